@@ -1,0 +1,17 @@
+"""The errors that a user can meet and mend; the command line prints them as one line."""
+
+
+class AlchemflowsError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class InvalidInputError(AlchemflowsError, ValueError):
+    """What the user asked for cannot be done as asked: a wrong structure, weight, element or number."""
+
+
+class PotentialError(AlchemflowsError):
+    """A potential cannot be loaded, or cannot be supported exactly."""
+
+
+class DatabaseError(AlchemflowsError):
+    """The database cannot be reached, started or found."""
