@@ -1,0 +1,1 @@
+"""Alchemical systems and their energy. Knows no jobflow and no database."""

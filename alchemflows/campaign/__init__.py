@@ -1,0 +1,1 @@
+"""Databases, submission, workers and queries around many flows."""

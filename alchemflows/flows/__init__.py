@@ -1,0 +1,1 @@
+"""Flow makers: jobs joined into a result that a user asks for."""

@@ -1,0 +1,1 @@
+"""Free energies from samples: decorrelation, TI, BAR, MBAR, and analytic terms."""

@@ -1,0 +1,1 @@
+"""Jobflow makers, one per task: relax, windows, analyse."""

@@ -1,0 +1,1 @@
+"""Moves atoms: batched Langevin dynamics at fixed λ."""
