@@ -1,0 +1,108 @@
+"""Find a model file by name or path, check it, and hand it to the backend that fits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from alchemflows.alchemy.backends.mace import MACEBackend, mace_model_file, mace_names
+from alchemflows.alchemy.potential import Backend
+from alchemflows.errors import PotentialError
+from alchemflows.schemas.potential import PotentialSpec
+
+SEVENNET_NAMES = ("sevennet-0", "7net-0")
+
+
+def load_potential(spec: PotentialSpec | str) -> Backend:
+    """Load a model, once per process for each distinct request.
+
+    Parameters
+    ----------
+    spec
+        What to load; a plain string is a name or a path with the defaults of :class:`PotentialSpec`.
+
+    Raises
+    ------
+    PotentialError
+        If the file is missing, not a model, not the one whose SHA-256 was asked for, or cannot be
+        supported exactly; if a package or a device is missing.
+    """
+    return _load(PotentialSpec(name=spec) if isinstance(spec, str) else spec)
+
+
+def resolve(spec: PotentialSpec | str) -> PotentialSpec:
+    """Load the potential here and return the request with the file's SHA-256 filled in.
+
+    Jobs made from it refuse any other file, on whatever machine they run.
+    """
+    spec = PotentialSpec(name=spec) if isinstance(spec, str) else spec
+    return spec.model_copy(update={"sha256": load_potential(spec).record.sha256})
+
+
+@lru_cache(maxsize=4)
+def _load(spec: PotentialSpec) -> Backend:
+    device = _device(spec.device)
+    path = _model_file(spec.name)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if spec.sha256 is not None and spec.sha256 != sha256:
+        raise PotentialError(f"{spec.name}: the file's SHA-256 is {sha256}, not {spec.sha256} as asked for")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=False)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AttributeError, ImportError) as error:
+        raise PotentialError(f"{spec.name} is not a model file that can be read: {_line(error)}") from error
+    if isinstance(content, dict) and {"model_state_dict", "config"} <= set(content):
+        _need_sevennet(spec.name)
+        from alchemflows.alchemy.backends.sevennet import SevenNetBackend
+
+        return SevenNetBackend(content, spec, sha256, device)
+    if isinstance(content, torch.nn.Module):
+        return MACEBackend(content, spec, sha256, device)
+    raise PotentialError(
+        f"{spec.name} holds {type(content).__name__}, not a MACE model or SevenNet checkpoint"
+    )
+
+
+def _model_file(name: str) -> Path:
+    if name.lower() in SEVENNET_NAMES:
+        _need_sevennet(name)
+        from alchemflows.alchemy.backends.sevennet import sevennet_model_file
+
+        return sevennet_model_file(name)
+    if name in mace_names():
+        return mace_model_file(name)
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path.resolve()
+    known = ", ".join([SEVENNET_NAMES[0], *mace_names()])
+    raise PotentialError(f"no model file {name!r}, and no potential of that name (known: {known})")
+
+
+def _need_sevennet(name: str) -> None:
+    if find_spec("sevenn") is None:
+        raise PotentialError(f'{name} needs the package sevenn (GPL-3): pip install "alchemflows[sevennet]"')
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise PotentialError(f"the device {name!r} cannot be used: {_line(error)}") from error
+    return device
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__
+
+
+# e3nn 0.4 reads its own constants with a plain torch.load; MACE sets this too, on import.
+os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")

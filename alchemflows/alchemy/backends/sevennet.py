@@ -1,0 +1,93 @@
+"""SevenNet: its sequential modules run one by one, with the edge attributes times the edge weights.
+
+The package sevenn is GPL-3 and is imported only here, when a SevenNet potential is asked for. Checked
+against sevenn 0.10.4, the version that shares e3nn 0.4.4 with mace-torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mace  # noqa: F401  (lets e3nn 0.4.4 load its constants with torch >= 2.6; must come before sevenn)
+import sevenn._keys as KEY
+import torch
+from sevenn.util import model_from_checkpoint, pretrained_name_to_path
+
+from alchemflows.alchemy.graph import AlchemicalGraph
+from alchemflows.errors import PotentialError
+from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
+
+#: Modules after the energies of the atoms are known; ours take their place.
+_AFTER_ATOMIC_ENERGIES = ("reduce_total_enegy", "force_output")
+
+
+def sevennet_model_file(name: str) -> Path:
+    """Return the checkpoint of a pretrained model that the package sevenn ships."""
+    return Path(pretrained_name_to_path(name))
+
+
+class SevenNetBackend:
+    """Node energies of a SevenNet model on an alchemical graph.
+
+    Parameters
+    ----------
+    checkpoint
+        The unpickled checkpoint.
+    spec, sha256
+        What was asked for, and the SHA-256 of the file.
+    device
+        Where to run.
+
+    Raises
+    ------
+    PotentialError
+        If the checkpoint does not hold a model that sevenn can build.
+    """
+
+    def __init__(
+        self, checkpoint: dict[str, Any], spec: PotentialSpec, sha256: str, device: torch.device
+    ) -> None:
+        if spec.head is not None:
+            raise PotentialError(f"{spec.name} is a SevenNet model and has no heads")
+        try:
+            model, config = model_from_checkpoint(checkpoint)
+        except (AssertionError, KeyError, ValueError, RuntimeError) as error:
+            raise PotentialError(
+                f"{spec.name} is not a SevenNet checkpoint that can be built: {error}"
+            ) from error
+        self.dtype = getattr(torch, spec.dtype)
+        self.device = device
+        self.cutoff_A = float(config[KEY.CUTOFF])
+        self.numbers = frozenset(int(z) for z in config[KEY.TYPE_MAP])
+        self._index = torch.full((120,), -1, dtype=torch.int64, device=device)
+        for number, index in config[KEY.TYPE_MAP].items():
+            self._index[number] = index
+        model = model.to(device=device, dtype=self.dtype).eval()
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        basis = model.edge_embedding.basis_function
+        basis.coeffs = basis.coeffs.to(device=device, dtype=self.dtype)  # no buffer in untrained bases
+        self._modules = [m for name, m in model.named_children() if name not in _AFTER_ATOMIC_ENERGIES]
+        self._embedding = model.edge_embedding
+        self.record = PotentialRecord(
+            name=spec.name, backend="sevennet", sha256=sha256, dtype=spec.dtype, device=str(device)
+        )
+
+    def node_energies(self, graph: AlchemicalGraph) -> torch.Tensor:
+        """Energy of each node (eV), shape (B·M,)."""
+        data = {
+            KEY.NODE_FEATURE: self._index[graph.numbers],
+            KEY.EDGE_IDX: torch.stack([graph.receiver, graph.sender]),
+            KEY.EDGE_VEC: -graph.vectors,  # sevenn's edges point from the receiver to the sender
+            KEY.BATCH: graph.node_replica,
+        }
+        for module in self._modules:
+            data = module(data)
+            if module is self._embedding:
+                data[KEY.EDGE_ATTR] = data[KEY.EDGE_ATTR] * graph.edge_weights[:, None]
+            elif data[KEY.NODE_FEATURE].is_floating_point() and data[KEY.NODE_FEATURE].dtype != self.dtype:
+                # the one-hot embedding is always float32
+                for key in (KEY.NODE_FEATURE, KEY.NODE_ATTR):
+                    data[key] = data[key].to(self.dtype)
+        return data[KEY.ATOMIC_ENERGY].squeeze(-1)

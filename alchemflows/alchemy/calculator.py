@@ -1,0 +1,90 @@
+"""The ASE face of an alchemical potential."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.potential import PotentialSpec
+
+
+class AlchemicalCalculator(Calculator):
+    """ASE calculator of an alchemical system at fixed weights.
+
+    Parameters
+    ----------
+    system
+        The alchemical system, or its dictionary form (for atomate2's makers, which store keywords as JSON).
+    weights
+        Weights, shape (C,).
+    potential
+        What to evaluate with: a name, a path, a specification or its dictionary form.
+
+    Notes
+    -----
+    The atoms must be those of the system, in its order; their elements on alchemical sites are not read.
+    Besides energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt), ``results["weight_gradients"]`` is ∂E/∂w
+    (eV), shape (C,).
+
+    Raises
+    ------
+    InvalidInputError
+        If the weights are off the simplex or the model does not know an element; on calculation, if the
+        atoms are not those of the system.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]  # type: ignore[misc]
+
+    def __init__(
+        self,
+        system: AlchemicalSystem | dict[str, Any],
+        weights: Sequence[float] | np.ndarray,
+        potential: PotentialSpec | str | dict[str, Any],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(system, dict):
+            system = AlchemicalSystem.from_dict(system)
+        if isinstance(potential, dict):
+            potential = PotentialSpec.model_validate(potential)
+        self.system = system
+        self.weights = system.check_weights(weights)
+        self.potential = AlchemicalPotential(system, load_potential(potential))
+        sites = {site for group in system.groups for site in group.sites}
+        self._ordinary = np.array([i not in sites for i in range(system.n_atoms)], dtype=bool)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute everything at once; it comes from the same backward pass."""
+        super().calculate(atoms, properties, system_changes)
+        atoms = self.atoms
+        if (
+            len(atoms) != self.system.n_atoms
+            or ((atoms.numbers != self.system.numbers) & self._ordinary).any()
+        ):
+            raise InvalidInputError(
+                f"the atoms ({atoms.get_chemical_formula()}) are not those of the alchemical system "
+                f"({self.system.structure.composition.formula})"
+            )
+        if not atoms.pbc.all():
+            raise InvalidInputError("alchemical systems are periodic in all three directions")
+        results = single(
+            self.potential.evaluate(atoms.positions[None], atoms.cell.array[None], self.weights[None])
+        )
+        self.results = results | {
+            "free_energy": results["energy"],
+            "stress": full_3x3_to_voigt_6_stress(results["stress"]),
+        }

@@ -1,0 +1,185 @@
+"""Straight paths through the weights of an alchemical system, from one composition to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from monty.json import MSONable
+from numpy.typing import ArrayLike
+from pymatgen.core import Element, Structure
+
+from alchemflows.alchemy.system import (
+    WEIGHT_TOLERANCE,
+    AlchemicalSystem,
+    Coupling,
+    host_structure,
+    site_occupancy,
+    uniform_group,
+)
+from alchemflows.errors import InvalidInputError
+
+#: What an element turns into: another one, a mixture with its fractions, or nothing (a vacancy).
+Substitution = Mapping[str, str | Mapping[str, float] | None]
+
+
+@dataclass(frozen=True)
+class AlchemicalPath(MSONable):
+    """Weights that go from one composition to another: w(λ) = (1 − λ) w_initial + λ w_final.
+
+    Parameters
+    ----------
+    system
+        The alchemical system.
+    initial, final
+        Weights at λ = 0 and λ = 1, each of shape (C,).
+
+    Raises
+    ------
+    InvalidInputError
+        If the weights at an end are not on the simplex.
+    """
+
+    system: AlchemicalSystem
+    initial: tuple[float, ...]
+    final: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for end in ("initial", "final"):
+            values = self.system.check_weights(getattr(self, end))
+            if values.ndim != 1:
+                raise InvalidInputError(f"the {end} weights must be one vector; got shape {values.shape}")
+            object.__setattr__(self, end, tuple(values.tolist()))
+
+    @classmethod
+    def from_substitution(
+        cls,
+        structure: Structure,
+        substitution: Substitution,
+        *,
+        sites: Sequence[int] | None = None,
+        coupling: Coupling = "paired",
+        site_resolved: bool = False,
+    ) -> AlchemicalPath:
+        """Return the path on which elements of a structure are substituted.
+
+        Parameters
+        ----------
+        structure
+            Ordered or disordered pymatgen structure. On a disordered one the occupancies are the initial
+            weights and the substituted element's share moves to what replaces it.
+        substitution
+            ``{"Pb": "Sn"}``, ``{"Pb": {"Sn": 0.5, "Ge": 0.5}}``, or ``{"Fe": None}`` for a vacancy.
+        sites
+            Indices of the sites to change; all sites with the element if not given.
+        coupling
+            See :class:`AlchemicalSystem`.
+        site_resolved
+            If True every changed or disordered site is a group of its own.
+
+        Raises
+        ------
+        InvalidInputError
+            If an element is unknown or not there (on the chosen sites), a site does not exist, fractions do
+            not lie on the simplex, or two atoms are closer than 0.5 Å.
+        """
+        targets = {_symbol(source): _target(goal) for source, goal in substitution.items()}
+        if not targets:
+            raise InvalidInputError("the substitution is empty")
+        chosen = set(range(len(structure))) if sites is None else {int(site) for site in sites}
+        for site in chosen:
+            if not 0 <= site < len(structure):
+                raise InvalidInputError(f"site {site} does not exist: there are {len(structure)} atoms")
+        present = {symbol for i in chosen for symbol in site_occupancy(structure, i)}
+        for source in targets:
+            if source not in present:
+                where = "in the structure" if sites is None else "on the chosen sites"
+                raise InvalidInputError(
+                    f"{source} is not {where}, which has {', '.join(sorted(present)) or 'nothing'}"
+                )
+
+        members: dict[tuple, list[int]] = {}
+        for i in range(len(structure)):
+            before = site_occupancy(structure, i)
+            after = _substitute(before, targets) if i in chosen else before
+            partial = any(abs(fraction - 1.0) > WEIGHT_TOLERANCE for fraction in before.values())
+            if partial or after != before:
+                key = (tuple(before.items()), tuple(after.items()), i if site_resolved else None)
+                members.setdefault(key, []).append(i)
+
+        groups, initial, final = [], [], []
+        for (before, after, _), group_sites in members.items():
+            symbols = list(dict(before) | dict(after))
+            groups.append(uniform_group(group_sites, symbols))
+            initial += [dict(before).get(symbol, 0.0) for symbol in symbols]
+            final += [dict(after).get(symbol, 0.0) for symbol in symbols]
+        system = AlchemicalSystem(host_structure(structure), tuple(groups), coupling)
+        system.check_distances()
+        return cls(system, tuple(initial), tuple(final))
+
+    @property
+    def initial_weights(self) -> np.ndarray:
+        """Weights at λ = 0, shape (C,)."""
+        return np.array(self.initial)
+
+    @property
+    def final_weights(self) -> np.ndarray:
+        """Weights at λ = 1, shape (C,)."""
+        return np.array(self.final)
+
+    @property
+    def direction(self) -> np.ndarray:
+        """dw/dλ, shape (C,): dU/dλ is its product with dE/dw."""
+        return self.final_weights - self.initial_weights
+
+    def weights(self, lambdas: ArrayLike) -> np.ndarray:
+        """Weights at each λ, shape (..., C) for λ of shape (...).
+
+        Raises
+        ------
+        InvalidInputError
+            If a λ is outside [0, 1].
+        """
+        values = np.asarray(lambdas, dtype=float)
+        if ((values < 0) | (values > 1)).any() or not np.isfinite(values).all():
+            raise InvalidInputError(f"λ must lie between 0 and 1; got {values.tolist()}")
+        return self.initial_weights + values[..., None] * self.direction
+
+    def conserves_sites(self) -> bool:
+        """Tell whether every group keeps its total weight: no atom appears or vanishes on the way."""
+        totals = np.bincount(
+            self.system.group_of_weight, weights=self.direction, minlength=len(self.system.groups)
+        )
+        return bool((np.abs(totals) < WEIGHT_TOLERANCE).all())
+
+
+def _symbol(name: str) -> str:
+    if not Element.is_valid_symbol(name):
+        raise InvalidInputError(f"{name!r} is not the symbol of an element")
+    return name
+
+
+def _target(goal: str | Mapping[str, float] | None) -> dict[str, float]:
+    if goal is None:
+        return {}
+    mixture = {goal: 1.0} if isinstance(goal, str) else {k: float(v) for k, v in goal.items()}
+    for symbol, fraction in mixture.items():
+        _symbol(symbol)
+        if fraction < 0:
+            raise InvalidInputError(f"the fraction of {symbol} is negative")
+    if sum(mixture.values()) > 1 + WEIGHT_TOLERANCE:
+        raise InvalidInputError(f"the fractions {mixture} sum to more than 1")
+    return mixture
+
+
+def _substitute(
+    occupancy: Mapping[str, float], targets: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """Move the share of each source element to its targets, all at the same time (Pb ↔ Sn swaps)."""
+    after = {symbol: fraction for symbol, fraction in occupancy.items() if symbol not in targets}
+    for source, mixture in targets.items():
+        for symbol, fraction in mixture.items():
+            if source in occupancy:
+                after[symbol] = after.get(symbol, 0.0) + occupancy[source] * fraction
+    return after

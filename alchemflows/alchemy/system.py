@@ -1,0 +1,337 @@
+"""Alchemical systems: a structure in which some sites are several elements at once.
+
+Words used throughout the package: a *site group* is a set of sites that change together; a *channel* of a
+group is one choice of element for each of its sites; the *weight* λ of a channel says how much of it is
+there. The weights of all channels, group after group, are the flat vector ``weights`` of length C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from ase.data import atomic_masses, chemical_symbols
+from matscipy.neighbours import neighbour_list
+from monty.json import MSONable
+from numpy.typing import ArrayLike
+from pymatgen.core import DummySpecies, Element, Lattice, Structure
+
+from alchemflows.errors import InvalidInputError
+
+Coupling = Literal["paired", "mean-field"]
+
+#: Atoms closer than this (Å) are a mistake in the structure, not physics.
+MIN_DISTANCE_A = 0.5
+#: Weights may miss the simplex by this much (rounding of occupancies in files).
+WEIGHT_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class SiteGroup(MSONable):
+    """Sites that change together, with the elements that they may be.
+
+    Parameters
+    ----------
+    sites
+        Indices of the atoms, shape (n,).
+    channels
+        Atomic numbers, shape (number of channels, n): channel c makes atom ``sites[k]`` the element
+        ``channels[c][k]``. A single channel is a species that vanishes with its weight.
+
+    Raises
+    ------
+    InvalidInputError
+        If a site is named twice, no channel is given, or a channel has another length than `sites`.
+    """
+
+    sites: tuple[int, ...]
+    channels: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sites", tuple(int(site) for site in self.sites))
+        object.__setattr__(self, "channels", tuple(tuple(int(z) for z in c) for c in self.channels))
+        if not self.sites or not self.channels:
+            raise InvalidInputError("a site group needs at least one site and one channel")
+        if len(set(self.sites)) != len(self.sites):
+            raise InvalidInputError(f"a site group names a site twice: {list(self.sites)}")
+        for channel in self.channels:
+            if len(channel) != len(self.sites):
+                raise InvalidInputError("a channel needs one atomic number for each site of its group")
+
+
+@dataclass(frozen=True)
+class AlchemicalSystem(MSONable):
+    """A structure, the site groups in it, and how alchemical sites see each other.
+
+    Parameters
+    ----------
+    structure
+        Ordered pymatgen structure with every atom that exists at any weight (N atoms). What it says of the
+        element of an alchemical site is not read.
+    groups
+        Site groups; no site is in two of them.
+    coupling
+        How alchemical sites of the same group see each other. ``paired``: the whole group changes together,
+        so only channels of the same index interact (Nam et al., Nat. Commun. 16, 4350, 2025).
+        ``mean-field``: sites mix independently (a random solid solution); every pair of channels interacts,
+        weighted by the sender's λ, except that an atom's own periodic images stay the same element.
+        Sites of different groups always interact as in ``mean-field``.
+
+    Raises
+    ------
+    InvalidInputError
+        If the structure is disordered, a site does not exist or is in two groups, or the coupling is unknown.
+    """
+
+    structure: Structure
+    groups: tuple[SiteGroup, ...] = ()
+    coupling: Coupling = "paired"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", tuple(self.groups))
+        if self.coupling not in get_args(Coupling):
+            raise InvalidInputError(
+                f"coupling must be one of {', '.join(get_args(Coupling))}; got {self.coupling!r}"
+            )
+        if not self.structure.is_ordered:
+            raise InvalidInputError("the host structure is disordered; use AlchemicalSystem.from_structure")
+        taken: set[int] = set()
+        for group in self.groups:
+            for site in group.sites:
+                if not 0 <= site < len(self.structure):
+                    raise InvalidInputError(
+                        f"site {site} does not exist: there are {len(self.structure)} atoms"
+                    )
+                if site in taken:
+                    raise InvalidInputError(f"site {site} is in two site groups")
+                taken.add(site)
+
+    @classmethod
+    def from_structure(
+        cls, structure: Structure, *, coupling: Coupling = "paired", site_resolved: bool = False
+    ) -> tuple[AlchemicalSystem, np.ndarray]:
+        """Read a pymatgen structure: partial occupancies are weights, a shortfall is a vacancy.
+
+        Parameters
+        ----------
+        structure
+            Ordered or disordered structure; oxidation states are ignored.
+        coupling
+            See the class.
+        site_resolved
+            If True every disordered site is a group of its own; otherwise sites of equal occupancies are
+            one group.
+
+        Returns
+        -------
+        system, weights
+            The system, and the weights (C,) that the occupancies say.
+
+        Raises
+        ------
+        InvalidInputError
+            If an occupancy is not on the simplex or two atoms are closer than 0.5 Å.
+        """
+        members: dict[tuple, list[int]] = {}
+        for index in range(len(structure)):
+            occupancy = site_occupancy(structure, index)
+            if not _is_plain(occupancy):
+                key = (tuple(occupancy.items()), index if site_resolved else None)
+                members.setdefault(key, []).append(index)
+        groups, weights = [], []
+        for (occupancies, _), sites in members.items():
+            groups.append(uniform_group(sites, [element for element, _ in occupancies]))
+            weights += [fraction for _, fraction in occupancies]
+        system = cls(host_structure(structure), tuple(groups), coupling)
+        system.check_distances()
+        return system, system.check_weights(weights)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms N, vanishing ones included."""
+        return len(self.structure)
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights C: channels of all groups."""
+        return sum(len(group.channels) for group in self.groups)
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """Atomic numbers of the host structure, shape (N,); meaningless on alchemical sites."""
+        return np.array([site.specie.Z for site in self.structure])
+
+    @cached_property
+    def group_of_weight(self) -> np.ndarray:
+        """Index of the group that each weight belongs to, shape (C,)."""
+        return np.repeat(np.arange(len(self.groups)), [len(group.channels) for group in self.groups])
+
+    @cached_property
+    def elements(self) -> frozenset[int]:
+        """Atomic numbers of every element that occurs at any weight."""
+        alchemical = {site for group in self.groups for site in group.sites}
+        ordinary = {int(z) for i, z in enumerate(self.numbers) if i not in alchemical}
+        return frozenset(ordinary | {z for group in self.groups for c in group.channels for z in c})
+
+    @cached_property
+    def weight_labels(self) -> tuple[str, ...]:
+        """A readable name of each weight, such as ``Pb[8]`` for eight Pb atoms."""
+        labels = []
+        for group in self.groups:
+            for channel in group.channels:
+                names = [chemical_symbols[z] for z in sorted(set(channel))]
+                labels.append(f"{'/'.join(names)}[{len(group.sites)}]")
+        return tuple(labels)
+
+    def check_weights(self, weights: ArrayLike) -> np.ndarray:
+        """Return the weights as an array of shape (..., C), after checking that they lie on the simplex.
+
+        Raises
+        ------
+        InvalidInputError
+            If a weight is negative or not a number, a group's weights sum to more than 1, or their number
+            is wrong.
+        """
+        values = np.array(weights, dtype=float)
+        if values.shape[-1:] != (self.n_weights,):
+            raise InvalidInputError(
+                f"{self.n_weights} weights are needed ({', '.join(self.weight_labels)}); "
+                f"got an array of shape {values.shape}"
+            )
+        if not np.isfinite(values).all():
+            raise InvalidInputError("a weight is not a finite number")
+        if (values < -WEIGHT_TOLERANCE).any():
+            where = int(np.argwhere(values < -WEIGHT_TOLERANCE)[0][-1])
+            raise InvalidInputError(
+                f"weights must be at least 0: {self.weight_labels[where]} has {values[..., where].min():g}"
+            )
+        for index, group in enumerate(self.groups):
+            total = values[..., self.group_of_weight == index].sum(axis=-1)
+            if (total > 1 + WEIGHT_TOLERANCE).any():
+                raise InvalidInputError(
+                    f"the weights of a site group must sum to at most 1: group {index} "
+                    f"(sites {list(group.sites)}) sums to {np.max(total):g}"
+                )
+        return np.clip(values, 0.0, 1.0)
+
+    def check_distances(self, structure: Structure | None = None) -> None:
+        """Refuse a structure (the host, if none is given) with atoms closer than 0.5 Å.
+
+        Raises
+        ------
+        InvalidInputError
+            Naming the closest pair.
+        """
+        structure = structure or self.structure
+        first, second, distance = neighbour_list(
+            "ijd",
+            cell=structure.lattice.matrix,
+            pbc=[True] * 3,
+            positions=structure.cart_coords,
+            numbers=np.ones(len(structure), dtype=np.int32),
+            cutoff=MIN_DISTANCE_A,
+        )
+        if len(distance):
+            k = int(np.argmin(distance))
+            raise InvalidInputError(
+                f"atoms {first[k]} ({structure[int(first[k])].species_string}) and "
+                f"{second[k]} ({structure[int(second[k])].species_string}) are {distance[k]:.3f} Å apart; "
+                f"at least {MIN_DISTANCE_A} Å is needed"
+            )
+
+    def masses(self, weights: ArrayLike) -> np.ndarray:
+        """Mix the masses, m_i = Σ_e λ_ie m_e / Σ_e λ_ie.
+
+        The denominator is 1 for a full site. It keeps the mass of a vanishing atom finite, which changes no
+        configurational average; an atom that is gone altogether moves with the mean mass of its elements.
+
+        Parameters
+        ----------
+        weights
+            Shape (..., C).
+
+        Returns
+        -------
+        masses
+            In atomic mass units, shape (..., N).
+        """
+        values = self.check_weights(weights)
+        masses = np.broadcast_to(atomic_masses[self.numbers], (*values.shape[:-1], self.n_atoms)).copy()
+        start = 0
+        for group in self.groups:
+            share = values[..., start : start + len(group.channels)]
+            start += len(group.channels)
+            total = share.sum(axis=-1, keepdims=True)
+            share = np.where(total > 0, share / np.where(total > 0, total, 1.0), 1.0 / len(group.channels))
+            masses[..., list(group.sites)] = share @ atomic_masses[np.array(group.channels)]
+        return masses
+
+    def at_vertex(self, weights: ArrayLike) -> Structure:
+        """Return the plain structure at a vertex of the simplex (all weights 0 or 1).
+
+        Raises
+        ------
+        InvalidInputError
+            If a weight is neither 0 nor 1.
+        """
+        values = self.check_weights(weights)
+        if not np.isin(values, (0.0, 1.0)).all():
+            raise InvalidInputError(f"not a vertex of the simplex: weights {values.tolist()}")
+        numbers: list[int | None] = [int(z) for z in self.numbers]
+        start = 0
+        for group in self.groups:
+            for k, site in enumerate(group.sites):
+                here = [c[k] for c, w in zip(group.channels, values[start:], strict=False) if w == 1.0]
+                numbers[site] = here[0] if here else None
+            start += len(group.channels)
+        kept = [i for i, z in enumerate(numbers) if z is not None]
+        return Structure(
+            self.structure.lattice,
+            [Element.from_Z(numbers[i]) for i in kept],  # type: ignore[arg-type]
+            self.structure.frac_coords[kept],
+        )
+
+    def with_structure(self, structure: Structure) -> AlchemicalSystem:
+        """Return the same system with the positions and the cell of another structure.
+
+        Raises
+        ------
+        InvalidInputError
+            If the number of atoms differs or two atoms are closer than 0.5 Å.
+        """
+        if len(structure) != self.n_atoms:
+            raise InvalidInputError(f"the structure has {len(structure)} atoms, the system {self.n_atoms}")
+        host = Structure(structure.lattice, self.structure.species, structure.frac_coords)
+        system = AlchemicalSystem(host, self.groups, self.coupling)
+        system.check_distances()
+        return system
+
+
+def site_occupancy(structure: Structure, index: int) -> dict[str, float]:
+    """Element symbols and occupancies of one site of a pymatgen structure, oxidation states ignored."""
+    occupancy: dict[str, float] = {}
+    for species, fraction in structure[index].species.items():
+        if isinstance(species, DummySpecies):
+            raise InvalidInputError(f"site {index} holds {species}, which is not an element")
+        symbol = species.symbol if isinstance(species, Element) else species.element.symbol
+        occupancy[symbol] = occupancy.get(symbol, 0.0) + float(fraction)
+    return occupancy
+
+
+def host_structure(structure: Structure) -> Structure:
+    """Return an ordered copy without oxidation states: the first element of each site stands for it."""
+    symbols = [next(iter(site_occupancy(structure, i))) for i in range(len(structure))]
+    return Structure(Lattice(structure.lattice.matrix), symbols, structure.frac_coords)
+
+
+def uniform_group(sites: Iterable[int], symbols: Sequence[str]) -> SiteGroup:
+    """Return a site group whose channels each make all sites one element."""
+    sites = tuple(sites)
+    return SiteGroup(sites, tuple((Element(symbol).Z,) * len(sites) for symbol in symbols))
+
+
+def _is_plain(occupancy: Mapping[str, float]) -> bool:
+    return len(occupancy) == 1 and abs(next(iter(occupancy.values())) - 1.0) <= WEIGHT_TOLERANCE

@@ -1,0 +1,139 @@
+"""Compare this installation with energies and derivatives that another implementation computed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pymatgen.core import Element, Structure
+
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.potential import Dtype, PotentialSpec
+
+
+class ReferenceCase(BaseModel):
+    """One case of a file of reference results: input and what should come out."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str = Field(description="`halide` stands for the file random-halide.model or halide.model")
+    cell: list[list[float]] = Field(description="lattice vectors as rows, Å")
+    positions: list[list[float]] = Field(description="Cartesian, Å")
+    symbols: list[str]
+    groups: list[list[tuple[int, int]]] = Field(
+        description="for each weight its [atom index, atomic number] pairs; channels over the same atoms "
+        "form one site group"
+    )
+    weights: list[float]
+    coupling: Literal["paired", "mean-field"] = "paired"
+    energy_eV: float
+    forces_eV_per_A: list[list[float]]
+    stress_eV_per_A3: list[list[float]]
+    dE_dweights_eV: list[float]
+
+    def system(self) -> tuple[AlchemicalSystem, np.ndarray]:
+        """Return the alchemical system, and where each of its weights stands in the case's list."""
+        channels: dict[tuple[int, ...], list[int]] = {}
+        for index, channel in enumerate(self.groups):
+            channels.setdefault(tuple(sorted(atom for atom, _ in channel)), []).append(index)
+        groups = tuple(
+            SiteGroup(sites, tuple(tuple(dict(self.groups[i])[site] for site in sites) for i in indices))
+            for sites, indices in channels.items()
+        )
+        for symbol in self.symbols:
+            if not Element.is_valid_symbol(symbol):
+                raise InvalidInputError(f"{symbol!r} is not the symbol of an element")
+        structure = Structure(self.cell, self.symbols, self.positions, coords_are_cartesian=True)
+        order = np.array([i for indices in channels.values() for i in indices], dtype=int)
+        return AlchemicalSystem(structure, groups, self.coupling), order
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """Largest absolute deviations of one case from its reference."""
+
+    case: str
+    energy_eV: float
+    forces_eV_per_A: float
+    stress_eV_per_A3: float
+    dE_dweights_eV: float
+
+    @property
+    def largest(self) -> float:
+        """The largest of them, each in its own unit; NaN if any is."""
+        values = [self.energy_eV, self.forces_eV_per_A, self.stress_eV_per_A3, self.dE_dweights_eV]
+        return float(np.max(values))
+
+
+def load_cases(path: Path) -> dict[str, ReferenceCase]:
+    """Read a file of reference cases, ``{name: case}``.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is missing, not JSON, empty, or a case is not complete.
+    """
+    try:
+        content: Any = json.loads(path.read_text())
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InvalidInputError(f"{path} is not JSON: {error}") from error
+    try:
+        cases = TypeAdapter(dict[str, ReferenceCase]).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidInputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if not cases:
+        raise InvalidInputError(f"{path} holds no case")
+    return cases
+
+
+def compare(
+    name: str, case: ReferenceCase, models: Path, *, dtype: Dtype = "float64", device: str = "auto"
+) -> Deviation:
+    """Evaluate one case and return how far it is from its reference.
+
+    Parameters
+    ----------
+    models
+        Folder with the model files.
+
+    Raises
+    ------
+    PotentialError, InvalidInputError
+        If the model cannot be loaded or the case is not a valid system.
+    """
+    system, order = case.system()
+    backend = load_potential(PotentialSpec(name=_model(case.model, models), dtype=dtype, device=device))
+    weights = system.check_weights(np.array(case.weights)[order])
+    result = single(
+        AlchemicalPotential(system, backend).evaluate(
+            np.array(case.positions)[None], np.array(case.cell)[None], weights[None]
+        )
+    )
+
+    def apart(key: str, reference: Any) -> float:
+        return float(np.abs(np.asarray(result[key]) - np.asarray(reference)).max(initial=0.0))
+
+    return Deviation(
+        name,
+        apart("energy", case.energy_eV),
+        apart("forces", case.forces_eV_per_A),
+        apart("stress", case.stress_eV_per_A3),
+        apart("weight_gradients", np.array(case.dE_dweights_eV)[order]),
+    )
+
+
+def _model(name: str, models: Path) -> str:
+    for candidate in (f"random-{name}.model", f"{name}.model", name):
+        if (models / candidate).is_file():
+            return str(models / candidate)
+    return name
