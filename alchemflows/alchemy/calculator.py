@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from ase import Atoms
@@ -52,15 +52,15 @@ class AlchemicalCalculator(Calculator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(system, dict):
-            system = AlchemicalSystem.from_dict(system)
         if isinstance(potential, dict):
             potential = PotentialSpec.model_validate(potential)
+        if isinstance(system, dict):
+            system = cast(AlchemicalSystem, AlchemicalSystem.from_dict(system))
         self.system = system
-        self.weights = system.check_weights(weights)
-        self.potential = AlchemicalPotential(system, load_potential(potential))
-        sites = {site for group in system.groups for site in group.sites}
-        self._ordinary = np.array([i not in sites for i in range(system.n_atoms)], dtype=bool)
+        self.weights = self.system.check_weights(weights)
+        self.potential = AlchemicalPotential(self.system, load_potential(potential))
+        sites = [site for group in self.system.groups for site in group.sites]
+        self._ordinary = ~np.isin(np.arange(self.system.n_atoms), sites)
 
     def calculate(
         self,
@@ -70,11 +70,8 @@ class AlchemicalCalculator(Calculator):
     ) -> None:
         """Compute everything at once; it comes from the same backward pass."""
         super().calculate(atoms, properties, system_changes)
-        atoms = self.atoms
-        if (
-            len(atoms) != self.system.n_atoms
-            or ((atoms.numbers != self.system.numbers) & self._ordinary).any()
-        ):
+        atoms = cast(Atoms, self.atoms)
+        if len(atoms) != self.system.n_atoms or ((atoms.numbers != self.system.numbers) & self._ordinary).any():
             raise InvalidInputError(
                 f"the atoms ({atoms.get_chemical_formula()}) are not those of the alchemical system "
                 f"({self.system.structure.composition.formula})"

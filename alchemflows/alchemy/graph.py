@@ -92,9 +92,7 @@ class GraphTopology:
         Index of the edge's weight into the flattened (B, 1 + C) array ``[1, weights...]``, shape (E,).
     """
 
-    def __init__(
-        self, system: AlchemicalSystem, nodes: Nodes, pairs: NeighbourList, device: torch.device
-    ) -> None:
+    def __init__(self, system: AlchemicalSystem, nodes: Nodes, pairs: NeighbourList, device: torch.device) -> None:
         receiver_atom, sender_atom, replica = pairs.first, pairs.second, pairs.replica
         n_edges = nodes.count[receiver_atom] * nodes.count[sender_atom]
         pair = np.repeat(np.arange(len(replica)), n_edges)

@@ -173,9 +173,7 @@ def _target(goal: str | Mapping[str, float] | None) -> dict[str, float]:
     return mixture
 
 
-def _substitute(
-    occupancy: Mapping[str, float], targets: Mapping[str, Mapping[str, float]]
-) -> dict[str, float]:
+def _substitute(occupancy: Mapping[str, float], targets: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Move the share of each source element to its targets, all at the same time (Pb ↔ Sn swaps)."""
     after = {symbol: fraction for symbol, fraction in occupancy.items() if symbol not in targets}
     for source, mixture in targets.items():

@@ -131,13 +131,13 @@ class AlchemicalPotential:
         wanted = ([vectors] if geometric else []) + ([weights] if weight_gradients else [])
         if not wanted:
             return Evaluation(energy)
-        gradients = list(torch.autograd.grad(energy.sum(), wanted))
-        slope = gradients.pop(0) if geometric else None
+        gradients = torch.autograd.grad(energy.sum(), wanted)
+        slope = gradients[0]
         return Evaluation(
             energy.detach(),
             self._forces(slope, n_replicas, n_atoms) if forces else None,
             self._stress(slope, vectors.detach(), cells) if stress else None,
-            gradients.pop(0) if weight_gradients else None,
+            gradients[-1] if weight_gradients else None,
         )
 
     def energies(
@@ -179,9 +179,7 @@ class AlchemicalPotential:
             self._shifts = torch.as_tensor(self._pairs.shifts, dtype=torch.float64, device=self.device)
             replicas = torch.arange(len(positions), device=self.device).repeat_interleave(len(self._nodes))
             self._node_replica = replicas
-            self._node_numbers = torch.as_tensor(self._nodes.numbers, device=self.device).repeat(
-                len(positions)
-            )
+            self._node_numbers = torch.as_tensor(self._nodes.numbers, device=self.device).repeat(len(positions))
             node_weight = torch.as_tensor(self._nodes.weight, device=self.device).repeat(len(positions))
             self._node_weight = node_weight + replicas * (1 + self.system.n_weights)
 
@@ -194,9 +192,7 @@ class AlchemicalPotential:
         dtype = self.backend.dtype
         topology = self._topology
         # Pairs in the skin must not enter: some models are not zero beyond their cutoff.
-        inside = (torch.linalg.vector_norm(pair_vectors.detach(), dim=-1) < self.backend.cutoff_A)[
-            topology.pair
-        ]
+        inside = (torch.linalg.vector_norm(pair_vectors.detach(), dim=-1) < self.backend.cutoff_A)[topology.pair]
         table = torch.cat([torch.ones_like(weights[:, :1]), weights], dim=1).reshape(-1)
         graph = AlchemicalGraph(
             numbers=self._node_numbers,

@@ -102,9 +102,7 @@ class AlchemicalSystem(MSONable):
         for group in self.groups:
             for site in group.sites:
                 if not 0 <= site < len(self.structure):
-                    raise InvalidInputError(
-                        f"site {site} does not exist: there are {len(self.structure)} atoms"
-                    )
+                    raise InvalidInputError(f"site {site} does not exist: there are {len(self.structure)} atoms")
                 if site in taken:
                     raise InvalidInputError(f"site {site} is in two site groups")
                 taken.add(site)

@@ -63,9 +63,7 @@ def _load(spec: PotentialSpec) -> Backend:
         return SevenNetBackend(content, spec, sha256, device)
     if isinstance(content, torch.nn.Module):
         return MACEBackend(content, spec, sha256, device)
-    raise PotentialError(
-        f"{spec.name} holds {type(content).__name__}, not a MACE model or SevenNet checkpoint"
-    )
+    raise PotentialError(f"{spec.name} holds {type(content).__name__}, not a MACE model or SevenNet checkpoint")
 
 
 def _model_file(name: str) -> Path:

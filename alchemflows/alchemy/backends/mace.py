@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from mace.calculators import foundations_models
@@ -62,9 +63,7 @@ class MACEBackend:
         If the model is not a ScaleShiftMACE, or has a part that cannot be weighted exactly.
     """
 
-    def __init__(
-        self, model: torch.nn.Module, spec: PotentialSpec, sha256: str, device: torch.device
-    ) -> None:
+    def __init__(self, model: torch.nn.Module, spec: PotentialSpec, sha256: str, device: torch.device) -> None:
         # A subclass (long-range charges, say) adds energy that the edge weights would not reach.
         if type(model) is not ScaleShiftMACE:
             raise PotentialError(
@@ -76,21 +75,19 @@ class MACEBackend:
                 "such models are not supported"
             )
         if isinstance(model.radial_embedding.bessel_fn, ChebychevBasis):
-            raise PotentialError(
-                f"{spec.name} has a Chebyshev radial basis, which torch cannot differentiate"
-            )
+            raise PotentialError(f"{spec.name} has a Chebyshev radial basis, which torch cannot differentiate")
         heads = list(getattr(model, "heads", None) or ["Default"])
         self._head = _head_index(spec, heads)
         self.dtype = getattr(torch, spec.dtype)
         self.device = device
-        self.model = model.to(device=device, dtype=self.dtype).eval()
-        for parameter in self.model.parameters():
+        self.model = cast(Any, model.to(device=device, dtype=self.dtype).eval())
+        for parameter in model.parameters():
             parameter.requires_grad_(False)
-        self.cutoff_A = float(model.r_max)
-        self._elements = model.atomic_numbers.to(device)
-        self.numbers = frozenset(self._elements.tolist())
+        self.cutoff_A = float(self.model.r_max)
+        elements = [int(z) for z in self.model.atomic_numbers]
+        self.numbers = frozenset(elements)
         self._index = torch.full((120,), -1, dtype=torch.int64, device=device)
-        self._index[self._elements] = torch.arange(len(self._elements), device=device)
+        self._index[elements] = torch.arange(len(elements), device=device)
         self.record = PotentialRecord(
             name=spec.name,
             backend="mace",
@@ -103,9 +100,7 @@ class MACEBackend:
     def node_energies(self, graph: AlchemicalGraph) -> torch.Tensor:
         """Energy of each node (eV), shape (B·M,)."""
         model = self.model
-        attributes = torch.nn.functional.one_hot(self._index[graph.numbers], len(self._elements)).to(
-            self.dtype
-        )
+        attributes = torch.nn.functional.one_hot(self._index[graph.numbers], len(self.numbers)).to(self.dtype)
         nodes = torch.arange(len(attributes), device=self.device)
         head = torch.full_like(nodes, self._head)
         edge_index = torch.stack([graph.sender, graph.receiver])

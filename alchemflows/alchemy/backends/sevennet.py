@@ -7,9 +7,9 @@ against sevenn 0.10.4, the version that shares e3nn 0.4.4 with mace-torch.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import mace  # noqa: F401  (lets e3nn 0.4.4 load its constants with torch >= 2.6; must come before sevenn)
+import mace  # noqa: F401  (lets e3nn 0.4.4 load its constants with torch >= 2.6; before sevenn)
 import sevenn._keys as KEY
 import torch
 from sevenn.util import model_from_checkpoint, pretrained_name_to_path
@@ -45,17 +45,13 @@ class SevenNetBackend:
         If the checkpoint does not hold a model that sevenn can build.
     """
 
-    def __init__(
-        self, checkpoint: dict[str, Any], spec: PotentialSpec, sha256: str, device: torch.device
-    ) -> None:
+    def __init__(self, checkpoint: dict[str, Any], spec: PotentialSpec, sha256: str, device: torch.device) -> None:
         if spec.head is not None:
             raise PotentialError(f"{spec.name} is a SevenNet model and has no heads")
         try:
             model, config = model_from_checkpoint(checkpoint)
         except (AssertionError, KeyError, ValueError, RuntimeError) as error:
-            raise PotentialError(
-                f"{spec.name} is not a SevenNet checkpoint that can be built: {error}"
-            ) from error
+            raise PotentialError(f"{spec.name} is not a SevenNet checkpoint that can be built: {error}") from error
         self.dtype = getattr(torch, spec.dtype)
         self.device = device
         self.cutoff_A = float(config[KEY.CUTOFF])
@@ -66,10 +62,10 @@ class SevenNetBackend:
         model = model.to(device=device, dtype=self.dtype).eval()
         for parameter in model.parameters():
             parameter.requires_grad_(False)
-        basis = model.edge_embedding.basis_function
+        self._embedding = cast(Any, model.edge_embedding)
+        basis = self._embedding.basis_function
         basis.coeffs = basis.coeffs.to(device=device, dtype=self.dtype)  # no buffer in untrained bases
         self._modules = [m for name, m in model.named_children() if name not in _AFTER_ATOMIC_ENERGIES]
-        self._embedding = model.edge_embedding
         self.record = PotentialRecord(
             name=spec.name, backend="sevennet", sha256=sha256, dtype=spec.dtype, device=str(device)
         )
