@@ -15,3 +15,7 @@ class PotentialError(AlchemflowsError):
 
 class DatabaseError(AlchemflowsError):
     """The database cannot be reached, started or found."""
+
+
+class TrajectoryError(AlchemflowsError):
+    """A trajectory exploded: a number that is not finite, or an absurd force or temperature."""

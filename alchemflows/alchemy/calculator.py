@@ -78,9 +78,7 @@ class AlchemicalCalculator(Calculator):
             )
         if not atoms.pbc.all():
             raise InvalidInputError("alchemical systems are periodic in all three directions")
-        results = single(
-            self.potential.evaluate(atoms.positions[None], atoms.cell.array[None], self.weights[None])
-        )
+        results = single(self.potential.evaluate(atoms.positions[None], atoms.cell.array[None], self.weights[None]))
         self.results = results | {
             "free_energy": results["energy"],
             "stress": full_3x3_to_voigt_6_stress(results["stress"]),

@@ -95,9 +95,7 @@ class AlchemicalPath(MSONable):
         for source in targets:
             if source not in present:
                 where = "in the structure" if sites is None else "on the chosen sites"
-                raise InvalidInputError(
-                    f"{source} is not {where}, which has {', '.join(sorted(present)) or 'nothing'}"
-                )
+                raise InvalidInputError(f"{source} is not {where}, which has {', '.join(sorted(present)) or 'nothing'}")
 
         members: dict[tuple, list[int]] = {}
         for i in range(len(structure)):
@@ -148,9 +146,7 @@ class AlchemicalPath(MSONable):
 
     def conserves_sites(self) -> bool:
         """Tell whether every group keeps its total weight: no atom appears or vanishes on the way."""
-        totals = np.bincount(
-            self.system.group_of_weight, weights=self.direction, minlength=len(self.system.groups)
-        )
+        totals = np.bincount(self.system.group_of_weight, weights=self.direction, minlength=len(self.system.groups))
         return bool((np.abs(totals) < WEIGHT_TOLERANCE).all())
 
 

@@ -93,9 +93,7 @@ class AlchemicalSystem(MSONable):
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", tuple(self.groups))
         if self.coupling not in get_args(Coupling):
-            raise InvalidInputError(
-                f"coupling must be one of {', '.join(get_args(Coupling))}; got {self.coupling!r}"
-            )
+            raise InvalidInputError(f"coupling must be one of {', '.join(get_args(Coupling))}; got {self.coupling!r}")
         if not self.structure.is_ordered:
             raise InvalidInputError("the host structure is disordered; use AlchemicalSystem.from_structure")
         taken: set[int] = set()

@@ -18,9 +18,7 @@ class PotentialSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(
-        description="`sevennet-0`, a name that `mace_mp` knows (`small`, `medium-mpa-0`, ...), or a file"
-    )
+    name: str = Field(description="`sevennet-0`, a name that `mace_mp` knows (`small`, `medium-mpa-0`, ...), or a file")
     dtype: Dtype = Field("float32", description="precision of the model; positions and sums are float64")
     device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`, ...; `auto`: CUDA where there is one")
     head: str | None = Field(None, description="head of a multi-head MACE model")

@@ -1,0 +1,199 @@
+"""ΔF from the samples of a ladder of windows: TI, BAR and MBAR through alchemlyb, after decorrelation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from alchemlyb.estimators import MBAR, TI
+from ase import units
+from pymbar import bar
+from pymbar.timeseries import statistical_inefficiency, subsample_correlated_data
+from pymbar.utils import BoundsError, ConvergenceError
+
+from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.samples import WindowSeries
+
+# alchemlyb leaves pymbar's bootstrap solver at a value that pymbar warns of, though nothing is bootstrapped.
+logging.getLogger("pymbar.mbar").setLevel(logging.ERROR)
+
+#: MBAR needs neighbours that overlap at least this much (Klimovich, Shirts & Mobley, J. Comput.-Aided
+#: Mol. Des. 29, 397, 2015).
+MIN_OVERLAP = 0.03
+#: Below this many independent samples a window's error bar is itself a guess.
+MIN_INDEPENDENT = 10
+#: Bootstraps for the error of BAR; the error is then itself known to about 7 %.
+N_BOOTSTRAPS = 100
+
+
+@dataclass(frozen=True)
+class LadderResult:
+    """ΔF = F(last λ) − F(first λ), configurational part, eV, with what it rests on; K windows.
+
+    Attributes
+    ----------
+    ti, bar, mbar
+        Each (ΔF, standard error), eV; `bar` is None where BAR finds no solution.
+    mean_dudl_eV, error_dudl_eV
+        ⟨dU/dλ⟩ and its standard error, shape (K,).
+    inefficiency
+        Statistical inefficiency g of each window, in samples, shape (K,).
+    n_samples
+        Samples of each window, shape (K,).
+    overlap
+        MBAR overlap matrix, shape (K, K).
+    warnings
+        What a reader of the numbers must know.
+    """
+
+    ti: tuple[float, float]
+    bar: tuple[float, float] | None
+    mbar: tuple[float, float]
+    mean_dudl_eV: np.ndarray
+    error_dudl_eV: np.ndarray
+    inefficiency: np.ndarray
+    n_samples: np.ndarray
+    overlap: np.ndarray
+    warnings: list[str]
+
+    @property
+    def n_independent(self) -> np.ndarray:
+        """Independent samples of each window, n / g, shape (K,)."""
+        return self.n_samples / self.inefficiency
+
+
+def analyse_ladder(lambdas: Sequence[float], series: Sequence[WindowSeries], temperature_K: float) -> LadderResult:
+    """Estimate ΔF along a ladder of windows at constant volume.
+
+    Parameters
+    ----------
+    lambdas
+        λ of the K windows, increasing.
+    series
+        Samples of each window; their ``energies_eV`` have K columns in the order of `lambdas`.
+    temperature_K
+        Temperature of all windows.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are fewer than two windows, λ do not increase, or a window has no more than one sample or
+        another number of columns.
+    """
+    if len(lambdas) < 2 or len(series) != len(lambdas):
+        raise InvalidInputError(f"{len(series)} series for {len(lambdas)} windows; at least two are needed")
+    if (np.diff(lambdas) <= 0).any():
+        raise InvalidInputError(f"the λ of the windows must increase: {list(lambdas)}")
+    for value, samples in zip(lambdas, series, strict=True):
+        if len(samples) < 2 or samples.energies_eV.shape[1] != len(lambdas):
+            raise InvalidInputError(
+                f"window λ = {value:g} has samples of shape {samples.energies_eV.shape}; "
+                f"at least 2 samples at {len(lambdas)} λ are needed"
+            )
+    beta = 1 / (units.kB * temperature_K)
+    inefficiency = np.array([_inefficiency(k, samples) for k, samples in enumerate(series)])
+    kept = [subsample_correlated_data(samples.dudl_eV, g=g) for samples, g in zip(series, inefficiency, strict=True)]
+    n_samples = np.array([len(samples) for samples in series])
+    mean = np.array([samples.dudl_eV.mean() for samples in series])
+    spread = np.array([samples.dudl_eV.std(ddof=1) for samples in series])
+
+    u_nk = _attributes(pd.concat([_u_nk(lambdas, k, series[k], kept[k], beta) for k in range(len(lambdas))]))
+    dhdl = _attributes(pd.concat([_dhdl(lambdas, k, series[k], kept[k], beta) for k in range(len(lambdas))]))
+    mbar = MBAR(method="self-consistent-iteration").fit(u_nk)
+    result = LadderResult(
+        ti=_ends(TI().fit(dhdl), beta),
+        bar=_bar([samples.energies_eV[kept[k]] for k, samples in enumerate(series)], beta),
+        mbar=_ends(mbar, beta),
+        mean_dudl_eV=mean,
+        error_dudl_eV=spread * np.sqrt(inefficiency / n_samples),
+        inefficiency=inefficiency,
+        n_samples=n_samples,
+        overlap=np.asarray(mbar.overlap_matrix),
+        warnings=[],
+    )
+    result.warnings.extend(_warnings(lambdas, result))
+    return result
+
+
+def _inefficiency(k: int, samples: WindowSeries) -> float:
+    """Statistical inefficiency of what the estimators read: dU/dλ and the gaps to the neighbours."""
+    observables = [samples.dudl_eV]
+    observables += [
+        samples.energies_eV[:, other] - samples.energies_eV[:, k]
+        for other in (k - 1, k + 1)
+        if 0 <= other < samples.energies_eV.shape[1]
+    ]
+    # A constant observable has no correlation time (and none is needed).
+    return max([1.0] + [statistical_inefficiency(a) for a in observables if np.ptp(a) > 1e-12 * np.abs(a).max()])
+
+
+def _index(lambdas: Sequence[float], k: int, time_fs: np.ndarray) -> pd.MultiIndex:
+    times = time_fs * 1e-3  # alchemlyb's times are in ps
+    return pd.MultiIndex.from_arrays([times, np.full(len(times), lambdas[k])], names=["time", "fep-lambda"])
+
+
+def _u_nk(lambdas: Sequence[float], k: int, samples: WindowSeries, kept: list[int], beta: float) -> pd.DataFrame:
+    # Energies relative to the window's own keep the exponents small; MBAR sees differences only.
+    relative = samples.energies_eV[kept] - samples.energies_eV[kept, k][:, None]
+    return pd.DataFrame(beta * relative, columns=list(lambdas), index=_index(lambdas, k, samples.time_fs[kept]))
+
+
+def _dhdl(lambdas: Sequence[float], k: int, samples: WindowSeries, kept: list[int], beta: float) -> pd.DataFrame:
+    return pd.DataFrame({"fep": beta * samples.dudl_eV[kept]}, index=_index(lambdas, k, samples.time_fs[kept]))
+
+
+def _attributes(frame: pd.DataFrame) -> pd.DataFrame:
+    frame.attrs = {"energy_unit": "kT", "temperature": 1.0}
+    return frame
+
+
+def _ends(estimator: TI | MBAR, beta: float) -> tuple[float, float]:
+    return float(estimator.delta_f_.iloc[0, -1]) / beta, float(estimator.d_delta_f_.iloc[0, -1]) / beta
+
+
+def _bar(energies: list[np.ndarray], beta: float) -> tuple[float, float] | None:
+    """Sum BAR over neighbours; energies[k] are those of window k's samples at all windows.
+
+    The error is a bootstrap over whole ladders: estimates of neighbouring steps share a window's samples, so
+    their errors do not add in quadrature. None where BAR finds no solution (no overlap, or no spread).
+    """
+
+    def total(ladder: list[np.ndarray]) -> float:
+        steps = range(len(ladder) - 1)
+        return sum(
+            bar(
+                beta * (ladder[k][:, k + 1] - ladder[k][:, k]),
+                beta * (ladder[k + 1][:, k] - ladder[k + 1][:, k + 1]),
+                compute_uncertainty=False,
+            )["Delta_f"]
+            for k in steps
+        )
+
+    rng = np.random.default_rng(0)
+    try:
+        with np.errstate(invalid="ignore"):
+            value = total(energies)
+            resampled = [total([e[rng.integers(len(e), size=len(e))] for e in energies]) for _ in range(N_BOOTSTRAPS)]
+    except (BoundsError, ConvergenceError):
+        return None
+    return float(value) / beta, float(np.std(resampled, ddof=1)) / beta
+
+
+def _warnings(lambdas: Sequence[float], result: LadderResult) -> list[str]:
+    thin = [
+        f"windows λ = {lambdas[k]:g} and {lambdas[k + 1]:g} overlap by {overlap:.3f} "
+        f"(below {MIN_OVERLAP}): add windows between them"
+        for k, overlap in enumerate(np.diagonal(result.overlap, offset=1))
+        if overlap < MIN_OVERLAP
+    ]
+    short = [
+        f"window λ = {lambdas[k]:g} has {n:.1f} independent samples (below {MIN_INDEPENDENT}): "
+        "sample longer before trusting its error"
+        for k, n in enumerate(result.n_independent)
+        if n < MIN_INDEPENDENT
+    ]
+    unsolved = [] if result.bar is not None else ["BAR finds no solution: neighbouring windows do not overlap"]
+    return thin + short + unsolved

@@ -1,0 +1,49 @@
+"""Where a document came from."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from pydantic import BaseModel, Field
+
+from alchemflows.schemas.potential import PotentialRecord
+
+_PACKAGES = (
+    "alchemflows",
+    "torch",
+    "mace-torch",
+    "sevenn",
+    "e3nn",
+    "ase",
+    "pymatgen",
+    "atomate2",
+    "jobflow",
+    "fireworks",
+    "pymbar",
+    "alchemlyb",
+    "numpy",
+)
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that results depend on, as far as they are installed."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class Provenance(BaseModel):
+    """What made a document, when, and how long it took."""
+
+    potential: PotentialRecord | None = Field(None, description="the model, where one was evaluated")
+    versions: dict[str, str] = Field(default_factory=installed_versions)
+    python: str = Field(default_factory=platform.python_version)
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    wall_time_s: float | None = None
+    seed: int | None = Field(None, description="seed that the seeds of all windows derive from")

@@ -1,0 +1,64 @@
+"""Time series of a window, and the packed form in which they are stored."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True)
+class WindowSeries:
+    """Samples of one window, in the order of time; n samples, K windows in the ladder.
+
+    Attributes
+    ----------
+    time_fs
+        Time since production began, shape (n,).
+    energy_eV
+        Potential energy U, shape (n,).
+    dudl_eV
+        dU/dλ along the path, shape (n,).
+    temperature_K
+        Kinetic temperature, shape (n,).
+    energies_eV
+        U of the same configuration at the λ of every window, shape (n, K): u_nk is β times this at
+        constant volume.
+    """
+
+    time_fs: np.ndarray
+    energy_eV: np.ndarray
+    dudl_eV: np.ndarray
+    temperature_K: np.ndarray
+    energies_eV: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.time_fs)
+
+
+class PackedSeries(BaseModel):
+    """A :class:`WindowSeries` as one string, so that a database stores it fast and without rounding.
+
+    The string is the base64 form of an uncompressed NumPy ``.npz`` file; the names of its arrays are the
+    attributes of :class:`WindowSeries`. ``numpy.load(io.BytesIO(base64.b64decode(npz_base64)))`` reads it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    n_samples: int
+    npz_base64: str = Field(repr=False)
+
+    @classmethod
+    def pack(cls, series: WindowSeries) -> PackedSeries:
+        """Pack a series."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **asdict(series))
+        return cls(n_samples=len(series), npz_base64=base64.b64encode(buffer.getbuffer()).decode("ascii"))
+
+    def unpack(self) -> WindowSeries:
+        """Return the series, bitwise as it was packed."""
+        with np.load(io.BytesIO(base64.b64decode(self.npz_base64)), allow_pickle=False) as arrays:
+            return WindowSeries(**arrays)

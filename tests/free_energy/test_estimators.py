@@ -1,0 +1,128 @@
+"""ΔF of harmonic wells, sampled by the package's own dynamics, against the analytic result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import units
+from harmonic import HarmonicWells, harmonic_path
+
+from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.corrections import mass_term_eV
+from alchemflows.free_energy.estimators import analyse_ladder
+from alchemflows.sampling.windows import sample_windows
+from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.samples import WindowSeries
+
+T = 300.0
+LAMBDAS = [0.0, 0.25, 0.5, 0.75, 1.0]
+N_REPEATS = 60
+
+
+def wells(stiffness=(2.0, 3.0)) -> HarmonicWells:
+    return HarmonicWells(harmonic_path(2).system.structure.cart_coords, stiffness, (0.0, 0.05))
+
+
+@pytest.fixture(scope="module")
+def repeats():
+    """Results of repeats that differ in their seed alone."""
+    dynamics = DynamicsSettings(
+        temperature_K=T,
+        timestep_fs=5.0,
+        friction_per_ps=20.0,
+        n_equilibration_steps=200,
+        n_production_steps=3000,
+        sample_interval_steps=10,
+    )
+    path = harmonic_path(2)
+    return [
+        analyse_ladder(LAMBDAS, sample_windows(wells(), path, LAMBDAS, range(5), dynamics, seed=seed), temperature_K=T)
+        for seed in range(N_REPEATS)
+    ]
+
+
+@pytest.mark.parametrize("method", ["ti", "bar", "mbar"])
+def test_errors_are_honest(repeats, method):
+    """Over many repeats the analytic ΔF lies within the error bars as often as it should."""
+    exact = wells().delta_f_eV(T)
+    z = np.array([(getattr(r, method)[0] - exact) / getattr(r, method)[1] for r in repeats])
+    within = [(np.abs(z) < k).mean() for k in (1, 2)]
+    assert 0.50 <= within[0] <= 0.86
+    assert within[1] >= 0.86
+    assert abs(z.mean()) < 0.6
+    errors = np.array([getattr(r, method)[1] for r in repeats])
+    assert np.median(errors) < 0.1 * abs(exact)
+
+
+def test_mean_gradients_follow_the_exact_curve(repeats):
+    """⟨dU/dλ⟩ = ΔE + (3N/2) k_B T Δk / k(λ)."""
+    exact = [0.05 + 3 * units.kB * T * 1.0 / (2.0 + value) for value in LAMBDAS]
+    for k, value in enumerate(exact):
+        means = np.array([r.mean_dudl_eV[k] for r in repeats])
+        assert abs(means.mean() - value) < 4 * means.std(ddof=1) / np.sqrt(N_REPEATS)
+        claimed = np.mean([r.error_dudl_eV[k] for r in repeats])
+        assert 0.7 < claimed / means.std(ddof=1) < 1.4
+
+
+def test_correlated_samples_count_less(repeats):
+    result = repeats[0]
+    assert (result.inefficiency >= 1).all() and result.inefficiency.mean() > 1.5
+    np.testing.assert_allclose(result.n_independent, result.n_samples / result.inefficiency)
+    np.testing.assert_allclose(result.overlap.sum(axis=1), 1.0)
+    assert result.warnings == []
+
+
+def gaussian_series(mean: float, lambdas, k: int, n: int = 200, seed: int = 0) -> WindowSeries:
+    rng = np.random.default_rng([seed, k])
+    dudl = rng.normal(mean, 0.01, n)
+    energies = dudl[:, None] * (np.asarray(lambdas) - lambdas[k])
+    return WindowSeries(np.arange(1.0, n + 1), np.zeros(n), dudl, np.full(n, T), energies)
+
+
+def test_poor_overlap_and_short_windows_are_reported():
+    lambdas = [0.0, 1.0]
+    far = [gaussian_series(1.0, lambdas, 0), gaussian_series(-1.0, lambdas, 1)]
+    result = analyse_ladder(lambdas, far, T)
+    assert any("overlap by" in warning for warning in result.warnings)
+    assert (result.bar is None) == any("BAR finds no solution" in warning for warning in result.warnings)
+    short = [gaussian_series(0.01, lambdas, k, n=6) for k in (0, 1)]
+    assert "independent samples" in " ".join(analyse_ladder(lambdas, short, T).warnings)
+
+
+def test_a_constant_gradient_has_no_error():
+    lambdas = [0.0, 0.5, 1.0]
+    n = 50
+    series = [
+        WindowSeries(
+            np.arange(1.0, n + 1), np.zeros(n), np.full(n, 0.3), np.full(n, T),
+            np.broadcast_to(0.3 * (np.array(lambdas) - lambdas[k]), (n, 3)).copy(),
+        )
+        for k in range(3)
+    ]  # fmt: skip
+    result = analyse_ladder(lambdas, series, T)
+    assert result.ti[0] == pytest.approx(0.3, abs=1e-8)
+    assert result.mbar[0] == pytest.approx(0.3, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("lambdas", "n_series", "reason"),
+    [([0.0], 1, "at least two"), ([0.0, 1.0], 1, "at least two"), ([0.5, 0.5], 2, "must increase")],
+)
+def test_bad_ladders_are_refused(lambdas, n_series, reason):
+    series = [gaussian_series(0.1, lambdas, k) for k in range(n_series)]
+    with pytest.raises(InvalidInputError, match=reason):
+        analyse_ladder(lambdas, series, T)
+
+
+def test_samples_at_other_windows_are_refused():
+    series = [gaussian_series(0.1, [0.0, 0.5, 1.0], k) for k in (0, 1)]
+    with pytest.raises(InvalidInputError, match="at 2 λ"):
+        analyse_ladder([0.0, 1.0], series, T)
+
+
+def test_mass_term():
+    """The ratio of momentum partition functions, (m_1/m_0)^(3/2) for each atom."""
+    assert mass_term_eV([207.2] * 8, [118.71] * 8, 400.0) == pytest.approx(
+        -units.kB * 400.0 * 8 * np.log((118.71 / 207.2) ** 1.5)
+    )
+    assert mass_term_eV([12.0, 16.0], [16.0, 12.0], 300.0) == pytest.approx(0.0, abs=1e-12)

@@ -1,0 +1,102 @@
+"""Langevin dynamics against the exact distributions of a harmonic crystal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import units
+from harmonic import HarmonicWells, harmonic_path
+from scipy import stats
+
+from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.sampling.langevin import Langevin
+
+T = 400.0
+N = 4
+STIFFNESS = (2.0, 6.0)
+
+
+def sampler(n_replicas: int, weights, seeds=None, timestep_fs: float = 5.0, **changes) -> Langevin:
+    path = harmonic_path(N)
+    weights = np.broadcast_to(weights, (n_replicas, 2))
+    settings = {"temperature_K": T, "timestep_fs": timestep_fs, "friction_per_ps": 20.0}
+    centres = path.system.structure.cart_coords
+    return Langevin(
+        HarmonicWells(centres, STIFFNESS),
+        np.broadcast_to(centres, (n_replicas, N, 3)),
+        np.broadcast_to(path.system.structure.lattice.matrix, (n_replicas, 3, 3)),
+        weights,
+        path.system.masses(weights),
+        **(settings | {"seeds": list(seeds or range(n_replicas))} | changes),
+    )
+
+
+@pytest.fixture(scope="module")
+def samples() -> tuple[np.ndarray, np.ndarray]:
+    """Kinetic temperatures and squared displacements of independent replicas at the end of a run."""
+    langevin = sampler(4000, [0.5, 0.5], timestep_fs=8.0)
+    for _ in range(400):  # 3.2 ps at γ = 20/ps and periods below 0.6 ps
+        langevin.step()
+    centres = langevin.model.centres
+    return langevin.kinetic_temperatures().numpy(), (langevin.positions - centres).reshape(-1).numpy()
+
+
+def test_kinetic_temperature_has_the_chi_squared_distribution(samples):
+    scaled = samples[0] / T * 3 * N
+    assert stats.kstest(scaled, stats.chi2(3 * N).cdf).pvalue > 1e-3
+
+
+def test_positions_have_the_boltzmann_distribution(samples):
+    """BAOAB has no time-step error in the positions of a harmonic well; 8 fs would show one."""
+    width = np.sqrt(units.kB * T / (0.5 * sum(STIFFNESS)))
+    assert stats.kstest(samples[1], stats.norm(scale=width).cdf).pvalue > 1e-3
+    wrong = stats.norm(scale=1.03 * width)
+    assert stats.kstest(samples[1], wrong.cdf).pvalue < 1e-3  # the test can see 3 %
+
+
+def test_potential_and_kinetic_temperature_agree_over_time():
+    langevin = sampler(32, [1.0, 0.0])
+    potential, kinetic = [], []
+    for step in range(6000):
+        langevin.step()
+        if step >= 500 and step % 10 == 0:
+            potential.append(langevin.evaluation.energy.numpy() / (1.5 * N * units.kB))
+            kinetic.append(langevin.kinetic_temperatures().numpy())
+    for values in (np.array(potential), np.array(kinetic)):
+        per_replica = values.mean(axis=0)
+        error = per_replica.std(ddof=1) / np.sqrt(32)
+        assert error < 0.02 * T
+        assert abs(per_replica.mean() - T) < 4 * error + 0.002 * T
+
+
+def test_a_replica_does_not_depend_on_its_batch():
+    together = sampler(3, [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]], seeds=[5, 6, 7])
+    alone = sampler(1, [[0.5, 0.5]], seeds=[6])
+    for _ in range(200):
+        together.step()
+        alone.step()
+    torch.testing.assert_close(together.positions[1], alone.positions[0], rtol=0, atol=1e-12)
+
+
+def test_seeds_decide():
+    one, same, other = (sampler(1, [0.5, 0.5], seeds=[seed]) for seed in (1, 1, 2))
+    for langevin in (one, same, other):
+        for _ in range(20):
+            langevin.step()
+    assert torch.equal(one.positions, same.positions)
+    assert not torch.allclose(one.positions, other.positions)
+
+
+@pytest.mark.parametrize("name", ["temperature_K", "timestep_fs", "friction_per_ps"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_conditions_must_be_positive(name, value):
+    with pytest.raises(InvalidInputError, match=name):
+        sampler(1, [1.0, 0.0], **{name: value})
+
+
+def test_an_unstable_time_step_is_an_error_that_says_where():
+    langevin = sampler(2, [[1.0, 0.0], [0.0, 1.0]], timestep_fs=400.0)
+    with pytest.raises(TrajectoryError, match=r"replica \d exploded at step \d+"):
+        for _ in range(1000):
+            langevin.step()
