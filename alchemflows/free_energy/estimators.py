@@ -102,7 +102,7 @@ def analyse_ladder(lambdas: Sequence[float], series: Sequence[WindowSeries], tem
 
     u_nk = _attributes(pd.concat([_u_nk(lambdas, k, series[k], kept[k], beta) for k in range(len(lambdas))]))
     dhdl = _attributes(pd.concat([_dhdl(lambdas, k, series[k], kept[k], beta) for k in range(len(lambdas))]))
-    mbar = MBAR(method="self-consistent-iteration").fit(u_nk)
+    mbar = MBAR(initial_f_k=None).fit(u_nk)
     result = LadderResult(
         ti=_ends(TI().fit(dhdl), beta),
         bar=_bar([samples.energies_eV[kept[k]] for k, samples in enumerate(series)], beta),

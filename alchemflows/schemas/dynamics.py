@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from alchemflows.schemas.base import MakerField
 
 
-class DynamicsSettings(BaseModel):
+class DynamicsSettings(MakerField):
     """Langevin dynamics: how long, how hot, how often sampled."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

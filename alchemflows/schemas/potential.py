@@ -6,10 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from alchemflows.schemas.base import MakerField
+
 Dtype = Literal["float32", "float64"]
 
 
-class PotentialSpec(BaseModel):
+class PotentialSpec(MakerField):
     """A request for a potential.
 
     The SHA-256, if given, is compared with that of the file before anything in it is read: model files are

@@ -1,0 +1,204 @@
+"""The database in use: the user's own, as jobflow and FireWorks are configured, or a private one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import yaml
+from fireworks import LaunchPad
+from fireworks.fw_config import LAUNCHPAD_LOC
+from jobflow import JobStore
+from jobflow.settings import DEFAULT_CONFIG_FILE_PATH, JobflowSettings
+from maggma.stores import MemoryStore
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.campaign.settings import Settings
+from alchemflows.errors import DatabaseError
+
+#: Database and collections of the private database.
+DATABASE = "alchemflows"
+OUTPUTS = "outputs"
+BLOBS = "samples"
+
+#: Indexes of the collection of outputs, for the queries in docs/database.md.
+OUTPUT_INDEXES: tuple[str, ...] = (
+    "uuid",
+    "completed_at",
+    "output.@class",
+    "output.initial_formula",
+    "output.final_formula",
+    "output.temperature_K",
+    "metadata.fw_id",
+)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A MongoDB with its two faces.
+
+    Attributes
+    ----------
+    job_store
+        jobflow's store: outputs, and samples in the additional store `data`; connected.
+    launchpad
+        FireWorks' LaunchPad, or None where none is configured.
+    place
+        Where it is, for people; holds no password.
+    environment
+        Environment variables with which jobflow and FireWorks find it.
+    """
+
+    job_store: JobStore
+    launchpad: LaunchPad | None
+    place: str
+    environment: dict[str, str]
+
+    def outputs(self) -> pymongo.collection.Collection:
+        """Return the collection of job outputs, for plain pymongo."""
+        return self.job_store.docs_store._collection
+
+    def ensure_indexes(self) -> None:
+        """Create the documented indexes where they are missing."""
+        for field in OUTPUT_INDEXES:
+            self.outputs().create_index(field)
+
+
+def connect(settings: Settings | None = None) -> Database:
+    """Connect to the configured database, or start the private one.
+
+    jobflow is configured by ``JOBFLOW_CONFIG_FILE`` or ``~/.jobflow.yaml``, FireWorks by ``FW_CONFIG_FILE``
+    or ``~/.fireworks``.
+
+    Raises
+    ------
+    DatabaseError
+        If the database cannot be reached within a few seconds, the configuration is not of a MongoDB, or no
+        private database can be started.
+    """
+    settings = settings or Settings()
+    if configured_file() is None:
+        return start_private(settings)
+    return _configured(settings)
+
+
+def configured_file() -> Path | None:
+    """Return jobflow's configuration file, if the user has one."""
+    path = Path(os.environ.get("JOBFLOW_CONFIG_FILE", DEFAULT_CONFIG_FILE_PATH)).expanduser()
+    return path if path.is_file() or "JOBFLOW_CONFIG_FILE" in os.environ else None
+
+
+def start_private(settings: Settings) -> Database:
+    """Start the private database unless it runs, and return it; see :func:`connect`."""
+    server = PrivateMongod(settings.home, settings.mongod)
+    server.start()
+    uri = server.uri(DATABASE)
+    store = _uri_store(uri)
+    job_store = JobStore.from_dict_spec(store)
+    job_store.connect()
+    launchpad = LaunchPad(host=uri, name=DATABASE, uri_mode=True, strm_lvl="CRITICAL")
+    folder = settings.home / "config"
+    database = Database(
+        job_store, launchpad, f"private MongoDB in {server.folder}", _write_configuration(folder, store, launchpad)
+    )
+    _ping(launchpad.connection, settings.database_timeout_s)
+    _initialise(launchpad)
+    database.ensure_indexes()
+    return database
+
+
+def _configured(settings: Settings) -> Database:
+    path = configured_file()
+    assert path is not None
+    if not path.is_file():
+        raise DatabaseError(f"JOBFLOW_CONFIG_FILE names {path}, which does not exist")
+    try:
+        job_store: Any = JobflowSettings(CONFIG_FILE=str(path)).JOB_STORE
+    except Exception as error:  # jobflow, yaml and the stores raise what they like
+        raise DatabaseError(f"{path} is not a jobflow configuration: {_first_line(error)}") from error
+    docs = job_store.docs_store
+    if isinstance(docs, MemoryStore) or not hasattr(docs, "mongoclient_kwargs"):
+        raise DatabaseError(f"{path}: the docs_store must be a MongoDB store, not {type(docs).__name__}")
+    if "data" not in job_store.additional_stores:
+        raise DatabaseError(f"{path}: an additional store `data` is needed for samples (see db_config/jobflow.yaml)")
+    try:
+        job_store.connect()
+    except PyMongoError as error:
+        raise DatabaseError(f"cannot use the database of {path}: {_first_line(error)}") from error
+    client = docs._collection.database.client
+    _ping(client, settings.database_timeout_s)
+    launchpad = None
+    if LAUNCHPAD_LOC is not None:
+        launchpad = LaunchPad.from_file(LAUNCHPAD_LOC)
+        _ping(launchpad.connection, settings.database_timeout_s)
+    environment = {"JOBFLOW_CONFIG_FILE": str(path)}
+    if "FW_CONFIG_FILE" in os.environ:
+        environment["FW_CONFIG_FILE"] = os.environ["FW_CONFIG_FILE"]
+    return Database(job_store, launchpad, f"{_hosts(client)}, configured in {path}", environment)
+
+
+def _initialise(launchpad: LaunchPad) -> None:
+    """Do what ``lpad reset`` does to a new database, and nothing to one in use."""
+    start = {"next_fw_id": 1, "next_launch_id": 1}
+    before = launchpad.fw_id_assigner.find_one_and_update({}, {"$setOnInsert": start}, upsert=True)
+    if before is None:
+        launchpad.tuneup()
+
+
+def _ping(client: MongoClient, timeout_s: float) -> None:
+    try:
+        with pymongo.timeout(timeout_s):
+            client.admin.command("ping")
+    except PyMongoError as error:
+        raise DatabaseError(f"the database at {_hosts(client)} does not answer: {_first_line(error)}") from error
+
+
+def _hosts(client: MongoClient) -> str:
+    """Return the hosts of a client, without user or password."""
+    servers = client.topology_description.server_descriptions()
+    return ", ".join(host if port is None else f"{host}:{port}" for host, port in sorted(servers, key=str))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    # pymongo appends the description of its whole topology
+    return lines[0].split(", Timeout:")[0][:200] if lines else type(error).__name__
+
+
+def _uri_store(uri: str) -> dict[str, Any]:
+    common = {"uri": uri, "database": DATABASE}
+    return {
+        "docs_store": {"type": "MongoStore", "collection_name": OUTPUTS, **common},
+        "additional_stores": {"data": {"type": "GridFSStore", "collection_name": BLOBS, **common}},
+    }
+
+
+def _write_configuration(folder: Path, store: dict[str, Any], launchpad: LaunchPad) -> dict[str, str]:
+    """Write what plain jobflow and FireWorks need to find the private database."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = {
+        "jobflow.yaml": {"JOB_STORE": store},
+        "my_launchpad.yaml": {"host": launchpad.host, "name": DATABASE, "uri_mode": True, "strm_lvl": "INFO"},
+        "my_fworker.yaml": {"name": "local", "category": "", "query": "{}"},
+        "FW_config.yaml": {
+            "LAUNCHPAD_LOC": str(folder / "my_launchpad.yaml"),
+            "FWORKER_LOC": str(folder / "my_fworker.yaml"),
+            "PING_TIME_SECS": 60,
+            "RUN_EXPIRATION_SECS": 600,
+            "RAPIDFIRE_SLEEP_SECS": 10,
+        },
+    }
+    for name, content in files.items():
+        temporary = folder / f".{name}.{os.getpid()}"
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+        temporary.chmod(0o600)
+        temporary.replace(folder / name)
+    return {
+        "JOBFLOW_CONFIG_FILE": str(folder / "jobflow.yaml"),
+        "FW_CONFIG_FILE": str(folder / "FW_config.yaml"),
+    }

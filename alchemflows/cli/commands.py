@@ -1,0 +1,271 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from pymatgen.core import Lattice, Structure
+from rich.console import Console
+
+from alchemflows.alchemy.path import Substitution
+from alchemflows.alchemy.system import Coupling
+from alchemflows.alchemy.verify import compare, load_cases
+from alchemflows.campaign.database import Database, connect, start_private
+from alchemflows.campaign.local import local_workers, submit, wait
+from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.campaign.query import RESULT_FIELDS, free_energies
+from alchemflows.campaign.settings import Settings
+from alchemflows.cli.display import JobProgress, deviation_table, estimate_table, ladder_table, results_table
+from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.plotting import plot_gradient, save
+from alchemflows.schemas.free_energy import FreeEnergyDocument
+from alchemflows.schemas.potential import Dtype, PotentialSpec
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Alchemical free energies with machine-learning interatomic potentials.",
+)
+database_app = typer.Typer(no_args_is_help=True, help="The private MongoDB, and indexes.")
+app.add_typer(database_app, name="db")
+console = Console()
+
+Potential = Annotated[str, typer.Option(help="sevennet-0, a mace_mp name, or a model file")]
+Workers = Annotated[int, typer.Option(min=1, help="local workers, which share the CPU cores")]
+
+
+@app.command()
+def quickstart(
+    potential: Potential = "sevennet-0",
+    windows: Annotated[int, typer.Option(min=2, help="number of λ-windows")] = 6,
+    equilibration: Annotated[int, typer.Option(help="steps of 2 fs before sampling")] = 150,
+    production: Annotated[int, typer.Option(help="steps of 2 fs that are sampled, in each window")] = 650,
+    workers: Workers = 2,
+    plot: Annotated[Path, typer.Option(help="figure of dU/dλ against λ")] = Path("quickstart.png"),
+) -> None:
+    """CsPbI3 → CsSnI3 (cubic α phase, 40 atoms, 400 K, NVT) by thermodynamic integration."""
+    maker = ThermodynamicIntegrationMaker(
+        potential=potential,
+        temperature=400.0,
+        n_windows=windows,
+        n_equilibration_steps=equilibration,
+        n_production_steps=production,
+    )
+    _run(maker, alpha_perovskite(), {"Pb": "Sn"}, None, workers, plot)
+
+
+@app.command()
+def ti(
+    structure: Annotated[Path, typer.Argument(help="structure file (CIF, POSCAR, ...), ordered or disordered")],
+    substitutions: Annotated[list[str], typer.Argument(help="what turns into what, such as Pb:Sn")],
+    temperature: Annotated[float, typer.Option("--temperature", "-T", help="K")],
+    supercell: Annotated[tuple[int, int, int], typer.Option(help="repeats of the cell")] = (1, 1, 1),
+    sites: Annotated[list[int] | None, typer.Option("--site", help="site to change (repeatable); default: all")] = None,
+    potential: Potential = "sevennet-0",
+    dtype: Annotated[str, typer.Option(help="float32 or float64")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto")] = "auto",
+    head: Annotated[str | None, typer.Option(help="head of a multi-head MACE model")] = None,
+    coupling: Annotated[str, typer.Option(help="paired or mean-field")] = "paired",
+    windows: Annotated[int, typer.Option(help="number of λ-windows")] = 11,
+    windows_per_job: Annotated[int, typer.Option(help="windows in one batch")] = 1,
+    timestep: Annotated[float, typer.Option(help="fs")] = 2.0,
+    friction: Annotated[float, typer.Option(help="Langevin γ, 1/ps")] = 10.0,
+    equilibration: Annotated[int, typer.Option(help="steps")] = 5000,
+    production: Annotated[int, typer.Option(help="steps")] = 20000,
+    interval: Annotated[int, typer.Option(help="steps between samples")] = 10,
+    relax: Annotated[bool, typer.Option(help="relax atoms and cell at λ = ½ first")] = True,
+    seed: Annotated[int, typer.Option(help="seed of all random numbers")] = 0,
+    workers: Workers = 1,
+    plot: Annotated[Path | None, typer.Option(help="figure of dU/dλ against λ")] = None,
+    submit_only: Annotated[bool, typer.Option("--submit", help="only add to the LaunchPad; workers elsewhere")] = False,
+) -> None:
+    """ΔF of a substitution by thermodynamic integration and MBAR, at constant volume."""
+    maker = ThermodynamicIntegrationMaker(
+        potential=PotentialSpec(name=potential, dtype=_dtype(dtype), device=device, head=head),
+        temperature=temperature,
+        n_windows=windows,
+        windows_per_job=windows_per_job,
+        timestep_fs=timestep,
+        friction_per_ps=friction,
+        n_equilibration_steps=equilibration,
+        n_production_steps=production,
+        sample_interval_steps=interval,
+        coupling=cast(Coupling, coupling),
+        seed=seed,
+    )
+    if not relax:
+        maker.relax_maker = None
+    cell = _read_structure(structure) * supercell
+    substitution = dict(_pair(text) for text in substitutions)
+    if submit_only:
+        flow = maker.make(cell, substitution, sites=sites)
+        database = connect()
+        fw_ids = submit(database, flow)
+        console.print(f"{len(fw_ids)} jobs added to the LaunchPad of the {database.place}: {fw_ids[0]}–{fw_ids[-1]}")
+        return
+    _run(maker, cell, substitution, sites, workers, plot)
+
+
+@app.command()
+def results(
+    formula: Annotated[str | None, typer.Option(help="reduced formula at either end")] = None,
+    temperature: Annotated[float | None, typer.Option(help="K")] = None,
+    limit: Annotated[int, typer.Option(help="at most so many; 0 for all")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
+) -> None:
+    """Finished free-energy differences in the database, the newest first."""
+    database = connect()
+    rows = free_energies(database, formula=formula, temperature_K=temperature, limit=limit)
+    if as_json:
+        print(json.dumps(rows, indent=1, default=str))
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(RESULT_FIELDS))
+        writer.writeheader()
+        writer.writerows(rows)
+    elif rows:
+        console.print(results_table(rows))
+    else:
+        console.print(f"no free energies in the {database.place}")
+
+
+@app.command()
+def verify(
+    cases: Annotated[Path, typer.Argument(help="file of reference cases (JSON)")],
+    models: Annotated[Path, typer.Option(help="folder with the model files")],
+    tolerance: Annotated[float, typer.Option(help="largest deviation allowed, in eV, eV/Å, eV/Å³")] = 1e-9,
+    dtype: Annotated[str, typer.Option(help="float32 or float64")] = "float64",
+    device: Annotated[str, typer.Option(help="cpu, cuda, ... or auto")] = "auto",
+) -> None:
+    """Compare energies and derivatives on this machine with reference results."""
+    deviations = [
+        compare(name, case, models, dtype=_dtype(dtype), device=device) for name, case in load_cases(cases).items()
+    ]
+    console.print(deviation_table(deviations, tolerance))
+    if not all(deviation.largest <= tolerance for deviation in deviations):
+        raise AlchemflowsError(f"a deviation is larger than {tolerance:g}")
+
+
+@database_app.command("start")
+def database_start() -> None:
+    """Start the private MongoDB and say how to use it."""
+    _show_database(start_private(Settings()))
+
+
+@database_app.command("stop")
+def database_stop() -> None:
+    """Shut the private MongoDB down; its data stay."""
+    settings = Settings()
+    PrivateMongod(settings.home, settings.mongod).stop()
+    console.print("the private MongoDB is stopped")
+
+
+@database_app.command("status")
+def database_status() -> None:
+    """Say whether the private MongoDB runs."""
+    settings = Settings()
+    server = PrivateMongod(settings.home, settings.mongod)
+    console.print(f"the private MongoDB in {server.folder} {'runs' if server.is_running() else 'does not run'}")
+
+
+@database_app.command("index")
+def database_index() -> None:
+    """Create the documented indexes in the configured database."""
+    database = connect()
+    database.ensure_indexes()
+    console.print(f"indexes are in place in the {database.place}")
+
+
+def alpha_perovskite() -> Structure:
+    """Cubic α-CsPbI3, 2×2×2 cells of 5 atoms, a near the middle of Pb and Sn."""
+    cell = Structure(
+        Lattice.cubic(6.33),
+        ["Cs", "Pb", "I", "I", "I"],
+        [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.5, 0.5]],
+    )
+    return cell * (2, 2, 2)
+
+
+def _run(
+    maker: ThermodynamicIntegrationMaker,
+    structure: Structure,
+    substitution: Substitution,
+    sites: list[int] | None,
+    workers: int,
+    plot: Path | None,
+) -> None:
+    """Submit, work off with local workers, and show the result."""
+    started = time.monotonic()
+    settings = Settings()
+    flow = maker.make(structure, substitution, sites=sites)
+    database = connect(settings)
+    console.print(f"{flow.name}\n{len(flow.jobs)} jobs, {workers} local workers, {database.place}", highlight=False)
+    fw_ids = submit(database, flow)
+    folder = settings.home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
+    with JobProgress(console) as progress, local_workers(database, fw_ids, workers, folder):
+        wait(database, fw_ids, progress)
+    uuid = flow.jobs[-1].uuid
+    document = cast(FreeEnergyDocument, _output(database, uuid))
+    console.print(ladder_table(document), estimate_table(document))
+    for warning in document.warnings:
+        console.print(f"[yellow]warning:[/] {warning}")
+    if plot is not None:
+        console.print(f"figure: {save(plot_gradient(document), plot)}")
+    console.print(f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}")
+    _show_database(database, uuid)
+
+
+def _output(database: Database, uuid: str) -> Any:
+    from monty.json import MontyDecoder
+
+    return MontyDecoder().process_decoded(database.job_store.get_output(uuid))
+
+
+def _show_database(database: Database, uuid: str | None = None) -> None:
+    console.print(f"\nDocuments: {database.place}. Query them with `alchemflows results`, or with pymongo:")
+    outputs = database.outputs()
+    criteria = {"uuid": uuid} if uuid else {"output.@class": "FreeEnergyDocument"}
+    if database.place.startswith("private"):
+        uri = Path(database.environment["JOBFLOW_CONFIG_FILE"]).parent / "my_launchpad.yaml"
+        console.print(f"  client = pymongo.MongoClient(uri)  # the `host` in {uri}", highlight=False, soft_wrap=True)
+    else:
+        console.print("  client = pymongo.MongoClient(...)  # your database", highlight=False)
+    console.print(
+        f"  client[{outputs.database.name!r}][{outputs.name!r}].find_one({json.dumps(criteria)})",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print("For lpad, rlaunch and jobflow:")
+    for name, value in database.environment.items():
+        console.print(f"  export {name}={value}", highlight=False, soft_wrap=True)
+
+
+def _dtype(name: str) -> Dtype:
+    if name not in ("float32", "float64"):
+        raise InvalidInputError(f"dtype must be float32 or float64; got {name!r}")
+    return cast(Dtype, name)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    source, colon, target = text.partition(":")
+    if not colon or not source or not target:
+        raise InvalidInputError(f"a substitution is written like Pb:Sn; got {text!r}")
+    return source, target
+
+
+def _read_structure(path: Path) -> Structure:
+    if not path.is_file():
+        raise InvalidInputError(f"no structure file {str(path)!r}")
+    try:
+        return Structure.from_file(path)
+    except Exception as error:  # each parser of pymatgen fails in its own way
+        raise InvalidInputError(f"{path} is not a structure file that pymatgen can read: {error}") from error

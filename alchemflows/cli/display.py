@@ -1,0 +1,147 @@
+"""What the command line shows: tables, and the progress of jobs."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from alchemflows.alchemy.verify import Deviation
+from alchemflows.campaign.local import JobStatus
+from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
+
+_STATES = {"WAITING": "waiting", "READY": "waiting", "RESERVED": "queued", "RUNNING": "starting", "COMPLETED": "done"}
+
+
+class JobProgress:
+    """One bar for each job; where the output is no terminal, one line whenever a job has got further."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[int, TaskID] = {}
+        self._said: dict[int, tuple[str, int]] = {}
+
+    def __enter__(self) -> JobProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, jobs: list[JobStatus]) -> None:
+        """Show the jobs as they are now."""
+        for job in jobs:
+            state = _STATES.get(job.state, job.state.lower())
+            share = 1.0 if job.state == "COMPLETED" else 0.0
+            if job.state == "RUNNING" and job.progress is not None:
+                temperatures = ", ".join(f"{t:.0f}" for t in job.progress.temperatures_K)
+                state = f"{job.progress.phase}, {temperatures} K"
+                share = job.progress.step / job.progress.n_steps
+            if self._bars.disable:
+                self._say(job, state, share)
+            else:
+                if job.fw_id not in self._tasks:
+                    self._tasks[job.fw_id] = self._bars.add_task(job.name, total=1.0, state=state, start=False)
+                if share > 0 or job.state == "RUNNING":
+                    self._bars.start_task(self._tasks[job.fw_id])
+                self._bars.update(self._tasks[job.fw_id], completed=share, state=state)
+
+    def _say(self, job: JobStatus, state: str, share: float) -> None:
+        quarter = (state.split(",")[0], int(4 * share))
+        if state != "waiting" and self._said.get(job.fw_id) != quarter:
+            self._said[job.fw_id] = quarter
+            self._console.print(f"{job.name:<18} {100 * share:3.0f} %  {state}", highlight=False)
+
+
+def ladder_table(document: FreeEnergyDocument) -> Table:
+    """One row for each window."""
+    table = Table(
+        title=f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
+        f"{document.n_atoms} atoms, NVT at {document.volume_A3:.1f} Å³"
+    )
+    for heading in ("λ", "⟨∂U/∂λ⟩ (eV)", "standard error", "samples", "independent", "overlap with next"):
+        table.add_column(heading, justify="right")
+    for window in document.windows:
+        overlap = window.overlap_with_next
+        table.add_row(
+            f"{window.lambda_value:g}",
+            f"{window.mean_dudl_eV:.5f}",
+            f"{window.error_dudl_eV:.5f}",
+            str(window.n_samples),
+            f"{window.n_independent:.1f}",
+            "" if overlap is None else f"{overlap:.3f}",
+        )
+    return table
+
+
+def estimate_table(document: FreeEnergyDocument) -> Table:
+    """ΔF by each estimator, the mass term apart, and the total."""
+    table = Table(title="ΔF = F(λ=1) − F(λ=0), one standard error")
+    for heading in ("", "eV", "±", "eV/atom", "±"):
+        table.add_column(heading, justify="left" if not heading else "right")
+
+    def row(name: str, estimate: Estimate | None) -> None:
+        if estimate is None:
+            table.add_row(name, "no solution", "", "", "")
+            return
+        table.add_row(
+            name,
+            f"{estimate.delta_f_eV:.5f}",
+            f"{estimate.error_eV:.5f}",
+            f"{estimate.delta_f_eV_per_atom:.6f}",
+            f"{estimate.error_eV_per_atom:.6f}",
+        )
+
+    row("TI (configurational)", document.ti)
+    row("BAR (configurational)", document.bar)
+    row("MBAR (configurational)", document.mbar)
+    table.add_row("mass term (exact)", f"{document.mass_term_eV:.5f}", "", f"{document.mass_term_eV_per_atom:.6f}", "")
+    table.add_section()
+    row("total: MBAR + mass term", document.total)
+    return table
+
+
+def results_table(rows: list[dict[str, Any]]) -> Table:
+    """One row for each finished free energy."""
+    table = Table()
+    for heading in ("path", "T (K)", "atoms", "windows", "ΔF (eV)", "±", "ΔF (eV/atom)", "±", "potential", "completed"):
+        table.add_column(heading, justify="left" if heading in ("path", "potential", "completed") else "right")
+    for row in rows:
+        table.add_row(
+            f"{row['initial']} → {row['final']}" + (" (!)" if row["n_warnings"] else ""),
+            f"{row['temperature_K']:g}",
+            str(row["n_atoms"]),
+            str(row["n_windows"]),
+            f"{row['delta_f_eV']:.4f}",
+            f"{row['error_eV']:.4f}",
+            f"{row['delta_f_eV_per_atom']:.5f}",
+            f"{row['error_eV_per_atom']:.5f}",
+            row["potential"],
+            str(row["completed_at"])[:16],
+        )
+    return table
+
+
+def deviation_table(deviations: list[Deviation], tolerance: float) -> Table:
+    """Largest deviations of each case; those beyond the tolerance are marked."""
+    table = Table(title=f"largest absolute deviations (tolerance {tolerance:g})")
+    for heading in ("case", "energy (eV)", "forces (eV/Å)", "stress (eV/Å³)", "dE/dweights (eV)", ""):
+        table.add_column(heading, justify="left" if heading in ("case", "") else "right")
+    for d in deviations:
+        values = (d.energy_eV, d.forces_eV_per_A, d.stress_eV_per_A3, d.dE_dweights_eV)
+        table.add_row(d.case, *(f"{value:.1e}" for value in values), "ok" if d.largest <= tolerance else "TOO LARGE")
+    return table

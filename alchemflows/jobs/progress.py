@@ -1,0 +1,41 @@
+"""A small file in the job's folder that says how far the job is, for whoever watches."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from alchemflows.sampling.windows import Progress
+
+PROGRESS_FILE = "progress.json"
+
+
+class ProgressFile:
+    """Writes :class:`Progress` to a file, at most every `interval_s` seconds.
+
+    The file is replaced as a whole, so that a reader never sees half of it.
+    """
+
+    def __init__(self, folder: Path, interval_s: float = 1.0) -> None:
+        self._path = folder / PROGRESS_FILE
+        self._interval_s = interval_s
+        self._written_at = -float("inf")
+
+    def __call__(self, progress: Progress) -> None:
+        """Write, unless it was done a moment ago and the job is not at its end."""
+        now = time.monotonic()
+        if now - self._written_at < self._interval_s and progress.step < progress.n_steps:
+            return
+        self._written_at = now
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(vars(progress)))
+        temporary.replace(self._path)
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """Return the progress written in a job's folder, if there is any."""
+    try:
+        return Progress(**json.loads((folder / PROGRESS_FILE).read_text()))
+    except (OSError, ValueError):
+        return None

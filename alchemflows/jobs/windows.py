@@ -1,0 +1,143 @@
+"""The job that samples some λ-windows of a ladder in one batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jobflow import Maker, job
+from pymatgen.core import Composition, Element, Structure
+
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import TrajectoryError
+from alchemflows.jobs.progress import ProgressFile
+from alchemflows.sampling.windows import WindowsExplodedError, sample_windows, window_seed
+from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.samples import PackedSeries, WindowSeries
+from alchemflows.schemas.windows import WindowDocument, WindowsDocument
+
+
+@dataclass
+class WindowsMaker(Maker):
+    """Sample λ-windows at constant volume and temperature.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    potential
+        What to sample with.
+    dynamics
+        Conditions and lengths.
+    seed
+        Seed of the ladder; each window derives its own from it.
+    """
+
+    name: str = "λ-windows"
+    potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
+    dynamics: DynamicsSettings = field(default_factory=lambda: DynamicsSettings(temperature_K=300.0))
+    seed: int = 0
+
+    @job(output_schema=WindowsDocument, data=["series"])
+    def make(
+        self,
+        path: AlchemicalPath,
+        lambdas: Sequence[float],
+        indices: Sequence[int],
+        structure: Structure | None = None,
+    ) -> WindowsDocument:
+        """Sample the windows ``lambdas[i] for i in indices``.
+
+        Parameters
+        ----------
+        path
+            Path through the weights of an alchemical system.
+        lambdas
+            λ of all windows of the ladder.
+        indices
+            Which of them this job runs, in one batch.
+        structure
+            Positions and cell to start from, in place of those of the path's system.
+
+        Raises
+        ------
+        TrajectoryError
+            If a trajectory explodes; the samples so far are written to the job's folder, which the message
+            names.
+        """
+        started = time.perf_counter()
+        system = path.system if structure is None else path.system.with_structure(structure)
+        path = AlchemicalPath(system, path.initial, path.final)
+        model = AlchemicalPotential(system, load_potential(self.potential))
+        try:
+            series = sample_windows(
+                model,
+                path,
+                lambdas,
+                indices,
+                self.dynamics,
+                seed=self.seed,
+                on_progress=ProgressFile(Path.cwd()),
+            )
+        except WindowsExplodedError as error:
+            kept = _keep(Path.cwd(), indices, error.series)
+            raise TrajectoryError(f"{error}; what was sampled is kept in {kept}") from error
+        return WindowsDocument(
+            windows=[
+                WindowDocument(
+                    index=index,
+                    lambda_value=lambdas[index],
+                    weights=path.weights(lambdas[index]).tolist(),
+                    seed=window_seed(self.seed, index),
+                    n_samples=len(samples),
+                    mean_dudl_eV=samples.dudl_eV.mean(),
+                    mean_energy_eV=samples.energy_eV.mean(),
+                    mean_temperature_K=samples.temperature_K.mean(),
+                    series=PackedSeries.pack(samples),
+                )
+                for index, samples in zip(indices, series, strict=True)
+            ],
+            lambdas=list(lambdas),
+            temperature_K=self.dynamics.temperature_K,
+            n_atoms=system.n_atoms,
+            volume_A3=system.structure.volume,
+            initial_formula=formula(system, path.initial),
+            final_formula=formula(system, path.final),
+            coupling=system.coupling,
+            weight_labels=list(system.weight_labels),
+            initial_weights=list(path.initial),
+            final_weights=list(path.final),
+            dynamics=self.dynamics,
+            provenance=Provenance(potential=model.record, wall_time_s=time.perf_counter() - started, seed=self.seed),
+        )
+
+
+def formula(system: AlchemicalSystem, weights: Sequence[float]) -> str:
+    """Reduced formula of a system at given weights, such as ``CsPb0.5Sn0.5I3``."""
+    composition: dict[str, float] = {}
+    sites = {site for group in system.groups for site in group.sites}
+    for i, number in enumerate(system.numbers):
+        if i not in sites:
+            symbol = Element.from_Z(int(number)).symbol
+            composition[symbol] = composition.get(symbol, 0.0) + 1.0
+    channels = [channel for group in system.groups for channel in group.channels]
+    for channel, weight in zip(channels, weights, strict=True):
+        for number in channel:
+            symbol = Element.from_Z(number).symbol
+            composition[symbol] = composition.get(symbol, 0.0) + weight
+    amounts = {symbol: round(amount, 6) for symbol, amount in composition.items() if amount > 1e-6}
+    return Composition(amounts).reduced_formula
+
+
+def _keep(folder: Path, indices: Sequence[int], series: Sequence[WindowSeries]) -> Path:
+    for index, samples in zip(indices, series, strict=True):
+        np.savez(folder / f"exploded-window-{index}.npz", **asdict(samples))
+    return folder
