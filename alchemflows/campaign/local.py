@@ -18,8 +18,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 
 from alchemflows.campaign.database import Database
 from alchemflows.errors import AlchemflowsError, DatabaseError
-from alchemflows.jobs.progress import read_progress
-from alchemflows.sampling.windows import Progress
+from alchemflows.schemas.progress import Progress, read_progress
 
 FAILED_STATES = ("FIZZLED", "DEFUSED", "PAUSED")
 

@@ -13,7 +13,9 @@ def main() -> None:
     # What libraries say while they are imported is not what the user asked for.
     warnings.filterwarnings("ignore")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    logging.basicConfig(level=logging.ERROR, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.ERROR)  # FireWorks' loggers let everything through
+    logging.basicConfig(handlers=[handler], format="%(name)s: %(message)s")
     logging.getLogger("pymbar").setLevel(logging.ERROR)
 
     from alchemflows.cli.commands import app

@@ -1,4 +1,4 @@
-"""The commands."""
+"""The commands. What takes seconds to import (torch, the models) is imported by the commands that need it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import csv
 import json
 import sys
 import time
+from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+from monty.json import MontyDecoder
 from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
-from alchemflows.alchemy.path import Substitution
-from alchemflows.alchemy.system import Coupling
-from alchemflows.alchemy.verify import compare, load_cases
 from alchemflows.campaign.database import Database, connect, start_private
 from alchemflows.campaign.local import local_workers, submit, wait
 from alchemflows.campaign.mongod import PrivateMongod
@@ -24,10 +23,13 @@ from alchemflows.campaign.query import RESULT_FIELDS, free_energies
 from alchemflows.campaign.settings import Settings
 from alchemflows.cli.display import JobProgress, deviation_table, estimate_table, ladder_table, results_table
 from alchemflows.errors import AlchemflowsError, InvalidInputError
-from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
-from alchemflows.plotting import plot_gradient, save
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.potential import Dtype, PotentialSpec
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.path import Substitution
+    from alchemflows.alchemy.system import Coupling
+    from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +54,7 @@ def quickstart(
     plot: Annotated[Path, typer.Option(help="figure of dU/dλ against λ")] = Path("quickstart.png"),
 ) -> None:
     """CsPbI3 → CsSnI3 (cubic α phase, 40 atoms, 400 K, NVT) by thermodynamic integration."""
-    maker = ThermodynamicIntegrationMaker(
+    maker = _maker()(
         potential=potential,
         temperature=400.0,
         n_windows=windows,
@@ -88,7 +90,7 @@ def ti(
     submit_only: Annotated[bool, typer.Option("--submit", help="only add to the LaunchPad; workers elsewhere")] = False,
 ) -> None:
     """ΔF of a substitution by thermodynamic integration and MBAR, at constant volume."""
-    maker = ThermodynamicIntegrationMaker(
+    maker = _maker()(
         potential=PotentialSpec(name=potential, dtype=_dtype(dtype), device=device, head=head),
         temperature=temperature,
         n_windows=windows,
@@ -98,7 +100,7 @@ def ti(
         n_equilibration_steps=equilibration,
         n_production_steps=production,
         sample_interval_steps=interval,
-        coupling=cast(Coupling, coupling),
+        coupling=cast("Coupling", coupling),
         seed=seed,
     )
     if not relax:
@@ -146,6 +148,9 @@ def verify(
     device: Annotated[str, typer.Option(help="cpu, cuda, ... or auto")] = "auto",
 ) -> None:
     """Compare energies and derivatives on this machine with reference results."""
+    with redirect_stdout(sys.stderr):  # mace-torch prints on import
+        from alchemflows.alchemy.verify import compare, load_cases
+
     deviations = [
         compare(name, case, models, dtype=_dtype(dtype), device=device) for name, case in load_cases(cases).items()
     ]
@@ -194,6 +199,12 @@ def alpha_perovskite() -> Structure:
     return cell * (2, 2, 2)
 
 
+def _maker() -> type[ThermodynamicIntegrationMaker]:
+    with redirect_stdout(sys.stderr):  # mace-torch prints on import
+        from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+    return ThermodynamicIntegrationMaker
+
+
 def _run(
     maker: ThermodynamicIntegrationMaker,
     structure: Structure,
@@ -213,20 +224,16 @@ def _run(
     with JobProgress(console) as progress, local_workers(database, fw_ids, workers, folder):
         wait(database, fw_ids, progress)
     uuid = flow.jobs[-1].uuid
-    document = cast(FreeEnergyDocument, _output(database, uuid))
+    document = cast(FreeEnergyDocument, MontyDecoder().process_decoded(database.job_store.get_output(uuid)))
     console.print(ladder_table(document), estimate_table(document))
     for warning in document.warnings:
         console.print(f"[yellow]warning:[/] {warning}")
     if plot is not None:
+        from alchemflows.plotting import plot_gradient, save
+
         console.print(f"figure: {save(plot_gradient(document), plot)}")
     console.print(f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}")
     _show_database(database, uuid)
-
-
-def _output(database: Database, uuid: str) -> Any:
-    from monty.json import MontyDecoder
-
-    return MontyDecoder().process_decoded(database.job_store.get_output(uuid))
 
 
 def _show_database(database: Database, uuid: str | None = None) -> None:

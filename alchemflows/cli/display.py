@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from alchemflows.alchemy.verify import Deviation
 from alchemflows.campaign.local import JobStatus
 from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.verify import Deviation
 
 _STATES = {"WAITING": "waiting", "READY": "waiting", "RESERVED": "queued", "RUNNING": "starting", "COMPLETED": "done"}
 
@@ -117,22 +120,19 @@ def estimate_table(document: FreeEnergyDocument) -> Table:
 
 def results_table(rows: list[dict[str, Any]]) -> Table:
     """One row for each finished free energy."""
-    table = Table()
-    for heading in ("path", "T (K)", "atoms", "windows", "ΔF (eV)", "±", "ΔF (eV/atom)", "±", "potential", "completed"):
-        table.add_column(heading, justify="left" if heading in ("path", "potential", "completed") else "right")
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for heading in ("path", "T (K)", "ΔF (eV)", "ΔF (eV/atom)", "potential"):
+        table.add_column(heading, justify="left" if heading in ("path", "potential") else "right")
     for row in rows:
         table.add_row(
             f"{row['initial']} → {row['final']}" + (" (!)" if row["n_warnings"] else ""),
             f"{row['temperature_K']:g}",
-            str(row["n_atoms"]),
-            str(row["n_windows"]),
-            f"{row['delta_f_eV']:.4f}",
-            f"{row['error_eV']:.4f}",
-            f"{row['delta_f_eV_per_atom']:.5f}",
-            f"{row['error_eV_per_atom']:.5f}",
-            row["potential"],
-            str(row["completed_at"])[:16],
+            f"{row['delta_f_eV']:.4f} ± {row['error_eV']:.4f}",
+            f"{row['delta_f_eV_per_atom']:.5f} ± {row['error_eV_per_atom']:.5f}",
+            row["potential"].rpartition("/")[2],
         )
+    if any(row["n_warnings"] for row in rows):
+        table.caption = "(!): the analysis warns of something; see `warnings` of the document"
     return table
 
 

@@ -16,10 +16,10 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import TrajectoryError
-from alchemflows.jobs.progress import ProgressFile
 from alchemflows.sampling.windows import WindowsExplodedError, sample_windows, window_seed
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
 from alchemflows.schemas.windows import WindowDocument, WindowsDocument

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import numpy as np
 
@@ -11,27 +11,8 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.errors import TrajectoryError
 from alchemflows.sampling.langevin import EnergyModel, Langevin
 from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.progress import Progress
 from alchemflows.schemas.samples import WindowSeries
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a batch of windows is.
-
-    Attributes
-    ----------
-    phase
-        ``equilibration`` or ``production``.
-    step, n_steps
-        Steps done and to do, both phases together.
-    temperatures_K
-        Kinetic temperature of each window at this moment.
-    """
-
-    phase: str
-    step: int
-    n_steps: int
-    temperatures_K: tuple[float, ...]
 
 
 class WindowsExplodedError(TrajectoryError):

@@ -144,9 +144,7 @@ def test_concurrent_starts_end_with_one_server(server: PrivateMongod) -> None:
         "server.start(); print(server.pid)"
     )
     command = [sys.executable, "-c", code, str(server.home)]
-    starters = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    starters = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for starter in starters:
         assert starter.stdout is not None
         assert starter.stdout.readline() == "ready\n"

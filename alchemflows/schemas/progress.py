@@ -1,14 +1,33 @@
-"""A small file in the job's folder that says how far the job is, for whoever watches."""
+"""How far a job is, and the small file in its folder that says so to whoever watches."""
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from alchemflows.sampling.windows import Progress
-
 PROGRESS_FILE = "progress.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a batch of windows is.
+
+    Attributes
+    ----------
+    phase
+        ``equilibration`` or ``production``.
+    step, n_steps
+        Steps done and to do, both phases together.
+    temperatures_K
+        Kinetic temperature of each window at this moment.
+    """
+
+    phase: str
+    step: int
+    n_steps: int
+    temperatures_K: tuple[float, ...]
 
 
 class ProgressFile:

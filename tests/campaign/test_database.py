@@ -1,0 +1,114 @@
+"""The private database as others see it, and the limits of documents."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from jobflow import job
+
+from alchemflows.campaign.database import OUTPUT_INDEXES, connect, start_private
+from alchemflows.campaign.local import submit
+from alchemflows.campaign.query import RESULT_FIELDS, free_energies
+from alchemflows.campaign.settings import Settings
+from alchemflows.errors import DatabaseError
+from alchemflows.schemas.samples import PackedSeries, WindowSeries
+
+
+@job(data=["series"])
+def store_series(series):
+    return {"windows": [{"series": series}]}
+
+
+def test_long_series_go_past_the_document_limit(database, tmp_path, monkeypatch):
+    """200,000 samples of 41 windows: 66 MB in one window, four times MongoDB's limit."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    n, k = 200_000, 41
+    columns = {name: rng.normal(size=n) for name in ("time_fs", "energy_eV", "dudl_eV", "temperature_K")}
+    series = WindowSeries(**columns, energies_eV=rng.normal(size=(n, k)))
+    stored = store_series(PackedSeries.pack(series))
+    stored.run(database.job_store)
+    in_database = database.outputs().find_one({"uuid": stored.uuid})
+    assert set(in_database["output"]["windows"][0]["series"]) >= {"blob_uuid", "store"}
+    loaded = database.job_store.get_output(stored.uuid, load=True)["windows"][0]["series"]
+    back = PackedSeries.model_validate({key: value for key, value in loaded.items() if key[0] != "@"}).unpack()
+    for name, values in vars(series).items():
+        assert np.array_equal(getattr(back, name), values), name
+
+
+def test_a_second_start_keeps_data_and_ids(database, tmp_path):
+    @job
+    def nothing():
+        return 1
+
+    from jobflow import Flow
+
+    first = submit(database, Flow([nothing()]))
+    again = start_private(Settings(home=tmp_path / "home"))
+    assert again.launchpad.get_fw_ids() == first
+    assert submit(again, Flow([nothing()])) == [first[0] + 1]
+
+
+def test_indexes_are_there(database):
+    fields = {index["key"].popitem()[0] for index in database.outputs().list_indexes()}
+    assert set(OUTPUT_INDEXES) <= fields
+
+
+def test_plain_tools_find_it(database):
+    """The variables that the quickstart prints are enough for FireWorks and jobflow."""
+    script = (
+        "from fireworks import LaunchPad; from jobflow import SETTINGS; "
+        "SETTINGS.JOB_STORE.connect(); print(LaunchPad.auto_load().get_fw_ids(), SETTINGS.JOB_STORE.count())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env=os.environ | database.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.strip().splitlines()[-1] == "[] 0", run.stderr
+
+
+def test_no_results_is_an_empty_list(database):
+    assert free_energies(database) == []
+    assert "delta_f_eV" in RESULT_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "does not exist"),
+        ("JOB_STORE: 3", "not a jobflow configuration"),
+        ("JOB_STORE: {docs_store: {type: MemoryStore}}", "must be a MongoDB store"),
+        (
+            "JOB_STORE: {docs_store: {type: MongoStore, database: a, collection_name: b, host: localhost}}",
+            "additional store `data`",
+        ),
+    ],
+)
+def test_bad_configurations_are_named(tmp_path, monkeypatch, text, reason):
+    path = tmp_path / "jobflow.yaml"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setenv("JOBFLOW_CONFIG_FILE", str(path))
+    with pytest.raises(DatabaseError, match=reason):
+        connect(Settings(home=tmp_path))
+
+
+def test_an_unreachable_database_is_named_without_its_password(tmp_path, monkeypatch):
+    uri = "mongodb://somebody:secret@127.0.0.1:9/alchemflows"
+    store = f"uri: {uri}, database: alchemflows"
+    path = tmp_path / "jobflow.yaml"
+    path.write_text(
+        f"JOB_STORE: {{docs_store: {{type: MongoStore, collection_name: outputs, {store}}}, "
+        f"additional_stores: {{data: {{type: GridFSStore, collection_name: samples, {store}}}}}}}"
+    )
+    monkeypatch.setenv("JOBFLOW_CONFIG_FILE", str(path))
+    with pytest.raises(DatabaseError, match=r"127\.0\.0\.1:9") as caught:
+        connect(Settings(home=tmp_path, database_timeout_s=1.0))
+    assert "secret" not in str(caught.value) and "somebody" not in str(caught.value)
+    assert "\n" not in str(caught.value)

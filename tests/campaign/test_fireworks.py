@@ -1,0 +1,172 @@
+"""The whole line on a real MongoDB with real rlaunch workers, one of which is killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+
+from alchemflows.campaign.database import Database
+from alchemflows.campaign.local import status, submit
+from alchemflows.campaign.query import free_energies
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+RLAUNCH = [sys.executable, "-c", "from fireworks.scripts.rlaunch_run import rlaunch; rlaunch()"]
+
+
+@pytest.fixture
+def flow(gentle_model, perovskite):
+    """Four windows of some seconds each, after a relaxation of a few steps."""
+    maker = ThermodynamicIntegrationMaker(
+        potential=str(gentle_model),
+        temperature=200.0,
+        n_windows=4,
+        n_equilibration_steps=100,
+        n_production_steps=900,
+        seed=11,
+    )
+    maker.relax_maker.maker.steps = 3
+    return maker.make(perovskite, {"Pb": "Sn"})
+
+
+class Workers:
+    """rlaunch processes, each with a name of its own."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+        self.processes: dict[str, subprocess.Popen] = {}
+
+    def start(self, name: str) -> None:
+        folder = self._folder / name
+        folder.mkdir()
+        (folder / "my_fworker.yaml").write_text(yaml.safe_dump({"name": name, "category": "", "query": "{}"}))
+        (folder / "FW_config.yaml").write_text(yaml.safe_dump({"PING_TIME_SECS": 1}))
+        launchpad = Path(self._database.environment["FW_CONFIG_FILE"]).parent / "my_launchpad.yaml"
+        command = [*RLAUNCH, "-l", str(launchpad), "-w", "my_fworker.yaml"]
+        command += ["rapidfire", "--nlaunches", "infinite", "--sleep", "1"]
+        with (folder / "log").open("w") as log:
+            self.processes[name] = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=os.environ | self._database.environment | ONE_THREAD,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def workers(database, tmp_path):
+    workers = Workers(database, tmp_path)
+    yield workers
+    workers.stop()
+
+
+def wait_for(condition, timeout_s: float = 120.0):
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("timed out")
+
+
+def undisturbed(flow, folder: Path):
+    """Run the same flow without a database server, in this process."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+        outputs = run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
+        return outputs[flow.jobs[-1].uuid][1].output
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_killed_worker_costs_nothing_but_time(database, workers, flow, tmp_path):
+    fw_ids = submit(database, flow)
+    workers.start("one")
+    workers.start("two")
+
+    def in_production():
+        for job in status(database, fw_ids):
+            if job.progress is not None and job.progress.phase == "production" and job.state == "RUNNING":
+                return job
+        return None
+
+    victim = wait_for(in_production)
+    launchpad = database.launchpad
+    launch = launchpad.launches.find_one({"fw_id": victim.fw_id}, sort=[("launch_id", -1)])
+    killed = workers.processes[launch["fworker"]["name"]]
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert status(database, [victim.fw_id])[0].state == "RUNNING"  # nobody has noticed yet
+
+    def recovered():
+        lost, _, inconsistent = launchpad.detect_lostruns(expiration_secs=6, rerun=True)
+        launchpad.detect_lostruns(expiration_secs=6, refresh=True) if inconsistent else None
+        return lost
+
+    wait_for(recovered)
+    wait_for(lambda: all(job.state == "COMPLETED" for job in status(database, fw_ids)), timeout_s=240)
+
+    # every window is there once, complete, and as an undisturbed run gives it
+    documents = list(database.outputs().find({"output.@class": "WindowsDocument"}))
+    windows = [window for document in documents for window in document["output"]["windows"]]
+    assert sorted(window["index"] for window in windows) == [0, 1, 2, 3]
+    assert {window["n_samples"] for window in windows} == {90}
+    result = database.job_store.get_output(flow.jobs[-1].uuid)
+    reference = undisturbed(flow, tmp_path)
+    assert [w["mean_dudl_eV"] for w in result["windows"]] == pytest.approx(
+        [w.mean_dudl_eV for w in reference.windows], abs=1e-7
+    )
+    assert result["total"]["delta_f_eV"] == pytest.approx(reference.total.delta_f_eV, abs=1e-6)
+    (row,) = free_energies(database)
+    assert row["delta_f_eV"] == result["total"]["delta_f_eV"]
+    assert row["n_windows"] == 4
+
+
+def test_samples_are_read_back_with_plain_pymongo(database, workers, flow):
+    """As docs/database.md describes it."""
+    import base64
+    import io
+    import json
+
+    import gridfs
+
+    fw_ids = submit(database, flow)
+    workers.start("one")
+    wait_for(lambda: all(job.state == "COMPLETED" for job in status(database, fw_ids)), timeout_s=240)
+
+    outputs = database.outputs()
+    document = outputs.find_one({"output.@class": "WindowsDocument", "output.windows.index": 2})
+    window = next(w for w in document["output"]["windows"] if w["index"] == 2)
+    blob = gridfs.GridFS(outputs.database, "samples").find_one({"metadata.blob_uuid": window["series"]["blob_uuid"]})
+    packed = json.loads(blob.read())["data"]["npz_base64"]
+    arrays = np.load(io.BytesIO(base64.b64decode(packed)))
+    assert arrays["energies_eV"].shape == (90, 4)
+    assert arrays["dudl_eV"].mean() == pytest.approx(window["mean_dudl_eV"])
+    np.testing.assert_allclose(arrays["energies_eV"][:, 2], arrays["energy_eV"], atol=1e-5)
+    provenance = document["output"]["provenance"]
+    assert len(provenance["potential"]["sha256"]) == 64
+    assert provenance["seed"] == 11 and provenance["versions"]["torch"]
+    used = outputs.find({"output.@class": "FreeEnergyDocument", "output.temperature_K": 200.0}).explain()
+    assert "IXSCAN" in str(used["queryPlanner"]["winningPlan"])

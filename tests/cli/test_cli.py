@@ -1,0 +1,191 @@
+"""The command line as a user meets it: in processes of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from models import perovskite_system
+
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.schemas.potential import PotentialSpec
+
+COMMAND = [sys.executable, "-c", "from alchemflows.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Return the home of a private database that the commands of this module share."""
+    folder = tmp_path_factory.mktemp("home")
+    yield folder
+    PrivateMongod(folder).stop()
+
+
+@pytest.fixture
+def run(home, tmp_path):
+    def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
+        clean = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
+        return subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            cwd=tmp_path,
+            env=clean | {"ALCHEMFLOWS_HOME": str(home), "HOME": str(tmp_path), "COLUMNS": "160"} | environment,
+            capture_output=True,
+            text=True,
+        )
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def cif(perovskite, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("cif") / "CsPbI3.cif"
+    perovskite.to(path)
+    return path
+
+
+def assert_one_line(completed: subprocess.CompletedProcess, *words: str) -> None:
+    assert completed.returncode == 1
+    lines = [line for line in completed.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, completed.stderr
+    assert "Traceback" not in completed.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_ti_from_a_file_to_results(run, cif, gentle_model, tmp_path):
+    settings = ("--windows", 3, "--equilibration", 20, "--production", 200, "--no-relax", "--plot", "dudl.png")
+    done = run("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, *settings)
+    assert done.returncode == 0, done.stderr
+    for shown in ("λ = 0.5", "⟨∂U/∂λ⟩", "independent", "overlap", "TI (config", "MBAR (config", "mass term", "total"):
+        assert shown in done.stdout
+    assert "export FW_CONFIG_FILE" in done.stdout and "find_one" in done.stdout
+    assert (tmp_path / "dudl.png").read_bytes().startswith(b"\x89PNG")
+
+    (row,) = json.loads(run("results", "--json", "--formula", "CsSnI3").stdout)
+    assert row["initial"] == "CsPbI3" and row["n_windows"] == 3 and row["temperature_K"] == 200
+    table = list(csv.DictReader(io.StringIO(run("results", "--csv").stdout)))
+    assert float(table[0]["delta_f_eV"]) == row["delta_f_eV"]
+    assert f"{row['delta_f_eV']:.4f}" in run("results").stdout
+    assert json.loads(run("results", "--json", "--temperature", 999).stdout) == []
+
+
+def test_submit_only(run, cif, gentle_model):
+    done = run("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, "--windows", 2, "--submit")
+    assert done.returncode == 0, done.stderr
+    assert "4 jobs added" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("CIF", "Pb:Au", "-T", 300), ["does not know Au"]),
+        (("CIF", "Ge:Sn", "-T", 300), ["Ge is not in the structure"]),
+        (("CIF", "Pb:Sn", "-T", 0), ["temperature_K"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--timestep", -1), ["timestep_fs"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--potential", "no-such.model"), ["no-such.model"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--potential", "CIF"), ["not a model file"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--device", "cuda:99"), ["cuda:99"]),
+        (("CIF", "PbSn", "-T", 300), ["Pb:Sn"]),
+        (("none.cif", "Pb:Sn", "-T", 300), ["none.cif"]),
+        (("CLOSE", "Pb:Sn", "-T", 300), ["Å apart"]),
+    ],
+)
+def test_errors_before_work(run, cif, gentle_model, perovskite, tmp_path, arguments, words):
+    close = perovskite.copy()
+    close.translate_sites([1], [0.5, 0.45, 0.5])
+    close.to(tmp_path / "POSCAR")
+    files = {"CIF": cif, "CLOSE": tmp_path / "POSCAR"}
+    arguments = [files.get(a, a) for a in arguments]
+    if "--potential" not in arguments:
+        arguments += ["--potential", gentle_model]
+    assert_one_line(run("ti", *arguments), *words)
+
+
+def test_an_unreachable_database(run, tmp_path):
+    store = "uri: 'mongodb://u:secret@127.0.0.1:9/db', database: db"
+    path = tmp_path / "jobflow.yaml"
+    path.write_text(
+        f"JOB_STORE: {{docs_store: {{type: MongoStore, collection_name: outputs, {store}}}, "
+        f"additional_stores: {{data: {{type: GridFSStore, collection_name: samples, {store}}}}}}}"
+    )
+    started = time.monotonic()
+    done = run("results", JOBFLOW_CONFIG_FILE=str(path), ALCHEMFLOWS_DATABASE_TIMEOUT_S="2")
+    assert_one_line(done, "127.0.0.1:9")
+    assert "secret" not in done.stderr + done.stdout
+    assert time.monotonic() - started < 20
+
+
+def test_no_mongod_says_what_to_do(run, tmp_path):
+    done = run("results", ALCHEMFLOWS_HOME=str(tmp_path), ALCHEMFLOWS_MONGOD=str(tmp_path / "none"))
+    assert_one_line(done, "mongod")
+
+
+def test_the_private_database_starts_and_stops(run, home):
+    assert "export JOBFLOW_CONFIG_FILE" in run("db", "start").stdout
+    assert "runs" in run("db", "status").stdout
+    assert run("db", "stop").returncode == 0
+    assert "does not run" in run("db", "status").stdout
+
+
+def test_verify(run, gentle_model, tmp_path):
+    """A file of cases made here passes; one wrong digit fails."""
+    system = perovskite_system("one group", "mean-field")
+    backend = load_potential(PotentialSpec(name=str(gentle_model), dtype="float64", device="cpu"))
+    structure = system.structure
+    result = single(
+        AlchemicalPotential(system, backend).evaluate(
+            structure.cart_coords[None], structure.lattice.matrix[None], [[0.3, 0.6]]
+        )
+    )
+    case = {
+        "model": "gentle",
+        "cell": structure.lattice.matrix.tolist(),
+        "positions": structure.cart_coords.tolist(),
+        "symbols": [str(s) for s in structure.species],
+        "groups": [[[1, 82], [6, 82]], [[1, 50], [6, 50]]],
+        "weights": [0.3, 0.6],
+        "coupling": "mean-field",
+        "energy_eV": result["energy"],
+        "forces_eV_per_A": result["forces"].tolist(),
+        "stress_eV_per_A3": result["stress"].tolist(),
+        "dE_dweights_eV": result["weight_gradients"].tolist(),
+    }
+    cases = tmp_path / "cases.json"
+    cases.write_text(json.dumps({"good": case}))
+    done = run("verify", cases, "--models", gentle_model.parent)
+    assert done.returncode == 0, done.stderr
+    assert "good" in done.stdout and "ok" in done.stdout
+
+    cases.write_text(json.dumps({"good": case, "bad": case | {"energy_eV": case["energy_eV"] + 1e-6}}))
+    done = run("verify", cases, "--models", gentle_model.parent)
+    assert_one_line(done, "1e-09")
+    assert "TOO LARGE" in done.stdout
+    assert run("verify", cases, "--models", gentle_model.parent, "--tolerance", 1e-5).returncode == 0
+    assert_one_line(run("verify", tmp_path / "none.json", "--models", tmp_path), "none.json")
+    cases.write_text(json.dumps({"bad": {"model": "gentle"}}))
+    assert_one_line(run("verify", cases, "--models", tmp_path), "bad.cell")
+
+
+@pytest.mark.slow
+def test_quickstart(run, home, tmp_path):
+    """The main job as the README has it: under 10 minutes on 2 cores, TI and MBAR in agreement."""
+    started = time.monotonic()
+    done = run("quickstart")
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 600
+    assert (tmp_path / "quickstart.png").read_bytes().startswith(b"\x89PNG")
+    row = next(r for r in json.loads(run("results", "--json").stdout) if r["potential"] == "sevennet-0")
+    assert row["n_windows"] >= 5 and row["n_atoms"] == 40 and row["temperature_K"] == 400
+    combined = (row["ti_error_eV"] ** 2 + row["error_eV"] ** 2) ** 0.5
+    assert abs(row["ti_delta_f_eV"] - row["mbar_delta_f_eV"]) < 2 * combined
+    assert 0.015 < row["delta_f_eV_per_atom"] < 0.035 or 0 < row["error_eV"] < 0.05

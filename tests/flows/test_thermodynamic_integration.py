@@ -1,0 +1,109 @@
+"""The flow maker: what it refuses before a job exists, and what the jobs carry."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from jobflow import Flow
+from jobflow.managers.fireworks import flow_to_workflow
+from monty.json import MontyDecoder, MontyEncoder
+
+from alchemflows.errors import AlchemflowsError, InvalidInputError, PotentialError
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"temperature": 0.0}, "temperature_K.*greater than 0"),
+        ({"temperature": -5.0}, "temperature_K.*greater than 0"),
+        ({"temperature": float("nan")}, "temperature_K"),
+        ({"timestep_fs": 0.0}, "timestep_fs.*greater than 0"),
+        ({"friction_per_ps": -1.0}, "friction_per_ps"),
+        ({"n_production_steps": 0}, "n_production_steps"),
+        ({"n_production_steps": 5}, "nothing is sampled"),
+        ({"n_windows": 1}, "n_windows must be at least 2"),
+        ({"windows_per_job": 0}, "windows_per_job"),
+        ({"lambdas": [0.0, 0.7, 0.5, 1.0]}, "increase from 0 to 1"),
+        ({"lambdas": [0.1, 1.0]}, "increase from 0 to 1"),
+        ({"coupling": "pairwise"}, "coupling must be one of"),
+    ],
+)
+def test_bad_settings(gentle_model, perovskite, settings, reason):
+    with pytest.raises(InvalidInputError, match=reason) as caught:
+        ThermodynamicIntegrationMaker(potential=str(gentle_model), **settings).make(perovskite, {"Pb": "Sn"})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("substitution", "options", "reason"),
+    [
+        ({"Ge": "Sn"}, {}, "Ge is not in the structure"),
+        ({"Pb": "Sn"}, {"sites": [0]}, "Pb is not on the chosen sites"),
+        ({"Pb": "Sn"}, {"sites": [9]}, "site 9 does not exist"),
+        ({"Pb": "Xx"}, {}, "not the symbol of an element"),
+        ({"Pb": "Au"}, {}, "does not know Au"),
+        ({"Pb": None}, {}, "appear or vanish"),
+        ({}, {}, "empty"),
+    ],
+)
+def test_bad_substitutions(gentle_model, perovskite, substitution, options, reason):
+    with pytest.raises(InvalidInputError, match=reason):
+        ThermodynamicIntegrationMaker(potential=str(gentle_model)).make(perovskite, substitution, **options)
+
+
+def test_atoms_too_close(gentle_model, perovskite):
+    squeezed = perovskite.copy()
+    squeezed.translate_sites([1], [0.5, 0.45, 0.5])
+    with pytest.raises(InvalidInputError, match=r"atoms 0 .* and 1 .* Å apart"):
+        ThermodynamicIntegrationMaker(potential=str(gentle_model)).make(squeezed, {"Pb": "Sn"})
+
+
+def test_bad_potential(perovskite, tmp_path):
+    (tmp_path / "text.model").write_text("not a model")
+    for name in ("missing.model", str(tmp_path / "text.model")):
+        with pytest.raises(PotentialError, match=name.rpartition("/")[2]) as caught:
+            ThermodynamicIntegrationMaker(potential=name).make(perovskite, {"Pb": "Sn"})
+        assert isinstance(caught.value, AlchemflowsError) and "\n" not in str(caught.value)
+
+
+def test_jobs_carry_the_category_and_the_hash(gentle_model, perovskite):
+    flow = ThermodynamicIntegrationMaker(potential=str(gentle_model), n_windows=5, windows_per_job=2).make(
+        perovskite, {"Pb": "Sn"}
+    )
+    fireworks = flow_to_workflow(flow).fws
+    assert [fw.spec.get("_category") for fw in fireworks] == ["gpu"] * 4 + [None]
+    assert [job.name for job in flow.jobs[1:4]] == ["λ = 0, 0.25", "λ = 0.5, 0.75", "λ = 1"]
+    assert len(flow.jobs[1].maker.potential.sha256) == 64
+    anywhere = ThermodynamicIntegrationMaker(potential=str(gentle_model), category=None).make(perovskite, {"Pb": "Sn"})
+    assert all("_category" not in fw.spec for fw in flow_to_workflow(anywhere).fws)
+
+
+def test_a_changed_model_file_is_refused_by_the_worker(gentle_model, perovskite, tmp_path):
+    from alchemflows.jobs.windows import WindowsMaker
+
+    copy = tmp_path / "copy.model"
+    copy.write_bytes(gentle_model.read_bytes())
+    flow = ThermodynamicIntegrationMaker(potential=str(copy), relax_maker=None).make(perovskite, {"Pb": "Sn"})
+    copy.write_bytes(gentle_model.read_bytes() + b" ")
+    job = flow.jobs[0]
+    from alchemflows.alchemy.backends import loading
+
+    loading._load.cache_clear()
+    with pytest.raises(PotentialError, match="SHA-256"):
+        WindowsMaker.make.original(job.maker, *job.function_args)
+
+
+def test_the_flow_survives_json(gentle_model, perovskite):
+    flow = ThermodynamicIntegrationMaker(potential=str(gentle_model)).make(perovskite, {"Pb": "Sn"})
+    back = MontyDecoder().process_decoded(json.loads(json.dumps(flow, cls=MontyEncoder)))
+    assert isinstance(back, Flow)
+    assert back.jobs[1].maker == flow.jobs[1].maker
+    assert back.jobs[1].function_args[0] == flow.jobs[1].function_args[0]
+
+
+def test_the_maker_survives_json(gentle_model):
+    maker = ThermodynamicIntegrationMaker(potential=str(gentle_model), temperature=123.0)
+    back = MontyDecoder().process_decoded(json.loads(json.dumps(maker, cls=MontyEncoder)))
+    assert back.temperature == 123.0 and back.relax_maker.maker.steps == maker.relax_maker.maker.steps

@@ -1,0 +1,122 @@
+"""Jobs and the flow, run by jobflow in this process."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import units
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from monty.json import MontyDecoder
+
+from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.jobs.analyse import free_energy
+from alchemflows.jobs.windows import WindowsMaker, formula
+from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.progress import read_progress
+from alchemflows.schemas.windows import WindowsDocument
+
+SHORT = {"n_windows": 3, "n_equilibration_steps": 20, "n_production_steps": 100, "temperature": 200.0}
+
+
+def store() -> JobStore:
+    return JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+
+
+@pytest.fixture(scope="module")
+def ran(gentle_model, perovskite, tmp_path_factory):
+    """Return a flow with relaxation and chunks of windows, its outputs and its store."""
+    maker = ThermodynamicIntegrationMaker(potential=str(gentle_model), windows_per_job=2, seed=3, **SHORT)
+    maker.relax_maker.maker.relax_kwargs = {"fmax": 1e-5}
+    maker.relax_maker.maker.steps = 20
+    flow = maker.make(perovskite, {"Pb": "Sn"})
+    job_store = store()
+    folder = tmp_path_factory.mktemp("run")
+    outputs = run_locally(flow, store=job_store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
+    return flow, [outputs[job.uuid][1].output for job in flow.jobs], job_store, folder
+
+
+def test_the_flow_relaxes_samples_and_analyses(ran):
+    flow, (relaxed, first, second, result), _, _ = ran
+    assert [job.name for job in flow.jobs] == ["alchemical relax", "λ = 0, 0.5", "λ = 1", "free energy"]
+    assert relaxed.structure.volume != pytest.approx(6.3**3, abs=1e-3)
+    assert first.volume_A3 == pytest.approx(relaxed.structure.volume)
+    assert [w.index for w in (*first.windows, *second.windows)] == [0, 1, 2]
+    assert (result.initial_formula, result.final_formula) == ("CsPbI3", "CsSnI3")
+    assert result.mass_term_eV == pytest.approx(1.5 * units.kB * 200 * np.log(207.2 / 118.71))
+    assert result.total.delta_f_eV == pytest.approx(result.mbar.delta_f_eV + result.mass_term_eV)
+    assert result.total.delta_f_eV_per_atom == pytest.approx(result.total.delta_f_eV / 5)
+    assert [w.n_samples for w in result.windows] == [10, 10, 10]
+
+
+def test_windows_carry_provenance_and_parameters(ran):
+    _, (_, first, _, result), _, _ = ran
+    for document in (first, result):
+        assert document.provenance.potential.backend == "mace"
+        assert len(document.provenance.potential.sha256) == 64
+        assert {"torch", "mace-torch", "alchemflows"} <= set(document.provenance.versions)
+        assert document.provenance.seed == 3
+    assert first.dynamics.n_production_steps == 100
+    assert first.windows[0].seed != first.windows[1].seed
+    assert first.weight_labels == ["Pb[1]", "Sn[1]"]
+
+
+def test_series_are_in_the_data_store_only(ran):
+    flow, (_, first, _, _), job_store, _ = ran
+    stored = job_store.query_one({"uuid": flow.jobs[1].uuid})["output"]["windows"][0]["series"]
+    assert "npz_base64" not in stored and stored["store"] == "data"
+    loaded = MontyDecoder().process_decoded(job_store.get_output(flow.jobs[1].uuid, load=True))
+    assert isinstance(loaded, WindowsDocument)
+    series = loaded.windows[1].series.unpack()
+    np.testing.assert_allclose(series.energies_eV[:, 1], series.energy_eV, atol=1e-5)
+    assert series.dudl_eV.mean() == pytest.approx(first.windows[1].mean_dudl_eV)
+
+
+def test_running_jobs_say_how_far_they_are(ran):
+    folders = [folder for folder in ran[3].iterdir() if (folder / "progress.json").exists()]
+    assert len(folders) == 2
+    assert all(read_progress(folder).step == 120 for folder in folders)
+    assert read_progress(ran[3]) is None
+
+
+def test_the_analysis_wants_every_window_once(ran):
+    flow, _, job_store, _ = ran
+    first, second = (MontyDecoder().process_decoded(job_store.get_output(flow.jobs[k].uuid, load=True)) for k in (1, 2))
+    path = flow.jobs[3].function_args[0]
+    with pytest.raises(InvalidInputError, match="3 windows are needed, each once"):
+        free_energy(path, [first])
+    with pytest.raises(InvalidInputError, match="each once"):
+        free_energy(path, [first, first, second])
+    with pytest.raises(InvalidInputError, match="different ladders"):
+        free_energy(path, [first, second.model_copy(update={"temperature_K": 1.0})])
+    assert free_energy(path, [second, first]).mbar == ran[1][3].mbar
+
+
+def test_an_exploding_window_keeps_its_samples(gentle_model, perovskite, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = AlchemicalPath.from_substitution(perovskite, {"Pb": "Sn"})
+    maker = WindowsMaker(
+        potential=PotentialSpec(name=str(gentle_model)),
+        dynamics=DynamicsSettings(
+            temperature_K=300, timestep_fs=5000.0, n_equilibration_steps=0, sample_interval_steps=1
+        ),
+    )
+    # Free flight at 5 ps per step: forces stay finite, so heat the atoms until the sampler objects.
+    monkeypatch.setattr("alchemflows.sampling.langevin.MAX_TEMPERATURE_RATIO", 3.0)
+    with pytest.raises(TrajectoryError, match=f"exploded at step.*λ = 0.5.*kept in {tmp_path}"):
+        WindowsMaker.make.original(maker, path, [0.0, 0.5, 1.0], [0, 1])
+    kept = [np.load(tmp_path / f"exploded-window-{index}.npz") for index in (0, 1)]
+    assert len(kept[0]["energy_eV"]) == len(kept[1]["dudl_eV"]) > 0
+    assert kept[0]["energies_eV"].shape == (len(kept[0]["energy_eV"]), 3)
+
+
+def test_formula():
+    from pymatgen.core import Lattice, Structure
+
+    salt = Structure(Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    path = AlchemicalPath.from_substitution(salt, {"Na": {"K": 0.25, "Li": 0.75}})
+    assert formula(path.system, path.initial) == "NaCl"
+    assert formula(path.system, path.weights(1.0)) == "K0.25Li0.75Cl1"
