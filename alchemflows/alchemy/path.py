@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from alchemflows.alchemy.system import (
     AlchemicalSystem,
     Coupling,
     host_structure,
+    occupancy_key,
     site_occupancy,
     uniform_group,
 )
@@ -97,21 +98,24 @@ class AlchemicalPath(MSONable):
                 where = "in the structure" if sites is None else "on the chosen sites"
                 raise InvalidInputError(f"{source} is not {where}, which has {', '.join(sorted(present)) or 'nothing'}")
 
-        members: dict[tuple, list[int]] = {}
+        members: dict[Hashable, list[int]] = {}
+        ends: dict[int, tuple[dict[str, float], dict[str, float]]] = {}
         for i in range(len(structure)):
             before = site_occupancy(structure, i)
             after = _substitute(before, targets) if i in chosen else before
             partial = any(abs(fraction - 1.0) > WEIGHT_TOLERANCE for fraction in before.values())
             if partial or after != before:
-                key = (tuple(before.items()), tuple(after.items()), i if site_resolved else None)
+                ends[i] = before, after
+                key = (occupancy_key(before), occupancy_key(after), i if site_resolved else None)
                 members.setdefault(key, []).append(i)
 
         groups, initial, final = [], [], []
-        for (before, after, _), group_sites in members.items():
-            symbols = list(dict(before) | dict(after))
+        for group_sites in members.values():
+            before, after = ends[group_sites[0]]
+            symbols = list(before | after)
             groups.append(uniform_group(group_sites, symbols))
-            initial += [dict(before).get(symbol, 0.0) for symbol in symbols]
-            final += [dict(after).get(symbol, 0.0) for symbol in symbols]
+            initial += [before.get(symbol, 0.0) for symbol in symbols]
+            final += [after.get(symbol, 0.0) for symbol in symbols]
         system = AlchemicalSystem(host_structure(structure), tuple(groups), coupling)
         system.check_distances()
         return cls(system, tuple(initial), tuple(final))

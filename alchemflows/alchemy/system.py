@@ -7,7 +7,7 @@ there. The weights of all channels, group after group, are the flat vector ``wei
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -25,6 +25,7 @@ Coupling = Literal["paired", "mean-field"]
 
 #: Atoms closer than this (Å) are a mistake in the structure, not physics.
 MIN_DISTANCE_A = 0.5
+MAX_ATOMIC_NUMBER = 118
 #: Weights may miss the simplex by this much (rounding of occupancies in files).
 WEIGHT_TOLERANCE = 1e-6
 
@@ -60,6 +61,9 @@ class SiteGroup(MSONable):
         for channel in self.channels:
             if len(channel) != len(self.sites):
                 raise InvalidInputError("a channel needs one atomic number for each site of its group")
+            for number in channel:
+                if not 1 <= number <= MAX_ATOMIC_NUMBER:
+                    raise InvalidInputError(f"{number} is not an atomic number")
 
 
 @dataclass(frozen=True)
@@ -131,16 +135,17 @@ class AlchemicalSystem(MSONable):
         InvalidInputError
             If an occupancy is not on the simplex or two atoms are closer than 0.5 Å.
         """
-        members: dict[tuple, list[int]] = {}
+        members: dict[Hashable, list[int]] = {}
         for index in range(len(structure)):
             occupancy = site_occupancy(structure, index)
             if not _is_plain(occupancy):
-                key = (tuple(occupancy.items()), index if site_resolved else None)
+                key = (occupancy_key(occupancy), index if site_resolved else None)
                 members.setdefault(key, []).append(index)
         groups, weights = [], []
-        for (occupancies, _), sites in members.items():
-            groups.append(uniform_group(sites, [element for element, _ in occupancies]))
-            weights += [fraction for _, fraction in occupancies]
+        for sites in members.values():
+            occupancy = site_occupancy(structure, sites[0])
+            groups.append(uniform_group(sites, list(occupancy)))
+            weights += list(occupancy.values())
         system = cls(host_structure(structure), tuple(groups), coupling)
         system.check_distances()
         return system, system.check_weights(weights)
@@ -315,6 +320,11 @@ def site_occupancy(structure: Structure, index: int) -> dict[str, float]:
         symbol = species.symbol if isinstance(species, Element) else species.element.symbol
         occupancy[symbol] = occupancy.get(symbol, 0.0) + float(fraction)
     return occupancy
+
+
+def occupancy_key(occupancy: Mapping[str, float]) -> Hashable:
+    """Return what equal occupancies have in common, whatever their order and rounding."""
+    return tuple(sorted((symbol, round(fraction, 6)) for symbol, fraction in occupancy.items()))
 
 
 def host_structure(structure: Structure) -> Structure:

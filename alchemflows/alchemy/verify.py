@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pymatgen.core import Element, Structure
 
 from alchemflows.alchemy.backends import load_potential
@@ -37,6 +37,26 @@ class ReferenceCase(BaseModel):
     forces_eV_per_A: list[list[float]]
     stress_eV_per_A3: list[list[float]]
     dE_dweights_eV: list[float]
+
+    @model_validator(mode="after")
+    def _shapes_fit(self) -> ReferenceCase:
+        n, c = len(self.symbols), len(self.groups)
+        for name, shape in (
+            ("cell", (3, 3)),
+            ("positions", (n, 3)),
+            ("weights", (c,)),
+            ("forces_eV_per_A", (n, 3)),
+            ("stress_eV_per_A3", (3, 3)),
+            ("dE_dweights_eV", (c,)),
+        ):
+            try:
+                found = np.array(getattr(self, name), dtype=float).shape
+            except ValueError:
+                found = ("ragged",)
+            # no row at all is an empty list, whatever the length of its rows would be
+            if found != shape and not (found == (0,) and shape[0] == 0):
+                raise ValueError(f"{name} must have the shape {shape}, not {found}")
+        return self
 
     def system(self) -> tuple[AlchemicalSystem, np.ndarray]:
         """Return the alchemical system, and where each of its weights stands in the case's list."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +15,8 @@ from alchemflows.alchemy.potential import Backend
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialSpec
 
-SEVENNET_NAMES = ("sevennet-0", "7net-0")
+#: Names that start so are models that the package sevenn ships.
+SEVENNET_PREFIXES = ("sevennet-", "7net-")
 
 
 def load_potential(spec: PotentialSpec | str) -> Backend:
@@ -37,12 +37,19 @@ def load_potential(spec: PotentialSpec | str) -> Backend:
 
 
 def resolve(spec: PotentialSpec | str) -> PotentialSpec:
-    """Load the potential here and return the request with the file's SHA-256 filled in.
+    """Load the potential here and return the request with the file's full path and SHA-256 filled in.
 
-    Jobs made from it refuse any other file, on whatever machine they run.
+    Jobs made from it refuse any other file, in whatever folder and on whatever machine they run.
     """
     spec = PotentialSpec(name=spec) if isinstance(spec, str) else spec
-    return spec.model_copy(update={"sha256": load_potential(spec).record.sha256})
+    path = Path(spec.name).expanduser()
+    is_file = not _is_known_name(spec.name) and path.is_file()
+    return spec.model_copy(
+        update={
+            "sha256": load_potential(spec).record.sha256,
+            "name": str(path.resolve()) if is_file else spec.name,
+        }
+    )
 
 
 @lru_cache(maxsize=4)
@@ -54,7 +61,7 @@ def _load(spec: PotentialSpec) -> Backend:
         raise PotentialError(f"{spec.name}: the file's SHA-256 is {sha256}, not {spec.sha256} as asked for")
     try:
         content = torch.load(path, map_location="cpu", weights_only=False)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AttributeError, ImportError) as error:
+    except Exception as error:  # an unpickler raises what the bytes lead it to
         raise PotentialError(f"{spec.name} is not a model file that can be read: {_line(error)}") from error
     if isinstance(content, dict) and {"model_state_dict", "config"} <= set(content):
         _need_sevennet(spec.name)
@@ -66,18 +73,22 @@ def _load(spec: PotentialSpec) -> Backend:
     raise PotentialError(f"{spec.name} holds {type(content).__name__}, not a MACE model or SevenNet checkpoint")
 
 
+def _is_known_name(name: str) -> bool:
+    return name in mace_names() or (name.lower().startswith(SEVENNET_PREFIXES) and not Path(name).is_file())
+
+
 def _model_file(name: str) -> Path:
-    if name.lower() in SEVENNET_NAMES:
+    if name in mace_names():
+        return mace_model_file(name)
+    if _is_known_name(name):
         _need_sevennet(name)
         from alchemflows.alchemy.backends.sevennet import sevennet_model_file
 
         return sevennet_model_file(name)
-    if name in mace_names():
-        return mace_model_file(name)
     path = Path(name).expanduser()
     if path.is_file():
         return path.resolve()
-    known = ", ".join([SEVENNET_NAMES[0], *mace_names()])
+    known = ", ".join(["sevennet-0", *mace_names()])
     raise PotentialError(f"no model file {name!r}, and no potential of that name (known: {known})")
 
 

@@ -23,8 +23,17 @@ _AFTER_ATOMIC_ENERGIES = ("reduce_total_enegy", "force_output")
 
 
 def sevennet_model_file(name: str) -> Path:
-    """Return the checkpoint of a pretrained model that the package sevenn ships."""
-    return Path(pretrained_name_to_path(name))
+    """Return the checkpoint of a pretrained model that the package sevenn ships.
+
+    Raises
+    ------
+    PotentialError
+        If it ships none of that name.
+    """
+    try:
+        return Path(pretrained_name_to_path(name))
+    except ValueError as error:
+        raise PotentialError(f"the installed sevenn ships no model {name!r}; try sevennet-0") from error
 
 
 class SevenNetBackend:

@@ -1,0 +1,83 @@
+"""The neighbour list with a skin: nothing within the cutoff is ever missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matscipy.neighbours import neighbour_list
+
+from alchemflows.alchemy.neighbours import NeighbourList
+
+CUTOFF_A = 3.0
+
+
+def pairs_inside(found: NeighbourList, positions: np.ndarray, cells: np.ndarray) -> set[tuple[int, ...]]:
+    vectors = positions[found.replica, found.second] - positions[found.replica, found.first]
+    vectors = vectors + np.einsum("pi,pij->pj", found.shifts, cells[found.replica])
+    inside = np.linalg.norm(vectors, axis=1) < CUTOFF_A
+    columns = np.column_stack([found.replica, found.first, found.second, found.shifts])[inside]
+    return set(map(tuple, columns.tolist()))
+
+
+def expected(positions: np.ndarray, cells: np.ndarray) -> set[tuple[int, ...]]:
+    pairs = set()
+    for b, (x, h) in enumerate(zip(positions, cells, strict=True)):
+        first, second, shifts = neighbour_list(
+            "ijS", positions=x, cell=h, pbc=[True] * 3, numbers=np.ones(len(x), dtype=np.int32), cutoff=CUTOFF_A
+        )
+        pairs |= set(map(tuple, np.column_stack([np.full(len(first), b), first, second, shifts]).tolist()))
+    return pairs
+
+
+@pytest.fixture
+def gas() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    cells = np.eye(3) * 5.0 + rng.normal(0, 0.4, (3, 3, 3))
+    return rng.uniform(0, 5, (3, 25, 3)), cells
+
+
+@pytest.mark.parametrize("skin", [0.0, 0.3, 1.0])
+def test_no_pair_is_missing_on_a_long_walk(skin, gas):
+    positions, cells = gas
+    rng = np.random.default_rng(2)
+    pairs = NeighbourList(CUTOFF_A, skin)
+    drift = rng.normal(0, 0.02, positions.shape)
+    renewed = []
+    for _ in range(60):
+        renewed.append(pairs.update(positions, cells))
+        assert pairs_inside(pairs, positions, cells) == expected(positions, cells)
+        positions = positions + drift
+    assert renewed[0]
+    assert all(renewed) == (skin == 0)
+
+
+def test_cells_that_change_under_resting_atoms(gas):
+    positions, cells = gas
+    pairs = NeighbourList(CUTOFF_A, 0.3)
+    for b in (0, 2, 2, 1):
+        pairs.update(positions, cells)
+        assert not pairs.update(positions, cells)
+        cells = cells.copy()
+        cells[b] *= 0.9
+        assert pairs.update(positions, cells)
+        assert pairs_inside(pairs, positions, cells) == expected(positions, cells)
+
+
+def test_arrays_that_change_in_place(gas):
+    positions, cells = gas
+    pairs = NeighbourList(CUTOFF_A, 0.3)
+    pairs.update(positions, cells)
+    positions += np.random.default_rng(3).normal(0, 0.5, positions.shape)
+    assert pairs.update(positions, cells)
+    cells[1] *= 0.9
+    assert pairs.update(positions, cells)
+    assert pairs_inside(pairs, positions, cells) == expected(positions, cells)
+
+
+def test_another_batch(gas):
+    positions, cells = gas
+    pairs = NeighbourList(CUTOFF_A, 0.3)
+    for n_replicas, n_atoms in ((3, 25), (2, 25), (2, 20), (3, 20)):
+        assert pairs.update(positions[:n_replicas, :n_atoms], cells[:n_replicas])
+        found = pairs_inside(pairs, positions[:n_replicas, :n_atoms], cells[:n_replicas])
+        assert found == expected(positions[:n_replicas, :n_atoms], cells[:n_replicas])
