@@ -26,6 +26,12 @@ DATABASE = "alchemflows"
 OUTPUTS = "outputs"
 BLOBS = "samples"
 
+# pymongo's own message may quote a part of the password.
+_BAD_URI = "the MongoDB URI or its options are not valid (user name and password must be percent-encoded)"
+
+#: FireWorks settings for the lock of a workflow: held for moments, and for ever by a worker that died with it.
+LOCKS = {"WFLOCK_EXPIRATION_SECS": 60, "WFLOCK_EXPIRATION_KILL": True}
+
 #: Indexes of the collection of outputs, for the queries in docs/database.md.
 OUTPUT_INDEXES: tuple[str, ...] = (
     "uuid",
@@ -62,6 +68,11 @@ class Database:
     def outputs(self) -> pymongo.collection.Collection:
         """Return the collection of job outputs, for plain pymongo."""
         return self.job_store.docs_store._collection
+
+    @property
+    def is_private(self) -> bool:
+        """Tell whether it is the private database."""
+        return self.place.startswith("private")
 
     def ensure_indexes(self) -> None:
         """Create the documented indexes where they are missing."""
@@ -128,17 +139,24 @@ def _configured(settings: Settings) -> Database:
         raise DatabaseError(f"{path}: an additional store `data` is needed for samples (see db_config/jobflow.yaml)")
     try:
         job_store.connect()
-    except PyMongoError as error:
-        raise DatabaseError(f"cannot use the database of {path}: {_first_line(error)}") from error
+    except (PyMongoError, ValueError) as error:
+        raise DatabaseError(f"cannot use the database of {path}: {_BAD_URI}") from error
     client = docs._collection.database.client
     _ping(client, settings.database_timeout_s)
-    launchpad = None
-    if LAUNCHPAD_LOC is not None:
-        launchpad = LaunchPad.from_file(LAUNCHPAD_LOC)
-        _ping(launchpad.connection, settings.database_timeout_s)
     environment = {"JOBFLOW_CONFIG_FILE": str(path)}
     if "FW_CONFIG_FILE" in os.environ:
         environment["FW_CONFIG_FILE"] = os.environ["FW_CONFIG_FILE"]
+        if not Path(environment["FW_CONFIG_FILE"]).is_file():  # FireWorks would ignore it silently
+            raise DatabaseError(f"FW_CONFIG_FILE names {environment['FW_CONFIG_FILE']}, which does not exist")
+    launchpad = None
+    if LAUNCHPAD_LOC is not None:
+        try:
+            launchpad = LaunchPad.from_file(LAUNCHPAD_LOC)
+        except (PyMongoError, ValueError) as error:
+            raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {_BAD_URI}") from error
+        except Exception as error:  # a missing file, YAML: each in its own way
+            raise DatabaseError(f"{LAUNCHPAD_LOC} is not a LaunchPad file: {_first_line(error)}") from error
+        _ping(launchpad.connection, settings.database_timeout_s)
     return Database(job_store, launchpad, f"{_hosts(client)}, configured in {path}", environment)
 
 
@@ -191,6 +209,7 @@ def _write_configuration(folder: Path, store: dict[str, Any], launchpad: LaunchP
             "PING_TIME_SECS": 60,
             "RUN_EXPIRATION_SECS": 600,
             "RAPIDFIRE_SLEEP_SECS": 10,
+            **LOCKS,
         },
     }
     for name, content in files.items():

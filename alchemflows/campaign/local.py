@@ -16,7 +16,7 @@ from fireworks import LaunchPad, Workflow
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
-from alchemflows.campaign.database import Database
+from alchemflows.campaign.database import LOCKS, Database
 from alchemflows.errors import AlchemflowsError, DatabaseError
 from alchemflows.schemas.progress import Progress, read_progress
 
@@ -83,7 +83,8 @@ def local_workers(database: Database, fw_ids: list[int], n_workers: int, folder:
     """Run ``rlaunch`` workers for some jobs while the context lasts.
 
     Each gets its share of the CPU cores: torch threads of several workers on the same cores would slow
-    each other down.
+    each other down. When the context ends, the workers are stopped; a job that one of them was running can
+    then be started again by any worker.
 
     Parameters
     ----------
@@ -97,13 +98,12 @@ def local_workers(database: Database, fw_ids: list[int], n_workers: int, folder:
         Folder for launch directories and the workers' logs.
     """
     launchpad = _launchpad(database)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # my_launchpad.yaml may hold a password
     # rlaunch reads FW_config.yaml in its folder before any other.
     launchpad.to_file(str(folder / "my_launchpad.yaml"))
-    (folder / "my_launchpad.yaml").chmod(0o600)
     fworker = {"name": "local", "category": "", "query": f'{{"fw_id": {{"$in": {fw_ids}}}}}'}
     (folder / "my_fworker.yaml").write_text(yaml.safe_dump(fworker))
-    fast = {"PING_TIME_SECS": 30, "RUN_EXPIRATION_SECS": 300}
+    fast = {"PING_TIME_SECS": 30, "RUN_EXPIRATION_SECS": 300, **LOCKS}
     (folder / "FW_config.yaml").write_text(yaml.safe_dump(fast))
     threads = str(max(1, (os.cpu_count() or 1) // n_workers))
     environment = (
@@ -119,7 +119,15 @@ def local_workers(database: Database, fw_ids: list[int], n_workers: int, folder:
         for k in range(n_workers):
             with (folder / f"worker-{k}.log").open("w") as log:
                 workers.append(
-                    subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+                    # A session of its own: rlaunch takes Ctrl-C for the failure of a job and goes on with the next.
+                    subprocess.Popen(
+                        command,
+                        cwd=folder,
+                        env=environment,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
                 )
         yield
     finally:
@@ -127,6 +135,18 @@ def local_workers(database: Database, fw_ids: list[int], n_workers: int, folder:
             worker.terminate()
         for worker in workers:
             worker.wait()
+        _give_back(launchpad, fw_ids)
+
+
+def _give_back(launchpad: LaunchPad, fw_ids: list[int]) -> None:
+    """Make the jobs of stopped workers ready for others."""
+    # A worker that is stopped within an update of its workflow leaves it locked for ever; others unlock in time.
+    locked = {"nodes": {"$in": fw_ids}, "locked": {"$exists": True}}
+    deadline = time.monotonic() + 3.0
+    while launchpad.workflows.find_one(locked, {"_id": 1}) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    launchpad.workflows.update_many(locked, {"$unset": {"locked": True}})
+    launchpad.detect_lostruns(expiration_secs=0, rerun=True, refresh=True, launch_query={"fw_id": {"$in": fw_ids}})
 
 
 def wait(

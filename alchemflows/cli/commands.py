@@ -111,7 +111,7 @@ def ti(
         flow = maker.make(cell, substitution, sites=sites)
         database = connect()
         fw_ids = submit(database, flow)
-        console.print(f"{len(fw_ids)} jobs added to the LaunchPad of the {database.place}: {fw_ids[0]}–{fw_ids[-1]}")
+        console.print(f"{len(fw_ids)} jobs added to the LaunchPad, {fw_ids[0]} to {fw_ids[-1]} ({database.place})")
         return
     _run(maker, cell, substitution, sites, workers, plot)
 
@@ -136,7 +136,7 @@ def results(
     elif rows:
         console.print(results_table(rows))
     else:
-        console.print(f"no free energies in the {database.place}")
+        console.print(f"no free energies yet ({database.place})")
 
 
 @app.command()
@@ -186,7 +186,7 @@ def database_index() -> None:
     """Create the documented indexes in the configured database."""
     database = connect()
     database.ensure_indexes()
-    console.print(f"indexes are in place in the {database.place}")
+    console.print(f"indexes are in place ({database.place})")
 
 
 def alpha_perovskite() -> Structure:
@@ -221,8 +221,14 @@ def _run(
     console.print(f"{flow.name}\n{len(flow.jobs)} jobs, {workers} local workers, {database.place}", highlight=False)
     fw_ids = submit(database, flow)
     folder = settings.home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
-    with JobProgress(console) as progress, local_workers(database, fw_ids, workers, folder):
-        wait(database, fw_ids, progress)
+    try:
+        with JobProgress(console) as progress, local_workers(database, fw_ids, workers, folder):
+            wait(database, fw_ids, progress)
+    except KeyboardInterrupt:
+        exports = " ".join(f"{name}={value}" for name, value in database.environment.items())
+        raise AlchemflowsError(
+            f"interrupted; finished jobs are kept, and `{exports} rlaunch rapidfire` does the rest"
+        ) from None
     uuid = flow.jobs[-1].uuid
     document = cast(FreeEnergyDocument, MontyDecoder().process_decoded(database.job_store.get_output(uuid)))
     console.print(ladder_table(document), estimate_table(document))
@@ -237,10 +243,10 @@ def _run(
 
 
 def _show_database(database: Database, uuid: str | None = None) -> None:
-    console.print(f"\nDocuments: {database.place}. Query them with `alchemflows results`, or with pymongo:")
+    console.print(f"\nDocuments: {database.place}\nQuery them with `alchemflows results`, or with pymongo:")
     outputs = database.outputs()
     criteria = {"uuid": uuid} if uuid else {"output.@class": "FreeEnergyDocument"}
-    if database.place.startswith("private"):
+    if database.is_private:
         uri = Path(database.environment["JOBFLOW_CONFIG_FILE"]).parent / "my_launchpad.yaml"
         console.print(f"  client = pymongo.MongoClient(uri)  # the `host` in {uri}", highlight=False, soft_wrap=True)
     else:

@@ -112,3 +112,32 @@ def test_an_unreachable_database_is_named_without_its_password(tmp_path, monkeyp
         connect(Settings(home=tmp_path, database_timeout_s=1.0))
     assert "secret" not in str(caught.value) and "somebody" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("launchpad", "reason"),
+    [
+        ("host: 'mongodb://user:se/cret@host/db'\nname: db\nuri_mode: true", "my_launchpad.yaml"),
+        (None, "FW_CONFIG_FILE"),
+    ],
+)
+def test_bad_fireworks_configurations_are_named(database, tmp_path, launchpad, reason):
+    """FireWorks reads its configuration when it is imported, so in a process of its own."""
+    config = tmp_path / "FW_config.yaml"
+    if launchpad is not None:
+        (tmp_path / "my_launchpad.yaml").write_text(launchpad)
+        config.write_text(f"LAUNCHPAD_LOC: {tmp_path / 'my_launchpad.yaml'}")
+    script = (
+        "from alchemflows.campaign.database import connect; from alchemflows.errors import DatabaseError\n"
+        "try: connect()\n"
+        "except DatabaseError as error: print(error)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=tmp_path / "home",
+        env=os.environ | database.environment | {"FW_CONFIG_FILE": str(config), "HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert reason in run.stdout.splitlines()[-1], run.stderr
+    assert "cret" not in run.stdout

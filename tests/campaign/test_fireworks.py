@@ -15,7 +15,7 @@ import yaml
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
-from alchemflows.campaign.database import Database
+from alchemflows.campaign.database import LOCKS, Database
 from alchemflows.campaign.local import status, submit
 from alchemflows.campaign.query import free_energies
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
@@ -51,7 +51,7 @@ class Workers:
         folder = self._folder / name
         folder.mkdir()
         (folder / "my_fworker.yaml").write_text(yaml.safe_dump({"name": name, "category": "", "query": "{}"}))
-        (folder / "FW_config.yaml").write_text(yaml.safe_dump({"PING_TIME_SECS": 1}))
+        (folder / "FW_config.yaml").write_text(yaml.safe_dump({"PING_TIME_SECS": 1, **LOCKS}))
         launchpad = Path(self._database.environment["FW_CONFIG_FILE"]).parent / "my_launchpad.yaml"
         command = [*RLAUNCH, "-l", str(launchpad), "-w", "my_fworker.yaml"]
         command += ["rapidfire", "--nlaunches", "infinite", "--sleep", "1"]
@@ -170,3 +170,17 @@ def test_samples_are_read_back_with_plain_pymongo(database, workers, flow):
     assert provenance["seed"] == 11 and provenance["versions"]["torch"]
     used = outputs.find({"output.@class": "FreeEnergyDocument", "output.temperature_K": 200.0}).explain()
     assert "IXSCAN" in str(used["queryPlanner"]["winningPlan"])
+
+
+def test_stopped_local_workers_leave_jobs_that_others_can_take(database, flow, tmp_path):
+    """What Ctrl-C does to a run from the command line."""
+    from alchemflows.campaign.local import local_workers
+
+    fw_ids = submit(database, flow)
+    running = set()
+    with local_workers(database, fw_ids, 1, tmp_path / "run"):
+        wait_for(lambda: any(job.state == "COMPLETED" for job in status(database, fw_ids)))
+        wait_for(lambda: running.update(j.fw_id for j in status(database, fw_ids) if j.state == "RUNNING") or running)
+    states = {job.state for job in status(database, fw_ids)}
+    assert running and "COMPLETED" in states and states <= {"COMPLETED", "READY", "WAITING"}
+    assert (tmp_path / "run").stat().st_mode & 0o077 == 0

@@ -1,0 +1,107 @@
+#!/bin/sh
+# FireWorks workers on this node: one per GPU, or several that share the CPU cores.
+set -eu
+
+usage() {
+    cat <<'END'
+Usage: local_workers.sh gpu|cpu [-n WORKERS] [-w FWORKER] [-d FOLDER] [-- RAPIDFIRE_ARGUMENTS]
+
+Run rlaunch workers on this node. They share its CPU cores, and stop with this script (Ctrl-C, SIGTERM).
+
+  gpu          one worker per GPU, which sees no other
+  cpu          workers that see no GPU
+  -n WORKERS   how many; default: all GPUs (of CUDA_VISIBLE_DEVICES, else of nvidia-smi -L), or 1 on CPU
+  -w FWORKER   fworker file; default: my_fworker_gpu.yaml or my_fworker_cpu.yaml beside FW_CONFIG_FILE
+  -d FOLDER    folder for launch folders, and for logs in FOLDER/logs; default: the current folder
+
+RAPIDFIRE_ARGUMENTS go to `rlaunch rapidfire`; default: --nlaunches infinite, i.e. wait for new jobs until stopped.
+The exit status is 1 if a worker failed; a job that fails is no failure of its worker.
+END
+}
+
+fail() {
+    echo "local_workers.sh: $1" >&2
+    exit 2
+}
+
+case "${1-}" in
+    gpu | cpu) mode=$1 ;;
+    -h | --help) usage && exit ;;
+    *) usage >&2 && exit 2 ;;
+esac
+shift
+n= fworker= folder=.
+while getopts n:w:d:h option; do
+    case $option in
+        n) n=$OPTARG ;;
+        w) fworker=$OPTARG ;;
+        d) folder=$OPTARG ;;
+        h) usage && exit ;;
+        *) usage >&2 && exit 2 ;;
+    esac
+done
+shift $((OPTIND - 1))
+case $n in
+    *[!0-9]* | 0) fail "-n must be a positive number; got $n" ;;
+esac
+[ $# -gt 0 ] || set -- --nlaunches infinite
+
+command -v rlaunch >/dev/null || fail "no rlaunch on PATH; activate the environment first"
+# Jobs run in folders of their own, where relative paths mean something else.
+[ -z "${JOBFLOW_CONFIG_FILE-}" ] || JOBFLOW_CONFIG_FILE=$(realpath -e "$JOBFLOW_CONFIG_FILE")
+[ -z "${FW_CONFIG_FILE-}" ] || FW_CONFIG_FILE=$(realpath -e "$FW_CONFIG_FILE")
+[ -n "$fworker${FW_CONFIG_FILE-}" ] || fail "FW_CONFIG_FILE is not set, and no -w is given"
+fworker=$(realpath -e "${fworker:-$(dirname "$FW_CONFIG_FILE")/my_fworker_$mode.yaml}")
+
+devices=
+if [ "$mode" = gpu ]; then
+    if [ "${CUDA_VISIBLE_DEVICES+set}" ]; then
+        devices=$CUDA_VISIBLE_DEVICES
+    else
+        # MIG slices are on lines of their own, indented.
+        found=${n:-$(nvidia-smi -L | grep -c '^GPU ' || true)}
+        [ "$found" -lt 1 ] || devices=$(seq -s , 0 $((found - 1)))
+    fi
+    n_devices=$(echo "$devices" | tr , '\n' | grep -c . || true)
+    n=${n:-$n_devices}
+    [ "$n_devices" -ge 1 ] || fail "no GPU found"
+    [ "$n_devices" -ge "$n" ] || fail "$n workers, but CUDA_VISIBLE_DEVICES=$devices"
+fi
+n=${n:-1}
+
+# nproc itself would obey OMP_NUM_THREADS.
+cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+threads=$((cores > n ? cores / n : 1))
+mkdir -p "$folder/logs"
+cd "$folder"
+
+pids=
+stop() {
+    trap '' INT TERM HUP
+    for pid in $pids ${!-}; do
+        kill -s TERM -- "-$pid" 2>/dev/null || kill -s TERM "$pid" 2>/dev/null || true
+    done
+    wait
+    exit "$1"
+}
+trap 'stop 129' HUP
+trap 'stop 130' INT
+trap 'stop 143' TERM
+
+k=0
+while [ "$k" -lt "$n" ]; do
+    k=$((k + 1))
+    # A session of its own: Ctrl-C would make rlaunch fail its job and take the next one.
+    CUDA_VISIBLE_DEVICES=$(echo "$devices" | cut -d , -f "$k") OMP_NUM_THREADS=$threads MKL_NUM_THREADS=$threads \
+        setsid rlaunch -w "$fworker" rapidfire "$@" </dev/null >>"logs/$mode-$k-$(uname -n).log" 2>&1 &
+    pids="$pids $!"
+done
+echo "$n $mode workers, $threads threads each; logs in $(pwd)/logs"
+
+status=0
+k=0
+for pid in $pids; do
+    k=$((k + 1))
+    wait "$pid" || { status=1 && echo "worker $k failed; see logs/$mode-$k-$(uname -n).log" >&2; }
+done
+exit "$status"

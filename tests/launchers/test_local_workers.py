@@ -1,0 +1,154 @@
+"""local_workers.sh with real rlaunch workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from fireworks import Firework, LaunchPad, ScriptTask, Workflow
+
+SCRIPT = Path(__file__).parents[2] / "launchers" / "local_workers.sh"
+#: Each job leaves a file; the pause lets the other worker have its share.
+RECORD = 'echo "$CUDA_VISIBLE_DEVICES;$OMP_NUM_THREADS;$JOBFLOW_CONFIG_FILE" > record; sleep 1'
+CORES = len(os.sched_getaffinity(0))
+#: Two GPUs, one of them cut into slices.
+NVIDIA_SMI = """#!/bin/sh
+echo "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-0)"
+echo "  MIG 1g.10gb     Device  0: (UUID: MIG-0)"
+echo "GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-1)"
+"""
+
+
+@pytest.fixture(autouse=True)
+def nvidia_smi(environment: dict[str, str], tmp_path: Path) -> Path:
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.write_text(NVIDIA_SMI)
+    program.chmod(0o755)
+    return program
+
+
+def add_jobs(launchpad: LaunchPad, number: int, category: str | None, script: str = RECORD) -> None:
+    spec = {} if category is None else {"_category": category}
+    for _ in range(number):
+        launchpad.add_wf(Workflow([Firework(ScriptTask.from_str(script), spec)]))
+
+
+def run(environment: dict[str, str], *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(SCRIPT), *arguments], env=environment, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def records(folder: Path) -> list[list[str]]:
+    return [file.read_text().strip().split(";") for file in folder.glob("launcher_*/record")]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended but was not waited for does not."""
+    with suppress(OSError):
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_cpu_workers_share_the_cores(
+    launchpad: LaunchPad, config: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    add_jobs(launchpad, 4, None)
+    add_jobs(launchpad, 1, "gpu")
+    environment |= {"OMP_NUM_THREADS": "77", "JOBFLOW_CONFIG_FILE": os.path.relpath(config / "jobflow.yaml", tmp_path)}
+    done = run(environment, "cpu", "-n", "2", "-d", "runs", "--", "--nlaunches", "0", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert records(tmp_path / "runs") == 4 * [["", str(max(1, CORES // 2)), str(config / "jobflow.yaml")]]
+    assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 4
+    logs = list((tmp_path / "runs" / "logs").glob("cpu-*.log"))
+    assert len(logs) == 2
+    assert all("Rocket finished" in log.read_text() for log in logs)
+
+
+def test_each_gpu_worker_has_its_gpu(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
+    add_jobs(launchpad, 4, "gpu")
+    add_jobs(launchpad, 1, None)
+    done = run(environment, "gpu", "--", "--nlaunches", "0", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {tuple(record[:2]) for record in records(tmp_path)} == {(k, str(max(1, CORES // 2))) for k in "01"}
+    assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 4
+
+
+def test_an_allocation_of_gpus_is_kept(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
+    add_jobs(launchpad, 2, "gpu")
+    environment["CUDA_VISIBLE_DEVICES"] = "5,GPU-7"
+    done = run(environment, "gpu", "--", "--nlaunches", "1", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {record[0] for record in records(tmp_path)} == {"5", "GPU-7"}
+    assert "3 workers" in run(environment, "gpu", "-n", "3", folder=tmp_path).stderr
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_stops_workers_and_what_they_run(
+    launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    add_jobs(launchpad, 3, None, "echo $$ $PPID > pids; sleep 300")
+    command = [str(SCRIPT), "cpu", "-n", "2"]
+    script = subprocess.Popen(command, env=environment, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: sum(len(f.read_text().split()) == 2 for f in tmp_path.glob("launcher_*/pids")) == 2)
+        pids = [int(pid) for file in tmp_path.glob("launcher_*/pids") for pid in file.read_text().split()]
+        assert len(set(pids)) == 4
+        assert all(map(alive, pids))
+        os.killpg(script.pid, number)  # as Ctrl-C in a terminal does
+        assert script.wait(timeout=10) == status
+        wait_for(lambda: not any(map(alive, pids)), 5)
+    finally:
+        script.kill()
+    states = [firework["state"] for firework in launchpad.fireworks.find()]
+    assert sorted(states) == ["READY", "RUNNING", "RUNNING"]
+
+
+def test_failed_worker_is_told(config: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("name: broken\n")
+    done = run(environment, "cpu", "-n", "2", "-w", "broken.yaml", folder=tmp_path)
+    assert done.returncode == 1
+    assert "worker 1 failed; see logs/cpu-1-" in done.stderr
+    assert "worker 2 failed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "Usage"),
+        (["tpu"], "Usage"),
+        (["cpu", "-n", "many"], "-n must be a positive number; got many"),
+        (["gpu", "-n", "0"], "-n must be a positive number; got 0"),
+        (["cpu", "-w", "missing.yaml"], "missing.yaml"),
+    ],
+)
+def test_wrong_arguments(environment: dict[str, str], tmp_path: Path, arguments: list[str], said: str) -> None:
+    done = run(environment, *arguments, folder=tmp_path)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert not (tmp_path / "logs").exists()
+
+
+def test_no_gpu(environment: dict[str, str], nvidia_smi: Path, tmp_path: Path) -> None:
+    nvidia_smi.write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
+    done = run(environment, "gpu", folder=tmp_path)
+    assert done.returncode == 2
+    assert "no GPU found" in done.stderr
+
+
+def test_help() -> None:
+    done = subprocess.run([str(SCRIPT), "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: local_workers.sh gpu|cpu")

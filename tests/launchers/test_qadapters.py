@@ -1,0 +1,90 @@
+"""The qadapters: `qlaunch` submits with them to queues that run the script at once."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from fireworks import Firework, LaunchPad, ScriptTask, Workflow
+
+LAUNCHERS = Path(__file__).parents[2] / "launchers"
+REQUESTS = {
+    "slurm": ["#SBATCH --gres=gpu:1", "#SBATCH --time=04:00:00", "#SBATCH --nodes=1", "#SBATCH --cpus-per-task=8"],
+    "pbs": ["#PBS -l select=1:ncpus=8:ngpus=1", "#PBS -l walltime=04:00:00", "#PBS -q gpu-queue"],
+}
+SUBMIT = {"slurm": ("sbatch", "Submitted batch job 17"), "pbs": ("qsub", "17.server")}
+
+
+@pytest.fixture(params=["slurm", "pbs"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def script(kind: str, config: Path, environment: dict[str, str], tmp_path: Path) -> str:
+    """Print the script as the README does."""
+    (command,) = re.findall(r"python -c '(.*?)'", (LAUNCHERS / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "my_qadapter.yaml").write_text((config / f"{kind}_gpu_qadapter.yaml").read_text())
+    environment["PYTHONWARNINGS"] = "always::UserWarning"
+    done = subprocess.run(
+        ["python", "-c", command], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "not present in template" not in done.stderr  # FireWorks warns of keys that its template does not use
+    return done.stdout
+
+
+def test_script_asks_for_a_gpu_and_runs_a_worker(kind: str, script: str, config: Path, tmp_path: Path) -> None:
+    lines = script.splitlines()
+    for request in REQUESTS[kind]:
+        assert request in lines
+    assert "$$" not in script
+    assert not re.search(r"<[A-Z_]+>", script)
+    assert "account" not in script
+    assert "#PBS -A" not in script
+
+    commands = [line for line in lines if line and not line.startswith("#")]
+    assert commands[0] == f"source {config}/bin/activate"
+    assert f"export FW_CONFIG_FILE={config}/FW_config.yaml" in commands
+    assert f"export JOBFLOW_CONFIG_FILE={config}/jobflow.yaml" in commands
+    assert commands[-2] == f"cd {tmp_path}"
+    assert commands[-1].startswith(f"rlaunch -w {config}/my_fworker_gpu.yaml rapidfire ")
+    # The queue reads no requests after the first command.
+    assert lines.index(commands[0]) > max(i for i, line in enumerate(lines) if line.startswith(("#SBATCH", "#PBS")))
+
+
+def test_numbers_fit_together(kind: str) -> None:
+    content = yaml.safe_load((LAUNCHERS / f"{kind}_gpu_qadapter.yaml").read_text())
+    hours, minutes, seconds = map(int, content["walltime"].split(":"))
+    timeout = int(re.search(r"--timeout (\d+)", content["rocket_launch"])[1])
+    assert 0 < timeout < 3600 * hours + 60 * minutes + seconds
+    cores = content["cpus_per_task"] if kind == "slurm" else re.search(r"ncpus=(\d+)", content["select"])[1]
+    assert f"OMP_NUM_THREADS={cores}\n" in content["pre_rocket"]
+
+
+def test_qlaunch_has_gpu_jobs_worked_off(
+    kind: str, launchpad: LaunchPad, config: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    for category in ("gpu", "gpu", None):
+        spec = {"_category": category} if category else {}
+        launchpad.add_wf(Workflow([Firework(ScriptTask.from_str("echo $OMP_NUM_THREADS > record"), spec)]))
+    program, answer = SUBMIT[kind]
+    # As in a queue, nothing of the environment of who submits, but the home.
+    run = 'env -i HOME="$HOME" PATH=/usr/bin:/bin bash "$1" > batch.log 2>&1'
+    (tmp_path / "bin" / program).write_text(f"#!/bin/sh\n{run}\necho '{answer}'\n")
+    (tmp_path / "bin" / program).chmod(0o755)
+    files = ["-q", str(config / f"{kind}_gpu_qadapter.yaml"), "-w", str(config / "my_fworker_gpu.yaml")]
+    done = subprocess.run(
+        ["qlaunch", *files, "rapidfire", "--nlaunches", "1"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    states = [(fw["spec"].get("_category"), fw["state"]) for fw in launchpad.fireworks.find()]
+    assert sorted(states, key=str) == [("gpu", "COMPLETED"), ("gpu", "COMPLETED"), (None, "READY")], done.stdout
+    assert [file.read_text() for file in tmp_path.glob("block_*/launcher_*/launcher_*/record")] == ["8\n", "8\n"]
