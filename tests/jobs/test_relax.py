@@ -1,0 +1,56 @@
+"""Relaxation by atomate2's maker: end members as the plain potential relaxes them, compositions in between."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+from atomate2.forcefields.jobs import ForceFieldRelaxMaker
+from jobflow import JobStore, run_locally
+from mace.calculators import MACECalculator
+from maggma.stores import MemoryStore
+
+from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.jobs.relax import AlchemicalRelaxMaker
+from alchemflows.schemas.potential import PotentialSpec
+
+N_STEPS = 12
+
+
+@pytest.fixture
+def path(perovskite) -> AlchemicalPath:
+    structure = perovskite.copy()
+    structure.apply_strain([-0.3, -0.25, -0.28])  # where the weak forces of the model are felt
+    structure.translate_sites([2], [0.02, 0.01, 0.0])
+    return AlchemicalPath.from_substitution(structure, {"Pb": "Sn"})
+
+
+def relax(path, weights, potential, tmp_path):
+    maker = AlchemicalRelaxMaker(
+        maker=ForceFieldRelaxMaker(
+            relax_cell=True, steps=N_STEPS, relax_kwargs={"fmax": 1e-6}, optimizer_kwargs={"optimizer": "BFGS"}
+        )
+    )
+    job = maker.make(path.system, weights, potential)
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    output = run_locally(job, store=store, root_dir=tmp_path, ensure_success=True, log=False)[job.uuid][1].output
+    return output.structure
+
+
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_end_members_relax_as_the_plain_potential(end, path, gentle_model, tmp_path):
+    relaxed = relax(path, path.weights(end), PotentialSpec(name=str(gentle_model), device="cpu"), tmp_path)
+    atoms = path.system.at_vertex(path.weights(end)).to_ase_atoms()
+    start = atoms.cell.array.copy()
+    atoms.calc = MACECalculator(str(gentle_model), device="cpu", default_dtype="float64")
+    BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-6, steps=N_STEPS)
+    np.testing.assert_allclose(relaxed.lattice.matrix, atoms.cell.array, atol=1e-6)
+    np.testing.assert_allclose(relaxed.cart_coords, atoms.positions, atol=1e-6)
+    assert np.abs(atoms.cell.array - start).max() > 1e-3  # something happened
+
+
+def test_between_the_ends_the_cell_is_another(path, gentle_model, tmp_path):
+    spec = PotentialSpec(name=str(gentle_model), device="cpu")
+    volumes = [relax(path, path.weights(x), spec, tmp_path).volume for x in (0.0, 0.5, 1.0)]
+    assert len({round(v, 6) for v in volumes}) == 3
