@@ -93,9 +93,11 @@ def connect(settings: Settings | None = None) -> Database:
         private database can be started.
     """
     settings = settings or Settings()
-    if configured_file() is None:
+    path = configured_file()
+    # The private server's own configuration, exported for plain FireWorks and jobflow, means the private server.
+    if path is None or path == settings.home / "config" / "jobflow.yaml":
         return start_private(settings)
-    return _configured(settings)
+    return _configured(path, settings)
 
 
 def configured_file() -> Path | None:
@@ -123,9 +125,7 @@ def start_private(settings: Settings) -> Database:
     return database
 
 
-def _configured(settings: Settings) -> Database:
-    path = configured_file()
-    assert path is not None
+def _configured(path: Path, settings: Settings) -> Database:
     if not path.is_file():
         raise DatabaseError(f"JOBFLOW_CONFIG_FILE names {path}, which does not exist")
     try:

@@ -53,6 +53,14 @@ def test_a_second_start_keeps_data_and_ids(database, tmp_path):
     assert submit(again, Flow([nothing()])) == [first[0] + 1]
 
 
+def test_its_exported_configuration_starts_it_again(database, tmp_path, monkeypatch):
+    from alchemflows.campaign.mongod import PrivateMongod
+
+    PrivateMongod(tmp_path / "home").stop()
+    monkeypatch.setenv("JOBFLOW_CONFIG_FILE", database.environment["JOBFLOW_CONFIG_FILE"])
+    assert connect(Settings(home=tmp_path / "home")).is_private
+
+
 def test_indexes_are_there(database):
     fields = {index["key"].popitem()[0] for index in database.outputs().list_indexes()}
     assert set(OUTPUT_INDEXES) <= fields
