@@ -48,8 +48,8 @@ Workers = Annotated[int, typer.Option(min=1, help="local workers, which share th
 def quickstart(
     potential: Potential = "sevennet-0",
     windows: Annotated[int, typer.Option(min=2, help="number of λ-windows")] = 6,
-    equilibration: Annotated[int, typer.Option(help="steps of 2 fs before sampling")] = 150,
-    production: Annotated[int, typer.Option(help="steps of 2 fs that are sampled, in each window")] = 650,
+    equilibration: Annotated[int, typer.Option(help="steps of 2 fs before sampling")] = 250,
+    production: Annotated[int, typer.Option(help="steps of 2 fs that are sampled, in each window")] = 550,
     workers: Workers = 2,
     plot: Annotated[Path, typer.Option(help="figure of dU/dλ against λ")] = Path("quickstart.png"),
 ) -> None:
@@ -60,6 +60,7 @@ def quickstart(
         n_windows=windows,
         n_equilibration_steps=equilibration,
         n_production_steps=production,
+        sample_interval_steps=20,
     )
     _run(maker, alpha_perovskite(), {"Pb": "Sn"}, None, workers, plot)
 
@@ -79,7 +80,7 @@ def ti(
     windows: Annotated[int, typer.Option(help="number of λ-windows")] = 11,
     windows_per_job: Annotated[int, typer.Option(help="windows in one batch")] = 1,
     timestep: Annotated[float, typer.Option(help="fs")] = 2.0,
-    friction: Annotated[float, typer.Option(help="Langevin γ, 1/ps")] = 10.0,
+    friction: Annotated[float, typer.Option(help="Langevin γ, 1/ps")] = 5.0,
     equilibration: Annotated[int, typer.Option(help="steps")] = 5000,
     production: Annotated[int, typer.Option(help="steps")] = 20000,
     interval: Annotated[int, typer.Option(help="steps between samples")] = 10,

@@ -64,7 +64,7 @@ class ThermodynamicIntegrationMaker(Maker):
     lambdas: Sequence[float] | None = None
     windows_per_job: int = 1
     timestep_fs: float = 2.0
-    friction_per_ps: float = 10.0
+    friction_per_ps: float = 5.0
     n_equilibration_steps: int = 5000
     n_production_steps: int = 20000
     sample_interval_steps: int = 10

@@ -14,7 +14,7 @@ class DynamicsSettings(MakerField):
 
     temperature_K: float = Field(gt=0, allow_inf_nan=False)
     timestep_fs: float = Field(2.0, gt=0, allow_inf_nan=False)
-    friction_per_ps: float = Field(10.0, gt=0, allow_inf_nan=False, description="Langevin γ")
+    friction_per_ps: float = Field(5.0, gt=0, allow_inf_nan=False, description="Langevin γ")
     n_equilibration_steps: int = Field(5000, ge=0, description="steps before the first sample")
     n_production_steps: int = Field(20000, gt=0)
     sample_interval_steps: int = Field(10, gt=0, description="a sample every so many production steps")
