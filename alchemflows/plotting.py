@@ -23,10 +23,11 @@ def plot_gradient(document: FreeEnergyDocument) -> Figure:
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_xlabel("λ")
         axes.set_ylabel("⟨∂U/∂λ⟩ (eV)")
+        error = "?" if document.ti.error_eV is None else f"{document.ti.error_eV:.4f}"
         axes.set_title(
             f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
             f"{document.n_atoms} atoms\n"
-            f"ΔF = {document.ti.delta_f_eV:.4f} ± {document.ti.error_eV:.4f} eV (TI, without mass term)",
+            f"ΔF = {document.ti.delta_f_eV:.4f} ± {error} eV (TI, without mass term)",
             fontsize=10,
         )
     return figure

@@ -62,6 +62,23 @@ class AlchemicalCalculator(Calculator):
         sites = [site for group in self.system.groups for site in group.sites]
         self._ordinary = ~np.isin(np.arange(self.system.n_atoms), sites)
 
+    def make_atoms(self) -> Atoms:
+        """Return the system's atoms with this calculator and mixed masses, ready for dynamics.
+
+        ASE takes masses from the atoms' elements, which on alchemical sites mean nothing; atomate2's MD makers
+        do so too. Averages of positions do not depend on masses, but times and velocities do.
+        """
+        structure = self.system.structure
+        atoms = Atoms(
+            numbers=self.system.numbers,
+            positions=structure.cart_coords,
+            cell=structure.lattice.matrix,
+            pbc=True,
+            masses=self.system.masses(self.weights),
+        )
+        atoms.calc = self
+        return atoms
+
     def calculate(
         self,
         atoms: Atoms | None = None,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from pymatgen.core import Element, Structure
 
 from alchemflows.alchemy.system import (
+    ISOTOPES,
     WEIGHT_TOLERANCE,
     AlchemicalSystem,
     Coupling,
@@ -98,6 +99,11 @@ class AlchemicalPath(MSONable):
                 where = "in the structure" if sites is None else "on the chosen sites"
                 raise InvalidInputError(f"{source} is not {where}, which has {', '.join(sorted(present)) or 'nothing'}")
 
+        if sites is not None:
+            for site in sorted(chosen):
+                if not targets.keys() & site_occupancy(structure, site).keys():
+                    raise InvalidInputError(f"the chosen site {site} holds none of {', '.join(targets)}")
+
         members: dict[Hashable, list[int]] = {}
         ends: dict[int, tuple[dict[str, float], dict[str, float]]] = {}
         for i in range(len(structure)):
@@ -108,6 +114,9 @@ class AlchemicalPath(MSONable):
                 ends[i] = before, after
                 key = (occupancy_key(before), occupancy_key(after), i if site_resolved else None)
                 members.setdefault(key, []).append(i)
+
+        if all(before == after for before, after in ends.values()):
+            raise InvalidInputError("the substitution changes nothing")
 
         groups, initial, final = [], [], []
         for group_sites in members.values():
@@ -155,7 +164,7 @@ class AlchemicalPath(MSONable):
 
 
 def _symbol(name: str) -> str:
-    if not Element.is_valid_symbol(name):
+    if not Element.is_valid_symbol(name) or name in ISOTOPES:
         raise InvalidInputError(f"{name!r} is not the symbol of an element")
     return name
 

@@ -193,7 +193,7 @@ class AlchemicalPotential:
         topology = self._topology
         # Pairs in the skin must not enter: some models are not zero beyond their cutoff.
         inside = (torch.linalg.vector_norm(pair_vectors.detach(), dim=-1) < self.backend.cutoff_A)[topology.pair]
-        table = torch.cat([torch.ones_like(weights[:, :1]), weights], dim=1).reshape(-1)
+        table = torch.cat([weights.new_ones(len(weights), 1), weights], dim=1).reshape(-1)
         graph = AlchemicalGraph(
             numbers=self._node_numbers,
             node_replica=self._node_replica,

@@ -7,6 +7,8 @@ there. The weights of all channels, group after group, are the flat vector ``wei
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +19,7 @@ from ase.data import atomic_masses, chemical_symbols
 from matscipy.neighbours import neighbour_list
 from monty.json import MSONable
 from numpy.typing import ArrayLike
-from pymatgen.core import DummySpecies, Element, Lattice, Structure
+from pymatgen.core import Composition, DummySpecies, Element, Lattice, Structure
 
 from alchemflows.errors import InvalidInputError
 
@@ -26,6 +28,10 @@ Coupling = Literal["paired", "mean-field"]
 #: Atoms closer than this (Å) are a mistake in the structure, not physics.
 MIN_DISTANCE_A = 0.5
 MAX_ATOMIC_NUMBER = 118
+#: Symbols that pymatgen takes for H: a substitution by them would do nothing.
+ISOTOPES = ("D", "T")
+#: A site that misses full occupancy by less than this is more likely rounded than vacant.
+DOUBTFUL_VACANCY = 0.01
 #: Weights may miss the simplex by this much (rounding of occupancies in files).
 WEIGHT_TOLERANCE = 1e-6
 
@@ -270,6 +276,20 @@ class AlchemicalSystem(MSONable):
             masses[..., list(group.sites)] = share @ atomic_masses[np.array(group.channels)]
         return masses
 
+    def formula(self, weights: ArrayLike) -> str:
+        """Reduced formula at given weights, shape (C,), such as ``CsSn0.5Pb0.5I3``."""
+        values = self.check_weights(weights)
+        amounts: dict[str, float] = {}
+        sites = {site for group in self.groups for site in group.sites}
+        parts = [(int(z), 1.0) for i, z in enumerate(self.numbers) if i not in sites]
+        channels = [channel for group in self.groups for channel in group.channels]
+        parts += [(z, w) for channel, w in zip(channels, values, strict=True) for z in channel]
+        for number, amount in parts:
+            amounts[chemical_symbols[number]] = amounts.get(chemical_symbols[number], 0.0) + amount
+        kept = {symbol: round(amount, 6) for symbol, amount in amounts.items() if amount > WEIGHT_TOLERANCE}
+        # pymatgen writes ones beside fractions: Cs1Sn0.5Pb0.5I3
+        return re.sub(r"(?<=[a-zA-Z])1(?=[A-Z]|$)", "", Composition(kept).reduced_formula)
+
     def at_vertex(self, weights: ArrayLike) -> Structure:
         """Return the plain structure at a vertex of the simplex (all weights 0 or 1).
 
@@ -319,6 +339,13 @@ def site_occupancy(structure: Structure, index: int) -> dict[str, float]:
             raise InvalidInputError(f"site {index} holds {species}, which is not an element")
         symbol = species.symbol if isinstance(species, Element) else species.element.symbol
         occupancy[symbol] = occupancy.get(symbol, 0.0) + float(fraction)
+    shortfall = 1.0 - sum(occupancy.values())
+    if WEIGHT_TOLERANCE < shortfall < DOUBTFUL_VACANCY:
+        warnings.warn(
+            f"site {index} is occupied to {1 - shortfall:.4f}, which is taken as a vacancy of {shortfall:.4f}; "
+            "if it is rounding, correct the structure",
+            stacklevel=2,
+        )
     return occupancy
 
 

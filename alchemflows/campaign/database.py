@@ -15,7 +15,7 @@ from jobflow import JobStore
 from jobflow.settings import DEFAULT_CONFIG_FILE_PATH, JobflowSettings
 from maggma.stores import MemoryStore
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
 from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.campaign.settings import Settings
@@ -58,21 +58,19 @@ class Database:
         Where it is, for people; holds no password.
     environment
         Environment variables with which jobflow and FireWorks find it.
+    is_private
+        Whether it is the private database.
     """
 
     job_store: JobStore
     launchpad: LaunchPad | None
     place: str
     environment: dict[str, str]
+    is_private: bool = False
 
     def outputs(self) -> pymongo.collection.Collection:
         """Return the collection of job outputs, for plain pymongo."""
         return self.job_store.docs_store._collection
-
-    @property
-    def is_private(self) -> bool:
-        """Tell whether it is the private database."""
-        return self.place.startswith("private")
 
     def ensure_indexes(self) -> None:
         """Create the documented indexes where they are missing."""
@@ -95,7 +93,10 @@ def connect(settings: Settings | None = None) -> Database:
     settings = settings or Settings()
     path = configured_file()
     # The private server's own configuration, exported for plain FireWorks and jobflow, means the private server.
-    if path is None or path == settings.home / "config" / "jobflow.yaml":
+    private = settings.home / "config"
+    if path is None and os.environ.get("FW_CONFIG_FILE") not in (None, str(private / "FW_config.yaml")):
+        raise DatabaseError("FW_CONFIG_FILE is set, but jobflow is not configured: set JOBFLOW_CONFIG_FILE as well")
+    if path is None or path == private / "jobflow.yaml":
         return start_private(settings)
     return _configured(path, settings)
 
@@ -117,7 +118,11 @@ def start_private(settings: Settings) -> Database:
     launchpad = LaunchPad(host=uri, name=DATABASE, uri_mode=True, strm_lvl="CRITICAL")
     folder = settings.home / "config"
     database = Database(
-        job_store, launchpad, f"private MongoDB in {server.folder}", _write_configuration(folder, store, launchpad)
+        job_store,
+        launchpad,
+        f"private MongoDB in {server.folder}",
+        _write_configuration(folder, store, launchpad),
+        is_private=True,
     )
     _ping(launchpad.connection, settings.database_timeout_s)
     _initialise(launchpad)
@@ -130,8 +135,8 @@ def _configured(path: Path, settings: Settings) -> Database:
         raise DatabaseError(f"JOBFLOW_CONFIG_FILE names {path}, which does not exist")
     try:
         job_store: Any = JobflowSettings(CONFIG_FILE=str(path)).JOB_STORE
-    except Exception as error:  # jobflow, yaml and the stores raise what they like
-        raise DatabaseError(f"{path} is not a jobflow configuration: {_first_line(error)}") from error
+    except Exception as error:  # jobflow, yaml and the stores raise what they like, parts of passwords too
+        raise DatabaseError(f"{path} is not a jobflow configuration ({type(error).__name__})") from error
     docs = job_store.docs_store
     if isinstance(docs, MemoryStore) or not hasattr(docs, "mongoclient_kwargs"):
         raise DatabaseError(f"{path}: the docs_store must be a MongoDB store, not {type(docs).__name__}")
@@ -140,9 +145,15 @@ def _configured(path: Path, settings: Settings) -> Database:
     try:
         job_store.connect()
     except (PyMongoError, ValueError) as error:
-        raise DatabaseError(f"cannot use the database of {path}: {_BAD_URI}") from error
+        raise DatabaseError(f"cannot use the database of {path}: {_uri_problem(error, docs)}") from error
     client = docs._collection.database.client
     _ping(client, settings.database_timeout_s)
+    try:  # a server that wants a password answers a ping without one
+        docs._collection.find_one({}, {"_id": 1})
+    except OperationFailure as error:
+        raise DatabaseError(
+            f"the database at {_hosts(client)} does not let this user read {docs._collection.full_name}"
+        ) from error
     environment = {"JOBFLOW_CONFIG_FILE": str(path)}
     if "FW_CONFIG_FILE" in os.environ:
         environment["FW_CONFIG_FILE"] = os.environ["FW_CONFIG_FILE"]
@@ -153,7 +164,7 @@ def _configured(path: Path, settings: Settings) -> Database:
         try:
             launchpad = LaunchPad.from_file(LAUNCHPAD_LOC)
         except (PyMongoError, ValueError) as error:
-            raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {_BAD_URI}") from error
+            raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {_uri_problem(error)}") from error
         except Exception as error:  # a missing file, YAML: each in its own way
             raise DatabaseError(f"{LAUNCHPAD_LOC} is not a LaunchPad file: {_first_line(error)}") from error
         _ping(launchpad.connection, settings.database_timeout_s)
@@ -172,6 +183,8 @@ def _ping(client: MongoClient, timeout_s: float) -> None:
     try:
         with pymongo.timeout(timeout_s):
             client.admin.command("ping")
+    except OperationFailure as error:
+        raise DatabaseError(f"the database at {_hosts(client)} refuses the user or password") from error
     except PyMongoError as error:
         raise DatabaseError(f"the database at {_hosts(client)} does not answer: {_first_line(error)}") from error
 
@@ -180,6 +193,14 @@ def _hosts(client: MongoClient) -> str:
     """Return the hosts of a client, without user or password."""
     servers = client.topology_description.server_descriptions()
     return ", ".join(host if port is None else f"{host}:{port}" for host, port in sorted(servers, key=str))
+
+
+def _uri_problem(error: Exception, store: Any = None) -> str:
+    uri = getattr(store, "uri", None) or ""
+    if uri.startswith("mongodb+srv://") and not isinstance(error, InvalidURI | InvalidName):
+        host = uri.removeprefix("mongodb+srv://").rpartition("@")[2].partition("/")[0]
+        return f"the servers of {host} cannot be looked up ({type(error).__name__})"
+    return _BAD_URI
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import yaml
 from fireworks import LaunchPad, Workflow
@@ -21,6 +22,18 @@ from alchemflows.errors import AlchemflowsError, DatabaseError
 from alchemflows.schemas.progress import Progress, read_progress
 
 FAILED_STATES = ("FIZZLED", "DEFUSED", "PAUSED")
+ACTIVE_STATES = ("READY", "RESERVED", "RUNNING")
+#: Workers of one run that may die and be replaced.
+MAX_RESTARTS = 3
+
+# Linux ends the worker with its parent, however the parent ends; elsewhere only its regular end does.
+_RLAUNCH = """
+import ctypes, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+from fireworks.scripts.rlaunch_run import rlaunch
+rlaunch()
+"""
 
 
 @dataclass(frozen=True)
@@ -50,12 +63,17 @@ def submit(database: Database, flow: Flow) -> list[int]:
     Raises
     ------
     DatabaseError
-        If no LaunchPad is configured.
+        If no LaunchPad is configured, or it was never initialised.
     """
     launchpad = _launchpad(database)
     workflow: Workflow = flow_to_workflow(flow)
     temporary = [firework.fw_id for firework in workflow.fws]
-    ids = launchpad.add_wf(workflow)
+    try:
+        ids = launchpad.add_wf(workflow)
+    except ValueError as error:
+        raise DatabaseError(
+            "the LaunchPad has never been initialised: run `lpad reset` once (db_config/README.md)"
+        ) from error
     return [ids[fw_id] for fw_id in temporary]
 
 
@@ -78,13 +96,11 @@ def status(database: Database, fw_ids: list[int]) -> list[JobStatus]:
     return [by_id[fw_id] for fw_id in fw_ids]
 
 
-@contextmanager
-def local_workers(database: Database, fw_ids: list[int], n_workers: int, folder: Path) -> Iterator[None]:
-    """Run ``rlaunch`` workers for some jobs while the context lasts.
+class LocalWorkers:
+    """``rlaunch`` workers on this machine for some jobs; a context manager, which stops them at its end.
 
     Each gets its share of the CPU cores: torch threads of several workers on the same cores would slow
-    each other down. When the context ends, the workers are stopped; a job that one of them was running can
-    then be started again by any worker.
+    each other down. A job that one of them was running when it stopped can be started again by any worker.
 
     Parameters
     ----------
@@ -97,56 +113,89 @@ def local_workers(database: Database, fw_ids: list[int], n_workers: int, folder:
     folder
         Folder for launch directories and the workers' logs.
     """
-    launchpad = _launchpad(database)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # my_launchpad.yaml may hold a password
-    # rlaunch reads FW_config.yaml in its folder before any other.
-    launchpad.to_file(str(folder / "my_launchpad.yaml"))
-    fworker = {"name": "local", "category": "", "query": f'{{"fw_id": {{"$in": {fw_ids}}}}}'}
-    (folder / "my_fworker.yaml").write_text(yaml.safe_dump(fworker))
-    fast = {"PING_TIME_SECS": 30, "RUN_EXPIRATION_SECS": 300, **LOCKS}
-    (folder / "FW_config.yaml").write_text(yaml.safe_dump(fast))
-    threads = str(max(1, (os.cpu_count() or 1) // n_workers))
-    environment = (
-        os.environ
-        | database.environment
-        | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONWARNINGS": "ignore"}
-    )
-    command = [sys.executable, "-c", "from fireworks.scripts.rlaunch_run import rlaunch; rlaunch()"]
-    command += ["-l", "my_launchpad.yaml", "-w", "my_fworker.yaml"]
-    command += ["rapidfire", "--nlaunches", "infinite", "--sleep", "1"]
-    workers = []
-    try:
-        for k in range(n_workers):
-            with (folder / f"worker-{k}.log").open("w") as log:
-                workers.append(
-                    # A session of its own: rlaunch takes Ctrl-C for the failure of a job and goes on with the next.
-                    subprocess.Popen(
-                        command,
-                        cwd=folder,
-                        env=environment,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                    )
+
+    def __init__(self, database: Database, fw_ids: list[int], n_workers: int, folder: Path) -> None:
+        self._launchpad = _launchpad(database)
+        self._fw_ids = fw_ids
+        self._folder = folder.resolve()
+        self._environment = os.environ | database.environment | _threads(n_workers)
+        self._processes: list[subprocess.Popen | None] = [None] * n_workers
+        self._n_restarts = 0
+
+    def __enter__(self) -> LocalWorkers:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # rlaunch reads FW_config.yaml in its folder before any other.
+        settings = {"PING_TIME_SECS": 30, "RUN_EXPIRATION_SECS": 300, **LOCKS}
+        (self._folder / "FW_config.yaml").write_text(yaml.safe_dump(settings))
+        fworker = {"name": "local", "category": "", "query": f'{{"fw_id": {{"$in": {self._fw_ids}}}}}'}
+        (self._folder / "my_fworker.yaml").write_text(yaml.safe_dump(fworker))
+        self._launchpad_file.touch(mode=0o600)  # it may hold a password
+        self._launchpad.to_file(str(self._launchpad_file))
+        for k in range(len(self._processes)):
+            self._start(k)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        alive = [process for process in self._processes if process is not None]
+        for process in alive:
+            process.terminate()
+        for process in alive:
+            process.wait()
+        self._launchpad_file.unlink(missing_ok=True)
+        self._give_back()
+
+    def check(self) -> None:
+        """Replace workers that have died, and make what they were running ready again.
+
+        Raises
+        ------
+        AlchemflowsError
+            If workers keep dying; the message names the log.
+        """
+        for k, process in enumerate(self._processes):
+            if process is None or process.poll() is None:
+                continue
+            if self._n_restarts >= MAX_RESTARTS:
+                raise AlchemflowsError(
+                    f"a worker has died with status {process.returncode}, again and again: "
+                    f"see {self._folder / f'worker-{k}.log'}"
                 )
-        yield
-    finally:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.wait()
-        _give_back(launchpad, fw_ids)
+            self._n_restarts += 1
+            if all(other is None or other.poll() is not None for other in self._processes):
+                self._give_back()
+            self._start(k)
 
+    @property
+    def _launchpad_file(self) -> Path:
+        return self._folder / "my_launchpad.yaml"
 
-def _give_back(launchpad: LaunchPad, fw_ids: list[int]) -> None:
-    """Make the jobs of stopped workers ready for others."""
-    # A worker that is stopped within an update of its workflow leaves it locked for ever; others unlock in time.
-    locked = {"nodes": {"$in": fw_ids}, "locked": {"$exists": True}}
-    deadline = time.monotonic() + 3.0
-    while launchpad.workflows.find_one(locked, {"_id": 1}) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    launchpad.workflows.update_many(locked, {"$unset": {"locked": True}})
-    launchpad.detect_lostruns(expiration_secs=0, rerun=True, refresh=True, launch_query={"fw_id": {"$in": fw_ids}})
+    def _start(self, k: int) -> None:
+        command = [sys.executable, "-c", _RLAUNCH, "-l", str(self._launchpad_file), "-w", "my_fworker.yaml"]
+        command += ["rapidfire", "--nlaunches", "infinite", "--sleep", "1"]
+        with (self._folder / f"worker-{k}.log").open("a") as log:
+            # A session of its own: rlaunch takes Ctrl-C for the failure of a job and goes on with the next.
+            self._processes[k] = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _give_back(self) -> None:
+        """Make the jobs that these workers were running ready for others; not those of workers elsewhere."""
+        mine = {"fw_id": {"$in": self._fw_ids}, "launch_dir": {"$regex": f"^{re.escape(str(self._folder))}/"}}
+        # A worker that is stopped within an update of its workflow leaves it locked for ever. Others hold the
+        # lock for moments.
+        locked = {"nodes": {"$in": self._fw_ids}, "locked": {"$exists": True}}
+        deadline = time.monotonic() + 3.0
+        while self._launchpad.workflows.find_one(locked, {"_id": 1}) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self._launchpad.workflows.update_many(locked, {"$unset": {"locked": True}})
+        self._launchpad.detect_lostruns(expiration_secs=0, rerun=True, refresh=True, launch_query=mine)
 
 
 def wait(
@@ -154,24 +203,49 @@ def wait(
     fw_ids: list[int],
     on_status: Callable[[list[JobStatus]], None],
     *,
+    check: Callable[[], None] = lambda: None,
     interval_s: float = 1.0,
 ) -> None:
     """Wait until all jobs are completed, reporting their states at intervals.
 
+    If a job fails, those that do not depend on it are still waited for.
+
+    Parameters
+    ----------
+    database, fw_ids
+        Which jobs.
+    on_status
+        Called with the states.
+    check
+        Called each time, to look after the workers (:meth:`LocalWorkers.check`).
+    interval_s
+        How often.
+
     Raises
     ------
     AlchemflowsError
-        If a job fails; the message says which and why.
+        If a job has failed; the message says which, why, and how to go on.
     """
     while True:
         jobs = status(database, fw_ids)
         on_status(jobs)
-        for job in jobs:
-            if job.state in FAILED_STATES:
-                raise AlchemflowsError(f"job {job.fw_id} ({job.name}) is {job.state}: {job.error or 'no reason given'}")
         if all(job.state == "COMPLETED" for job in jobs):
             return
+        failed = [job for job in jobs if job.state in FAILED_STATES]
+        if failed and not any(job.state in ACTIVE_STATES for job in jobs):
+            reasons = "; ".join(f"job {job.fw_id} ({job.name}) is {job.state}: {job.error}" for job in failed)
+            ids = ",".join(str(job.fw_id) for job in failed)
+            raise AlchemflowsError(
+                f"{reasons}. Finished jobs are kept; once mended, `lpad rerun_fws -i {ids}` and `rlaunch rapidfire`"
+            )
+        check()
         time.sleep(interval_s)
+
+
+def _threads(n_workers: int) -> dict[str, str]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = str(max(1, cores // n_workers))
+    return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONWARNINGS": "ignore"}
 
 
 def _launchpad(database: Database) -> LaunchPad:

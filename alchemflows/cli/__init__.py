@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
 
 
 def main() -> None:
@@ -18,11 +19,26 @@ def main() -> None:
     logging.basicConfig(handlers=[handler], format="%(name)s: %(message)s")
     logging.getLogger("pymbar").setLevel(logging.ERROR)
 
-    from alchemflows.cli.commands import app
     from alchemflows.errors import AlchemflowsError
 
     try:
+        app = _import_commands()
         app()
     except AlchemflowsError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _import_commands() -> Callable[[], None]:
+    """Import the commands, and with them jobflow, which reads the user's configuration as it is imported."""
+    from alchemflows.errors import DatabaseError
+
+    try:
+        from alchemflows.cli.commands import app
+    except (ImportError, SyntaxError):
+        raise
+    except Exception as error:
+        path = os.environ.get("JOBFLOW_CONFIG_FILE", "~/.jobflow.yaml")
+        # Not the error's own text: pymongo's may quote a part of a password.
+        raise DatabaseError(f"jobflow cannot use its configuration {path} ({type(error).__name__})") from error
+    return app

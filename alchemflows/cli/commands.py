@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import sys
 import time
 from contextlib import redirect_stdout
@@ -13,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from monty.json import MontyDecoder
+from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
 from alchemflows.campaign.database import Database, connect, start_private
-from alchemflows.campaign.local import local_workers, submit, wait
+from alchemflows.campaign.local import LocalWorkers, submit, wait
 from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.campaign.query import RESULT_FIELDS, free_energies
 from alchemflows.campaign.settings import Settings
@@ -77,6 +80,7 @@ def ti(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ... or auto")] = "auto",
     head: Annotated[str | None, typer.Option(help="head of a multi-head MACE model")] = None,
     coupling: Annotated[str, typer.Option(help="paired or mean-field")] = "paired",
+    site_resolved: Annotated[bool, typer.Option(help="every changed site is a group of its own")] = False,
     windows: Annotated[int, typer.Option(help="number of λ-windows")] = 11,
     windows_per_job: Annotated[int, typer.Option(help="windows in one batch")] = 1,
     timestep: Annotated[float, typer.Option(help="fs")] = 2.0,
@@ -102,17 +106,20 @@ def ti(
         n_production_steps=production,
         sample_interval_steps=interval,
         coupling=cast("Coupling", coupling),
+        site_resolved=site_resolved,
         seed=seed,
     )
     if not relax:
         maker.relax_maker = None
+    if min(supercell) < 1:
+        raise InvalidInputError(f"a supercell repeats the cell at least once along each axis; got {supercell}")
     cell = _read_structure(structure) * supercell
     substitution = dict(_pair(text) for text in substitutions)
     if submit_only:
         flow = maker.make(cell, substitution, sites=sites)
-        database = connect()
+        database = connect(_settings())
         fw_ids = submit(database, flow)
-        console.print(f"{len(fw_ids)} jobs added to the LaunchPad, {fw_ids[0]} to {fw_ids[-1]} ({database.place})")
+        console.print(f"{len(fw_ids)} jobs added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})")
         return
     _run(maker, cell, substitution, sites, workers, plot)
 
@@ -126,10 +133,10 @@ def results(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
 ) -> None:
     """Finished free-energy differences in the database, the newest first."""
-    database = connect()
+    database = connect(_settings())
     rows = free_energies(database, formula=formula, temperature_K=temperature, limit=limit)
     if as_json:
-        print(json.dumps(rows, indent=1, default=str))
+        print(json.dumps(rows, indent=1, default=str, allow_nan=False))
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, fieldnames=list(RESULT_FIELDS))
         writer.writeheader()
@@ -163,13 +170,13 @@ def verify(
 @database_app.command("start")
 def database_start() -> None:
     """Start the private MongoDB and say how to use it."""
-    _show_database(start_private(Settings()))
+    _show_database(start_private(_settings()))
 
 
 @database_app.command("stop")
 def database_stop() -> None:
     """Shut the private MongoDB down; its data stay."""
-    settings = Settings()
+    settings = _settings()
     PrivateMongod(settings.home, settings.mongod).stop()
     console.print("the private MongoDB is stopped")
 
@@ -177,7 +184,7 @@ def database_stop() -> None:
 @database_app.command("status")
 def database_status() -> None:
     """Say whether the private MongoDB runs."""
-    settings = Settings()
+    settings = _settings()
     server = PrivateMongod(settings.home, settings.mongod)
     console.print(f"the private MongoDB in {server.folder} {'runs' if server.is_running() else 'does not run'}")
 
@@ -185,7 +192,7 @@ def database_status() -> None:
 @database_app.command("index")
 def database_index() -> None:
     """Create the documented indexes in the configured database."""
-    database = connect()
+    database = connect(_settings())
     database.ensure_indexes()
     console.print(f"indexes are in place ({database.place})")
 
@@ -216,15 +223,22 @@ def _run(
 ) -> None:
     """Submit, work off with local workers, and show the result."""
     started = time.monotonic()
-    settings = Settings()
+    settings = _settings()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    _check_plot(plot)
+    with redirect_stdout(sys.stderr):
+        from alchemflows.alchemy.backends import check_device
+    if isinstance(maker.potential, PotentialSpec):
+        check_device(maker.potential.device)
     flow = maker.make(structure, substitution, sites=sites)
     database = connect(settings)
     console.print(f"{flow.name}\n{len(flow.jobs)} jobs, {workers} local workers, {database.place}", highlight=False)
     fw_ids = submit(database, flow)
     folder = settings.home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
     try:
-        with JobProgress(console) as progress, local_workers(database, fw_ids, workers, folder):
-            wait(database, fw_ids, progress)
+        with JobProgress(console) as progress, LocalWorkers(database, fw_ids, workers, folder) as local:
+            wait(database, fw_ids, progress, check=local.check)
     except KeyboardInterrupt:
         exports = " ".join(f"{name}={value}" for name, value in database.environment.items())
         raise AlchemflowsError(
@@ -243,6 +257,28 @@ def _run(
     _show_database(database, uuid)
 
 
+def _interrupt(number: int, frame: object) -> None:
+    """End as Ctrl-C does, with the workers stopped and their jobs given back."""
+    raise KeyboardInterrupt
+
+
+def _check_plot(plot: Path | None) -> None:
+    if plot is None:
+        return
+    if not os.access(plot.parent, os.W_OK):
+        raise InvalidInputError(f"the figure cannot be written to {plot}: no such folder, or it is read-only")
+    if plot.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise InvalidInputError(f"the figure must be a .png, .pdf or .svg file; got {plot.name!r}")
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidInputError(f"ALCHEMFLOWS_{str(first['loc'][0]).upper()}: {first['msg']}") from error
+
+
 def _show_database(database: Database, uuid: str | None = None) -> None:
     console.print(f"\nDocuments: {database.place}\nQuery them with `alchemflows results`, or with pymongo:")
     outputs = database.outputs()
@@ -258,6 +294,8 @@ def _show_database(database: Database, uuid: str | None = None) -> None:
         soft_wrap=True,
         markup=False,
     )
+    if database.is_private:
+        console.print("The database keeps running; `alchemflows db stop` ends it.")
     console.print("For lpad, rlaunch and jobflow:")
     for name, value in database.environment.items():
         console.print(f"  export {name}={value}", highlight=False, soft_wrap=True)

@@ -104,15 +104,15 @@ def estimate_table(document: FreeEnergyDocument) -> Table:
         table.add_row(
             name,
             f"{estimate.delta_f_eV:.5f}",
-            f"{estimate.error_eV:.5f}",
+            _number(estimate.error_eV, 5),
             f"{estimate.delta_f_eV_per_atom:.6f}",
-            f"{estimate.error_eV_per_atom:.6f}",
+            _number(estimate.error_eV_per_atom, 6),
         )
 
     row("TI (configurational)", document.ti)
     row("BAR (configurational)", document.bar)
     row("MBAR (configurational)", document.mbar)
-    table.add_row("mass term (exact)", f"{document.mass_term_eV:.5f}", "", f"{document.mass_term_eV_per_atom:.6f}", "")
+    table.add_row("mass term", f"{document.mass_term_eV:.5f}", "", f"{document.mass_term_eV_per_atom:.6f}", "")
     table.add_section()
     row("total: MBAR + mass term", document.total)
     return table
@@ -127,13 +127,17 @@ def results_table(rows: list[dict[str, Any]]) -> Table:
         table.add_row(
             f"{row['initial']} → {row['final']}" + (" (!)" if row["n_warnings"] else ""),
             f"{row['temperature_K']:g}",
-            f"{row['delta_f_eV']:.4f} ± {row['error_eV']:.4f}",
-            f"{row['delta_f_eV_per_atom']:.5f} ± {row['error_eV_per_atom']:.5f}",
+            f"{row['delta_f_eV']:.4f} ± {_number(row['error_eV'], 4)}",
+            f"{row['delta_f_eV_per_atom']:.5f} ± {_number(row['error_eV_per_atom'], 5)}",
             row["potential"].rpartition("/")[2],
         )
     if any(row["n_warnings"] for row in rows):
         table.caption = "(!): the analysis warns of something; see `warnings` of the document"
     return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "?" if value is None else f"{value:.{digits}f}"
 
 
 def deviation_table(deviations: list[Deviation], tolerance: float) -> Table:

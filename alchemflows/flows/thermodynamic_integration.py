@@ -10,14 +10,14 @@ from jobflow import Flow, Job, Maker, OutputReference
 from pydantic import ValidationError
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import load_potential, resolve
+from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import Coupling
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
-from alchemflows.jobs.windows import WindowsMaker, formula
+from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -48,8 +48,10 @@ class ThermodynamicIntegrationMaker(Maker):
         Langevin dynamics of each window, see :class:`DynamicsSettings`.
     coupling
         ``paired`` or ``mean-field``, see :class:`AlchemicalSystem`.
+    site_resolved
+        Whether every changed site is a group of its own.
     seed
-        Seed of all random numbers.
+        Seed of all random numbers; at least 0.
     relax_maker
         Relaxes atoms and cell at λ = ½ first; None samples the given cell as it is.
     category
@@ -69,6 +71,7 @@ class ThermodynamicIntegrationMaker(Maker):
     n_production_steps: int = 20000
     sample_interval_steps: int = 10
     coupling: Coupling = "paired"
+    site_resolved: bool = False
     seed: int = 0
     relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
     category: str | None = GPU_CATEGORY
@@ -94,14 +97,16 @@ class ThermodynamicIntegrationMaker(Maker):
         """
         dynamics = self._dynamics()
         lambdas = self._ladder()
-        path = AlchemicalPath.from_substitution(structure, substitution, sites=sites, coupling=self.coupling)
+        path = AlchemicalPath.from_substitution(
+            structure, substitution, sites=sites, coupling=self.coupling, site_resolved=self.site_resolved
+        )
         if not path.conserves_sites():
             raise InvalidInputError(
                 "on this path atoms appear or vanish; at constant λ = 0 nothing holds such an atom, so plain "
                 "thermodynamic integration diverges"
             )
-        potential = resolve(self.potential)
-        AlchemicalPotential(path.system, load_potential(potential))
+        potential, backend = resolve(self.potential)
+        AlchemicalPotential(path.system, backend)
 
         jobs: list[Job] = []
         start: Structure | OutputReference | None = None
@@ -118,7 +123,7 @@ class ThermodynamicIntegrationMaker(Maker):
             for job in jobs:
                 job.update_config({"manager_config": {"_category": self.category}}, dynamic=False)
         analyse = AnalyseMaker().make(path, [job.output for job in windows])
-        change = f"{formula(path.system, path.initial)} → {formula(path.system, path.final)}"
+        change = f"{path.system.formula(path.initial)} → {path.system.formula(path.final)}"
         return Flow([*jobs, analyse], output=analyse.output, name=f"{self.name} {change} {self.temperature:g} K")
 
     def _windows_job(
@@ -150,6 +155,8 @@ class ThermodynamicIntegrationMaker(Maker):
             raise InvalidInputError(f"{where}: {first['msg']}; got {first['input']}") from error
 
     def _ladder(self) -> list[float]:
+        if self.seed < 0:
+            raise InvalidInputError(f"seed must be at least 0; got {self.seed}")
         if self.windows_per_job < 1:
             raise InvalidInputError(f"windows_per_job must be at least 1; got {self.windows_per_job}")
         if self.lambdas is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ class LadderResult:
     ti, bar, mbar
         Each (ΔF, standard error), eV; `bar` is None where BAR finds no solution.
     mean_dudl_eV, error_dudl_eV
-        ⟨dU/dλ⟩ and its standard error, shape (K,).
+        ⟨dU/dλ⟩ over the independent samples, as TI takes it, and its standard error, shape (K,).
     inefficiency
         Statistical inefficiency g of each window, in samples, shape (K,).
     n_samples
@@ -65,7 +65,20 @@ class LadderResult:
         return self.n_samples / self.inefficiency
 
 
-def analyse_ladder(lambdas: Sequence[float], series: Sequence[WindowSeries], temperature_K: float) -> LadderResult:
+@dataclass(frozen=True)
+class _Window:
+    """A window after decorrelation; m samples are kept of n."""
+
+    n_samples: int
+    inefficiency: float
+    spread_dudl_eV: float
+    time_fs: np.ndarray  # (m,)
+    dudl_eV: np.ndarray  # (m,)
+    # Relative to the window's own energy, which keeps the exponents small; the estimators see differences only.
+    gaps_eV: np.ndarray  # (m, K)
+
+
+def analyse_ladder(lambdas: Sequence[float], series: Iterable[WindowSeries], temperature_K: float) -> LadderResult:
     """Estimate ΔF along a ladder of windows at constant volume.
 
     Parameters
@@ -73,42 +86,34 @@ def analyse_ladder(lambdas: Sequence[float], series: Sequence[WindowSeries], tem
     lambdas
         λ of the K windows, increasing.
     series
-        Samples of each window; their ``energies_eV`` have K columns in the order of `lambdas`.
+        Samples of each window; their ``energies_eV`` have K columns in the order of `lambdas`. They are taken
+        one at a time, so that a generator need not hold a whole ladder in memory.
     temperature_K
         Temperature of all windows.
 
     Raises
     ------
     InvalidInputError
-        If there are fewer than two windows, λ do not increase, or a window has no more than one sample or
-        another number of columns.
+        If there are fewer than two windows, λ do not increase, or a window has no more than one sample,
+        another number of columns, or a sample that is not finite.
     """
-    if len(lambdas) < 2 or len(series) != len(lambdas):
-        raise InvalidInputError(f"{len(series)} series for {len(lambdas)} windows; at least two are needed")
     if (np.diff(lambdas) <= 0).any():
         raise InvalidInputError(f"the λ of the windows must increase: {list(lambdas)}")
-    for value, samples in zip(lambdas, series, strict=True):
-        if len(samples) < 2 or samples.energies_eV.shape[1] != len(lambdas):
-            raise InvalidInputError(
-                f"window λ = {value:g} has samples of shape {samples.energies_eV.shape}; "
-                f"at least 2 samples at {len(lambdas)} λ are needed"
-            )
+    windows = [_decorrelate(lambdas, k, samples) for k, samples in enumerate(series) if k < len(lambdas)]
+    if len(lambdas) < 2 or len(windows) != len(lambdas):
+        raise InvalidInputError(f"{len(windows)} series for {len(lambdas)} windows; at least two are needed")
     beta = 1 / (units.kB * temperature_K)
-    inefficiency = np.array([_inefficiency(k, samples) for k, samples in enumerate(series)])
-    kept = [subsample_correlated_data(samples.dudl_eV, g=g) for samples, g in zip(series, inefficiency, strict=True)]
-    n_samples = np.array([len(samples) for samples in series])
-    mean = np.array([samples.dudl_eV.mean() for samples in series])
-    spread = np.array([samples.dudl_eV.std(ddof=1) for samples in series])
-
-    u_nk = _attributes(pd.concat([_u_nk(lambdas, k, series[k], kept[k], beta) for k in range(len(lambdas))]))
-    dhdl = _attributes(pd.concat([_dhdl(lambdas, k, series[k], kept[k], beta) for k in range(len(lambdas))]))
+    u_nk = _frame(lambdas, windows, [pd.DataFrame(beta * w.gaps_eV, columns=list(lambdas)) for w in windows])
+    dhdl = _frame(lambdas, windows, [pd.DataFrame({"fep": beta * w.dudl_eV}) for w in windows])
     mbar = MBAR(initial_f_k=None).fit(u_nk)
+    inefficiency = np.array([window.inefficiency for window in windows])
+    n_samples = np.array([window.n_samples for window in windows])
     result = LadderResult(
         ti=_ends(TI().fit(dhdl), beta),
-        bar=_bar([samples.energies_eV[kept[k]] for k, samples in enumerate(series)], beta),
+        bar=_bar([window.gaps_eV for window in windows], beta),
         mbar=_ends(mbar, beta),
-        mean_dudl_eV=mean,
-        error_dudl_eV=spread * np.sqrt(inefficiency / n_samples),
+        mean_dudl_eV=np.array([window.dudl_eV.mean() for window in windows]),
+        error_dudl_eV=np.array([w.spread_dudl_eV for w in windows]) * np.sqrt(inefficiency / n_samples),
         inefficiency=inefficiency,
         n_samples=n_samples,
         overlap=np.asarray(mbar.overlap_matrix),
@@ -116,6 +121,26 @@ def analyse_ladder(lambdas: Sequence[float], series: Sequence[WindowSeries], tem
     )
     result.warnings.extend(_warnings(lambdas, result))
     return result
+
+
+def _decorrelate(lambdas: Sequence[float], k: int, samples: WindowSeries) -> _Window:
+    if len(samples) < 2 or samples.energies_eV.shape[1] != len(lambdas):
+        raise InvalidInputError(
+            f"window λ = {lambdas[k]:g} has samples of shape {samples.energies_eV.shape}; "
+            f"at least 2 samples at {len(lambdas)} λ are needed"
+        )
+    if not (np.isfinite(samples.dudl_eV).all() and np.isfinite(samples.energies_eV).all()):
+        raise InvalidInputError(f"window λ = {lambdas[k]:g} has samples that are not finite numbers")
+    inefficiency = _inefficiency(k, samples)
+    kept = subsample_correlated_data(samples.dudl_eV, g=inefficiency)
+    return _Window(
+        n_samples=len(samples),
+        inefficiency=inefficiency,
+        spread_dudl_eV=float(samples.dudl_eV.std(ddof=1)),
+        time_fs=samples.time_fs[kept],
+        dudl_eV=samples.dudl_eV[kept],
+        gaps_eV=samples.energies_eV[kept] - samples.energies_eV[kept, k][:, None],
+    )
 
 
 def _inefficiency(k: int, samples: WindowSeries) -> float:
@@ -130,32 +155,23 @@ def _inefficiency(k: int, samples: WindowSeries) -> float:
     return max([1.0] + [statistical_inefficiency(a) for a in observables if np.ptp(a) > 1e-12 * np.abs(a).max()])
 
 
-def _index(lambdas: Sequence[float], k: int, time_fs: np.ndarray) -> pd.MultiIndex:
-    times = time_fs * 1e-3  # alchemlyb's times are in ps
-    return pd.MultiIndex.from_arrays([times, np.full(len(times), lambdas[k])], names=["time", "fep-lambda"])
-
-
-def _u_nk(lambdas: Sequence[float], k: int, samples: WindowSeries, kept: list[int], beta: float) -> pd.DataFrame:
-    # Energies relative to the window's own keep the exponents small; MBAR sees differences only.
-    relative = samples.energies_eV[kept] - samples.energies_eV[kept, k][:, None]
-    return pd.DataFrame(beta * relative, columns=list(lambdas), index=_index(lambdas, k, samples.time_fs[kept]))
-
-
-def _dhdl(lambdas: Sequence[float], k: int, samples: WindowSeries, kept: list[int], beta: float) -> pd.DataFrame:
-    return pd.DataFrame({"fep": beta * samples.dudl_eV[kept]}, index=_index(lambdas, k, samples.time_fs[kept]))
-
-
-def _attributes(frame: pd.DataFrame) -> pd.DataFrame:
-    frame.attrs = {"energy_unit": "kT", "temperature": 1.0}
-    return frame
+def _frame(lambdas: Sequence[float], windows: Sequence[_Window], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Join the frames of all windows into one as alchemlyb wants it: reduced energies, time in ps."""
+    for value, window, frame in zip(lambdas, windows, frames, strict=True):
+        frame.index = pd.MultiIndex.from_arrays(
+            [window.time_fs * 1e-3, np.full(len(frame), value)], names=["time", "fep-lambda"]
+        )
+    joined = pd.concat(frames)
+    joined.attrs = {"energy_unit": "kT", "temperature": 1.0}
+    return joined
 
 
 def _ends(estimator: TI | MBAR, beta: float) -> tuple[float, float]:
     return float(estimator.delta_f_.iloc[0, -1]) / beta, float(estimator.d_delta_f_.iloc[0, -1]) / beta
 
 
-def _bar(energies: list[np.ndarray], beta: float) -> tuple[float, float] | None:
-    """Sum BAR over neighbours; energies[k] are those of window k's samples at all windows.
+def _bar(gaps: list[np.ndarray], beta: float) -> tuple[float, float] | None:
+    """Sum BAR over neighbours; gaps[k] are the energies of window k's samples at all windows, less their own.
 
     The error is a bootstrap over whole ladders: estimates of neighbouring steps share a window's samples, so
     their errors do not add in quadrature. None where BAR finds no solution (no overlap, or no spread).
@@ -165,8 +181,8 @@ def _bar(energies: list[np.ndarray], beta: float) -> tuple[float, float] | None:
         steps = range(len(ladder) - 1)
         return sum(
             bar(
-                beta * (ladder[k][:, k + 1] - ladder[k][:, k]),
-                beta * (ladder[k + 1][:, k] - ladder[k + 1][:, k + 1]),
+                beta * ladder[k][:, k + 1],
+                beta * ladder[k + 1][:, k],
                 compute_uncertainty=False,
             )["Delta_f"]
             for k in steps
@@ -175,8 +191,8 @@ def _bar(energies: list[np.ndarray], beta: float) -> tuple[float, float] | None:
     rng = np.random.default_rng(0)
     try:
         with np.errstate(invalid="ignore"):
-            value = total(energies)
-            resampled = [total([e[rng.integers(len(e), size=len(e))] for e in energies]) for _ in range(N_BOOTSTRAPS)]
+            value = total(gaps)
+            resampled = [total([g[rng.integers(len(g), size=len(g))] for g in gaps]) for _ in range(N_BOOTSTRAPS)]
     except (BoundsError, ConvergenceError):
         return None
     return float(value) / beta, float(np.std(resampled, ddof=1)) / beta
@@ -196,4 +212,5 @@ def _warnings(lambdas: Sequence[float], result: LadderResult) -> list[str]:
         if n < MIN_INDEPENDENT
     ]
     unsolved = [] if result.bar is not None else ["BAR finds no solution: neighbouring windows do not overlap"]
-    return thin + short + unsolved
+    unknown = [] if np.isfinite(result.mbar).all() else ["MBAR gives no finite error: the windows do not overlap"]
+    return thin + short + unsolved + unknown

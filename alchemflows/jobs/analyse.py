@@ -15,6 +15,20 @@ from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument, Window
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.windows import WindowsDocument
 
+#: What windows of one ladder have in common.
+_OF_ONE_LADDER = (
+    "lambdas",
+    "temperature_K",
+    "n_atoms",
+    "volume_A3",
+    "initial_formula",
+    "final_formula",
+    "coupling",
+    "initial_weights",
+    "final_weights",
+    "dynamics",
+)
+
 
 @dataclass
 class AnalyseMaker(Maker):
@@ -50,19 +64,20 @@ class AnalyseMaker(Maker):
 def free_energy(path: AlchemicalPath, documents: Sequence[WindowsDocument]) -> FreeEnergyDocument:
     """Return the free-energy document of a ladder; see :meth:`AnalyseMaker.make`."""
     first = documents[0]
-    for other in documents[1:]:
-        if (other.lambdas, other.temperature_K, other.n_atoms) != (
-            first.lambdas,
-            first.temperature_K,
-            first.n_atoms,
-        ):
-            raise InvalidInputError("the windows are of different ladders, temperatures or cells")
+    for field in _OF_ONE_LADDER:
+        values = [getattr(document, field) for document in documents]
+        if any(value != values[0] for value in values):
+            raise InvalidInputError(f"the windows are of different ladders: {field} is not the same in all")
+    if len({document.provenance.potential and document.provenance.potential.sha256 for document in documents}) > 1:
+        raise InvalidInputError("the windows are of different ladders: they were sampled with different models")
+    if (first.initial_weights, first.final_weights) != (list(path.initial), list(path.final)):
+        raise InvalidInputError("the windows are of another path than the one given")
     windows = sorted((w for document in documents for w in document.windows), key=lambda w: w.index)
     if [window.index for window in windows] != list(range(len(first.lambdas))):
         raise InvalidInputError(
             f"{len(first.lambdas)} windows are needed, each once; got {[window.index for window in windows]}"
         )
-    result = analyse_ladder(first.lambdas, [window.series.unpack() for window in windows], first.temperature_K)
+    result = analyse_ladder(first.lambdas, (window.series.unpack() for window in windows), first.temperature_K)
     n_atoms = first.n_atoms
     mass_term = mass_term_eV(path.system.masses(path.initial), path.system.masses(path.final), first.temperature_K)
     overlaps: list[float | None] = [float(result.overlap[k, k + 1]) for k in range(len(windows) - 1)]
@@ -73,6 +88,10 @@ def free_energy(path: AlchemicalPath, documents: Sequence[WindowsDocument]) -> F
         initial_formula=first.initial_formula,
         final_formula=first.final_formula,
         coupling=first.coupling,
+        weight_labels=first.weight_labels,
+        initial_weights=first.initial_weights,
+        final_weights=first.final_weights,
+        dynamics=first.dynamics,
         windows=[
             WindowStatistics(
                 lambda_value=window.lambda_value,

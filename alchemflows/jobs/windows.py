@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jobflow import Maker, job
-from pymatgen.core import Composition, Element, Structure
+from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import TrajectoryError
-from alchemflows.sampling.windows import WindowsExplodedError, sample_windows, window_seed
+from alchemflows.sampling.windows import WindowsStoppedError, sample_windows, window_seed
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
@@ -70,8 +69,8 @@ class WindowsMaker(Maker):
         Raises
         ------
         TrajectoryError
-            If a trajectory explodes; the samples so far are written to the job's folder, which the message
-            names.
+            If a trajectory explodes or anything else stops the sampling; the samples so far are written to
+            the job's folder, which the message names.
         """
         started = time.perf_counter()
         system = path.system if structure is None else path.system.with_structure(structure)
@@ -87,7 +86,7 @@ class WindowsMaker(Maker):
                 seed=self.seed,
                 on_progress=ProgressFile(Path.cwd()),
             )
-        except WindowsExplodedError as error:
+        except WindowsStoppedError as error:
             kept = _keep(Path.cwd(), indices, error.series)
             raise TrajectoryError(f"{error}; what was sampled is kept in {kept}") from error
         return WindowsDocument(
@@ -109,8 +108,8 @@ class WindowsMaker(Maker):
             temperature_K=self.dynamics.temperature_K,
             n_atoms=system.n_atoms,
             volume_A3=system.structure.volume,
-            initial_formula=formula(system, path.initial),
-            final_formula=formula(system, path.final),
+            initial_formula=system.formula(path.initial),
+            final_formula=system.formula(path.final),
             coupling=system.coupling,
             weight_labels=list(system.weight_labels),
             initial_weights=list(path.initial),
@@ -120,24 +119,7 @@ class WindowsMaker(Maker):
         )
 
 
-def formula(system: AlchemicalSystem, weights: Sequence[float]) -> str:
-    """Reduced formula of a system at given weights, such as ``CsPb0.5Sn0.5I3``."""
-    composition: dict[str, float] = {}
-    sites = {site for group in system.groups for site in group.sites}
-    for i, number in enumerate(system.numbers):
-        if i not in sites:
-            symbol = Element.from_Z(int(number)).symbol
-            composition[symbol] = composition.get(symbol, 0.0) + 1.0
-    channels = [channel for group in system.groups for channel in group.channels]
-    for channel, weight in zip(channels, weights, strict=True):
-        for number in channel:
-            symbol = Element.from_Z(number).symbol
-            composition[symbol] = composition.get(symbol, 0.0) + weight
-    amounts = {symbol: round(amount, 6) for symbol, amount in composition.items() if amount > 1e-6}
-    return Composition(amounts).reduced_formula
-
-
 def _keep(folder: Path, indices: Sequence[int], series: Sequence[WindowSeries]) -> Path:
     for index, samples in zip(indices, series, strict=True):
-        np.savez(folder / f"exploded-window-{index}.npz", **asdict(samples))
+        np.savez(folder / f"stopped-window-{index}.npz", **vars(samples))
     return folder

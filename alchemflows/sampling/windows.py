@@ -15,8 +15,8 @@ from alchemflows.schemas.progress import Progress
 from alchemflows.schemas.samples import WindowSeries
 
 
-class WindowsExplodedError(TrajectoryError):
-    """A window exploded; `series` holds what all windows of the batch had sampled by then."""
+class WindowsStoppedError(TrajectoryError):
+    """Sampling broke off (an explosion, a device out of memory); `series` holds what all windows had by then."""
 
     def __init__(self, message: str, series: list[WindowSeries]) -> None:
         super().__init__(message)
@@ -66,8 +66,8 @@ def sample_windows(
 
     Raises
     ------
-    WindowsExplodedError
-        If a trajectory explodes; it keeps what was sampled.
+    WindowsStoppedError
+        If a trajectory explodes or anything else fails; it keeps what was sampled.
     """
     system = path.system
     n_replicas = len(indices)
@@ -105,17 +105,24 @@ def sample_windows(
                 langevin.step(weight_gradients=k == interval - 1)
             evaluation = langevin.evaluation
             assert evaluation.weight_gradients is not None
+            dudl = evaluation.weight_gradients.cpu().numpy() @ path.direction
+            energies = model.energies(langevin.positions, langevin.cells, ladder).cpu().numpy()
+            for quantity, values in (("dU/dλ", dudl), ("the energy at a window", energies.sum(axis=1))):
+                if not np.isfinite(values).all():
+                    b = int(np.flatnonzero(~np.isfinite(values))[0])
+                    raise TrajectoryError(f"replica {b} exploded at step {langevin.n_steps}: {quantity} is not finite")
             record.append(
                 time_fs=np.full(n_replicas, (block + 1) * interval * dynamics.timestep_fs),
                 energy_eV=evaluation.energy.cpu().numpy(),
-                dudl_eV=evaluation.weight_gradients.cpu().numpy() @ path.direction,
+                dudl_eV=dudl,
                 temperature_K=langevin.kinetic_temperatures().cpu().numpy(),
-                energies_eV=model.energies(langevin.positions, langevin.cells, ladder).cpu().numpy(),
+                energies_eV=energies,
             )
             report("production")
-    except TrajectoryError as error:
+    except Exception as error:
         labels = ", ".join(f"{b}: λ = {lambdas[i]:g}" for b, i in enumerate(indices))
-        raise WindowsExplodedError(f"{error} (replicas {labels})", record.series(len(lambdas))) from error
+        reason = str(error) if isinstance(error, TrajectoryError) else f"{type(error).__name__}: {error}"
+        raise WindowsStoppedError(f"{reason} (replicas {labels})", record.series(len(lambdas))) from error
     return record.series(len(lambdas))
 
 

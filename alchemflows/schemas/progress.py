@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -48,8 +49,10 @@ class ProgressFile:
             return
         self._written_at = now
         temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(vars(progress)))
-        temporary.replace(self._path)
+        # A full disk must not cost the samples that the progress is about.
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(vars(progress)))
+            temporary.replace(self._path)
 
 
 def read_progress(folder: Path) -> Progress | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,7 +55,7 @@ class PackedSeries(BaseModel):
     def pack(cls, series: WindowSeries) -> PackedSeries:
         """Pack a series."""
         buffer = io.BytesIO()
-        np.savez(buffer, **asdict(series))
+        np.savez(buffer, **vars(series))
         return cls(n_samples=len(series), npz_base64=base64.b64encode(buffer.getbuffer()).decode("ascii"))
 
     def unpack(self) -> WindowSeries:

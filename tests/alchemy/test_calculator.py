@@ -129,3 +129,20 @@ def test_relaxation_as_a_job_of_atomate2(atoms, system, spec, tmp_path):
     after = relaxed.to_ase_atoms()
     after.calc = AlchemicalCalculator(system, weights, spec)
     assert after.get_potential_energy() == pytest.approx(output.output.energy, abs=1e-8)
+
+
+def test_dynamics_with_mixed_masses_conserves_energy(system, spec):
+    from ase import units
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+    from ase.md.verlet import VelocityVerlet
+
+    weights = interior(system)
+    atoms = AlchemicalCalculator(system, weights, spec).make_atoms()
+    np.testing.assert_allclose(atoms.get_masses(), system.masses(weights))
+    MaxwellBoltzmannDistribution(atoms, temperature_K=20, rng=np.random.default_rng(0))
+    dynamics = VelocityVerlet(atoms, 0.25 * units.fs)
+    start = atoms.get_total_energy()
+    kinetic = atoms.get_kinetic_energy()
+    dynamics.run(40)
+    assert abs(atoms.get_kinetic_energy() - kinetic) > 1e-3
+    assert abs(atoms.get_total_energy() - start) < 0.02 * abs(atoms.get_kinetic_energy() - kinetic)

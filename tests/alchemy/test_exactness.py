@@ -11,9 +11,9 @@ import torch
 from ase import Atoms
 from mace.calculators import MACECalculator
 from models import CUTOFF_A, GROUPS, VARIANTS, interior, perovskite, perovskite_system, vertices
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 
-from alchemflows.alchemy.potential import AlchemicalPotential, Backend, Evaluation
+from alchemflows.alchemy.potential import AlchemicalPotential, Backend, Evaluation, single
 from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
 
 COUPLINGS = ("paired", "mean-field")
@@ -445,3 +445,29 @@ def test_mean_field_sees_the_number_of_cells_only_through_own_images(backend):
     assert_extensive(loaded, wide, weights, (1, 2, 1))
     others = np.random.default_rng(0).permutation(perovskite(5.3).distance_matrix[1])
     assert (others[others > 0] < CUTOFF_A).any()
+
+
+@pytest.mark.parametrize("model", [*VARIANTS, "sevennet"])
+def test_systems_without_groups_and_atoms_without_neighbours(model, backend):
+    """An ordinary structure is a system with no weights; far-apart atoms have no edges."""
+    far = Structure(Lattice.cubic(30.0), ["Cs", "I"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    near = perovskite(6.0 if model == "sevennet" else 3.9)
+    for structure in (far, near):
+        system = AlchemicalSystem(structure)
+        result = single(
+            AlchemicalPotential(system, backend(model)).evaluate(
+                structure.cart_coords[None], structure.lattice.matrix[None], np.zeros((1, 0))
+            )
+        )
+        assert result["weight_gradients"].shape == (0,)
+        # the same as a vertex of a system with groups
+        groups = (SiteGroup((1,), ((int(system.numbers[1]),), (55,))),)
+        alchemical = AlchemicalSystem(structure, groups)
+        vertex = single(
+            AlchemicalPotential(alchemical, backend(model)).evaluate(
+                structure.cart_coords[None], structure.lattice.matrix[None], [[1.0, 0.0]]
+            )
+        )
+        assert result["energy"] == pytest.approx(vertex["energy"], abs=1e-9)
+        np.testing.assert_allclose(result["forces"], vertex["forces"], atol=1e-9)
+        np.testing.assert_allclose(result["stress"], vertex["stress"], atol=1e-9)

@@ -97,7 +97,7 @@ def test_home_folder_is_understood(mace_file, monkeypatch):
 
 def test_resolve_writes_down_the_file(mace_file):
     spec = cpu(mace_file("residual"), dtype="float64")
-    resolved = resolve(spec)
+    resolved, _ = resolve(spec)
     assert resolved == spec.model_copy(update={"sha256": sha256(mace_file("residual"))})
     assert load_potential(resolved).record.sha256 == resolved.sha256
 
@@ -215,7 +215,7 @@ def test_wrong_sha256_is_refused_before_anything_is_read(tmp_path):
 def test_another_file_of_the_same_name_is_refused(mace_file, tmp_path):
     path = tmp_path / "file.model"
     path.write_bytes(mace_file("residual").read_bytes())
-    spec = resolve(cpu(path))
+    spec, _ = resolve(cpu(path))
     path.write_bytes(mace_file("density").read_bytes())
     _load.cache_clear()  # another process
     with pytest.raises(PotentialError, match="SHA-256"):
@@ -364,6 +364,38 @@ def test_a_name_that_sevenn_does_not_have():
 def test_resolving_makes_a_relative_path_whole(mace_file, monkeypatch):
     path = mace_file("residual")
     monkeypatch.chdir(path.parent)
-    spec = resolve(path.name)
+    spec, _ = resolve(path.name)
     assert spec.name == str(path) and spec.sha256 is not None
-    assert resolve("sevennet-0").name == "sevennet-0"
+    assert resolve("sevennet-0")[0].name == "sevennet-0"
+
+
+def test_a_file_that_changes_is_another_model(tmp_path):
+    """Also in the same process, and under the same relative name."""
+    path = save_mace(tmp_path / "model.model", "scalars")
+    first = resolve(cpu(path))[0].sha256
+    save_mace(path, "scalars", seed=2)
+    second, backend = resolve(cpu(path))
+    assert second.sha256 == sha256(path) == backend.record.sha256 != first
+
+
+def test_a_device_of_another_machine_can_be_asked_for(mace_file):
+    """A login node makes flows for GPU workers; only the job needs the device."""
+    spec, backend = resolve(PotentialSpec(name=str(mace_file("scalars")), device="cuda:7"))
+    assert spec.device == "cuda:7" and backend.device.type == "cpu"
+
+
+@pytest.mark.parametrize("content", [{"model_state_dict": {}, "config": 3}, {"model_state_dict": {}, "config": {}}])
+def test_damaged_checkpoints_are_one_line(content, tmp_path):
+    pytest.importorskip("sevenn")
+    torch.save(content, tmp_path / "damaged.pth")
+    with pytest.raises(PotentialError, match="cannot be used") as caught:
+        load_potential(cpu(tmp_path / "damaged.pth"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mace_model_that_lacks_a_part(tmp_path):
+    model = build_mace(**VARIANTS["scalars"])
+    del model.radial_embedding
+    torch.save(model, tmp_path / "part.model")
+    with pytest.raises(PotentialError, match="cannot be used"):
+        load_potential(cpu(tmp_path / "part.model"))

@@ -46,7 +46,7 @@ def test_substitution_on_an_ordered_structure():
 
 
 def test_substitution_on_chosen_sites():
-    path = AlchemicalPath.from_substitution(rock_salt(), {"Na": "K"}, sites=[2, 0, 5], coupling="mean-field")
+    path = AlchemicalPath.from_substitution(rock_salt(), {"Na": "K"}, sites=[2, 0], coupling="mean-field")
     assert path.system.groups == (SiteGroup((0, 2), ((11, 11), (19, 19))),)
     assert path.system.coupling == "mean-field"
     assert path.system.elements == {11, 17, 19}
@@ -435,3 +435,15 @@ def test_path_ends_off_the_simplex(initial, final, reason):
     system = perovskite_system("one group")
     with pytest.raises(InvalidInputError, match=reason):
         AlchemicalPath(system, initial, final)
+
+
+def test_nearly_full_sites_are_mentioned():
+    species = [{"Li": 0.333, "Na": 0.333, "K": 0.333}, "Cl"]
+    with pytest.warns(UserWarning, match=r"vacancy of 0\.0010"):
+        AlchemicalSystem.from_structure(Structure(Lattice.cubic(5.6), species, [[0, 0, 0], [0.5, 0.5, 0.5]]))
+
+
+def test_formula():
+    salt = Structure(Lattice.cubic(5.6), [{"Na": 0.25, "K": 0.5}, "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    system, weights = AlchemicalSystem.from_structure(salt)
+    assert system.formula(weights) == "K0.5Na0.25Cl"

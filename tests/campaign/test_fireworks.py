@@ -36,6 +36,7 @@ def flow(gentle_model, perovskite):
         seed=11,
     )
     maker.relax_maker.maker.steps = 3
+    maker.relax_maker.require_convergence = False
     return maker.make(perovskite, {"Pb": "Sn"})
 
 
@@ -174,13 +175,79 @@ def test_samples_are_read_back_with_plain_pymongo(database, workers, flow):
 
 def test_stopped_local_workers_leave_jobs_that_others_can_take(database, flow, tmp_path):
     """What Ctrl-C does to a run from the command line."""
-    from alchemflows.campaign.local import local_workers
+    from alchemflows.campaign.local import LocalWorkers
 
     fw_ids = submit(database, flow)
     running = set()
-    with local_workers(database, fw_ids, 1, tmp_path / "run"):
+    with LocalWorkers(database, fw_ids, 1, tmp_path / "run"):
         wait_for(lambda: any(job.state == "COMPLETED" for job in status(database, fw_ids)))
         wait_for(lambda: running.update(j.fw_id for j in status(database, fw_ids) if j.state == "RUNNING") or running)
     states = {job.state for job in status(database, fw_ids)}
     assert running and "COMPLETED" in states and states <= {"COMPLETED", "READY", "WAITING"}
     assert (tmp_path / "run").stat().st_mode & 0o077 == 0
+
+
+def test_a_local_worker_that_dies_is_replaced(database, flow, tmp_path):
+    from alchemflows.campaign.local import LocalWorkers, wait
+
+    fw_ids = submit(database, flow)
+    killed = []
+
+    def kill_once(jobs):
+        if not killed and any(job.progress is not None and job.progress.step > 100 for job in jobs):
+            process = workers._processes[0]
+            process.kill()
+            killed.append(process.pid)
+
+    with LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers:
+        wait(database, fw_ids, kill_once, check=workers.check)
+    assert killed and {job.state for job in status(database, fw_ids)} == {"COMPLETED"}
+
+
+def test_workers_that_cannot_start_are_an_error_that_names_their_log(database, flow, tmp_path, monkeypatch):
+    from alchemflows.campaign import local
+    from alchemflows.errors import AlchemflowsError
+
+    monkeypatch.setattr(local, "_RLAUNCH", "raise SystemExit(3)")
+    fw_ids = submit(database, flow)
+    with (
+        local.LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers,
+        pytest.raises(AlchemflowsError, match=r"status 3.*worker-0\.log"),
+    ):
+        local.wait(database, fw_ids, lambda jobs: None, check=workers.check, interval_s=0.3)
+
+
+def test_jobs_of_workers_elsewhere_are_left_alone(database, flow, tmp_path):
+    """Stopping local workers must not take a job from another machine."""
+    from fireworks import FWorker
+
+    from alchemflows.campaign.local import LocalWorkers
+
+    fw_ids = submit(database, flow)
+    database.launchpad.checkout_fw(FWorker(name="elsewhere"), "/scratch/elsewhere", fw_id=fw_ids[0])
+    with LocalWorkers(database, fw_ids, 1, tmp_path / "run"):
+        time.sleep(1)
+    assert status(database, fw_ids[:1])[0].state == "RUNNING"
+
+
+def test_a_failed_window_does_not_stop_the_others(database, gentle_model, perovskite, tmp_path):
+    from alchemflows.campaign.local import LocalWorkers, wait
+    from alchemflows.errors import AlchemflowsError
+
+    flow = ThermodynamicIntegrationMaker(
+        potential=str(gentle_model),
+        temperature=200.0,
+        n_windows=3,
+        n_equilibration_steps=20,
+        n_production_steps=100,
+        relax_maker=None,
+    ).make(perovskite, {"Pb": "Sn"})
+    flow.jobs[0].function_args[2][:] = [7]  # a window that does not exist
+    fw_ids = submit(database, flow)
+    with (
+        LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers,
+        pytest.raises(AlchemflowsError, match=r"IndexError.*rerun_fws -i \d+"),
+    ):
+        wait(database, fw_ids, lambda jobs: None, check=workers.check)
+    states = sorted(job.state for job in status(database, fw_ids))
+    assert states == ["COMPLETED", "COMPLETED", "FIZZLED", "WAITING"]

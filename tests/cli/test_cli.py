@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -97,6 +98,9 @@ def test_submit_only(run, cif, gentle_model):
         (("CIF", "PbSn", "-T", 300), ["Pb:Sn"]),
         (("none.cif", "Pb:Sn", "-T", 300), ["none.cif"]),
         (("CLOSE", "Pb:Sn", "-T", 300), ["Å apart"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--plot", "nowhere/x.png"), ["nowhere/x.png"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--plot", "x.foo"), ["x.foo"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--supercell", 0, 1, 1), ["supercell"]),
     ],
 )
 def test_errors_before_work(run, cif, gentle_model, perovskite, tmp_path, arguments, words):
@@ -122,6 +126,68 @@ def test_an_unreachable_database(run, tmp_path):
     assert_one_line(done, "127.0.0.1:9")
     assert "secret" not in done.stderr + done.stdout
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "JOB_STORE: 3",
+        "JOB_STORE: {docs_store: {type: Nope}}",
+        "JOB_STORE: [",
+        "JOB_STORE: {docs_store: {type: MongoURIStore, uri: 'mongodb://u:se/cret@host/db', collection_name: a}}",
+    ],
+)
+def test_a_bad_configuration(run, tmp_path, text):
+    """In a process of its own: jobflow reads its configuration when it is imported."""
+    path = tmp_path / "jobflow.yaml"
+    path.write_text(text)
+    done = run("results", JOBFLOW_CONFIG_FILE=str(path))
+    assert_one_line(done, "jobflow.yaml")
+    assert "cret" not in done.stderr + done.stdout
+
+
+def test_half_a_configuration(run, tmp_path):
+    (tmp_path / "FW.yaml").write_text("PING_TIME_SECS: 3")
+    assert_one_line(run("results", FW_CONFIG_FILE=str(tmp_path / "FW.yaml")), "JOBFLOW_CONFIG_FILE")
+    assert_one_line(run("results", ALCHEMFLOWS_DATABASE_TIMEOUT_S="abc"), "ALCHEMFLOWS_DATABASE_TIMEOUT_S")
+
+
+def test_a_killed_command_leaves_no_workers(home, cif, gentle_model, tmp_path):
+    clean = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
+    arguments = ("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, "--no-relax", "--windows", 2)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        command = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            cwd=tmp_path,
+            env=clean | {"ALCHEMFLOWS_HOME": str(home), "HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+        def workers(parent=command.pid) -> list[str]:
+            children = Path(f"/proc/{parent}/task/{parent}/children")
+            return children.read_text().split() if children.exists() else []
+
+        deadline = time.monotonic() + 60
+        while not workers() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        (worker,) = workers()
+        command.send_signal(number)
+        _, said = command.communicate(timeout=60)
+        deadline = time.monotonic() + 20
+        while alive(worker) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not alive(worker)
+        if number == signal.SIGTERM:
+            assert command.returncode == 1 and "interrupted" in said and "rlaunch rapidfire" in said
+
+
+def alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_no_mongod_says_what_to_do(run, tmp_path):
@@ -188,4 +254,6 @@ def test_quickstart(run, home, tmp_path):
     assert row["n_windows"] >= 5 and row["n_atoms"] == 40 and row["temperature_K"] == 400
     combined = (row["ti_error_eV"] ** 2 + row["error_eV"] ** 2) ** 0.5
     assert abs(row["ti_delta_f_eV"] - row["mbar_delta_f_eV"]) < 2 * combined
-    assert 0.015 < row["delta_f_eV_per_atom"] < 0.035 or 0 < row["error_eV"] < 0.05
+    # E(Sn) − E(Pb) of SevenNet-0 is −0.7 meV/atom in this phase; the mass term adds 5.8
+    assert 0.0 < row["delta_f_eV_per_atom"] < 0.015
+    assert 0 < row["error_eV"] < 0.1

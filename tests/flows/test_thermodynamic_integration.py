@@ -24,6 +24,7 @@ from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegration
         ({"n_production_steps": 0}, "n_production_steps"),
         ({"n_production_steps": 5}, "nothing is sampled"),
         ({"n_windows": 1}, "n_windows must be at least 2"),
+        ({"seed": -1}, "seed must be at least 0"),
         ({"windows_per_job": 0}, "windows_per_job"),
         ({"lambdas": [0.0, 0.7, 0.5, 1.0]}, "increase from 0 to 1"),
         ({"lambdas": [0.1, 1.0]}, "increase from 0 to 1"),
@@ -46,6 +47,9 @@ def test_bad_settings(gentle_model, perovskite, settings, reason):
         ({"Pb": "Au"}, {}, "does not know Au"),
         ({"Pb": None}, {}, "appear or vanish"),
         ({}, {}, "empty"),
+        ({"Pb": "Pb"}, {}, "changes nothing"),
+        ({"Pb": "D"}, {}, "not the symbol"),
+        ({"Pb": "Sn"}, {"sites": [1, 0]}, "site 0 holds none of Pb"),
     ],
 )
 def test_bad_substitutions(gentle_model, perovskite, substitution, options, reason):
@@ -88,9 +92,6 @@ def test_a_changed_model_file_is_refused_by_the_worker(gentle_model, perovskite,
     flow = ThermodynamicIntegrationMaker(potential=str(copy), relax_maker=None).make(perovskite, {"Pb": "Sn"})
     copy.write_bytes(gentle_model.read_bytes() + b" ")
     job = flow.jobs[0]
-    from alchemflows.alchemy.backends import loading
-
-    loading._load.cache_clear()
     with pytest.raises(PotentialError, match="SHA-256"):
         WindowsMaker.make.original(job.maker, *job.function_args)
 

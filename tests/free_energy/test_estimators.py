@@ -12,6 +12,7 @@ from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.free_energy.estimators import analyse_ladder
 from alchemflows.sampling.windows import sample_windows
 from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.free_energy import Estimate
 from alchemflows.schemas.samples import WindowSeries
 
 T = 300.0
@@ -126,3 +127,26 @@ def test_mass_term():
         -units.kB * 400.0 * 8 * np.log((118.71 / 207.2) ** 1.5)
     )
     assert mass_term_eV([12.0, 16.0], [16.0, 12.0], 300.0) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_no_overlap_has_no_finite_error_and_says_so():
+    dynamics = DynamicsSettings(temperature_K=T, timestep_fs=1.0, n_equilibration_steps=50, n_production_steps=1000)
+    path = harmonic_path(2)
+    model = wells((2.0, 2000.0))
+    result = analyse_ladder([0.0, 1.0], sample_windows(model, path, [0.0, 1.0], [0, 1], dynamics), T)
+    assert any("overlap" in warning for warning in result.warnings)
+    if not np.isfinite(result.mbar[1]):
+        assert any("no finite error" in warning for warning in result.warnings)
+        assert Estimate.of(*result.mbar, 2).error_eV is None
+
+
+def test_samples_that_are_not_finite_are_refused():
+    series = [gaussian_series(0.1, [0.0, 1.0], k) for k in (0, 1)]
+    series[1].dudl_eV[3] = np.nan
+    with pytest.raises(InvalidInputError, match="λ = 1 has samples that are not finite"):
+        analyse_ladder([0.0, 1.0], series, T)
+
+
+def test_ti_is_the_area_under_the_reported_means(repeats):
+    for result in repeats[:5]:
+        assert np.trapezoid(result.mean_dudl_eV, LAMBDAS) == pytest.approx(result.ti[0], abs=1e-12)

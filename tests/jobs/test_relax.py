@@ -12,6 +12,7 @@ from mace.calculators import MACECalculator
 from maggma.stores import MemoryStore
 
 from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.errors import AlchemflowsError
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -28,14 +29,14 @@ def path(perovskite) -> AlchemicalPath:
 
 def relax(path, weights, potential, tmp_path):
     maker = AlchemicalRelaxMaker(
+        require_convergence=False,
         maker=ForceFieldRelaxMaker(
             relax_cell=True, steps=N_STEPS, relax_kwargs={"fmax": 1e-6}, optimizer_kwargs={"optimizer": "BFGS"}
-        )
+        ),
     )
     job = maker.make(path.system, weights, potential)
     store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    output = run_locally(job, store=store, root_dir=tmp_path, ensure_success=True, log=False)[job.uuid][1].output
-    return output.structure
+    return run_locally(job, store=store, root_dir=tmp_path, ensure_success=True, log=False)[job.uuid][1].output
 
 
 @pytest.mark.parametrize("end", [0.0, 1.0])
@@ -45,12 +46,22 @@ def test_end_members_relax_as_the_plain_potential(end, path, gentle_model, tmp_p
     start = atoms.cell.array.copy()
     atoms.calc = MACECalculator(str(gentle_model), device="cpu", default_dtype="float64")
     BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-6, steps=N_STEPS)
-    np.testing.assert_allclose(relaxed.lattice.matrix, atoms.cell.array, atol=1e-6)
-    np.testing.assert_allclose(relaxed.cart_coords, atoms.positions, atol=1e-6)
+    np.testing.assert_allclose(relaxed.structure.lattice.matrix, atoms.cell.array, atol=1e-6)
+    np.testing.assert_allclose(relaxed.structure.cart_coords, atoms.positions, atol=1e-6)
     assert np.abs(atoms.cell.array - start).max() > 1e-3  # something happened
 
 
 def test_between_the_ends_the_cell_is_another(path, gentle_model, tmp_path):
     spec = PotentialSpec(name=str(gentle_model), device="cpu")
-    volumes = [relax(path, path.weights(x), spec, tmp_path).volume for x in (0.0, 0.5, 1.0)]
-    assert len({round(v, 6) for v in volumes}) == 3
+    documents = [relax(path, path.weights(x), spec, tmp_path) for x in (0.0, 0.5, 1.0)]
+    assert len({round(document.volume_A3, 6) for document in documents}) == 3
+    assert [document.formula for document in documents] == ["CsPbI3", "CsSn0.5Pb0.5I3", "CsSnI3"]
+    assert documents[1].weights == [0.5, 0.5] and documents[1].provenance.potential.dtype == "float64"
+    assert not documents[1].converged
+
+
+def test_a_relaxation_that_does_not_converge_is_an_error(path, gentle_model):
+    maker = AlchemicalRelaxMaker(maker=ForceFieldRelaxMaker(steps=1, relax_kwargs={"fmax": 1e-6}))
+    spec = PotentialSpec(name=str(gentle_model), device="cpu")
+    with pytest.raises(AlchemflowsError, match="not converged in 1 steps"):
+        AlchemicalRelaxMaker.make.original(maker, path.system, path.weights(0.5), spec)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from harmonic import HarmonicWells, harmonic_path
 
-from alchemflows.sampling.windows import WindowsExplodedError, sample_windows, window_seed
+from alchemflows.sampling.windows import WindowsStoppedError, sample_windows, window_seed
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.samples import PackedSeries
 
@@ -66,7 +66,7 @@ def test_an_explosion_keeps_the_samples_and_names_the_window():
             return result
 
     model = Breaks(path.system.structure.cart_coords, (1.0, 3.0))
-    with pytest.raises(WindowsExplodedError, match=r"replica 1 exploded at step 71: force.*atom 2.*1: λ = 1") as caught:
+    with pytest.raises(WindowsStoppedError, match=r"replica 1 exploded at step 71: force.*atom 2.*1: λ = 1") as caught:
         run([0, 2], model=model)
     assert [len(series) for series in caught.value.series] == [5, 5]
     assert caught.value.series[0].energies_eV.shape == (5, 3)
@@ -75,7 +75,7 @@ def test_an_explosion_keeps_the_samples_and_names_the_window():
 def test_an_explosion_at_the_start_keeps_empty_series():
     path = harmonic_path(3)
     model = HarmonicWells(path.system.structure.cart_coords + 1e6, (1.0, 3.0))
-    with pytest.raises(WindowsExplodedError, match="step 0") as caught:
+    with pytest.raises(WindowsStoppedError, match="step 0") as caught:
         run([0, 1], model=model)
     assert [series.energies_eV.shape for series in caught.value.series] == [(0, 3), (0, 3)]
 
@@ -93,3 +93,49 @@ def test_settings_that_would_sample_nothing_are_refused():
         DynamicsSettings(temperature_K=300, n_production_steps=5, sample_interval_steps=10)
     with pytest.raises(ValueError, match="temperature_K"):
         DynamicsSettings(temperature_K=-1)
+
+
+@pytest.mark.parametrize("quantity", ["dU/dλ", "the energy at a window"])
+def test_samples_that_are_not_finite_are_not_stored(quantity):
+    path = harmonic_path(3)
+
+    class Breaks(HarmonicWells):
+        def evaluate(self, positions, cells, weights, **options):
+            result = super().evaluate(positions, cells, weights, **options)
+            if quantity == "dU/dλ" and result.weight_gradients is not None and weights.sum() > 0:
+                result.weight_gradients[1, 0] = torch.nan
+            return result
+
+        def energies(self, positions, cells, weights):
+            energies = super().energies(positions, cells, weights)
+            if quantity != "dU/dλ":
+                energies[1, 2] = torch.inf
+            return energies
+
+    with pytest.raises(WindowsStoppedError, match=f"replica 1 exploded at step 30: {quantity} is not finite"):
+        run([0, 2], model=Breaks(path.system.structure.cart_coords, (1.0, 3.0)))
+
+
+def test_any_failure_keeps_the_samples():
+    """A device out of memory, say."""
+    path = harmonic_path(3)
+
+    class Breaks(HarmonicWells):
+        calls = 0
+
+        def energies(self, positions, cells, weights):
+            self.calls += 1
+            if self.calls == 4:
+                raise RuntimeError("CUDA out of memory")
+            return super().energies(positions, cells, weights)
+
+    with pytest.raises(WindowsStoppedError, match="RuntimeError: CUDA out of memory") as caught:
+        run([0, 1, 2], model=Breaks(path.system.structure.cart_coords, (1.0, 3.0)))
+    assert [len(series) for series in caught.value.series] == [3, 3, 3]
+
+
+def test_progress_that_cannot_be_written_stops_nothing(tmp_path):
+    from alchemflows.schemas.progress import ProgressFile
+
+    series = run([0], on_progress=ProgressFile(tmp_path / "no such folder"))
+    assert len(series[0]) == 10

@@ -1,5 +1,5 @@
 """Backends: the models that can be evaluated alchemically, loaded by name or from a file."""
 
-from alchemflows.alchemy.backends.loading import load_potential, resolve
+from alchemflows.alchemy.backends.loading import check_device, load_potential, resolve
 
-__all__ = ["load_potential", "resolve"]
+__all__ = ["check_device", "load_potential", "resolve"]

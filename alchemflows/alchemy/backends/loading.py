@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from functools import lru_cache
 from importlib.util import find_spec
@@ -33,44 +34,72 @@ def load_potential(spec: PotentialSpec | str) -> Backend:
         If the file is missing, not a model, not the one whose SHA-256 was asked for, or cannot be
         supported exactly; if a package or a device is missing.
     """
-    return _load(PotentialSpec(name=spec) if isinstance(spec, str) else spec)
+    spec = PotentialSpec(name=spec) if isinstance(spec, str) else spec
+    device = check_device(spec.device)
+    path = _model_file(spec.name)
+    found = hashlib.sha256(_read(path)).hexdigest()
+    if spec.sha256 not in (None, found):
+        raise PotentialError(f"{spec.name}: the file's SHA-256 is {found}, not {spec.sha256} as asked for")
+    return _load(spec.model_copy(update={"sha256": found, "device": str(device)}), path)
 
 
-def resolve(spec: PotentialSpec | str) -> PotentialSpec:
-    """Load the potential here and return the request with the file's full path and SHA-256 filled in.
+def resolve(spec: PotentialSpec | str) -> tuple[PotentialSpec, Backend]:
+    """Load the potential here, on the CPU, and fill in the file's full path and SHA-256.
 
-    Jobs made from it refuse any other file, in whatever folder and on whatever machine they run.
+    Jobs made from the specification refuse any other file, in whatever folder and on whatever machine they run;
+    its device need not exist on this one.
+
+    Returns
+    -------
+    spec, backend
+        The specification to hand to jobs, and the model.
+
+    Raises
+    ------
+    PotentialError
+        As :func:`load_potential`.
     """
     spec = PotentialSpec(name=spec) if isinstance(spec, str) else spec
+    backend = load_potential(spec.model_copy(update={"device": "cpu"}))
     path = Path(spec.name).expanduser()
-    is_file = not _is_known_name(spec.name) and path.is_file()
-    return spec.model_copy(
-        update={
-            "sha256": load_potential(spec).record.sha256,
-            "name": str(path.resolve()) if is_file else spec.name,
-        }
-    )
+    name = str(path.resolve()) if not _is_known_name(spec.name) and path.is_file() else spec.name
+    return spec.model_copy(update={"sha256": backend.record.sha256, "name": name}), backend
 
 
+# The SHA-256 is part of the key: another file of that name is another model.
 @lru_cache(maxsize=4)
-def _load(spec: PotentialSpec) -> Backend:
-    device = _device(spec.device)
-    path = _model_file(spec.name)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if spec.sha256 is not None and spec.sha256 != sha256:
-        raise PotentialError(f"{spec.name}: the file's SHA-256 is {sha256}, not {spec.sha256} as asked for")
+def _load(spec: PotentialSpec, path: Path) -> Backend:
+    device = torch.device(spec.device)
+    data = _read(path)
+    found = hashlib.sha256(data).hexdigest()
+    if found != spec.sha256:
+        raise PotentialError(f"{spec.name} changed while it was read")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=False)
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
     except Exception as error:  # an unpickler raises what the bytes lead it to
         raise PotentialError(f"{spec.name} is not a model file that can be read: {_line(error)}") from error
-    if isinstance(content, dict) and {"model_state_dict", "config"} <= set(content):
-        _need_sevennet(spec.name)
-        from alchemflows.alchemy.backends.sevennet import SevenNetBackend
+    try:
+        if isinstance(content, dict) and {"model_state_dict", "config"} <= set(content):
+            _need_sevennet(spec.name)
+            from alchemflows.alchemy.backends.sevennet import SevenNetBackend
 
-        return SevenNetBackend(content, spec, sha256, device)
-    if isinstance(content, torch.nn.Module):
-        return MACEBackend(content, spec, sha256, device)
+            return SevenNetBackend(content, spec, found, device)
+        if isinstance(content, torch.nn.Module):
+            return MACEBackend(content, spec, found, device)
+    except PotentialError:
+        raise
+    except Exception as error:  # a model of another version lacks what is looked for
+        raise PotentialError(
+            f"{spec.name} holds a model that cannot be used: {type(error).__name__}: {_line(error)}"
+        ) from error
     raise PotentialError(f"{spec.name} holds {type(content).__name__}, not a MACE model or SevenNet checkpoint")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PotentialError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _is_known_name(name: str) -> bool:
@@ -97,7 +126,14 @@ def _need_sevennet(name: str) -> None:
         raise PotentialError(f'{name} needs the package sevenn (GPL-3): pip install "alchemflows[sevennet]"')
 
 
-def _device(name: str) -> torch.device:
+def check_device(name: str) -> torch.device:
+    """Return the device of a name, after checking that this machine can use it.
+
+    Raises
+    ------
+    PotentialError
+        If it cannot.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

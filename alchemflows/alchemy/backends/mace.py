@@ -80,6 +80,10 @@ class MACEBackend:
         self._head = _head_index(spec, heads)
         self.dtype = getattr(torch, spec.dtype)
         self.device = device
+        # In float64 whatever the dtype: all-electron references would drown the interaction in float32.
+        references = torch.atleast_2d(cast(Any, model).atomic_energies_fn.atomic_energies)[self._head]
+        self._references = torch.zeros(120, dtype=torch.float64, device=device)
+        self._references[cast(Any, model).atomic_numbers.to(device)] = references.to(device, torch.float64)
         self.model = cast(Any, model.to(device=device, dtype=self.dtype).eval())
         for parameter in model.parameters():
             parameter.requires_grad_(False)
@@ -98,7 +102,7 @@ class MACEBackend:
         )
 
     def node_energies(self, graph: AlchemicalGraph) -> torch.Tensor:
-        """Energy of each node (eV), shape (B·M,)."""
+        """Energy of each node (eV), shape (B·M,), float64."""
         model = self.model
         attributes = torch.nn.functional.one_hot(self._index[graph.numbers], len(self.numbers)).to(self.dtype)
         nodes = torch.arange(len(attributes), device=self.device)
@@ -107,7 +111,6 @@ class MACEBackend:
         edge_weights = graph.edge_weights[:, None]
         lengths = torch.linalg.vector_norm(graph.vectors, dim=-1, keepdim=True)
 
-        reference = model.atomic_energies_fn(attributes)[nodes, head]
         features = model.node_embedding(attributes)
         angular = model.spherical_harmonics(graph.vectors)
         radial, cutoff = model.radial_embedding(lengths, attributes, edge_index, model.atomic_numbers)
@@ -133,20 +136,22 @@ class MACEBackend:
             layer = layers[-1] if len(model.readouts) == 1 else layers[i]
             terms.append(readout(layer, head)[nodes, head])
         interaction_energy = model.scale_shift(torch.stack(terms).sum(dim=0), head)
-        return reference + interaction_energy
+        return self._references[graph.numbers] + interaction_energy.to(torch.float64)
 
     def _pair_repulsion(self, graph: AlchemicalGraph, lengths: torch.Tensor) -> torch.Tensor:
         """ZBL energy at each receiver, each edge's share times its weight.
 
         The model's own function sums over edges, so it is asked about a graph in which no two edges meet.
         """
+        energies = torch.zeros(len(graph.numbers), dtype=self.dtype, device=self.device)
         n_edges = len(lengths)
+        if n_edges == 0:
+            return energies
         ends = torch.cat([graph.sender, graph.receiver])
         elements, index = torch.unique(graph.numbers[ends], return_inverse=True)
         attributes = torch.nn.functional.one_hot(index, len(elements)).to(self.dtype)
         apart = torch.arange(2 * n_edges, device=self.device).reshape(2, n_edges)
         per_edge = self.model.pair_repulsion_fn(lengths, attributes, apart, elements)[n_edges:]
-        energies = torch.zeros(len(graph.numbers), dtype=self.dtype, device=self.device)
         return energies.index_add(0, graph.receiver, per_edge * graph.edge_weights)
 
 

@@ -51,16 +51,13 @@ class SevenNetBackend:
     Raises
     ------
     PotentialError
-        If the checkpoint does not hold a model that sevenn can build.
+        If a head is asked for; whatever sevenn raises where it cannot build the model.
     """
 
     def __init__(self, checkpoint: dict[str, Any], spec: PotentialSpec, sha256: str, device: torch.device) -> None:
         if spec.head is not None:
             raise PotentialError(f"{spec.name} is a SevenNet model and has no heads")
-        try:
-            model, config = model_from_checkpoint(checkpoint)
-        except (AssertionError, KeyError, ValueError, RuntimeError) as error:
-            raise PotentialError(f"{spec.name} is not a SevenNet checkpoint that can be built: {error}") from error
+        model, config = model_from_checkpoint(checkpoint)
         self.dtype = getattr(torch, spec.dtype)
         self.device = device
         self.cutoff_A = float(config[KEY.CUTOFF])

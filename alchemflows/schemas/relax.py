@@ -1,0 +1,28 @@
+"""Documents of relaxed alchemical systems."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+from pymatgen.core import Structure
+
+from alchemflows.schemas.provenance import Provenance
+
+
+class RelaxDocument(BaseModel):
+    """An alchemical system relaxed at fixed weights."""
+
+    structure: Structure = Field(
+        description="positions and cell; the elements on alchemical sites are those of the host and mean nothing"
+    )
+    formula: str = Field(description="composition at these weights")
+    weights: list[float]
+    weight_labels: list[str]
+    coupling: str
+    n_atoms: int
+    energy_eV: float
+    volume_A3: float
+    max_force_eV_per_A: float
+    n_steps: int
+    converged: bool
+    relax_cell: bool
+    provenance: Provenance

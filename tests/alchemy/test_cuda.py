@@ -1,0 +1,46 @@
+"""The same numbers on a GPU, where there is one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from models import interior, perovskite_system
+
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.sampling.windows import sample_windows
+from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.potential import PotentialSpec
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.parametrize("model", ["zbl-agnesi-density", "heads-zbl-non-linear", "sevennet"])
+def test_evaluations_equal_those_of_the_cpu(model, mace_file):
+    system = perovskite_system("several groups", "mean-field", 6.0 if model == "sevennet" else 3.9)
+    name = "sevennet-0" if model == "sevennet" else str(mace_file(model))
+    head = "other" if model.startswith("heads") else None
+    arguments = (
+        np.repeat(system.structure.cart_coords[None], 3, axis=0),
+        np.repeat(system.structure.lattice.matrix[None], 3, axis=0),
+        interior(system, n=3),
+    )
+    results = [
+        AlchemicalPotential(
+            system, load_potential(PotentialSpec(name=name, dtype="float64", device=device, head=head))
+        ).evaluate(*arguments)
+        for device in ("cpu", "cuda")
+    ]
+    for field in ("energy", "forces", "stress", "weight_gradients"):
+        torch.testing.assert_close(*(getattr(r, field).cpu() for r in results), rtol=0, atol=1e-8)
+
+
+def test_windows_are_sampled(gentle_model, perovskite):
+    path = AlchemicalPath.from_substitution(perovskite, {"Pb": "Sn"})
+    model = AlchemicalPotential(path.system, load_potential(PotentialSpec(name=str(gentle_model), device="cuda")))
+    dynamics = DynamicsSettings(temperature_K=200, n_equilibration_steps=10, n_production_steps=50)
+    for k, series in enumerate(sample_windows(model, path, [0.0, 0.5, 1.0], [0, 1, 2], dynamics)):
+        assert len(series) == 5
+        np.testing.assert_allclose(series.energies_eV[:, k], series.energy_eV, atol=1e-4)
