@@ -124,9 +124,6 @@ class LocalWorkers:
 
     def __enter__(self) -> LocalWorkers:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # rlaunch reads FW_config.yaml in its folder before any other.
-        settings = {"PING_TIME_SECS": 30, "RUN_EXPIRATION_SECS": 300, **LOCKS}
-        (self._folder / "FW_config.yaml").write_text(yaml.safe_dump(settings))
         fworker = {"name": "local", "category": "", "query": f'{{"fw_id": {{"$in": {self._fw_ids}}}}}'}
         (self._folder / "my_fworker.yaml").write_text(yaml.safe_dump(fworker))
         self._launchpad_file.touch(mode=0o600)  # it may hold a password
@@ -144,7 +141,7 @@ class LocalWorkers:
         for process in alive:
             process.wait()
         self._launchpad_file.unlink(missing_ok=True)
-        self._give_back()
+        self._give_back(self._folder)
 
     def check(self) -> None:
         """Replace workers that have died, and make what they were running ready again.
@@ -160,34 +157,42 @@ class LocalWorkers:
             if self._n_restarts >= MAX_RESTARTS:
                 raise AlchemflowsError(
                     f"a worker has died with status {process.returncode}, again and again: "
-                    f"see {self._folder / f'worker-{k}.log'}"
+                    f"see {self._worker_folder(k)}.log"
                 )
             self._n_restarts += 1
-            if all(other is None or other.poll() is not None for other in self._processes):
-                self._give_back()
+            self._give_back(self._worker_folder(k))
             self._start(k)
 
     @property
     def _launchpad_file(self) -> Path:
         return self._folder / "my_launchpad.yaml"
 
+    def _worker_folder(self, k: int) -> Path:
+        return self._folder / f"worker-{k}"
+
     def _start(self, k: int) -> None:
-        command = [sys.executable, "-c", _RLAUNCH, "-l", str(self._launchpad_file), "-w", "my_fworker.yaml"]
+        folder = self._worker_folder(k)
+        folder.mkdir(exist_ok=True)
+        # rlaunch reads FW_config.yaml in its folder before any other.
+        settings = {"PING_TIME_SECS": 30, "RUN_EXPIRATION_SECS": 300, **LOCKS}
+        (folder / "FW_config.yaml").write_text(yaml.safe_dump(settings))
+        command = [sys.executable, "-c", _RLAUNCH, "-l", str(self._launchpad_file)]
+        command += ["-w", str(self._folder / "my_fworker.yaml")]
         command += ["rapidfire", "--nlaunches", "infinite", "--sleep", "1"]
-        with (self._folder / f"worker-{k}.log").open("a") as log:
+        with Path(f"{folder}.log").open("a") as log:
             # A session of its own: rlaunch takes Ctrl-C for the failure of a job and goes on with the next.
             self._processes[k] = subprocess.Popen(
                 command,
-                cwd=self._folder,
+                cwd=folder,
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def _give_back(self) -> None:
-        """Make the jobs that these workers were running ready for others; not those of workers elsewhere."""
-        mine = {"fw_id": {"$in": self._fw_ids}, "launch_dir": {"$regex": f"^{re.escape(str(self._folder))}/"}}
+    def _give_back(self, folder: Path) -> None:
+        """Make the jobs that stopped workers were running below a folder ready for others."""
+        mine = {"fw_id": {"$in": self._fw_ids}, "launch_dir": {"$regex": f"^{re.escape(str(folder))}/"}}
         # A worker that is stopped within an update of its workflow leaves it locked for ever. Others hold the
         # lock for moments.
         locked = {"nodes": {"$in": self._fw_ids}, "locked": {"$exists": True}}

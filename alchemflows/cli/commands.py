@@ -159,10 +159,16 @@ def verify(
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         from alchemflows.alchemy.verify import compare, load_cases
 
-    deviations = [
-        compare(name, case, models, dtype=_dtype(dtype), device=device) for name, case in load_cases(cases).items()
-    ]
+    precision = _dtype(dtype)
+    deviations, problems = [], []
+    for name, case in load_cases(cases).items():
+        try:
+            deviations.append(compare(name, case, models, dtype=precision, device=device))
+        except AlchemflowsError as error:
+            problems.append(f"{name}: {error}")
     console.print(deviation_table(deviations, tolerance))
+    if problems:
+        raise AlchemflowsError("; ".join(problems))
     if not all(deviation.largest <= tolerance for deviation in deviations):
         raise AlchemflowsError(f"a deviation is larger than {tolerance:g}")
 

@@ -194,14 +194,19 @@ def test_a_local_worker_that_dies_is_replaced(database, flow, tmp_path):
     killed = []
 
     def kill_once(jobs):
-        if not killed and any(job.progress is not None and job.progress.step > 100 for job in jobs):
+        """Kill one of two workers while both sample a window."""
+        sampling = [job for job in jobs if job.progress is not None and job.progress.step > 100]
+        if not killed and len(sampling) == 2:
             process = workers._processes[0]
             process.kill()
+            process.wait()
             killed.append(process.pid)
 
-    with LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers:
+    with LocalWorkers(database, fw_ids, 2, tmp_path / "run") as workers:
         wait(database, fw_ids, kill_once, check=workers.check)
     assert killed and {job.state for job in status(database, fw_ids)} == {"COMPLETED"}
+    launches = database.launchpad.launches.count_documents({"state": {"$in": ["FIZZLED", "ARCHIVED"]}})
+    assert launches == 1  # the window of the dead worker alone was begun again
 
 
 def test_workers_that_cannot_start_are_an_error_that_names_their_log(database, flow, tmp_path, monkeypatch):

@@ -236,6 +236,10 @@ def test_verify(run, gentle_model, tmp_path):
     assert_one_line(done, "1e-09")
     assert "TOO LARGE" in done.stdout
     assert run("verify", cases, "--models", gentle_model.parent, "--tolerance", 1e-5).returncode == 0
+    cases.write_text(json.dumps({"lost": case | {"model": "none"}, "good": case}))
+    done = run("verify", cases, "--models", gentle_model.parent)
+    assert_one_line(done, "lost", "no model file")
+    assert "good" in done.stdout and "ok" in done.stdout
     assert_one_line(run("verify", tmp_path / "none.json", "--models", tmp_path), "none.json")
     cases.write_text(json.dumps({"bad": {"model": "gentle"}}))
     assert_one_line(run("verify", cases, "--models", tmp_path), "bad.cell")
