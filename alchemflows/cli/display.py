@@ -122,7 +122,11 @@ def results_table(rows: list[dict[str, Any]]) -> Table:
     """One row for each finished free energy."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for heading in ("path", "T (K)", "ΔF (eV)", "ΔF (eV/atom)", "model"):
-        table.add_column(heading, justify="left" if heading in ("path", "model") else "right", no_wrap=True)
+        table.add_column(
+            heading,
+            justify="left" if heading in ("path", "model") else "right",
+            no_wrap=heading not in ("path", "model"),
+        )
     for row in rows:
         table.add_row(
             f"{row['initial']} → {row['final']}" + (" (!)" if row["n_warnings"] else ""),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -147,7 +146,3 @@ def check_device(name: str) -> torch.device:
 def _line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return text[0] if text else type(error).__name__
-
-
-# e3nn 0.4 reads its own constants with a plain torch.load; MACE sets this too, on import.
-os.environ.setdefault("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
