@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 
 def main() -> None:
@@ -19,14 +20,22 @@ def main() -> None:
     logging.basicConfig(handlers=[handler], format="%(name)s: %(message)s")
     logging.getLogger("pymbar").setLevel(logging.ERROR)
 
+    from pymongo.errors import PyMongoError
+
     from alchemflows.errors import AlchemflowsError
 
     try:
         app = _import_commands()
         app()
     except AlchemflowsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        _fail(str(error))
+    except PyMongoError as error:  # after the connection was made; its text may quote a URI
+        _fail(f"the database failed ({type(error).__name__}); what is in it is kept")
+
+
+def _fail(message: str) -> NoReturn:
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(1)
 
 
 def _import_commands() -> Callable[[], None]:
