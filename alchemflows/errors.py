@@ -18,4 +18,4 @@ class DatabaseError(AlchemflowsError):
 
 
 class TrajectoryError(AlchemflowsError):
-    """A trajectory exploded: a number that is not finite, or an absurd force or temperature."""
+    """Sampling cannot go on: a number that is not finite, an absurd force or temperature, a device that failed."""
