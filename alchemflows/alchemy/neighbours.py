@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from matscipy.neighbours import neighbour_list
 
 
@@ -14,56 +15,65 @@ class NeighbourList:
     cutoff_A
         Cutoff of the potential (Å).
     skin_A
-        Pairs up to ``cutoff_A + skin_A`` are kept; a replica's list is rebuilt once an atom has moved half
-        the skin or its cell has changed.
+        Pairs up to ``cutoff_A + skin_A`` are kept; a replica's list is rebuilt once a pair that is not in it
+        could have come within the cutoff.
 
     Attributes
     ----------
-    replica, first, second
-        Replica and atoms of each pair, shape (P,). Every pair occurs in both directions.
-    shifts
-        Cell vectors to add, shape (P, 3): the vector from `first` to `second` is
-        ``x[second] - x[first] + shifts @ cell``.
+    pairs
+        For each replica ``first, second, shifts``: atoms of each pair, shape (P,), and cell vectors to add,
+        shape (P, 3). The vector from `first` to `second` is ``x[second] - x[first] + shifts @ cell``. Every
+        pair occurs in both directions.
     """
 
     def __init__(self, cutoff_A: float, skin_A: float) -> None:
         self.cutoff_A = cutoff_A
         self.skin_A = skin_A
-        self._lists: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._positions = np.empty((0, 0, 3))
-        self._cells = np.empty((0, 3, 3))
+        self.pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._positions = torch.empty(0, 0, 3)
+        self._inverse_cells = torch.empty(0, 3, 3)
 
-    def update(self, positions: np.ndarray, cells: np.ndarray) -> bool:
-        """Rebuild what is out of date, and tell whether anything was.
+    def update(self, positions: torch.Tensor, cells: torch.Tensor) -> list[int]:
+        """Rebuild what is out of date, and tell which replicas were.
+
+        The check runs where the positions are; only its outcome and what must be rebuilt leave the device.
 
         Parameters
         ----------
         positions
-            Shape (B, N, 3), Å.
+            Shape (B, N, 3), Å, float64.
         cells
-            Shape (B, 3, 3), rows are lattice vectors, Å.
+            Shape (B, 3, 3), rows are lattice vectors, Å, float64.
         """
         if positions.shape != self._positions.shape:
-            self._lists = [(np.empty(0, int),) * 3] * len(positions)
-            self._positions = np.full(positions.shape, np.inf)
-            self._cells = np.full(cells.shape, np.inf)
-        with np.errstate(invalid="ignore"):
-            moved = np.linalg.norm(positions - self._positions, axis=-1).max(axis=-1, initial=0.0)
-        stale = ~(moved < self.skin_A / 2) | (cells != self._cells).any(axis=(1, 2))
-        for b in np.flatnonzero(stale):
-            self._lists[b] = neighbour_list(
-                "ijS",
-                cell=cells[b],
-                pbc=[True] * 3,
-                positions=positions[b],
-                numbers=np.ones(len(positions[b]), dtype=np.int32),
-                cutoff=self.cutoff_A + self.skin_A,
-            )
-            self._positions[b] = positions[b]
-            self._cells[b] = cells[b]
-        if stale.any():
-            self.replica = np.repeat(np.arange(len(self._lists)), [len(pairs[0]) for pairs in self._lists])
-            self.first, self.second, self.shifts = (
-                np.concatenate([pairs[k] for pairs in self._lists]) for k in range(3)
-            )
-        return bool(stale.any())
+            self.pairs = [(np.empty(0, int), np.empty(0, int), np.empty((0, 3), int))] * len(positions)
+            self._positions = torch.full_like(positions, torch.nan)
+            self._inverse_cells = torch.full_like(cells, torch.nan)
+        stale = self._stale(positions, cells).nonzero().flatten().tolist()
+        if stale:
+            self._positions[stale] = positions[stale]
+            self._inverse_cells[stale] = torch.linalg.inv(cells[stale])
+            for b, x, cell in zip(stale, positions[stale].cpu().numpy(), cells[stale].cpu().numpy(), strict=True):
+                self.pairs[b] = neighbour_list(
+                    "ijS",
+                    cell=cell,
+                    pbc=[True] * 3,
+                    positions=x,
+                    numbers=np.ones(len(x), dtype=np.int32),
+                    cutoff=self.cutoff_A + self.skin_A,
+                )
+        return stale
+
+    def _stale(self, positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """Which replicas may have a pair within the cutoff that their list lacks, shape (B,).
+
+        With the cell deformed by F since the list was made, and atoms moved by at most d besides, a pair that
+        was at least cutoff + skin apart is now at least σ (cutoff + skin) − 2 d apart, σ the smallest stretch
+        of F; and σ ≥ 1 − |F − 1|.
+        """
+        deformation = self._inverse_cells @ cells
+        moved = torch.linalg.vector_norm(positions - self._positions @ deformation, dim=-1)
+        strain = torch.linalg.matrix_norm(deformation - torch.eye(3, dtype=cells.dtype, device=cells.device))
+        farthest = moved.amax(dim=-1) if positions.shape[1] else torch.zeros_like(strain)
+        # NaN, a list not yet made, is stale.
+        return ~(2 * farthest < (1 - strain) * (self.cutoff_A + self.skin_A) - self.cutoff_A)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.graph import AlchemicalGraph, GraphTopology, Nodes
+from alchemflows.alchemy.graph import AlchemicalGraph, Edges, Nodes, Topology, with_one
 from alchemflows.alchemy.neighbours import NeighbourList
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.schemas.potential import PotentialRecord
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 class Backend(Protocol):
@@ -25,8 +30,18 @@ class Backend(Protocol):
     numbers: frozenset[int]
     dtype: torch.dtype
     device: torch.device
+    #: Whether graphs have merged messages, see :mod:`alchemflows.alchemy.graph`.
+    merges_messages: bool
 
-    def node_energies(self, graph: AlchemicalGraph) -> torch.Tensor:
+    def specialised(self, numbers: frozenset[int]) -> Backend:
+        """Return the same potential, made fast for some elements, which need not know others."""
+        ...
+
+    def geometry(self, graph: AlchemicalGraph) -> Any:
+        """Compute what does not depend on weights, for all graphs of the same vectors."""
+        ...
+
+    def node_energies(self, graph: AlchemicalGraph, geometry: Any) -> torch.Tensor:
         """Energy of each node (eV), shape (B·M,), reference energies included, not yet times λ."""
         ...
 
@@ -80,9 +95,12 @@ class AlchemicalPotential:
             names = ", ".join(chemical_symbols[z] for z in unknown)
             raise InvalidInputError(f"the potential {backend.record.name} does not know {names}")
         self.system = system
-        self.backend = backend
+        self.backend = backend.specialised(system.elements)
         self._pairs = NeighbourList(backend.cutoff_A, skin_A)
-        self._nodes = Nodes(system)
+        self._nodes: dict[bytes, Nodes] = {}
+        self._edges: dict[tuple[int, bytes], Edges] = {}
+        self._topologies: dict[tuple[int, tuple[bytes, ...]], Topology] = {}
+        self._replicas_per_call: int | None = None
 
     @property
     def record(self) -> PotentialRecord:
@@ -106,6 +124,9 @@ class AlchemicalPotential:
     ) -> Evaluation:
         """Evaluate B replicas at once.
 
+        Where the device has too little memory for all, a warning is logged, and they are evaluated in halves, quarters
+        and so on, from then on.
+
         Parameters
         ----------
         positions
@@ -116,29 +137,20 @@ class AlchemicalPotential:
             Shape (B, C). They are not checked here: sweeps and optimizers may step off the simplex.
         forces, stress, weight_gradients
             What to compute besides the energy.
+
+        Raises
+        ------
+        PotentialError
+            If the device has too little memory for a single replica.
         """
         positions, cells, weights = self._tensors(positions, cells, weights)
-        self._update(positions, cells)
-        n_replicas, n_atoms = positions.shape[:2]
-        vectors = self._pair_vectors(positions, cells)
-        geometric = forces or stress
-        if geometric:
-            vectors.requires_grad_()
-        if weight_gradients:
-            weights = weights.clone().requires_grad_()
-        with torch.set_grad_enabled(geometric or weight_gradients):
-            energy = self._energy(vectors, weights)
-        wanted = ([vectors] if geometric else []) + ([weights] if weight_gradients else [])
-        if not wanted:
-            return Evaluation(energy)
-        gradients = torch.autograd.grad(energy.sum(), wanted)
-        slope = gradients[0]
-        return Evaluation(
-            energy.detach(),
-            self._forces(slope, n_replicas, n_atoms) if forces else None,
-            self._stress(slope, vectors.detach(), cells) if stress else None,
-            gradients[-1] if weight_gradients else None,
-        )
+        self._refresh(positions, cells)
+
+        def part(b: slice) -> Evaluation:
+            return self._evaluate(b, positions[b], cells[b], weights[b], forces, stress, weight_gradients)
+
+        parts = self._in_memory(len(positions), part)
+        return Evaluation(*(_joined([getattr(p, field.name) for p in parts]) for field in fields(Evaluation)))
 
     def energies(
         self,
@@ -159,64 +171,145 @@ class AlchemicalPotential:
         -------
         energies
             eV, shape (B, K), float64.
+
+        Raises
+        ------
+        PotentialError
+            As :meth:`evaluate`.
         """
         positions, cells, weights = self._tensors(positions, cells, weights)
-        self._update(positions, cells)
-        with torch.no_grad():
-            vectors = self._pair_vectors(positions, cells)
-            return torch.stack([self._energy(vectors, w) for w in weights.unbind(1)], dim=1)
+        self._refresh(positions, cells)
+
+        def part(b: slice) -> torch.Tensor:
+            with torch.no_grad():
+                topology = self._topology(b, [self._all_present] * len(positions[b]))
+                vectors, inside = self._vectors(topology, positions[b], cells[b])
+                geometry = None
+                energies = []
+                for w in weights[b].unbind(1):
+                    graph = topology.graph(vectors, inside, w)
+                    geometry = self.backend.geometry(graph) if geometry is None else geometry
+                    energies.append(self._energy(topology, graph, geometry, w))
+                return torch.stack(energies, dim=1)
+
+        return torch.cat(self._in_memory(len(positions), part))
 
     def _tensors(self, *values: ArrayLike | torch.Tensor) -> list[torch.Tensor]:
         return [torch.as_tensor(v, dtype=torch.float64, device=self.device).detach() for v in values]
 
-    def _update(self, positions: torch.Tensor, cells: torch.Tensor) -> None:
-        if self._pairs.update(positions.cpu().numpy(), cells.cpu().numpy()):
-            self._topology = GraphTopology(self.system, self._nodes, self._pairs, self.device)
-            self._replica, self._first, self._second = (
-                torch.as_tensor(v, dtype=torch.int64, device=self.device)
-                for v in (self._pairs.replica, self._pairs.first, self._pairs.second)
-            )
-            self._shifts = torch.as_tensor(self._pairs.shifts, dtype=torch.float64, device=self.device)
-            replicas = torch.arange(len(positions), device=self.device).repeat_interleave(len(self._nodes))
-            self._node_replica = replicas
-            self._node_numbers = torch.as_tensor(self._nodes.numbers, device=self.device).repeat(len(positions))
-            node_weight = torch.as_tensor(self._nodes.weight, device=self.device).repeat(len(positions))
-            self._node_weight = node_weight + replicas * (1 + self.system.n_weights)
+    def _in_memory(self, n_replicas: int, compute: Callable[[slice], Result]) -> list[Result]:
+        """Compute all replicas in as few parts as fit in memory."""
+        parts: list[Result] = []
+        done = 0
+        while done < n_replicas:
+            size = min(self._replicas_per_call or n_replicas, n_replicas - done)
+            try:
+                parts.append(compute(slice(done, done + size)))
+                done += size
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise PotentialError(f"{self.device} has too little memory for one replica: {error}") from error
+                self._replicas_per_call = size // 2
+                logger.warning("%s is out of memory with %d replicas at once; trying %d", self.device, size, size // 2)
+            # Out of the except clause, where the error would keep what filled the memory.
+            if done < n_replicas and self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return parts
 
-    def _pair_vectors(self, positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-        """Vectors from the sender (second atom of a pair) to the receiver (first), Å, shape (P, 3)."""
-        apart = positions[self._replica, self._first] - positions[self._replica, self._second]
-        return apart - torch.einsum("pi,pij->pj", self._shifts, cells[self._replica])
+    @property
+    def _all_present(self) -> bytes:
+        return np.ones(self.system.n_weights, dtype=bool).tobytes()
 
-    def _energy(self, pair_vectors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        dtype = self.backend.dtype
-        topology = self._topology
-        # Pairs in the skin must not enter: some models are not zero beyond their cutoff.
-        inside = (torch.linalg.vector_norm(pair_vectors.detach(), dim=-1) < self.backend.cutoff_A)[topology.pair]
-        table = torch.cat([weights.new_ones(len(weights), 1), weights], dim=1).reshape(-1)
-        graph = AlchemicalGraph(
-            numbers=self._node_numbers,
-            node_replica=self._node_replica,
-            sender=topology.sender[inside],
-            receiver=topology.receiver[inside],
-            vectors=pair_vectors[topology.pair[inside]].to(dtype),
-            edge_weights=table[topology.weight[inside]].to(dtype),
+    def _refresh(self, positions: torch.Tensor, cells: torch.Tensor) -> None:
+        stale = set(self._pairs.update(positions, cells))
+        if stale:
+            self._topologies.clear()
+            self._edges = {key: edges for key, edges in self._edges.items() if key[0] not in stale}
+
+    def _topology(self, replicas: slice, present: list[bytes]) -> Topology:
+        """Topology of some replicas, of each of whose channels it is known whether they are present."""
+        key = (replicas.start, tuple(present))
+        if key not in self._topologies:
+            merged = self.backend.merges_messages
+            parts = []
+            for b, channels in enumerate(present, replicas.start):
+                if channels not in self._nodes:
+                    self._nodes[channels] = Nodes(self.system, np.frombuffer(channels, dtype=bool))
+                nodes = self._nodes[channels]
+                if (b, channels) not in self._edges:
+                    self._edges[b, channels] = Edges(self.system, nodes, self._pairs.pairs[b], merged)
+                parts.append((nodes, self._edges[b, channels]))
+            self._topologies[key] = Topology(self.system, parts, merged, self.device)
+        return self._topologies[key]
+
+    def _evaluate(
+        self,
+        replicas: slice,
+        positions: torch.Tensor,
+        cells: torch.Tensor,
+        weights: torch.Tensor,
+        forces: bool,
+        stress: bool,
+        weight_gradients: bool,
+    ) -> Evaluation:
+        if weight_gradients:
+            present = [self._all_present] * len(weights)
+            weights = weights.clone().requires_grad_()
+        else:
+            present = [row.tobytes() for row in (weights != 0).cpu().numpy()]
+        topology = self._topology(replicas, present)
+        vectors, inside = self._vectors(topology, positions, cells)
+        geometric = forces or stress
+        vectors.requires_grad_(geometric)
+        with torch.set_grad_enabled(geometric or weight_gradients):
+            graph = topology.graph(vectors, inside, weights)
+            energy = self._energy(topology, graph, self.backend.geometry(graph), weights)
+        wanted = ([vectors] if geometric else []) + ([weights] if weight_gradients else [])
+        if not wanted:
+            return Evaluation(energy)
+        gradients = torch.autograd.grad(energy.sum(), wanted)
+        slope = gradients[0].to(torch.float64)
+        first, second, replica = (index[inside] for index in (topology.first, topology.second, topology.replica))
+        return Evaluation(
+            energy.detach(),
+            _forces(slope, first, second, positions.shape) if forces else None,
+            _stress(slope, vectors.detach().to(torch.float64), replica, cells) if stress else None,
+            gradients[-1] if weight_gradients else None,
         )
-        node_energies = self.backend.node_energies(graph).to(torch.float64) * table[self._node_weight]
+
+    def _vectors(
+        self, topology: Topology, positions: torch.Tensor, cells: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vectors from sender to receiver of the pairs within the cutoff (Å), and which pairs these are."""
+        flat = positions.reshape(-1, 3)
+        images = torch.einsum("pi,pij->pj", topology.shifts, cells[topology.replica])
+        vectors = flat[topology.first] - flat[topology.second] - images
+        # Pairs in the skin must not enter: some models are not zero beyond their cutoff.
+        inside = torch.linalg.vector_norm(vectors, dim=-1) < self.backend.cutoff_A
+        return vectors[inside].to(self.backend.dtype), inside
+
+    def _energy(self, topology: Topology, graph: AlchemicalGraph, geometry: Any, weights: torch.Tensor) -> torch.Tensor:
+        node_energies = self.backend.node_energies(graph, geometry).to(torch.float64)
+        node_energies = node_energies * with_one(weights)[topology.node_weight]
         energy = torch.zeros(len(weights), dtype=torch.float64, device=self.device)
-        return energy.index_add(0, self._node_replica, node_energies)
+        return energy.index_add(0, graph.node_replica, node_energies)
 
-    def _forces(self, slope: torch.Tensor, n_replicas: int, n_atoms: int) -> torch.Tensor:
-        forces = torch.zeros((n_replicas * n_atoms, 3), dtype=torch.float64, device=self.device)
-        forces.index_add_(0, self._replica * n_atoms + self._first, -slope)
-        forces.index_add_(0, self._replica * n_atoms + self._second, slope)
-        return forces.reshape(n_replicas, n_atoms, 3)
 
-    def _stress(self, slope: torch.Tensor, vectors: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-        virial = torch.zeros((len(cells), 3, 3), dtype=torch.float64, device=self.device)
-        virial.index_add_(0, self._replica, vectors[:, :, None] * slope[:, None, :])
-        virial = (virial + virial.transpose(1, 2)) / 2
-        return virial / torch.linalg.det(cells).abs()[:, None, None]
+def _joined(parts: list[torch.Tensor | None]) -> torch.Tensor | None:
+    tensors = [part for part in parts if part is not None]
+    return (torch.cat(tensors) if len(tensors) > 1 else tensors[0]) if tensors else None
+
+
+def _forces(slope: torch.Tensor, first: torch.Tensor, second: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    forces = slope.new_zeros(shape[0] * shape[1], 3)
+    return forces.index_add_(0, second, slope).index_add_(0, first, -slope).reshape(shape)
+
+
+def _stress(slope: torch.Tensor, vectors: torch.Tensor, replica: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    virial = slope.new_zeros(len(cells), 3, 3)
+    virial.index_add_(0, replica, vectors[:, :, None] * slope[:, None, :])
+    virial = (virial + virial.transpose(1, 2)) / 2
+    return virial / torch.linalg.det(cells).abs()[:, None, None]
 
 
 def single(evaluation: Evaluation) -> dict[str, float | np.ndarray]:

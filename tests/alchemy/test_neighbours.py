@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from matscipy.neighbours import neighbour_list
 
 from alchemflows.alchemy.neighbours import NeighbourList
@@ -12,11 +13,16 @@ CUTOFF_A = 3.0
 
 
 def pairs_inside(found: NeighbourList, positions: np.ndarray, cells: np.ndarray) -> set[tuple[int, ...]]:
-    vectors = positions[found.replica, found.second] - positions[found.replica, found.first]
-    vectors = vectors + np.einsum("pi,pij->pj", found.shifts, cells[found.replica])
-    inside = np.linalg.norm(vectors, axis=1) < CUTOFF_A
-    columns = np.column_stack([found.replica, found.first, found.second, found.shifts])[inside]
-    return set(map(tuple, columns.tolist()))
+    inside = set()
+    for b, (first, second, shifts) in enumerate(found.pairs):
+        vectors = positions[b, second] - positions[b, first] + shifts @ cells[b]
+        columns = np.column_stack([np.full(len(first), b), first, second, shifts])
+        inside |= set(map(tuple, columns[np.linalg.norm(vectors, axis=1) < CUTOFF_A].tolist()))
+    return inside
+
+
+def update(pairs: NeighbourList, positions: np.ndarray, cells: np.ndarray) -> list[int]:
+    return pairs.update(torch.as_tensor(positions), torch.as_tensor(cells))
 
 
 def expected(positions: np.ndarray, cells: np.ndarray) -> set[tuple[int, ...]]:
@@ -44,7 +50,7 @@ def test_no_pair_is_missing_on_a_long_walk(skin, gas):
     drift = rng.normal(0, 0.02, positions.shape)
     renewed = []
     for _ in range(60):
-        renewed.append(pairs.update(positions, cells))
+        renewed.append(update(pairs, positions, cells))
         assert pairs_inside(pairs, positions, cells) == expected(positions, cells)
         positions = positions + drift
     assert renewed[0]
@@ -55,22 +61,22 @@ def test_cells_that_change_under_resting_atoms(gas):
     positions, cells = gas
     pairs = NeighbourList(CUTOFF_A, 0.3)
     for b in (0, 2, 2, 1):
-        pairs.update(positions, cells)
-        assert not pairs.update(positions, cells)
+        update(pairs, positions, cells)
+        assert not update(pairs, positions, cells)
         cells = cells.copy()
         cells[b] *= 0.9
-        assert pairs.update(positions, cells)
+        assert update(pairs, positions, cells)
         assert pairs_inside(pairs, positions, cells) == expected(positions, cells)
 
 
 def test_arrays_that_change_in_place(gas):
     positions, cells = gas
     pairs = NeighbourList(CUTOFF_A, 0.3)
-    pairs.update(positions, cells)
+    update(pairs, positions, cells)
     positions += np.random.default_rng(3).normal(0, 0.5, positions.shape)
-    assert pairs.update(positions, cells)
+    assert update(pairs, positions, cells)
     cells[1] *= 0.9
-    assert pairs.update(positions, cells)
+    assert update(pairs, positions, cells)
     assert pairs_inside(pairs, positions, cells) == expected(positions, cells)
 
 
@@ -78,6 +84,6 @@ def test_another_batch(gas):
     positions, cells = gas
     pairs = NeighbourList(CUTOFF_A, 0.3)
     for n_replicas, n_atoms in ((3, 25), (2, 25), (2, 20), (3, 20)):
-        assert pairs.update(positions[:n_replicas, :n_atoms], cells[:n_replicas])
+        assert update(pairs, positions[:n_replicas, :n_atoms], cells[:n_replicas])
         found = pairs_inside(pairs, positions[:n_replicas, :n_atoms], cells[:n_replicas])
         assert found == expected(positions[:n_replicas, :n_atoms], cells[:n_replicas])

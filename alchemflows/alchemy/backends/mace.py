@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from mace.calculators import foundations_models
-from mace.modules import ScaleShiftMACE
+from mace.modules import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE
 from mace.modules.radial import ChebychevBasis
 
+from alchemflows.alchemy.backends.contraction import FoldedContraction, fold
+from alchemflows.alchemy.backends.convolution import convolve
+from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import AlchemicalGraph
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
+
+logger = logging.getLogger(__name__)
 
 
 def mace_names() -> list[str]:
@@ -88,10 +96,10 @@ class MACEBackend:
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         self.cutoff_A = float(self.model.r_max)
-        elements = [int(z) for z in self.model.atomic_numbers]
-        self.numbers = frozenset(elements)
-        self._index = torch.full((120,), -1, dtype=torch.int64, device=device)
-        self._index[elements] = torch.arange(len(elements), device=device)
+        self.merges_messages = False
+        self.contractions: list[FoldedContraction | None] = [None] * len(self.model.products)
+        self._specialised: dict[frozenset[int], MACEBackend] = {}
+        self._set_elements()
         self.record = PotentialRecord(
             name=spec.name,
             backend="mace",
@@ -101,58 +109,164 @@ class MACEBackend:
             head=heads[self._head] if len(heads) > 1 else None,
         )
 
-    def node_energies(self, graph: AlchemicalGraph) -> torch.Tensor:
+    def _set_elements(self) -> None:
+        elements = [int(z) for z in self.model.atomic_numbers]
+        self.numbers = frozenset(elements)
+        self._place = {z: k for k, z in enumerate(elements)}
+        self._index = torch.full((120,), -1, dtype=torch.int64, device=self.device)
+        self._index[elements] = torch.arange(len(elements), device=self.device)
+
+    def specialised(self, numbers: frozenset[int]) -> MACEBackend:
+        """Return the same potential for some of its elements, with all that is constant worked out beforehand.
+
+        Weights of other elements are dropped, symmetric contractions folded, and messages merged where the
+        architecture allows it.
+        """
+        if numbers not in self._specialised:
+            self._specialised[numbers] = self._specialise(numbers)
+        return self._specialised[numbers]
+
+    def _specialise(self, numbers: frozenset[int]) -> MACEBackend:
+        special = copy(self)
+        try:
+            special.model = cast(Any, keep_elements(self.model, numbers))
+        except ValueError as error:
+            logger.info("%s keeps all its elements, which costs time: unknown %s", self.record.name, error)
+        else:
+            special._set_elements()
+        special.merges_messages = _can_merge(special.model)
+        special.contractions = [fold(product) for product in special.model.products]
+        return special
+
+    def geometry(self, graph: AlchemicalGraph) -> _Geometry:
+        """Spherical harmonics and radial functions; with merged messages also the radial networks' output."""
+        model = self.model
+        attributes = self._attributes(graph)
+        lengths = torch.linalg.vector_norm(graph.vectors, dim=-1, keepdim=True)
+        edge_index = torch.stack([graph.sender, graph.receiver]) if graph.rows is None else None
+        radial, cutoff = model.radial_embedding(lengths, attributes, edge_index, model.atomic_numbers)
+        geometry = _Geometry(model.spherical_harmonics(graph.vectors), radial, cutoff, [], None)
+        if graph.rows is not None:
+            for interaction in model.interactions:
+                weights = interaction.conv_tp_weights(radial)
+                geometry.path_weights.append(weights if cutoff is None else weights * cutoff)
+        elif hasattr(model, "pair_repulsion"):
+            geometry.pair_repulsion = self._pair_repulsion(graph, lengths)
+        return geometry
+
+    def node_energies(self, graph: AlchemicalGraph, geometry: _Geometry) -> torch.Tensor:
         """Energy of each node (eV), shape (B·M,), float64."""
         model = self.model
-        attributes = torch.nn.functional.one_hot(self._index[graph.numbers], len(self.numbers)).to(self.dtype)
+        attributes = self._attributes(graph)
         nodes = torch.arange(len(attributes), device=self.device)
         head = torch.full_like(nodes, self._head)
-        edge_index = torch.stack([graph.sender, graph.receiver])
-        edge_weights = graph.edge_weights[:, None]
-        lengths = torch.linalg.vector_norm(graph.vectors, dim=-1, keepdim=True)
-
         features = model.node_embedding(attributes)
-        angular = model.spherical_harmonics(graph.vectors)
-        radial, cutoff = model.radial_embedding(lengths, attributes, edge_index, model.atomic_numbers)
-        factor = edge_weights if cutoff is None else cutoff * edge_weights
-        terms = []
-        if hasattr(model, "pair_repulsion"):
-            terms.append(self._pair_repulsion(graph, lengths))
-
         layers = []
-        for i, (interaction, product) in enumerate(zip(model.interactions, model.products, strict=True)):
-            features, skip = interaction(
-                node_attrs=attributes,
-                node_feats=features,
-                edge_attrs=angular,
-                edge_feats=radial,
-                edge_index=edge_index,
-                cutoff=factor,
-                first_layer=(i == 0),
-            )
-            features = product(node_feats=features, sc=skip, node_attrs=attributes)
+        for i, product in enumerate(model.products):
+            if graph.rows is None:
+                features, skip = self._interaction(i, features, attributes, graph, geometry)
+            else:
+                features, skip = self._merged_interaction(i, features, attributes, graph, geometry)
+            features = self._product(product, self.contractions[i], features, skip, attributes, graph)
             layers.append(features)
+        terms = []
+        if geometry.pair_repulsion is not None:
+            terms.append(
+                torch.zeros(len(nodes), dtype=self.dtype, device=self.device).index_add(
+                    0, graph.receiver, geometry.pair_repulsion * graph.edge_weights
+                )
+            )
         for i, readout in enumerate(model.readouts):
             layer = layers[-1] if len(model.readouts) == 1 else layers[i]
             terms.append(readout(layer, head)[nodes, head])
         interaction_energy = model.scale_shift(torch.stack(terms).sum(dim=0), head)
         return self._references[graph.numbers] + interaction_energy.to(torch.float64)
 
+    def _attributes(self, graph: AlchemicalGraph) -> torch.Tensor:
+        """One-hot elements of the nodes, shape (B·M, Z)."""
+        return torch.nn.functional.one_hot(self._index[graph.numbers], len(self.model.atomic_numbers)).to(self.dtype)
+
+    def _interaction(
+        self, i: int, features: torch.Tensor, attributes: torch.Tensor, graph: AlchemicalGraph, geometry: _Geometry
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Run the model's own block; the edge weights enter through its cutoff."""
+        assert graph.edge_weights is not None
+        weights = graph.edge_weights[:, None]
+        return self.model.interactions[i](
+            node_attrs=attributes,
+            node_feats=features,
+            edge_attrs=geometry.angular,
+            edge_feats=geometry.radial,
+            edge_index=torch.stack([graph.sender, graph.receiver]),
+            cutoff=weights if geometry.cutoff is None else geometry.cutoff * weights,
+            first_layer=(i == 0),
+        )
+
+    def _merged_interaction(
+        self, i: int, features: torch.Tensor, attributes: torch.Tensor, graph: AlchemicalGraph, geometry: _Geometry
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Do as the forward methods of the blocks that :func:`_can_merge` names, with merged messages."""
+        assert graph.rows is not None
+        block = self.model.interactions[i]
+        residual = type(block) is RealAgnosticResidualInteractionBlock
+        skip = block.skip_tp(features, attributes) if residual else None
+        rows = graph.rows.send(block.linear_up(features))
+        rows = convolve(block.conv_tp, rows, geometry.angular, geometry.path_weights[i], graph)
+        message = block.linear(graph.rows.receive(rows)) / block.avg_num_neighbors
+        if not residual:
+            message = block.skip_tp(message, attributes)
+        return block.reshape(message), skip
+
+    def _product(
+        self,
+        product: Any,
+        contraction: FoldedContraction | None,
+        features: torch.Tensor,
+        skip: torch.Tensor | None,
+        attributes: torch.Tensor,
+        graph: AlchemicalGraph,
+    ) -> torch.Tensor:
+        if contraction is None:
+            return product(node_feats=features, sc=skip, node_attrs=attributes)
+        agnostic = getattr(product, "use_agnostic_product", False)
+        counts = [(0, len(features))] if agnostic else [(self._place[z], n) for z, n in graph.elements]
+        features = product.linear(contraction(features, counts))
+        return features + skip if product.use_sc and skip is not None else features
+
     def _pair_repulsion(self, graph: AlchemicalGraph, lengths: torch.Tensor) -> torch.Tensor:
-        """ZBL energy at each receiver, each edge's share times its weight.
+        """ZBL energy of each edge, shape (E,).
 
         The model's own function sums over edges, so it is asked about a graph in which no two edges meet.
         """
-        energies = torch.zeros(len(graph.numbers), dtype=self.dtype, device=self.device)
         n_edges = len(lengths)
         if n_edges == 0:
-            return energies
+            return lengths.new_zeros(0)
         ends = torch.cat([graph.sender, graph.receiver])
         elements, index = torch.unique(graph.numbers[ends], return_inverse=True)
         attributes = torch.nn.functional.one_hot(index, len(elements)).to(self.dtype)
         apart = torch.arange(2 * n_edges, device=self.device).reshape(2, n_edges)
-        per_edge = self.model.pair_repulsion_fn(lengths, attributes, apart, elements)[n_edges:]
-        return energies.index_add(0, graph.receiver, per_edge * graph.edge_weights)
+        return self.model.pair_repulsion_fn(lengths, attributes, apart, elements)[n_edges:]
+
+
+@dataclass
+class _Geometry:
+    """What depends on the vectors of a graph alone."""
+
+    angular: torch.Tensor
+    radial: torch.Tensor
+    cutoff: torch.Tensor | None
+    path_weights: list[torch.Tensor]
+    pair_repulsion: torch.Tensor | None
+
+
+def _can_merge(model: Any) -> bool:
+    """Whether all messages are linear in the sender's features and ask for no elements."""
+    blocks = (RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock)
+    return (
+        all(type(block) in blocks for block in model.interactions)
+        and not hasattr(model.radial_embedding, "distance_transform")
+        and not hasattr(model, "pair_repulsion")
+    )
 
 
 def _head_index(spec: PotentialSpec, heads: list[str]) -> int:

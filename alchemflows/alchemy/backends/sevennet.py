@@ -6,14 +6,17 @@ against sevenn 0.10.4, the version that shares e3nn 0.4.4 with mace-torch.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import mace  # noqa: F401  (lets e3nn 0.4.4 load its constants with torch >= 2.6; before sevenn)
 import sevenn._keys as KEY
 import torch
+from sevenn.nn.convolution import IrrepsConvolution
 from sevenn.util import model_from_checkpoint, pretrained_name_to_path
 
+from alchemflows.alchemy.backends.convolution import convolve
 from alchemflows.alchemy.graph import AlchemicalGraph
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
@@ -37,7 +40,7 @@ def sevennet_model_file(name: str) -> Path:
 
 
 class SevenNetBackend:
-    """Node energies of a SevenNet model on an alchemical graph.
+    """Node energies of a SevenNet model on an alchemical graph with merged messages.
 
     Parameters
     ----------
@@ -53,6 +56,8 @@ class SevenNetBackend:
     PotentialError
         If a head is asked for; whatever sevenn raises where it cannot build the model.
     """
+
+    merges_messages = True
 
     def __init__(self, checkpoint: dict[str, Any], spec: PotentialSpec, sha256: str, device: torch.device) -> None:
         if spec.head is not None:
@@ -76,20 +81,43 @@ class SevenNetBackend:
             name=spec.name, backend="sevennet", sha256=sha256, dtype=spec.dtype, device=str(device)
         )
 
-    def node_energies(self, graph: AlchemicalGraph) -> torch.Tensor:
-        """Energy of each node (eV), shape (B·M,)."""
-        data = {
-            KEY.NODE_FEATURE: self._index[graph.numbers],
-            KEY.EDGE_IDX: torch.stack([graph.receiver, graph.sender]),
-            KEY.EDGE_VEC: -graph.vectors,  # sevenn's edges point from the receiver to the sender
-            KEY.BATCH: graph.node_replica,
+    def specialised(self, numbers: frozenset[int]) -> SevenNetBackend:
+        """Return itself: only the embedding and the scale of the energies ask for elements."""
+        return self
+
+    def geometry(self, graph: AlchemicalGraph) -> _Geometry:
+        """Spherical harmonics, and what each convolution's radial network makes of the distances."""
+        data = self._embedding({KEY.EDGE_VEC: -graph.vectors})  # sevenn's edges point from receiver to sender
+        path_weights = {
+            module: module.weight_nn(data[KEY.EDGE_EMBEDDING])
+            for module in self._modules
+            if isinstance(module, IrrepsConvolution)
         }
+        return _Geometry(data[KEY.EDGE_ATTR], path_weights)
+
+    def node_energies(self, graph: AlchemicalGraph, geometry: _Geometry) -> torch.Tensor:
+        """Energy of each node (eV), shape (B·M,)."""
+        assert graph.rows is not None
+        data = {KEY.NODE_FEATURE: self._index[graph.numbers], KEY.BATCH: graph.node_replica}
         for module in self._modules:
-            data = module(data)
             if module is self._embedding:
-                data[KEY.EDGE_ATTR] = data[KEY.EDGE_ATTR] * graph.edge_weights[:, None]
-            elif data[KEY.NODE_FEATURE].is_floating_point() and data[KEY.NODE_FEATURE].dtype != self.dtype:
+                continue
+            if isinstance(module, IrrepsConvolution):
+                rows = graph.rows.send(data[KEY.NODE_FEATURE])
+                rows = convolve(module.convolution, rows, geometry.angular, geometry.path_weights[module], graph)
+                data[KEY.NODE_FEATURE] = graph.rows.receive(rows) / module.denominator
+                continue
+            data = module(data)
+            if data[KEY.NODE_FEATURE].is_floating_point() and data[KEY.NODE_FEATURE].dtype != self.dtype:
                 # the one-hot embedding is always float32
                 for key in (KEY.NODE_FEATURE, KEY.NODE_ATTR):
                     data[key] = data[key].to(self.dtype)
         return data[KEY.ATOMIC_ENERGY].squeeze(-1)
+
+
+@dataclass
+class _Geometry:
+    """What depends on the vectors of a graph alone."""
+
+    angular: torch.Tensor
+    path_weights: dict[torch.nn.Module, torch.Tensor]

@@ -1,0 +1,158 @@
+"""MACE's symmetric contraction with all that is constant multiplied out beforehand.
+
+For each element and channel the contraction (Batatia et al., NeurIPS 2022, Eqs. 10, 11) is a polynomial in the
+few components x_i of that channel: f = Σ_ν Σ_{i1 ≤ ... ≤ iν} c_{i1...iν} x_i1 ... x_iν. The model's own modules
+multiply coupling coefficients with weights anew for each atom and in each step; here c is made once. Each part
+of degree ν is stored as ν symmetric tensors would be contracted, f_ν = Σ_k x_k g_k, with g_k a sum over monomials
+of degree ν − 1, because then, by Euler's theorem, ∂f_ν/∂x_k = ν g_k comes with it for nothing.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement, permutations
+from math import comb, factorial
+from typing import Any
+
+import torch
+from mace.modules.blocks import EquivariantProductBasisBlock
+from mace.modules.symmetric_contraction import Contraction, SymmetricContraction
+
+#: A contraction with more coefficients (1 GB in float32) is left as it is.
+MAX_COEFFICIENTS = 2**28
+
+
+class _Polynomial(torch.autograd.Function):
+    """f = Σ_k x_k Σ_ν g_νk, whose derivative is known; twice differentiable.
+
+    Shapes: x (C, I, n), coefficients of degree ν (C, O·I, monomials of degree ν − 1), f (C, O, n).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, monomials: list[torch.Tensor], *coefficients: torch.Tensor) -> torch.Tensor:
+        value, slope = _value_and_slope(x, monomials, coefficients)
+        ctx.save_for_backward(x, slope, *coefficients)
+        ctx.monomials = monomials
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, slope, *coefficients = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the derivative is to be differentiated
+            _, slope = _value_and_slope(x, ctx.monomials, coefficients)
+        return (upstream[:, :, None] * slope).sum(dim=1), None, *(None for _ in coefficients)
+
+
+def _value_and_slope(
+    x: torch.Tensor, monomials: list[torch.Tensor], coefficients: tuple[torch.Tensor, ...] | list[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return f (C, O, n) and ∂f/∂x (C, O, I, n)."""
+    n_channels, n_in, n_nodes = x.shape
+    total = slope = None
+    for degree, (index, c) in enumerate(zip(monomials, coefficients, strict=True), start=1):
+        if degree == 1:
+            g = c.expand(-1, -1, n_nodes)
+        else:
+            product = x if degree == 2 else x[:, index[0]]
+            for factor in index[1:]:
+                product = product * x[:, factor]
+            g = torch.bmm(c, product)
+        g = g.reshape(n_channels, -1, n_in, n_nodes)
+        total = g if total is None else total + g
+        slope = degree * g if slope is None else slope + degree * g
+    assert total is not None and slope is not None
+    return (x[:, None] * total).sum(dim=2), slope
+
+
+class FoldedContraction(torch.nn.Module):
+    """A :class:`mace.modules.symmetric_contraction.SymmetricContraction` with constants multiplied out.
+
+    Parameters
+    ----------
+    contraction
+        The model's module; its weights are taken as they are.
+    """
+
+    def __init__(self, contraction: SymmetricContraction) -> None:
+        super().__init__()
+        self.monomials = torch.nn.ParameterList()
+        self.n_outputs = len(contraction.contractions)
+        self.degree = max(int(c.correlation) for c in contraction.contractions)
+        n_in = contraction.contractions[0].U_tensors(1).shape[-2]
+        for degree in range(1, self.degree + 1):
+            tuples = list(combinations_with_replacement(range(n_in), degree - 1))
+            self.register_buffer(
+                f"monomials_{degree}", torch.tensor(tuples, dtype=torch.int64).reshape(len(tuples), degree - 1).T
+            )
+        for k, part in enumerate(contraction.contractions):
+            for degree in range(1, int(part.correlation) + 1):
+                self.register_buffer(f"coefficients_{k}_{degree}", _coefficients(part, degree))
+
+    def forward(self, x: torch.Tensor, element_counts: list[tuple[int, int]]) -> torch.Tensor:
+        """Contract.
+
+        Parameters
+        ----------
+        x
+            Features, shape (nodes, C, I); the nodes of an element are next to each other.
+        element_counts
+            Index of each element among those of the model, and its number of nodes.
+
+        Returns
+        -------
+        out
+            Shape (nodes, Σ C·O), as the model's module.
+        """
+        results = []
+        for (element, _), nodes in zip(element_counts, x.split([n for _, n in element_counts]), strict=True):
+            columns = nodes.permute(1, 2, 0).contiguous()
+            outputs = [
+                _Polynomial.apply(columns, *self._polynomial(k, element)).permute(2, 0, 1).flatten(1)
+                for k in range(self.n_outputs)
+            ]
+            results.append(torch.cat(outputs, dim=1))
+        return torch.cat(results)
+
+    def _polynomial(self, k: int, element: int) -> tuple[Any, ...]:
+        monomials, coefficients = [], []
+        for degree in range(1, self.degree + 1):
+            c = getattr(self, f"coefficients_{k}_{degree}", None)
+            if c is not None:
+                monomials.append(getattr(self, f"monomials_{degree}"))
+                coefficients.append(c[element])
+        return monomials, *coefficients
+
+
+def fold(product: EquivariantProductBasisBlock) -> FoldedContraction | None:
+    """Fold the contraction of a product block; None if its coefficients would need too much memory."""
+    contraction = product.symmetric_contractions
+    n_in = contraction.contractions[0].U_tensors(1).shape[-2]
+    largest = 0
+    for part in contraction.contractions:
+        n_elements, _, n_channels = part.weights_max.shape
+        n_monomials = comb(n_in + part.correlation - 2, part.correlation - 1)
+        largest += n_elements * n_channels * part.U_tensors(1).numel() * n_monomials
+    if largest > MAX_COEFFICIENTS:
+        return None
+    return FoldedContraction(contraction)
+
+
+def _coefficients(part: Contraction, degree: int) -> torch.Tensor:
+    """Coefficients of one degree, shape (elements, C, O·I, monomials of degree − 1)."""
+    weights = part.weights_max if degree == part.correlation else part.weights[part.correlation - degree - 1]
+    tensor = part.U_tensors(degree).to(torch.float64)  # (O,) I, ..., I, paths
+    if tensor.dim() == degree + 1:  # scalars have no O
+        tensor = tensor[None]
+    axes = range(1, degree + 1)
+    symmetric = sum(tensor.permute(0, *order, degree + 1) for order in permutations(axes)) / factorial(degree)
+    n_in = tensor.shape[1]
+    tuples = list(combinations_with_replacement(range(n_in), degree - 1))
+    columns = []
+    for indices in tuples:
+        # the last index is k of g_k; a monomial of different factors stands for all their orders
+        multiplicity = factorial(degree - 1)
+        for i in set(indices):
+            multiplicity //= factorial(indices.count(i))
+        columns.append(multiplicity * symmetric[(slice(None), *indices)])  # (O, I, paths)
+    table = torch.stack(columns, dim=2)  # (O, I, monomials, paths)
+    folded = torch.einsum("oimk,ekc->ecoim", table, weights.to(torch.float64))
+    return folded.flatten(2, 3).to(weights.dtype)

@@ -1,0 +1,94 @@
+"""A MACE model with fewer elements: the weights of the others are never read, but cost time.
+
+Elements enter as one-hot vectors of length Z, into linear maps and tensor products that divide by √Z (e3nn's
+normalisation of paths), and as the first axis of the contraction's weights.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from math import sqrt
+from typing import Any, cast
+
+import torch
+from e3nn import o3
+from mace.modules import (
+    RealAgnosticAttResidualInteractionBlock,
+    RealAgnosticDensityInteractionBlock,
+    RealAgnosticDensityResidualInteractionBlock,
+    RealAgnosticInteractionBlock,
+    RealAgnosticResidualInteractionBlock,
+    RealAgnosticResidualNonLinearInteractionBlock,
+    ScaleShiftMACE,
+)
+
+#: Interaction blocks in which it is known where elements enter.
+KNOWN_BLOCKS = (
+    RealAgnosticInteractionBlock,
+    RealAgnosticResidualInteractionBlock,
+    RealAgnosticDensityInteractionBlock,
+    RealAgnosticDensityResidualInteractionBlock,
+    RealAgnosticAttResidualInteractionBlock,
+    RealAgnosticResidualNonLinearInteractionBlock,
+)
+
+
+def keep_elements(model: ScaleShiftMACE, numbers: frozenset[int]) -> ScaleShiftMACE:
+    """Return a copy of a model that knows only some of its elements, with the same energies.
+
+    Parameters
+    ----------
+    model
+        Its dtype and device are kept.
+    numbers
+        Atomic numbers to keep.
+
+    Raises
+    ------
+    ValueError
+        If the model has a part in which it is not known where elements enter; its message says which.
+    """
+    source = cast(Any, model)
+    for block in source.interactions:
+        if type(block) not in KNOWN_BLOCKS:
+            raise ValueError(f"interaction block {type(block).__name__}")
+    trimmed = cast(Any, deepcopy(model))
+    n_elements = len(source.atomic_numbers)
+    kept = [k for k, z in enumerate(source.atomic_numbers.tolist()) if z in numbers]
+
+    def linear(old: o3.Linear) -> o3.Linear:
+        """Trim a linear map of one-hot vectors."""
+        new = o3.Linear(o3.Irreps([(len(kept), (0, 1))]), old.irreps_out)
+        _set(new, old.weight.reshape(n_elements, -1)[kept] * sqrt(len(kept) / n_elements))
+        return new
+
+    def tensor_product(old: o3.FullyConnectedTensorProduct) -> o3.FullyConnectedTensorProduct:
+        """Trim a tensor product with one-hot vectors."""
+        new = o3.FullyConnectedTensorProduct(old.irreps_in1, o3.Irreps([(len(kept), (0, 1))]), old.irreps_out)
+        weights = [w[:, kept].reshape(-1) for w in old.weight_views()]
+        _set(new, torch.cat(weights) * sqrt(len(kept) / n_elements) if weights else old.weight)
+        return new
+
+    trimmed.node_embedding.linear = linear(trimmed.node_embedding.linear)
+    for block in trimmed.interactions:
+        if isinstance(getattr(block, "skip_tp", None), o3.FullyConnectedTensorProduct):
+            block.skip_tp = tensor_product(block.skip_tp)
+        for name in ("source_embedding", "target_embedding"):
+            if hasattr(block, name):
+                setattr(block, name, linear(getattr(block, name)))
+    for product in trimmed.products:
+        if getattr(product, "use_agnostic_product", False):
+            continue
+        for contraction in product.symmetric_contractions.contractions:
+            contraction.weights_max = torch.nn.Parameter(contraction.weights_max[kept], requires_grad=False)
+            for k, weight in enumerate(contraction.weights):
+                contraction.weights[k] = torch.nn.Parameter(weight[kept], requires_grad=False)
+    references = trimmed.atomic_energies_fn.atomic_energies
+    trimmed.atomic_energies_fn.atomic_energies = references[..., kept]
+    trimmed.atomic_numbers = trimmed.atomic_numbers[kept]
+    return cast(ScaleShiftMACE, trimmed)
+
+
+def _set(module: torch.nn.Module, weight: torch.Tensor) -> None:
+    cast(Any, module).weight = torch.nn.Parameter(weight.reshape(-1).clone(), requires_grad=False)
+    module.to(device=weight.device, dtype=weight.dtype)
