@@ -1,0 +1,110 @@
+"""The benchmark scripts run, and say what they should; their numbers are not looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+TARGET = {"number", "name", "value", "minimum", "maximum", "bound", "sense", "unit", "note", "holds"}
+MACHINE = {"date", "cpu", "cores", "threads", "load_average", "platform", "python", "versions", "device"}
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def report(file: Path, script: str, *arguments: str) -> dict:
+    done = run(script, "--quick", "--threads", "1", "--json", str(file), *arguments)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(file.read_text())
+    assert set(document) == {"title", "command", "settings", "machine", "targets", "measurements", "notes"}
+    assert set(document["machine"]) >= MACHINE
+    assert {"torch", "mace-torch", "alchemflows"} <= set(document["machine"]["versions"])
+    assert document["command"].startswith(f"python benchmarks/{script} --quick")
+    assert str(file) not in document["command"]
+    for target in document["targets"]:
+        assert set(target) == TARGET
+        if target["value"] is None:
+            assert target["holds"] is None
+            assert target["note"].startswith("not available")
+            continue
+        assert target["minimum"] <= target["value"] <= target["maximum"]
+        if target["bound"] is None:
+            assert target["holds"] is None
+        elif target["sense"] == "at most":
+            assert target["holds"] == (target["value"] <= target["bound"])
+        else:
+            assert target["holds"] == (target["value"] >= target["bound"])
+    assert document["measurements"]
+    for measurement in document["measurements"]:
+        assert measurement["minimum"] <= measurement["median"] <= measurement["maximum"]
+    shown = run("table.py", str(file))
+    assert shown.returncode == 0, shown.stderr
+    for target in document["targets"]:
+        assert f"| {target['number']} | {target['name']} | " in shown.stdout
+    assert document["command"] in shown.stdout
+    return document
+
+
+def test_step(tmp_path):
+    document = report(tmp_path / "step.json", "step.py", "--targets", "1,3,5")
+    measured = {t["name"]: t for t in document["targets"] if t["value"] is not None}
+    assert {t["number"] for t in measured.values()} == {1, 3, 5}
+    assert {t["bound"] for t in document["targets"]} >= {0.60, 0.03, 1.05}
+    shares = [t["value"] for t in measured.values() if t["unit"] == "share"]
+    assert len(shares) >= 3
+    assert all(0 < share < 1 for share in shares)
+
+
+def test_gpu_on_a_cpu(tmp_path):
+    document = report(tmp_path / "gpu.json", "gpu.py", "--device", "cpu")
+    ladder = next(t for t in document["targets"] if t["value"] is not None)
+    assert (ladder["number"], ladder["bound"], ladder["sense"]) == (6, 15.0, "at least")
+    medians = {m["unit"]: m["median"] for m in document["measurements"] if not m["name"].startswith("step of one run")}
+    # 3 replicas of 5 atoms at 2 fs a step
+    np.testing.assert_allclose(medians["ns/day"], medians["1/s"] / 5 * 2e-6 * 86400, rtol=1e-9)
+
+
+def test_what_cannot_be_done_is_one_line(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import gpu
+    import step
+
+    monkeypatch.setattr(sys, "argv", ["step.py", "--targets", "1,7"])
+    with pytest.raises(SystemExit) as stop:
+        step.arguments()
+    assert stop.value.code == 2
+    assert "no target 7" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main() == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "torch finds no CUDA device; try the script with --device cpu --quick"
+    ]
+
+
+def test_arithmetic(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from gpu import union_length
+    from measure import Target, loglog_slope
+    from step import rebuilds
+
+    assert union_length([(0, 2), (1, 1.5), (1, 3), (5, 6)]) == 4
+    sizes = np.array([1.0, 2, 4, 8])
+    np.testing.assert_allclose(loglog_slope(sizes, 3 * sizes**1.3), 1.3)
+    assert Target(1, "", 0.6, 0.6, 0.6, 0.6).holds
+    assert not Target(6, "", 14.9, 1, 20, 15, sense="at least").holds
+    # An atom that moves 0.1 Å a step has moved half the skin (0.25 Å) every third step.
+    track = [np.array([[[0.1 * step, 0, 0], [0, 0, 0]]]) for step in range(8)]
+    assert rebuilds(track).tolist() == [False, False, True, False, False, True, False]
