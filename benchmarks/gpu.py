@@ -255,10 +255,12 @@ def starve(bench: Bench, case: Case) -> None:
     limit = before + STARVED * needed
     total = torch.cuda.get_device_properties(bench.device).total_memory
 
+    index = torch.device(bench.device).index  # None is the current device
+
     seen = Warnings()
     logger = logging.getLogger("alchemflows")
     logger.addHandler(seen)
-    torch.cuda.set_per_process_memory_fraction(limit / total, bench.device)
+    torch.cuda.set_per_process_memory_fraction(limit / total, index)
     title = f"replicas evaluated with {100 * STARVED:.0f} % of the memory that the batch of {n} takes, {case.label}"
     try:
         found = energies()
@@ -270,7 +272,7 @@ def starve(bench: Bench, case: Case) -> None:
         apart = float((found - expected).abs().max())
         note = f"energies within {apart:.1e} eV of those of the whole batch; logged {said}"
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, bench.device)
+        torch.cuda.set_per_process_memory_fraction(1.0, index)
         logger.removeHandler(seen)
     memory = f"{(before + needed) / 2**30:.2f} GiB needed, {limit / 2**30:.2f} GiB allowed; "
     bench.report.target(6, title, np.array([share]), 1.0, sense="at least", unit="share", note=memory + note)

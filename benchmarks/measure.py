@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from alchemflows.schemas.provenance import installed_versions
+
+_TUNING = ("MALLOC_", "GLIBC_TUNABLES", "OMP_", "KMP_", "MKL_", "THP_MEM_ALLOC_ENABLE", "PYTORCH_", "CUDA_LAUNCH_")
 
 #: Does the work of one round and returns the seconds that count.
 Contender = Callable[[], float]
@@ -220,6 +223,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": installed_versions(),
         "device": device,
+        "environment": _environment(),
     }
     if torch.device(device).type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -237,6 +241,14 @@ def _cpu_model() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables that are set and bear on speed: threads, and how memory is given out."""
+    found = {k: v for k, v in sorted(os.environ.items()) if k.startswith(_TUNING)}
+    if preloaded := os.environ.get("LD_PRELOAD"):
+        found["LD_PRELOAD"] = " ".join(Path(library).name for library in re.split("[ :]+", preloaded))
+    return found
 
 
 def _commit() -> dict[str, Any]:
@@ -300,6 +312,8 @@ def describe(document: Mapping[str, Any]) -> str:
         f"{m['load_average']}{gpu}; Python {m['python']}, {versions}{commit}.",
         f"Command: {document['command']}",
     ]
+    if m["environment"]:
+        lines.append(f"Environment: {', '.join(f'{k}={v}' for k, v in m['environment'].items())}")
     lines += [f"{t['name']}: {t['note']}." for t in document["targets"] if t["note"] and t["value"] is not None]
     if document["settings"].get("quick"):
         lines.append("Quick: a small model, small cells and few rounds. The bounds are not meant for these.")

@@ -54,6 +54,7 @@ def report(file: Path, script: str, *arguments: str) -> dict:
     for target in document["targets"]:
         assert f"| {target['number']} | {target['name']} | " in shown.stdout
     assert document["command"] in shown.stdout
+    assert "OMP_NUM_THREADS=1" in shown.stdout
     return document
 
 
