@@ -32,39 +32,6 @@ from alchemflows.alchemy.system import AlchemicalSystem
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Where merged messages start and end: one row for each atom, then one for each node if any are tied.
-
-    Attributes
-    ----------
-    count
-        Number of rows R of the batch.
-    atom
-        Row of each node's atom, shape (B·M,), int64.
-    node
-        Row of each node itself, shape (B·M,), int64; None if no message is tied.
-    weights
-        λ of each node, shape (B·M,), in the model's dtype.
-    """
-
-    count: int
-    atom: torch.Tensor
-    node: torch.Tensor | None
-    weights: torch.Tensor
-
-    def send(self, features: torch.Tensor) -> torch.Tensor:
-        """Return what each row sends, shape (R, d), from the features of the nodes, shape (B·M, d)."""
-        rows = features.new_zeros(self.count, features.shape[1])
-        rows = rows.index_add(0, self.atom, features * self.weights[:, None])
-        return rows if self.node is None else rows.index_add(0, self.node, features)
-
-    def receive(self, messages: torch.Tensor) -> torch.Tensor:
-        """Return what each node receives, shape (B·M, d), from what came in at the rows, shape (R, d)."""
-        received = messages.index_select(0, self.atom)
-        return received if self.node is None else received + messages.index_select(0, self.node)
-
-
-@dataclass(frozen=True)
 class AlchemicalGraph:
     """What a backend evaluates: M nodes per replica, B replicas.
 
@@ -78,25 +45,74 @@ class AlchemicalGraph:
         Replica of each node, shape (B·M,), int64.
     vectors
         From the sender to the receiver, Å, in the model's dtype, shape (P, 3); all are shorter than the cutoff.
-    pair
-        Which of the `vectors` each edge lies on, shape (E,), int64; None if edges and vectors are the same.
-    sender, receiver
-        Nodes of each edge, or its rows if messages are merged; shape (E,), int64.
-    edge_weights
-        Shape (E,), in the model's dtype; None if messages are merged.
-    rows
-        Of merged messages, else None.
     """
 
     numbers: torch.Tensor
     elements: tuple[tuple[int, int], ...]
     node_replica: torch.Tensor
     vectors: torch.Tensor
-    pair: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class EdgeGraph(AlchemicalGraph):
+    """A graph whose messages are computed edge by edge, from node to node; each edge has a vector of its own.
+
+    Attributes
+    ----------
+    sender, receiver
+        Nodes of each edge, shape (P,), int64.
+    edge_weights
+        Shape (P,), in the model's dtype.
+    """
+
     sender: torch.Tensor
     receiver: torch.Tensor
-    edge_weights: torch.Tensor | None
-    rows: Rows | None
+    edge_weights: torch.Tensor
+
+
+@dataclass(frozen=True)
+class MergedGraph(AlchemicalGraph):
+    """A graph of merged messages, from row to row: one row for each atom, then one for each node if any are tied.
+
+    The messages to a row are in slots; all rows have as many slots as that to which most are sent.
+
+    Attributes
+    ----------
+    atom
+        Row of each node's atom, shape (B·M,), int64.
+    weights
+        λ of each node, shape (B·M,), in the model's dtype.
+    n_atom_rows, n_rows
+        Number of rows of atoms and of all rows R.
+    n_slots
+        Number of slots S of each row.
+    sender
+        Row that sends the message in each slot, shape (R·S,), int64; any row in an empty slot.
+    vector
+        Which of the `vectors` the message in each slot goes along, shape (R·S,), int64; any in an empty slot.
+    filled
+        1 for slots with a message, else 0; shape (R·S,), in the model's dtype.
+    """
+
+    atom: torch.Tensor
+    weights: torch.Tensor
+    n_atom_rows: int
+    n_rows: int
+    n_slots: int
+    sender: torch.Tensor
+    vector: torch.Tensor
+    filled: torch.Tensor
+
+    def send(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what each row sends, shape (R, d), from the features of the nodes, shape (B·M, d)."""
+        atoms = features.new_zeros(self.n_atom_rows, features.shape[1])
+        atoms = atoms.index_add(0, self.atom, features * self.weights[:, None])
+        return atoms if self.n_rows == self.n_atom_rows else torch.cat([atoms, features])
+
+    def receive(self, messages: torch.Tensor) -> torch.Tensor:
+        """Return what each node receives, shape (B·M, d), from what came in at the rows, shape (R, d)."""
+        received = messages.index_select(0, self.atom)
+        return received if self.n_rows == self.n_atom_rows else received + messages[self.n_atom_rows :]
 
 
 class Nodes:
@@ -188,7 +204,8 @@ class Edges:
         receiver = nodes.first[first] + receiver_rank
         sender = nodes.first[second] + np.where(tied, receiver_rank, sender_rank)
         self.weight = np.where(tied, 0, nodes.weight[sender])
-        self.has_tied_rows = merged and bool(tied.any())
+        #: Whether tied messages share no pair with another of their kind.
+        self.has_single_ties = merged and bool((tied & (n_edges == 1)[self.pair]).any())
         self.receiver, self.sender = receiver, sender
         if merged:
             self.receiver = np.where(tied, system.n_atoms + receiver, first)
@@ -241,20 +258,22 @@ class Topology:
         self.shifts = torch.as_tensor(
             np.concatenate([e.shifts for e in edges]).reshape(-1, 3), dtype=torch.float64, device=device
         )
-        n_edges = sum(len(e.pair) for e in edges)
-        self.pair = None if n_edges == n_pairs.sum() else joined([e.pair for e in edges], np.cumsum(n_pairs) - n_pairs)
+        self.pair = joined([e.pair for e in edges], np.cumsum(n_pairs) - n_pairs)
         self.merged = merged
         if merged:
-            tied = any(e.has_tied_rows for e in edges)
-            n_rows = system.n_atoms + (n_nodes if tied else 0 * n_nodes)
-            first_row = np.cumsum(n_rows) - n_rows
-            self.n_rows = int(n_rows.sum())
-            self.atom_row = joined([n.atom for n in nodes], first_row)[by_element]
-            self.node_row = (
-                joined([np.arange(len(n)) for n in nodes], first_row + system.n_atoms)[by_element] if tied else None
-            )
-            self.sender = joined([e.sender for e in edges], first_row)
-            self.receiver = joined([e.receiver for e in edges], first_row)
+            self.n_atoms = len(replicas) * system.n_atoms
+            self.atom = joined([n.atom for n in nodes], index * system.n_atoms)[by_element]
+            ends = []
+            for name in ("sender", "receiver"):
+                rows = [getattr(e, name) for e in edges]
+                atom = joined(rows, index * system.n_atoms)
+                node = joined([np.maximum(r - system.n_atoms, 0) for r in rows], first_node)
+                tied = joined([r >= system.n_atoms for r in rows]).bool()
+                ends.append(torch.where(tied, self.n_atoms + place[node], atom))
+            # Sorted by the receiver, so that each finds its messages next to each other.
+            self.receiver, by_receiver = torch.sort(ends[1], stable=True)
+            self.sender, self.pair = ends[0][by_receiver], self.pair[by_receiver]
+            self.has_single_ties = any(e.has_single_ties for e in edges)
         else:
             self.sender = place[joined([e.sender for e in edges], first_node)]
             self.receiver = place[joined([e.receiver for e in edges], first_node)]
@@ -273,26 +292,41 @@ class Topology:
             Of the B replicas, shape (B, C), float64.
         """
         table = with_one(weights).to(vectors.dtype)
-        kept, pair = inside, None
-        if self.pair is not None:
-            kept = inside[self.pair]
-            pair = (torch.cumsum(inside, 0) - 1)[self.pair[kept]]
-        rows = edge_weights = None
-        if self.merged:
-            rows = Rows(self.n_rows, self.atom_row, self.node_row, table[self.node_weight])
-        else:
-            edge_weights = table[self.weight[kept]]
-            vectors, pair = vectors if pair is None else vectors[pair], None
-        return AlchemicalGraph(
+        kept = inside[self.pair]
+        sender, receiver = self.sender[kept], self.receiver[kept]
+        vector = (torch.cumsum(inside, 0) - 1)[self.pair[kept]]
+        if not self.merged:
+            return EdgeGraph(
+                numbers=self.numbers,
+                elements=self.elements,
+                node_replica=self.node_replica,
+                vectors=vectors.index_select(0, vector),
+                sender=sender,
+                receiver=receiver,
+                edge_weights=table[self.weight[kept]],
+            )
+        # Without ties there are as many messages as pairs.
+        tied = self.has_single_ties or len(sender) > len(vectors)
+        n_rows = self.n_atoms + (len(self.numbers) if tied else 0)
+        counts = torch.bincount(receiver, minlength=n_rows)
+        n_slots = int(counts.max()) if n_rows else 0
+        rank = torch.arange(len(receiver), device=receiver.device) - (torch.cumsum(counts, 0) - counts)[receiver]
+        slot = receiver * n_slots + rank
+        slots = torch.zeros((3, n_rows * n_slots), dtype=torch.int64, device=receiver.device)
+        slots[:, slot] = torch.stack([sender, vector, torch.ones_like(slot)])
+        return MergedGraph(
             numbers=self.numbers,
             elements=self.elements,
             node_replica=self.node_replica,
             vectors=vectors,
-            pair=pair,
-            sender=self.sender[kept],
-            receiver=self.receiver[kept],
-            edge_weights=edge_weights,
-            rows=rows,
+            atom=self.atom,
+            weights=table[self.node_weight],
+            n_atom_rows=self.n_atoms,
+            n_rows=n_rows,
+            n_slots=n_slots,
+            sender=slots[0],
+            vector=slots[1],
+            filled=slots[2].to(vectors.dtype),
         )
 
 

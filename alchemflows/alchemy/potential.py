@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -150,7 +150,14 @@ class AlchemicalPotential:
             return self._evaluate(b, positions[b], cells[b], weights[b], forces, stress, weight_gradients)
 
         parts = self._in_memory(len(positions), part)
-        return Evaluation(*(_joined([getattr(p, field.name) for p in parts]) for field in fields(Evaluation)))
+        if len(parts) == 1:
+            return parts[0]
+        return Evaluation(
+            torch.cat([p.energy for p in parts]),
+            _joined([p.forces for p in parts]),
+            _joined([p.stress for p in parts]),
+            _joined([p.weight_gradients for p in parts]),
+        )
 
     def energies(
         self,
@@ -206,7 +213,10 @@ class AlchemicalPotential:
             try:
                 parts.append(compute(slice(done, done + size)))
                 done += size
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                # torch.OutOfMemoryError is one, but from within TorchScript it comes as a plain RuntimeError.
+                if "out of memory" not in str(error).lower():
+                    raise
                 if size == 1:
                     raise PotentialError(f"{self.device} has too little memory for one replica: {error}") from error
                 self._replicas_per_call = size // 2
@@ -297,7 +307,7 @@ class AlchemicalPotential:
 
 def _joined(parts: list[torch.Tensor | None]) -> torch.Tensor | None:
     tensors = [part for part in parts if part is not None]
-    return (torch.cat(tensors) if len(tensors) > 1 else tensors[0]) if tensors else None
+    return torch.cat(tensors) if tensors else None
 
 
 def _forces(slope: torch.Tensor, first: torch.Tensor, second: torch.Tensor, shape: torch.Size) -> torch.Tensor:

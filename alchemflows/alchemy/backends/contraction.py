@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from itertools import combinations_with_replacement, permutations
 from math import comb, factorial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mace.modules.blocks import EquivariantProductBasisBlock
@@ -74,17 +74,17 @@ class FoldedContraction(torch.nn.Module):
 
     def __init__(self, contraction: SymmetricContraction) -> None:
         super().__init__()
-        self.monomials = torch.nn.ParameterList()
-        self.n_outputs = len(contraction.contractions)
-        self.degree = max(int(c.correlation) for c in contraction.contractions)
-        n_in = contraction.contractions[0].U_tensors(1).shape[-2]
+        parts = cast(list[Contraction], list(contraction.contractions))
+        self.n_outputs = len(parts)
+        self.degree = max(part.correlation for part in parts)
+        n_in = parts[0].U_tensors(1).shape[-2]
         for degree in range(1, self.degree + 1):
             tuples = list(combinations_with_replacement(range(n_in), degree - 1))
             self.register_buffer(
                 f"monomials_{degree}", torch.tensor(tuples, dtype=torch.int64).reshape(len(tuples), degree - 1).T
             )
-        for k, part in enumerate(contraction.contractions):
-            for degree in range(1, int(part.correlation) + 1):
+        for k, part in enumerate(parts):
+            for degree in range(1, part.correlation + 1):
                 self.register_buffer(f"coefficients_{k}_{degree}", _coefficients(part, degree))
 
     def forward(self, x: torch.Tensor, element_counts: list[tuple[int, int]]) -> torch.Tensor:
@@ -124,10 +124,11 @@ class FoldedContraction(torch.nn.Module):
 
 def fold(product: EquivariantProductBasisBlock) -> FoldedContraction | None:
     """Fold the contraction of a product block; None if its coefficients would need too much memory."""
-    contraction = product.symmetric_contractions
-    n_in = contraction.contractions[0].U_tensors(1).shape[-2]
+    contraction = cast(SymmetricContraction, product.symmetric_contractions)
+    parts = cast(list[Contraction], list(contraction.contractions))
+    n_in = parts[0].U_tensors(1).shape[-2]
     largest = 0
-    for part in contraction.contractions:
+    for part in parts:
         n_elements, _, n_channels = part.weights_max.shape
         n_monomials = comb(n_in + part.correlation - 2, part.correlation - 1)
         largest += n_elements * n_channels * part.U_tensors(1).numel() * n_monomials

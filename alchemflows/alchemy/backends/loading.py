@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 from functools import lru_cache
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from alchemflows.alchemy.backends.mace import MACEBackend, mace_model_file, mace_names
+from alchemflows.alchemy.backends.mace_file import SUFFIX, load_mace
 from alchemflows.alchemy.potential import Backend
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialSpec
+
+#: The small model of this package, for learning and tests; see docs/mace-demo.md.
+DEMO = "mace-demo"
 
 #: Names that start so are models that the package sevenn ships.
 SEVENNET_PREFIXES = ("sevennet-", "7net-")
@@ -73,10 +78,7 @@ def _load(spec: PotentialSpec, path: Path) -> Backend:
     found = hashlib.sha256(data).hexdigest()
     if found != spec.sha256:
         raise PotentialError(f"{spec.name} changed while it was read")
-    try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
-    except Exception as error:  # an unpickler raises what the bytes lead it to
-        raise PotentialError(f"{spec.name} is not a model file that can be read: {_line(error)}") from error
+    content = _content(data, spec.name, path)
     try:
         if isinstance(content, dict) and {"model_state_dict", "config"} <= set(content):
             _need_sevennet(spec.name)
@@ -94,6 +96,18 @@ def _load(spec: PotentialSpec, path: Path) -> Backend:
     raise PotentialError(f"{spec.name} holds {type(content).__name__}, not a MACE model or SevenNet checkpoint")
 
 
+def _content(data: bytes, name: str, path: Path) -> object:
+    if path.suffix == SUFFIX:
+        try:
+            return load_mace(data)
+        except PotentialError as error:
+            raise PotentialError(f"{name}: {error}") from error
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
+    except Exception as error:  # an unpickler raises what the bytes lead it to
+        raise PotentialError(f"{name} is not a model file that can be read: {_line(error)}") from error
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -102,10 +116,12 @@ def _read(path: Path) -> bytes:
 
 
 def _is_known_name(name: str) -> bool:
-    return name in mace_names() or (name.lower().startswith(SEVENNET_PREFIXES) and not Path(name).is_file())
+    return name in (DEMO, *mace_names()) or (name.lower().startswith(SEVENNET_PREFIXES) and not Path(name).is_file())
 
 
 def _model_file(name: str) -> Path:
+    if name == DEMO:
+        return Path(str(files("alchemflows") / "data" / f"{DEMO}{SUFFIX}"))
     if name in mace_names():
         return mace_model_file(name)
     if _is_known_name(name):
@@ -116,7 +132,7 @@ def _model_file(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path.resolve()
-    known = ", ".join(["sevennet-0", *mace_names()])
+    known = ", ".join([DEMO, "sevennet-0", *mace_names()])
     raise PotentialError(f"no model file {name!r}, and no potential of that name (known: {known})")
 
 

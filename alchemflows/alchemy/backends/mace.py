@@ -21,9 +21,9 @@ from mace.modules import RealAgnosticInteractionBlock, RealAgnosticResidualInter
 from mace.modules.radial import ChebychevBasis
 
 from alchemflows.alchemy.backends.contraction import FoldedContraction, fold
-from alchemflows.alchemy.backends.convolution import convolve
+from alchemflows.alchemy.backends.convolution import Convolution
 from alchemflows.alchemy.backends.trimming import keep_elements
-from alchemflows.alchemy.graph import AlchemicalGraph
+from alchemflows.alchemy.graph import AlchemicalGraph, EdgeGraph, MergedGraph
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
@@ -97,6 +97,7 @@ class MACEBackend:
             parameter.requires_grad_(False)
         self.cutoff_A = float(self.model.r_max)
         self.merges_messages = False
+        self.convolutions: list[Convolution] = []
         self.contractions: list[FoldedContraction | None] = [None] * len(self.model.products)
         self._specialised: dict[frozenset[int], MACEBackend] = {}
         self._set_elements()
@@ -135,6 +136,10 @@ class MACEBackend:
         else:
             special._set_elements()
         special.merges_messages = _can_merge(special.model)
+        if special.merges_messages:
+            special.convolutions = [
+                Convolution(block.conv_tp).to(self.device, self.dtype) for block in special.model.interactions
+            ]
         special.contractions = [fold(product) for product in special.model.products]
         return special
 
@@ -143,14 +148,14 @@ class MACEBackend:
         model = self.model
         attributes = self._attributes(graph)
         lengths = torch.linalg.vector_norm(graph.vectors, dim=-1, keepdim=True)
-        edge_index = torch.stack([graph.sender, graph.receiver]) if graph.rows is None else None
+        edge_index = _edge_index(graph) if isinstance(graph, EdgeGraph) else None
         radial, cutoff = model.radial_embedding(lengths, attributes, edge_index, model.atomic_numbers)
         geometry = _Geometry(model.spherical_harmonics(graph.vectors), radial, cutoff, [], None)
-        if graph.rows is not None:
+        if isinstance(graph, MergedGraph):
             for interaction in model.interactions:
                 weights = interaction.conv_tp_weights(radial)
                 geometry.path_weights.append(weights if cutoff is None else weights * cutoff)
-        elif hasattr(model, "pair_repulsion"):
+        elif isinstance(graph, EdgeGraph) and hasattr(model, "pair_repulsion"):
             geometry.pair_repulsion = self._pair_repulsion(graph, lengths)
         return geometry
 
@@ -163,14 +168,15 @@ class MACEBackend:
         features = model.node_embedding(attributes)
         layers = []
         for i, product in enumerate(model.products):
-            if graph.rows is None:
-                features, skip = self._interaction(i, features, attributes, graph, geometry)
-            else:
+            if isinstance(graph, MergedGraph):
                 features, skip = self._merged_interaction(i, features, attributes, graph, geometry)
+            else:
+                assert isinstance(graph, EdgeGraph)
+                features, skip = self._interaction(i, features, attributes, graph, geometry)
             features = self._product(product, self.contractions[i], features, skip, attributes, graph)
             layers.append(features)
         terms = []
-        if geometry.pair_repulsion is not None:
+        if geometry.pair_repulsion is not None and isinstance(graph, EdgeGraph):
             terms.append(
                 torch.zeros(len(nodes), dtype=self.dtype, device=self.device).index_add(
                     0, graph.receiver, geometry.pair_repulsion * graph.edge_weights
@@ -187,32 +193,30 @@ class MACEBackend:
         return torch.nn.functional.one_hot(self._index[graph.numbers], len(self.model.atomic_numbers)).to(self.dtype)
 
     def _interaction(
-        self, i: int, features: torch.Tensor, attributes: torch.Tensor, graph: AlchemicalGraph, geometry: _Geometry
+        self, i: int, features: torch.Tensor, attributes: torch.Tensor, graph: EdgeGraph, geometry: _Geometry
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Run the model's own block; the edge weights enter through its cutoff."""
-        assert graph.edge_weights is not None
         weights = graph.edge_weights[:, None]
         return self.model.interactions[i](
             node_attrs=attributes,
             node_feats=features,
             edge_attrs=geometry.angular,
             edge_feats=geometry.radial,
-            edge_index=torch.stack([graph.sender, graph.receiver]),
+            edge_index=_edge_index(graph),
             cutoff=weights if geometry.cutoff is None else geometry.cutoff * weights,
             first_layer=(i == 0),
         )
 
     def _merged_interaction(
-        self, i: int, features: torch.Tensor, attributes: torch.Tensor, graph: AlchemicalGraph, geometry: _Geometry
+        self, i: int, features: torch.Tensor, attributes: torch.Tensor, graph: MergedGraph, geometry: _Geometry
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Do as the forward methods of the blocks that :func:`_can_merge` names, with merged messages."""
-        assert graph.rows is not None
         block = self.model.interactions[i]
         residual = type(block) is RealAgnosticResidualInteractionBlock
         skip = block.skip_tp(features, attributes) if residual else None
-        rows = graph.rows.send(block.linear_up(features))
-        rows = convolve(block.conv_tp, rows, geometry.angular, geometry.path_weights[i], graph)
-        message = block.linear(graph.rows.receive(rows)) / block.avg_num_neighbors
+        rows = graph.send(block.linear_up(features))
+        rows = self.convolutions[i](rows, geometry.angular, geometry.path_weights[i], graph)
+        message = block.linear(graph.receive(rows)) / block.avg_num_neighbors
         if not residual:
             message = block.skip_tp(message, attributes)
         return block.reshape(message), skip
@@ -233,7 +237,7 @@ class MACEBackend:
         features = product.linear(contraction(features, counts))
         return features + skip if product.use_sc and skip is not None else features
 
-    def _pair_repulsion(self, graph: AlchemicalGraph, lengths: torch.Tensor) -> torch.Tensor:
+    def _pair_repulsion(self, graph: EdgeGraph, lengths: torch.Tensor) -> torch.Tensor:
         """ZBL energy of each edge, shape (E,).
 
         The model's own function sums over edges, so it is asked about a graph in which no two edges meet.
@@ -257,6 +261,10 @@ class _Geometry:
     cutoff: torch.Tensor | None
     path_weights: list[torch.Tensor]
     pair_repulsion: torch.Tensor | None
+
+
+def _edge_index(graph: EdgeGraph) -> torch.Tensor:
+    return torch.stack([graph.sender, graph.receiver])
 
 
 def _can_merge(model: Any) -> bool:

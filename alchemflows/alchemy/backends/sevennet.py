@@ -16,8 +16,8 @@ import torch
 from sevenn.nn.convolution import IrrepsConvolution
 from sevenn.util import model_from_checkpoint, pretrained_name_to_path
 
-from alchemflows.alchemy.backends.convolution import convolve
-from alchemflows.alchemy.graph import AlchemicalGraph
+from alchemflows.alchemy.backends.convolution import Convolution
+from alchemflows.alchemy.graph import AlchemicalGraph, MergedGraph
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
@@ -77,6 +77,11 @@ class SevenNetBackend:
         basis = self._embedding.basis_function
         basis.coeffs = basis.coeffs.to(device=device, dtype=self.dtype)  # no buffer in untrained bases
         self._modules = [m for name, m in model.named_children() if name not in _AFTER_ATOMIC_ENERGIES]
+        self._convolutions = {
+            module: Convolution(module.convolution).to(device=device, dtype=self.dtype)
+            for module in self._modules
+            if isinstance(module, IrrepsConvolution)
+        }
         self.record = PotentialRecord(
             name=spec.name, backend="sevennet", sha256=sha256, dtype=spec.dtype, device=str(device)
         )
@@ -88,24 +93,21 @@ class SevenNetBackend:
     def geometry(self, graph: AlchemicalGraph) -> _Geometry:
         """Spherical harmonics, and what each convolution's radial network makes of the distances."""
         data = self._embedding({KEY.EDGE_VEC: -graph.vectors})  # sevenn's edges point from receiver to sender
-        path_weights = {
-            module: module.weight_nn(data[KEY.EDGE_EMBEDDING])
-            for module in self._modules
-            if isinstance(module, IrrepsConvolution)
-        }
+        path_weights = {module: module.weight_nn(data[KEY.EDGE_EMBEDDING]) for module in self._convolutions}
         return _Geometry(data[KEY.EDGE_ATTR], path_weights)
 
     def node_energies(self, graph: AlchemicalGraph, geometry: _Geometry) -> torch.Tensor:
         """Energy of each node (eV), shape (B·M,)."""
-        assert graph.rows is not None
+        assert isinstance(graph, MergedGraph)
         data = {KEY.NODE_FEATURE: self._index[graph.numbers], KEY.BATCH: graph.node_replica}
         for module in self._modules:
             if module is self._embedding:
                 continue
             if isinstance(module, IrrepsConvolution):
-                rows = graph.rows.send(data[KEY.NODE_FEATURE])
-                rows = convolve(module.convolution, rows, geometry.angular, geometry.path_weights[module], graph)
-                data[KEY.NODE_FEATURE] = graph.rows.receive(rows) / module.denominator
+                rows = graph.send(data[KEY.NODE_FEATURE])
+                convolution = self._convolutions[module]
+                rows = convolution(rows, geometry.angular, geometry.path_weights[module], graph)
+                data[KEY.NODE_FEATURE] = graph.receive(rows) / module.denominator
                 continue
             data = module(data)
             if data[KEY.NODE_FEATURE].is_floating_point() and data[KEY.NODE_FEATURE].dtype != self.dtype:
@@ -120,4 +122,4 @@ class _Geometry:
     """What depends on the vectors of a graph alone."""
 
     angular: torch.Tensor
-    path_weights: dict[torch.nn.Module, torch.Tensor]
+    path_weights: dict[IrrepsConvolution, torch.Tensor]
