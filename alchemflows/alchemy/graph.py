@@ -250,7 +250,7 @@ class Topology:
         elements, counts = np.unique(numbers, return_counts=True)
         self.elements = tuple(zip(elements.tolist(), counts.tolist(), strict=True))
         self.node_replica = torch.as_tensor(np.repeat(index, n_nodes)[order], device=device)
-        self.node_weight = joined([n.weight for n in nodes], index * (1 + system.n_weights))[by_element]
+        self.node_weight = joined([n.weight for n in nodes])[by_element]
 
         self.replica = torch.as_tensor(np.repeat(index, n_pairs), device=device)
         self.first = joined([e.first for e in edges], index * system.n_atoms)
@@ -277,10 +277,12 @@ class Topology:
         else:
             self.sender = place[joined([e.sender for e in edges], first_node)]
             self.receiver = place[joined([e.receiver for e in edges], first_node)]
-            self.weight = joined([e.weight for e in edges], index * (1 + system.n_weights))
+            self.weight = joined([e.weight for e in edges])
 
-    def graph(self, vectors: torch.Tensor, inside: torch.Tensor, weights: torch.Tensor) -> AlchemicalGraph:
-        """Return the graph of the moment.
+    def graph(self, vectors: torch.Tensor, inside: torch.Tensor, weights: torch.Tensor) -> EdgeGraph | MergedGraph:
+        """Return the graph of the moment, or rather K copies of it that differ in their weights.
+
+        In what it returns, replica b and set k of weights is replica ``b * K + k``.
 
         Parameters
         ----------
@@ -289,21 +291,25 @@ class Topology:
         inside
             Which pairs these are, shape (P,), bool.
         weights
-            Of the B replicas, shape (B, C), float64.
+            Shape (B, K, C), float64.
         """
+        n_sets = weights.shape[1]
         table = with_one(weights).to(vectors.dtype)
         kept = inside[self.pair]
+        pair = self.pair[kept]
         sender, receiver = self.sender[kept], self.receiver[kept]
-        vector = (torch.cumsum(inside, 0) - 1)[self.pair[kept]]
+        vector = (torch.cumsum(inside, 0) - 1)[pair]
+        numbers = self.numbers.repeat_interleave(n_sets)
+        elements = tuple((number, count * n_sets) for number, count in self.elements)
         if not self.merged:
             return EdgeGraph(
-                numbers=self.numbers,
-                elements=self.elements,
-                node_replica=self.node_replica,
-                vectors=vectors.index_select(0, vector),
-                sender=sender,
-                receiver=receiver,
-                edge_weights=table[self.weight[kept]],
+                numbers=numbers,
+                elements=elements,
+                node_replica=_tiled(self.node_replica, n_sets),
+                vectors=vectors.index_select(0, vector).repeat_interleave(n_sets, dim=0),
+                sender=_tiled(sender, n_sets),
+                receiver=_tiled(receiver, n_sets),
+                edge_weights=table[self.replica[pair], :, self.weight[kept]].flatten(),
             )
         # Without ties there are as many messages as pairs.
         tied = self.has_single_ties or len(sender) > len(vectors)
@@ -311,25 +317,30 @@ class Topology:
         counts = torch.bincount(receiver, minlength=n_rows)
         n_slots = int(counts.max()) if n_rows else 0
         rank = torch.arange(len(receiver), device=receiver.device) - (torch.cumsum(counts, 0) - counts)[receiver]
-        slot = receiver * n_slots + rank
-        slots = torch.zeros((3, n_rows * n_slots), dtype=torch.int64, device=receiver.device)
-        slots[:, slot] = torch.stack([sender, vector, torch.ones_like(slot)])
+        slots = torch.zeros((3, n_rows, n_slots), dtype=torch.int64, device=receiver.device)
+        slots[:, receiver, rank] = torch.stack([sender, vector, torch.ones_like(vector)])
+        index = torch.arange(n_sets, device=receiver.device)
         return MergedGraph(
-            numbers=self.numbers,
-            elements=self.elements,
-            node_replica=self.node_replica,
+            numbers=numbers,
+            elements=elements,
+            node_replica=_tiled(self.node_replica, n_sets),
             vectors=vectors,
-            atom=self.atom,
-            weights=table[self.node_weight],
-            n_atom_rows=self.n_atoms,
-            n_rows=n_rows,
+            atom=_tiled(self.atom, n_sets),
+            weights=table[self.node_replica, :, self.node_weight].flatten(),
+            n_atom_rows=self.n_atoms * n_sets,
+            n_rows=n_rows * n_sets,
             n_slots=n_slots,
-            sender=slots[0],
-            vector=slots[1],
-            filled=slots[2].to(vectors.dtype),
+            sender=(slots[0, :, None] * n_sets + index[:, None]).flatten(),
+            vector=slots[1, :, None].expand(-1, n_sets, -1).flatten(),
+            filled=slots[2, :, None].expand(-1, n_sets, -1).flatten().to(vectors.dtype),
         )
 
 
 def with_one(weights: torch.Tensor) -> torch.Tensor:
-    """Return ``[1, weights...]`` of all replicas, flat, shape (B · (1 + C),)."""
-    return torch.cat([weights.new_ones(len(weights), 1), weights], dim=1).reshape(-1)
+    """Return ``[1, weights...]``, shape (B, K, 1 + C)."""
+    return torch.cat([weights.new_ones(*weights.shape[:-1], 1), weights], dim=-1)
+
+
+def _tiled(index: torch.Tensor, n_sets: int) -> torch.Tensor:
+    """Return the indices of copies: copy k of item i is item ``i * K + k``."""
+    return (index[:, None] * n_sets + torch.arange(n_sets, device=index.device)).flatten()

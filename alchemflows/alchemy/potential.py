@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -19,6 +20,10 @@ from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.schemas.potential import PotentialRecord
 
 logger = logging.getLogger(__name__)
+
+#: Energies at several weights are computed so many at once that about this many vectors take part: few where
+#: caches count, many where there are thousands of cores to feed.
+VECTORS_AT_ONCE = defaultdict(lambda: 2**16, cpu=2**11)
 Result = TypeVar("Result")
 
 
@@ -191,13 +196,14 @@ class AlchemicalPotential:
             with torch.no_grad():
                 topology = self._topology(b, [self._all_present] * len(positions[b]))
                 vectors, inside = self._vectors(topology, positions[b], cells[b])
-                geometry = None
-                energies = []
-                for w in weights[b].unbind(1):
+                n_at_once = max(1, VECTORS_AT_ONCE[self.device.type] // max(1, len(vectors)))
+                energies, geometry = [], None
+                for w in weights[b].split(n_at_once, dim=1):
                     graph = topology.graph(vectors, inside, w)
-                    geometry = self.backend.geometry(graph) if geometry is None else geometry
+                    if geometry is None or not topology.merged:
+                        geometry = self.backend.geometry(graph)
                     energies.append(self._energy(topology, graph, geometry, w))
-                return torch.stack(energies, dim=1)
+                return torch.cat(energies, dim=1)
 
         return torch.cat(self._in_memory(len(positions), part))
 
@@ -272,8 +278,8 @@ class AlchemicalPotential:
         geometric = forces or stress
         vectors.requires_grad_(geometric)
         with torch.set_grad_enabled(geometric or weight_gradients):
-            graph = topology.graph(vectors, inside, weights)
-            energy = self._energy(topology, graph, self.backend.geometry(graph), weights)
+            graph = topology.graph(vectors, inside, weights[:, None])
+            energy = self._energy(topology, graph, self.backend.geometry(graph), weights[:, None])[:, 0]
         wanted = ([vectors] if geometric else []) + ([weights] if weight_gradients else [])
         if not wanted:
             return Evaluation(energy)
@@ -299,10 +305,11 @@ class AlchemicalPotential:
         return vectors[inside].to(self.backend.dtype), inside
 
     def _energy(self, topology: Topology, graph: AlchemicalGraph, geometry: Any, weights: torch.Tensor) -> torch.Tensor:
+        """Energies, shape (B, K), at weights of shape (B, K, C)."""
         node_energies = self.backend.node_energies(graph, geometry).to(torch.float64)
-        node_energies = node_energies * with_one(weights)[topology.node_weight]
-        energy = torch.zeros(len(weights), dtype=torch.float64, device=self.device)
-        return energy.index_add(0, graph.node_replica, node_energies)
+        node_energies = node_energies * with_one(weights)[topology.node_replica, :, topology.node_weight].flatten()
+        energy = torch.zeros(weights.shape[:2].numel(), dtype=torch.float64, device=self.device)
+        return energy.index_add(0, graph.node_replica, node_energies).reshape(weights.shape[:2])
 
 
 def _joined(parts: list[torch.Tensor | None]) -> torch.Tensor | None:

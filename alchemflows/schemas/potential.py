@@ -14,13 +14,15 @@ Dtype = Literal["float32", "float64"]
 class PotentialSpec(MakerField):
     """A request for a potential.
 
-    The SHA-256, if given, is compared with that of the file before anything in it is read: model files are
+    The SHA-256, if given, is compared with that of the file before anything in it is read: most model files are
     pickles, which can run code when they are loaded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="`sevennet-0`, a name that `mace_mp` knows (`small`, `medium-mpa-0`, ...), or a file")
+    name: str = Field(
+        description="`mace-demo`, `sevennet-0`, a name that `mace_mp` knows (`small`, `medium-mpa-0`, ...), or a file"
+    )
     dtype: Dtype = Field("float32", description="precision of the model; positions and sums are float64")
     device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`, ...; `auto`: CUDA where there is one")
     head: str | None = Field(None, description="head of a multi-head MACE model")

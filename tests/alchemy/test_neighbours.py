@@ -69,6 +69,21 @@ def test_cells_that_change_under_resting_atoms(gas):
         assert pairs_inside(pairs, positions, cells) == expected(positions, cells)
 
 
+def test_cells_that_breathe_keep_their_list_while_it_is_complete(gas):
+    """As under a barostat: cell and atoms change a little in every step."""
+    positions, cells = gas
+    rng = np.random.default_rng(4)
+    pairs = NeighbourList(CUTOFF_A, 0.5)
+    renewed = []
+    strain = np.eye(3)
+    for _ in range(60):
+        renewed.append(len(update(pairs, positions @ strain, cells @ strain)))
+        assert pairs_inside(pairs, positions @ strain, cells @ strain) == expected(positions @ strain, cells @ strain)
+        strain = strain @ (np.eye(3) + rng.normal(-0.002, 0.003, (3, 3)))
+    assert renewed[0] == 3
+    assert 3 < sum(renewed) < 60
+
+
 def test_arrays_that_change_in_place(gas):
     positions, cells = gas
     pairs = NeighbourList(CUTOFF_A, 0.3)
