@@ -54,6 +54,29 @@ class AlchemicalGraph:
 
 
 @dataclass(frozen=True)
+class Slots:
+    """Messages side by side: every row has as many slots as that to which most messages are sent.
+
+    Attributes
+    ----------
+    n_rows, n_slots
+        Number of rows R, and of slots S of each row.
+    sender
+        Row that sends the message in each slot, shape (R·S,), int64; any row in an empty slot.
+    vector
+        Which of the graph's `vectors` the message in each slot goes along, shape (R·S,), int64; any in an empty slot.
+    filled
+        1 for slots with a message, else 0; shape (R·S,), in the model's dtype.
+    """
+
+    n_rows: int
+    n_slots: int
+    sender: torch.Tensor
+    vector: torch.Tensor
+    filled: torch.Tensor
+
+
+@dataclass(frozen=True)
 class EdgeGraph(AlchemicalGraph):
     """A graph whose messages are computed edge by edge, from node to node; each edge has a vector of its own.
 
@@ -63,18 +86,27 @@ class EdgeGraph(AlchemicalGraph):
         Nodes of each edge, shape (P,), int64.
     edge_weights
         Shape (P,), in the model's dtype.
+    slots
+        The same edges by their receivers; the rows are the nodes.
     """
 
     sender: torch.Tensor
     receiver: torch.Tensor
     edge_weights: torch.Tensor
+    slots: Slots
+
+    def send(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the features: each node sends its own."""
+        return features
+
+    def receive(self, messages: torch.Tensor) -> torch.Tensor:
+        """Return the messages: each node receives its own."""
+        return messages
 
 
 @dataclass(frozen=True)
 class MergedGraph(AlchemicalGraph):
     """A graph of merged messages, from row to row: one row for each atom, then one for each node if any are tied.
-
-    The messages to a row are in slots; all rows have as many slots as that to which most are sent.
 
     Attributes
     ----------
@@ -82,37 +114,31 @@ class MergedGraph(AlchemicalGraph):
         Row of each node's atom, shape (B·M,), int64.
     weights
         λ of each node, shape (B·M,), in the model's dtype.
-    n_atom_rows, n_rows
-        Number of rows of atoms and of all rows R.
-    n_slots
-        Number of slots S of each row.
-    sender
-        Row that sends the message in each slot, shape (R·S,), int64; any row in an empty slot.
-    vector
-        Which of the `vectors` the message in each slot goes along, shape (R·S,), int64; any in an empty slot.
-    filled
-        1 for slots with a message, else 0; shape (R·S,), in the model's dtype.
+    n_atom_rows
+        Number of rows of atoms.
+    slots
+        The messages.
     """
 
     atom: torch.Tensor
     weights: torch.Tensor
     n_atom_rows: int
-    n_rows: int
-    n_slots: int
-    sender: torch.Tensor
-    vector: torch.Tensor
-    filled: torch.Tensor
+    slots: Slots
 
     def send(self, features: torch.Tensor) -> torch.Tensor:
         """Return what each row sends, shape (R, d), from the features of the nodes, shape (B·M, d)."""
         atoms = features.new_zeros(self.n_atom_rows, features.shape[1])
         atoms = atoms.index_add(0, self.atom, features * self.weights[:, None])
-        return atoms if self.n_rows == self.n_atom_rows else torch.cat([atoms, features])
+        return atoms if self.slots.n_rows == self.n_atom_rows else torch.cat([atoms, features])
 
     def receive(self, messages: torch.Tensor) -> torch.Tensor:
         """Return what each node receives, shape (B·M, d), from what came in at the rows, shape (R, d)."""
         received = messages.index_select(0, self.atom)
-        return received if self.n_rows == self.n_atom_rows else received + messages[self.n_atom_rows :]
+        return received if self.slots.n_rows == self.n_atom_rows else received + messages[self.n_atom_rows :]
+
+
+#: What a backend gets: merged messages if it can merge them.
+Graph = EdgeGraph | MergedGraph
 
 
 class Nodes:
@@ -263,23 +289,27 @@ class Topology:
         if merged:
             self.n_atoms = len(replicas) * system.n_atoms
             self.atom = joined([n.atom for n in nodes], index * system.n_atoms)[by_element]
-            ends = []
-            for name in ("sender", "receiver"):
-                rows = [getattr(e, name) for e in edges]
-                atom = joined(rows, index * system.n_atoms)
-                node = joined([np.maximum(r - system.n_atoms, 0) for r in rows], first_node)
-                tied = joined([r >= system.n_atoms for r in rows]).bool()
-                ends.append(torch.where(tied, self.n_atoms + place[node], atom))
-            # Sorted by the receiver, so that each finds its messages next to each other.
-            self.receiver, by_receiver = torch.sort(ends[1], stable=True)
-            self.sender, self.pair = ends[0][by_receiver], self.pair[by_receiver]
+
+            def rows(ends: list[np.ndarray]) -> torch.Tensor:
+                atom = joined(ends, index * system.n_atoms)
+                node = joined([np.maximum(e - system.n_atoms, 0) for e in ends], first_node)
+                tied = joined([e >= system.n_atoms for e in ends]).bool()
+                return torch.where(tied, self.n_atoms + place[node], atom)
+
+            sender, receiver = rows([e.sender for e in edges]), rows([e.receiver for e in edges])
             self.has_single_ties = any(e.has_single_ties for e in edges)
         else:
-            self.sender = place[joined([e.sender for e in edges], first_node)]
-            self.receiver = place[joined([e.receiver for e in edges], first_node)]
+            sender, receiver = (
+                place[joined([getattr(e, name) for e in edges], first_node)] for name in ("sender", "receiver")
+            )
             self.weight = joined([e.weight for e in edges])
+        # Sorted by the receiver, so that each finds its messages next to each other.
+        self.receiver, by_receiver = torch.sort(receiver, stable=True)
+        self.sender, self.pair = sender[by_receiver], self.pair[by_receiver]
+        if not merged:
+            self.weight = self.weight[by_receiver]
 
-    def graph(self, vectors: torch.Tensor, inside: torch.Tensor, weights: torch.Tensor) -> EdgeGraph | MergedGraph:
+    def graph(self, vectors: torch.Tensor, inside: torch.Tensor, weights: torch.Tensor) -> Graph:
         """Return the graph of the moment, or rather K copies of it that differ in their weights.
 
         In what it returns, replica b and set k of weights is replica ``b * K + k``.
@@ -302,6 +332,7 @@ class Topology:
         numbers = self.numbers.repeat_interleave(n_sets)
         elements = tuple((number, count * n_sets) for number, count in self.elements)
         if not self.merged:
+            edge = torch.arange(len(sender), device=sender.device)
             return EdgeGraph(
                 numbers=numbers,
                 elements=elements,
@@ -310,16 +341,11 @@ class Topology:
                 sender=_tiled(sender, n_sets),
                 receiver=_tiled(receiver, n_sets),
                 edge_weights=table[self.replica[pair], :, self.weight[kept]].flatten(),
+                slots=_slots(len(self.numbers), sender, receiver, edge, n_sets, True, vectors.dtype),
             )
         # Without ties there are as many messages as pairs.
         tied = self.has_single_ties or len(sender) > len(vectors)
         n_rows = self.n_atoms + (len(self.numbers) if tied else 0)
-        counts = torch.bincount(receiver, minlength=n_rows)
-        n_slots = int(counts.max()) if n_rows else 0
-        rank = torch.arange(len(receiver), device=receiver.device) - (torch.cumsum(counts, 0) - counts)[receiver]
-        slots = torch.zeros((3, n_rows, n_slots), dtype=torch.int64, device=receiver.device)
-        slots[:, receiver, rank] = torch.stack([sender, vector, torch.ones_like(vector)])
-        index = torch.arange(n_sets, device=receiver.device)
         return MergedGraph(
             numbers=numbers,
             elements=elements,
@@ -328,12 +354,34 @@ class Topology:
             atom=_tiled(self.atom, n_sets),
             weights=table[self.node_replica, :, self.node_weight].flatten(),
             n_atom_rows=self.n_atoms * n_sets,
-            n_rows=n_rows * n_sets,
-            n_slots=n_slots,
-            sender=(slots[0, :, None] * n_sets + index[:, None]).flatten(),
-            vector=slots[1, :, None].expand(-1, n_sets, -1).flatten(),
-            filled=slots[2, :, None].expand(-1, n_sets, -1).flatten().to(vectors.dtype),
+            slots=_slots(n_rows, sender, receiver, vector, n_sets, False, vectors.dtype),
         )
+
+
+def _slots(
+    n_rows: int,
+    sender: torch.Tensor,
+    receiver: torch.Tensor,
+    vector: torch.Tensor,
+    n_sets: int,
+    own_vectors: bool,
+    dtype: torch.dtype,
+) -> Slots:
+    """Lay messages, sorted by receiver, side by side, K times; the copies have vectors of their own or the same."""
+    counts = torch.bincount(receiver, minlength=n_rows)
+    n_slots = int(counts.max()) if n_rows else 0
+    rank = torch.arange(len(receiver), device=receiver.device) - (torch.cumsum(counts, 0) - counts)[receiver]
+    slots = torch.zeros((3, n_rows, 1, n_slots), dtype=torch.int64, device=receiver.device)
+    slots[:, receiver, 0, rank] = torch.stack([sender, vector, torch.ones_like(vector)])
+    copy = torch.arange(n_sets, device=receiver.device)[:, None]
+    vectors = slots[1] * n_sets + copy if own_vectors else slots[1].expand(-1, n_sets, -1)
+    return Slots(
+        n_rows=n_rows * n_sets,
+        n_slots=n_slots,
+        sender=(slots[0] * n_sets + copy).flatten(),
+        vector=vectors.flatten(),
+        filled=slots[2].expand(-1, n_sets, -1).flatten().to(dtype),
+    )
 
 
 def with_one(weights: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.graph import AlchemicalGraph, Edges, Nodes, Topology, with_one
+from alchemflows.alchemy.graph import Edges, Graph, Nodes, Topology, with_one
 from alchemflows.alchemy.neighbours import NeighbourList
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, PotentialError
@@ -42,11 +42,11 @@ class Backend(Protocol):
         """Return the same potential, made fast for some elements, which need not know others."""
         ...
 
-    def geometry(self, graph: AlchemicalGraph) -> Any:
+    def geometry(self, graph: Graph) -> Any:
         """Compute what does not depend on weights, for all graphs of the same vectors."""
         ...
 
-    def node_energies(self, graph: AlchemicalGraph, geometry: Any) -> torch.Tensor:
+    def node_energies(self, graph: Graph, geometry: Any) -> torch.Tensor:
         """Energy of each node (eV), shape (B·M,), reference energies included, not yet times λ."""
         ...
 
@@ -304,7 +304,7 @@ class AlchemicalPotential:
         inside = torch.linalg.vector_norm(vectors, dim=-1) < self.backend.cutoff_A
         return vectors[inside].to(self.backend.dtype), inside
 
-    def _energy(self, topology: Topology, graph: AlchemicalGraph, geometry: Any, weights: torch.Tensor) -> torch.Tensor:
+    def _energy(self, topology: Topology, graph: Graph, geometry: Any, weights: torch.Tensor) -> torch.Tensor:
         """Energies, shape (B, K), at weights of shape (B, K, C)."""
         node_energies = self.backend.node_energies(graph, geometry).to(torch.float64)
         node_energies = node_energies * with_one(weights)[topology.node_replica, :, topology.node_weight].flatten()

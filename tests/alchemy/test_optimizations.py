@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from copy import copy
+from copy import copy, deepcopy
 
 import numpy as np
 import pytest
@@ -14,7 +14,6 @@ from models import GROUPS, VARIANTS, interior, perovskite_system, vertices
 from alchemflows.alchemy import potential as potential_module
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.backends.contraction import fold
-from alchemflows.alchemy.backends.convolution import Convolution
 from alchemflows.alchemy.backends.mace import MACEBackend
 from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import EdgeGraph
@@ -82,14 +81,23 @@ def test_folded_contractions(variant, backend):
     assert_same(evaluated(folded, system), evaluated(backend(variant), system))
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_convolutions(variant, backend):
+    system = perovskite_system("several groups", "mean-field")
+    fast = copy(backend(variant))
+    fast.model = deepcopy(fast.model)
+    fast._replace_convolutions(merge=False)
+    assert_same(evaluated(fast, system), evaluated(backend(variant), system))
+
+
 @pytest.mark.parametrize("coupling", ["paired", "mean-field"])
 @pytest.mark.parametrize("groups", GROUPS)
 @pytest.mark.parametrize("variant", ["residual", "non-residual", "three-layers", "no-apply-cutoff"])
 def test_merged_messages(variant, groups, coupling, backend):
     system = perovskite_system(groups, coupling)
     merged = copy(backend(variant))
-    merged.merges_messages = True
-    merged.convolutions = [Convolution(block.conv_tp) for block in merged.model.interactions]
+    merged.model = deepcopy(merged.model)
+    merged._replace_convolutions(merge=True)
     assert_same(evaluated(merged, system), evaluated(backend(variant), system))
 
 

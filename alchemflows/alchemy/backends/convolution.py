@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from e3nn import o3
 
-from alchemflows.alchemy.graph import MergedGraph
+from alchemflows.alchemy.graph import Slots
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class _Path:
 
 
 class Convolution(torch.nn.Module):
-    """Sends messages along the edges of a graph with merged messages.
+    """Sends messages along the edges of a graph.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Convolution(torch.nn.Module):
         ]
 
     def forward(
-        self, features: torch.Tensor, angular: torch.Tensor, path_weights: torch.Tensor, graph: MergedGraph
+        self, features: torch.Tensor, angular: torch.Tensor, path_weights: torch.Tensor, slots: Slots
     ) -> torch.Tensor:
         """Convolve.
 
@@ -98,7 +98,7 @@ class Convolution(torch.nn.Module):
             What each row sends, shape (R, d).
         angular, path_weights
             Spherical harmonics and weights of the paths on each of the graph's vectors, shape (P, ...).
-        graph
+        slots
             What goes where.
 
         Returns
@@ -106,17 +106,17 @@ class Convolution(torch.nn.Module):
         received
             Shape (R, d').
         """
-        n_rows, n_slots = len(features), graph.n_slots
+        n_rows, n_slots = len(features), slots.n_slots
         if n_slots == 0:
             return features.new_zeros(n_rows, self.dim) + 0 * path_weights.sum()
-        angular = angular.index_select(0, graph.vector) * graph.filled[:, None]
-        path_weights = path_weights.index_select(0, graph.vector)
+        angular = angular.index_select(0, slots.vector) * slots.filled[:, None]
+        path_weights = path_weights.index_select(0, slots.vector)
         senders: dict[int, torch.Tensor] = {}
         outputs: list[tuple[int, torch.Tensor]] = []
         for path in self.paths:
             if path.features.start not in senders:
                 irrep = features[:, path.features].reshape(n_rows, path.n_channels, -1).transpose(1, 2)
-                senders[path.features.start] = irrep.index_select(0, graph.sender)
+                senders[path.features.start] = irrep.index_select(0, slots.sender)
             coupling = getattr(self, path.coupling)
             sent = senders[path.features.start] * path_weights[:, None, path.weights]
             harmonics = angular[:, path.angular] @ coupling.flatten(1)

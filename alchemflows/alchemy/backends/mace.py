@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from mace.modules.radial import ChebychevBasis
 from alchemflows.alchemy.backends.contraction import FoldedContraction, fold
 from alchemflows.alchemy.backends.convolution import Convolution
 from alchemflows.alchemy.backends.trimming import keep_elements
-from alchemflows.alchemy.graph import AlchemicalGraph, EdgeGraph, MergedGraph
+from alchemflows.alchemy.graph import EdgeGraph, Graph
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
@@ -97,7 +97,7 @@ class MACEBackend:
             parameter.requires_grad_(False)
         self.cutoff_A = float(self.model.r_max)
         self.merges_messages = False
-        self.convolutions: list[Convolution] = []
+        self._radial_networks: list[torch.nn.Module] = []
         self.contractions: list[FoldedContraction | None] = [None] * len(self.model.products)
         self._specialised: dict[frozenset[int], MACEBackend] = {}
         self._set_elements()
@@ -133,33 +133,41 @@ class MACEBackend:
             special.model = cast(Any, keep_elements(self.model, numbers))
         except ValueError as error:
             logger.info("%s keeps all its elements, which costs time: unknown %s", self.record.name, error)
-        else:
-            special._set_elements()
-        special.merges_messages = _can_merge(special.model)
-        if special.merges_messages:
-            special.convolutions = [
-                Convolution(block.conv_tp).to(self.device, self.dtype) for block in special.model.interactions
-            ]
+            special.model = deepcopy(self.model)
+        special._set_elements()
+        special._replace_convolutions(merge=_can_merge(special.model))
         special.contractions = [fold(product) for product in special.model.products]
         return special
 
-    def geometry(self, graph: AlchemicalGraph) -> _Geometry:
-        """Spherical harmonics and radial functions; with merged messages also the radial networks' output."""
-        model = self.model
-        attributes = self._attributes(graph)
-        lengths = torch.linalg.vector_norm(graph.vectors, dim=-1, keepdim=True)
-        edge_index = _edge_index(graph) if isinstance(graph, EdgeGraph) else None
-        radial, cutoff = model.radial_embedding(lengths, attributes, edge_index, model.atomic_numbers)
-        geometry = _Geometry(model.spherical_harmonics(graph.vectors), radial, cutoff, [], None)
-        if isinstance(graph, MergedGraph):
-            for interaction in model.interactions:
-                weights = interaction.conv_tp_weights(radial)
-                geometry.path_weights.append(weights if cutoff is None else weights * cutoff)
-        elif isinstance(graph, EdgeGraph) and hasattr(model, "pair_repulsion"):
-            geometry.pair_repulsion = self._pair_repulsion(graph, lengths)
-        return geometry
+    def _replace_convolutions(self, merge: bool) -> None:
+        """Let our convolutions take the place of the model's, as MACE's own switch for fused ones provides for."""
+        self.merges_messages = merge
+        self._radial_networks = []
+        for block in self.model.interactions:
+            block.conv_fusion = True
+            block.conv_tp = _Messages(Convolution(block.conv_tp).to(self.device, self.dtype))
+            if merge:
+                self._radial_networks.append(block.conv_tp_weights)
+                block.conv_tp_weights = torch.nn.Identity()
 
-    def node_energies(self, graph: AlchemicalGraph, geometry: _Geometry) -> torch.Tensor:
+    def geometry(self, graph: Graph) -> _Geometry:
+        """Spherical harmonics and radial functions; with merged messages, what the radial networks make of these."""
+        model = self.model
+        lengths = torch.linalg.vector_norm(graph.vectors, dim=-1, keepdim=True)
+        attributes = edge_index = pair_repulsion = None
+        if isinstance(graph, EdgeGraph):
+            attributes, edge_index = self._attributes(graph), _edge_index(graph)
+            if hasattr(model, "pair_repulsion"):
+                pair_repulsion = self._pair_repulsion(graph, lengths)
+        radial, cutoff = model.radial_embedding(lengths, attributes, edge_index, model.atomic_numbers)
+        return _Geometry(
+            angular=model.spherical_harmonics(graph.vectors),
+            radial=[network(radial) for network in self._radial_networks] or [radial] * len(model.interactions),
+            cutoff=cutoff,
+            pair_repulsion=pair_repulsion,
+        )
+
+    def node_energies(self, graph: Graph, geometry: _Geometry) -> torch.Tensor:
         """Energy of each node (eV), shape (B·M,), float64."""
         model = self.model
         attributes = self._attributes(graph)
@@ -167,12 +175,24 @@ class MACEBackend:
         head = torch.full_like(nodes, self._head)
         features = model.node_embedding(attributes)
         layers = []
-        for i, product in enumerate(model.products):
-            if isinstance(graph, MergedGraph):
-                features, skip = self._merged_interaction(i, features, attributes, graph, geometry)
-            else:
-                assert isinstance(graph, EdgeGraph)
-                features, skip = self._interaction(i, features, attributes, graph, geometry)
+        cutoff = geometry.cutoff
+        edge_index = None
+        if isinstance(graph, EdgeGraph):
+            weights = graph.edge_weights[:, None]
+            cutoff = weights if cutoff is None else cutoff * weights
+            edge_index = _edge_index(graph)
+        for i, (interaction, product) in enumerate(zip(model.interactions, model.products, strict=True)):
+            if isinstance(interaction.conv_tp, _Messages):
+                interaction.conv_tp.graph = graph
+            features, skip = interaction(
+                node_attrs=attributes,
+                node_feats=features,
+                edge_attrs=geometry.angular,
+                edge_feats=geometry.radial[i],
+                edge_index=edge_index,
+                cutoff=cutoff,
+                first_layer=(i == 0),
+            )
             features = self._product(product, self.contractions[i], features, skip, attributes, graph)
             layers.append(features)
         terms = []
@@ -188,38 +208,9 @@ class MACEBackend:
         interaction_energy = model.scale_shift(torch.stack(terms).sum(dim=0), head)
         return self._references[graph.numbers] + interaction_energy.to(torch.float64)
 
-    def _attributes(self, graph: AlchemicalGraph) -> torch.Tensor:
+    def _attributes(self, graph: Graph) -> torch.Tensor:
         """One-hot elements of the nodes, shape (B·M, Z)."""
         return torch.nn.functional.one_hot(self._index[graph.numbers], len(self.model.atomic_numbers)).to(self.dtype)
-
-    def _interaction(
-        self, i: int, features: torch.Tensor, attributes: torch.Tensor, graph: EdgeGraph, geometry: _Geometry
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Run the model's own block; the edge weights enter through its cutoff."""
-        weights = graph.edge_weights[:, None]
-        return self.model.interactions[i](
-            node_attrs=attributes,
-            node_feats=features,
-            edge_attrs=geometry.angular,
-            edge_feats=geometry.radial,
-            edge_index=_edge_index(graph),
-            cutoff=weights if geometry.cutoff is None else geometry.cutoff * weights,
-            first_layer=(i == 0),
-        )
-
-    def _merged_interaction(
-        self, i: int, features: torch.Tensor, attributes: torch.Tensor, graph: MergedGraph, geometry: _Geometry
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Do as the forward methods of the blocks that :func:`_can_merge` names, with merged messages."""
-        block = self.model.interactions[i]
-        residual = type(block) is RealAgnosticResidualInteractionBlock
-        skip = block.skip_tp(features, attributes) if residual else None
-        rows = graph.send(block.linear_up(features))
-        rows = self.convolutions[i](rows, geometry.angular, geometry.path_weights[i], graph)
-        message = block.linear(graph.receive(rows)) / block.avg_num_neighbors
-        if not residual:
-            message = block.skip_tp(message, attributes)
-        return block.reshape(message), skip
 
     def _product(
         self,
@@ -228,7 +219,7 @@ class MACEBackend:
         features: torch.Tensor,
         skip: torch.Tensor | None,
         attributes: torch.Tensor,
-        graph: AlchemicalGraph,
+        graph: Graph,
     ) -> torch.Tensor:
         if contraction is None:
             return product(node_feats=features, sc=skip, node_attrs=attributes)
@@ -252,15 +243,34 @@ class MACEBackend:
         return self.model.pair_repulsion_fn(lengths, attributes, apart, elements)[n_edges:]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Geometry:
     """What depends on the vectors of a graph alone."""
 
     angular: torch.Tensor
-    radial: torch.Tensor
+    #: What goes into each interaction block as edge features.
+    radial: list[torch.Tensor]
     cutoff: torch.Tensor | None
-    path_weights: list[torch.Tensor]
     pair_repulsion: torch.Tensor | None
+
+
+class _Messages(torch.nn.Module):
+    """What an interaction block calls instead of its tensor product: product and sum over edges in one.
+
+    The block hands on the edges it was given; what is needed besides is in `graph`, to be set beforehand.
+    """
+
+    graph: Graph
+
+    def __init__(self, convolution: Convolution) -> None:
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(
+        self, features: torch.Tensor, angular: torch.Tensor, path_weights: torch.Tensor, _edge_index: object
+    ) -> torch.Tensor:
+        graph = self.graph
+        return graph.receive(self.convolution(graph.send(features), angular, path_weights, graph.slots))
 
 
 def _edge_index(graph: EdgeGraph) -> torch.Tensor:

@@ -17,7 +17,7 @@ from sevenn.nn.convolution import IrrepsConvolution
 from sevenn.util import model_from_checkpoint, pretrained_name_to_path
 
 from alchemflows.alchemy.backends.convolution import Convolution
-from alchemflows.alchemy.graph import AlchemicalGraph, MergedGraph
+from alchemflows.alchemy.graph import Graph, MergedGraph
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
@@ -90,13 +90,13 @@ class SevenNetBackend:
         """Return itself: only the embedding and the scale of the energies ask for elements."""
         return self
 
-    def geometry(self, graph: AlchemicalGraph) -> _Geometry:
+    def geometry(self, graph: Graph) -> _Geometry:
         """Spherical harmonics, and what each convolution's radial network makes of the distances."""
         data = self._embedding({KEY.EDGE_VEC: -graph.vectors})  # sevenn's edges point from receiver to sender
         path_weights = {module: module.weight_nn(data[KEY.EDGE_EMBEDDING]) for module in self._convolutions}
         return _Geometry(data[KEY.EDGE_ATTR], path_weights)
 
-    def node_energies(self, graph: AlchemicalGraph, geometry: _Geometry) -> torch.Tensor:
+    def node_energies(self, graph: Graph, geometry: _Geometry) -> torch.Tensor:
         """Energy of each node (eV), shape (B·M,)."""
         assert isinstance(graph, MergedGraph)
         data = {KEY.NODE_FEATURE: self._index[graph.numbers], KEY.BATCH: graph.node_replica}
@@ -106,7 +106,7 @@ class SevenNetBackend:
             if isinstance(module, IrrepsConvolution):
                 rows = graph.send(data[KEY.NODE_FEATURE])
                 convolution = self._convolutions[module]
-                rows = convolution(rows, geometry.angular, geometry.path_weights[module], graph)
+                rows = convolution(rows, geometry.angular, geometry.path_weights[module], graph.slots)
                 data[KEY.NODE_FEATURE] = graph.receive(rows) / module.denominator
                 continue
             data = module(data)
