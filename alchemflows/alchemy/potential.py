@@ -21,9 +21,10 @@ from alchemflows.schemas.potential import PotentialRecord
 
 logger = logging.getLogger(__name__)
 
-#: Energies at several weights are computed so many at once that about this many vectors take part: few where
-#: caches count, many where there are thousands of cores to feed.
-VECTORS_AT_ONCE = defaultdict(lambda: 2**16, cpu=2**11)
+#: So many vectors take part in one call of the backend, about: few where caches count, many where thousands of cores
+#: are to be fed. What is more is split by replicas and sets of weights (but not below one).
+VECTORS_AT_ONCE = defaultdict(lambda: 2**18, cpu=2**12)
+
 Result = TypeVar("Result")
 
 
@@ -196,9 +197,8 @@ class AlchemicalPotential:
             with torch.no_grad():
                 topology = self._topology(b, [self._all_present] * len(positions[b]))
                 vectors, inside = self._vectors(topology, positions[b], cells[b])
-                n_at_once = max(1, VECTORS_AT_ONCE[self.device.type] // max(1, len(vectors)))
                 energies, geometry = [], None
-                for w in weights[b].split(n_at_once, dim=1):
+                for w in weights[b].split(self._at_once(len(vectors)), dim=1):
                     graph = topology.graph(vectors, inside, w)
                     if geometry is None or not topology.merged:
                         geometry = self.backend.geometry(graph)
@@ -214,8 +214,9 @@ class AlchemicalPotential:
         """Compute all replicas in as few parts as fit in memory."""
         parts: list[Result] = []
         done = 0
+        at_once = self._at_once(max((len(first) for first, _, _ in self._pairs.pairs), default=0))
         while done < n_replicas:
-            size = min(self._replicas_per_call or n_replicas, n_replicas - done)
+            size = min(self._replicas_per_call or n_replicas, at_once, n_replicas - done)
             try:
                 parts.append(compute(slice(done, done + size)))
                 done += size
@@ -231,6 +232,9 @@ class AlchemicalPotential:
             if done < n_replicas and self.device.type == "cuda":
                 torch.cuda.empty_cache()
         return parts
+
+    def _at_once(self, n_vectors: int) -> int:
+        return max(1, VECTORS_AT_ONCE[self.device.type] // max(1, n_vectors))
 
     @property
     def _all_present(self) -> bytes:

@@ -263,7 +263,8 @@ OUT_OF_MEMORY = [
 
 
 @pytest.mark.parametrize(("error", "text"), OUT_OF_MEMORY)
-def test_a_device_out_of_memory_halves_the_batch(error, text, backend, caplog):
+def test_a_device_out_of_memory_halves_the_batch(error, text, backend, caplog, monkeypatch):
+    monkeypatch.setitem(potential_module.VECTORS_AT_ONCE, "cpu", 10**6)
     system = perovskite_system("one group")
     loaded = backend("residual").specialised(system.elements)
     arguments = batch(system, 7)
@@ -285,6 +286,20 @@ def test_a_device_out_of_memory_halves_the_batch(error, text, backend, caplog):
         rtol=RELATIVE,
         atol=0,
     )
+
+
+def test_large_batches_are_split(backend, monkeypatch):
+    system = perovskite_system("one group")
+    loaded = backend("residual").specialised(system.elements)
+    expected = AlchemicalPotential(system, loaded).evaluate(*batch(system, 5))
+    spy = Small(loaded, 10**6, *OUT_OF_MEMORY[0])
+    potential = AlchemicalPotential(system, spy)
+    potential.evaluate(*batch(system, 1))
+    n_vectors = len(potential._pairs.pairs[0][0])
+    monkeypatch.setitem(potential_module.VECTORS_AT_ONCE, "cpu", int(2.5 * n_vectors))
+    spy.sizes.clear()
+    assert_same(potential.evaluate(*batch(system, 5)), expected)
+    assert spy.sizes == [24, 24, 12]
 
 
 def test_too_little_memory_for_one_replica_is_said(backend):
