@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from alchemflows.schemas.base import MakerField
 
 Dtype = Literal["float32", "float64"]
+Kernels = Literal["built-in", "cuequivariance"]
 
 
 class PotentialSpec(MakerField):
@@ -27,6 +28,7 @@ class PotentialSpec(MakerField):
     device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`, ...; `auto`: CUDA where there is one")
     head: str | None = Field(None, description="head of a multi-head MACE model")
     sha256: str | None = Field(None, description="SHA-256 that the model file must have")
+    kernels: Kernels = Field("built-in", description="of MACE models: ours, or cuEquivariance's (for NVIDIA GPUs)")
 
 
 class PotentialRecord(BaseModel):
@@ -40,3 +42,4 @@ class PotentialRecord(BaseModel):
     dtype: Dtype
     device: str
     head: str | None = None
+    kernels: Kernels = "built-in"

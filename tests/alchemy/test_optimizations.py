@@ -14,6 +14,7 @@ from models import GROUPS, VARIANTS, interior, perovskite_system, vertices
 from alchemflows.alchemy import potential as potential_module
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.backends.contraction import fold
+from alchemflows.alchemy.backends.cuequivariance import convert
 from alchemflows.alchemy.backends.mace import MACEBackend
 from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import EdgeGraph
@@ -150,6 +151,45 @@ def test_folded_contractions_can_be_differentiated_twice(backend):
 
     assert torch.autograd.gradcheck(contract, x)
     assert torch.autograd.gradgradcheck(contract, x)
+
+
+# cuEquivariance
+
+NOT_CONVERTED = {"gaussian", "keep-last-irreps"}  # by mace-torch 0.3.16
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cuequivariance_gives_the_same_energies_or_is_refused(variant, backend):
+    pytest.importorskip("cuequivariance_torch")
+    system = perovskite_system("several groups", "mean-field")
+    asked = copy(backend(variant))
+    asked._specialised = {}
+    asked.record = asked.record.model_copy(update={"kernels": "cuequivariance"})
+    if variant in NOT_CONVERTED:
+        with pytest.raises(PotentialError, match="cannot convert"):
+            asked.specialised(system.elements)
+        return
+    converted = asked.specialised(system.elements)
+    assert "cuequivariance" in type(converted.model.interactions[0].linear_up).__module__
+    assert converted.numbers == system.elements
+    assert_same(evaluated(converted, system), evaluated(backend(variant), system))
+    again = copy(converted)  # as a model that was converted before it was loaded
+    again._specialised = {}
+    assert_same(evaluated(again.specialised(system.elements), system), evaluated(backend(variant), system))
+
+
+def test_cuequivariance_that_changes_energies_is_refused(backend, monkeypatch):
+    pytest.importorskip("cuequivariance_torch")
+    import mace.cli.convert_e3nn_cueq
+
+    def run(model, device):
+        other = deepcopy(model)
+        other.scale_shift.scale = other.scale_shift.scale * (1 + 1e-6)
+        return other
+
+    monkeypatch.setattr(mace.cli.convert_e3nn_cueq, "run", run)
+    with pytest.raises(PotentialError, match="other energies"):
+        convert(backend("residual").model)
 
 
 # SevenNet

@@ -22,6 +22,7 @@ from mace.modules.radial import ChebychevBasis
 
 from alchemflows.alchemy.backends.contraction import FoldedContraction, fold
 from alchemflows.alchemy.backends.convolution import Convolution
+from alchemflows.alchemy.backends.cuequivariance import convert
 from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import EdgeGraph, Graph
 from alchemflows.errors import PotentialError
@@ -108,6 +109,7 @@ class MACEBackend:
             dtype=spec.dtype,
             device=str(device),
             head=heads[self._head] if len(heads) > 1 else None,
+            kernels=spec.kernels,
         )
 
     def _set_elements(self) -> None:
@@ -121,7 +123,12 @@ class MACEBackend:
         """Return the same potential for some of its elements, with all that is constant worked out beforehand.
 
         Weights of other elements are dropped, symmetric contractions folded, and messages merged where the
-        architecture allows it.
+        architecture allows it; or the model runs on other kernels, if these were asked for.
+
+        Raises
+        ------
+        PotentialError
+            If other kernels were asked for and cannot be had.
         """
         if numbers not in self._specialised:
             self._specialised[numbers] = self._specialise(numbers)
@@ -135,6 +142,11 @@ class MACEBackend:
             logger.info("%s keeps all its elements, which costs time: unknown %s", self.record.name, error)
             special.model = deepcopy(self.model)
         special._set_elements()
+        if _has_other_kernels(special.model):
+            return special
+        if self.record.kernels == "cuequivariance":
+            special.model = cast(Any, convert(special.model))
+            return special
         special._replace_convolutions(merge=_can_merge(special.model))
         special.contractions = [fold(product) for product in special.model.products]
         return special
@@ -275,6 +287,12 @@ class _Messages(torch.nn.Module):
 
 def _edge_index(graph: EdgeGraph) -> torch.Tensor:
     return torch.stack([graph.sender, graph.receiver])
+
+
+def _has_other_kernels(model: Any) -> bool:
+    """Whether the model was converted to cuEquivariance or OpenEquivariance."""
+    configs = [getattr(block, name, None) for block in model.interactions for name in ("cueq_config", "oeq_config")]
+    return any(config is not None and config.enabled for config in configs)
 
 
 def _can_merge(model: Any) -> bool:

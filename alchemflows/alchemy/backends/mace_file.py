@@ -146,7 +146,7 @@ def load_mace(data: bytes) -> ScaleShiftMACE:
         raise PotentialError(f"not a safetensors file that can be read: {error}") from error
     architecture = _description(data).architecture
     try:
-        with _default_dtype(getattr(torch, architecture.dtype)):
+        with default_dtype(getattr(torch, architecture.dtype)):
             model = ScaleShiftMACE(**_arguments(architecture, tensors))
         model.load_state_dict(tensors, strict=True)
     except KeyError as error:
@@ -268,14 +268,15 @@ def _only(values: Iterator[_T]) -> _T:
 def _same_energies(one: ScaleShiftMACE, other: ScaleShiftMACE) -> bool:
     """Whether two models agree in every bit about a cluster of all elements, for every head."""
     for head in range(len(getattr(one, "heads", None) or ["Default"])):
-        cluster = _cluster(one, head)
-        first, second = (cast(Any, m)(dict(cluster), compute_force=False)["node_energy"] for m in (one, other))
+        example = cluster(one, head)
+        first, second = (cast(Any, m)(dict(example), compute_force=False)["node_energy"] for m in (one, other))
         if not torch.equal(first, second):
             return False
     return True
 
 
-def _cluster(model: Any, head: int) -> dict[str, torch.Tensor]:
+def cluster(model: Any, head: int = 0) -> dict[str, torch.Tensor]:
+    """Return what a model's own forward method takes, for a random cluster of all its elements."""
     n_elements = len(model.atomic_numbers)
     rng = np.random.default_rng(0)
     n = max(8, n_elements)
@@ -298,7 +299,8 @@ def _cluster(model: Any, head: int) -> dict[str, torch.Tensor]:
 
 
 @contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Set torch's default dtype for a while."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

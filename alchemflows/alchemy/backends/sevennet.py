@@ -54,7 +54,7 @@ class SevenNetBackend:
     Raises
     ------
     PotentialError
-        If a head is asked for; whatever sevenn raises where it cannot build the model.
+        If a head or other kernels are asked for; whatever sevenn raises where it cannot build the model.
     """
 
     merges_messages = True
@@ -62,6 +62,8 @@ class SevenNetBackend:
     def __init__(self, checkpoint: dict[str, Any], spec: PotentialSpec, sha256: str, device: torch.device) -> None:
         if spec.head is not None:
             raise PotentialError(f"{spec.name} is a SevenNet model and has no heads")
+        if spec.kernels != "built-in":
+            raise PotentialError(f"{spec.name} is a SevenNet model; {spec.kernels} kernels are for MACE models")
         model, config = model_from_checkpoint(checkpoint)
         self.dtype = getattr(torch, spec.dtype)
         self.device = device
