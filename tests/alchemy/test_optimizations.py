@@ -142,6 +142,11 @@ def test_contractions_too_large_to_fold_are_left_alone(backend, monkeypatch):
     assert [fold(product) for product in model.products] == [None, None]
 
 
+def test_folded_contractions_are_on_the_device_of_the_model(backend):
+    product = deepcopy(backend("three-layers").model.products[0]).to("meta")
+    assert {buffer.device.type for buffer in fold(product).buffers()} == {"meta"}
+
+
 def test_folded_contractions_can_be_differentiated_twice(backend):
     folded = fold(backend("scalars").model.products[1])
     x = torch.randn(3, 8, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)

@@ -60,7 +60,8 @@ def test_between_the_ends_the_cell_is_another(path, gentle_model, tmp_path):
     assert not documents[1].converged
 
 
-def test_a_relaxation_that_does_not_converge_is_an_error(path, gentle_model):
+def test_a_relaxation_that_does_not_converge_is_an_error(path, gentle_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # atomate2 writes where it runs
     maker = AlchemicalRelaxMaker(maker=ForceFieldRelaxMaker(steps=1, relax_kwargs={"fmax": 1e-6}))
     spec = PotentialSpec(name=str(gentle_model), device="cpu")
     with pytest.raises(AlchemflowsError, match="not converged in 1 steps"):

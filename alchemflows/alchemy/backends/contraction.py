@@ -77,12 +77,11 @@ class FoldedContraction(torch.nn.Module):
         parts = cast(list[Contraction], list(contraction.contractions))
         self.n_outputs = len(parts)
         self.degree = max(part.correlation for part in parts)
-        n_in = parts[0].U_tensors(1).shape[-2]
+        example = parts[0].U_tensors(1)
         for degree in range(1, self.degree + 1):
-            tuples = list(combinations_with_replacement(range(n_in), degree - 1))
-            self.register_buffer(
-                f"monomials_{degree}", torch.tensor(tuples, dtype=torch.int64).reshape(len(tuples), degree - 1).T
-            )
+            tuples = list(combinations_with_replacement(range(example.shape[-2]), degree - 1))
+            table = torch.tensor(tuples, dtype=torch.int64, device=example.device)
+            self.register_buffer(f"monomials_{degree}", table.reshape(len(tuples), degree - 1).T)
         for k, part in enumerate(parts):
             for degree in range(1, part.correlation + 1):
                 self.register_buffer(f"coefficients_{k}_{degree}", _coefficients(part, degree))
