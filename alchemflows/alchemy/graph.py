@@ -62,18 +62,17 @@ class Slots:
     n_rows, n_slots
         Number of rows R, and of slots S of each row.
     sender
-        Row that sends the message in each slot, shape (R·S,), int64; any row in an empty slot.
+        Row that sends the message in each slot, shape (R·S,), int64. An empty slot is sent by its own row, so that
+        a NaN stays in its replica.
     vector
-        Which of the graph's `vectors` the message in each slot goes along, shape (R·S,), int64; any in an empty slot.
-    filled
-        1 for slots with a message, else 0; shape (R·S,), in the model's dtype.
+        Which of the graph's `vectors` the message in each slot goes along, shape (R·S,), int64; one past the last
+        in an empty slot.
     """
 
     n_rows: int
     n_slots: int
     sender: torch.Tensor
     vector: torch.Tensor
-    filled: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class EdgeGraph(AlchemicalGraph):
 
 @dataclass(frozen=True)
 class MergedGraph(AlchemicalGraph):
-    """A graph of merged messages, from row to row: one row for each atom, then one for each node if any are tied.
+    """A graph of merged messages, from row to row: one row for each atom, then one for each node that has ties.
 
     Attributes
     ----------
@@ -116,6 +115,8 @@ class MergedGraph(AlchemicalGraph):
         λ of each node, shape (B·M,), in the model's dtype.
     n_atom_rows
         Number of rows of atoms.
+    tied
+        Nodes that have ties, in the order of their rows, shape (T,), int64.
     slots
         The messages.
     """
@@ -123,18 +124,19 @@ class MergedGraph(AlchemicalGraph):
     atom: torch.Tensor
     weights: torch.Tensor
     n_atom_rows: int
+    tied: torch.Tensor
     slots: Slots
 
     def send(self, features: torch.Tensor) -> torch.Tensor:
         """Return what each row sends, shape (R, d), from the features of the nodes, shape (B·M, d)."""
         atoms = features.new_zeros(self.n_atom_rows, features.shape[1])
         atoms = atoms.index_add(0, self.atom, features * self.weights[:, None])
-        return atoms if self.slots.n_rows == self.n_atom_rows else torch.cat([atoms, features])
+        return torch.cat([atoms, features.index_select(0, self.tied)]) if len(self.tied) else atoms
 
     def receive(self, messages: torch.Tensor) -> torch.Tensor:
         """Return what each node receives, shape (B·M, d), from what came in at the rows, shape (R, d)."""
         received = messages.index_select(0, self.atom)
-        return received if self.slots.n_rows == self.n_atom_rows else received + messages[self.n_atom_rows :]
+        return received.index_add(0, self.tied, messages[self.n_atom_rows :]) if len(self.tied) else received
 
 
 #: What a backend gets: merged messages if it can merge them.
@@ -203,6 +205,8 @@ class Edges:
         is N + n.
     weight
         Index of each edge's weight into ``[1, weights...]``, shape (E,); of no meaning if messages are merged.
+    has_single_ties
+        Whether a pair has a single tied edge.
     """
 
     def __init__(
@@ -230,8 +234,7 @@ class Edges:
         receiver = nodes.first[first] + receiver_rank
         sender = nodes.first[second] + np.where(tied, receiver_rank, sender_rank)
         self.weight = np.where(tied, 0, nodes.weight[sender])
-        #: Whether tied messages share no pair with another of their kind.
-        self.has_single_ties = merged and bool((tied & (n_edges == 1)[self.pair]).any())
+        self.has_single_ties = bool((tied & (n_edges[self.pair] == 1)).any())
         self.receiver, self.sender = receiver, sender
         if merged:
             self.receiver = np.where(tied, system.n_atoms + receiver, first)
@@ -251,6 +254,18 @@ class Topology:
         Whether messages are merged.
     device
         Where to put it.
+
+    Attributes
+    ----------
+    merged
+        As given.
+    numbers, elements
+        As in :class:`AlchemicalGraph`.
+    node_replica, node_weight
+        Replica of each node, and index of its λ into the replica's ``[1, weights...]``; shape (B·M,), int64.
+    replica, first, second, shifts
+        Of each pair of the neighbour lists: its replica, its atoms among the B·N of the batch, and the cell vectors
+        to add; shapes (P,), (P,), (P,), (P, 3).
     """
 
     def __init__(
@@ -288,16 +303,22 @@ class Topology:
         self.merged = merged
         if merged:
             self.n_atoms = len(replicas) * system.n_atoms
+            self.has_single_ties = any(e.has_single_ties for e in edges)
             self.atom = joined([n.atom for n in nodes], index * system.n_atoms)[by_element]
 
             def rows(ends: list[np.ndarray]) -> torch.Tensor:
+                """Return rows of the batch; node n is N·B + n for now."""
                 atom = joined(ends, index * system.n_atoms)
                 node = joined([np.maximum(e - system.n_atoms, 0) for e in ends], first_node)
                 tied = joined([e >= system.n_atoms for e in ends]).bool()
                 return torch.where(tied, self.n_atoms + place[node], atom)
 
             sender, receiver = rows([e.sender for e in edges]), rows([e.receiver for e in edges])
-            self.has_single_ties = any(e.has_single_ties for e in edges)
+            # Ties go both ways, so the nodes that receive along one are those that send.
+            self.tied = torch.unique(receiver[receiver >= self.n_atoms]) - self.n_atoms
+            row = torch.arange(self.n_atoms + len(numbers), device=device)
+            row[self.n_atoms + self.tied] = self.n_atoms + torch.arange(len(self.tied), device=device)
+            sender, receiver = row[sender], row[receiver]
         else:
             sender, receiver = (
                 place[joined([getattr(e, name) for e in edges], first_node)] for name in ("sender", "receiver")
@@ -325,10 +346,9 @@ class Topology:
         """
         n_sets = weights.shape[1]
         table = with_one(weights).to(vectors.dtype)
-        kept = inside[self.pair]
-        pair = self.pair[kept]
-        sender, receiver = self.sender[kept], self.receiver[kept]
-        vector = (torch.cumsum(inside, 0) - 1)[pair]
+        kept = inside[self.pair].nonzero()[:, 0]
+        pair, sender, receiver = (index.index_select(0, kept) for index in (self.pair, self.sender, self.receiver))
+        vector = (torch.cumsum(inside, 0) - 1).index_select(0, pair)
         numbers = self.numbers.repeat_interleave(n_sets)
         elements = tuple((number, count * n_sets) for number, count in self.elements)
         if not self.merged:
@@ -340,12 +360,12 @@ class Topology:
                 vectors=vectors.index_select(0, vector).repeat_interleave(n_sets, dim=0),
                 sender=_tiled(sender, n_sets),
                 receiver=_tiled(receiver, n_sets),
-                edge_weights=table[self.replica[pair], :, self.weight[kept]].flatten(),
-                slots=_slots(len(self.numbers), sender, receiver, edge, n_sets, True, vectors.dtype),
+                edge_weights=table[self.replica[pair], :, self.weight.index_select(0, kept)].flatten(),
+                slots=_slots(len(self.numbers), sender, receiver, edge, len(edge), n_sets, own_vectors=True),
             )
-        # Without ties there are as many messages as pairs.
-        tied = self.has_single_ties or len(sender) > len(vectors)
-        n_rows = self.n_atoms + (len(self.numbers) if tied else 0)
+        # Without ties within the cutoff there are as many messages as pairs, unless channels are single.
+        tied = self.tied if self.has_single_ties or len(sender) > len(vectors) else self.tied[:0]
+        n_rows = self.n_atoms + len(tied)
         return MergedGraph(
             numbers=numbers,
             elements=elements,
@@ -354,7 +374,8 @@ class Topology:
             atom=_tiled(self.atom, n_sets),
             weights=table[self.node_replica, :, self.node_weight].flatten(),
             n_atom_rows=self.n_atoms * n_sets,
-            slots=_slots(n_rows, sender, receiver, vector, n_sets, False, vectors.dtype),
+            tied=_tiled(tied, n_sets),
+            slots=_slots(n_rows, sender, receiver, vector, len(vectors), n_sets, own_vectors=False),
         )
 
 
@@ -363,24 +384,28 @@ def _slots(
     sender: torch.Tensor,
     receiver: torch.Tensor,
     vector: torch.Tensor,
+    n_vectors: int,
     n_sets: int,
+    *,
     own_vectors: bool,
-    dtype: torch.dtype,
 ) -> Slots:
     """Lay messages, sorted by receiver, side by side, K times; the copies have vectors of their own or the same."""
-    counts = torch.bincount(receiver, minlength=n_rows)
+    device = receiver.device
+    counts = torch.zeros(n_rows, dtype=torch.int64, device=device).index_add(0, receiver, torch.ones_like(receiver))
     n_slots = int(counts.max()) if n_rows else 0
-    rank = torch.arange(len(receiver), device=receiver.device) - (torch.cumsum(counts, 0) - counts)[receiver]
-    slots = torch.zeros((3, n_rows, 1, n_slots), dtype=torch.int64, device=receiver.device)
-    slots[:, receiver, 0, rank] = torch.stack([sender, vector, torch.ones_like(vector)])
-    copy = torch.arange(n_sets, device=receiver.device)[:, None]
-    vectors = slots[1] * n_sets + copy if own_vectors else slots[1].expand(-1, n_sets, -1)
+    rank = torch.arange(len(receiver), device=device) - (torch.cumsum(counts, 0) - counts)[receiver]
+    senders = torch.arange(n_rows, device=device)[:, None, None].repeat(1, 1, n_slots)
+    senders[receiver, 0, rank] = sender
+    vectors = torch.full((n_rows, 1, n_slots), -1, dtype=torch.int64, device=device)
+    vectors[receiver, 0, rank] = vector
+    copy = torch.arange(n_sets, device=device)[:, None]
+    factor, n_vectors = (n_sets, n_vectors * n_sets) if own_vectors else (1, n_vectors)
+    copies = vectors * factor + (copy if own_vectors else torch.zeros_like(copy))
     return Slots(
         n_rows=n_rows * n_sets,
         n_slots=n_slots,
-        sender=(slots[0] * n_sets + copy).flatten(),
-        vector=vectors.flatten(),
-        filled=slots[2].expand(-1, n_sets, -1).flatten().to(dtype),
+        sender=(senders * n_sets + copy).flatten(),
+        vector=torch.where(vectors < 0, n_vectors, copies).flatten(),
     )
 
 

@@ -8,7 +8,7 @@ from matscipy.neighbours import neighbour_list
 
 
 class NeighbourList:
-    """Directed neighbour pairs of B replicas within a cutoff plus a skin.
+    """Directed neighbour pairs of B replicas within a cutoff plus a skin; for one thread at a time.
 
     Parameters
     ----------
@@ -44,6 +44,16 @@ class NeighbourList:
             Shape (B, N, 3), Å, float64.
         cells
             Shape (B, 3, 3), rows are lattice vectors, Å, float64.
+
+        Returns
+        -------
+        stale
+            Indices of the replicas whose lists were rebuilt.
+
+        Raises
+        ------
+        torch.linalg.LinAlgError
+            If a cell has no volume.
         """
         if positions.shape != self._positions.shape:
             self.pairs = [(np.empty(0, int), np.empty(0, int), np.empty((0, 3), int))] * len(positions)
@@ -51,8 +61,9 @@ class NeighbourList:
             self._inverse_cells = torch.full_like(cells, torch.nan)
         stale = self._stale(positions, cells).nonzero().flatten().tolist()
         if stale:
-            self._positions[stale] = positions[stale]
-            self._inverse_cells[stale] = torch.linalg.inv(cells[stale])
+            inverse = torch.linalg.inv(cells[stale])
+            # Stale until all is done: what interrupts this must not leave old lists that look new.
+            self._positions[stale] = torch.nan
             for b, x, cell in zip(stale, positions[stale].cpu().numpy(), cells[stale].cpu().numpy(), strict=True):
                 self.pairs[b] = neighbour_list(
                     "ijS",
@@ -62,6 +73,7 @@ class NeighbourList:
                     numbers=np.ones(len(x), dtype=np.int32),
                     cutoff=self.cutoff_A + self.skin_A,
                 )
+            self._positions[stale], self._inverse_cells[stale] = positions[stale], inverse
         return stale
 
     def _stale(self, positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -23,13 +22,16 @@ logger = logging.getLogger(__name__)
 
 #: So many vectors take part in one call of the backend, about: few where caches count, many where thousands of cores
 #: are to be fed. What is more is split by replicas and sets of weights (but not below one).
-VECTORS_AT_ONCE = defaultdict(lambda: 2**18, cpu=2**12)
+VECTORS_AT_ONCE = {"cpu": 2**12, "cuda": 2**18}
+#: How the texts of errors tell a lack of memory: of torch.OutOfMemoryError, of the same within TorchScript (where it is
+#: a plain RuntimeError), of cuBLAS, and of the CPU's allocator.
+OUT_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
 
 Result = TypeVar("Result")
 
 
 class Backend(Protocol):
-    """The few lines in which architectures differ."""
+    """The few lines in which architectures differ. A backend has no state; potentials and threads may share it."""
 
     record: PotentialRecord
     cutoff_A: float
@@ -40,11 +42,17 @@ class Backend(Protocol):
     merges_messages: bool
 
     def specialised(self, numbers: frozenset[int]) -> Backend:
-        """Return the same potential, made fast for some elements, which need not know others."""
+        """Return the same potential, made fast for some elements; it need not know others.
+
+        Raises
+        ------
+        PotentialError
+            If it cannot be had in the way that was asked for.
+        """
         ...
 
     def geometry(self, graph: Graph) -> Any:
-        """Compute what does not depend on weights, for all graphs of the same vectors."""
+        """Compute what does not depend on weights, for :meth:`node_energies` of any graph with the same vectors."""
         ...
 
     def node_energies(self, graph: Graph, geometry: Any) -> torch.Tensor:
@@ -89,13 +97,19 @@ class AlchemicalPotential:
     skin_A
         Skin of the neighbour list (Å).
 
+    Notes
+    -----
+    A potential is for one thread at a time.
+
     Raises
     ------
     InvalidInputError
-        If the model does not know an element of the system.
+        If the model does not know an element of the system, or the skin is negative.
     """
 
     def __init__(self, system: AlchemicalSystem, backend: Backend, skin_A: float = 0.5) -> None:
+        if not skin_A >= 0:
+            raise InvalidInputError(f"skin_A must not be negative; got {skin_A}")
         unknown = sorted(system.elements - backend.numbers)
         if unknown:
             names = ", ".join(chemical_symbols[z] for z in unknown)
@@ -106,7 +120,7 @@ class AlchemicalPotential:
         self._nodes: dict[bytes, Nodes] = {}
         self._edges: dict[tuple[int, bytes], Edges] = {}
         self._topologies: dict[tuple[int, tuple[bytes, ...]], Topology] = {}
-        self._replicas_per_call: int | None = None
+        self._vectors_at_once = VECTORS_AT_ONCE.get(self.device.type, 2**18)
 
     @property
     def record(self) -> PotentialRecord:
@@ -142,20 +156,22 @@ class AlchemicalPotential:
         weights
             Shape (B, C). They are not checked here: sweeps and optimizers may step off the simplex.
         forces, stress, weight_gradients
-            What to compute besides the energy.
+            What to compute besides the energy. Without `weight_gradients`, nodes of weight zero are left out.
 
         Raises
         ------
+        InvalidInputError
+            If the shapes do not fit the system or each other.
         PotentialError
             If the device has too little memory for a single replica.
         """
-        positions, cells, weights = self._tensors(positions, cells, weights)
+        positions, cells, weights = self._tensors(positions, cells, weights, ("B", "C"))
         self._refresh(positions, cells)
 
-        def part(b: slice) -> Evaluation:
+        def part(b: slice, _n_sets: int) -> Evaluation:
             return self._evaluate(b, positions[b], cells[b], weights[b], forces, stress, weight_gradients)
 
-        parts = self._in_memory(len(positions), part)
+        parts = self._in_memory(len(positions), 1, part)
         if len(parts) == 1:
             return parts[0]
         return Evaluation(
@@ -187,54 +203,75 @@ class AlchemicalPotential:
 
         Raises
         ------
-        PotentialError
+        InvalidInputError, PotentialError
             As :meth:`evaluate`.
         """
-        positions, cells, weights = self._tensors(positions, cells, weights)
+        positions, cells, weights = self._tensors(positions, cells, weights, ("B", "K", "C"))
         self._refresh(positions, cells)
 
-        def part(b: slice) -> torch.Tensor:
+        def part(b: slice, n_sets: int) -> torch.Tensor:
             with torch.no_grad():
                 topology = self._topology(b, [self._all_present] * len(positions[b]))
                 vectors, inside = self._vectors(topology, positions[b], cells[b])
                 energies, geometry = [], None
-                for w in weights[b].split(self._at_once(len(vectors)), dim=1):
+                for w in weights[b].split(n_sets, dim=1):
                     graph = topology.graph(vectors, inside, w)
                     if geometry is None or not topology.merged:
                         geometry = self.backend.geometry(graph)
                     energies.append(self._energy(topology, graph, geometry, w))
                 return torch.cat(energies, dim=1)
 
-        return torch.cat(self._in_memory(len(positions), part))
+        return torch.cat(self._in_memory(len(positions), weights.shape[1], part))
 
-    def _tensors(self, *values: ArrayLike | torch.Tensor) -> list[torch.Tensor]:
-        return [torch.as_tensor(v, dtype=torch.float64, device=self.device).detach() for v in values]
+    def _tensors(
+        self,
+        positions: ArrayLike | torch.Tensor,
+        cells: ArrayLike | torch.Tensor,
+        weights: ArrayLike | torch.Tensor,
+        axes: tuple[str, ...],
+    ) -> list[torch.Tensor]:
+        """Return all on the device, in float64, after a check of their shapes; `axes` are those of the weights."""
+        x, h, w = (
+            torch.as_tensor(values, dtype=torch.float64, device=self.device).detach()
+            for values in (positions, cells, weights)
+        )
+        n = len(x) if x.dim() else 0
+        sizes = {"B": n, "K": w.shape[1] if w.dim() == 3 else 0, "C": self.system.n_weights}
+        for name, values, shape in (
+            ("positions", x, (n, self.system.n_atoms, 3)),
+            ("cells", h, (n, 3, 3)),
+            ("weights", w, tuple(sizes[axis] for axis in axes)),
+        ):
+            if tuple(values.shape) != shape:
+                raise InvalidInputError(f"{name} must have shape {shape}; got {tuple(values.shape)}")
+        if n == 0 or ("K" in axes and sizes["K"] == 0):
+            raise InvalidInputError("there is no replica, or no set of weights, to evaluate")
+        return [x, h, w]
 
-    def _in_memory(self, n_replicas: int, compute: Callable[[slice], Result]) -> list[Result]:
-        """Compute all replicas in as few parts as fit in memory."""
+    def _in_memory(self, n_replicas: int, n_sets: int, compute: Callable[[slice, int], Result]) -> list[Result]:
+        """Compute all replicas in as few parts as fit in memory, each with so many sets of weights at once."""
         parts: list[Result] = []
         done = 0
-        at_once = self._at_once(max((len(first) for first, _, _ in self._pairs.pairs), default=0))
+        per_replica = max(1, *(len(first) for first, _, _ in self._pairs.pairs))
         while done < n_replicas:
-            size = min(self._replicas_per_call or n_replicas, at_once, n_replicas - done)
+            size = min(max(1, self._vectors_at_once // per_replica), n_replicas - done)
+            sets = min(max(1, self._vectors_at_once // (per_replica * size)), n_sets)
             try:
-                parts.append(compute(slice(done, done + size)))
+                parts.append(compute(slice(done, done + size), sets))
                 done += size
+                continue
             except RuntimeError as error:
-                # torch.OutOfMemoryError is one, but from within TorchScript it comes as a plain RuntimeError.
-                if "out of memory" not in str(error).lower():
+                if not any(text in str(error).lower() for text in OUT_OF_MEMORY):
                     raise
-                if size == 1:
+                if size * sets == 1:
                     raise PotentialError(f"{self.device} has too little memory for one replica: {error}") from error
-                self._replicas_per_call = size // 2
-                logger.warning("%s is out of memory with %d replicas at once; trying %d", self.device, size, size // 2)
+                self._vectors_at_once = per_replica * size * sets // 2
+                logger.warning("%s is out of memory with %d replicas at once; trying half", self.device, size * sets)
             # Out of the except clause, where the error would keep what filled the memory.
-            if done < n_replicas and self.device.type == "cuda":
+            self._topologies.clear()
+            if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         return parts
-
-    def _at_once(self, n_vectors: int) -> int:
-        return max(1, VECTORS_AT_ONCE[self.device.type] // max(1, n_vectors))
 
     @property
     def _all_present(self) -> bytes:
@@ -250,6 +287,11 @@ class AlchemicalPotential:
         """Topology of some replicas, of each of whose channels it is known whether they are present."""
         key = (replicas.start, tuple(present))
         if key not in self._topologies:
+            # Two kinds of evaluation (with ∂E/∂w and without) take turns; ever new weights must not fill the memory.
+            limit = 4 * len(self._pairs.pairs) + 4
+            for cache in (self._nodes, self._edges, self._topologies):
+                if len(cache) >= limit:
+                    cache.clear()
             merged = self.backend.merges_messages
             parts = []
             for b, channels in enumerate(present, replicas.start):
@@ -276,7 +318,8 @@ class AlchemicalPotential:
             present = [self._all_present] * len(weights)
             weights = weights.clone().requires_grad_()
         else:
-            present = [row.tobytes() for row in (weights != 0).cpu().numpy()]
+            # Of a replica in which nothing is left all is kept: an empty graph is no graph.
+            present = [row.tobytes() if row.any() else self._all_present for row in (weights != 0).cpu().numpy()]
         topology = self._topology(replicas, present)
         vectors, inside = self._vectors(topology, positions, cells)
         geometric = forces or stress
@@ -284,12 +327,16 @@ class AlchemicalPotential:
         with torch.set_grad_enabled(geometric or weight_gradients):
             graph = topology.graph(vectors, inside, weights[:, None])
             energy = self._energy(topology, graph, self.backend.geometry(graph), weights[:, None])[:, 0]
+            total = energy.sum()
         wanted = ([vectors] if geometric else []) + ([weights] if weight_gradients else [])
         if not wanted:
             return Evaluation(energy)
-        gradients = torch.autograd.grad(energy.sum(), wanted)
+        gradients = torch.autograd.grad(total, wanted)
         slope = gradients[0].to(torch.float64)
-        first, second, replica = (index[inside] for index in (topology.first, topology.second, topology.replica))
+        first, second, replica = (
+            index.index_select(0, inside.nonzero()[:, 0])
+            for index in (topology.first, topology.second, topology.replica)
+        )
         return Evaluation(
             energy.detach(),
             _forces(slope, first, second, positions.shape) if forces else None,

@@ -43,16 +43,16 @@ database_app = typer.Typer(no_args_is_help=True, help="The private MongoDB, and 
 app.add_typer(database_app, name="db")
 console = Console()
 
-Potential = Annotated[str, typer.Option(help="sevennet-0, a mace_mp name, or a model file")]
+Potential = Annotated[str, typer.Option(help="mace-demo, sevennet-0, a mace_mp name, or a model file")]
 Workers = Annotated[int, typer.Option(min=1, help="local workers, which share the CPU cores")]
 
 
 @app.command()
 def quickstart(
-    potential: Potential = "sevennet-0",
+    potential: Potential = "mace-demo",
     windows: Annotated[int, typer.Option(min=2, help="number of λ-windows")] = 6,
-    equilibration: Annotated[int, typer.Option(help="steps of 2 fs before sampling")] = 250,
-    production: Annotated[int, typer.Option(help="steps of 2 fs that are sampled, in each window")] = 550,
+    equilibration: Annotated[int, typer.Option(help="steps of 2 fs before sampling")] = 500,
+    production: Annotated[int, typer.Option(help="steps of 2 fs that are sampled, in each window")] = 1500,
     workers: Workers = 2,
     plot: Annotated[Path, typer.Option(help="figure of dU/dλ against λ")] = Path("quickstart.png"),
 ) -> None:

@@ -95,6 +95,30 @@ def test_arrays_that_change_in_place(gas):
     assert pairs_inside(pairs, positions, cells) == expected(positions, cells)
 
 
+def test_an_interrupted_update_is_done_again(gas, monkeypatch):
+    from alchemflows.alchemy import neighbours
+
+    positions, cells = gas
+    pairs = NeighbourList(CUTOFF_A, 0.3)
+    update(pairs, positions, cells)
+    moved = positions + np.random.default_rng(5).normal(0, 0.3, positions.shape)
+    calls = []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return neighbour_list(*arguments, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(neighbours, "neighbour_list", interrupted)
+        update(pairs, moved, cells)
+    with pytest.raises(torch.linalg.LinAlgError):
+        update(pairs, moved, 0 * cells)
+    assert update(pairs, moved, cells)
+    assert pairs_inside(pairs, moved, cells) == expected(moved, cells)
+
+
 def test_another_batch(gas):
     positions, cells = gas
     pairs = NeighbourList(CUTOFF_A, 0.3)

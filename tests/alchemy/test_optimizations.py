@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy, deepcopy
 
 import numpy as np
@@ -20,12 +21,27 @@ from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import EdgeGraph
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential, Backend, Evaluation
-from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.errors import PotentialError
+from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.schemas.potential import PotentialSpec
 
-MERGING = [v for v in VARIANTS if not any(k in v for k in ("density", "attention", "linear", "agnesi", "soft", "zbl"))]
+MERGING = {
+    "residual",
+    "non-residual-first",
+    "non-residual",
+    "no-apply-cutoff",
+    "gaussian",
+    "heads",
+    "agnostic-product",
+    "last-readout-only",
+    "one-layer",
+    "three-layers",
+    "so3",
+    "keep-last-irreps",
+    "full-couplings",
+    "scalars",
+}
 RELATIVE = 1e-10
 
 
@@ -112,26 +128,66 @@ def test_specialised(variant, backend):
     assert_same(evaluated(specialised, system), evaluated(backend(variant), system))
 
 
-def test_elements_of_an_unknown_architecture_are_kept(backend, caplog):
-    model = copy(backend("residual"))
-    model.model = copy(model.model)
-    model._specialised = {}
+class Unknown(torch.nn.Module):
+    """An interaction block of another kind: it takes the edges as MACE hands them out, and knows no fused ones."""
 
-    class Block(type(model.model.interactions[0])):
-        pass
+    def __init__(self, block: torch.nn.Module) -> None:
+        super().__init__()
+        self.block = block
 
-    other = copy(model.model.interactions[0])
-    other.__class__ = Block
-    model.model._modules = dict(model.model._modules)
-    model.model.interactions = torch.nn.ModuleList([other, model.model.interactions[1]])
+    def forward(self, *, edge_index: torch.Tensor, **arguments: object) -> object:
+        assert torch.is_tensor(edge_index)
+        return self.block(edge_index=edge_index, **arguments)
+
+
+def test_an_unknown_architecture_is_left_as_it_is(backend, caplog):
+    other = copy(backend("residual"))
+    other._specialised = {}
+    other.model = deepcopy(other.model)
+    other.model.interactions[0] = Unknown(other.model.interactions[0])
     system = perovskite_system("one group")
     with caplog.at_level(logging.INFO):
-        specialised = model.specialised(system.elements)
+        specialised = other.specialised(system.elements)
     assert "keeps all its elements" in caplog.text
-    assert "interaction block Block" in caplog.text
-    assert specialised.numbers == model.numbers
+    assert "unknown interaction block Unknown" in caplog.text
+    assert specialised.numbers == backend("residual").numbers
     assert not specialised.merges_messages
     assert_same(evaluated(specialised, system), evaluated(backend("residual"), system))
+
+
+def test_specialised_backends_can_be_specialised_for_other_systems(backend):
+    """Each from the whole model; only a few are remembered."""
+    loaded = copy(backend("residual"))
+    loaded._specialised = {}
+    large, small = (perovskite_system(groups) for groups in ("several groups", "one group"))
+    assert small.elements < large.elements
+    specialised = loaded.specialised(large.elements)
+    assert specialised.specialised(small.elements) is loaded.specialised(small.elements)
+    potential = AlchemicalPotential(small, AlchemicalPotential(large, loaded).backend)
+    assert_same(potential.evaluate(*batch(small)), evaluated(backend("residual"), small))
+    for number in loaded.numbers:
+        loaded.specialised(frozenset({number}))
+    assert len(loaded._specialised) == 4
+
+
+def test_potentials_in_several_threads_do_not_disturb_each_other(backend):
+    system = perovskite_system("one group")
+    loaded = backend("residual")
+    expected = AlchemicalPotential(system, loaded).evaluate(*batch(system))
+
+    def work(seed: int) -> list[Evaluation]:
+        potential = AlchemicalPotential(system, loaded)
+        positions, cells, weights = batch(system)
+        results = []
+        for _ in range(6):
+            results.append(potential.evaluate(positions, cells, weights))
+            potential.evaluate(positions[: 1 + seed % 2] + 0.1 * seed, cells[: 1 + seed % 2], weights[: 1 + seed % 2])
+        return results
+
+    with ThreadPoolExecutor(3) as pool:
+        for results in pool.map(work, range(3)):
+            for result in results:
+                assert_same(result, expected)
 
 
 def test_contractions_too_large_to_fold_are_left_alone(backend, monkeypatch):
@@ -264,18 +320,98 @@ def test_nodes_of_zero_weight_are_left_out(model, groups, backend):
 
 
 @pytest.mark.parametrize("model", ["residual", "density", "zbl", "sevennet"])
-def test_energies_at_several_weights_at_once(model, backend, monkeypatch):
+def test_energies_at_several_weights_at_once(model, backend):
     system = perovskite_system("several groups", "paired", 4.7 if model == "sevennet" else 3.9)
-    potential = AlchemicalPotential(system, backend(model))
     positions, cells, _ = batch(system, 2)
     weights = interior(system, seed=3, n=10).reshape(2, 5, -1)
+    spy = Small(backend(model).specialised(system.elements), 10**6, *OUT_OF_MEMORY[0])
+    potential = AlchemicalPotential(system, spy)
+    potential.evaluate(positions, cells, weights[:, 0])
+    n_vectors = max(len(first) for first, _, _ in potential._pairs.pairs)
+    n_nodes = spy.sizes[0] // 2
     results = []
-    for n_vectors in (1, 1000, 10**6):
-        monkeypatch.setitem(potential_module.VECTORS_AT_ONCE, "cpu", n_vectors)
+    for at_once, sizes in (
+        (1, [1] * 10),
+        (2 * n_vectors, [2] * 5),
+        (int(2.5 * n_vectors), [2] * 5),
+        (4 * n_vectors, [4, 4, 2]),  # both replicas at 2, 2 and 1 sets of weights
+        (10**7, [10]),
+    ):
+        potential._vectors_at_once = at_once
+        spy.sizes.clear()
         results.append(potential.energies(positions, cells, weights))
+        assert spy.sizes == [n * n_nodes for n in sizes]
+    for k in range(5):
+        torch.testing.assert_close(
+            results[0][:, k], potential.evaluate(positions, cells, weights[:, k]).energy, rtol=RELATIVE, atol=0
+        )
     for result in results:
         torch.testing.assert_close(result, results[0], rtol=RELATIVE, atol=0)
     assert (results[0].std(dim=1) > 1e-3).all()
+
+
+@pytest.mark.parametrize("model", ["residual", "density", "zbl-agnesi-density", "sevennet"])
+@pytest.mark.parametrize("broken", [0, 2])
+def test_a_broken_replica_does_not_touch_the_others(model, broken, backend):
+    system = perovskite_system("one group", "paired", 4.7 if model == "sevennet" else 3.9)
+    positions, cells, weights = batch(system)
+    potential = AlchemicalPotential(system, backend(model))
+    expected = potential.evaluate(positions, cells, weights)
+    positions[broken, 3] = positions[broken, 4]  # atoms on top of each other
+    result = AlchemicalPotential(system, backend(model)).evaluate(positions, cells, weights)
+    assert not result.forces[broken].isfinite().all()
+    others = [b for b in range(3) if b != broken]
+    for name in ("energy", "forces", "stress", "weight_gradients"):
+        torch.testing.assert_close(getattr(result, name)[others], getattr(expected, name)[others], rtol=1e-9, atol=1e-9)
+
+
+def test_replicas_in_which_nothing_is_left(backend):
+    """All atoms alchemical, all weights zero, in one replica or in all."""
+    structure = perovskite_system("one group").structure
+    groups = (SiteGroup(tuple(range(10)), (tuple(int(z) for z in structure.atomic_numbers),)),)
+    potential = AlchemicalPotential(AlchemicalSystem(structure, groups), backend("residual"))
+    arguments = [np.tile(array, (2, 1, 1)) for array in (structure.cart_coords, structure.lattice.matrix)]
+    for weights in ([[0.0], [1.0]], [[0.0], [0.0]]):
+        result = potential.evaluate(*arguments, weights, weight_gradients=False)
+        assert result.energy[0] == 0
+        assert (result.forces[0] == 0).all()
+
+
+def test_caches_do_not_grow_with_ever_new_patterns_of_weights(backend):
+    system = perovskite_system("site resolved")
+    potential = AlchemicalPotential(system, backend("residual"))
+    positions, cells, _ = batch(system, 1)
+    energies = []
+    for _ in range(2):
+        for corner in vertices(system)[:20]:
+            result = potential.evaluate(positions, cells, corner[None], weight_gradients=False)
+            energies.append(float(result.energy))
+            assert max(len(c) for c in (potential._topologies, potential._edges, potential._nodes)) <= 8
+    assert energies[:20] == energies[20:]
+
+
+def test_shapes_that_do_not_fit_are_refused(backend):
+    system = perovskite_system("one group")
+    potential = AlchemicalPotential(system, backend("residual"))
+    x, h, w = batch(system)
+    for arguments, text in (
+        ((x, h, w[:1]), "weights must have shape"),
+        ((x, h[:1], w), "cells must have shape"),
+        ((x[:, :-1], h, w), "positions must have shape"),
+        ((x, h, np.hstack([w, w])), "weights must have shape"),
+        ((x[0], h[0], w[0]), "positions must have shape"),
+        ((x, h, w[:, None]), "weights must have shape"),
+        ((x[:0], h[:0], w[:0]), "no replica"),
+    ):
+        with pytest.raises(InvalidInputError, match=text):
+            potential.evaluate(*arguments)
+    for weights, text in ((w, "weights must have shape"), (w[:, None][:, :0], "no set of weights")):
+        with pytest.raises(InvalidInputError, match=text):
+            potential.energies(x, h, weights)
+    with pytest.raises(InvalidInputError, match="skin_A"):
+        AlchemicalPotential(system, backend("residual"), skin_A=-0.1)
+    with torch.no_grad():
+        assert_same(potential.evaluate(x, h, w), potential.evaluate(x, h, w))
 
 
 # Memory
@@ -301,9 +437,11 @@ class Small:
         return self._backend.node_energies(graph, geometry)
 
 
-OUT_OF_MEMORY = [
+OUT_OF_MEMORY: list[tuple[type[Exception], str]] = [
     (torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2.00 GiB"),
     (RuntimeError, "The following operation failed in the TorchScript interpreter.\nRuntimeError: CUDA out of memory"),
+    (RuntimeError, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    (RuntimeError, "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to"),
 ]
 
 
@@ -319,7 +457,7 @@ def test_a_device_out_of_memory_halves_the_batch(error, text, backend, caplog, m
     with caplog.at_level(logging.WARNING):
         result = potential.evaluate(*arguments)
     assert small.sizes == [84, 36, 12, 12, 12, 12, 12, 12, 12]
-    assert "out of memory with 7 replicas at once; trying 3" in caplog.text
+    assert "out of memory with 7 replicas at once; trying half" in caplog.text
     assert_same(result, expected)
     small.sizes.clear()
     potential.evaluate(*arguments)
@@ -333,16 +471,29 @@ def test_a_device_out_of_memory_halves_the_batch(error, text, backend, caplog, m
     )
 
 
+def test_a_device_out_of_memory_halves_the_sets_of_weights(backend):
+    system = perovskite_system("one group")
+    loaded = backend("residual").specialised(system.elements)
+    positions, cells, _ = batch(system, 1)
+    weights = interior(system, n=9)[None]
+    small = Small(loaded, 36, *OUT_OF_MEMORY[0])  # three sets for a replica of 12 nodes
+    potential = AlchemicalPotential(system, small)
+    potential._vectors_at_once = 10**7
+    expected = AlchemicalPotential(system, loaded).energies(positions, cells, weights)
+    torch.testing.assert_close(potential.energies(positions, cells, weights), expected, rtol=RELATIVE, atol=0)
+    assert max(small.sizes[-4:]) <= 36
+
+
 def test_large_batches_are_split(backend, monkeypatch):
     system = perovskite_system("one group")
     loaded = backend("residual").specialised(system.elements)
     expected = AlchemicalPotential(system, loaded).evaluate(*batch(system, 5))
     spy = Small(loaded, 10**6, *OUT_OF_MEMORY[0])
-    potential = AlchemicalPotential(system, spy)
-    potential.evaluate(*batch(system, 1))
-    n_vectors = len(potential._pairs.pairs[0][0])
+    probe = AlchemicalPotential(system, loaded)
+    probe.evaluate(*batch(system, 5))
+    n_vectors = max(len(first) for first, _, _ in probe._pairs.pairs)
     monkeypatch.setitem(potential_module.VECTORS_AT_ONCE, "cpu", int(2.5 * n_vectors))
-    spy.sizes.clear()
+    potential = AlchemicalPotential(system, spy)
     assert_same(potential.evaluate(*batch(system, 5)), expected)
     assert spy.sizes == [24, 24, 12]
 

@@ -17,7 +17,7 @@ import torch
 from mace.modules.blocks import EquivariantProductBasisBlock
 from mace.modules.symmetric_contraction import Contraction, SymmetricContraction
 
-#: A contraction with more coefficients (1 GB in float32) is left as it is.
+#: A contraction with more coefficients (1 GB in float32, 2 GB in float64) is left as it is.
 MAX_COEFFICIENTS = 2**28
 
 
@@ -29,7 +29,7 @@ class _Polynomial(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, monomials: list[torch.Tensor], *coefficients: torch.Tensor) -> torch.Tensor:
-        value, slope = _value_and_slope(x, monomials, coefficients)
+        value, slope = _value_and_slope(x, monomials, coefficients, ctx.needs_input_grad[0])
         ctx.save_for_backward(x, slope, *coefficients)
         ctx.monomials = monomials
         return value
@@ -38,14 +38,17 @@ class _Polynomial(torch.autograd.Function):
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, slope, *coefficients = ctx.saved_tensors
         if torch.is_grad_enabled():  # the derivative is to be differentiated
-            _, slope = _value_and_slope(x, ctx.monomials, coefficients)
+            _, slope = _value_and_slope(x, ctx.monomials, coefficients, True)
         return (upstream[:, :, None] * slope).sum(dim=1), None, *(None for _ in coefficients)
 
 
 def _value_and_slope(
-    x: torch.Tensor, monomials: list[torch.Tensor], coefficients: tuple[torch.Tensor, ...] | list[torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return f (C, O, n) and ∂f/∂x (C, O, I, n)."""
+    x: torch.Tensor,
+    monomials: list[torch.Tensor],
+    coefficients: tuple[torch.Tensor, ...] | list[torch.Tensor],
+    with_slope: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return f (C, O, n) and, if wanted, ∂f/∂x (C, O, I, n)."""
     n_channels, n_in, n_nodes = x.shape
     total = slope = None
     for degree, (index, c) in enumerate(zip(monomials, coefficients, strict=True), start=1):
@@ -58,8 +61,9 @@ def _value_and_slope(
             g = torch.bmm(c, product)
         g = g.reshape(n_channels, -1, n_in, n_nodes)
         total = g if total is None else total + g
-        slope = degree * g if slope is None else slope + degree * g
-    assert total is not None and slope is not None
+        if with_slope:
+            slope = degree * g if slope is None else slope + degree * g
+    assert total is not None
     return (x[:, None] * total).sum(dim=2), slope
 
 

@@ -35,6 +35,11 @@ class Convolution(torch.nn.Module):
     ----------
     product
         The model's tensor product: of `uvu` paths, with weights from outside.
+
+    Raises
+    ------
+    ValueError
+        If the product is of another kind.
     """
 
     def __init__(self, product: o3.TensorProduct) -> None:
@@ -42,7 +47,7 @@ class Convolution(torch.nn.Module):
         self.dim = product.irreps_out.dim
         paths = product.instructions
         usual = all(p.connection_mode == "uvu" and p.has_weight and product.irreps_in2[p.i_in2][0] == 1 for p in paths)
-        if not usual or len({p.i_out for p in paths}) < len(paths):
+        if not usual or sorted(p.i_out for p in paths) != list(range(len(product.irreps_out))):
             raise ValueError(f"a tensor product of another kind than is known: {product}")
         features, angular, output = (
             irreps.slices() for irreps in (product.irreps_in1, product.irreps_in2, product.irreps_out)
@@ -108,9 +113,13 @@ class Convolution(torch.nn.Module):
         """
         n_rows, n_slots = len(features), slots.n_slots
         if n_slots == 0:
+            # depends on what goes in, so that forces are zero, not an error of autograd
             return features.new_zeros(n_rows, self.dim) + 0 * path_weights.sum()
-        angular = angular.index_select(0, slots.vector) * slots.filled[:, None]
-        path_weights = path_weights.index_select(0, slots.vector)
+        # Empty slots have the zero vector that is appended.
+        angular, path_weights = (
+            torch.cat([values, values.new_zeros(1, values.shape[1])]).index_select(0, slots.vector)
+            for values in (angular, path_weights)
+        )
         senders: dict[int, torch.Tensor] = {}
         outputs: list[tuple[int, torch.Tensor]] = []
         for path in self.paths:

@@ -15,8 +15,15 @@ from alchemflows.errors import PotentialError
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-4}
 
 
-def convert(model: ScaleShiftMACE) -> ScaleShiftMACE:
+def convert(model: ScaleShiftMACE, head: int = 0) -> ScaleShiftMACE:
     """Return a copy of the model that runs on cuEquivariance's kernels.
+
+    Parameters
+    ----------
+    model
+        The model.
+    head
+        Head whose energies are compared.
 
     Raises
     ------
@@ -31,7 +38,7 @@ def convert(model: ScaleShiftMACE) -> ScaleShiftMACE:
     try:
         with default_dtype(parameter.dtype):
             converted = run(model, device=parameter.device.type).to(parameter.device).eval()
-        example = {key: value.to(parameter.device) for key, value in cluster(model).items()}
+        example = {key: value.to(parameter.device) for key, value in cluster(model, head).items()}
         energies, others = (cast(Any, m)(dict(example), compute_force=False)["node_energy"] for m in (model, converted))
     except Exception as error:  # mace's conversion raises what it meets
         raise PotentialError(

@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from copy import copy, deepcopy
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from mace.calculators import foundations_models
@@ -29,6 +29,9 @@ from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
 logger = logging.getLogger(__name__)
+
+#: A backend remembers so many of its specialised copies.
+MAX_SPECIALISED = 4
 
 
 def mace_names() -> list[str]:
@@ -100,6 +103,7 @@ class MACEBackend:
         self.merges_messages = False
         self._radial_networks: list[torch.nn.Module] = []
         self.contractions: list[FoldedContraction | None] = [None] * len(self.model.products)
+        self._origin: MACEBackend | None = None
         self._specialised: dict[frozenset[int], MACEBackend] = {}
         self._set_elements()
         self.record = PotentialRecord(
@@ -130,22 +134,25 @@ class MACEBackend:
         PotentialError
             If other kernels were asked for and cannot be had.
         """
-        if numbers not in self._specialised:
-            self._specialised[numbers] = self._specialise(numbers)
-        return self._specialised[numbers]
+        origin = self._origin or self
+        cache = origin._specialised
+        if numbers not in cache:
+            if len(cache) >= MAX_SPECIALISED:
+                cache.pop(next(iter(cache)))
+            cache[numbers] = origin._specialise(numbers)
+        return cache[numbers]
 
     def _specialise(self, numbers: frozenset[int]) -> MACEBackend:
         special = copy(self)
+        special._origin, special._specialised = self, {}
         try:
             special.model = cast(Any, keep_elements(self.model, numbers))
         except ValueError as error:
-            logger.info("%s keeps all its elements, which costs time: unknown %s", self.record.name, error)
-            special.model = deepcopy(self.model)
-        special._set_elements()
-        if _has_other_kernels(special.model):
+            logger.info("%s keeps all its elements and modules, which costs time: %s", self.record.name, error)
             return special
+        special._set_elements()
         if self.record.kernels == "cuequivariance":
-            special.model = cast(Any, convert(special.model))
+            special.model = cast(Any, convert(special.model, self._head))
             return special
         special._replace_convolutions(merge=_can_merge(special.model))
         special.contractions = [fold(product) for product in special.model.products]
@@ -163,7 +170,15 @@ class MACEBackend:
                 block.conv_tp_weights = torch.nn.Identity()
 
     def geometry(self, graph: Graph) -> _Geometry:
-        """Spherical harmonics and radial functions; with merged messages, what the radial networks make of these."""
+        """Compute what depends on the P vectors alone.
+
+        Returns
+        -------
+        geometry
+            Spherical harmonics (P, Σ(2l+1)); for each layer the radial functions (P, n) or, if messages are merged,
+            what its radial network makes of them (P, weights of the paths); the cutoff function, where it is not in
+            these, (P, 1); ZBL energies (P,).
+        """
         model = self.model
         lengths = torch.linalg.vector_norm(graph.vectors, dim=-1, keepdim=True)
         attributes = edge_index = pair_repulsion = None
@@ -188,20 +203,18 @@ class MACEBackend:
         features = model.node_embedding(attributes)
         layers = []
         cutoff = geometry.cutoff
-        edge_index = None
+        ends = _Ends(None, None, graph)
         if isinstance(graph, EdgeGraph):
             weights = graph.edge_weights[:, None]
             cutoff = weights if cutoff is None else cutoff * weights
-            edge_index = _edge_index(graph)
+            ends = _Ends(graph.sender, graph.receiver, graph)
         for i, (interaction, product) in enumerate(zip(model.interactions, model.products, strict=True)):
-            if isinstance(interaction.conv_tp, _Messages):
-                interaction.conv_tp.graph = graph
             features, skip = interaction(
                 node_attrs=attributes,
                 node_feats=features,
                 edge_attrs=geometry.angular,
                 edge_feats=geometry.radial[i],
-                edge_index=edge_index,
+                edge_index=ends if isinstance(getattr(interaction, "conv_tp", None), _Messages) else _edge_index(graph),
                 cutoff=cutoff,
                 first_layer=(i == 0),
             )
@@ -266,33 +279,31 @@ class _Geometry:
     pair_repulsion: torch.Tensor | None
 
 
-class _Messages(torch.nn.Module):
-    """What an interaction block calls instead of its tensor product: product and sum over edges in one.
+class _Ends(NamedTuple):
+    """What stands for the edges on their way through an interaction block, which may read the first two."""
 
-    The block hands on the edges it was given; what is needed besides is in `graph`, to be set beforehand.
-    """
-
+    sender: torch.Tensor | None
+    receiver: torch.Tensor | None
     graph: Graph
+
+
+class _Messages(torch.nn.Module):
+    """What an interaction block calls instead of its tensor product: product and sum over edges in one."""
 
     def __init__(self, convolution: Convolution) -> None:
         super().__init__()
         self.convolution = convolution
 
     def forward(
-        self, features: torch.Tensor, angular: torch.Tensor, path_weights: torch.Tensor, _edge_index: object
+        self, features: torch.Tensor, angular: torch.Tensor, path_weights: torch.Tensor, ends: _Ends
     ) -> torch.Tensor:
-        graph = self.graph
+        graph = ends.graph
         return graph.receive(self.convolution(graph.send(features), angular, path_weights, graph.slots))
 
 
-def _edge_index(graph: EdgeGraph) -> torch.Tensor:
+def _edge_index(graph: Graph) -> torch.Tensor:
+    assert isinstance(graph, EdgeGraph)
     return torch.stack([graph.sender, graph.receiver])
-
-
-def _has_other_kernels(model: Any) -> bool:
-    """Whether the model was converted to cuEquivariance or OpenEquivariance."""
-    configs = [getattr(block, name, None) for block in model.interactions for name in ("cueq_config", "oeq_config")]
-    return any(config is not None and config.enabled for config in configs)
 
 
 def _can_merge(model: Any) -> bool:

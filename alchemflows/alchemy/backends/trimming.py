@@ -51,9 +51,9 @@ def keep_elements(model: ScaleShiftMACE, numbers: frozenset[int]) -> ScaleShiftM
     source = cast(Any, model)
     for block in source.interactions:
         if type(block) not in KNOWN_BLOCKS:
-            raise ValueError(f"interaction block {type(block).__name__}")
+            raise ValueError(f"unknown interaction block {type(block).__name__}")
     if type(source.node_embedding.linear) is not o3.Linear:
-        raise ValueError(f"kernels {type(source.node_embedding.linear).__name__}")
+        raise ValueError(f"converted to other kernels ({type(source.node_embedding.linear).__module__})")
     trimmed = cast(Any, deepcopy(model))
     n_elements = len(source.atomic_numbers)
     kept = [k for k, z in enumerate(source.atomic_numbers.tolist()) if z in numbers]
