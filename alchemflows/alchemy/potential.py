@@ -12,9 +12,10 @@ import torch
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.graph import Edges, Graph, Nodes, Topology, with_one
+from alchemflows.alchemy.graph import Graph
 from alchemflows.alchemy.neighbours import NeighbourList
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.alchemy.topology import Edges, Nodes, Topology, with_one
 from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.schemas.potential import PotentialRecord
 

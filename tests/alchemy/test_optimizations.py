@@ -516,10 +516,12 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(backend):
 # Dynamics
 
 
-def test_energy_is_conserved_with_skin_and_batch(gentle_model, perovskite):
+@pytest.mark.parametrize("model", ["gentle", "mace-demo"])
+def test_energy_is_conserved_with_skin_and_batch(model, gentle_model, perovskite):
     """Drift of E_pot + E_kin below 1e-5 eV/atom/ps at 1 fs, over lists that are rebuilt replica by replica."""
     system = AlchemicalPath.from_substitution(perovskite, {"Pb": "Sn"}).system
-    spec = PotentialSpec(name=str(gentle_model), dtype="float64", device="cpu")
+    name = str(gentle_model) if model == "gentle" else model
+    spec = PotentialSpec(name=name, dtype="float64", device="cpu")
     potential = AlchemicalPotential(system, load_potential(spec), skin_A=0.1)
     assert isinstance(potential.backend, MACEBackend)
     weights = np.array([[1.0, 0.0], [0.7, 0.3], [0.2, 0.8]])

@@ -1,0 +1,290 @@
+"""How the alchemical graph of some replicas is built: nodes, edges, and what of them stays while atoms move.
+
+The rules are those of :mod:`alchemflows.alchemy.graph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from alchemflows.alchemy.graph import EdgeGraph, Graph, MergedGraph, Slots
+from alchemflows.alchemy.system import AlchemicalSystem
+
+
+class Nodes:
+    """The nodes of one replica of a system: M of them, in the order of the atoms.
+
+    Parameters
+    ----------
+    system
+        The system.
+    present
+        Which of the C channels have nodes, shape (C,), bool; those whose weight is exactly zero may be left out
+        where no ∂E/∂w is asked for. All by default.
+
+    Attributes
+    ----------
+    atom, numbers, weight
+        Atom, atomic number and index into ``[1, weights...]`` of each node; shape (M,).
+    first, count, group
+        First node, number of nodes and group (-1: ordinary) of each atom; shape (N,).
+    """
+
+    def __init__(self, system: AlchemicalSystem, present: np.ndarray | None = None) -> None:
+        channels: list[list[tuple[int, int]]] = [[(int(z), 0)] for z in system.numbers]
+        self.group = np.full(system.n_atoms, -1)
+        start = 1
+        for index, group in enumerate(system.groups):
+            here = [n for n in range(len(group.channels)) if present is None or present[start - 1 + n]]
+            for k, site in enumerate(group.sites):
+                channels[site] = [(group.channels[n][k], start + n) for n in here]
+                self.group[site] = index
+            start += len(group.channels)
+        self.count = np.array([len(nodes) for nodes in channels], dtype=int)
+        self.first = np.cumsum(self.count) - self.count
+        self.atom = np.repeat(np.arange(len(channels)), self.count)
+        table = np.array([node for nodes in channels for node in nodes], dtype=int).reshape(-1, 2)
+        self.numbers, self.weight = table.T
+
+    def __len__(self) -> int:
+        return len(self.atom)
+
+
+class Edges:
+    """Edges of one replica over the pairs of its neighbour list.
+
+    Parameters
+    ----------
+    system, nodes
+        The system, and the nodes that this replica has.
+    pairs
+        ``first, second, shifts`` as in :class:`~alchemflows.alchemy.neighbours.NeighbourList`.
+    merged
+        Whether the backend can merge messages.
+
+    Attributes
+    ----------
+    first, second, shifts
+        Pairs between atoms that have nodes, shapes (P,), (P,), (P, 3).
+    pair
+        Pair of each edge, shape (E,).
+    sender, receiver
+        Nodes of each edge, shape (E,). If messages are merged: rows; the row of atom i is i, that of node n
+        is N + n.
+    weight
+        Index of each edge's weight into ``[1, weights...]``, shape (E,); of no meaning if messages are merged.
+    has_single_ties
+        Whether a pair has a single tied edge.
+    """
+
+    def __init__(
+        self,
+        system: AlchemicalSystem,
+        nodes: Nodes,
+        pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
+        merged: bool,
+    ) -> None:
+        linked = (nodes.count[pairs[0]] > 0) & (nodes.count[pairs[1]] > 0)
+        self.first, self.second, self.shifts = (values[linked] for values in pairs)
+        group = nodes.group[self.first]
+        tied = (group >= 0) & (group == nodes.group[self.second])
+        if system.coupling == "mean-field":
+            tied &= self.first == self.second
+        # Tied pairs have an edge for each channel. All others have one edge for each two nodes, or one if merged.
+        n_receivers = np.where(tied | (not merged), nodes.count[self.first], 1)
+        n_senders = np.where(tied | merged, 1, nodes.count[self.second])
+        n_edges = n_receivers * n_senders
+        self.pair = np.repeat(np.arange(len(n_edges)), n_edges)
+        rank = np.arange(len(self.pair)) - np.repeat(np.cumsum(n_edges) - n_edges, n_edges)
+        receiver_rank, sender_rank = rank // n_senders[self.pair], rank % n_senders[self.pair]
+        tied = tied[self.pair]
+        first, second = self.first[self.pair], self.second[self.pair]
+        receiver = nodes.first[first] + receiver_rank
+        sender = nodes.first[second] + np.where(tied, receiver_rank, sender_rank)
+        self.weight = np.where(tied, 0, nodes.weight[sender])
+        self.has_single_ties = bool((tied & (n_edges[self.pair] == 1)).any())
+        self.receiver, self.sender = receiver, sender
+        if merged:
+            self.receiver = np.where(tied, system.n_atoms + receiver, first)
+            self.sender = np.where(tied, system.n_atoms + sender, second)
+
+
+class Topology:
+    """Everything about the graph of some replicas that stays while they move, ready on the device.
+
+    Parameters
+    ----------
+    system
+        The system.
+    replicas
+        Nodes and edges of each of the B replicas.
+    merged
+        Whether messages are merged.
+    device
+        Where to put it.
+
+    Attributes
+    ----------
+    merged
+        As given.
+    numbers, elements
+        As in :class:`~alchemflows.alchemy.graph.AlchemicalGraph`.
+    node_replica, node_weight
+        Replica of each node, and index of its λ into the replica's ``[1, weights...]``; shape (B·M,), int64.
+    replica, first, second, shifts
+        Of each pair of the neighbour lists: its replica, its atoms among the B·N of the batch, and the cell vectors
+        to add; shapes (P,), (P,), (P,), (P, 3).
+    """
+
+    def __init__(
+        self, system: AlchemicalSystem, replicas: Sequence[tuple[Nodes, Edges]], merged: bool, device: torch.device
+    ) -> None:
+        def joined(values: Sequence[np.ndarray], offsets: Sequence[int] | np.ndarray | int = 0) -> torch.Tensor:
+            offsets = np.broadcast_to(offsets, len(values))
+            array = np.concatenate([v + o for v, o in zip(values, offsets, strict=True)])
+            return torch.as_tensor(array, dtype=torch.int64, device=device)
+
+        nodes, edges = [n for n, _ in replicas], [e for _, e in replicas]
+        index = np.arange(len(replicas))
+        n_nodes = np.array([len(n) for n in nodes])
+        n_pairs = np.array([len(e.first) for e in edges])
+        first_node = np.cumsum(n_nodes) - n_nodes
+
+        # Nodes in the order of their elements, so that those of one element are a slice.
+        numbers = np.concatenate([n.numbers for n in nodes])
+        order = np.argsort(numbers, kind="stable")
+        place = torch.as_tensor(np.argsort(order, kind="stable"), device=device)
+        by_element = torch.as_tensor(order, device=device)
+        self.numbers = torch.as_tensor(numbers[order], dtype=torch.int64, device=device)
+        elements, counts = np.unique(numbers, return_counts=True)
+        self.elements = tuple(zip(elements.tolist(), counts.tolist(), strict=True))
+        self.node_replica = torch.as_tensor(np.repeat(index, n_nodes)[order], device=device)
+        self.node_weight = joined([n.weight for n in nodes])[by_element]
+
+        self.replica = torch.as_tensor(np.repeat(index, n_pairs), device=device)
+        self.first = joined([e.first for e in edges], index * system.n_atoms)
+        self.second = joined([e.second for e in edges], index * system.n_atoms)
+        self.shifts = torch.as_tensor(
+            np.concatenate([e.shifts for e in edges]).reshape(-1, 3), dtype=torch.float64, device=device
+        )
+        self.pair = joined([e.pair for e in edges], np.cumsum(n_pairs) - n_pairs)
+        self.merged = merged
+        if merged:
+            self.n_atoms = len(replicas) * system.n_atoms
+            self.has_single_ties = any(e.has_single_ties for e in edges)
+            self.atom = joined([n.atom for n in nodes], index * system.n_atoms)[by_element]
+
+            def rows(ends: list[np.ndarray]) -> torch.Tensor:
+                """Return rows of the batch; node n is N·B + n for now."""
+                atom = joined(ends, index * system.n_atoms)
+                node = joined([np.maximum(e - system.n_atoms, 0) for e in ends], first_node)
+                tied = joined([e >= system.n_atoms for e in ends]).bool()
+                return torch.where(tied, self.n_atoms + place[node], atom)
+
+            sender, receiver = rows([e.sender for e in edges]), rows([e.receiver for e in edges])
+            # Ties go both ways, so the nodes that receive along one are those that send.
+            self.tied = torch.unique(receiver[receiver >= self.n_atoms]) - self.n_atoms
+            row = torch.arange(self.n_atoms + len(numbers), device=device)
+            row[self.n_atoms + self.tied] = self.n_atoms + torch.arange(len(self.tied), device=device)
+            sender, receiver = row[sender], row[receiver]
+        else:
+            sender, receiver = (
+                place[joined([getattr(e, name) for e in edges], first_node)] for name in ("sender", "receiver")
+            )
+            self.weight = joined([e.weight for e in edges])
+        # Sorted by the receiver, so that each finds its messages next to each other.
+        self.receiver, by_receiver = torch.sort(receiver, stable=True)
+        self.sender, self.pair = sender[by_receiver], self.pair[by_receiver]
+        if not merged:
+            self.weight = self.weight[by_receiver]
+
+    def graph(self, vectors: torch.Tensor, inside: torch.Tensor, weights: torch.Tensor) -> Graph:
+        """Return the graph of the moment, or rather K copies of it that differ in their weights.
+
+        In what it returns, replica b and set k of weights is replica ``b * K + k``.
+
+        Parameters
+        ----------
+        vectors
+            Of the pairs inside the cutoff, shape (P', 3), in the model's dtype.
+        inside
+            Which pairs these are, shape (P,), bool.
+        weights
+            Shape (B, K, C), float64.
+        """
+        n_sets = weights.shape[1]
+        table = with_one(weights).to(vectors.dtype)
+        kept = inside[self.pair].nonzero()[:, 0]
+        pair, sender, receiver = (index.index_select(0, kept) for index in (self.pair, self.sender, self.receiver))
+        vector = (torch.cumsum(inside, 0) - 1).index_select(0, pair)
+        numbers = self.numbers.repeat_interleave(n_sets)
+        elements = tuple((number, count * n_sets) for number, count in self.elements)
+        if not self.merged:
+            edge = torch.arange(len(sender), device=sender.device)
+            return EdgeGraph(
+                numbers=numbers,
+                elements=elements,
+                node_replica=_tiled(self.node_replica, n_sets),
+                vectors=vectors.index_select(0, vector).repeat_interleave(n_sets, dim=0),
+                sender=_tiled(sender, n_sets),
+                receiver=_tiled(receiver, n_sets),
+                edge_weights=table[self.replica[pair], :, self.weight.index_select(0, kept)].flatten(),
+                slots=_slots(len(self.numbers), sender, receiver, edge, len(edge), n_sets, own_vectors=True),
+            )
+        # Without ties within the cutoff there are as many messages as pairs, unless channels are single.
+        tied = self.tied if self.has_single_ties or len(sender) > len(vectors) else self.tied[:0]
+        n_rows = self.n_atoms + len(tied)
+        return MergedGraph(
+            numbers=numbers,
+            elements=elements,
+            node_replica=_tiled(self.node_replica, n_sets),
+            vectors=vectors,
+            atom=_tiled(self.atom, n_sets),
+            weights=table[self.node_replica, :, self.node_weight].flatten(),
+            n_atom_rows=self.n_atoms * n_sets,
+            tied=_tiled(tied, n_sets),
+            slots=_slots(n_rows, sender, receiver, vector, len(vectors), n_sets, own_vectors=False),
+        )
+
+
+def _slots(
+    n_rows: int,
+    sender: torch.Tensor,
+    receiver: torch.Tensor,
+    vector: torch.Tensor,
+    n_vectors: int,
+    n_sets: int,
+    *,
+    own_vectors: bool,
+) -> Slots:
+    """Lay messages, sorted by receiver, side by side, K times; the copies have vectors of their own or the same."""
+    device = receiver.device
+    counts = torch.zeros(n_rows, dtype=torch.int64, device=device).index_add(0, receiver, torch.ones_like(receiver))
+    n_slots = int(counts.max()) if n_rows else 0
+    rank = torch.arange(len(receiver), device=device) - (torch.cumsum(counts, 0) - counts)[receiver]
+    senders = torch.arange(n_rows, device=device)[:, None, None].repeat(1, 1, n_slots)
+    senders[receiver, 0, rank] = sender
+    vectors = torch.full((n_rows, 1, n_slots), -1, dtype=torch.int64, device=device)
+    vectors[receiver, 0, rank] = vector
+    copy = torch.arange(n_sets, device=device)[:, None]
+    factor, n_vectors = (n_sets, n_vectors * n_sets) if own_vectors else (1, n_vectors)
+    copies = vectors * factor + (copy if own_vectors else torch.zeros_like(copy))
+    return Slots(
+        n_rows=n_rows * n_sets,
+        n_slots=n_slots,
+        sender=(senders * n_sets + copy).flatten(),
+        vector=torch.where(vectors < 0, n_vectors, copies).flatten(),
+    )
+
+
+def with_one(weights: torch.Tensor) -> torch.Tensor:
+    """Return ``[1, weights...]``, shape (B, K, 1 + C)."""
+    return torch.cat([weights.new_ones(*weights.shape[:-1], 1), weights], dim=-1)
+
+
+def _tiled(index: torch.Tensor, n_sets: int) -> torch.Tensor:
+    """Return the indices of copies: copy k of item i is item ``i * K + k``."""
+    return (index[:, None] * n_sets + torch.arange(n_sets, device=index.device)).flatten()
