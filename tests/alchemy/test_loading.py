@@ -48,6 +48,7 @@ def test_record_of_a_file(mace_file):
         "dtype": "float64",
         "device": "cpu",
         "head": None,
+        "kernels": "built-in",
     }
     assert loaded.numbers == set(NUMBERS)
     assert loaded.cutoff_A == 4.5
