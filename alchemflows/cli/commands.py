@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import redirect_stdout
 from datetime import datetime
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -61,6 +62,7 @@ def quickstart(
         potential=potential,
         temperature=400.0,
         n_windows=windows,
+        windows_per_job=ceil(windows / workers),  # a batch costs less than its windows one after the other
         n_equilibration_steps=equilibration,
         n_production_steps=production,
         sample_interval_steps=20,
