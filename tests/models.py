@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from mace.modules import (
 from mace.modules.blocks import NonLinearBiasReadoutBlock
 from pymatgen.core import Lattice, PeriodicSite, Structure
 
+from alchemflows.alchemy.backends.mace_file import default_dtype
 from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
 
 #: Elements of every model, not in the order of their numbers: Pb, Cl, I, Cs, Sn.
@@ -92,17 +91,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "full-couplings": _RESIDUAL | {"use_reduced_cg": False},
     "scalars": _RESIDUAL | {"hidden_irreps": o3.Irreps("8x0e"), "correlation": 3},
 }
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Set torch's default dtype for a while."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def build_mace(seed: int = 1, cls: type[torch.nn.Module] = ScaleShiftMACE, **changes: Any) -> torch.nn.Module:

@@ -23,7 +23,7 @@ class Nodes:
         The system.
     present
         Which of the C channels have nodes, shape (C,), bool; those whose weight is exactly zero may be left out
-        where no ∂E/∂w is asked for. All by default.
+        where no ∂E/∂w is asked for.
 
     Attributes
     ----------
@@ -33,12 +33,12 @@ class Nodes:
         First node, number of nodes and group (-1: ordinary) of each atom; shape (N,).
     """
 
-    def __init__(self, system: AlchemicalSystem, present: np.ndarray | None = None) -> None:
+    def __init__(self, system: AlchemicalSystem, present: np.ndarray) -> None:
         channels: list[list[tuple[int, int]]] = [[(int(z), 0)] for z in system.numbers]
         self.group = np.full(system.n_atoms, -1)
         start = 1
         for index, group in enumerate(system.groups):
-            here = [n for n in range(len(group.channels)) if present is None or present[start - 1 + n]]
+            here = [n for n in range(len(group.channels)) if present[start - 1 + n]]
             for k, site in enumerate(group.sites):
                 channels[site] = [(group.channels[n][k], start + n) for n in here]
                 self.group[site] = index

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import VARIANTS, default_dtype, save_mace
+from models import VARIANTS, save_mace
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.backends.mace_file import default_dtype
 from alchemflows.alchemy.potential import Backend
 from alchemflows.schemas.potential import PotentialSpec
 

@@ -1,4 +1,4 @@
-"""MACE: any ScaleShiftMACE, its modules untouched, run one after the other.
+"""MACE: any ScaleShiftMACE, its blocks run one after the other, with faster parts in them once it is specialised.
 
 The edge weights go to each interaction block through its `cutoff` argument, which multiplies the messages
 (and the densities of density-normalised blocks) and is multiplied with the model's own cutoff where the
@@ -144,10 +144,12 @@ class MACEBackend:
 
     def _specialise(self, numbers: frozenset[int]) -> MACEBackend:
         special = copy(self)
-        special._origin, special._specialised = self, {}
+        special._origin = self
         try:
             special.model = cast(Any, keep_elements(self.model, numbers))
         except ValueError as error:
+            if self.record.kernels == "cuequivariance":
+                raise PotentialError(f"{self.record.name} cannot be converted to cuEquivariance: {error}") from error
             logger.info("%s keeps all its elements and modules, which costs time: %s", self.record.name, error)
             return special
         special._set_elements()

@@ -119,7 +119,7 @@ class SevenNetBackend:
         return data[KEY.ATOMIC_ENERGY].squeeze(-1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Geometry:
     """What depends on the vectors of a graph alone."""
 
