@@ -83,6 +83,26 @@ class Evaluation:
     weight_gradients: torch.Tensor | None = None
 
 
+class EnergyModel(Protocol):
+    """What a sampler moves atoms with: an :class:`AlchemicalPotential`, or something around one."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def evaluate(
+        self,
+        positions: Any,
+        cells: Any,
+        weights: Any,
+        *,
+        forces: bool = True,
+        stress: bool = True,
+        weight_gradients: bool = True,
+    ) -> Evaluation: ...
+
+    def energies(self, positions: Any, cells: Any, weights: Any) -> torch.Tensor: ...
+
+
 class AlchemicalPotential:
     """Energy, forces, stress and ∂E/∂w of replicas of one alchemical system.
 

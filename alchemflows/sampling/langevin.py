@@ -8,38 +8,16 @@ stable time step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
-
 import torch
 from ase import units
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.potential import Evaluation
+from alchemflows.alchemy.potential import EnergyModel, Evaluation
 from alchemflows.errors import InvalidInputError, TrajectoryError
 
 #: Above these a trajectory is taken to have exploded.
 MAX_FORCE_EV_PER_A = 1000.0
 MAX_TEMPERATURE_RATIO = 100.0
-
-
-class EnergyModel(Protocol):
-    """What the sampler moves atoms with; :class:`~alchemflows.alchemy.potential.AlchemicalPotential` is one."""
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def evaluate(
-        self,
-        positions: Any,
-        cells: Any,
-        weights: Any,
-        *,
-        forces: bool = True,
-        stress: bool = True,
-        weight_gradients: bool = True,
-    ) -> Evaluation: ...
-
-    def energies(self, positions: Any, cells: Any, weights: Any) -> torch.Tensor: ...
 
 
 class Langevin:

@@ -8,8 +8,9 @@ from dataclasses import fields
 import numpy as np
 
 from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.alchemy.potential import EnergyModel
 from alchemflows.errors import TrajectoryError
-from alchemflows.sampling.langevin import EnergyModel, Langevin
+from alchemflows.sampling.langevin import Langevin
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.progress import Progress
 from alchemflows.schemas.samples import WindowSeries
