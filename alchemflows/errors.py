@@ -19,3 +19,7 @@ class DatabaseError(AlchemflowsError):
 
 class TrajectoryError(AlchemflowsError):
     """Sampling cannot go on: a number that is not finite, an absurd force or temperature, a device that failed."""
+
+
+class UnstableCrystalError(TrajectoryError):
+    """Atoms have left their sites: the phase is not mechanically stable, has molten, or an atom diffuses."""

@@ -27,8 +27,57 @@ Substitution = Mapping[str, str | Mapping[str, float] | None]
 
 
 @dataclass(frozen=True)
-class AlchemicalPath(MSONable):
-    """Weights that go from one composition to another: w(λ) = (1 − λ) w_initial + λ w_final.
+class WeightPath(MSONable):
+    """A straight line through weights: w(λ) = (1 − λ) w_initial + λ w_final.
+
+    Parameters
+    ----------
+    system
+        The alchemical system.
+    initial, final
+        Weights at λ = 0 and λ = 1, as many as the energy model takes.
+    """
+
+    system: AlchemicalSystem
+    initial: tuple[float, ...]
+    final: tuple[float, ...]
+
+    @property
+    def initial_weights(self) -> np.ndarray:
+        """Weights at λ = 0, shape (C,)."""
+        return np.array(self.initial)
+
+    @property
+    def final_weights(self) -> np.ndarray:
+        """Weights at λ = 1, shape (C,)."""
+        return np.array(self.final)
+
+    @property
+    def direction(self) -> np.ndarray:
+        """dw/dλ, shape (C,): dU/dλ is its product with dE/dw."""
+        return self.final_weights - self.initial_weights
+
+    def weights(self, lambdas: ArrayLike) -> np.ndarray:
+        """Weights at each λ, shape (..., C) for λ of shape (...).
+
+        Raises
+        ------
+        InvalidInputError
+            If a λ is outside [0, 1].
+        """
+        values = np.asarray(lambdas, dtype=float)
+        if ((values < 0) | (values > 1)).any() or not np.isfinite(values).all():
+            raise InvalidInputError(f"λ must lie between 0 and 1; got {values.tolist()}")
+        return self.initial_weights + values[..., None] * self.direction
+
+    def masses(self, lambdas: ArrayLike) -> np.ndarray:
+        """Mixed masses at each λ, atomic mass units, shape (..., N)."""
+        return self.system.masses(self.weights(lambdas)[..., : self.system.n_weights])
+
+
+@dataclass(frozen=True)
+class AlchemicalPath(WeightPath):
+    """Weights that go from one composition to another.
 
     Parameters
     ----------
@@ -42,10 +91,6 @@ class AlchemicalPath(MSONable):
     InvalidInputError
         If the weights at an end are not on the simplex.
     """
-
-    system: AlchemicalSystem
-    initial: tuple[float, ...]
-    final: tuple[float, ...]
 
     def __post_init__(self) -> None:
         for end in ("initial", "final"):
@@ -128,34 +173,6 @@ class AlchemicalPath(MSONable):
         system = AlchemicalSystem(host_structure(structure), tuple(groups), coupling)
         system.check_distances()
         return cls(system, tuple(initial), tuple(final))
-
-    @property
-    def initial_weights(self) -> np.ndarray:
-        """Weights at λ = 0, shape (C,)."""
-        return np.array(self.initial)
-
-    @property
-    def final_weights(self) -> np.ndarray:
-        """Weights at λ = 1, shape (C,)."""
-        return np.array(self.final)
-
-    @property
-    def direction(self) -> np.ndarray:
-        """dw/dλ, shape (C,): dU/dλ is its product with dE/dw."""
-        return self.final_weights - self.initial_weights
-
-    def weights(self, lambdas: ArrayLike) -> np.ndarray:
-        """Weights at each λ, shape (..., C) for λ of shape (...).
-
-        Raises
-        ------
-        InvalidInputError
-            If a λ is outside [0, 1].
-        """
-        values = np.asarray(lambdas, dtype=float)
-        if ((values < 0) | (values > 1)).any() or not np.isfinite(values).all():
-            raise InvalidInputError(f"λ must lie between 0 and 1; got {values.tolist()}")
-        return self.initial_weights + values[..., None] * self.direction
 
     def conserves_sites(self) -> bool:
         """Tell whether every group keeps its total weight: no atom appears or vanishes on the way."""

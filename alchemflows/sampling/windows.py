@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import numpy as np
+from ase import units
 
-from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.potential import EnergyModel
 from alchemflows.errors import TrajectoryError
 from alchemflows.sampling.langevin import Langevin
@@ -26,22 +27,25 @@ class WindowsStoppedError(TrajectoryError):
 
 def window_seed(seed: int, index: int) -> int:
     """Seed of one window's random numbers, derived from the seed of the ladder."""
-    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, index & 0xFFFFFFFF]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def sample_windows(
     model: EnergyModel,
-    path: AlchemicalPath,
+    path: WeightPath,
     lambdas: Sequence[float],
     indices: Sequence[int],
     dynamics: DynamicsSettings,
     *,
     seed: int = 0,
+    fix_centre_of_mass: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[WindowSeries]:
     """Equilibrate and sample some windows of a ladder, all in one batch.
 
-    All start from the positions and the cell of the path's structure.
+    All start from the positions and the cell of the path's structure. With a pressure cells move; with replica
+    exchange, windows of the batch that are neighbours in the ladder swap their configurations after a sample with the
+    probability that keeps each in equilibrium (Sugita, Kitao & Okamoto, J. Chem. Phys. 113, 6042, 2000).
 
     Parameters
     ----------
@@ -56,7 +60,10 @@ def sample_windows(
     dynamics
         Conditions and lengths.
     seed
-        Seed of the ladder; a window's trajectory does not depend on which windows share its batch.
+        Seed of the ladder; without replica exchange, a window's trajectory does not depend on which windows share its
+        batch.
+    fix_centre_of_mass
+        Whether the centre of mass rests, as it must where springs hold atoms to a place.
     on_progress
         Called after each block of `sample_interval_steps` steps.
 
@@ -72,8 +79,10 @@ def sample_windows(
     """
     system = path.system
     n_replicas = len(indices)
-    weights = path.weights(np.asarray(lambdas)[list(indices)])
-    ladder = np.broadcast_to(path.weights(lambdas), (n_replicas, len(lambdas), system.n_weights))
+    own = np.asarray(lambdas)[list(indices)]
+    at_windows = path.weights(lambdas)
+    ladder = np.broadcast_to(at_windows, (n_replicas, *at_windows.shape))
+    exchange = _Exchange(indices, dynamics.temperature_K, window_seed(seed, -1)) if dynamics.replica_exchange else None
     record = _Record(n_replicas)
     interval = dynamics.sample_interval_steps
     n_blocks = dynamics.n_samples
@@ -86,16 +95,17 @@ def sample_windows(
             on_progress(Progress(phase, langevin.n_steps, n_steps, temperatures))
 
     try:
-        langevin = Langevin(
+        langevin = Langevin.under(
+            dynamics,
             model,
-            np.broadcast_to(system.structure.cart_coords, (n_replicas, system.n_atoms, 3)),
-            np.broadcast_to(system.structure.lattice.matrix, (n_replicas, 3, 3)),
-            weights,
-            system.masses(weights),
-            temperature_K=dynamics.temperature_K,
-            timestep_fs=dynamics.timestep_fs,
-            friction_per_ps=dynamics.friction_per_ps,
-            seeds=[window_seed(seed, index) for index in indices],
+            (
+                np.broadcast_to(system.structure.cart_coords, (n_replicas, system.n_atoms, 3)),
+                np.broadcast_to(system.structure.lattice.matrix, (n_replicas, 3, 3)),
+            ),
+            path.weights(own),
+            path.masses(own),
+            [window_seed(seed, index) for index in indices],
+            fix_centre_of_mass=fix_centre_of_mass,
         )
         for step in range(dynamics.n_equilibration_steps):
             langevin.step()
@@ -112,19 +122,50 @@ def sample_windows(
                 if not np.isfinite(values).all():
                     b = int(np.flatnonzero(~np.isfinite(values))[0])
                     raise TrajectoryError(f"replica {b} exploded at step {langevin.n_steps}: {quantity} is not finite")
+            # Which replica has window k of the batch.
+            order = np.arange(n_replicas) if exchange is None else exchange.replicas
             record.append(
                 time_fs=np.full(n_replicas, (block + 1) * interval * dynamics.timestep_fs),
-                energy_eV=evaluation.energy.cpu().numpy(),
-                dudl_eV=dudl,
-                temperature_K=langevin.kinetic_temperatures().cpu().numpy(),
-                energies_eV=energies,
+                energy_eV=evaluation.energy.cpu().numpy()[order],
+                dudl_eV=dudl[order],
+                temperature_K=langevin.kinetic_temperatures().cpu().numpy()[order],
+                energies_eV=energies[order],
+                volume_A3=langevin.volumes().cpu().numpy()[order],
             )
+            if exchange is not None and (swaps := exchange.attempt(energies)) is not None:
+                langevin.exchange(swaps)
             report("production")
     except Exception as error:
         labels = ", ".join(f"{b}: λ = {lambdas[i]:g}" for b, i in enumerate(indices))
         reason = str(error) if isinstance(error, TrajectoryError) else f"{type(error).__name__}: {error}"
         raise WindowsStoppedError(f"{reason} (replicas {labels})", record.series(len(lambdas))) from error
     return record.series(len(lambdas))
+
+
+class _Exchange:
+    """Decides which neighbouring windows of a batch swap λ; even and odd pairs take turns."""
+
+    def __init__(self, indices: Sequence[int], temperature_K: float, seed: int) -> None:
+        self._indices = list(indices)
+        self._beta = 1 / (units.kB * temperature_K)
+        self._rng = np.random.default_rng(seed)
+        self._odd = False
+        self.replicas = np.arange(len(indices))
+        place = {index: k for k, index in enumerate(indices)}
+        self._neighbours = [(k, place[index + 1]) for index, k in sorted(place.items()) if index + 1 in place]
+
+    def attempt(self, energies: np.ndarray) -> list[int] | None:
+        """Return for each replica whose λ it takes over, or None; `energies` (B, K) are at the λ of all windows."""
+        takes = list(range(len(self.replicas)))
+        for first, second in self._neighbours[int(self._odd) :: 2]:
+            a, b = self.replicas[first], self.replicas[second]
+            i, j = self._indices[first], self._indices[second]
+            gain = energies[a, i] + energies[b, j] - energies[a, j] - energies[b, i]
+            if np.log(self._rng.random()) < self._beta * gain:
+                takes[a], takes[b] = int(b), int(a)
+                self.replicas[[first, second]] = b, a
+        self._odd = not self._odd
+        return takes if takes != list(range(len(takes))) else None
 
 
 class _Record:

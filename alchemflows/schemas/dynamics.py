@@ -1,23 +1,51 @@
-"""Settings of molecular dynamics at fixed λ."""
+"""Settings of molecular dynamics: conditions, and how long and how often sampled."""
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field, model_validator
+from typing import Any, Literal, TypeVar
 
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+
+from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.base import MakerField
 
+CellFreedom = Literal["isotropic", "axes", "full"]
+#: 1 atm.
+ATMOSPHERE_GPA = 1.01325e-4
 
-class DynamicsSettings(MakerField):
-    """Langevin dynamics: how long, how hot, how often sampled."""
+Settings = TypeVar("Settings", bound="Conditions")
+
+
+class Conditions(MakerField):
+    """Temperature, pressure, and how the dynamics keep them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature_K: float = Field(gt=0, allow_inf_nan=False)
+    pressure_GPa: float | None = Field(None, allow_inf_nan=False, description="none: the volume is constant")
+    cell_freedom: CellFreedom = Field(
+        "isotropic", description="what a pressure may change: the volume, the lengths of the axes, or the whole cell"
+    )
     timestep_fs: float = Field(2.0, gt=0, allow_inf_nan=False)
     friction_per_ps: float = Field(5.0, gt=0, allow_inf_nan=False, description="Langevin γ")
+    barostat_time_ps: float = Field(0.5, gt=0, allow_inf_nan=False, description="relaxation time of the volume")
+
+    @model_validator(mode="after")
+    def _barostat_is_slow(self) -> Conditions:
+        if self.pressure_GPa is not None and self.timestep_fs * 1e-3 > 0.1 * self.barostat_time_ps:
+            raise ValueError("barostat_time_ps must be at least 10 time steps")
+        return self
+
+
+class DynamicsSettings(Conditions):
+    """Langevin dynamics at fixed λ: how long, how hot, how often sampled."""
+
     n_equilibration_steps: int = Field(5000, ge=0, description="steps before the first sample")
     n_production_steps: int = Field(20000, gt=0)
     sample_interval_steps: int = Field(10, gt=0, description="a sample every so many production steps")
+    replica_exchange: bool = Field(
+        False, description="whether neighbouring windows of one batch may swap λ after each sample"
+    )
 
     @model_validator(mode="after")
     def _at_least_one_sample(self) -> DynamicsSettings:
@@ -29,3 +57,28 @@ class DynamicsSettings(MakerField):
     def n_samples(self) -> int:
         """Number of samples of a window."""
         return self.n_production_steps // self.sample_interval_steps
+
+
+class SwitchingSettings(Conditions):
+    """Nonequilibrium switching from λ = 0 to 1 and back."""
+
+    n_repeats: int = Field(4, ge=2, description="switches each way; at least two, or there is no error bar")
+    n_equilibration_steps: int = Field(5000, ge=0, description="steps at fixed λ before a switch")
+    n_switching_steps: int = Field(10000, gt=0)
+    schedule: str = Field("ninth-order", description="how λ goes from 0 to 1, see `sampling.schedules`")
+
+
+def settings(kind: type[Settings], **values: Any) -> Settings:
+    """Return settings from numbers of a user.
+
+    Raises
+    ------
+    InvalidInputError
+        If a number makes no sense; it names the field.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "dynamics"
+        raise InvalidInputError(f"{where}: {first['msg']}; got {first['input']}") from error

@@ -25,8 +25,9 @@ class WindowSeries:
     temperature_K
         Kinetic temperature, shape (n,).
     energies_eV
-        U of the same configuration at the λ of every window, shape (n, K): u_nk is β times this at
-        constant volume.
+        U of the same configuration at the λ of every window, shape (n, K); u_nk is β (U + PV).
+    volume_A3
+        Volume of the cell, shape (n,).
     """
 
     time_fs: np.ndarray
@@ -34,6 +35,7 @@ class WindowSeries:
     dudl_eV: np.ndarray
     temperature_K: np.ndarray
     energies_eV: np.ndarray
+    volume_A3: np.ndarray
 
     def __len__(self) -> int:
         return len(self.time_fs)

@@ -28,7 +28,8 @@ def test_long_series_go_past_the_document_limit(database, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     n, k = 200_000, 41
-    columns = {name: rng.normal(size=n) for name in ("time_fs", "energy_eV", "dudl_eV", "temperature_K")}
+    names = ("time_fs", "energy_eV", "dudl_eV", "temperature_K", "volume_A3")
+    columns = {name: rng.normal(size=n) for name in names}
     series = WindowSeries(**columns, energies_eV=rng.normal(size=(n, k)))
     stored = store_series(PackedSeries.pack(series))
     stored.run(database.job_store)

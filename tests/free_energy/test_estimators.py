@@ -77,7 +77,7 @@ def gaussian_series(mean: float, lambdas, k: int, n: int = 200, seed: int = 0) -
     rng = np.random.default_rng([seed, k])
     dudl = rng.normal(mean, 0.01, n)
     energies = dudl[:, None] * (np.asarray(lambdas) - lambdas[k])
-    return WindowSeries(np.arange(1.0, n + 1), np.zeros(n), dudl, np.full(n, T), energies)
+    return WindowSeries(np.arange(1.0, n + 1), np.zeros(n), dudl, np.full(n, T), energies, np.ones(n))
 
 
 def test_poor_overlap_and_short_windows_are_reported():
@@ -96,7 +96,7 @@ def test_a_constant_gradient_has_no_error():
     series = [
         WindowSeries(
             np.arange(1.0, n + 1), np.zeros(n), np.full(n, 0.3), np.full(n, T),
-            np.broadcast_to(0.3 * (np.array(lambdas) - lambdas[k]), (n, 3)).copy(),
+            np.broadcast_to(0.3 * (np.array(lambdas) - lambdas[k]), (n, 3)).copy(), np.ones(n),
         )
         for k in range(3)
     ]  # fmt: skip

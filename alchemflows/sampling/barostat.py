@@ -1,0 +1,93 @@
+"""A stochastic barostat for a batch of replicas: overdamped Langevin dynamics of the cell.
+
+This is stochastic cell rescaling (Bernetti & Bussi, J. Chem. Phys. 153, 114107, 2020; for whole cells Del Tatto,
+Raiteri, Bernetti & Bussi, Appl. Sci. 12, 1139, 2022), written on the group of deformations. The cell is deformed by
+exp(Σ_k ξ_k E_k), atoms along with it, velocities left alone. The isothermal–isobaric distribution in the Haar measure
+of that group is ρ ∝ V^(N+1) exp[−β(U + PV)] (dV for isotropic and V⁻² dh for full cells, as Martyna, Tobias & Klein,
+J. Chem. Phys. 101, 4177, 1994, have them), and
+
+    dξ_k = D ∂_k ln ρ dt + √(2D) dW_k,   ∂_k ln ρ = (N + 1 − βPV) tr E_k − βV σ : E_k
+
+samples it with a constant D, without further terms: the directions E_k leave the measure as it is.
+"""
+
+from __future__ import annotations
+
+import torch
+from ase import units
+
+from alchemflows.schemas.dynamics import CellFreedom, Conditions
+
+#: A stiffness below this (GPa) is not believed: an unstable cell at the start must not move without bounds.
+MIN_BULK_MODULUS_GPA = 2.0
+
+
+class Barostat:
+    """Moves the cells of B replicas towards a pressure.
+
+    Parameters
+    ----------
+    conditions
+        With a pressure.
+    """
+
+    def __init__(self, conditions: Conditions) -> None:
+        if conditions.pressure_GPa is None:
+            raise ValueError("a barostat needs a pressure")
+        self.freedom: CellFreedom = conditions.cell_freedom
+        self.pressure = conditions.pressure_GPa * units.GPa  # eV/Å³
+        self._beta = 1 / (units.kB * conditions.temperature_K)
+        self._share = conditions.timestep_fs * 1e-3 / conditions.barostat_time_ps
+        self._bulk_moduli: torch.Tensor | None = None
+
+    @property
+    def n_directions(self) -> int:
+        """Number of degrees of freedom of the cell."""
+        return {"isotropic": 1, "axes": 3, "full": 6}[self.freedom]
+
+    def set_bulk_moduli(self, bulk_moduli: torch.Tensor) -> None:
+        """Set the stiffness (eV/Å³, shape (B,)) that turns the relaxation time into a mobility D.
+
+        It decides how fast the volume relaxes, not what is sampled.
+        """
+        self._bulk_moduli = bulk_moduli.clamp(min=MIN_BULK_MODULUS_GPA * units.GPa)
+
+    def deformation(self, cells: torch.Tensor, stress: torch.Tensor, n_atoms: int, noise: torch.Tensor) -> torch.Tensor:
+        """Return F of one time step, shape (B, 3, 3): positions become x F and cells h F.
+
+        Parameters
+        ----------
+        cells
+            Å, shape (B, 3, 3), rows are lattice vectors.
+        stress
+            ∂U/∂ε / V, eV/Å³, shape (B, 3, 3).
+        n_atoms
+            N.
+        noise
+            Standard normal numbers, shape (B, n_directions).
+        """
+        assert self._bulk_moduli is not None
+        directions = self._directions(cells)
+        volumes = torch.linalg.det(cells).abs()
+        # D Δt, such that volumes relax by Δt/τ: the curvature of −ln ρ along E = 1/√3 is 3 β V B.
+        share = (self._share / (3 * self._beta * volumes * self._bulk_moduli))[:, None]
+        trace = directions.diagonal(dim1=2, dim2=3).sum(dim=2)
+        work = torch.einsum("bij,bkij->bk", stress, directions)
+        slope = (n_atoms + 1 - self._beta * self.pressure * volumes)[:, None] * trace
+        slope = slope - (self._beta * volumes)[:, None] * work
+        steps = share * slope + torch.sqrt(2 * share) * noise
+        return torch.linalg.matrix_exp(torch.einsum("bk,bkij->bij", steps, directions))
+
+    def _directions(self, cells: torch.Tensor) -> torch.Tensor:
+        """E_k, shape (B, n_directions, 3, 3)."""
+        unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
+        if self.freedom == "isotropic":
+            return (unit / 3**0.5).expand(len(cells), 1, 3, 3)
+        if self.freedom == "axes":
+            # Cell vector k alone becomes longer: h E_k has only row k, which is h's.
+            return torch.einsum("bik,bkj->bkij", torch.linalg.inv(cells), cells)
+        shears = [
+            (unit[i, :, None] * unit[j] + unit[j, :, None] * unit[i]) / 2**0.5 for i, j in ((0, 1), (0, 2), (1, 2))
+        ]
+        stretches = [unit[i, :, None] * unit[i] for i in range(3)]
+        return torch.stack(stretches + shears).expand(len(cells), 6, 3, 3)

@@ -1,0 +1,151 @@
+"""Equilibrium of replicas at fixed weights: mean cell, mean sites and mean squared displacements of a crystal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.alchemy.potential import EnergyModel
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.sampling.langevin import Langevin, State
+from alchemflows.sampling.sites import Sites
+from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.progress import Progress
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """What B replicas of a crystal did; n samples of each.
+
+    Attributes
+    ----------
+    time_fs
+        Time since production began, shape (n,).
+    energy_eV, volume_A3, temperature_K
+        Shape (n, B).
+    cell_parameters
+        a, b, c (Å), α, β, γ (degrees), shape (n, B, 6).
+    mean_displacement_A
+        Mean vector of each atom from its start site, which moves with the cell, shape (B, N, 3).
+    msd_A2
+        Mean squared distance from the mean place, shape (B, N).
+    structure
+        The start structure.
+    state
+        Where the replicas are at the end.
+    """
+
+    time_fs: np.ndarray
+    energy_eV: np.ndarray
+    volume_A3: np.ndarray
+    temperature_K: np.ndarray
+    cell_parameters: np.ndarray
+    mean_displacement_A: np.ndarray
+    msd_A2: np.ndarray
+    structure: Structure
+    state: State
+
+    def mean_structure(self) -> Structure:
+        """Return the crystal with mean cell parameters, mean volume and mean positions."""
+        lattice = Lattice.from_parameters(*self.cell_parameters.mean(axis=(0, 1)))
+        # Same setting as at the start, or positions would turn against the cell.
+        lattice = lattice.scale(float(self.volume_A3.mean()))
+        shift = self.mean_displacement_A.mean(axis=0)
+        shift -= shift.mean(axis=0)
+        fractional = self.structure.frac_coords + shift @ np.linalg.inv(self.structure.lattice.matrix)
+        return Structure(lattice, self.structure.species, fractional)
+
+
+def sample_equilibrium(
+    model: EnergyModel,
+    system: AlchemicalSystem,
+    weights: ArrayLike,
+    dynamics: DynamicsSettings,
+    seeds: Sequence[int],
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Equilibrium:
+    """Equilibrate and sample replicas of a crystal at fixed weights, the centre of mass at rest.
+
+    Parameters
+    ----------
+    model
+        Energies at weights of shape (C',).
+    system
+        The crystal; dynamics start from its structure.
+    weights
+        Shape (C',); the first C are those of the system.
+    dynamics
+        Conditions and lengths.
+    seeds
+        One for each replica.
+    on_progress
+        Called after each sample.
+
+    Raises
+    ------
+    UnstableCrystalError
+        If an atom leaves its site, or mean positions are not those of the structure.
+    TrajectoryError
+        If a trajectory explodes.
+    """
+    n_replicas, n = len(seeds), dynamics.n_samples
+    row = np.atleast_1d(np.asarray(weights, dtype=float))
+    langevin = Langevin.under(
+        dynamics,
+        model,
+        (
+            np.broadcast_to(system.structure.cart_coords, (n_replicas, system.n_atoms, 3)),
+            np.broadcast_to(system.structure.lattice.matrix, (n_replicas, 3, 3)),
+        ),
+        np.broadcast_to(row, (n_replicas, len(row))),
+        np.broadcast_to(system.masses(row[: system.n_weights]), (n_replicas, system.n_atoms)),
+        seeds,
+        fix_centre_of_mass=True,
+    )
+    sites = Sites(system.structure, model.device)
+    n_steps = dynamics.n_equilibration_steps + n * dynamics.sample_interval_steps
+    energy, volume, temperature = (np.empty((n, n_replicas)) for _ in range(3))
+    parameters = np.empty((n, n_replicas, 6))
+    total = torch.zeros_like(langevin.positions)
+    squares = torch.zeros_like(langevin.positions[..., 0])
+
+    def watch(phase: str) -> None:
+        sites.check(langevin.positions, langevin.cells, f"after {langevin.n_steps * dynamics.timestep_fs * 1e-3:g} ps")
+        if on_progress is not None:
+            on_progress(Progress(phase, langevin.n_steps, n_steps, tuple(langevin.kinetic_temperatures().tolist())))
+
+    for step in range(dynamics.n_equilibration_steps):
+        langevin.step()
+        if (step + 1) % dynamics.sample_interval_steps == 0:
+            watch("equilibration")
+    for k in range(n):
+        for _ in range(dynamics.sample_interval_steps):
+            langevin.step()
+        watch("production")
+        energy[k] = langevin.evaluation.energy.cpu().numpy()
+        volume[k] = langevin.volumes().cpu().numpy()
+        temperature[k] = langevin.kinetic_temperatures().cpu().numpy()
+        parameters[k] = [Lattice(cell).parameters for cell in langevin.cells.cpu().numpy()]
+        displacements = sites.displacements(langevin.positions, langevin.cells)
+        total += displacements
+        squares += (displacements**2).sum(dim=2)
+    mean = total / n
+    cell = langevin.cells.mean(dim=0)
+    sites.check_mean(sites.fractional + mean.mean(dim=0) @ torch.linalg.inv(cell), cell)
+    return Equilibrium(
+        time_fs=(np.arange(n) + 1) * dynamics.sample_interval_steps * dynamics.timestep_fs,
+        energy_eV=energy,
+        volume_A3=volume,
+        temperature_K=temperature,
+        cell_parameters=parameters,
+        mean_displacement_A=mean.cpu().numpy(),
+        msd_A2=(squares / n - (mean**2).sum(dim=2)).cpu().numpy(),
+        structure=system.structure,
+        state=langevin.state,
+    )

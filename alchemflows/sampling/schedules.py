@@ -1,0 +1,37 @@
+"""How λ goes from 0 to 1 during switching: smooth schedules that start and stop gently lose less."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from alchemflows.errors import InvalidInputError
+
+DEFAULT_SCHEDULE = "ninth-order"
+
+#: λ(τ) for τ from 0 to 1, by name. `ninth-order` has four vanishing derivatives at both ends (de Koning & Antonelli,
+#: Phys. Rev. E 53, 465, 1996); it is that of Nam et al., Nat. Commun. 16, 4350 (2025).
+SCHEDULES: MappingProxyType[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
+    {
+        "linear": lambda t: t,
+        "third-order": lambda t: t**2 * (3 - 2 * t),
+        "fifth-order": lambda t: t**3 * (10 - 15 * t + 6 * t**2),
+        "ninth-order": lambda t: t**5 * (70 * t**4 - 315 * t**3 + 540 * t**2 - 420 * t + 126),
+    }
+)
+
+
+def schedule(name: str, tau: ArrayLike) -> np.ndarray:
+    """Return λ at each τ in [0, 1], exactly 0 and 1 at the ends.
+
+    Raises
+    ------
+    InvalidInputError
+        If the name is unknown.
+    """
+    if name not in SCHEDULES:
+        raise InvalidInputError(f"the schedule must be one of {', '.join(SCHEDULES)}; got {name!r}")
+    return np.clip(SCHEDULES[name](np.asarray(tau, dtype=float)), 0.0, 1.0)

@@ -1,0 +1,219 @@
+"""Nonequilibrium switching: λ goes from 0 to 1 and back in finite time, and the work is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import units
+from numpy.typing import ArrayLike
+
+from alchemflows.alchemy.path import WeightPath
+from alchemflows.alchemy.potential import EnergyModel
+from alchemflows.alchemy.tether import Springs
+from alchemflows.sampling.langevin import Langevin, State
+from alchemflows.sampling.schedules import schedule
+from alchemflows.schemas.dynamics import SwitchingSettings
+from alchemflows.schemas.progress import Progress
+
+#: Points of the curves that are kept of each switch.
+N_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Work of n switches each way, and how it came about; m points along the way.
+
+    Attributes
+    ----------
+    forward_work_eV, backward_work_eV
+        W = ∫ (∂U/∂λ) dλ from λ = 0 to 1, and from 1 to 0, shape (n,).
+    lambdas
+        λ along a forward switch, shape (m,); a backward switch passes them in the opposite order.
+    forward_dudl_eV, backward_dudl_eV
+        ∂U/∂λ at `lambdas` in the order of time, shape (n, m).
+    """
+
+    forward_work_eV: np.ndarray
+    backward_work_eV: np.ndarray
+    lambdas: np.ndarray
+    forward_dudl_eV: np.ndarray
+    backward_dudl_eV: np.ndarray
+
+
+def equilibrate_ends(
+    model: EnergyModel,
+    path: WeightPath,
+    settings: SwitchingSettings,
+    seeds: Sequence[int],
+    *,
+    fix_centre_of_mass: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> State:
+    """Equilibrate n replicas at λ = 0 and n at λ = 1, in one batch, from the path's structure.
+
+    Parameters
+    ----------
+    model
+        Energies at the weights of `path`.
+    path
+        The path; all replicas have the masses of its middle, which changes no configurational average.
+    settings
+        Conditions and lengths.
+    seeds
+        2n seeds.
+    fix_centre_of_mass
+        Whether the centre of mass rests.
+    on_progress
+        Called now and then.
+
+    Returns
+    -------
+    state
+        2n replicas, those at λ = 0 first.
+    """
+    system, n = path.system, len(seeds)
+    langevin = Langevin.under(
+        settings,
+        model,
+        (
+            np.broadcast_to(system.structure.cart_coords, (n, system.n_atoms, 3)),
+            np.broadcast_to(system.structure.lattice.matrix, (n, 3, 3)),
+        ),
+        path.weights(np.repeat([0.0, 1.0], n // 2)),
+        np.broadcast_to(path.masses(0.5), (n, system.n_atoms)),
+        seeds,
+        fix_centre_of_mass=fix_centre_of_mass,
+    )
+    for _ in range(settings.n_equilibration_steps):
+        langevin.step()
+        if on_progress is not None and langevin.n_steps % 20 == 0:
+            _report(on_progress, "equilibration", langevin, settings.n_equilibration_steps)
+    return langevin.state
+
+
+def switch(
+    model: EnergyModel,
+    path: WeightPath,
+    settings: SwitchingSettings,
+    start: State,
+    seeds: Sequence[int],
+    *,
+    fix_centre_of_mass: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Switches:
+    """Switch n replicas from λ = 0 to 1 and n from 1 to 0, in one batch.
+
+    The work is the trapezoid sum of ∂U/∂λ over the steps.
+
+    Parameters
+    ----------
+    model, path, settings, fix_centre_of_mass, on_progress
+        As for :func:`equilibrate_ends`.
+    start
+        2n replicas in equilibrium, those at λ = 0 first.
+    seeds
+        2n seeds of the noise.
+
+    Raises
+    ------
+    TrajectoryError
+        If a trajectory explodes.
+    """
+    n, n_steps = len(seeds) // 2, settings.n_switching_steps
+    system = path.system
+    forward = schedule(settings.schedule, np.linspace(0, 1, n_steps + 1))
+    backward = schedule(settings.schedule, np.linspace(1, 0, n_steps + 1))
+    # By step and replica.
+    lambdas = np.stack([forward] * n + [backward] * n, axis=1)
+    weights = torch.as_tensor(path.weights(lambdas[0]), device=model.device)
+    langevin = Langevin.under(
+        settings,
+        model,
+        start,
+        weights,
+        np.broadcast_to(path.masses(0.5), (2 * n, system.n_atoms)),
+        seeds,
+        fix_centre_of_mass=fix_centre_of_mass,
+    )
+    direction = torch.as_tensor(path.direction, dtype=torch.float64, device=model.device)
+    kept = np.unique(np.linspace(0, n_steps, N_CURVE_POINTS).round().astype(int))
+    keep = set(kept.tolist())
+    work = torch.zeros(2 * n, dtype=torch.float64, device=model.device)
+    slope = _slope(langevin, direction)
+    curve = [slope]
+    for step in range(1, n_steps + 1):
+        langevin.step(path.weights(lambdas[step]), weight_gradients=True)
+        before, slope = slope, _slope(langevin, direction)
+        change = torch.as_tensor(lambdas[step] - lambdas[step - 1], device=model.device)
+        work += 0.5 * (before + slope) * change
+        if step in keep:
+            curve.append(slope)
+        if on_progress is not None and step % 20 == 0:
+            _report(on_progress, "switching", langevin, n_steps)
+    dudl = torch.stack(curve, dim=1).cpu().numpy()
+    totals = work.cpu().numpy()
+    return Switches(totals[:n], totals[n:], forward[kept], dudl[:n], dudl[n:])
+
+
+def draw_einstein_crystal(
+    springs: Springs, cell: ArrayLike, masses: ArrayLike, temperature_K: float, seeds: Sequence[int]
+) -> State:
+    """Draw replicas of an Einstein crystal from its distribution, the centre of mass at that of the sites.
+
+    Positions are Gaussian with variance k_B T / k_i along each axis, under the condition Σ m_i Δx_i = 0; velocities are
+    those of Maxwell and Boltzmann, without motion of the centre of mass.
+
+    Parameters
+    ----------
+    springs
+        Every atom has one.
+    cell
+        Å, shape (3, 3).
+    masses
+        Atomic mass units, shape (N,).
+    temperature_K
+        Temperature.
+    seeds
+        One for each replica.
+    """
+    kT = units.kB * temperature_K
+    h = np.asarray(cell, dtype=float)
+    m = np.asarray(masses, dtype=float)
+    variance = kT / np.array(springs.stiffness_eV_per_A2)
+    share = m / m.sum()
+    pull = variance * share / (variance * share**2).sum()
+    positions, velocities = [], []
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        displacement = np.sqrt(variance)[:, None] * rng.normal(size=(len(m), 3))
+        positions.append(np.array(springs.sites) @ h + displacement - pull[:, None] * (share @ displacement))
+        velocity = np.sqrt(kT / m)[:, None] * rng.normal(size=(len(m), 3))
+        velocities.append(velocity - share @ velocity)
+    return State(
+        torch.as_tensor(np.array(positions)),
+        torch.as_tensor(np.broadcast_to(h, (len(seeds), 3, 3)).copy()),
+        torch.as_tensor(np.array(velocities)),
+    )
+
+
+def joined(first: State, second: State) -> State:
+    """Return the replicas of both."""
+    device = first.positions.device
+    return State(
+        torch.cat([first.positions, second.positions.to(device)]),
+        torch.cat([first.cells, second.cells.to(device)]),
+        torch.cat([first.velocities, second.velocities.to(device)]),
+    )
+
+
+def _slope(langevin: Langevin, direction: torch.Tensor) -> torch.Tensor:
+    assert langevin.evaluation.weight_gradients is not None
+    return langevin.evaluation.weight_gradients @ direction
+
+
+def _report(on_progress: Callable[[Progress], None], phase: str, langevin: Langevin, n_steps: int) -> None:
+    temperatures = tuple(langevin.kinetic_temperatures().tolist())
+    on_progress(Progress(phase, langevin.n_steps, n_steps, temperatures))
