@@ -41,26 +41,40 @@ class WindowSeries:
         return len(self.time_fs)
 
 
-class PackedSeries(BaseModel):
-    """A :class:`WindowSeries` as one string, so that a database stores it fast and without rounding.
+class PackedArrays(BaseModel):
+    """Named arrays as one string, so that a database stores them fast and without rounding.
 
-    The string is the base64 form of an uncompressed NumPy ``.npz`` file; the names of its arrays are the
-    attributes of :class:`WindowSeries`. ``numpy.load(io.BytesIO(base64.b64decode(npz_base64)))`` reads it.
+    The string is the base64 form of an uncompressed NumPy ``.npz`` file;
+    ``numpy.load(io.BytesIO(base64.b64decode(npz_base64)))`` reads it.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    n_samples: int
     npz_base64: str = Field(repr=False)
+
+    @staticmethod
+    def encode(**arrays: np.ndarray) -> str:
+        """Return arrays as a string."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        return base64.b64encode(buffer.getbuffer()).decode("ascii")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays, bitwise as they were packed."""
+        with np.load(io.BytesIO(base64.b64decode(self.npz_base64)), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+
+class PackedSeries(PackedArrays):
+    """A :class:`WindowSeries`, packed; the names of the arrays are its attributes."""
+
+    n_samples: int
 
     @classmethod
     def pack(cls, series: WindowSeries) -> PackedSeries:
         """Pack a series."""
-        buffer = io.BytesIO()
-        np.savez(buffer, **vars(series))
-        return cls(n_samples=len(series), npz_base64=base64.b64encode(buffer.getbuffer()).decode("ascii"))
+        return cls(n_samples=len(series), npz_base64=cls.encode(**vars(series)))
 
     def unpack(self) -> WindowSeries:
         """Return the series, bitwise as it was packed."""
-        with np.load(io.BytesIO(base64.b64decode(self.npz_base64)), allow_pickle=False) as arrays:
-            return WindowSeries(**arrays)
+        return WindowSeries(**self.arrays())

@@ -1,0 +1,82 @@
+"""What flows that sample have in common: a potential, conditions, and where their jobs run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from jobflow import Flow, Job, Maker
+
+from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, CellFreedom, Settings, settings
+from alchemflows.schemas.potential import PotentialSpec
+
+#: FireWorks category of the jobs that evaluate a potential.
+GPU_CATEGORY = "gpu"
+
+
+@dataclass
+class SampledMaker(Maker):
+    """Base of makers whose jobs sample with a potential under common conditions.
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    potential
+        A name (``sevennet-0``, ``small``, ``medium-mpa-0``, ...), the path of a model file, or a
+        specification with dtype, device and head.
+    temperature
+        K.
+    pressure_GPa
+        Pressure; None for constant volume.
+    cell_freedom
+        What the pressure may change: ``isotropic``, ``axes`` (lengths) or ``full``.
+    timestep_fs, friction_per_ps, barostat_time_ps
+        Langevin dynamics, see :class:`Conditions`.
+    seed
+        Seed of all random numbers; at least 0.
+    category
+        FireWorks category of the jobs that evaluate the potential, so that GPU workers take them and others
+        the rest; None for no category.
+    """
+
+    name: str = "sampling"
+    potential: PotentialSpec | str = "sevennet-0"
+    temperature: float = 300.0
+    pressure_GPa: float | None = ATMOSPHERE_GPA
+    cell_freedom: CellFreedom = "isotropic"
+    timestep_fs: float = 2.0
+    friction_per_ps: float = 5.0
+    barostat_time_ps: float = 0.5
+    seed: int = 0
+    category: str | None = GPU_CATEGORY
+
+    def settings(self, kind: type[Settings], **lengths: Any) -> Settings:
+        """Return settings under these conditions.
+
+        Raises
+        ------
+        InvalidInputError
+            If a number makes no sense.
+        """
+        if self.seed < 0:
+            raise InvalidInputError(f"seed must be at least 0; got {self.seed}")
+        conditions = {
+            "temperature_K": self.temperature,
+            "pressure_GPa": self.pressure_GPa,
+            "cell_freedom": self.cell_freedom,
+            "timestep_fs": self.timestep_fs,
+            "friction_per_ps": self.friction_per_ps,
+            "barostat_time_ps": self.barostat_time_ps,
+        }
+        return settings(kind, **conditions | lengths)
+
+    def categorised(self, jobs: Iterable[Job | Flow]) -> list[Job | Flow]:
+        """Return the jobs, or flows of jobs, with the category."""
+        found = list(jobs)
+        if self.category is not None:
+            for job in found:
+                job.update_config({"manager_config": {"_category": self.category}}, dynamic=False)
+        return found

@@ -1,0 +1,168 @@
+"""From a crystal to its absolute free energy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jobflow import Flow, Job, OutputReference
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import AlchemicalSystem, Coupling
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.common import SampledMaker
+from alchemflows.jobs.equilibrium import EquilibriumMaker
+from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker, SizeExtrapolationMaker, element_names
+from alchemflows.jobs.relax import AlchemicalRelaxMaker
+from alchemflows.sampling.schedules import schedule
+from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
+from alchemflows.schemas.potential import PotentialSpec
+
+
+@dataclass
+class FrenkelLaddMaker(SampledMaker):
+    """Absolute free energy of a crystal: mean cell at pressure, springs, switches to the Einstein crystal and back.
+
+    Parameters
+    ----------
+    n_repeats
+        Switches each way, all in one batch; at least 2.
+    n_cell_steps
+        Steps at constant pressure for the mean cell, of which the first third is equilibration. With
+        ``pressure_GPa=None`` the given cell is taken (after relaxation, if there is one), and G = F + pV is at 1 atm.
+    n_equilibration_steps, n_sampling_steps
+        Steps at constant volume before and while displacements are measured.
+    n_switching_steps
+        Steps of a switch.
+    schedule
+        How λ goes from 0 to 1.
+    springs_eV_per_A2
+        Springs by element instead of those from the displacements, to share them between phases, say; see
+        :class:`EinsteinSwitchesMaker`.
+    quantum
+        Whether to compute the quantum correction of the harmonic modes.
+    coupling
+        See :class:`AlchemicalSystem`; for structures with partial occupancies.
+    relax_maker
+        Relaxes atoms and cell first; None starts from the given cell as it is.
+
+    See :class:`SampledMaker` for the other parameters.
+    """
+
+    name: str = "Frenkel–Ladd"
+    n_repeats: int = 4
+    n_cell_steps: int = 15000
+    n_equilibration_steps: int = 5000
+    n_sampling_steps: int = 5000
+    n_switching_steps: int = 10000
+    schedule: str = "ninth-order"
+    springs_eV_per_A2: Mapping[str, float] | None = None
+    quantum: bool = False
+    coupling: Coupling = "paired"
+    relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
+
+    def make(
+        self,
+        structure: Structure,
+        *,
+        supercells: Sequence[tuple[int, int, int]] | None = None,
+        n_primitive_cells: int | None = None,
+    ) -> Flow:
+        """Return the flow; its output is a :class:`FrenkelLaddDocument`, or a :class:`SizeExtrapolation`.
+
+        Parameters
+        ----------
+        structure
+            Ordered, or with partial occupancies: then the free energy is that of the alchemical crystal at this
+            composition, without the entropy of mixing.
+        supercells
+            Repeats of the structure, at least two sizes: F and G are then extrapolated to a large crystal.
+        n_primitive_cells
+            Lattice points of the structure, where a defect hides them from the symmetry.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If the structure, a number, or the potential is wrong.
+        """
+        cell, switching = self._settings()
+        sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
+        if supercells is not None and len({a * b * c for a, b, c in sizes}) < 2:
+            raise InvalidInputError("supercells of at least two sizes are needed for an extrapolation")
+        potential, backend = resolve(self.potential)
+        runs: list[Job] = []
+        jobs: list[Job] = []
+        for size in sizes:
+            system, weights = AlchemicalSystem.from_structure(structure * size, coupling=self.coupling)
+            AlchemicalPotential(system, backend)
+            self._check_springs(system)
+            points = None if n_primitive_cells is None else n_primitive_cells * size[0] * size[1] * size[2]
+            jobs += self._of_one_cell(system, weights.tolist(), potential, cell, switching, points)
+            runs.append(jobs[-1])
+        parts = self.categorised(jobs)
+        last = runs[0]
+        if supercells is not None:
+            last = SizeExtrapolationMaker().make([run.output for run in runs])
+            parts.append(last)
+        formula = system.formula(weights)
+        return Flow(parts, output=last.output, name=f"{self.name} {formula} {self.temperature:g} K")
+
+    def _settings(self) -> tuple[DynamicsSettings | None, SwitchingSettings]:
+        schedule(self.schedule, [0.0])
+        if self.n_sampling_steps < 10:
+            raise InvalidInputError(f"n_sampling_steps must be at least 10; got {self.n_sampling_steps}")
+        switching = self.settings(
+            SwitchingSettings,
+            n_repeats=self.n_repeats,
+            n_equilibration_steps=self.n_equilibration_steps,
+            n_switching_steps=self.n_switching_steps,
+            schedule=self.schedule,
+        )
+        if self.pressure_GPa is None:
+            return None, switching
+        equilibration = self.n_cell_steps // 3
+        return self.settings(
+            DynamicsSettings,
+            n_equilibration_steps=equilibration,
+            n_production_steps=self.n_cell_steps - equilibration,
+        ), switching
+
+    def _check_springs(self, system: AlchemicalSystem) -> None:
+        given = self.springs_eV_per_A2
+        missing = sorted(set(element_names(system)) - set(given)) if given is not None else []
+        if missing:
+            raise InvalidInputError(f"no spring is given for {', '.join(missing)}")
+
+    def _of_one_cell(
+        self,
+        system: AlchemicalSystem,
+        weights: list[float],
+        potential: PotentialSpec,
+        cell: DynamicsSettings | None,
+        switching: SwitchingSettings,
+        n_primitive_cells: int | None,
+    ) -> list[Job]:
+        jobs: list[Job] = []
+        start: OutputReference | None = None
+        label = f"{system.n_atoms} atoms"
+        if self.relax_maker is not None:
+            jobs.append(self.relax_maker.make(system, weights, potential))
+            start = jobs[-1].output.structure
+        if cell is not None:
+            equilibrium = EquilibriumMaker(
+                name=f"mean cell, {label}", potential=potential, dynamics=cell, seed=self.seed
+            )
+            jobs.append(equilibrium.make(system, weights, start))
+            start = jobs[-1].output.structure
+        switches = EinsteinSwitchesMaker(
+            name=f"Frenkel–Ladd, {label}",
+            potential=potential,
+            settings=switching,
+            n_sampling_steps=self.n_sampling_steps,
+            springs_eV_per_A2=self.springs_eV_per_A2,
+            quantum=self.quantum,
+            seed=self.seed,
+        )
+        return [*jobs, switches.make(system, weights, start, n_primitive_cells)]

@@ -1,0 +1,118 @@
+"""G of several phases over compositions and temperatures, and which of them is stable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jobflow import Flow
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.path import AlchemicalPath, Substitution
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.free_energy.phases import ideal_mixing_eV
+from alchemflows.jobs.phases import PhaseComparisonMaker, Point, tolerant
+from alchemflows.schemas.dynamics import CellFreedom
+
+
+@dataclass
+class PhaseStabilityMaker(FrenkelLaddMaker):
+    """G(x, T) of several phases from Frenkel–Ladd runs, the stable phase, and transition temperatures.
+
+    At a composition between the ends the crystal is alchemical, and −T S of ideal mixing is added to its G.
+
+    Parameters
+    ----------
+    freedom_of
+        ``cell_freedom`` of single phases, by name; ``full`` or ``axes`` for those that are not cubic.
+
+    See :class:`FrenkelLaddMaker` for the other parameters; `temperature` is not used.
+    """
+
+    name: str = "phase stability"
+    freedom_of: Mapping[str, CellFreedom] = field(default_factory=dict)
+
+    def make(  # type: ignore[override]
+        self,
+        phases: Mapping[str, Structure],
+        temperatures: Sequence[float],
+        *,
+        substitution: Substitution | None = None,
+        compositions: Sequence[float] = (0.0, 1.0),
+    ) -> Flow:
+        """Return the flow; its output is a :class:`PhaseStabilityDocument`.
+
+        Parameters
+        ----------
+        phases
+            Structures by name, with the same composition.
+        temperatures
+            K.
+        substitution
+            Such as ``{"Pb": "Sn"}``, for a dependence on the composition.
+        compositions
+            Shares x of the substitution, between 0 and 1; only with one.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If the structures differ in composition, or anything else is wrong.
+        """
+        if not phases or not temperatures or (substitution is not None and not compositions):
+            raise InvalidInputError("at least one phase, one temperature and one composition are needed")
+        formulas = {structure.composition.reduced_formula for structure in phases.values()}
+        if len(formulas) > 1:
+            raise InvalidInputError(f"phases must have the same composition; got {', '.join(sorted(formulas))}")
+        unknown = sorted(set(self.freedom_of) - set(phases))
+        if unknown:
+            raise InvalidInputError(f"freedom_of names {', '.join(unknown)}, which is not among the phases")
+        shares: list[float | None] = [None] if substitution is None else [float(x) for x in compositions]
+        potential, _ = resolve(self.potential)
+        shared = {name: getattr(self, name) for name in FrenkelLaddMaker.__dataclass_fields__}
+        single = FrenkelLaddMaker(**shared | {"name": FrenkelLaddMaker.name, "potential": potential})
+        runs, points = [], []
+        for name, structure in phases.items():
+            for x in shares:
+                at_x = structure if x is None else _mixed(structure, substitution or {}, x)
+                system, weights = AlchemicalSystem.from_structure(at_x, coupling=self.coupling)
+                for temperature in temperatures:
+                    maker = replace(
+                        single,
+                        temperature=float(temperature),
+                        cell_freedom=self.freedom_of.get(name, self.cell_freedom),
+                    )
+                    run = maker.make(at_x)
+                    run.name = f"{name}: {run.name}"
+                    runs.append(run)
+                    mixing = _mixing_eV(system, weights, float(temperature)) / system.n_atoms
+                    points.append(Point(name, system.formula(weights), x, float(temperature), mixing))
+        comparison = tolerant(PhaseComparisonMaker().make(points, [run.output for run in runs]))
+        return Flow([*runs, comparison], output=comparison.output, name=f"{self.name} {', '.join(phases)}")
+
+
+def _mixed(structure: Structure, substitution: Substitution, x: float) -> Structure:
+    """Return the structure with a share x of the substitution, as partial occupancies; ordered at the ends."""
+    path = AlchemicalPath.from_substitution(structure, substitution)
+    weights = path.weights(x)
+    if np.isin(weights, (0.0, 1.0)).all():
+        return path.system.at_vertex(weights)
+    mixed = structure.copy()
+    start = 0
+    for group in path.system.groups:
+        share = weights[start : start + len(group.channels)]
+        start += len(group.channels)
+        for k, site in enumerate(group.sites):
+            mixed.replace(
+                site, {channel[k]: float(w) for channel, w in zip(group.channels, share, strict=True) if w > 0}
+            )
+    return mixed
+
+
+def _mixing_eV(system: AlchemicalSystem, weights: np.ndarray, temperature_K: float) -> float:
+    groups = range(len(system.groups))
+    fractions = [weights[system.group_of_weight == index].tolist() for index in groups]
+    return ideal_mixing_eV(fractions, [len(system.groups[index].sites) for index in groups], temperature_K)

@@ -1,0 +1,99 @@
+"""From a structure and a substitution to ΔF or ΔG by nonequilibrium switching."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from jobflow import Flow, Job
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.path import AlchemicalPath, Substitution
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import Coupling
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.common import SampledMaker
+from alchemflows.jobs.relax import AlchemicalRelaxMaker
+from alchemflows.jobs.switching import SwitchesMaker
+from alchemflows.sampling.schedules import schedule
+from alchemflows.schemas.dynamics import SwitchingSettings
+
+
+@dataclass
+class SwitchingMaker(SampledMaker):
+    """ΔF (``pressure_GPa=None``) or ΔG of an alchemical transformation from the work of switches both ways.
+
+    Parameters
+    ----------
+    n_repeats
+        Switches each way, all in one batch; at least 2.
+    n_equilibration_steps, n_switching_steps
+        Steps at each end before a switch, and of a switch.
+    schedule
+        How λ goes from 0 to 1: ``ninth-order``, ``fifth-order``, ``third-order`` or ``linear``.
+    coupling
+        ``paired`` or ``mean-field``, see :class:`AlchemicalSystem`.
+    site_resolved
+        Whether every changed site is a group of its own.
+    relax_maker
+        Relaxes atoms and cell at λ = ½ first; None starts from the given cell as it is.
+
+    See :class:`SampledMaker` for the other parameters.
+    """
+
+    name: str = "switching"
+    n_repeats: int = 4
+    n_equilibration_steps: int = 5000
+    n_switching_steps: int = 10000
+    schedule: str = "ninth-order"
+    coupling: Coupling = "paired"
+    site_resolved: bool = False
+    relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
+
+    def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
+        """Return the flow; its output is a :class:`SwitchingDocument`.
+
+        Parameters
+        ----------
+        structure
+            Ordered or disordered pymatgen structure, large enough that its thermal motion is representative.
+        substitution
+            Such as ``{"Pb": "Sn"}``; see :meth:`AlchemicalPath.from_substitution`. Several elements may change at once.
+        sites
+            Indices of the sites to change; all with the element if not given.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If the structure, the substitution, a number, or the potential is wrong.
+        """
+        schedule(self.schedule, [0.0])
+        settings = self.settings(
+            SwitchingSettings,
+            n_repeats=self.n_repeats,
+            n_equilibration_steps=self.n_equilibration_steps,
+            n_switching_steps=self.n_switching_steps,
+            schedule=self.schedule,
+        )
+        path = AlchemicalPath.from_substitution(
+            structure, substitution, sites=sites, coupling=self.coupling, site_resolved=self.site_resolved
+        )
+        if not path.conserves_sites():
+            raise InvalidInputError(
+                "on this path atoms appear or vanish, and nothing holds an atom that is gone; for a vacancy use "
+                "VacancyFreeEnergyMaker"
+            )
+        potential, backend = resolve(self.potential)
+        AlchemicalPotential(path.system, backend)
+        jobs: list[Job] = []
+        if self.relax_maker is not None:
+            jobs.append(self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential))
+        start = jobs[0].output.structure if jobs else None
+        switches = SwitchesMaker(potential=potential, settings=settings, seed=self.seed).make(path, start)
+        change = f"{path.system.formula(path.initial)} → {path.system.formula(path.final)}"
+        return Flow(
+            self.categorised([*jobs, switches]),
+            output=switches.output,
+            name=f"{self.name} {change} {self.temperature:g} K",
+        )

@@ -1,0 +1,290 @@
+"""The job that switches a crystal to its Einstein crystal and back, and the one that joins several sizes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import units
+from ase.data import chemical_symbols
+from jobflow import Maker, job
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.phonons import mode_frequencies, relaxed_positions
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
+from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.einstein import (
+    centre_of_mass_term_eV,
+    einstein_free_energy_eV,
+    quantum_correction_eV,
+    spring_constants_eV_per_A2,
+)
+from alchemflows.free_energy.size import extrapolate
+from alchemflows.jobs.work import work_document
+from alchemflows.sampling.equilibrium import Equilibrium, sample_equilibrium
+from alchemflows.sampling.seeds import derived_seeds
+from alchemflows.sampling.switching import draw_einstein_crystal, joined, switch
+from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings, SwitchingSettings
+from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocument, SizeExtrapolation, SpringKind
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.progress import ProgressFile
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.verdict import Verdict
+
+#: Longest time step in units of 1/ω of the stiffest spring.
+MAX_STEP_OF_SPRING = 1.0
+
+
+@dataclass
+class EinsteinSwitchesMaker(Maker):
+    """Absolute free energy of a crystal in a given cell: displacements, springs, switches to the Einstein crystal.
+
+    The crystal is equilibrated at constant volume in as many replicas as there are switches each way, which gives the
+    springs and the starts of the forward switches; the backward ones start from the Einstein crystal's own
+    distribution, which is drawn exactly. The centre of mass rests throughout.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    potential
+        What to sample with.
+    settings
+        Temperature, number and length of the switches; the volume is constant whatever its pressure, which is that of
+        G = F + pV (1 atm if there is none).
+    n_sampling_steps
+        Steps in which displacements are measured, after the settings' equilibration.
+    springs_eV_per_A2
+        Springs by element instead of those from the displacements; atoms of an alchemical site go by their elements,
+        joined by / in alphabetical order (``Pb/Sn``).
+    quantum
+        Whether to compute the quantum correction of the harmonic modes (6N force evaluations).
+    seed
+        Seed that all others derive from.
+    """
+
+    name: str = "Frenkel–Ladd"
+    potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
+    settings: SwitchingSettings = field(default_factory=lambda: SwitchingSettings(temperature_K=300.0))
+    n_sampling_steps: int = 5000
+    springs_eV_per_A2: Mapping[str, float] | None = None
+    quantum: bool = False
+    seed: int = 0
+
+    @job(output_schema=FrenkelLaddDocument, data=["curves"])
+    def make(
+        self,
+        system: AlchemicalSystem,
+        weights: Sequence[float],
+        structure: Structure | None = None,
+        n_primitive_cells: int | None = None,
+    ) -> FrenkelLaddDocument:
+        """Compute F and G.
+
+        Parameters
+        ----------
+        system
+            The crystal; symmetry (which atoms are equivalent) is read from its structure.
+        weights
+            Its composition, shape (C,).
+        structure
+            Positions and cell to start from, in place of the system's.
+        n_primitive_cells
+            Lattice points in the cell; found by symmetry if not given. Give that of the perfect crystal where there is
+            a defect.
+
+        Raises
+        ------
+        UnstableCrystalError
+            If atoms leave their sites, or, for the quantum correction, a mode is unstable.
+        InvalidInputError
+            If a spring is missing, or too stiff for the time step.
+        TrajectoryError
+            If a trajectory explodes.
+        """
+        started = time.perf_counter()
+        w = system.check_weights(weights)
+        symmetry = symmetry_of(system)
+        if structure is not None:
+            system = system.with_structure(structure)
+        settings = self.settings.model_copy(update={"pressure_GPa": None})
+        backend = load_potential(self.potential)
+        potential = AlchemicalPotential(system, backend)
+        progress, n, temperature = ProgressFile(Path.cwd()), settings.n_repeats, settings.temperature_K
+        dynamics = _sampling(settings, self.n_sampling_steps)
+        run = sample_equilibrium(
+            potential, system, w, dynamics, derived_seeds(self.seed, "displacements", n), on_progress=progress
+        )
+        masses = system.masses(w)
+        stiffness = self._stiffness(run, system, symmetry)
+        omega = np.sqrt(stiffness / masses)
+        if omega.max() * settings.timestep_fs * units.fs > MAX_STEP_OF_SPRING:
+            atom = int(omega.argmax())
+            raise InvalidInputError(
+                f"the spring of atom {atom} ({stiffness[atom]:.3g} eV/Å²) needs a time step below "
+                f"{MAX_STEP_OF_SPRING / omega[atom] / units.fs:.2g} fs; it is {settings.timestep_fs:g} fs"
+            )
+        mean = run.mean_structure()
+        springs = Springs(tuple(map(tuple, mean.frac_coords.tolist())), tuple(stiffness.tolist()))
+        start = joined(
+            run.state,
+            draw_einstein_crystal(
+                springs, mean.lattice.matrix, masses, temperature, derived_seeds(self.seed, "Einstein crystal", n)
+            ),
+        )
+        switches = switch(
+            TetheredPotential(potential, springs),
+            TetheredPath.to_einstein_crystal(system, w),
+            settings,
+            start,
+            derived_seeds(self.seed, "switching", 2 * n),
+            fix_centre_of_mass=True,
+            on_progress=progress,
+        )
+        result, work = work_document(switches, settings, system.n_atoms)
+        free_volume = mean.volume / (n_primitive_cells or symmetry.n_primitive_cells)
+        einstein = einstein_free_energy_eV(stiffness, masses, temperature)
+        centre = centre_of_mass_term_eV(stiffness, masses, free_volume, temperature)
+        helmholtz = einstein - result.best[0] + centre
+        pressure = ATMOSPHERE_GPA if self.settings.pressure_GPa is None else self.settings.pressure_GPa
+        pv = pressure * units.GPa * mean.volume
+        return FrenkelLaddDocument(
+            formula=system.formula(w),
+            weights=w.tolist(),
+            weight_labels=list(system.weight_labels),
+            coupling=system.coupling,
+            n_atoms=system.n_atoms,
+            temperature_K=temperature,
+            pressure_GPa=pressure,
+            volume_A3=mean.volume,
+            structure=mean,
+            space_group=symmetry.space_group,
+            springs=_kinds(system, symmetry, stiffness),
+            stiffness_eV_per_A2=stiffness.tolist(),
+            einstein_eV=einstein,
+            switching_eV=-result.best[0],
+            switching_error_eV=result.best[1],
+            centre_of_mass_eV=centre,
+            free_volume_A3=free_volume,
+            helmholtz=FreeEnergyValue.of(helmholtz, result.best[1], system.n_atoms),
+            pv_eV=pv,
+            gibbs=FreeEnergyValue.of(helmholtz + pv, result.best[1], system.n_atoms),
+            quantum_correction_eV=self._quantum_correction(system.with_structure(mean), w) if self.quantum else None,
+            work=work,
+            dynamics=dynamics,
+            settings=settings,
+            verdict=Verdict.of(result.warnings),
+            provenance=Provenance(
+                potential=potential.record, wall_time_s=time.perf_counter() - started, seed=self.seed
+            ),
+        )
+
+    def _stiffness(self, run: Equilibrium, system: AlchemicalSystem, symmetry: Symmetry) -> np.ndarray:
+        if self.springs_eV_per_A2 is None:
+            return spring_constants_eV_per_A2(
+                run.msd_A2.mean(axis=0), symmetry.equivalent_atoms, self.settings.temperature_K
+            )
+        names = element_names(system)
+        missing = sorted(set(names) - set(self.springs_eV_per_A2))
+        if missing:
+            raise InvalidInputError(f"no spring is given for {', '.join(missing)}")
+        stiffness = np.array([float(self.springs_eV_per_A2[name]) for name in names])
+        if not (np.isfinite(stiffness) & (stiffness > 0)).all():
+            raise InvalidInputError(f"springs must be positive; got {dict(self.springs_eV_per_A2)}")
+        return stiffness
+
+    def _quantum_correction(self, system: AlchemicalSystem, weights: np.ndarray) -> float:
+        calculator = AlchemicalCalculator(system, weights, self.potential.model_copy(update={"dtype": "float64"}))
+        cell = system.structure.lattice.matrix
+        omegas = mode_frequencies(calculator.potential, relaxed_positions(calculator), cell, weights)
+        return quantum_correction_eV(omegas, self.settings.temperature_K)
+
+
+@dataclass
+class SizeExtrapolationMaker(Maker):
+    """Extrapolate F and G per atom of cells of several sizes to a large crystal, by a straight line in 1/N.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    """
+
+    name: str = "size extrapolation"
+
+    @job(output_schema=SizeExtrapolation, data=["curves"])
+    def make(self, documents: Sequence[FrenkelLaddDocument]) -> SizeExtrapolation:
+        """Extrapolate.
+
+        Parameters
+        ----------
+        documents
+            Of cells of at least two sizes of the same crystal at the same conditions.
+
+        Raises
+        ------
+        InvalidInputError
+            If they are of different crystals or conditions, or of one size.
+        """
+        first = documents[0]
+        for field_name in ("formula", "temperature_K", "pressure_GPa"):
+            if any(getattr(document, field_name) != getattr(first, field_name) for document in documents):
+                raise InvalidInputError(f"the cells differ in {field_name}")
+        n_atoms = [document.n_atoms for document in documents]
+        errors = [document.gibbs.error_eV_per_atom for document in documents]
+        helmholtz = [document.helmholtz.value_eV_per_atom for document in documents]
+        gibbs = [document.gibbs.value_eV_per_atom for document in documents]
+        limit = extrapolate(n_atoms, gibbs, errors)
+        return SizeExtrapolation(
+            formula=first.formula,
+            temperature_K=first.temperature_K,
+            pressure_GPa=first.pressure_GPa,
+            n_atoms=n_atoms,
+            helmholtz_eV_per_atom=helmholtz,
+            gibbs_eV_per_atom=gibbs,
+            errors_eV_per_atom=errors,
+            helmholtz_limit_eV_per_atom=extrapolate(n_atoms, helmholtz, errors).limit,
+            gibbs_limit_eV_per_atom=limit.limit,
+            limit_error_eV_per_atom=limit.error,
+            chi_squared_per_degree=limit.chi_squared_per_degree,
+            cells=list(documents),
+        )
+
+
+def element_names(system: AlchemicalSystem) -> list[str]:
+    """Return the element of each atom; those of an alchemical site joined by / in alphabetical order."""
+    names = [chemical_symbols[int(z)] for z in system.numbers]
+    for group in system.groups:
+        for k, site in enumerate(group.sites):
+            names[site] = "/".join(sorted({chemical_symbols[channel[k]] for channel in group.channels}))
+    return names
+
+
+def _kinds(system: AlchemicalSystem, symmetry: Symmetry, stiffness: np.ndarray) -> list[SpringKind]:
+    names = element_names(system)
+    kinds = []
+    for label in sorted(set(symmetry.equivalent_atoms.tolist())):
+        members = np.flatnonzero(symmetry.equivalent_atoms == label)
+        kinds.append(
+            SpringKind(element=names[members[0]], n_atoms=len(members), stiffness_eV_per_A2=stiffness[members[0]])
+        )
+    return kinds
+
+
+def _sampling(settings: SwitchingSettings, n_steps: int) -> DynamicsSettings:
+    """Return the dynamics before the switches: their conditions, their equilibration, and the displacements."""
+    shared = {name: getattr(settings, name) for name in ("temperature_K", "timestep_fs", "friction_per_ps")}
+    return DynamicsSettings(
+        **shared,
+        n_equilibration_steps=settings.n_equilibration_steps,
+        n_production_steps=n_steps,
+        sample_interval_steps=min(10, n_steps),
+    )

@@ -1,0 +1,96 @@
+"""The job that switches an alchemical transformation both ways."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jobflow import Maker, job
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.free_energy.corrections import mass_term_eV
+from alchemflows.jobs.work import work_document
+from alchemflows.sampling.seeds import derived_seeds
+from alchemflows.sampling.switching import equilibrate_ends, switch
+from alchemflows.schemas.dynamics import SwitchingSettings
+from alchemflows.schemas.free_energy import Estimate
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.progress import ProgressFile
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.switching import SwitchingDocument
+from alchemflows.schemas.verdict import Verdict
+
+
+@dataclass
+class SwitchesMaker(Maker):
+    """Equilibrate both ends of a path, then switch forward and backward, all replicas in one batch.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    potential
+        What to sample with.
+    settings
+        Conditions, lengths, number of switches, schedule.
+    seed
+        Seed that all others derive from.
+    """
+
+    name: str = "switches"
+    potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
+    settings: SwitchingSettings = field(default_factory=lambda: SwitchingSettings(temperature_K=300.0))
+    seed: int = 0
+
+    @job(output_schema=SwitchingDocument, data=["curves"])
+    def make(self, path: AlchemicalPath, structure: Structure | None = None) -> SwitchingDocument:
+        """Switch.
+
+        Parameters
+        ----------
+        path
+            The path; any number of groups may change on it.
+        structure
+            Positions and cell to start from, in place of those of the path's system.
+
+        Raises
+        ------
+        TrajectoryError
+            If a trajectory explodes.
+        """
+        started = time.perf_counter()
+        system = path.system if structure is None else path.system.with_structure(structure)
+        path = AlchemicalPath(system, path.initial, path.final)
+        model = AlchemicalPotential(system, load_potential(self.potential))
+        progress, n = ProgressFile(Path.cwd()), 2 * self.settings.n_repeats
+        ends = equilibrate_ends(
+            model, path, self.settings, derived_seeds(self.seed, "equilibration", n), on_progress=progress
+        )
+        switches = switch(
+            model, path, self.settings, ends, derived_seeds(self.seed, "switching", n), on_progress=progress
+        )
+        result, work = work_document(switches, self.settings, system.n_atoms)
+        mass_term = mass_term_eV(system.masses(path.initial), system.masses(path.final), self.settings.temperature_K)
+        return SwitchingDocument(
+            temperature_K=self.settings.temperature_K,
+            pressure_GPa=self.settings.pressure_GPa,
+            n_atoms=system.n_atoms,
+            volume_A3=system.structure.volume,
+            initial_formula=system.formula(path.initial),
+            final_formula=system.formula(path.final),
+            coupling=system.coupling,
+            weight_labels=list(system.weight_labels),
+            initial_weights=list(path.initial),
+            final_weights=list(path.final),
+            settings=self.settings,
+            work=work,
+            mass_term_eV=mass_term,
+            mass_term_eV_per_atom=mass_term / system.n_atoms,
+            total=Estimate.of(result.best[0] + mass_term, result.best[1], system.n_atoms),
+            verdict=Verdict.of(result.warnings),
+            provenance=Provenance(potential=model.record, wall_time_s=time.perf_counter() - started, seed=self.seed),
+        )

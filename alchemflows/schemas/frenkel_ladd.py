@@ -1,0 +1,88 @@
+"""Documents of absolute free energies."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+from pymatgen.core import Structure
+
+from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.switching import WorkDocument
+from alchemflows.schemas.verdict import Verdict
+
+
+class FreeEnergyValue(BaseModel):
+    """An absolute free energy with its standard error."""
+
+    value_eV: float
+    error_eV: float
+    value_eV_per_atom: float
+    error_eV_per_atom: float
+
+    @classmethod
+    def of(cls, value_eV: float, error_eV: float, n_atoms: int) -> FreeEnergyValue:
+        """Return the value for a cell of `n_atoms` atoms."""
+        return cls(
+            value_eV=value_eV,
+            error_eV=error_eV,
+            value_eV_per_atom=value_eV / n_atoms,
+            error_eV_per_atom=error_eV / n_atoms,
+        )
+
+
+class SpringKind(BaseModel):
+    """The spring that equivalent atoms have."""
+
+    element: str = Field(description="of the atoms; several, joined by /, on alchemical sites")
+    n_atoms: int
+    stiffness_eV_per_A2: float
+
+
+class FrenkelLaddDocument(BaseModel):
+    """Absolute free energy of a crystal: F = Einstein + switching + centre of mass, G = F + pV; eV for the whole cell."""
+
+    formula: str
+    weights: list[float]
+    weight_labels: list[str]
+    coupling: str
+    n_atoms: int
+    temperature_K: float
+    pressure_GPa: float
+    volume_A3: float
+    structure: Structure = Field(description="cell and mean positions, to which the springs are tied")
+    space_group: int = Field(description="by which atoms are equivalent")
+    springs: list[SpringKind]
+    stiffness_eV_per_A2: list[float] = Field(description="of each atom")
+    einstein_eV: float = Field(description="3 k_B T Σ_i ln(ħω_i / k_B T)")
+    switching_eV: float = Field(description="F(crystal) − F(Einstein crystal), centre of mass fixed in both")
+    switching_error_eV: float
+    centre_of_mass_eV: float = Field(description="for letting the centre of mass go; see `free_energy.einstein`")
+    free_volume_A3: float = Field(description="volume of a primitive cell, in that term")
+    helmholtz: FreeEnergyValue = Field(description="F, classical")
+    pv_eV: float
+    gibbs: FreeEnergyValue = Field(description="G = F + pV at the mean cell, classical")
+    quantum_correction_eV: float | None = Field(
+        description="F_quantum − F_classical of the harmonic modes, to be added; none if it was not asked for"
+    )
+    work: WorkDocument = Field(description="of switches from the crystal (λ = 0) to the Einstein crystal (λ = 1)")
+    dynamics: DynamicsSettings = Field(description="at constant volume, for the displacements")
+    settings: SwitchingSettings
+    verdict: Verdict
+    provenance: Provenance
+
+
+class SizeExtrapolation(BaseModel):
+    """F and G per atom against 1/N, and their limits for a large crystal."""
+
+    formula: str
+    temperature_K: float
+    pressure_GPa: float
+    n_atoms: list[int]
+    helmholtz_eV_per_atom: list[float]
+    gibbs_eV_per_atom: list[float]
+    errors_eV_per_atom: list[float]
+    helmholtz_limit_eV_per_atom: float
+    gibbs_limit_eV_per_atom: float
+    limit_error_eV_per_atom: float = Field(description="from the errors of the cells by the weighted straight line")
+    chi_squared_per_degree: float | None = Field(description="of the line; none with two cells")
+    cells: list[FrenkelLaddDocument]
