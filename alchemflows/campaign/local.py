@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -96,6 +97,19 @@ def status(database: Database, fw_ids: list[int]) -> list[JobStatus]:
     return [by_id[fw_id] for fw_id in fw_ids]
 
 
+def members(database: Database, fw_ids: list[int]) -> tuple[list[int], bool]:
+    """Return the ids of all jobs in the workflows of some jobs, those that running jobs have added too.
+
+    The second value tells whether the workflows are completed. A workflow is not as long as one of its jobs is being
+    replaced by others, although that job itself may be.
+    """
+    launchpad = _launchpad(database)
+    workflows = list(launchpad.workflows.find({"nodes": {"$in": fw_ids}}, {"nodes": 1, "state": 1}))
+    found = {fw_id for workflow in workflows for fw_id in workflow["nodes"]}
+    added = sorted(found - set(fw_ids))
+    return [*fw_ids, *added], all(workflow["state"] == "COMPLETED" for workflow in workflows)
+
+
 class LocalWorkers:
     """``rlaunch`` workers on this machine for some jobs; a context manager, which stops them at its end.
 
@@ -107,7 +121,7 @@ class LocalWorkers:
     database
         Where the jobs are.
     fw_ids
-        The only jobs that the workers take.
+        The jobs of a submitted flow: the workers take these, jobs that these add to their flow, and no others.
     n_workers
         How many.
     folder
@@ -115,6 +129,7 @@ class LocalWorkers:
     """
 
     def __init__(self, database: Database, fw_ids: list[int], n_workers: int, folder: Path) -> None:
+        self._database = database
         self._launchpad = _launchpad(database)
         self._fw_ids = fw_ids
         self._folder = folder.resolve()
@@ -124,7 +139,12 @@ class LocalWorkers:
 
     def __enter__(self) -> LocalWorkers:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fworker = {"name": "local", "category": "", "query": f'{{"fw_id": {{"$in": {self._fw_ids}}}}}'}
+        mine: list[dict] = [{"fw_id": {"$in": self._fw_ids}}]
+        # Jobs that are added to a running flow have its identifier among their hosts.
+        flows = self._launchpad.fireworks.distinct("spec._tasks.job.hosts", mine[0])
+        if flows:
+            mine.append({"spec._tasks.job.hosts": {"$in": flows}})
+        fworker = {"name": "local", "category": "", "query": json.dumps({"$or": mine})}
         (self._folder / "my_fworker.yaml").write_text(yaml.safe_dump(fworker))
         self._launchpad_file.touch(mode=0o600)  # it may hold a password
         self._launchpad.to_file(str(self._launchpad_file))
@@ -192,7 +212,8 @@ class LocalWorkers:
 
     def _give_back(self, folder: Path) -> None:
         """Make the jobs that stopped workers were running below a folder ready for others."""
-        mine = {"fw_id": {"$in": self._fw_ids}, "launch_dir": {"$regex": f"^{re.escape(str(folder))}/"}}
+        fw_ids, _ = members(self._database, self._fw_ids)
+        mine = {"fw_id": {"$in": fw_ids}, "launch_dir": {"$regex": f"^{re.escape(str(folder))}/"}}
         # A worker that is stopped within an update of its workflow leaves it locked for ever. Others hold the
         # lock for moments.
         locked = {"nodes": {"$in": self._fw_ids}, "locked": {"$exists": True}}
@@ -211,7 +232,7 @@ def wait(
     check: Callable[[], None] = lambda: None,
     interval_s: float = 1.0,
 ) -> None:
-    """Wait until all jobs are completed, reporting their states at intervals.
+    """Wait until all jobs, and those that they add, are completed; report their states at intervals.
 
     If a job fails, those that do not depend on it are still waited for.
 
@@ -232,9 +253,11 @@ def wait(
         If a job has failed; the message says which, why, and how to go on.
     """
     while True:
-        jobs = status(database, fw_ids)
+        # The workflow before its jobs: what it has added by then is in its list.
+        current, completed = members(database, fw_ids)
+        jobs = status(database, current)
         on_status(jobs)
-        if all(job.state == "COMPLETED" for job in jobs):
+        if completed and all(job.state == "COMPLETED" for job in jobs):
             return
         failed = [job for job in jobs if job.state in FAILED_STATES]
         if failed and not any(job.state in ACTIVE_STATES for job in jobs):

@@ -1,13 +1,11 @@
-"""From a structure and a substitution to ΔF with an error bar, at constant volume."""
+"""From a structure and a substitution to ΔF, or ΔG at constant pressure, with an error bar."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-from jobflow import Flow, Job, Maker, OutputReference
-from pydantic import ValidationError
+from jobflow import Flow, Job, OutputReference
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import resolve
@@ -15,19 +13,22 @@ from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import Coupling
 from alchemflows.errors import InvalidInputError
+from alchemflows.flows.common import SampledMaker
+from alchemflows.free_energy.ladders import Ladder, Spacing, ladder
 from alchemflows.jobs.analyse import AnalyseMaker
+from alchemflows.jobs.refine import RoundMaker, assign_category, chunks, window_names
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.jobs.windows import WindowsMaker
-from alchemflows.schemas.dynamics import DynamicsSettings
-from alchemflows.schemas.potential import PotentialSpec
-
-#: FireWorks category of the jobs that evaluate a potential.
-GPU_CATEGORY = "gpu"
+from alchemflows.schemas.dynamics import DynamicsSettings, settings
+from alchemflows.schemas.refinement import RefinementSettings
 
 
 @dataclass
-class ThermodynamicIntegrationMaker(Maker):
-    """Free-energy difference of an alchemical transformation from a ladder of λ-windows (NVT).
+class ThermodynamicIntegrationMaker(SampledMaker):
+    """Free-energy difference of an alchemical transformation from a ladder of λ-windows.
+
+    At constant volume it is ΔF, with a pressure ΔG. With a target or a budget the ladder refines itself: see
+    :func:`~alchemflows.free_energy.refinement.plan_round`.
 
     Parameters
     ----------
@@ -38,13 +39,29 @@ class ThermodynamicIntegrationMaker(Maker):
         specification with dtype, device and head.
     temperature
         K.
+    pressure_GPa
+        Pressure; None for constant volume.
+    cell_freedom
+        What the pressure may change: ``isotropic``, ``axes`` (lengths) or ``full``.
     n_windows
-        Number of windows, evenly spaced from λ = 0 to 1.
+        Number of windows, evenly spaced from λ = 0 to 1; with ``gauss-legendre`` the number of nodes, to which two
+        windows at the ends come.
+    spacing
+        ``even``, or ``gauss-legendre``: TI by that quadrature, exact for polynomials of degree 2 n − 1; the windows at
+        λ = 0 and 1 have no weight in it, but MBAR and BAR need them to reach the ends.
     lambdas
         λ of the windows instead: increasing, from 0 to 1.
     windows_per_job
         Windows that one job samples in one batch; a GPU wants many, several CPU workers want few.
-    timestep_fs, friction_per_ps, n_equilibration_steps, n_production_steps, sample_interval_steps
+    replica_exchange
+        Whether neighbouring windows of a batch may swap λ; it needs more than one of `windows_per_job`.
+    target_error
+        Standard error of ΔF (MBAR), eV per atom, to be reached by more and longer windows; None for none.
+    budget
+        At most so many window-runs (one production run of one window, new or continued) beyond the planned ones; None
+        for twice the planned ones with a `target_error`, and none without. With a budget, windows are inserted where
+        neighbours overlap too little even if there is no target.
+    timestep_fs, friction_per_ps, barostat_time_ps, n_equilibration_steps, n_production_steps, sample_interval_steps
         Langevin dynamics of each window, see :class:`DynamicsSettings`.
     coupling
         ``paired`` or ``mean-field``, see :class:`AlchemicalSystem`.
@@ -60,21 +77,20 @@ class ThermodynamicIntegrationMaker(Maker):
     """
 
     name: str = "thermodynamic integration"
-    potential: PotentialSpec | str = "sevennet-0"
-    temperature: float = 300.0
+    pressure_GPa: float | None = None
     n_windows: int = 11
+    spacing: Spacing = "even"
     lambdas: Sequence[float] | None = None
     windows_per_job: int = 1
-    timestep_fs: float = 2.0
-    friction_per_ps: float = 5.0
+    replica_exchange: bool = False
+    target_error: float | None = None
+    budget: int | None = None
     n_equilibration_steps: int = 5000
     n_production_steps: int = 20000
     sample_interval_steps: int = 10
     coupling: Coupling = "paired"
     site_resolved: bool = False
-    seed: int = 0
     relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
-    category: str | None = GPU_CATEGORY
 
     def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
         """Return the flow; its output is a :class:`FreeEnergyDocument`.
@@ -95,8 +111,14 @@ class ThermodynamicIntegrationMaker(Maker):
         InvalidInputError, PotentialError
             If the structure, the substitution, a number, or the potential is wrong.
         """
-        dynamics = self._dynamics()
-        lambdas = self._ladder()
+        dynamics = self.settings(
+            DynamicsSettings,
+            n_equilibration_steps=self.n_equilibration_steps,
+            n_production_steps=self.n_production_steps,
+            sample_interval_steps=self.sample_interval_steps,
+            replica_exchange=self.replica_exchange,
+        )
+        planned, refinement = self._ladder()
         path = AlchemicalPath.from_substitution(
             structure, substitution, sites=sites, coupling=self.coupling, site_resolved=self.site_resolved
         )
@@ -114,60 +136,31 @@ class ThermodynamicIntegrationMaker(Maker):
             relax = self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential)
             start = relax.output.structure
             jobs.append(relax)
-        windows = [
-            self._windows_job(potential, dynamics, path, lambdas, indices, start)
-            for indices in _chunks(len(lambdas), self.windows_per_job)
-        ]
+        maker = WindowsMaker(potential=potential, dynamics=dynamics, seed=self.seed)
+        windows = []
+        for indices in chunks(planned.windows, self.windows_per_job):
+            maker = replace(maker, name=window_names(planned.grid, indices))
+            windows.append(maker.make(path, list(planned.grid), indices, structure=start))
         jobs += windows
-        if self.category is not None:
-            for job in jobs:
-                job.update_config({"manager_config": {"_category": self.category}}, dynamic=False)
-        analyse = AnalyseMaker().make(path, [job.output for job in windows])
+        assign_category(jobs, self.category)
+        analyse = AnalyseMaker(
+            windows=list(planned.windows),
+            quadrature=None if planned.quadrature is None else list(planned.quadrature),
+            refinement=refinement,
+            rounds=RoundMaker(maker, self.windows_per_job, self.category),
+        ).make(path, [job.output for job in windows])
         change = f"{path.system.formula(path.initial)} → {path.system.formula(path.final)}"
-        return Flow([*jobs, analyse], output=analyse.output, name=f"{self.name} {change} {self.temperature:g} K")
+        pressure = "" if self.pressure_GPa is None else f" {self.pressure_GPa:g} GPa"
+        name = f"{self.name} {change} {self.temperature:g} K{pressure}"
+        return Flow([*jobs, analyse], output=analyse.output, name=name)
 
-    def _windows_job(
-        self,
-        potential: PotentialSpec,
-        dynamics: DynamicsSettings,
-        path: AlchemicalPath,
-        lambdas: list[float],
-        indices: list[int],
-        start: Structure | OutputReference | None,
-    ) -> Job:
-        values = ", ".join(f"{lambdas[i]:g}" for i in indices)
-        maker = WindowsMaker(name=f"λ = {values}", potential=potential, dynamics=dynamics, seed=self.seed)
-        return maker.make(path, lambdas, indices, structure=start)
-
-    def _dynamics(self) -> DynamicsSettings:
-        try:
-            return DynamicsSettings(
-                temperature_K=self.temperature,
-                timestep_fs=self.timestep_fs,
-                friction_per_ps=self.friction_per_ps,
-                n_equilibration_steps=self.n_equilibration_steps,
-                n_production_steps=self.n_production_steps,
-                sample_interval_steps=self.sample_interval_steps,
-            )
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "dynamics"
-            raise InvalidInputError(f"{where}: {first['msg']}; got {first['input']}") from error
-
-    def _ladder(self) -> list[float]:
-        if self.seed < 0:
-            raise InvalidInputError(f"seed must be at least 0; got {self.seed}")
+    def _ladder(self) -> tuple[Ladder, RefinementSettings]:
+        """Return the planned windows, on a grid with room for more where there is a budget, and what to refine for."""
         if self.windows_per_job < 1:
             raise InvalidInputError(f"windows_per_job must be at least 1; got {self.windows_per_job}")
-        if self.lambdas is None:
-            if self.n_windows < 2:
-                raise InvalidInputError(f"n_windows must be at least 2; got {self.n_windows}")
-            return [float(v) for v in np.linspace(0, 1, self.n_windows)]
-        lambdas = [float(v) for v in self.lambdas]
-        if len(lambdas) < 2 or lambdas[0] != 0 or lambdas[-1] != 1 or not (np.diff(lambdas) > 0).all():
-            raise InvalidInputError(f"lambdas must increase from 0 to 1; got {lambdas}")
-        return lambdas
-
-
-def _chunks(n_windows: int, size: int) -> list[list[int]]:
-    return [list(range(i, min(i + size, n_windows))) for i in range(0, n_windows, size)]
+        planned = ladder(self.n_windows, self.spacing, self.lambdas)
+        budget = self.budget
+        if budget is None:
+            budget = 0 if self.target_error is None else 2 * len(planned.windows)
+        refinement = settings(RefinementSettings, target_error_eV_per_atom=self.target_error, budget=budget)
+        return (planned.refinable() if budget else planned), refinement

@@ -1,4 +1,8 @@
-"""ΔF from the samples of a ladder of windows: TI, BAR and MBAR through alchemlyb, after decorrelation."""
+"""ΔF or ΔG from the samples of a ladder of windows: TI, BAR and MBAR, after decorrelation.
+
+MBAR is alchemlyb's, BAR pymbar's. What is said of F here holds for G where the pressure is constant: reduced energies
+are then u = β (U + pV).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from alchemlyb.estimators import MBAR, TI
+from alchemlyb.estimators import MBAR
 from ase import units
+from numpy.typing import ArrayLike
 from pymbar import bar
 from pymbar.timeseries import statistical_inefficiency, subsample_correlated_data
 from pymbar.utils import BoundsError, ConvergenceError
+from scipy.interpolate import CubicSpline
+from scipy.special import logsumexp
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.ladders import trapezoid_weights
 from alchemflows.schemas.samples import WindowSeries
 
 # alchemlyb leaves pymbar's bootstrap solver at a value that pymbar warns of, though nothing is bootstrapped.
@@ -37,6 +45,11 @@ class LadderResult:
     ----------
     ti, bar, mbar
         Each (ΔF, standard error), eV; `bar` is None where BAR finds no solution.
+    ti_weights
+        Weights of the windows in TI, shape (K,).
+    ti_discretisation_eV
+        By how much the trapezoid rule differs from the integral of a cubic spline through the same means: the size
+        of its own error, which is not in that of `ti`. 0 for a Gauss–Legendre rule; infinite with two windows.
     mean_dudl_eV, error_dudl_eV
         ⟨dU/dλ⟩ over the independent samples, as TI takes it, and its standard error, shape (K,).
     inefficiency
@@ -45,6 +58,8 @@ class LadderResult:
         Samples of each window, shape (K,).
     overlap
         MBAR overlap matrix, shape (K, K).
+    variances_eV2
+        Share of each window in the variance of MBAR's ΔF, eV², shape (K,); see :func:`variance_shares`.
     warnings
         What a reader of the numbers must know.
     """
@@ -52,11 +67,14 @@ class LadderResult:
     ti: tuple[float, float]
     bar: tuple[float, float] | None
     mbar: tuple[float, float]
+    ti_weights: np.ndarray
+    ti_discretisation_eV: float
     mean_dudl_eV: np.ndarray
     error_dudl_eV: np.ndarray
     inefficiency: np.ndarray
     n_samples: np.ndarray
     overlap: np.ndarray
+    variances_eV2: np.ndarray
     warnings: list[str]
 
     @property
@@ -66,20 +84,41 @@ class LadderResult:
 
 
 @dataclass(frozen=True)
-class _Window:
-    """A window after decorrelation; m samples are kept of n."""
+class Decorrelated:
+    """Samples of a window after decorrelation; m are kept of n, K windows in the ladder.
+
+    Attributes
+    ----------
+    n_samples, inefficiency
+        n, and the statistical inefficiency, of what the estimators read.
+    spread_dudl_eV
+        Standard deviation of dU/dλ over all n samples.
+    time_fs, dudl_eV
+        Of the kept samples, shape (m,).
+    gaps_eV
+        Energies at the λ of all windows less that at the window's own, shape (m, K): small exponents.
+    volume_A3
+        Shape (m,).
+    """
 
     n_samples: int
     inefficiency: float
     spread_dudl_eV: float
-    time_fs: np.ndarray  # (m,)
-    dudl_eV: np.ndarray  # (m,)
-    # Relative to the window's own energy, which keeps the exponents small; the estimators see differences only.
-    gaps_eV: np.ndarray  # (m, K)
+    time_fs: np.ndarray
+    dudl_eV: np.ndarray
+    gaps_eV: np.ndarray
+    volume_A3: np.ndarray
 
 
-def analyse_ladder(lambdas: Sequence[float], series: Iterable[WindowSeries], temperature_K: float) -> LadderResult:
-    """Estimate ΔF along a ladder of windows at constant volume.
+def analyse_ladder(
+    lambdas: Sequence[float],
+    series: Iterable[WindowSeries],
+    temperature_K: float,
+    *,
+    pressure_GPa: float | None = None,
+    quadrature: Sequence[float] | None = None,
+) -> LadderResult:
+    """Estimate ΔF along a ladder of windows.
 
     Parameters
     ----------
@@ -90,6 +129,10 @@ def analyse_ladder(lambdas: Sequence[float], series: Iterable[WindowSeries], tem
         one at a time, so that a generator need not hold a whole ladder in memory.
     temperature_K
         Temperature of all windows.
+    pressure_GPa
+        Pressure of all windows; None at constant volume.
+    quadrature
+        Weights that integrate dU/dλ, shape (K,); the trapezoid rule if not given.
 
     Raises
     ------
@@ -97,33 +140,82 @@ def analyse_ladder(lambdas: Sequence[float], series: Iterable[WindowSeries], tem
         If there are fewer than two windows, λ do not increase, or a window has no more than one sample,
         another number of columns, or a sample that is not finite.
     """
+    windows = [decorrelate(lambdas, k, samples) for k, samples in enumerate(series) if k < len(lambdas)]
+    return estimate(lambdas, windows, temperature_K, pressure_GPa=pressure_GPa, quadrature=quadrature)
+
+
+def estimate(
+    lambdas: Sequence[float],
+    windows: Sequence[Decorrelated],
+    temperature_K: float,
+    *,
+    pressure_GPa: float | None = None,
+    quadrature: Sequence[float] | None = None,
+) -> LadderResult:
+    """Estimate ΔF from decorrelated windows; see :func:`analyse_ladder`."""
     if (np.diff(lambdas) <= 0).any():
         raise InvalidInputError(f"the λ of the windows must increase: {list(lambdas)}")
-    windows = [_decorrelate(lambdas, k, samples) for k, samples in enumerate(series) if k < len(lambdas)]
     if len(lambdas) < 2 or len(windows) != len(lambdas):
         raise InvalidInputError(f"{len(windows)} series for {len(lambdas)} windows; at least two are needed")
     beta = 1 / (units.kB * temperature_K)
-    u_nk = _frame(lambdas, windows, [pd.DataFrame(beta * w.gaps_eV, columns=list(lambdas)) for w in windows])
-    dhdl = _frame(lambdas, windows, [pd.DataFrame({"fep": beta * w.dudl_eV}) for w in windows])
-    mbar = MBAR(initial_f_k=None).fit(u_nk)
+    mbar = MBAR(initial_f_k=None).fit(_u_nk(lambdas, windows, beta, pressure_GPa))
     inefficiency = np.array([window.inefficiency for window in windows])
     n_samples = np.array([window.n_samples for window in windows])
+    means = np.array([window.dudl_eV.mean() for window in windows])
+    weights = trapezoid_weights(lambdas) if quadrature is None else np.asarray(quadrature, dtype=float)
+    if weights.shape != means.shape:
+        raise InvalidInputError(f"{len(weights)} weights of a quadrature for {len(lambdas)} windows")
+    # Standard errors of the means of the kept samples, as in alchemlyb's TI. A window of weight 0 may have one sample.
+    errors = [w.dudl_eV.std(ddof=1) / np.sqrt(len(w.dudl_eV)) if len(w.dudl_eV) > 1 else np.nan for w in windows]
+    variance = sum(float(weight * error) ** 2 for weight, error in zip(weights, errors, strict=True) if weight)
     result = LadderResult(
-        ti=_ends(TI().fit(dhdl), beta),
+        ti=(float(weights @ means), float(np.sqrt(variance))),
         bar=_bar([window.gaps_eV for window in windows], beta),
-        mbar=_ends(mbar, beta),
-        mean_dudl_eV=np.array([window.dudl_eV.mean() for window in windows]),
+        mbar=(float(mbar.delta_f_.iloc[0, -1]) / beta, float(mbar.d_delta_f_.iloc[0, -1]) / beta),
+        ti_weights=weights,
+        ti_discretisation_eV=_discretisation(lambdas, means) if quadrature is None else 0.0,
+        mean_dudl_eV=means,
         error_dudl_eV=np.array([w.spread_dudl_eV for w in windows]) * np.sqrt(inefficiency / n_samples),
         inefficiency=inefficiency,
         n_samples=n_samples,
         overlap=np.asarray(mbar.overlap_matrix),
+        variances_eV2=variance_shares([beta * w.gaps_eV for w in windows], mbar.delta_f_.iloc[0].to_numpy()) / beta**2,
         warnings=[],
     )
     result.warnings.extend(_warnings(lambdas, result))
     return result
 
 
-def _decorrelate(lambdas: Sequence[float], k: int, samples: WindowSeries) -> _Window:
+def variance_shares(reduced: Sequence[np.ndarray], f_k: ArrayLike) -> np.ndarray:
+    """Return the share of each window in the variance of MBAR's f_K − f_1, shape (K,).
+
+    A sample n moves the solution of the MBAR equations by −J⁺ W_n, with W the matrix of weights of Shirts & Chodera
+    (J. Chem. Phys. 129, 124105, 2008, eq. 9) and J = 1 − WᵀW N the derivative of Σ_n W_ni − 1; samples of one window
+    are independent of one another, so that their influences add in variance, about the window's mean. The sum is
+    MBAR's asymptotic variance.
+
+    Parameters
+    ----------
+    reduced
+        Reduced energies of each window's samples at all K windows, up to a constant for each sample, each (m, K).
+    f_k
+        MBAR's reduced free energies, shape (K,).
+    """
+    counts = np.array([len(window) for window in reduced])
+    u = np.concatenate(reduced)
+    f = np.asarray(f_k, dtype=float)
+    if not np.isfinite(f).all():
+        return np.full(len(counts), np.nan)
+    log_weights = f - u
+    weights = np.exp(log_weights - logsumexp(log_weights, b=counts, axis=1, keepdims=True))
+    jacobian = np.eye(len(counts)) - (weights.T @ weights) * counts
+    influence = weights @ np.linalg.pinv(jacobian).T
+    steps = np.split(influence[:, -1] - influence[:, 0], np.cumsum(counts)[:-1])
+    return np.array([len(step) ** 2 / max(len(step) - 1, 1) * step.var() for step in steps])
+
+
+def decorrelate(lambdas: Sequence[float], k: int, samples: WindowSeries) -> Decorrelated:
+    """Return the independent samples of window k of a ladder; see :func:`analyse_ladder` for what is refused."""
     if len(samples) < 2 or samples.energies_eV.shape[1] != len(lambdas):
         raise InvalidInputError(
             f"window λ = {lambdas[k]:g} has samples of shape {samples.energies_eV.shape}; "
@@ -133,13 +225,14 @@ def _decorrelate(lambdas: Sequence[float], k: int, samples: WindowSeries) -> _Wi
         raise InvalidInputError(f"window λ = {lambdas[k]:g} has samples that are not finite numbers")
     inefficiency = _inefficiency(k, samples)
     kept = subsample_correlated_data(samples.dudl_eV, g=inefficiency)
-    return _Window(
+    return Decorrelated(
         n_samples=len(samples),
         inefficiency=inefficiency,
         spread_dudl_eV=float(samples.dudl_eV.std(ddof=1)),
         time_fs=samples.time_fs[kept],
         dudl_eV=samples.dudl_eV[kept],
         gaps_eV=samples.energies_eV[kept] - samples.energies_eV[kept, k][:, None],
+        volume_A3=samples.volume_A3[kept],
     )
 
 
@@ -155,19 +248,28 @@ def _inefficiency(k: int, samples: WindowSeries) -> float:
     return max([1.0] + [statistical_inefficiency(a) for a in observables if np.ptp(a) > 1e-12 * np.abs(a).max()])
 
 
-def _frame(lambdas: Sequence[float], windows: Sequence[_Window], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join the frames of all windows into one as alchemlyb wants it: reduced energies, time in ps."""
-    for value, window, frame in zip(lambdas, windows, frames, strict=True):
+def _u_nk(
+    lambdas: Sequence[float], windows: Sequence[Decorrelated], beta: float, pressure_GPa: float | None
+) -> pd.DataFrame:
+    """Return u_nk = β (U + pV), less each sample's U at its own window, as alchemlyb wants it; time in ps."""
+    pressure = 0.0 if pressure_GPa is None else pressure_GPa * units.GPa
+    frames = []
+    for value, window in zip(lambdas, windows, strict=True):
+        # pV is the same for all λ of a sample, so no estimate depends on it.
+        frame = pd.DataFrame(beta * (window.gaps_eV + pressure * window.volume_A3[:, None]), columns=list(lambdas))
         frame.index = pd.MultiIndex.from_arrays(
             [window.time_fs * 1e-3, np.full(len(frame), value)], names=["time", "fep-lambda"]
         )
+        frames.append(frame)
     joined = pd.concat(frames)
     joined.attrs = {"energy_unit": "kT", "temperature": 1.0}
     return joined
 
 
-def _ends(estimator: TI | MBAR, beta: float) -> tuple[float, float]:
-    return float(estimator.delta_f_.iloc[0, -1]) / beta, float(estimator.d_delta_f_.iloc[0, -1]) / beta
+def _discretisation(lambdas: Sequence[float], means: np.ndarray) -> float:
+    if len(lambdas) < 3:
+        return float("inf")
+    return abs(float(CubicSpline(lambdas, means).integrate(lambdas[0], lambdas[-1])) - np.trapezoid(means, lambdas))
 
 
 def _bar(gaps: list[np.ndarray], beta: float) -> tuple[float, float] | None:

@@ -8,25 +8,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jobflow import Maker, job
-from pymatgen.core import Structure
+import torch
+from ase import units
+from jobflow import CURRENT_JOB, Maker, job
+from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.errors import TrajectoryError
-from alchemflows.sampling.windows import WindowsStoppedError, sample_windows, window_seed
+from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.sampling.langevin import State
+from alchemflows.sampling.windows import WindowsStoppedError, run_windows, window_seed
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
-from alchemflows.schemas.windows import WindowDocument, WindowsDocument
+from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
 
 
 @dataclass
 class WindowsMaker(Maker):
-    """Sample λ-windows at constant volume and temperature.
+    """Sample λ-windows at constant temperature, and constant volume or pressure.
 
     Parameters
     ----------
@@ -45,13 +48,17 @@ class WindowsMaker(Maker):
     dynamics: DynamicsSettings = field(default_factory=lambda: DynamicsSettings(temperature_K=300.0))
     seed: int = 0
 
-    @job(output_schema=WindowsDocument, data=["series"])
+    @job(output_schema=WindowsDocument, data=["series", "final_state"])
     def make(
         self,
         path: AlchemicalPath,
         lambdas: Sequence[float],
         indices: Sequence[int],
         structure: Structure | None = None,
+        *,
+        starts: Sequence[PackedState] | None = None,
+        first_runs: Sequence[int] | None = None,
+        n_runs: int = 1,
     ) -> WindowsDocument:
         """Sample the windows ``lambdas[i] for i in indices``.
 
@@ -60,11 +67,18 @@ class WindowsMaker(Maker):
         path
             Path through the weights of an alchemical system.
         lambdas
-            λ of all windows of the ladder.
+            λ of a grid, at which samples are evaluated.
         indices
-            Which of them this job runs, in one batch.
+            Which of them this job samples, in one batch.
         structure
             Positions and cell to start from, in place of those of the path's system.
+        starts
+            Positions and cell for each window instead: where itself or another ended.
+        first_runs
+            Production runs that each window has had; where it has had some, it is continued from `starts`, with the
+            velocities there and without equilibration. All or none of the windows.
+        n_runs
+            Production runs to sample, one after the other.
 
         Raises
         ------
@@ -73,17 +87,32 @@ class WindowsMaker(Maker):
             the job's folder, which the message names.
         """
         started = time.perf_counter()
+        done = [0] * len(indices) if first_runs is None else list(first_runs)
+        if any(done) and (starts is None or not all(done)):
+            raise InvalidInputError("windows that are continued need a start each, and no new ones in their batch")
         system = path.system if structure is None else path.system.with_structure(structure)
+        if starts is not None:
+            system = system.with_structure(_structure(starts[0], system.structure))
         path = AlchemicalPath(system, path.initial, path.final)
         model = AlchemicalPotential(system, load_potential(self.potential))
+        dynamics = self.dynamics.model_copy(
+            update={
+                "n_production_steps": n_runs * self.dynamics.n_production_steps,
+                "n_equilibration_steps": 0 if any(done) else self.dynamics.n_equilibration_steps,
+            }
+        )
+        seeds = [window_seed(self.seed, index, first) for index, first in zip(indices, done, strict=True)]
+        state = None if starts is None else _joined(starts, model.device)
         try:
-            series = sample_windows(
+            run = run_windows(
                 model,
                 path,
                 lambdas,
                 indices,
-                self.dynamics,
-                seed=self.seed,
+                dynamics,
+                seeds,
+                start=state if state is None or any(done) else (state.positions, state.cells),
+                exchange_seed=window_seed(self.seed, -1, max(done)),
                 on_progress=ProgressFile(Path.cwd()),
             )
         except WindowsStoppedError as error:
@@ -95,14 +124,18 @@ class WindowsMaker(Maker):
                     index=index,
                     lambda_value=lambdas[index],
                     weights=path.weights(lambdas[index]).tolist(),
-                    seed=window_seed(self.seed, index),
+                    seed=seeds[k],
+                    first_run=done[k],
+                    n_runs=n_runs,
                     n_samples=len(samples),
                     mean_dudl_eV=samples.dudl_eV.mean(),
                     mean_energy_eV=samples.energy_eV.mean(),
                     mean_temperature_K=samples.temperature_K.mean(),
+                    mean_volume_A3=samples.volume_A3.mean(),
                     series=PackedSeries.pack(samples),
+                    final_state=_packed(run.end, k),
                 )
-                for index, samples in zip(indices, series, strict=True)
+                for k, (index, samples) in enumerate(zip(indices, run.series, strict=True))
             ],
             lambdas=list(lambdas),
             temperature_K=self.dynamics.temperature_K,
@@ -115,8 +148,32 @@ class WindowsMaker(Maker):
             initial_weights=list(path.initial),
             final_weights=list(path.final),
             dynamics=self.dynamics,
+            job_uuid=None if CURRENT_JOB.job is None else CURRENT_JOB.job.uuid,
             provenance=Provenance(potential=model.record, wall_time_s=time.perf_counter() - started, seed=self.seed),
         )
+
+
+def _packed(state: State, replica: int) -> PackedState:
+    arrays = {
+        "positions_A": state.positions,
+        "cell_A": state.cells,
+        "velocities_A_per_fs": state.velocities * units.fs,
+    }
+    return PackedState(npz_base64=PackedState.encode(**{k: v[replica].cpu().numpy() for k, v in arrays.items()}))
+
+
+def _joined(states: Sequence[PackedState], device: torch.device) -> State:
+    unpacked = [state.arrays() for state in states]
+    positions, cells, velocities = (
+        torch.as_tensor(np.stack([arrays[name] for arrays in unpacked]), device=device)
+        for name in ("positions_A", "cell_A", "velocities_A_per_fs")
+    )
+    return State(positions, cells, velocities / units.fs)
+
+
+def _structure(state: PackedState, like: Structure) -> Structure:
+    arrays = state.arrays()
+    return Structure(Lattice(arrays["cell_A"]), like.species, arrays["positions_A"], coords_are_cartesian=True)
 
 
 def _keep(folder: Path, indices: Sequence[int], series: Sequence[WindowSeries]) -> Path:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from ase import units
+from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.potential import EnergyModel
 from alchemflows.errors import TrajectoryError
-from alchemflows.sampling.langevin import Langevin
+from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.progress import Progress
 from alchemflows.schemas.samples import WindowSeries
@@ -25,9 +27,21 @@ class WindowsStoppedError(TrajectoryError):
         self.series = series
 
 
-def window_seed(seed: int, index: int) -> int:
-    """Seed of one window's random numbers, derived from the seed of the ladder."""
-    return int(np.random.SeedSequence([seed, index & 0xFFFFFFFF]).generate_state(1, np.uint64)[0] >> 1)
+@dataclass(frozen=True)
+class WindowsRun:
+    """What sampling gave: the series of each window, and where the windows are now, in the same order."""
+
+    series: list[WindowSeries]
+    end: State
+
+
+def window_seed(seed: int, index: int, first_run: int = 0) -> int:
+    """Seed of one window's random numbers, derived from the seed of the ladder.
+
+    A window that is continued after `first_run` production runs has another one, or its noise would repeat.
+    """
+    entropy = [seed, index & 0xFFFFFFFF] + ([first_run] if first_run else [])
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
 
 def sample_windows(
@@ -41,11 +55,42 @@ def sample_windows(
     fix_centre_of_mass: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[WindowSeries]:
+    """Equilibrate and sample some windows of a ladder, all in one batch, from the path's structure.
+
+    As :func:`run_windows`, with seeds derived from that of the ladder.
+    """
+    seeds = [window_seed(seed, index) for index in indices]
+    return run_windows(
+        model,
+        path,
+        lambdas,
+        indices,
+        dynamics,
+        seeds,
+        exchange_seed=window_seed(seed, -1),
+        fix_centre_of_mass=fix_centre_of_mass,
+        on_progress=on_progress,
+    ).series
+
+
+def run_windows(
+    model: EnergyModel,
+    path: WeightPath,
+    lambdas: Sequence[float],
+    indices: Sequence[int],
+    dynamics: DynamicsSettings,
+    seeds: Sequence[int],
+    *,
+    start: State | tuple[ArrayLike, ArrayLike] | None = None,
+    exchange_seed: int = 0,
+    fix_centre_of_mass: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> WindowsRun:
     """Equilibrate and sample some windows of a ladder, all in one batch.
 
-    All start from the positions and the cell of the path's structure. With a pressure cells move; with replica
-    exchange, windows of the batch that are neighbours in the ladder swap their configurations after a sample with the
-    probability that keeps each in equilibrium (Sugita, Kitao & Okamoto, J. Chem. Phys. 113, 6042, 2000).
+    With a pressure cells move; with replica exchange, windows of the batch that are neighbours in it swap their
+    configurations after a sample with the probability that keeps each in equilibrium (Sugita, Kitao & Okamoto,
+    J. Chem. Phys. 113, 6042, 2000).
 
     Parameters
     ----------
@@ -54,23 +99,22 @@ def sample_windows(
     path
         Path through the weights.
     lambdas
-        λ of all K windows of the ladder; every sample is evaluated at each of them.
+        λ of a grid of K points; every sample is evaluated at each of them.
     indices
         Which of them to sample here.
     dynamics
         Conditions and lengths.
-    seed
-        Seed of the ladder; without replica exchange, a window's trajectory does not depend on which windows share its
-        batch.
+    seeds
+        One for each of `indices`; without replica exchange, a window's trajectory does not depend on which windows
+        share its batch.
+    start
+        Where each replica begins: a state (to continue), or positions and cells; the path's structure if not given.
+    exchange_seed
+        Of the decisions to swap.
     fix_centre_of_mass
         Whether the centre of mass rests, as it must where springs hold atoms to a place.
     on_progress
         Called after each block of `sample_interval_steps` steps.
-
-    Returns
-    -------
-    series
-        One for each of `indices`.
 
     Raises
     ------
@@ -82,12 +126,17 @@ def sample_windows(
     own = np.asarray(lambdas)[list(indices)]
     at_windows = path.weights(lambdas)
     ladder = np.broadcast_to(at_windows, (n_replicas, *at_windows.shape))
-    exchange = _Exchange(indices, dynamics.temperature_K, window_seed(seed, -1)) if dynamics.replica_exchange else None
+    exchange = _Exchange(indices, dynamics.temperature_K, exchange_seed) if dynamics.replica_exchange else None
     record = _Record(n_replicas)
     interval = dynamics.sample_interval_steps
     n_blocks = dynamics.n_samples
     n_steps = dynamics.n_equilibration_steps + n_blocks * interval
     langevin: Langevin | None = None
+    if start is None:
+        start = (
+            np.tile(system.structure.cart_coords, (n_replicas, 1, 1)),
+            np.tile(system.structure.lattice.matrix, (n_replicas, 1, 1)),
+        )
 
     def report(phase: str) -> None:
         if on_progress is not None and langevin is not None:
@@ -98,13 +147,10 @@ def sample_windows(
         langevin = Langevin.under(
             dynamics,
             model,
-            (
-                np.broadcast_to(system.structure.cart_coords, (n_replicas, system.n_atoms, 3)),
-                np.broadcast_to(system.structure.lattice.matrix, (n_replicas, 3, 3)),
-            ),
+            start,
             path.weights(own),
             path.masses(own),
-            [window_seed(seed, index) for index in indices],
+            seeds,
             fix_centre_of_mass=fix_centre_of_mass,
         )
         for step in range(dynamics.n_equilibration_steps):
@@ -139,11 +185,12 @@ def sample_windows(
         labels = ", ".join(f"{b}: λ = {lambdas[i]:g}" for b, i in enumerate(indices))
         reason = str(error) if isinstance(error, TrajectoryError) else f"{type(error).__name__}: {error}"
         raise WindowsStoppedError(f"{reason} (replicas {labels})", record.series(len(lambdas))) from error
-    return record.series(len(lambdas))
+    end = langevin.state
+    return WindowsRun(record.series(len(lambdas)), end if exchange is None else end.select(exchange.replicas.tolist()))
 
 
 class _Exchange:
-    """Decides which neighbouring windows of a batch swap λ; even and odd pairs take turns."""
+    """Decides which windows next to each other in a batch swap λ; even and odd pairs take turns."""
 
     def __init__(self, indices: Sequence[int], temperature_K: float, seed: int) -> None:
         self._indices = list(indices)
@@ -151,8 +198,8 @@ class _Exchange:
         self._rng = np.random.default_rng(seed)
         self._odd = False
         self.replicas = np.arange(len(indices))
-        place = {index: k for k, index in enumerate(indices)}
-        self._neighbours = [(k, place[index + 1]) for index, k in sorted(place.items()) if index + 1 in place]
+        order = sorted(range(len(indices)), key=lambda k: self._indices[k])
+        self._neighbours = list(pairwise(order))
 
     def attempt(self, energies: np.ndarray) -> list[int] | None:
         """Return for each replica whose λ it takes over, or None; `energies` (B, K) are at the λ of all windows."""

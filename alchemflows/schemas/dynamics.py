@@ -13,7 +13,7 @@ CellFreedom = Literal["isotropic", "axes", "full"]
 #: 1 atm.
 ATMOSPHERE_GPA = 1.01325e-4
 
-Settings = TypeVar("Settings", bound="Conditions")
+Settings = TypeVar("Settings", bound=MakerField)
 
 
 class Conditions(MakerField):

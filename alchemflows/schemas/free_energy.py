@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.refinement import Refinement
+from alchemflows.schemas.verdict import Verdict
+
+Ensemble = Literal["NVT", "NPT"]
 
 
 class Estimate(BaseModel):
-    """A free-energy difference with its standard error."""
+    """A free-energy difference with its standard error: ΔF at constant volume, ΔG at constant pressure."""
 
     delta_f_eV: float
     error_eV: float | None = Field(description="one standard error; none where the estimator gives no finite one")
@@ -39,17 +44,51 @@ class WindowStatistics(BaseModel):
     n_independent: float = Field(description="samples divided by the statistical inefficiency")
     statistical_inefficiency: float
     mean_temperature_K: float
+    mean_volume_A3: float = Field(description="over all samples")
+    n_runs: int = Field(description="production runs, each of `dynamics.n_production_steps`; more than 1 if extended")
+    ti_weight: float = Field(description="weight of its ⟨dU/dλ⟩ in TI")
+    variance_share: float | None = Field(description="its share in the variance of MBAR; none where that is not finite")
+    equilibration_fraction: float = Field(
+        description="where in its production the equilibrated part seems to begin (pymbar's detection, which is often "
+        "late by chance in short series)"
+    )
+    equilibration_shift_sigma: float = Field(
+        description="by how many standard errors the means before and after that differ; above 3 it is no chance"
+    )
     overlap_with_next: float | None = Field(
         description="MBAR overlap matrix element with the next window; below 0.03 is too little"
     )
 
 
-class FreeEnergyDocument(BaseModel):
-    """ΔF along a path at constant volume, F(λ=1) − F(λ=0), and what it rests on."""
+class ConvergenceCurve(BaseModel):
+    """MBAR's ΔF (configurational) from the first and the last part of each window, against the size of that part.
 
+    From at most 300 independent samples of each window, so that the whole may differ a little from `mbar`. None where
+    MBAR has no solution.
+    """
+
+    fractions: list[float]
+    forward_eV: list[float | None] = Field(description="from the first part of each window")
+    forward_error_eV: list[float | None]
+    backward_eV: list[float | None] = Field(description="from the last part of each window")
+    backward_error_eV: list[float | None]
+    halves_sigma: float | None = Field(
+        description="difference of the first and the second half in standard errors; above 2.5 there is drift"
+    )
+
+
+class FreeEnergyDocument(BaseModel):
+    """Free-energy difference along a path, that at λ = 1 less that at λ = 0, and what it rests on.
+
+    At constant volume (`ensemble` NVT) every difference here is ΔF, Helmholtz; at constant pressure (NPT) it is ΔG,
+    Gibbs, whatever the `delta_f` in the names of the fields.
+    """
+
+    ensemble: Ensemble = Field(description="NVT: ΔF at constant volume; NPT: ΔG at constant pressure")
     temperature_K: float
+    pressure_GPa: float | None = Field(description="none at constant volume")
     n_atoms: int
-    volume_A3: float
+    volume_A3: float = Field(description="NVT: of the cell; NPT: mean of the windows' mean volumes")
     initial_formula: str
     final_formula: str
     coupling: str
@@ -58,7 +97,12 @@ class FreeEnergyDocument(BaseModel):
     final_weights: list[float]
     dynamics: DynamicsSettings
     windows: list[WindowStatistics]
-    ti: Estimate = Field(description="thermodynamic integration, trapezoid rule; configurational part")
+    ti: Estimate = Field(description="thermodynamic integration by `ti_rule`; configurational part")
+    ti_rule: Literal["trapezoid", "gauss-legendre"]
+    ti_discretisation_eV: float | None = Field(
+        description="difference of the trapezoid rule from the integral of a cubic spline: the size of its own error, "
+        "which is not in that of `ti`; 0 for gauss-legendre, none with two windows"
+    )
     bar: Estimate | None = Field(
         description="Bennett acceptance ratio between neighbours; configurational part; none where it has no solution"
     )
@@ -67,5 +111,10 @@ class FreeEnergyDocument(BaseModel):
     mass_term_eV_per_atom: float
     total: Estimate = Field(description="MBAR plus the mass term")
     overlap_matrix: list[list[float]] = Field(description="MBAR overlap matrix between windows")
-    warnings: list[str] = Field(default_factory=list)
+    convergence: ConvergenceCurve
+    verdict: Verdict = Field(description="whether the checks of convergence have passed, and those that have not")
+    refinement: Refinement = Field(description="what was added to the planned ladder, and whether its target was met")
+    warnings: list[str] = Field(
+        default_factory=list, description="of the estimators (overlap, samples); the verdict has them too"
+    )
     provenance: Provenance

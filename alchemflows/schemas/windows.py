@@ -6,31 +6,42 @@ from pydantic import BaseModel, Field
 
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
-from alchemflows.schemas.samples import PackedSeries
+from alchemflows.schemas.samples import PackedArrays, PackedSeries
+
+
+class PackedState(PackedArrays):
+    """Where a window was: `positions_A` (N, 3), `cell_A` (3, 3, rows are vectors), `velocities_A_per_fs` (N, 3)."""
 
 
 class WindowDocument(BaseModel):
-    """One λ-window: what it is, a summary, and its samples (in the additional store `data`)."""
+    """One λ-window: what it is, a summary, and its samples and its end (in the additional store `data`)."""
 
-    index: int = Field(description="place in the ladder, from 0")
+    index: int = Field(description="place in the grid of λ, from 0")
     lambda_value: float = Field(description="λ of the window")
     weights: list[float] = Field(description="weights of the channels at this λ")
     seed: int = Field(description="seed of this window's random numbers")
+    first_run: int = Field(0, description="production runs of this window before these; they are continued here")
+    n_runs: int = Field(1, description="production runs in this document, one after the other without a break")
     n_samples: int
     mean_dudl_eV: float = Field(description="plain mean of dU/dλ; the analysis gives it an error")
     mean_energy_eV: float = Field(description="mean potential energy")
     mean_temperature_K: float = Field(description="mean kinetic temperature")
+    mean_volume_A3: float = Field(description="mean volume of the cell")
     series: PackedSeries
+    final_state: PackedState = Field(description="where the window ended, so that it can be continued")
 
 
 class WindowsDocument(BaseModel):
     """Output of a window job: the windows it ran and the ladder that they belong to."""
 
     windows: list[WindowDocument]
-    lambdas: list[float] = Field(description="λ of all windows of the ladder; columns of `energies_eV`")
+    lambdas: list[float] = Field(
+        description="grid of λ at which samples are evaluated, columns of `energies_eV`: that of all windows of the "
+        "ladder, and points where windows may be inserted"
+    )
     temperature_K: float
     n_atoms: int
-    volume_A3: float = Field(description="volume of the (fixed) cell")
+    volume_A3: float = Field(description="volume of the cell, at the start where it is not constant")
     initial_formula: str = Field(description="composition at λ = 0")
     final_formula: str = Field(description="composition at λ = 1")
     coupling: str
@@ -38,4 +49,5 @@ class WindowsDocument(BaseModel):
     initial_weights: list[float]
     final_weights: list[float]
     dynamics: DynamicsSettings
+    job_uuid: str | None = Field(None, description="jobflow's identifier of the job that sampled them")
     provenance: Provenance

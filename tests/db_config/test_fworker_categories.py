@@ -10,7 +10,8 @@ from fireworks import Firework, LaunchPad, PyTask, Workflow
 from jobflow.managers.fireworks import flow_to_workflow
 from pymatgen.core import Structure
 
-from alchemflows.flows.thermodynamic_integration import GPU_CATEGORY, ThermodynamicIntegrationMaker
+from alchemflows.flows.common import GPU_CATEGORY
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 
 
 def rlaunch(environment: dict[str, str], config: Path, fworker: str, folder: Path, *command: str) -> None:

@@ -1,0 +1,83 @@
+"""The jobs of one round of refinement: new windows, and old ones that are continued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from jobflow import Job
+from monty.json import MSONable
+
+from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.refinement import Plan
+from alchemflows.jobs.collect import CollectedLadder
+from alchemflows.jobs.windows import WindowsMaker
+from alchemflows.schemas.refinement import Extension, RefinementRound
+
+
+@dataclass
+class RoundMaker(MSONable):
+    """Makes the jobs of a round, with the settings of the ladder's first ones.
+
+    Parameters
+    ----------
+    windows
+        Samples windows.
+    windows_per_job
+        Windows in one batch.
+    category
+        FireWorks category of the jobs; None for none.
+    """
+
+    windows: WindowsMaker = field(default_factory=WindowsMaker)
+    windows_per_job: int = 1
+    category: str | None = None
+
+    def make(self, path: AlchemicalPath, ladder: CollectedLadder, plan: Plan) -> tuple[list[Job], RefinementRound]:
+        """Return the jobs of a plan, and the record of the round, its error still open."""
+        grid = ladder.first.lambdas
+        known = {window.index: window for window in ladder.windows}
+        jobs = []
+        for chunk in chunks(plan.insert, self.windows_per_job):
+            # A window that is near in λ has found its way to equilibrium already.
+            starts = [ladder.nearest(grid[index]).final_state for index in chunk]
+            jobs.append(self._named("new", grid, chunk).make(path, grid, chunk, starts=starts))
+        for n_runs in sorted(set(plan.extend.values())):
+            for chunk in chunks([i for i, n in plan.extend.items() if n == n_runs], self.windows_per_job):
+                maker = self._named("more", grid, chunk)
+                jobs.append(
+                    maker.make(
+                        path,
+                        grid,
+                        chunk,
+                        starts=[known[index].final_state for index in chunk],
+                        first_runs=[known[index].n_runs for index in chunk],
+                        n_runs=n_runs,
+                    )
+                )
+        assign_category(jobs, self.category)
+        extended = [Extension(lambda_value=grid[index], n_runs=n) for index, n in sorted(plan.extend.items())]
+        return jobs, RefinementRound(inserted=[grid[index] for index in plan.insert], extended=extended)
+
+    def _named(self, what: str, grid: Sequence[float], chunk: Sequence[int]) -> WindowsMaker:
+        return replace(self.windows, name=f"{window_names(grid, chunk)} ({what})")
+
+
+def chunks(indices: Sequence[int], size: int) -> list[list[int]]:
+    """Return the indices in lists of a size, the last perhaps shorter."""
+    if size < 1:
+        raise InvalidInputError(f"windows_per_job must be at least 1; got {size}")
+    return [list(indices[i : i + size]) for i in range(0, len(indices), size)]
+
+
+def window_names(grid: Sequence[float], indices: Sequence[int]) -> str:
+    """Return the name of a job that samples some windows."""
+    return f"λ = {', '.join(f'{grid[i]:.4g}' for i in indices)}"
+
+
+def assign_category(jobs: Sequence[Job], category: str | None) -> None:
+    """Set the FireWorks category of jobs."""
+    if category is not None:
+        for job in jobs:
+            job.update_config({"manager_config": {"_category": category}}, dynamic=False)
