@@ -1,4 +1,4 @@
-"""Independent harmonic wells whose stiffness is alchemical: everything about them is known analytically."""
+"""Harmonic wells and crystals whose stiffness is alchemical: everything about them is known analytically."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ase import units
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.potential import Evaluation
+from alchemflows.alchemy.potential import EnergyModel, Evaluation
 
 
 class HarmonicWells:
@@ -50,3 +50,93 @@ def harmonic_path(n_atoms: int) -> AlchemicalPath:
     coordinates = np.column_stack([(np.arange(n_atoms) + 0.5) / n_atoms, np.full(n_atoms, 0.5), np.full(n_atoms, 0.5)])
     structure = Structure(Lattice.orthorhombic(10.0 * n_atoms, 10.0, 10.0), ["Pb"] * n_atoms, coordinates)
     return AlchemicalPath.from_substitution(structure, {"Pb": "Sn"})
+
+
+class HarmonicCrystal:
+    """U = Σ_c w_c [½ Σ_ij K_cij u_i·u_j + ½ B_c (V − V_c)² / V_c], u_i from sites that move with the cell.
+
+    Parameters
+    ----------
+    sites
+        In units of the cell, shape (N, 3).
+    springs_eV_per_A2
+        K, shape (C, N, N); translations cost nothing where its rows sum to zero.
+    bulk_moduli_eV_per_A3, volumes_A3
+        B_c and V_c; without them the volume costs nothing.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, sites, springs_eV_per_A2, bulk_moduli_eV_per_A3=None, volumes_A3=None):
+        self.sites = torch.as_tensor(np.array(sites), dtype=torch.float64)
+        self.springs = torch.as_tensor(np.array(springs_eV_per_A2), dtype=torch.float64)
+        n = len(self.springs)
+        self.moduli = torch.as_tensor(bulk_moduli_eV_per_A3 or [0.0] * n, dtype=torch.float64)
+        self.volumes = torch.as_tensor(volumes_A3 or [1.0] * n, dtype=torch.float64)
+
+    def evaluate(self, positions, cells, weights, *, forces=True, stress=True, weight_gradients=True):
+        u = positions - self.sites @ cells
+        springs = torch.einsum("bc,cij->bij", weights, self.springs)
+        pull = springs @ u
+        per_channel = 0.5 * torch.einsum("cij,bix,bjx->bc", self.springs, u, u)
+        volume = torch.linalg.det(cells).abs()[:, None]
+        per_channel = per_channel + 0.5 * self.moduli * (volume - self.volumes) ** 2 / self.volumes
+        tension = (weights * self.moduli * (volume - self.volumes) / self.volumes).sum(dim=1)
+        return Evaluation(
+            (weights * per_channel).sum(dim=1),
+            -pull if forces else None,
+            pull.mT @ u / volume[..., None] + tension[:, None, None] * torch.eye(3) if stress else None,
+            per_channel if weight_gradients else None,
+        )
+
+    def energies(self, positions, cells, weights):
+        none = torch.zeros(len(positions), len(self.springs), dtype=torch.float64)
+        per_channel = self.evaluate(positions, cells, none).weight_gradients
+        return (torch.as_tensor(np.array(weights), dtype=torch.float64) * per_channel[:, None, :]).sum(dim=2)
+
+
+def chain(n_atoms: int, stiffness_eV_per_A2: tuple[float, float]) -> np.ndarray:
+    """K of a ring of atoms with springs of two kinds in turn between neighbours; no motion of all together is held."""
+    springs = np.zeros((n_atoms, n_atoms))
+    for i in range(n_atoms):
+        j = (i + 1) % n_atoms
+        k = stiffness_eV_per_A2[i % 2]
+        springs[[i, j], [i, j]] += k
+        springs[[i, j], [j, i]] -= k
+    return springs
+
+
+def fixed_free_energy_eV(springs: np.ndarray, masses: np.ndarray, temperature_K: float) -> float:
+    """−k_B T ln ∫ dx δ(Σ μ_i x_i) exp(−βU) (lengths in Å) of springs K, μ_i = m_i / Σ_j m_j.
+
+    Along each axis the integral is (2π k_B T)^((N−1)/2) / √D, with −D the determinant of K bordered by μ.
+    """
+    kT, n = units.kB * temperature_K, len(masses)
+    shares = np.asarray(masses)[:, None] / np.sum(masses)
+    determinant = -np.linalg.det(np.block([[springs, shares], [shares.T, np.zeros((1, 1))]]))
+    return -3 * kT * (0.5 * (n - 1) * np.log(2 * np.pi * kT) - 0.5 * np.log(determinant))
+
+
+def assert_derivatives(model: EnergyModel, positions, cells, weights, rtol: float = 1e-6) -> None:
+    """Compare forces, stress and ∂E/∂w with central differences of the energy."""
+    x, h, w = (torch.as_tensor(v, dtype=torch.float64) for v in (positions, cells, weights))
+    found = model.evaluate(x, h, w)
+    volumes = torch.linalg.det(h).abs()
+
+    def energy(dx=0.0, strain=0.0, dw=0.0):
+        deformation = torch.eye(3, dtype=torch.float64) + strain
+        return model.evaluate((x + dx) @ deformation, h @ deformation, w + dw).energy
+
+    def slope(name, values, step=1e-5):
+        return (energy(**{name: step * values}) - energy(**{name: -step * values})) / (2 * step)
+
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):  # in random directions: every component enters
+        dx, strain, dw = (torch.randn(s, generator=generator, dtype=torch.float64) for s in (x.shape, (3, 3), w.shape))
+        strain = (strain + strain.mT) / 2
+        for name, direction, expected in (
+            ("dx", dx, -(found.forces * dx).sum(dim=(1, 2))),
+            ("strain", strain, volumes * (found.stress * strain).sum(dim=(1, 2))),
+            ("dw", dw, (found.weight_gradients * dw).sum(dim=1)),
+        ):
+            torch.testing.assert_close(slope(name, direction), expected, rtol=rtol, atol=1e-7)

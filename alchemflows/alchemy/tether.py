@@ -51,8 +51,13 @@ class Springs(MSONable):
         object.__setattr__(self, "stiffness_eV_per_A2", tuple(stiffness.tolist()))
 
 
+@dataclass(frozen=True)
 class TetheredPath(WeightPath):
     """A path of (w_1 … w_C, s, κ), for a :class:`TetheredPotential`."""
+
+    def __post_init__(self) -> None:
+        for end in ("initial", "final"):
+            object.__setattr__(self, end, tuple(float(value) for value in getattr(self, end)))
 
     @classmethod
     def to_einstein_crystal(cls, system: AlchemicalSystem, weights: ArrayLike) -> TetheredPath:

@@ -38,19 +38,28 @@ class Barostat:
         self.pressure = conditions.pressure_GPa * units.GPa  # eV/Å³
         self._beta = 1 / (units.kB * conditions.temperature_K)
         self._share = conditions.timestep_fs * 1e-3 / conditions.barostat_time_ps
-        self._bulk_moduli: torch.Tensor | None = None
+        self._mobility_step: torch.Tensor | None = None
 
     @property
     def n_directions(self) -> int:
         """Number of degrees of freedom of the cell."""
         return {"isotropic": 1, "axes": 3, "full": 6}[self.freedom]
 
-    def set_bulk_moduli(self, bulk_moduli: torch.Tensor) -> None:
-        """Set the stiffness (eV/Å³, shape (B,)) that turns the relaxation time into a mobility D.
+    def set_stiffness(self, bulk_moduli: torch.Tensor, volumes: torch.Tensor) -> None:
+        """Set what turns the relaxation time into a mobility D: it decides how fast volumes relax, not what is sampled.
 
-        It decides how fast the volume relaxes, not what is sampled.
+        D must not follow the volume later: one that is proportional to 1/V samples ρ ∝ V^(N+2).
+
+        Parameters
+        ----------
+        bulk_moduli
+            eV/Å³, shape (B,).
+        volumes
+            Å³, shape (B,).
         """
-        self._bulk_moduli = bulk_moduli.clamp(min=MIN_BULK_MODULUS_GPA * units.GPa)
+        moduli = bulk_moduli.clamp(min=MIN_BULK_MODULUS_GPA * units.GPa)
+        # D Δt, such that volumes relax by Δt/τ: the curvature of −ln ρ along E = 1/√3 is 3 β V B.
+        self._mobility_step = self._share / (3 * self._beta * volumes * moduli)
 
     def deformation(self, cells: torch.Tensor, stress: torch.Tensor, n_atoms: int, noise: torch.Tensor) -> torch.Tensor:
         """Return F of one time step, shape (B, 3, 3): positions become x F and cells h F.
@@ -66,11 +75,10 @@ class Barostat:
         noise
             Standard normal numbers, shape (B, n_directions).
         """
-        assert self._bulk_moduli is not None
+        assert self._mobility_step is not None
         directions = self._directions(cells)
         volumes = torch.linalg.det(cells).abs()
-        # D Δt, such that volumes relax by Δt/τ: the curvature of −ln ρ along E = 1/√3 is 3 β V B.
-        share = (self._share / (3 * self._beta * volumes * self._bulk_moduli))[:, None]
+        share = self._mobility_step[:, None]
         trace = directions.diagonal(dim1=2, dim2=3).sum(dim=2)
         work = torch.einsum("bij,bkij->bk", stress, directions)
         slope = (n_atoms + 1 - self._beta * self.pressure * volumes)[:, None] * trace

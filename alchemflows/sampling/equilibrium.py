@@ -51,14 +51,17 @@ class Equilibrium:
     state: State
 
     def mean_structure(self) -> Structure:
-        """Return the crystal with mean cell parameters, mean volume and mean positions."""
+        """Return the crystal with mean cell parameters, mean volume and mean positions, its axes as at the start.
+
+        Its centre of mass is that of the dynamics: a crystal that springs hold to these sites has the same.
+        """
         lattice = Lattice.from_parameters(*self.cell_parameters.mean(axis=(0, 1)))
-        # Same setting as at the start, or positions would turn against the cell.
-        lattice = lattice.scale(float(self.volume_A3.mean()))
-        shift = self.mean_displacement_A.mean(axis=0)
-        shift -= shift.mean(axis=0)
-        fractional = self.structure.frac_coords + shift @ np.linalg.inv(self.structure.lattice.matrix)
-        return Structure(lattice, self.structure.species, fractional)
+        matrix = lattice.scale(float(self.volume_A3.mean())).matrix
+        # The rotation (or reflection) that brings the mean cell closest to the first.
+        left, _, right = np.linalg.svd(matrix.T @ self.structure.lattice.matrix)
+        cell = matrix @ left @ right
+        fractional = self.structure.frac_coords + self.mean_displacement_A.mean(axis=0) @ np.linalg.inv(cell)
+        return Structure(cell, self.structure.species, fractional)
 
 
 def sample_equilibrium(

@@ -126,7 +126,7 @@ class Langevin:
         self.velocities = self._internal(torch.as_tensor(start, dtype=torch.float64, device=model.device).clone())
         self.evaluation = self._evaluate(weight_gradients=True)
         if barostat is not None:
-            barostat.set_bulk_moduli(self._bulk_moduli())
+            barostat.set_stiffness(self._bulk_moduli(), self._start_volumes)
 
     @classmethod
     def under(
@@ -181,14 +181,21 @@ class Langevin:
         self.velocities = self.velocities + half * self._accelerations()
 
     def exchange(self, order: Sequence[int]) -> None:
-        """Give replica b the weights and the mass of replica ``order[b]``; its velocities keep their temperature."""
+        """Give replica b the weights and the masses of replica ``order[b]``; its kinetic energy stays what it was."""
         index = list(order)
-        masses = self.masses[index]
-        velocities = self.velocities * torch.sqrt(self.masses / masses)[..., None]
-        self.weights, self.masses = self.weights[index], masses
+        scaled = torch.sqrt(self.masses)[..., None] * self.velocities
+        if self._fixed:
+            # Σ √m_i (√m_i v_i) = 0 must hold with the new masses too. A reflection that turns one √m (of length 1) into
+            # the other keeps the kinetic energy, and the same swap back undoes it; to subtract would cool.
+            old, new = torch.sqrt(self._mass_shares), torch.sqrt(self._mass_shares[index])
+            normal = old - new
+            square = (normal**2).sum(dim=1, keepdim=True)
+            turned = 2 * normal * (normal * scaled).sum(dim=1, keepdim=True) / square.clamp(min=1e-300)
+            scaled = scaled - turned
+        self.weights, self.masses = self.weights[index], self.masses[index]
         self._noise, self._inverse_masses = self._noise[index], self._inverse_masses[index]
         self._mass_shares = self._mass_shares[index]
-        self.velocities = self._internal(velocities)
+        self.velocities = self._internal(scaled / torch.sqrt(self.masses)[..., None])
         self.evaluation = self._evaluate(weight_gradients=False)
 
     @property

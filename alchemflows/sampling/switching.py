@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.potential import EnergyModel
 from alchemflows.alchemy.tether import Springs
+from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.schedules import schedule
 from alchemflows.schemas.dynamics import SwitchingSettings
@@ -73,8 +74,15 @@ def equilibrate_ends(
     -------
     state
         2n replicas, those at λ = 0 first.
+
+    Raises
+    ------
+    InvalidInputError
+        If the number of seeds is odd.
+    TrajectoryError
+        If a trajectory explodes.
     """
-    system, n = path.system, len(seeds)
+    system, n = path.system, 2 * _each_way(seeds)
     langevin = Langevin.under(
         settings,
         model,
@@ -119,10 +127,12 @@ def switch(
 
     Raises
     ------
+    InvalidInputError
+        If there are not as many seeds as replicas, or their number is odd.
     TrajectoryError
         If a trajectory explodes.
     """
-    n, n_steps = len(seeds) // 2, settings.n_switching_steps
+    n, n_steps = _each_way(seeds), settings.n_switching_steps
     system = path.system
     forward = schedule(settings.schedule, np.linspace(0, 1, n_steps + 1))
     backward = schedule(settings.schedule, np.linspace(1, 0, n_steps + 1))
@@ -207,6 +217,12 @@ def joined(first: State, second: State) -> State:
         torch.cat([first.cells, second.cells.to(device)]),
         torch.cat([first.velocities, second.velocities.to(device)]),
     )
+
+
+def _each_way(seeds: Sequence[int]) -> int:
+    if len(seeds) % 2:
+        raise InvalidInputError(f"as many seeds are needed at λ = 0 as at λ = 1; got {len(seeds)}")
+    return len(seeds) // 2
 
 
 def _slope(langevin: Langevin, direction: torch.Tensor) -> torch.Tensor:
