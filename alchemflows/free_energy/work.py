@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 from numpy.typing import ArrayLike
-from pymbar import bar, bar_overlap
+from pymbar import bar
 from pymbar.utils import BoundsError, ConvergenceError
+from scipy.special import expit
 
 from alchemflows.errors import InvalidInputError
 
@@ -31,7 +32,7 @@ class WorkResult:
     dissipation_eV
         (⟨W_f⟩ + ⟨W_b⟩)/2, never negative but for noise.
     overlap
-        Of the distributions of W_f and −W_b: 0 none, 1 the same (pymbar's `bar_overlap`); 0 where BAR has no solution.
+        Of the distributions of W_f and −W_b: 0 none, 1 the same; 0 where BAR has no solution.
     warnings
         What a reader of the numbers must know.
     """
@@ -75,7 +76,7 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     mean = float((forward.mean() - backward.mean()) / 2), float(np.sqrt(sum(errors)) / 2)
     dissipation = float((forward.mean() + backward.mean()) / 2)
     solved = _bar(beta * forward, beta * backward)
-    overlap = 0.0 if solved is None else float(bar_overlap(beta * forward, beta * backward))
+    overlap = 0.0 if solved is None else _overlap(beta * forward, beta * backward, solved[0])
     found = []
     if overlap < MIN_WORK_OVERLAP:
         found.append(
@@ -91,8 +92,21 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     )
 
 
+def _overlap(forward: np.ndarray, backward: np.ndarray, delta_f: float) -> float:
+    """Return 1 − the second eigenvalue of MBAR's overlap matrix of the two ends, all in k_B T.
+
+    pymbar's `bar_overlap` is the same number, but fails where there is no overlap.
+    """
+    n, m = len(forward), len(backward)
+    gap = np.concatenate([forward, -backward]) - delta_f
+    at_end = expit(-gap - np.log(n / m))  # how likely a work is from a backward switch
+    return float((at_end * (1 - at_end)).sum() * (1 / n + 1 / m))
+
+
 def _bar(forward: np.ndarray, backward: np.ndarray) -> tuple[float, float] | None:
     """BAR in k_B T, with the larger of a bootstrap's error and the asymptotic one."""
+    if np.ptp(np.concatenate([forward, -backward])) < 1e-9:  # there is no bracket for the solution
+        return float(forward[0]), 0.0
     rng = np.random.default_rng(0)
     try:
         with np.errstate(all="ignore"):
