@@ -181,21 +181,21 @@ class Langevin:
         self.velocities = self.velocities + half * self._accelerations()
 
     def exchange(self, order: Sequence[int]) -> None:
-        """Give replica b the weights and the masses of replica ``order[b]``; its kinetic energy stays what it was."""
+        """Give replica b the weights and the masses of replica ``order[b]``; its kinetic energy stays what it was.
+
+        Raises
+        ------
+        InvalidInputError
+            If the centre of mass rests and masses differ: another centre would rest.
+        """
         index = list(order)
-        scaled = torch.sqrt(self.masses)[..., None] * self.velocities
-        if self._fixed:
-            # Σ √m_i (√m_i v_i) = 0 must hold with the new masses too. A reflection that turns one √m (of length 1) into
-            # the other keeps the kinetic energy, and the same swap back undoes it; to subtract would cool.
-            old, new = torch.sqrt(self._mass_shares), torch.sqrt(self._mass_shares[index])
-            normal = old - new
-            square = (normal**2).sum(dim=1, keepdim=True)
-            turned = 2 * normal * (normal * scaled).sum(dim=1, keepdim=True) / square.clamp(min=1e-300)
-            scaled = scaled - turned
-        self.weights, self.masses = self.weights[index], self.masses[index]
+        masses = self.masses[index]
+        if self._fixed and not torch.equal(masses, self.masses):
+            raise InvalidInputError("replicas whose centre of mass rests must have the same masses to swap")
+        self.velocities = self.velocities * torch.sqrt(self.masses / masses)[..., None]
+        self.weights, self.masses = self.weights[index], masses
         self._noise, self._inverse_masses = self._noise[index], self._inverse_masses[index]
         self._mass_shares = self._mass_shares[index]
-        self.velocities = self._internal(scaled / torch.sqrt(self.masses)[..., None])
         self.evaluation = self._evaluate(weight_gradients=False)
 
     @property

@@ -112,7 +112,8 @@ def run_windows(
     exchange_seed
         Of the decisions to swap.
     fix_centre_of_mass
-        Whether the centre of mass rests, as it must where springs hold atoms to a place.
+        Whether the centre of mass rests, as it must where springs hold atoms to a place. All windows then have the
+        masses of the path's middle: which centre rests must not depend on λ.
     on_progress
         Called after each block of `sample_interval_steps` steps.
 
@@ -149,7 +150,7 @@ def run_windows(
             model,
             start,
             path.weights(own),
-            path.masses(own),
+            path.masses(np.full(n_replicas, 0.5) if fix_centre_of_mass else own),
             seeds,
             fix_centre_of_mass=fix_centre_of_mass,
         )
@@ -182,7 +183,8 @@ def run_windows(
                 langevin.exchange(swaps)
             report("production")
     except Exception as error:
-        labels = ", ".join(f"{b}: λ = {lambdas[i]:g}" for b, i in enumerate(indices))
+        windows = range(n_replicas) if exchange is None else np.argsort(exchange.replicas)
+        labels = ", ".join(f"{b}: λ = {own[k]:g}" for b, k in enumerate(windows))
         reason = str(error) if isinstance(error, TrajectoryError) else f"{type(error).__name__}: {error}"
         raise WindowsStoppedError(f"{reason} (replicas {labels})", record.series(len(lambdas))) from error
     end = langevin.state

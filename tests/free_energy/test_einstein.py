@@ -146,7 +146,7 @@ def test_springs_from_displacements():
 N = 4
 SITES = [[(i + 0.5) / N, 0.5, 0.5] for i in range(N)]
 COUPLINGS = (4.0, 2.0)
-N_REPEATS, N_SWITCHES = 60, 16
+N_REPEATS, N_SWITCHES = 50, 12
 
 
 @pytest.fixture(scope="module")
