@@ -27,7 +27,7 @@ def sampler(n_replicas: int, weights, seeds=None, timestep_fs: float = 5.0, **ch
         np.broadcast_to(centres, (n_replicas, N, 3)),
         np.broadcast_to(path.system.structure.lattice.matrix, (n_replicas, 3, 3)),
         weights,
-        path.system.masses(weights),
+        changes.pop("masses", path.system.masses(weights)),
         **(settings | {"seeds": list(seeds or range(n_replicas))} | changes),
     )
 
@@ -100,3 +100,20 @@ def test_an_unstable_time_step_is_an_error_that_says_where():
     with pytest.raises(TrajectoryError, match=r"replica \d exploded at step \d+"):
         for _ in range(1000):
             langevin.step()
+
+
+def test_a_resting_centre_of_mass_rests_and_takes_three_degrees_of_freedom():
+    """Atoms of different masses, held by their wells alone."""
+    n = 1500
+    langevin = sampler(n, [0.5, 0.5], fix_centre_of_mass=True, masses=np.tile([20.0, 60.0, 110.0, 200.0], (n, 1)))
+    shares = langevin.masses / langevin.masses.sum(dim=1, keepdim=True)
+    start = torch.einsum("bi,bix->bx", shares, langevin.positions)
+    for _ in range(200):
+        langevin.step()
+    drift = torch.einsum("bi,bix->bx", shares, langevin.positions) - start
+    assert float(drift.abs().max()) < 1e-9
+    scaled = langevin.kinetic_temperatures().numpy() / T * (3 * N - 3)
+    assert stats.kstest(scaled, stats.chi2(3 * N - 3).cdf).pvalue > 1e-3
+    energy = langevin.evaluation.energy.numpy() / (0.5 * units.kB * T)
+    assert stats.kstest(energy, stats.chi2(3 * N - 3).cdf).pvalue > 1e-3
+    assert stats.kstest(energy, stats.chi2(3 * N).cdf).pvalue < 1e-6
