@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 from alchemflows.schemas.free_energy import FreeEnergyDocument
+from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
+from alchemflows.schemas.phases import PhaseStabilityDocument
+from alchemflows.schemas.switching import SwitchingDocument
 
 
 def plot_gradient(document: FreeEnergyDocument) -> Figure:
-    """Plot ⟨dU/dλ⟩ with its standard error against λ; the area under it is ΔF by TI."""
+    """Plot ⟨dU/dλ⟩ with its standard error against λ; the area under it is ΔF (ΔG at constant pressure) by TI."""
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(5, 3.6), layout="constrained")
         axes = figure.subplots()
@@ -27,9 +31,130 @@ def plot_gradient(document: FreeEnergyDocument) -> Figure:
         axes.set_title(
             f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
             f"{document.n_atoms} atoms\n"
-            f"ΔF = {document.ti.delta_f_eV:.4f} ± {error} eV (TI, without mass term)",
+            f"{_difference(document)} = {document.ti.delta_f_eV:.4f} ± {error} eV (TI, without mass term)",
             fontsize=10,
         )
+    return figure
+
+
+def plot_convergence(document: FreeEnergyDocument) -> Figure:
+    """Plot MBAR's ΔF from the first and from the last part of each window against the size of that part.
+
+    The band is the estimate from all of the samples with its standard error. Curves that come from different sides,
+    or leave the band late, speak of drift.
+    """
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(5, 3.6), layout="constrained")
+        axes = figure.subplots()
+        curve = document.convergence
+        value, error = document.mbar.delta_f_eV, document.mbar.error_eV
+        if error is not None:
+            axes.axhspan(value - error, value + error, alpha=0.15, linewidth=0, label="all samples ± 1 σ")
+        for label, marker, values, errors in (
+            ("forward", "o", curve.forward_eV, curve.forward_error_eV),
+            ("backward", "s", curve.backward_eV, curve.backward_error_eV),
+        ):
+            known = [
+                row
+                for row in zip(curve.fractions, values, errors, strict=True)
+                if row[1] is not None and row[2] is not None
+            ]
+            if known:
+                fractions, means, bars = zip(*known, strict=True)
+                axes.errorbar(fractions, means, yerr=bars, marker=marker, capsize=3, linewidth=1.2, label=label)
+        axes.set_xlabel("share of each window")
+        axes.set_ylabel(f"{_difference(document)} by MBAR, without mass term (eV)")
+        axes.set_title(
+            f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K: "
+            f"{document.verdict.status}",
+            fontsize=10,
+        )
+        axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _difference(document: FreeEnergyDocument) -> str:
+    return "ΔF" if document.ensemble == "NVT" else "ΔG"
+
+
+def plot_switching(document: SwitchingDocument | FrenkelLaddDocument) -> Figure:
+    """Plot ∂U/∂λ along the switches both ways, and the distributions of W_f and −W_b, which cross at ΔF."""
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(8, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        curves = document.work.curves.arrays()
+        lambdas = curves["lambdas"]
+        for label, colour, values, order in (
+            ("forward", "C0", curves["forward_dudl_eV"], slice(None)),
+            ("backward", "C1", curves["backward_dudl_eV"], slice(None, None, -1)),
+        ):
+            for k, row in enumerate(values):
+                left.plot(lambdas[order], row, color=colour, linewidth=0.6, alpha=0.6, label=label if k == 0 else None)
+        left.set_xlabel("λ")
+        left.set_ylabel("∂U/∂λ (eV)")
+        left.legend(frameon=False)
+        forward, backward = np.array(document.work.forward_work_eV), -np.array(document.work.backward_work_eV)
+        bins = np.histogram_bin_edges(np.concatenate([forward, backward]), bins=max(5, len(forward)))
+        right.hist(forward, bins=bins, alpha=0.5, color="C0", label="W forward")
+        right.hist(backward, bins=bins, alpha=0.5, color="C1", label="−W backward")
+        best = document.work.best
+        right.axvline(best.delta_f_eV, color="0.3", linewidth=1)
+        error = "?" if best.error_eV is None else f"{best.error_eV:.4f}"
+        right.set_xlabel("work (eV)")
+        right.set_title(f"{best.delta_f_eV:.4f} ± {error} eV, overlap {document.work.overlap:.2f}", fontsize=10)
+        right.legend(frameon=False)
+    return figure
+
+
+def plot_sizes(document: SizeExtrapolation) -> Figure:
+    """Plot G per atom against 1/N and the straight line to a large crystal."""
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(5, 3.6), layout="constrained")
+        axes = figure.subplots()
+        x = 1 / np.array(document.n_atoms)
+        limit = document.gibbs_limit_eV_per_atom
+        axes.errorbar(x, document.gibbs_eV_per_atom, yerr=document.errors_eV_per_atom, fmt="o", capsize=3)
+        axes.errorbar([0], [limit], yerr=[document.limit_error_eV_per_atom], fmt="s", capsize=3)
+        slope = np.average((np.array(document.gibbs_eV_per_atom) - limit) / x, weights=x**2)
+        ends = np.array([0, x.max()])
+        axes.plot(ends, limit + slope * ends, linewidth=0.8, color="0.5")
+        axes.set_xlabel("1/N")
+        axes.set_ylabel("G (eV/atom)")
+        axes.set_title(f"{document.formula}, {document.temperature_K:g} K", fontsize=10)
+    return figure
+
+
+def plot_phases(document: PhaseStabilityDocument) -> Figure:
+    """Plot G of the phases less that of the first, against T (or against x at each T, where x varies most)."""
+    known = {
+        (p.phase, p.composition, p.temperature_K): (p.gibbs_eV_per_atom, p.error_eV_per_atom)
+        for p in document.points
+        if p.gibbs_eV_per_atom is not None and p.error_eV_per_atom is not None
+    }
+    compositions: list[float | None] = [*document.compositions] if document.compositions else [None]
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(5, 3.6), layout="constrained")
+        axes = figure.subplots()
+        first = document.phases[0]
+        over_x = len(compositions) > len(document.temperatures_K)
+        for phase in document.phases[1:] or [first]:
+            for fixed in document.temperatures_K if over_x else compositions:
+                points = []
+                for running in compositions if over_x else document.temperatures_K:
+                    x, t = (running, fixed) if over_x else (fixed, running)
+                    one, other = known.get((phase, x, t)), known.get((first, x, t))  # type: ignore[arg-type]
+                    if one is not None and phase == first:
+                        points.append((running, one[0], one[1]))
+                    elif one is not None and other is not None:
+                        points.append((running, one[0] - other[0], float(np.hypot(one[1], other[1]))))
+                if points:
+                    at, values, errors = zip(*points, strict=True)
+                    suffix = f", {fixed:g} K" if over_x else "" if fixed is None else f", x = {fixed:g}"
+                    axes.errorbar(at, values, yerr=errors, marker="o", capsize=3, label=f"{phase}{suffix}")
+        axes.axhline(0, color="0.6", linewidth=0.8)
+        axes.set_xlabel("x" if over_x else "T (K)")
+        axes.set_ylabel(f"G − G({first}) (eV/atom)" if len(document.phases) > 1 else "G (eV/atom)")
+        axes.legend(frameon=False, fontsize=8)
     return figure
 
 

@@ -11,7 +11,9 @@ RESULT_FIELDS: dict[str, str] = {
     "uuid": "uuid",
     "initial": "output.initial_formula",
     "final": "output.final_formula",
+    "ensemble": "output.ensemble",
     "temperature_K": "output.temperature_K",
+    "pressure_GPa": "output.pressure_GPa",
     "n_atoms": "output.n_atoms",
     "volume_A3": "output.volume_A3",
     "potential": "output.provenance.potential.name",
@@ -24,6 +26,7 @@ RESULT_FIELDS: dict[str, str] = {
     "mbar_delta_f_eV": "output.mbar.delta_f_eV",
     "mass_term_eV": "output.mass_term_eV",
     "n_windows": "output.windows",
+    "verdict": "output.verdict.status",
     "n_warnings": "output.warnings",
     "completed_at": "completed_at",
 }

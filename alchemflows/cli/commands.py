@@ -25,7 +25,15 @@ from alchemflows.campaign.local import LocalWorkers, submit, wait
 from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.campaign.query import RESULT_FIELDS, free_energies
 from alchemflows.campaign.settings import Settings
-from alchemflows.cli.display import JobProgress, deviation_table, estimate_table, ladder_table, results_table
+from alchemflows.cli.display import (
+    JobProgress,
+    deviation_table,
+    estimate_table,
+    ladder_table,
+    refinement_table,
+    results_table,
+    verdict_lines,
+)
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.potential import Dtype, PotentialSpec
@@ -34,6 +42,8 @@ if TYPE_CHECKING:
     from alchemflows.alchemy.path import Substitution
     from alchemflows.alchemy.system import Coupling
     from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+    from alchemflows.free_energy.ladders import Spacing
+    from alchemflows.schemas.dynamics import CellFreedom
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -84,7 +94,15 @@ def ti(
     coupling: Annotated[str, typer.Option(help="paired or mean-field")] = "paired",
     site_resolved: Annotated[bool, typer.Option(help="every changed site is a group of its own")] = False,
     windows: Annotated[int, typer.Option(help="number of λ-windows")] = 11,
+    spacing: Annotated[str, typer.Option(help="even or gauss-legendre")] = "even",
     windows_per_job: Annotated[int, typer.Option(help="windows in one batch")] = 1,
+    pressure: Annotated[float | None, typer.Option(help="GPa; constant volume if not given")] = None,
+    cell: Annotated[str, typer.Option(help="what a pressure changes: isotropic, axes or full")] = "isotropic",
+    replica_exchange: Annotated[bool, typer.Option(help="neighbouring windows of a batch may swap λ")] = False,
+    target_error: Annotated[float | None, typer.Option(help="eV/atom, reached by more and longer windows")] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="at most so many window-runs more; default: twice the windows, with a target")
+    ] = None,
     timestep: Annotated[float, typer.Option(help="fs")] = 2.0,
     friction: Annotated[float, typer.Option(help="Langevin γ, 1/ps")] = 5.0,
     equilibration: Annotated[int, typer.Option(help="steps")] = 5000,
@@ -94,14 +112,21 @@ def ti(
     seed: Annotated[int, typer.Option(help="seed of all random numbers")] = 0,
     workers: Workers = 1,
     plot: Annotated[Path | None, typer.Option(help="figure of dU/dλ against λ")] = None,
+    convergence_plot: Annotated[Path | None, typer.Option(help="figure of forward and backward convergence")] = None,
     submit_only: Annotated[bool, typer.Option("--submit", help="only add to the LaunchPad; workers elsewhere")] = False,
 ) -> None:
-    """ΔF of a substitution by thermodynamic integration and MBAR, at constant volume."""
+    """ΔF of a substitution (ΔG with a pressure) by thermodynamic integration and MBAR."""
     maker = _maker()(
         potential=PotentialSpec(name=potential, dtype=_dtype(dtype), device=device, head=head),
         temperature=temperature,
+        pressure_GPa=pressure,
+        cell_freedom=cast("CellFreedom", cell),
         n_windows=windows,
+        spacing=cast("Spacing", spacing),
         windows_per_job=windows_per_job,
+        replica_exchange=replica_exchange,
+        target_error=target_error,
+        budget=budget,
         timestep_fs=timestep,
         friction_per_ps=friction,
         n_equilibration_steps=equilibration,
@@ -115,15 +140,15 @@ def ti(
         maker.relax_maker = None
     if min(supercell) < 1:
         raise InvalidInputError(f"a supercell repeats the cell at least once along each axis; got {supercell}")
-    cell = _read_structure(structure) * supercell
+    repeated = _read_structure(structure) * supercell
     substitution = dict(_pair(text) for text in substitutions)
     if submit_only:
-        flow = maker.make(cell, substitution, sites=sites)
+        flow = maker.make(repeated, substitution, sites=sites)
         database = connect(_settings())
         fw_ids = submit(database, flow)
         console.print(f"{len(fw_ids)} jobs added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})")
         return
-    _run(maker, cell, substitution, sites, workers, plot)
+    _run(maker, repeated, substitution, sites, workers, plot, convergence_plot)
 
 
 @app.command()
@@ -228,6 +253,7 @@ def _run(
     sites: list[int] | None,
     workers: int,
     plot: Path | None,
+    convergence_plot: Path | None = None,
 ) -> None:
     """Submit, work off with local workers, and show the result."""
     started = time.monotonic()
@@ -235,6 +261,7 @@ def _run(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     _check_plot(plot)
+    _check_plot(convergence_plot)
     with redirect_stdout(sys.stderr):
         from alchemflows.alchemy.backends import check_device
     if isinstance(maker.potential, PotentialSpec):
@@ -255,12 +282,16 @@ def _run(
     uuid = flow.jobs[-1].uuid
     document = cast(FreeEnergyDocument, MontyDecoder().process_decoded(database.job_store.get_output(uuid)))
     console.print(ladder_table(document), estimate_table(document))
-    for warning in document.warnings:
-        console.print(f"[yellow]warning:[/] {warning}")
-    if plot is not None:
-        from alchemflows.plotting import plot_gradient, save
+    if document.refinement.budget:
+        console.print(refinement_table(document.refinement))
+    for line in verdict_lines(document.verdict):
+        console.print(line, highlight=False)
+    if plot is not None or convergence_plot is not None:
+        from alchemflows.plotting import plot_convergence, plot_gradient, save
 
-        console.print(f"figure: {save(plot_gradient(document), plot)}")
+        for path, draw in ((plot, plot_gradient), (convergence_plot, plot_convergence)):
+            if path is not None:
+                console.print(f"figure: {save(draw(document), path)}")
     console.print(f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}")
     _show_database(database, uuid)
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from alchemflows.campaign.local import JobStatus
 from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
+from alchemflows.schemas.refinement import Refinement
+from alchemflows.schemas.verdict import Verdict
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.verify import Deviation
@@ -72,16 +75,17 @@ class JobProgress:
 
 def ladder_table(document: FreeEnergyDocument) -> Table:
     """One row for each window."""
+    held = "" if document.pressure_GPa is None else f" at {document.pressure_GPa:g} GPa, mean volume"
     table = Table(
         title=f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
-        f"{document.n_atoms} atoms, NVT at {document.volume_A3:.1f} Å³"
+        f"{document.n_atoms} atoms, {document.ensemble}{held or ' at'} {document.volume_A3:.1f} Å³"
     )
     for heading in ("λ", "⟨∂U/∂λ⟩ (eV)", "standard error", "samples", "independent", "overlap with next"):
         table.add_column(heading, justify="right")
     for window in document.windows:
         overlap = window.overlap_with_next
         table.add_row(
-            f"{window.lambda_value:g}",
+            f"{window.lambda_value:.4g}",
             f"{window.mean_dudl_eV:.5f}",
             f"{window.error_dudl_eV:.5f}",
             str(window.n_samples),
@@ -92,8 +96,9 @@ def ladder_table(document: FreeEnergyDocument) -> Table:
 
 
 def estimate_table(document: FreeEnergyDocument) -> Table:
-    """ΔF by each estimator, the mass term apart, and the total."""
-    table = Table(title="ΔF = F(λ=1) − F(λ=0), one standard error")
+    """ΔF or ΔG by each estimator, the mass term apart, and the total."""
+    letter = "F" if document.ensemble == "NVT" else "G"
+    table = Table(title=f"Δ{letter} = {letter}(λ=1) − {letter}(λ=0), one standard error")
     for heading in ("", "eV", "±", "eV/atom", "±"):
         table.add_column(heading, justify="left" if not heading else "right")
 
@@ -118,6 +123,32 @@ def estimate_table(document: FreeEnergyDocument) -> Table:
     return table
 
 
+def refinement_table(refinement: Refinement) -> Table:
+    """One row for each round of refinement."""
+    target = refinement.target_error_eV_per_atom
+    met = {True: "met", False: "not met", None: ""}[refinement.target_met]
+    wanted = "" if target is None else f", target {target:g} eV/atom {met}"
+    table = Table(title=f"refinement: {refinement.n_runs_added} of {refinement.budget} window-runs added{wanted}")
+    for heading in ("round", "new windows, λ", "continued windows, λ (runs)", "error (eV/atom)", "smallest overlap"):
+        table.add_column(heading, justify="left" if "λ" in heading else "right")
+    for k, each in enumerate(refinement.rounds):
+        table.add_row(
+            str(k) if k else "planned",
+            ", ".join(f"{value:.4g}" for value in each.inserted),
+            ", ".join(f"{added.lambda_value:.4g} (+{added.n_runs})" for added in each.extended),
+            _number(each.error_eV_per_atom, 6),
+            _number(each.smallest_overlap, 3),
+        )
+    return table
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """Return the verdict of the convergence checks, and each reason against the result."""
+    if verdict.converged:
+        return ["[green]converged[/]: all checks have passed"]
+    return ["[yellow]not converged[/]:", *(f"  - {escape(reason)}" for reason in verdict.reasons)]
+
+
 def results_table(rows: list[dict[str, Any]]) -> Table:
     """One row for each finished free energy."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
@@ -129,14 +160,14 @@ def results_table(rows: list[dict[str, Any]]) -> Table:
         )
     for row in rows:
         table.add_row(
-            f"{row['initial']} → {row['final']}" + (" (!)" if row["n_warnings"] else ""),
+            f"{row['initial']} → {row['final']}" + ("" if row.get("verdict") == "converged" else " (!)"),
             f"{row['temperature_K']:g}",
             f"{row['delta_f_eV']:.4f} ± {_number(row['error_eV'], 4)}",
             f"{row['delta_f_eV_per_atom']:.5f} ± {_number(row['error_eV_per_atom'], 5)}",
             row["potential"].rpartition("/")[2],
         )
-    if any(row["n_warnings"] for row in rows):
-        table.caption = "(!): the analysis warns of something; see `warnings` of the document"
+    if any(row.get("verdict") != "converged" for row in rows):
+        table.caption = "(!): not converged; see `verdict` of the document"
     return table
 
 

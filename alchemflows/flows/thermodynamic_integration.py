@@ -60,7 +60,7 @@ class ThermodynamicIntegrationMaker(SampledMaker):
     budget
         At most so many window-runs (one production run of one window, new or continued) beyond the planned ones; None
         for twice the planned ones with a `target_error`, and none without. With a budget, windows are inserted where
-        neighbours overlap too little even if there is no target.
+        neighbours overlap too little, and continued where independent samples are too few, even without a target.
     timestep_fs, friction_per_ps, barostat_time_ps, n_equilibration_steps, n_production_steps, sample_interval_steps
         Langevin dynamics of each window, see :class:`DynamicsSettings`.
     coupling

@@ -28,6 +28,8 @@ MAX_EQUILIBRATION = 0.2
 MAX_SIGMA_HALVES = 2.5
 MAX_SIGMA = 3.0
 _EQUILIBRATION_POINTS = 50
+#: From a good guess a solution takes a dozen; without overlap there is none.
+_ITERATIONS = 100
 
 Value = tuple[float, float]
 
@@ -98,10 +100,11 @@ def _equilibration(series: np.ndarray) -> Equilibration:
     return Equilibration(int(start) / len(series), float(shift / error) if error > 0 else float("inf"))
 
 
-def convergence(windows: Sequence[Decorrelated], temperature_K: float) -> Convergence:
+def convergence(windows: Sequence[Decorrelated], free_energies_eV: np.ndarray, temperature_K: float) -> Convergence:
     """Return MBAR's ΔF against the part of each window that it is computed from, forward and backward in time.
 
-    Each window gives at most :data:`MAX_SAMPLES` of its independent samples, evenly over its time.
+    Each window gives at most :data:`MAX_SAMPLES` of its independent samples, evenly over its time. The solver begins
+    at the free energies of the windows.
     """
     beta = 1 / (units.kB * temperature_K)
     thinned = []
@@ -110,15 +113,24 @@ def convergence(windows: Sequence[Decorrelated], temperature_K: float) -> Conver
         kept = np.unique(np.linspace(0, n - 1, min(n, MAX_SAMPLES)).round().astype(int))
         thinned.append(beta * window.gaps_eV[kept])
     counts = [[max(1, round(fraction * len(u))) for u in thinned] for fraction in FRACTIONS]
-    forward = [_mbar([u[:n] for u, n in zip(thinned, row, strict=True)], beta) for row in counts]
-    backward = [_mbar([u[-n:] for u, n in zip(thinned, row, strict=True)], beta) for row in counts]
+    guess = beta * np.nan_to_num(free_energies_eV)
+    forward = [_mbar([u[:n] for u, n in zip(thinned, row, strict=True)], guess, beta) for row in counts]
+    backward = [_mbar([u[-n:] for u, n in zip(thinned, row, strict=True)], guess, beta) for row in counts]
     return Convergence(FRACTIONS, forward, backward)
 
 
-def _mbar(reduced: Sequence[np.ndarray], beta: float) -> Value | None:
+def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float) -> Value | None:
     try:
         with np.errstate(all="ignore"):
-            solver = MBAR(np.concatenate(reduced).T, [len(u) for u in reduced], solver_protocol="robust")
+            solver = MBAR(
+                np.concatenate(reduced).T,
+                [len(u) for u in reduced],
+                initial_f_k=guess,
+                maximum_iterations=_ITERATIONS,
+                solver_protocol=[
+                    {"method": method, "options": {"maxiter": _ITERATIONS}} for method in ("adaptive", "L-BFGS-B")
+                ],
+            )
             result = solver.compute_free_energy_differences()
     except (ConvergenceError, ParameterError, np.linalg.LinAlgError):
         return None

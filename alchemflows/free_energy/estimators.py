@@ -25,14 +25,18 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.ladders import trapezoid_weights
 from alchemflows.schemas.samples import WindowSeries
 
-# alchemlyb leaves pymbar's bootstrap solver at a value that pymbar warns of, though nothing is bootstrapped.
-logging.getLogger("pymbar.mbar").setLevel(logging.ERROR)
+# alchemlyb leaves pymbar's bootstrap solver at a value that pymbar warns of, though nothing is bootstrapped; and that a
+# solver has failed says little, since another comes next.
+for _name in ("pymbar.mbar", "pymbar.mbar_solvers"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 #: MBAR needs neighbours that overlap at least this much (Klimovich, Shirts & Mobley, J. Comput.-Aided
 #: Mol. Des. 29, 397, 2015).
 MIN_OVERLAP = 0.03
 #: Below this many independent samples a window's error bar is itself a guess.
 MIN_INDEPENDENT = 10
+#: Newton's method for MBAR has converged long before, or never will, as without overlap.
+MAX_ITERATIONS = 1000
 #: Bootstraps for the error of BAR; the error is then itself known to about 7 %.
 N_BOOTSTRAPS = 100
 
@@ -59,7 +63,10 @@ class LadderResult:
     overlap
         MBAR overlap matrix, shape (K, K).
     variances_eV2
-        Share of each window in the variance of MBAR's ΔF, eV², shape (K,); see :func:`variance_shares`.
+        Share of each window in the variance of MBAR's ΔF, eV², shape (K,), scaled so that they add up to it (from few
+        samples the two differ somewhat); see :func:`variance_shares`.
+    free_energies_eV
+        MBAR's free energy of each window above that of the first, shape (K,).
     warnings
         What a reader of the numbers must know.
     """
@@ -75,7 +82,13 @@ class LadderResult:
     n_samples: np.ndarray
     overlap: np.ndarray
     variances_eV2: np.ndarray
+    free_energies_eV: np.ndarray
     warnings: list[str]
+
+    def misfits_eV(self, lambdas: Sequence[float]) -> np.ndarray:
+        """Return ΔF between neighbours by the trapezoid rule less that by MBAR, shape (K − 1,)."""
+        means = self.mean_dudl_eV
+        return np.diff(lambdas) * (means[1:] + means[:-1]) / 2 - np.diff(self.free_energies_eV)
 
     @property
     def n_independent(self) -> np.ndarray:
@@ -158,7 +171,6 @@ def estimate(
     if len(lambdas) < 2 or len(windows) != len(lambdas):
         raise InvalidInputError(f"{len(windows)} series for {len(lambdas)} windows; at least two are needed")
     beta = 1 / (units.kB * temperature_K)
-    mbar = MBAR(initial_f_k=None).fit(_u_nk(lambdas, windows, beta, pressure_GPa))
     inefficiency = np.array([window.inefficiency for window in windows])
     n_samples = np.array([window.n_samples for window in windows])
     means = np.array([window.dudl_eV.mean() for window in windows])
@@ -168,10 +180,16 @@ def estimate(
     # Standard errors of the means of the kept samples, as in alchemlyb's TI. A window of weight 0 may have one sample.
     errors = [w.dudl_eV.std(ddof=1) / np.sqrt(len(w.dudl_eV)) if len(w.dudl_eV) > 1 else np.nan for w in windows]
     variance = sum(float(weight * error) ** 2 for weight, error in zip(weights, errors, strict=True) if weight)
+    guess = beta * np.concatenate([[0.0], np.cumsum(np.diff(lambdas) * (means[1:] + means[:-1]) / 2)])
+    solver = MBAR(initial_f_k=guess, maximum_iterations=MAX_ITERATIONS)
+    mbar = solver.fit(_u_nk(lambdas, windows, beta, pressure_GPa))
+    free_energies = mbar.delta_f_.iloc[0].to_numpy(dtype=float)
+    error = float(mbar.d_delta_f_.iloc[0, -1]) / beta
+    shares = variance_shares([beta * w.gaps_eV for w in windows], free_energies)
     result = LadderResult(
         ti=(float(weights @ means), float(np.sqrt(variance))),
         bar=_bar([window.gaps_eV for window in windows], beta),
-        mbar=(float(mbar.delta_f_.iloc[0, -1]) / beta, float(mbar.d_delta_f_.iloc[0, -1]) / beta),
+        mbar=(float(free_energies[-1]) / beta, error),
         ti_weights=weights,
         ti_discretisation_eV=_discretisation(lambdas, means) if quadrature is None else 0.0,
         mean_dudl_eV=means,
@@ -179,7 +197,8 @@ def estimate(
         inefficiency=inefficiency,
         n_samples=n_samples,
         overlap=np.asarray(mbar.overlap_matrix),
-        variances_eV2=variance_shares([beta * w.gaps_eV for w in windows], mbar.delta_f_.iloc[0].to_numpy()) / beta**2,
+        variances_eV2=shares * (error**2 / shares.sum() if shares.sum() > 0 else 1.0),
+        free_energies_eV=free_energies / beta,
         warnings=[],
     )
     result.warnings.extend(_warnings(lambdas, result))

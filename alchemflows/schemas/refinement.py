@@ -48,7 +48,10 @@ class Refinement(BaseModel):
     """How a ladder was refined."""
 
     target_error_eV_per_atom: float | None
-    target_met: bool | None = Field(description="whether the error of MBAR is at most the target; none without one")
+    target_met: bool | None = Field(
+        description="whether the error of MBAR is at most the target, and neighbouring windows overlap, without which "
+        "that error means nothing; none without a target"
+    )
     budget: int = Field(description="window-runs that could be added")
     n_runs_added: int = Field(description="window-runs that were added")
     rounds: list[RefinementRound] = Field(description="the first is the ladder as planned")

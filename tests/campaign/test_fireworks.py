@@ -97,7 +97,8 @@ def undisturbed(flow, folder: Path):
     try:
         store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
         outputs = run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
-        return outputs[flow.jobs[-1].uuid][1].output
+        last = outputs[flow.jobs[-1].uuid]
+        return last[max(last)].output
     finally:
         torch.set_num_threads(threads)
 
@@ -256,3 +257,48 @@ def test_a_failed_window_does_not_stop_the_others(database, gentle_model, perovs
         wait(database, fw_ids, lambda jobs: None, check=workers.check)
     states = sorted(job.state for job in status(database, fw_ids))
     assert states == ["COMPLETED", "COMPLETED", "FIZZLED", "WAITING"]
+
+
+def test_a_ladder_that_refines_itself_on_a_real_database(database, gentle_model, perovskite, tmp_path):
+    """Jobs that a running job adds are done by the same workers, and the flow's output is the last analysis."""
+    from alchemflows.campaign.local import LocalWorkers, wait
+
+    maker = ThermodynamicIntegrationMaker(
+        potential=str(gentle_model),
+        temperature=200.0,
+        n_windows=2,
+        windows_per_job=2,
+        n_equilibration_steps=20,
+        n_production_steps=120,
+        relax_maker=None,
+        target_error=1e-7,
+        budget=3,
+        seed=4,
+    )
+    flow = maker.make(perovskite, {"Pb": "Sn"})
+    fw_ids = submit(database, flow)
+    other = submit(database, maker.make(perovskite, {"Pb": "Sn"}))  # of somebody else
+    seen: dict[int, str] = {}
+    with LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers:
+        wait(database, fw_ids, lambda jobs: seen.update({j.fw_id: j.name for j in jobs}), check=workers.check)
+    assert len(seen) > len(fw_ids) == 2 and not set(other) & set(seen)
+    assert {job.state for job in status(database, sorted(seen))} == {"COMPLETED"}
+    assert {job.state for job in status(database, other)} <= {"READY", "WAITING"}
+    # jobs that evaluate the potential are for GPU workers, in every round
+    categories = {
+        fw["name"]: fw["spec"].get("_category")
+        for fw in database.launchpad.fireworks.find({"fw_id": {"$in": list(seen)}})
+    }
+    assert {name: category == "gpu" for name, category in categories.items()} == {
+        name: name != "free energy" for name in seen.values()
+    }
+    result = database.job_store.get_output(flow.output.uuid)
+    assert result["refinement"]["n_runs_added"] == 3 and result["refinement"]["target_met"] is False
+    assert sum(window["n_runs"] for window in result["windows"]) == 2 + 3
+    assert result["verdict"]["status"] == "not converged"
+    (row,) = free_energies(database)
+    assert row["uuid"] == flow.jobs[-1].uuid and row["verdict"] == "not converged"
+    reference = undisturbed(maker.make(perovskite, {"Pb": "Sn"}), tmp_path)
+    assert result["total"]["delta_f_eV"] == pytest.approx(reference.total.delta_f_eV, abs=1e-6)
+    rounds = [each.model_dump() for each in reference.refinement.rounds]
+    assert [each["inserted"] for each in result["refinement"]["rounds"]] == [each["inserted"] for each in rounds]

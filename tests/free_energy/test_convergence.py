@@ -1,0 +1,124 @@
+"""Checks of convergence: they must see drift, and must not see it where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import units
+
+from alchemflows.free_energy.convergence import convergence, equilibration, reasons_against
+from alchemflows.free_energy.estimators import decorrelate, estimate
+from alchemflows.schemas.samples import WindowSeries
+
+T = 300.0
+KT = units.kB * T
+LAMBDAS = [0.0, 0.5, 1.0]
+
+
+def correlated(n: int, tau: float, seed: int) -> np.ndarray:
+    """Stationary noise of unit variance whose correlation falls as exp(−t/τ)."""
+    rng = np.random.default_rng(seed)
+    decay = np.exp(-1 / tau)
+    steps = rng.normal(size=n) * np.sqrt(1 - decay**2)
+    values = np.empty(n)
+    values[0] = rng.normal()
+    for k in range(1, n):
+        values[k] = decay * values[k - 1] + steps[k]
+    return values
+
+
+def window(k: int, noise: np.ndarray, drift: np.ndarray | float = 0.0, volume: np.ndarray | None = None):
+    """Gaussian dU/dλ of spread σ: U(λ) = −σ²λ²/(2 kT) + λ x, so that ⟨dU/dλ⟩ = x has one distribution at each λ."""
+    sigma = 2 * KT
+    shift = LAMBDAS[k] * sigma**2 / KT  # what sampling at λ does to the mean of x
+    x = sigma * noise - shift + sigma * drift
+    energies = np.array([value * x + 0.5 * sigma**2 * value**2 / KT for value in LAMBDAS]).T
+    n = len(x)
+    dudl = x + LAMBDAS[k] * sigma**2 / KT
+    return WindowSeries(
+        np.arange(1.0, n + 1), energies[:, k], dudl, np.full(n, T), energies, np.ones(n) if volume is None else volume
+    )
+
+
+def analysed(series, target_eV=None):
+    windows = [decorrelate(LAMBDAS, k, samples) for k, samples in enumerate(series)]
+    result = estimate(LAMBDAS, windows, T)
+    curve = convergence(windows, result.free_energies_eV, T)
+    found = [equilibration(samples) for samples in series]
+    return result, curve, reasons_against(LAMBDAS, result, curve, found, target_eV=target_eV)
+
+
+def test_stationary_windows_converge():
+    """Nothing speaks against most sets of stationary windows; ΔF = 0 by construction."""
+    n_refused, z = 0, []
+    for seed in range(25):
+        series = [window(k, correlated(600, 3.0, 10 * seed + k)) for k in range(3)]
+        result, curve, reasons = analysed(series)
+        n_refused += bool(reasons)
+        z.append(result.mbar[0] / result.mbar[1])
+        assert curve.forward[-1] == pytest.approx(curve.backward[-1])
+        assert curve.forward[-1] == pytest.approx(result.mbar, abs=0.02 * KT)
+    assert n_refused <= 3
+    assert np.std(z) < 1.6 and abs(np.mean(z)) < 0.7
+
+
+def test_the_error_falls_with_the_share():
+    series = [window(k, correlated(600, 1.0, k)) for k in range(3)]
+    _, curve, _ = analysed(series)
+    assert curve.fractions == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    for values in (curve.forward, curve.backward):
+        errors = np.array([value[1] for value in values])
+        np.testing.assert_allclose(errors * np.sqrt(curve.fractions), errors[-1], rtol=0.35)
+
+
+def test_drift_is_seen():
+    """All windows creep: the halves of the sampling disagree."""
+    n_seen = 0
+    for seed in range(10):
+        series = [window(k, correlated(600, 1.0, 10 * seed + k), np.linspace(-0.6, 0.6, 600)) for k in range(3)]
+        _, curve, reasons = analysed(series)
+        n_seen += any("drift" in reason for reason in reasons)
+        assert curve.halves_sigma > 1.5
+    assert n_seen >= 9
+
+
+def test_late_equilibration_is_seen_and_chance_is_not():
+    decay = 4 * np.exp(-np.arange(600) / 150)
+    late = [equilibration(window(0, correlated(600, 3.0, seed), decay)) for seed in range(40)]
+    assert np.mean([found.is_late for found in late]) > 0.6
+    early = [equilibration(window(0, correlated(600, 3.0, seed))) for seed in range(40)]
+    assert np.mean([found.is_late for found in early]) < 0.06
+    quick = [equilibration(window(0, correlated(600, 3.0, s), 4 * np.exp(-np.arange(600) / 5))) for s in range(20)]
+    assert not any(found.is_late for found in quick)
+
+
+def test_the_volume_counts_at_constant_pressure():
+    creeping = 100 + correlated(600, 1.0, 5) + 8 * np.exp(-np.arange(600) / 150)
+    series = window(0, correlated(600, 1.0, 4), volume=creeping)
+    assert not equilibration(series).is_late
+    assert equilibration(series, constant_pressure=True).is_late
+    constant = window(0, np.zeros(50))
+    assert equilibration(constant).fraction == 0 and not equilibration(constant).is_late
+
+
+def test_a_missed_target_and_estimators_that_disagree_are_reasons():
+    series = [window(k, correlated(600, 1.0, k)) for k in range(3)]
+    result, _, reasons = analysed(series, target_eV=1e-5)
+    assert len(reasons) == 1 and f"above its target of {1e-5:.2g} eV" in reasons[0]
+    assert analysed(series, target_eV=1.01 * result.mbar[1])[2] == []
+    # dU/dλ that does not belong to the energies: a constant shift, which no discretisation explains
+    wrong = [WindowSeries(**(vars(each) | {"dudl_eV": each.dudl_eV + 2 * KT})) for each in series]
+    (reason,) = analysed(wrong)[2]
+    assert "TI and MBAR disagree by" in reason
+
+
+def test_windows_that_do_not_overlap_are_a_reason_not_an_error():
+    sigma = 0.001
+    rng = np.random.default_rng(0)
+    series = []
+    for k, sign in enumerate((1.0, 0.0, -1.0)):
+        dudl = sign * 100 + sigma * rng.normal(size=50)
+        energies = dudl[:, None] * (np.array(LAMBDAS) - LAMBDAS[k])
+        series.append(WindowSeries(np.arange(50.0), np.zeros(50), dudl, np.full(50, T), energies, np.ones(50)))
+    _, _, reasons = analysed(series)
+    assert any("overlap" in reason for reason in reasons)
