@@ -79,6 +79,29 @@ def test_ti_from_a_file_to_results(run, cif, gentle_model, tmp_path):
     assert json.loads(run("results", "--json", "--temperature", 999).stdout) == []
 
 
+def test_ti_at_a_pressure_that_refines_itself(run, cif, gentle_model, tmp_path):
+    settings = (
+        "--windows",
+        2,
+        "--spacing",
+        "gauss-legendre",
+        "--windows-per-job",
+        4,
+        "--replica-exchange",
+        "--no-relax",
+    )
+    settings += ("--equilibration", 10, "--production", 60, "--pressure", 0.5, "--cell", "axes")
+    settings += ("--target-error", "1e-7", "--budget", 2, "--convergence-plot", "convergence.png")
+    done = run("ti", cif, "Pb:Sn", "-T", 210, "--potential", gentle_model, *settings)
+    assert done.returncode == 0, done.stderr
+    for shown in ("NPT at 0.5 GPa", "ΔG = G(λ=1)", "2 of 2 window-runs added", "not met", "planned", "not converged"):
+        assert shown in done.stdout
+    assert "above its target" in done.stdout
+    assert (tmp_path / "convergence.png").read_bytes().startswith(b"\x89PNG")
+    (row,) = json.loads(run("results", "--json", "--temperature", 210).stdout)
+    assert (row["ensemble"], row["pressure_GPa"], row["verdict"]) == ("NPT", 0.5, "not converged")
+
+
 def test_submit_only(run, cif, gentle_model):
     done = run("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, "--windows", 2, "--submit")
     assert done.returncode == 0, done.stderr
@@ -96,6 +119,10 @@ def test_submit_only(run, cif, gentle_model):
         (("CIF", "Pb:Sn", "-T", 300, "--potential", "CIF"), ["not a model file"]),
         (("CIF", "Pb:Sn", "-T", 300, "--device", "cuda:99"), ["cuda:99"]),
         (("CIF", "PbSn", "-T", 300), ["Pb:Sn"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--spacing", "odd"), ["gauss-legendre"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--pressure", 0, "--cell", "round"), ["cell_freedom"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--target-error", -1), ["target_error"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--budget", -1), ["budget"]),
         (("none.cif", "Pb:Sn", "-T", 300), ["none.cif"]),
         (("CLOSE", "Pb:Sn", "-T", 300), ["Å apart"]),
         (("CIF", "Pb:Sn", "-T", 300, "--plot", "nowhere/x.png"), ["nowhere/x.png"]),
