@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from export import MODEL, REPOSITORY
-from stability import CONDITIONS, FRICTION_PER_PS, rows
+from stability import CONDITIONS, FRICTION_PER_PS, ROWS, rows
 from systems import SEED, SYSTEMS
 from train import TEST_SHARE, VALID_SHARE
 
@@ -83,19 +83,20 @@ def lattice_table(found: dict[str, Any]) -> str:
     return table(["compound", "`mace-demo`, Å", "SevenNet-0, Å", "largest deviation, %"], body)
 
 
-def stability_table(work: Path) -> str:
-    """Return the rows that are there; the others are named as not run."""
+def stability_table() -> str:
+    """Return the rows that are there, of this model; the others are named as not run."""
+    sha256 = hashlib.sha256(MODEL.read_bytes()).hexdigest()
     body = []
     for system, elements in rows(list(CONDITIONS)):
-        path = work / "stability" / f"{system}-{'-'.join(elements)}.json"
+        path = ROWS / f"{system}-{'-'.join(elements)}.json"
         name = compound(system, list(elements)) + (" with a vacancy" if SYSTEMS[system].vacancy else "")
-        if not path.exists():
+        if not path.exists() or json.loads(path.read_text())["sha256"] != sha256:
             body.append([name, "", "", "", "not run", ""])
             continue
         row = json.loads(path.read_text())
         moved = " / ".join(f"{v:.2f}" for v in row["largest_displacement_over_limit"])
         verdict = "yes" if row["stable"] else f"**no** ({row.get('explosion', 'an atom left its site')})"
-        conditions = [f"{row['atoms']}", f"{row['temperature_K']:.0f}", f"{row['timestep_fs']:.0f}"]
+        conditions = [f"{row['atoms']}", f"{row['temperature_K']:.0f}", f"{row['timestep_fs']:g}"]
         body.append([name, *conditions, moved, f"{verdict}, {row['completed_ps']:.0f} ps"])
     head = [
         "compound",
@@ -179,7 +180,7 @@ Dynamics at constant volume (BAOAB Langevin, friction {FRICTION_PER_PS:.0f}/ps, 
 is measured from the atom's site after the drift of the centre of mass is taken out; its limit is half the distance
 to the nearest site of the same sublattice. Half-and-half compounds are alchemical, λ = 0.5, coupling `paired`.
 
-{stability_table(work)}
+{stability_table()}
 
 ## Training
 

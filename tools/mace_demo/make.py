@@ -13,15 +13,16 @@ def main(work: Path, workers: int) -> None:
     """Run the scripts of this folder one after the other."""
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
+    in_work = ("--work", str(work))
     for script, threads, *options in (
-        ("structures.py", 1, "--workers", str(workers)),
-        ("train.py", workers, "--threads", str(workers)),
-        ("export.py", workers),
-        ("evaluate.py", workers),
+        ("structures.py", 1, *in_work, "--workers", str(workers)),
+        ("train.py", workers, *in_work, "--threads", str(workers)),
+        ("export.py", workers, *in_work),
+        ("evaluate.py", workers, *in_work),
         ("stability.py", workers, "--threads", str(workers)),
-        ("card.py", 1),
+        ("card.py", 1, *in_work),
     ):
-        command = [sys.executable, str(Path(__file__).with_name(script)), "--work", str(work), *options]
+        command = [sys.executable, str(Path(__file__).with_name(script)), *options]
         print(" ".join(command), flush=True)
         subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
 

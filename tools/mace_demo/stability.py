@@ -8,6 +8,7 @@ the centre of mass is taken out. Each row is written when it is done, and a run 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from itertools import product
@@ -32,17 +33,20 @@ from alchemflows.errors import TrajectoryError
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.schemas.potential import PotentialSpec
 
-#: System: temperature (K), time step (fs), supercell, alchemical pairs (at λ = 0.5).
+#: System: temperature (K), time step (fs; about a tenth of the period of the fastest mode), supercell, alchemical pairs
+#: (at λ = 0.5).
 CONDITIONS: dict[str, tuple[float, float, tuple[int, int, int], tuple[tuple[str, str], ...]]] = {
-    "delta": (500, 5.0, (1, 2, 1), (("Pb", "Sn"),)),
+    "delta": (500, 8.0, (1, 2, 1), (("Pb", "Sn"),)),
     "chloride": (500, 5.0, (2, 2, 2), (("Na", "K"), ("Li", "Na"))),
-    "iron": (300, 4.0, (2, 2, 2), ()),
-    "oxide": (300, 3.0, (2, 2, 2), (("Ce", "Zr"), ("Ce", "Sn"))),
-    "nitride": (300, 3.0, (2, 2, 1), (("Al", "Ga"), ("Al", "Sc"))),
+    "iron": (300, 6.0, (2, 2, 2), ()),
+    "oxide": (300, 4.0, (2, 2, 2), (("Ce", "Zr"), ("Ce", "Sn"))),
+    "nitride": (300, 3.5, (2, 2, 1), (("Al", "Ga"), ("Al", "Sc"))),
 }
 VOLUMES = (0.97, 1.0, 1.03)
 FRICTION_PER_PS = 1.0
 CHECK_EVERY = 5
+#: Kept with the package, since they take hours; each says of which model it is.
+ROWS = Path(__file__).with_name("stability")
 
 
 def rows(systems: list[str]) -> list[tuple[str, tuple[str, ...]]]:
@@ -153,14 +157,14 @@ def run(system: str, elements: tuple[str, ...], model: Path, duration_ps: float)
     }
 
 
-def main(work: Path, model: Path, systems: list[str], duration_ps: float) -> None:
-    """Write `stability/SYSTEM-ELEMENTS.json` for each row."""
-    folder = work / "stability"
-    folder.mkdir(parents=True, exist_ok=True)
+def main(model: Path, systems: list[str], duration_ps: float) -> None:
+    """Write SYSTEM-ELEMENTS.json for each row; rows of another model are made again."""
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    ROWS.mkdir(exist_ok=True)
     for system, elements in rows(systems):
-        path = folder / f"{system}-{'-'.join(elements)}.json"
-        if not path.exists():
-            row = run(system, elements, model, duration_ps)
+        path = ROWS / f"{system}-{'-'.join(elements)}.json"
+        if not path.exists() or json.loads(path.read_text()).get("sha256") != sha256:
+            row = {"sha256": sha256} | run(system, elements, model, duration_ps)
             path.write_text(json.dumps(row, indent=1) + "\n")
             print(
                 system, *elements, "stable" if row["stable"] else "NOT STABLE",
@@ -171,11 +175,10 @@ def main(work: Path, model: Path, systems: list[str], duration_ps: float) -> Non
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--systems", nargs="+", default=list(CONDITIONS), choices=list(CONDITIONS))
     parser.add_argument("--ps", type=float, default=100.0)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    main(arguments.work, arguments.model, arguments.systems, arguments.ps)
+    main(arguments.model, arguments.systems, arguments.ps)

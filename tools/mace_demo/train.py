@@ -53,8 +53,8 @@ OPTIONS: dict[str, str | float | None] = {
     "eval_interval": 2,
     "ema": None,
     "ema_decay": 0.99,
-    "max_num_epochs": 40,
-    "start_swa": 28,
+    "max_num_epochs": 30,
+    "start_swa": 20,
     "default_dtype": "float32",
     "seed": SEED,
 }
