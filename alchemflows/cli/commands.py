@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
 import sys
 import time
 from contextlib import redirect_stdout
-from datetime import datetime
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from monty.json import MontyDecoder
-from pydantic import ValidationError
 from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
-from alchemflows.campaign.database import Database, connect, start_private
-from alchemflows.campaign.local import LocalWorkers, submit, wait
+from alchemflows.campaign.database import connect, start_private
 from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.campaign.query import RESULT_FIELDS, free_energies
-from alchemflows.campaign.settings import Settings
+from alchemflows.cli.absolute import app as absolute_app
 from alchemflows.cli.display import (
-    JobProgress,
     deviation_table,
     estimate_table,
     ladder_table,
@@ -34,9 +27,10 @@ from alchemflows.cli.display import (
     results_table,
     verdict_lines,
 )
-from alchemflows.errors import AlchemflowsError, InvalidInputError
-from alchemflows.schemas.free_energy import FreeEnergyDocument
-from alchemflows.schemas.potential import Dtype, PotentialSpec
+from alchemflows.cli.inputs import check_plot, dtype_of, potential_of, read_structure, substitution_of
+from alchemflows.cli.running import run_flow, settings, show_database, submit_flow
+from alchemflows.errors import AlchemflowsError
+from alchemflows.schemas.potential import PotentialSpec
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.path import Substitution
@@ -51,6 +45,7 @@ app = typer.Typer(
     help="Alchemical free energies with machine-learning interatomic potentials.",
 )
 database_app = typer.Typer(no_args_is_help=True, help="The private MongoDB, and indexes.")
+app.add_typer(absolute_app)
 app.add_typer(database_app, name="db")
 console = Console()
 
@@ -117,7 +112,7 @@ def ti(
 ) -> None:
     """ΔF of a substitution (ΔG with a pressure) by thermodynamic integration and MBAR."""
     maker = _maker()(
-        potential=PotentialSpec(name=potential, dtype=_dtype(dtype), device=device, head=head),
+        potential=potential_of(potential, dtype, device, head),
         temperature=temperature,
         pressure_GPa=pressure,
         cell_freedom=cast("CellFreedom", cell),
@@ -138,15 +133,11 @@ def ti(
     )
     if not relax:
         maker.relax_maker = None
-    if min(supercell) < 1:
-        raise InvalidInputError(f"a supercell repeats the cell at least once along each axis; got {supercell}")
-    repeated = _read_structure(structure) * supercell
-    substitution = dict(_pair(text) for text in substitutions)
+    repeated = read_structure(structure, supercell)
+    substitution = substitution_of(substitutions)
     if submit_only:
         flow = maker.make(repeated, substitution, sites=sites)
-        database = connect(_settings())
-        fw_ids = submit(database, flow)
-        console.print(f"{len(fw_ids)} jobs added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})")
+        submit_flow(console, flow)
         return
     _run(maker, repeated, substitution, sites, workers, plot, convergence_plot)
 
@@ -160,7 +151,7 @@ def results(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
 ) -> None:
     """Finished free-energy differences in the database, the newest first."""
-    database = connect(_settings())
+    database = connect(settings())
     rows = free_energies(database, formula=formula, temperature_K=temperature, limit=limit)
     if as_json:
         print(json.dumps(rows, indent=1, default=str, allow_nan=False))
@@ -186,7 +177,7 @@ def verify(
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         from alchemflows.alchemy.verify import compare, load_cases
 
-    precision = _dtype(dtype)
+    precision = dtype_of(dtype)
     deviations, problems = [], []
     for name, case in load_cases(cases).items():
         try:
@@ -203,29 +194,29 @@ def verify(
 @database_app.command("start")
 def database_start() -> None:
     """Start the private MongoDB and say how to use it."""
-    _show_database(start_private(_settings()))
+    show_database(console, start_private(settings()))
 
 
 @database_app.command("stop")
 def database_stop() -> None:
     """Shut the private MongoDB down; its data stay."""
-    settings = _settings()
-    PrivateMongod(settings.home, settings.mongod).stop()
+    configured = settings()
+    PrivateMongod(configured.home, configured.mongod).stop()
     console.print("the private MongoDB is stopped")
 
 
 @database_app.command("status")
 def database_status() -> None:
     """Say whether the private MongoDB runs."""
-    settings = _settings()
-    server = PrivateMongod(settings.home, settings.mongod)
+    configured = settings()
+    server = PrivateMongod(configured.home, configured.mongod)
     console.print(f"the private MongoDB in {server.folder} {'runs' if server.is_running() else 'does not run'}")
 
 
 @database_app.command("index")
 def database_index() -> None:
     """Create the documented indexes in the configured database."""
-    database = connect(_settings())
+    database = connect(settings())
     database.ensure_indexes()
     console.print(f"indexes are in place ({database.place})")
 
@@ -257,30 +248,15 @@ def _run(
 ) -> None:
     """Submit, work off with local workers, and show the result."""
     started = time.monotonic()
-    settings = _settings()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    _check_plot(plot)
-    _check_plot(convergence_plot)
+    settings()
+    check_plot(plot)
+    check_plot(convergence_plot)
     with redirect_stdout(sys.stderr):
         from alchemflows.alchemy.backends import check_device
     if isinstance(maker.potential, PotentialSpec):
         check_device(maker.potential.device)
     flow = maker.make(structure, substitution, sites=sites)
-    database = connect(settings)
-    console.print(f"{flow.name}\n{len(flow.jobs)} jobs, {workers} local workers, {database.place}", highlight=False)
-    fw_ids = submit(database, flow)
-    folder = settings.home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
-    try:
-        with JobProgress(console) as progress, LocalWorkers(database, fw_ids, workers, folder) as local:
-            wait(database, fw_ids, progress, check=local.check)
-    except KeyboardInterrupt:
-        exports = " ".join(f"{name}={value}" for name, value in database.environment.items())
-        raise AlchemflowsError(
-            f"interrupted; finished jobs are kept, and `{exports} rlaunch rapidfire` does the rest"
-        ) from None
-    uuid = flow.jobs[-1].uuid
-    document = cast(FreeEnergyDocument, MontyDecoder().process_decoded(database.job_store.get_output(uuid)))
+    document, database, uuid, folder = run_flow(console, flow, workers)
     console.print(ladder_table(document), estimate_table(document))
     if document.refinement.budget:
         console.print(refinement_table(document.refinement))
@@ -293,70 +269,4 @@ def _run(
             if path is not None:
                 console.print(f"figure: {save(draw(document), path)}")
     console.print(f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}")
-    _show_database(database, uuid)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    """End as Ctrl-C does, with the workers stopped and their jobs given back."""
-    raise KeyboardInterrupt
-
-
-def _check_plot(plot: Path | None) -> None:
-    if plot is None:
-        return
-    if not os.access(plot.parent, os.W_OK):
-        raise InvalidInputError(f"the figure cannot be written to {plot}: no such folder, or it is read-only")
-    if plot.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise InvalidInputError(f"the figure must be a .png, .pdf or .svg file; got {plot.name!r}")
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInputError(f"ALCHEMFLOWS_{str(first['loc'][0]).upper()}: {first['msg']}") from error
-
-
-def _show_database(database: Database, uuid: str | None = None) -> None:
-    console.print(f"\nDocuments: {database.place}\nQuery them with `alchemflows results`, or with pymongo:")
-    outputs = database.outputs()
-    criteria = {"uuid": uuid} if uuid else {"output.@class": "FreeEnergyDocument"}
-    if database.is_private:
-        uri = Path(database.environment["JOBFLOW_CONFIG_FILE"]).parent / "my_launchpad.yaml"
-        console.print(f"  client = pymongo.MongoClient(uri)  # the `host` in {uri}", highlight=False, soft_wrap=True)
-    else:
-        console.print("  client = pymongo.MongoClient(...)  # your database", highlight=False)
-    console.print(
-        f"  client[{outputs.database.name!r}][{outputs.name!r}].find_one({json.dumps(criteria)})",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )
-    if database.is_private:
-        console.print("The database keeps running; `alchemflows db stop` ends it.")
-    console.print("For lpad, rlaunch and jobflow:")
-    for name, value in database.environment.items():
-        console.print(f"  export {name}={value}", highlight=False, soft_wrap=True)
-
-
-def _dtype(name: str) -> Dtype:
-    if name not in ("float32", "float64"):
-        raise InvalidInputError(f"dtype must be float32 or float64; got {name!r}")
-    return cast(Dtype, name)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    source, colon, target = text.partition(":")
-    if not colon or not source or not target:
-        raise InvalidInputError(f"a substitution is written like Pb:Sn; got {text!r}")
-    return source, target
-
-
-def _read_structure(path: Path) -> Structure:
-    if not path.is_file():
-        raise InvalidInputError(f"no structure file {str(path)!r}")
-    try:
-        return Structure.from_file(path)
-    except Exception as error:  # each parser of pymatgen fails in its own way
-        raise InvalidInputError(f"{path} is not a structure file that pymatgen can read: {error}") from error
+    show_database(console, database, uuid)

@@ -39,7 +39,7 @@ class SpringKind(BaseModel):
 
 
 class FrenkelLaddDocument(BaseModel):
-    """Absolute free energy of a crystal: F = Einstein + switching + centre of mass, G = F + pV; eV for the whole cell."""
+    """Absolute free energy of a crystal, of the whole cell: F = Einstein + switching + centre of mass, G = F + pV."""
 
     formula: str
     weights: list[float]

@@ -1,0 +1,190 @@
+"""Flows of switching, Frenkel–Ladd, vacancies and phases: what they refuse, and what short runs give."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import units
+from jobflow import JobStore, run_locally
+from jobflow.managers.fireworks import flow_to_workflow
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.phase_stability import PhaseStabilityMaker
+from alchemflows.flows.switching import SwitchingMaker
+from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.free_energy.corrections import mass_term_eV
+from alchemflows.free_energy.einstein import einstein_free_energy_eV
+from alchemflows.schemas.potential import PotentialSpec
+
+DEMO = PotentialSpec(name="mace-demo", device="cpu")
+SHORT = {"n_repeats": 2, "n_equilibration_steps": 30, "n_switching_steps": 60, "timestep_fs": 4.0, "relax_maker": None}
+CELL = {"n_cell_steps": 60, "n_sampling_steps": 40}
+
+
+def iron(repeats: int = 2, a: float = 2.84) -> Structure:
+    return Structure(Lattice.cubic(a), ["Fe", "Fe"], [[0, 0, 0], [0.5, 0.5, 0.5]]) * ([repeats] * 3)
+
+
+def rocksalt() -> Structure:
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    return cell
+
+
+def run(flow, folder, **options):
+    """Run a flow; return the output of its last job, and all outputs by name."""
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    outputs = run_locally(flow, store=store, create_folders=True, root_dir=folder, log=False, **options)
+    jobs = [job for job, _ in flow.iterflow()]
+    by_name = {job.name: outputs[job.uuid][1].output for job in jobs if job.uuid in outputs}
+    return outputs[jobs[-1].uuid][1].output, by_name
+
+
+@pytest.mark.parametrize(
+    ("maker", "settings", "reason"),
+    [
+        (SwitchingMaker, {"temperature": -1.0}, "temperature_K"),
+        (SwitchingMaker, {"pressure_GPa": float("nan")}, "pressure_GPa"),
+        (SwitchingMaker, {"schedule": "cubic"}, "schedule must be one of"),
+        (SwitchingMaker, {"n_repeats": 1}, "n_repeats"),
+        (SwitchingMaker, {"cell_freedom": "none"}, "cell_freedom"),
+        (SwitchingMaker, {"barostat_time_ps": 0.01}, "barostat_time_ps must be at least 10 time steps"),
+        (SwitchingMaker, {"seed": -1}, "seed"),
+        (FrenkelLaddMaker, {"temperature": 0.0}, "temperature_K"),
+        (FrenkelLaddMaker, {"schedule": ""}, "schedule must be one of"),
+        (FrenkelLaddMaker, {"springs_eV_per_A2": {"Fe": 2.0}}, "no spring is given for Cl, Na"),
+        (FrenkelLaddMaker, {"n_sampling_steps": 3}, "n_sampling_steps"),
+        (FrenkelLaddMaker, {"n_cell_steps": 3}, "nothing is sampled"),
+        (VacancyFreeEnergyMaker, {"pressure_GPa": None}, "needs a pressure"),
+        (VacancyFreeEnergyMaker, {"n_switching_steps": 0}, "n_switching_steps"),
+    ],
+)
+def test_bad_settings(maker, settings, reason):
+    arguments = [{"Na": "K"}] if maker is SwitchingMaker else []
+    with pytest.raises(InvalidInputError, match=reason) as caught:
+        maker(potential=DEMO, **settings).make(rocksalt(), *arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_structures():
+    with pytest.raises(InvalidInputError, match="nothing holds an atom"):
+        SwitchingMaker(potential=DEMO).make(iron(), {"Fe": None}, sites=[0])
+    with pytest.raises(InvalidInputError, match="does not know Au"):
+        SwitchingMaker(potential=DEMO).make(rocksalt(), {"Na": "Au"})
+    with pytest.raises(InvalidInputError, match="at least two sizes"):
+        FrenkelLaddMaker(potential=DEMO).make(iron(), supercells=[(1, 1, 2), (2, 1, 1)])
+    with pytest.raises(InvalidInputError, match="site 99 cannot be removed"):
+        VacancyFreeEnergyMaker(potential=DEMO).make(iron(), 99)
+    mixed = rocksalt().replace_species({"Na": {"Na": 0.5, "K": 0.5}}, in_place=False)
+    with pytest.raises(InvalidInputError, match="alchemical crystal"):
+        VacancyFreeEnergyMaker(potential=DEMO).make(mixed)
+    with pytest.raises(InvalidInputError, match="same composition"):
+        PhaseStabilityMaker(potential=DEMO).make({"a": iron(), "b": rocksalt()}, [300.0])
+    with pytest.raises(InvalidInputError, match="not among the phases"):
+        PhaseStabilityMaker(potential=DEMO, freedom_of={"c": "full"}).make({"a": iron()}, [300.0])
+
+
+def test_switching_of_two_groups_at_once(tmp_path):
+    maker = SwitchingMaker(potential=DEMO, temperature=300.0, seed=2, **SHORT)
+    flow = maker.make(rocksalt(), {"Na": "K", "Cl": {"Cl": 1.0}} | {"Na": "K"})
+    document, _ = run(flow, tmp_path)
+    assert (document.initial_formula, document.final_formula) == ("NaCl", "KCl")
+    assert document.pressure_GPa is not None and len(document.work.forward_work_eV) == 2
+    curves = document.work.curves.arrays()
+    assert curves["lambdas"][0] == 0 and curves["lambdas"][-1] == 1
+    # ∂U/∂λ along the first forward switch, integrated, is its work (up to the points that are kept)
+    area = np.trapezoid(curves["forward_dudl_eV"][0], curves["lambdas"])
+    assert area == pytest.approx(document.work.forward_work_eV[0], abs=0.02 * abs(area))
+    masses = mass_term_eV([22.98976928] * 4, [39.0983] * 4, 300.0)
+    assert document.mass_term_eV == pytest.approx(masses)
+    assert document.total.delta_f_eV == pytest.approx(document.work.best.delta_f_eV + masses)
+
+
+def test_the_terms_of_an_absolute_free_energy_add_up(tmp_path):
+    maker = FrenkelLaddMaker(potential=DEMO, temperature=100.0, quantum=True, **SHORT, **CELL)
+    document, outputs = run(maker.make(iron()), tmp_path)
+    d = document
+    assert d.space_group == 229 and d.free_volume_A3 == pytest.approx(d.volume_A3 / 16)
+    assert [(s.element, s.n_atoms) for s in d.springs] == [("Fe", 16)]
+    assert d.einstein_eV == pytest.approx(einstein_free_energy_eV(d.stiffness_eV_per_A2, [55.845] * 16, 100.0))
+    assert d.switching_eV == pytest.approx(-d.work.best.delta_f_eV)
+    assert d.helmholtz.value_eV == pytest.approx(d.einstein_eV + d.switching_eV + d.centre_of_mass_eV)
+    assert d.gibbs.value_eV == pytest.approx(d.helmholtz.value_eV + d.pressure_GPa * units.GPa * d.volume_A3)
+    assert 0 < d.quantum_correction_eV / 16 < 0.05
+    assert d.volume_A3 == pytest.approx(outputs["mean cell, 16 atoms"].volume_A3)
+    assert d.provenance.potential.sha256
+
+
+def test_given_springs_and_a_constant_volume(tmp_path):
+    springs = {"Na/K": 1.5, "Cl": 1.2, "K/Na": 1.5}
+    mixed = rocksalt().replace_species({"Na": {"Na": 0.5, "K": 0.5}}, in_place=False)
+    maker = FrenkelLaddMaker(
+        potential=DEMO, temperature=50.0, pressure_GPa=None, springs_eV_per_A2=springs, **SHORT, n_sampling_steps=40
+    )
+    document, outputs = run(maker.make(mixed), tmp_path)
+    assert document.volume_A3 == pytest.approx(rocksalt().volume) and len(outputs) == 1
+    assert sorted({(s.element, s.stiffness_eV_per_A2) for s in document.springs}) == [("Cl", 1.2), ("K/Na", 1.5)]
+    assert document.formula == "KNaCl2"
+
+
+def test_a_spring_too_stiff_for_the_time_step_is_an_error(tmp_path):
+    maker = FrenkelLaddMaker(
+        potential=DEMO, temperature=50.0, pressure_GPa=None, springs_eV_per_A2={"Fe": 1e4}, **SHORT, n_sampling_steps=20
+    )
+    with pytest.raises(RuntimeError):
+        run(maker.make(iron()), tmp_path, ensure_success=True)
+
+
+def test_sizes_are_extrapolated(tmp_path):
+    maker = FrenkelLaddMaker(potential=DEMO, temperature=50.0, pressure_GPa=None, **SHORT, n_sampling_steps=40)
+    document, _ = run(maker.make(iron(1), supercells=[(2, 2, 2), (2, 2, 3)]), tmp_path)
+    assert document.n_atoms == [16, 24]
+    x = 1 / np.array(document.n_atoms)
+    slope = np.diff(document.gibbs_eV_per_atom)[0] / np.diff(x)[0]
+    assert document.gibbs_limit_eV_per_atom == pytest.approx(document.gibbs_eV_per_atom[0] - slope * x[0])
+    assert document.chi_squared_per_degree is None
+
+
+def test_both_routes_to_a_vacancy(tmp_path):
+    maker = VacancyFreeEnergyMaker(potential=DEMO, temperature=50.0, **SHORT, **CELL)
+    document, outputs = run(maker.make(iron(), 3), tmp_path)
+    assert (document.n_atoms, document.defective.n_atoms, document.removal.site) == (16, 15, 3)
+    # the vacancy keeps its place: its crystal moves within the primitive cell of the perfect one
+    assert document.defective.free_volume_A3 == pytest.approx(document.defective.volume_A3 / 16)
+    assert document.frenkel_ladd_eV == pytest.approx(
+        document.defective.gibbs.value_eV - 15 / 16 * document.perfect.gibbs.value_eV
+    )
+    assert document.alchemical_eV == pytest.approx(document.removal.removal_eV + document.perfect.gibbs.value_eV / 16)
+    assert document.removal.centre_of_mass_eV == pytest.approx(3 * units.kB * 50 * np.log(16 / 15))
+    assert document.difference_eV == pytest.approx(document.alchemical_eV - document.frenkel_ladd_eV)
+
+
+def test_phases_and_one_that_fails(tmp_path):
+    """A cell that is crushed has no crystal; the other phase's numbers are there all the same."""
+    maker = PhaseStabilityMaker(potential=DEMO, **SHORT, **CELL)
+    flow = maker.make({"bcc": iron(), "crushed": iron(a=1.2)}, [50.0, 100.0])
+    document, _ = run(flow, tmp_path)
+    assert [p.gibbs_eV_per_atom is None for p in document.points] == [False, False, True, True]
+    assert all(p.failure for p in document.points[2:])
+    assert document.verdict.status == "not converged"
+    assert sum("crushed" in reason for reason in document.verdict.reasons) >= 2
+    assert [s.phase for s in document.stable] == ["bcc", "bcc"] and document.transitions == []
+
+
+def test_mixing_is_ideal(tmp_path):
+    maker = PhaseStabilityMaker(potential=DEMO, **SHORT, **CELL)
+    flow = maker.make({"rocksalt": rocksalt()}, [100.0], substitution={"Na": "K"}, compositions=[0.0, 0.25])
+    document, outputs = run(flow, tmp_path)
+    pure, mixed = document.points
+    assert (pure.formula, mixed.formula) == ("NaCl", "KNa3Cl4") and pure.ideal_mixing_eV_per_atom == 0
+    entropy = 0.25 * np.log(0.25) + 0.75 * np.log(0.75)
+    assert mixed.ideal_mixing_eV_per_atom == pytest.approx(units.kB * 100 * entropy / 2)
+
+
+def test_jobs_that_sample_have_the_category():
+    flow = VacancyFreeEnergyMaker(potential=DEMO, category="h200").make(iron())
+    for firework in flow_to_workflow(flow).fws:
+        expected = None if firework.name == "vacancy" else "h200"
+        assert firework.spec.get("_category") == expected
