@@ -17,6 +17,9 @@ from alchemflows.sampling.sites import Sites
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.progress import Progress
 
+#: After so long an atom of a crystal is somewhere else, about: for the noise of a mean position.
+CORRELATION_TIME_FS = 1000.0
+
 
 @dataclass(frozen=True)
 class Equilibrium:
@@ -140,7 +143,11 @@ def sample_equilibrium(
         squares += (displacements**2).sum(dim=2)
     mean = total / n
     cell = langevin.cells.mean(dim=0)
-    sites.check_mean(sites.fractional + mean.mean(dim=0) @ torch.linalg.inv(cell), cell)
+    msd = squares / n - (mean**2).sum(dim=2)
+    # A run shorter than the slowest modes has seen each place once.
+    n_independent = n_replicas * (1 + n * dynamics.sample_interval_steps * dynamics.timestep_fs / CORRELATION_TIME_FS)
+    noise = torch.sqrt((squares / n).mean(dim=0) / n_independent)
+    sites.check_mean(sites.fractional + mean.mean(dim=0) @ torch.linalg.inv(cell), cell, noise)
     return Equilibrium(
         time_fs=(np.arange(n) + 1) * dynamics.sample_interval_steps * dynamics.timestep_fs,
         energy_eV=energy,
@@ -148,7 +155,7 @@ def sample_equilibrium(
         temperature_K=temperature,
         cell_parameters=parameters,
         mean_displacement_A=mean.cpu().numpy(),
-        msd_A2=(squares / n - (mean**2).sum(dim=2)).cpu().numpy(),
+        msd_A2=msd.cpu().numpy(),
         structure=system.structure,
         state=langevin.state,
     )

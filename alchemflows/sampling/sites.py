@@ -57,10 +57,19 @@ class Sites:
                 f"({float(self.nearest_A[atom]):.2f} Å)"
             )
 
-    def check_mean(self, mean: torch.Tensor, cell: torch.Tensor) -> None:
-        """Refuse a crystal whose mean positions (in units of the cell, shape (N, 3)) are those of another structure.
+    def check_mean(self, mean: torch.Tensor, cell: torch.Tensor, noise_A: torch.Tensor | None = None) -> None:
+        """Refuse a crystal whose mean positions are those of another structure.
 
         A motion of all atoms together does not count.
+
+        Parameters
+        ----------
+        mean
+            Mean positions in units of the cell, shape (N, 3).
+        cell
+            Å, shape (3, 3).
+        noise_A
+            Standard error of the mean position of each atom, Å, shape (N,); a shift below three of them says nothing.
 
         Raises
         ------
@@ -69,8 +78,11 @@ class Sites:
         """
         shift = (mean - self.fractional) @ cell
         shift = torch.linalg.vector_norm(shift - shift.mean(dim=0), dim=1)
-        if bool((shift > MAX_SHIFT_SHARE * self.nearest_A).any()):
-            atom = int((shift / self.nearest_A).argmax())
+        limit = MAX_SHIFT_SHARE * self.nearest_A
+        if noise_A is not None:
+            limit = torch.maximum(limit, 3 * noise_A)
+        if bool((shift > limit).any()):
+            atom = int((shift / limit).argmax())
             raise UnstableCrystalError(
                 f"{self.structure.composition.reduced_formula} is not mechanically stable as given: the mean position "
                 f"of atom {atom} ({self.structure[atom].species_string}) is {float(shift[atom]):.2f} Å from its site, "

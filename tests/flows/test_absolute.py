@@ -29,8 +29,7 @@ def iron(repeats: int = 2, a: float = 2.84) -> Structure:
 
 
 def rocksalt() -> Structure:
-    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    return cell
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
 def run(flow, folder, **options):
@@ -149,7 +148,7 @@ def test_sizes_are_extrapolated(tmp_path):
 
 def test_both_routes_to_a_vacancy(tmp_path):
     maker = VacancyFreeEnergyMaker(potential=DEMO, temperature=50.0, **SHORT, **CELL)
-    document, outputs = run(maker.make(iron(), 3), tmp_path)
+    document, _ = run(maker.make(iron(), 3), tmp_path)
     assert (document.n_atoms, document.defective.n_atoms, document.removal.site) == (16, 15, 3)
     # the vacancy keeps its place: its crystal moves within the primitive cell of the perfect one
     assert document.defective.free_volume_A3 == pytest.approx(document.defective.volume_A3 / 16)
@@ -176,7 +175,7 @@ def test_phases_and_one_that_fails(tmp_path):
 def test_mixing_is_ideal(tmp_path):
     maker = PhaseStabilityMaker(potential=DEMO, **SHORT, **CELL)
     flow = maker.make({"rocksalt": rocksalt()}, [100.0], substitution={"Na": "K"}, compositions=[0.0, 0.25])
-    document, outputs = run(flow, tmp_path)
+    document, _ = run(flow, tmp_path)
     pure, mixed = document.points
     assert (pure.formula, mixed.formula) == ("NaCl", "KNa3Cl4") and pure.ideal_mixing_eV_per_atom == 0
     entropy = 0.25 * np.log(0.25) + 0.75 * np.log(0.75)

@@ -61,3 +61,11 @@ def test_a_mean_that_shifts_is_another_structure(sites):
 
 def test_a_motion_of_all_atoms_together_does_not_count(sites):
     sites.check_mean(sites.fractional + torch.tensor([0.4, -0.2, 0.3]), CELLS[0])
+
+
+def test_a_shift_within_the_noise_says_nothing(sites):
+    mean, cell = sites.fractional.clone(), CELLS[0]
+    mean[1, 1] += 0.5 * NEAREST / 4
+    with pytest.raises(UnstableCrystalError):
+        sites.check_mean(mean, cell, torch.tensor([0.1, 0.1]))
+    sites.check_mean(mean, cell, torch.tensor([0.3, 0.3]))

@@ -1,0 +1,47 @@
+"""Free energies of real crystals against what is known of them otherwise; minutes each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from test_absolute import DEMO, iron, run
+
+from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.phonons import mode_frequencies, relaxed_positions
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.free_energy.einstein import classical_harmonic_free_energy_eV
+
+pytestmark = pytest.mark.slow
+
+
+def test_iron_is_harmonic_when_cold(tmp_path):
+    """F of Frenkel–Ladd at the mean cell is the classical harmonic F at that cell: within 2σ and 2 meV/atom."""
+    maker = FrenkelLaddMaker(
+        potential=DEMO,
+        temperature=60.0,
+        timestep_fs=4.0,
+        n_repeats=4,
+        n_cell_steps=1500,
+        n_equilibration_steps=400,
+        n_sampling_steps=800,
+        n_switching_steps=1200,
+        relax_maker=None,
+        seed=1,
+    )
+    document, _ = run(maker.make(iron(2)), tmp_path)
+    system = AlchemicalSystem(document.structure)
+    calculator = AlchemicalCalculator(system, [], DEMO.model_copy(update={"dtype": "float64"}))
+    positions, cell, no_weights = relaxed_positions(calculator), system.structure.lattice.matrix, np.zeros(0)
+    omegas = mode_frequencies(calculator.potential, positions, cell, no_weights)
+    static = float(calculator.potential.evaluate(positions[None], cell[None], no_weights[None]).energy[0])
+    harmonic = static + classical_harmonic_free_energy_eV(
+        omegas, system.masses(no_weights), document.free_volume_A3, document.temperature_K
+    )
+    deviation = document.helmholtz.value_eV - harmonic
+    print(f"F = {document.helmholtz.value_eV_per_atom:.6f} ± {document.helmholtz.error_eV_per_atom:.6f} eV/atom, "
+          f"harmonic {harmonic / 16:.6f}")  # fmt: skip
+    assert abs(deviation) < 2 * document.helmholtz.error_eV
+    assert abs(deviation) / 16 < 0.002
+    assert document.helmholtz.error_eV_per_atom < 0.0005
+    assert document.verdict.status == "converged"
