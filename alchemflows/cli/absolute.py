@@ -180,8 +180,9 @@ def vacancy(
 ) -> None:
     """Free energy of a vacancy by two routes: two Frenkel–Ladd runs, and the removal of an atom."""
     with redirect_stdout(sys.stderr):
+        from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
         from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
-    maker = VacancyFreeEnergyMaker(
+    absolute = FrenkelLaddMaker(
         potential=potential_of(potential, dtype, device, head),
         temperature=temperature,
         pressure_GPa=pressure,
@@ -195,7 +196,8 @@ def vacancy(
         seed=seed,
     )
     if not relax:
-        maker.relax_maker = None
+        absolute.relax_maker = None
+    maker = VacancyFreeEnergyMaker(frenkel_ladd_maker=absolute)
     _run(maker.make(read_structure(structure, supercell), site), workers, submit_only, vacancy_table, device)
 
 
@@ -226,9 +228,10 @@ def phases(
 ) -> None:
     """G of several phases over temperature and composition, the stable one, and transitions between them."""
     with redirect_stdout(sys.stderr):
+        from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
         from alchemflows.flows.phase_stability import PhaseStabilityMaker
     files = dict(_named(text) for text in structures)
-    maker = PhaseStabilityMaker(
+    absolute = FrenkelLaddMaker(
         potential=potential_of(potential, dtype, device, head),
         pressure_GPa=pressure,
         cell_freedom=cast(Any, cell),
@@ -240,6 +243,7 @@ def phases(
         n_switching_steps=switching,
         seed=seed,
     )
+    maker = PhaseStabilityMaker(frenkel_ladd_maker=absolute)
     flow = maker.make(
         {name: read_structure(Path(path)) for name, path in files.items()},
         temperatures,

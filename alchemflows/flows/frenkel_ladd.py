@@ -87,7 +87,9 @@ class FrenkelLaddMaker(SampledMaker):
         InvalidInputError, PotentialError
             If the structure, a number, or the potential is wrong.
         """
-        cell, switching = self._settings()
+        cell, switching = self._cell_settings(), self.switching_settings()
+        if self.n_sampling_steps < 10:
+            raise InvalidInputError(f"n_sampling_steps must be at least 10; got {self.n_sampling_steps}")
         sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
         if supercells is not None and len({a * b * c for a, b, c in sizes}) < 2:
             raise InvalidInputError("supercells of at least two sizes are needed for an extrapolation")
@@ -109,25 +111,32 @@ class FrenkelLaddMaker(SampledMaker):
         formula = system.formula(weights)
         return Flow(parts, output=last.output, name=f"{self.name} {formula} {self.temperature:g} K")
 
-    def _settings(self) -> tuple[DynamicsSettings | None, SwitchingSettings]:
+    def switching_settings(self) -> SwitchingSettings:
+        """Return the settings of the switches.
+
+        Raises
+        ------
+        InvalidInputError
+            If a number makes no sense, or the schedule is unknown.
+        """
         schedule(self.schedule, [0.0])
-        if self.n_sampling_steps < 10:
-            raise InvalidInputError(f"n_sampling_steps must be at least 10; got {self.n_sampling_steps}")
-        switching = self.settings(
+        return self.settings(
             SwitchingSettings,
             n_repeats=self.n_repeats,
             n_equilibration_steps=self.n_equilibration_steps,
             n_switching_steps=self.n_switching_steps,
             schedule=self.schedule,
         )
+
+    def _cell_settings(self) -> DynamicsSettings | None:
         if self.pressure_GPa is None:
-            return None, switching
+            return None
         equilibration = self.n_cell_steps // 3
         return self.settings(
             DynamicsSettings,
             n_equilibration_steps=equilibration,
             n_production_steps=self.n_cell_steps - equilibration,
-        ), switching
+        )
 
     def _check_springs(self, system: AlchemicalSystem) -> None:
         given = self.springs_eV_per_A2

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jobflow import Flow
+from jobflow import Flow, Maker
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import resolve
@@ -20,23 +20,26 @@ from alchemflows.schemas.dynamics import CellFreedom
 
 
 @dataclass
-class PhaseStabilityMaker(FrenkelLaddMaker):
+class PhaseStabilityMaker(Maker):
     """G(x, T) of several phases from Frenkel–Ladd runs, the stable phase, and transition temperatures.
 
     At a composition between the ends the crystal is alchemical, and −T S of ideal mixing is added to its G.
 
     Parameters
     ----------
+    name
+        Name of the flow.
+    frenkel_ladd_maker
+        Potential, conditions and lengths of each run; its temperature is not used.
     freedom_of
         ``cell_freedom`` of single phases, by name; ``full`` or ``axes`` for those that are not cubic.
-
-    See :class:`FrenkelLaddMaker` for the other parameters; `temperature` is not used.
     """
 
     name: str = "phase stability"
+    frenkel_ladd_maker: FrenkelLaddMaker = field(default_factory=FrenkelLaddMaker)
     freedom_of: Mapping[str, CellFreedom] = field(default_factory=dict)
 
-    def make(  # type: ignore[override]
+    def make(
         self,
         phases: Mapping[str, Structure],
         temperatures: Sequence[float],
@@ -71,19 +74,18 @@ class PhaseStabilityMaker(FrenkelLaddMaker):
         if unknown:
             raise InvalidInputError(f"freedom_of names {', '.join(unknown)}, which is not among the phases")
         shares: list[float | None] = [None] if substitution is None else [float(x) for x in compositions]
-        potential, _ = resolve(self.potential)
-        shared = {name: getattr(self, name) for name in FrenkelLaddMaker.__dataclass_fields__}
-        single = FrenkelLaddMaker(**shared | {"name": FrenkelLaddMaker.name, "potential": potential})
+        potential, _ = resolve(self.frenkel_ladd_maker.potential)
+        single = replace(self.frenkel_ladd_maker, potential=potential)
         runs, points = [], []
         for name, structure in phases.items():
             for x in shares:
                 at_x = structure if x is None else _mixed(structure, substitution or {}, x)
-                system, weights = AlchemicalSystem.from_structure(at_x, coupling=self.coupling)
+                system, weights = AlchemicalSystem.from_structure(at_x, coupling=single.coupling)
                 for temperature in temperatures:
                     maker = replace(
                         single,
                         temperature=float(temperature),
-                        cell_freedom=self.freedom_of.get(name, self.cell_freedom),
+                        cell_freedom=self.freedom_of.get(name, single.cell_freedom),
                     )
                     run = maker.make(at_x)
                     run.name = f"{name}: {run.name}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jobflow import Flow, Maker, job
 
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.reproduce.settings import FIG5, FIG5_SMALL, Effort
 from alchemflows.reproduce.structures import bcc_iron
@@ -49,11 +50,13 @@ class Fig5Maker(Maker):
         crystal = bcc_iron() * effort.supercells["iron"]
         runs = [
             VacancyFreeEnergyMaker(
-                potential=effort.potential,
-                temperature=temperature,
-                timestep_fs=effort.timestep_fs,
-                seed=self.seed,
-                **effort.lengths(),
+                frenkel_ladd_maker=FrenkelLaddMaker(
+                    potential=effort.potential,
+                    temperature=temperature,
+                    timestep_fs=effort.timestep_fs,
+                    seed=self.seed,
+                    **effort.lengths(),
+                )
             ).make(crystal)
             for temperature in effort.temperatures_K
         ]

@@ -61,10 +61,10 @@ FIG5_SMALL = Effort(
     _DEMO,
     {"iron": (3, 3, 3)},
     (100.0,),
-    timestep_fs=4.0,
-    n_repeats=2,
+    timestep_fs=5.0,
+    n_repeats=3,
     n_cell_steps=600,
     n_equilibration_steps=150,
     n_sampling_steps=200,
-    n_switching_steps=600,
+    n_switching_steps=450,
 )

@@ -8,42 +8,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from command_line import COMMAND, assert_one_line
 from models import perovskite_system
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential, single
-from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.schemas.potential import PotentialSpec
-
-COMMAND = [sys.executable, "-c", "from alchemflows.cli import main; main()"]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    """Return the home of a private database that the commands of this module share."""
-    folder = tmp_path_factory.mktemp("home")
-    yield folder
-    PrivateMongod(folder).stop()
-
-
-@pytest.fixture
-def run(home, tmp_path):
-    def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
-        clean = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
-        return subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            cwd=tmp_path,
-            env=clean | {"ALCHEMFLOWS_HOME": str(home), "HOME": str(tmp_path), "COLUMNS": "160"} | environment,
-            capture_output=True,
-            text=True,
-        )
-
-    return command
 
 
 @pytest.fixture(scope="session")
@@ -51,15 +25,6 @@ def cif(perovskite, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("cif") / "CsPbI3.cif"
     perovskite.to(path)
     return path
-
-
-def assert_one_line(completed: subprocess.CompletedProcess, *words: str) -> None:
-    assert completed.returncode == 1
-    lines = [line for line in completed.stderr.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1, completed.stderr
-    assert "Traceback" not in completed.stderr
-    for word in words:
-        assert word in lines[0]
 
 
 def test_ti_from_a_file_to_results(run, cif, gentle_model, tmp_path):

@@ -32,6 +32,14 @@ def rocksalt() -> Structure:
     return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
+def vacancy_maker(**settings) -> VacancyFreeEnergyMaker:
+    return VacancyFreeEnergyMaker(frenkel_ladd_maker=FrenkelLaddMaker(**{"potential": DEMO} | settings))
+
+
+def phase_maker(**settings) -> PhaseStabilityMaker:
+    return PhaseStabilityMaker(frenkel_ladd_maker=FrenkelLaddMaker(**{"potential": DEMO} | settings))
+
+
 def run(flow, folder, **options):
     """Run a flow; return the output of its last job, and all outputs by name."""
     store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
@@ -56,14 +64,14 @@ def run(flow, folder, **options):
         (FrenkelLaddMaker, {"springs_eV_per_A2": {"Fe": 2.0}}, "no spring is given for Cl, Na"),
         (FrenkelLaddMaker, {"n_sampling_steps": 3}, "n_sampling_steps"),
         (FrenkelLaddMaker, {"n_cell_steps": 3}, "nothing is sampled"),
-        (VacancyFreeEnergyMaker, {"pressure_GPa": None}, "needs a pressure"),
-        (VacancyFreeEnergyMaker, {"n_switching_steps": 0}, "n_switching_steps"),
+        (vacancy_maker, {"pressure_GPa": None}, "needs a pressure"),
+        (vacancy_maker, {"n_switching_steps": 0}, "n_switching_steps"),
     ],
 )
 def test_bad_settings(maker, settings, reason):
     arguments = [{"Na": "K"}] if maker is SwitchingMaker else []
     with pytest.raises(InvalidInputError, match=reason) as caught:
-        maker(potential=DEMO, **settings).make(rocksalt(), *arguments)
+        maker(**{"potential": DEMO} | settings).make(rocksalt(), *arguments)
     assert "\n" not in str(caught.value)
 
 
@@ -75,14 +83,14 @@ def test_bad_structures():
     with pytest.raises(InvalidInputError, match="at least two sizes"):
         FrenkelLaddMaker(potential=DEMO).make(iron(), supercells=[(1, 1, 2), (2, 1, 1)])
     with pytest.raises(InvalidInputError, match="site 99 cannot be removed"):
-        VacancyFreeEnergyMaker(potential=DEMO).make(iron(), 99)
+        vacancy_maker().make(iron(), 99)
     mixed = rocksalt().replace_species({"Na": {"Na": 0.5, "K": 0.5}}, in_place=False)
     with pytest.raises(InvalidInputError, match="alchemical crystal"):
-        VacancyFreeEnergyMaker(potential=DEMO).make(mixed)
+        vacancy_maker().make(mixed)
     with pytest.raises(InvalidInputError, match="same composition"):
-        PhaseStabilityMaker(potential=DEMO).make({"a": iron(), "b": rocksalt()}, [300.0])
+        phase_maker().make({"a": iron(), "b": rocksalt()}, [300.0])
     with pytest.raises(InvalidInputError, match="not among the phases"):
-        PhaseStabilityMaker(potential=DEMO, freedom_of={"c": "full"}).make({"a": iron()}, [300.0])
+        PhaseStabilityMaker(freedom_of={"c": "full"}).make({"a": iron()}, [300.0])
 
 
 def test_switching_of_two_groups_at_once(tmp_path):
@@ -147,7 +155,7 @@ def test_sizes_are_extrapolated(tmp_path):
 
 
 def test_both_routes_to_a_vacancy(tmp_path):
-    maker = VacancyFreeEnergyMaker(potential=DEMO, temperature=50.0, **SHORT, **CELL)
+    maker = vacancy_maker(temperature=50.0, **SHORT, **CELL)
     document, _ = run(maker.make(iron(), 3), tmp_path)
     assert (document.n_atoms, document.defective.n_atoms, document.removal.site) == (16, 15, 3)
     # the vacancy keeps its place: its crystal moves within the primitive cell of the perfect one
@@ -162,7 +170,7 @@ def test_both_routes_to_a_vacancy(tmp_path):
 
 def test_phases_and_one_that_fails(tmp_path):
     """A cell that is crushed has no crystal; the other phase's numbers are there all the same."""
-    maker = PhaseStabilityMaker(potential=DEMO, **SHORT, **CELL)
+    maker = phase_maker(**SHORT, **CELL)
     flow = maker.make({"bcc": iron(), "crushed": iron(a=1.2)}, [50.0, 100.0])
     document, _ = run(flow, tmp_path)
     assert [p.gibbs_eV_per_atom is None for p in document.points] == [False, False, True, True]
@@ -173,7 +181,7 @@ def test_phases_and_one_that_fails(tmp_path):
 
 
 def test_mixing_is_ideal(tmp_path):
-    maker = PhaseStabilityMaker(potential=DEMO, **SHORT, **CELL)
+    maker = phase_maker(**SHORT, **CELL)
     flow = maker.make({"rocksalt": rocksalt()}, [100.0], substitution={"Na": "K"}, compositions=[0.0, 0.25])
     document, _ = run(flow, tmp_path)
     pure, mixed = document.points
@@ -183,7 +191,7 @@ def test_mixing_is_ideal(tmp_path):
 
 
 def test_jobs_that_sample_have_the_category():
-    flow = VacancyFreeEnergyMaker(potential=DEMO, category="h200").make(iron())
+    flow = vacancy_maker(category="h200").make(iron())
     for firework in flow_to_workflow(flow).fws:
         expected = None if firework.name == "vacancy" else "h200"
         assert firework.spec.get("_category") == expected

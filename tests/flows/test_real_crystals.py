@@ -41,7 +41,8 @@ def test_iron_is_harmonic_when_cold(tmp_path):
     deviation = document.helmholtz.value_eV - harmonic
     print(f"F = {document.helmholtz.value_eV_per_atom:.6f} ± {document.helmholtz.error_eV_per_atom:.6f} eV/atom, "
           f"harmonic {harmonic / 16:.6f}")  # fmt: skip
-    assert abs(deviation) < 2 * document.helmholtz.error_eV
+    # 2σ would fail once in twenty machines: rounding leads trajectories elsewhere.
+    assert abs(deviation) < 3 * document.helmholtz.error_eV
     assert abs(deviation) / 16 < 0.002
     assert document.helmholtz.error_eV_per_atom < 0.0005
     assert document.verdict.status == "converged"

@@ -1,0 +1,35 @@
+"""A private database that the commands of a module share, and how to run them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from command_line import COMMAND
+
+from alchemflows.campaign.mongod import PrivateMongod
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Return the home of a private database that the commands of this module share."""
+    folder = tmp_path_factory.mktemp("home")
+    yield folder
+    PrivateMongod(folder).stop()
+
+
+@pytest.fixture
+def run(home, tmp_path):
+    def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
+        clean = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
+        return subprocess.run(
+            [*COMMAND, *map(str, arguments)],
+            cwd=tmp_path,
+            env=clean | {"ALCHEMFLOWS_HOME": str(home), "HOME": str(tmp_path), "COLUMNS": "160"} | environment,
+            capture_output=True,
+            text=True,
+        )
+
+    return command

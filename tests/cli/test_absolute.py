@@ -1,0 +1,70 @@
+"""Commands of switching, absolute free energies, vacancies, phases and figures."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from command_line import assert_one_line
+from pymatgen.core import Lattice, Structure
+
+SHORT = ["--repeats", 2, "--equilibration", 20, "--switching", 40, "--timestep", 4, "--potential", "mace-demo"]
+
+
+@pytest.fixture(scope="module")
+def iron(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("iron") / "Fe.cif"
+    Structure(Lattice.cubic(2.836), ["Fe", "Fe"], [[0, 0, 0], [0.5, 0.5, 0.5]]).to(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["reproduce", "fig7"], ["fig4, fig5", "fig7"]),
+        (["frenkel-ladd", "IRON", "-T", 100, "--supercell", "2x2"], ["3x3x3", "2x2"]),
+        (["frenkel-ladd", "IRON", "-T", 100, "--spring", "Fe=2"], ["Fe:5.2"]),
+        (["frenkel-ladd", "IRON", "-T", 100, "--plot", "figure.doc"], [".png"]),
+        (["frenkel-ladd", "nowhere.cif", "-T", 100], ["no structure file"]),
+        (["frenkel-ladd", "IRON", "-T", -5], ["temperature_K"]),
+        (["vacancy", "IRON", "-T", 100, "--site", 7], ["site 7 cannot be removed"]),
+        (["switch", "IRON", "Fe", "-T", 100], ["Pb:Sn"]),
+        (["switch", "IRON", "Fe:Sn", "-T", 100, "--schedule", "cubic"], ["schedule must be one of"]),
+        (["switch", "IRON", "Fe:Sn", "-T", 100, "--cell", "round"], ["cell_freedom"]),
+        (["phases", "IRON", "-T", 100], ["alpha=alpha.cif"]),
+    ],
+)
+def test_bad_input_is_one_line(run, iron, arguments, words):
+    texts = [str(iron) if a == "IRON" else a for a in arguments]
+    assert_one_line(run(*texts, *(["--potential", "mace-demo"] if arguments[0] != "reproduce" else [])), *words)
+
+
+def test_an_absolute_free_energy_from_a_file(run, iron, tmp_path):
+    done = run(
+        "frenkel-ladd", iron, "-T", 100, "--supercell", "2x2x2", "--cell-steps", 60, "--sampling", 40,
+        "--plot", tmp_path / "work.png", *SHORT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for word in ("Einstein crystal", "centre of mass", "pV", "springs (eV/Å²): Fe"):
+        assert word in done.stdout
+    assert (tmp_path / "work.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figure", ["fig4", "fig5"])
+def test_small_figures(figure, run):
+    """As the README has it: the table, the cross-checks, and that they hold, within minutes on 2 cores."""
+    started = time.monotonic()
+    done = run("reproduce", figure, "--small")
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "cross-checks" in done.stdout and "NO" not in done.stdout
+    assert time.monotonic() - started < 600
+
+
+def test_a_submission_runs_nothing(run, iron):
+    done = run("vacancy", iron, "-T", 100, "--supercell", 2, 2, 2, "--submit", *SHORT)
+    assert done.returncode == 0, done.stderr
+    assert "8 jobs added to the LaunchPad" in done.stdout, json.dumps(done.stdout)
