@@ -55,10 +55,10 @@ def plan_round(
     Windows that overlap too little with their neighbour come first, since neither the error nor its shares can be
     trusted before: one is inserted at the grid point nearest the middle of each such gap, the worst gap first.
     Then come windows where the trapezoid rule and MBAR differ most, if together they differ by more than chance: the
-    curve of ⟨dU/dλ⟩ bends there between two windows. Otherwise windows with too few independent samples get a run
-    each, the worst first; then runs go one by one to the window whose variance they lower most (a share v of m runs
-    becomes v m/(m + 1)), until the variance is predicted to be small enough. No window is more than doubled in a
-    round: correlation times from short runs are poor.
+    curve of ⟨dU/dλ⟩ bends there between two windows. Otherwise windows with too few independent samples get the
+    runs that should give enough, the worst first; then runs go one by one to the window whose variance they lower
+    most (a share v of m runs becomes v m/(m + 1)), until the variance is predicted to be small enough. No window is
+    more than doubled in a round: correlation times from short runs are poor.
 
     Parameters
     ----------
@@ -94,11 +94,12 @@ def plan_round(
         return Plan(insert=sorted(insert[:budget]))
     added = np.zeros(len(windows), dtype=int)
     samples = np.asarray(independent, dtype=float)
-    thin = [k for k in np.argsort(samples) if samples[k] < MIN_INDEPENDENT]
-    added[thin[: max(budget, 0)]] = 1
+    runs = np.asarray(n_runs, dtype=float)
+    for k in np.argsort(samples):
+        wanted = math.ceil(runs[k] * min(MIN_INDEPENDENT / max(samples[k], 1.0) - 1, 1.0))
+        added[k] = max(0, min(wanted, budget - added.sum()))
     shares = np.asarray(variances, dtype=float)
     unmet = target is not None and np.isfinite(shares).all() and math.sqrt(shares.sum()) > target
-    runs = np.asarray(n_runs, dtype=float)
     while target is not None and unmet and added.sum() < budget:
         now = shares * runs / (runs + added)
         if now.sum() <= AIM * target**2:

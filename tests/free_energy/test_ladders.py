@@ -86,7 +86,7 @@ def test_a_grid_for_refinement_keeps_the_windows():
         assert (np.diff(finer.grid) > 0).all() and (np.diff(finer.windows) >= 2).all()
         assert len(finer.grid) <= max(MAX_GRID, 2 * len(planned.grid) - 1)
         assert finer.quadrature == planned.quadrature
-    assert ladder(3).refinable() == Ladder(tuple(np.linspace(0, 1, 33)), (0, 16, 32))
+    assert ladder(3).refinable() == Ladder(tuple(np.linspace(0, 1, 17)), (0, 8, 16))
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,9 @@ def test_thin_windows_are_sampled_longer():
     few = [100.0, MIN_INDEPENDENT - 1, 2.0]
     assert plan([0.2, 0.2], independent=few) == Plan(extend={4: 1, 8: 1})
     assert plan([0.2, 0.2], independent=few, budget=1) == Plan(extend={8: 1})
+    assert plan([0.2, 0.2], n_runs=[1, 4, 4], independent=few) == Plan(
+        extend={4: 1, 8: 4}
+    )  # 4/9 of a run, and a double
     assert plan([0.2, 0.2], [9.0, 1.0, 1.0], independent=few, target=2.9) == Plan(extend={0: 1, 4: 1, 8: 1})
 
 

@@ -234,7 +234,7 @@ def test_bad_settings(gentle_model, perovskite, settings, reason):
 
 def test_the_budget_of_a_target(gentle_model, perovskite):
     """Without a number it is twice the planned windows; without a target nothing is added."""
-    for options, budget, n_grid in (({"target_error": 0.01}, 6, 33), ({}, 0, 3), ({"budget": 2}, 2, 33)):
+    for options, budget, n_grid in (({"target_error": 0.01}, 6, 17), ({}, 0, 3), ({"budget": 2}, 2, 17)):
         maker = ThermodynamicIntegrationMaker(potential=str(gentle_model), n_windows=3, **SHORT, **options)
         flow = maker.make(perovskite, {"Pb": "Sn"})
         assert flow.jobs[-1].maker.refinement.budget == budget
