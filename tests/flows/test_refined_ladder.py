@@ -12,14 +12,14 @@ from pymatgen.core import Lattice, Structure
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.free_energy.estimators import MIN_OVERLAP
 
-TARGET = 0.004
+TARGET = 0.006
 
 
 @pytest.mark.slow
 def test_from_three_windows_to_a_target(tmp_path):
     """(Li→K)Cl, 16 atoms, 500 K: the ions differ so much in size that three windows do not overlap at all."""
-    # Between the lattice constants of both: at λ = ½ the cell is so wide for Li+ that LiCl does not stay a crystal.
-    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.5), ["Li", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    # A cell between those of both ends; the relaxed one at λ = ½ is so wide for Li+ that LiCl is no crystal.
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.65), ["Li", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     maker = ThermodynamicIntegrationMaker(
         potential="mace-demo",
         temperature=500.0,
@@ -31,22 +31,22 @@ def test_from_three_windows_to_a_target(tmp_path):
         n_production_steps=500,
         relax_maker=None,
         target_error=TARGET,
-        budget=40,
+        budget=16,
     )
     flow = maker.make(salt.get_primitive_structure() * (2, 2, 2), {"Li": "K"})
     store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    started = time.monotonic()
+    started = time.process_time()
     outputs = run_locally(flow, store=store, create_folders=True, root_dir=tmp_path, ensure_success=True, log=False)
-    taken = time.monotonic() - started
+    taken = time.process_time() - started
     last = outputs[flow.jobs[-1].uuid]
     document = last[max(last)].output
     record = document.refinement
-    print(f"{taken:.0f} s", document.total, document.ti, document.verdict, *record.rounds, sep="\n")
+    print(f"{taken:.0f} s of CPU time", document.total, document.ti, document.verdict, *record.rounds, sep="\n")
     assert len(document.windows) > 3 and record.rounds[0].smallest_overlap < 1e-3
     assert any(each.inserted for each in record.rounds) and any(each.extended for each in record.rounds)
     assert record.target_met and document.total.error_eV_per_atom <= TARGET
-    assert record.n_runs_added == sum(window.n_runs for window in document.windows) - 3 <= 40
+    assert record.n_runs_added == sum(window.n_runs for window in document.windows) - 3 <= 16
     assert all(window.overlap_with_next > MIN_OVERLAP for window in document.windows[:-1])
     difference = abs(document.bar.delta_f_eV - document.mbar.delta_f_eV)
     assert difference < 3 * (document.bar.error_eV**2 + document.mbar.error_eV**2) ** 0.5
-    assert taken < 600
+    assert taken < 240
