@@ -51,10 +51,10 @@ FIG4_SMALL = Effort(
     (300.0,),
     timestep_fs=5.0,
     n_repeats=3,
-    n_cell_steps=1500,
+    n_cell_steps=1200,
     n_equilibration_steps=300,
     n_sampling_steps=500,
-    n_switching_steps=800,
+    n_switching_steps=900,
 )
 FIG5 = Effort("small", {"iron": (5, 5, 5)}, (50.0, 100.0, 150.0, 200.0))
 FIG5_SMALL = Effort(
