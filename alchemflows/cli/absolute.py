@@ -230,7 +230,12 @@ def phases(
     with redirect_stdout(sys.stderr):
         from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
         from alchemflows.flows.phase_stability import PhaseStabilityMaker
-    files = dict(_named(text) for text in structures)
+    named = [_named(text) for text in structures]
+    files = dict(named)
+    if len(files) < len(named):
+        raise InvalidInputError("two phases have the same name")
+    if compositions and not substitution:
+        raise InvalidInputError("a composition is a share of a substitution: give --substitution too")
     absolute = FrenkelLaddMaker(
         potential=potential_of(potential, dtype, device, head),
         pressure_GPa=pressure,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Structure
 from rich.console import Console
 
 from alchemflows.campaign.database import connect, start_private
@@ -30,6 +30,7 @@ from alchemflows.cli.display import (
 from alchemflows.cli.inputs import check_plot, dtype_of, potential_of, read_structure, substitution_of
 from alchemflows.cli.running import run_flow, settings, show_database, submit_flow
 from alchemflows.errors import AlchemflowsError
+from alchemflows.reproduce.structures import alpha_perovskite
 from alchemflows.schemas.potential import PotentialSpec
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def quickstart(
         n_production_steps=production,
         sample_interval_steps=20,
     )
-    _run(maker, alpha_perovskite(), {"Pb": "Sn"}, None, workers, plot)
+    _run(maker, alpha_perovskite() * (2, 2, 2), {"Pb": "Sn"}, None, workers, plot)
 
 
 @app.command()
@@ -219,16 +220,6 @@ def database_index() -> None:
     database = connect(settings())
     database.ensure_indexes()
     console.print(f"indexes are in place ({database.place})")
-
-
-def alpha_perovskite() -> Structure:
-    """Cubic α-CsPbI3, 2×2×2 cells of 5 atoms, a near the middle of Pb and Sn."""
-    cell = Structure(
-        Lattice.cubic(6.33),
-        ["Cs", "Pb", "I", "I", "I"],
-        [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.5, 0.5]],
-    )
-    return cell * (2, 2, 2)
 
 
 def _maker() -> type[ThermodynamicIntegrationMaker]:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobflow import Flow, Job, Maker
+from pymatgen.core import Structure
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.jobs.refine import assign_category
+from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, CellFreedom, Settings, settings
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -73,10 +76,17 @@ class SampledMaker(Maker):
         }
         return settings(kind, **conditions | lengths)
 
+    def seed_of(self, structure: Structure, *purpose: str) -> int:
+        """Return the seed of one run: other crystals, temperatures and purposes have other random numbers.
+
+        Results that are compared must not share their noise, or their errors would not be independent.
+        """
+        lengths = ", ".join(f"{v:.4f}" for v in structure.lattice.parameters)
+        identity = [structure.formula, str(len(structure)), lengths, f"{self.temperature:g}", *purpose]
+        return derived_seeds(self.seed, "|".join(identity), 1)[0]
+
     def categorised(self, jobs: Iterable[Job | Flow]) -> list[Job | Flow]:
         """Return the jobs, or flows of jobs, with the category."""
         found = list(jobs)
-        if self.category is not None:
-            for job in found:
-                job.update_config({"manager_config": {"_category": self.category}}, dynamic=False)
+        assign_category(found, self.category)
         return found

@@ -90,6 +90,8 @@ class FrenkelLaddMaker(SampledMaker):
         cell, switching = self._cell_settings(), self.switching_settings()
         if self.n_sampling_steps < 10:
             raise InvalidInputError(f"n_sampling_steps must be at least 10; got {self.n_sampling_steps}")
+        if n_primitive_cells is not None and n_primitive_cells < 1:
+            raise InvalidInputError(f"n_primitive_cells must be at least 1; got {n_primitive_cells}")
         sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
         if supercells is not None and len({a * b * c for a, b, c in sizes}) < 2:
             raise InvalidInputError("supercells of at least two sizes are needed for an extrapolation")
@@ -140,9 +142,15 @@ class FrenkelLaddMaker(SampledMaker):
 
     def _check_springs(self, system: AlchemicalSystem) -> None:
         given = self.springs_eV_per_A2
-        missing = sorted(set(element_names(system)) - set(given)) if given is not None else []
-        if missing:
-            raise InvalidInputError(f"no spring is given for {', '.join(missing)}")
+        if given is None:
+            return
+        names = set(element_names(system))
+        if names != set(given):
+            missing, unknown = sorted(names - set(given)), sorted(set(given) - names)
+            told = f"no spring is given for {', '.join(missing)}" if missing else f"there is no {', '.join(unknown)}"
+            raise InvalidInputError(f"{told}; the crystal has {', '.join(sorted(names))}")
+        if not all(0 < float(k) < float("inf") for k in given.values()):
+            raise InvalidInputError(f"springs must be positive; got {dict(given)}")
 
     def _of_one_cell(
         self,
@@ -156,13 +164,12 @@ class FrenkelLaddMaker(SampledMaker):
         jobs: list[Job] = []
         start: OutputReference | None = None
         label = f"{system.n_atoms} atoms"
+        seed = self.seed_of(system.structure, system.formula(weights), "Frenkel–Ladd")
         if self.relax_maker is not None:
             jobs.append(self.relax_maker.make(system, weights, potential))
             start = jobs[-1].output.structure
         if cell is not None:
-            equilibrium = EquilibriumMaker(
-                name=f"mean cell, {label}", potential=potential, dynamics=cell, seed=self.seed
-            )
+            equilibrium = EquilibriumMaker(name=f"mean cell, {label}", potential=potential, dynamics=cell, seed=seed)
             jobs.append(equilibrium.make(system, weights, start))
             start = jobs[-1].output.structure
         switches = EinsteinSwitchesMaker(
@@ -172,6 +179,6 @@ class FrenkelLaddMaker(SampledMaker):
             n_sampling_steps=self.n_sampling_steps,
             springs_eV_per_A2=self.springs_eV_per_A2,
             quantum=self.quantum,
-            seed=self.seed,
+            seed=seed,
         )
         return [*jobs, switches.make(system, weights, start, n_primitive_cells)]

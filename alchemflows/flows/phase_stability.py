@@ -73,6 +73,10 @@ class PhaseStabilityMaker(Maker):
         unknown = sorted(set(self.freedom_of) - set(phases))
         if unknown:
             raise InvalidInputError(f"freedom_of names {', '.join(unknown)}, which is not among the phases")
+        if self.frenkel_ladd_maker.pressure_GPa is None:
+            raise InvalidInputError("phases are compared at one pressure; pressure_GPa must not be None")
+        if len(set(temperatures)) < len(temperatures) or len(set(compositions)) < len(compositions):
+            raise InvalidInputError("a temperature or a composition is given twice")
         shares: list[float | None] = [None] if substitution is None else [float(x) for x in compositions]
         potential, _ = resolve(self.frenkel_ladd_maker.potential)
         single = replace(self.frenkel_ladd_maker, potential=potential)

@@ -90,7 +90,8 @@ class SwitchingMaker(SampledMaker):
         if self.relax_maker is not None:
             jobs.append(self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential))
         start = jobs[0].output.structure if jobs else None
-        switches = SwitchesMaker(potential=potential, settings=settings, seed=self.seed).make(path, start)
+        seed = self.seed_of(path.system.structure, path.system.formula(path.final), "switching")
+        switches = SwitchesMaker(potential=potential, settings=settings, seed=seed).make(path, start)
         change = f"{path.system.formula(path.initial)} → {path.system.formula(path.final)}"
         return Flow(
             self.categorised([*jobs, switches]),

@@ -62,7 +62,8 @@ class VacancyFreeEnergyMaker(Maker):
         # The vacancy keeps its place: its crystal may be shifted by a lattice vector of the perfect one no more.
         defective = absolute.make(with_vacancy, n_primitive_cells=points)
         settings = absolute.switching_settings()
-        removal = RemovalMaker(potential=potential, settings=settings, seed=absolute.seed).make(perfect.output, site)
+        seed = absolute.seed_of(structure, "removal", str(site))
+        removal = RemovalMaker(potential=potential, settings=settings, seed=seed).make(perfect.output, site)
         absolute.categorised([removal])
         comparison = VacancyComparisonMaker().make(perfect.output, defective.output, removal.output)
         formula = structure.composition.reduced_formula

@@ -63,7 +63,10 @@ def transition(temperatures_K: Sequence[float], delta_g_eV: ArrayLike, errors_eV
     def zero(values: np.ndarray) -> tuple[float, float] | None:
         fit = np.polynomial.Polynomial.fit(t, values, degree, w=1 / sigma, domain=[centre - width, centre + width])
         roots = [float(r.real) for r in fit.roots() if abs(r.imag) < 1e-9 and t.min() <= r.real <= t.max()]
-        return (min(roots, key=lambda r: abs(r - centre)), float(fit.deriv()(roots[0]))) if roots else None
+        if not roots:
+            return None
+        nearest = min(roots, key=lambda r: abs(r - centre))
+        return nearest, float(fit.deriv()(nearest))
 
     rng = np.random.default_rng(0)
     draws = [found for _ in range(N_DRAWS) if (found := zero(y + sigma * rng.normal(size=len(y)))) is not None]

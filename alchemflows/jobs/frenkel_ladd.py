@@ -20,7 +20,7 @@ from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.free_energy.einstein import (
     centre_of_mass_term_eV,
     einstein_free_energy_eV,
@@ -41,6 +41,8 @@ from alchemflows.schemas.verdict import Verdict
 
 #: Longest time step in units of 1/ω of the stiffest spring.
 MAX_STEP_OF_SPRING = 1.0
+#: A straight line in 1/N that fits worse than this is not one.
+MAX_CHI_SQUARED = 4.0
 
 
 @dataclass
@@ -104,7 +106,7 @@ class EinsteinSwitchesMaker(Maker):
         Raises
         ------
         UnstableCrystalError
-            If atoms leave their sites, or, for the quantum correction, a mode is unstable.
+            If atoms leave their sites.
         InvalidInputError
             If a spring is missing, or too stiff for the time step.
         TrajectoryError
@@ -150,12 +152,19 @@ class EinsteinSwitchesMaker(Maker):
             on_progress=progress,
         )
         result, work = work_document(switches, settings, system.n_atoms)
-        free_volume = mean.volume / (n_primitive_cells or symmetry.n_primitive_cells)
+        points = symmetry.n_primitive_cells if n_primitive_cells is None else n_primitive_cells
+        free_volume = mean.volume / points
         einstein = einstein_free_energy_eV(stiffness, masses, temperature)
         centre = centre_of_mass_term_eV(stiffness, masses, free_volume, temperature)
         helmholtz = einstein - result.best[0] + centre
         pressure = ATMOSPHERE_GPA if self.settings.pressure_GPa is None else self.settings.pressure_GPa
         pv = pressure * units.GPa * mean.volume
+        reasons, quantum = list(result.warnings), None
+        if self.quantum:
+            try:
+                quantum = self._quantum_correction(system.with_structure(mean), w)
+            except UnstableCrystalError as error:  # many a crystal is stable only when hot; F is right all the same
+                reasons.append(f"no quantum correction: {error}")
         return FrenkelLaddDocument(
             formula=system.formula(w),
             weights=w.tolist(),
@@ -177,7 +186,7 @@ class EinsteinSwitchesMaker(Maker):
             helmholtz=FreeEnergyValue.of(helmholtz, result.best[1], system.n_atoms),
             pv_eV=pv,
             gibbs=FreeEnergyValue.of(helmholtz + pv, result.best[1], system.n_atoms),
-            quantum_correction_eV=self._quantum_correction(system.with_structure(mean), w) if self.quantum else None,
+            quantum_correction_eV=quantum,
             work=work,
             dynamics=dynamics,
             settings=settings,
@@ -243,6 +252,11 @@ class SizeExtrapolationMaker(Maker):
         helmholtz = [document.helmholtz.value_eV_per_atom for document in documents]
         gibbs = [document.gibbs.value_eV_per_atom for document in documents]
         limit = extrapolate(n_atoms, gibbs, errors)
+        reasons = [f"{d.n_atoms} atoms: {reason}" for d in documents for reason in d.verdict.reasons]
+        if limit.chi_squared_per_degree is not None and limit.chi_squared_per_degree > MAX_CHI_SQUARED:
+            reasons.append(
+                f"the cells do not lie on a line in 1/N: χ² per degree is {limit.chi_squared_per_degree:.1f}"
+            )
         return SizeExtrapolation(
             formula=first.formula,
             temperature_K=first.temperature_K,
@@ -256,6 +270,8 @@ class SizeExtrapolationMaker(Maker):
             limit_error_eV_per_atom=limit.error,
             chi_squared_per_degree=limit.chi_squared_per_degree,
             cells=list(documents),
+            verdict=Verdict.of(reasons),
+            provenance=Provenance(potential=first.provenance.potential, seed=first.provenance.seed),
         )
 
 

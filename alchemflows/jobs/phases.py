@@ -18,6 +18,8 @@ from alchemflows.schemas.phases import PhasePoint, PhaseStabilityDocument, Phase
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
+#: Beyond this probability (or below 1 less it) it is said that there is a transition (or none).
+CERTAIN = 0.95
 NO_RESULT = "the run of this point failed: see its error (an unstable phase is named there)"
 
 
@@ -92,6 +94,12 @@ def compare(points: Sequence[Point], documents: Sequence[FrenkelLaddDocument | N
         for point, document in zip(points, documents, strict=True)
         if document is not None
         for reason in document.verdict.reasons
+    ]
+    reasons += [
+        f"the transition between {t.low_temperature_phase} and {t.high_temperature_phase} is uncertain: within "
+        f"the errors of G it lies between the temperatures with a probability of {t.probability:.2f}"
+        for t in transitions
+        if 1 - CERTAIN < t.probability < CERTAIN
     ]
     known = [x for x in compositions if x is not None]
     return PhaseStabilityDocument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from jobflow import Job
+from jobflow import Flow, Job
 from monty.json import MSONable
 
 from alchemflows.alchemy.path import AlchemicalPath
@@ -76,7 +76,7 @@ def window_names(grid: Sequence[float], indices: Sequence[int]) -> str:
     return f"λ = {', '.join(f'{grid[i]:.4g}' for i in indices)}"
 
 
-def assign_category(jobs: Sequence[Job], category: str | None) -> None:
+def assign_category(jobs: Sequence[Job | Flow], category: str | None) -> None:
     """Set the FireWorks category of jobs."""
     if category is not None:
         for job in jobs:

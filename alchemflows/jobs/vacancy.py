@@ -19,6 +19,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.seeds import derived_seeds
+from alchemflows.sampling.sites import Sites
 from alchemflows.sampling.switching import equilibrate_ends, switch
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
@@ -81,13 +82,15 @@ class RemovalMaker(Maker):
         potential = AlchemicalPotential(path.system, load_potential(self.potential))
         model, line = TetheredPotential(potential, springs), TetheredPath.with_growing_springs(path)
         progress, n = ProgressFile(Path.cwd()), 2 * self.settings.n_repeats
+        sites = Sites(structure, potential.device)
         # At rest, or the crystal would drift away from the spring.
         ends = equilibrate_ends(
             model,
             line,
             self.settings,
-            derived_seeds(self.seed, "equilibration", n),
+            derived_seeds(self.seed, "equilibration of the removal", n),
             fix_centre_of_mass=True,
+            sites=sites,
             on_progress=progress,
         )
         switches = switch(
@@ -95,8 +98,9 @@ class RemovalMaker(Maker):
             line,
             self.settings,
             ends,
-            derived_seeds(self.seed, "switching", n),
+            derived_seeds(self.seed, "switching of the removal", n),
             fix_centre_of_mass=True,
+            sites=sites,
             on_progress=progress,
         )
         result, work = work_document(switches, self.settings, len(structure))
@@ -151,6 +155,9 @@ class VacancyComparisonMaker(Maker):
             Of an atom of the perfect crystal.
         """
         n = perfect.n_atoms
+        for name in ("temperature_K", "pressure_GPa"):
+            if len({getattr(document, name) for document in (perfect, defective, removal)}) > 1:
+                raise InvalidInputError(f"the runs differ in {name}")
         if (defective.n_atoms, removal.n_atoms) != (n - 1, n):
             raise InvalidInputError("the crystals are not one with N atoms and one with N − 1")
         g, error = perfect.gibbs.value_eV, perfect.gibbs.error_eV

@@ -112,7 +112,7 @@ class WindowsMaker(Maker):
                 dynamics,
                 seeds,
                 start=state if state is None or any(done) else (state.positions, state.cells),
-                exchange_seed=window_seed(self.seed, -1, max(done)),
+                exchange_seed=window_seed(self.seed, -1 - min(indices), max(done)),
                 on_progress=ProgressFile(Path.cwd()),
             )
         except WindowsStoppedError as error:

@@ -16,6 +16,7 @@ from alchemflows.alchemy.tether import Springs
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.schedules import schedule
+from alchemflows.sampling.sites import Sites
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.progress import Progress
 
@@ -51,6 +52,7 @@ def equilibrate_ends(
     seeds: Sequence[int],
     *,
     fix_centre_of_mass: bool = False,
+    sites: Sites | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> State:
     """Equilibrate n replicas at λ = 0 and n at λ = 1, in one batch, from the path's structure.
@@ -67,6 +69,8 @@ def equilibrate_ends(
         2n seeds.
     fix_centre_of_mass
         Whether the centre of mass rests.
+    sites
+        Where atoms must stay; only with a resting centre of mass.
     on_progress
         Called now and then.
 
@@ -97,8 +101,10 @@ def equilibrate_ends(
     )
     for _ in range(settings.n_equilibration_steps):
         langevin.step()
-        if on_progress is not None and langevin.n_steps % 20 == 0:
-            _report(on_progress, "equilibration", langevin, settings.n_equilibration_steps)
+        if langevin.n_steps % 20 == 0:
+            _watch(sites, langevin, settings)
+            if on_progress is not None:
+                _report(on_progress, "equilibration", langevin, settings.n_equilibration_steps)
     return langevin.state
 
 
@@ -110,6 +116,7 @@ def switch(
     seeds: Sequence[int],
     *,
     fix_centre_of_mass: bool = False,
+    sites: Sites | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Switches:
     """Switch n replicas from λ = 0 to 1 and n from 1 to 0, in one batch.
@@ -118,7 +125,7 @@ def switch(
 
     Parameters
     ----------
-    model, path, settings, fix_centre_of_mass, on_progress
+    model, path, settings, fix_centre_of_mass, sites, on_progress
         As for :func:`equilibrate_ends`.
     start
         2n replicas in equilibrium, those at λ = 0 first.
@@ -161,8 +168,10 @@ def switch(
         work += 0.5 * (before + slope) * change
         if step in keep:
             curve.append(slope)
-        if on_progress is not None and step % 20 == 0:
-            _report(on_progress, "switching", langevin, n_steps)
+        if step % 20 == 0:
+            _watch(sites, langevin, settings)
+            if on_progress is not None:
+                _report(on_progress, "switching", langevin, n_steps)
     dudl = torch.stack(curve, dim=1).cpu().numpy()
     totals = work.cpu().numpy()
     return Switches(totals[:n], totals[n:], forward[kept], dudl[:n], dudl[n:])
@@ -228,6 +237,12 @@ def _each_way(seeds: Sequence[int]) -> int:
 def _slope(langevin: Langevin, direction: torch.Tensor) -> torch.Tensor:
     assert langevin.evaluation.weight_gradients is not None
     return langevin.evaluation.weight_gradients @ direction
+
+
+def _watch(sites: Sites | None, langevin: Langevin, settings: SwitchingSettings) -> None:
+    if sites is not None:
+        time_ps = langevin.n_steps * settings.timestep_fs * 1e-3
+        sites.check(langevin.positions, langevin.cells, f"after {time_ps:g} ps")
 
 
 def _report(on_progress: Callable[[Progress], None], phase: str, langevin: Langevin, n_steps: int) -> None:

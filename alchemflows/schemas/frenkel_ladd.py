@@ -86,3 +86,5 @@ class SizeExtrapolation(BaseModel):
     limit_error_eV_per_atom: float = Field(description="from the errors of the cells by the weighted straight line")
     chi_squared_per_degree: float | None = Field(description="of the line; none with two cells")
     cells: list[FrenkelLaddDocument]
+    verdict: Verdict
+    provenance: Provenance

@@ -62,6 +62,8 @@ def run(flow, folder, **options):
         (FrenkelLaddMaker, {"temperature": 0.0}, "temperature_K"),
         (FrenkelLaddMaker, {"schedule": ""}, "schedule must be one of"),
         (FrenkelLaddMaker, {"springs_eV_per_A2": {"Fe": 2.0}}, "no spring is given for Cl, Na"),
+        (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": 1.0, "Fe": 1.0}}, "there is no Fe"),
+        (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": -1.0}}, "springs must be positive"),
         (FrenkelLaddMaker, {"n_sampling_steps": 3}, "n_sampling_steps"),
         (FrenkelLaddMaker, {"n_cell_steps": 3}, "nothing is sampled"),
         (vacancy_maker, {"pressure_GPa": None}, "needs a pressure"),
@@ -125,7 +127,7 @@ def test_the_terms_of_an_absolute_free_energy_add_up(tmp_path):
 
 
 def test_given_springs_and_a_constant_volume(tmp_path):
-    springs = {"Na/K": 1.5, "Cl": 1.2, "K/Na": 1.5}
+    springs = {"Cl": 1.2, "K/Na": 1.5}
     mixed = rocksalt().replace_species({"Na": {"Na": 0.5, "K": 0.5}}, in_place=False)
     maker = FrenkelLaddMaker(
         potential=DEMO, temperature=50.0, pressure_GPa=None, springs_eV_per_A2=springs, **SHORT, n_sampling_steps=40
@@ -195,3 +197,22 @@ def test_jobs_that_sample_have_the_category():
     for firework in flow_to_workflow(flow).fws:
         expected = None if firework.name == "vacancy" else "h200"
         assert firework.spec.get("_category") == expected
+
+
+def test_results_that_are_compared_do_not_share_their_noise():
+    """Perfect and defective crystals, other temperatures, and the removal of an atom have seeds of their own."""
+
+    def seeds(temperature):
+        flow = vacancy_maker(temperature=temperature, seed=5).make(iron())
+        found = [job.maker for job, _ in flow.iterflow()]
+        return [maker.seed for maker in found if maker.name.startswith(("Frenkel", "removal"))]
+
+    assert len({*seeds(100.0), *seeds(200.0)}) == 6
+    assert seeds(100.0) == seeds(100.0)
+
+
+def test_phases_are_compared_at_one_pressure():
+    with pytest.raises(InvalidInputError, match="must not be None"):
+        phase_maker(pressure_GPa=None).make({"a": iron()}, [300.0])
+    with pytest.raises(InvalidInputError, match="given twice"):
+        phase_maker().make({"a": iron()}, [300.0, 300.0])

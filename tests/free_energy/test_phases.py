@@ -1,0 +1,78 @@
+"""Transition temperatures, mixing, and the limit of large cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import units
+
+from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.phases import ideal_mixing_eV, transition
+from alchemflows.free_energy.size import extrapolate
+
+
+def test_a_line_crosses_where_it_should():
+    found = transition([300.0, 400.0], [0.002, -0.002], [1e-5, 1e-5])
+    assert found.temperature_K == pytest.approx(350.0)
+    assert found.slope_eV_per_K == pytest.approx(-4e-5)
+    # σ of the zero of a line between two equal errors: σ / (√2 |slope|)
+    assert found.error_K == pytest.approx(1e-5 / np.sqrt(2) / 4e-5, rel=0.1)
+    assert found.probability == 1.0
+
+
+def test_the_slope_is_that_at_the_zero_that_is_reported():
+    temperatures = np.array([240.0, 300.0, 400.0, 460.0])
+    values = -(temperatures - 250.0) * (temperatures - 450.0) * 1e-6
+    found = transition(temperatures.tolist(), values, np.full(4, 1e-7))
+    assert found.temperature_K in (pytest.approx(250.0, abs=0.1), pytest.approx(450.0, abs=0.1))
+    assert found.slope_eV_per_K == pytest.approx(2e-4 if found.temperature_K < 300 else -2e-4, rel=1e-3)
+
+
+def test_errors_of_a_transition_are_honest():
+    rng = np.random.default_rng(1)
+    temperatures, sigma = np.array([300.0, 350.0, 400.0, 450.0]), 2e-5
+    z = []
+    for _ in range(100):
+        noisy = -2e-5 * (temperatures - 370.0) + sigma * rng.normal(size=4)
+        found = transition(temperatures.tolist(), noisy, np.full(4, sigma))
+        z.append((found.temperature_K - 370.0) / found.error_K)
+    assert 0.55 <= np.mean(np.abs(z) < np.float64(1)) <= 0.80
+    assert np.mean(np.abs(z) < np.float64(2)) >= 0.88
+
+
+def test_no_transition_is_said():
+    found = transition([300.0, 400.0], [0.1, 0.2], [1e-3, 1e-3])
+    assert (found.temperature_K, found.error_K, found.probability) == (None, None, 0.0)
+
+
+@pytest.mark.parametrize(("temperatures", "errors"), [([300.0], [1e-3]), ([300.0, 400.0], [1e-3, 0.0])])
+def test_bad_input_of_a_transition(temperatures, errors):
+    with pytest.raises(InvalidInputError):
+        transition(temperatures, [0.1] * len(temperatures), errors)
+
+
+def test_ideal_mixing():
+    kT = units.kB * 500.0
+    assert ideal_mixing_eV([[0.5, 0.5]], [8], 500.0) == pytest.approx(-8 * kT * np.log(2))
+    assert ideal_mixing_eV([[1.0, 0.0], [0.25]], [8, 4], 500.0) == pytest.approx(
+        4 * kT * (0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    )
+
+
+def test_the_limit_of_large_cells_and_its_error():
+    n = [16, 54, 128, 250]
+    exact = np.array([-8.0 + 0.3 / size for size in n])
+    assert extrapolate(n, exact.tolist(), [1e-4] * 4).limit == pytest.approx(-8.0)
+    rng = np.random.default_rng(0)
+    z = []
+    for _ in range(200):
+        found = extrapolate(n, (exact + 1e-4 * rng.normal(size=4)).tolist(), [1e-4] * 4)
+        z.append((found.limit + 8.0) / found.error)
+    assert np.std(z) == pytest.approx(1.0, abs=0.15)
+
+
+def test_one_size_has_no_limit():
+    with pytest.raises(InvalidInputError, match="at least two sizes"):
+        extrapolate([16, 16], [-8.0, -8.1], [1e-3, 1e-3])
+    with pytest.raises(InvalidInputError, match="positive standard error"):
+        extrapolate([16, 54], [-8.0, -8.1], [1e-3, 0.0])
