@@ -60,7 +60,7 @@ def run_flow(console: Console, flow: Flow, workers: int) -> tuple[Any, Database,
             f"interrupted; finished jobs are kept, and `{exports} rlaunch rapidfire` does the rest"
         ) from None
     uuid = _last_job(flow).uuid
-    return MontyDecoder().process_decoded(database.job_store.get_output(uuid)), database, uuid, folder
+    return MontyDecoder().process_decoded(database.job_store.get_output(uuid, load=True)), database, uuid, folder
 
 
 def submit_flow(console: Console, flow: Flow) -> None:

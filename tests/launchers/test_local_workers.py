@@ -109,7 +109,7 @@ def test_signal_stops_workers_and_what_they_run(
         assert len(set(pids)) == 4
         assert all(map(alive, pids))
         os.killpg(script.pid, number)  # as Ctrl-C in a terminal does
-        assert script.wait(timeout=10) == status
+        assert script.wait(timeout=30) == status
         wait_for(lambda: not any(map(alive, pids)), 5)
     finally:
         script.kill()
