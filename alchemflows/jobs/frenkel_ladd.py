@@ -11,6 +11,7 @@ import numpy as np
 from ase import units
 from ase.data import chemical_symbols
 from jobflow import Maker, job
+from numpy.typing import ArrayLike
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import load_potential
@@ -29,7 +30,7 @@ from alchemflows.free_energy.einstein import (
 )
 from alchemflows.free_energy.size import extrapolate
 from alchemflows.jobs.work import work_document
-from alchemflows.sampling.equilibrium import Equilibrium, sample_equilibrium
+from alchemflows.sampling.equilibrium import sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.switching import draw_einstein_crystal, joined, switch
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings, SwitchingSettings
@@ -122,18 +123,17 @@ class EinsteinSwitchesMaker(Maker):
         potential = AlchemicalPotential(system, backend)
         progress, n, temperature = ProgressFile(Path.cwd()), settings.n_repeats, settings.temperature_K
         dynamics = _sampling(settings, self.n_sampling_steps)
+        given = self.springs_eV_per_A2
+        # Before any step: what is wrong with given springs needs no dynamics to be seen.
+        stiffness = None if given is None else given_stiffness(system, w, given, settings.timestep_fs)
         run = sample_equilibrium(
             potential, system, w, dynamics, derived_seeds(self.seed, "displacements", n), on_progress=progress
         )
         masses = system.masses(w)
-        stiffness = self._stiffness(run, system, symmetry)
-        omega = np.sqrt(stiffness / masses)
-        if omega.max() * settings.timestep_fs * units.fs > MAX_STEP_OF_SPRING:
-            atom = int(omega.argmax())
-            raise InvalidInputError(
-                f"the spring of atom {atom} ({stiffness[atom]:.3g} eV/Å²) needs a time step below "
-                f"{MAX_STEP_OF_SPRING / omega[atom] / units.fs:.2g} fs; it is {settings.timestep_fs:g} fs"
-            )
+        if stiffness is None:
+            msd = run.msd_A2.mean(axis=0)
+            stiffness = spring_constants_eV_per_A2(msd, symmetry.equivalent_atoms, temperature)
+            _check_time_step(stiffness, masses, settings.timestep_fs)
         mean = run.mean_structure()
         springs = Springs(tuple(map(tuple, mean.frac_coords.tolist())), tuple(stiffness.tolist()))
         start = joined(
@@ -190,25 +190,11 @@ class EinsteinSwitchesMaker(Maker):
             work=work,
             dynamics=dynamics,
             settings=settings,
-            verdict=Verdict.of(result.warnings),
+            verdict=Verdict.of(reasons),
             provenance=Provenance(
                 potential=potential.record, wall_time_s=time.perf_counter() - started, seed=self.seed
             ),
         )
-
-    def _stiffness(self, run: Equilibrium, system: AlchemicalSystem, symmetry: Symmetry) -> np.ndarray:
-        if self.springs_eV_per_A2 is None:
-            return spring_constants_eV_per_A2(
-                run.msd_A2.mean(axis=0), symmetry.equivalent_atoms, self.settings.temperature_K
-            )
-        names = element_names(system)
-        missing = sorted(set(names) - set(self.springs_eV_per_A2))
-        if missing:
-            raise InvalidInputError(f"no spring is given for {', '.join(missing)}")
-        stiffness = np.array([float(self.springs_eV_per_A2[name]) for name in names])
-        if not (np.isfinite(stiffness) & (stiffness > 0)).all():
-            raise InvalidInputError(f"springs must be positive; got {dict(self.springs_eV_per_A2)}")
-        return stiffness
 
     def _quantum_correction(self, system: AlchemicalSystem, weights: np.ndarray) -> float:
         calculator = AlchemicalCalculator(system, weights, self.potential.model_copy(update={"dtype": "float64"}))
@@ -282,6 +268,38 @@ def element_names(system: AlchemicalSystem) -> list[str]:
         for k, site in enumerate(group.sites):
             names[site] = "/".join(sorted({chemical_symbols[channel[k]] for channel in group.channels}))
     return names
+
+
+def given_stiffness(
+    system: AlchemicalSystem, weights: ArrayLike, springs_eV_per_A2: Mapping[str, float], timestep_fs: float
+) -> np.ndarray:
+    """Return the spring of each atom, eV/Å², shape (N,), from springs by element.
+
+    Raises
+    ------
+    InvalidInputError
+        If an element has no spring, one is not there, or a spring is not positive or too stiff for the time step.
+    """
+    names = element_names(system)
+    missing, unknown = (sorted(set(x) - set(y)) for x, y in ((names, springs_eV_per_A2), (springs_eV_per_A2, names)))
+    if missing or unknown:
+        told = f"no spring is given for {', '.join(missing)}" if missing else f"there is no {', '.join(unknown)}"
+        raise InvalidInputError(f"{told}; the crystal has {', '.join(sorted(set(names)))}")
+    stiffness = np.array([float(springs_eV_per_A2[name]) for name in names])
+    if not (np.isfinite(stiffness) & (stiffness > 0)).all():
+        raise InvalidInputError(f"springs must be positive; got {dict(springs_eV_per_A2)}")
+    _check_time_step(stiffness, system.masses(weights), timestep_fs)
+    return stiffness
+
+
+def _check_time_step(stiffness: np.ndarray, masses: np.ndarray, timestep_fs: float) -> None:
+    omega = np.sqrt(stiffness / masses)
+    atom = int(omega.argmax())
+    if omega[atom] * timestep_fs * units.fs > MAX_STEP_OF_SPRING:
+        raise InvalidInputError(
+            f"the spring of atom {atom} ({stiffness[atom]:.3g} eV/Å²) needs a time step below "
+            f"{MAX_STEP_OF_SPRING / omega[atom] / units.fs:.2g} fs; it is {timestep_fs:g} fs"
+        )
 
 
 def _kinds(system: AlchemicalSystem, symmetry: Symmetry, stiffness: np.ndarray) -> list[SpringKind]:

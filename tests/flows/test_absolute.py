@@ -10,7 +10,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.switching import SwitchingMaker
@@ -138,12 +138,23 @@ def test_given_springs_and_a_constant_volume(tmp_path):
     assert document.formula == "KNaCl2"
 
 
-def test_a_spring_too_stiff_for_the_time_step_is_an_error(tmp_path):
+def test_a_spring_too_stiff_for_the_time_step_is_refused_before_a_job_exists():
+    with pytest.raises(InvalidInputError, match=r"spring of atom 0 .* needs a time step below"):
+        FrenkelLaddMaker(potential=DEMO, springs_eV_per_A2={"Fe": 1e4}, timestep_fs=4.0).make(iron())
+
+
+def test_no_quantum_correction_is_a_reason_and_costs_no_free_energy(tmp_path, monkeypatch):
+    def unstable(*args):
+        raise UnstableCrystalError("2 modes are not stable")
+
+    monkeypatch.setattr("alchemflows.jobs.frenkel_ladd.mode_frequencies", unstable)
     maker = FrenkelLaddMaker(
-        potential=DEMO, temperature=50.0, pressure_GPa=None, springs_eV_per_A2={"Fe": 1e4}, **SHORT, n_sampling_steps=20
+        potential=DEMO, temperature=50.0, pressure_GPa=None, quantum=True, **SHORT, n_sampling_steps=40
     )
-    with pytest.raises(RuntimeError):
-        run(maker.make(iron()), tmp_path, ensure_success=True)
+    document, _ = run(maker.make(iron()), tmp_path)
+    assert document.quantum_correction_eV is None and np.isfinite(document.gibbs.value_eV)
+    assert document.verdict.status == "not converged"
+    assert any("no quantum correction: 2 modes" in reason for reason in document.verdict.reasons)
 
 
 def test_sizes_are_extrapolated(tmp_path):
