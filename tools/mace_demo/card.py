@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from export import MODEL, REPOSITORY
-from stability import CONDITIONS, FRICTION_PER_PS, ROWS, rows
+from stability import CONDITIONS, FRICTION_PER_PS, ROWS, STAY_PS, rows
 from systems import SEED, SYSTEMS
 from train import TEST_SHARE, VALID_SHARE
 
@@ -109,6 +109,26 @@ def stability_table() -> str:
     return table(head, body)
 
 
+def stability_section() -> str:
+    """Return the section on stability, which needs no more than the rows that are kept in the repository."""
+    return f"""## Stability
+
+Dynamics at constant volume (BAOAB Langevin, friction {FRICTION_PER_PS:.0f}/ps, float32) of small cells. A displacement
+is measured from the atom's site after the drift of the centre of mass is taken out; its limit is half the distance
+to the nearest site of the same sublattice. An atom that has been nearer to another site of its sublattice for
+{STAY_PS:g} ps has left its own. Half-and-half compounds are alchemical, λ = 0.5, coupling `paired`.
+
+{stability_table()}
+"""
+
+
+def renew_stability() -> None:
+    """Write the section on stability of a card that is there."""
+    before, _, rest = CARD.read_text().partition("## Stability\n")
+    _, heading, after = rest.partition("\n## Training\n")
+    CARD.write_text(before + stability_section() + heading + after)
+
+
 def main(work: Path) -> None:
     """Write the card."""
     found = json.loads((work / "evaluation.json").read_text())
@@ -174,14 +194,7 @@ Difference of the relaxed cells' energies, E(CsSnI₃) − E(CsPbI₃).
 
 {table(["", "`mace-demo`, meV/atom", "SevenNet-0, meV/atom"], differences)}
 
-## Stability
-
-Dynamics at constant volume (BAOAB Langevin, friction {FRICTION_PER_PS:.0f}/ps, float32) of small cells. A displacement
-is measured from the atom's site after the drift of the centre of mass is taken out; its limit is half the distance
-to the nearest site of the same sublattice. Half-and-half compounds are alchemical, λ = 0.5, coupling `paired`.
-
-{stability_table()}
-
+{stability_section()}
 ## Training
 
 Options of `mace_run_train`, besides file names:
@@ -195,5 +208,9 @@ E0 (eV), fitted by least squares to the training energies, for want of isolated 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder of the data, the training and the results")
-    main(parser.parse_args().work)
+    parser.add_argument(
+        "--work", type=Path, help="folder of the data, the training and the results; without it only the rows of "
+        "stability.py are written anew"
+    )  # fmt: skip
+    chosen = parser.parse_args().work
+    renew_stability() if chosen is None else main(chosen)
