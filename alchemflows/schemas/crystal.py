@@ -7,6 +7,7 @@ from pymatgen.core import Structure
 
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.verdict import Verdict
 
 
 class EquilibriumDocument(BaseModel):
@@ -29,4 +30,5 @@ class EquilibriumDocument(BaseModel):
     mean_temperature_K: float
     msd_A2: list[float] = Field(description="mean squared displacement of each atom, Å²")
     dynamics: DynamicsSettings
+    verdict: Verdict
     provenance: Provenance

@@ -37,6 +37,7 @@ class RefinementRound(BaseModel):
     extended: list[Extension] = Field(default_factory=list)
     error_eV_per_atom: float | None = Field(None, description="of MBAR, after this round; none if it is not finite")
     smallest_overlap: float | None = Field(None, description="between neighbouring windows, after this round")
+    n_failed_jobs: int = Field(0, description="jobs of this round that failed: what they were to add is missing")
 
     @property
     def n_runs(self) -> int:

@@ -20,9 +20,16 @@ class RelaxDocument(BaseModel):
     coupling: str
     n_atoms: int
     energy_eV: float
+    weight_gradients_eV: list[float] = Field(
+        description="∂E/∂w at the relaxed positions and cell; where both are free also the total derivative"
+    )
     volume_A3: float
+    cell_parameters: list[float] = Field(description="a, b, c (Å), α, β, γ (degrees)")
     max_force_eV_per_A: float
     n_steps: int
     converged: bool
     relax_cell: bool
+    key: str = Field(
+        description="SHA-256 of system, weights, model and settings: what has the same key need not be computed again"
+    )
     provenance: Provenance

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.verdict import Verdict
+
+#: How much is computed; see :mod:`alchemflows.reproduce.settings`.
+Version = Literal["paper", "medium", "small"]
 
 
 class Check(BaseModel):
@@ -29,19 +35,41 @@ class Row(BaseModel):
     value: float
     error: float
     published: float | None = Field(
-        description="in the paper, with its potential and cells; none for the small version"
+        description="in the paper, with its potential and cells; none for the other versions"
     )
     unit: str
+
+
+class RandomAverage(BaseModel):
+    """Mean lattice parameters of random arrangements of one composition."""
+
+    weights: list[float]
+    formula: str
+    lengths_A: list[float]
+    errors_A: list[float] = Field(description="standard errors; 0 for a single arrangement")
+    n_arrangements: int
+
+
+class LatticeCurve(BaseModel):
+    """Lattice parameters over compositions, beside those of random arrangements."""
+
+    name: str
+    elements: list[str] = Field(description="that mix; the weights are their shares")
+    parameters: list[str] = Field(description="which lattice parameters")
+    weights: list[list[float]]
+    lengths_A: list[list[float]] = Field(description="of each composition, the alchemical cell")
+    random: list[RandomAverage]
 
 
 class ReproductionDocument(BaseModel):
     """A figure of the paper as a table, and cross-checks of its numbers."""
 
     figure: str
-    small: bool = Field(description="a version of minutes, with another potential and small cells")
+    version: Version = Field(description="the paper's settings, or another potential, smaller cells and shorter runs")
     rows: list[Row]
     checks: list[Check]
-    problems: list[str] = Field(description="what single results warn of")
+    curves: list[LatticeCurve] = Field(default=[], description="Fig. 2 only")
+    verdict: Verdict = Field(description="the checks that do not hold, and what single results warn of")
     provenance: Provenance
 
     @property
