@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +27,9 @@ VECTORS_AT_ONCE = {"cpu": 2**12, "cuda": 2**18}
 #: How the texts of errors tell a lack of memory: of torch.OutOfMemoryError, of the same within TorchScript (where it is
 #: a plain RuntimeError), of cuBLAS, and of the CPU's allocator.
 OUT_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
+
+#: Places of the six strains in the matrix, in the order of ASE's stresses.
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 Result = TypeVar("Result")
 
@@ -81,6 +84,29 @@ class Evaluation:
     forces: torch.Tensor | None = None
     stress: torch.Tensor | None = None
     weight_gradients: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class SecondDerivatives:
+    """First and second derivatives of the energy in positions, strain and weights at once.
+
+    The coordinates z are the displacements u of the atoms (3N, Å, atom by atom), six strains ε and C weights: atoms are
+    at (r + u)(1 + ε), the cell is h(1 + ε), ε symmetric with the elements of :data:`VOIGT`, so that the off-diagonal
+    ones count twice.
+
+    Attributes
+    ----------
+    energy_eV
+        E.
+    gradient
+        ∂E/∂z, shape (3N + 6 + C,): eV/Å, eV, eV.
+    hessian
+        ∂²E/∂z², shape (3N + 6 + C, 3N + 6 + C), symmetric.
+    """
+
+    energy_eV: float
+    gradient: np.ndarray
+    hessian: np.ndarray
 
 
 class EnergyModel(Protocol):
@@ -244,6 +270,51 @@ class AlchemicalPotential:
 
         return torch.cat(self._in_memory(len(positions), weights.shape[1], part))
 
+    def second_derivatives(self, positions: ArrayLike, cell: ArrayLike, weights: ArrayLike) -> SecondDerivatives:
+        """Differentiate twice at one configuration, all by automatic differentiation.
+
+        Parameters
+        ----------
+        positions, cell
+            Å, shapes (N, 3) and (3, 3).
+        weights
+            Shape (C,).
+
+        Raises
+        ------
+        InvalidInputError
+            If the shapes do not fit the system, or the model computes in float32, which is too coarse.
+        """
+        if self.backend.dtype != torch.float64:
+            raise InvalidInputError("second derivatives need a potential in float64")
+        x, h, w = self._tensors(
+            np.asarray(positions)[None], np.asarray(cell)[None], np.asarray(weights)[None], ("B", "C")
+        )
+        self._refresh(x, h)
+        topology = self._topology(slice(0, 1), [self._all_present])
+        vectors, inside = self._vectors(topology, x, h)
+        first, second = (index[inside] for index in (topology.first, topology.second))
+        moves = torch.zeros(self.system.n_atoms, 3, dtype=torch.float64, device=self.device, requires_grad=True)
+        strains = torch.zeros(6, dtype=torch.float64, device=self.device, requires_grad=True)
+        w.requires_grad_()
+        z = [moves, strains, w]
+        with torch.enable_grad():
+            strain = strains.new_zeros(3, 3)
+            for k, (i, j) in enumerate(VOIGT):
+                unit = torch.zeros_like(strain)
+                unit[i, j] = unit[j, i] = 1.0
+                strain = strain + strains[k] * unit
+            moved = vectors + moves[first] - moves[second]
+            graph = topology.graph(moved + moved @ strain, inside, w[:, None])
+            energy = self._energy(topology, graph, self.backend.geometry(graph), w[:, None]).sum()
+            gradient = _flat(torch.autograd.grad(energy, z, create_graph=True), z)
+            rows = [
+                _flat(torch.autograd.grad(slope, z, retain_graph=True, allow_unused=True), z).detach()
+                for slope in gradient
+            ]
+        hessian = torch.stack(rows).cpu().numpy()
+        return SecondDerivatives(float(energy), gradient.detach().cpu().numpy(), (hessian + hessian.T) / 2)
+
     def _tensors(
         self,
         positions: ArrayLike | torch.Tensor,
@@ -382,6 +453,12 @@ class AlchemicalPotential:
         node_energies = node_energies * with_one(weights)[topology.node_replica, :, topology.node_weight].flatten()
         energy = torch.zeros(weights.shape[:2].numel(), dtype=torch.float64, device=self.device)
         return energy.index_add(0, graph.node_replica, node_energies).reshape(weights.shape[:2])
+
+
+def _flat(parts: Sequence[torch.Tensor | None], like: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Join derivatives to one vector, zero where nothing depends on a variable."""
+    known = [torch.zeros_like(of) if part is None else part for part, of in zip(parts, like, strict=True)]
+    return torch.cat([part.flatten() for part in known])
 
 
 def _joined(parts: list[torch.Tensor | None]) -> torch.Tensor | None:

@@ -276,8 +276,8 @@ class AlchemicalSystem(MSONable):
             masses[..., list(group.sites)] = share @ atomic_masses[np.array(group.channels)]
         return masses
 
-    def formula(self, weights: ArrayLike) -> str:
-        """Reduced formula at given weights, shape (C,), such as ``CsSn0.5Pb0.5I3``."""
+    def amounts(self, weights: ArrayLike) -> dict[str, float]:
+        """How many atoms of each element there are at given weights, shape (C,); those that are absent are left out."""
         values = self.check_weights(weights)
         amounts: dict[str, float] = {}
         sites = {site for group in self.groups for site in group.sites}
@@ -286,9 +286,12 @@ class AlchemicalSystem(MSONable):
         parts += [(z, w) for channel, w in zip(channels, values, strict=True) for z in channel]
         for number, amount in parts:
             amounts[chemical_symbols[number]] = amounts.get(chemical_symbols[number], 0.0) + amount
-        kept = {symbol: round(amount, 6) for symbol, amount in amounts.items() if amount > WEIGHT_TOLERANCE}
+        return {symbol: round(amount, 6) for symbol, amount in amounts.items() if amount > WEIGHT_TOLERANCE}
+
+    def formula(self, weights: ArrayLike) -> str:
+        """Reduced formula at given weights, shape (C,), such as ``CsSn0.5Pb0.5I3``."""
         # pymatgen writes ones beside fractions: Cs1Sn0.5Pb0.5I3
-        return re.sub(r"(?<=[a-zA-Z])1(?=[A-Z]|$)", "", Composition(kept).reduced_formula)
+        return re.sub(r"(?<=[a-zA-Z])1(?=[A-Z]|$)", "", Composition(self.amounts(weights)).reduced_formula)
 
     def at_vertex(self, weights: ArrayLike) -> Structure:
         """Return the plain structure at a vertex of the simplex (all weights 0 or 1).

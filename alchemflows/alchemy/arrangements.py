@@ -1,0 +1,344 @@
+"""Ordered arrangements of a disordered crystal: random, special quasirandom, ordered by waves, all distinct ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from math import comb, factorial, prod
+from typing import Any, Literal, get_args
+
+import numpy as np
+from pymatgen.core import Element, Lattice, Structure
+
+from alchemflows.alchemy.symmetry import site_permutations
+from alchemflows.alchemy.system import WEIGHT_TOLERANCE, AlchemicalSystem
+from alchemflows.errors import InvalidInputError
+
+#: How an ordered structure is made: all sites drawn at random, or a special quasirandom structure.
+Ordering = Literal["random", "sqs"]
+
+#: More arrangements than this are not enumerated.
+MAX_ARRANGEMENTS = 200_000
+#: Arrangements that are tried in the search for a special quasirandom structure.
+SQS_ITERATIONS = 100_000
+
+
+@dataclass(frozen=True)
+class Sublattice:
+    """Sites over which some elements are distributed.
+
+    Attributes
+    ----------
+    sites
+        Indices in the structure.
+    symbols
+        The elements; None is a vacancy.
+    counts
+        Atoms of each.
+    """
+
+    sites: tuple[int, ...]
+    symbols: tuple[str | None, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def n_arrangements(self) -> int:
+        """Ways to distribute the elements, symmetry not considered."""
+        return factorial(len(self.sites)) // prod(factorial(count) for count in self.counts)
+
+
+class Disorder:
+    """A disordered crystal in a cell that is large enough to order it.
+
+    Parameters
+    ----------
+    structure
+        pymatgen structure with partial occupancies; a shortfall is vacancies, oxidation states are ignored.
+    supercell
+        Repeats along the three cell vectors.
+    rounded
+        Take the nearest whole numbers of atoms where the occupancies give none.
+
+    Attributes
+    ----------
+    system, weights
+        The alchemical system of the supercell and its weights, shape (C,): as the occupancies are, or as they are
+        after rounding.
+    sublattices
+        Where it is disordered.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is ordered, an occupancy makes no sense, or sites do not divide into whole atoms, or an element into none.
+    """
+
+    def __init__(self, structure: Structure, supercell: Sequence[int] = (1, 1, 1), *, rounded: bool = False) -> None:
+        if len(supercell) != 3 or min(supercell) < 1:
+            raise InvalidInputError(f"a supercell repeats the cell at least once along each axis; got {supercell}")
+        self.system, weights = AlchemicalSystem.from_structure(structure * tuple(supercell))
+        if not self.system.groups:
+            raise InvalidInputError(f"{structure.composition.reduced_formula} has no site with partial occupancies")
+        self.sublattices: list[Sublattice] = []
+        shares: list[np.ndarray] = []
+        for g, group in enumerate(self.system.groups):
+            occupancies = weights[self.system.group_of_weight == g]
+            symbols = [Element.from_Z(channel[0]).symbol for channel in group.channels]
+            vacant = 1.0 - occupancies.sum()
+            parts = np.append(occupancies, vacant) if vacant > WEIGHT_TOLERANCE else occupancies
+            counts = whole(parts / parts.sum(), len(group.sites))
+            off = float(np.abs(counts / len(group.sites) - parts).max())
+            if off > 1e-3 and not rounded:
+                raise InvalidInputError(
+                    f"{len(group.sites)} sites do not hold {'/'.join(symbols)} {occupancies.round(4).tolist()} in "
+                    "whole atoms: choose another supercell, or the nearest composition (rounded)"
+                )
+            if not counts.all():
+                raise InvalidInputError(
+                    f"not one of {len(group.sites)} sites would hold a species with {parts.min():.4f}: choose a larger "
+                    "supercell"
+                )
+            names = (*symbols, None)[: len(parts)]
+            self.sublattices.append(Sublattice(group.sites, names, tuple(counts.tolist())))
+            shares.append(counts[: len(symbols)] / len(group.sites))
+        self.weights = np.concatenate(shares)
+
+    @property
+    def entropy_kB_per_atom(self) -> float:
+        """Ideal configurational entropy, −Σ x ln x over sites and elements, in k_B per atom."""
+        total = 0.0
+        for sublattice in self.sublattices:
+            shares = np.array([count for count in sublattice.counts if count]) / len(sublattice.sites)
+            total -= len(sublattice.sites) * float(shares @ np.log(shares))
+        return total / self.system.n_atoms
+
+    @property
+    def n_arrangements(self) -> int:
+        """Arrangements of the whole cell, symmetry not considered."""
+        return prod(sublattice.n_arrangements for sublattice in self.sublattices)
+
+    def structure(
+        self, labels: Sequence[np.ndarray], positions: np.ndarray | None = None, lattice: Lattice | None = None
+    ) -> Structure:
+        """Return an ordered structure.
+
+        Parameters
+        ----------
+        labels
+            For each sublattice, which of its elements is at each of its sites, shape (sites,).
+        positions, lattice
+            Of the atoms, Å, shape (N, 3), and of the cell, where they are not those of the system.
+        """
+        host = self.system.structure
+        symbols: list[str | None] = [site.specie.symbol for site in host]
+        for sublattice, chosen in zip(self.sublattices, labels, strict=True):
+            for site, k in zip(sublattice.sites, chosen, strict=True):
+                symbols[site] = sublattice.symbols[int(k)]
+        kept = [i for i, symbol in enumerate(symbols) if symbol is not None]
+        places = (host.cart_coords if positions is None else positions)[kept]
+        species = [symbols[i] for i in kept]
+        return Structure(lattice or host.lattice, species, places, coords_are_cartesian=True)  # type: ignore[arg-type]
+
+    def random(self, n: int, seed: int = 0) -> list[Structure]:
+        """Return structures whose sites are drawn at random, each arrangement with the same probability."""
+        rng = np.random.default_rng(seed)
+        return [
+            self.structure([rng.permutation(np.repeat(np.arange(len(s.counts)), s.counts)) for s in self.sublattices])
+            for _ in range(n)
+        ]
+
+    def quasirandom(self, seed: int = 0, n_iterations: int = SQS_ITERATIONS) -> Structure:
+        """Return a special quasirandom structure, by sqsgenerator, each sublattice by itself.
+
+        Warren–Cowley parameters of pairs, of all shells that the cell resolves with weights 1/shell², are brought as
+        near to zero as possible, each pair counted once, at its shortest distance (Gehringer, Friák & Holec, Comput.
+        Phys. Commun. 286, 108664, 2023).
+
+        Parameters
+        ----------
+        seed
+            Of the arrangements that are tried.
+        n_iterations
+            How many are tried.
+
+        Raises
+        ------
+        InvalidInputError
+            If sqsgenerator is not installed, or the cell has too few sites.
+        """
+        return self.structure(
+            [self._quasirandom(sublattice, seed + k, n_iterations) for k, sublattice in enumerate(self.sublattices)]
+        )
+
+    def wave(self, wave_vector: Sequence[float], cell: Structure) -> Structure:
+        """Return the arrangement in which two elements in equal amounts alternate along a wave.
+
+        Sites at r are the first element where cos(2π q·r) is positive and the second where it is negative: on the cubic
+        perovskite's B sites q = (½, ½, ½) is rocksalt order, (0, 0, ½) layers, (½, ½, 0) columns.
+
+        Parameters
+        ----------
+        wave_vector
+            q, in reciprocal vectors of `cell`.
+        cell
+            The crystal before it was repeated.
+
+        Raises
+        ------
+        InvalidInputError
+            If there are not just two elements in equal amounts, or the wave does not part the sites into halves (it has
+            zeros on sites, or does not fit into the supercell).
+        """
+        q = np.array(wave_vector, dtype=float)
+        repeats = cell.lattice.get_fractional_coords(self.system.structure.lattice.matrix)
+        labels = []
+        for sublattice in self.sublattices:
+            if len(sublattice.counts) != 2 or sublattice.counts[0] != sublattice.counts[1]:
+                raise InvalidInputError("waves order two elements in equal amounts")
+            sites = list(sublattice.sites)
+            places = cell.lattice.get_fractional_coords(self.system.structure.cart_coords[sites])
+            waves = np.cos(2 * np.pi * (places - places[0]) @ q)
+            chosen = (waves < 0).astype(int)
+            if np.abs(repeats @ q - (repeats @ q).round()).max() > 1e-6 or np.abs(waves).min() < 1e-6:
+                raise InvalidInputError(f"the wave {q.tolist()} does not fit into the cell, or vanishes on a site")
+            if chosen.sum() * 2 != len(sites):
+                raise InvalidInputError(f"the wave {q.tolist()} does not part {len(sites)} sites into halves")
+            labels.append(chosen)
+        return self.structure(labels)
+
+    def distinct(self) -> list[tuple[Structure, int]]:
+        """Return all arrangements that symmetry does not make the same, with the number that each stands for.
+
+        Raises
+        ------
+        InvalidInputError
+            If there are too many.
+        """
+        if self.n_arrangements > MAX_ARRANGEMENTS:
+            raise InvalidInputError(
+                f"{self.n_arrangements} arrangements are too many to enumerate (at most {MAX_ARRANGEMENTS})"
+            )
+        arrangements = np.zeros((1, 0), dtype=np.int64)
+        for sublattice in self.sublattices:
+            own = _distributions(sublattice.counts)
+            arrangements = np.hstack([np.repeat(arrangements, len(own), axis=0), np.tile(own, (len(arrangements), 1))])
+        seen: set[bytes] = set()
+        found = []
+        for arrangement in arrangements:
+            if arrangement.tobytes() not in seen:
+                images = self._images(arrangement)
+                seen.update(image.tobytes() for image in images)
+                parts = np.split(arrangement, np.cumsum([len(s.sites) for s in self.sublattices])[:-1])
+                found.append((self.structure(parts), len(images)))
+        return found
+
+    def same_by_symmetry(self, labels: Sequence[np.ndarray]) -> bytes:
+        """Return what all arrangements have in common that symmetry makes the same; labels as in :meth:`structure`."""
+        return self._images(np.concatenate(labels).astype(np.int64))[0].tobytes()
+
+    def _images(self, arrangement: np.ndarray) -> np.ndarray:
+        """Return all that symmetry makes of an arrangement, shape (images, sites), in one order for all of them."""
+        return np.unique(arrangement[self._permutations], axis=0)
+
+    @cached_property
+    def _permutations(self) -> np.ndarray:
+        """Where each symmetry operation takes each disordered site, shape (operations, sites)."""
+        sites = np.concatenate([sublattice.sites for sublattice in self.sublattices])
+        place = {int(site): k for k, site in enumerate(sites)}
+        return np.unique(
+            [[place[int(image[site])] for site in sites] for image in site_permutations(self.system)], axis=0
+        )
+
+    def _quasirandom(self, sublattice: Sublattice, seed: int, n_iterations: int) -> np.ndarray:
+        """Return which element is at which site of a sublattice."""
+        try:
+            from sqsgenerator import optimize, parse_config
+        except ImportError as error:
+            raise InvalidInputError(
+                "special quasirandom structures need sqsgenerator: pip install 'alchemflows[sqs]'"
+            ) from error
+        if sum(count > 0 for count in sublattice.counts) == 1:
+            return np.full(len(sublattice.sites), np.argmax(sublattice.counts))
+        sites = list(sublattice.sites)
+        # Hydrogen is the first of the elements, and so on, since vacancies are unknown to it.
+        counts = {Element.from_Z(k + 1).symbol: count for k, count in enumerate(sublattice.counts) if count}
+        config: dict[str, Any] = {
+            "structure": {
+                "lattice": self.system.structure.lattice.matrix.tolist(),
+                "coords": self.system.structure.frac_coords[sites].tolist(),
+                "species": ["H"] * len(sites),
+            },
+            "composition": [{"sites": list(range(len(sites))), **counts}],
+            "sublattice_mode": "split",
+            "iteration_mode": "random",
+            "iterations": n_iterations,
+            "max_results_per_objective": 1000,
+            "prec": "double",
+            "thread_config": 1,
+            "seed": seed,
+        }
+        try:
+            n_shells = len(parse_config(config).shell_weights[0])
+            config["shell_weights"] = {shell: 1 / shell**2 for shell in range(1, n_shells + 1)}
+            pack = optimize(config)
+        except (ValueError, AttributeError) as error:  # a ParseError is returned, not raised
+            raise InvalidInputError(
+                f"no special quasirandom structure can be had with {len(sites)} sites: choose a larger supercell"
+            ) from error
+        # Many are equally good, in an order that differs from run to run.
+        _, species = min((round(off, 9), result.structure().species) for off, results in pack for result in results)
+        return np.array(species) - 1
+
+
+def to_ordered(
+    structure: Structure,
+    supercell: Sequence[int] = (1, 1, 1),
+    *,
+    kind: Ordering = "sqs",
+    seed: int = 0,
+    rounded: bool = False,
+) -> Structure:
+    """Return an ordered structure for one with partial occupancies.
+
+    Parameters
+    ----------
+    structure, supercell, rounded
+        As for :class:`Disorder`.
+    kind
+        ``sqs``, a special quasirandom structure, or ``random``.
+    seed
+        Of the random numbers.
+
+    Raises
+    ------
+    InvalidInputError
+        As :class:`Disorder`, or if the kind is unknown.
+    """
+    if kind not in get_args(Ordering):
+        raise InvalidInputError(f"kind must be one of {', '.join(get_args(Ordering))}; got {kind!r}")
+    disorder = Disorder(structure, supercell, rounded=rounded)
+    return disorder.quasirandom(seed) if kind == "sqs" else disorder.random(1, seed)[0]
+
+
+def whole(shares: np.ndarray, n: int) -> np.ndarray:
+    """Return whole numbers that sum to n and are nearest to n times the shares, which sum to 1 (largest remainders)."""
+    exact = shares * n
+    counts = np.floor(exact + 1e-9).astype(int)
+    order = np.argsort(-(exact - counts), kind="stable")
+    counts[order[: n - counts.sum()]] += 1
+    return counts
+
+
+def _distributions(counts: Sequence[int]) -> np.ndarray:
+    """Return all ways to give so many sites each label, shape (ways, sites)."""
+    n = sum(counts)
+    if len(counts) == 1:
+        return np.zeros((1, n), dtype=np.int64)
+    rest = _distributions(counts[1:]) + 1
+    found = np.zeros((comb(n, counts[0]) * len(rest), n), dtype=np.int64)
+    for k, chosen in enumerate(combinations(range(n), counts[0])):
+        others = np.setdiff1d(np.arange(n), chosen)
+        found[k * len(rest) : (k + 1) * len(rest), others] = rest
+    return found
