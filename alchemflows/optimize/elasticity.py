@@ -1,0 +1,112 @@
+"""The bulk modulus of a relaxed crystal, and its derivative in what the crystal is made of.
+
+With positions relaxed the energy of a strain e is eᵀ(V C)e / 2, V C = H_ee − H_eu H_uu⁻¹ H_ue. Under a pressure the
+crystal strains by s = C⁻¹g for each unit of it, g = (1, 1, 1, 0, 0, 0), and K = 1 / (gᵀC⁻¹g).
+
+The derivative of sᵀ(V C)s in any coordinate is yᵀ(dH)y at a fixed y = (−H_uu⁻¹H_ue s, s), as y is where that form is
+least: third derivatives of the energy along one direction only, which differences of first derivatives along y give.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import units
+
+from alchemflows.alchemy.potential import AlchemicalPotential, SecondDerivatives, single
+from alchemflows.errors import UnstableCrystalError
+from alchemflows.optimize.quantities import STRAIN_UNITS, Quantity
+from alchemflows.optimize.response import ZERO_SHARE, CellRelaxation, at_rest
+
+BULK_MODULUS = "bulk_modulus_GPa"
+#: Ways to relax after which there is no stress: the last two where symmetry leaves no other than the relaxed ones.
+WITHOUT_STRESS: tuple[CellRelaxation, ...] = ("full", "axes", "isotropic")
+
+#: Steps along y go so far that the largest strain is this, and the largest displacement (Å) at most the other.
+STRAIN_STEP = 1e-3
+DISPLACEMENT_STEP_A = 5e-3
+#: Evaluations that the derivative takes.
+N_EVALUATIONS = 2
+
+_PRESSURE = np.array([1.0, 1, 1, 0, 0, 0])
+
+
+def bulk_modulus(
+    potential: AlchemicalPotential,
+    positions: np.ndarray,
+    cell: np.ndarray,
+    weights: np.ndarray,
+    derivatives: SecondDerivatives,
+) -> Quantity:
+    """Return the bulk modulus, GPa, with its derivatives in the coordinates of `derivatives`.
+
+    Parameters
+    ----------
+    potential
+        Evaluated in float64, :data:`N_EVALUATIONS` times.
+    positions, cell
+        Å, shapes (N, 3) and (3, 3): a crystal without forces and stress.
+    weights
+        Shape (C,).
+    derivatives
+        Of this crystal.
+
+    Raises
+    ------
+    UnstableCrystalError
+        If the energy is not least there: positions or some strain lower it.
+    """
+    n = 3 * len(positions)
+    hessian, volume = derivatives.hessian, float(abs(np.linalg.det(cell)))
+    inner = at_rest(hessian[:n, :n], len(positions))
+    answer = -np.linalg.solve(inner, hessian[:n, n : n + 6])  # du/de
+    stiffness = (hessian[n : n + 6, n : n + 6] + hessian[n : n + 6, :n] @ answer) / volume
+    stiffness = (stiffness + stiffness.T) / 2
+    for curvature in (inner, stiffness):
+        eigenvalues = np.linalg.eigvalsh(curvature)
+        if eigenvalues[0] < ZERO_SHARE * eigenvalues[-1]:
+            raise UnstableCrystalError("the crystal has no bulk modulus: displacements or strains lower its energy")
+    strains = np.linalg.solve(stiffness, _PRESSURE)
+    value = 1.0 / float(_PRESSURE @ strains)
+    along = np.concatenate([answer @ strains, strains])
+    change = _second_difference(potential, positions, cell, weights, derivatives.gradient, along)
+    # Strains multiply: C after a strain e is that of (1 + e)(1 + s), whose product adds es to e + s; V C s = V g.
+    change[n : n + 6] += [2 * volume * np.trace(unit @ _matrix(strains)) for unit in STRAIN_UNITS]
+    change /= volume
+    change[n : n + 6] -= [np.trace(unit) / value for unit in STRAIN_UNITS]  # d(V C) = V dC + C dV
+    return Quantity(value / units.GPa, value**2 * change / units.GPa)
+
+
+def _second_difference(
+    potential: AlchemicalPotential,
+    positions: np.ndarray,
+    cell: np.ndarray,
+    weights: np.ndarray,
+    middle: np.ndarray,
+    along: np.ndarray,
+) -> np.ndarray:
+    """Return d²/dt² of ∂E/∂z at z = t `along`, shape (3N + 6 + C,), for z as in :class:`SecondDerivatives`.
+
+    `along` are displacements and strains, shape (3N + 6,); `middle` is the gradient at t = 0.
+    """
+    moves, strain = along[:-6].reshape(-1, 3), _matrix(along[-6:])
+    step = 1.0 / max(np.abs(strain).max() / STRAIN_STEP, np.abs(moves).max() / DISPLACEMENT_STEP_A)
+    total = -2 * middle
+    for t in (-step, step):
+        stretch = np.eye(3) + t * strain
+        h = cell @ stretch
+        here = single(potential.evaluate(((positions + t * moves) @ stretch)[None], h[None], weights[None]))
+        virial = here["stress"] * abs(np.linalg.det(h))
+        # By the chain rule: (x + dx)(1 + ε) and x(1 + ε + dε), of which dE is −F·dx(1 + ε) and tr(virial (1 + ε)⁻¹dε).
+        in_strain = virial @ np.linalg.inv(stretch)
+        total += np.concatenate(
+            [
+                (-here["forces"] @ stretch).ravel(),
+                [np.trace(in_strain @ unit) for unit in STRAIN_UNITS],
+                np.atleast_1d(here["weight_gradients"]),
+            ]
+        )
+    return total / step**2
+
+
+def _matrix(strains: np.ndarray) -> np.ndarray:
+    return np.einsum("k,kij->ij", strains, np.array(STRAIN_UNITS))

@@ -1,0 +1,200 @@
+"""Search for ordered arrangements: each site has weights of its own, and these descend to whole atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pymatgen.core import Element, Structure
+from scipy.optimize import linear_sum_assignment
+
+from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.alchemy.potential import AlchemicalPotential, Backend
+from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+
+#: Size of the random start, in ln w.
+SPREAD = 0.2
+#: Largest step in ln w along the gradient, and by the pull to the vertices at the end.
+STEP, PULL = 0.4, 0.25
+#: How far atoms move along their forces in a step, Å²/eV; and at most, Å.
+MOBILITY, LARGEST_MOVE_A = 0.02, 0.05
+#: Change of weights for the curvature of one site by itself.
+PROBE = 0.01
+_SINKHORN = 60
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where one start ended.
+
+    Attributes
+    ----------
+    labels
+        For each sublattice, which of its elements is at each of its sites, shape (sites,).
+    structure
+        The arrangement, with atoms where the descent moved them.
+    sharpness
+        Mean over the sites of the largest weight just before it was rounded: 1 is a vertex.
+    """
+
+    labels: list[np.ndarray]
+    structure: Structure
+    sharpness: float
+
+
+def search(
+    disorder: Disorder,
+    structure: Structure,
+    backend: Backend,
+    *,
+    n_starts: int = 16,
+    n_steps: int = 60,
+    seed: int = 0,
+) -> list[Found]:
+    """Descend from the disordered crystal to ordered ones, from several random starts in one batch.
+
+    Every site is a group of its own; the composition is kept by scaling the weights of all sites until each site and
+    each element has its sum (Sinkhorn & Knopp, Pacific J. Math. 21, 343, 1967). A step multiplies weights by the
+    exponential of their negative gradients, so scaled that the largest is :data:`STEP`: from a start near the
+    disordered crystal, the most unstable concentration wave grows fastest. A site's energy also curves with its own
+    weights, which no real atom feels; that is taken off, and a pull to the vertices grows from zero. Atoms follow their
+    forces meanwhile, in the cell given. At the end the nearest whole atoms are assigned.
+
+    Parameters
+    ----------
+    disorder
+        The disordered crystal.
+    structure
+        Its supercell, relaxed as a disordered crystal.
+    backend
+        A loaded model.
+    n_starts, n_steps
+        Replicas in the batch, steps of each.
+    seed
+        Of the starts.
+
+    Raises
+    ------
+    InvalidInputError
+        If the model does not know an element.
+    """
+    blocks = [_Block.of(sublattice.symbols, sublattice.counts) for sublattice in disorder.sublattices]
+    groups = tuple(
+        SiteGroup((site,), tuple((z,) for z in block.numbers))
+        for sublattice, block in zip(disorder.sublattices, blocks, strict=True)
+        for site in sublattice.sites
+    )
+    potential = AlchemicalPotential(AlchemicalSystem(structure, groups), backend)
+    positions = torch.as_tensor(structure.cart_coords, device=backend.device).repeat(n_starts, 1, 1)
+    cells = torch.as_tensor(structure.lattice.matrix.copy(), device=backend.device).repeat(n_starts, 1, 1)
+    curvatures = _own_curvatures(potential, blocks, positions[0], cells[0])
+    generator = torch.Generator().manual_seed(seed)
+    logs = [
+        block.scaled(
+            block.mean.log() + SPREAD * torch.randn(n_starts, *block.shape, generator=generator, dtype=torch.float64)
+        )
+        for block in blocks
+    ]
+    for step in range(n_steps):
+        weights = torch.cat([block.flat(u.exp()) for block, u in zip(blocks, logs, strict=True)], dim=1)
+        found = potential.evaluate(positions, cells, weights, stress=False)
+        assert found.forces is not None and found.weight_gradients is not None
+        gradients = found.weight_gradients.cpu().split([block.n_weights for block in blocks], dim=1)
+        for k, (block, gradient, curvature) in enumerate(zip(blocks, gradients, curvatures, strict=True)):
+            away = logs[k].exp() - block.mean
+            downhill = -_centred(block.unflat(gradient) - curvature * away)
+            pull = PULL * step / max(n_steps - 1, 1)
+            logs[k] = block.scaled(logs[k] + STEP * _normed(downhill) + pull * _normed(away))
+        moves = (MOBILITY * found.forces).clamp(-LARGEST_MOVE_A, LARGEST_MOVE_A)
+        positions = positions + moves - moves.mean(dim=1, keepdim=True)
+    results = []
+    for b, here in enumerate(positions.cpu().numpy()):
+        weights_here = [u[b].exp().numpy() for u in logs]
+        labels = [block.nearest(w) for block, w in zip(blocks, weights_here, strict=True)]
+        sharpness = float(np.concatenate([w.max(axis=1) for w in weights_here]).mean())
+        results.append(Found(labels, disorder.structure(labels, here, structure.lattice), sharpness))
+    return results
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Weights of a sublattice, one column for each element; the last may be vacancies, which no model sees."""
+
+    numbers: tuple[int, ...]
+    counts: torch.Tensor
+
+    @classmethod
+    def of(cls, symbols: Sequence[str | None], counts: Sequence[int]) -> _Block:
+        numbers = tuple(Element(symbol).Z for symbol in symbols if symbol is not None)
+        return cls(numbers, torch.tensor(counts, dtype=torch.float64))
+
+    @property
+    def n_sites(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.n_sites, len(self.counts)
+
+    @property
+    def n_weights(self) -> int:
+        return self.n_sites * len(self.numbers)
+
+    @property
+    def mean(self) -> torch.Tensor:
+        return self.counts / self.n_sites
+
+    def flat(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return what the potential takes, shape (B, sites · elements), of weights of shape (B, sites, columns)."""
+        return weights[..., : len(self.numbers)].flatten(1)
+
+    def unflat(self, gradients: torch.Tensor) -> torch.Tensor:
+        gradients = gradients.reshape(-1, self.n_sites, len(self.numbers))
+        return torch.nn.functional.pad(gradients, (0, len(self.counts) - len(self.numbers)))
+
+    def scaled(self, logs: torch.Tensor) -> torch.Tensor:
+        """Return ln w, scaled so that each site has 1 and each element its count."""
+        for _ in range(_SINKHORN):
+            logs = logs - logs.logsumexp(dim=2, keepdim=True)
+            logs = logs + (self.counts.log() - logs.logsumexp(dim=1))[:, None]
+        return logs - logs.logsumexp(dim=2, keepdim=True)
+
+    def nearest(self, weights: np.ndarray) -> np.ndarray:
+        """Return the whole atoms that have most of the weights, shape (sites,)."""
+        owner = np.repeat(np.arange(len(self.counts)), self.counts.numpy().astype(int))
+        return owner[linear_sum_assignment(-weights[:, owner])[1]]
+
+
+def _own_curvatures(
+    potential: AlchemicalPotential, blocks: Sequence[_Block], positions: torch.Tensor, cell: torch.Tensor
+) -> list[float]:
+    """Return the second derivative of E as one site of each sublattice exchanges its first two columns, eV.
+
+    From gradients on either side of the disordered crystal.
+    """
+    middle = torch.cat([block.flat(block.mean.repeat(1, block.n_sites, 1))[0] for block in blocks])
+    found, first = [], 0
+    for block in blocks:
+        change = torch.zeros_like(middle)
+        change[first] = PROBE
+        if len(block.numbers) > 1:
+            change[first + 1] = -PROBE
+        pair = torch.stack([middle + change, middle - change])
+        at = potential.evaluate(positions.repeat(2, 1, 1), cell.repeat(2, 1, 1), pair, forces=False, stress=False)
+        assert at.weight_gradients is not None
+        slopes = at.weight_gradients.cpu() @ change
+        found.append(float((slopes[0] - slopes[1]) / (2 * change @ change)))
+        first += block.n_weights
+    return found
+
+
+def _centred(values: torch.Tensor) -> torch.Tensor:
+    """Return what moves weight between sites: neither an element's nor a site's total."""
+    values = values - values.mean(dim=1, keepdim=True)
+    return values - values.mean(dim=2, keepdim=True)
+
+
+def _normed(values: torch.Tensor) -> torch.Tensor:
+    return values / values.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)

@@ -1,0 +1,135 @@
+"""Quantities of a crystal with their derivatives in positions, strain and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from ase import units
+
+from alchemflows.alchemy.potential import VOIGT, SecondDerivatives
+from alchemflows.alchemy.system import AlchemicalSystem
+
+#: Names of stresses, in the order of :data:`VOIGT`.
+STRESSES = ("xx", "yy", "zz", "yz", "xz", "xy")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number and its derivatives in the coordinates z of :class:`SecondDerivatives`.
+
+    Attributes
+    ----------
+    value
+        In the unit that its name says.
+    gradient
+        Shape (3N + 6 + C,).
+    """
+
+    value: float
+    gradient: np.ndarray
+
+
+def names_of(system: AlchemicalSystem) -> list[str]:
+    """Return the names of the quantities of a system; see :func:`quantities`."""
+    plain = ["a_A", "b_A", "c_A", "volume_A3", "energy_eV_per_atom"]
+    stresses = [f"stress_{name}_GPa" for name in (*STRESSES, "in_plane")]
+    return [*plain, *stresses, "pressure_GPa", *(name for name, _, _, _ in _potentials(system))]
+
+
+def quantities(system: AlchemicalSystem, cell: np.ndarray, derivatives: SecondDerivatives) -> dict[str, Quantity]:
+    """Return what can be aimed at.
+
+    Parameters
+    ----------
+    system
+        The alchemical system.
+    cell
+        Å, shape (3, 3).
+    derivatives
+        At this cell.
+
+    Returns
+    -------
+    by_name
+        ``a_A``, ``b_A``, ``c_A``, ``volume_A3``, ``energy_eV_per_atom``; stresses ``stress_xx_GPa`` and so on (tension
+        positive), ``stress_in_plane_GPa`` (the mean of xx and yy) and ``pressure_GPa``; for each group g and each two
+        of its channels ``mu_g_i_j_eV``, the difference (∂E/∂w_i − ∂E/∂w_j) per site. Their gradients are explicit ones:
+        at fixed positions and strain the weights, and so on.
+    """
+    n = 3 * system.n_atoms
+    strains = slice(n, n + 6)
+    found: dict[str, Quantity] = {}
+
+    def explicit(value: float, in_strain: np.ndarray) -> Quantity:
+        gradient = np.zeros_like(derivatives.gradient)
+        gradient[strains] = in_strain
+        return Quantity(float(value), gradient)
+
+    for name, vector in zip("abc", cell, strict=True):
+        length = float(np.linalg.norm(vector))
+        found[f"{name}_A"] = explicit(length, np.array([vector @ unit @ vector for unit in STRAIN_UNITS]) / length)
+    volume = float(abs(np.linalg.det(cell)))
+    growth = volume * np.array([np.trace(unit) for unit in STRAIN_UNITS])
+    found["volume_A3"] = explicit(volume, growth)
+    found["energy_eV_per_atom"] = Quantity(
+        derivatives.energy_eV / system.n_atoms, derivatives.gradient / system.n_atoms
+    )
+    stresses = _stresses(derivatives, n, volume, growth)
+    found |= {f"stress_{name}_GPa": stress for name, stress in zip(STRESSES, stresses, strict=True)}
+    found["stress_in_plane_GPa"] = _mean(stresses[:2])
+    hydrostatic = _mean(stresses[:3])
+    found["pressure_GPa"] = Quantity(-hydrostatic.value, -hydrostatic.gradient)
+    for name, i, j, n_sites in _potentials(system):
+        a, b = n + 6 + i, n + 6 + j
+        found[name] = Quantity(
+            float(derivatives.gradient[a] - derivatives.gradient[b]) / n_sites,
+            (derivatives.hessian[a] - derivatives.hessian[b]) / n_sites,
+        )
+    return found
+
+
+def _potentials(system: AlchemicalSystem) -> Iterator[tuple[str, int, int, int]]:
+    """Yield the name of each difference of chemical potentials, its two weights, and the number of sites."""
+    first = 0
+    for g, group in enumerate(system.groups):
+        for i in range(len(group.channels)):
+            for j in range(i):
+                yield f"mu_{g}_{i}_{j}_eV", first + i, first + j, len(group.sites)
+        first += len(group.channels)
+
+
+def _stresses(derivatives: SecondDerivatives, n: int, volume: float, growth: np.ndarray) -> list[Quantity]:
+    """Return the six stresses, GPa.
+
+    A stress is the derivative in a strain δ of the cell as it is, h(1 + ε)(1 + δ); the product εδ adds a term to the
+    second derivative where there is stress already.
+    """
+    # Off the diagonal a strain counts twice.
+    counts = np.array([1.0 + (i != j) for i, j in VOIGT])
+    virial = derivatives.gradient[n : n + 6] / counts
+    matrix = sum(value * unit for value, unit in zip(virial, STRAIN_UNITS, strict=True))
+    stresses = []
+    for k, unit in enumerate(STRAIN_UNITS):
+        row = derivatives.hessian[n + k] / counts[k]
+        row[n : n + 6] += [np.trace(matrix @ (unit @ other + other @ unit)) / 2 / counts[k] for other in STRAIN_UNITS]
+        value = virial[k] / volume
+        row = row / volume
+        row[n : n + 6] -= value * growth / volume
+        stresses.append(Quantity(float(value) / units.GPa, row / units.GPa))
+    return stresses
+
+
+def _mean(parts: list[Quantity]) -> Quantity:
+    return Quantity(float(np.mean([part.value for part in parts])), np.mean([part.gradient for part in parts], axis=0))
+
+
+def _unit(i: int, j: int) -> np.ndarray:
+    matrix = np.zeros((3, 3))
+    matrix[i, j] = matrix[j, i] = 1.0
+    return matrix
+
+
+#: Each of the six strains as a matrix.
+STRAIN_UNITS = [_unit(i, j) for i, j in VOIGT]

@@ -1,0 +1,125 @@
+"""Bulk moduli against energies over volumes, and their derivatives against crystals relaxed at compositions beside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import units
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.compositions import CompositionGrid
+from alchemflows.alchemy.potential import SecondDerivatives
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import UnstableCrystalError
+from alchemflows.optimize.crystal import RelaxedCrystal, names_of
+from alchemflows.optimize.elasticity import BULK_MODULUS, bulk_modulus
+from alchemflows.schemas.potential import PotentialSpec
+
+DEMO = PotentialSpec(name="mace-demo", dtype="float64", device="cpu")
+WEIGHTS = np.array([0.6, 0.4])
+DIRECTION = np.array([-1.0, 1.0])
+
+
+def mixed(structure: Structure, first: str, second: str) -> AlchemicalSystem:
+    """Let all sites of an element be another one."""
+    return CompositionGrid.line(structure, {first: second}, [0.0]).system
+
+
+def fluorite() -> AlchemicalSystem:
+    """Ceria with zirconia, primitive cell: oxygen atoms have a degree of freedom that symmetry keeps at rest."""
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.4), ["Ce", "O"], [[0, 0, 0], [0.25, 0.25, 0.25]])
+    return mixed(cell.get_primitive_structure(), "Ce", "Zr")
+
+
+def rocksalt() -> AlchemicalSystem:
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.8), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    return mixed(cell.get_primitive_structure(), "Na", "K")
+
+
+def wurtzite() -> AlchemicalSystem:
+    """Hexagonal: the strain under pressure is not isotropic, and atoms follow it."""
+    structure = Structure.from_spacegroup(
+        186, Lattice.hexagonal(3.19, 5.10), ["Al", "N"], [[1 / 3, 2 / 3, 0.0], [1 / 3, 2 / 3, 0.38]]
+    )
+    return mixed(structure, "Al", "Sc")
+
+
+def modulus(system: AlchemicalSystem, weights: np.ndarray, relaxation: str):
+    crystal = RelaxedCrystal(system, DEMO, relaxation, fmax_eV_per_A=1e-7)  # type: ignore[arg-type]
+    found = crystal.at(weights)
+    return found[BULK_MODULUS], crystal.structure
+
+
+def relaxed_energy(system: AlchemicalSystem, structure: Structure, factor: float) -> float:
+    """Energy (eV) with all lengths times a factor, positions relaxed."""
+    calculator = AlchemicalCalculator(system, WEIGHTS, DEMO)
+    atoms = calculator.make_atoms()
+    atoms.set_cell(structure.lattice.matrix, scale_atoms=False)
+    atoms.positions = structure.cart_coords
+    atoms.set_cell(factor * atoms.cell.array, scale_atoms=True)
+    assert BFGS(atoms, logfile=None).run(fmax=1e-6, steps=100)
+    return atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize("make", [fluorite, rocksalt])
+@pytest.mark.parametrize("relaxation", ["isotropic", "full"])
+def test_cubic_crystals_against_energies_over_volumes(make, relaxation):
+    """K = V d²E/dV², and at the minimum in strains, 9 K V = d²E/dε²."""
+    found, structure = modulus(make(), WEIGHTS, relaxation)
+    h = 1e-3
+    energies = [relaxed_energy(make(), structure, 1 + k * h) for k in (-2, -1, 0, 1, 2)]
+    curvature = np.dot([-1, 16, -30, 16, -1], energies) / (12 * h**2)
+    assert found.value == pytest.approx(curvature / (9 * structure.volume) / units.GPa, rel=1e-3)
+    assert found.value > 10
+
+
+@pytest.mark.parametrize(
+    ("make", "relaxation"), [(fluorite, "isotropic"), (rocksalt, "full"), (rocksalt, "axes"), (wurtzite, "full")]
+)
+def test_derivatives_are_those_of_crystals_relaxed_beside(make, relaxation):
+    found, _ = modulus(make(), WEIGHTS, relaxation)
+    step = 5e-3
+    before, after = (modulus(make(), WEIGHTS + sign * step * DIRECTION, relaxation)[0].value for sign in (-1, 1))
+    assert found.gradient @ DIRECTION == pytest.approx((after - before) / (2 * step), rel=1e-3)
+
+
+def test_a_hexagonal_crystal_against_stresses_under_pressure():
+    """The volume at which all three stresses are −p, from relaxed crystals, gives the compressibility."""
+    found, structure = modulus(wurtzite(), WEIGHTS, "full")
+    volumes = []
+    pressure = 0.05
+    for sign in (-1, 1):
+        calculator = AlchemicalCalculator(wurtzite(), WEIGHTS, DEMO)
+        atoms = calculator.make_atoms()
+        atoms.set_cell(structure.lattice.matrix, scale_atoms=False)
+        atoms.positions = structure.cart_coords
+        filtered = FrechetCellFilter(atoms, scalar_pressure=sign * pressure * units.GPa)
+        assert BFGS(filtered, logfile=None).run(fmax=1e-7, steps=300)
+        volumes.append(atoms.get_volume())
+    compressed = structure.volume * 2 * pressure / (volumes[0] - volumes[1])
+    assert found.value == pytest.approx(compressed, rel=1e-3)
+
+
+def test_it_costs_nothing_when_it_is_not_asked_for():
+    crystal = RelaxedCrystal(rocksalt(), DEMO, "isotropic")
+    found = crystal.at(WEIGHTS)
+    before = crystal.n_evaluations
+    assert BULK_MODULUS not in found and BULK_MODULUS in names_of(rocksalt(), "isotropic")
+    assert found[BULK_MODULUS] is found[BULK_MODULUS]
+    assert crystal.n_evaluations == before + 2 and BULK_MODULUS in found
+    assert BULK_MODULUS not in names_of(rocksalt(), "none") + names_of(wurtzite(), "c")
+    with pytest.raises(KeyError):
+        RelaxedCrystal(rocksalt(), DEMO, "none").at(WEIGHTS)[BULK_MODULUS]
+
+
+def test_what_is_no_minimum_has_none():
+    system = rocksalt()
+    curvatures = np.diag([1.0] * 6 + [1, 1, 1, -1, 1, 1] + [0, 0])
+    derivatives = SecondDerivatives(0.0, np.zeros(14), curvatures)
+    structure = system.structure
+    potential = AlchemicalCalculator(system, WEIGHTS, DEMO).potential
+    with pytest.raises(UnstableCrystalError, match="no bulk modulus"):
+        bulk_modulus(potential, structure.cart_coords, structure.lattice.matrix, WEIGHTS, derivatives)
