@@ -9,6 +9,8 @@ from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import EnergyModel, Evaluation
+from alchemflows.sampling.windows import run_windows, window_seed
+from alchemflows.schemas.samples import WindowSeries
 
 
 class HarmonicWells:
@@ -52,6 +54,22 @@ def harmonic_path(n_atoms: int) -> AlchemicalPath:
     return AlchemicalPath.from_substitution(structure, {"Pb": "Sn"})
 
 
+def repeated_ladders(model, path, lambdas, indices, dynamics, n_repeats: int) -> list[list[WindowSeries]]:
+    """Sample a ladder so many times, all windows of all repeats in one batch."""
+    own = list(indices) * n_repeats
+    series = run_windows(model, path, lambdas, own, dynamics, [window_seed(17, k) for k in range(len(own))]).series
+    return [series[k : k + len(indices)] for k in range(0, len(own), len(indices))]
+
+
+def assert_honest(values: np.ndarray, errors: np.ndarray, exact: float) -> None:
+    """Ask that the exact value lies within the error bars as often as it should."""
+    z = (np.asarray(values) - exact) / np.asarray(errors)
+    within = [(np.abs(z) < k).mean() for k in (1, 2)]
+    assert 0.55 <= within[0] <= 0.80, within
+    assert 0.88 <= within[1] <= 0.99, within
+    assert abs(z.mean()) < 0.6
+
+
 class HarmonicCrystal:
     """U = Σ_c w_c [½ Σ_ij K_cij u_i·u_j + ½ B_c (V − V_c)² / V_c], u_i from sites that move with the cell.
 
@@ -93,6 +111,21 @@ class HarmonicCrystal:
         none = torch.zeros(len(positions), len(self.springs), dtype=torch.float64)
         per_channel = self.evaluate(positions, cells, none).weight_gradients
         return (torch.as_tensor(np.array(weights), dtype=torch.float64) * per_channel[:, None, :]).sum(dim=2)
+
+    def volume_density(self, weights, temperature_K: float, pressure_GPa: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return volumes (Å³) and ρ(V) ∝ exp[−β(U(V) + PV)] at weights, of the same scale at all weights."""
+        volumes, moduli = self.volumes.numpy(), self.moduli.numpy()
+        v = np.linspace(0.5 * volumes.min(), 1.6 * volumes.max(), 40001)
+        energy = np.asarray(weights)[:, None] * 0.5 * moduli[:, None] * (v - volumes[:, None]) ** 2 / volumes[:, None]
+        work = pressure_GPa * units.GPa * (v - volumes[0])
+        return v, np.exp(-(energy.sum(axis=0) + work) / (units.kB * temperature_K))
+
+    def delta_g_eV(self, temperature_K: float, pressure_GPa: float) -> float:
+        """Configurational ΔG of the transformation, from ∫ dV ρ(V) and det K^(−3/2) of either crystal."""
+        kT = units.kB * temperature_K
+        before, after = (self.volume_density(w, temperature_K, pressure_GPa)[1].sum() for w in np.eye(2))
+        dets = torch.linalg.det(self.springs)
+        return float(-kT * np.log(after / before) + 1.5 * kT * torch.log(dets[1] / dets[0]))
 
 
 def chain(n_atoms: int, stiffness_eV_per_A2: tuple[float, float]) -> np.ndarray:

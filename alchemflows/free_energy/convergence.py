@@ -14,6 +14,7 @@ from ase import units
 from pymbar import MBAR
 from pymbar.timeseries import detect_equilibration, statistical_inefficiency
 from pymbar.utils import ConvergenceError, ParameterError
+from scipy.stats import t
 
 from alchemflows.free_energy.estimators import Decorrelated, LadderResult
 from alchemflows.schemas.samples import WindowSeries
@@ -28,6 +29,10 @@ MAX_EQUILIBRATION = 0.2
 MAX_SIGMA_HALVES = 2.5
 MAX_SIGMA = 3.0
 _EQUILIBRATION_POINTS = 50
+#: A difference that noise alone makes with this probability is a drift.
+CHANCE = 1e-3
+#: Coefficients of the parabola that takes a drift out of the noise.
+N_TREND = 3
 #: From a good guess a solution takes a dozen; without overlap there is none.
 _ITERATIONS = 100
 
@@ -36,7 +41,7 @@ Value = tuple[float, float]
 
 @dataclass(frozen=True)
 class Equilibration:
-    """Of one window.
+    """Of one series.
 
     Attributes
     ----------
@@ -86,6 +91,26 @@ def equilibration(samples: WindowSeries, *, constant_pressure: bool = False) -> 
     observables = [samples.dudl_eV] + ([samples.volume_A3] if constant_pressure else [])
     found = [_equilibration(a) for a in observables if np.ptp(a) > 1e-12 * np.abs(a).max()]
     return max(found, key=lambda e: (e.is_late, e.fraction), default=Equilibration(0.0, 0.0))
+
+
+def drift(what: str, series: np.ndarray) -> list[str]:
+    """Return what speaks against a production in which a quantity of B replicas, shape (n, B), drifts.
+
+    The two halves are compared. Their noise is that about a parabola through the replicas' mean, for a drift must not
+    count as noise; the fewer samples of it are independent, the larger the difference that chance explains.
+    """
+    n = len(series)
+    mean, time = series.mean(axis=1), np.linspace(-1, 1, n)
+    if n < 2 * N_TREND or np.ptp(mean) <= 1e-12 * np.abs(mean).max():
+        return []
+    noise = series - np.polynomial.Polynomial.fit(time, mean, N_TREND - 1)(time)[:, None]
+    noise -= noise.mean(axis=0)
+    inefficiency = np.mean([statistical_inefficiency(replica) for replica in noise.T])
+    error = np.sqrt(4 * noise.var() * inefficiency / noise.size)
+    sigma = float(abs(mean[n // 2 :].mean() - mean[: n // 2].mean()) / error)
+    if sigma < t.isf(CHANCE / 2, max(1.0, noise.size / inefficiency - N_TREND)):
+        return []
+    return [f"{what} drifts: the halves of the production differ by {sigma:.1f} σ"]
 
 
 def _equilibration(series: np.ndarray) -> Equilibration:

@@ -10,11 +10,14 @@ from numpy.typing import ArrayLike
 from pymbar import bar
 from pymbar.utils import BoundsError, ConvergenceError
 from scipy.special import expit
+from scipy.stats import t
 
 from alchemflows.errors import InvalidInputError
 
 #: Forward and backward work distributions that overlap less than this say little about where they cross.
 MIN_WORK_OVERLAP = 0.1
+#: Dissipation that is so far below zero that noise alone makes it with this probability is no noise.
+NEGLIGIBLE = 1e-3
 #: Bootstraps for the error of BAR.
 N_BOOTSTRAPS = 200
 
@@ -82,6 +85,12 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
         found.append(
             f"forward and backward work overlap by {overlap:.3f} (below {MIN_WORK_OVERLAP}; dissipation "
             f"{dissipation * beta:.1f} k_B T): switch more slowly"
+        )
+    noise = t.isf(NEGLIGIBLE, len(forward) + len(backward) - 2) * mean[1]
+    if dissipation < -max(noise, 1e-9 / beta):
+        found.append(
+            f"both ways together gain {-dissipation:.4f} eV, against the second law: the switches did not begin in "
+            "equilibrium"
         )
     return WorkResult(
         mean=mean,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase import units
 
-from alchemflows.free_energy.convergence import convergence, equilibration, reasons_against
+from alchemflows.free_energy.convergence import convergence, drift, equilibration, reasons_against
 from alchemflows.free_energy.estimators import decorrelate, estimate
 from alchemflows.schemas.samples import WindowSeries
 
@@ -90,6 +90,26 @@ def test_late_equilibration_is_seen_and_chance_is_not():
     assert np.mean([found.is_late for found in early]) < 0.06
     quick = [equilibration(window(0, correlated(600, 3.0, s), 4 * np.exp(-np.arange(600) / 5))) for s in range(20)]
     assert not any(found.is_late for found in quick)
+
+
+@pytest.mark.parametrize("n_replicas", [1, 4])
+def test_a_drifting_crystal_is_seen_and_chance_is_not(n_replicas):
+    decay = 6 * np.exp(-np.arange(100) / 50)[:, None]
+
+    def replicas(seed):
+        return np.array([correlated(100, 3.0, 10 * seed + k) for k in range(n_replicas)]).T
+
+    assert np.mean([bool(drift("it", replicas(seed) + decay)) for seed in range(30)]) > (
+        0.6 if n_replicas == 1 else 0.95
+    )
+    assert np.mean([bool(drift("it", replicas(seed))) for seed in range(60)]) < 0.06
+    (reason,) = drift("the volume", replicas(0) + 3 * decay)
+    assert reason.startswith("the volume drifts")
+
+
+def test_what_does_not_change_does_not_drift():
+    assert drift("it", np.full((50, 2), 7.0)) == []
+    assert drift("it", np.arange(4.0)[:, None]) == []  # too few to tell
 
 
 def test_the_volume_counts_at_constant_pressure():

@@ -70,6 +70,16 @@ def test_works_that_do_not_overlap_are_warned_of(dissipation_kT):
     assert abs(value - DELTA_F) < error
 
 
+def test_switches_that_gain_energy_are_warned_of():
+    """Against the second law, which noise alone breaks rarely, however few the switches."""
+    forward, backward = gaussian_works(0.5, 8)
+    (reason,) = analyse_work(forward - 3 * KT, backward, T).warnings
+    assert "second law" in reason
+    for n in (2, 4, 16):
+        warned = [analyse_work(*gaussian_works(0.02, n, seed), T).warnings for seed in range(40)]
+        assert sum(map(bool, warned)) <= 1
+
+
 def test_equal_works_have_no_error_and_no_dissipation():
     result = analyse_work([DELTA_F] * 4, [-DELTA_F] * 4, T)
     assert result.mean == pytest.approx((DELTA_F, 0.0))
