@@ -24,6 +24,7 @@ from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.free_energy.estimators import MIN_OVERLAP, Decorrelated, LadderResult, decorrelate, estimate
 from alchemflows.free_energy.refinement import Plan, plan_round
 from alchemflows.jobs.collect import CollectedLadder, collect
+from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.refine import RoundMaker
 from alchemflows.schemas.free_energy import ConvergenceCurve, Estimate, FreeEnergyDocument, WindowStatistics
 from alchemflows.schemas.provenance import Provenance
@@ -63,7 +64,7 @@ class AnalyseMaker(Maker):
     def make(
         self,
         path: AlchemicalPath,
-        documents: Sequence[WindowsDocument],
+        documents: Sequence[WindowsDocument | None],
         earlier: Sequence[str] = (),
         history: Sequence[RefinementRound] = (),
     ) -> FreeEnergyDocument | Response:
@@ -74,7 +75,7 @@ class AnalyseMaker(Maker):
         path
             The path that was sampled; its masses give the mass term.
         documents
-            Outputs of window jobs.
+            Outputs of window jobs; None where a job of a round of refinement failed, which ends the refinement.
         earlier
             Identifiers of jobs of earlier rounds, whose outputs are read from the store: a job that is added to a
             running flow may refer to jobs that are added with it only.
@@ -86,25 +87,30 @@ class AnalyseMaker(Maker):
         InvalidInputError
             If a planned window is missing or there twice, or the documents are of different ladders.
         """
+        arrived = [each for each in documents if each is not None]
+        if len(arrived) < len(documents):
+            failed = {"n_failed_jobs": len(documents) - len(arrived)}
+            history = [*history[:-1], history[-1].model_copy(update=failed)]
         stored = [MontyDecoder().process_decoded(CURRENT_JOB.store.get_output(uuid, load=True)) for uuid in earlier]
-        ladder = collect(path, [*stored, *documents], self.windows)
+        ladder = collect(path, [*stored, *arrived], self.windows)
         numbers = Numbers.of(ladder, self.windows, self.quadrature)
         refinement = _refinement(self.refinement, history, numbers.result, ladder.first.n_atoms)
         current = CURRENT_JOB.job
         plan = self._plan(ladder, numbers, refinement)
-        if current is None or not plan.n_runs:
+        if current is None or not plan.n_runs or len(arrived) < len(documents):
             return document(path, ladder, numbers, refinement)
         jobs, planned = self.rounds.make(path, ladder, plan)
         again = self.make(
             path,
             [added.output for added in jobs],
-            earlier=[*earlier, *(str(known.job_uuid) for known in documents)],
+            earlier=[*earlier, *(str(known.job_uuid) for known in arrived)],
             history=[*refinement.rounds, planned],
         )
         # The next analysis takes this one's place, as jobflow itself does where one job replaces another.
         again.set_uuid(current.uuid)
         again.index = current.index + 1
         again.metadata = current.metadata
+        tolerant(again)  # what was sampled before is a result, whatever becomes of this round
         return Response(replace=Flow([*jobs, again], name=f"{self.name}, round {len(refinement.rounds)}"))
 
     def _plan(self, ladder: CollectedLadder, numbers: Numbers, refinement: Refinement) -> Plan:
@@ -178,6 +184,9 @@ def document(
         numbers.equilibrations,
         target_eV=None if target is None else target * n_atoms,
     )
+    n_failed = refinement.rounds[-1].n_failed_jobs
+    if n_failed:
+        reasons.append(f"{n_failed} jobs of the last round of refinement failed, and it was ended: see their errors")
     volumes = [window.mean("mean_volume_A3") for window in ladder.windows]
     return FreeEnergyDocument(
         ensemble="NVT" if pressure is None else "NPT",

@@ -15,6 +15,8 @@ from pymbar.timeseries import statistical_inefficiency
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.free_energy.convergence import drift
+from alchemflows.jobs.inputs import started_from
 from alchemflows.sampling.equilibrium import sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.crystal import EquilibriumDocument
@@ -22,6 +24,7 @@ from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.verdict import Verdict
 
 
 def _default_dynamics() -> DynamicsSettings:
@@ -75,8 +78,7 @@ class EquilibriumMaker(Maker):
             If a trajectory explodes.
         """
         started = time.perf_counter()
-        if structure is not None:
-            system = system.with_structure(structure)
+        system = started_from(system, structure)
         model = AlchemicalPotential(system, load_potential(self.potential))
         run = sample_equilibrium(
             model,
@@ -87,6 +89,7 @@ class EquilibriumMaker(Maker):
             on_progress=ProgressFile(Path.cwd()),
         )
         mean = run.mean_structure()
+        reasons = drift("the volume", run.volume_A3) + drift("the energy", run.energy_eV)
         return EquilibriumDocument(
             structure=mean,
             formula=system.formula(weights),
@@ -103,6 +106,7 @@ class EquilibriumMaker(Maker):
             mean_temperature_K=run.temperature_K.mean(),
             msd_A2=run.msd_A2.mean(axis=0).tolist(),
             dynamics=self.dynamics,
+            verdict=Verdict.of(reasons),
             provenance=Provenance(potential=model.record, wall_time_s=time.perf_counter() - started, seed=self.seed),
         )
 

@@ -22,6 +22,7 @@ from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
+from alchemflows.free_energy.convergence import drift
 from alchemflows.free_energy.einstein import (
     centre_of_mass_term_eV,
     einstein_free_energy_eV,
@@ -29,6 +30,7 @@ from alchemflows.free_energy.einstein import (
     spring_constants_eV_per_A2,
 )
 from alchemflows.free_energy.size import extrapolate
+from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.equilibrium import sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
@@ -89,6 +91,7 @@ class EinsteinSwitchesMaker(Maker):
         weights: Sequence[float],
         structure: Structure | None = None,
         n_primitive_cells: int | None = None,
+        cell_reasons: Sequence[str] = (),
     ) -> FrenkelLaddDocument:
         """Compute F and G.
 
@@ -103,6 +106,8 @@ class EinsteinSwitchesMaker(Maker):
         n_primitive_cells
             Lattice points in the cell; found by symmetry if not given. Give that of the perfect crystal where there is
             a defect.
+        cell_reasons
+            What speaks against the mean cell; it speaks against G too.
 
         Raises
         ------
@@ -116,8 +121,7 @@ class EinsteinSwitchesMaker(Maker):
         started = time.perf_counter()
         w = system.check_weights(weights)
         symmetry = symmetry_of(system)
-        if structure is not None:
-            system = system.with_structure(structure)
+        system = started_from(system, structure)
         settings = self.settings.model_copy(update={"pressure_GPa": None})
         backend = load_potential(self.potential)
         potential = AlchemicalPotential(system, backend)
@@ -159,7 +163,9 @@ class EinsteinSwitchesMaker(Maker):
         helmholtz = einstein - result.best[0] + centre
         pressure = ATMOSPHERE_GPA if self.settings.pressure_GPa is None else self.settings.pressure_GPa
         pv = pressure * units.GPa * mean.volume
-        reasons, quantum = list(result.warnings), None
+        reasons = [f"mean cell: {reason}" for reason in cell_reasons]
+        reasons += drift("the energy of the crystal", run.energy_eV) + result.warnings
+        quantum = None
         if self.quantum:
             try:
                 quantum = self._quantum_correction(system.with_structure(mean), w)

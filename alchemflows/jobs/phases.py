@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from jobflow import Maker, OnMissing, job
+from jobflow import Maker, job
 from monty.json import MSONable
 
 from alchemflows.errors import InvalidInputError
@@ -63,12 +63,6 @@ class PhaseComparisonMaker(Maker):
             If no run succeeded.
         """
         return compare(points, [FrenkelLaddDocument.model_validate(d) if isinstance(d, dict) else d for d in documents])
-
-
-def tolerant(comparison: Any) -> Any:
-    """Let the job of a comparison run although some of its inputs are missing."""
-    comparison.config.on_missing_references = OnMissing.NONE
-    return comparison
 
 
 def compare(points: Sequence[Point], documents: Sequence[FrenkelLaddDocument | None]) -> PhaseStabilityDocument:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,14 +11,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from atomate2.forcefields.jobs import ForceFieldRelaxMaker
 from jobflow import Maker, job
+from monty.json import MontyEncoder
+from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
+from alchemflows.jobs.inputs import started_from
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 
+#: What of atomate2's maker a result depends on.
+_SETTINGS = ("relax_cell", "relax_shape", "fix_symmetry", "symprec", "steps", "relax_kwargs", "optimizer_kwargs")
 _CALCULATOR = {"@module": "alchemflows.alchemy.calculator", "@callable": "AlchemicalCalculator"}
 
 
@@ -43,18 +51,45 @@ class AlchemicalRelaxMaker(Maker):
     maker: ForceFieldRelaxMaker = field(default_factory=_default_maker)
     require_convergence: bool = True
 
+    def key(self, system: AlchemicalSystem, weights: Sequence[float], potential: PotentialSpec) -> str:
+        """Return a hash of all that a relaxation depends on, but for where it starts.
+
+        Parameters
+        ----------
+        system, weights
+            As for :meth:`make`.
+        potential
+            With its SHA-256 (:func:`alchemflows.alchemy.backends.resolve`).
+        """
+        maker = {name: getattr(self.maker, name, None) for name in _SETTINGS}
+        what = {
+            "system": system.as_dict(),
+            "weights": np.round(system.check_weights(weights), 9).tolist(),
+            "potential": [potential.sha256, potential.head],
+            "maker": maker,
+        }
+        return hashlib.sha256(json.dumps(what, cls=MontyEncoder, sort_keys=True).encode()).hexdigest()
+
     @job(output_schema=RelaxDocument)
-    def make(self, system: AlchemicalSystem, weights: Sequence[float], potential: PotentialSpec) -> RelaxDocument:
+    def make(
+        self,
+        system: AlchemicalSystem,
+        weights: Sequence[float],
+        potential: PotentialSpec,
+        structure: Structure | None = None,
+    ) -> RelaxDocument:
         """Relax a system.
 
         Parameters
         ----------
         system
-            Where to start.
+            What to relax.
         weights
             Weights, shape (C,), on the simplex.
         potential
             The potential; evaluated in float64, since relaxations need smooth energies.
+        structure
+            Positions and cell to start from, in place of the system's.
 
         Raises
         ------
@@ -74,9 +109,14 @@ class AlchemicalRelaxMaker(Maker):
             # filled by the maker itself, with the name of the force field that is replaced
             task_document_kwargs={k: v for k, v in self.maker.task_document_kwargs.items() if k != "force_field_name"},
         )
-        done = type(maker).make.original(maker, system.structure)  # type: ignore[attr-defined]
+        start = started_from(system, structure).structure
+        done = type(maker).make.original(maker, start)  # type: ignore[attr-defined]
         if self.require_convergence and not done.is_force_converged:
             raise AlchemflowsError(f"the relaxation has not converged in {maker.steps} steps")
+        model = AlchemicalPotential(system, load_potential(precise))
+        x, h = done.structure.cart_coords[None], done.structure.lattice.matrix[None]
+        gradients = model.evaluate(x, h, [list(weights)], forces=False, stress=False).weight_gradients
+        assert gradients is not None
         return RelaxDocument(
             structure=done.structure,
             formula=system.formula(weights),
@@ -85,10 +125,19 @@ class AlchemicalRelaxMaker(Maker):
             coupling=system.coupling,
             n_atoms=system.n_atoms,
             energy_eV=done.output.energy,
+            weight_gradients_eV=gradients[0].tolist(),
             volume_A3=done.structure.volume,
+            cell_parameters=list(done.structure.lattice.parameters),
             max_force_eV_per_A=float(np.linalg.norm(done.output.forces, axis=1).max()),
             n_steps=done.output.n_steps,
             converged=bool(done.is_force_converged),
             relax_cell=maker.relax_cell,
-            provenance=Provenance(potential=load_potential(precise).record, wall_time_s=time.perf_counter() - started),
+            key=self.key(system, weights, potential.model_copy(update={"sha256": model.record.sha256})),
+            provenance=Provenance(potential=model.record, wall_time_s=time.perf_counter() - started),
         )
+
+
+def relaxing(fmax_eV_per_A: float, steps: int = 500) -> AlchemicalRelaxMaker:
+    """Return what relaxes atoms and cell to forces below a bound, in so many steps at most."""
+    maker = ForceFieldRelaxMaker(relax_cell=True, steps=steps, relax_kwargs={"fmax": fmax_eV_per_A})
+    return AlchemicalRelaxMaker(maker=maker)

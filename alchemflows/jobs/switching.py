@@ -13,6 +13,7 @@ from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.free_energy.corrections import mass_term_eV
+from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.switching import equilibrate_ends, switch
@@ -63,7 +64,7 @@ class SwitchesMaker(Maker):
             If a trajectory explodes.
         """
         started = time.perf_counter()
-        system = path.system if structure is None else path.system.with_structure(structure)
+        system = started_from(path.system, structure)
         path = AlchemicalPath(system, path.initial, path.final)
         model = AlchemicalPotential(system, load_potential(self.potential))
         progress, n = ProgressFile(Path.cwd()), 2 * self.settings.n_repeats

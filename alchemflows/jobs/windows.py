@@ -17,6 +17,7 @@ from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.jobs.inputs import started_from
 from alchemflows.sampling.langevin import State
 from alchemflows.sampling.windows import WindowsStoppedError, run_windows, window_seed
 from alchemflows.schemas.dynamics import DynamicsSettings
@@ -90,7 +91,7 @@ class WindowsMaker(Maker):
         done = [0] * len(indices) if first_runs is None else list(first_runs)
         if any(done) and (starts is None or not all(done)):
             raise InvalidInputError("windows that are continued need a start each, and no new ones in their batch")
-        system = path.system if structure is None else path.system.with_structure(structure)
+        system = started_from(path.system, structure)
         if starts is not None:
             system = system.with_structure(_structure(starts[0], system.structure))
         path = AlchemicalPath(system, path.initial, path.final)

@@ -21,6 +21,8 @@ from alchemflows.jobs.collect import collect
 from alchemflows.jobs.refine import RoundMaker
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.plotting import plot_convergence
+from alchemflows.sampling.windows import WindowsStoppedError
+from alchemflows.sampling.windows import run_windows as sample
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 from alchemflows.schemas.refinement import RefinementSettings
@@ -35,10 +37,10 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def run(flow: Flow, folder) -> tuple[object, JobStore]:
+def run(flow: Flow, folder, *, ensure_success: bool = True) -> tuple[object, JobStore]:
     """Return the last output under the identifier of the flow's last job, and the store."""
     store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
+    run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=ensure_success, log=False)
     output = MontyDecoder().process_decoded(store.get_output(flow.jobs[-1].uuid))
     assert MontyDecoder().process_decoded(flow.output.resolve(store)) == output
     return output, store
@@ -119,6 +121,25 @@ def test_without_a_target_a_budget_mends_overlap_only(wells, tmp_path):
     assert document.refinement.target_met is None
     assert all(w.overlap_with_next >= MIN_OVERLAP for w in document.windows[:-1])
     assert 0 < document.refinement.n_runs_added < 20
+
+
+def test_a_round_that_fails_ends_the_refinement_and_hides_no_result(wells, tmp_path, monkeypatch):
+    runs = []
+
+    def run_windows(*arguments, **options):
+        runs.append(options["start"])
+        if len(runs) == 3:
+            raise WindowsStoppedError("replica 0 exploded", [])
+        return sample(*arguments, **options)
+
+    monkeypatch.setattr("alchemflows.jobs.windows.run_windows", run_windows)
+    flow = refining_flow(wells.path, seed=0, target=1e-5, budget=9, windows_per_job=1)
+    document, _ = run(flow, tmp_path, ensure_success=False)
+    record = document.refinement
+    assert [each.n_failed_jobs for each in record.rounds] == [0, 0, 1]
+    assert record.rounds[2].inserted == [0.25] and [w.lambda_value for w in document.windows] == [0.0, 0.5, 1.0]
+    assert np.isfinite(document.mbar.delta_f_eV) and record.n_runs_added < record.budget
+    assert any("1 jobs of the last round" in reason for reason in document.verdict.reasons)
 
 
 @pytest.mark.parametrize("pressure", [None, 0.5])

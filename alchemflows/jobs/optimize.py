@@ -1,0 +1,212 @@
+"""The job that looks for compositions at which a crystal has the properties wanted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jobflow import Maker, job
+from pymatgen.core import Composition, Structure
+
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import InvalidInputError
+from alchemflows.jobs.inputs import started_from
+from alchemflows.optimize.crystal import RelaxedCrystal
+from alchemflows.optimize.objective import Aim, Function, name_of
+from alchemflows.optimize.response import CellRelaxation
+from alchemflows.optimize.simplex import Descent, Domain, descend
+from alchemflows.schemas.optimization import (
+    OptimizationDocument,
+    OptimizationRun,
+    OptimizationStep,
+    RoundedComposition,
+    Target,
+)
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.verdict import Verdict
+
+
+@dataclass
+class OptimizeMaker(Maker):
+    """Descend on the weights of a crystal that is relaxed at each step, from several starts.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    potential
+        Evaluated in float64.
+    relaxation
+        What of the cell is free: ``none``, ``isotropic``, ``axes``, ``c`` (a film on a substrate) or ``full``.
+    method
+        How weights move: ``projected``, ``exponentiated`` or ``softmax``.
+    tolerance
+        A value is reached within this share of its target's scale.
+    max_steps
+        Accepted steps from one start.
+    rate
+        Step length where an extremum is wanted, whose value is not known.
+    fmax_eV_per_A
+        Where a relaxation ends.
+    round_to
+        Repeats of the cell in a supercell to whose whole atoms the best composition is rounded; None for no rounding.
+    """
+
+    name: str = "composition optimization"
+    potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
+    relaxation: CellRelaxation = "full"
+    method: Descent = "projected"
+    tolerance: float = 1e-3
+    max_steps: int = 50
+    rate: float = 1.0
+    fmax_eV_per_A: float = 1e-3
+    round_to: int | None = None
+
+    @job(output_schema=OptimizationDocument)
+    def make(
+        self,
+        system: AlchemicalSystem,
+        targets: Sequence[Target],
+        starts: Sequence[Sequence[float]],
+        domain: Domain,
+        structure: Structure | None = None,
+        objective: Function | None = None,
+        least: float | None = None,
+    ) -> OptimizationDocument:
+        """Optimize.
+
+        Parameters
+        ----------
+        system
+            The crystal.
+        targets
+            What is wanted.
+        starts
+            Weights to start from, shape (number of starts, C).
+        domain
+            Where weights may be.
+        structure
+            Positions and cell to start from, in place of the system's.
+        objective
+            A function of the quantities, to which the targets are added.
+        least
+            Its least value, where it is reached; None if that is not known.
+
+        Raises
+        ------
+        InvalidInputError
+            If a target is not a quantity of the crystal, the function makes no sense, or no composition in whole atoms
+            is within the bounds.
+        AlchemflowsError
+            If a relaxation does not converge.
+        """
+        began = time.perf_counter()
+        system = started_from(system, structure)
+        self.check_rounding(system, domain)
+        aim = Aim(list(targets), objective, least, self.tolerance)
+        runs = [self._run(system, aim, np.array(start), domain) for start in starts]
+        best = int(np.argmin([run.steps[-1].objective for run in runs]))
+        last = runs[best].steps[-1]
+        record = load_potential(self.potential.model_copy(update={"dtype": "float64"})).record
+        return OptimizationDocument(
+            targets=aim.targets,
+            function=None if objective is None else name_of(objective),
+            least=least,
+            weight_labels=list(system.weight_labels),
+            coupling=system.coupling,
+            n_atoms=system.n_atoms,
+            relaxation=self.relaxation,
+            runs=runs,
+            best=best,
+            rounded=self._rounded(system, aim, domain, runs[best]),
+            verdict=Verdict.of(aim.missed(last.quantities, last.objective)),
+            provenance=Provenance(potential=record, wall_time_s=time.perf_counter() - began),
+        )
+
+    def check_rounding(self, system: AlchemicalSystem, domain: Domain) -> None:
+        """Refuse what cannot be rounded.
+
+        Raises
+        ------
+        InvalidInputError
+            If `round_to` is not positive, or no composition in whole atoms is within the bounds.
+        """
+        if self.round_to is not None:
+            if self.round_to < 1:
+                raise InvalidInputError(f"round_to must be at least 1; got {self.round_to}")
+            domain.rounded(np.array(domain.lower), _n_sites(system, self.round_to))
+
+    def _rounded(
+        self, system: AlchemicalSystem, aim: Aim, domain: Domain, run: OptimizationRun
+    ) -> RoundedComposition | None:
+        if self.round_to is None:
+            return None
+        weights = domain.rounded(np.array(run.steps[-1].weights), _n_sites(system, self.round_to))
+        crystal = self._crystal(system.with_structure(run.structure))
+        found = crystal.at(weights)
+        total, _ = aim.objective(found)
+        atoms = {symbol: round(self.round_to * amount) for symbol, amount in system.amounts(weights).items()}
+        return RoundedComposition(
+            n_repeats=self.round_to,
+            weights=weights.tolist(),
+            formula=Composition(atoms).formula.replace(" ", ""),
+            objective=total,
+            quantities={name: quantity.value for name, quantity in found.items()},
+            structure=crystal.structure,
+        )
+
+    def _crystal(self, system: AlchemicalSystem) -> RelaxedCrystal:
+        return RelaxedCrystal(system, self.potential, self.relaxation, fmax_eV_per_A=self.fmax_eV_per_A)
+
+    def _run(self, system: AlchemicalSystem, aim: Aim, start: np.ndarray, domain: Domain) -> OptimizationRun:
+        crystal = self._crystal(system)
+        seen: dict[bytes, tuple[dict[str, float], Structure]] = {}
+
+        def evaluate(weights: np.ndarray) -> tuple[float, np.ndarray]:
+            found = crystal.at(weights)
+            total = aim.objective(found)
+            values = {name: quantity.value for name, quantity in found.items()}
+            seen[weights.tobytes()] = values, crystal.structure
+            return total
+
+        trace = descend(
+            evaluate,
+            start,
+            domain,
+            method=self.method,
+            least=aim.least_sum,
+            tolerance=aim.smallest,
+            max_steps=self.max_steps,
+            rate=self.rate,
+        )
+        last = trace[-1].weights
+        steps = [
+            OptimizationStep(
+                weights=step.weights.tolist(),
+                objective=step.objective,
+                gradient=step.gradient.tolist(),
+                quantities=seen[step.weights.tobytes()][0],
+            )
+            for step in trace
+        ]
+        return OptimizationRun(
+            steps=steps,
+            start_formula=system.formula(trace[0].weights),
+            formula=system.formula(last),
+            structure=seen[last.tobytes()][1],
+            n_evaluations=crystal.n_evaluations,
+            n_second_derivatives=crystal.n_second_derivatives,
+            reached=not aim.missed(steps[-1].quantities, steps[-1].objective),
+        )
+
+
+def _n_sites(system: AlchemicalSystem, n_repeats: int) -> list[int]:
+    """Return how many whole choices each group has in so many cells: a pattern of elements is chosen as a whole."""
+    return [
+        n_repeats * (len(group.sites) if all(len(set(channel)) == 1 for channel in group.channels) else 1)
+        for group in system.groups
+    ]

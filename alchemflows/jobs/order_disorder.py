@@ -1,0 +1,116 @@
+"""The job that sets order against disorder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+from ase.units import kB
+from jobflow import Maker, job
+
+from alchemflows.alchemy.system import Coupling
+from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.ordering import Arrangement, Kind, OrderDisorderDocument, OrderingSearchDocument
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.relax import RelaxDocument
+from alchemflows.schemas.verdict import Verdict
+
+COUPLINGS: tuple[Coupling, ...] = get_args(Coupling)
+
+
+@dataclass
+class OrderComparisonMaker(Maker):
+    """Compare relaxed arrangements of one composition.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    """
+
+    name: str = "order against disorder"
+
+    @job(output_schema=OrderDisorderDocument)
+    def make(
+        self,
+        names: Sequence[tuple[str, Kind, int | None]],
+        relaxations: Sequence[RelaxDocument | dict | None],
+        search: OrderingSearchDocument | dict | None,
+        entropy_kB_per_atom: float,
+    ) -> OrderDisorderDocument:
+        """Compare.
+
+        Parameters
+        ----------
+        names
+            Name, kind and multiplicity of each relaxed arrangement.
+        relaxations
+            Their documents; None where one failed.
+        search
+            A search for ordered arrangements; None if there was none, or it failed.
+        entropy_kB_per_atom
+            Ideal configurational entropy of disorder.
+
+        Raises
+        ------
+        InvalidInputError
+            If no ordered arrangement, or no random one, was relaxed.
+        """
+        reasons = []
+        arrangements = []
+        potential = None
+        for (name, kind, multiplicity), found in zip(names, relaxations, strict=True):
+            if found is None:
+                reasons.append(f"{name}: the relaxation failed")
+                continue
+            document = RelaxDocument.model_validate(found) if isinstance(found, dict) else found
+            potential = document.provenance.potential
+            arrangements.append(Arrangement.of(name, kind, document, multiplicity=multiplicity))
+        if isinstance(search, dict):
+            search = OrderingSearchDocument.model_validate(search)
+        if search is not None:
+            arrangements += search.arrangements
+            reasons += search.verdict.reasons
+        reasons += [f"{each.name}: the relaxation has not converged" for each in arrangements if not each.converged]
+        by_kind: dict[Kind, list[Arrangement]] = {}
+        for arrangement in arrangements:
+            by_kind.setdefault(arrangement.kind, []).append(arrangement)
+        if "ordered" not in by_kind or "random" not in by_kind:
+            raise InvalidInputError(f"no ordered or no random arrangement was relaxed: {'; '.join(reasons)}")
+        best = min(by_kind["ordered"], key=lambda arrangement: arrangement.energy_eV_per_atom)
+        random = np.array([arrangement.energy_eV_per_atom for arrangement in by_kind["random"]])
+        disorder: dict[str, float] = {
+            kind: float(np.mean([arrangement.energy_eV_per_atom for arrangement in found]))
+            for kind, found in by_kind.items()
+            if kind != "ordered"
+        }
+        ordering = {kind: best.energy_eV_per_atom - energy for kind, energy in disorder.items()}
+        deviations = {kind: disorder[kind] - disorder["random"] for kind in COUPLINGS if kind in disorder}
+        if not deviations:
+            raise InvalidInputError("neither alchemical cell was relaxed")
+        rightly = {kind: (ordering[kind] < 0) == (ordering["random"] < 0) for kind in deviations}
+        reasons += [
+            f"the {kind} cell ranks order and disorder the other way round than random arrangements do"
+            for kind, right in rightly.items()
+            if not right
+        ]
+        return OrderDisorderDocument(
+            formula=best.formula,
+            n_atoms=best.n_atoms,
+            arrangements=arrangements,
+            best_ordered=best.name,
+            random_energy_eV_per_atom=disorder["random"],
+            random_error_eV_per_atom=float(random.std(ddof=1) / np.sqrt(len(random))) if len(random) > 1 else 0.0,
+            ordering_energies_eV_per_atom=ordering,
+            entropy_kB_per_atom=entropy_kB_per_atom,
+            transition_temperatures_K={
+                kind: -energy / (kB * entropy_kB_per_atom) if energy < 0 else None for kind, energy in ordering.items()
+            },
+            coupling_deviations_eV_per_atom=deviations,
+            nearest_coupling=min(deviations, key=lambda kind: abs(deviations[kind])),
+            ranks_rightly=rightly,
+            verdict=Verdict.of(dict.fromkeys(reasons)),
+            provenance=Provenance(potential=potential),
+        )

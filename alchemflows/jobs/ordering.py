@@ -1,0 +1,127 @@
+"""The job that searches for ordered arrangements."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jobflow import Maker, job
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.potential import AlchemicalPotential, Backend
+from alchemflows.alchemy.symmetry import SYMPREC_A
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import AlchemflowsError
+from alchemflows.jobs.relax import AlchemicalRelaxMaker
+from alchemflows.optimize.ordering import Found, search
+from alchemflows.schemas.ordering import Arrangement, OrderingSearchDocument
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.relax import RelaxDocument
+from alchemflows.schemas.verdict import Verdict
+
+#: Weights as sharp as this are whole atoms.
+SHARP = 0.95
+
+
+@dataclass
+class SearchMaker(Maker):
+    """Descend to ordered arrangements in one batch, and relax the best of them.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    potential
+        What the descent is on; relaxations are in float64.
+    relax_maker
+        Relaxes atoms and cell of the best.
+    n_starts, n_steps, seed
+        As for :func:`alchemflows.optimize.ordering.search`.
+    n_relaxed
+        So many different arrangements are relaxed, those of lowest energy where the descent ended.
+    """
+
+    name: str = "search for order"
+    potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
+    relax_maker: AlchemicalRelaxMaker = field(default_factory=AlchemicalRelaxMaker)
+    n_starts: int = 16
+    n_steps: int = 60
+    seed: int = 0
+    n_relaxed: int = 5
+
+    @job(output_schema=OrderingSearchDocument)
+    def make(
+        self, structure: Structure, supercell: Sequence[int], disordered: RelaxDocument | dict | None
+    ) -> OrderingSearchDocument:
+        """Search.
+
+        Parameters
+        ----------
+        structure
+            With partial occupancies.
+        supercell
+            Repeats of it.
+        disordered
+            The relaxed alchemical supercell.
+
+        Raises
+        ------
+        AlchemflowsError
+            If that relaxation failed.
+        """
+        began = time.perf_counter()
+        if isinstance(disordered, dict):
+            disordered = RelaxDocument.model_validate(disordered)
+        if disordered is None:
+            raise AlchemflowsError("the relaxation of the disordered crystal failed: see its error")
+        disorder = Disorder(structure, supercell, rounded=True)
+        backend = load_potential(self.potential)
+        ends = search(
+            disorder, disordered.structure, backend, n_starts=self.n_starts, n_steps=self.n_steps, seed=self.seed
+        )
+        different: dict[bytes, list[tuple[float, Found]]] = {}
+        for end in ends:
+            here = different.setdefault(disorder.same_by_symmetry(end.labels), [])
+            here.append((_energy(end.structure, backend), end))
+        # The energy where the descent ended says which are worth relaxing.
+        best = sorted(((*min(here, key=_first), len(here)) for here in different.values()), key=_first)
+        relax = replace(self.relax_maker, require_convergence=False)
+        arrangements = []
+        for _, end, n_starts in best[: self.n_relaxed]:
+            relaxed = type(relax).make.original(  # type: ignore[attr-defined]
+                relax, AlchemicalSystem(end.structure), [], self.potential
+            )
+            name = f"order {end.structure.get_space_group_info(SYMPREC_A)[0]}"
+            arrangements.append(Arrangement.of(name, "ordered", relaxed, n_starts=n_starts))
+        arrangements.sort(key=lambda arrangement: arrangement.energy_eV_per_atom)
+        sharpness = float(np.mean([end.sharpness for end in ends]))
+        reasons = [f"{each.name}: the relaxation has not converged" for each in arrangements if not each.converged]
+        if sharpness < SHARP:
+            reasons.append(f"weights were still mixed when they were rounded ({sharpness:.2f}): take more steps")
+        return OrderingSearchDocument(
+            formula=disorder.system.formula(disorder.weights),
+            n_atoms=disorder.system.n_atoms,
+            arrangements=arrangements,
+            n_starts=self.n_starts,
+            n_distinct=len(different),
+            n_arrangements=disorder.n_arrangements,
+            sharpness=sharpness,
+            disordered_energy_eV_per_atom=disordered.energy_eV / disordered.n_atoms,
+            verdict=Verdict.of(reasons),
+            provenance=Provenance(potential=backend.record, seed=self.seed, wall_time_s=time.perf_counter() - began),
+        )
+
+
+def _energy(structure: Structure, backend: Backend) -> float:
+    potential = AlchemicalPotential(AlchemicalSystem(structure), backend)
+    positions, cells = structure.cart_coords[None], structure.lattice.matrix[None]
+    return float(potential.energies(positions, cells, np.zeros((1, 1, 0)))[0, 0])
+
+
+def _first(parts: tuple) -> float:
+    return parts[0]

@@ -1,0 +1,117 @@
+"""The job that joins the relaxations of a sweep over compositions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jobflow import Maker, job
+
+from alchemflows.alchemy.compositions import CompositionGrid
+from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.relax import RelaxDocument
+from alchemflows.schemas.sweep import CompositionPoint, CompositionSweepDocument
+from alchemflows.schemas.verdict import Verdict
+
+
+@dataclass
+class SweepMaker(Maker):
+    """Compare the relaxed crystals of a grid of compositions.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    """
+
+    name: str = "composition sweep"
+
+    @job(output_schema=CompositionSweepDocument)
+    def make(
+        self,
+        grid: CompositionGrid,
+        keys: Sequence[str],
+        documents: Sequence[RelaxDocument | None],
+        n_known: int = 0,
+    ) -> CompositionSweepDocument:
+        """Compare.
+
+        Parameters
+        ----------
+        grid
+            The compositions.
+        keys
+            Key of each relaxation.
+        documents
+            Of each point; None where the relaxation failed.
+        n_known
+            How many of them are of earlier relaxations.
+
+        Raises
+        ------
+        InvalidInputError
+            If no relaxation succeeded, or a document is of another composition.
+        """
+        found = [RelaxDocument.model_validate(d) if isinstance(d, dict) else d for d in documents]
+        done = [document for document in found if document is not None]
+        if not done:
+            raise InvalidInputError("no relaxation of the sweep succeeded")
+        for weights, document in zip(grid.weights, found, strict=True):
+            if document is not None and not np.allclose(document.weights, weights):
+                raise InvalidInputError(f"a relaxation of {document.formula} is not that of the grid's point {weights}")
+        corners, shares, direction = grid.corners(), grid.corner_shares(), grid.direction()
+        energies, volumes = (
+            [None if document is None else getattr(document, name) / document.n_atoms for document in found]
+            for name in ("energy_eV", "volume_A3")
+        )
+        straight = {"energy": _straight(energies, corners, shares), "volume": _straight(volumes, corners, shares)}
+        points = []
+        for k, document in enumerate(found):
+            energy, volume = energies[k], volumes[k]
+            line, vegard = straight["energy"][k], straight["volume"][k]
+            gradients = None if document is None else document.weight_gradients_eV
+            points.append(
+                CompositionPoint(
+                    weights=list(grid.weights[k]),
+                    formula=grid.system.formula(grid.weights[k]),
+                    energy_eV_per_atom=energy,
+                    mixing_energy_eV_per_atom=None if energy is None or line is None else energy - line,
+                    volume_A3_per_atom=volume,
+                    volume_deviation=None if volume is None or vegard is None else volume / vegard - 1,
+                    cell_parameters=document and document.cell_parameters,
+                    weight_gradients_eV=gradients,
+                    slope_eV_per_atom=None
+                    if direction is None or gradients is None
+                    else float(direction @ gradients) / grid.system.n_atoms,
+                    converged=document is not None and document.converged,
+                    key=keys[k],
+                )
+            )
+        reasons = [
+            f"{point.formula}: the relaxation {'failed' if point.energy_eV_per_atom is None else 'has not converged'}"
+            for point in points
+            if not point.converged
+        ]
+        return CompositionSweepDocument(
+            weight_labels=list(grid.system.weight_labels),
+            coupling=grid.system.coupling,
+            n_atoms=grid.system.n_atoms,
+            points=points,
+            corners=corners,
+            shares_of_corners=shares.tolist(),
+            n_known=n_known,
+            verdict=Verdict.of(reasons),
+            provenance=Provenance(potential=done[0].provenance.potential),
+        )
+
+
+def _straight(
+    values: Sequence[float | None], corners: Sequence[int] | None, shares: np.ndarray
+) -> Sequence[float | None]:
+    """Return the mean of the pure ends' values, weighted by their shares in each point."""
+    ends = [None] if corners is None else [values[k] for k in corners]
+    if any(value is None for value in ends):
+        return [None] * len(values)
+    return (shares @ np.array(ends, dtype=float)).tolist()
