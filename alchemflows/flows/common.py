@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from jobflow import Flow, Job, Maker
+from jobflow import Flow, Job, Maker, OutputReference
 from pymatgen.core import Structure
 
+from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.path import AlchemicalPath, Substitution
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import Coupling
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.refine import assign_category
+from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, CellFreedom, Settings, settings
 from alchemflows.schemas.potential import PotentialSpec
@@ -90,3 +95,49 @@ class SampledMaker(Maker):
         found = list(jobs)
         assign_category(found, self.category)
         return found
+
+
+@dataclass
+class TransformationMaker(SampledMaker):
+    """Base of makers of alchemical transformations.
+
+    Parameters
+    ----------
+    coupling
+        ``paired`` or ``mean-field``, see :class:`AlchemicalSystem`.
+    site_resolved
+        Whether every changed site is a group of its own.
+    relax_maker
+        Relaxes atoms and cell at λ = ½ first; None starts from the given cell as it is.
+
+    See :class:`SampledMaker` for the other parameters.
+    """
+
+    coupling: Coupling = "paired"
+    site_resolved: bool = False
+    relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
+
+    def prepared(
+        self, structure: Structure, substitution: Substitution, sites: Sequence[int] | None
+    ) -> tuple[AlchemicalPath, PotentialSpec, list[Job], OutputReference | None]:
+        """Return the path, the potential, the jobs before any sampling, and the structure that they give.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If the structure, the substitution or the potential is wrong, or atoms appear or vanish.
+        """
+        path = AlchemicalPath.from_substitution(
+            structure, substitution, sites=sites, coupling=self.coupling, site_resolved=self.site_resolved
+        )
+        if not path.conserves_sites():
+            raise InvalidInputError(
+                "on this path atoms appear or vanish, and nothing holds an atom that is gone, so that its free energy "
+                "diverges; for a vacancy use VacancyFreeEnergyMaker"
+            )
+        potential, backend = resolve(self.potential)
+        AlchemicalPotential(path.system, backend)
+        if self.relax_maker is None:
+            return path, potential, [], None
+        relax = self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential)
+        return path, potential, [relax], relax.output.structure

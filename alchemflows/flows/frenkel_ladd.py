@@ -152,6 +152,7 @@ class FrenkelLaddMaker(SampledMaker):
     ) -> list[Job]:
         jobs: list[Job] = []
         start: OutputReference | None = None
+        reasons: OutputReference | tuple[str, ...] = ()
         label = f"{system.n_atoms} atoms"
         seed = self.seed_of(system.structure, system.formula(weights), "Frenkel–Ladd")
         if self.relax_maker is not None:
@@ -160,7 +161,7 @@ class FrenkelLaddMaker(SampledMaker):
         if cell is not None:
             equilibrium = EquilibriumMaker(name=f"mean cell, {label}", potential=potential, dynamics=cell, seed=seed)
             jobs.append(equilibrium.make(system, weights, start))
-            start = jobs[-1].output.structure
+            start, reasons = jobs[-1].output.structure, jobs[-1].output.verdict.reasons
         switches = EinsteinSwitchesMaker(
             name=f"Frenkel–Ladd, {label}",
             potential=potential,
@@ -170,4 +171,4 @@ class FrenkelLaddMaker(SampledMaker):
             quantum=self.quantum,
             seed=seed,
         )
-        return [*jobs, switches.make(system, weights, start, n_primitive_cells)]
+        return [*jobs, switches.make(system, weights, start, n_primitive_cells, reasons)]

@@ -15,7 +15,8 @@ from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.free_energy.phases import ideal_mixing_eV
-from alchemflows.jobs.phases import PhaseComparisonMaker, Point, tolerant
+from alchemflows.jobs.inputs import failing_onwards, tolerant
+from alchemflows.jobs.phases import PhaseComparisonMaker, Point
 from alchemflows.schemas.dynamics import CellFreedom
 
 
@@ -91,7 +92,7 @@ class PhaseStabilityMaker(Maker):
                         temperature=float(temperature),
                         cell_freedom=self.freedom_of.get(name, single.cell_freedom),
                     )
-                    run = maker.make(at_x)
+                    run = failing_onwards(maker.make(at_x))
                     run.name = f"{name}: {run.name}"
                     runs.append(run)
                     mixing = _mixing_eV(system, weights, float(temperature)) / system.n_atoms

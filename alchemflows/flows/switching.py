@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from jobflow import Flow, Job
+from jobflow import Flow
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import resolve
-from alchemflows.alchemy.path import AlchemicalPath, Substitution
-from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import Coupling
-from alchemflows.errors import InvalidInputError
-from alchemflows.flows.common import SampledMaker
-from alchemflows.jobs.relax import AlchemicalRelaxMaker
+from alchemflows.alchemy.path import Substitution
+from alchemflows.flows.common import TransformationMaker
 from alchemflows.jobs.switching import SwitchesMaker
 from alchemflows.sampling.schedules import schedule
 from alchemflows.schemas.dynamics import SwitchingSettings
 
 
 @dataclass
-class SwitchingMaker(SampledMaker):
+class SwitchingMaker(TransformationMaker):
     """ΔF (``pressure_GPa=None``) or ΔG of an alchemical transformation from the work of switches both ways.
 
     Parameters
@@ -32,14 +27,8 @@ class SwitchingMaker(SampledMaker):
         Steps at each end before a switch, and of a switch.
     schedule
         How λ goes from 0 to 1: ``ninth-order``, ``fifth-order``, ``third-order`` or ``linear``.
-    coupling
-        ``paired`` or ``mean-field``, see :class:`AlchemicalSystem`.
-    site_resolved
-        Whether every changed site is a group of its own.
-    relax_maker
-        Relaxes atoms and cell at λ = ½ first; None starts from the given cell as it is.
 
-    See :class:`SampledMaker` for the other parameters.
+    See :class:`TransformationMaker` for the other parameters.
     """
 
     name: str = "switching"
@@ -47,9 +36,6 @@ class SwitchingMaker(SampledMaker):
     n_equilibration_steps: int = 5000
     n_switching_steps: int = 10000
     schedule: str = "ninth-order"
-    coupling: Coupling = "paired"
-    site_resolved: bool = False
-    relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
 
     def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
         """Return the flow; its output is a :class:`SwitchingDocument`.
@@ -76,20 +62,7 @@ class SwitchingMaker(SampledMaker):
             n_switching_steps=self.n_switching_steps,
             schedule=self.schedule,
         )
-        path = AlchemicalPath.from_substitution(
-            structure, substitution, sites=sites, coupling=self.coupling, site_resolved=self.site_resolved
-        )
-        if not path.conserves_sites():
-            raise InvalidInputError(
-                "on this path atoms appear or vanish, and nothing holds an atom that is gone; for a vacancy use "
-                "VacancyFreeEnergyMaker"
-            )
-        potential, backend = resolve(self.potential)
-        AlchemicalPotential(path.system, backend)
-        jobs: list[Job] = []
-        if self.relax_maker is not None:
-            jobs.append(self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential))
-        start = jobs[0].output.structure if jobs else None
+        path, potential, jobs, start = self.prepared(structure, substitution, sites)
         seed = self.seed_of(path.system.structure, path.system.formula(path.final), "switching")
         switches = SwitchesMaker(potential=potential, settings=settings, seed=seed).make(path, start)
         change = f"{path.system.formula(path.initial)} → {path.system.formula(path.final)}"

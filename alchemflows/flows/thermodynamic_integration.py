@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from jobflow import Flow, Job, OutputReference
+from jobflow import Flow
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import resolve
-from alchemflows.alchemy.path import AlchemicalPath, Substitution
-from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import Coupling
+from alchemflows.alchemy.path import Substitution
 from alchemflows.errors import InvalidInputError
-from alchemflows.flows.common import SampledMaker
+from alchemflows.flows.common import TransformationMaker
 from alchemflows.free_energy.ladders import Ladder, Spacing, ladder
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.refine import RoundMaker, assign_category, chunks, window_names
-from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.dynamics import DynamicsSettings, settings
 from alchemflows.schemas.refinement import RefinementSettings
 
 
 @dataclass
-class ThermodynamicIntegrationMaker(SampledMaker):
+class ThermodynamicIntegrationMaker(TransformationMaker):
     """Free-energy difference of an alchemical transformation from a ladder of λ-windows.
 
     At constant volume it is ΔF, with a pressure ΔG. With a target or a budget the ladder refines itself: see
@@ -32,17 +28,6 @@ class ThermodynamicIntegrationMaker(SampledMaker):
 
     Parameters
     ----------
-    name
-        Name of the flow.
-    potential
-        A name (``sevennet-0``, ``small``, ``medium-mpa-0``, ...), the path of a model file, or a
-        specification with dtype, device and head.
-    temperature
-        K.
-    pressure_GPa
-        Pressure; None for constant volume.
-    cell_freedom
-        What the pressure may change: ``isotropic``, ``axes`` (lengths) or ``full``.
     n_windows
         Number of windows, evenly spaced from λ = 0 to 1; with ``gauss-legendre`` the number of nodes, to which two
         windows at the ends come.
@@ -61,19 +46,10 @@ class ThermodynamicIntegrationMaker(SampledMaker):
         At most so many window-runs (one production run of one window, new or continued) beyond the planned ones; None
         for twice the planned ones with a `target_error`, and none without. With a budget, windows are inserted where
         neighbours overlap too little, and continued where independent samples are too few, even without a target.
-    timestep_fs, friction_per_ps, barostat_time_ps, n_equilibration_steps, n_production_steps, sample_interval_steps
-        Langevin dynamics of each window, see :class:`DynamicsSettings`.
-    coupling
-        ``paired`` or ``mean-field``, see :class:`AlchemicalSystem`.
-    site_resolved
-        Whether every changed site is a group of its own.
-    seed
-        Seed of all random numbers; at least 0.
-    relax_maker
-        Relaxes atoms and cell at λ = ½ first; None samples the given cell as it is.
-    category
-        FireWorks category of the jobs that evaluate the potential, so that GPU workers take them and others
-        the rest; None for no category.
+    n_equilibration_steps, n_production_steps, sample_interval_steps
+        Of each window, see :class:`DynamicsSettings`.
+
+    See :class:`TransformationMaker` for the other parameters; the volume is constant unless a pressure is given.
     """
 
     name: str = "thermodynamic integration"
@@ -88,9 +64,6 @@ class ThermodynamicIntegrationMaker(SampledMaker):
     n_equilibration_steps: int = 5000
     n_production_steps: int = 20000
     sample_interval_steps: int = 10
-    coupling: Coupling = "paired"
-    site_resolved: bool = False
-    relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
 
     def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
         """Return the flow; its output is a :class:`FreeEnergyDocument`.
@@ -119,23 +92,7 @@ class ThermodynamicIntegrationMaker(SampledMaker):
             replica_exchange=self.replica_exchange,
         )
         planned, refinement = self._ladder()
-        path = AlchemicalPath.from_substitution(
-            structure, substitution, sites=sites, coupling=self.coupling, site_resolved=self.site_resolved
-        )
-        if not path.conserves_sites():
-            raise InvalidInputError(
-                "on this path atoms appear or vanish; at constant λ = 0 nothing holds such an atom, so plain "
-                "thermodynamic integration diverges"
-            )
-        potential, backend = resolve(self.potential)
-        AlchemicalPotential(path.system, backend)
-
-        jobs: list[Job] = []
-        start: Structure | OutputReference | None = None
-        if self.relax_maker is not None:
-            relax = self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential)
-            start = relax.output.structure
-            jobs.append(relax)
+        path, potential, jobs, start = self.prepared(structure, substitution, sites)
         maker = WindowsMaker(potential=potential, dynamics=dynamics, seed=self.seed)
         windows = []
         for indices in chunks(planned.windows, self.windows_per_job):

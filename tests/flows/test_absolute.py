@@ -126,6 +126,17 @@ def test_the_terms_of_an_absolute_free_energy_add_up(tmp_path):
     assert d.provenance.potential.sha256
 
 
+def test_a_mean_cell_that_drifts_speaks_against_the_free_energy(tmp_path):
+    """A compressed crystal that has had no time to expand."""
+    maker = FrenkelLaddMaker(
+        potential=DEMO, temperature=100.0, barostat_time_ps=1.0, **SHORT | CELL | {"n_cell_steps": 240}
+    )
+    document, by_name = run(maker.make(iron(a=2.75)), tmp_path)
+    cell = by_name["mean cell, 16 atoms"]
+    assert cell.verdict.status == "not converged" and "the volume drifts" in cell.verdict.reasons[0]
+    assert f"mean cell: {cell.verdict.reasons[0]}" in document.verdict.reasons
+
+
 def test_given_springs_and_a_constant_volume(tmp_path):
     springs = {"Cl": 1.2, "K/Na": 1.5}
     mixed = rocksalt().replace_species({"Na": {"Na": 0.5, "K": 0.5}}, in_place=False)

@@ -1,0 +1,160 @@
+"""From what is wanted of a crystal to the composition that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from jobflow import Flow, Maker
+from pymatgen.core import Element, Structure
+
+from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.compositions import CompositionGrid
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import AlchemicalSystem, Coupling
+from alchemflows.errors import InvalidInputError
+from alchemflows.jobs.optimize import OptimizeMaker
+from alchemflows.jobs.refine import assign_category
+from alchemflows.optimize.crystal import names_of
+from alchemflows.optimize.objective import Function, check_function, unknown
+from alchemflows.optimize.response import check_cell
+from alchemflows.optimize.simplex import Domain, check_method
+from alchemflows.schemas.optimization import Target
+from alchemflows.schemas.potential import PotentialSpec
+
+#: Bounds of an element's share on the sites of an element.
+Bounds = Mapping[str, Mapping[str, tuple[float, float]]]
+
+
+@dataclass
+class CompositionOptimizationMaker(Maker):
+    """Find compositions by gradient descent; positions, and the free part of the cell, are relaxed at each step.
+
+    The gradient is that of the joint problem, by the theorem of implicit functions with second derivatives from
+    automatic differentiation (:mod:`alchemflows.optimize.response`).
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    potential
+        A name (``sevennet-0``, ``small``, ...), the path of a model file, or a specification.
+    coupling
+        How alchemical sites see each other, see :class:`AlchemicalSystem`.
+    optimize_maker
+        What of the cell is free, how weights move, when it ends, rounding; its potential is not used.
+    n_starts
+        Starts: the first in the middle of what the bounds allow, the others random.
+    seed
+        Of the random starts.
+    category
+        FireWorks category of the job; None for none.
+    """
+
+    name: str = "composition optimization"
+    potential: PotentialSpec | str = "sevennet-0"
+    coupling: Coupling = "paired"
+    optimize_maker: OptimizeMaker = field(default_factory=OptimizeMaker)
+    n_starts: int = 1
+    seed: int = 0
+    category: str | None = "gpu"
+
+    def make(
+        self,
+        structure: Structure,
+        choices: Mapping[str, Sequence[str]],
+        targets: Sequence[Target] = (),
+        *,
+        objective: Function | None = None,
+        least: float | None = None,
+        bounds: Bounds | None = None,
+        totals: Mapping[str, float] | None = None,
+    ) -> Flow:
+        """Return the flow; its output is an :class:`OptimizationDocument`.
+
+        Parameters
+        ----------
+        structure
+            Where relaxations start; what of its cell is not free stays as it is.
+        choices
+            What the sites that hold an element may be, such as ``{"Al": ["Al", "Sc"]}``.
+        targets
+            What is wanted.
+        objective
+            A function of one's own, to which the targets are added: of a mapping from the names of quantities to
+            float64 tensors, it returns a tensor, both without dimensions. Workers import it by its name.
+        least
+            The least value of the function, where it is reached; without one, steps are `rate` times the gradient.
+        bounds
+            Bounds of shares, such as ``{"Al": {"Sc": (0.0, 0.4)}}``.
+        totals
+            Sums of the shares, such as ``{"Al": 0.95}`` for five per cent of vacancies; 1 if not given.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If the structure, the choices, a target, the function, a bound or a sum makes no sense, no composition in
+            whole atoms is within the bounds, or the potential is wrong.
+        """
+        check_cell(self.optimize_maker.relaxation, structure.lattice.matrix)
+        check_method(self.optimize_maker.method)
+        if any((target.value is None) == (target.extremum is None) for target in targets):
+            raise InvalidInputError("each target has a value or an extremum")
+        if not targets and objective is None:
+            raise InvalidInputError("there is nothing to aim at: at least one target or an objective is needed")
+        if least is not None and (objective is None or not np.isfinite(least)):
+            raise InvalidInputError(f"least is the least value of an objective, a finite number; got {least}")
+        if least is not None and any(target.extremum for target in targets):
+            raise InvalidInputError(
+                "beside a target that is an extremum, the least value of the objective is of no use"
+            )
+        if self.n_starts < 1 or self.seed < 0:
+            raise InvalidInputError("n_starts must be at least 1, and seed at least 0")
+        system = CompositionGrid.simplex(structure, choices, 1, coupling=self.coupling).system
+        names = names_of(system, self.optimize_maker.relaxation)
+        for target in targets:
+            if target.quantity not in names:
+                raise unknown(target.quantity, names)
+        if objective is not None:
+            check_function(objective, names)
+        domain = _domain(system, choices, bounds or {}, totals or {})
+        self.optimize_maker.check_rounding(system, domain)
+        potential, backend = resolve(self.potential)
+        AlchemicalPotential(system, backend)
+        rng = np.random.default_rng(self.seed)
+        middle = (np.array(domain.lower) + np.array(domain.upper)) / 2
+        starts = [domain.project(middle)]
+        for _ in range(self.n_starts - 1):
+            shares = [rng.dirichlet(np.ones(len(group.channels))) for group in system.groups]
+            starts.append(domain.project(np.concatenate(shares)))
+        job = replace(self.optimize_maker, potential=potential).make(
+            system,
+            list(targets),
+            [start.tolist() for start in starts],
+            domain,
+            objective=objective,
+            least=least,
+        )
+        assign_category([job], self.category)
+        return Flow([job], output=job.output, name=f"{self.name} {structure.composition.reduced_formula}")
+
+
+def _domain(
+    system: AlchemicalSystem, choices: Mapping[str, Sequence[str]], bounds: Bounds, totals: Mapping[str, float]
+) -> Domain:
+    for name, given in (("bounds", bounds), ("totals", totals)):
+        unknown = sorted(set(given) - set(choices))
+        if unknown:
+            raise InvalidInputError(f"{name} name {', '.join(unknown)}, for which there are no choices")
+    lower, upper = [], []
+    for (element, symbols), group in zip(choices.items(), system.groups, strict=True):
+        limits = bounds.get(element, {})
+        if set(limits) - set(symbols):
+            raise InvalidInputError(f"bounds for {element} name what is not among its choices, {', '.join(symbols)}")
+        for channel in group.channels:
+            low, high = limits.get(Element.from_Z(channel[0]).symbol, (0.0, 1.0))
+            lower.append(float(low))
+            upper.append(float(high))
+    sums = tuple(float(totals.get(element, 1.0)) for element in choices)
+    return Domain(tuple(system.group_of_weight.tolist()), tuple(lower), tuple(upper), sums)

@@ -1,0 +1,94 @@
+"""From a grid of compositions to energies, volumes and lattice parameters over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from jobflow import Flow, Job, Maker
+
+from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.compositions import CompositionGrid
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.jobs.inputs import tolerant
+from alchemflows.jobs.refine import assign_category
+from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
+from alchemflows.jobs.sweep import SweepMaker
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.relax import RelaxDocument
+
+
+def tight_relaxation() -> AlchemicalRelaxMaker:
+    """Return what relaxes atoms and cell to forces below 1 meV/Å."""
+    return relaxing(0.001, steps=1000)
+
+
+@dataclass
+class CompositionSweepMaker(Maker):
+    """Relax atoms and cell at each composition of a grid, one job for each, started from its neighbour.
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    potential
+        A name (``sevennet-0``, ``small``, ...), the path of a model file, or a specification.
+    relax_maker
+        Relaxes one point; by default to forces below 1 meV/Å, which the lattice parameters of soft crystals need to be
+        right to 1e-3 Å.
+    category
+        FireWorks category of the jobs that evaluate the potential; None for none.
+    """
+
+    name: str = "composition sweep"
+    potential: PotentialSpec | str = "sevennet-0"
+    relax_maker: AlchemicalRelaxMaker = field(default_factory=tight_relaxation)
+    category: str | None = "gpu"
+
+    def make(self, grid: CompositionGrid, *, known: Sequence[RelaxDocument] = ()) -> Flow:
+        """Return the flow; its output is a :class:`CompositionSweepDocument`.
+
+        Parameters
+        ----------
+        grid
+            The compositions.
+        known
+            Relaxations that need not be done again, of a coarser or an unfinished sweep; those that are not of this
+            system, model and settings are left aside.
+
+        Raises
+        ------
+        PotentialError, InvalidInputError
+            If the potential cannot be loaded, or does not know an element.
+        """
+        potential, backend = resolve(self.potential)
+        AlchemicalPotential(grid.system, backend)
+        keys = self._keys(grid, potential)
+        by_key = {document.key: document for document in known}
+        have = {k: by_key[key] for k, key in enumerate(keys) if key in by_key}
+        jobs: dict[int, Job] = {}
+        for k, parent in grid.tree(list(have)):
+            start = None
+            if parent is not None:
+                start = have[parent].structure if parent in have else jobs[parent].output.structure
+            jobs[k] = self.relax_maker.make(grid.system, list(grid.weights[k]), potential, start)
+            jobs[k].name = f"relax {grid.system.formula(grid.weights[k])}"
+            tolerant(jobs[k])  # where its neighbour has failed a point starts from the structure given
+        assign_category(list(jobs.values()), self.category)
+        outputs = [have[k] if k in have else jobs[k].output for k in range(len(keys))]
+        sweep = tolerant(SweepMaker().make(grid, keys, outputs, n_known=len(have)))
+        formulas = " to ".join(grid.system.formula(grid.weights[k]) for k in (0, -1))
+        return Flow([*jobs.values(), sweep], output=sweep.output, name=f"{self.name} {formulas}")
+
+    def keys(self, grid: CompositionGrid) -> list[str]:
+        """Return the keys of the relaxations of a grid, with which stored ones can be found.
+
+        Raises
+        ------
+        PotentialError
+            If the potential cannot be loaded.
+        """
+        return self._keys(grid, resolve(self.potential)[0])
+
+    def _keys(self, grid: CompositionGrid, potential: PotentialSpec) -> list[str]:
+        return [self.relax_maker.key(grid.system, weights, potential) for weights in grid.weights]

@@ -1,0 +1,165 @@
+"""From a disordered crystal to the energy of ordering it, by alchemical cells and by explicit arrangements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from jobflow import Flow, Job, Maker
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.ordering_search import OrderingSearchMaker
+from alchemflows.jobs.inputs import tolerant
+from alchemflows.jobs.order_disorder import COUPLINGS, OrderComparisonMaker
+from alchemflows.jobs.ordering import SearchMaker
+from alchemflows.jobs.refine import assign_category
+from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
+from alchemflows.schemas.ordering import Kind
+from alchemflows.schemas.potential import PotentialSpec
+
+#: Orders of the B sites of a double perovskite A2BB'O6, as waves in the cubic cell of five atoms.
+PEROVSKITE_ORDERS: dict[str, tuple[float, float, float]] = {
+    "rocksalt": (0.5, 0.5, 0.5),
+    "layered": (0.0, 0.0, 0.5),
+    "columnar": (0.5, 0.5, 0.0),
+}
+
+
+@dataclass
+class OrderDisorderMaker(Maker):
+    """Relax a crystal disordered and ordered, in the same supercell and in the same way, and compare.
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    potential
+        A name (``sevennet-0``, ``small``, ...), the path of a model file, or a specification.
+    n_random
+        Random arrangements, whose mean is disorder.
+    quasirandom
+        Whether a special quasirandom structure is relaxed too (needs sqsgenerator).
+    max_distinct
+        Most ordered arrangements for ``orders="distinct"``.
+    search_maker
+        For ``orders="search"``.
+    relax_maker
+        Relaxes atoms and cell of each; what has not converged is used, and named in the verdict.
+    rattle_A
+        Standard deviation of random displacements, the same for all, from which relaxations begin: without them a
+        symmetric crystal keeps its symmetry even where it is unstable (tilts of octahedra), and a random one does not.
+    seed
+        Of the arrangements and displacements.
+    category
+        FireWorks category of the jobs that evaluate the potential; None for none.
+    """
+
+    name: str = "order against disorder"
+    potential: PotentialSpec | str = "sevennet-0"
+    n_random: int = 5
+    quasirandom: bool = True
+    max_distinct: int = 100
+    search_maker: SearchMaker = field(default_factory=SearchMaker)
+    relax_maker: AlchemicalRelaxMaker = field(default_factory=lambda: relaxing(0.02, steps=1000))
+    rattle_A: float = 0.02
+    seed: int = 0
+    category: str | None = "gpu"
+
+    def make(
+        self,
+        structure: Structure,
+        supercell: Sequence[int],
+        orders: Mapping[str, Sequence[float]] | Literal["distinct", "search"] = "search",
+    ) -> Flow:
+        """Return the flow; its output is an :class:`OrderDisorderDocument`.
+
+        Parameters
+        ----------
+        structure
+            With partial occupancies; occupancies are rounded to whole atoms in the supercell.
+        supercell
+            Repeats of it.
+        orders
+            The ordered arrangements: waves with their names (see :meth:`Disorder.wave`), such as
+            :data:`PEROVSKITE_ORDERS`; all that differ by symmetry; or those that a search finds.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If the structure is ordered or makes no sense, a wave does not fit, a number is wrong, there are too many
+            arrangements, or the potential is wrong.
+        """
+        if self.n_random < 1 or not self.rattle_A >= 0 or self.seed < 0:
+            raise InvalidInputError("n_random must be at least 1; rattle_A and seed must not be negative")
+        disorder = Disorder(structure, supercell, rounded=True)
+        potential, backend = resolve(self.potential)
+        AlchemicalPotential(disorder.system, backend)
+        ordered = self._ordered(disorder, structure, orders)
+        systems: list[tuple[tuple[str, Kind, int | None], AlchemicalSystem, list[float]]] = []
+        for coupling in COUPLINGS:
+            system = AlchemicalSystem(disorder.system.structure, disorder.system.groups, coupling)
+            systems.append(((coupling, coupling, None), system, disorder.weights.tolist()))
+        explicit: list[tuple[str, Kind, int | None, Structure]] = [
+            (f"random {k + 1}", "random", None, arrangement)
+            for k, arrangement in enumerate(disorder.random(self.n_random, self.seed))
+        ]
+        if self.quasirandom:
+            explicit.append(("quasirandom", "quasirandom", None, disorder.quasirandom(self.seed)))
+        explicit += [(name, "ordered", multiplicity, each) for name, each, multiplicity in ordered]
+        systems += [((name, kind, n), AlchemicalSystem(each), []) for name, kind, n, each in explicit]
+
+        relax = replace(self.relax_maker, require_convergence=False)
+        jobs: list[Job | Flow] = []
+        outputs = []
+        for (name, _, _), system, weights in systems:
+            relaxation = relax.make(system, weights, potential, self._rattled(system.structure))
+            relaxation.name = f"relax {name}"
+            jobs.append(relaxation)
+            outputs.append(relaxation.output)
+        searched = None
+        if orders == "search":
+            search = OrderingSearchMaker(
+                potential=potential, search_maker=self.search_maker, relax_maker=relax, category=None
+            ).make(structure, supercell)
+            jobs.append(search)
+            searched = search.output
+        assign_category(jobs, self.category)
+        names = [each for each, _, _ in systems]
+        comparison = tolerant(OrderComparisonMaker().make(names, outputs, searched, disorder.entropy_kB_per_atom))
+        formula = disorder.system.formula(disorder.weights)
+        return Flow([*jobs, comparison], output=comparison.output, name=f"{self.name} {formula}")
+
+    def _rattled(self, structure: Structure) -> Structure:
+        moves = np.random.default_rng(self.seed).normal(scale=self.rattle_A, size=(len(structure), 3))
+        places = structure.cart_coords + moves - moves.mean(axis=0)
+        return Structure(structure.lattice, structure.species, places, coords_are_cartesian=True)
+
+    def _ordered(
+        self,
+        disorder: Disorder,
+        structure: Structure,
+        orders: Mapping[str, Sequence[float]] | Literal["distinct", "search"],
+    ) -> list[tuple[str, Structure, int | None]]:
+        """Return name, structure and multiplicity of the ordered arrangements that are known beforehand."""
+        if isinstance(orders, Mapping):
+            if not orders:
+                raise InvalidInputError("there are no orders")
+            return [(name, disorder.wave(wave, structure), None) for name, wave in orders.items()]
+        if orders == "search":
+            return []
+        if orders != "distinct":
+            raise InvalidInputError(f"orders must be waves with their names, distinct or search; got {orders!r}")
+        found = disorder.distinct()
+        if len(found) > self.max_distinct:
+            raise InvalidInputError(
+                f"{len(found)} arrangements differ by symmetry, more than max_distinct = {self.max_distinct}: search "
+                "instead"
+            )
+        return [(f"order {k + 1} {each.get_space_group_info()[0]}", each, n) for k, (each, n) in enumerate(found)]

@@ -1,0 +1,252 @@
+"""Compositions found by descent, against grids; what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from monty.json import MontyDecoder, MontyEncoder
+from pymatgen.core import Composition, Lattice, Structure
+from scipy.optimize import brentq
+
+from alchemflows.alchemy.compositions import CompositionGrid
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
+from alchemflows.jobs.optimize import OptimizeMaker
+from alchemflows.optimize.crystal import RelaxedCrystal
+from alchemflows.optimize.objective import Aim, check_function, of_function, of_targets
+from alchemflows.optimize.quantities import Quantity
+from alchemflows.schemas.optimization import Target
+from alchemflows.schemas.potential import PotentialSpec
+
+DEMO = PotentialSpec(name="mace-demo", device="cpu")
+GAN_A = 3.217
+
+
+def wurtzite(a: float = GAN_A) -> Structure:
+    return Structure.from_spacegroup(
+        186, Lattice.hexagonal(a, 5.05), ["Al", "N"], [[1 / 3, 2 / 3, 0.0], [1 / 3, 2 / 3, 0.38]]
+    )
+
+
+def rocksalt() -> Structure:
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.8), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    return cell.get_primitive_structure()
+
+
+def misfit(q):
+    """Least, 0, at a volume of 48.5 Å3 and equal lengths; of no form that targets have."""
+    return torch.log1p(100 * (q["volume_A3"] / 48.5 - 1) ** 2) + (q["a_A"] / q["b_A"] - 1) ** 2
+
+
+def not_a_quantity(q):
+    return q["hardness"] ** 2
+
+
+def no_tensor(q):
+    return float(q["a_A"])
+
+
+def a_vector(q):
+    return q["a_A"] * torch.ones(2)
+
+
+def of_the_logarithm(q):
+    """Not a number at the ones that it is tried with."""
+    return torch.log(q["energy_eV_per_atom"] - 2) + q["a_A"]
+
+
+def of_the_modulus(q):
+    return (q["bulk_modulus_GPa"] / 22 - 1) ** 2
+
+
+def run(flow, folder):
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
+    return MontyDecoder().process_decoded(store.get_output(flow.jobs[-1].uuid))
+
+
+def test_scandium_for_a_film_without_stress_on_gallium_nitride(tmp_path):
+    """In-plane lattice of the substrate, c free; the same x as a search for the zero of the stress."""
+    maker = CompositionOptimizationMaker(potential=DEMO, optimize_maker=OptimizeMaker(relaxation="c"))
+    target = Target(quantity="stress_in_plane_GPa", value=0.0)
+    flow = maker.make(wurtzite(), {"Al": ["Al", "Sc"]}, [target], bounds={"Al": {"Sc": (0.0, 0.5)}})
+    document = run(flow, tmp_path)
+    (descent,) = document.runs
+    last = descent.steps[-1]
+    assert document.verdict.status == "converged" and descent.reached
+    assert abs(last.quantities["stress_in_plane_GPa"]) < 1e-3
+    assert last.quantities["a_A"] == pytest.approx(GAN_A)
+    crystal = RelaxedCrystal(flow.jobs[0].function_args[0], DEMO, "c")
+    x = brentq(lambda x: crystal.at(np.array([1 - x, x]))["stress_in_plane_GPa"].value, 0.05, 0.45, xtol=1e-4)
+    assert last.weights[1] == pytest.approx(x, abs=1e-3)
+    assert len(descent.steps) <= 8 and descent.n_second_derivatives <= 12
+    assert [step.objective for step in descent.steps] == sorted((s.objective for s in descent.steps), reverse=True)
+    np.testing.assert_allclose(descent.structure.lattice.abc[2], last.quantities["c_A"], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["projected", "exponentiated", "softmax"])
+def test_a_lattice_parameter_on_a_ternary_from_three_starts(method, tmp_path):
+    maker = CompositionOptimizationMaker(
+        potential=DEMO, optimize_maker=OptimizeMaker(relaxation="isotropic", method=method), n_starts=3, seed=1
+    )
+    target = Target(quantity="a_A", value=4.1)
+    document = run(maker.make(rocksalt(), {"Na": ["Li", "Na", "K"]}, [target]), tmp_path)
+    assert len(document.runs) == 3 and document.verdict.status == "converged"
+    for descent in document.runs:
+        assert abs(descent.steps[-1].quantities["a_A"] - 4.1) < 2e-3
+        assert sum(descent.steps[-1].weights) == pytest.approx(1)
+    assert len({descent.formula for descent in document.runs}) == 3  # a line of compositions has this lattice
+    # a grid search of the same resolution, 2 mÅ of the 0.9 Å between LiCl and KCl, relaxes thousands of points
+    assert sum(descent.n_second_derivatives for descent in document.runs) < 40
+
+
+def test_a_target_beyond_the_bounds_says_how_close_it_came(tmp_path):
+    maker = CompositionOptimizationMaker(potential=DEMO, optimize_maker=OptimizeMaker(relaxation="isotropic"))
+    target = Target(quantity="a_A", value=4.6)
+    document = run(maker.make(rocksalt(), {"Na": ["Na", "K"]}, [target], bounds={"Na": {"K": (0.0, 0.6)}}), tmp_path)
+    assert not document.runs[0].reached and document.runs[0].steps[-1].weights == pytest.approx([0.4, 0.6])
+    (reason,) = document.verdict.reasons
+    assert reason.startswith("a_A is 4.") and reason.endswith("not 4.6")
+
+
+def test_the_nearest_composition_of_a_supercell(tmp_path):
+    """Eight cells: eight sites. What the document says of it is what the crystal is there."""
+    steps = OptimizeMaker(relaxation="isotropic", round_to=8)
+    target = Target(quantity="a_A", value=4.1)
+    flow = CompositionOptimizationMaker(potential=DEMO, optimize_maker=steps).make(
+        rocksalt(), {"Na": ["Na", "K"]}, [target]
+    )
+    document = run(flow, tmp_path)
+    best, rounded = np.array(document.runs[0].steps[-1].weights), document.rounded
+    expected = np.round(8 * best) / 8
+    np.testing.assert_allclose(rounded.weights, expected, atol=1e-12)
+    sodium, potassium = np.round(8 * expected).astype(int)
+    assert sodium * potassium > 0 and np.abs(best - expected).max() > 1e-3
+    assert Composition(rounded.formula) == Composition({"Na": int(sodium), "K": int(potassium), "Cl": 8})
+    there = RelaxedCrystal(flow.jobs[0].function_args[0], DEMO, "isotropic").at(expected)
+    assert rounded.quantities["a_A"] == pytest.approx(there["a_A"].value, abs=5e-4)  # where relaxations end
+    assert rounded.objective == pytest.approx((rounded.quantities["a_A"] - 4.1) ** 2)
+    assert rounded.objective > document.runs[0].steps[-1].objective
+    assert list(rounded.quantities) == list(document.runs[0].steps[-1].quantities)
+
+
+def test_a_function_of_ones_own(tmp_path):
+    """It survives the way to a worker; the volume that it wants is found, with the least value known and without."""
+    steps = OptimizeMaker(relaxation="isotropic", tolerance=1e-2)
+    for least in (0.0, None):
+        maker = CompositionOptimizationMaker(potential=DEMO, optimize_maker=replace(steps, rate=0.05))
+        flow = maker.make(rocksalt(), {"Na": ["Na", "K"]}, objective=misfit, least=least)
+        (job,) = flow.jobs
+        again = MontyDecoder().decode(json.dumps(job, cls=MontyEncoder))
+        assert again.function_kwargs["objective"] is misfit and again.function_kwargs["least"] == least
+        document = run(flow, tmp_path)
+        last = document.runs[0].steps[-1]
+        assert last.quantities["volume_A3"] == pytest.approx(48.5, abs=0.1)
+        assert 0.02 < last.weights[1] < 0.98 and document.verdict.status == "converged"
+        assert document.function == f"{__name__}.misfit" and document.least == least and document.targets == []
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"targets": [Target(quantity="bulk_modulus_GPa", value=22.0)]}, {"objective": of_the_modulus, "least": 0}],
+)
+def test_a_bulk_modulus_that_is_wanted(wanted, tmp_path):
+    """By a target or by a function that reads it; it is in the document then, and only then."""
+    steps = OptimizeMaker(relaxation="isotropic", tolerance=1e-2)
+    flow = CompositionOptimizationMaker(potential=DEMO, optimize_maker=steps).make(
+        rocksalt(), {"Na": ["Na", "K"]}, **wanted
+    )
+    document = run(flow, tmp_path)
+    last = document.runs[0].steps[-1]
+    assert document.verdict.status == "converged" and 0.02 < last.weights[1] < 0.98
+    assert last.quantities["bulk_modulus_GPa"] == pytest.approx(22, abs=0.3)
+
+
+def test_the_gradient_of_a_function_is_that_of_its_quantities():
+    found = {"a_A": Quantity(2.0, np.array([1.0, 0.5])), "b_A": Quantity(3.0, np.array([0.0, -1.0]))}
+    total, slope = of_function(lambda q: q["a_A"] ** 2 * torch.exp(q["b_A"]), found)
+    assert total == pytest.approx(4 * np.exp(3))
+    np.testing.assert_allclose(slope, np.exp(3) * (4 * found["a_A"].gradient + 4 * found["b_A"].gradient))
+    target = Target(quantity="a_A", value=1.0)
+    both, slope_of_both = Aim([target], lambda q: 3 * q["a_A"], None, 1e-3).objective(found)
+    assert both == pytest.approx(1 + 6)
+    np.testing.assert_allclose(slope_of_both, 5 * found["a_A"].gradient)
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda q: torch.log(q["a_A"] - 3), "is nan at a_A = 2"),
+        (lambda q: torch.sqrt(q["a_A"] - 2), "no finite gradient"),
+        (lambda q: q["a_A"].detach(), "depends on no quantity"),
+        (lambda q: q["c_A"], "'c_A' is not a quantity: there are a_A"),
+        (lambda q: q["a_A"].item(), "scalar torch tensor; got float"),
+    ],
+)
+def test_what_a_function_does_wrong_at_a_crystal(function, reason):
+    with pytest.raises(InvalidInputError, match=reason):
+        of_function(function, {"a_A": Quantity(2.0, np.ones(2))})
+
+
+def test_what_a_function_does_at_made_up_numbers_proves_nothing():
+    check_function(of_the_logarithm, ["energy_eV_per_atom", "a_A"])
+    with pytest.raises(InvalidInputError, match="'energy_eV_per_atom' is not a quantity"):
+        check_function(of_the_logarithm, ["a_A"])
+
+
+def test_several_targets_and_an_extremum_make_one_objective():
+    grid = CompositionGrid.line(rocksalt(), {"Na": "K"}, [0.5])
+    found = RelaxedCrystal(grid.system, DEMO, "isotropic").at(grid.points[0])
+    targets = [
+        Target(quantity="a_A", value=4.0, scale=0.1, factor=2.0),
+        Target(quantity="energy_eV_per_atom", extremum="least", scale=0.5),
+        Target(quantity="volume_A3", extremum="largest"),
+    ]
+    total, slope = of_targets(targets, found)
+    a, e, v = (found[target.quantity] for target in targets)
+    assert total == pytest.approx(2 * ((a.value - 4) / 0.1) ** 2 + 2 * e.value - v.value)
+    np.testing.assert_allclose(slope, 40 * (a.value - 4) / 0.1 * a.gradient + 2 * e.gradient - v.gradient)
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "reason"),
+    [
+        ({}, {"targets": []}, "at least one"),
+        ({}, {"targets": [], "objective": lambda q: q["a_A"]}, "import by its name"),
+        ({}, {"objective": not_a_quantity}, "'hardness' is not a quantity: there are a_A"),
+        ({}, {"objective": no_tensor}, "scalar torch tensor; got float"),
+        ({}, {"objective": a_vector}, "shape \\(2,\\)"),
+        ({}, {"objective": "a_A"}, "import by its name"),
+        (
+            {"optimize_maker": OptimizeMaker(relaxation="none")},
+            {"targets": [Target(quantity="bulk_modulus_GPa", value=22.0)]},
+            "without stress: relax full, axes, isotropic",
+        ),
+        ({"optimize_maker": OptimizeMaker(relaxation="none")}, {"objective": of_the_modulus}, "without stress"),
+        ({}, {"least": 0.0}, "least is the least value of an objective"),
+        ({}, {"least": float("nan"), "objective": misfit}, "a finite number"),
+        ({}, {"least": 0.0, "objective": misfit, "targets": [Target(quantity="a_A", extremum="least")]}, "of no use"),
+        ({}, {"targets": [Target(quantity="a_A")]}, "a value or an extremum"),
+        ({}, {"targets": [Target(quantity="hardness", value=1.0)]}, "'hardness' is not a quantity: there are a_A"),
+        ({}, {"choices": {"Na": ["Na", "Rb"]}}, "does not know Rb"),
+        ({}, {"bounds": {"Na": {"Li": (0, 1)}}}, "not among its choices"),
+        ({}, {"bounds": {"Cl": {"Cl": (0, 1)}}}, "no choices"),
+        ({}, {"bounds": {"Na": {"Na": (0, 0.3), "K": (0, 0.3)}}}, "cannot sum to 1"),
+        ({}, {"totals": {"Na": 1.3}}, "cannot sum to 1.3"),
+        ({"optimize_maker": OptimizeMaker(relaxation="b")}, {}, "the cell relaxes"),
+        ({"optimize_maker": OptimizeMaker(method="newton")}, {}, "projected, exponentiated, softmax"),
+        ({"n_starts": 0}, {}, "n_starts"),
+        ({"optimize_maker": OptimizeMaker(round_to=0)}, {}, "round_to must be at least 1"),
+        ({"optimize_maker": OptimizeMaker(round_to=4)}, {"bounds": {"Na": {"K": (0.3, 0.45)}}}, "4 sites .* whole"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_a_job_exists(options, arguments, reason):
+    defaults = {"choices": {"Na": ["Na", "K"]}, "targets": [Target(quantity="a_A", value=4.1)]}
+    with pytest.raises(InvalidInputError, match=reason):
+        CompositionOptimizationMaker(potential=DEMO, **options).make(rocksalt(), **defaults | arguments)

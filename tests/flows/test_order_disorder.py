@@ -1,0 +1,144 @@
+"""Order against disorder, and the search for order, as flows with the model that comes with the package."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.units import kB
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS, OrderDisorderMaker
+from alchemflows.flows.ordering_search import OrderingSearchMaker
+from alchemflows.jobs.order_disorder import OrderComparisonMaker
+from alchemflows.jobs.ordering import SearchMaker
+from alchemflows.jobs.relax import relaxing
+from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.relax import RelaxDocument
+
+
+def run(flow, folder):
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    outputs = run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
+    return outputs[flow.jobs[-1].uuid][1].output
+
+
+def oxide(*elements: str) -> Structure:
+    metal = {element: 1 / len(elements) for element in elements}
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.3), [metal, "O"], [[0, 0, 0], [0.25, 0.25, 0.25]])
+    return cell.get_primitive_structure()
+
+
+def test_all_orders_of_a_small_cell(tmp_path):
+    """Eight fluorite cells: the numbers of the document are those of its arrangements."""
+    maker = OrderDisorderMaker(potential="mace-demo", n_random=3, relax_maker=relaxing(0.05))
+    flow = maker.make(oxide("Ce", "Zr"), (2, 2, 2), "distinct")
+    document = run(flow, tmp_path)
+    assert isinstance(document, OrderDisorderDocument) and document.verdict.converged
+    of = {
+        kind: [a for a in document.arrangements if a.kind == kind] for kind in {a.kind for a in document.arrangements}
+    }
+    assert {kind: len(found) for kind, found in of.items() if kind != "ordered"} == {
+        "paired": 1, "mean-field": 1, "random": 3, "quasirandom": 1,
+    }  # fmt: skip
+    assert sum(a.multiplicity for a in of["ordered"]) == 70
+    random = [a.energy_eV_per_atom for a in of["random"]]
+    best = min(of["ordered"], key=lambda a: a.energy_eV_per_atom)
+    assert document.best_ordered == best.name
+    assert document.random_energy_eV_per_atom == pytest.approx(np.mean(random))
+    assert document.random_error_eV_per_atom == pytest.approx(np.std(random, ddof=1) / 3**0.5)
+    # A random arrangement is one of the ordered ones, so none is lower than the best.
+    assert min(random) > best.energy_eV_per_atom - 1e-3
+    entropy = np.log(2) * 8 / 24
+    assert document.entropy_kB_per_atom == pytest.approx(entropy)
+    for kind, energy in document.ordering_energies_eV_per_atom.items():
+        t = document.transition_temperatures_K[kind]
+        assert t == (pytest.approx(-energy / (kB * entropy)) if energy < 0 else None)
+
+
+def test_the_search_finds_the_best_of_all(tmp_path):
+    """(Ce,Zr)O2, 4 cations: what the search relaxes to is the lowest of all arrangements, relaxed alike."""
+    relax = relaxing(0.05)
+    search = OrderingSearchMaker(
+        potential="mace-demo", search_maker=SearchMaker(n_starts=6, n_steps=40, n_relaxed=2), relax_maker=relax
+    )
+    found = run(search.make(oxide("Ce", "Zr"), (2, 2, 1)), tmp_path)
+    assert isinstance(found, OrderingSearchDocument) and found.verdict.converged
+    assert found.n_arrangements == 6 and found.arrangements == sorted(
+        found.arrangements, key=lambda a: a.energy_eV_per_atom
+    )
+    every = OrderDisorderMaker(potential="mace-demo", n_random=1, quasirandom=False, relax_maker=relax)
+    document = run(every.make(oxide("Ce", "Zr"), (2, 2, 1), "distinct"), tmp_path)
+    best = min(a.energy_eV_per_atom for a in document.arrangements if a.kind == "ordered")
+    assert found.arrangements[0].energy_eV_per_atom == pytest.approx(best, abs=1e-3)
+
+
+def test_a_search_takes_the_place_of_named_orders(tmp_path):
+    maker = OrderDisorderMaker(
+        potential="mace-demo", n_random=1, quasirandom=False, relax_maker=relaxing(0.1),
+        search_maker=SearchMaker(n_starts=2, n_steps=10, n_relaxed=1),
+    )  # fmt: skip
+    document = run(maker.make(oxide("Ce", "Zr"), (2, 1, 1)), tmp_path)
+    assert [a.kind for a in document.arrangements] == ["paired", "mean-field", "random", "ordered"]
+    assert document.best_ordered.startswith("order ") and document.random_error_eV_per_atom == 0.0
+
+
+def relaxed(energy: float, converged: bool = True) -> RelaxDocument:
+    return RelaxDocument(
+        structure=Structure(Lattice.cubic(4), ["Na"], [[0, 0, 0]]), formula="Na", weights=[], weight_labels=[],
+        coupling="paired", n_atoms=1, energy_eV=energy, weight_gradients_eV=[], volume_A3=64.0,
+        cell_parameters=[4, 4, 4, 90, 90, 90], max_force_eV_per_A=0.0, n_steps=1, converged=converged, relax_cell=True,
+        key="0", provenance=Provenance(),
+    )  # fmt: skip
+
+
+def compare(energies: dict, **kwargs) -> OrderDisorderDocument:
+    kinds = {"rocksalt": "ordered", "layered": "ordered", "a": "random", "b": "random"}
+    names = [(name, kinds.get(name, name), None) for name in energies]
+    documents = [None if energy is None else relaxed(energy) for energy in energies.values()]
+    return OrderComparisonMaker.make.original(OrderComparisonMaker(), names, documents, None, np.log(2), **kwargs)
+
+
+def test_what_a_coupling_gets_wrong_is_said():
+    document = compare({"paired": -1.2, "mean-field": -1.02, "a": -1.0, "b": -1.02, "rocksalt": -1.1, "layered": -1.05})
+    assert document.best_ordered == "rocksalt" and document.nearest_coupling == "mean-field"
+    assert document.ordering_energies_eV_per_atom["random"] == pytest.approx(-0.09)
+    assert document.coupling_deviations_eV_per_atom == pytest.approx({"paired": -0.19, "mean-field": -0.01})
+    assert document.ranks_rightly == {"paired": False, "mean-field": True}
+    assert document.transition_temperatures_K["paired"] is None
+    assert document.transition_temperatures_K["random"] == pytest.approx(0.09 / (kB * np.log(2)))
+    assert document.verdict.reasons == [
+        "the paired cell ranks order and disorder the other way round than random arrangements do"
+    ]
+
+
+def test_failed_relaxations_are_named_and_left_out():
+    document = compare({"paired": None, "mean-field": -1.0, "a": -1.0, "b": None, "rocksalt": -1.1, "layered": None})
+    assert [reason.split(":")[0] for reason in document.verdict.reasons] == ["paired", "b", "layered"]
+    assert document.coupling_deviations_eV_per_atom == {"mean-field": 0.0}
+    with pytest.raises(InvalidInputError, match="no ordered or no random arrangement"):
+        compare({"paired": -1.0, "a": -1.0, "rocksalt": None})
+
+
+def test_bad_input_is_refused_before_any_work():
+    maker = OrderDisorderMaker(potential="mace-demo")
+    cell = oxide("Ce", "Zr")
+    with pytest.raises(InvalidInputError, match="n_random"):
+        OrderDisorderMaker(potential="mace-demo", n_random=0).make(cell, (2, 2, 2))
+    with pytest.raises(InvalidInputError, match="no site with partial"):
+        maker.make(oxide("Ce"), (2, 2, 2))
+    with pytest.raises(InvalidInputError, match="does not fit"):
+        maker.make(cell, (2, 1, 1), PEROVSKITE_ORDERS)
+    with pytest.raises(InvalidInputError, match="max_distinct"):
+        OrderDisorderMaker(potential="mace-demo", max_distinct=2).make(cell, (2, 2, 2), "distinct")
+    with pytest.raises(InvalidInputError, match="orders must be"):
+        maker.make(cell, (2, 2, 2), "all")
+    with pytest.raises(InvalidInputError, match="larger supercell"):
+        OrderingSearchMaker(potential="mace-demo").make(oxide("Ce", "Zr", "Sn"), (2, 1, 1))
+    with pytest.raises(InvalidInputError, match="does not know"):
+        maker.make(oxide("Ce", "Hf"), (2, 2, 2))
+    with pytest.raises(InvalidInputError, match="n_starts"):
+        OrderingSearchMaker(potential="mace-demo", search_maker=SearchMaker(n_starts=0)).make(cell, (2, 2, 2))
