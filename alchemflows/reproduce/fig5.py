@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobflow import Flow, Maker, job
+from jobflow import Flow, job
 
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
-from alchemflows.reproduce.settings import FIG5, FIG5_SMALL, Effort
+from alchemflows.reproduce.figure import FigureMaker, TableMaker
+from alchemflows.reproduce.settings import FIG5, DynamicsEffort
 from alchemflows.reproduce.structures import bcc_iron
-from alchemflows.schemas.provenance import Provenance
-from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row
+from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row, Version
 from alchemflows.schemas.vacancy import VacancyDocument
 
 _TEMPERATURES = (50.0, 100.0, 150.0, 200.0)
+_VACANCY = "G of a vacancy in bcc Fe"
 #: The paper's numbers (MACE-MP-0 small), eV.
 PUBLISHED = {
-    "Frenkel–Ladd": dict(zip(_TEMPERATURES, (1.551, 1.548, 1.523, 1.511), strict=True)),
-    "alchemical": dict(zip(_TEMPERATURES, (1.558, 1.541, 1.519, 1.500), strict=True)),
+    f"{_VACANCY}, Frenkel–Ladd": dict(zip(_TEMPERATURES, (1.551, 1.548, 1.523, 1.511), strict=True)),
+    f"{_VACANCY}, alchemical": dict(zip(_TEMPERATURES, (1.558, 1.541, 1.519, 1.500), strict=True)),
 }
 
 
 @dataclass
-class Fig5Maker(Maker):
-    """The flow of Fig. 5; its output is a :class:`ReproductionDocument`.
-
-    Parameters
-    ----------
-    name
-        Name of the flow.
-    small
-        Whether to make the version of a few minutes.
-    effort
-        Potential, cells and lengths instead of those.
-    seed
-        Seed of all random numbers.
-    """
+class Fig5Maker(FigureMaker[DynamicsEffort]):
+    """The flow of Fig. 5. See :class:`FigureMaker` for the parameters."""
 
     name: str = "Fig. 5"
-    small: bool = False
-    effort: Effort | None = None
-    seed: int = 0
+
+    @property
+    def efforts(self) -> Mapping[Version, DynamicsEffort]:
+        """What each version computes."""
+        return FIG5
 
     def make(self) -> Flow:
         """Return the flow."""
-        effort = self.effort or (FIG5_SMALL if self.small else FIG5)
+        effort = self.effort
         crystal = bcc_iron() * effort.supercells["iron"]
         runs = [
             VacancyFreeEnergyMaker(
@@ -60,58 +51,39 @@ class Fig5Maker(Maker):
             ).make(crystal)
             for temperature in effort.temperatures_K
         ]
-        comparison = Fig5ComparisonMaker().make([run.output for run in runs], self.small)
+        comparison = Fig5ComparisonMaker().make([run.output for run in runs], self.version)
         return Flow([*runs, comparison], output=comparison.output, name=self.name)
 
 
 @dataclass
-class Fig5ComparisonMaker(Maker):
-    """The table of Fig. 5.
+class Fig5ComparisonMaker(TableMaker):
+    """The table of Fig. 5. See :class:`TableMaker` for the parameters."""
 
-    Parameters
-    ----------
-    name
-        Name of the job.
-    """
+    figure = "Fig. 5"
+    unit = "eV"
+    published = PUBLISHED
 
     name: str = "table of Fig. 5"
 
     @job(output_schema=ReproductionDocument)
-    def make(self, documents: Sequence[VacancyDocument], small: bool) -> ReproductionDocument:
+    def make(self, documents: Sequence[VacancyDocument], version: Version) -> ReproductionDocument:
         """Make the table.
 
         Parameters
         ----------
         documents
             One for each temperature.
-        small
-            Whether this is the small version.
+        version
+            How much was computed.
         """
-        rows, checks = [], []
+        rows: list[Row] = []
+        checks: list[Check] = []
         for d in documents:
-            for route, value, error in (
-                ("Frenkel–Ladd", d.frenkel_ladd_eV, d.frenkel_ladd_error_eV),
-                ("alchemical", d.alchemical_eV, d.alchemical_error_eV),
-            ):
-                published = None if small else PUBLISHED[route].get(d.temperature_K)
-                rows.append(
-                    Row(
-                        quantity=f"G of a vacancy in bcc Fe, {route}",
-                        temperature_K=d.temperature_K,
-                        value=value,
-                        error=error,
-                        published=published,
-                        unit="eV",
-                    )
-                )
+            two = self.row(
+                version, f"{_VACANCY}, Frenkel–Ladd", d.temperature_K, d.frenkel_ladd_eV, d.frenkel_ladd_error_eV
+            )
+            one = self.row(version, f"{_VACANCY}, alchemical", d.temperature_K, d.alchemical_eV, d.alchemical_error_eV)
+            rows += [two, one]
             name = f"{d.temperature_K:g} K: alchemical − Frenkel–Ladd"
             checks.append(Check(name=name, value=d.difference_eV / d.difference_error_eV, bound=2.0, unit="σ"))
-        first = documents[0].provenance
-        return ReproductionDocument(
-            figure="Fig. 5",
-            small=small,
-            rows=rows,
-            checks=checks,
-            problems=[f"{d.temperature_K:g} K, {reason}" for d in documents for reason in d.verdict.reasons],
-            provenance=Provenance(potential=first.potential, seed=first.seed),
-        )
+        return self.document(version, rows, checks, {f"{d.temperature_K:g} K": d for d in documents})

@@ -30,3 +30,32 @@ def delta_perovskite(element: str = "Pb") -> Structure:
 def bcc_iron(a_A: float = 2.84) -> Structure:
     """Return the cubic cell of bcc Fe, 2 atoms."""
     return Structure(Lattice.cubic(a_A), ["Fe", "Fe"], [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
+
+
+def wurtzite_nitride(element: str = "Ga", a_A: float = 3.2, c_A: float = 5.2) -> Structure:
+    """Return the hexagonal cell of GaN, or with another element for Ga, 4 atoms."""
+    return Structure.from_spacegroup(
+        186, Lattice.hexagonal(a_A, c_A), [element, "N"], [[1 / 3, 2 / 3, 0.0], [1 / 3, 2 / 3, 0.38]]
+    )
+
+
+def fluorite_oxide(element: str = "Ce", a_A: float = 5.3) -> Structure:
+    """Return the primitive cell of CeO2, or with another element for Ce, 3 atoms."""
+    sites = [[0.0, 0.0, 0.0], [0.25, 0.25, 0.25]]
+    return Structure.from_spacegroup(225, Lattice.cubic(a_A), [element, "O"], sites).get_primitive_structure()
+
+
+def rocksalt_chloride(element: str = "Na", a_A: float = 5.6) -> Structure:
+    """Return the primitive cell of NaCl, or with another element for Na, 2 atoms."""
+    sites = [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
+    return Structure.from_spacegroup(225, Lattice.cubic(a_A), [element, "Cl"], sites).get_primitive_structure()
+
+
+def bismuth_sulfohalide(element: str = "I") -> Structure:
+    """Return one cell (Pnma, SbSI type, 12 atoms) of BiSI, or with another element for I."""
+    return Structure.from_spacegroup(
+        62,
+        Lattice.orthorhombic(8.5, 4.15, 10.2),
+        ["Bi", "S", element],
+        [[0.119, 0.25, 0.876], [0.840, 0.25, 0.950], [0.508, 0.25, 0.172]],
+    )

@@ -1,0 +1,182 @@
+"""Fig. 2: lattice parameters of mixed crystals over their compositions, beside random arrangements of whole atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jobflow import Flow, Job, job
+
+from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.flows.composition_sweep import CompositionSweepMaker, tight_relaxation
+from alchemflows.jobs.inputs import tolerant
+from alchemflows.jobs.relax import relaxing
+from alchemflows.reproduce.figure import FigureMaker, TableMaker
+from alchemflows.reproduce.mixed_crystals import MIXED_CRYSTALS
+from alchemflows.reproduce.settings import FIG2, LatticeEffort
+from alchemflows.schemas.relax import RelaxDocument
+from alchemflows.schemas.reproduction import Check, LatticeCurve, RandomAverage, ReproductionDocument, Row, Version
+from alchemflows.schemas.sweep import CompositionSweepDocument
+
+#: A pure end of the alchemical cell, and the plain crystal (Å).
+SAME_A = 1e-3
+#: The alchemical cell, and random arrangements (share of the lattice parameter).
+AGREEMENT = 0.03
+#: Lines have these intervals, so that their compositions are those of eight sites.
+_ON_A_LINE = 8
+
+
+@dataclass
+class Fig2Maker(FigureMaker[LatticeEffort]):
+    """The flow of Fig. 2. See :class:`FigureMaker` for the parameters."""
+
+    name: str = "Fig. 2"
+
+    @property
+    def efforts(self) -> Mapping[Version, LatticeEffort]:
+        """What each version computes."""
+        return FIG2
+
+    def make(self) -> Flow:
+        """Return the flow: of each crystal a sweep, its pure ends without alchemy, and random arrangements."""
+        effort = self.effort
+        potential, _ = resolve(effort.potential)
+        random_relaxation = replace(relaxing(0.005, steps=1000), require_convergence=False)
+        jobs: list[Job | Flow] = []
+        sweeps, pure, random = [], [], []
+        for name in effort.crystals:
+            crystal = MIXED_CRYSTALS[name]
+            grid = crystal.grid(_ON_A_LINE if len(crystal.elements) == 2 else effort.n_intervals)
+            sweep = CompositionSweepMaker(potential=potential).make(grid)
+            jobs.append(sweep)
+            sweeps.append(sweep.output)
+            ends = [
+                tight_relaxation().make(AlchemicalSystem(crystal.pure(element)), [], potential)
+                for element in crystal.elements
+            ]
+            drawn = [
+                [
+                    random_relaxation.make(AlchemicalSystem(arrangement), [], potential)
+                    for arrangement in crystal.arrangements(weights, effort.n_random, self.seed)
+                ]
+                for weights in crystal.averaged
+            ]
+            jobs += [*ends, *(each for here in drawn for each in here)]
+            pure.append([end.output for end in ends])
+            random.append([[each.output for each in here] for here in drawn])
+        table = tolerant(Fig2ComparisonMaker().make(effort.crystals, sweeps, pure, random, self.version))
+        return Flow([*jobs, table], output=table.output, name=self.name)
+
+
+@dataclass
+class Fig2ComparisonMaker(TableMaker):
+    """The table of Fig. 2. See :class:`TableMaker` for the parameters."""
+
+    figure = "Fig. 2"
+    unit = "Å"
+
+    name: str = "table of Fig. 2"
+
+    @job(output_schema=ReproductionDocument)
+    def make(
+        self,
+        names: Sequence[str],
+        sweeps: Sequence[CompositionSweepDocument],
+        pure: Sequence[Sequence[RelaxDocument | None]],
+        random: Sequence[Sequence[Sequence[RelaxDocument | None]]],
+        version: Version,
+    ) -> ReproductionDocument:
+        """Make the table.
+
+        Parameters
+        ----------
+        names
+            Of the crystals.
+        sweeps
+            Of each crystal.
+        pure
+            Of each crystal, the relaxed pure ends.
+        random
+            Of each crystal, and of each composition at which there are any, the relaxed random arrangements.
+        version
+            How much was computed.
+        """
+        rows: list[Row] = []
+        checks: list[Check] = []
+        curves: list[LatticeCurve] = []
+        for name, sweep, ends, drawn in zip(names, sweeps, pure, random, strict=True):
+            curve = _curve(name, sweep, drawn)
+            curves.append(curve)
+            lengths = {tuple(w): np.array(a) for w, a in zip(curve.weights, curve.lengths_A, strict=True)}
+            off = [
+                _lengths(name, end) - lengths.get(tuple(corner), np.nan)
+                for end, corner in zip(ends, np.eye(len(curve.elements)).tolist(), strict=True)
+            ]
+            checks.append(
+                Check(name=f"{name}: pure ends − plain crystals", value=_largest(off), bound=SAME_A, unit="Å")
+            )
+            relative = []
+            for average in curve.random:
+                alchemical = lengths.get(tuple(average.weights), np.full(len(curve.parameters), np.nan))
+                relative.append(alchemical / average.lengths_A - 1)
+                for parameter, one, mean, error in zip(
+                    curve.parameters, alchemical, average.lengths_A, average.errors_A, strict=True
+                ):
+                    rows += [
+                        self.row(version, f"{parameter} of {average.formula}, alchemical", 0.0, float(one), 0.0),
+                        self.row(version, f"{parameter} of {average.formula}, random", 0.0, mean, error),
+                    ]
+            checks.append(
+                Check(name=f"{name}: alchemical ÷ random − 1", value=_largest(relative), bound=AGREEMENT, unit="")
+            )
+        results = dict(zip(names, sweeps, strict=True))
+        return self.document(version, rows, checks, results).model_copy(update={"curves": curves})
+
+
+def _curve(
+    name: str, sweep: CompositionSweepDocument, random: Sequence[Sequence[RelaxDocument | None]]
+) -> LatticeCurve:
+    crystal = MIXED_CRYSTALS[name]
+    points = [p for p in sweep.points if p.cell_parameters is not None and p.volume_A3_per_atom is not None]
+    formulas = {tuple(point.weights): point.formula for point in points}
+    averages = []
+    for weights, relaxed in zip(crystal.averaged, random, strict=True):
+        found = [document for document in relaxed if document is not None]
+        if found:
+            lengths = np.array([_lengths(name, document, crystal.repeats) for document in found])
+            error = lengths.std(axis=0, ddof=1) / np.sqrt(len(found)) if len(found) > 1 else 0 * lengths[0]
+            averages.append(
+                RandomAverage(
+                    weights=list(weights),
+                    formula=formulas.get(weights, found[0].formula),
+                    lengths_A=lengths.mean(axis=0).tolist(),
+                    errors_A=error.tolist(),
+                    n_arrangements=len(found),
+                )
+            )
+    return LatticeCurve(
+        name=name,
+        elements=list(crystal.elements),
+        parameters=list(crystal.parameters),
+        weights=[point.weights for point in points],
+        lengths_A=[
+            crystal.lengths_A(p.cell_parameters or [], (p.volume_A3_per_atom or 0.0) * sweep.n_atoms) for p in points
+        ],
+        random=averages,
+    )
+
+
+def _lengths(name: str, document: RelaxDocument | None, repeats: Sequence[int] = (1, 1, 1)) -> np.ndarray:
+    """Return the lattice parameters of a relaxed crystal, Å; not a number where it failed."""
+    crystal = MIXED_CRYSTALS[name]
+    if document is None:
+        return np.full(len(crystal.parameters), np.nan)
+    return np.array(crystal.lengths_A(document.cell_parameters, document.volume_A3, repeats))
+
+
+def _largest(values: Sequence[np.ndarray]) -> float:
+    """Return the value of the largest magnitude; not a number if one is none, or there is none."""
+    flat = np.concatenate([np.ravel(value) for value in values]) if values else np.array([np.nan])
+    return float(flat[np.abs(flat).argmax()])  # argmax is the first that is not a number, where there is one

@@ -1,0 +1,112 @@
+"""What the figures have in common: version and potential, and a table beside the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from jobflow import Maker
+
+from alchemflows.reproduce.settings import Effort
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row, Version
+from alchemflows.schemas.verdict import Verdict
+
+E = TypeVar("E", bound=Effort)
+
+
+class HasVerdict(Protocol):
+    """A result with a verdict."""
+
+    verdict: Verdict
+    provenance: Provenance
+
+
+@dataclass
+class FigureMaker(Maker, Generic[E]):
+    """Base of the flows of figures, whose output is a :class:`ReproductionDocument`.
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    version
+        ``paper``, ``medium`` (an hour or two on 2 CPU cores) or ``small`` (minutes).
+    seed
+        Seed of all random numbers.
+    device
+        What the potential runs on; None for that of the version's settings.
+    """
+
+    name: str = "figure"
+    version: Version = "paper"
+    seed: int = 0
+    device: str | None = None
+
+    @property
+    def efforts(self) -> Mapping[Version, E]:
+        """What each version computes."""
+        raise NotImplementedError
+
+    @property
+    def effort(self) -> E:
+        """What this version computes."""
+        effort = self.efforts[self.version]
+        if self.device is None:
+            return effort
+        return replace(effort, potential=effort.potential.model_copy(update={"device": self.device}))
+
+
+@dataclass
+class TableMaker(Maker):
+    """Base of the jobs that make the table of a figure.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    """
+
+    figure: ClassVar[str]
+    unit: ClassVar[str]
+    #: The paper's numbers, by quantity and temperature (K).
+    published: ClassVar[Mapping[str, Mapping[float, float]]] = {}
+
+    name: str = "table"
+
+    def row(self, version: Version, quantity: str, temperature_K: float, value: float, error: float) -> Row:
+        """Return a row; beside the published number where the settings are the paper's."""
+        published = self.published.get(quantity, {}) if version == "paper" else {}
+        return Row(
+            quantity=quantity,
+            temperature_K=temperature_K,
+            value=value,
+            error=error,
+            published=published.get(temperature_K),
+            unit=self.unit,
+        )
+
+    def document(
+        self,
+        version: Version,
+        rows: Sequence[Row],
+        checks: Sequence[Check],
+        results: Mapping[str, HasVerdict],
+    ) -> ReproductionDocument:
+        """Return the document; its verdict has the checks that do not hold, and what single results warn of."""
+        failed = [
+            f"{check.name}: {check.value:.4g} {check.unit}, beyond ±{check.bound:g} {check.unit}"
+            for check in checks
+            if not check.holds
+        ]
+        warned = [f"{name}: {reason}" for name, result in results.items() for reason in result.verdict.reasons]
+        first = next(iter(results.values())).provenance
+        return ReproductionDocument(
+            figure=self.figure,
+            version=version,
+            rows=list(rows),
+            checks=list(checks),
+            verdict=Verdict.of([*failed, *warned]),
+            provenance=Provenance(potential=first.potential, seed=first.seed),
+        )
