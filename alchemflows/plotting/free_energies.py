@@ -1,8 +1,6 @@
-"""Figures from documents."""
+"""Figures of free energies."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -156,9 +154,3 @@ def plot_phases(document: PhaseStabilityDocument) -> Figure:
         axes.set_ylabel(f"G − G({first}) (eV/atom)" if len(document.phases) > 1 else "G (eV/atom)")
         axes.legend(frameon=False, fontsize=8)
     return figure
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Save a figure, in the format that the file's ending says."""
-    figure.savefig(path, dpi=150)
-    return path

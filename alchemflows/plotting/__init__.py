@@ -1,0 +1,38 @@
+"""Figures from documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from alchemflows.plotting.free_energies import (
+    plot_convergence,
+    plot_gradient,
+    plot_phases,
+    plot_sizes,
+    plot_switching,
+)
+from alchemflows.plotting.lattices import plot_lattices
+from alchemflows.plotting.optimization import plot_optimization
+from alchemflows.plotting.ordering import plot_order
+from alchemflows.plotting.sweeps import plot_sweep
+
+__all__ = [
+    "plot_convergence",
+    "plot_gradient",
+    "plot_lattices",
+    "plot_optimization",
+    "plot_order",
+    "plot_phases",
+    "plot_sizes",
+    "plot_sweep",
+    "plot_switching",
+    "save",
+]
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Save a figure, in the format that the file's ending says."""
+    figure.savefig(path, dpi=150)
+    return path

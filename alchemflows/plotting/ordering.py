@@ -1,0 +1,42 @@
+"""Figures of order and disorder."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from alchemflows.schemas.ordering import Kind, OrderDisorderDocument
+
+_COLOURS: dict[Kind, str] = {
+    "ordered": "tab:blue",
+    "random": "0.5",
+    "quasirandom": "0.2",
+    "paired": "tab:orange",
+    "mean-field": "tab:red",
+}
+
+
+def plot_order(document: OrderDisorderDocument) -> Figure:
+    """Plot the energy of each arrangement above the best ordered one; the dashed line is the mean of random ones."""
+    best = min(each.energy_eV_per_atom for each in document.arrangements if each.kind == "ordered")
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(5.5, 3.8), layout="constrained")
+        axes = figure.subplots()
+        for k, (kind, colour) in enumerate(_COLOURS.items()):
+            here = [each for each in document.arrangements if each.kind == kind]
+            energies = [1e3 * (each.energy_eV_per_atom - best) for each in here]
+            axes.scatter([k] * len(here), energies, color=colour, marker="_", s=600, linewidths=1.8)
+            if kind == "ordered" and len(here) <= 5:
+                for each, energy in zip(here, energies, strict=True):
+                    axes.annotate(each.name, (k, energy), xytext=(16, -3), textcoords="offset points", fontsize=8)
+        mean, error = (
+            1e3 * (document.random_energy_eV_per_atom - best),
+            1e3 * document.random_error_eV_per_atom,
+        )
+        axes.axhline(mean, color="0.5", linestyle="--", linewidth=0.8)
+        axes.axhspan(mean - error, mean + error, color="0.5", alpha=0.15, linewidth=0)
+        axes.set_xticks(range(len(_COLOURS)), list(_COLOURS))
+        axes.set_xlim(-0.6, len(_COLOURS) - 0.4)
+        axes.set_ylabel("energy above the best order (meV/atom)")
+        axes.set_title(f"{document.formula}, {document.n_atoms} atoms")
+    return figure

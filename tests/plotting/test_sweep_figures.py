@@ -1,0 +1,73 @@
+"""What figures of sweeps draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from alchemflows.errors import InvalidInputError
+from alchemflows.plotting import plot_sweep, save
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.sweep import CompositionPoint, CompositionSweepDocument
+from alchemflows.schemas.verdict import Verdict
+
+
+def document(weights, labels=("Na[4]", "K[4]"), mixing=True, corners=None) -> CompositionSweepDocument:
+    points = [
+        CompositionPoint(
+            weights=list(w),
+            formula="NaCl",
+            energy_eV_per_atom=-3.0,
+            mixing_energy_eV_per_atom=0.01 * w[0] * w[1] if mixing else None,
+            volume_A3_per_atom=20.0 + 5 * w[1],
+            volume_deviation=None,
+            cell_parameters=[5.0 + w[1] ** 2, 5.0 + w[1] ** 2, 8.0 + w[1], 90.0, 90.0, 90.0],
+            weight_gradients_eV=[0.0] * len(w),
+            slope_eV_per_atom=None,
+            converged=True,
+            key="",
+        )
+        for w in weights
+    ]
+    return CompositionSweepDocument(
+        weight_labels=list(labels),
+        coupling="paired",
+        n_atoms=8,
+        points=points,
+        corners=corners,
+        shares_of_corners=[],
+        n_known=0,
+        verdict=Verdict.of([]),
+        provenance=Provenance(),
+    )
+
+
+def test_a_line_has_one_curve_for_each_length_that_differs_and_vegards_line(tmp_path):
+    figure = plot_sweep(document([(0.5, 0.5), (1.0, 0.0), (0.0, 1.0)], corners=[1, 2]))  # in any order
+    left, right = figure.axes
+    curves = [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in left.lines]
+    (a, a_line, c, c_line) = curves
+    assert a == ([0, 0.5, 1], [5.0, 5.25, 6.0]) and a_line == ([0, 1], [5.0, 6.0])
+    assert c == ([0, 0.5, 1], [8.0, 8.5, 9.0]) and c_line == ([0, 1], [8.0, 9.0])
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [0, 2.5, 0])
+    assert left.get_xlabel() == "x(K)" and "meV" in right.get_ylabel()
+    assert save(figure, tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_both_ends_there_is_the_energy():
+    left, right = plot_sweep(document([(1.0, 0.0), (0.5, 0.5)], mixing=False)).axes
+    assert [line.get_linestyle() for line in left.lines] == ["-", "-"]  # a chord to x = 0.5 is not Vegard's line
+    assert right.get_ylabel() == "energy (eV/atom)"
+
+
+def test_a_triangle(tmp_path):
+    weights = [(i / 4, j / 4, 1 - (i + j) / 4) for i in range(5) for j in range(5 - i)]
+    figure = plot_sweep(document(weights, ("Li[4]", "Na[4]", "K[4]")))
+    ternary = [axes for axes in figure.axes if hasattr(axes, "get_tlabel")]
+    assert [axes.get_tlabel() + axes.get_llabel() + axes.get_rlabel() for axes in ternary] == ["LiNaK"] * 2
+    assert save(figure, tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_four_elements_are_not_drawn():
+    with pytest.raises(InvalidInputError, match="on a line, or on a triangle"):
+        plot_sweep(document(np.eye(4).tolist(), ("A", "B", "C", "D")))
