@@ -40,6 +40,7 @@ OUTPUT_INDEXES: tuple[str, ...] = (
     "output.initial_formula",
     "output.final_formula",
     "output.temperature_K",
+    "output.key",
     "metadata.fw_id",
 )
 

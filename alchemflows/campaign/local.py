@@ -231,10 +231,11 @@ def wait(
     *,
     check: Callable[[], None] = lambda: None,
     interval_s: float = 1.0,
-) -> None:
-    """Wait until all jobs, and those that they add, are completed; report their states at intervals.
+) -> list[JobStatus]:
+    """Wait until the workflows are completed, with the jobs that they add; report the states of jobs at intervals.
 
-    If a job fails, those that do not depend on it are still waited for.
+    If a job fails, those that do not depend on it are still waited for; and where those that do can do without it, the
+    workflow is completed all the same, and the failed jobs are returned.
 
     Parameters
     ----------
@@ -250,17 +251,18 @@ def wait(
     Raises
     ------
     AlchemflowsError
-        If a job has failed; the message says which, why, and how to go on.
+        If a job has failed that others cannot do without; the message says which, why, and how to go on.
     """
     while True:
         # The workflow before its jobs: what it has added by then is in its list.
         current, completed = members(database, fw_ids)
         jobs = status(database, current)
         on_status(jobs)
-        if completed and all(job.state == "COMPLETED" for job in jobs):
-            return
         failed = [job for job in jobs if job.state in FAILED_STATES]
-        if failed and not any(job.state in ACTIVE_STATES for job in jobs):
+        active = any(job.state in ACTIVE_STATES for job in jobs)
+        if completed and not active:
+            return failed
+        if failed and not active:
             reasons = "; ".join(f"job {job.fw_id} ({job.name}) is {job.state}: {job.error}" for job in failed)
             ids = ",".join(str(job.fw_id) for job in failed)
             raise AlchemflowsError(

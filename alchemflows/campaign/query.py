@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from monty.json import MontyDecoder
+
 from alchemflows.campaign.database import Database
+from alchemflows.schemas.relax import RelaxDocument
+
+#: A criterion must fit into a document of 16 MB with room to spare.
+_KEYS_AT_ONCE = 1000
 
 #: Fields of a row of results, each with where it stands in a document of the outputs collection.
 RESULT_FIELDS: dict[str, str] = {
@@ -30,6 +37,25 @@ RESULT_FIELDS: dict[str, str] = {
     "n_warnings": "output.warnings",
     "completed_at": "completed_at",
 }
+
+
+def relaxations(database: Database, keys: Sequence[str]) -> list[RelaxDocument]:
+    """Return relaxations with these keys (see :meth:`AlchemicalRelaxMaker.key`), one for each that there is.
+
+    Parameters
+    ----------
+    database
+        Where to look.
+    keys
+        Keys; those that are not there are passed over.
+    """
+    found = {}
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        criteria = {"output.key": {"$in": list(keys[start : start + _KEYS_AT_ONCE])}, "output.converged": True}
+        for row in database.outputs().find(criteria, {"output": 1}):
+            document = MontyDecoder().process_decoded(row["output"])
+            found[document.key] = document
+    return [found[key] for key in dict.fromkeys(keys) if key in found]
 
 
 def free_energies(

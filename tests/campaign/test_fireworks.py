@@ -14,13 +14,17 @@ import pytest
 import yaml
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
 
 from alchemflows.campaign.database import LOCKS, Database
 from alchemflows.campaign.local import status, submit
 from alchemflows.campaign.query import free_energies
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+BCC = [[0, 0, 0], [0.5, 0.5, 0.5]]
 RLAUNCH = [sys.executable, "-c", "from fireworks.scripts.rlaunch_run import rlaunch; rlaunch()"]
 
 
@@ -257,6 +261,36 @@ def test_a_failed_window_does_not_stop_the_others(database, gentle_model, perovs
         wait(database, fw_ids, lambda jobs: None, check=workers.check)
     states = sorted(job.state for job in status(database, fw_ids))
     assert states == ["COMPLETED", "COMPLETED", "FIZZLED", "WAITING"]
+
+
+def test_phases_are_compared_without_one_whose_first_job_failed(database, tmp_path):
+    """FireWorks starts no job behind a failed one by itself; here each runs, fails, and the comparison has the rest."""
+    from alchemflows.campaign.local import LocalWorkers, wait
+
+    absolute = FrenkelLaddMaker(
+        potential="mace-demo",
+        timestep_fs=4.0,
+        n_repeats=2,
+        n_cell_steps=60,
+        n_equilibration_steps=20,
+        n_sampling_steps=20,
+        n_switching_steps=40,
+        relax_maker=None,
+    )
+    cells = {
+        name: Structure(Lattice.cubic(a), ["Fe", "Fe"], BCC) * (2, 2, 2)
+        for name, a in (("bcc", 2.84), ("crushed", 1.2))
+    }
+    flow = PhaseStabilityMaker(frenkel_ladd_maker=absolute).make(cells, [50.0])
+    fw_ids = submit(database, flow)
+    with LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers:
+        failed = wait(database, fw_ids, lambda jobs: None, check=workers.check)
+    assert [job.name.partition(",")[0] for job in failed] == ["mean cell", "Frenkel–Ladd"]
+    assert "exploded" in failed[0].error or "crushed" in failed[0].error
+    assert "the job before this one failed" in failed[1].error
+    document = database.job_store.get_output(flow.output.uuid)
+    assert [point["gibbs_eV_per_atom"] is None for point in document["points"]] == [False, True]
+    assert document["stable"][0]["phase"] == "bcc" and document["verdict"]["status"] == "not converged"
 
 
 def test_a_ladder_that_refines_itself_on_a_real_database(database, gentle_model, perovskite, tmp_path):
