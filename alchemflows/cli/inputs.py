@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from pymatgen.core import Structure
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.schemas.potential import Dtype, PotentialSpec
+from alchemflows.schemas.optimization import Target
+from alchemflows.schemas.potential import Dtype
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.path import Substitution
@@ -22,11 +24,6 @@ def dtype_of(name: str) -> Dtype:
     return cast(Dtype, name)
 
 
-def potential_of(name: str, dtype: str, device: str, head: str | None) -> PotentialSpec:
-    """Return a potential."""
-    return PotentialSpec(name=name, dtype=dtype_of(dtype), device=device, head=head)
-
-
 def substitution_of(texts: list[str]) -> Substitution:
     """Return a substitution from texts such as Pb:Sn."""
     pairs: dict[str, str] = {}
@@ -36,6 +33,100 @@ def substitution_of(texts: list[str]) -> Substitution:
             raise InvalidInputError(f"a substitution is written like Pb:Sn; got {text!r}")
         pairs[source] = target
     return pairs
+
+
+def choices_of(texts: list[str]) -> dict[str, list[str]]:
+    """Return what sites may be from texts such as Na:Li,Na,K."""
+    choices: dict[str, list[str]] = {}
+    for text in texts:
+        element, colon, symbols = text.partition(":")
+        if not colon or not element or element in choices:
+            raise InvalidInputError(f"choices are written like Na:Li,Na,K, once for each element; got {text!r}")
+        choices[element] = symbols.split(",")
+    return choices
+
+
+def targets_of(values: Sequence[str], least: Sequence[str], largest: Sequence[str]) -> list[Target]:
+    """Return targets from texts such as a_A=4.1 or pressure_GPa=0:0.1, and from names of what is to be extreme."""
+    targets = []
+    for text in values:
+        quantity, _, value = text.partition("=")
+        wanted, colon, scale = value.partition(":")
+        try:
+            targets.append(Target(quantity=quantity, value=float(wanted), scale=float(scale) if colon else 1.0))
+        except ValueError:  # pydantic's is one too
+            raise InvalidInputError(
+                "a target is written like a_A=4.1, or pressure_GPa=0:0.1 with the deviation that counts as one; "
+                f"got {text!r}"
+            ) from None
+    targets += [Target(quantity=quantity, extremum="least") for quantity in least]
+    return targets + [Target(quantity=quantity, extremum="largest") for quantity in largest]
+
+
+def bounds_of(texts: Sequence[str], choices: Mapping[str, Sequence[str]]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return bounds of shares from texts such as Sc=0:0.5, for all sites that may be that element."""
+    bounds: dict[str, dict[str, tuple[float, float]]] = {element: {} for element in choices}
+    for text in texts:
+        symbol, _, limits = text.partition("=")
+        low, _, high = limits.partition(":")
+        try:
+            limit = float(low), float(high)
+        except ValueError:
+            raise InvalidInputError(f"a bound is written like Sc=0:0.5; got {text!r}") from None
+        bounded = [element for element, symbols in choices.items() if symbol in symbols]
+        if not bounded or any(symbol in bounds[element] for element in bounded):
+            raise InvalidInputError(f"a bound is for an element that is a choice, once for each; got {text!r}")
+        for element in bounded:
+            bounds[element][symbol] = limit
+    return bounds
+
+
+def springs_of(texts: list[str]) -> dict[str, float]:
+    """Return springs of elements from texts such as Fe:5.2."""
+    springs = {}
+    for text in texts:
+        element, _, value = text.partition(":")
+        try:
+            springs[element] = float(value)
+        except ValueError:
+            raise InvalidInputError(f"a spring is written like Fe:5.2; got {text!r}") from None
+    return springs
+
+
+def supercell_of(text: str) -> tuple[int, int, int]:
+    """Return repeats of a cell from a text such as 3x3x3."""
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InvalidInputError(f"a supercell is written like 3x3x3; got {text!r}")
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def phases_of(texts: list[str]) -> dict[str, Path]:
+    """Return the files of phases from texts such as alpha=alpha.cif."""
+    files: dict[str, Path] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            raise InvalidInputError(f"a phase is written like alpha=alpha.cif; got {text!r}")
+        if name in files:
+            raise InvalidInputError(f"two phases have the same name, {name}")
+        files[name] = Path(path)
+    return files
+
+
+def waves_of(texts: list[str]) -> dict[str, tuple[float, ...]]:
+    """Return orders from texts such as rocksalt=0.5,0.5,0.5."""
+    waves: dict[str, tuple[float, ...]] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        try:
+            wave = tuple(float(value) for value in values.split(","))
+        except ValueError:
+            wave = ()
+        if not name or name in waves or len(wave) != 3:
+            raise InvalidInputError(f"an order is written like rocksalt=0.5,0.5,0.5, each name once; got {text!r}")
+        waves[name] = wave
+    return waves
 
 
 def read_structure(path: Path, supercell: tuple[int, int, int] = (1, 1, 1)) -> Structure:

@@ -1,23 +1,34 @@
-"""Submit a flow, work it off with local workers, and hand back what it gives."""
+"""Run a flow with local workers and show its result, or only submit it."""
 
 from __future__ import annotations
 
 import json
 import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Job
 from monty.json import MontyDecoder
 from pydantic import ValidationError
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from alchemflows.campaign.database import Database, connect
 from alchemflows.campaign.local import LocalWorkers, submit, wait
 from alchemflows.campaign.settings import Settings
-from alchemflows.cli.display import JobProgress
+from alchemflows.cli.inputs import check_plot
+from alchemflows.cli.progress import JobProgress
+from alchemflows.cli.tables import verdict_lines
 from alchemflows.errors import AlchemflowsError, InvalidInputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+console = Console()
 
 
 def settings() -> Settings:
@@ -35,42 +46,66 @@ def settings() -> Settings:
         raise InvalidInputError(f"ALCHEMFLOWS_{str(first['loc'][0]).upper()}: {first['msg']}") from error
 
 
-def run_flow(console: Console, flow: Flow, workers: int) -> tuple[Any, Database, str, Path]:
-    """Run a flow here, and return its last job's document, the database, that job's UUID and the launch folder.
+def run_and_show(
+    flow: Flow,
+    table: Callable[[Any], RenderableType],
+    *,
+    device: str,
+    workers: int,
+    submit_only: bool = False,
+    figures: Sequence[tuple[Path | None, Callable[[Any], Figure]]] = (),
+) -> Any:
+    """Run a flow here and show what it gives, or add it to the LaunchPad for workers elsewhere.
+
+    Parameters
+    ----------
+    flow
+        Its last job's document, which has a verdict, is shown.
+    table
+        Makes the table of the document.
+    device
+        What the potential runs on; it must be usable here, unless the flow is only submitted.
+    workers
+        Number of local workers.
+    submit_only
+        Whether to add the flow to the LaunchPad and no more.
+    figures
+        Files that are asked for, and what draws each from the document.
+
+    Returns
+    -------
+    The document; None if the flow is only submitted.
 
     Raises
     ------
     AlchemflowsError
-        If a job fails or the user interrupts.
+        If a figure could not be written or the device not be used, both before anything is submitted; if a job fails
+        or the user interrupts.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    configured = settings()
-    database = connect(configured)
-    n_jobs = len(list(flow.iterflow()))
-    console.print(f"{flow.name}\n{n_jobs} jobs, {workers} local workers, {database.place}", highlight=False)
-    fw_ids = submit(database, flow)
-    folder = configured.home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
-    try:
-        with JobProgress(console) as progress, LocalWorkers(database, fw_ids, workers, folder) as local:
-            wait(database, fw_ids, progress, check=local.check)
-    except KeyboardInterrupt:
-        exports = " ".join(f"{name}={value}" for name, value in database.environment.items())
-        raise AlchemflowsError(
-            f"interrupted; finished jobs are kept, and `{exports} rlaunch rapidfire` does the rest"
-        ) from None
-    uuid = _last_job(flow).uuid
-    return MontyDecoder().process_decoded(database.job_store.get_output(uuid, load=True)), database, uuid, folder
+    started = time.monotonic()
+    for path, _ in figures:
+        check_plot(path)
+    if submit_only:
+        _submit(flow)
+        return None
+    with redirect_stdout(sys.stderr):  # mace-torch prints on import
+        from alchemflows.alchemy.backends import check_device
+    check_device(device)
+    document, database, uuid, folder = _run(flow, workers)
+    console.print(table(document))
+    for line in verdict_lines(document.verdict):
+        console.print(line, highlight=False)
+    for path, draw in figures:
+        if path is not None:
+            from alchemflows.plotting import save
+
+            console.print(f"figure: {save(draw(document), path)}")
+    console.print(f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}")
+    show_database(database, uuid)
+    return document
 
 
-def submit_flow(console: Console, flow: Flow) -> None:
-    """Add a flow to the LaunchPad; workers elsewhere run it."""
-    database = connect(settings())
-    fw_ids = submit(database, flow)
-    console.print(f"{len(fw_ids)} jobs added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})")
-
-
-def show_database(console: Console, database: Database, uuid: str | None = None) -> None:
+def show_database(database: Database, uuid: str | None = None) -> None:
     """Say where documents are and how to reach them."""
     console.print(f"\nDocuments: {database.place}\nQuery them with `alchemflows results`, or with pymongo:")
     outputs = database.outputs()
@@ -91,6 +126,36 @@ def show_database(console: Console, database: Database, uuid: str | None = None)
     console.print("For lpad, rlaunch and jobflow:")
     for name, value in database.environment.items():
         console.print(f"  export {name}={value}", highlight=False, soft_wrap=True)
+
+
+def _submit(flow: Flow) -> None:
+    database = connect(settings())
+    fw_ids = submit(database, flow)
+    console.print(f"{len(fw_ids)} jobs added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})")
+
+
+def _run(flow: Flow, workers: int) -> tuple[Any, Database, str, Path]:
+    """Run a flow here, and return its last job's document, the database, that job's UUID and the launch folder."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    configured = settings()
+    database = connect(configured)
+    n_jobs = len(list(flow.iterflow()))
+    console.print(f"{flow.name}\n{n_jobs} jobs, {workers} local workers, {database.place}", highlight=False)
+    fw_ids = submit(database, flow)
+    folder = configured.home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
+    try:
+        with JobProgress(console) as progress, LocalWorkers(database, fw_ids, workers, folder) as local:
+            failed = wait(database, fw_ids, progress, check=local.check)
+    except KeyboardInterrupt:
+        exports = " ".join(f"{name}={value}" for name, value in database.environment.items())
+        raise AlchemflowsError(
+            f"interrupted; finished jobs are kept, and `{exports} rlaunch rapidfire` does the rest"
+        ) from None
+    for job in failed:
+        console.print(f"job {job.fw_id} ({job.name}) failed, and the others went on: {job.error}", markup=False)
+    uuid = _last_job(flow).uuid
+    return MontyDecoder().process_decoded(database.job_store.get_output(uuid, load=True)), database, uuid, folder
 
 
 def _last_job(flow: Flow) -> Job:

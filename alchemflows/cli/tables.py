@@ -1,86 +1,237 @@
-"""Tables of switching, absolute free energies, vacancies, phases and reproduced figures."""
+"""Documents as tables, and their verdicts as lines."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
-from alchemflows.schemas.free_energy import Estimate
+from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
+from alchemflows.schemas.optimization import OptimizationDocument
+from alchemflows.schemas.ordering import OrderDisorderDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
-from alchemflows.schemas.reproduction import ReproductionDocument
+from alchemflows.schemas.refinement import Refinement
+from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row
+from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.schemas.vacancy import VacancyDocument
+from alchemflows.schemas.verdict import Verdict
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.verify import Deviation
+
+#: Headings of the rows that :func:`_estimate` and :func:`_term` write.
+_ENERGIES = ("", "eV", "±", "eV/atom", "±")
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """Return the verdict of the checks, and each reason against the result."""
+    if verdict.converged:
+        return ["[green]converged[/]: all checks have passed"]
+    return ["[yellow]not converged[/]:", *(f"  - {escape(reason)}" for reason in verdict.reasons)]
+
+
+def free_energy_tables(document: FreeEnergyDocument) -> Group:
+    """Windows, estimates, and what a refinement has added."""
+    tables = [_ladder_table(document), _estimate_table(document)]
+    if document.refinement.budget:
+        tables.append(_refinement_table(document.refinement))
+    return Group(*tables)
+
+
+def sweep_table(document: CompositionSweepDocument) -> Table:
+    """One row for each composition."""
+    table = _table(
+        f"{document.points[0].formula} to {document.points[-1].formula}, {document.n_atoms} atoms, {document.coupling}",
+        ("", "eV/atom", "mixing (meV/atom)", "Å³/atom", "from Vegard (%)", "a (Å)", "b (Å)", "c (Å)"),
+    )
+    for point in document.points:
+        mixing, deviation = point.mixing_energy_eV_per_atom, point.volume_deviation
+        table.add_row(
+            point.formula,
+            _number(point.energy_eV_per_atom, 5),
+            "" if mixing is None else f"{1e3 * mixing:.2f}",
+            _number(point.volume_A3_per_atom, 3),
+            "" if deviation is None else f"{100 * deviation:.2f}",
+            *(f"{length:.4f}" for length in (point.cell_parameters or [])[:3]),
+        )
+    if document.n_known:
+        table.caption = f"{document.n_known} points are of earlier relaxations"
+    return table
+
+
+def order_tables(document: OrderDisorderDocument) -> Group:
+    """Every arrangement, and the energy of ordering by each picture of disorder."""
+    title = f"{document.formula}, {document.n_atoms} atoms"
+    table = _table(title, ("", "", "eV/atom", "above the best order (meV/atom)", "Å³/atom"), left=(0, 1))
+    best = min(each.energy_eV_per_atom for each in document.arrangements if each.kind == "ordered")
+    for each in document.arrangements:
+        count = "" if each.multiplicity is None else f" ({each.multiplicity} alike)"
+        table.add_row(
+            f"{each.name}{count}",
+            each.kind,
+            f"{each.energy_eV_per_atom:.5f}",
+            f"{1e3 * (each.energy_eV_per_atom - best):.2f}",
+            f"{each.volume_A3_per_atom:.3f}",
+        )
+    pictures = _table(
+        f"ordering energy: {document.best_ordered} less disorder",
+        ("disorder by", "meV/atom", "±", "order–disorder, ideal entropy (K)", "alchemical − random (meV/atom)"),
+    )
+    for kind, energy in document.ordering_energies_eV_per_atom.items():
+        temperature = document.transition_temperatures_K[kind]
+        deviation = document.coupling_deviations_eV_per_atom.get(kind)
+        pictures.add_row(
+            kind,
+            f"{1e3 * energy:.2f}",
+            f"{1e3 * document.random_error_eV_per_atom:.2f}" if kind == "random" else "",
+            "" if temperature is None else f"{temperature:.0f}",
+            "" if deviation is None else f"{1e3 * deviation:.2f}",
+        )
+    return Group(table, pictures)
+
+
+def optimization_table(document: OptimizationDocument) -> Table:
+    """One row for each start, and one for the composition in whole atoms."""
+    wanted = list(dict.fromkeys(target.quantity for target in document.targets))
+    table = _table(
+        f"descent on the composition, {document.n_atoms} atoms, {document.coupling}, relaxed: {document.relaxation}",
+        ("start", "end (* best)", "objective", *wanted, "evaluations", "second derivatives", "reached"),
+        left=(0, 1),
+    )
+    for k, run in enumerate(document.runs):
+        last = run.steps[-1]
+        table.add_row(
+            run.start_formula,
+            run.formula + (" *" if k == document.best else ""),
+            f"{last.objective:.3g}",
+            *(f"{last.quantities[name]:.5g}" for name in wanted),
+            str(run.n_evaluations),
+            str(run.n_second_derivatives),
+            "yes" if run.reached else "NO",
+        )
+    if (rounded := document.rounded) is not None:
+        table.add_section()
+        values = (f"{rounded.quantities[name]:.5g}" for name in wanted)
+        table.add_row("whole atoms", rounded.formula, f"{rounded.objective:.3g}", *values, "", "", "")
+    return table
+
+
+def _ladder_table(document: FreeEnergyDocument) -> Table:
+    """One row for each window."""
+    held = "" if document.pressure_GPa is None else f" at {document.pressure_GPa:g} GPa, mean volume"
+    table = _table(
+        f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
+        f"{document.n_atoms} atoms, {document.ensemble}{held or ' at'} {document.volume_A3:.1f} Å³",
+        ("λ", "⟨∂U/∂λ⟩ (eV)", "standard error", "samples", "independent", "overlap with next"),
+        left=(),
+    )
+    for window in document.windows:
+        overlap = window.overlap_with_next
+        table.add_row(
+            f"{window.lambda_value:.4g}",
+            f"{window.mean_dudl_eV:.5f}",
+            f"{window.error_dudl_eV:.5f}",
+            str(window.n_samples),
+            f"{window.n_independent:.1f}",
+            "" if overlap is None else f"{overlap:.3f}",
+        )
+    return table
+
+
+def _estimate_table(document: FreeEnergyDocument) -> Table:
+    """ΔF or ΔG by each estimator, the mass term apart, and the total."""
+    letter = "F" if document.ensemble == "NVT" else "G"
+    table = _table(f"Δ{letter} = {letter}(λ=1) − {letter}(λ=0), one standard error", _ENERGIES)
+    table.add_row(*_estimate("TI (configurational)", document.ti))
+    table.add_row(*_estimate("BAR (configurational)", document.bar))
+    table.add_row(*_estimate("MBAR (configurational)", document.mbar))
+    table.add_row(*_term("mass term", document.mass_term_eV, document.n_atoms))
+    table.add_section()
+    table.add_row(*_estimate("total: MBAR + mass term", document.total))
+    return table
+
+
+def _refinement_table(refinement: Refinement) -> Table:
+    """One row for each round of refinement."""
+    target = refinement.target_error_eV_per_atom
+    met = {True: "met", False: "not met", None: ""}[refinement.target_met]
+    wanted = "" if target is None else f", target {target:g} eV/atom {met}"
+    table = _table(
+        f"refinement: {refinement.n_runs_added} of {refinement.budget} window-runs added{wanted}",
+        ("round", "new windows, λ", "continued windows, λ (runs)", "error (eV/atom)", "smallest overlap"),
+        left=(1, 2),
+    )
+    for k, each in enumerate(refinement.rounds):
+        table.add_row(
+            str(k) if k else "planned",
+            ", ".join(f"{value:.4g}" for value in each.inserted),
+            ", ".join(f"{added.lambda_value:.4g} (+{added.n_runs})" for added in each.extended),
+            _number(each.error_eV_per_atom, 6),
+            _number(each.smallest_overlap, 3),
+        )
+    return table
 
 
 def switching_table(document: SwitchingDocument) -> Table:
     """ΔF or ΔG by each estimate, the mass term apart."""
     kind = "ΔF, NVT" if document.pressure_GPa is None else f"ΔG at {document.pressure_GPa:g} GPa"
+    work, n = document.work, document.n_atoms
     table = _table(
-        f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
-        f"{document.n_atoms} atoms: {kind}",
-        ("", "eV", "±", "eV/atom", "±"),
+        f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, {n} atoms: {kind}",
+        _ENERGIES,
     )
-
-    def row(name: str, estimate: Estimate | None) -> None:
-        if estimate is None:
-            table.add_row(name, "no solution", "", "", "")
-            return
-        table.add_row(
-            name,
-            f"{estimate.delta_f_eV:.5f}",
-            _number(estimate.error_eV, 5),
-            f"{estimate.delta_f_eV_per_atom:.6f}",
-            _number(estimate.error_eV_per_atom, 6),
-        )
-
-    row("mean work", document.work.mean)
-    row("BAR", document.work.bar)
-    table.add_row(
-        "dissipation", f"{document.work.dissipation_eV:.5f}", "", f"{document.work.dissipation_eV_per_atom:.6f}", ""
-    )
-    table.add_row("mass term", f"{document.mass_term_eV:.5f}", "", f"{document.mass_term_eV_per_atom:.6f}", "")
+    table.add_row(*_estimate("mean work", work.mean))
+    table.add_row(*_estimate("BAR", work.bar))
+    table.add_row(*_term("dissipation", work.dissipation_eV, n))
+    table.add_row(*_term("mass term", document.mass_term_eV, n))
     table.add_section()
-    row("total", document.total)
+    table.add_row(*_estimate("total", document.total))
     table.caption = (
-        f"{len(document.work.forward_work_eV)} switches each way of {document.work.switching_time_fs * 1e-3:g} ps; "
-        f"their work overlaps by {document.work.overlap:.2f}"
+        f"{len(work.forward_work_eV)} switches each way of {work.switching_time_fs * 1e-3:g} ps; "
+        f"their work overlaps by {work.overlap:.2f}"
     )
     return table
 
 
-def absolute_table(document: FrenkelLaddDocument | SizeExtrapolation) -> Table:
-    """All terms of an absolute free energy, or the extrapolation of several cells."""
-    if isinstance(document, SizeExtrapolation):
-        table = _table(f"{document.formula}, {document.temperature_K:g} K", ("atoms", "G (eV/atom)", "±"))
-        for n, g, error in zip(document.n_atoms, document.gibbs_eV_per_atom, document.errors_eV_per_atom, strict=True):
-            table.add_row(str(n), f"{g:.6f}", f"{error:.6f}")
-        table.add_section()
-        table.add_row("∞", f"{document.gibbs_limit_eV_per_atom:.6f}", f"{document.limit_error_eV_per_atom:.6f}")
-        return table
+def absolute_table(document: FrenkelLaddDocument) -> Table:
+    """All terms of an absolute free energy."""
     n = document.n_atoms
-    springs = ", ".join(f"{s.element} {s.stiffness_eV_per_A2:.3g}" for s in document.springs[:6])
     table = _table(
         f"{document.formula}, {document.temperature_K:g} K, {document.pressure_GPa:g} GPa, {n} atoms, "
         f"{document.volume_A3:.2f} Å³",
-        ("", "eV", "±", "eV/atom", "±"),
+        _ENERGIES,
     )
-
-    def row(name: str, value: float, error: float | None = None) -> None:
-        table.add_row(name, f"{value:.5f}", _error(error, 5), f"{value / n:.6f}", _error(error and error / n, 6))
-
-    row("Einstein crystal", document.einstein_eV)
-    row("switching", document.switching_eV, document.switching_error_eV)
-    row("centre of mass", document.centre_of_mass_eV)
+    switching = Estimate.of(document.switching_eV, document.switching_error_eV, n)
+    table.add_row(*_term("Einstein crystal", document.einstein_eV, n))
+    table.add_row(*_estimate("switching", switching))
+    table.add_row(*_term("centre of mass", document.centre_of_mass_eV, n))
     table.add_section()
-    row("F", document.helmholtz.value_eV, document.helmholtz.error_eV)
-    row("pV", document.pv_eV)
-    row("G", document.gibbs.value_eV, document.gibbs.error_eV)
+    table.add_row(*_estimate("F", Estimate.of(document.helmholtz.value_eV, document.helmholtz.error_eV, n)))
+    table.add_row(*_term("pV", document.pv_eV, n))
+    table.add_row(*_estimate("G", Estimate.of(document.gibbs.value_eV, document.gibbs.error_eV, n)))
     if document.quantum_correction_eV is not None:
-        row("quantum correction, not in G", document.quantum_correction_eV)
+        table.add_row(*_term("quantum correction, not in G", document.quantum_correction_eV, n))
+    springs = [f"{spring.element} {spring.stiffness_eV_per_A2:.3g}" for spring in document.springs]
+    shown = springs if len(springs) <= 6 else [*springs[:6], "..."]
     table.caption = (
-        f"springs (eV/Å²): {springs}{', ...' if len(document.springs) > 6 else ''}; dissipation "
-        f"{document.work.dissipation_eV:.4f} eV, overlap {document.work.overlap:.2f}"
+        f"springs (eV/Å²): {', '.join(shown)}; dissipation {document.work.dissipation_eV:.4f} eV, "
+        f"overlap {document.work.overlap:.2f}"
     )
+    return table
+
+
+def sizes_table(document: SizeExtrapolation) -> Table:
+    """G of each cell, and of a large crystal."""
+    table = _table(f"{document.formula}, {document.temperature_K:g} K", ("atoms", "G (eV/atom)", "±"))
+    for n, g, error in zip(document.n_atoms, document.gibbs_eV_per_atom, document.errors_eV_per_atom, strict=True):
+        table.add_row(str(n), f"{g:.6f}", f"{error:.6f}")
+    table.add_section()
+    table.add_row("∞", f"{document.gibbs_limit_eV_per_atom:.6f}", f"{document.limit_error_eV_per_atom:.6f}")
     return table
 
 
@@ -102,13 +253,10 @@ def phase_table(document: PhaseStabilityDocument) -> Table:
     table = _table("G of the phases (* stable)", ("phase", "formula", "T (K)", "G (eV/atom)", "±", ""))
     best = {(s.composition, s.temperature_K): s.phase for s in document.stable}
     for p in document.points:
-        if p.gibbs_eV_per_atom is None or p.error_eV_per_atom is None:
-            table.add_row(p.phase, p.formula, f"{p.temperature_K:g}", "failed", "", "")
-            continue
+        known = p.gibbs_eV_per_atom is not None
         star = "*" if best.get((p.composition, p.temperature_K)) == p.phase else ""
-        table.add_row(
-            p.phase, p.formula, f"{p.temperature_K:g}", f"{p.gibbs_eV_per_atom:.6f}", f"{p.error_eV_per_atom:.6f}", star
-        )
+        numbers = (_number(p.gibbs_eV_per_atom, 6), _number(p.error_eV_per_atom, 6), star)
+        table.add_row(p.phase, p.formula, f"{p.temperature_K:g}", *(numbers if known else ("failed", "", "")))
     lines = []
     for t in document.transitions:
         at = "" if t.composition is None else f", x = {t.composition:g}"
@@ -122,11 +270,15 @@ def phase_table(document: PhaseStabilityDocument) -> Table:
     return table
 
 
-def reproduction_table(document: ReproductionDocument) -> Table:
-    """One row for each number of the figure, beside the published one."""
-    kind = ", small version: other potential, small cells" if document.small else ""
-    table = _table(f"{document.figure}{kind}", ("", "T (K)", "here", "±", "published", ""))
-    for row in document.rows:
+def reproduction_tables(document: ReproductionDocument) -> Group:
+    """Numbers of the figure beside the published ones, and the cross-checks."""
+    kind = "" if document.version == "paper" else f", {document.version} version, not with the paper's settings"
+    return Group(_rows_table(f"{document.figure}{kind}", document.rows), _checks_table(document.checks))
+
+
+def _rows_table(title: str, rows: list[Row]) -> Table:
+    table = _table(title, ("", "T (K)", "here", "±", "published", ""))
+    for row in rows:
         published = "" if row.published is None else f"{row.published:.4f}"
         table.add_row(
             row.quantity, f"{row.temperature_K:g}", f"{row.value:.5f}", f"{row.error:.5f}", published, row.unit
@@ -134,24 +286,73 @@ def reproduction_table(document: ReproductionDocument) -> Table:
     return table
 
 
-def checks_table(document: ReproductionDocument) -> Table:
-    """One row for each cross-check."""
+def _checks_table(checks: list[Check]) -> Table:
     table = _table("cross-checks", ("", "value", "bound", "unit", "holds"))
-    for check in document.checks:
+    for check in checks:
         table.add_row(check.name, f"{check.value:.5f}", f"{check.bound:g}", check.unit, "yes" if check.holds else "NO")
     return table
 
 
-def _table(title: str, headings: tuple[str, ...]) -> Table:
+def results_table(rows: list[dict[str, Any]]) -> Table:
+    """One row for each finished free energy."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading in ("path", "T (K)", "ΔF (eV)", "ΔF (eV/atom)", "model"):
+        table.add_column(
+            heading,
+            justify="left" if heading in ("path", "model") else "right",
+            no_wrap=heading not in ("path", "model"),
+        )
+    for row in rows:
+        table.add_row(
+            f"{row['initial']} → {row['final']}" + ("" if row.get("verdict") == "converged" else " (!)"),
+            f"{row['temperature_K']:g}",
+            f"{row['delta_f_eV']:.4f} ± {_number(row['error_eV'], 4)}",
+            f"{row['delta_f_eV_per_atom']:.5f} ± {_number(row['error_eV_per_atom'], 5)}",
+            row["potential"].rpartition("/")[2],
+        )
+    if any(row.get("verdict") != "converged" for row in rows):
+        table.caption = "(!): not converged; see `verdict` of the document"
+    return table
+
+
+def deviation_table(deviations: list[Deviation], tolerance: float) -> Table:
+    """Largest deviations of each case; those beyond the tolerance are marked."""
+    table = _table(
+        f"largest absolute deviations (tolerance {tolerance:g})",
+        ("case", "energy (eV)", "forces (eV/Å)", "stress (eV/Å³)", "dE/dweights (eV)", ""),
+        left=(0, 5),
+    )
+    for d in deviations:
+        values = (d.energy_eV, d.forces_eV_per_A, d.stress_eV_per_A3, d.dE_dweights_eV)
+        table.add_row(d.case, *(f"{value:.1e}" for value in values), "ok" if d.largest <= tolerance else "TOO LARGE")
+    return table
+
+
+def _table(title: str, headings: tuple[str, ...], *, left: tuple[int, ...] = (0,)) -> Table:
+    """Return an empty table; the columns `left` are aligned to the left."""
     table = Table(title=title)
     for k, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if k == 0 else "right")
+        table.add_column(heading, justify="left" if k in left else "right")
     return table
+
+
+def _estimate(name: str, estimate: Estimate | None) -> tuple[str, ...]:
+    """Return the row of a free energy of the whole cell and per atom, with standard errors."""
+    if estimate is None:
+        return name, "no solution", "", "", ""
+    return (
+        name,
+        f"{estimate.delta_f_eV:.5f}",
+        _number(estimate.error_eV, 5),
+        f"{estimate.delta_f_eV_per_atom:.6f}",
+        _number(estimate.error_eV_per_atom, 6),
+    )
+
+
+def _term(name: str, value_eV: float, n_atoms: int) -> tuple[str, ...]:
+    """Return the row of a number that has no statistical error."""
+    return name, f"{value_eV:.5f}", "", f"{value_eV / n_atoms:.6f}", ""
 
 
 def _number(value: float | None, digits: int) -> str:
     return "?" if value is None else f"{value:.{digits}f}"
-
-
-def _error(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
 import pytest
 from command_line import assert_one_line
 from pymatgen.core import Lattice, Structure
+
+from alchemflows.campaign.database import start_private
+from alchemflows.campaign.settings import Settings
 
 SHORT = ["--repeats", 2, "--equilibration", 20, "--switching", 40, "--timestep", 4, "--potential", "mace-demo"]
 
@@ -23,10 +27,14 @@ def iron(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["reproduce", "fig7"], ["fig4, fig5", "fig7"]),
+        (["reproduce", "fig7"], ["fig2, fig3, fig4, fig5", "fig7"]),
+        (["reproduce", "fig4", "--small", "--plot", "figure.png"], ["only fig2"]),
+        (["reproduce", "fig4", "--small", "--medium"], ["--small or --medium"]),
+        (["reproduce", "fig5", "--small", "--device", "abacus"], ["abacus"]),
         (["frenkel-ladd", "IRON", "-T", 100, "--supercell", "2x2"], ["3x3x3", "2x2"]),
         (["frenkel-ladd", "IRON", "-T", 100, "--spring", "Fe=2"], ["Fe:5.2"]),
         (["frenkel-ladd", "IRON", "-T", 100, "--plot", "figure.doc"], [".png"]),
+        (["frenkel-ladd", "IRON", "-T", 100, "--device", "cuda:99"], ["cuda:99"]),
         (["frenkel-ladd", "nowhere.cif", "-T", 100], ["no structure file"]),
         (["frenkel-ladd", "IRON", "-T", -5], ["temperature_K"]),
         (["vacancy", "IRON", "-T", 100, "--site", 7], ["site 7 cannot be removed"]),
@@ -38,7 +46,9 @@ def iron(tmp_path_factory) -> Path:
 )
 def test_bad_input_is_one_line(run, iron, arguments, words):
     texts = [str(iron) if a == "IRON" else a for a in arguments]
-    assert_one_line(run(*texts, *(["--potential", "mace-demo"] if arguments[0] != "reproduce" else [])), *words)
+    done = run(*texts, *(["--potential", "mace-demo"] if arguments[0] != "reproduce" else []))
+    assert_one_line(done, *words)
+    assert done.stdout == ""  # nothing was submitted
 
 
 def test_an_absolute_free_energy_from_a_file(run, iron, tmp_path):
@@ -47,13 +57,13 @@ def test_an_absolute_free_energy_from_a_file(run, iron, tmp_path):
         "--plot", tmp_path / "work.png", *SHORT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for word in ("Einstein crystal", "centre of mass", "pV", "springs (eV/Å²): Fe"):
+    for word in ("Einstein crystal", "centre of mass", "pV", "springs (eV/Å²): Fe", "converged"):
         assert word in done.stdout
     assert (tmp_path / "work.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("figure", ["fig4", "fig5"])
+@pytest.mark.parametrize("figure", ["fig2", "fig3", "fig4", "fig5"])
 def test_small_figures(figure, run):
     """As the README has it: the table, the cross-checks, and that they hold, within minutes on 2 cores."""
     started = time.monotonic()
@@ -62,6 +72,18 @@ def test_small_figures(figure, run):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "cross-checks" in done.stdout and "NO" not in done.stdout
     assert time.monotonic() - started < 600
+
+
+@pytest.mark.parametrize(("relax", "n_jobs"), [([], 7), (["--no-relax"], 5)])
+def test_phases_take_a_supercell_and_need_not_be_relaxed(run, iron, home, relax, n_jobs):
+    phases = [f"{name}={iron}" for name in ("one", "two")]
+    done = run("phases", *phases, "-T", 100, "--supercell", 2, 2, 1, *relax, "--submit", *SHORT)
+    assert done.returncode == 0, done.stderr
+    first, last = re.search(rf"{n_jobs} jobs added to the LaunchPad, (\d+) to (\d+)", done.stdout).groups()
+    jobs = start_private(Settings(home=home)).launchpad.fireworks
+    names = jobs.distinct("name", {"fw_id": {"$gte": int(first), "$lte": int(last)}})
+    expected = {"mean cell, 8 atoms", "Frenkel–Ladd, 8 atoms", "phase stability"}
+    assert set(names) == expected | (set() if relax else {"alchemical relax"})
 
 
 def test_a_submission_runs_nothing(run, iron):

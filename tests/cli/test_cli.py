@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def cif(perovskite, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("cif") / "CsPbI3.cif"
     perovskite.to(path)
     return path
+
+
+def test_the_commands_are_there_before_torch():
+    code = "import sys, alchemflows.cli.commands; print(sorted({'torch', 'mace', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
 
 
 def test_ti_from_a_file_to_results(run, cif, gentle_model, tmp_path):
@@ -103,7 +110,9 @@ def test_errors_before_work(run, cif, gentle_model, perovskite, tmp_path, argume
     arguments = [files.get(a, a) for a in arguments]
     if "--potential" not in arguments:
         arguments += ["--potential", gentle_model]
-    assert_one_line(run("ti", *arguments), *words)
+    done = run("ti", *arguments)
+    assert_one_line(done, *words)
+    assert done.stdout == ""  # nothing was submitted
 
 
 def test_an_unreachable_database(run, tmp_path):

@@ -102,7 +102,14 @@ def test_signal_stops_workers_and_what_they_run(
 ) -> None:
     add_jobs(launchpad, 3, None, "echo $$ $PPID > pids; sleep 300")
     command = [str(SCRIPT), "cpu", "-n", "2"]
-    script = subprocess.Popen(command, env=environment, cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL)
+    script = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=tmp_path,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+    )
     try:
         wait_for(lambda: sum(len(f.read_text().split()) == 2 for f in tmp_path.glob("launcher_*/pids")) == 2)
         pids = [int(pid) for file in tmp_path.glob("launcher_*/pids") for pid in file.read_text().split()]

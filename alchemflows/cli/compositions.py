@@ -1,0 +1,135 @@
+"""Commands for properties over compositions."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from alchemflows.campaign.database import connect
+from alchemflows.campaign.query import relaxations
+from alchemflows.cli.inputs import bounds_of, choices_of, read_structure, substitution_of, targets_of
+from alchemflows.cli.options import Plot, PotentialOptions, Seed, StructureFile, SubmitOnly, Supercell, Workers, grouped
+from alchemflows.cli.running import console, run_and_show, settings
+from alchemflows.cli.tables import optimization_table, sweep_table
+from alchemflows.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.system import Coupling
+    from alchemflows.optimize.response import CellRelaxation
+    from alchemflows.optimize.simplex import Descent
+
+app = typer.Typer()
+
+CHOOSE = "what sites may be, such as Na:Li,Na,K; repeatable"
+CoupledBy = Annotated[str, typer.Option("--coupling", help="paired or mean-field")]
+
+
+@app.command()
+@grouped
+def sweep(
+    structure: StructureFile,
+    potential: PotentialOptions,
+    substitutions: Annotated[
+        list[str] | None, typer.Argument(help="along a line: what turns into what, such as Ce:Sn")
+    ] = None,
+    points: Annotated[int, typer.Option(min=2, help="points on the line")] = 6,
+    until: Annotated[float, typer.Option(help="largest share of the substitution on the line")] = 1.0,
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--choose", help=f"all over a simplex: {CHOOSE}"),
+    ] = None,
+    intervals: Annotated[int, typer.Option(min=1, help="intervals along an edge of the simplex")] = 10,
+    supercell: Supercell = (1, 1, 1),
+    coupling: CoupledBy = "paired",
+    workers: Workers = 1,
+    plot: Plot = None,
+    submit_only: SubmitOnly = False,
+) -> None:
+    """Relaxed cells over compositions: lattice parameters, volumes, mixing energies; stored points are reused."""
+    with redirect_stdout(sys.stderr):  # mace-torch prints on import
+        from alchemflows.alchemy.compositions import CompositionGrid
+        from alchemflows.flows.composition_sweep import CompositionSweepMaker
+        from alchemflows.plotting import plot_sweep
+    if bool(substitutions) == bool(choices):
+        raise InvalidInputError("a sweep needs substitutions (a line) or --choose (a simplex), and not both")
+    cell, kind = read_structure(structure, supercell), cast("Coupling", coupling)
+    if choices:
+        grid = CompositionGrid.simplex(cell, choices_of(choices), intervals, coupling=kind)
+    else:
+        shares = [until * k / (points - 1) for k in range(points)]
+        grid = CompositionGrid.line(cell, substitution_of(substitutions or []), shares, coupling=kind)
+    maker = CompositionSweepMaker(potential=potential.spec)
+    known = relaxations(connect(settings()), maker.keys(grid))
+    if known:
+        console.print(f"{len(known)} of {len(grid.weights)} points are in the database already")
+    run_and_show(
+        maker.make(grid, known=known),
+        sweep_table,
+        device=potential.device,
+        workers=workers,
+        submit_only=submit_only,
+        figures=[(plot, plot_sweep)],
+    )
+
+
+@app.command()
+@grouped
+def optimize(
+    structure: StructureFile,
+    potential: PotentialOptions,
+    choices: Annotated[list[str], typer.Option("--choose", help=CHOOSE)],
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target", help="a wanted value, such as a_A=4.1, or pressure_GPa=0:0.1 with its scale; repeatable"
+        ),
+    ] = None,
+    least: Annotated[list[str] | None, typer.Option(help="a quantity that is to be as small as can be")] = None,
+    largest: Annotated[list[str] | None, typer.Option(help="a quantity that is to be as large as can be")] = None,
+    bounds: Annotated[
+        list[str] | None, typer.Option("--bound", help="of an element's share, such as Sc=0:0.5; repeatable")
+    ] = None,
+    relax: Annotated[str, typer.Option(help="what of the cell: none, isotropic, axes, c or full")] = "full",
+    method: Annotated[str, typer.Option(help="projected, exponentiated or softmax")] = "projected",
+    starts: Annotated[int, typer.Option(help="the first in the middle, the others random")] = 1,
+    seed: Seed = 0,
+    round_to: Annotated[
+        int | None, typer.Option(help="round to whole atoms in a supercell of so many repeats of the cell")
+    ] = None,
+    supercell: Supercell = (1, 1, 1),
+    coupling: CoupledBy = "paired",
+    plot: Plot = None,
+    submit_only: SubmitOnly = False,
+) -> None:
+    """Find the composition at which the relaxed crystal has the properties wanted, by descent (in float64)."""
+    with redirect_stdout(sys.stderr):  # mace-torch prints on import
+        from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
+        from alchemflows.jobs.optimize import OptimizeMaker
+        from alchemflows.plotting import plot_optimization
+    chosen = choices_of(choices)
+    maker = CompositionOptimizationMaker(
+        potential=potential.spec,
+        coupling=cast("Coupling", coupling),
+        optimize_maker=OptimizeMaker(
+            relaxation=cast("CellRelaxation", relax), method=cast("Descent", method), round_to=round_to
+        ),
+        n_starts=starts,
+        seed=seed,
+    )
+    flow = maker.make(
+        read_structure(structure, supercell),
+        chosen,
+        targets_of(targets or [], least or [], largest or []),
+        bounds=bounds_of(bounds or [], chosen),
+    )
+    run_and_show(
+        flow,
+        optimization_table,
+        device=potential.device,
+        workers=1,
+        submit_only=submit_only,
+        figures=[(plot, plot_optimization)],
+    )

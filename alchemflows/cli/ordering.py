@@ -1,0 +1,63 @@
+"""Commands for order and disorder."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import Annotated
+
+import typer
+
+from alchemflows.cli.inputs import read_structure, waves_of
+from alchemflows.cli.options import Plot, PotentialOptions, Seed, StructureFile, SubmitOnly, Supercell, Workers, grouped
+from alchemflows.cli.running import run_and_show
+from alchemflows.cli.tables import order_tables
+from alchemflows.errors import InvalidInputError
+
+app = typer.Typer()
+
+
+@app.command()
+@grouped
+def order(
+    structure: StructureFile,
+    potential: PotentialOptions,
+    supercell: Supercell = (2, 2, 2),
+    waves: Annotated[
+        list[str] | None, typer.Option("--wave", help="an order by its wave, such as rocksalt=0.5,0.5,0.5; repeatable")
+    ] = None,
+    perovskite: Annotated[
+        bool, typer.Option("--perovskite", help="rocksalt, layered and columnar order of a cubic perovskite's B sites")
+    ] = False,
+    distinct: Annotated[bool, typer.Option("--distinct", help="all orders that differ by symmetry")] = False,
+    random: Annotated[int, typer.Option(min=1, help="random arrangements")] = 5,
+    quasirandom: Annotated[bool, typer.Option(help="a special quasirandom structure too")] = True,
+    starts: Annotated[int, typer.Option(min=1, help="starts of the search for order")] = 16,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    plot: Plot = None,
+    submit_only: SubmitOnly = False,
+) -> None:
+    """Energy of order against disorder, for a structure with partial occupancies; searched for if not told."""
+    with redirect_stdout(sys.stderr):  # mace-torch prints on import
+        from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS, OrderDisorderMaker
+        from alchemflows.jobs.ordering import SearchMaker
+        from alchemflows.plotting import plot_order
+    named = waves_of(waves or []) | (PEROVSKITE_ORDERS if perovskite else {})
+    if named and distinct:
+        raise InvalidInputError("orders are either named (--wave, --perovskite) or all of them (--distinct)")
+    maker = OrderDisorderMaker(
+        potential=potential.spec,
+        n_random=random,
+        quasirandom=quasirandom,
+        search_maker=SearchMaker(n_starts=starts, seed=seed),
+        seed=seed,
+    )
+    run_and_show(
+        maker.make(read_structure(structure), supercell, named or ("distinct" if distinct else "search")),
+        order_tables,
+        device=potential.device,
+        workers=workers,
+        submit_only=submit_only,
+        figures=[(plot, plot_order)],
+    )

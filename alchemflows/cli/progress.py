@@ -1,0 +1,63 @@
+"""The progress of jobs in a terminal, or in the lines of a log."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from alchemflows.campaign.local import JobStatus
+
+_STATES = {"WAITING": "waiting", "READY": "waiting", "RESERVED": "queued", "RUNNING": "starting", "COMPLETED": "done"}
+
+
+class JobProgress:
+    """One bar for each job; where the output is no terminal, one line whenever a job has got further."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[int, TaskID] = {}
+        self._said: dict[int, tuple[str, int]] = {}
+
+    def __enter__(self) -> JobProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, jobs: list[JobStatus]) -> None:
+        """Show the jobs as they are now."""
+        for job in jobs:
+            state = _STATES.get(job.state, job.state.lower())
+            share = 1.0 if job.state == "COMPLETED" else 0.0
+            if job.state == "RUNNING" and job.progress is not None:
+                temperatures = ", ".join(f"{t:.0f}" for t in job.progress.temperatures_K)
+                state = f"{job.progress.phase}, {temperatures} K"
+                share = job.progress.step / job.progress.n_steps
+            if self._bars.disable:
+                self._say(job, state, share)
+            else:
+                if job.fw_id not in self._tasks:
+                    self._tasks[job.fw_id] = self._bars.add_task(job.name, total=1.0, state=state, start=False)
+                if share > 0 or job.state == "RUNNING":
+                    self._bars.start_task(self._tasks[job.fw_id])
+                self._bars.update(self._tasks[job.fw_id], completed=share, state=state)
+
+    def _say(self, job: JobStatus, state: str, share: float) -> None:
+        quarter = (state.split(",")[0], int(4 * share))
+        if state != "waiting" and self._said.get(job.fw_id) != quarter:
+            self._said[job.fw_id] = quarter
+            self._console.print(f"{job.name:<18} {100 * share:3.0f} %  {state}", highlight=False)

@@ -1,0 +1,101 @@
+"""Commands over compositions, through FireWorks and a real MongoDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import assert_one_line
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.cli.inputs import bounds_of, targets_of
+from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.optimization import Target
+
+
+@pytest.fixture(scope="module")
+def salt(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("salt") / "NaCl.cif"
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    cell.get_primitive_structure().to(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["a line", "a simplex"]),
+        (["Na:K", "--choose", "Na:Na,K"], ["not both"]),
+        (["Na"], ["Pb:Sn"]),
+        (["--choose", "Na"], ["Na:Li,Na,K"]),
+        (["--choose", "Na:Na"], ["two different elements"]),
+        (["Mg:K"], ["Mg is not in the structure"]),
+        (["Na:K", "--until", 1.5], ["between 0 and 1"]),
+        (["Na:Rb"], ["does not know Rb"]),
+        (["Na:K", "--coupling", "none"], ["coupling must be one of"]),
+        (["Na:K", "--plot", "figure.doc"], [".png"]),
+    ],
+)
+def test_bad_input_is_one_line(run, salt, arguments, words):
+    assert_one_line(run("sweep", salt, *arguments, "--potential", "mace-demo"), *words)
+
+
+def test_a_sweep_and_a_finer_one_that_repeats_nothing(run, salt, tmp_path):
+    options = ["--potential", "mace-demo", "--plot", tmp_path / "salt.png"]
+    done = run("sweep", salt, "Na:K", "--points", 2, *options)
+    assert done.returncode == 0, done.stderr
+    for word in ("3 jobs", "NaCl", "KCl", "converged: all checks have passed"):
+        assert word in done.stdout
+    assert (tmp_path / "salt.png").read_bytes().startswith(b"\x89PNG")
+    finer = run("sweep", salt, "Na:K", "--points", 3, *options)
+    assert finer.returncode == 0, finer.stderr
+    assert "2 of 3 points are in the database" in finer.stdout and "2 jobs" in finer.stdout
+    assert "relax K0.5Na0.5Cl" in finer.stdout and "relax NaCl" not in finer.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["nothing to aim at"]),
+        (["--target", "a_A"], ["a_A=4.1"]),
+        (["--target", "bulk_modulus_GPa=20", "--relax", "none"], ["without stress"]),
+        (["--target", "a_A=4.1", "--bound", "Rb=0:1"], ["an element that is a choice"]),
+        (["--largest", "volume_A3", "--plot", "figure.doc"], [".png"]),
+    ],
+)
+def test_bad_input_of_an_optimization_is_one_line(run, salt, arguments, words):
+    assert_one_line(run("optimize", salt, "--choose", "Na:Na,K", *arguments, "--potential", "mace-demo"), *words)
+
+
+def test_targets_and_bounds_as_they_are_typed():
+    assert targets_of(["a_A=4.1", "pressure_GPa=-2:0.1"], ["volume_A3"], ["c_A"]) == [
+        Target(quantity="a_A", value=4.1),
+        Target(quantity="pressure_GPa", value=-2.0, scale=0.1),
+        Target(quantity="volume_A3", extremum="least"),
+        Target(quantity="c_A", extremum="largest"),
+    ]
+    for text in ("a_A", "a_A=", "a_A=x", "a_A=4.1:", "a_A=4.1:0", "a_A=nan"):
+        with pytest.raises(InvalidInputError, match="a target is written like"):
+            targets_of([text], [], [])
+    choices = {"Al": ["Al", "Sc"], "Ga": ["Ga", "Sc", "In"]}
+    bounds = bounds_of(["Sc=0:0.5", "In=0.1:1"], choices)
+    assert bounds == {"Al": {"Sc": (0.0, 0.5)}, "Ga": {"Sc": (0.0, 0.5), "In": (0.1, 1.0)}}
+    for texts, reason in ((["Sc=0"], "written like"), (["N=0:1"], "is a choice"), (["Sc=0:1", "Sc=0:1"], "once")):
+        with pytest.raises(InvalidInputError, match=reason):
+            bounds_of(texts, choices)
+
+
+def test_an_optimization_with_its_table_and_figure(run, salt, tmp_path):
+    aim = ["--choose", "Na:Na,K", "--target", "a_A=4.1", "--bound", "K=0.1:0.9", "--relax", "isotropic"]
+    more = ["--starts", 2, "--round-to", 8, "--plot", tmp_path / "descent.png"]
+    done = run("optimize", salt, *aim, *more, "--potential", "mace-demo")
+    assert done.returncode == 0, done.stderr
+    for word in ("1 jobs", "K0.5Na0.5Cl", "whole atoms", "converged: all checks have passed"):
+        assert word in done.stdout
+    rows = [line.replace("│", " ").split() for line in done.stdout.splitlines() if line.startswith("│")]
+    runs, (rounded,) = [row for row in rows if row[-1] in ("yes", "NO")], [row for row in rows if row[0] == "whole"]
+    assert len(runs) == 2 and all(row[-1] == "yes" for row in runs)
+    assert all(abs(float(row[-4]) - 4.1) < 2e-3 for row in runs)
+    assert sum("*" in row for row in runs) == 1
+    assert rounded[2].endswith("Cl8") and 0.0 < abs(float(rounded[-1]) - 4.1) < 0.05
+    assert (tmp_path / "descent.png").read_bytes().startswith(b"\x89PNG")
