@@ -77,6 +77,13 @@ def test_gpu_on_a_cpu(tmp_path):
     np.testing.assert_allclose(medians["ns/day"], medians["1/s"] / 5 * 2e-6 * 86400, rtol=1e-9)
 
 
+def test_composition_search(tmp_path):
+    document = report(tmp_path / "search.json", "composition_search.py")
+    off, on_the_triangle, on_the_edge = (t["value"] for t in document["targets"])
+    assert 0 <= off <= 1 and 0 < on_the_triangle < on_the_edge
+    assert {m["n"] for m in document["measurements"]} == {1, 5}
+
+
 def test_what_cannot_be_done_is_one_line(monkeypatch, capsys):
     monkeypatch.syspath_prepend(BENCHMARKS)
     import gpu

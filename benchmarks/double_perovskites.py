@@ -1,0 +1,181 @@
+"""Order against disorder for A2BB'O6 perovskites with SevenNet-0, beside what experiment knows of them.
+
+    python benchmarks/double_perovskites.py [--rows DIR] [--json FILE] [--only Ba2MgWO6 ...]
+    python benchmarks/double_perovskites.py --search Ba2MgWO6
+
+For each compound 2×2×2 cubic cells (40 atoms): both alchemical cells, random arrangements, a quasirandom one, and
+rocksalt, layered and columnar order, relaxed alike (OrderDisorderMaker). A compound counts as ordered where the best
+order lies below disorder by more than k_B T S at 1300 K, about where cations cease to move; S is the ideal entropy.
+Each compound is written to the folder as soon as it is done, and a run goes on with those that are missing.
+
+With --search it prints what OrderingSearchMaker finds by itself for one compound.
+
+What experiment knows is from the surveys of Anderson et al., Prog. Solid State Chem. 22, 197 (1993), and Vasala &
+Karppinen, Prog. Solid State Chem. 43, 1 (2015).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase.units import kB
+from jobflow import Flow, JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS, OrderDisorderMaker
+from alchemflows.flows.ordering_search import OrderingSearchMaker
+from alchemflows.jobs.ordering import SearchMaker
+from alchemflows.schemas.ordering import OrderDisorderDocument
+from alchemflows.schemas.potential import PotentialSpec
+
+#: A, B, B', a cubic lattice parameter to start from (Å), what experiment finds.
+COMPOUNDS: dict[str, tuple[str, str, str, float, str]] = {
+    "Ba2MgWO6": ("Ba", "Mg", "W", 4.05, "rocksalt"),
+    "Ba2CaWO6": ("Ba", "Ca", "W", 4.20, "rocksalt"),
+    "Sr2MgWO6": ("Sr", "Mg", "W", 3.96, "rocksalt"),
+    "Ba2YTaO6": ("Ba", "Y", "Ta", 4.22, "rocksalt"),
+    "Ba2YNbO6": ("Ba", "Y", "Nb", 4.22, "rocksalt"),
+    "Sr2MgMoO6": ("Sr", "Mg", "Mo", 3.95, "rocksalt"),
+    "Sr2FeMoO6": ("Sr", "Fe", "Mo", 3.95, "rocksalt"),
+    "Sr2FeNbO6": ("Sr", "Fe", "Nb", 3.97, "disordered"),
+    "Ba2FeNbO6": ("Ba", "Fe", "Nb", 4.06, "disordered"),
+    "Sr2MnNbO6": ("Sr", "Mn", "Nb", 3.98, "disordered"),
+    "Sr2CrNbO6": ("Sr", "Cr", "Nb", 3.94, "disordered"),
+    "Ba2TiZrO6": ("Ba", "Ti", "Zr", 4.11, "disordered"),
+    "Sr2TiZrO6": ("Sr", "Ti", "Zr", 4.01, "disordered"),
+    "La2CuSnO6": ("La", "Cu", "Sn", 4.05, "layered"),
+}
+POTENTIAL = PotentialSpec(name="sevennet-0", device="cpu")
+FREEZES_K = 1300.0
+SUPERCELL = (2, 2, 2)
+PICTURES = ("random", "quasirandom", "paired", "mean-field")
+
+
+def perovskite(a_site: str, b: str, other: str, a_A: float) -> Structure:
+    """Return the cubic cell of five atoms, B and B' on one site."""
+    sites = [[0.5, 0.5, 0.5], [0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]]
+    return Structure(Lattice.cubic(a_A), [a_site, {b: 0.5, other: 0.5}, "O", "O", "O"], sites)
+
+
+def run(flow: Flow) -> Any:
+    """Return the document of a flow that is run here."""
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
+    return outputs[flow.jobs[-1].uuid][1].output
+
+
+def compute(name: str, n_random: int) -> dict[str, Any]:
+    """Return the row of a compound."""
+    *what, a_A, known = COMPOUNDS[name]
+    maker = OrderDisorderMaker(potential=POTENTIAL, n_random=n_random)
+    flow = maker.make(perovskite(*what, a_A), SUPERCELL, PEROVSKITE_ORDERS)
+    document = run(flow)
+    assert isinstance(document, OrderDisorderDocument)
+    return {
+        "compound": name,
+        "experiment": known,
+        "best_ordered": document.best_ordered,
+        "ordering_energies_eV_per_atom": document.ordering_energies_eV_per_atom,
+        "random_error_eV_per_atom": document.random_error_eV_per_atom,
+        "entropy_kB_per_atom": document.entropy_kB_per_atom,
+        "energies_eV_per_atom": {each.name: each.energy_eV_per_atom for each in document.arrangements},
+        "reasons": document.verdict.reasons,
+        "provenance": document.provenance.model_dump(mode="json"),
+    }
+
+
+def search(name: str) -> str:
+    """Return what a search finds, as a table."""
+    *what, a_A, known = COMPOUNDS[name]
+    cell = perovskite(*what, a_A)
+    maker = OrderingSearchMaker(potential=POTENTIAL, search_maker=SearchMaker(n_starts=8, n_relaxed=3))
+    found = run(maker.make(cell, SUPERCELL))
+    disorder = Disorder(cell, SUPERCELL)
+    orders = {key: disorder.wave(wave, cell) for key, wave in PEROVSKITE_ORDERS.items()}
+    lines = [f"{name}: experiment finds {known}", "| order | starts of 8 | meV/atom above the best |", "|---|---|---|"]
+    for each in found.arrangements:
+        # The arrangement without its displacements: which element is at which site.
+        symbols = [site.specie.symbol for site in each.structure]
+        same = [key for key, order in orders.items() if _alike(disorder, symbols, order)]
+        above = 1e3 * (each.energy_eV_per_atom - found.arrangements[0].energy_eV_per_atom)
+        lines.append(f"| {same[0] if same else 'another'} | {each.n_starts} | {above:.1f} |")
+    return "\n".join(lines)
+
+
+def _alike(disorder: Disorder, symbols: list[str], order: Structure) -> bool:
+    (sublattice,) = disorder.sublattices
+    keys = [
+        disorder.same_by_symmetry([np.array([sublattice.symbols.index(those[site]) for site in sublattice.sites])])
+        for those in (symbols, [site.specie.symbol for site in order])
+    ]
+    return keys[0] == keys[1]
+
+
+def says_ordered(row: dict[str, Any], picture: str) -> bool:
+    """Tell whether order wins at the temperature where cations freeze."""
+    threshold = -kB * FREEZES_K * row["entropy_kB_per_atom"]
+    return row["ordering_energies_eV_per_atom"][picture] < threshold
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the table as Markdown, energies in meV/atom; bold where it is not what experiment finds."""
+    threshold = 1e3 * kB * FREEZES_K * rows[0]["entropy_kB_per_atom"]
+    lines = [
+        f"| compound | experiment | best order | {' | '.join(PICTURES)} |",
+        f"|---|---|---|{'---|' * len(PICTURES)}",
+    ]
+    right = dict.fromkeys(PICTURES, 0)
+    for row in rows:
+        cells = []
+        for picture in PICTURES:
+            agrees = says_ordered(row, picture) == (row["experiment"] != "disordered")
+            right[picture] += agrees
+            value = f"{1e3 * row['ordering_energies_eV_per_atom'][picture]:.1f}"
+            if picture == "random":
+                value += f" ± {1e3 * row['random_error_eV_per_atom']:.1f}"
+            cells.append(value if agrees else f"**{value}**")
+        lines.append(f"| {row['compound']} | {row['experiment']} | {row['best_ordered']} | {' | '.join(cells)} |")
+    counts = " | ".join(f"{right[picture]} of {len(rows)}" for picture in PICTURES)
+    lines.append(f"| ranked rightly (below −{threshold:.1f}: ordered) | | | {counts} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Compute what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=Path, default=Path("double_perovskites"), help="folder of finished compounds")
+    parser.add_argument("--json", type=Path, help="write all rows here")
+    parser.add_argument("--only", nargs="+", default=list(COMPOUNDS), choices=list(COMPOUNDS))
+    parser.add_argument("--search", choices=list(COMPOUNDS), help="search for the order of this one, and no more")
+    parser.add_argument("--random", type=int, default=4, help="random arrangements")
+    parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.search:
+        print(search(arguments.search))
+        return
+    arguments.rows.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name in arguments.only:
+        path = arguments.rows / f"{name}.json"
+        if not path.exists():
+            path.write_text(json.dumps(compute(name, arguments.random), indent=1) + "\n")
+        rows.append(json.loads(path.read_text()))
+        print(table(rows[-1:]).splitlines()[2], flush=True)
+    print("\n" + table(rows))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
