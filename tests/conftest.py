@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from alchemflows.campaign.database import Database, start_private
 from alchemflows.campaign.mongod import PrivateMongod
-from alchemflows.campaign.settings import Settings
+from alchemflows.settings import Settings
 
 #: Weak forces, and the same reference energy for Pb and Sn, so that neighbouring windows overlap.
 GENTLE = {"seed": 5, "atomic_inter_scale": 0.3, "correlation": 2, "atomic_energies": np.full(5, -3.0)}

@@ -18,8 +18,8 @@ from pymongo import MongoClient
 from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
 from alchemflows.campaign.mongod import PrivateMongod
-from alchemflows.campaign.settings import Settings
 from alchemflows.errors import DatabaseError
+from alchemflows.settings import Settings
 
 #: Database and collections of the private database.
 DATABASE = "alchemflows"

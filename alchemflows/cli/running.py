@@ -19,11 +19,11 @@ from rich.console import Console, RenderableType
 
 from alchemflows.campaign.database import Database, connect
 from alchemflows.campaign.local import LocalWorkers, submit, wait
-from alchemflows.campaign.settings import Settings
 from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.progress import JobProgress
 from alchemflows.cli.tables import verdict_lines
 from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.settings import Settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

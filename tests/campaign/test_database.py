@@ -13,9 +13,9 @@ from jobflow import job
 from alchemflows.campaign.database import OUTPUT_INDEXES, connect, start_private
 from alchemflows.campaign.local import submit
 from alchemflows.campaign.query import RESULT_FIELDS, free_energies
-from alchemflows.campaign.settings import Settings
 from alchemflows.errors import DatabaseError
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
+from alchemflows.settings import Settings
 
 
 @job(data=["series"])

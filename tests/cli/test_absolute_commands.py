@@ -12,7 +12,7 @@ from command_line import assert_one_line
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.campaign.database import start_private
-from alchemflows.campaign.settings import Settings
+from alchemflows.settings import Settings
 
 SHORT = ["--repeats", 2, "--equilibration", 20, "--switching", 40, "--timestep", 4, "--potential", "mace-demo"]
 
