@@ -21,5 +21,9 @@ class TrajectoryError(AlchemflowsError):
     """Sampling cannot go on: a number that is not finite, an absurd force or temperature, a device that failed."""
 
 
+class RunStoppedError(AlchemflowsError):
+    """A run was asked to stop before its end, and did in good order: it goes on from its last checkpoint."""
+
+
 class UnstableCrystalError(TrajectoryError):
     """Atoms have left their sites: the phase is not mechanically stable, has molten, or an atom diffuses."""

@@ -13,7 +13,7 @@ from alchemflows.sampling.windows import run_windows, window_seed
 from alchemflows.schemas.samples import WindowSeries
 
 
-class HarmonicWells:
+class HarmonicWells(EnergyModel):
     """U = Σ_c w_c (E_c + ½ k_c Σ_i |x_i − x⁰_i|²): an energy model for the sampler, with C = 2 weights."""
 
     device = torch.device("cpu")
@@ -70,7 +70,7 @@ def assert_honest(values: np.ndarray, errors: np.ndarray, exact: float) -> None:
     assert abs(z.mean()) < 0.6
 
 
-class HarmonicCrystal:
+class HarmonicCrystal(EnergyModel):
     """U = Σ_c w_c [½ Σ_ij K_cij u_i·u_j + ½ B_c (V − V_c)² / V_c], u_i from sites that move with the cell.
 
     Parameters

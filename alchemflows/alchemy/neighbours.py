@@ -24,13 +24,19 @@ class NeighbourList:
         For each replica ``first, second, shifts``: atoms of each pair, shape (P,), and cell vectors to add,
         shape (P, 3). The vector from `first` to `second` is ``x[second] - x[first] + shifts @ cell``. Every
         pair occurs in both directions.
+    made_at
+        Positions and cells for which the lists were made, Å, shapes (B, N, 3) and (B, 3, 3).
     """
 
     def __init__(self, cutoff_A: float, skin_A: float) -> None:
         self.cutoff_A = cutoff_A
         self.skin_A = skin_A
         self.pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self._positions = torch.empty(0, 0, 3)
+        self.forget()
+
+    def forget(self) -> None:
+        """Let all lists be made anew at the next update."""
+        self.made_at = torch.empty(0, 0, 3), torch.empty(0, 3, 3)
         self._inverse_cells = torch.empty(0, 3, 3)
 
     def update(self, positions: torch.Tensor, cells: torch.Tensor) -> list[int]:
@@ -55,15 +61,15 @@ class NeighbourList:
         torch.linalg.LinAlgError
             If a cell has no volume.
         """
-        if positions.shape != self._positions.shape:
+        if positions.shape != self.made_at[0].shape:
             self.pairs = [(np.empty(0, int), np.empty(0, int), np.empty((0, 3), int))] * len(positions)
-            self._positions = torch.full_like(positions, torch.nan)
+            self.made_at = torch.full_like(positions, torch.nan), torch.full_like(cells, torch.nan)
             self._inverse_cells = torch.full_like(cells, torch.nan)
         stale = self._stale(positions, cells).nonzero().flatten().tolist()
         if stale:
             inverse = torch.linalg.inv(cells[stale])
             # Stale until all is done: what interrupts this must not leave old lists that look new.
-            self._positions[stale] = torch.nan
+            self.made_at[0][stale] = torch.nan
             for b, x, cell in zip(stale, positions[stale].cpu().numpy(), cells[stale].cpu().numpy(), strict=True):
                 self.pairs[b] = neighbour_list(
                     "ijS",
@@ -73,7 +79,8 @@ class NeighbourList:
                     numbers=np.ones(len(x), dtype=np.int32),
                     cutoff=self.cutoff_A + self.skin_A,
                 )
-            self._positions[stale], self._inverse_cells[stale] = positions[stale], inverse
+            self.made_at[0][stale], self.made_at[1][stale] = positions[stale], cells[stale]
+            self._inverse_cells[stale] = inverse
         return stale
 
     def _stale(self, positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
@@ -84,7 +91,7 @@ class NeighbourList:
         of F; and σ ≥ 1 − |F − 1|.
         """
         deformation = self._inverse_cells @ cells
-        moved = torch.linalg.vector_norm(positions - self._positions @ deformation, dim=-1)
+        moved = torch.linalg.vector_norm(positions - self.made_at[0] @ deformation, dim=-1)
         strain = torch.linalg.matrix_norm(deformation - torch.eye(3, dtype=cells.dtype, device=cells.device))
         farthest = moved.amax(dim=-1) if positions.shape[1] else torch.zeros_like(strain)
         # NaN, a list not yet made, is stale.

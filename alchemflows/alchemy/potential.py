@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -127,6 +127,13 @@ class EnergyModel(Protocol):
     ) -> Evaluation: ...
 
     def energies(self, positions: Any, cells: Any, weights: Any) -> torch.Tensor: ...
+
+    def memory(self) -> dict[str, torch.Tensor]:
+        """Return what the last bits of evaluations depend on besides their arguments."""
+        return {}
+
+    def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
+        """Evaluate from now on as the model did whose memory this is."""
 
 
 class AlchemicalPotential:
@@ -314,6 +321,16 @@ class AlchemicalPotential:
             ]
         hessian = torch.stack(rows).cpu().numpy()
         return SecondDerivatives(float(energy), gradient.detach().cpu().numpy(), (hessian + hessian.T) / 2)
+
+    def memory(self) -> dict[str, torch.Tensor]:
+        """Return for which positions and cells the neighbour lists were made: sums follow their order."""
+        positions, cells = self._pairs.made_at
+        return {"list_positions": positions, "list_cells": cells}
+
+    def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
+        """Make the neighbour lists that a potential had whose :meth:`memory` this is."""
+        self._pairs.forget()
+        self._refresh(memory["list_positions"].to(self.device), memory["list_cells"].to(self.device))
 
     def _tensors(
         self,

@@ -8,6 +8,7 @@ s and κ stand behind the weights w of the potential, so that everything that mo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,6 +136,14 @@ class TetheredPotential:
                 [s[:, None] * plain.weight_gradients, plain.energy[:, None], spring_energy[:, None]], dim=1
             )
         return Evaluation(s * plain.energy + kappa * spring_energy, total_forces, total_stress, gradients)
+
+    def memory(self) -> dict[str, torch.Tensor]:
+        """Return that of the potential."""
+        return self.model.memory()
+
+    def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
+        """Give the potential its memory."""
+        self.model.recall(memory)
 
     def energies(self, positions: torch.Tensor, cells: torch.Tensor, weights: ArrayLike | torch.Tensor) -> torch.Tensor:
         """Energies at K sets of weights, shape (B, K); `weights` have shape (B, K, C + 2)."""

@@ -17,6 +17,7 @@ from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.free_energy.convergence import drift
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.resuming import resumable
 from alchemflows.sampling.equilibrium import sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.crystal import EquilibriumDocument
@@ -72,6 +73,8 @@ class EquilibriumMaker(Maker):
 
         Raises
         ------
+        RunStoppedError
+            If the job was asked to stop: run again, it goes on from its last checkpoint.
         UnstableCrystalError
             If atoms leave their sites.
         TrajectoryError
@@ -80,14 +83,16 @@ class EquilibriumMaker(Maker):
         started = time.perf_counter()
         system = started_from(system, structure)
         model = AlchemicalPotential(system, load_potential(self.potential))
-        run = sample_equilibrium(
-            model,
-            system,
-            system.check_weights(weights),
-            self.dynamics,
-            derived_seeds(self.seed, "equilibrium", self.n_replicas),
-            on_progress=ProgressFile(Path.cwd()),
-        )
+        with resumable() as checkpoint:
+            run = sample_equilibrium(
+                model,
+                system,
+                system.check_weights(weights),
+                self.dynamics,
+                derived_seeds(self.seed, "equilibrium", self.n_replicas),
+                on_progress=ProgressFile(Path.cwd()),
+                checkpoint=checkpoint,
+            )
         mean = run.mean_structure()
         reasons = drift("the volume", run.volume_A3) + drift("the energy", run.energy_eV)
         return EquilibriumDocument(

@@ -31,6 +31,7 @@ from alchemflows.free_energy.einstein import (
 )
 from alchemflows.free_energy.size import extrapolate
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.equilibrium import sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
@@ -111,6 +112,8 @@ class EinsteinSwitchesMaker(Maker):
 
         Raises
         ------
+        RunStoppedError
+            If the job was asked to stop: run again, it goes on from its last checkpoint.
         UnstableCrystalError
             If atoms leave their sites.
         InvalidInputError
@@ -130,31 +133,39 @@ class EinsteinSwitchesMaker(Maker):
         given = self.springs_eV_per_A2
         # Before any step: what is wrong with given springs needs no dynamics to be seen.
         stiffness = None if given is None else given_stiffness(system, w, given, settings.timestep_fs)
-        run = sample_equilibrium(
-            potential, system, w, dynamics, derived_seeds(self.seed, "displacements", n), on_progress=progress
-        )
         masses = system.masses(w)
-        if stiffness is None:
-            msd = run.msd_A2.mean(axis=0)
-            stiffness = spring_constants_eV_per_A2(msd, symmetry.equivalent_atoms, temperature)
-            _check_time_step(stiffness, masses, settings.timestep_fs)
-        mean = run.mean_structure()
-        springs = Springs(tuple(map(tuple, mean.frac_coords.tolist())), tuple(stiffness.tolist()))
-        start = joined(
-            run.state,
-            draw_einstein_crystal(
-                springs, mean.lattice.matrix, masses, temperature, derived_seeds(self.seed, "Einstein crystal", n)
-            ),
-        )
-        switches = switch(
-            TetheredPotential(potential, springs),
-            TetheredPath.to_einstein_crystal(system, w),
-            settings,
-            start,
-            derived_seeds(self.seed, "switching", 2 * n),
-            fix_centre_of_mass=True,
-            on_progress=progress,
-        )
+        with resumable() as checkpoint:
+            run = sample_equilibrium(
+                potential,
+                system,
+                w,
+                dynamics,
+                derived_seeds(self.seed, "displacements", n),
+                on_progress=progress,
+                checkpoint=checkpoint.stage("displacements"),
+            )
+            if stiffness is None:
+                msd = run.msd_A2.mean(axis=0)
+                stiffness = spring_constants_eV_per_A2(msd, symmetry.equivalent_atoms, temperature)
+                _check_time_step(stiffness, masses, settings.timestep_fs)
+            mean = run.mean_structure()
+            springs = Springs(tuple(map(tuple, mean.frac_coords.tolist())), tuple(stiffness.tolist()))
+            start = joined(
+                run.state,
+                draw_einstein_crystal(
+                    springs, mean.lattice.matrix, masses, temperature, derived_seeds(self.seed, "Einstein crystal", n)
+                ),
+            )
+            switches = switch(
+                TetheredPotential(potential, springs),
+                TetheredPath.to_einstein_crystal(system, w),
+                settings,
+                start,
+                derived_seeds(self.seed, "switching", 2 * n),
+                fix_centre_of_mass=True,
+                on_progress=progress,
+                checkpoint=checkpoint.stage("switching"),
+            )
         result, work = work_document(switches, settings, system.n_atoms)
         points = symmetry.n_primitive_cells if n_primitive_cells is None else n_primitive_cells
         free_volume = mean.volume / points

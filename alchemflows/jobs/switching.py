@@ -14,6 +14,7 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.switching import equilibrate_ends, switch
@@ -60,6 +61,8 @@ class SwitchesMaker(Maker):
 
         Raises
         ------
+        RunStoppedError
+            If the job was asked to stop: run again, it goes on from its last checkpoint.
         TrajectoryError
             If a trajectory explodes.
         """
@@ -68,12 +71,24 @@ class SwitchesMaker(Maker):
         path = AlchemicalPath(system, path.initial, path.final)
         model = AlchemicalPotential(system, load_potential(self.potential))
         progress, n = ProgressFile(Path.cwd()), 2 * self.settings.n_repeats
-        ends = equilibrate_ends(
-            model, path, self.settings, derived_seeds(self.seed, "equilibration", n), on_progress=progress
-        )
-        switches = switch(
-            model, path, self.settings, ends, derived_seeds(self.seed, "switching", n), on_progress=progress
-        )
+        with resumable() as checkpoint:
+            ends = equilibrate_ends(
+                model,
+                path,
+                self.settings,
+                derived_seeds(self.seed, "equilibration", n),
+                on_progress=progress,
+                checkpoint=checkpoint.stage("equilibration"),
+            )
+            switches = switch(
+                model,
+                path,
+                self.settings,
+                ends,
+                derived_seeds(self.seed, "switching", n),
+                on_progress=progress,
+                checkpoint=checkpoint.stage("switching"),
+            )
         result, work = work_document(switches, self.settings, system.n_atoms)
         mass_term = mass_term_eV(system.masses(path.initial), system.masses(path.final), self.settings.temperature_K)
         return SwitchingDocument(

@@ -17,6 +17,7 @@ from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
+from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.sites import Sites
@@ -66,6 +67,8 @@ class RemovalMaker(Maker):
         ------
         InvalidInputError
             If there is no such atom, or the crystal is alchemical itself.
+        RunStoppedError
+            If the job was asked to stop: run again, it goes on from its last checkpoint.
         TrajectoryError
             If a trajectory explodes.
         """
@@ -84,25 +87,28 @@ class RemovalMaker(Maker):
         progress, n = ProgressFile(Path.cwd()), 2 * self.settings.n_repeats
         sites = Sites(structure, potential.device)
         # At rest, or the crystal would drift away from the spring.
-        ends = equilibrate_ends(
-            model,
-            line,
-            self.settings,
-            derived_seeds(self.seed, "equilibration of the removal", n),
-            fix_centre_of_mass=True,
-            sites=sites,
-            on_progress=progress,
-        )
-        switches = switch(
-            model,
-            line,
-            self.settings,
-            ends,
-            derived_seeds(self.seed, "switching of the removal", n),
-            fix_centre_of_mass=True,
-            sites=sites,
-            on_progress=progress,
-        )
+        with resumable() as checkpoint:
+            ends = equilibrate_ends(
+                model,
+                line,
+                self.settings,
+                derived_seeds(self.seed, "equilibration of the removal", n),
+                fix_centre_of_mass=True,
+                sites=sites,
+                on_progress=progress,
+                checkpoint=checkpoint.stage("equilibration"),
+            )
+            switches = switch(
+                model,
+                line,
+                self.settings,
+                ends,
+                derived_seeds(self.seed, "switching of the removal", n),
+                fix_centre_of_mass=True,
+                sites=sites,
+                on_progress=progress,
+                checkpoint=checkpoint.stage("switching"),
+            )
         result, work = work_document(switches, self.settings, len(structure))
         masses = path.masses(0.0)
         spring = einstein_free_energy_eV([stiffness[site]], [masses[site]], temperature)

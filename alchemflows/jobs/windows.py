@@ -18,6 +18,7 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.resuming import resumable
 from alchemflows.sampling.langevin import State
 from alchemflows.sampling.windows import WindowsStoppedError, run_windows, window_seed
 from alchemflows.schemas.dynamics import DynamicsSettings
@@ -86,6 +87,8 @@ class WindowsMaker(Maker):
         TrajectoryError
             If a trajectory explodes or anything else stops the sampling; the samples so far are written to
             the job's folder, which the message names.
+        RunStoppedError
+            If the job was asked to stop: run again, it goes on from its last checkpoint.
         """
         started = time.perf_counter()
         done = [0] * len(indices) if first_runs is None else list(first_runs)
@@ -105,17 +108,19 @@ class WindowsMaker(Maker):
         seeds = [window_seed(self.seed, index, first) for index, first in zip(indices, done, strict=True)]
         state = None if starts is None else _joined(starts, model.device)
         try:
-            run = run_windows(
-                model,
-                path,
-                lambdas,
-                indices,
-                dynamics,
-                seeds,
-                start=state if state is None or any(done) else (state.positions, state.cells),
-                exchange_seed=window_seed(self.seed, -1 - min(indices), max(done)),
-                on_progress=ProgressFile(Path.cwd()),
-            )
+            with resumable() as checkpoint:
+                run = run_windows(
+                    model,
+                    path,
+                    lambdas,
+                    indices,
+                    dynamics,
+                    seeds,
+                    start=state if state is None or any(done) else (state.positions, state.cells),
+                    exchange_seed=window_seed(self.seed, -1 - min(indices), max(done)),
+                    on_progress=ProgressFile(Path.cwd()),
+                    checkpoint=checkpoint,
+                )
         except WindowsStoppedError as error:
             kept = _keep(Path.cwd(), indices, error.series)
             raise TrajectoryError(f"{error}; what was sampled is kept in {kept}") from error

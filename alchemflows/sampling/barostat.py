@@ -29,6 +29,11 @@ class Barostat:
     ----------
     conditions
         With a pressure.
+
+    Attributes
+    ----------
+    mobility_step
+        D Δt of each replica, shape (B,); None until :meth:`set_stiffness`.
     """
 
     def __init__(self, conditions: Conditions) -> None:
@@ -38,7 +43,7 @@ class Barostat:
         self.pressure = conditions.pressure_GPa * units.GPa  # eV/Å³
         self._beta = 1 / (units.kB * conditions.temperature_K)
         self._share = conditions.timestep_fs * 1e-3 / conditions.barostat_time_ps
-        self._mobility_step: torch.Tensor | None = None
+        self.mobility_step: torch.Tensor | None = None
 
     @property
     def n_directions(self) -> int:
@@ -59,7 +64,7 @@ class Barostat:
         """
         moduli = bulk_moduli.clamp(min=MIN_BULK_MODULUS_GPA * units.GPa)
         # D Δt, such that volumes relax by Δt/τ: the curvature of −ln ρ along E = 1/√3 is 3 β V B.
-        self._mobility_step = self._share / (3 * self._beta * volumes * moduli)
+        self.mobility_step = self._share / (3 * self._beta * volumes * moduli)
 
     def deformation(self, cells: torch.Tensor, stress: torch.Tensor, n_atoms: int, noise: torch.Tensor) -> torch.Tensor:
         """Return F of one time step, shape (B, 3, 3): positions become x F and cells h F.
@@ -75,10 +80,10 @@ class Barostat:
         noise
             Standard normal numbers, shape (B, n_directions).
         """
-        assert self._mobility_step is not None
+        assert self.mobility_step is not None
         directions = self._directions(cells)
         volumes = torch.linalg.det(cells).abs()
-        share = self._mobility_step[:, None]
+        share = self.mobility_step[:, None]
         trace = directions.diagonal(dim1=2, dim2=3).sum(dim=2)
         work = torch.einsum("bij,bkij->bk", stress, directions)
         slope = (n_atoms + 1 - self._beta * self.pressure * volumes)[:, None] * trace

@@ -12,6 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.potential import EnergyModel
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.sites import Sites
 from alchemflows.schemas.dynamics import DynamicsSettings
@@ -75,6 +76,7 @@ def sample_equilibrium(
     seeds: Sequence[int],
     *,
     on_progress: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Equilibrium:
     """Equilibrate and sample replicas of a crystal at fixed weights, the centre of mass at rest.
 
@@ -92,9 +94,13 @@ def sample_equilibrium(
         One for each replica.
     on_progress
         Called after each sample.
+    checkpoint
+        As for :func:`~alchemflows.sampling.windows.run_windows`.
 
     Raises
     ------
+    RunStoppedError
+        If the checkpoint says that the run is to stop.
     UnstableCrystalError
         If an atom leaves its site, or mean positions are not those of the structure.
     TrajectoryError
@@ -118,19 +124,38 @@ def sample_equilibrium(
     n_steps = dynamics.n_equilibration_steps + n * dynamics.sample_interval_steps
     energy, volume, temperature = (np.empty((n, n_replicas)) for _ in range(3))
     parameters = np.empty((n, n_replicas, 6))
+    samples = {"energy": energy, "volume": volume, "temperature": temperature, "parameters": parameters}
+    done = 0
     total = torch.zeros_like(langevin.positions)
     squares = torch.zeros_like(langevin.positions[..., 0])
+
+    if (saved := checkpoint.load()) is not None:
+        langevin.restore(saved.state)
+        total, squares = (torch.as_tensor(saved.state[name], device=model.device) for name in ("total", "squares"))
+        for name, values in saved.samples.items():
+            done = len(values)
+            samples[name][:done] = values
 
     def watch(phase: str) -> None:
         sites.check(langevin.positions, langevin.cells, f"after {langevin.n_steps * dynamics.timestep_fs * 1e-3:g} ps")
         if on_progress is not None:
             on_progress(Progress(phase, langevin.n_steps, n_steps, tuple(langevin.kinetic_temperatures().tolist())))
 
-    for step in range(dynamics.n_equilibration_steps):
+    def offer(n_samples: int) -> None:
+        checkpoint.offer(
+            langevin.n_steps,
+            lambda: langevin.snapshot() | {"total": total.cpu().numpy(), "squares": squares.cpu().numpy()},
+            n_samples,
+            lambda first: {name: values[first:n_samples] for name, values in samples.items()},
+            last=n_samples == n,
+        )
+
+    for step in range(langevin.n_steps, dynamics.n_equilibration_steps):
         langevin.step()
         if (step + 1) % dynamics.sample_interval_steps == 0:
             watch("equilibration")
-    for k in range(n):
+            offer(0)
+    for k in range(done, n):
         for _ in range(dynamics.sample_interval_steps):
             langevin.step()
         watch("production")
@@ -141,6 +166,7 @@ def sample_equilibrium(
         displacements = sites.displacements(langevin.positions, langevin.cells)
         total += displacements
         squares += (displacements**2).sum(dim=2)
+        offer(k + 1)
     mean = total / n
     cell = langevin.cells.mean(dim=0)
     msd = squares / n - (mean**2).sum(dim=2)

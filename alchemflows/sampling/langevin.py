@@ -7,9 +7,11 @@ stable time step. A barostat deforms the cell and the atoms with it between the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from ase import units
 from numpy.typing import ArrayLike
@@ -115,14 +117,12 @@ class Langevin:
         self._dt = timestep_fs * units.fs
         damping = torch.exp(torch.tensor(-friction_per_ps * timestep_fs * 1e-3, dtype=torch.float64))
         self._damping = float(damping)
-        thermal_speed = torch.sqrt(units.kB * temperature_K / self.masses)[..., None]
-        self._noise = thermal_speed * float(torch.sqrt(1 - damping**2))
-        self._inverse_masses = 1 / self.masses[..., None]
-        self._mass_shares = (self.masses / self.masses.sum(dim=1, keepdim=True))[..., None]
+        self._kick = float(torch.sqrt(1 - damping**2))
+        self._set_masses(self.masses)
         self._fixed = fix_centre_of_mass
         self._barostat = barostat
         self._start_volumes = self.volumes()
-        start = thermal_speed * self._normal() if velocities is None else velocities
+        start = self._thermal_speed * self._normal() if velocities is None else velocities
         self.velocities = self._internal(torch.as_tensor(start, dtype=torch.float64, device=model.device).clone())
         self.evaluation = self._evaluate(weight_gradients=True)
         if barostat is not None:
@@ -193,15 +193,57 @@ class Langevin:
         if self._fixed and not torch.equal(masses, self.masses):
             raise InvalidInputError("replicas whose centre of mass rests must have the same masses to swap")
         self.velocities = self.velocities * torch.sqrt(self.masses / masses)[..., None]
-        self.weights, self.masses = self.weights[index], masses
-        self._noise, self._inverse_masses = self._noise[index], self._inverse_masses[index]
-        self._mass_shares = self._mass_shares[index]
+        self.weights = self.weights[index]
+        self._set_masses(masses)
         self.evaluation = self._evaluate(weight_gradients=False)
 
     @property
     def state(self) -> State:
         """Where the replicas are now."""
         return State(self.positions, self.cells, self.velocities)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return all that the next steps depend on, down to the last bit, for :meth:`restore`."""
+        evaluation = self.evaluation
+        assert evaluation.forces is not None
+        tensors = {
+            "positions": self.positions,
+            "cells": self.cells,
+            "velocities": self.velocities,
+            "weights": self.weights,
+            "masses": self.masses,
+            "start_volumes": self._start_volumes,
+            "energy": evaluation.energy,
+            "forces": evaluation.forces,
+            "random": torch.stack([generator.get_state() for generator in self._generators]),
+            **self.model.memory(),
+        }
+        if self._barostat is not None and self._barostat.mobility_step is not None and evaluation.stress is not None:
+            tensors |= {"stress": evaluation.stress, "mobility_step": self._barostat.mobility_step}
+        return {name: values.cpu().numpy() for name, values in tensors.items()} | {"n_steps": np.array(self.n_steps)}
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Go on from a :meth:`snapshot` of the same run; the evaluation has no ∂E/∂w until the next step.
+
+        On a device of another kind random numbers have another state; they begin anew from a seed that derives from it.
+        """
+        random = torch.from_numpy(snapshot["random"])
+        tensors = {k: torch.as_tensor(v, device=self.model.device) for k, v in snapshot.items() if k != "random"}
+        self.positions, self.cells, self.velocities, self.weights = (
+            tensors[name] for name in ("positions", "cells", "velocities", "weights")
+        )
+        self._set_masses(tensors["masses"])
+        self._start_volumes = tensors["start_volumes"]
+        self.evaluation = Evaluation(tensors["energy"], tensors["forces"], tensors.get("stress"))
+        if self._barostat is not None:
+            self._barostat.mobility_step = tensors["mobility_step"]
+        for generator, state in zip(self._generators, random, strict=True):
+            if len(state) == len(generator.get_state()):
+                generator.set_state(state.clone())  # it wants an aligned tensor, and crashes on others
+            else:
+                generator.manual_seed(int.from_bytes(hashlib.sha256(state.numpy().tobytes()).digest()[:7], "big"))
+        self.n_steps = int(snapshot["n_steps"])
+        self.model.recall(tensors)
 
     def volumes(self) -> torch.Tensor:
         """Volume of each cell, Å³, shape (B,)."""
@@ -212,6 +254,13 @@ class Langevin:
         kinetic = 0.5 * (self.masses[..., None] * self.velocities**2).sum(dim=(1, 2))
         n_free = 3 * self.masses.shape[1] - (3 if self._fixed else 0)
         return kinetic / (0.5 * max(n_free, 1) * units.kB)
+
+    def _set_masses(self, masses: torch.Tensor) -> None:
+        self.masses = masses
+        self._thermal_speed = torch.sqrt(units.kB * self.temperature_K / masses)[..., None]
+        self._noise = self._thermal_speed * self._kick
+        self._inverse_masses = 1 / masses[..., None]
+        self._mass_shares = (masses / masses.sum(dim=1, keepdim=True))[..., None]
 
     def _accelerations(self) -> torch.Tensor:
         assert self.evaluation.forces is not None

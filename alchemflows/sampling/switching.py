@@ -14,6 +14,7 @@ from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.potential import EnergyModel
 from alchemflows.alchemy.tether import Springs
 from alchemflows.errors import InvalidInputError
+from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.schedules import schedule
 from alchemflows.sampling.sites import Sites
@@ -22,6 +23,8 @@ from alchemflows.schemas.progress import Progress
 
 #: Points of the curves that are kept of each switch.
 N_CURVE_POINTS = 200
+#: Steps after which sites are watched, progress is reported, and a checkpoint may be written.
+BLOCK = 20
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def equilibrate_ends(
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> State:
     """Equilibrate n replicas at λ = 0 and n at λ = 1, in one batch, from the path's structure.
 
@@ -73,6 +77,8 @@ def equilibrate_ends(
         Where atoms must stay; only with a resting centre of mass.
     on_progress
         Called now and then.
+    checkpoint
+        As for :func:`~alchemflows.sampling.windows.run_windows`.
 
     Returns
     -------
@@ -81,6 +87,8 @@ def equilibrate_ends(
 
     Raises
     ------
+    RunStoppedError
+        If the checkpoint says that the run is to stop.
     InvalidInputError
         If the number of seeds is odd.
     TrajectoryError
@@ -99,12 +107,16 @@ def equilibrate_ends(
         seeds,
         fix_centre_of_mass=fix_centre_of_mass,
     )
-    for _ in range(settings.n_equilibration_steps):
+    n_steps = settings.n_equilibration_steps
+    if (saved := checkpoint.load()) is not None:
+        langevin.restore(saved.state)
+    for step in range(langevin.n_steps + 1, n_steps + 1):
         langevin.step()
-        if langevin.n_steps % 20 == 0:
+        if step % BLOCK == 0 or step == n_steps:
             _watch(sites, langevin, settings)
             if on_progress is not None:
-                _report(on_progress, "equilibration", langevin, settings.n_equilibration_steps)
+                _report(on_progress, "equilibration", langevin, n_steps)
+            checkpoint.offer(step, langevin.snapshot, last=step == n_steps)
     return langevin.state
 
 
@@ -118,6 +130,7 @@ def switch(
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Switches:
     """Switch n replicas from λ = 0 to 1 and n from 1 to 0, in one batch.
 
@@ -125,7 +138,7 @@ def switch(
 
     Parameters
     ----------
-    model, path, settings, fix_centre_of_mass, sites, on_progress
+    model, path, settings, fix_centre_of_mass, sites, on_progress, checkpoint
         As for :func:`equilibrate_ends`.
     start
         2n replicas in equilibrium, those at λ = 0 first.
@@ -134,6 +147,8 @@ def switch(
 
     Raises
     ------
+    RunStoppedError
+        If the checkpoint says that the run is to stop.
     InvalidInputError
         If there are not as many seeds as replicas, or their number is odd.
     TrajectoryError
@@ -161,17 +176,29 @@ def switch(
     work = torch.zeros(2 * n, dtype=torch.float64, device=model.device)
     slope = _slope(langevin, direction)
     curve = [slope]
-    for step in range(1, n_steps + 1):
+    if (saved := checkpoint.load()) is not None:
+        langevin.restore(saved.state)
+        work, slope, past = (
+            torch.as_tensor(saved.state[name], device=model.device) for name in ("work", "slope", "curve")
+        )
+        curve = list(past)
+
+    def snapshot() -> dict[str, np.ndarray]:
+        sums = {"work": work, "slope": slope, "curve": torch.stack(curve)}
+        return langevin.snapshot() | {name: values.cpu().numpy() for name, values in sums.items()}
+
+    for step in range(langevin.n_steps + 1, n_steps + 1):
         langevin.step(path.weights(lambdas[step]), weight_gradients=True)
         before, slope = slope, _slope(langevin, direction)
         change = torch.as_tensor(lambdas[step] - lambdas[step - 1], device=model.device)
-        work += 0.5 * (before + slope) * change
+        work = work + 0.5 * (before + slope) * change
         if step in keep:
             curve.append(slope)
-        if step % 20 == 0:
+        if step % BLOCK == 0 or step == n_steps:
             _watch(sites, langevin, settings)
             if on_progress is not None:
                 _report(on_progress, "switching", langevin, n_steps)
+            checkpoint.offer(step, snapshot, last=step == n_steps)
     dudl = torch.stack(curve, dim=1).cpu().numpy()
     totals = work.cpu().numpy()
     return Switches(totals[:n], totals[n:], forward[kept], dudl[:n], dudl[n:])

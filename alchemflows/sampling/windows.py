@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -12,7 +13,8 @@ from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.potential import EnergyModel
-from alchemflows.errors import TrajectoryError
+from alchemflows.errors import RunStoppedError, TrajectoryError
+from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.progress import Progress
@@ -85,6 +87,7 @@ def run_windows(
     exchange_seed: int = 0,
     fix_centre_of_mass: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> WindowsRun:
     """Equilibrate and sample some windows of a ladder, all in one batch.
 
@@ -116,11 +119,16 @@ def run_windows(
         masses of the path's middle: which centre rests must not depend on λ.
     on_progress
         Called after each block of `sample_interval_steps` steps.
+    checkpoint
+        Offered a state after each block; where it has one of an earlier try, the run goes on from there, to the same
+        numbers as without a break.
 
     Raises
     ------
     WindowsStoppedError
         If a trajectory explodes or anything else fails; it keeps what was sampled.
+    RunStoppedError
+        If the checkpoint says that the run is to stop.
     """
     system = path.system
     n_replicas = len(indices)
@@ -139,10 +147,17 @@ def run_windows(
             np.tile(system.structure.lattice.matrix, (n_replicas, 1, 1)),
         )
 
-    def report(phase: str) -> None:
-        if on_progress is not None and langevin is not None:
-            temperatures = tuple(langevin.kinetic_temperatures().tolist())
-            on_progress(Progress(phase, langevin.n_steps, n_steps, temperatures))
+    def end_of_block(dynamics: Langevin, phase: str) -> None:
+        if on_progress is not None:
+            temperatures = tuple(dynamics.kinetic_temperatures().tolist())
+            on_progress(Progress(phase, dynamics.n_steps, n_steps, temperatures))
+        checkpoint.offer(
+            dynamics.n_steps,
+            lambda: dynamics.snapshot() | ({} if exchange is None else exchange.snapshot()),
+            len(record),
+            record.since,
+            last=dynamics.n_steps == n_steps,
+        )
 
     try:
         langevin = Langevin.under(
@@ -154,11 +169,16 @@ def run_windows(
             seeds,
             fix_centre_of_mass=fix_centre_of_mass,
         )
-        for step in range(dynamics.n_equilibration_steps):
+        if (saved := checkpoint.load()) is not None:
+            langevin.restore(saved.state)
+            record.restore(saved.samples)
+            if exchange is not None:
+                exchange.restore(saved.state)
+        for step in range(langevin.n_steps, dynamics.n_equilibration_steps):
             langevin.step()
             if (step + 1) % interval == 0:
-                report("equilibration")
-        for block in range(n_blocks):
+                end_of_block(langevin, "equilibration")
+        for block in range(len(record), n_blocks):
             for k in range(interval):
                 langevin.step(weight_gradients=k == interval - 1)
             evaluation = langevin.evaluation
@@ -181,7 +201,9 @@ def run_windows(
             )
             if exchange is not None and (swaps := exchange.attempt(energies)) is not None:
                 langevin.exchange(swaps)
-            report("production")
+            end_of_block(langevin, "production")
+    except RunStoppedError:
+        raise
     except Exception as error:
         windows = range(n_replicas) if exchange is None else np.argsort(exchange.replicas)
         labels = ", ".join(f"{b}: λ = {own[k]:g}" for b, k in enumerate(windows))
@@ -216,6 +238,18 @@ class _Exchange:
         self._odd = not self._odd
         return takes if takes != list(range(len(takes))) else None
 
+    def snapshot(self) -> dict[str, np.ndarray]:
+        return {
+            "exchange_random": np.frombuffer(json.dumps(self._rng.bit_generator.state).encode(), dtype=np.uint8),
+            "exchange_odd": np.array(self._odd),
+            "exchange_replicas": self.replicas.copy(),
+        }
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        self._rng.bit_generator.state = json.loads(snapshot["exchange_random"].tobytes())
+        self._odd = bool(snapshot["exchange_odd"])
+        self.replicas = snapshot["exchange_replicas"].copy()
+
 
 class _Record:
     """Collects samples of a batch, and hands them out replica by replica."""
@@ -227,6 +261,16 @@ class _Record:
     def append(self, **values: np.ndarray) -> None:
         for name, samples in self._samples.items():
             samples.append(values[name])
+
+    def __len__(self) -> int:
+        return len(self._samples["time_fs"])
+
+    def since(self, first: int) -> dict[str, np.ndarray]:
+        return {name: np.array(samples[first:]) for name, samples in self._samples.items()}
+
+    def restore(self, samples: Mapping[str, np.ndarray]) -> None:
+        for name, values in samples.items():
+            self._samples[name] = list(values)
 
     def series(self, n_windows: int) -> list[WindowSeries]:
         shapes = dict.fromkeys(self._samples, (0, self._n_replicas)) | {"energies_eV": (0, self._n_replicas, n_windows)}

@@ -73,6 +73,9 @@ def resolve(spec: PotentialSpec | str) -> tuple[PotentialSpec, Backend]:
 # The SHA-256 is part of the key: another file of that name is another model.
 @lru_cache(maxsize=4)
 def _load(spec: PotentialSpec, path: Path) -> Backend:
+    # A profiled TorchScript module rounds otherwise in its first evaluations than later; a run that goes on in another
+    # process would not give the same numbers.
+    torch._C._jit_set_profiling_mode(False)
     device = torch.device(spec.device)
     data = _read(path)
     found = hashlib.sha256(data).hexdigest()
