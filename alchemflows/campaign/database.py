@@ -242,4 +242,5 @@ def _write_configuration(folder: Path, store: dict[str, Any], launchpad: LaunchP
     return {
         "JOBFLOW_CONFIG_FILE": str(folder / "jobflow.yaml"),
         "FW_CONFIG_FILE": str(folder / "FW_config.yaml"),
+        "ALCHEMFLOWS_HOME": str(folder.parent),
     }

@@ -28,12 +28,14 @@ ACTIVE_STATES = ("READY", "RESERVED", "RUNNING")
 MAX_RESTARTS = 3
 
 # Linux ends the worker with its parent, however the parent ends; elsewhere only its regular end does.
-_RLAUNCH = """
-import ctypes, signal, sys
+_WORKER = """
+import ctypes, pathlib, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-from fireworks.scripts.rlaunch_run import rlaunch
-rlaunch()
+from fireworks import FWorker, LaunchPad
+from alchemflows.campaign.worker import Worker
+launchpad, fworker = sys.argv[1:]
+Worker(LaunchPad.from_file(launchpad), FWorker.from_file(fworker), pathlib.Path(), sleep_s=1.0).run()
 """
 
 
@@ -111,10 +113,10 @@ def members(database: Database, fw_ids: list[int]) -> tuple[list[int], bool]:
 
 
 class LocalWorkers:
-    """``rlaunch`` workers on this machine for some jobs; a context manager, which stops them at its end.
+    """Workers on this machine for some jobs; a context manager, which stops them at its end.
 
     Each gets its share of the CPU cores: torch threads of several workers on the same cores would slow
-    each other down. A job that one of them was running when it stopped can be started again by any worker.
+    each other down. A job that one of them was running when it stopped goes on with any other worker.
 
     Parameters
     ----------
@@ -193,14 +195,12 @@ class LocalWorkers:
     def _start(self, k: int) -> None:
         folder = self._worker_folder(k)
         folder.mkdir(exist_ok=True)
-        # rlaunch reads FW_config.yaml in its folder before any other.
+        # FireWorks reads FW_config.yaml in its folder before any other.
         settings = {"PING_TIME_SECS": 30, "RUN_EXPIRATION_SECS": 300, **LOCKS}
         (folder / "FW_config.yaml").write_text(yaml.safe_dump(settings))
-        command = [sys.executable, "-c", _RLAUNCH, "-l", str(self._launchpad_file)]
-        command += ["-w", str(self._folder / "my_fworker.yaml")]
-        command += ["rapidfire", "--nlaunches", "infinite", "--sleep", "1"]
+        command = [sys.executable, "-c", _WORKER, str(self._launchpad_file), str(self._folder / "my_fworker.yaml")]
         with Path(f"{folder}.log").open("a") as log:
-            # A session of its own: rlaunch takes Ctrl-C for the failure of a job and goes on with the next.
+            # A session of its own: Ctrl-C is for the one who waits, who stops the workers then.
             self._processes[k] = subprocess.Popen(
                 command,
                 cwd=folder,

@@ -16,16 +16,56 @@ from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.settings import Settings
 
 _stop = threading.Event()
+#: Whether what runs looks at `_stop` by itself.
+_in_blocks = threading.Event()
 
 
 def request_stop(*_: object) -> None:
-    """Ask what runs in this process to stop in good order, at the end of its block; also a handler of signals."""
+    """Ask what runs in this process to stop in good order; a handler of signals.
+
+    A job that samples stops at the end of its block, any other at once: it has nothing to lose but its time.
+
+    Raises
+    ------
+    RunStoppedError
+        In the latter case.
+    """
     _stop.set()
+    if CURRENT_JOB.job is not None and not _in_blocks.is_set():
+        raise RunStoppedError("stopped; this job begins anew")
 
 
 def stop_requested() -> bool:
     """Tell whether this process was asked to stop."""
     return _stop.is_set()
+
+
+def wait_for_stop(seconds: float) -> None:
+    """Sleep, but no longer than until this process is asked to stop."""
+    _stop.wait(seconds)
+
+
+@contextmanager
+def stopped_by_signals(stop_after_s: float | None = None) -> Iterator[None]:
+    """Let SIGTERM, SIGINT and the end of a time ask for a stop, within."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, request_stop) for number in numbers]
+    timer = threading.Timer(stop_after_s or 0.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.daemon = True
+    if stop_after_s is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        _stop.clear()
+
+
+def job_folder(uuid: str, index: int) -> str:
+    """Return the name of the folder in which a job of FireWorks has its checkpoints."""
+    return f"{uuid}-{index}"
 
 
 def checkpoint_folder(settings: Settings) -> Path:
@@ -37,7 +77,7 @@ def checkpoint_folder(settings: Settings) -> Path:
     job = CURRENT_JOB.job
     if job is None or "fw_id" not in job.metadata:
         return Path.cwd() / "checkpoint"
-    return settings.checkpoints.expanduser() / f"{job.uuid}-{job.index}"
+    return settings.checkpoints.expanduser() / job_folder(job.uuid, job.index)
 
 
 @contextmanager
@@ -56,6 +96,7 @@ def resumable() -> Iterator[Checkpoint]:
     checkpoint = Checkpoint(checkpoint_folder(settings), settings.checkpoint_interval_s, stop_requested)
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, request_stop) if in_main_thread else request_stop
+    _in_blocks.set()
     try:
         yield checkpoint
     except RunStoppedError:
@@ -64,6 +105,7 @@ def resumable() -> Iterator[Checkpoint]:
             os.kill(os.getpid(), signal.SIGTERM)
         raise
     finally:
+        _in_blocks.clear()
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
     if checkpoint.folder is not None and checkpoint.folder.parent == Path.cwd():

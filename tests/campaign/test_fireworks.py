@@ -218,7 +218,7 @@ def test_workers_that_cannot_start_are_an_error_that_names_their_log(database, f
     from alchemflows.campaign import local
     from alchemflows.errors import AlchemflowsError
 
-    monkeypatch.setattr(local, "_RLAUNCH", "raise SystemExit(3)")
+    monkeypatch.setattr(local, "_WORKER", "raise SystemExit(3)")
     fw_ids = submit(database, flow)
     with (
         local.LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers,

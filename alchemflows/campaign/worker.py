@@ -1,0 +1,182 @@
+"""A FireWorks worker that minds its process.
+
+``rlaunch rapidfire`` dies with the signal that ends a batch job, and with a database that is away for a minute; the job
+that it had then counts as lost, some time later. This one takes jobs in the same way, one after the other, but
+
+- on SIGTERM, or when its time is nearly over, the running job stops in good order (:mod:`alchemflows.jobs.resuming`),
+  is given back, ready for any other worker, and goes on there from its checkpoint;
+- when the database is away it waits, and a job whose end could not be stored is given back, too;
+- the checkpoints of a completed job are removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fireworks import FWorker, LaunchPad
+from fireworks.core import rocket
+from fireworks.core.rocket_launcher import launch_rocket
+from fireworks.utilities.fw_utilities import create_datestamp_dir
+from jobflow import CURRENT_JOB
+from pymongo.errors import PyMongoError
+
+from alchemflows.errors import DatabaseError, RunStoppedError
+from alchemflows.jobs.resuming import job_folder, stop_requested, stopped_by_signals, wait_for_stop
+from alchemflows.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+#: Errors after which a job is given back instead of being left failed; they are not its own fault.
+_NOT_ITS_FAULT = (
+    "RunStoppedError",
+    "AutoReconnect",
+    "ConnectionFailure",
+    "NetworkTimeout",
+    "NotPrimaryError",
+    "ServerSelectionTimeoutError",
+)
+_RETRY_S = 5.0
+
+
+class Worker:
+    """Takes jobs from a LaunchPad until it is told to stop.
+
+    Parameters
+    ----------
+    launchpad, fworker
+        Where jobs are, and which ones this worker takes.
+    folder
+        Folder of the launch directories.
+    sleep_s
+        How long to wait where there is no job.
+    patience_s
+        How long a database may be away.
+    checkpoints
+        Folder of the checkpoints; that of the settings if not given.
+    """
+
+    def __init__(
+        self,
+        launchpad: LaunchPad,
+        fworker: FWorker,
+        folder: Path,
+        *,
+        sleep_s: float = 10.0,
+        patience_s: float = 6 * 3600.0,
+        checkpoints: Path | None = None,
+    ) -> None:
+        self._launchpad = launchpad
+        self._fworker = fworker
+        self._folder = folder.resolve()
+        self._sleep_s = sleep_s
+        self._patience_s = patience_s
+        self._checkpoints = (Settings().checkpoints if checkpoints is None else checkpoints).expanduser()
+
+    def run(self, *, until_idle: bool = False, stop_after_s: float | None = None) -> int:
+        """Work, and return how many jobs were run.
+
+        Parameters
+        ----------
+        until_idle
+            Whether to end when there is no job for this worker, now or behind those that wait or run.
+        stop_after_s
+            Stop in good order after so many seconds; None for never.
+
+        Raises
+        ------
+        DatabaseError
+            If the database is away for longer than the patience.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        n_jobs = 0
+        away_since: float | None = None
+        unfinished: Path | None = None
+        with stopped_by_signals(stop_after_s), _heartbeat_that_lasts():
+            while not stop_requested():
+                try:
+                    if unfinished is not None:
+                        self._settle(unfinished)
+                        unfinished = None
+                    if away_since is not None:
+                        logger.warning("the database is there again")
+                        away_since = None
+                    if not self._launchpad.run_exists(self._fworker):
+                        if until_idle and not self._launchpad.future_run_exists(self._fworker):
+                            break
+                        wait_for_stop(self._sleep_s)
+                        continue
+                    unfinished = Path(create_datestamp_dir(str(self._folder), logger, prefix="launcher_"))
+                    with contextlib.chdir(unfinished), contextlib.suppress(RunStoppedError):
+                        n_jobs += bool(launch_rocket(self._launchpad, self._fworker))
+                    CURRENT_JOB.reset()  # jobflow leaves it where a job has failed
+                except PyMongoError as error:
+                    away_since = time.monotonic() if away_since is None else away_since
+                    if time.monotonic() - away_since > self._patience_s:
+                        raise DatabaseError(f"the database is away ({type(error).__name__})") from error
+                    logger.warning("the database is away (%s); waiting for it", type(error).__name__)
+                    wait_for_stop(_RETRY_S)
+            if unfinished is not None:
+                with contextlib.suppress(PyMongoError):  # else it counts as lost after some time
+                    self._settle(unfinished)
+        return n_jobs
+
+    def _settle(self, folder: Path) -> None:
+        """Give the job of a launch folder back if it has not come to its end; tidy up if it has."""
+        # FireWorks may have resolved links in the path, or not.
+        launch = self._launchpad.launches.find_one(
+            {"launch_dir": {"$in": [str(folder), os.path.realpath(folder)]}},
+            {"launch_id": 1, "fw_id": 1, "state": 1, "action.stored_data._exception._stacktrace": 1},
+            sort=[("launch_id", -1)],
+        )
+        if launch is None:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            return
+        # Not if somebody took it for lost and runs it again.
+        mine = {"fw_id": launch["fw_id"], "launches": launch["launch_id"]}
+        firework = self._launchpad.fireworks.find_one(mine, {"state": 1, "spec._tasks.job": 1})
+        if firework is None:
+            return
+        if launch["state"] == "COMPLETED":
+            for job in _jobs(firework):
+                shutil.rmtree(self._checkpoints / job_folder(job["uuid"], job["index"]), ignore_errors=True)
+        elif launch["state"] == "RUNNING" or (launch["state"] == "FIZZLED" and not _its_own_fault(launch)):
+            if launch["state"] == "RUNNING":
+                self._launchpad.mark_fizzled(launch["launch_id"])
+            self._launchpad.rerun_fw(launch["fw_id"])
+            logger.warning("job %d is given back", launch["fw_id"])
+
+
+def _its_own_fault(launch: dict[str, Any]) -> bool:
+    stored = ((launch.get("action") or {}).get("stored_data") or {}).get("_exception") or {}
+    lines = str(stored.get("_stacktrace", "")).strip().splitlines()
+    kind = lines[-1].split(":")[0].rpartition(".")[2] if lines else ""
+    return kind not in _NOT_ITS_FAULT
+
+
+def _jobs(firework: dict[str, Any]) -> list[dict[str, Any]]:
+    tasks = firework.get("spec", {}).get("_tasks", [])
+    return [task["job"] for task in tasks if "job" in task]
+
+
+@contextlib.contextmanager
+def _heartbeat_that_lasts() -> Iterator[None]:
+    """Let the heartbeat of a running job go on after the database was away: FireWorks' ends with the first failure."""
+    ping = rocket.do_ping
+
+    def lasting(launchpad: LaunchPad, launch_id: int) -> None:
+        with contextlib.suppress(PyMongoError):
+            ping(launchpad, launch_id)
+
+    rocket.do_ping = lasting
+    try:
+        yield
+    finally:
+        rocket.do_ping = ping
