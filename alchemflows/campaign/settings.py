@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -19,3 +19,4 @@ class Settings(BaseSettings):
     )
     mongod: Path | None = Field(None, description="mongod binary for the private database")
     database_timeout_s: float = Field(5.0, gt=0, description="how long to wait for a database before giving up")
+    admin_uri: SecretStr | None = Field(None, description="connection string of an administrator, for `db init`")
