@@ -40,24 +40,23 @@ ROLES: dict[str, dict[str, tuple[str, ...]]] = {
         "fireworks": ("find", "insert", "update", "remove"),  # a new workflow replaces what has its numbers
         "workflows": ("find", "insert", "update"),
         "launches": ("find", "insert", "update"),
-        "offline_runs": ("find", "update"),
+        "offline_runs": FIND,
     },
     "worker": {
         OUTPUTS: ("find", "insert", "update"),
-        # A job that runs again replaces its samples.
-        **dict.fromkeys(SAMPLES, ("find", "insert", "remove", "listIndexes")),
-        **dict.fromkeys(LARGE_ACTIONS, ("find", "insert", "listIndexes")),
+        **dict.fromkeys((*SAMPLES, *LARGE_ACTIONS), ("find", "insert", "listIndexes")),
         "fw_id_assigner": ("find", "update"),
         "fireworks": ("find", "insert", "update"),  # jobs may add jobs
         "workflows": ("find", "update"),
         "launches": ("find", "insert", "update"),
-        "offline_runs": FIND,
     },
     "reader": dict.fromkeys((OUTPUTS, *SAMPLES, "fireworks", "workflows", "launches", *LARGE_ACTIONS), FIND),
 }
 
 #: One user of each kind.
 DEFAULT_USERS: dict[str, Sequence[str]] = {role: [role] for role in ROLES}
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 # What belongs to the administrator's own way of logging in.
 _LOGIN_OPTIONS = {
@@ -121,41 +120,48 @@ def create_users(
     Raises
     ------
     DatabaseError
-        If the server cannot be reached, lets in whoever comes, or does not allow this; if a user exists whose folder
-        is not there.
+        If the server cannot be reached, or only over a network without TLS; if it lets in whoever comes, or does not
+        allow this; if a user exists whose folder is not there.
     InvalidInputError
         If a name or role is not valid.
     """
     _check(users)
-    folder = folder.expanduser().resolve()
-    folders = {name: folder / name for name in users}
+    folders = {name: folder.expanduser().resolve() / name for name in users}
+    known = {} if renew else {name: word for name in users if (word := _password(folders[name])) is not None}
     try:
         client: MongoClient = MongoClient(admin_uri)
     except (PyMongoError, ValueError) as error:
         raise DatabaseError(BAD_URI) from error
     with client:
+        _check_encrypted(admin_uri, client)
         ping(client, timeout_s)
         _check_locked(admin_uri, database)
-        passwords = {name: None if renew else _password(folders[name]) for name in users}
         try:
-            there = {user["user"] for user in client[database].command("usersInfo")["users"]}
-            for name in there & {name for name, password in passwords.items() if password is None and not renew}:
+            there = {
+                user["user"]: {role["role"] for role in user["roles"]}
+                for user in client[database].command("usersInfo")["users"]
+            }
+            lost = [name for name in users if name in there and name not in known]
+            if lost and not renew:
                 raise DatabaseError(
-                    f"the user {name} exists, but {folders[name]} does not hold its password: put the folder back, or "
-                    "give new passwords with --renew"
+                    f"the user {lost[0]} exists, but {folders[lost[0]]} does not hold its password: put the folder "
+                    "back, or give new passwords with --renew"
                 )
             _create_roles(client[database])
             _create_indexes(client[database], LaunchPad(admin_uri, name=database, uri_mode=True, strm_lvl="CRITICAL"))
             for name, roles in users.items():
-                password = passwords[name] or secrets.token_urlsafe(24)
+                password = known.get(name) or secrets.token_urlsafe(24)
                 # The file first: whatever ends this in between, doing it again makes the server agree with it.
-                write_files(folders[name], _files(folders[name], _uri(admin_uri, database, name, password), database, roles))
+                uri = _uri(admin_uri, database, name, password)
+                write_files(folders[name], _files(folders[name], uri, database, roles))
                 command = "updateUser" if name in there else "createUser"
-                client[database].command(command, name, pwd=password, roles=list(roles))
+                # An owner of this database alone may not change roles, even into the same.
+                changed: dict[str, Any] = {} if there.get(name) == set(roles) else {"roles": list(roles)}
+                client[database].command(command, name, pwd=password, **changed)
         except OperationFailure as error:  # its text may quote the command
             raise DatabaseError(
-                f"the server does not let this administrator make roles, users and indexes in {database} "
-                f"(code {error.code}): it must be dbOwner there"
+                f"the server does not let this administrator make users, roles and indexes in {database} (code "
+                f"{error.code}): it must be dbOwner there, and userAdminAnyDatabase to change the roles of a user"
             ) from error
     return folders
 
@@ -168,9 +174,21 @@ def _check(users: Mapping[str, Sequence[str]]) -> None:
             raise InvalidInputError(f"the roles of {name} must be of {', '.join(ROLES)}; got {', '.join(roles)}")
 
 
+def _check_encrypted(uri: str, client: MongoClient) -> None:
+    """Refuse to send passwords over a network in the clear, as the command that makes a user does without TLS."""
+    options = {key.lower(): value for key, value in parse_qsl(urlsplit(uri).query)}
+    encrypted = options.get("tls", options.get("ssl", str("+srv" in urlsplit(uri).scheme))).lower() == "true"
+    hosts = [host for host, _ in client.topology_description.server_descriptions()]
+    if not encrypted and not all(host in LOOPBACK or host.startswith("/") for host in hosts):
+        raise DatabaseError(
+            f"{', '.join(hosts)}: not without TLS (tls=true in the URI), which would show the passwords"
+        )
+
+
 def _check_locked(admin_uri: str, database: str) -> None:
     """Refuse a server that does not ask for passwords: users would protect nothing there."""
-    with MongoClient(_uri(admin_uri, database)) as anybody:
+    anybody: MongoClient = MongoClient(_uri(admin_uri, database))
+    with anybody:
         try:
             anybody[database][OUTPUTS].find_one({}, {"_id": 1})
         except OperationFailure:
@@ -179,8 +197,13 @@ def _check_locked(admin_uri: str, database: str) -> None:
 
 
 def _create_roles(database: MongoDatabase) -> None:
-    there = {role["role"] for role in database.command("rolesInfo")["roles"]}
+    there = {
+        role["role"]: {right["resource"]["collection"]: set(right["actions"]) for right in role["privileges"]}
+        for role in database.command("rolesInfo", showPrivileges=True)["roles"]
+    }
     for name, rights in ROLES.items():
+        if there.get(name) == {collection: set(actions) for collection, actions in rights.items()}:
+            continue
         privileges = [
             {"resource": {"db": database.name, "collection": collection}, "actions": list(actions)}
             for collection, actions in rights.items()

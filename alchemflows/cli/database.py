@@ -100,8 +100,8 @@ def init(
     folders = create_users(uri, database, folder, users, renew=renew, timeout_s=configured.database_timeout_s)
     for name, roles in users.items():
         console.print(f"{name} ({', '.join(roles)}): {folders[name]}", highlight=False, soft_wrap=True, markup=False)
-    console.print("Each user exports, with the own folder:")
-    console.print("  export JOBFLOW_CONFIG_FILE=FOLDER/jobflow.yaml FW_CONFIG_FILE=FOLDER/FW_config.yaml", highlight=False)
+    console.print("Each user sets, to files in the own folder:")
+    console.print("  export JOBFLOW_CONFIG_FILE=.../jobflow.yaml FW_CONFIG_FILE=.../FW_config.yaml", highlight=False)
 
 
 def _user(text: str) -> tuple[str, list[str]]:
