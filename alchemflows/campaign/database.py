@@ -26,8 +26,8 @@ DATABASE = "alchemflows"
 OUTPUTS = "outputs"
 BLOBS = "samples"
 
-#: In place of pymongo's own message, which may quote a part of the password.
-BAD_URI = "the MongoDB URI or its options are not valid (user name and password must be percent-encoded)"
+# pymongo's own message may quote a part of the password.
+_BAD_URI = "the MongoDB URI or its options are not valid (user name and password must be percent-encoded)"
 
 #: FireWorks settings for the lock of a workflow: held for moments, and for ever by a worker that died with it.
 LOCKS = {"WFLOCK_EXPIRATION_SECS": 60, "WFLOCK_EXPIRATION_KILL": True}
@@ -146,7 +146,8 @@ def _configured(path: Path, settings: Settings) -> Database:
     try:
         job_store.connect()
     except (PyMongoError, ValueError) as error:
-        raise DatabaseError(f"cannot use the database of {path}: {_uri_problem(error, docs)}") from error
+        problem = uri_problem(error, getattr(docs, "uri", None))
+        raise DatabaseError(f"cannot use the database of {path}: {problem}") from error
     client = docs._collection.database.client
     ping(client, settings.database_timeout_s)
     try:  # a server that wants a password answers a ping without one
@@ -165,7 +166,7 @@ def _configured(path: Path, settings: Settings) -> Database:
         try:
             launchpad = LaunchPad.from_file(LAUNCHPAD_LOC)
         except (PyMongoError, ValueError) as error:
-            raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {_uri_problem(error)}") from error
+            raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {uri_problem(error)}") from error
         except Exception as error:  # a missing file, YAML: each in its own way
             raise DatabaseError(f"{LAUNCHPAD_LOC} is not a LaunchPad file: {_first_line(error)}") from error
         ping(launchpad.connection, settings.database_timeout_s)
@@ -203,12 +204,13 @@ def _hosts(client: MongoClient) -> str:
     return ", ".join(host if port is None else f"{host}:{port}" for host, port in sorted(servers, key=str))
 
 
-def _uri_problem(error: Exception, store: Any = None) -> str:
-    uri = getattr(store, "uri", None) or ""
+def uri_problem(error: Exception, uri: str | None = None) -> str:
+    """Return what is wrong with a connection string, without any part of it that may be secret."""
+    uri = uri or ""
     if uri.startswith("mongodb+srv://") and not isinstance(error, InvalidURI | InvalidName):
         host = uri.removeprefix("mongodb+srv://").rpartition("@")[2].partition("/")[0]
         return f"the servers of {host} cannot be looked up ({type(error).__name__})"
-    return BAD_URI
+    return _BAD_URI
 
 
 def _first_line(error: BaseException) -> str:

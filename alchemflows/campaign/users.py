@@ -15,7 +15,6 @@ from pymongo.database import Database as MongoDatabase
 from pymongo.errors import OperationFailure, PyMongoError
 
 from alchemflows.campaign.database import (
-    BAD_URI,
     BLOBS,
     LOCKS,
     OUTPUT_INDEXES,
@@ -23,6 +22,7 @@ from alchemflows.campaign.database import (
     initialise,
     ping,
     store_spec,
+    uri_problem,
     write_files,
 )
 from alchemflows.errors import DatabaseError, InvalidInputError
@@ -131,7 +131,7 @@ def create_users(
     try:
         client: MongoClient = MongoClient(admin_uri)
     except (PyMongoError, ValueError) as error:
-        raise DatabaseError(BAD_URI) from error
+        raise DatabaseError(f"cannot use the administrator's URI: {uri_problem(error, admin_uri)}") from error
     with client:
         _check_encrypted(admin_uri, client)
         ping(client, timeout_s)
@@ -226,11 +226,11 @@ def _create_indexes(database: MongoDatabase, launchpad: LaunchPad) -> None:
 def _uri(admin_uri: str, database: str, name: str = "", password: str = "") -> str:
     """Return the connection string of another user, or of nobody, of the same server."""
     parts = urlsplit(admin_uri)
-    options = {key: value for key, value in parse_qsl(parts.query) if key.lower() not in _LOGIN_OPTIONS}
+    options = [(key, value) for key, value in parse_qsl(parts.query) if key.lower() not in _LOGIN_OPTIONS]
     hosts = parts.netloc.rpartition("@")[2]
     if name:
         hosts = f"{quote(name)}:{quote(password)}@{hosts}"
-        options["authSource"] = database
+        options.append(("authSource", database))
     return f"{parts.scheme}://{hosts}/?{urlencode(options, safe='/')}"
 
 

@@ -29,7 +29,7 @@ from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from alchemflows.campaign.database import OUTPUT_INDEXES, Database
 from alchemflows.campaign.mongod import find_binary
-from alchemflows.campaign.users import create_users, read_admin_uri
+from alchemflows.campaign.users import ROLES, create_users, read_admin_uri
 from alchemflows.errors import DatabaseError, InvalidInputError
 
 ROOT = Path(__file__).parents[2]
@@ -415,6 +415,27 @@ def test_again_changes_nothing(server: Server, clients: dict[str, MongoClient], 
     for user in USERS:
         with MongoClient(server.uri(user)) as client:
             client["alchemflows"]["outputs"].find_one()
+
+
+def test_rights_that_someone_has_added_are_taken_back(server: Server, clients: dict[str, MongoClient]) -> None:
+    database = clients["admin"]["alchemflows"]
+    more = [{"resource": {"db": "alchemflows", "collection": "outputs"}, "actions": ["remove"]}]
+    database.command("grantPrivilegesToRole", "reader", privileges=more)
+    clients["reader"]["alchemflows"]["outputs"].delete_one({"uuid": "none"})
+    create_users(server.uri("admin"), "alchemflows", server.config)
+    with pytest.raises(OperationFailure, match="not authorized"):
+        clients["reader"]["alchemflows"]["outputs"].delete_one({"uuid": "none"})
+
+
+def test_the_rights_are_those_of_the_documentation() -> None:
+    text = (ROOT / "docs" / "security.md").read_text().partition("<!-- rights -->")[2].partition("- **submitter**")[0]
+    header, _, *rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.split("\n") if "|" in line
+    ]
+    told = {
+        role: {row[0]: tuple(row[k].split(", ")) for row in rows if row[k]} for k, role in enumerate(header) if k > 0
+    }
+    assert told == ROLES
 
 
 def test_indexes_are_there(clients: dict[str, MongoClient]) -> None:
