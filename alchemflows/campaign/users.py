@@ -197,12 +197,11 @@ def _check_locked(admin_uri: str, database: str) -> None:
 
 
 def _create_roles(database: MongoDatabase) -> None:
-    there = {
-        role["role"]: {right["resource"]["collection"]: set(right["actions"]) for right in role["privileges"]}
-        for role in database.command("rolesInfo", showPrivileges=True)["roles"]
-    }
+    there = {role["role"]: role for role in database.command("rolesInfo", showPrivileges=True)["roles"]}
     for name, rights in ROLES.items():
-        if there.get(name) == {collection: set(actions) for collection, actions in rights.items()}:
+        found = {r["resource"]["collection"]: set(r["actions"]) for r in there.get(name, {}).get("privileges", ())}
+        wanted = {collection: set(actions) for collection, actions in rights.items()}
+        if name in there and found == wanted and not there[name]["roles"]:
             continue
         privileges = [
             {"resource": {"db": database.name, "collection": collection}, "actions": list(actions)}

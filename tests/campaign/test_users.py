@@ -425,6 +425,10 @@ def test_rights_that_someone_has_added_are_taken_back(server: Server, clients: d
     create_users(server.uri("admin"), "alchemflows", server.config)
     with pytest.raises(OperationFailure, match="not authorized"):
         clients["reader"]["alchemflows"]["outputs"].delete_one({"uuid": "none"})
+    database.command("grantRolesToRole", "reader", roles=["worker"])
+    create_users(server.uri("admin"), "alchemflows", server.config)
+    with pytest.raises(OperationFailure, match="not authorized"):
+        clients["reader"]["alchemflows"]["outputs"].insert_one({"uuid": "forged"})
 
 
 def test_the_rights_are_those_of_the_documentation() -> None:
