@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -24,3 +24,4 @@ class Settings(BaseSettings):
     checkpoint_interval_s: float = Field(300.0, ge=0, description="seconds between two checkpoints of a job")
     mongod: Path | None = Field(None, description="mongod binary for the private database")
     database_timeout_s: float = Field(5.0, gt=0, description="how long to wait for a database before giving up")
+    admin_uri: SecretStr | None = Field(None, description="connection string of an administrator, for `db init`")

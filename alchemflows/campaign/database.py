@@ -113,7 +113,7 @@ def start_private(settings: Settings) -> Database:
     server = PrivateMongod(settings.home, settings.mongod)
     server.start()
     uri = server.uri(DATABASE)
-    store = _uri_store(uri)
+    store = store_spec(uri)
     job_store = JobStore.from_dict_spec(store)
     job_store.connect()
     launchpad = LaunchPad(host=uri, name=DATABASE, uri_mode=True, strm_lvl="CRITICAL")
@@ -125,8 +125,8 @@ def start_private(settings: Settings) -> Database:
         _write_configuration(folder, store, launchpad),
         is_private=True,
     )
-    _ping(launchpad.connection, settings.database_timeout_s)
-    _initialise(launchpad)
+    ping(launchpad.connection, settings.database_timeout_s)
+    initialise(launchpad)
     database.ensure_indexes()
     return database
 
@@ -146,9 +146,10 @@ def _configured(path: Path, settings: Settings) -> Database:
     try:
         job_store.connect()
     except (PyMongoError, ValueError) as error:
-        raise DatabaseError(f"cannot use the database of {path}: {_uri_problem(error, docs)}") from error
+        problem = uri_problem(error, getattr(docs, "uri", None))
+        raise DatabaseError(f"cannot use the database of {path}: {problem}") from error
     client = docs._collection.database.client
-    _ping(client, settings.database_timeout_s)
+    ping(client, settings.database_timeout_s)
     try:  # a server that wants a password answers a ping without one
         docs._collection.find_one({}, {"_id": 1})
     except OperationFailure as error:
@@ -165,14 +166,14 @@ def _configured(path: Path, settings: Settings) -> Database:
         try:
             launchpad = LaunchPad.from_file(LAUNCHPAD_LOC)
         except (PyMongoError, ValueError) as error:
-            raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {_uri_problem(error)}") from error
+            raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {uri_problem(error)}") from error
         except Exception as error:  # a missing file, YAML: each in its own way
             raise DatabaseError(f"{LAUNCHPAD_LOC} is not a LaunchPad file: {_first_line(error)}") from error
-        _ping(launchpad.connection, settings.database_timeout_s)
+        ping(launchpad.connection, settings.database_timeout_s)
     return Database(job_store, launchpad, f"{_hosts(client)}, configured in {path}", environment)
 
 
-def _initialise(launchpad: LaunchPad) -> None:
+def initialise(launchpad: LaunchPad) -> None:
     """Do what ``lpad reset`` does to a new database, and nothing to one in use."""
     start = {"next_fw_id": 1, "next_launch_id": 1}
     before = launchpad.fw_id_assigner.find_one_and_update({}, {"$setOnInsert": start}, upsert=True)
@@ -180,7 +181,14 @@ def _initialise(launchpad: LaunchPad) -> None:
         launchpad.tuneup()
 
 
-def _ping(client: MongoClient, timeout_s: float) -> None:
+def ping(client: MongoClient, timeout_s: float) -> None:
+    """Ask the server whether it is there.
+
+    Raises
+    ------
+    DatabaseError
+        If it does not answer in time, or refuses the user or password.
+    """
     try:
         with pymongo.timeout(timeout_s):
             client.admin.command("ping")
@@ -196,8 +204,9 @@ def _hosts(client: MongoClient) -> str:
     return ", ".join(host if port is None else f"{host}:{port}" for host, port in sorted(servers, key=str))
 
 
-def _uri_problem(error: Exception, store: Any = None) -> str:
-    uri = getattr(store, "uri", None) or ""
+def uri_problem(error: Exception, uri: str | None = None) -> str:
+    """Return what is wrong with a connection string, without any part of it that may be secret."""
+    uri = uri or ""
     if uri.startswith("mongodb+srv://") and not isinstance(error, InvalidURI | InvalidName):
         host = uri.removeprefix("mongodb+srv://").rpartition("@")[2].partition("/")[0]
         return f"the servers of {host} cannot be looked up ({type(error).__name__})"
@@ -210,8 +219,9 @@ def _first_line(error: BaseException) -> str:
     return lines[0].split(", Timeout:")[0][:200] if lines else type(error).__name__
 
 
-def _uri_store(uri: str) -> dict[str, Any]:
-    common = {"uri": uri, "database": DATABASE}
+def store_spec(uri: str, database: str = DATABASE) -> dict[str, Any]:
+    """Return jobflow's specification of a store: outputs, and samples in the additional store `data`."""
+    common = {"uri": uri, "database": database}
     return {
         "docs_store": {"type": "MongoStore", "collection_name": OUTPUTS, **common},
         "additional_stores": {"data": {"type": "GridFSStore", "collection_name": BLOBS, **common}},
@@ -220,7 +230,6 @@ def _uri_store(uri: str) -> dict[str, Any]:
 
 def _write_configuration(folder: Path, store: dict[str, Any], launchpad: LaunchPad) -> dict[str, str]:
     """Write what plain jobflow and FireWorks need to find the private database."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = {
         "jobflow.yaml": {"JOB_STORE": store},
         "my_launchpad.yaml": {"host": launchpad.host, "name": DATABASE, "uri_mode": True, "strm_lvl": "INFO"},
@@ -234,13 +243,20 @@ def _write_configuration(folder: Path, store: dict[str, Any], launchpad: LaunchP
             **LOCKS,
         },
     }
-    for name, content in files.items():
-        temporary = folder / f".{name}.{os.getpid()}"
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
-        temporary.chmod(0o600)
-        temporary.replace(folder / name)
+    write_files(folder, files)
     return {
         "JOBFLOW_CONFIG_FILE": str(folder / "jobflow.yaml"),
         "FW_CONFIG_FILE": str(folder / "FW_config.yaml"),
         "ALCHEMFLOWS_HOME": str(folder.parent),
     }
+
+
+def write_files(folder: Path, files: dict[str, dict[str, Any]]) -> None:
+    """Write YAML files that hold passwords: only their owner can read them, at any moment."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    for name, content in files.items():
+        temporary = folder / f".{name}.{os.getpid()}"
+        temporary.touch(mode=0o600)
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+        temporary.replace(folder / name)

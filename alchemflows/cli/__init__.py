@@ -9,6 +9,9 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
+#: MongoDB's code of the error that a user may not do something.
+UNAUTHORIZED = 13
+
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one line on stderr and exit status 1."""
@@ -20,7 +23,7 @@ def main() -> None:
     logging.basicConfig(handlers=[handler], format="%(name)s: %(message)s")
     logging.getLogger("pymbar").setLevel(logging.ERROR)
 
-    from pymongo.errors import PyMongoError
+    from pymongo.errors import OperationFailure, PyMongoError
 
     from alchemflows.errors import AlchemflowsError
 
@@ -30,6 +33,8 @@ def main() -> None:
     except AlchemflowsError as error:
         _fail(str(error))
     except PyMongoError as error:  # after the connection was made; its text may quote a URI
+        if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
+            _fail("the database does not let this user do that: what each role may do is in docs/security.md")
         _fail(f"the database failed ({type(error).__name__}); what is in it is kept")
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from alchemflows.campaign.database import connect, start_private
+from alchemflows.campaign.database import DATABASE, connect, start_private
 from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.campaign.query import RESULT_FIELDS, free_energies
+from alchemflows.campaign.users import DEFAULT_USERS, create_users, read_admin_uri
 from alchemflows.cli.running import console, settings, show_database
 from alchemflows.cli.tables import results_table
+from alchemflows.errors import DatabaseError, InvalidInputError
 
 app = typer.Typer()
-private_app = typer.Typer(no_args_is_help=True, help="The private MongoDB, and indexes.")
+private_app = typer.Typer(no_args_is_help=True, help="The private MongoDB; users and indexes of one of your own.")
 app.add_typer(private_app, name="db")
 
 
@@ -71,3 +74,38 @@ def index() -> None:
     database = connect(settings())
     database.ensure_indexes()
     console.print(f"indexes are in place ({database.place})")
+
+
+@private_app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="where a folder of configuration for each user is written")],
+    admin_uri_file: Annotated[
+        Path | None, typer.Option(help="file of mode 0600 with an administrator's URI; else ALCHEMFLOWS_ADMIN_URI")
+    ] = None,
+    database: Annotated[str, typer.Option(help="name of the database")] = DATABASE,
+    user: Annotated[
+        list[str] | None, typer.Option(help="such as ada=submitter,worker; default: one submitter, worker and reader")
+    ] = None,
+    renew: Annotated[bool, typer.Option("--renew", help="give these users new passwords")] = False,
+) -> None:
+    """Create users, roles and indexes in a MongoDB with authentication, and the files with which each connects."""
+    configured = settings()
+    if admin_uri_file is not None:
+        uri = read_admin_uri(admin_uri_file)
+    elif configured.admin_uri is not None:
+        uri = configured.admin_uri.get_secret_value()
+    else:
+        raise DatabaseError("an administrator's URI is needed: --admin-uri-file, or ALCHEMFLOWS_ADMIN_URI")
+    users = dict(map(_user, user)) if user else DEFAULT_USERS
+    folders = create_users(uri, database, folder, users, renew=renew, timeout_s=configured.database_timeout_s)
+    for name, roles in users.items():
+        console.print(f"{name} ({', '.join(roles)}): {folders[name]}", highlight=False, soft_wrap=True, markup=False)
+    console.print("Each user sets, to files in the own folder:")
+    console.print("  export JOBFLOW_CONFIG_FILE=.../jobflow.yaml FW_CONFIG_FILE=.../FW_config.yaml", highlight=False)
+
+
+def _user(text: str) -> tuple[str, list[str]]:
+    name, separator, roles = text.partition("=")
+    if not separator:
+        raise InvalidInputError(f"{text!r} is no user with roles, such as ada=submitter,worker")
+    return name, roles.split(",")

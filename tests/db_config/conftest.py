@@ -42,13 +42,15 @@ def fill(environment: dict[str, str], tmp_path: Path) -> Fill:
     """Return what runs the commands of the README on a terminal and sets its variables; gives the folder."""
     text = (ROOT / "db_config" / "README.md").read_text()
     blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    (fill_in,) = (block for block in blocks if "getpass" in block)
+    (export,) = (block for block in blocks if "export" in block)
 
     def run(uri: str) -> Path:
         # Not subprocess: getpass wants a terminal.
         pid, terminal = pty.fork()
         if pid == 0:
             os.chdir(ROOT)
-            os.execve("/bin/bash", ["bash", "-e", "-c", blocks[0]], environment)
+            os.execve("/bin/bash", ["bash", "-e", "-c", fill_in], environment)
         said = b""
         try:
             while b"MongoDB URI: " not in said:
@@ -63,7 +65,7 @@ def fill(environment: dict[str, str], tmp_path: Path) -> Fill:
             os.close(terminal)
         assert status == 0, said.decode()
         assert uri not in said.decode()
-        for name, value in re.findall(r"export (\w+)=~/(\S+)", blocks[1]):
+        for name, value in re.findall(r"export (\w+)=~/(\S+)", export):
             environment[name] = str(tmp_path / value)
         return Path(environment["FW_CONFIG_FILE"]).parent
 

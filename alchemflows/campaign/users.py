@@ -1,0 +1,267 @@
+"""Users of a MongoDB with authentication: what each may do, and the files with which each finds it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import yaml
+from fireworks import LaunchPad
+from pymongo import MongoClient
+from pymongo.database import Database as MongoDatabase
+from pymongo.errors import OperationFailure, PyMongoError
+
+from alchemflows.campaign.database import (
+    BLOBS,
+    LOCKS,
+    OUTPUT_INDEXES,
+    OUTPUTS,
+    initialise,
+    ping,
+    store_spec,
+    uri_problem,
+    write_files,
+)
+from alchemflows.errors import DatabaseError, InvalidInputError
+
+FIND = ("find",)
+#: GridFS of the samples, and that in which FireWorks puts what is too large for a document.
+SAMPLES = (f"{BLOBS}.files", f"{BLOBS}.chunks")
+LARGE_ACTIONS = ("fw_gridfs.files", "fw_gridfs.chunks")
+
+#: Roles: the actions that each may do on which collections. None may drop anything, or make users or indexes.
+ROLES: dict[str, dict[str, tuple[str, ...]]] = {
+    "submitter": {
+        **dict.fromkeys((OUTPUTS, *SAMPLES, *LARGE_ACTIONS), FIND),
+        "fw_id_assigner": ("find", "update"),
+        "fireworks": ("find", "insert", "update", "remove"),  # a new workflow replaces what has its numbers
+        "workflows": ("find", "insert", "update"),
+        "launches": ("find", "insert", "update"),
+        "offline_runs": FIND,
+    },
+    "worker": {
+        OUTPUTS: ("find", "insert", "update"),
+        **dict.fromkeys((*SAMPLES, *LARGE_ACTIONS), ("find", "insert", "listIndexes")),
+        "fw_id_assigner": ("find", "update"),
+        "fireworks": ("find", "insert", "update"),  # jobs may add jobs
+        "workflows": ("find", "update"),
+        "launches": ("find", "insert", "update"),
+    },
+    "reader": dict.fromkeys((OUTPUTS, *SAMPLES, "fireworks", "workflows", "launches", *LARGE_ACTIONS), FIND),
+}
+
+#: One user of each kind.
+DEFAULT_USERS: dict[str, Sequence[str]] = {role: [role] for role in ROLES}
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+# What belongs to the administrator's own way of logging in.
+_LOGIN_OPTIONS = {
+    *("authsource", "authmechanism", "authmechanismproperties"),
+    *("tlscertificatekeyfile", "tlscertificatekeyfilepassword"),
+}
+
+
+def read_admin_uri(path: Path) -> str:
+    """Return the connection string in a file that only its owner can read.
+
+    Raises
+    ------
+    DatabaseError
+        If it cannot be read, or others can read it.
+    """
+    try:
+        mode = path.stat().st_mode
+        uri = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatabaseError(f"{path} cannot be read ({type(error).__name__})") from error
+    if mode & 0o077:
+        raise DatabaseError(f"others can read {path}, which holds a password: chmod 600 {path}")
+    return uri
+
+
+def create_users(
+    admin_uri: str,
+    database: str,
+    folder: Path,
+    users: Mapping[str, Sequence[str]] = DEFAULT_USERS,
+    *,
+    renew: bool = False,
+    timeout_s: float = 5.0,
+) -> dict[str, Path]:
+    """Create or mend the roles and users of a database, its indexes, and a folder of configuration for each user.
+
+    Passwords are random, and stand in those folders only. A user whose folder is there keeps its password.
+
+    Parameters
+    ----------
+    admin_uri
+        Connection string of a user who may make users in the database (``dbOwner``). All that it says of the way to
+        the server, TLS too, goes into the files.
+    database
+        Name of the database.
+    folder
+        Folder of the folders.
+    users
+        Names, and the roles of each: keys of :data:`ROLES`.
+    renew
+        Whether to give all these users new passwords.
+    timeout_s
+        How long to wait for the server.
+
+    Returns
+    -------
+    folders
+        The folder of each user.
+
+    Raises
+    ------
+    DatabaseError
+        If the server cannot be reached, or only over a network without TLS; if it lets in whoever comes, or does not
+        allow this; if a user exists whose folder is not there.
+    InvalidInputError
+        If a name or role is not valid.
+    """
+    _check(users)
+    folders = {name: folder.expanduser().resolve() / name for name in users}
+    known = {} if renew else {name: word for name in users if (word := _password(folders[name])) is not None}
+    try:
+        client: MongoClient = MongoClient(admin_uri)
+    except (PyMongoError, ValueError) as error:
+        raise DatabaseError(f"cannot use the administrator's URI: {uri_problem(error, admin_uri)}") from error
+    with client:
+        _check_encrypted(admin_uri, client)
+        ping(client, timeout_s)
+        _check_locked(admin_uri, database)
+        try:
+            there = {
+                user["user"]: {role["role"] for role in user["roles"]}
+                for user in client[database].command("usersInfo")["users"]
+            }
+            lost = [name for name in users if name in there and name not in known]
+            if lost and not renew:
+                raise DatabaseError(
+                    f"the user {lost[0]} exists, but {folders[lost[0]]} does not hold its password: put the folder "
+                    "back, or give new passwords with --renew"
+                )
+            _create_roles(client[database])
+            _create_indexes(client[database], LaunchPad(admin_uri, name=database, uri_mode=True, strm_lvl="CRITICAL"))
+            for name, roles in users.items():
+                password = known.get(name) or secrets.token_urlsafe(24)
+                # The file first: whatever ends this in between, doing it again makes the server agree with it.
+                uri = _uri(admin_uri, database, name, password)
+                write_files(folders[name], _files(folders[name], uri, database, roles))
+                command = "updateUser" if name in there else "createUser"
+                # An owner of this database alone may not change roles, even into the same.
+                changed: dict[str, Any] = {} if there.get(name) == set(roles) else {"roles": list(roles)}
+                client[database].command(command, name, pwd=password, **changed)
+        except OperationFailure as error:  # its text may quote the command
+            raise DatabaseError(
+                f"the server does not let this administrator make users, roles and indexes in {database} (code "
+                f"{error.code}): it must be dbOwner there, and userAdminAnyDatabase to change the roles of a user"
+            ) from error
+    return folders
+
+
+def _check(users: Mapping[str, Sequence[str]]) -> None:
+    for name, roles in users.items():
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise InvalidInputError(f"{name!r} is no name for a user: letters, digits, - and _ only")
+        if not roles or not set(roles) <= set(ROLES):
+            raise InvalidInputError(f"the roles of {name} must be of {', '.join(ROLES)}; got {', '.join(roles)}")
+
+
+def _check_encrypted(uri: str, client: MongoClient) -> None:
+    """Refuse to send passwords over a network in the clear, as the command that makes a user does without TLS."""
+    options = {key.lower(): value for key, value in parse_qsl(urlsplit(uri).query)}
+    encrypted = options.get("tls", options.get("ssl", str("+srv" in urlsplit(uri).scheme))).lower() == "true"
+    hosts = [host for host, _ in client.topology_description.server_descriptions()]
+    if not encrypted and not all(host in LOOPBACK or host.startswith("/") for host in hosts):
+        raise DatabaseError(
+            f"{', '.join(hosts)}: not without TLS (tls=true in the URI), which would show the passwords"
+        )
+
+
+def _check_locked(admin_uri: str, database: str) -> None:
+    """Refuse a server that does not ask for passwords: users would protect nothing there."""
+    anybody: MongoClient = MongoClient(_uri(admin_uri, database))
+    with anybody:
+        try:
+            anybody[database][OUTPUTS].find_one({}, {"_id": 1})
+        except OperationFailure:
+            return
+    raise DatabaseError("the server lets in whoever comes: start it with security.authorization enabled (mongod.conf)")
+
+
+def _create_roles(database: MongoDatabase) -> None:
+    there = {role["role"]: role for role in database.command("rolesInfo", showPrivileges=True)["roles"]}
+    for name, rights in ROLES.items():
+        found = {r["resource"]["collection"]: set(r["actions"]) for r in there.get(name, {}).get("privileges", ())}
+        wanted = {collection: set(actions) for collection, actions in rights.items()}
+        if name in there and found == wanted and not there[name]["roles"]:
+            continue
+        privileges = [
+            {"resource": {"db": database.name, "collection": collection}, "actions": list(actions)}
+            for collection, actions in rights.items()
+        ]
+        command = "updateRole" if name in there else "createRole"
+        database.command(command, name, privileges=privileges, roles=[])
+
+
+def _create_indexes(database: MongoDatabase, launchpad: LaunchPad) -> None:
+    initialise(launchpad)
+    launchpad.connection.close()
+    for field in OUTPUT_INDEXES:
+        database[OUTPUTS].create_index(field)
+    # Those of GridFS, which its first writer would make, who may not.
+    for files, chunks in (SAMPLES, LARGE_ACTIONS):
+        database[files].create_index({"filename": 1, "uploadDate": 1})
+        database[chunks].create_index({"files_id": 1, "n": 1}, unique=True)
+
+
+def _uri(admin_uri: str, database: str, name: str = "", password: str = "") -> str:
+    """Return the connection string of another user, or of nobody, of the same server."""
+    parts = urlsplit(admin_uri)
+    options = [(key, value) for key, value in parse_qsl(parts.query) if key.lower() not in _LOGIN_OPTIONS]
+    hosts = parts.netloc.rpartition("@")[2]
+    if name:
+        hosts = f"{quote(name)}:{quote(password)}@{hosts}"
+        options.append(("authSource", database))
+    return f"{parts.scheme}://{hosts}/?{urlencode(options, safe='/')}"
+
+
+def _password(folder: Path) -> str | None:
+    """Return the password in a folder of configuration, if there is one."""
+    path = folder / "my_launchpad.yaml"
+    if not path.exists():
+        return None
+    try:
+        return urlsplit(yaml.safe_load(path.read_text())["host"]).password
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise DatabaseError(f"{path} is not a file that `db init` has written ({type(error).__name__})") from error
+
+
+def _files(folder: Path, uri: str, database: str, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what a user's files hold: the templates of db_config, filled in."""
+    config: dict[str, Any] = {
+        "LAUNCHPAD_LOC": str(folder / "my_launchpad.yaml"),
+        "CONFIG_FILE_DIR": str(folder),
+        "PING_TIME_SECS": 300,
+        "RUN_EXPIRATION_SECS": 1200,
+        "RAPIDFIRE_SLEEP_SECS": 30,
+        **LOCKS,
+    }
+    files: dict[str, dict[str, Any]] = {
+        "jobflow.yaml": {"JOB_STORE": store_spec(uri, database)},
+        "my_launchpad.yaml": {"uri_mode": True, "host": uri, "name": database, "logdir": None, "strm_lvl": "INFO"},
+        "FW_config.yaml": config,
+    }
+    if "worker" in roles:
+        config["FWORKER_LOC"] = str(folder / "my_fworker_cpu.yaml")
+        config["QUEUEADAPTER_LOC"] = str(folder / "my_qadapter.yaml")
+        files["my_fworker_cpu.yaml"] = {"name": "cpu", "category": "__none__", "query": "{}"}
+        files["my_fworker_gpu.yaml"] = {"name": "gpu", "category": ["gpu"], "query": "{}"}
+    return files

@@ -1,0 +1,518 @@
+"""A MongoDB with users and TLS, made as db_config/README.md says, and what each user can do in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import gridfs
+import pytest
+import yaml
+from bson import json_util
+from command_line import COMMAND, assert_one_line
+from fireworks import FWorker, LaunchPad
+from jobflow import Flow, Job, JobStore, Response, job
+from jobflow.managers.fireworks import flow_to_workflow
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
+
+from alchemflows.campaign.database import OUTPUT_INDEXES, Database
+from alchemflows.campaign.mongod import find_binary
+from alchemflows.campaign.users import ROLES, create_users, read_admin_uri
+from alchemflows.errors import DatabaseError, InvalidInputError
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+USERS = ("submitter", "worker", "reader")
+UNAUTHORIZED = 13
+
+
+@job(data=["series"])
+def sample(n: int) -> dict[str, object]:
+    return {"series": list(range(n)), "mean": (n - 1) / 2}
+
+
+@job
+def spread(mean: float) -> Response:
+    """Replace itself, as a ladder that refines itself does; what it says is too large for a launch's document."""
+    return Response(replace=sample(int(mean)), stored_data={"text": "x" * 17_000_000})
+
+
+@job
+def fail() -> None:
+    raise RuntimeError("as it should")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running mongod with its first user, and the folders of the others."""
+
+    port: int
+    log: Path
+    ca: Path
+    admin: Path
+    config: Path
+
+    def uri(self, user: str) -> str:
+        if user == "admin":
+            return self.admin.read_text()
+        return yaml.safe_load((self.config / user / "my_launchpad.yaml").read_text())["host"]
+
+    def passwords(self) -> list[str]:
+        return [str(urlsplit(self.uri(user)).password) for user in ("admin", *USERS)]
+
+    def launchpad(self, user: str) -> LaunchPad:
+        return LaunchPad(self.uri(user), name="alchemflows", uri_mode=True, strm_lvl="CRITICAL")
+
+    def environment(self, user: str) -> dict[str, str]:
+        """Return the environment of somebody who has exported the variables as `db init` says."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("FW_", "JOBFLOW_", "ALCHEMFLOWS_"))}
+        folder = self.config / user
+        return kept | {
+            "JOBFLOW_CONFIG_FILE": str(folder / "jobflow.yaml"),
+            "FW_CONFIG_FILE": str(folder / "FW_config.yaml"),
+            "HOME": str(self.config),
+            "COLUMNS": "160",
+            "PYTHONWARNINGS": "ignore",
+            "OMP_NUM_THREADS": "1",
+            # Workers import this module, and what it imports.
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests", Path(__file__).parent))),
+        }
+
+
+def run(
+    server: Server, user: str, *command: object, folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*map(str, command)],
+        env=server.environment(user) | environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert not any(password in done.stdout + done.stderr for password in server.passwords())
+    return done
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def first_user(folder: Path, port: int, ca: Path) -> Path:
+    """Run the commands of the README that make it, on the server itself."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "db_config" / "README.md").read_text(), re.DOTALL)
+    (block,) = (block for block in blocks if "createUser" in block)
+    script = block.replace("27017", str(port)).replace("<HOST>", "localhost").replace("<TLS_DIR>", str(ca.parent))
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", "-ec", script], cwd=folder, env=os.environ | {"PATH": path}, check=True)
+    return folder / "admin-uri"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Start mongod with the template's settings, at other places, and make its users."""
+    try:
+        binary = find_binary()
+    except DatabaseError:
+        pytest.skip("no mongod on this machine")
+    folder = tmp_path_factory.mktemp("server")
+    certificates = folder / "certificates"
+    subprocess.run([ROOT / "db_config" / "make_certificates.sh", certificates, "localhost"], check=True)
+    (folder / "data").mkdir()
+    port = free_port()
+    text = (ROOT / "db_config" / "mongod.conf").read_text().replace("localhost,<HOST>", "127.0.0.1")
+    text = text.replace("<DATA_DIR>", str(folder / "data")).replace("<TLS_DIR>", str(certificates))
+    (folder / "mongod.conf").write_text(text.replace("port: 27017", f"port: {port}"))
+    log = folder / "data" / "mongod.log"
+    # No socket file in /tmp, which other servers may want.
+    command = [binary, "--fork", "--nounixsocket", "--pidfilepath", folder / "pid", "--config", folder / "mongod.conf"]
+    subprocess.run([*map(str, command)], stdout=subprocess.DEVNULL, check=True, timeout=60)
+    try:
+        admin = first_user(folder, port, certificates / "ca.pem")
+        create_users(read_admin_uri(admin), "alchemflows", folder / "config")
+        yield Server(port, log, certificates / "ca.pem", admin, folder / "config")
+    finally:
+        os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def clients(server: Server) -> Iterator[dict[str, MongoClient]]:
+    clients = {user: MongoClient(server.uri(user)) for user in ("admin", *USERS)}
+    yield clients
+    for client in clients.values():
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def worked(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Job]:
+    """Let a submitter submit and a worker work; return the worker's folder, and a job that has run."""
+    folder = tmp_path_factory.mktemp("worked")
+    launchpad = server.launchpad("submitter")
+    launchpad.add_wf(flow_to_workflow(Flow([first := sample(1000), spread(first.output["mean"])])))
+    launchpad.add_wf(flow_to_workflow(fail()))
+    launchpad.connection.close()
+    done = run(server, "worker", BIN / "rlaunch", "rapidfire", folder=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "said").write_text(done.stdout + done.stderr)
+    return folder, first
+
+
+def states(client: MongoClient) -> list[tuple[str, str]]:
+    return sorted((fw["name"], fw["state"]) for fw in client["alchemflows"]["fireworks"].find())
+
+
+# Each user can do its work
+
+
+def test_a_worker_works(worked: tuple[Path, Job], clients: dict[str, MongoClient]) -> None:
+    _, first = worked
+    done = [("sample", "COMPLETED"), ("sample", "COMPLETED"), ("spread", "COMPLETED")]
+    assert states(clients["admin"]) == [("fail", "FIZZLED"), *done]
+    database = clients["admin"]["alchemflows"]
+    assert database["outputs"].find_one({"uuid": first.uuid})["output"]["mean"] == 499.5
+    assert database["samples.files"].count_documents({}) == 2
+    assert database["fw_gridfs.files"].count_documents({}) == 1
+
+
+def test_a_reader_reads(worked: tuple[Path, Job], server: Server, tmp_path: Path) -> None:
+    _, first = worked
+    store = JobStore.from_dict_spec(
+        yaml.safe_load((server.config / "reader" / "jobflow.yaml").read_text())["JOB_STORE"]
+    )
+    with store:
+        assert store.get_output(first.uuid, load=True) == {"series": list(range(1000)), "mean": 499.5}
+    launchpad = server.launchpad("reader")
+    (fw_id,) = launchpad.get_fw_ids({"name": "spread"})
+    assert len(launchpad.get_fw_dict_by_id(fw_id)["launches"][0]["action"]["stored_data"]["text"]) == 17_000_000
+    launchpad.connection.close()
+    done = run(server, "reader", BIN / "lpad", "get_wflows", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '"state": "FIZZLED"' in done.stdout
+    assert "no free energies yet" in run(server, "reader", *COMMAND, "results", folder=tmp_path).stdout
+
+
+def test_a_submitter_mends(
+    worked: tuple[Path, Job], server: Server, clients: dict[str, MongoClient], tmp_path: Path
+) -> None:
+    def lpad(*arguments: str) -> str:
+        done = run(server, "submitter", BIN / "lpad", *arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    lpad("rerun_fws", "-s", "FIZZLED")
+    assert ("fail", "READY") in states(clients["admin"])
+    worker = server.launchpad("worker")
+    worker.checkout_fw(FWorker(), str(tmp_path), host="a host", ip="an address")  # and then it dies
+    worker.connection.close()
+    assert ("fail", "RUNNING") in states(clients["admin"])
+    lpad("detect_lostruns", "--time", "0", "--rerun")
+    assert ("fail", "READY") in states(clients["admin"])
+    lpad("defuse_fws", "-s", "READY")
+    assert ("fail", "DEFUSED") in states(clients["admin"])
+
+
+def test_one_user_with_two_roles_runs_flows_here(server: Server, tmp_path: Path) -> None:
+    create_users(server.uri("admin"), "alchemflows", server.config, {"ada": ["submitter", "worker"]})
+    script = """
+from pathlib import Path
+from jobflow import Flow
+from alchemflows.campaign.database import connect
+from alchemflows.campaign.local import LocalWorkers, submit, wait
+from test_users import sample
+database = connect()
+fw_ids = submit(database, Flow([sample(3)]))
+with LocalWorkers(database, fw_ids, 1, Path("runs")) as workers:
+    print(wait(database, fw_ids, lambda jobs: None, check=workers.check))
+"""
+    done = run(server, "ada", sys.executable, "-c", script, folder=tmp_path)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+
+
+# and nothing else
+
+Act = Callable[[MongoClient], Any]
+
+CHANGES: dict[str, Act] = {
+    "insert an output": lambda c: c["alchemflows"]["outputs"].insert_one({"uuid": "forged"}),
+    "change an output": lambda c: c["alchemflows"]["outputs"].update_one({}, {"$set": {"output": 0}}),
+    "insert samples": lambda c: gridfs.GridFS(c["alchemflows"], "samples").put(b"forged"),
+}
+SUBMISSIONS: dict[str, Act] = {
+    "insert a workflow": lambda c: c["alchemflows"]["workflows"].insert_one({"nodes": []}),
+    "delete a job": lambda c: c["alchemflows"]["fireworks"].delete_one({"fw_id": -1}),
+}
+JOBS: dict[str, Act] = {
+    "insert a job": lambda c: c["alchemflows"]["fireworks"].insert_one({"fw_id": -1}),
+    "change a workflow": lambda c: c["alchemflows"]["workflows"].update_one({}, {"$set": {"state": "READY"}}),
+    "take a number": lambda c: c["alchemflows"]["fw_id_assigner"].update_one({}, {"$inc": {"next_fw_id": 1}}),
+}
+NEVER: dict[str, Act] = {
+    "delete an output": lambda c: c["alchemflows"]["outputs"].delete_one({}),
+    "delete samples": lambda c: c["alchemflows"]["samples.chunks"].delete_many({}),
+    "delete a workflow": lambda c: c["alchemflows"]["workflows"].delete_one({}),
+    "delete launches": lambda c: c["alchemflows"]["launches"].delete_many({}),
+    "drop outputs": lambda c: c["alchemflows"]["outputs"].drop(),
+    "drop samples": lambda c: c["alchemflows"]["samples.chunks"].drop(),
+    "drop jobs": lambda c: c["alchemflows"]["fireworks"].drop(),
+    "drop the database": lambda c: c.drop_database("alchemflows"),
+    "rename outputs": lambda c: c["alchemflows"]["outputs"].rename("mine"),
+    "make a collection": lambda c: c["alchemflows"]["mine"].insert_one({}),
+    "make an index": lambda c: c["alchemflows"]["outputs"].create_index("output"),
+    "drop indexes": lambda c: c["alchemflows"]["outputs"].drop_indexes(),
+    "make a user": lambda c: c["alchemflows"].command("createUser", "eve", pwd="eve", roles=["worker"]),
+    "list users": lambda c: c["alchemflows"].command("usersInfo"),
+    "become an owner": lambda c: c["alchemflows"].command("grantRolesToUser", "reader", roles=["dbOwner"]),
+    "use another database": lambda c: c["other"]["notes"].find_one(),
+    "stop the server": lambda c: c.admin.command("shutdown"),
+}
+
+
+@pytest.mark.parametrize(
+    ("user", "acts"),
+    [
+        ("reader", CHANGES | SUBMISSIONS | JOBS | NEVER),
+        ("worker", SUBMISSIONS | NEVER),
+        ("submitter", CHANGES | NEVER),
+    ],
+)
+def test_no_user_can_do_more(
+    worked: tuple[Path, Job], clients: dict[str, MongoClient], user: str, acts: dict[str, Act]
+) -> None:
+    for name, act in acts.items():
+        try:
+            act(clients[user])
+        except OperationFailure as error:
+            assert error.code == UNAUTHORIZED, name
+        else:
+            pytest.fail(f"the {user} can {name}")
+    assert clients["admin"]["alchemflows"]["outputs"].count_documents({}) >= 3
+
+
+def test_what_is_refused_to_some_is_possible(worked: tuple[Path, Job], clients: dict[str, MongoClient]) -> None:
+    """Each act is one that a user with the right can do: nothing but the right is missing."""
+    for name, act in CHANGES.items():
+        assert act(clients["worker"]) is not None, name
+    for name, act in (SUBMISSIONS | JOBS).items():
+        assert act(clients["submitter"]) is not None, name
+    database = clients["admin"]["alchemflows"]
+    database["outputs"].delete_many({"uuid": "forged"})
+    database["fireworks"].delete_many({"fw_id": -1})
+    database["workflows"].delete_many({"nodes": []})
+
+
+def test_nobody_reads(server: Server) -> None:
+    with MongoClient("localhost", server.port, tls=True, tlsCAFile=str(server.ca)) as nobody:
+        assert nobody.admin.command("ping")["ok"] == 1
+        for act in (nobody["alchemflows"]["outputs"].find_one, nobody.list_database_names, *_acts(NEVER, nobody)):
+            with pytest.raises(OperationFailure) as caught:
+                act()
+            assert caught.value.code == UNAUTHORIZED
+
+
+def _acts(acts: dict[str, Act], client: MongoClient) -> list[Callable[[], Any]]:
+    return [lambda act=act: act(client) for act in acts.values()]
+
+
+@pytest.mark.parametrize("options", [{}, {"tls": True}], ids=["without TLS", "without the authority"])
+def test_connections_that_are_not_safe_are_refused(server: Server, options: dict[str, Any]) -> None:
+    client: MongoClient = MongoClient("localhost", server.port, serverSelectionTimeoutMS=500, **options)
+    with client, pytest.raises(ServerSelectionTimeoutError):
+        client.admin.command("ping")
+
+
+# Passwords
+
+
+def test_passwords_are_nowhere(worked: tuple[Path, Job], server: Server, clients: dict[str, MongoClient]) -> None:
+    folder, _ = worked
+    database = clients["admin"]["alchemflows"]
+    stored = {name: json_util.dumps(database[name].find()) for name in database.list_collection_names()}
+    assert {"outputs", "fireworks", "launches", "samples.chunks"} <= set(stored)
+    assert "as it should" in stored["launches"]
+    written = {path: path.read_text(errors="replace") for path in folder.rglob("*") if path.is_file()}
+    log = server.log.read_text()
+    assert "worker" in log
+    for password in server.passwords():
+        assert len(password) == 32
+        assert not [place for place, text in (stored | written | {"log": log}).items() if password in text]
+
+
+def test_only_the_owner_can_read_the_files(server: Server) -> None:
+    folders = [server.config / user for user in USERS]
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+    files = [file for folder in folders for file in folder.iterdir()]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in [*files, server.admin]} == {0o600}
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_the_files_are_the_templates_filled_in(server: Server, user: str) -> None:
+    folder = server.config / user
+    names = {file.name for file in folder.iterdir()}
+    assert {"jobflow.yaml", "my_launchpad.yaml", "FW_config.yaml"} <= names
+    assert ("my_fworker_gpu.yaml" in names) == (user == "worker")
+    for name in names:
+        text = (ROOT / "db_config" / name).read_text()
+        template = yaml.safe_load(text.replace("<MONGODB_URI>", server.uri(user)).replace("<CONFIG_DIR>", str(folder)))
+        if name == "FW_config.yaml" and user != "worker":
+            del template["FWORKER_LOC"], template["QUEUEADAPTER_LOC"]
+        assert yaml.safe_load((folder / name).read_text()) == template
+
+
+def test_a_wrong_password_is_told_without_it(server: Server, tmp_path: Path) -> None:
+    shutil.copytree(server.config / "reader", tmp_path / "reader")
+    path = tmp_path / "reader" / "jobflow.yaml"
+    path.write_text(path.read_text().replace("//reader:", "//reader:swordfish-7"))
+    done = run(server, "reader", *COMMAND, "results", folder=tmp_path, JOBFLOW_CONFIG_FILE=str(path))
+    assert_one_line(done, "refuses the user or password")
+    assert "swordfish" not in done.stdout + done.stderr
+    uri = server.uri("admin").replace("//admin:", "//admin:swordfish-7")
+    done = run(server, "reader", *COMMAND, "db", "init", "config", folder=tmp_path, ALCHEMFLOWS_ADMIN_URI=uri)
+    assert_one_line(done, "refuses the user or password")
+    assert "swordfish" not in done.stdout + done.stderr
+    assert not (tmp_path / "config").exists()
+
+
+def test_the_command_line_tells_a_reader_that_it_may_not(server: Server, tmp_path: Path) -> None:
+    assert_one_line(run(server, "reader", *COMMAND, "db", "index", folder=tmp_path), "does not let this user")
+
+
+# Making users
+
+
+def test_again_changes_nothing(server: Server, clients: dict[str, MongoClient], tmp_path: Path) -> None:
+    """By the command, and an administrator of this database alone."""
+    admin = clients["admin"]
+    owner = {"pwd": "swordfish-7", "roles": [{"role": "dbOwner", "db": "alchemflows"}]}
+    admin["admin"].command("createUser", "owner", **owner)
+    uri = server.uri("admin").replace(f"admin:{server.passwords()[0]}", "owner:swordfish-7")
+
+    def everything() -> list[Any]:
+        files = sorted((path, path.read_bytes()) for path in server.config.rglob("*") if path.is_file())
+        numbers = admin["alchemflows"]["fw_id_assigner"].find_one()
+        return [files, numbers, admin["alchemflows"].command("rolesInfo", showPrivileges=True)["roles"]]
+
+    before = everything()
+    done = run(server, "worker", *COMMAND, "db", "init", server.config, folder=tmp_path, ALCHEMFLOWS_ADMIN_URI=uri)
+    assert done.returncode == 0, done.stderr
+    assert str(server.config / "worker") in done.stdout
+    assert "swordfish" not in done.stdout
+    assert everything() == before
+    for user in USERS:
+        with MongoClient(server.uri(user)) as client:
+            client["alchemflows"]["outputs"].find_one()
+
+
+def test_rights_that_someone_has_added_are_taken_back(server: Server, clients: dict[str, MongoClient]) -> None:
+    database = clients["admin"]["alchemflows"]
+    more = [{"resource": {"db": "alchemflows", "collection": "outputs"}, "actions": ["remove"]}]
+    database.command("grantPrivilegesToRole", "reader", privileges=more)
+    clients["reader"]["alchemflows"]["outputs"].delete_one({"uuid": "none"})
+    create_users(server.uri("admin"), "alchemflows", server.config)
+    with pytest.raises(OperationFailure, match="not authorized"):
+        clients["reader"]["alchemflows"]["outputs"].delete_one({"uuid": "none"})
+    database.command("grantRolesToRole", "reader", roles=["worker"])
+    create_users(server.uri("admin"), "alchemflows", server.config)
+    with pytest.raises(OperationFailure, match="not authorized"):
+        clients["reader"]["alchemflows"]["outputs"].insert_one({"uuid": "forged"})
+
+
+def test_the_rights_are_those_of_the_documentation() -> None:
+    text = (ROOT / "docs" / "security.md").read_text().partition("<!-- rights -->")[2].partition("- **submitter**")[0]
+    header, _, *rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.split("\n") if "|" in line
+    ]
+    told = {
+        role: {row[0]: tuple(row[k].split(", ")) for row in rows if row[k]} for k, role in enumerate(header) if k > 0
+    }
+    assert told == ROLES
+
+
+def test_indexes_are_there(clients: dict[str, MongoClient]) -> None:
+    def fields(collection: str) -> set[str]:
+        return {field for index in clients["admin"]["alchemflows"][collection].list_indexes() for field in index["key"]}
+
+    assert set(OUTPUT_INDEXES) <= fields("outputs")
+    assert {"fw_id", "spec._category"} <= fields("fireworks")
+    assert {"files_id", "n"} <= fields("samples.chunks")
+
+
+def test_new_passwords_on_request_only(server: Server, tmp_path: Path) -> None:
+    def init(*options: str) -> subprocess.CompletedProcess[str]:
+        command = ("db", "init", tmp_path / "config", "--admin-uri-file", server.admin, "--user", "bob=reader")
+        return run(server, "reader", *COMMAND, *command, *options, folder=tmp_path)
+
+    def uri() -> str:
+        return yaml.safe_load((tmp_path / "config" / "bob" / "my_launchpad.yaml").read_text())["host"]
+
+    assert init().returncode == 0
+    old = uri()
+    assert init("--renew").returncode == 0
+    assert uri() != old
+    with MongoClient(uri()) as client:
+        client["alchemflows"]["outputs"].find_one()
+    with MongoClient(old) as client, pytest.raises(OperationFailure, match="Authentication failed"):
+        client["alchemflows"]["outputs"].find_one()
+    create_users(server.uri("admin"), "alchemflows", tmp_path / "config", {"bob": ["reader", "submitter"]})
+    with MongoClient(uri()) as client:
+        client["alchemflows"]["offline_runs"].find_one()  # which a submitter may and a reader may not
+    shutil.rmtree(tmp_path / "config" / "bob")
+    assert_one_line(init(), "bob exists", "--renew")
+    assert not (tmp_path / "config" / "bob").exists()
+
+
+def test_a_file_that_others_can_read_is_refused(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "admin-uri"
+    path.write_text(server.uri("admin"))
+    for mode in (0o640, 0o604):
+        path.chmod(mode)
+        with pytest.raises(DatabaseError, match="others can read"):
+            read_admin_uri(path)
+    path.chmod(0o600)
+    assert read_admin_uri(path) == server.uri("admin")
+    with pytest.raises(DatabaseError, match="FileNotFoundError"):
+        read_admin_uri(tmp_path / "none")
+
+
+def test_a_server_without_authorization_is_refused(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="lets in whoever comes"):
+        create_users(database.launchpad.host, "alchemflows", tmp_path / "config")
+    assert not (tmp_path / "config").exists()
+
+
+@pytest.mark.parametrize(
+    "uri", ["mongodb://a:swordfish@192.0.2.1/", "mongodb://a:swordfish@localhost,192.0.2.1/?tls=false"]
+)
+def test_a_network_without_tls_is_refused(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match=r"192\.0\.2\.1.*: not without TLS") as caught:
+        create_users(uri, "alchemflows", tmp_path / "config")
+    assert "swordfish" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("users", "words"),
+    [({"../eve": ["reader"]}, "no name"), ({"eve": ["root"]}, "root"), ({"eve": []}, "must be of submitter")],
+)
+def test_names_and_roles_are_checked(users: dict[str, list[str]], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=words):
+        create_users("mongodb://localhost:1", "alchemflows", tmp_path, users)
+
+
+def test_a_bad_uri_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match="not valid") as caught:
+        create_users("mongodb://admin:sword/fish@localhost", "alchemflows", tmp_path)
+    assert "fish" not in str(caught.value)
