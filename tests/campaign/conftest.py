@@ -29,7 +29,7 @@ def ladder_flow(gentle_model, perovskite) -> Callable[..., Flow]:
     """Return what makes a short flow of a ladder, a repeat of the campaign."""
 
     def make(repeat: int, **settings: object) -> Flow:
-        short = {"n_windows": 3, "n_equilibration_steps": 20, "n_production_steps": 400, "relax_maker": None}
+        short = {"n_windows": 3, "n_equilibration_steps": 20, "n_production_steps": 200, "relax_maker": None}
         plain = {"potential": str(gentle_model), "temperature": 200.0, "seed": 20 + repeat}
         flow = ThermodynamicIntegrationMaker(**plain | short | settings).make(perovskite, {"Pb": "Sn"})
         flow.update_metadata(campaign_metadata(repeat, pressure_GPa=settings.get("pressure_GPa")))

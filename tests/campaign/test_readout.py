@@ -75,14 +75,14 @@ def test_windows(stored, monkeypatch):
     monkeypatch.setattr(readout, "ROWS_AT_ONCE", 2)  # parts are joined
     frame = readout.windows(stored.database, CAMPAIGN)
     plain = frame[frame["task"] == "task-0"]
-    assert plain["lambda_value"].tolist() == [0.0, 0.5, 1.0] and plain["n_samples"].tolist() == [40] * 3
-    assert (plain["simulated_ns"] * 1e6 == pytest.approx(420 * 2.0)) and plain["seed"].nunique() == 3
+    assert plain["lambda_value"].tolist() == [0.0, 0.5, 1.0] and plain["n_samples"].tolist() == [20] * 3
+    assert np.allclose(plain["simulated_ns"] * 1e6, 220 * 2.0) and plain["seed"].nunique() == 3
     assert np.allclose(plain["ns_per_day"], 86400 * plain["simulated_ns"] / plain["job_wall_time_s"], rtol=1e-12)
     refined = frame[frame["repeat"] == 1]
     assert len(refined) == 5 and set(refined["job"]) == set(document(stored, stored.refined)["window_jobs"])
     continued = refined[refined["first_run"] > 0]
     # a continued window is not equilibrated again
-    assert np.allclose(continued["simulated_ns"] * 1e6, 400 * 2.0 * continued["n_runs"])
+    assert np.allclose(continued["simulated_ns"] * 1e6, 200 * 2.0 * continued["n_runs"])
     assert refined["n_windows_in_job"].max() == 2
     chosen = readout.windows(stored.database, CAMPAIGN, where={"lambda_value": 0.5, "repeat": 1})
     assert set(chosen["lambda_value"]) == {0.5} and set(chosen["repeat"]) == {1}
@@ -96,7 +96,7 @@ def test_samples(stored):
     frame = readout.samples(stored.database, CAMPAIGN, where={"repeat": 0})
     means = frame.groupby("lambda_value")[["dudl_eV", "energy_eV", "temperature_K", "volume_A3"]].mean()
     windows = readout.windows(stored.database, where={"repeat": 0}).set_index("lambda_value")
-    assert len(frame) == 120 and frame["time_fs"].max() == pytest.approx(800.0)
+    assert len(frame) == 60 and frame["time_fs"].max() == pytest.approx(400.0)
     for name in means:
         assert np.allclose(means[name], windows[f"mean_{name}"], rtol=1e-12), name
     row, series = next(readout.window_samples(stored.database, where={"repeat": 0, "lambda_value": 1.0}))
@@ -189,13 +189,15 @@ def test_the_documented_queries_run_as_they_are_written(stored, tmp_path, monkey
     home = Path(stored.database.environment["JOBFLOW_CONFIG_FILE"]).parents[1]
     (tmp_path / ".alchemflows").symlink_to(home)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("JOBFLOW_CONFIG_FILE", stored.database.environment["JOBFLOW_CONFIG_FILE"])
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
     names: dict = {}
     printed = []
     for block in blocks:
         exec(block, names)
         printed.append(capsys.readouterr().out)
-    assert all(printed[1:]), printed
+    assert len(printed) == 6 and all(printed[1:]), printed
+    assert len(names["windows"]) and len(names["samples"]) and names["ladder"] == stored.refined
     # the three pipelines against what pandas makes of the same documents
     energies = readout.free_energies(stored.database, CAMPAIGN)
     ladders = energies[energies["kind"] == "ladder"]
