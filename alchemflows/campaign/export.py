@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from alchemflows.errors import InvalidInputError
 
 SUFFIXES = (".parquet", ".csv", ".json")
+#: Small parts are joined up to so many rows: Parquet keeps an entry in memory for each part that it has written.
+ROWS_AT_ONCE = 100_000
 
 
 def check_export(path: Path) -> None:
@@ -58,7 +60,7 @@ def export(frames: Iterable[pd.DataFrame], path: Path) -> int:
 
     def counted() -> Iterator[pd.DataFrame]:
         nonlocal n_rows
-        for frame in frames:
+        for frame in _joined(frames):
             n_rows += len(frame)
             yield frame
 
@@ -71,6 +73,17 @@ def export(frames: Iterable[pd.DataFrame], path: Path) -> int:
     finally:
         temporary.unlink(missing_ok=True)
     return n_rows
+
+
+def _joined(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    waiting: list[pd.DataFrame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if sum(map(len, waiting)) >= ROWS_AT_ONCE:
+            yield pd.concat(waiting, ignore_index=True)
+            waiting = []
+    if waiting:
+        yield pd.concat(waiting, ignore_index=True)
 
 
 def _parquet(frames: Iterator[pd.DataFrame], path: Path) -> None:

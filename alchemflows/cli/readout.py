@@ -59,10 +59,10 @@ def reanalyse(
     builder = FreeEnergyBuilder.of(database, campaign, discard=discard, rebuild=rebuild)
     builder.run(log_level=logging.ERROR)
     n_done, n_failed = builder.n_ladders - len(builder.failures), len(builder.failures)
-    console.print(f"{n_done} ladders analysed; read them with `alchemflows results --reanalysed` ({database.place})")
+    console.print(f"ladders analysed: {n_done}; read them with `alchemflows results --reanalysed` ({database.place})")
     if n_failed:
         uuid, reason = next(iter(builder.failures.items()))
-        raise AlchemflowsError(f"{n_failed} ladders could not be analysed, such as {uuid}: {reason}")
+        raise AlchemflowsError(f"ladders that could not be analysed: {n_failed}, such as {uuid}: {reason}")
 
 
 def _frames(database: Database, what: What, campaign: str | None) -> Iterator[pd.DataFrame]:

@@ -15,6 +15,7 @@ from ase import units
 from campaigns import CAMPAIGN, campaign_metadata, run_into
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.campaign import export as exports
 from alchemflows.campaign import readout
 from alchemflows.campaign.export import export
 from alchemflows.errors import DatabaseError, InvalidInputError
@@ -132,7 +133,8 @@ def test_ladders_that_are_not_there(stored):
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".json"])
-def test_files(stored, suffix, tmp_path):
+def test_files(stored, suffix, tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "ROWS_AT_ONCE", 50)  # samples come in several parts
     read = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".json": pd.read_json}[suffix]
     path = tmp_path / f"table{suffix}"
     path.write_text("from another time")

@@ -49,18 +49,14 @@ def test_ti_from_a_file_to_results(run, cif, gentle_model, tmp_path):
     assert float(table[0]["delta_f_eV"]) == row["delta_f_eV"]
     assert f"{row['delta_f_eV']:.4f}" in run("results").stdout
     assert json.loads(run("results", "--json", "--temperature", 999).stdout) == []
-    assert json.loads(run("results", "--json", "--campaign", "none").stdout) == []
 
-    assert "3 rows" in run("export", "windows", "windows.csv").stdout
     (exported,) = csv.DictReader(io.StringIO(_exported(run, "free-energies", tmp_path / "energies.csv")))
     assert float(exported["delta_f_eV"]) == row["delta_f_eV"] and exported["kind"] == "ladder"
     assert len(json.loads(_exported(run, "samples", tmp_path / "samples.json"))) == 3 * 20
     assert_one_line(run("export", "samples", "none.csv", "--campaign", "none"), "nothing to write")
     assert_one_line(run("export", "windows", "windows.txt"), ".parquet")
-    assert "1 ladders analysed" in run("reanalyse").stdout
+    assert "ladders analysed: 1" in run("reanalyse").stdout
     assert json.loads(run("results", "--json", "--reanalysed").stdout)[0]["delta_f_eV"] == row["delta_f_eV"]
-    assert "0 ladders analysed" in run("reanalyse").stdout
-    assert_one_line(run("reanalyse", "--discard", "1.5"), "below 1")
 
 
 def _exported(run, what: str, path: Path) -> str:
