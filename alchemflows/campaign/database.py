@@ -13,7 +13,9 @@ from fireworks import LaunchPad
 from fireworks.fw_config import LAUNCHPAD_LOC
 from jobflow import JobStore
 from jobflow.settings import DEFAULT_CONFIG_FILE_PATH, JobflowSettings
-from maggma.stores import MemoryStore
+from maggma.core import Store
+from maggma.stores import MemoryStore, MongoStore
+from monty.json import MontyDecoder
 from pymongo import MongoClient
 from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
@@ -25,6 +27,8 @@ from alchemflows.settings import Settings
 DATABASE = "alchemflows"
 OUTPUTS = "outputs"
 BLOBS = "samples"
+#: What the name of the collection of outputs is followed by in that of reanalysed free energies.
+REANALYSED = "_reanalysed"
 
 # pymongo's own message may quote a part of the password.
 _BAD_URI = "the MongoDB URI or its options are not valid (user name and password must be percent-encoded)"
@@ -32,8 +36,8 @@ _BAD_URI = "the MongoDB URI or its options are not valid (user name and password
 #: FireWorks settings for the lock of a workflow: held for moments, and for ever by a worker that died with it.
 LOCKS = {"WFLOCK_EXPIRATION_SECS": 60, "WFLOCK_EXPIRATION_KILL": True}
 
-#: Indexes of the collection of outputs, for the queries in docs/database.md.
-OUTPUT_INDEXES: tuple[str, ...] = (
+#: Indexes of the collection of outputs, for the queries in docs/database.md; those of several fields are tuples.
+OUTPUT_INDEXES: tuple[str | tuple[str, ...], ...] = (
     "uuid",
     "completed_at",
     "output.@class",
@@ -42,6 +46,9 @@ OUTPUT_INDEXES: tuple[str, ...] = (
     "output.temperature_K",
     "output.key",
     "metadata.fw_id",
+    ("output.@class", "completed_at"),
+    ("metadata.campaign.name", "output.@class", "completed_at"),
+    ("metadata.campaign.name", "metadata.campaign.task"),
 )
 
 
@@ -73,10 +80,28 @@ class Database:
         """Return the collection of job outputs, for plain pymongo."""
         return self.job_store.docs_store._collection
 
+    def samples(self) -> Store:
+        """Return the store of samples."""
+        job_store: Any = self.job_store
+        return job_store.additional_stores["data"]
+
+    def reanalysed_store(self) -> MongoStore:
+        """Return a store, not connected, beside the outputs: for free energies that were estimated once more."""
+        store = copy_store(self.job_store.docs_store)
+        store.collection_name += REANALYSED
+        return store
+
     def ensure_indexes(self) -> None:
         """Create the documented indexes where they are missing."""
-        for field in OUTPUT_INDEXES:
-            self.outputs().create_index(field)
+        for fields in OUTPUT_INDEXES:
+            self.outputs().create_index([fields] if isinstance(fields, str) else list(fields))
+        # jobflow asks for samples by this field, each time it reads or writes one.
+        self.samples().ensure_index("blob_uuid")
+
+
+def copy_store(store: Any) -> Any:
+    """Return a maggma store with the settings of another and a connection of its own, still to be made."""
+    return MontyDecoder().process_decoded(store.as_dict())
 
 
 def connect(settings: Settings | None = None) -> Database:

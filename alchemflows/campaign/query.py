@@ -1,41 +1,145 @@
-"""Read results out of the database."""
+"""Read results out of the database, as flat rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from monty.json import MontyDecoder
 
-from alchemflows.campaign.database import Database
+from alchemflows.campaign.database import REANALYSED, Database
+from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.relax import RelaxDocument
 
 #: A criterion must fit into a document of 16 MB with room to spare.
 _KEYS_AT_ONCE = 1000
 
-#: Fields of a row of results, each with where it stands in a document of the outputs collection.
-RESULT_FIELDS: dict[str, str] = {
-    "uuid": "uuid",
-    "initial": "output.initial_formula",
-    "final": "output.final_formula",
-    "ensemble": "output.ensemble",
-    "temperature_K": "output.temperature_K",
-    "pressure_GPa": "output.pressure_GPa",
-    "n_atoms": "output.n_atoms",
-    "volume_A3": "output.volume_A3",
-    "potential": "output.provenance.potential.name",
-    "delta_f_eV": "output.total.delta_f_eV",
-    "error_eV": "output.total.error_eV",
-    "delta_f_eV_per_atom": "output.total.delta_f_eV_per_atom",
-    "error_eV_per_atom": "output.total.error_eV_per_atom",
-    "ti_delta_f_eV": "output.ti.delta_f_eV",
-    "ti_error_eV": "output.ti.error_eV",
-    "mbar_delta_f_eV": "output.mbar.delta_f_eV",
-    "mass_term_eV": "output.mass_term_eV",
-    "n_windows": "output.windows",
-    "verdict": "output.verdict.status",
-    "n_warnings": "output.warnings",
-    "completed_at": "completed_at",
+
+class Column(NamedTuple):
+    """A column of a table: the MongoDB expression that gives it, and its pandas dtype."""
+
+    expression: Any
+    dtype: str = "float64"
+
+
+def _text(path: str) -> Column:
+    return Column(f"${path}", "string")
+
+
+def _integer(path: str) -> Column:
+    return Column(f"${path}", "Int64")
+
+
+def _size(path: str) -> Column:
+    return Column({"$size": {"$ifNull": [f"${path}", []]}}, "Int64")
+
+
+def _number(path: str) -> Column:
+    return Column(f"${path}")
+
+
+#: Documents that hold a free energy, and what they are called.
+KINDS: dict[str, str] = {
+    "FreeEnergyDocument": "ladder",
+    "SwitchingDocument": "switching",
+    "FrenkelLaddDocument": "frenkel-ladd",
+}
+
+#: What a job knows of its campaign.
+CAMPAIGN_FIELDS: dict[str, Column] = {
+    "campaign": _text("metadata.campaign.name"),
+    "task": _text("metadata.campaign.task"),
+    "structure": _text("metadata.campaign.structure"),
+    "transformation": _text("metadata.campaign.transformation"),
+    "repeat": _integer("metadata.campaign.repeat"),
+}
+
+#: Columns of a row of results. A column that a kind of document does not have is empty there.
+RESULT_FIELDS: dict[str, Column] = {
+    "uuid": _text("uuid"),
+    "initial": _text("output.initial_formula"),
+    "final": _text("output.final_formula"),
+    "ensemble": _text("output.ensemble"),
+    "temperature_K": _number("output.temperature_K"),
+    "pressure_GPa": _number("output.pressure_GPa"),
+    "n_atoms": _integer("output.n_atoms"),
+    "volume_A3": _number("output.volume_A3"),
+    "potential": _text("output.provenance.potential.name"),
+    "delta_f_eV": _number("output.total.delta_f_eV"),
+    "error_eV": _number("output.total.error_eV"),
+    "delta_f_eV_per_atom": _number("output.total.delta_f_eV_per_atom"),
+    "error_eV_per_atom": _number("output.total.error_eV_per_atom"),
+    "ti_delta_f_eV": _number("output.ti.delta_f_eV"),
+    "ti_error_eV": _number("output.ti.error_eV"),
+    "mbar_delta_f_eV": _number("output.mbar.delta_f_eV"),
+    "mass_term_eV": _number("output.mass_term_eV"),
+    "n_windows": _size("output.windows"),
+    "verdict": _text("output.verdict.status"),
+    "n_warnings": _size("output.warnings"),
+    "completed_at": _text("completed_at"),
+    "kind": Column(
+        {"$switch": {"branches": [{"case": {"$eq": ["$output.@class", c]}, "then": k} for c, k in KINDS.items()]}},
+        "string",
+    ),
+    **CAMPAIGN_FIELDS,
+    "formula": _text("output.formula"),
+    "gibbs_eV": _number("output.gibbs.value_eV"),
+    "gibbs_error_eV": _number("output.gibbs.error_eV"),
+    "gibbs_eV_per_atom": _number("output.gibbs.value_eV_per_atom"),
+    "helmholtz_eV": _number("output.helmholtz.value_eV"),
+    "helmholtz_error_eV": _number("output.helmholtz.error_eV"),
+    "helmholtz_eV_per_atom": _number("output.helmholtz.value_eV_per_atom"),
+    "dissipation_eV": _number("output.work.dissipation_eV"),
+    "work_overlap": _number("output.work.overlap"),
+}
+
+_SIMULATED_NS = {
+    "$multiply": [
+        1e-6,
+        "$output.dynamics.timestep_fs",
+        {
+            "$add": [
+                {"$multiply": ["$output.windows.n_runs", "$output.dynamics.n_production_steps"]},
+                {"$cond": [{"$eq": ["$output.windows.first_run", 0]}, "$output.dynamics.n_equilibration_steps", 0]},
+            ]
+        },
+    ]
+}
+
+#: Columns of a row of windows: of one window in one job; a window that was continued has a row for each job.
+WINDOW_FIELDS: dict[str, Column] = {
+    **CAMPAIGN_FIELDS,
+    "job": _text("uuid"),
+    "index": _integer("output.windows.index"),
+    "lambda_value": _number("output.windows.lambda_value"),
+    "initial": _text("output.initial_formula"),
+    "final": _text("output.final_formula"),
+    "temperature_K": _number("output.temperature_K"),
+    "pressure_GPa": _number("output.dynamics.pressure_GPa"),
+    "n_atoms": _integer("output.n_atoms"),
+    "potential": _text("output.provenance.potential.name"),
+    "seed": _integer("output.windows.seed"),
+    "first_run": _integer("output.windows.first_run"),
+    "n_runs": _integer("output.windows.n_runs"),
+    "n_samples": _integer("output.windows.n_samples"),
+    "mean_dudl_eV": _number("output.windows.mean_dudl_eV"),
+    "mean_energy_eV": _number("output.windows.mean_energy_eV"),
+    "mean_temperature_K": _number("output.windows.mean_temperature_K"),
+    "mean_volume_A3": _number("output.windows.mean_volume_A3"),
+    "simulated_ns": Column(_SIMULATED_NS),
+    "n_windows_in_job": _integer("n_windows_in_job"),
+    "job_wall_time_s": _number("output.provenance.wall_time_s"),
+    "ns_per_day": Column(
+        {
+            "$cond": [
+                {"$gt": ["$output.provenance.wall_time_s", 0]},
+                {"$multiply": [86400, {"$divide": [_SIMULATED_NS, "$output.provenance.wall_time_s"]}]},
+                None,
+            ]
+        }
+    ),
+    "samples": _text("output.windows.series.blob_uuid"),
+    "completed_at": _text("completed_at"),
 }
 
 
@@ -59,34 +163,114 @@ def relaxations(database: Database, keys: Sequence[str]) -> list[RelaxDocument]:
 
 
 def free_energies(
-    database: Database, *, formula: str | None = None, temperature_K: float | None = None, limit: int = 0
+    database: Database,
+    *,
+    campaign: str | None = None,
+    kinds: Sequence[str] = ("ladder",),
+    formula: str | None = None,
+    temperature_K: float | None = None,
+    limit: int = 0,
+    reanalysed: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return finished free-energy differences, the newest first, one flat row each.
+    """Return finished free energies, the newest first, one flat row each.
 
     Parameters
     ----------
     database
         Where to look.
+    campaign
+        Name of a campaign; None for everything.
+    kinds
+        Which, of the values of :data:`KINDS`.
     formula
         Reduced formula at either end of the path.
     temperature_K
         Temperature.
     limit
         At most so many; 0 for all.
+    reanalysed
+        Whether to read what :class:`~alchemflows.campaign.builder.FreeEnergyBuilder` made, instead of the jobs'.
 
     Returns
     -------
     rows
         With the keys of :data:`RESULT_FIELDS`; ΔF includes the mass term unless its name says otherwise.
     """
-    criteria: dict[str, Any] = {"output.@class": "FreeEnergyDocument"}
+    criteria = of_campaign(campaign, *(name for name, kind in KINDS.items() if kind in kinds))
     if formula is not None:
         criteria["$or"] = [{"output.initial_formula": formula}, {"output.final_formula": formula}]
     if temperature_K is not None:
         criteria["output.temperature_K"] = temperature_K
-    projection: dict[str, Any] = {name: f"${path}" for name, path in RESULT_FIELDS.items()}
-    projection |= {name: {"$size": projection[name]} for name in ("n_windows", "n_warnings")}
     pipeline: list[dict[str, Any]] = [{"$match": criteria}, {"$sort": {"completed_at": -1}}]
     if limit:
         pipeline.append({"$limit": limit})
-    return list(database.outputs().aggregate([*pipeline, {"$project": {"_id": 0, **projection}}]))
+    outputs = database.outputs()
+    collection = outputs.database[f"{outputs.name}{REANALYSED}"] if reanalysed else outputs
+    return list(collection.aggregate([*pipeline, {"$project": projection(RESULT_FIELDS)}]))
+
+
+def windows(
+    database: Database,
+    *,
+    campaign: str | None = None,
+    where: Mapping[str, Any] | None = None,
+    jobs: Sequence[str] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield windows in the order in which their jobs ended, one flat row for each window of each job.
+
+    Parameters
+    ----------
+    database
+        Where to look.
+    campaign
+        Name of a campaign; None for everything.
+    where
+        MongoDB criteria on other columns of :data:`WINDOW_FIELDS` that are plain fields, such as
+        ``{"structure": "CsPbI3", "lambda_value": {"$lt": 0.5}}``.
+    jobs
+        Identifiers of window jobs; all if not given.
+
+    Returns
+    -------
+    rows
+        With the keys of :data:`WINDOW_FIELDS`. `simulated_ns` is with equilibration; `ns_per_day` is that of one
+        window: the job did `n_windows_in_job` of them at a time.
+
+    Raises
+    ------
+    InvalidInputError
+        If `where` names another column.
+    """
+    criteria = of_campaign(campaign, "WindowsDocument")
+    if jobs is not None:
+        criteria["uuid"] = {"$in": list(jobs)}
+    chosen = {_path(column): value for column, value in (where or {}).items()}
+    pipeline: list[dict[str, Any]] = [
+        # What is said of one window of a job must be said of the job first, for the indexes, and then of the window.
+        {"$match": criteria | chosen},
+        {"$sort": {"completed_at": 1}},
+        {"$set": {"n_windows_in_job": {"$size": "$output.windows"}}},
+        {"$unwind": "$output.windows"},
+        {"$match": chosen},
+        {"$project": projection(WINDOW_FIELDS)},
+    ]
+    yield from database.outputs().aggregate(pipeline)
+
+
+def of_campaign(campaign: str | None, *classes: str) -> dict[str, Any]:
+    """Return criteria for documents of some classes, of a campaign or all there are."""
+    criteria: dict[str, Any] = {} if campaign is None else {"metadata.campaign.name": campaign}
+    return criteria | {"output.@class": {"$in": list(classes)} if len(classes) > 1 else classes[0]}
+
+
+def projection(columns: Mapping[str, Column]) -> dict[str, Any]:
+    """Return the ``$project`` stage of a table; what is missing is null."""
+    return {"_id": 0} | {name: {"$ifNull": [column.expression, None]} for name, column in columns.items()}
+
+
+def _path(column: str) -> str:
+    expression = WINDOW_FIELDS[column].expression if column in WINDOW_FIELDS else None
+    if not isinstance(expression, str) or column == "n_windows_in_job":
+        plain = [name for name, each in WINDOW_FIELDS.items() if isinstance(each.expression, str)]
+        raise InvalidInputError(f"windows cannot be chosen by {column}; by {', '.join(plain)} they can")
+    return expression.removeprefix("$")

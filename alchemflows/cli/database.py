@@ -27,13 +27,22 @@ app.add_typer(private_app, name="db")
 def results(
     formula: Annotated[str | None, typer.Option(help="reduced formula at either end")] = None,
     temperature: Annotated[float | None, typer.Option(help="K")] = None,
+    campaign: Annotated[str | None, typer.Option(help="name of a campaign")] = None,
+    reanalysed: Annotated[bool, typer.Option(help="those that `alchemflows reanalyse` made")] = False,
     limit: Annotated[int, typer.Option(help="at most so many; 0 for all")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
 ) -> None:
     """Finished free-energy differences in the database, the newest first."""
     database = connect(settings())
-    rows = free_energies(database, formula=formula, temperature_K=temperature, limit=limit)
+    rows = free_energies(
+        database,
+        campaign=campaign,
+        formula=formula,
+        temperature_K=temperature,
+        limit=limit,
+        reanalysed=reanalysed,
+    )
     if as_json:
         print(json.dumps(rows, indent=1, default=str, allow_nan=False))
     elif as_csv:

@@ -182,7 +182,7 @@ def estimate(
     variance = sum(float(weight * error) ** 2 for weight, error in zip(weights, errors, strict=True) if weight)
     guess = beta * np.concatenate([[0.0], np.cumsum(np.diff(lambdas) * (means[1:] + means[:-1]) / 2)])
     solver = MBAR(initial_f_k=guess, maximum_iterations=MAX_ITERATIONS)
-    mbar = solver.fit(_u_nk(lambdas, windows, beta, pressure_GPa))
+    mbar = solver.fit(u_nk(lambdas, windows, temperature_K, pressure_GPa))
     free_energies = mbar.delta_f_.iloc[0].to_numpy(dtype=float)
     error = float(mbar.d_delta_f_.iloc[0, -1]) / beta
     shares = variance_shares([beta * w.gaps_eV for w in windows], free_energies)
@@ -233,8 +233,13 @@ def variance_shares(reduced: Sequence[np.ndarray], f_k: ArrayLike) -> np.ndarray
     return np.array([len(step) ** 2 / max(len(step) - 1, 1) * step.var() for step in steps])
 
 
-def decorrelate(lambdas: Sequence[float], k: int, samples: WindowSeries) -> Decorrelated:
-    """Return the independent samples of window k of a ladder; see :func:`analyse_ladder` for what is refused."""
+def decorrelate(
+    lambdas: Sequence[float], k: int, samples: WindowSeries, inefficiency: float | None = None
+) -> Decorrelated:
+    """Return the independent samples of window k of a ladder; see :func:`analyse_ladder` for what is refused.
+
+    The statistical inefficiency is estimated if it is not given; 1 keeps all samples.
+    """
     if len(samples) < 2 or samples.energies_eV.shape[1] != len(lambdas):
         raise InvalidInputError(
             f"window λ = {lambdas[k]:g} has samples of shape {samples.energies_eV.shape}; "
@@ -242,7 +247,7 @@ def decorrelate(lambdas: Sequence[float], k: int, samples: WindowSeries) -> Deco
         )
     if not (np.isfinite(samples.dudl_eV).all() and np.isfinite(samples.energies_eV).all()):
         raise InvalidInputError(f"window λ = {lambdas[k]:g} has samples that are not finite numbers")
-    inefficiency = _inefficiency(k, samples)
+    inefficiency = _inefficiency(k, samples) if inefficiency is None else inefficiency
     kept = subsample_correlated_data(samples.dudl_eV, g=inefficiency)
     return Decorrelated(
         n_samples=len(samples),
@@ -267,22 +272,51 @@ def _inefficiency(k: int, samples: WindowSeries) -> float:
     return max([1.0] + [statistical_inefficiency(a) for a in observables if np.ptp(a) > 1e-12 * np.abs(a).max()])
 
 
-def _u_nk(
-    lambdas: Sequence[float], windows: Sequence[Decorrelated], beta: float, pressure_GPa: float | None
+def u_nk(
+    lambdas: Sequence[float], windows: Sequence[Decorrelated], temperature_K: float, pressure_GPa: float | None = None
 ) -> pd.DataFrame:
-    """Return u_nk = β (U + pV), less each sample's U at its own window, as alchemlyb wants it; time in ps."""
+    """Return reduced energies of a ladder as alchemlyb's ``MBAR`` and ``BAR`` take them.
+
+    Parameters
+    ----------
+    lambdas
+        λ of the K windows.
+    windows
+        Samples of each, m in all.
+    temperature_K, pressure_GPa
+        Conditions; no pressure at constant volume.
+
+    Returns
+    -------
+    frame
+        β (U + pV) less each sample's β U at its own window, kT, shape (m, K); columns λ; index (``time`` in ps,
+        ``fep-lambda``).
+    """
     pressure = 0.0 if pressure_GPa is None else pressure_GPa * units.GPa
-    frames = []
-    for value, window in zip(lambdas, windows, strict=True):
-        # pV is the same for all λ of a sample, so no estimate depends on it.
-        frame = pd.DataFrame(beta * (window.gaps_eV + pressure * window.volume_A3[:, None]), columns=list(lambdas))
-        frame.index = pd.MultiIndex.from_arrays(
-            [window.time_fs * 1e-3, np.full(len(frame), value)], names=["time", "fep-lambda"]
-        )
-        frames.append(frame)
-    joined = pd.concat(frames)
-    joined.attrs = {"energy_unit": "kT", "temperature": 1.0}
-    return joined
+    # pV is the same for all λ of a sample, so no estimate depends on it.
+    energies = [window.gaps_eV + pressure * window.volume_A3[:, None] for window in windows]
+    return _frame(lambdas, windows, np.concatenate(energies), list(lambdas), temperature_K)
+
+
+def dhdl(lambdas: Sequence[float], windows: Sequence[Decorrelated], temperature_K: float) -> pd.DataFrame:
+    """Return β dU/dλ of a ladder, kT, as alchemlyb's ``TI`` takes it: column ``fep``; see :func:`u_nk`."""
+    return _frame(lambdas, windows, np.concatenate([window.dudl_eV for window in windows]), ["fep"], temperature_K)
+
+
+def _frame(
+    lambdas: Sequence[float],
+    windows: Sequence[Decorrelated],
+    energies_eV: np.ndarray,
+    columns: list,
+    temperature_K: float,
+) -> pd.DataFrame:
+    """Return energies of all samples, one window after the other, in kT."""
+    time_ps = np.concatenate([window.time_fs for window in windows]) * 1e-3
+    own = np.repeat(lambdas, [len(window.time_fs) for window in windows])
+    index = pd.MultiIndex.from_arrays([time_ps, own], names=["time", "fep-lambda"])
+    frame = pd.DataFrame(energies_eV / (units.kB * temperature_K), index=index, columns=columns)
+    frame.attrs = {"temperature": temperature_K, "energy_unit": "kT"}
+    return frame
 
 
 def _discretisation(lambdas: Sequence[float], means: np.ndarray) -> float:

@@ -76,10 +76,11 @@ class CollectedWindow:
 
 @dataclass(frozen=True)
 class CollectedLadder:
-    """Windows of one ladder in the order of λ; `first` is the document of one of their jobs."""
+    """Windows of one ladder in the order of λ; `first` is the document of one of their jobs, `jobs` names them all."""
 
     first: WindowsDocument
     windows: tuple[CollectedWindow, ...]
+    jobs: tuple[str, ...] = ()
 
     @property
     def indices(self) -> list[int]:
@@ -102,14 +103,14 @@ class CollectedLadder:
 
 
 def collect(
-    path: AlchemicalPath, documents: Sequence[WindowsDocument], planned: Sequence[int] | None = None
+    path: AlchemicalPath | None, documents: Sequence[WindowsDocument], planned: Sequence[int] | None = None
 ) -> CollectedLadder:
     """Return the windows of a ladder.
 
     Parameters
     ----------
     path
-        The path that was sampled.
+        The path that was sampled; None for whatever the documents say.
     documents
         Outputs of the window jobs.
     planned
@@ -129,7 +130,7 @@ def collect(
             raise InvalidInputError(f"the windows are of different ladders: {field} is not the same in all")
     if len({document.provenance.potential and document.provenance.potential.sha256 for document in documents}) > 1:
         raise InvalidInputError("the windows are of different ladders: they were sampled with different models")
-    if (first.initial_weights, first.final_weights) != (list(path.initial), list(path.final)):
+    if path and (first.initial_weights, first.final_weights) != (list(path.initial), list(path.final)):
         raise InvalidInputError("the windows are of another path than the one given")
     parts: dict[int, list[WindowDocument]] = {}
     for document in documents:
@@ -140,7 +141,8 @@ def collect(
     if set(needed) - parts.keys() or not all(_is_whole(window.parts) for window in windows):
         found = sorted(window.index for document in documents for window in document.windows)
         raise InvalidInputError(f"{len(needed)} windows are needed, each once and whole; got {found}")
-    return CollectedLadder(first, tuple(windows))
+    jobs = tuple(document.job_uuid for document in documents if document.job_uuid is not None)
+    return CollectedLadder(first, tuple(windows), jobs)
 
 
 def _is_whole(parts: Sequence[WindowDocument]) -> bool:

@@ -96,6 +96,9 @@ class FreeEnergyDocument(BaseModel):
     initial_weights: list[float]
     final_weights: list[float]
     dynamics: DynamicsSettings
+    window_jobs: list[str] = Field(
+        default_factory=list, description="jobflow's identifiers of the jobs that sampled the windows"
+    )
     windows: list[WindowStatistics]
     ti: Estimate = Field(description="thermodynamic integration by `ti_rule`; configurational part")
     ti_rule: Literal["trapezoid", "gauss-legendre"]

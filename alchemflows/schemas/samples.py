@@ -40,6 +40,11 @@ class WindowSeries:
     def __len__(self) -> int:
         return len(self.time_fs)
 
+    def after(self, fraction: float) -> WindowSeries:
+        """Return the series without a first part of its samples."""
+        start = int(fraction * len(self))
+        return WindowSeries(**{name: values[start:] for name, values in vars(self).items()})
+
 
 class PackedArrays(BaseModel):
     """Named arrays as one string, so that a database stores them fast and without rounding.

@@ -50,6 +50,19 @@ def test_ti_from_a_file_to_results(run, cif, gentle_model, tmp_path):
     assert f"{row['delta_f_eV']:.4f}" in run("results").stdout
     assert json.loads(run("results", "--json", "--temperature", 999).stdout) == []
 
+    (exported,) = csv.DictReader(io.StringIO(_exported(run, "free-energies", tmp_path / "energies.csv")))
+    assert float(exported["delta_f_eV"]) == row["delta_f_eV"] and exported["kind"] == "ladder"
+    assert len(json.loads(_exported(run, "samples", tmp_path / "samples.json"))) == 3 * 20
+    assert_one_line(run("export", "samples", "none.csv", "--campaign", "none"), "nothing to write")
+    assert_one_line(run("export", "windows", "windows.txt"), ".parquet")
+    assert "ladders analysed: 1" in run("reanalyse").stdout
+    assert json.loads(run("results", "--json", "--reanalysed").stdout)[0]["delta_f_eV"] == row["delta_f_eV"]
+
+
+def _exported(run, what: str, path: Path) -> str:
+    assert run("export", what, path).returncode == 0
+    return path.read_text()
+
 
 def test_ti_at_a_pressure_that_refines_itself(run, cif, gentle_model, tmp_path):
     settings = (

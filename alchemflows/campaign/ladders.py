@@ -1,0 +1,97 @@
+"""Windows of a ladder as they were handed to its analysis, read from the stores of outputs and of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from maggma.core import Store
+from monty.json import MontyDecoder
+
+from alchemflows.errors import DatabaseError
+from alchemflows.schemas.free_energy import FreeEnergyDocument
+from alchemflows.schemas.samples import PackedSeries
+from alchemflows.schemas.windows import WindowDocument, WindowsDocument
+
+
+def analysis(outputs: Store, uuid: str) -> FreeEnergyDocument:
+    """Return what the analysis of a ladder gave.
+
+    Parameters
+    ----------
+    outputs
+        Store of job outputs.
+    uuid
+        Identifier of the job.
+
+    Raises
+    ------
+    DatabaseError
+        If there is no such analysis, or it does not say which jobs sampled its windows.
+    """
+    row = outputs.query_one({"uuid": uuid, "output.@class": "FreeEnergyDocument"}, {"output": 1})
+    if row is None:
+        raise DatabaseError(f"there is no analysis of a ladder with the identifier {uuid} in the database")
+    document = MontyDecoder().process_decoded(row["output"])
+    if not document.window_jobs:
+        raise DatabaseError(f"the analysis {uuid} does not name the jobs that sampled its windows")
+    return document
+
+
+def window_documents(outputs: Store, samples: Store, jobs: Sequence[str]) -> list[WindowsDocument]:
+    """Return outputs of window jobs with their samples, in the order of the jobs.
+
+    Where the windows ended (`final_state`) is not read.
+
+    Parameters
+    ----------
+    outputs, samples
+        Stores of job outputs and of samples.
+    jobs
+        Identifiers of the jobs.
+
+    Raises
+    ------
+    DatabaseError
+        If one of them, or samples of one, are not there.
+    """
+    wanted = {"uuid": {"$in": list(jobs)}, "output.@class": "WindowsDocument"}
+    found = {row["uuid"]: row["output"] for row in outputs.query(wanted, {"uuid": 1, "output": 1})}
+    missing = [job for job in jobs if job not in found]
+    if missing:
+        raise DatabaseError(f"the output of the window job {missing[0]} is not in the database")
+    series = read_series(samples, [w["series"]["blob_uuid"] for job in jobs for w in found[job]["windows"]])
+    return [_document(found[job], series) for job in jobs]
+
+
+def read_series(samples: Store, blobs: Sequence[str]) -> dict[str, PackedSeries]:
+    """Return samples of windows by their identifiers in the store of samples.
+
+    Raises
+    ------
+    DatabaseError
+        If some are not there.
+    """
+    rows = samples.query({"blob_uuid": {"$in": list(blobs)}}, properties=["blob_uuid", "data"])
+    found = {row["blob_uuid"]: PackedSeries.model_validate(_plain(row["data"])) for row in rows}
+    missing = [blob for blob in blobs if blob not in found]
+    if missing:
+        raise DatabaseError(f"the samples {missing[0]} are not in the database")
+    return found
+
+
+def _document(output: Mapping[str, Any], series: Mapping[str, PackedSeries]) -> WindowsDocument:
+    document = WindowsDocument.model_validate(_plain(output) | {"windows": []})
+    # Not validated, since a window without its end is no whole document.
+    windows = [
+        WindowDocument.model_construct(
+            **_plain(window) | {"series": series[window["series"]["blob_uuid"]], "final_state": None}
+        )
+        for window in output["windows"]
+    ]
+    return document.model_copy(update={"windows": windows})
+
+
+def _plain(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored document without what monty wrote into it."""
+    return {name: value for name, value in stored.items() if not name.startswith("@")}

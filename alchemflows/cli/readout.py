@@ -1,0 +1,76 @@
+"""Commands that read campaigns out: export of tables, and free energies from stored windows once more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alchemflows.campaign.database import Database, connect
+from alchemflows.cli.running import console, settings
+from alchemflows.errors import AlchemflowsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer()
+
+Campaign = Annotated[str | None, typer.Option(help="name of a campaign; everything if not given")]
+
+
+class What(StrEnum):
+    """Tables that can be exported."""
+
+    free_energies = "free-energies"
+    reanalysed = "reanalysed"
+    windows = "windows"
+    samples = "samples"
+
+
+@app.command()
+def export(
+    what: Annotated[What, typer.Argument(help="which table")],
+    file: Annotated[Path, typer.Argument(help="a .parquet, .csv or .json file")],
+    campaign: Campaign = None,
+) -> None:
+    """Write free energies, windows or samples to a file."""
+    from alchemflows.campaign.export import check_export
+    from alchemflows.campaign.export import export as write
+
+    check_export(file)
+    n_rows = write(_frames(connect(settings()), what, campaign), file)
+    console.print(f"{n_rows} rows: {file}")
+
+
+@app.command()
+def reanalyse(
+    campaign: Campaign = None,
+    discard: Annotated[float, typer.Option(help="share of each window's samples to leave out at its start")] = 0.0,
+    rebuild: Annotated[bool, typer.Option("--all", help="also ladders that are up to date")] = False,
+) -> None:
+    """Estimate free energies from stored windows once more, without any dynamics."""
+    from alchemflows.campaign.builder import FreeEnergyBuilder
+
+    database = connect(settings())
+    builder = FreeEnergyBuilder.of(database, campaign, discard=discard, rebuild=rebuild)
+    builder.run(log_level=logging.ERROR)
+    n_done, n_failed = builder.n_ladders - len(builder.failures), len(builder.failures)
+    console.print(f"ladders analysed: {n_done}; read them with `alchemflows results --reanalysed` ({database.place})")
+    if n_failed:
+        uuid, reason = next(iter(builder.failures.items()))
+        raise AlchemflowsError(f"ladders that could not be analysed: {n_failed}, such as {uuid}: {reason}")
+
+
+def _frames(database: Database, what: What, campaign: str | None) -> Iterator[pd.DataFrame]:
+    from alchemflows.campaign import readout
+
+    if what is What.windows:
+        yield from readout.window_frames(database, campaign)
+    elif what is What.samples:
+        yield from readout.sample_frames(database, campaign)
+    else:
+        yield readout.free_energies(database, campaign, reanalysed=what is What.reanalysed)

@@ -1,0 +1,209 @@
+"""The free-energy document of a ladder: from its collected windows, when they are sampled or any time after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.free_energy.convergence import (
+    Convergence,
+    Equilibration,
+    convergence,
+    equilibration,
+    reasons_against,
+)
+from alchemflows.free_energy.corrections import mass_term_eV
+from alchemflows.free_energy.estimators import MIN_OVERLAP, Decorrelated, LadderResult, decorrelate, estimate
+from alchemflows.jobs.collect import CollectedLadder, collect
+from alchemflows.schemas.free_energy import ConvergenceCurve, Estimate, FreeEnergyDocument, WindowStatistics
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.refinement import Refinement, RefinementRound, RefinementSettings
+from alchemflows.schemas.verdict import Verdict
+from alchemflows.schemas.windows import WindowsDocument
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the samples of a ladder give: independent samples, where windows equilibrated, and the estimates."""
+
+    windows: list[Decorrelated]
+    equilibrations: list[Equilibration]
+    result: LadderResult
+    ti_rule: Literal["trapezoid", "gauss-legendre"]
+
+    @classmethod
+    def of(
+        cls,
+        ladder: CollectedLadder,
+        planned: Sequence[int] | None = None,
+        quadrature: Sequence[float] | None = None,
+        discard: float = 0.0,
+    ) -> Numbers:
+        """Return the numbers of a ladder, without a first part of each window's samples.
+
+        See :class:`~alchemflows.jobs.analyse.AnalyseMaker` for the planned windows and the quadrature.
+        """
+        first, lambdas = ladder.first, ladder.lambdas
+        pressure = first.dynamics.pressure_GPa
+        windows, equilibrations = [], []
+        for k, whole in enumerate(ladder.series()):
+            series = whole.after(discard)
+            windows.append(decorrelate(lambdas, k, series))
+            equilibrations.append(equilibration(series, constant_pressure=pressure is not None))
+        weights = None
+        if quadrature is not None:
+            # Windows that were inserted later are no nodes of the rule.
+            nodes = range(len(first.lambdas)) if planned is None else planned
+            of = dict(zip(nodes, quadrature, strict=True))
+            weights = [of.get(index, 0.0) for index in ladder.indices]
+        result = estimate(lambdas, windows, first.temperature_K, pressure_GPa=pressure, quadrature=weights)
+        return cls(windows, equilibrations, result, "trapezoid" if quadrature is None else "gauss-legendre")
+
+
+def mass_term(path: AlchemicalPath, ladder: CollectedLadder) -> float:
+    """Return the mass term of a path, eV, at the temperature of its ladder."""
+    masses = path.system.masses(path.initial), path.system.masses(path.final)
+    return mass_term_eV(*masses, ladder.first.temperature_K)
+
+
+def reanalysed(
+    stored: FreeEnergyDocument, documents: Sequence[WindowsDocument], *, discard: float = 0.0
+) -> FreeEnergyDocument:
+    """Return the document of a ladder that was analysed before, from the same samples by the estimators of now.
+
+    Parameters
+    ----------
+    stored
+        What the earlier analysis gave; the rule of TI, the mass term and the record of refinement are taken from it.
+    documents
+        Outputs of its window jobs.
+    discard
+        Share of each window's samples, from the first on, that is left out.
+
+    Raises
+    ------
+    InvalidInputError
+        If the documents are not those of the ladder, or too few samples are left.
+    """
+    at = {value: index for index, value in enumerate(documents[0].lambdas)}
+    planned = [at.get(window.lambda_value, -1) for window in stored.windows]  # collect refuses one that is nowhere
+    weights = [window.ti_weight for window in stored.windows] if stored.ti_rule == "gauss-legendre" else None
+    ladder = collect(None, documents, planned)
+    numbers = Numbers.of(ladder, planned, weights, discard)
+    settings = RefinementSettings(
+        target_error_eV_per_atom=stored.refinement.target_error_eV_per_atom, budget=stored.refinement.budget
+    )
+    refinement = refined(settings, stored.refinement.rounds, numbers.result, ladder.first.n_atoms)
+    return document(ladder, numbers, refinement, stored.mass_term_eV)
+
+
+def document(ladder: CollectedLadder, numbers: Numbers, refinement: Refinement, mass_term: float) -> FreeEnergyDocument:
+    """Return the free-energy document of a ladder; the mass term in eV."""
+    first, result, n_atoms = ladder.first, numbers.result, ladder.first.n_atoms
+    pressure, target = first.dynamics.pressure_GPa, refinement.target_error_eV_per_atom
+    curve = convergence(numbers.windows, result.free_energies_eV, first.temperature_K)
+    reasons = reasons_against(
+        ladder.lambdas,
+        result,
+        curve,
+        numbers.equilibrations,
+        target_eV=None if target is None else target * n_atoms,
+    )
+    n_failed = refinement.rounds[-1].n_failed_jobs
+    if n_failed:
+        reasons.append(f"{n_failed} jobs of the last round of refinement failed, and it was ended: see their errors")
+    volumes = [window.mean("mean_volume_A3") for window in ladder.windows]
+    return FreeEnergyDocument(
+        ensemble="NVT" if pressure is None else "NPT",
+        temperature_K=first.temperature_K,
+        pressure_GPa=pressure,
+        n_atoms=n_atoms,
+        volume_A3=first.volume_A3 if pressure is None else float(np.mean(volumes)),
+        initial_formula=first.initial_formula,
+        final_formula=first.final_formula,
+        coupling=first.coupling,
+        weight_labels=first.weight_labels,
+        initial_weights=first.initial_weights,
+        final_weights=first.final_weights,
+        dynamics=first.dynamics,
+        window_jobs=list(ladder.jobs),
+        windows=_statistics(ladder, numbers, volumes),
+        ti=Estimate.of(*result.ti, n_atoms),
+        ti_rule=numbers.ti_rule,
+        ti_discretisation_eV=result.ti_discretisation_eV if math.isfinite(result.ti_discretisation_eV) else None,
+        bar=None if result.bar is None else Estimate.of(*result.bar, n_atoms),
+        mbar=Estimate.of(*result.mbar, n_atoms),
+        mass_term_eV=mass_term,
+        mass_term_eV_per_atom=mass_term / n_atoms,
+        total=Estimate.of(result.mbar[0] + mass_term, result.mbar[1], n_atoms),
+        overlap_matrix=result.overlap.tolist(),
+        convergence=_curve(curve),
+        verdict=Verdict.of(reasons),
+        refinement=refinement,
+        warnings=result.warnings,
+        provenance=Provenance(potential=first.provenance.potential, seed=first.provenance.seed),
+    )
+
+
+def _statistics(ladder: CollectedLadder, numbers: Numbers, volumes: Sequence[float]) -> list[WindowStatistics]:
+    result = numbers.result
+    overlaps: list[float | None] = [float(value) for value in np.diagonal(result.overlap, offset=1)]
+    variance = float(result.variances_eV2.sum())
+    shares = result.variances_eV2 / variance if math.isfinite(variance) and variance > 0 else [None] * len(volumes)
+    return [
+        WindowStatistics(
+            lambda_value=window.lambda_value,
+            mean_dudl_eV=result.mean_dudl_eV[k],
+            error_dudl_eV=result.error_dudl_eV[k],
+            n_samples=result.n_samples[k],
+            n_independent=result.n_independent[k],
+            statistical_inefficiency=result.inefficiency[k],
+            mean_temperature_K=window.mean("mean_temperature_K"),
+            mean_volume_A3=volumes[k],
+            n_runs=window.n_runs,
+            ti_weight=result.ti_weights[k],
+            variance_share=shares[k],
+            equilibration_fraction=found.fraction,
+            equilibration_shift_sigma=found.shift_sigma,
+            overlap_with_next=overlap,
+        )
+        for k, (window, found, overlap) in enumerate(
+            zip(ladder.windows, numbers.equilibrations, [*overlaps, None], strict=True)
+        )
+    ]
+
+
+def refined(
+    settings: RefinementSettings, history: Sequence[RefinementRound], result: LadderResult, n_atoms: int
+) -> Refinement:
+    """Return the record of all rounds, the last of them with its outcome."""
+    *before, last = history or [RefinementRound()]
+    target = settings.target_error_eV_per_atom
+    error, overlap = result.mbar[1] / n_atoms, float(np.diagonal(result.overlap, offset=1).min())
+    done = last.model_copy(
+        update={
+            "error_eV_per_atom": error if math.isfinite(error) else None,
+            "smallest_overlap": overlap if math.isfinite(overlap) else None,
+        }
+    )
+    return Refinement(
+        target_error_eV_per_atom=target,
+        target_met=None if target is None else error <= target and overlap >= MIN_OVERLAP,
+        budget=settings.budget,
+        n_runs_added=sum(each.n_runs for each in history),
+        rounds=[*before, done],
+    )
+
+
+def _curve(curve: Convergence) -> ConvergenceCurve:
+    columns = {
+        f"{name}{suffix}_eV": [None if value is None else value[k] for value in values]
+        for name, values in (("forward", curve.forward), ("backward", curve.backward))
+        for k, suffix in enumerate(("", "_error"))
+    }
+    return ConvergenceCurve(fractions=list(curve.fractions), halves_sigma=curve.halves_sigma, **columns)

@@ -1,0 +1,196 @@
+"""What free energies from stored windows cost, against reading the samples with plain pymongo and pymbar's own time.
+
+Ladders of harmonic wells are written into a private database in a temporary folder, in the form in which jobs write
+them, and analysed by ``FreeEnergyBuilder``: ``python benchmarks/reaggregation.py --ladders 50 --windows 11``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import logging
+import resource
+import tempfile
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import alchemlyb.estimators
+import gridfs
+import numpy as np
+import pymbar
+from ase import units
+
+from alchemflows.campaign import readout
+from alchemflows.campaign.builder import FreeEnergyBuilder
+from alchemflows.campaign.database import Database, start_private
+from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.campaign.settings import Settings
+from alchemflows.free_energy import convergence, estimators
+from alchemflows.jobs.collect import collect
+from alchemflows.jobs.ladder import Numbers, document, refined
+from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.potential import PotentialRecord
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.refinement import RefinementSettings
+from alchemflows.schemas.samples import PackedSeries, WindowSeries
+from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
+
+T = 300.0
+NAME = "benchmark"
+
+
+def window(lambdas: list[float], index: int, n_samples: int, rng: np.random.Generator) -> WindowDocument:
+    """Return a window of 30 harmonic wells whose stiffness goes from 1 to 2 eV/Å²."""
+    stiffness = 1.0 + np.array(lambdas)
+    squares = (rng.normal(size=(n_samples, 30)) ** 2).sum(axis=1) * units.kB * T / stiffness[index]
+    energies = 0.5 * squares[:, None] * stiffness
+    series = WindowSeries(
+        time_fs=20.0 * np.arange(1, n_samples + 1),
+        energy_eV=energies[:, index],
+        dudl_eV=0.5 * squares,
+        temperature_K=np.full(n_samples, T),
+        energies_eV=energies,
+        volume_A3=np.full(n_samples, 1000.0),
+    )
+    return WindowDocument(
+        index=index,
+        lambda_value=lambdas[index],
+        weights=[1 - lambdas[index], lambdas[index]],
+        seed=index,
+        n_samples=n_samples,
+        mean_dudl_eV=series.dudl_eV.mean(),
+        mean_energy_eV=series.energy_eV.mean(),
+        mean_temperature_K=T,
+        mean_volume_A3=1000.0,
+        series=PackedSeries.pack(series),
+        final_state=PackedState(npz_base64=PackedState.encode(positions_A=np.zeros((30, 3)))),
+    )
+
+
+def write_ladder(database: Database, n_windows: int, n_samples: int, seed: int) -> None:
+    """Write the window jobs of a ladder, and its analysis."""
+    lambdas = np.linspace(0, 1, n_windows).tolist()
+    rng = np.random.default_rng(seed)
+    record = PotentialRecord(name="wells", backend="none", sha256="0" * 64, dtype="float64", device="cpu")
+    documents = [
+        WindowsDocument(
+            windows=[window(lambdas, index, n_samples, rng)],
+            lambdas=lambdas,
+            temperature_K=T,
+            n_atoms=30,
+            volume_A3=1000.0,
+            initial_formula="A",
+            final_formula="B",
+            coupling="paired",
+            weight_labels=["A", "B"],
+            initial_weights=[1.0, 0.0],
+            final_weights=[0.0, 1.0],
+            dynamics=DynamicsSettings(temperature_K=T),
+            job_uuid=str(uuid4()),
+            provenance=Provenance(potential=record, wall_time_s=100.0),
+        )
+        for index in range(n_windows)
+    ]
+    ladder = collect(None, documents)
+    # The numbers of the first analysis do not matter here, so they come from few samples.
+    numbers = Numbers.of(ladder, discard=1 - 50 / n_samples)
+    analysed = document(ladder, numbers, refined(RefinementSettings(), [], numbers.result, 30), 0.0)
+    save = {"data": ["series", "final_state"]}
+    for uuid, output in [*((str(each.job_uuid), each) for each in documents), (str(uuid4()), analysed)]:
+        metadata = {"campaign": {"name": NAME, "task": str(seed), "repeat": seed}}
+        row = {"uuid": uuid, "index": 1, "output": output, "completed_at": f"2026-01-01T{seed:09d}"}
+        database.job_store.update({**row, "metadata": metadata, "hosts": [], "name": ""}, save=save)
+
+
+def read_plainly(database: Database) -> float:
+    """Return how long plain pymongo takes to read the samples of all windows, s."""
+    started = time.perf_counter()
+    outputs = database.outputs()
+    files = gridfs.GridFS(outputs.database, "samples")
+    for row in outputs.find({"output.@class": "WindowsDocument"}):
+        for each in row["output"]["windows"]:
+            blob = files.find_one({"metadata.blob_uuid": each["series"]["blob_uuid"]})
+            packed = json.loads(blob.read())["data"]["npz_base64"]
+            dict(np.load(io.BytesIO(base64.b64decode(packed))))
+    return time.perf_counter() - started
+
+
+class Clock:
+    """Adds up the time in functions, those that they call once only."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._depth = 0
+
+    def watch(self, owner: object, name: str) -> None:
+        """Count the time in a function of a module or a class."""
+        function = getattr(owner, name)
+
+        def timed(*arguments: object, **options: object) -> object:
+            self._depth += 1
+            started = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self._depth -= 1
+                if not self._depth:
+                    self.seconds += time.perf_counter() - started
+
+        setattr(owner, name, timed)
+
+
+def main() -> None:
+    """Print the times."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ladders", type=int, default=50)
+    parser.add_argument("--windows", type=int, default=11)
+    parser.add_argument("--samples", type=int, default=2000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(home=Path(folder))
+        server = PrivateMongod(settings.home)
+        try:
+            database = start_private(settings)
+            for seed in range(arguments.ladders):
+                write_ladder(database, arguments.windows, arguments.samples, seed)
+            n_windows = arguments.ladders * arguments.windows
+            reading = read_plainly(database)
+            clock = Clock()
+            clock.watch(alchemlyb.estimators.MBAR, "fit")
+            clock.watch(pymbar.MBAR, "__init__")
+            for module in (estimators, convergence):
+                for name in ("bar", "statistical_inefficiency", "subsample_correlated_data", "detect_equilibration"):
+                    if hasattr(module, name):
+                        clock.watch(module, name)
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            started = time.perf_counter()
+            builder = FreeEnergyBuilder.of(database, NAME)
+            builder.run(log_level=logging.ERROR)
+            total = time.perf_counter() - started
+            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            started = time.perf_counter()
+            again = FreeEnergyBuilder.of(database, NAME)
+            again.run(log_level=logging.ERROR)
+            idle = time.perf_counter() - started
+            started = time.perf_counter()
+            n_rows = len(readout.windows(database, NAME))
+            table = time.perf_counter() - started
+        finally:
+            server.stop()
+    print(
+        f"{n_windows} windows, {arguments.samples} samples each; {builder.n_ladders} ladders, {again.n_ladders} again"
+    )
+    print(f"reading with plain pymongo {reading:.1f} s")
+    bound = total / (reading + clock.seconds)
+    print(
+        f"builder {total:.1f} s, of which pymbar {clock.seconds:.1f} s: {bound:.2f} times reading and pymbar together"
+    )
+    print(f"a build with nothing to do {idle:.1f} s")
+    print(f"peak memory {after / 1024:.0f} MB ({before / 1024:.0f} MB before); table of {n_rows} windows {table:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""Real runs, read out of a real MongoDB: frames, what alchemlyb makes of them, files, and the documented queries."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import alchemlyb.estimators
+import numpy as np
+import pandas as pd
+import pytest
+from ase import units
+from campaigns import CAMPAIGN, campaign_metadata, run_into
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.campaign import export as exports
+from alchemflows.campaign import readout
+from alchemflows.campaign.export import export
+from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.switching import SwitchingMaker
+from alchemflows.schemas.potential import PotentialSpec
+
+DOCS = Path(__file__).parents[2] / "docs/database.md"
+SHORT = {"n_repeats": 2, "n_equilibration_steps": 30, "n_switching_steps": 60, "timestep_fs": 4.0, "relax_maker": None}
+
+
+@pytest.fixture(scope="module")
+def stored(shared_database, ladder_flow, tmp_path_factory):
+    """Two ladders, one of which has refined itself at a pressure; a switching and an absolute free energy."""
+    folder = tmp_path_factory.mktemp("runs")
+    demo = PotentialSpec(name="mace-demo", device="cpu")
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    refining = {"pressure_GPa": 0.5, "barostat_time_ps": 50.0, "windows_per_job": 2, "target_error": 1e-7, "budget": 2}
+    switching = SwitchingMaker(potential=demo, temperature=300.0, **SHORT).make(salt, {"Na": "K"})
+    switching.update_metadata(campaign_metadata(2))
+    absolute = FrenkelLaddMaker(potential=demo, temperature=300.0, n_cell_steps=60, n_sampling_steps=40, **SHORT)
+    return SimpleNamespace(
+        database=shared_database,
+        plain=run_into(shared_database, ladder_flow(0), folder),
+        refined=run_into(shared_database, ladder_flow(1, **refining), folder),
+        switching=run_into(shared_database, switching, folder),
+        absolute=run_into(shared_database, absolute.make(salt), folder),
+    )
+
+
+def document(stored, uuid: str) -> dict:
+    return stored.database.outputs().find_one({"uuid": uuid, "output.verdict": {"$exists": True}})["output"]
+
+
+def test_free_energies(stored):
+    frame = readout.free_energies(stored.database).set_index("uuid")
+    assert set(frame.index) == {stored.plain, stored.refined, stored.switching, stored.absolute}
+    assert frame["kind"].to_dict() == {
+        stored.plain: "ladder",
+        stored.refined: "ladder",
+        stored.switching: "switching",
+        stored.absolute: "frenkel-ladd",
+    }
+    for uuid in (stored.plain, stored.refined, stored.switching):
+        total = document(stored, uuid)["total"]
+        assert frame.loc[uuid, ["delta_f_eV", "error_eV"]].tolist() == [total["delta_f_eV"], total["error_eV"]]
+        assert frame.loc[uuid, "verdict"] == document(stored, uuid)["verdict"]["status"]
+    assert frame.loc[stored.absolute, "gibbs_eV"] == document(stored, stored.absolute)["gibbs"]["value_eV"]
+    assert np.isnan(frame.loc[stored.absolute, "delta_f_eV"]) and np.isnan(frame.loc[stored.plain, "gibbs_eV"])
+    assert frame.loc[stored.refined, ["repeat", "pressure_GPa", "structure"]].tolist() == [1, 0.5, "CsPbI3"]
+    # what is of no campaign is not in it
+    named = readout.free_energies(stored.database, CAMPAIGN)
+    assert set(named["uuid"]) == {stored.plain, stored.refined, stored.switching}
+    assert readout.free_energies(stored.database, "another").empty
+
+
+def test_windows(stored, monkeypatch):
+    monkeypatch.setattr(readout, "ROWS_AT_ONCE", 2)  # parts are joined
+    frame = readout.windows(stored.database, CAMPAIGN)
+    plain = frame[frame["task"] == "task-0"]
+    assert plain["lambda_value"].tolist() == [0.0, 0.5, 1.0] and plain["n_samples"].tolist() == [20] * 3
+    assert np.allclose(plain["simulated_ns"] * 1e6, 220 * 2.0) and plain["seed"].nunique() == 3
+    assert np.allclose(plain["ns_per_day"], 86400 * plain["simulated_ns"] / plain["job_wall_time_s"], rtol=1e-12)
+    refined = frame[frame["repeat"] == 1]
+    assert len(refined) == 5 and set(refined["job"]) == set(document(stored, stored.refined)["window_jobs"])
+    continued = refined[refined["first_run"] > 0]
+    # a continued window is not equilibrated again
+    assert np.allclose(continued["simulated_ns"] * 1e6, 200 * 2.0 * continued["n_runs"])
+    assert refined["n_windows_in_job"].max() == 2
+    chosen = readout.windows(stored.database, CAMPAIGN, where={"lambda_value": 0.5, "repeat": 1})
+    assert set(chosen["lambda_value"]) == {0.5} and set(chosen["repeat"]) == {1}
+    pd.testing.assert_frame_equal(readout.windows(stored.database), frame)
+    assert readout.windows(stored.database, "another").empty
+    with pytest.raises(InvalidInputError, match="cannot be chosen by ns_per_day"):
+        readout.windows(stored.database, where={"ns_per_day": 1})
+
+
+def test_samples(stored):
+    frame = readout.samples(stored.database, CAMPAIGN, where={"repeat": 0})
+    means = frame.groupby("lambda_value")[["dudl_eV", "energy_eV", "temperature_K", "volume_A3"]].mean()
+    windows = readout.windows(stored.database, where={"repeat": 0}).set_index("lambda_value")
+    assert len(frame) == 60 and frame["time_fs"].max() == pytest.approx(400.0)
+    for name in means:
+        assert np.allclose(means[name], windows[f"mean_{name}"], rtol=1e-12), name
+    row, series = next(readout.window_samples(stored.database, where={"repeat": 0, "lambda_value": 1.0}))
+    assert row["lambda_value"] == 1.0 and np.allclose(series.energies_eV[:, 2], series.energy_eV, atol=1e-5)
+
+
+@pytest.mark.parametrize("which", ["plain", "refined"])
+def test_alchemlyb_gives_the_stored_numbers(stored, which):
+    uuid = getattr(stored, which)
+    known = document(stored, uuid)
+    kt = units.kB * known["temperature_K"]
+    u_nk, dhdl = readout.u_nk(stored.database, uuid), readout.dhdl(stored.database, uuid)
+    for frame in (u_nk, dhdl):
+        assert frame.attrs == {"temperature": 200.0, "energy_unit": "kT"}
+        assert frame.index.names == ["time", "fep-lambda"]
+    lambdas = [window["lambda_value"] for window in known["windows"]]
+    assert u_nk.columns.tolist() == lambdas and dhdl.columns.tolist() == ["fep"]
+    mbar = alchemlyb.estimators.MBAR().fit(u_nk)
+    ti = alchemlyb.estimators.TI().fit(dhdl)
+    assert mbar.delta_f_.iloc[0, -1] * kt == pytest.approx(known["mbar"]["delta_f_eV"], abs=1e-8)
+    assert mbar.d_delta_f_.iloc[0, -1] * kt == pytest.approx(known["mbar"]["error_eV"], rel=1e-4)
+    assert ti.delta_f_.iloc[0, -1] * kt == pytest.approx(known["ti"]["delta_f_eV"], abs=1e-10)
+    assert ti.d_delta_f_.iloc[0, -1] * kt == pytest.approx(known["ti"]["error_eV"], rel=1e-6)
+    whole = readout.dhdl(stored.database, uuid, decorrelated=False)
+    assert len(whole) == sum(window["n_samples"] for window in known["windows"]) > len(dhdl)
+
+
+def test_ladders_that_are_not_there(stored):
+    with pytest.raises(DatabaseError, match="no analysis"):
+        readout.u_nk(stored.database, "nobody")
+    with pytest.raises(DatabaseError, match="no analysis"):
+        readout.dhdl(stored.database, stored.switching)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".json"])
+def test_files(stored, suffix, tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "ROWS_AT_ONCE", 50)  # samples come in several parts
+    read = {".parquet": pd.read_parquet, ".csv": pd.read_csv, ".json": pd.read_json}[suffix]
+    path = tmp_path / f"table{suffix}"
+    path.write_text("from another time")
+    for frames in (
+        lambda: iter([readout.free_energies(stored.database)]),
+        lambda: readout.window_frames(stored.database, CAMPAIGN),
+        lambda: readout.sample_frames(stored.database, CAMPAIGN),
+    ):
+        whole = pd.concat(frames(), ignore_index=True)
+        assert export(frames(), path) == len(whole)
+        back = read(path)
+        assert back.columns.tolist() == whole.columns.tolist()
+        for name in whole.select_dtypes("float64"):
+            assert np.allclose(back[name].astype(float), whole[name], rtol=1e-14, atol=1e-15, equal_nan=True), name
+        assert back["task"].dropna().tolist() == whole["task"].dropna().tolist()
+        content = path.read_bytes()
+        # neither the place of the database nor what opens it
+        assert b"mongodb" not in content and str(stored.database.place).encode() not in content
+    if suffix == ".parquet":
+        assert (back.dtypes == whole.dtypes).all()
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_files_that_cannot_be_written(stored, tmp_path):
+    frames = [readout.free_energies(stored.database)]
+    for path, reason in (
+        (tmp_path / "table.xlsx", "written as .parquet, .csv, .json"),
+        (tmp_path / "nowhere/table.csv", "there is no folder"),
+    ):
+        with pytest.raises(InvalidInputError, match=reason):
+            export(frames, path)
+    kept = tmp_path / "kept.csv"
+    kept.write_text("kept")
+    for nothing in ([], [frames[0].head(0)]):
+        with pytest.raises(InvalidInputError, match="nothing to write"):
+            export(nothing, kept)
+    assert kept.read_text() == "kept" and list(tmp_path.iterdir()) == [kept]
+
+
+def test_queries_use_indexes(stored):
+    outputs = stored.database.outputs()
+    for criteria, sort in (
+        ({"metadata.campaign.name": CAMPAIGN, "output.@class": "WindowsDocument"}, "completed_at"),
+        ({"output.@class": "WindowsDocument"}, "completed_at"),
+        ({"metadata.campaign.name": CAMPAIGN, "metadata.campaign.task": "task-0"}, "metadata.campaign.task"),
+    ):
+        plan = json.dumps(outputs.find(criteria).sort(sort).explain()["queryPlanner"]["winningPlan"], default=str)
+        assert '"IXSCAN"' in plan and '"SORT"' not in plan, plan
+    files = outputs.database["samples.files"].find({"metadata.blob_uuid": "x"})
+    assert "IXSCAN" in json.dumps(files.explain()["queryPlanner"]["winningPlan"], default=str)
+
+
+def test_the_documented_queries_run_as_they_are_written(stored, tmp_path, monkeypatch, capsys):
+    home = Path(stored.database.environment["JOBFLOW_CONFIG_FILE"]).parents[1]
+    (tmp_path / ".alchemflows").symlink_to(home)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("JOBFLOW_CONFIG_FILE", stored.database.environment["JOBFLOW_CONFIG_FILE"])
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    names: dict = {}
+    printed = []
+    for block in blocks:
+        exec(block, names)
+        printed.append(capsys.readouterr().out)
+    assert len(printed) == 6 and all(printed[1:]), printed
+    assert len(names["windows"]) and len(names["samples"]) and names["ladder"]["uuid"] == stored.refined
+    # the three pipelines against what pandas makes of the same documents
+    energies = readout.free_energies(stored.database, CAMPAIGN)
+    ladders = energies[energies["kind"] == "ladder"]
+    by_condition = {row["pressure_GPa"]: row for row in names["means"]}
+    assert len(by_condition) == 2 and all(row["n_repeats"] == 1 for row in by_condition.values())
+    for row in ladders.to_dict("records"):
+        pressure = None if np.isnan(row["pressure_GPa"]) else row["pressure_GPa"]
+        assert by_condition[pressure]["delta_f_eV_per_atom"] == pytest.approx(row["delta_f_eV_per_atom"])
+    windows = readout.windows(stored.database, CAMPAIGN)
+    assert sum(row["n_windows"] for row in names["costs"]) == len(windows)
+    assert sum(row["ns"] for row in names["costs"]) == pytest.approx(windows["simulated_ns"].sum())
+    suspect = {row["task"]: row["reasons"] for row in names["suspects"]}
+    assert suspect == {
+        row["task"]: document(stored, row["uuid"])["verdict"]["reasons"]
+        for row in energies.to_dict("records")
+        if row["verdict"] != "converged"
+    }
