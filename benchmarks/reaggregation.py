@@ -27,7 +27,6 @@ from alchemflows.campaign import readout
 from alchemflows.campaign.builder import FreeEnergyBuilder
 from alchemflows.campaign.database import Database, start_private
 from alchemflows.campaign.mongod import PrivateMongod
-from alchemflows.campaign.settings import Settings
 from alchemflows.free_energy import convergence, estimators
 from alchemflows.jobs.collect import collect
 from alchemflows.jobs.ladder import Numbers, document, refined
@@ -37,6 +36,7 @@ from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.refinement import RefinementSettings
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
 from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
+from alchemflows.settings import Settings
 
 T = 300.0
 NAME = "benchmark"

@@ -10,8 +10,8 @@ from jobflow import Flow
 
 from alchemflows.campaign.database import Database, start_private
 from alchemflows.campaign.mongod import PrivateMongod
-from alchemflows.campaign.settings import Settings
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.settings import Settings
 
 
 @pytest.fixture(scope="module")
