@@ -27,8 +27,8 @@ from fireworks.utilities.fw_utilities import create_datestamp_dir
 from jobflow import CURRENT_JOB
 from pymongo.errors import PyMongoError
 
-from alchemflows.errors import DatabaseError, RunStoppedError
-from alchemflows.jobs.resuming import job_folder, stop_requested, stopped_by_signals, wait_for_stop
+from alchemflows.errors import DatabaseError
+from alchemflows.jobs.resuming import JobInterrupted, job_folder, stop_requested, stopped_by_signals, wait_for_stop
 from alchemflows.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 #: Errors after which a job is given back instead of being left failed; they are not its own fault.
 _NOT_ITS_FAULT = (
     "RunStoppedError",
+    "JobInterrupted",
     "AutoReconnect",
     "ConnectionFailure",
     "NetworkTimeout",
@@ -113,7 +114,7 @@ class Worker:
                         wait_for_stop(self._sleep_s)
                         continue
                     unfinished = Path(create_datestamp_dir(str(self._folder), logger, prefix="launcher_"))
-                    with contextlib.chdir(unfinished), contextlib.suppress(RunStoppedError):
+                    with contextlib.chdir(unfinished), contextlib.suppress(JobInterrupted):
                         n_jobs += bool(launch_rocket(self._launchpad, self._fworker))
                     CURRENT_JOB.reset()  # jobflow leaves it where a job has failed
                 except PyMongoError as error:

@@ -15,6 +15,11 @@ from alchemflows.errors import RunStoppedError
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.settings import Settings
 
+
+class JobInterrupted(KeyboardInterrupt):
+    """A job that cannot stop in good order was stopped."""
+
+
 _stop = threading.Event()
 #: Whether what runs looks at `_stop` by itself.
 _in_blocks = threading.Event()
@@ -27,12 +32,12 @@ def request_stop(*_: object) -> None:
 
     Raises
     ------
-    RunStoppedError
+    JobInterrupted
         In the latter case.
     """
     _stop.set()
     if CURRENT_JOB.job is not None and not _in_blocks.is_set():
-        raise RunStoppedError("stopped; this job begins anew")
+        raise JobInterrupted("stopped; this job begins anew")
 
 
 def stop_requested() -> bool:
