@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from alchemflows.cli import absolute, checks, compositions, database, ordering, transformations
+from alchemflows.cli import absolute, checks, compositions, database, ordering, transformations, workers
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Alchemical free energies with machine-learning interatomic potentials.",
 )
-for commands in (transformations, absolute, compositions, ordering, checks, database):
+for commands in (transformations, absolute, compositions, ordering, checks, database, workers):
     app.add_typer(commands.app)
