@@ -88,7 +88,12 @@ class Queue:
         submitted: list[str] = []
         for _ in range(min(ready, self._max_jobs - queued)):
             batch_id = launch_rocket_to_queue(
-                launchpad, self._fworker, self._qadapter, str(self._folder), create_launcher_dir=True, strm_lvl="ERROR"
+                launchpad,
+                self._fworker,
+                self._qadapter,
+                str(self._folder),
+                create_launcher_dir=True,
+                strm_lvl="CRITICAL",
             )
             if batch_id is None:  # nothing is ready any more
                 break

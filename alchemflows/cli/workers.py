@@ -39,8 +39,7 @@ def supervise(
     launchpad = connect(settings()).launchpad
     if launchpad is None:
         raise DatabaseError("FireWorks is not configured: set FW_CONFIG_FILE (templates in db_config/)")
-    for name in ("launchpad", "queue.launcher"):  # what FireWorks does is said here in a line
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("launchpad").setLevel(logging.ERROR)  # what FireWorks does is said here in a line
     supervisor = Supervisor(launchpad, _report, Limits(retries, lost_retries, lost_after), queue)
     if not once:
         supervisor.run(interval)
