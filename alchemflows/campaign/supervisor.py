@@ -11,12 +11,11 @@ from typing import Any
 
 import pymongo
 from fireworks import FWorker, LaunchPad
-from fireworks.core.launchpad import LockedWorkflowError
 from fireworks.fw_config import RUN_EXPIRATION_SECS
 from fireworks.queue.queue_adapter import QueueAdapterBase
 from fireworks.queue.queue_launcher import launch_rocket_to_queue
 from fireworks.utilities.fw_serializers import load_object_from_file
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError
 
 from alchemflows.errors import InvalidInputError
 
@@ -148,7 +147,7 @@ class Supervisor:
             self._rerun_failed()
             if self.queue is not None:
                 self._fill(self.queue)
-        except PyMongoError as error:  # its text may quote a URI
+        except (ConnectionFailure, ExecutionTimeout) as error:  # its text may quote a URI
             if not self._away:
                 self.report(f"the database does not answer ({type(error).__name__})")
             self._away = True
@@ -161,7 +160,7 @@ class Supervisor:
         for job in self._jobs({"fw_id": {"$in": lost}}):
             n_failed, n_lost = self._attempts(job)
             again = n_lost < self.limits.lost_retries
-            with self._unlocked(job):
+            with self._others_go_on(job):
                 self.launchpad.detect_lostruns(
                     expiration_secs=seconds, rerun=again, fizzle=not again, query={"fw_id": job["fw_id"]}
                 )
@@ -189,7 +188,7 @@ class Supervisor:
             if n_failed > self.limits.retries or n_lost > self.limits.lost_retries:
                 self._say_once(f"{_name(job)} is set aside {reason}")
                 continue
-            with self._unlocked(job):
+            with self._others_go_on(job):
                 self.launchpad.rerun_fw(job["fw_id"])
                 self.report(f"{_name(job)} has failed: run again {reason}")
 
@@ -220,12 +219,14 @@ class Supervisor:
         return lines[-1] if lines else "no reason is known"
 
     @contextmanager
-    def _unlocked(self, job: dict[str, Any]) -> Iterator[None]:
-        """Leave a job whose workflow somebody else has locked for the next look."""
+    def _others_go_on(self, job: dict[str, Any]) -> Iterator[None]:
+        """Keep to itself what is wrong with one job: a workflow that is locked, tasks that cannot be imported here."""
         try:
             yield
-        except LockedWorkflowError:
-            self.report(f"{_name(job)} has to wait: its workflow is locked")
+        except PyMongoError:
+            raise
+        except Exception as error:
+            self._say_once(f"{_name(job)} cannot be run again now: {type(error).__name__}: {error}")
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:

@@ -152,6 +152,19 @@ def test_a_failure_that_others_do_without_is_rerun_only_while_they_wait(launchpa
     assert len(said) == 1
 
 
+def test_a_job_that_cannot_be_imported_here_does_not_keep_others_waiting(launchpad, supervisor, said, work):
+    foreign, own = (add(launchpad, Firework(POISON, name=name))[0] for name in ("foreign", "own"))
+    work()
+    launchpad.fireworks.update_one({"fw_id": foreign}, {"$set": {"spec._tasks.0._fw_name": "{{of_a_colleague.Task}}"}})
+    supervisor.look()
+    supervisor.look()
+    assert [line.partition(":")[0] for line in said] == [
+        f"job {foreign} (foreign) cannot be run again now",
+        f"job {own} (own) has failed",
+    ]
+    assert [state(launchpad, fw_id) for fw_id in (foreign, own)] == ["FIZZLED", "READY"]
+
+
 def rapidfire_one(launchpad: LaunchPad, fw_id: int) -> None:
     launch_rocket(launchpad, FWorker(), fw_id=fw_id, strm_lvl="CRITICAL")
 

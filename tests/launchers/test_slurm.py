@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command_line import COMMAND
 from fireworks import Firework, LaunchPad, ScriptTask, Workflow
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
@@ -127,7 +126,7 @@ def states(launchpad: LaunchPad, query: dict | None = None) -> list[str]:
     return sorted(firework["state"] for firework in launchpad.fireworks.find(query or {}))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it takes too long"
@@ -181,13 +180,15 @@ def test_job_killed_at_the_time_limit_is_completed_by_the_next(
     # a stopped process is as good as a long job.
     call("scancel", "--signal=STOP", "--full", first)
     call("scontrol", "update", f"JobId={first}", "EndTime=now+1")
-    wait_for(lambda: job(first)["JobState"] == "TIMEOUT", 45)
+    wait_for(lambda: job(first)["JobState"] == "TIMEOUT")
     assert states(launchpad, {"fw_id": victim["fw_id"]}) == ["RUNNING"]  # nobody has noticed
 
-    said = ""
-    while "is lost" not in said:
-        said += call(*COMMAND, "supervise", "--once", "--lost-after", "3")
-    assert f"job {victim['fw_id']} ({victim['name']}) is lost: run again (failed 0, lost 1 times)" in said
+    def rerun() -> bool:
+        call("lpad", "detect_lostruns", "--time", "3", "--rerun")
+        return "RUNNING" not in states(launchpad)
+
+    wait_for(rerun)
+    assert states(launchpad, {"fw_id": victim["fw_id"]}) == ["READY"]
     second = qlaunch("slurm_gpu_qadapter.yaml")
     assert second != first
     wait_for(lambda: set(states(launchpad)) == {"COMPLETED"})
@@ -202,17 +203,16 @@ def test_job_killed_at_the_time_limit_is_completed_by_the_next(
 
 def test_workers_for_all_gpus_share_one_allocation(launchpad, qlaunch, job) -> None:
     record = 'echo "$SLURM_JOB_ID $CUDA_VISIBLE_DEVICES $PPID" > record; sleep 2'
-    for _ in range(6):
+    for _ in range(8):
         launchpad.add_wf(Workflow([Firework(ScriptTask.from_str(record), {"_category": "gpu"})]))
     number = qlaunch("slurm_node_qadapter.yaml")
     requested = job(number)
     assert requested["TresPerNode"] == "gres:gpu:2" and requested["NumCPUs"] == "4"
     wait_for(lambda: job(number)["JobState"] == "COMPLETED")
-    assert states(launchpad) == 6 * ["COMPLETED"]
+    assert states(launchpad) == 8 * ["COMPLETED"]
     folders = [Path(launch["launch_dir"]) for launch in launchpad.launches.find()]
     records = [(folder / "record").read_text().split() for folder in folders]
     assert {batch_job for batch_job, _, _ in records} == {str(number)}
     workers = {(gpu, worker) for _, gpu, worker in records}
     assert sorted(gpu for gpu, _ in workers) == ["0", "1"]  # each GPU has one worker, and each worker one GPU
     assert len({worker for _, worker in workers}) == 2
-    assert all(2 <= sum(gpu == mine for _, gpu, _ in records) <= 4 for mine in "01")  # both took part
