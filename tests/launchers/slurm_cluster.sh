@@ -47,6 +47,7 @@ END
     mkdir -p "$folder/state" "$folder/spool"
     ln -sf /dev/null "$folder/gpu0" # SLURM wants devices, and takes a GPU's number from the name
     ln -sf /dev/null "$folder/gpu1"
+    rm -f "$folder/munge.key"
     head -c 1024 /dev/urandom >"$folder/munge.key"
     chmod 400 "$folder/munge.key"
     echo CgroupPlugin=cgroup/v1 >"$folder/cgroup.conf" # it is loaded whether it is used or not
@@ -107,7 +108,14 @@ start() {
 }
 
 stop() {
-    [ ! -f "$SLURM_CONF" ] || scancel -u "$(id -un)" 2>/dev/null || true
+    # Asked without a controller, SLURM's commands wait for one.
+    if pid=$(cat "$folder/slurmctld.pid" 2>/dev/null) && kill -0 "$pid" 2>/dev/null; then
+        scancel -u "$(id -un)" 2>/dev/null || true
+        for _ in $(seq 50); do # without its node, nobody would kill what a batch job runs
+            [ -n "$(squeue -h 2>/dev/null)" ] || break
+            sleep 0.2
+        done
+    fi
     for daemon in slurmd slurmctld munged; do
         pid=$(cat "$folder/$daemon.pid" 2>/dev/null) || continue
         kill "$pid" 2>/dev/null || continue

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command_line import COMMAND
 from fireworks import Firework, LaunchPad, ScriptTask, Workflow
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
@@ -189,8 +190,9 @@ def test_job_killed_at_the_time_limit_is_completed_by_the_next(
 
     wait_for(rerun)
     assert states(launchpad, {"fw_id": victim["fw_id"]}) == ["READY"]
-    second = qlaunch("slurm_gpu_qadapter.yaml")
-    assert second != first
+    files = ["-q", config / "slurm_gpu_qadapter.yaml", "-w", config / "my_fworker_gpu.yaml"]
+    (second,) = map(int, re.findall(r"submitted 1 batch jobs: (\d+)", call(*COMMAND, "supervise", "--once", *files)))
+    assert second > first
     wait_for(lambda: set(states(launchpad)) == {"COMPLETED"})
     wait_for(lambda: job(second)["JobState"] == "COMPLETED")
 
