@@ -93,10 +93,15 @@ class Database:
 
     def ensure_indexes(self) -> None:
         """Create the documented indexes where they are missing."""
-        for fields in OUTPUT_INDEXES:
-            self.outputs().create_index([fields] if isinstance(fields, str) else list(fields))
+        create_output_indexes(self.outputs())
         # jobflow asks for samples by this field, each time it reads or writes one.
         self.samples().ensure_index("blob_uuid")
+
+
+def create_output_indexes(outputs: pymongo.collection.Collection) -> None:
+    """Create the documented indexes of a collection of outputs where they are missing."""
+    for fields in OUTPUT_INDEXES:
+        outputs.create_index([fields] if isinstance(fields, str) else list(fields))
 
 
 def copy_store(store: Any) -> Any:

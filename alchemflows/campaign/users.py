@@ -17,8 +17,9 @@ from pymongo.errors import OperationFailure, PyMongoError
 from alchemflows.campaign.database import (
     BLOBS,
     LOCKS,
-    OUTPUT_INDEXES,
     OUTPUTS,
+    REANALYSED,
+    create_output_indexes,
     initialise,
     ping,
     store_spec,
@@ -36,6 +37,7 @@ LARGE_ACTIONS = ("fw_gridfs.files", "fw_gridfs.chunks")
 ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "submitter": {
         **dict.fromkeys((OUTPUTS, *SAMPLES, *LARGE_ACTIONS), FIND),
+        f"{OUTPUTS}{REANALYSED}": ("find", "insert", "update"),
         "fw_id_assigner": ("find", "update"),
         "fireworks": ("find", "insert", "update", "remove"),  # a new workflow replaces what has its numbers
         "workflows": ("find", "insert", "update"),
@@ -50,7 +52,9 @@ ROLES: dict[str, dict[str, tuple[str, ...]]] = {
         "workflows": ("find", "update"),
         "launches": ("find", "insert", "update"),
     },
-    "reader": dict.fromkeys((OUTPUTS, *SAMPLES, "fireworks", "workflows", "launches", *LARGE_ACTIONS), FIND),
+    "reader": dict.fromkeys(
+        (OUTPUTS, f"{OUTPUTS}{REANALYSED}", *SAMPLES, "fireworks", "workflows", "launches", *LARGE_ACTIONS), FIND
+    ),
 }
 
 #: One user of each kind.
@@ -214,8 +218,9 @@ def _create_roles(database: MongoDatabase) -> None:
 def _create_indexes(database: MongoDatabase, launchpad: LaunchPad) -> None:
     initialise(launchpad)
     launchpad.connection.close()
-    for field in OUTPUT_INDEXES:
-        database[OUTPUTS].create_index(field)
+    create_output_indexes(database[OUTPUTS])
+    database[f"{OUTPUTS}{REANALYSED}"].create_index("uuid")
+    database[SAMPLES[0]].create_index("metadata.blob_uuid")
     # Those of GridFS, which its first writer would make, who may not.
     for files, chunks in (SAMPLES, LARGE_ACTIONS):
         database[files].create_index({"filename": 1, "uploadDate": 1})

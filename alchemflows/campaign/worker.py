@@ -16,7 +16,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class Worker:
         How long a database may be away.
     checkpoints
         Folder of the checkpoints; that of the settings if not given.
+    report
+        Takes a line for what happens besides the jobs.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class Worker:
         sleep_s: float = 10.0,
         patience_s: float = 6 * 3600.0,
         checkpoints: Path | None = None,
+        report: Callable[[str], None] = logger.warning,
     ) -> None:
         self._launchpad = launchpad
         self._fworker = fworker
         self._folder = folder.resolve()
         self._sleep_s = sleep_s
         self._patience_s = patience_s
+        self._report = report
         self._checkpoints = (Settings().checkpoints if checkpoints is None else checkpoints).expanduser()
 
     def run(self, *, until_idle: bool = False, stop_after_s: float | None = None) -> int:
@@ -106,7 +110,7 @@ class Worker:
                         self._settle(unfinished)
                         unfinished = None
                     if away_since is not None:
-                        logger.warning("the database is there again")
+                        self._report("the database is there again")
                         away_since = None
                     if not self._launchpad.run_exists(self._fworker):
                         if until_idle and not self._launchpad.future_run_exists(self._fworker):
@@ -121,7 +125,7 @@ class Worker:
                     away_since = time.monotonic() if away_since is None else away_since
                     if time.monotonic() - away_since > self._patience_s:
                         raise DatabaseError(f"the database is away ({type(error).__name__})") from error
-                    logger.warning("the database is away (%s); waiting for it", type(error).__name__)
+                    self._report(f"the database is away ({type(error).__name__}); waiting for it")
                     wait_for_stop(_RETRY_S)
             if unfinished is not None:
                 with contextlib.suppress(PyMongoError):  # else it counts as lost after some time
@@ -152,7 +156,7 @@ class Worker:
             if launch["state"] == "RUNNING":
                 self._launchpad.mark_fizzled(launch["launch_id"])
             self._launchpad.rerun_fw(launch["fw_id"])
-            logger.warning("job %d is given back", launch["fw_id"])
+            self._report(f"job {launch['fw_id']} is given back")
 
 
 def _its_own_fault(launch: dict[str, Any]) -> bool:

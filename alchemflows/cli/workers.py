@@ -1,13 +1,17 @@
-"""The command that works jobs off."""
+"""Workers, and the command that looks after them."""
 
 from __future__ import annotations
 
+import logging
+import os
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from alchemflows.campaign.database import connect
+from alchemflows.campaign.supervisor import Limits, Queue, Supervisor
 from alchemflows.cli.running import console, settings
 from alchemflows.errors import DatabaseError, InvalidInputError
 
@@ -32,9 +36,50 @@ def worker(
         raise InvalidInputError(f"there is no fworker file {fworker}")
     database = connect(settings())
     if database.launchpad is None:
-        raise DatabaseError("jobflow is configured, but FireWorks is not: set FW_CONFIG_FILE (templates in db_config/)")
+        raise DatabaseError("FireWorks is not configured: set FW_CONFIG_FILE (templates in db_config/)")
     taken = FWorker.from_file(str(fworker)) if fworker is not None else FWorker("local", category="", query={})
     SETTINGS.JOB_STORE = database.job_store  # where jobs store what they return
-    work = Worker(database.launchpad, taken, folder, sleep_s=sleep)
+    work = Worker(database.launchpad, taken, folder, sleep_s=sleep, report=_report)
     n_jobs = work.run(until_idle=until_idle, stop_after_s=stop_after)
     console.print(f"{n_jobs} jobs were run")
+
+
+@app.command()
+def supervise(
+    interval: Annotated[float, typer.Option(min=1, help="seconds between looks")] = 300.0,
+    once: Annotated[bool, typer.Option("--once", help="look once, as from cron")] = False,
+    retries: Annotated[int, typer.Option(min=0, help="reruns of a job that failed")] = Limits.retries,
+    lost_retries: Annotated[int, typer.Option(min=0, help="reruns of a job that was lost")] = Limits.lost_retries,
+    lost_after: Annotated[
+        float, typer.Option(min=1, help="seconds without a sign of life after which a running job is lost")
+    ] = Limits.lost_after_s,
+    qadapter: Annotated[Path | None, typer.Option("--qadapter", "-q", help="submit batch jobs with this file")] = None,
+    fworker: Annotated[
+        Path | None, typer.Option("--fworker", "-w", help="[default: my_fworker_gpu.yaml beside FW_CONFIG_FILE]")
+    ] = None,
+    max_jobs: Annotated[int, typer.Option("--max-jobs", "-m", min=1, help="your batch jobs in the queue")] = 4,
+    folder: Annotated[Path, typer.Option("--folder", "-d", help="launch folders of batch jobs")] = Path(),
+) -> None:
+    """Rerun jobs that were lost or failed, a few times each; submit batch jobs while jobs are ready."""
+    queue = Queue(qadapter, _fworker(fworker), max_jobs, folder) if qadapter else None
+    launchpad = connect(settings()).launchpad
+    if launchpad is None:
+        raise DatabaseError("FireWorks is not configured: set FW_CONFIG_FILE (templates in db_config/)")
+    logging.getLogger("launchpad").setLevel(logging.ERROR)  # what FireWorks does is said here in a line
+    supervisor = Supervisor(launchpad, _report, Limits(retries, lost_retries, lost_after), queue)
+    if not once:
+        supervisor.run(interval)
+    elif not supervisor.look():
+        raise typer.Exit(1)
+
+
+def _fworker(path: Path | None) -> Path:
+    if path is not None:
+        return path
+    if "FW_CONFIG_FILE" not in os.environ:
+        raise InvalidInputError("FW_CONFIG_FILE is not set, and no --fworker is given")
+    return Path(os.environ["FW_CONFIG_FILE"]).parent / "my_fworker_gpu.yaml"
+
+
+def _report(line: str) -> None:
+    print(f"{datetime.now():%Y-%m-%d %H:%M:%S}", line, flush=True)

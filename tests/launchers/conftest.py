@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             for placeholder, value in values.items():
                 text = text.replace(placeholder, value)
             (folder / file.name).write_text(text)
+        elif file.suffix == ".sh":
+            shutil.copy(file, folder)
     (folder / "bin").mkdir()
     (folder / "bin" / "activate").write_text(f'export PATH="{Path(sys.executable).parent}:$PATH"\n')
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -12,13 +13,23 @@ from fireworks import Firework, LaunchPad, ScriptTask, Workflow
 
 LAUNCHERS = Path(__file__).parents[2] / "launchers"
 REQUESTS = {
-    "slurm": ["#SBATCH --gres=gpu:1", "#SBATCH --time=04:00:00", "#SBATCH --nodes=1", "#SBATCH --cpus-per-task=8"],
-    "pbs": ["#PBS -l select=1:ncpus=8:ngpus=1", "#PBS -l walltime=04:00:00", "#PBS -q gpu-queue"],
+    "slurm_gpu": ["#SBATCH --gres=gpu:1", "#SBATCH --time=04:00:00", "#SBATCH --nodes=1", "#SBATCH --cpus-per-task=8"],
+    "slurm_node": [
+        "#SBATCH --gres=gpu:4",
+        "#SBATCH --time=04:00:00",
+        "#SBATCH --nodes=1",
+        "#SBATCH --cpus-per-task=32",
+    ],
+    "pbs_gpu": ["#PBS -l select=1:ncpus=8:ngpus=1", "#PBS -q gpu-queue"],
+    "pbs_node": ["#PBS -l select=1:ncpus=32:ngpus=4", "#PBS -q gpu-queue"],
 }
 SUBMIT = {"slurm": ("sbatch", "Submitted batch job 17"), "pbs": ("qsub", "17.server")}
+#: Each job leaves a file; the pause lets the other worker have its share.
+RECORD = "echo $CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS > record; sleep 2"
+CORES = len(os.sched_getaffinity(0))
 
 
-@pytest.fixture(params=["slurm", "pbs"])
+@pytest.fixture(params=REQUESTS)
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -27,7 +38,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def script(kind: str, config: Path, environment: dict[str, str], tmp_path: Path) -> str:
     """Print the script as the README does."""
     (command,) = re.findall(r"python -c '(.*?)'", (LAUNCHERS / "README.md").read_text(), re.DOTALL)
-    (tmp_path / "my_qadapter.yaml").write_text((config / f"{kind}_gpu_qadapter.yaml").read_text())
+    (tmp_path / "my_qadapter.yaml").write_text((config / f"{kind}_qadapter.yaml").read_text())
     environment["PYTHONWARNINGS"] = "always::UserWarning"
     done = subprocess.run(
         ["python", "-c", command], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
@@ -38,7 +49,8 @@ def script(kind: str, config: Path, environment: dict[str, str], tmp_path: Path)
 
 def test_script_asks_for_a_gpu_and_runs_a_worker(kind: str, script: str, config: Path, tmp_path: Path) -> None:
     lines = script.splitlines()
-    for request in REQUESTS[kind]:
+    walltime = {"slurm": "#SBATCH --time=04:00:00", "pbs": "#PBS -l walltime=04:00:00"}[kind.partition("_")[0]]
+    for request in [*REQUESTS[kind], walltime]:
         assert request in lines
     assert "$$" not in script
     assert not re.search(r"<[A-Z_]+>", script)
@@ -50,17 +62,21 @@ def test_script_asks_for_a_gpu_and_runs_a_worker(kind: str, script: str, config:
     assert f"export FW_CONFIG_FILE={config}/FW_config.yaml" in commands
     assert f"export JOBFLOW_CONFIG_FILE={config}/jobflow.yaml" in commands
     assert commands[-2] == f"cd {tmp_path}"
-    assert commands[-1].startswith(f"rlaunch -w {config}/my_fworker_gpu.yaml rapidfire ")
+    worker = f"{config}/local_workers.sh gpu" if kind.endswith("node") else "rlaunch"
+    assert commands[-1].startswith(f"{worker} -w {config}/my_fworker_gpu.yaml ")
     # The queue reads no requests after the first command.
     assert lines.index(commands[0]) > max(i for i, line in enumerate(lines) if line.startswith(("#SBATCH", "#PBS")))
 
 
 def test_numbers_fit_together(kind: str) -> None:
-    content = yaml.safe_load((LAUNCHERS / f"{kind}_gpu_qadapter.yaml").read_text())
+    content = yaml.safe_load((LAUNCHERS / f"{kind}_qadapter.yaml").read_text())
     hours, minutes, seconds = map(int, content["walltime"].split(":"))
     timeout = int(re.search(r"--timeout (\d+)", content["rocket_launch"])[1])
     assert 0 < timeout < 3600 * hours + 60 * minutes + seconds
-    cores = content["cpus_per_task"] if kind == "slurm" else re.search(r"ncpus=(\d+)", content["select"])[1]
+    if kind.endswith("node"):  # there the workers share the cores
+        assert "OMP_NUM_THREADS" not in content["pre_rocket"]
+        return
+    cores = content["cpus_per_task"] if kind == "slurm_gpu" else re.search(r"ncpus=(\d+)", content["select"])[1]
     assert f"OMP_NUM_THREADS={cores}\n" in content["pre_rocket"]
 
 
@@ -69,13 +85,14 @@ def test_qlaunch_has_gpu_jobs_worked_off(
 ) -> None:
     for category in ("gpu", "gpu", None):
         spec = {"_category": category} if category else {}
-        launchpad.add_wf(Workflow([Firework(ScriptTask.from_str("echo $OMP_NUM_THREADS > record"), spec)]))
-    program, answer = SUBMIT[kind]
-    # As in a queue, nothing of the environment of who submits, but the home.
-    run = 'env -i HOME="$HOME" PATH=/usr/bin:/bin bash "$1" > batch.log 2>&1'
+        launchpad.add_wf(Workflow([Firework(ScriptTask.from_str(RECORD), spec)]))
+    program, answer = SUBMIT[kind.partition("_")[0]]
+    # As in a queue, nothing of the environment of who submits, but the home; and what the queue says of the GPUs.
+    gpus = "0,1" if kind.endswith("node") else "0"
+    run = f'env -i HOME="$HOME" PATH=/usr/bin:/bin CUDA_VISIBLE_DEVICES={gpus} bash "$1" > batch.log 2>&1'
     (tmp_path / "bin" / program).write_text(f"#!/bin/sh\n{run}\necho '{answer}'\n")
     (tmp_path / "bin" / program).chmod(0o755)
-    files = ["-q", str(config / f"{kind}_gpu_qadapter.yaml"), "-w", str(config / "my_fworker_gpu.yaml")]
+    files = ["-q", str(config / f"{kind}_qadapter.yaml"), "-w", str(config / "my_fworker_gpu.yaml")]
     done = subprocess.run(
         ["qlaunch", *files, "rapidfire", "--nlaunches", "1"],
         env=environment,
@@ -87,4 +104,6 @@ def test_qlaunch_has_gpu_jobs_worked_off(
     )
     states = [(fw["spec"].get("_category"), fw["state"]) for fw in launchpad.fireworks.find()]
     assert sorted(states, key=str) == [("gpu", "COMPLETED"), ("gpu", "COMPLETED"), (None, "READY")], done.stdout
-    assert [file.read_text() for file in tmp_path.glob("block_*/launcher_*/launcher_*/record")] == ["8\n", "8\n"]
+    records = sorted(file.read_text().split() for file in tmp_path.glob("block_*/launcher_*/launcher_*/record"))
+    threads = str(max(1, CORES // 2))
+    assert records == ([["0", threads], ["1", threads]] if kind.endswith("node") else 2 * [["0", "8"]])

@@ -1,0 +1,289 @@
+"""The supervisor on a real MongoDB: lost runs, poisoned jobs, a queue, and a database that goes away."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from command_line import COMMAND, assert_one_line
+from firetasks import Run
+from fireworks import Firework, FWorker, LaunchPad, Workflow
+from fireworks.core.rocket_launcher import launch_rocket, rapidfire
+
+from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.campaign.supervisor import Limits, Queue, Supervisor
+from alchemflows.errors import InvalidInputError
+
+GOOD = Run(command="true")
+POISON = Run(command="false")
+#: For commands that load jobs.
+PYTHONPATH = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.fixture
+def launchpad(database) -> LaunchPad:
+    return database.launchpad
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def supervisor(launchpad, said) -> Supervisor:
+    return Supervisor(launchpad, said.append, Limits(retries=2, lost_retries=2, lost_after_s=60))
+
+
+@pytest.fixture
+def work(launchpad, tmp_path, monkeypatch) -> Callable[[], None]:
+    """Return what does all jobs that are ready."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return lambda: rapidfire(launchpad, FWorker(), sleep_time=1, strm_lvl="CRITICAL")
+
+
+def add(launchpad: LaunchPad, *fireworks: Firework, links: dict | None = None) -> list[int]:
+    temporary = [firework.fw_id for firework in fireworks]
+    ids = launchpad.add_wf(Workflow(list(fireworks), links))
+    return [ids[fw_id] for fw_id in temporary]
+
+
+def state(launchpad: LaunchPad, fw_id: int) -> str:
+    return launchpad.fireworks.find_one({"fw_id": fw_id})["state"]
+
+
+def be_silent(launchpad: LaunchPad, launch_id: int, seconds: float) -> None:
+    """Make the last sign of life of a launch an old one."""
+    then = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+    launchpad.launches.update_one(
+        {"launch_id": launch_id},
+        {"$set": {"state_history.$[run].updated_on": then}},
+        array_filters=[{"run.state": "RUNNING"}],
+    )
+
+
+def test_a_lost_run_is_rerun_and_a_living_one_left_alone(launchpad, supervisor, said, work, tmp_path):
+    lost, alive = (add(launchpad, Firework(GOOD, name=name))[0] for name in ("lost", "alive"))
+    launches = [launchpad.checkout_fw(FWorker(name="node"), str(tmp_path), fw_id=fw_id)[1] for fw_id in (lost, alive)]
+    be_silent(launchpad, launches[0], 61)
+    be_silent(launchpad, launches[1], 30)
+    assert supervisor.look()
+    assert said == [f"job {lost} (lost) is lost: run again (failed 0, lost 1 times)"]
+    assert [state(launchpad, fw_id) for fw_id in (lost, alive)] == ["READY", "RUNNING"]
+    work()
+    assert supervisor.look() and len(said) == 1
+    assert state(launchpad, lost) == "COMPLETED"
+
+
+def test_a_job_that_kills_its_workers_is_set_aside(launchpad, supervisor, said, tmp_path):
+    (deadly,) = add(launchpad, Firework(GOOD, name="deadly"))
+    for _ in range(3):
+        _, launch = launchpad.checkout_fw(FWorker(name="node"), str(tmp_path), fw_id=deadly)
+        be_silent(launchpad, launch, 61)
+        supervisor.look()
+    supervisor.look()
+    assert said == [
+        f"job {deadly} (deadly) is lost: run again (failed 0, lost 1 times)",
+        f"job {deadly} (deadly) is lost: run again (failed 0, lost 2 times)",
+        f"job {deadly} (deadly) is set aside (failed 0, lost 3 times): no reason is known",
+    ]
+    assert state(launchpad, deadly) == "FIZZLED"
+
+
+def test_a_poisoned_job_is_set_aside_and_the_rest_completed(launchpad, supervisor, said, work):
+    poison, after = Firework(POISON, name="poison"), Firework(GOOD, name="after")
+    fw_ids = add(launchpad, poison, after, links={poison: [after]})
+    others = [add(launchpad, Firework(GOOD))[0] for _ in range(2)]
+    for _ in range(5):
+        work()
+        supervisor.look()
+
+    assert [line.partition("(poison) ")[2].partition("Command")[0] for line in said] == [
+        "has failed: run again (failed 1, lost 0 times): subprocess.CalledProcessError: ",
+        "has failed: run again (failed 2, lost 0 times): subprocess.CalledProcessError: ",
+        "is set aside (failed 3, lost 0 times): subprocess.CalledProcessError: ",
+    ]
+    assert launchpad.launches.count_documents({"fw_id": fw_ids[0]}) == 3
+    assert [state(launchpad, fw_id) for fw_id in fw_ids] == ["FIZZLED", "WAITING"]
+    assert {state(launchpad, fw_id) for fw_id in others} == {"COMPLETED"}
+    # As from cron: another process counts the same.
+    again: list[str] = []
+    Supervisor(launchpad, again.append, supervisor.limits).look()
+    assert again == said[-1:] and state(launchpad, fw_ids[0]) == "FIZZLED"
+
+
+def test_a_job_that_fails_once_is_completed_with_those_behind_it(launchpad, supervisor, said, work, tmp_path):
+    fails_once = Firework(Run(command=f"test -e {tmp_path}/needed"), name="first")
+    after = Firework(GOOD, name="after")
+    fw_ids = add(launchpad, fails_once, after, links={fails_once: [after]})
+    work()
+    (tmp_path / "needed").touch()
+    supervisor.look()
+    work()
+    assert [state(launchpad, fw_id) for fw_id in fw_ids] == ["COMPLETED", "COMPLETED"]
+    assert len(said) == 1 and "CalledProcessError" in said[0]
+
+
+def test_a_failure_that_others_do_without_is_rerun_only_while_they_wait(launchpad, supervisor, said, work, tmp_path):
+    """A comparison of phases takes what there is: its parents may have failed."""
+    poison = Firework(POISON, name="poison")
+    follows = Firework(POISON, {"_allow_fizzled_parents": True}, name="follows")
+    last = Firework(GOOD, {"_allow_fizzled_parents": True}, name="last")
+    fw_ids = add(launchpad, poison, follows, last, links={poison: [follows], follows: [last]})
+    for fw_id in fw_ids[:2]:
+        rapidfire_one(launchpad, fw_id)
+    launchpad.checkout_fw(FWorker(name="node"), str(tmp_path), fw_id=fw_ids[2])
+    supervisor.look()  # what is running behind it keeps its ground
+    assert said == [] and state(launchpad, fw_ids[2]) == "RUNNING"
+    launchpad.detect_lostruns(expiration_secs=0, rerun=True)
+    supervisor.look()  # the first one, which the second follows
+    assert len(said) == 1 and "(poison)" in said[0]
+    assert [state(launchpad, fw_id) for fw_id in fw_ids] == ["READY", "WAITING", "WAITING"]
+    work()
+    assert [state(launchpad, fw_id) for fw_id in fw_ids] == ["FIZZLED", "FIZZLED", "COMPLETED"]
+    supervisor.look()  # the workflow is completed without it
+    assert len(said) == 1
+
+
+def test_a_job_that_cannot_be_imported_here_does_not_keep_others_waiting(launchpad, supervisor, said, work):
+    foreign, own = (add(launchpad, Firework(POISON, name=name))[0] for name in ("foreign", "own"))
+    work()
+    launchpad.fireworks.update_one({"fw_id": foreign}, {"$set": {"spec._tasks.0._fw_name": "{{of_a_colleague.Task}}"}})
+    supervisor.look()
+    supervisor.look()
+    assert [line.partition(":")[0] for line in said] == [
+        f"job {foreign} (foreign) cannot be run again now",
+        f"job {own} (own) has failed",
+    ]
+    assert [state(launchpad, fw_id) for fw_id in (foreign, own)] == ["FIZZLED", "READY"]
+
+
+def rapidfire_one(launchpad: LaunchPad, fw_id: int) -> None:
+    launch_rocket(launchpad, FWorker(), fw_id=fw_id, strm_lvl="CRITICAL")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def supervise(database, tmp_path) -> Iterator[Callable[..., Callable[[], list[str]]]]:
+    """Return what starts the command, which looks every second; it returns what reads the lines of its log."""
+    processes: list[subprocess.Popen] = []
+    log = tmp_path / "log"
+
+    def lines() -> list[str]:
+        assert processes[0].poll() is None
+        said = log.read_text().splitlines()
+        assert all(datetime.fromisoformat(line[:19]) for line in said)
+        return [line[20:] for line in said]
+
+    def start(*arguments: object) -> Callable[[], list[str]]:
+        command = [*COMMAND, "supervise", "--interval", "1", *map(str, arguments)]
+        environment = os.environ | database.environment | PYTHONPATH | {"ALCHEMFLOWS_HOME": str(tmp_path / "home")}
+        with log.open("w") as file, (tmp_path / "errors").open("w") as errors:  # there FireWorks says more
+            processes.append(subprocess.Popen(command, env=environment, stdout=file, stderr=errors))
+        return lines
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch) -> Path:
+    """A SLURM in which nothing ever runs; its batch jobs are lines of the file returned."""
+    jobs = tmp_path / "jobs"
+    jobs.touch()
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "squeue").write_text(f"#!/bin/sh\ncat {jobs}\n")
+    (programs / "sbatch").write_text(f'#!/bin/sh\necho job >>{jobs}\necho "Submitted batch job $(wc -l <{jobs})"\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    adapter = {"_fw_name": "CommonAdapter", "_fw_q_type": "SLURM", "rocket_launch": "rlaunch rapidfire"}
+    (tmp_path / "qadapter.yaml").write_text(json.dumps(adapter))
+    (tmp_path / "fworker.yaml").write_text(json.dumps({"name": "gpu", "category": ["gpu"], "query": "{}"}))
+    return jobs
+
+
+def test_the_queue_is_filled_as_long_as_jobs_are_ready(launchpad, queue, supervise, tmp_path):
+    files = ["-q", tmp_path / "qadapter.yaml", "-w", tmp_path / "fworker.yaml", "-d", tmp_path / "batch", "-m", 3]
+    add(launchpad, Firework(GOOD))  # an analysis: no work for a GPU
+    for _ in range(2):
+        add(launchpad, Firework(GOOD, {"_category": "gpu"}))
+    lines = supervise(*files)
+    wait_for(lambda: len(lines()) >= 2)
+    time.sleep(3)  # time for one that would be too many
+    assert lines() == ["submitted 2 batch jobs: 1, 2", "submitted 1 batch jobs: 3"]
+    assert len(queue.read_text().splitlines()) == 3
+    assert len(list((tmp_path / "batch").glob("launcher_*/FW_submit.script"))) == 3
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\nexit 1\n")
+    queue.write_text("")
+    wait_for(lambda: lines()[-1].startswith("the queue takes no batch job; see the last folder in"))
+    assert "Error in job submission with SLURM" in (tmp_path / "errors").read_text()
+    (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    wait_for(lambda: lines()[-1] == "the queue does not say how many jobs are in it")
+
+
+def test_files_for_the_queue_are_checked(queue, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"missing\.yaml does not exist"):
+        Queue(tmp_path / "missing.yaml", tmp_path / "fworker.yaml", 1, tmp_path)
+    with pytest.raises(InvalidInputError, match=r"fworker\.yaml is not what it should be"):
+        Queue(tmp_path / "fworker.yaml", tmp_path / "fworker.yaml", 1, tmp_path)
+
+
+def test_command_outlives_a_database_that_goes_away(launchpad, work, supervise, tmp_path):
+    lines = supervise("--retries", 1)
+    (first,) = add(launchpad, Firework(POISON, name="first"))
+    work()
+    wait_for(lambda: len(lines()) == 1)
+    server = PrivateMongod(tmp_path / "home")
+    server.stop()
+    wait_for(lambda: len(lines()) == 2)
+    time.sleep(8)  # time for a second look in vain
+    server.start()
+    wait_for(lambda: len(lines()) == 3)
+    work()
+    wait_for(lambda: len(lines()) == 4)
+    beginnings = [
+        f"job {first} (first) has failed: run again",
+        "the database does not answer (",
+        "the database answers again",
+        f"job {first} (first) is set aside",
+    ]
+    assert all(line.startswith(beginning) for line, beginning in zip(lines(), beginnings, strict=True)), lines()
+
+
+def test_command_looks_once(database, launchpad, work, queue, tmp_path):
+    environment = os.environ | database.environment | PYTHONPATH | {"ALCHEMFLOWS_HOME": str(tmp_path / "home")}
+
+    def once(*arguments: str, **more: str) -> subprocess.CompletedProcess:
+        command = [*COMMAND, "supervise", "--once", *arguments]
+        return subprocess.run(command, env=environment | more, capture_output=True, text=True, timeout=60)
+
+    (poison,) = add(launchpad, Firework(POISON, {"_category": "gpu"}, name="poison"))
+    work()
+    files = ["-q", str(tmp_path / "qadapter.yaml"), "-w", str(tmp_path / "fworker.yaml"), "-d", str(tmp_path / "batch")]
+    done = once(*files)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, lines
+    assert f"job {poison} (poison) has failed: run again" in lines[0] and "submitted 1 batch jobs: 1" in lines[1]
+    assert_one_line(once(*files[:2]), "my_fworker_gpu.yaml does not exist")
+    PrivateMongod(tmp_path / "home").stop()
+    (tmp_path / "home" / "config").rename(tmp_path / "config")  # now a database of somebody else's, which is away
+    moved = {name: value.replace("/home/config/", "/config/") for name, value in database.environment.items()}
+    assert_one_line(once(**moved), "does not answer")

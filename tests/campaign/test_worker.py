@@ -1,0 +1,124 @@
+"""Workers that are told to stop, and databases that go away, on a real MongoDB."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alchemflows.campaign.database import Database, start_private
+from alchemflows.campaign.local import status, submit
+from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.settings import Settings
+
+COMMAND = [sys.executable, "-c", "from alchemflows.cli import main; main()", "worker", "--sleep", "0.5"]
+
+
+@pytest.fixture
+def flow(gentle_model, perovskite):
+    maker = ThermodynamicIntegrationMaker(
+        potential=str(gentle_model), temperature=200.0, n_windows=2, windows_per_job=2, seed=3, relax_maker=None,
+        n_equilibration_steps=20, n_production_steps=1500, friction_per_ps=20.0,
+    )  # fmt: skip
+    return maker.make(perovskite, {"Pb": "Sn"})
+
+
+class Worker:
+    """A process of `alchemflows worker`."""
+
+    def __init__(self, database: Database, folder: Path, *options: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self.log = folder / "worker.log"
+        environment = os.environ | database.environment | {
+            "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.2"
+        }  # fmt: skip
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "-d", str(folder), *options], env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def end(self, number: int | None = None) -> int:
+        if number is not None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=120)
+
+
+def wait_for(condition, seconds: float = 120.0):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.1)
+    return found
+
+
+def checkpoints(database: Database) -> Path:
+    return Path(database.environment["ALCHEMFLOWS_HOME"]) / "checkpoints"
+
+
+def has_samples(database: Database) -> bool:
+    return any(checkpoints(database).glob("*/samples-*.npz"))
+
+
+def samples(database: Database) -> np.ndarray:
+    """Return all energies of the two windows."""
+    store = database.job_store
+    (row,) = store.query({"output.@class": "WindowsDocument"}, load=True)
+    from alchemflows.schemas.samples import PackedSeries
+
+    series = [PackedSeries.model_validate(w["series"]).unpack() for w in row["output"]["windows"]]
+    return np.array([s.energies_eV for s in series])
+
+
+def finish(database: Database, fw_ids: list[int], folder: Path) -> None:
+    assert Worker(database, folder, "--until-idle").end() == 0
+    assert {job.state for job in status(database, fw_ids)} == {"COMPLETED"}
+
+
+def test_a_stopped_job_goes_on_with_another_worker_to_the_same_samples(database, flow, tmp_path):
+    """SIGTERM, then kill -9, then the end of its time; each time another worker goes on, nothing is sampled twice."""
+    fw_ids = submit(database, flow)
+    first = Worker(database, tmp_path / "one")
+    wait_for(lambda: has_samples(database))
+    assert first.end(signal.SIGTERM) == 0
+    assert status(database, fw_ids)[0].state == "READY"  # at once, not after it counts as lost
+    assert "given back" in first.log.read_text()
+    before = len(list(checkpoints(database).glob("*/samples-*.npz")))
+    second = Worker(database, tmp_path / "two")
+    wait_for(lambda: len(list(checkpoints(database).glob("*/samples-*.npz"))) > before)
+    second.end(signal.SIGKILL)
+    database.launchpad.detect_lostruns(expiration_secs=0, rerun=True)
+    Worker(database, tmp_path / "three", "--stop-after", "4").end()
+    finish(database, fw_ids, tmp_path / "four")
+    launches = database.launchpad.launches.count_documents({"fw_id": fw_ids[0]})
+    assert launches >= 3
+    broken = samples(database)
+    assert broken.shape == (2, 150, 2)
+    assert not any(checkpoints(database).iterdir())  # what is completed needs none
+    database.outputs().delete_many({})
+    database.launchpad.rerun_fw(fw_ids[0])
+    finish(database, fw_ids, tmp_path / "five")
+    assert np.array_equal(samples(database), broken)
+
+
+@pytest.mark.slow
+def test_a_database_that_is_away_costs_nothing(database, flow, tmp_path):
+    """The job ends while nobody can store its result; once the database is back, it is stored, without a step more."""
+    home = Path(database.environment["ALCHEMFLOWS_HOME"])
+    fw_ids = submit(database, flow)
+    worker = Worker(database, tmp_path / "worker", "--until-idle")
+    wait_for(lambda: has_samples(database))
+    server = PrivateMongod(home)
+    server.stop()
+    wait_for(lambda: list(checkpoints(database).glob("*/state-000000001520.npz")), 240)
+    time.sleep(60)  # longer than pymongo tries
+    start_private(Settings(home=home))
+    assert worker.process.wait(timeout=300) == 0
+    assert {job.state for job in status(database, fw_ids)} == {"COMPLETED"}
+    assert samples(database).shape == (2, 150, 2)
