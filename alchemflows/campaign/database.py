@@ -98,6 +98,19 @@ class Database:
         self.samples().ensure_index("blob_uuid")
 
 
+def launchpad_of(database: Database) -> LaunchPad:
+    """Return the LaunchPad of a database.
+
+    Raises
+    ------
+    DatabaseError
+        If none is configured.
+    """
+    if database.launchpad is None:
+        raise DatabaseError("jobflow is configured, but FireWorks is not: set FW_CONFIG_FILE (templates in db_config/)")
+    return database.launchpad
+
+
 def create_output_indexes(outputs: pymongo.collection.Collection) -> None:
     """Create the documented indexes of a collection of outputs where they are missing."""
     for fields in OUTPUT_INDEXES:

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 
 import yaml
-from fireworks import LaunchPad, Workflow
+from fireworks import Workflow
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
-from alchemflows.campaign.database import LOCKS, Database
+from alchemflows.campaign.database import LOCKS, Database, launchpad_of
 from alchemflows.errors import AlchemflowsError, DatabaseError
 from alchemflows.schemas.progress import Progress, read_progress
 
@@ -68,7 +68,7 @@ def submit(database: Database, flow: Flow) -> list[int]:
     DatabaseError
         If no LaunchPad is configured, or it was never initialised.
     """
-    launchpad = _launchpad(database)
+    launchpad = launchpad_of(database)
     workflow: Workflow = flow_to_workflow(flow)
     temporary = [firework.fw_id for firework in workflow.fws]
     try:
@@ -82,7 +82,7 @@ def submit(database: Database, flow: Flow) -> list[int]:
 
 def status(database: Database, fw_ids: list[int]) -> list[JobStatus]:
     """Return the state of some jobs, in the order of their ids given."""
-    launchpad = _launchpad(database)
+    launchpad = launchpad_of(database)
     found = launchpad.fireworks.find({"fw_id": {"$in": fw_ids}}, {"fw_id": 1, "name": 1, "state": 1, "launches": 1})
     by_id = {}
     for firework in found:
@@ -105,7 +105,7 @@ def members(database: Database, fw_ids: list[int]) -> tuple[list[int], bool]:
     The second value tells whether the workflows are completed. A workflow is not as long as one of its jobs is being
     replaced by others, although that job itself may be.
     """
-    launchpad = _launchpad(database)
+    launchpad = launchpad_of(database)
     workflows = list(launchpad.workflows.find({"nodes": {"$in": fw_ids}}, {"nodes": 1, "state": 1}))
     found = {fw_id for workflow in workflows for fw_id in workflow["nodes"]}
     added = sorted(found - set(fw_ids))
@@ -132,7 +132,7 @@ class LocalWorkers:
 
     def __init__(self, database: Database, fw_ids: list[int], n_workers: int, folder: Path) -> None:
         self._database = database
-        self._launchpad = _launchpad(database)
+        self._launchpad = launchpad_of(database)
         self._fw_ids = fw_ids
         self._folder = folder.resolve()
         self._environment = os.environ | database.environment | _threads(n_workers)
@@ -276,9 +276,3 @@ def _threads(n_workers: int) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = str(max(1, cores // n_workers))
     return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONWARNINGS": "ignore"}
-
-
-def _launchpad(database: Database) -> LaunchPad:
-    if database.launchpad is None:
-        raise DatabaseError("jobflow is configured, but FireWorks is not: set FW_CONFIG_FILE (templates in db_config/)")
-    return database.launchpad

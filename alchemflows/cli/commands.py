@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from alchemflows.cli import absolute, checks, compositions, database, ordering, readout, transformations, workers
+from alchemflows.cli import (
+    absolute,
+    campaign,
+    checks,
+    compositions,
+    database,
+    ordering,
+    readout,
+    transformations,
+    workers,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Alchemical free energies with machine-learning interatomic potentials.",
 )
-for commands in (transformations, absolute, compositions, ordering, checks, database, readout, workers):
+for commands in (transformations, absolute, compositions, ordering, campaign, checks, database, readout, workers):
     app.add_typer(commands.app)

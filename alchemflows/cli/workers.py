@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from alchemflows.campaign.database import connect
+from alchemflows.campaign.database import connect, launchpad_of
 from alchemflows.campaign.supervisor import Limits, Queue, Supervisor
 from alchemflows.cli.running import console, settings
-from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.errors import InvalidInputError
 
 app = typer.Typer()
 
@@ -35,11 +35,10 @@ def worker(
     if fworker is not None and not fworker.is_file():
         raise InvalidInputError(f"there is no fworker file {fworker}")
     database = connect(settings())
-    if database.launchpad is None:
-        raise DatabaseError("FireWorks is not configured: set FW_CONFIG_FILE (templates in db_config/)")
+    launchpad = launchpad_of(database)
     taken = FWorker.from_file(str(fworker)) if fworker is not None else FWorker("local", category="", query={})
     SETTINGS.JOB_STORE = database.job_store  # where jobs store what they return
-    work = Worker(database.launchpad, taken, folder, sleep_s=sleep, report=_report)
+    work = Worker(launchpad, taken, folder, sleep_s=sleep, report=_report)
     n_jobs = work.run(until_idle=until_idle, stop_after_s=stop_after)
     console.print(f"{n_jobs} jobs were run")
 
@@ -62,9 +61,7 @@ def supervise(
 ) -> None:
     """Rerun jobs that were lost or failed, a few times each; submit batch jobs while jobs are ready."""
     queue = Queue(qadapter, _fworker(fworker), max_jobs, folder) if qadapter else None
-    launchpad = connect(settings()).launchpad
-    if launchpad is None:
-        raise DatabaseError("FireWorks is not configured: set FW_CONFIG_FILE (templates in db_config/)")
+    launchpad = launchpad_of(connect(settings()))
     logging.getLogger("launchpad").setLevel(logging.ERROR)  # what FireWorks does is said here in a line
     supervisor = Supervisor(launchpad, _report, Limits(retries, lost_retries, lost_after), queue)
     if not once:

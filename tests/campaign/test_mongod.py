@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -47,6 +48,13 @@ def insert(server: PrivateMongod) -> None:
 def texts(server: PrivateMongod) -> list[str]:
     with MongoClient(server.uri(), serverSelectionTimeoutMS=5000) as client:
         return [note["text"] for note in client.get_default_database()["notes"].find()]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Return a folder with a short name, as the path of a socket must be; pytest's is too long where workers share."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

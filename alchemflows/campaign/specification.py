@@ -1,0 +1,257 @@
+"""From a campaign's specification to its tasks: structures read, settings checked, a flow and a hash for each task."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from jobflow import Flow
+from monty.json import MontyEncoder
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.backends import resolve
+from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.flows.common import SampledMaker
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.switching import SwitchingMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.schemas.campaign import TRANSFORMING, Campaign, MethodKind, StructureSpec
+from alchemflows.schemas.potential import PotentialSpec
+
+#: The maker whose settings a method has.
+MAKERS: dict[MethodKind, type[SampledMaker]] = {
+    "thermodynamic-integration": ThermodynamicIntegrationMaker,
+    "switching": SwitchingMaker,
+    "frenkel-ladd": FrenkelLaddMaker,
+    "vacancy": FrenkelLaddMaker,
+}
+#: Fields that the campaign sets itself, task by task.
+_OURS = ("name", "potential", "temperature", "pressure_GPa", "seed", "category", "relax_maker")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One point of a campaign's matrix.
+
+    Attributes
+    ----------
+    campaign
+        Name of the campaign.
+    structure, transformation
+        Names; the transformation's is empty where there is none.
+    temperature_K, pressure_GPa, repeat
+        Conditions.
+    crystal
+        The structure.
+    substitution
+        The transformation.
+    kind, maker, site
+        What is done.
+    """
+
+    campaign: str
+    structure: str
+    transformation: str
+    temperature_K: float
+    pressure_GPa: float | None
+    repeat: int
+    crystal: Structure
+    substitution: Mapping[str, Any]
+    kind: MethodKind
+    maker: SampledMaker
+    site: int = 0
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of all that its result depends on: what has the same key need not be done again."""
+        potential = self.maker.potential
+        assert isinstance(potential, PotentialSpec)
+        anywhere = potential.model_copy(update={"name": "", "device": "auto"})
+        same: dict[str, Any] = {"name": "", "category": None, "potential": anywhere}
+        what = {
+            "kind": self.kind,
+            "maker": replace(self.maker, **same).as_dict(),
+            "crystal": self.crystal.as_dict(),
+            "substitution": self.substitution,
+            "site": self.site,
+        }
+        return hashlib.sha256(json.dumps(what, cls=MontyEncoder, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What every job of the task carries, and its workflow."""
+        return {
+            "campaign": {
+                "name": self.campaign,
+                "task": self.key,
+                "structure": self.structure,
+                "transformation": self.transformation,
+                "temperature_K": self.temperature_K,
+                "pressure_GPa": self.pressure_GPa,
+                "repeat": self.repeat,
+            }
+        }
+
+    def __str__(self) -> str:
+        pressure = "" if self.pressure_GPa is None else f", {self.pressure_GPa:g} GPa"
+        change = f", {self.transformation}" if self.transformation else ""
+        return f"{self.structure}{change}, {self.temperature_K:g} K{pressure}, repeat {self.repeat}"
+
+    def flow(self) -> Flow:
+        """Return the flow of the task, its jobs marked as those of the campaign.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            What the flow's maker refuses; the message names the task.
+        """
+        maker: Any = self.maker
+        try:
+            if self.kind == "vacancy":
+                flow = VacancyFreeEnergyMaker(frenkel_ladd_maker=maker).make(self.crystal, self.site)
+            elif self.kind in TRANSFORMING:
+                flow = maker.make(self.crystal, dict(self.substitution))
+            else:
+                flow = maker.make(self.crystal)
+        except AlchemflowsError as error:
+            raise InvalidInputError(f"{self}: {error}") from error
+        flow.update_metadata(self.metadata)
+        return flow
+
+
+def read_campaign(path: Path) -> Campaign:
+    """Return the campaign in a YAML file; paths in it are relative to its folder.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot be read, or is no campaign; the message names the line, or the field.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" in line {mark.line + 1}"
+        raise InvalidInputError(f"{path} is not YAML{where}: {getattr(error, 'problem', error)}") from error
+    if not isinstance(content, dict):
+        raise InvalidInputError(f"{path} holds no campaign: fields such as `name` and `structures` are needed")
+    campaign = campaign_of(content)
+    located = {
+        name: spec if spec.file is None else spec.model_copy(update={"file": path.parent / spec.file.expanduser()})
+        for name, spec in campaign.structures.items()
+    }
+    return campaign.model_copy(update={"structures": located})
+
+
+def campaign_of(content: Mapping[str, Any]) -> Campaign:
+    """Return a campaign from its fields.
+
+    Raises
+    ------
+    InvalidInputError
+        Naming the first field that is wrong.
+    """
+    return _validated(Campaign, content)
+
+
+def tasks(campaign: Campaign) -> Iterator[Task]:
+    """Yield the tasks, all structures and settings checked before the first one.
+
+    Raises
+    ------
+    InvalidInputError, PotentialError
+        If a structure cannot be read, a setting is wrong, or the potential cannot be loaded.
+    """
+    crystals = {name: _crystal(name, spec) for name, spec in campaign.structures.items()}
+    maker, site = _maker(campaign)
+    transformations: Mapping[str, Mapping[str, Any]] = campaign.transformations or {"": {}}
+    for (structure, crystal), (change, substitution), temperature, pressure, repeat in product(
+        crystals.items(),
+        transformations.items(),
+        campaign.temperatures_K,
+        campaign.pressures_GPa,
+        range(campaign.repeats),
+    ):
+        conditions: dict[str, Any] = {"temperature": temperature, "pressure_GPa": pressure}
+        yield Task(
+            campaign=campaign.name,
+            structure=structure,
+            transformation=change,
+            temperature_K=temperature,
+            pressure_GPa=pressure,
+            repeat=repeat,
+            crystal=crystal,
+            substitution=substitution,
+            kind=campaign.method.kind,
+            maker=replace(maker, seed=campaign.seed + repeat, **conditions),
+            site=site,
+        )
+
+
+def _crystal(name: str, spec: StructureSpec) -> Structure:
+    where = f"structures.{name}"
+    if spec.file is not None and not spec.file.is_file():
+        raise InvalidInputError(f"{where}.file: there is no file {spec.file}")
+    try:
+        if spec.file is not None:
+            return Structure.from_file(spec.file) * spec.supercell
+        return Structure.from_dict(spec.structure or {}) * spec.supercell
+    except Exception as error:  # each parser of pymatgen fails in its own way
+        source = spec.file or "the dictionary"
+        raise InvalidInputError(f"{where}: {source} is no structure that pymatgen can read: {error}") from error
+
+
+def _maker(campaign: Campaign) -> tuple[SampledMaker, int]:
+    kind = campaign.method.kind
+    given = _validated(settings_model(kind), campaign.method.settings, "method.settings.").model_dump(
+        exclude_unset=True
+    )
+    site = given.pop("site", 0)
+    if not given.pop("relax", True):
+        given["relax_maker"] = None
+    potential, _ = resolve(campaign.potential)
+    common: dict[str, Any] = {"potential": potential, "category": campaign.resources.category}
+    return MAKERS[kind](**common, **given), site
+
+
+@lru_cache
+def settings_model(kind: MethodKind) -> type[BaseModel]:
+    """Return the model of the settings that a method has in a campaign: fields of its maker, `relax`, and `site`."""
+    maker = MAKERS[kind]
+    hints = get_type_hints(maker)
+    known: dict[str, Any] = {f.name: (hints[f.name], f.default) for f in fields(maker) if f.name not in _OURS}
+    known["relax"] = (bool, True)
+    if kind == "vacancy":
+        known["site"] = (int, 0)
+    return create_model(f"{maker.__name__}Settings", __config__=ConfigDict(extra="forbid", strict=False), **known)
+
+
+def _validated(model: type[BaseModel], content: Mapping[str, Any], prefix: str = "") -> Any:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        message = first["msg"].removeprefix("Value error, ")
+        got = f"; got {first['input']!r}" if first["type"] not in ("missing", "value_error") else ""
+        raise InvalidInputError(f"{prefix}{where}: {message}{got}" if where else f"{prefix}{message}{got}") from error
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of campaigns, with the settings of each method under `$defs`."""
+    schema = Campaign.model_json_schema()
+    schema.setdefault("$defs", {}).update(
+        {f"settings of {kind}": settings_model(kind).model_json_schema() for kind in MAKERS}
+    )
+    return schema

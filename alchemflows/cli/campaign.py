@@ -1,0 +1,186 @@
+"""Commands of campaigns: check, submit, watch, mend."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from alchemflows.campaign.database import connect
+from alchemflows.cli.running import console, settings
+from alchemflows.errors import InvalidInputError
+
+app = typer.Typer()
+campaign_app = typer.Typer(
+    no_args_is_help=True, help="Many flows: specified in a file, submitted once, watched, mended."
+)
+app.add_typer(campaign_app, name="campaign")
+
+CampaignFile = Annotated[Path, typer.Argument(help="campaign in YAML (docs/campaigns.md)")]
+CampaignName = Annotated[str, typer.Argument(help="name of a submitted campaign")]
+
+# How many atoms a GPU is fed with at once, about: a batch of replicas is measured, not one.
+_ATOMS_MEASURED = 400
+
+
+@campaign_app.command()
+def check(
+    file: CampaignFile,
+    measure: Annotated[bool, typer.Option(help="measure a step here, for the hours")] = True,
+) -> None:
+    """Check all of a campaign, and say what it will cost; nothing is submitted."""
+    from alchemflows.campaign.estimate import seconds_per_atom_step, total, work_of
+    from alchemflows.campaign.specification import read_campaign, tasks
+
+    campaign = read_campaign(file)
+    every = list(tasks(campaign))
+    work = total(work_of(task) for task in every)
+    console.print(f"{campaign.name}: {work.n_tasks} tasks, {work.n_jobs} jobs", highlight=False)
+    console.print(f"{work.n_replicas} replicas, {work.n_steps:,} MD steps of replicas", highlight=False)
+    database = connect(settings())
+    console.print(f"database: {database.place}", highlight=False)
+    if not measure:
+        return
+    first = every[0]
+    seconds = seconds_per_atom_step(first, max(1, _ATOMS_MEASURED // len(first.crystal)))
+    hours = seconds * work.n_atom_steps / 3600
+    console.print(
+        f"{1e6 * seconds:.1f} µs per step and atom, measured here with {first.structure}: {hours:.3g} hours of this "
+        "device, relaxations and what ladders add by themselves not counted",
+        highlight=False,
+    )
+    limit = campaign.budget.gpu_hours
+    if limit is not None and hours > limit:
+        raise InvalidInputError(f"budget.gpu_hours: {hours:.3g} hours are needed; {limit:g} are allowed")
+
+
+@campaign_app.command()
+def submit(file: CampaignFile) -> None:
+    """Add what is new in a campaign to the LaunchPad; what is there is left as it is."""
+    from alchemflows.campaign.specification import read_campaign, tasks
+    from alchemflows.campaign.submission import submit_campaign
+
+    campaign = read_campaign(file)
+    every = list(tasks(campaign))
+    database = connect(settings())
+    done = submit_campaign(database, campaign, every)
+    console.print(
+        f"{campaign.name}: {done.n_new} tasks added ({done.n_jobs} jobs), {done.n_known} were there ({database.place})",
+        highlight=False,
+    )
+    if done.n_others:
+        console.print(f"{done.n_others} tasks of earlier versions of this campaign stay in the database")
+
+
+@campaign_app.command()
+def status(
+    name: CampaignName,
+    watch: Annotated[bool, typer.Option("--watch", help="until nothing is left to do")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="seconds between looks")] = 5.0,
+) -> None:
+    """Count the jobs that are finished, running, waiting, failed, for each structure, transformation and condition."""
+    from alchemflows.campaign.submission import campaign_status
+
+    database = connect(settings())
+    rows = campaign_status(database, name)
+    if not watch:
+        console.print(_status_table(name, rows))
+        return
+    with Live(_status_table(name, rows), console=console) as live:
+        while any(row.states[state] for row in rows for state in ("WAITING", "READY", "RESERVED", "RUNNING")):
+            time.sleep(interval)
+            rows = campaign_status(database, name)
+            live.update(_status_table(name, rows))
+
+
+def _status_table(name: str, rows: list) -> Table:
+    table = Table(title=name, title_justify="left")
+    for heading in ("structure", "transformation", "T (K)", "p (GPa)"):
+        table.add_column(heading)
+    groups = {
+        "finished": ("COMPLETED",),
+        "running": ("RUNNING", "RESERVED"),
+        "ready": ("READY",),
+        "waiting": ("WAITING",),
+        "failed": ("FIZZLED",),
+        "stopped": ("PAUSED", "DEFUSED", "ARCHIVED"),
+    }
+    for heading in groups:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        pressure = "" if row.pressure_GPa is None else f"{row.pressure_GPa:g}"
+        counts = [sum(row.states[state] for state in states) for states in groups.values()]
+        table.add_row(
+            row.structure,
+            row.transformation,
+            f"{row.temperature_K:g}",
+            pressure,
+            *(str(n) if n else "" for n in counts),
+        )
+    return table
+
+
+@campaign_app.command()
+def failures(name: CampaignName) -> None:
+    """Show what failed, by cause, each with the command that runs it again."""
+    from alchemflows.campaign.submission import failures as failures_of
+
+    found = failures_of(connect(settings()), name)
+    if not found:
+        console.print("nothing has failed")
+    for failure in found:
+        ids = ",".join(map(str, failure.fw_ids))
+        console.print(f"{len(failure.fw_ids)} jobs: {failure.cause}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  once mended: alchemflows campaign retry {name} --jobs {ids}", highlight=False, soft_wrap=True)
+
+
+@campaign_app.command()
+def retry(
+    name: CampaignName,
+    jobs: Annotated[str | None, typer.Option(help="FireWorks ids, such as 3,7; all failed jobs if not given")] = None,
+) -> None:
+    """Run failed jobs again; those that sample go on from their checkpoints."""
+    from alchemflows.campaign.submission import retry as retry_jobs
+
+    try:
+        fw_ids = None if jobs is None else [int(text) for text in jobs.split(",")]
+    except ValueError:
+        raise InvalidInputError(f"jobs are written like 3,7; got {jobs!r}") from None
+    console.print(f"{retry_jobs(connect(settings()), name, fw_ids)} jobs will be run again")
+
+
+@campaign_app.command()
+def pause(name: CampaignName) -> None:
+    """Keep workers from the jobs that have not begun."""
+    from alchemflows.campaign.submission import pause as pause_jobs
+
+    console.print(f"{pause_jobs(connect(settings()), name)} jobs are paused")
+
+
+@campaign_app.command()
+def resume(name: CampaignName) -> None:
+    """Let paused jobs be done."""
+    from alchemflows.campaign.submission import resume as resume_jobs
+
+    console.print(f"{resume_jobs(connect(settings()), name)} jobs are ready again")
+
+
+@campaign_app.command()
+def cancel(name: CampaignName) -> None:
+    """Give up what is not completed; what is stays."""
+    from alchemflows.campaign.submission import cancel as cancel_jobs
+
+    console.print(f"{cancel_jobs(connect(settings()), name)} jobs are given up")
+
+
+@campaign_app.command()
+def schema() -> None:
+    """Print the JSON schema of campaigns."""
+    from alchemflows.campaign.specification import json_schema
+
+    print(json.dumps(json_schema(), indent=1))

@@ -1,0 +1,93 @@
+"""What a campaign is: a matrix of structures, transformations and conditions, and a method for each point of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
+from alchemflows.schemas.potential import PotentialSpec
+
+MethodKind = Literal["thermodynamic-integration", "switching", "frenkel-ladd", "vacancy"]
+#: Methods that go from one composition to another.
+TRANSFORMING: tuple[MethodKind, ...] = ("thermodynamic-integration", "switching")
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StructureSpec(_Strict):
+    """A structure: a file, or the dictionary of a pymatgen structure."""
+
+    file: Path | None = Field(None, description="CIF, POSCAR, ...; relative to the campaign's file")
+    structure: dict[str, Any] | None = Field(None, description="as pymatgen's `Structure.as_dict`")
+    supercell: tuple[PositiveInt, PositiveInt, PositiveInt] = Field((1, 1, 1), description="repeats of the cell")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> StructureSpec:
+        if (self.file is None) == (self.structure is None):
+            raise ValueError("either `file` or `structure` is needed")
+        return self
+
+
+class MethodSpec(_Strict):
+    """What is done at each point."""
+
+    kind: MethodKind
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="fields of the flow maker, but those that the campaign sets (conditions, potential, seed); "
+        "`relax: false` starts from the given cell; `site` for a vacancy",
+    )
+
+
+class Resources(_Strict):
+    """Who does the work."""
+
+    category: str | None = Field("gpu", description="FireWorks category of the jobs that evaluate the potential")
+    priority: int = Field(0, description="FireWorks priority of all jobs; higher goes first")
+    queue: dict[str, Any] = Field(default_factory=dict, description="FireWorks `_queueadapter`: overrides of the queue")
+
+
+class Budget(_Strict):
+    """What it may cost."""
+
+    gpu_hours: PositiveFloat | None = Field(None, description="`campaign check` and `submit` refuse more than this")
+
+
+class Campaign(_Strict):
+    """A campaign: every structure × transformation × temperature × pressure × repeat is a task, a flow of its own."""
+
+    name: Name
+    structures: dict[Name, StructureSpec] = Field(min_length=1)
+    transformations: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="substitutions by name, such as `PbSn: {Pb: Sn}`; none for methods of one composition",
+    )
+    temperatures_K: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1)
+    pressures_GPa: list[Finite | None] = Field([ATMOSPHERE_GPA], min_length=1, description="null: constant volume")
+    method: MethodSpec
+    potential: PotentialSpec
+    repeats: PositiveInt = Field(1, description="each with a seed of its own")
+    seed: NonNegativeInt = 0
+    resources: Resources = Resources()
+    budget: Budget = Budget()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Campaign:
+        transforms = self.method.kind in TRANSFORMING
+        if transforms and not self.transformations:
+            raise ValueError(f"transformations: {self.method.kind} needs at least one")
+        if not transforms and self.transformations:
+            raise ValueError(f"transformations: {self.method.kind} takes none")
+        for field in ("temperatures_K", "pressures_GPa"):
+            values = getattr(self, field)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{field}: a value is there twice")
+        return self

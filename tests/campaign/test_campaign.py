@@ -1,0 +1,256 @@
+"""Campaigns: specified, refused, submitted once, watched and mended, on a real MongoDB."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import yaml
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.campaign.estimate import seconds_per_atom_step, total, work_of
+from alchemflows.campaign.local import LocalWorkers, wait
+from alchemflows.campaign.readout import free_energies
+from alchemflows.campaign.specification import campaign_of, json_schema, read_campaign, tasks
+from alchemflows.campaign.submission import (
+    campaign_status,
+    cancel,
+    failures,
+    pause,
+    resume,
+    retry,
+    submit_campaign,
+)
+from alchemflows.errors import InvalidInputError, PotentialError
+
+SALT = {
+    "name": "salts",
+    "structures": {"NaCl": {"file": "NaCl.cif"}},
+    "transformations": {"NaK": {"Na": "K"}},
+    "temperatures_K": [300.0],
+    "pressures_GPa": [None],
+    "method": {
+        "kind": "thermodynamic-integration",
+        "settings": {
+            "n_windows": 2, "n_equilibration_steps": 10, "n_production_steps": 60, "relax": False, "windows_per_job": 2,
+        },
+    },
+    "potential": {"name": "mace-demo", "device": "cpu"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with structures."""
+    path = tmp_path_factory.mktemp("campaign")
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    cell.to(str(path / "NaCl.cif"))
+    (path / "broken.cif").write_text("data_nothing\n")
+    near = Structure(Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.01, 0, 0]])
+    near.to(str(path / "near.cif"))
+    return path
+
+
+def changed(*path_and_value):
+    """Return the campaign with one value another; `...` takes the field away."""
+    content = copy.deepcopy(SALT)
+    *path, value = path_and_value
+    place = content
+    for key in path[:-1]:
+        place = place.setdefault(key, {})
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return content
+
+
+def read(folder, content):
+    file = folder / "campaign.yaml"
+    file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return read_campaign(file)
+
+
+SETTINGS = ("method", "settings")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("name: [", ["is not YAML in line"]),
+        ("- a list", ["holds no campaign"]),
+        ("", ["holds no campaign"]),
+        (changed("name", ...), ["name", "required"]),
+        (changed("name", "two words"), ["name", "two words"]),
+        (changed("name", 7), ["name", "7"]),
+        (changed("nmae", "x"), ["nmae"]),
+        (changed("structures", ...), ["structures", "required"]),
+        (changed("structures", {}), ["structures", "at least 1"]),
+        (changed("structures", "NaCl", {}), ["structures.NaCl", "either `file` or `structure`"]),
+        (changed("structures", "NaCl", "file", "no.cif"), ["structures.NaCl.file", "no.cif"]),
+        (changed("structures", "NaCl", "file", "broken.cif"), ["structures.NaCl", "broken.cif"]),
+        (changed("structures", "NaCl", {"structure": {"a": 1}}), ["structures.NaCl", "dictionary"]),
+        (changed("structures", "NaCl", "supercell", [0, 1, 1]), ["structures.NaCl.supercell.0", "0"]),
+        (changed("structures", "NaCl", "supercell", [2, 2]), ["structures.NaCl.supercell"]),
+        (changed("structures", "Na Cl", {"file": "NaCl.cif"}), ["structures.Na Cl"]),
+        (changed("structures", "NaCl", "flie", "x"), ["structures.NaCl.flie"]),
+        (changed("transformations", ...), ["transformations", "at least one"]),
+        (changed("transformations", {"NaK": "K"}), ["transformations.NaK"]),
+        (changed("transformations", {"MgK": {"Mg": "K"}}), ["Mg", "not in the structure"]),
+        (changed("transformations", {"NaX": {"Na": "Xx"}}), ["Xx"]),
+        (changed("transformations", {"NaAu": {"Na": "Au"}}), ["does not know Au"]),
+        (changed("transformations", {"gone": {"Na": None}}), ["VacancyFreeEnergyMaker"]),
+        (changed("temperatures_K", []), ["temperatures_K", "at least 1"]),
+        (changed("temperatures_K", [-5]), ["temperatures_K.0", "-5"]),
+        (changed("temperatures_K", ["hot"]), ["temperatures_K.0", "hot"]),
+        (changed("temperatures_K", [300, 300.0]), ["temperatures_K", "twice"]),
+        (changed("pressures_GPa", [float("nan")]), ["pressures_GPa.0"]),
+        (changed("method", "kind", "guessing"), ["method.kind", "guessing"]),
+        (changed("method", "kind", "frenkel-ladd"), ["transformations", "takes none"]),
+        (changed(*SETTINGS, "n_window", 3), ["method.settings.n_window"]),
+        (changed(*SETTINGS, "n_windows", "many"), ["method.settings.n_windows", "many"]),
+        (changed(*SETTINGS, "n_windows", 1), ["at least"]),
+        (changed(*SETTINGS, "temperature", 300), ["method.settings.temperature"]),
+        (changed(*SETTINGS, "spacing", "odd"), ["method.settings.spacing", "odd"]),
+        (changed(*SETTINGS, "timestep_fs", -1), ["timestep_fs", "-1"]),
+        (changed(*SETTINGS, "n_production_steps", 5), ["n_production_steps"]),
+        (changed("potential", "name", "nowhere.model"), ["nowhere.model"]),
+        (changed("potential", "sha256", "0" * 64), ["SHA-256"]),
+        (changed("potential", "dtype", "float16"), ["potential.dtype", "float16"]),
+        (changed("repeats", 0), ["repeats", "0"]),
+        (changed("seed", -1), ["seed", "-1"]),
+        (changed("budget", "gpu_hours", -1), ["budget.gpu_hours", "-1"]),
+        (changed("resources", "priority", "first"), ["resources.priority", "first"]),
+    ],
+)  # fmt: skip
+def test_bad_specifications_name_the_field(folder, content, words):
+    with pytest.raises((InvalidInputError, PotentialError)) as error:
+        for task in tasks(read(folder, content)):
+            task.flow()
+    message = str(error.value)
+    assert "\n" not in message.strip()
+    for word in words:
+        assert word in message
+
+
+def test_atoms_too_close_are_refused_with_the_name_of_the_task(folder):
+    (task, *_) = tasks(
+        read(
+            folder, changed("structures", "near", {"file": "near.cif"}) | {"structures": {"near": {"file": "near.cif"}}}
+        )
+    )
+    with pytest.raises(InvalidInputError, match=r"near, NaK, 300 K, repeat 0: .*Å is needed"):
+        task.flow()
+
+
+def test_the_schema_is_of_what_is_read():
+    schema = json.loads(json.dumps(json_schema()))
+    assert set(SALT) <= set(schema["properties"])
+    known = schema["$defs"]["settings of thermodynamic-integration"]["properties"]
+    assert {"n_windows", "relax", "timestep_fs"} <= set(known) and "temperature" not in known
+    assert "site" in schema["$defs"]["settings of vacancy"]["properties"]
+
+
+def test_a_key_is_of_what_the_result_depends_on(folder):
+    def key(content):
+        return next(iter(tasks(read(folder, content)))).key
+
+    here = key(SALT)
+    assert here == key(changed("name", "others")) == key(changed("resources", "category", None))
+    assert here == key(changed("potential", "device", "auto"))
+    for other in (
+        changed("temperatures_K", [301.0]),
+        changed("pressures_GPa", [0.0]),
+        changed("seed", 1),
+        changed("transformations", {"NaLi": {"Na": "Li"}}),
+        changed("structures", "NaCl", "supercell", [2, 1, 1]),
+        changed(*SETTINGS, "n_production_steps", 70),
+        changed("potential", "dtype", "float64"),
+    ):
+        assert key(other) != here
+
+
+def test_what_there_is_to_do_is_counted(folder):
+    wide = changed("temperatures_K", [300.0, 400.0]) | {"repeats": 3, "pressures_GPa": [None, 0.1]}
+    every = list(tasks(read(folder, wide)))
+    work = total(map(work_of, every))
+    assert (work.n_tasks, work.n_jobs, work.n_replicas) == (12, 24, 24)
+    assert work.n_steps == 24 * 70 and work.n_atom_steps == 24 * 70 * 8
+    assert 1e-7 < seconds_per_atom_step(every[0], 2) < 1
+    switching = changed(
+        "method",
+        {
+            "kind": "switching",
+            "settings": {"n_repeats": 3, "n_switching_steps": 40, "n_equilibration_steps": 5, "relax": False},
+        },
+    )
+    (task,) = tasks(read(folder, switching))
+    assert (work_of(task).n_replicas, work_of(task).n_steps) == (6, 6 * 45)
+    absolute = changed("transformations", ...) | {
+        "method": {"kind": "frenkel-ladd", "settings": {"n_repeats": 2, "n_cell_steps": 30, "relax": False}},
+    }
+    (task,) = tasks(read(folder, absolute))
+    assert work_of(task).n_jobs >= 1 and work_of(task).n_steps > 0
+    vacancy = absolute | {
+        "method": {"kind": "vacancy", "settings": {"site": 1, "relax": False}},
+        "pressures_GPa": [1e-4],
+    }
+    (task,) = tasks(read(folder, vacancy))
+    assert work_of(task).n_jobs >= 5
+
+
+def test_submitted_once_extended_and_done(database, folder, tmp_path):
+    """A second submission adds nothing, a temperature more adds itself; results have the conditions."""
+    campaign = read(folder, SALT | {"resources": {"priority": 3, "queue": {"walltime": "01:00:00"}}})
+    first = submit_campaign(database, campaign, tasks(campaign))
+    assert (first.n_new, first.n_known, first.n_jobs) == (1, 0, 2)
+    assert submit_campaign(database, campaign, tasks(campaign)).n_new == 0
+    wider = read(folder, changed("temperatures_K", [300.0, 400.0]))
+    second = submit_campaign(database, wider, tasks(wider))
+    assert (second.n_new, second.n_known, second.n_others) == (1, 1, 0)
+    narrow = read(folder, changed("temperatures_K", [400.0]))
+    assert submit_campaign(database, narrow, tasks(narrow)).n_others == 1
+    specs = list(database.launchpad.fireworks.find({}, {"spec": 1, "fw_id": 1}))
+    assert [s["spec"].get("_priority") for s in specs].count(3) == 2
+    assert {s["spec"]["campaign"]["temperature_K"] for s in specs} == {300.0, 400.0}
+    fw_ids = sorted(s["fw_id"] for s in specs)
+    with LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers:
+        assert wait(database, fw_ids, lambda jobs: None, check=workers.check) == []
+    rows = campaign_status(database, "salts")
+    assert [(row.temperature_K, dict(row.states)) for row in rows] == [
+        (300.0, {"COMPLETED": 2}), (400.0, {"COMPLETED": 2})
+    ]  # fmt: skip
+    table = free_energies(database, "salts")
+    assert sorted(table["temperature_K"]) == [300.0, 400.0] and set(table["transformation"]) == {"NaK"}
+    assert failures(database, "salts") == []
+    with pytest.raises(InvalidInputError, match=r"no campaign 'sugars' .*: salts"):
+        campaign_status(database, "sugars")
+
+
+def test_paused_cancelled_failed_and_mended(database, folder, tmp_path):
+    explosive = changed(*SETTINGS, "timestep_fs", 500.0) | {"temperatures_K": [300.0, 310.0]}
+    campaign = read(folder, explosive)
+    submit_campaign(database, campaign, tasks(campaign))
+    assert pause(database, "salts") == 4 and campaign_status(database, "salts")[0].states == {"PAUSED": 2}
+    assert resume(database, "salts") == 4
+    fw_ids = database.launchpad.get_fw_ids()
+    with LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers, pytest.raises(Exception, match="FIZZLED"):
+        wait(database, fw_ids, lambda jobs: None, check=workers.check)
+    (cause,) = failures(database, "salts")  # the numbers in the messages differ
+    assert len(cause.fw_ids) == 2 and "exploded" in cause.cause
+    assert retry(database, "salts", cause.fw_ids[:1]) == 1
+    states = [row.states for row in campaign_status(database, "salts")]
+    assert sum(s["FIZZLED"] for s in states) == 1 and sum(s["READY"] for s in states) == 1
+    assert cancel(database, "salts") == 4
+    assert all(set(row.states) == {"DEFUSED"} for row in campaign_status(database, "salts"))
+
+
+def test_a_disordered_file_and_a_dictionary_go_in(folder):
+    mixed = Structure.from_file(folder / "NaCl.cif").replace_species({"Na": {"Na": 0.5, "K": 0.5}}, in_place=False)
+    content = changed("transformations", ...) | {
+        "structures": {"mixed": {"structure": json.loads(mixed.to_json())}},
+        "method": {"kind": "frenkel-ladd", "settings": {"relax": False}},
+    }
+    (task,) = tasks(campaign_of(content))
+    assert "KNaCl2" in task.flow().name
