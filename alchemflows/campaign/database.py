@@ -138,9 +138,10 @@ def connect(settings: Settings | None = None) -> Database:
     path = configured_file()
     # The private server's own configuration, exported for plain FireWorks and jobflow, means the private server.
     private = settings.home / "config"
-    if path is None and os.environ.get("FW_CONFIG_FILE") not in (None, str(private / "FW_config.yaml")):
+    foreign = os.environ.get("FW_CONFIG_FILE") not in (None, str(private / "FW_config.yaml"))
+    if path is None and foreign:
         raise DatabaseError("FW_CONFIG_FILE is set, but jobflow is not configured: set JOBFLOW_CONFIG_FILE as well")
-    if path is None or path == private / "jobflow.yaml":
+    if path is None or (path == private / "jobflow.yaml" and not foreign):
         return start_private(settings)
     return _configured(path, settings)
 

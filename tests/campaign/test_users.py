@@ -443,12 +443,12 @@ def test_the_rights_are_those_of_the_documentation() -> None:
 
 
 def test_indexes_are_there(clients: dict[str, MongoClient]) -> None:
-    def fields(collection: str) -> set[str]:
-        return {field for index in clients["admin"]["alchemflows"][collection].list_indexes() for field in index["key"]}
+    def indexes(collection: str) -> set[tuple[str, ...]]:
+        return {tuple(index["key"]) for index in clients["admin"]["alchemflows"][collection].list_indexes()}
 
-    assert set(OUTPUT_INDEXES) <= fields("outputs")
-    assert {"fw_id", "spec._category"} <= fields("fireworks")
-    assert {"files_id", "n"} <= fields("samples.chunks")
+    assert {(i,) if isinstance(i, str) else i for i in OUTPUT_INDEXES} <= indexes("outputs")
+    assert {("fw_id",), ("spec._category",)} <= indexes("fireworks")
+    assert {("files_id", "n")} <= indexes("samples.chunks") and {("metadata.blob_uuid",)} <= indexes("samples.files")
 
 
 def test_new_passwords_on_request_only(server: Server, tmp_path: Path) -> None:
