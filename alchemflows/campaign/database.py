@@ -17,6 +17,7 @@ from maggma.core import Store
 from maggma.stores import MemoryStore, MongoStore
 from monty.json import MontyDecoder
 from pymongo import MongoClient
+from pymongo.database import Database as MongoDatabase
 from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
 from alchemflows.campaign.mongod import PrivateMongod
@@ -50,6 +51,18 @@ OUTPUT_INDEXES: tuple[str | tuple[str, ...], ...] = (
     ("metadata.campaign.name", "output.@class", "completed_at"),
     ("metadata.campaign.name", "metadata.campaign.task"),
 )
+
+#: Indexes of FireWorks' collections for campaigns: their status is read from the index alone.
+CAMPAIGN_INDEXES: dict[str, tuple[str, ...]] = {
+    "fireworks": (
+        *(
+            f"spec.campaign.{field}"
+            for field in ("name", "structure", "transformation", "temperature_K", "pressure_GPa")
+        ),
+        "state",
+    ),
+    "workflows": ("metadata.campaign.name", "metadata.campaign.task"),
+}
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,8 @@ class Database:
     def ensure_indexes(self) -> None:
         """Create the documented indexes where they are missing."""
         create_output_indexes(self.outputs())
+        if self.launchpad is not None:
+            create_campaign_indexes(self.launchpad.db)
         # jobflow asks for samples by this field, each time it reads or writes one.
         self.samples().ensure_index("blob_uuid")
 
@@ -115,6 +130,12 @@ def create_output_indexes(outputs: pymongo.collection.Collection) -> None:
     """Create the documented indexes of a collection of outputs where they are missing."""
     for fields in OUTPUT_INDEXES:
         outputs.create_index([fields] if isinstance(fields, str) else list(fields))
+
+
+def create_campaign_indexes(database: MongoDatabase) -> None:
+    """Create the indexes of a LaunchPad's database that campaigns use, where they are missing."""
+    for collection, fields in CAMPAIGN_INDEXES.items():
+        database[collection].create_index(list(fields))
 
 
 def copy_store(store: Any) -> Any:

@@ -19,6 +19,7 @@ from alchemflows.campaign.database import (
     LOCKS,
     OUTPUTS,
     REANALYSED,
+    create_campaign_indexes,
     create_output_indexes,
     initialise,
     ping,
@@ -219,6 +220,7 @@ def _create_indexes(database: MongoDatabase, launchpad: LaunchPad) -> None:
     initialise(launchpad)
     launchpad.connection.close()
     create_output_indexes(database[OUTPUTS])
+    create_campaign_indexes(database)
     database[f"{OUTPUTS}{REANALYSED}"].create_index("uuid")
     database[SAMPLES[0]].create_index("metadata.blob_uuid")
     # Those of GridFS, which its first writer would make, who may not.

@@ -224,6 +224,10 @@ def test_submitted_once_extended_and_done(database, folder, tmp_path):
     table = free_energies(database, "salts")
     assert sorted(table["temperature_K"]) == [300.0, 400.0] and set(table["transformation"]) == {"NaK"}
     assert failures(database, "salts") == []
+    # What a status needs is in an index: no document of a job is read.
+    pipeline = [{"$match": {"spec.campaign.name": "salts"}}, {"$group": {"_id": "$state", "n": {"$sum": 1}}}]
+    plan = str(database.launchpad.db.command("aggregate", "fireworks", pipeline=pipeline, explain=True, cursor={}))
+    assert "IXSCAN" in plan and "FETCH" not in plan
     with pytest.raises(InvalidInputError, match=r"no campaign 'sugars' .*: salts"):
         campaign_status(database, "sugars")
 
