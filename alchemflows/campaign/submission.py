@@ -19,7 +19,6 @@ from alchemflows.schemas.campaign import Campaign, Resources
 
 #: Workflows that are added at once.
 _AT_ONCE = 500
-STATES = ("WAITING", "READY", "RESERVED", "RUNNING", "COMPLETED", "FIZZLED", "PAUSED", "DEFUSED", "ARCHIVED")
 _OF = "spec.campaign"
 _CONDITIONS = ("structure", "transformation", "temperature_K", "pressure_GPa")
 
@@ -53,11 +52,6 @@ class Condition:
     temperature_K: float
     pressure_GPa: float | None
     states: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def n_jobs(self) -> int:
-        """Jobs in all."""
-        return sum(self.states.values())
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,6 @@ class Worker:
         How long to wait where there is no job.
     patience_s
         How long a database may be away.
-    checkpoints
-        Folder of the checkpoints; that of the settings if not given.
     report
         Takes a line for what happens besides the jobs.
     """
@@ -73,7 +71,6 @@ class Worker:
         *,
         sleep_s: float = 10.0,
         patience_s: float = 6 * 3600.0,
-        checkpoints: Path | None = None,
         report: Callable[[str], None] = logger.warning,
     ) -> None:
         self._launchpad = launchpad
@@ -82,7 +79,7 @@ class Worker:
         self._sleep_s = sleep_s
         self._patience_s = patience_s
         self._report = report
-        self._checkpoints = (Settings().checkpoints if checkpoints is None else checkpoints).expanduser()
+        self._checkpoints = Settings().checkpoints.expanduser()
 
     def run(self, *, until_idle: bool = False, stop_after_s: float | None = None) -> int:
         """Work, and return how many jobs were run.

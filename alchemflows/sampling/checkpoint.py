@@ -9,6 +9,7 @@ deterministic, so that samples found twice, after a run that was taken over by a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -94,6 +95,9 @@ class Checkpoint:
             samples = None if state is None else self._samples(int(state["n_samples"]))
             if state is None or samples is None:
                 logger.warning("the checkpoint %s is damaged; the one before it is used", path)
+                # Out of the way: the states that follow are of earlier steps, and must not count as older than it.
+                with contextlib.suppress(OSError):
+                    path.rename(path.with_name(f"damaged-{path.name}"))
                 continue
             self._n_written = int(state.pop("n_samples"))
             return Saved(state, samples)

@@ -58,7 +58,9 @@ class Resources(_Strict):
 class Budget(_Strict):
     """What it may cost."""
 
-    gpu_hours: PositiveFloat | None = Field(None, description="`campaign check` and `submit` refuse more than this")
+    gpu_hours: PositiveFloat | None = Field(
+        None, description="`campaign check` refuses more than this; `submit` does not measure"
+    )
 
 
 class Campaign(_Strict):

@@ -174,6 +174,23 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, caplog):
     assert len(went_on_at) == {"two states": 46}.get(damage, 46 - 17) - 1
 
 
+def test_a_run_that_went_back_keeps_its_new_checkpoints(tmp_path):
+    """States of earlier steps than the damaged ones are not taken for older than those."""
+    run, folder = harmonic_windows(), tmp_path / "broken"
+    for n in (20, 8):
+        with pytest.raises(RunStoppedError):
+            run(Checkpoint(folder, interval_s=1e9, should_stop=StopAfter(n)))
+    for path in folder.glob("state-*.npz"):
+        path.write_bytes(b"")
+    with pytest.raises(RunStoppedError):
+        run(Checkpoint(folder, interval_s=1e9, should_stop=StopAfter(9)))
+    blocks = []
+    again = run(Checkpoint(folder, interval_s=1e9, should_stop=lambda: bool(blocks.append(1))))
+    assert len(blocks) == 46 - 9 - 1
+    for one, other in zip(run(Checkpoint()).series, again.series, strict=True):
+        assert_same(one, other)
+
+
 def test_damaged_samples_cost_what_follows_them(tmp_path):
     run, folder = harmonic_windows(), tmp_path / "broken"
     whole = run(Checkpoint())
