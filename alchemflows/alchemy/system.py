@@ -7,12 +7,13 @@ there. The weights of all channels, group after group, are the flat vector ``wei
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from ase.data import atomic_masses, chemical_symbols
@@ -155,6 +156,27 @@ class AlchemicalSystem(MSONable):
         system = cls(host_structure(structure), tuple(groups), coupling)
         system.check_distances()
         return system, system.check_weights(weights)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for jobs and databases, its content as one string.
+
+        A job holds its system. jobflow, FireWorks and monty walk through all that a job holds, several times; with a
+        site as a dozen leaves that would be most of the time that it takes to submit a campaign.
+        """
+        return {"@module": type(self).__module__, "@class": type(self).__name__, "json": self._json}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> AlchemicalSystem:
+        """Return the system of :meth:`as_dict`."""
+        content = json.loads(d["json"])
+        structure = Structure.from_dict(content.pop("structure"))
+        groups = [SiteGroup(**group) for group in content.pop("groups")]
+        return cls(structure, tuple(groups), **content)
+
+    @cached_property
+    def _json(self) -> str:
+        groups = [{"sites": group.sites, "channels": group.channels} for group in self.groups]
+        return json.dumps({"structure": self.structure.as_dict(), "groups": groups, "coupling": self.coupling})
 
     @property
     def n_atoms(self) -> int:

@@ -140,4 +140,5 @@ class TransformationMaker(SampledMaker):
         if self.relax_maker is None:
             return path, potential, [], None
         relax = self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential)
-        return path, potential, [relax], relax.output.structure
+        # Without the schema of its output: to look an attribute up in it takes jobflow longer than all else here.
+        return path, potential, [relax], OutputReference(relax.uuid).structure

@@ -41,10 +41,9 @@ def load_potential(spec: PotentialSpec | str) -> Backend:
     spec = PotentialSpec(name=spec) if isinstance(spec, str) else spec
     device = check_device(spec.device)
     path = _model_file(spec.name)
-    found = hashlib.sha256(_read(path)).hexdigest()
-    if spec.sha256 not in (None, found):
-        raise PotentialError(f"{spec.name}: the file's SHA-256 is {found}, not {spec.sha256} as asked for")
-    return _load(spec.model_copy(update={"sha256": found, "device": str(device)}), path)
+    # What has the SHA-256 asked for is not read again, however often it is asked for: models can be large.
+    sha256 = spec.sha256 or hashlib.sha256(_read(path)).hexdigest()
+    return _load(spec.model_copy(update={"sha256": sha256, "device": str(device)}), path)
 
 
 def resolve(spec: PotentialSpec | str) -> tuple[PotentialSpec, Backend]:
@@ -80,7 +79,7 @@ def _load(spec: PotentialSpec, path: Path) -> Backend:
     data = _read(path)
     found = hashlib.sha256(data).hexdigest()
     if found != spec.sha256:
-        raise PotentialError(f"{spec.name} changed while it was read")
+        raise PotentialError(f"{spec.name}: the file's SHA-256 is {found}, not {spec.sha256} as asked for")
     content = _content(data, spec.name, path)
     try:
         if isinstance(content, dict) and {"model_state_dict", "config"} <= set(content):
