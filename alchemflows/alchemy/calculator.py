@@ -55,7 +55,7 @@ class AlchemicalCalculator(Calculator):
         if isinstance(potential, dict):
             potential = PotentialSpec.model_validate(potential)
         if isinstance(system, dict):
-            system = cast(AlchemicalSystem, AlchemicalSystem.from_dict(system))
+            system = AlchemicalSystem.from_dict(system)
         self.system = system
         self.weights = self.system.check_weights(weights)
         self.potential = AlchemicalPotential(self.system, load_potential(potential))

@@ -57,7 +57,7 @@ CAMPAIGN_INDEXES: dict[str, tuple[str, ...]] = {
     "fireworks": (
         *(
             f"spec.campaign.{field}"
-            for field in ("name", "structure", "transformation", "temperature_K", "pressure_GPa")
+            for field in ("name", "structure", "transformation", "temperature_K", "pressure_GPa", "n_atom_steps")
         ),
         "state",
     ),
@@ -97,6 +97,14 @@ class Database:
         """Return the store of samples."""
         job_store: Any = self.job_store
         return job_store.additional_stores["data"]
+
+    def free_bytes(self) -> int | None:
+        """Return the space that is left on the database's disk; None where the server does not say."""
+        try:
+            stats = self.outputs().database.command("dbStats")
+        except OperationFailure:  # a user without the right to ask
+            return None
+        return int(stats["fsTotalSize"] - stats["fsUsedSize"]) if "fsTotalSize" in stats else None
 
     def reanalysed_store(self) -> MongoStore:
         """Return a store, not connected, beside the outputs: for free energies that were estimated once more."""

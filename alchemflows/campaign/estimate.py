@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from jobflow import Job
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.campaign.specification import Task
-from alchemflows.jobs.equilibrium import EquilibriumMaker
-from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
-from alchemflows.jobs.switching import SwitchesMaker
-from alchemflows.jobs.vacancy import RemovalMaker
-from alchemflows.jobs.windows import WindowsMaker
+from alchemflows.campaign.steps import replica_steps, sample_bytes
+from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.potential import PotentialSpec
 
 #: Steps that are measured, after as many that warm up.
@@ -38,6 +37,8 @@ class Work:
         Time steps of replicas: of a batch of B for 1000 steps, 1000 B.
     n_atom_steps
         The same times the number of atoms.
+    n_bytes
+        Samples in the database.
     """
 
     n_tasks: int = 0
@@ -45,29 +46,11 @@ class Work:
     n_replicas: int = 0
     n_steps: int = 0
     n_atom_steps: int = 0
+    n_bytes: int = 0
 
     def __add__(self, other: Work) -> Work:
         mine, others = vars(self), vars(other)
         return Work(**{name: mine[name] + others[name] for name in mine})
-
-
-def replica_steps(job: Job) -> tuple[int, int]:
-    """Return how many replicas a job moves, and their time steps in all; (0, 0) for a job that moves none."""
-    maker = job.maker
-    if isinstance(maker, WindowsMaker):
-        n = len(job.function_args[2] if len(job.function_args) > 2 else job.function_kwargs["indices"])
-        return n, n * (maker.dynamics.n_equilibration_steps + maker.dynamics.n_production_steps)
-    if isinstance(maker, EquilibriumMaker):
-        steps = maker.dynamics.n_equilibration_steps + maker.dynamics.n_production_steps
-        return maker.n_replicas, maker.n_replicas * steps
-    if isinstance(maker, SwitchesMaker | RemovalMaker):
-        n = 2 * maker.settings.n_repeats
-        return n, n * (maker.settings.n_equilibration_steps + maker.settings.n_switching_steps)
-    if isinstance(maker, EinsteinSwitchesMaker):
-        settings, n = maker.settings, maker.settings.n_repeats
-        sampled = n * (settings.n_equilibration_steps + maker.n_sampling_steps)
-        return 2 * n, sampled + 2 * n * settings.n_switching_steps
-    return 0, 0
 
 
 def work_of(task: Task) -> Work:
@@ -81,7 +64,8 @@ def work_of(task: Task) -> Work:
     jobs = [job for job, _ in task.flow().iterflow()]
     moved = [replica_steps(job) for job in jobs]
     steps = sum(n for _, n in moved)
-    return Work(1, len(jobs), sum(n for n, _ in moved), steps, steps * len(task.crystal))
+    n_bytes = sum(map(sample_bytes, jobs))
+    return Work(1, len(jobs), sum(n for n, _ in moved), steps, steps * len(task.crystal), n_bytes)
 
 
 def seconds_per_atom_step(task: Task, n_replicas: int = 1) -> float:
@@ -101,6 +85,52 @@ def seconds_per_atom_step(task: Task, n_replicas: int = 1) -> float:
         evaluation = model.evaluate(x, h, w)
         float(evaluation.energy.sum())  # waits for the device
     return (time.perf_counter() - started) / (_MEASURED * n_replicas * len(task.crystal))
+
+
+def narrow_cells(tasks: Iterable[Task]) -> dict[str, tuple[float, float]]:
+    """Return the structures whose cell is narrower than the cutoff: their width and the cutoff, Å, by name.
+
+    Atoms see their own images there. The energy is right all the same, but thermal motion is not that of a crystal.
+    """
+    crystals = {task.structure: task for task in tasks}
+    found = {}
+    for name, task in crystals.items():
+        assert isinstance(task.maker.potential, PotentialSpec)
+        cutoff = load_potential(task.maker.potential.model_copy(update={"device": "cpu"})).cutoff_A
+        width = min(task.crystal.lattice.d_hkl(plane) for plane in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+        if width < cutoff:
+            found[name] = (width, cutoff)
+    return found
+
+
+def writable_space(folder: Path) -> int:
+    """Return the bytes that are free for a folder, which is made if it is not there.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return shutil.disk_usage(folder).free
+    except OSError as error:
+        raise InvalidInputError(f"the folder of the checkpoints, {folder}, cannot be used: {error.strerror}") from error
+
+
+def check_space(needed: int, free: int | None, what: str) -> None:
+    """Refuse what does not fit on a disk; of a disk of which nothing is known, nothing is said.
+
+    Raises
+    ------
+    InvalidInputError
+        If less is free than is needed.
+    """
+    if free is not None and needed > free:
+        raise InvalidInputError(
+            f"{needed / 1e9:.3g} GB of samples are expected, and {what} has {free / 1e9:.3g} GB left"
+        )
 
 
 def total(works: Iterable[Work]) -> Work:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from monty.json import MontyDecoder
@@ -174,6 +175,8 @@ def free_energies(
 ) -> list[dict[str, Any]]:
     """Return finished free energies, the newest first, one flat row each.
 
+    Of a campaign's ladder that was made longer (more runs of its windows) the last one is there.
+
     Parameters
     ----------
     database
@@ -201,12 +204,26 @@ def free_energies(
         criteria["$or"] = [{"output.initial_formula": formula}, {"output.final_formula": formula}]
     if temperature_K is not None:
         criteria["output.temperature_K"] = temperature_K
-    pipeline: list[dict[str, Any]] = [{"$match": criteria}, {"$sort": {"completed_at": -1}}]
-    if limit:
-        pipeline.append({"$limit": limit})
+    pipeline: list[dict[str, Any]] = [
+        {"$match": criteria},
+        {"$sort": {"sources_completed_at" if reanalysed else "completed_at": -1}},
+        {"$project": projection(RESULT_FIELDS)},
+    ]
     outputs = database.outputs()
     collection = outputs.database[f"{outputs.name}{REANALYSED}"] if reanalysed else outputs
-    return list(collection.aggregate([*pipeline, {"$project": projection(RESULT_FIELDS)}]))
+    return list(islice(_last(collection.aggregate(pipeline)), limit or None))
+
+
+def _last(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Leave out ladders of a campaign that there is a newer analysis of."""
+    seen = set()
+    for row in rows:
+        ladder = (row["campaign"], row["task"])
+        if row["kind"] == "ladder" and row["task"] is not None:
+            if ladder in seen:
+                continue
+            seen.add(ladder)
+        yield row
 
 
 def windows(

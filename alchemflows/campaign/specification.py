@@ -24,7 +24,7 @@ from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
-from alchemflows.schemas.campaign import TRANSFORMING, Campaign, MethodKind, StructureSpec
+from alchemflows.schemas.campaign import TRANSFORMING, CampaignSpec, MethodKind, StructureSpec
 from alchemflows.schemas.potential import PotentialSpec
 
 #: The maker whose settings a method has.
@@ -77,6 +77,8 @@ class Task:
         assert isinstance(potential, PotentialSpec)
         anywhere = potential.model_copy(update={"name": "", "device": "auto"})
         same: dict[str, Any] = {"name": "", "category": None, "potential": anywhere}
+        if isinstance(self.maker, ThermodynamicIntegrationMaker):
+            same["n_runs"] = 1  # more runs continue what is there
         what = {
             "kind": self.kind,
             "maker": replace(self.maker, **same).as_dict(),
@@ -85,6 +87,11 @@ class Task:
             "site": self.site,
         }
         return hashlib.sha256(json.dumps(what, cls=MontyEncoder, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def n_runs(self) -> int:
+        """Production runs that windows are to have."""
+        return self.maker.n_runs if isinstance(self.maker, ThermodynamicIntegrationMaker) else 1
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -98,6 +105,8 @@ class Task:
                 "temperature_K": self.temperature_K,
                 "pressure_GPa": self.pressure_GPa,
                 "repeat": self.repeat,
+                "n_atoms": len(self.crystal),
+                "n_runs": self.n_runs,
             }
         }
 
@@ -128,7 +137,7 @@ class Task:
         return flow
 
 
-def read_campaign(path: Path) -> Campaign:
+def read_campaign(path: Path) -> CampaignSpec:
     """Return the campaign in a YAML file; paths in it are relative to its folder.
 
     Raises
@@ -154,7 +163,7 @@ def read_campaign(path: Path) -> Campaign:
     return campaign.model_copy(update={"structures": located})
 
 
-def campaign_of(content: Mapping[str, Any]) -> Campaign:
+def campaign_of(content: Mapping[str, Any]) -> CampaignSpec:
     """Return a campaign from its fields.
 
     Raises
@@ -162,10 +171,10 @@ def campaign_of(content: Mapping[str, Any]) -> Campaign:
     InvalidInputError
         Naming the first field that is wrong.
     """
-    return _validated(Campaign, content)
+    return _validated(CampaignSpec, content)
 
 
-def tasks(campaign: Campaign) -> Iterator[Task]:
+def tasks(campaign: CampaignSpec) -> Iterator[Task]:
     """Yield the tasks, all structures and settings checked before the first one.
 
     Raises
@@ -212,7 +221,7 @@ def _crystal(name: str, spec: StructureSpec) -> Structure:
         raise InvalidInputError(f"{where}: {source} is no structure that pymatgen can read: {error}") from error
 
 
-def _maker(campaign: Campaign) -> tuple[SampledMaker, int]:
+def _maker(campaign: CampaignSpec) -> tuple[SampledMaker, int]:
     kind = campaign.method.kind
     given = _validated(settings_model(kind), campaign.method.settings, "method.settings.").model_dump(
         exclude_unset=True
@@ -250,7 +259,7 @@ def _validated(model: type[BaseModel], content: Mapping[str, Any], prefix: str =
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of campaigns, with the settings of each method under `$defs`."""
-    schema = Campaign.model_json_schema()
+    schema = CampaignSpec.model_json_schema()
     schema.setdefault("$defs", {}).update(
         {f"settings of {kind}": settings_model(kind).model_json_schema() for kind in MAKERS}
     )

@@ -1,26 +1,28 @@
-"""Campaigns on the LaunchPad: submitted once, watched, and mended."""
+"""Campaigns on the LaunchPad: submitted once, paused, given up, mended."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from fireworks import LaunchPad, Workflow
+from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
 from alchemflows.campaign.database import Database, launchpad_of
+from alchemflows.campaign.extension import extension
 from alchemflows.campaign.specification import Task
-from alchemflows.errors import InvalidInputError
-from alchemflows.schemas.campaign import Campaign, Resources
+from alchemflows.campaign.status import OF_CAMPAIGN
+from alchemflows.campaign.steps import replica_steps
+from alchemflows.schemas.campaign import CampaignSpec, Resources
+
+T = TypeVar("T")
 
 #: Workflows that are added at once.
 _AT_ONCE = 500
-_OF = "spec.campaign"
-_CONDITIONS = ("structure", "transformation", "temperature_K", "pressure_GPa")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Submission:
     ----------
     n_new, n_known
         Tasks that were added, and that were there.
+    n_extended
+        Of those that were there: finished ladders that are continued, since their windows are to have more runs now.
+    n_unfinished
+        Ladders that are to have more runs and are not finished; a submission after they are continues them.
     n_jobs
         Jobs that were added.
     n_others
@@ -39,19 +45,10 @@ class Submission:
 
     n_new: int
     n_known: int
+    n_extended: int
+    n_unfinished: int
     n_jobs: int
     n_others: int
-
-
-@dataclass
-class Condition:
-    """A row of the status: how many jobs of a structure, transformation and condition are in which state."""
-
-    structure: str
-    transformation: str
-    temperature_K: float
-    pressure_GPa: float | None
-    states: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -64,12 +61,15 @@ class Failure:
 
 
 def submit_campaign(
-    database: Database, campaign: Campaign, tasks: Iterable[Task], on_progress: Callable[[int], None] = lambda n: None
+    database: Database,
+    campaign: CampaignSpec,
+    tasks: Iterable[Task],
+    on_progress: Callable[[int], None] = lambda n: None,
 ) -> Submission:
-    """Add the tasks of a campaign that are not in the database yet.
+    """Add the tasks of a campaign that are not in the database yet, and continue ladders that are to be longer.
 
     A task is known by its hash: the same structure, change, settings, model and seed are not done twice, whatever
-    campaign of this name they were submitted with first.
+    campaign of this name they were submitted with first. How many runs its windows have is not in it.
 
     Parameters
     ----------
@@ -90,42 +90,32 @@ def submit_campaign(
         What a task's maker refuses; tasks before it may have been added, and a second submission goes on.
     """
     launchpad = launchpad_of(database)
-    known = set(launchpad.workflows.distinct("metadata.campaign.task", {"metadata.campaign.name": campaign.name}))
+    known = _known(launchpad, campaign.name)
     wanted: dict[str, Task] = {}
     for task in tasks:
         wanted.setdefault(task.key, task)
     new = [task for key, task in wanted.items() if key not in known]
-    n_jobs = n_added = 0
-    for batch in _batches(new, _AT_ONCE):
-        workflows = [_workflow(task, campaign.resources) for task in batch]
+    behind = [task for key, task in wanted.items() if known.get(key, task.n_runs) < task.n_runs]
+    unfinished = _unfinished(launchpad, behind)
+    n_jobs = n_added = n_extended = 0
+
+    def flows() -> Iterator[tuple[Task, Flow]]:
+        nonlocal n_extended
+        yield from ((task, task.flow()) for task in new)
+        for task in behind:
+            if task.key not in unfinished and (flow := extension(database, task)) is not None:
+                n_extended += 1
+                yield task, flow
+
+    for batch in _batches(flows(), _AT_ONCE):
+        workflows = [_workflow(task, flow, campaign.resources) for task, flow in batch]
         launchpad.bulk_add_wfs(workflows)
         n_jobs += sum(len(workflow.fws) for workflow in workflows)
         n_added += len(workflows)
         on_progress(n_added)
-    return Submission(len(new), len(wanted) - len(new), n_jobs, len(known - set(wanted)))
-
-
-def campaign_status(database: Database, name: str) -> list[Condition]:
-    """Return the states of a campaign's jobs, a row for each condition.
-
-    Raises
-    ------
-    InvalidInputError
-        If there is no such campaign.
-    """
-    fields = {key: f"${_OF}.{key}" for key in _CONDITIONS}
-    pipeline: list[dict[str, Any]] = [
-        {"$match": {f"{_OF}.name": name}},
-        {"$group": {"_id": {**fields, "state": "$state"}, "n": {"$sum": 1}}},
-    ]
-    rows: dict[tuple, Condition] = {}
-    for found in launchpad_of(database).fireworks.aggregate(pipeline):
-        key = found["_id"]
-        values = tuple(key.get(condition) for condition in _CONDITIONS)
-        rows.setdefault(values, Condition(*values)).states[key["state"]] += found["n"]
-    if not rows:
-        raise InvalidInputError(f"there is no campaign {name!r} in this database; there are: {_names(database)}")
-    return [rows[key] for key in sorted(rows, key=lambda k: tuple((v is not None, v) for v in k))]
+    return Submission(
+        len(new), len(wanted) - len(new), n_extended, len(unfinished), n_jobs, len(known.keys() - wanted.keys())
+    )
 
 
 def failures(database: Database, name: str) -> list[Failure]:
@@ -133,7 +123,7 @@ def failures(database: Database, name: str) -> list[Failure]:
     launchpad = launchpad_of(database)
     by_cause: dict[str, Failure] = {}
     kinds: dict[str, str] = {}
-    failed = {f"{_OF}.name": name, "state": "FIZZLED"}
+    failed = {f"{OF_CAMPAIGN}.name": name, "state": "FIZZLED"}
     for firework in launchpad.fireworks.find(failed, {"fw_id": 1, "name": 1, "launches": 1}):
         message = _error(launchpad, firework["launches"])
         kind = re.sub(r"[-+]?\d[\d.eE+-]*|0x[0-9a-f]+", "#", message)
@@ -147,7 +137,7 @@ def failures(database: Database, name: str) -> list[Failure]:
 def retry(database: Database, name: str, fw_ids: Sequence[int] | None = None) -> int:
     """Run failed jobs of a campaign again, all of them or some; return how many."""
     launchpad = launchpad_of(database)
-    chosen: dict[str, Any] = {f"{_OF}.name": name, "state": "FIZZLED"}
+    chosen: dict[str, Any] = {f"{OF_CAMPAIGN}.name": name, "state": "FIZZLED"}
     if fw_ids is not None:
         chosen["fw_id"] = {"$in": list(fw_ids)}
     return _each(launchpad, chosen, launchpad.rerun_fw)
@@ -156,14 +146,14 @@ def retry(database: Database, name: str, fw_ids: Sequence[int] | None = None) ->
 def pause(database: Database, name: str) -> int:
     """Keep workers from jobs that have not begun; return how many."""
     launchpad = launchpad_of(database)
-    waiting = {f"{_OF}.name": name, "state": {"$in": ["WAITING", "READY", "RESERVED"]}}
+    waiting = {f"{OF_CAMPAIGN}.name": name, "state": {"$in": ["WAITING", "READY", "RESERVED"]}}
     return _each(launchpad, waiting, launchpad.pause_fw)
 
 
 def resume(database: Database, name: str) -> int:
     """Let paused jobs be done; return how many."""
     launchpad = launchpad_of(database)
-    return _each(launchpad, {f"{_OF}.name": name, "state": "PAUSED"}, launchpad.resume_fw)
+    return _each(launchpad, {f"{OF_CAMPAIGN}.name": name, "state": "PAUSED"}, launchpad.resume_fw)
 
 
 def cancel(database: Database, name: str) -> int:
@@ -172,7 +162,7 @@ def cancel(database: Database, name: str) -> int:
     Jobs that run are told so by FireWorks when they end; they are not killed.
     """
     launchpad = launchpad_of(database)
-    unfinished = {f"{_OF}.name": name, "state": {"$nin": ["COMPLETED", "DEFUSED", "ARCHIVED"]}}
+    unfinished = {f"{OF_CAMPAIGN}.name": name, "state": {"$nin": ["COMPLETED", "DEFUSED", "ARCHIVED"]}}
     return _each(launchpad, unfinished, launchpad.defuse_fw)
 
 
@@ -183,9 +173,31 @@ def _each(launchpad: LaunchPad, criteria: dict[str, Any], act: Callable[[int], A
     return len(fw_ids)
 
 
-def _workflow(task: Task, resources: Resources) -> Workflow:
-    workflow: Workflow = flow_to_workflow(task.flow(), name=str(task), metadata=task.metadata)
+def _known(launchpad: LaunchPad, name: str) -> dict[str, int]:
+    """Return the tasks of a campaign in the LaunchPad, and the runs that their windows have, or will have."""
+    pipeline: list[dict[str, Any]] = [
+        {"$match": {"metadata.campaign.name": name}},
+        {"$group": {"_id": "$metadata.campaign.task", "n_runs": {"$max": "$metadata.campaign.n_runs"}}},
+    ]
+    return {found["_id"]: found["n_runs"] for found in launchpad.workflows.aggregate(pipeline)}
+
+
+def _unfinished(launchpad: LaunchPad, tasks: Sequence[Task]) -> set[str]:
+    """Return the keys of tasks that have a workflow which is not completed."""
+    found: set[str] = set()
+    for batch in _batches(tasks, _AT_ONCE):
+        criteria = {"metadata.campaign.task": {"$in": [task.key for task in batch]}, "state": {"$ne": "COMPLETED"}}
+        criteria["metadata.campaign.name"] = batch[0].campaign
+        found.update(launchpad.workflows.distinct("metadata.campaign.task", criteria))
+    return found
+
+
+def _workflow(task: Task, flow: Flow, resources: Resources) -> Workflow:
+    # An extension refers to outputs of jobs that are in the database already.
+    workflow: Workflow = flow_to_workflow(flow, allow_external_references=True, name=str(task), metadata=task.metadata)
     for firework in workflow.fws:
+        _, n_steps = replica_steps(firework.tasks[0]["job"])
+        firework.spec["campaign"] = {**firework.spec["campaign"], "n_atom_steps": n_steps * len(task.crystal)}
         if resources.priority:
             firework.spec["_priority"] = resources.priority
         if resources.queue:
@@ -202,12 +214,7 @@ def _error(launchpad: LaunchPad, launches: Sequence[int]) -> str:
     return lines[-1] if lines else "no message"
 
 
-def _names(database: Database) -> str:
-    names = launchpad_of(database).workflows.distinct("metadata.campaign.name")
-    return ", ".join(sorted(name for name in names if name)) or "none"
-
-
-def _batches(items: Iterable[Task], size: int) -> Iterator[list[Task]]:
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 
 from alchemflows.campaign.database import connect
 from alchemflows.cli.running import console, settings
+from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.campaign import CampaignSpec
 
 app = typer.Typer()
 campaign_app = typer.Typer(
@@ -34,7 +36,14 @@ def check(
     measure: Annotated[bool, typer.Option(help="measure a step here, for the hours")] = True,
 ) -> None:
     """Check all of a campaign, and say what it will cost; nothing is submitted."""
-    from alchemflows.campaign.estimate import seconds_per_atom_step, total, work_of
+    from alchemflows.campaign.estimate import (
+        check_space,
+        narrow_cells,
+        seconds_per_atom_step,
+        total,
+        work_of,
+        writable_space,
+    )
     from alchemflows.campaign.specification import read_campaign, tasks
 
     campaign = read_campaign(file)
@@ -42,8 +51,17 @@ def check(
     work = total(work_of(task) for task in every)
     console.print(f"{campaign.name}: {work.n_tasks} tasks, {work.n_jobs} jobs", highlight=False)
     console.print(f"{work.n_replicas} replicas, {work.n_steps:,} MD steps of replicas", highlight=False)
-    database = connect(settings())
+    for name, (width, cutoff) in narrow_cells(every).items():
+        console.print(
+            f"note: the cell of {name} is {width:.2f} Å wide, the cutoff is {cutoff:g} Å: atoms see their own images",
+            highlight=False,
+        )
+    configured = settings()
+    database = connect(configured)
     console.print(f"database: {database.place}", highlight=False)
+    check_space(work.n_bytes, database.free_bytes(), "the database's disk")
+    check_space(work.n_bytes, writable_space(configured.checkpoints.expanduser()), "the disk of the checkpoints")
+    console.print(f"{work.n_bytes / 1e6:.3g} MB of samples; there is room for them", highlight=False)
     if not measure:
         return
     first = every[0]
@@ -61,18 +79,52 @@ def check(
 
 @campaign_app.command()
 def submit(file: CampaignFile) -> None:
-    """Add what is new in a campaign to the LaunchPad; what is there is left as it is."""
-    from alchemflows.campaign.specification import read_campaign, tasks
-    from alchemflows.campaign.submission import submit_campaign
+    """Add what is new in a campaign to the LaunchPad; what is there is left as it is, or continued."""
+    from alchemflows.campaign.specification import read_campaign
+
+    _submit(read_campaign(file))
+
+
+@campaign_app.command()
+def extend(
+    file: CampaignFile,
+    runs: Annotated[int | None, typer.Option(min=1, help="production runs that each window is to have")] = None,
+    temperature: Annotated[list[float] | None, typer.Option("-T", "--temperature", help="one more, K")] = None,
+    pressure: Annotated[list[float] | None, typer.Option("-p", "--pressure", help="one more, GPa")] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="repeats of each task, old and new")] = None,
+) -> None:
+    """Submit a campaign with more than its file says; what is there is kept, and windows are continued.
+
+    Put into the file what is to stay: `repeats`, `temperatures_K`, `pressures_GPa`, and `n_runs` in `method.settings`.
+    """
+    from alchemflows.campaign.specification import campaign_of, read_campaign
 
     campaign = read_campaign(file)
+    content = campaign.model_dump()
+    content["temperatures_K"] += [t for t in temperature or [] if t not in campaign.temperatures_K]
+    content["pressures_GPa"] += [p for p in pressure or [] if p not in campaign.pressures_GPa]
+    if repeats is not None:
+        content["repeats"] = repeats
+    if runs is not None:
+        content["method"]["settings"]["n_runs"] = runs
+    _submit(campaign_of(content))
+
+
+def _submit(campaign: CampaignSpec) -> None:
+    from alchemflows.campaign.specification import tasks
+    from alchemflows.campaign.submission import submit_campaign
+
     every = list(tasks(campaign))
     database = connect(settings())
     done = submit_campaign(database, campaign, every)
+    longer = f", {done.n_extended} of them are continued" if done.n_extended else ""
     console.print(
-        f"{campaign.name}: {done.n_new} tasks added ({done.n_jobs} jobs), {done.n_known} were there ({database.place})",
+        f"{campaign.name}: {done.n_new} tasks added ({done.n_jobs} jobs), {done.n_known} were there{longer} "
+        f"({database.place})",
         highlight=False,
     )
+    if done.n_unfinished:
+        console.print(f"{done.n_unfinished} ladders are to be longer and are not finished: submit again when they are")
     if done.n_others:
         console.print(f"{done.n_others} tasks of earlier versions of this campaign stay in the database")
 
@@ -83,46 +135,24 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="until nothing is left to do")] = False,
     interval: Annotated[float, typer.Option(min=0.1, help="seconds between looks")] = 5.0,
 ) -> None:
-    """Count the jobs that are finished, running, waiting, failed, for each structure, transformation and condition."""
-    from alchemflows.campaign.submission import campaign_status
+    """Show how far a campaign is: jobs by state, those that run and how fast, and when all may be done."""
+    from alchemflows.campaign.status import TO_DO, Condition, campaign_status, outlook, running_jobs
 
     database = connect(settings())
-    rows = campaign_status(database, name)
+
+    def look() -> tuple[list[Condition], Group]:
+        conditions, running = campaign_status(database, name), running_jobs(database, name)
+        return conditions, status_view(name, conditions, running, outlook(conditions, running))
+
+    conditions, view = look()
     if not watch:
-        console.print(_status_table(name, rows))
+        console.print(view)
         return
-    with Live(_status_table(name, rows), console=console) as live:
-        while any(row.states[state] for row in rows for state in ("WAITING", "READY", "RESERVED", "RUNNING")):
+    with Live(view, console=console) as live:
+        while any(row.states[state] for row in conditions for state in TO_DO):
             time.sleep(interval)
-            rows = campaign_status(database, name)
-            live.update(_status_table(name, rows))
-
-
-def _status_table(name: str, rows: list) -> Table:
-    table = Table(title=name, title_justify="left")
-    for heading in ("structure", "transformation", "T (K)", "p (GPa)"):
-        table.add_column(heading)
-    groups = {
-        "finished": ("COMPLETED",),
-        "running": ("RUNNING", "RESERVED"),
-        "ready": ("READY",),
-        "waiting": ("WAITING",),
-        "failed": ("FIZZLED",),
-        "stopped": ("PAUSED", "DEFUSED", "ARCHIVED"),
-    }
-    for heading in groups:
-        table.add_column(heading, justify="right")
-    for row in rows:
-        pressure = "" if row.pressure_GPa is None else f"{row.pressure_GPa:g}"
-        counts = [sum(row.states[state] for state in states) for states in groups.values()]
-        table.add_row(
-            row.structure,
-            row.transformation,
-            f"{row.temperature_K:g}",
-            pressure,
-            *(str(n) if n else "" for n in counts),
-        )
-    return table
+            conditions, view = look()
+            live.update(view)
 
 
 @campaign_app.command()

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from jobflow import Flow
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.path import Substitution
+from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import TransformationMaker
 from alchemflows.free_energy.ladders import Ladder, Spacing, ladder
 from alchemflows.jobs.analyse import AnalyseMaker
-from alchemflows.jobs.refine import RoundMaker, assign_category, chunks, window_names
+from alchemflows.jobs.refine import RoundMaker, Standing, assign_category, chunks, window_names
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.dynamics import DynamicsSettings, settings
-from alchemflows.schemas.refinement import RefinementSettings
+from alchemflows.schemas.refinement import RefinementRound, RefinementSettings
 
 
 @dataclass
@@ -48,6 +48,9 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         neighbours overlap too little, and continued where independent samples are too few, even without a target.
     n_equilibration_steps, n_production_steps, sample_interval_steps
         Of each window, see :class:`DynamicsSettings`.
+    n_runs
+        Production runs of `n_production_steps` of each window, one after the other without a break; finished ladders
+        can be given more of them (:meth:`extended`).
 
     See :class:`TransformationMaker` for the other parameters; the volume is constant unless a pressure is given.
     """
@@ -64,6 +67,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     n_equilibration_steps: int = 5000
     n_production_steps: int = 20000
     sample_interval_steps: int = 10
+    n_runs: int = 1
 
     def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
         """Return the flow; its output is a :class:`FreeEnergyDocument`.
@@ -84,6 +88,67 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         InvalidInputError, PotentialError
             If the structure, the substitution, a number, or the potential is wrong.
         """
+        planned, refinement = self._ladder()
+        maker = self._windows()
+        path, potential, jobs, start = self.prepared(structure, substitution, sites)
+        maker = replace(maker, potential=potential)
+        windows = []
+        for indices in chunks(planned.windows, self.windows_per_job):
+            named = replace(maker, name=window_names(planned.grid, indices))
+            windows.append(named.make(path, list(planned.grid), indices, structure=start, n_runs=self.n_runs))
+        jobs += windows
+        assign_category(jobs, self.category)
+        analyse = self._analysis(planned, refinement, maker).make(path, [job.output for job in windows])
+        return Flow([*jobs, analyse], output=analyse.output, name=self._title(path))
+
+    def extended(
+        self,
+        structure: Structure,
+        substitution: Substitution,
+        standing: Mapping[int, Standing],
+        window_jobs: Sequence[str],
+        *,
+        sites: Sequence[int] | None = None,
+        history: Sequence[RefinementRound] = (),
+    ) -> Flow | None:
+        """Return the flow that gives the windows of a finished ladder the runs that they lack, and analyses it again.
+
+        Parameters
+        ----------
+        structure, substitution, sites
+            As the ladder was made with, and the same settings but `n_runs`.
+        standing
+            How far the ladder's windows are, by their places in the grid of λ.
+        window_jobs
+            Identifiers of the jobs that sampled them; the flow refers to their outputs.
+        history
+            The ladder's rounds of refinement.
+
+        Returns
+        -------
+        flow
+            None where no window has fewer than `n_runs`.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            As :meth:`make`.
+        """
+        planned, refinement = self._ladder()
+        maker = self._windows()
+        path, potential, _, _ = self.prepared(structure, substitution, sites)
+        analysis = self._analysis(planned, refinement, replace(maker, potential=potential))
+        more = {index: self.n_runs - window.n_runs for index, window in standing.items() if window.n_runs < self.n_runs}
+        if not more:
+            return None
+        jobs = analysis.rounds.continued(path, list(planned.grid), standing, more)
+        analyse = analysis.make(path, [job.output for job in jobs], earlier=list(window_jobs), history=list(history))
+        return Flow([*jobs, analyse], output=analyse.output, name=f"{self._title(path)}, {self.n_runs} runs")
+
+    def _windows(self) -> WindowsMaker:
+        """Return what samples windows, its potential still open."""
+        if self.n_runs < 1:
+            raise InvalidInputError(f"n_runs must be at least 1; got {self.n_runs}")
         dynamics = self.settings(
             DynamicsSettings,
             n_equilibration_steps=self.n_equilibration_steps,
@@ -91,25 +156,20 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             sample_interval_steps=self.sample_interval_steps,
             replica_exchange=self.replica_exchange,
         )
-        planned, refinement = self._ladder()
-        path, potential, jobs, start = self.prepared(structure, substitution, sites)
-        maker = WindowsMaker(potential=potential, dynamics=dynamics, seed=self.seed)
-        windows = []
-        for indices in chunks(planned.windows, self.windows_per_job):
-            maker = replace(maker, name=window_names(planned.grid, indices))
-            windows.append(maker.make(path, list(planned.grid), indices, structure=start))
-        jobs += windows
-        assign_category(jobs, self.category)
-        analyse = AnalyseMaker(
+        return WindowsMaker(dynamics=dynamics, seed=self.seed)
+
+    def _analysis(self, planned: Ladder, refinement: RefinementSettings, windows: WindowsMaker) -> AnalyseMaker:
+        return AnalyseMaker(
             windows=list(planned.windows),
             quadrature=None if planned.quadrature is None else list(planned.quadrature),
             refinement=refinement,
-            rounds=RoundMaker(maker, self.windows_per_job, self.category),
-        ).make(path, [job.output for job in windows])
+            rounds=RoundMaker(windows, self.windows_per_job, self.category),
+        )
+
+    def _title(self, path: AlchemicalPath) -> str:
         change = f"{path.system.formula(path.initial)} → {path.system.formula(path.final)}"
         pressure = "" if self.pressure_GPa is None else f" {self.pressure_GPa:g} GPa"
-        name = f"{self.name} {change} {self.temperature:g} K{pressure}"
-        return Flow([*jobs, analyse], output=analyse.output, name=name)
+        return f"{self.name} {change} {self.temperature:g} K{pressure}"
 
     def _ladder(self) -> tuple[Ladder, RefinementSettings]:
         """Return the planned windows, on a grid with room for more where there is a budget, and what to refine for."""

@@ -112,7 +112,9 @@ class EquilibriumMaker(Maker):
             msd_A2=run.msd_A2.mean(axis=0).tolist(),
             dynamics=self.dynamics,
             verdict=Verdict.of(reasons),
-            provenance=Provenance(potential=model.record, wall_time_s=time.perf_counter() - started, seed=self.seed),
+            provenance=Provenance(
+                potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
+            ),
         )
 
 

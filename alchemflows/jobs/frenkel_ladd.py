@@ -209,7 +209,9 @@ class EinsteinSwitchesMaker(Maker):
             settings=settings,
             verdict=Verdict.of(reasons),
             provenance=Provenance(
-                potential=potential.record, wall_time_s=time.perf_counter() - started, seed=self.seed
+                potential=potential.record,
+                wall_time_s=time.perf_counter() - started + checkpoint.spent_s,
+                seed=self.seed,
             ),
         )
 

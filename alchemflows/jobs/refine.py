@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from jobflow import Flow, Job
+from jobflow import Flow, Job, OutputReference
 from monty.json import MSONable
 
 from alchemflows.alchemy.path import AlchemicalPath
@@ -14,6 +14,23 @@ from alchemflows.free_energy.refinement import Plan
 from alchemflows.jobs.collect import CollectedLadder
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.refinement import Extension, RefinementRound
+from alchemflows.schemas.windows import PackedState
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a window is.
+
+    Attributes
+    ----------
+    n_runs
+        Production runs that it has had.
+    state
+        Where it is, or the reference to it.
+    """
+
+    n_runs: int
+    state: PackedState | OutputReference
 
 
 @dataclass
@@ -37,28 +54,37 @@ class RoundMaker(MSONable):
     def make(self, path: AlchemicalPath, ladder: CollectedLadder, plan: Plan) -> tuple[list[Job], RefinementRound]:
         """Return the jobs of a plan, and the record of the round, its error still open."""
         grid = ladder.first.lambdas
-        known = {window.index: window for window in ladder.windows}
+        known = {window.index: Standing(window.n_runs, window.final_state) for window in ladder.windows}
         jobs = []
         for chunk in chunks(plan.insert, self.windows_per_job):
             # A window that is near in λ has found its way to equilibrium already.
             starts = [ladder.nearest(grid[index]).final_state for index in chunk]
             jobs.append(self._named("new", grid, chunk).make(path, grid, chunk, starts=starts))
-        for n_runs in sorted(set(plan.extend.values())):
-            for chunk in chunks([i for i, n in plan.extend.items() if n == n_runs], self.windows_per_job):
+        assign_category(jobs, self.category)
+        jobs += self.continued(path, grid, known, plan.extend)
+        extended = [Extension(lambda_value=grid[index], n_runs=n) for index, n in sorted(plan.extend.items())]
+        return jobs, RefinementRound(inserted=[grid[index] for index in plan.insert], extended=extended)
+
+    def continued(
+        self, path: AlchemicalPath, grid: Sequence[float], standing: Mapping[int, Standing], more: Mapping[int, int]
+    ) -> list[Job]:
+        """Return the jobs that give windows so many more production runs, both by their places in the grid."""
+        jobs = []
+        for n_runs in sorted(set(more.values())):
+            for chunk in chunks([index for index, n in more.items() if n == n_runs], self.windows_per_job):
                 maker = self._named("more", grid, chunk)
                 jobs.append(
                     maker.make(
                         path,
                         grid,
                         chunk,
-                        starts=[known[index].final_state for index in chunk],
-                        first_runs=[known[index].n_runs for index in chunk],
+                        starts=[standing[index].state for index in chunk],
+                        first_runs=[standing[index].n_runs for index in chunk],
                         n_runs=n_runs,
                     )
                 )
         assign_category(jobs, self.category)
-        extended = [Extension(lambda_value=grid[index], n_runs=n) for index, n in sorted(plan.extend.items())]
-        return jobs, RefinementRound(inserted=[grid[index] for index in plan.insert], extended=extended)
+        return jobs
 
     def _named(self, what: str, grid: Sequence[float], chunk: Sequence[int]) -> WindowsMaker:
         return replace(self.windows, name=f"{window_names(grid, chunk)} ({what})")

@@ -108,5 +108,7 @@ class SwitchesMaker(Maker):
             mass_term_eV_per_atom=mass_term / system.n_atoms,
             total=Estimate.of(result.best[0] + mass_term, result.best[1], system.n_atoms),
             verdict=Verdict.of(result.warnings),
-            provenance=Provenance(potential=model.record, wall_time_s=time.perf_counter() - started, seed=self.seed),
+            provenance=Provenance(
+                potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
+            ),
         )

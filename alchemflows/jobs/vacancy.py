@@ -130,7 +130,9 @@ class RemovalMaker(Maker):
             settings=self.settings,
             verdict=Verdict.of(result.warnings),
             provenance=Provenance(
-                potential=potential.record, wall_time_s=time.perf_counter() - started, seed=self.seed
+                potential=potential.record,
+                wall_time_s=time.perf_counter() - started + checkpoint.spent_s,
+                seed=self.seed,
             ),
         )
 

@@ -155,7 +155,9 @@ class WindowsMaker(Maker):
             final_weights=list(path.final),
             dynamics=self.dynamics,
             job_uuid=None if CURRENT_JOB.job is None else CURRENT_JOB.job.uuid,
-            provenance=Provenance(potential=model.record, wall_time_s=time.perf_counter() - started, seed=self.seed),
+            provenance=Provenance(
+                potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
+            ),
         )
 
 

@@ -74,12 +74,20 @@ class Checkpoint:
         self._should_stop = should_stop
         self._token = uuid.uuid4().hex
         self._n_written = 0
-        self._written_at = time.monotonic()
+        self._began_at = self._written_at = time.monotonic()
+        self._spent_s = 0.0
+        self._stages: list[Checkpoint] = []
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that earlier tries had taken until the checkpoints that were loaded, stages included."""
+        return self._spent_s + sum(stage.spent_s for stage in self._stages)
 
     def stage(self, name: str) -> Checkpoint:
         """Return the checkpoints of a part of the run, in a folder within this one."""
         folder = None if self.folder is None else self.folder / name
-        return Checkpoint(folder, self.interval_s, self._should_stop)
+        self._stages.append(Checkpoint(folder, self.interval_s, self._should_stop))
+        return self._stages[-1]
 
     def load(self) -> Saved | None:
         """Return the last checkpoint that is whole, if there is any, and take the run over from who wrote it."""
@@ -100,6 +108,7 @@ class Checkpoint:
                     path.rename(path.with_name(f"damaged-{path.name}"))
                 continue
             self._n_written = int(state.pop("n_samples"))
+            self._spent_s = float(state.pop("spent_s"))
             return Saved(state, samples)
         return None
 
@@ -163,7 +172,9 @@ class Checkpoint:
         if n_samples > self._n_written:
             name = f"samples-{self._n_written:012d}-{n_samples:012d}.npz"
             self._replace(name, lambda path: _save(path, new))
-        self._replace(f"state-{step:012d}.npz", lambda path: _save(path, {**state, "n_samples": np.array(n_samples)}))
+        spent_s = self._spent_s + time.monotonic() - self._began_at
+        about = {"n_samples": np.array(n_samples), "spent_s": np.array(spent_s)}
+        self._replace(f"state-{step:012d}.npz", lambda path: _save(path, {**state, **about}))
         self._n_written = n_samples
         for old in self._files("state")[N_STATES:]:
             old.unlink(missing_ok=True)

@@ -139,7 +139,8 @@ def sample_equilibrium(
     def watch(phase: str) -> None:
         sites.check(langevin.positions, langevin.cells, f"after {langevin.n_steps * dynamics.timestep_fs * 1e-3:g} ps")
         if on_progress is not None:
-            on_progress(Progress(phase, langevin.n_steps, n_steps, tuple(langevin.kinetic_temperatures().tolist())))
+            temperatures = tuple(langevin.kinetic_temperatures().tolist())
+            on_progress(Progress(phase, langevin.n_steps, n_steps, temperatures, dynamics.timestep_fs))
 
     def offer(n_samples: int) -> None:
         checkpoint.offer(

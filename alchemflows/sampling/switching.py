@@ -115,7 +115,7 @@ def equilibrate_ends(
         if step % BLOCK == 0 or step == n_steps:
             _watch(sites, langevin, settings)
             if on_progress is not None:
-                _report(on_progress, "equilibration", langevin, n_steps)
+                _report(on_progress, "equilibration", langevin, n_steps, settings)
             checkpoint.offer(step, langevin.snapshot, last=step == n_steps)
     return langevin.state
 
@@ -197,7 +197,7 @@ def switch(
         if step % BLOCK == 0 or step == n_steps:
             _watch(sites, langevin, settings)
             if on_progress is not None:
-                _report(on_progress, "switching", langevin, n_steps)
+                _report(on_progress, "switching", langevin, n_steps, settings)
             checkpoint.offer(step, snapshot, last=step == n_steps)
     dudl = torch.stack(curve, dim=1).cpu().numpy()
     totals = work.cpu().numpy()
@@ -272,6 +272,8 @@ def _watch(sites: Sites | None, langevin: Langevin, settings: SwitchingSettings)
         sites.check(langevin.positions, langevin.cells, f"after {time_ps:g} ps")
 
 
-def _report(on_progress: Callable[[Progress], None], phase: str, langevin: Langevin, n_steps: int) -> None:
+def _report(
+    on_progress: Callable[[Progress], None], phase: str, langevin: Langevin, n_steps: int, settings: SwitchingSettings
+) -> None:
     temperatures = tuple(langevin.kinetic_temperatures().tolist())
-    on_progress(Progress(phase, langevin.n_steps, n_steps, temperatures))
+    on_progress(Progress(phase, langevin.n_steps, n_steps, temperatures, settings.timestep_fs))

@@ -147,16 +147,16 @@ def run_windows(
             np.tile(system.structure.lattice.matrix, (n_replicas, 1, 1)),
         )
 
-    def end_of_block(dynamics: Langevin, phase: str) -> None:
+    def end_of_block(moved: Langevin, phase: str) -> None:
         if on_progress is not None:
-            temperatures = tuple(dynamics.kinetic_temperatures().tolist())
-            on_progress(Progress(phase, dynamics.n_steps, n_steps, temperatures))
+            temperatures = tuple(moved.kinetic_temperatures().tolist())
+            on_progress(Progress(phase, moved.n_steps, n_steps, temperatures, dynamics.timestep_fs))
         checkpoint.offer(
-            dynamics.n_steps,
-            lambda: dynamics.snapshot() | ({} if exchange is None else exchange.snapshot()),
+            moved.n_steps,
+            lambda: moved.snapshot() | ({} if exchange is None else exchange.snapshot()),
             len(record),
             record.since,
-            last=dynamics.n_steps == n_steps,
+            last=moved.n_steps == n_steps,
         )
 
     try:

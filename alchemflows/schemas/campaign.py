@@ -63,7 +63,7 @@ class Budget(_Strict):
     )
 
 
-class Campaign(_Strict):
+class CampaignSpec(_Strict):
     """A campaign: every structure × transformation × temperature × pressure × repeat is a task, a flow of its own."""
 
     name: Name
@@ -82,7 +82,7 @@ class Campaign(_Strict):
     budget: Budget = Budget()
 
     @model_validator(mode="after")
-    def _fits(self) -> Campaign:
+    def _fits(self) -> CampaignSpec:
         transforms = self.method.kind in TRANSFORMING
         if transforms and not self.transformations:
             raise ValueError(f"transformations: {self.method.kind} needs at least one")

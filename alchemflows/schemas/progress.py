@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PROGRESS_FILE = "progress.json"
@@ -13,22 +13,35 @@ PROGRESS_FILE = "progress.json"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a batch of windows is.
+    """How far a batch of replicas is.
 
     Attributes
     ----------
     phase
-        ``equilibration`` or ``production``.
+        ``equilibration``, ``production`` or ``switching``.
     step, n_steps
         Steps done and to do, both phases together.
     temperatures_K
-        Kinetic temperature of each window at this moment.
+        Kinetic temperature of each replica at this moment.
+    timestep_fs
+        Time step.
+    steps_per_s
+        Speed since the run began, or went on, here; None where nothing can be said yet.
     """
 
     phase: str
     step: int
     n_steps: int
     temperatures_K: tuple[float, ...]
+    timestep_fs: float
+    steps_per_s: float | None = None
+
+    @property
+    def ns_per_day(self) -> float | None:
+        """Speed of all replicas together."""
+        if self.steps_per_s is None:
+            return None
+        return len(self.temperatures_K) * self.steps_per_s * self.timestep_fs * 1e-6 * 86400
 
 
 class ProgressFile:
@@ -41,10 +54,16 @@ class ProgressFile:
         self._path = folder / PROGRESS_FILE
         self._interval_s = interval_s
         self._written_at = -float("inf")
+        self._began: tuple[int, float] | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Write, unless it was done a moment ago and the job is not at its end."""
         now = time.monotonic()
+        if self._began is None or progress.step < self._began[0]:  # or the next stage of a job
+            self._began = progress.step, now
+        step, since = self._began
+        if now > since:
+            progress = replace(progress, steps_per_s=(progress.step - step) / (now - since))
         if now - self._written_at < self._interval_s and progress.step < progress.n_steps:
             return
         self._written_at = now
@@ -59,5 +78,5 @@ def read_progress(folder: Path) -> Progress | None:
     """Return the progress written in a job's folder, if there is any."""
     try:
         return Progress(**json.loads((folder / PROGRESS_FILE).read_text()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):  # TypeError: of another version
         return None

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 
 import pytest
 import yaml
+from fireworks import FWorker
 from pymatgen.core import Lattice, Structure
+from rich.console import Console
 
+from alchemflows.campaign.campaign import Campaign
 from alchemflows.campaign.estimate import seconds_per_atom_step, total, work_of
 from alchemflows.campaign.local import LocalWorkers, wait
 from alchemflows.campaign.readout import free_energies
 from alchemflows.campaign.specification import campaign_of, json_schema, read_campaign, tasks
+from alchemflows.campaign.status import Outlook, campaign_status, outlook, running_jobs
 from alchemflows.campaign.submission import (
-    campaign_status,
     cancel,
     failures,
     pause,
@@ -22,7 +26,9 @@ from alchemflows.campaign.submission import (
     retry,
     submit_campaign,
 )
+from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError, PotentialError
+from alchemflows.schemas.progress import Progress
 
 SALT = {
     "name": "salts",
@@ -115,6 +121,7 @@ SETTINGS = ("method", "settings")
         (changed(*SETTINGS, "spacing", "odd"), ["method.settings.spacing", "odd"]),
         (changed(*SETTINGS, "timestep_fs", -1), ["timestep_fs", "-1"]),
         (changed(*SETTINGS, "n_production_steps", 5), ["n_production_steps"]),
+        (changed(*SETTINGS, "n_runs", 0), ["n_runs", "0"]),
         (changed("potential", "name", "nowhere.model"), ["nowhere.model"]),
         (changed("potential", "sha256", "0" * 64), ["SHA-256"]),
         (changed("potential", "dtype", "float16"), ["potential.dtype", "float16"]),
@@ -158,7 +165,7 @@ def test_a_key_is_of_what_the_result_depends_on(folder):
 
     here = key(SALT)
     assert here == key(changed("name", "others")) == key(changed("resources", "category", None))
-    assert here == key(changed("potential", "device", "auto"))
+    assert here == key(changed("potential", "device", "auto")) == key(changed(*SETTINGS, "n_runs", 3))
     for other in (
         changed("temperatures_K", [301.0]),
         changed("pressures_GPa", [0.0]),
@@ -166,6 +173,7 @@ def test_a_key_is_of_what_the_result_depends_on(folder):
         changed("transformations", {"NaLi": {"Na": "Li"}}),
         changed("structures", "NaCl", "supercell", [2, 1, 1]),
         changed(*SETTINGS, "n_production_steps", 70),
+        changed(*SETTINGS, "n_equilibration_steps", 20),
         changed("potential", "dtype", "float64"),
     ):
         assert key(other) != here
@@ -230,6 +238,70 @@ def test_submitted_once_extended_and_done(database, folder, tmp_path):
     assert "IXSCAN" in plan and "FETCH" not in plan
     with pytest.raises(InvalidInputError, match=r"no campaign 'sugars' .*: salts"):
         campaign_status(database, "sugars")
+
+
+def run_all(database, folder):
+    fw_ids = sorted(database.launchpad.get_fw_ids())
+    with LocalWorkers(database, fw_ids, 1, folder) as workers:
+        assert wait(database, fw_ids, lambda jobs: None, check=workers.check) == []
+
+
+def test_longer_windows_continue_those_that_are_there(database, folder, tmp_path):
+    """Asked for while the ladder is not finished they are refused; then only what lacks is sampled."""
+    short = Campaign(**dict(read(folder, SALT)))
+    longer = Campaign(**dict(read(folder, changed(*SETTINGS, "n_runs", 3))))
+    assert [task.key for task in tasks(short)] == [task.key for task in tasks(longer)]
+    short.submit(database)
+    done = longer.submit(database)
+    assert (done.n_new, done.n_known, done.n_extended, done.n_unfinished, done.n_jobs) == (0, 1, 0, 1, 0)
+    run_all(database, tmp_path / "first")
+    before = short.samples(database)
+    done = longer.submit(database)
+    assert (done.n_new, done.n_known, done.n_extended, done.n_unfinished, done.n_jobs) == (0, 1, 1, 0, 2)
+    assert longer.submit(database).n_jobs == 0 and short.submit(database).n_extended == 0
+    run_all(database, tmp_path / "second")
+    windows = longer.windows(database)
+    assert sorted(zip(windows["index"], windows["first_run"], windows["n_runs"], strict=True)) == [
+        (0, 0, 1), (0, 1, 2), (1, 0, 1), (1, 1, 2)
+    ]  # fmt: skip
+    after = longer.samples(database)
+    assert len(before) == 2 * 6 and len(after) == 3 * len(before)
+    assert after[after["first_run"] == 0].reset_index(drop=True).equals(before)
+    assert len(longer.free_energies(database)) == 1  # the one from all runs, not the earlier one
+    both = list(database.outputs().find({"output.@class": "FreeEnergyDocument"}, sort=[("completed_at", 1)]))
+    assert [[w["n_runs"] for w in row["output"]["windows"]] for row in both] == [[1, 1], [3, 3]]
+    assert longer.free_energies(database)["uuid"].tolist() == [both[1]["uuid"]]
+    done = longer.submit(database)
+    assert (done.n_extended, done.n_unfinished, done.n_jobs) == (0, 0, 0)
+
+
+def test_running_jobs_and_what_is_left(database, folder, tmp_path):
+    """A job that says how far it is gives the speed, and with the steps left the time left."""
+    campaign = read(folder, changed("temperatures_K", [300.0, 400.0]))
+    submit_campaign(database, campaign, tasks(campaign))
+    conditions = campaign_status(database, "salts")
+    assert [dict(row.atom_steps) for row in conditions] == [{"READY": 2 * 70 * 8, "WAITING": 0}] * 2
+    assert outlook(conditions, running_jobs(database, "salts")) == Outlook(0.0, 0.0, None)
+    launched, _ = database.launchpad.checkout_fw(FWorker(), str(tmp_path))
+    (job,) = running_jobs(database, "salts")
+    assert (job.fw_id, job.progress) == (launched.fw_id, None) and job.task["n_atoms"] == 8
+    (tmp_path / "progress.json").write_text(
+        json.dumps(vars(Progress("production", 35, 70, (300.0, 310.0), 2.0, steps_per_s=10.0)))
+    )
+    (job,) = running = running_jobs(database, "salts")
+    assert job.progress.ns_per_day == pytest.approx(2 * 10 * 2e-6 * 86400)
+    left = outlook(campaign_status(database, "salts"), running)
+    assert left.share_done == pytest.approx(0.25)
+    assert left.seconds_left == pytest.approx((35 + 70) / 10)
+    text = shown(status_view("salts", campaign_status(database, "salts"), running, left))
+    for words in ("production", "50 %", "25.0 % of the planned", "4 jobs are left; 1 sample", "3.46"):
+        assert words in text
+
+
+def shown(view):
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(view)
+    return console.export_text()
 
 
 def test_paused_cancelled_failed_and_mended(database, folder, tmp_path):

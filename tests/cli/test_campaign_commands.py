@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import assert_one_line
+from pymatgen.core import Lattice, Structure
 
 PAGE = Path(__file__).parents[2] / "docs" / "campaigns.md"
 
@@ -37,6 +38,53 @@ def test_the_tutorial_as_written(home, tmp_path):
     assert len(rows) == 9 and all("NaK" in row or "NaLi" in row for row in rows[1:])
 
 
+SALTS = """
+name: salts
+structures:
+  NaCl: {structure: %s}
+transformations: {NaK: {Na: K}}
+temperatures_K: [300]
+pressures_GPa: [null]
+method:
+  kind: thermodynamic-integration
+  settings: {n_windows: 2, n_equilibration_steps: 10, n_production_steps: %d, relax: false}
+potential: {name: mace-demo, device: cpu}
+"""
+
+
+@pytest.fixture
+def salts(tmp_path):
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    primitive = cell.get_primitive_structure().to_json()
+
+    def write(n_steps: int = 60) -> Path:
+        path = tmp_path / "salts.yaml"
+        path.write_text(SALTS % (primitive, n_steps))
+        return path
+
+    return write
+
+
+def test_check_speaks_of_narrow_cells_and_of_what_does_not_fit(run, salts):
+    checked = run("campaign", "check", salts(), "--no-measure")
+    assert checked.returncode == 0, checked.stderr
+    assert "the cell of NaCl is 3.29 Å wide, the cutoff is" in checked.stdout
+    assert "1 tasks, 3 jobs" in checked.stdout and "MB of samples; there is room for them" in checked.stdout
+    assert_one_line(
+        run("campaign", "check", salts(10**14), "--no-measure"), "GB of samples are expected", "the database's disk has"
+    )
+
+
+def test_extend_adds_what_the_file_does_not_say(run, salts):
+    assert "1 tasks added (3 jobs), 0 were there" in run("campaign", "submit", salts()).stdout
+    more = run("campaign", "extend", salts(), "-T", "400", "-p", "1", "--repeats", "2").stdout
+    assert "7 tasks added (21 jobs), 1 were there" in more
+    longer = run("campaign", "extend", salts(), "--runs", "2").stdout
+    assert "0 tasks added (0 jobs), 1 were there" in longer and "1 ladders are to be longer" in longer
+    status = run("campaign", "status", "salts").stdout
+    assert "400" in status and "24 jobs are left; none samples at this moment" in status
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -44,6 +92,7 @@ def test_the_tutorial_as_written(home, tmp_path):
         (["submit", "nowhere.yaml"], ["nowhere.yaml cannot be read"]),
         (["status", "unknown"], ["no campaign 'unknown'"]),
         (["retry", "unknown", "--jobs", "a,b"], ["3,7"]),
+        (["extend", "nowhere.yaml"], ["nowhere.yaml cannot be read"]),
     ],
 )
 def test_bad_input_is_one_line(run, arguments, words):

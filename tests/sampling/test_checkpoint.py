@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -309,3 +310,21 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
         assert_same(one, other)
     assert isinstance(again.series[0], WindowSeries)
     assert_same(whole.end, again.end)
+
+
+def test_time_of_earlier_tries_counts(tmp_path):
+    """What a run took until its last checkpoint is part of its wall time, stages and their stages included."""
+
+    def one_try(seconds: float) -> float:
+        whole = Checkpoint(tmp_path, interval_s=0.0)
+        stage = whole.stage("switching")
+        stage.load()
+        before = whole.spent_s
+        time.sleep(seconds)
+        stage.offer(int(1 + 100 * before), lambda: {"x": np.zeros(1)})
+        return before
+
+    assert one_try(0.2) == 0.0
+    first = one_try(0.3)
+    assert first >= 0.2
+    assert one_try(0.0) >= first + 0.3

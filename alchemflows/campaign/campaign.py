@@ -1,0 +1,60 @@
+"""A campaign in Python: its specification, and what the database has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from alchemflows.campaign import readout, status, submission
+from alchemflows.campaign.database import Database, connect
+from alchemflows.campaign.specification import read_campaign, tasks
+from alchemflows.campaign.status import Condition
+from alchemflows.campaign.submission import Failure, Submission
+from alchemflows.schemas.campaign import CampaignSpec
+
+
+class Campaign(CampaignSpec):
+    """A campaign, with the fields of :class:`~alchemflows.schemas.campaign.CampaignSpec`.
+
+    Its methods take the database to use; None is the one that is configured, or the private one
+    (:func:`~alchemflows.campaign.database.connect`).
+    """
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> Self:
+        """Return the campaign in a YAML file; see :func:`~alchemflows.campaign.specification.read_campaign`."""
+        return cls(**dict(read_campaign(Path(path))))
+
+    def submit(self, database: Database | None = None) -> Submission:
+        """Add the tasks that are not in the database yet.
+
+        See :func:`~alchemflows.campaign.submission.submit_campaign` for what it raises.
+        """
+        every = list(tasks(self))  # all are checked before the database is touched
+        return submission.submit_campaign(database or connect(), self, every)
+
+    def status(self, database: Database | None = None) -> list[Condition]:
+        """Return how many jobs are in which state, for each structure, transformation and condition."""
+        return status.campaign_status(database or connect(), self.name)
+
+    def failures(self, database: Database | None = None) -> list[Failure]:
+        """Return what failed, by cause."""
+        return submission.failures(database or connect(), self.name)
+
+    def free_energies(self, database: Database | None = None, *, reanalysed: bool = False) -> pd.DataFrame:
+        """Return its free energies, a row each; see :func:`~alchemflows.campaign.readout.free_energies`."""
+        return readout.free_energies(database or connect(), self.name, reanalysed=reanalysed)
+
+    def windows(self, database: Database | None = None, *, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Return its windows, a row each; see :func:`~alchemflows.campaign.readout.windows`."""
+        return readout.windows(database or connect(), self.name, where=where)
+
+    def samples(self, database: Database | None = None, *, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """Return samples of its windows, a row each, all in memory: choose windows by `where`.
+
+        See :func:`~alchemflows.campaign.readout.samples`.
+        """
+        return readout.samples(database or connect(), self.name, where=where)

@@ -1,0 +1,73 @@
+"""Ladders of a campaign that are finished and are to have longer windows: what is there is continued."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from jobflow import Flow, OutputReference
+from monty.json import MontyDecoder
+
+from alchemflows.campaign.database import Database
+from alchemflows.campaign.query import of_campaign
+from alchemflows.campaign.specification import Task
+from alchemflows.errors import DatabaseError
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.jobs.refine import Standing
+from alchemflows.schemas.free_energy import FreeEnergyDocument
+
+
+def extension(database: Database, task: Task) -> Flow | None:
+    """Return the flow that brings a task's windows to the runs that it asks for, none where they have them.
+
+    Parameters
+    ----------
+    database
+        Where its ladder is.
+    task
+        A task whose ladder is finished, perhaps with fewer runs.
+
+    Raises
+    ------
+    DatabaseError
+        If its analysis, or a job that sampled its windows, is not in the database.
+    InvalidInputError, PotentialError
+        What the task's maker refuses.
+    """
+    document = _analysis(database, task)
+    maker = cast(ThermodynamicIntegrationMaker, task.maker)
+    flow = maker.extended(
+        task.crystal,
+        dict(task.substitution),
+        _standing(database, document.window_jobs),
+        document.window_jobs,
+        history=document.refinement.rounds,
+    )
+    if flow is not None:
+        flow.update_metadata(task.metadata)
+    return flow
+
+
+def _analysis(database: Database, task: Task) -> FreeEnergyDocument:
+    criteria = of_campaign(task.campaign, "FreeEnergyDocument") | {"metadata.campaign.task": task.key}
+    row = database.outputs().find_one(criteria, {"output": 1}, sort=[("completed_at", -1)])
+    if row is None:
+        raise DatabaseError(f"the free energy of {task} is not in the database")
+    return MontyDecoder().process_decoded(row["output"])
+
+
+def _standing(database: Database, jobs: Sequence[str]) -> dict[int, Standing]:
+    """Return how far windows are, by their places in the grid; their ends are references into the outputs of jobs."""
+    criteria = {"uuid": {"$in": list(jobs)}, "output.@class": "WindowsDocument"}
+    fields = {"uuid": 1, "output.windows.index": 1, "output.windows.first_run": 1, "output.windows.n_runs": 1}
+    rows = {row["uuid"]: row["output"]["windows"] for row in database.outputs().find(criteria, fields)}
+    standing: dict[int, Standing] = {}
+    for uuid in jobs:
+        if uuid not in rows:
+            raise DatabaseError(f"the output of the window job {uuid} is not in the database")
+        for place, window in enumerate(rows[uuid]):
+            n_runs = window["first_run"] + window["n_runs"]
+            if window["index"] not in standing or n_runs > standing[window["index"]].n_runs:
+                end = OutputReference(uuid).windows[place].final_state
+                standing[window["index"]] = Standing(n_runs, end)
+    return standing
