@@ -1,20 +1,14 @@
-"""What free energies from stored windows cost, against reading the samples with plain pymongo and pymbar's own time.
-
-Ladders of harmonic wells are written into a private database in a temporary folder, in the form in which jobs write
-them, and analysed by ``FreeEnergyBuilder``: ``python benchmarks/reaggregation.py --ladders 50 --windows 11``.
-"""
+"""Ladders of harmonic wells in a database, as jobs write them, and their analysis under a stopwatch."""
 
 from __future__ import annotations
 
-import argparse
 import base64
 import io
 import json
 import logging
-import resource
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import alchemlyb.estimators
@@ -23,10 +17,8 @@ import numpy as np
 import pymbar
 from ase import units
 
-from alchemflows.campaign import readout
 from alchemflows.campaign.builder import FreeEnergyBuilder
-from alchemflows.campaign.database import Database, start_private
-from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.campaign.database import Database
 from alchemflows.free_energy import convergence, estimators
 from alchemflows.jobs.collect import collect
 from alchemflows.jobs.ladder import Numbers, document, refined
@@ -36,10 +28,9 @@ from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.refinement import RefinementSettings
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
 from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
-from alchemflows.settings import Settings
 
 T = 300.0
-NAME = "benchmark"
+NAME = "wells"
 
 
 def window(lambdas: list[float], index: int, n_samples: int, rng: np.random.Generator) -> WindowDocument:
@@ -142,55 +133,27 @@ class Clock:
         setattr(owner, name, timed)
 
 
-def main() -> None:
-    """Print the times."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--ladders", type=int, default=50)
-    parser.add_argument("--windows", type=int, default=11)
-    parser.add_argument("--samples", type=int, default=2000)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(home=Path(folder))
-        server = PrivateMongod(settings.home)
-        try:
-            database = start_private(settings)
-            for seed in range(arguments.ladders):
-                write_ladder(database, arguments.windows, arguments.samples, seed)
-            n_windows = arguments.ladders * arguments.windows
-            reading = read_plainly(database)
-            clock = Clock()
-            clock.watch(alchemlyb.estimators.MBAR, "fit")
-            clock.watch(pymbar.MBAR, "__init__")
-            for module in (estimators, convergence):
-                for name in ("bar", "statistical_inefficiency", "subsample_correlated_data", "detect_equilibration"):
-                    if hasattr(module, name):
-                        clock.watch(module, name)
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            started = time.perf_counter()
-            builder = FreeEnergyBuilder.of(database, NAME)
-            builder.run(log_level=logging.ERROR)
-            total = time.perf_counter() - started
-            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            started = time.perf_counter()
-            again = FreeEnergyBuilder.of(database, NAME)
-            again.run(log_level=logging.ERROR)
-            idle = time.perf_counter() - started
-            started = time.perf_counter()
-            n_rows = len(readout.windows(database, NAME))
-            table = time.perf_counter() - started
-        finally:
-            server.stop()
-    print(
-        f"{n_windows} windows, {arguments.samples} samples each; {builder.n_ladders} ladders, {again.n_ladders} again"
-    )
-    print(f"reading with plain pymongo {reading:.1f} s")
-    bound = total / (reading + clock.seconds)
-    print(
-        f"builder {total:.1f} s, of which pymbar {clock.seconds:.1f} s: {bound:.2f} times reading and pymbar together"
-    )
-    print(f"a build with nothing to do {idle:.1f} s")
-    print(f"peak memory {after / 1024:.0f} MB ({before / 1024:.0f} MB before); table of {n_rows} windows {table:.1f} s")
+@contextmanager
+def pymbar_clock() -> Iterator[Clock]:
+    """Count the time in pymbar, through whatever the analysis calls it, within."""
+    clock = Clock()
+    places = [(alchemlyb.estimators.MBAR, "fit"), (pymbar.MBAR, "__init__")]
+    names = ("bar", "statistical_inefficiency", "subsample_correlated_data", "detect_equilibration")
+    places += [(module, name) for module in (estimators, convergence) for name in names if hasattr(module, name)]
+    before = [getattr(owner, name) for owner, name in places]
+    for owner, name in places:
+        clock.watch(owner, name)
+    try:
+        yield clock
+    finally:
+        for (owner, name), function in zip(places, before, strict=True):
+            setattr(owner, name, function)
 
 
-if __name__ == "__main__":
-    main()
+def reaggregate(database: Database) -> tuple[float, float]:
+    """Analyse all ladders again; return the seconds that it took, and those of them in pymbar."""
+    with pymbar_clock() as clock:
+        started = time.perf_counter()
+        builder = FreeEnergyBuilder.of(database, NAME, rebuild=True)
+        builder.run(log_level=logging.ERROR)
+        return time.perf_counter() - started, clock.seconds

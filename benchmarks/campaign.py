@@ -1,0 +1,388 @@
+"""What campaigns of thousands of windows cost beside their MD, against plain FireWorks, pymongo, GridFS and pymbar.
+
+``python benchmarks/campaign.py`` (``--json FILE``, ``--quick``) works in a private database in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import gridfs
+import numpy as np
+from fireworks import LaunchPad, Workflow
+from jobflow import job
+from jobflow.managers.fireworks import flow_to_workflow
+from measure import Report
+from pymatgen.core import Lattice, Structure
+from wells import NAME as WELLS
+from wells import read_plainly, reaggregate, write_ladder
+
+from alchemflows.campaign.campaign import Campaign
+from alchemflows.campaign.database import Database, start_private
+from alchemflows.campaign.ladders import read_series
+from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.campaign.status import campaign_status, outlook, running_jobs
+from alchemflows.schemas.samples import PackedSeries, WindowSeries
+from alchemflows.settings import Settings
+
+WINDOWS_PER_TASK = 10
+N_LAMBDA = 41
+
+#: One worker: what it needs is loaded, then it says so and waits until all are to begin.
+WORKER = """
+import logging, sys, time
+from pathlib import Path
+from fireworks import FWorker, LaunchPad
+from fireworks.core.rocket_launcher import rapidfire
+from jobflow import SETTINGS
+import alchemflows.jobs.windows as windows
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.campaign.database import connect
+from alchemflows.campaign.worker import Worker
+
+kind, folder = sys.argv[1], Path(sys.argv[2])
+database = connect()
+SETTINGS.JOB_STORE = database.job_store
+md, run = 0.0, windows.run_windows
+def timed(*arguments, **options):
+    global md
+    started = time.perf_counter()
+    try:
+        return run(*arguments, **options)
+    finally:
+        md += time.perf_counter() - started
+windows.run_windows = timed
+fworker = FWorker("benchmark", category=kind, query={})
+folder.mkdir(parents=True)
+logging.getLogger("launchpad").setLevel(logging.CRITICAL)
+if kind == "windows":
+    from pymatgen.core import Structure
+    from alchemflows.alchemy.path import AlchemicalPath
+    path = AlchemicalPath.from_substitution(Structure.from_file(sys.argv[3]), {"Na": "K"})
+    AlchemicalPotential(path.system, load_potential("mace-demo"))
+print("ready", flush=True)
+sys.stdin.readline()
+started = time.perf_counter()
+if kind == "windows":
+    Worker(database.launchpad, fworker, folder, sleep_s=0.1).run(until_idle=True)
+else:
+    rapidfire(database.launchpad, fworker, str(folder), strm_lvl="CRITICAL")
+print(time.perf_counter() - started, md, flush=True)
+"""
+
+
+#: A trivial job; a worker must be able to import it.
+trivial_job = job(statistics.fmean)
+
+
+@cache
+def salt() -> Structure:
+    """Return a cell of NaCl."""
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def campaign(name: str, n_tasks: int, **settings: Any) -> Campaign:
+    """Return a campaign of ladders of NaCl → KCl at as many temperatures."""
+    plain = {"n_windows": WINDOWS_PER_TASK, "windows_per_job": WINDOWS_PER_TASK}
+    return Campaign(
+        name=name,
+        structures={"NaCl": {"structure": salt().as_dict()}},
+        transformations={"NaK": {"Na": "K"}},
+        temperatures_K=np.linspace(300, 400, n_tasks).tolist(),
+        pressures_GPa=[None],
+        method={"kind": "thermodynamic-integration", "settings": plain | settings},
+        potential={"name": "mace-demo", "device": "cpu"},
+    )
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Time one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def submission(report: Report, database: Database, n_windows: int, rounds: int) -> None:
+    """Target 1."""
+    launchpad, n_tasks = database.launchpad, n_windows // WINDOWS_PER_TASK
+
+    def trivial() -> tuple[float, float]:
+        workflows: list[Workflow] = []
+        convert = seconds(lambda: workflows.extend(flow_to_workflow(trivial_job([1.0, 2.0])) for _ in range(n_windows)))
+        return convert, seconds(lambda: launchpad.bulk_add_wfs(workflows))
+
+    times: dict[str, list[float]] = {name: [] for name in ("convert", "add", "batches", "single")}
+    for k in range(rounds):
+        for name, value in zip(("convert", "add"), trivial(), strict=True):
+            times[name].append(value)
+        times["batches"].append(seconds(lambda k=k: campaign(f"batches-{k}", n_tasks).submit(database)))
+        times["single"].append(
+            seconds(lambda k=k: campaign(f"single-{k}", n_tasks, windows_per_job=1).submit(database))
+        )
+    converted = np.array(times["convert"]) + np.array(times["add"])
+    report.measure(f"bulk_add_wfs of {n_windows} trivial fireworks", np.array(times["add"]), "s")
+    report.measure("conversion of as many trivial jobflow jobs, and bulk_add_wfs", converted, "s")
+    report.measure(f"submission of {n_windows} windows, ten a job", np.array(times["batches"]), "s")
+    report.measure(f"submission of {n_windows} windows, one a job", np.array(times["single"]), "s")
+    what = f"submitting {n_windows} windows"
+    peers = "trivial jobflow jobs"
+    report.target(1, f"{what}, ten a job / as many {peers}", np.array(times["batches"]) / converted, 2.0)
+    report.target(1, f"{what}, one a job / as many {peers}", np.array(times["single"]) / converted, 2.0)
+    only = np.array(times["batches"]) / np.array(times["add"])
+    report.target(1, f"{what}, ten a job / bulk_add_wfs alone, nothing converted", only, None)
+    again = seconds(lambda: campaign("batches-0", n_tasks).submit(database))
+    report.measure("the same submission again, which adds nothing", again, "s")
+
+
+def work_off(database: Database, kind: str, n_workers: int, n_jobs: int, folder: Path) -> float:
+    """Let workers take all jobs of a kind; return the seconds of a worker per job, without those of the MD."""
+    structure = folder / "NaCl.cif"
+    if not structure.exists():
+        salt().to(str(structure))
+    environment = os.environ | database.environment | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, kind, str(folder / uuid4().hex), str(structure)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=folder,
+        )
+        for _ in range(n_workers)
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        while (line := worker.stdout.readline().strip()) != "ready":
+            assert line or worker.poll() is None, "a worker did not start"
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    total = 0.0
+    for worker in workers:
+        said, _ = worker.communicate(timeout=3600)
+        spent, md = map(float, said.strip().splitlines()[-1].split())
+        total += spent - md
+    left = database.launchpad.fireworks.count_documents({"spec._category": kind, "state": {"$ne": "COMPLETED"}})
+    assert not left, f"{left} jobs of the kind {kind} are not completed"
+    return total / n_jobs
+
+
+def overhead(report: Report, database: Database, n_jobs: int, folder: Path) -> None:
+    """Target 2."""
+    launchpad = database.launchpad
+    short = {
+        "n_windows": 2,
+        "windows_per_job": 2,
+        "n_equilibration_steps": 10,
+        "n_production_steps": 20,
+        "relax": False,
+    }
+    for n_workers in (1, 2, 4):
+        launchpad.reset("", require_password=False, max_reset_wo_password=10**9)
+        database.ensure_indexes()
+        trivial = [flow_to_workflow(trivial_job([1.0, k])) for k in range(n_jobs)]
+        for workflow in trivial:
+            workflow.fws[0].spec["_category"] = "trivial"
+        launchpad.bulk_add_wfs(trivial)
+        spec = campaign("overhead", n_jobs, **short)
+        resources = spec.resources.model_copy(update={"category": "windows"})
+        spec.model_copy(update={"resources": resources}).submit(database)
+        plain = work_off(database, "trivial", n_workers, n_jobs, folder)
+        ours = work_off(database, "windows", n_workers, n_jobs, folder)
+        report.measure(f"a trivial job, {n_workers} workers (rapidfire)", 1e3 * plain)
+        report.measure(f"a job of 2 windows without its MD, {n_workers} workers", 1e3 * ours)
+        name = f"time of a worker per window job beside the MD / a trivial jobflow job, {n_workers} workers"
+        report.target(2, name, np.array([ours / plain]), 1.5)
+
+
+def grow(launchpad: LaunchPad, name: str, n_windows: int) -> None:
+    """Multiply the jobs of a campaign until it has so many windows, at other conditions and in other states."""
+    documents = list(launchpad.fireworks.find({"spec.campaign.name": name}))
+    windows = sum(document["name"].startswith("λ") for document in documents)
+    next_id, rng = 10**7, np.random.default_rng(0)
+    states = ("COMPLETED", "READY", "WAITING", "FIZZLED")
+    for copy in range(1, n_windows // windows):
+        for document in documents:
+            del document["_id"]
+            next_id += 1
+            document["fw_id"] = next_id
+            document["state"] = states[rng.integers(len(states))]
+            document["spec"]["campaign"]["pressure_GPa"] = float(copy)
+        launchpad.fireworks.insert_many(documents)
+
+
+def status(report: Report, database: Database, n_windows: int, rounds: int) -> None:
+    """Target 3."""
+    launchpad = database.launchpad
+    launchpad.reset("", require_password=False, max_reset_wo_password=10**9)
+    database.ensure_indexes()
+    campaign("many", min(n_windows, 1000) // WINDOWS_PER_TASK, windows_per_job=1).submit(database)
+    grow(launchpad, "many", n_windows)
+    counted = [{"$match": {"spec.campaign.name": "many"}}, {"$group": {"_id": "$state", "n": {"$sum": 1}}}]
+
+    def ours() -> None:
+        running = running_jobs(database, "many")
+        outlook(campaign_status(database, "many"), running)
+
+    plain, mine = [], []
+    for _ in range(rounds):
+        plain.append(seconds(lambda: list(launchpad.fireworks.aggregate(counted))))
+        mine.append(seconds(ours))
+    report.measure("plain aggregation: jobs by state", np.array(plain), "s")
+    report.measure("status by condition, running jobs, outlook", np.array(mine), "s")
+    what = f"status of a campaign of {n_windows} windows"
+    report.target(3, f"{what} / plain aggregation", np.array(mine) / np.array(plain), 3.0)
+    report.target(3, f"{what}, s", np.array(mine), 2.0, unit="seconds")
+
+
+def reaggregation(report: Report, database: Database, n_windows: int, n_samples: int) -> None:
+    """Target 4."""
+    per_ladder = WINDOWS_PER_TASK + 1
+    n_ladders = max(1, round(n_windows / per_ladder))
+    for seed in range(n_ladders):
+        write_ladder(database, per_ladder, n_samples, seed)
+    reading = read_plainly(database)
+    total, pymbar = reaggregate(database)
+    what = f"{n_ladders * per_ladder} windows of {n_samples} samples"
+    report.measure(f"reading {what} with plain pymongo", reading, "s")
+    report.measure("pymbar's own time", pymbar, "s")
+    report.measure("reaggregation", total, "s")
+    report.target(4, f"reaggregating {what} / reading them and pymbar", np.array([total / (reading + pymbar)]), 3.0)
+
+
+def storage(report: Report, database: Database, n_samples: int, rounds: int) -> None:
+    """Target 5."""
+    rng = np.random.default_rng(0)
+    columns = {name: rng.normal(size=n_samples) for name in ("time_fs", "energy_eV", "dudl_eV", "temperature_K")}
+    series = WindowSeries(
+        **columns, energies_eV=rng.normal(size=(n_samples, N_LAMBDA)), volume_A3=rng.normal(size=n_samples)
+    )
+    files = gridfs.GridFS(database.outputs().database, "plain")
+    uuid = str(uuid4())
+
+    def plain_write() -> Any:
+        buffer = io.BytesIO()
+        np.savez(buffer, **vars(series))
+        return files.put(buffer.getvalue())
+
+    def write() -> None:
+        output = {"@class": "Benchmark", "windows": [{"series": PackedSeries.pack(series)}]}
+        row = {"uuid": uuid, "index": 1, "output": output, "metadata": {}, "hosts": [], "name": ""}
+        database.job_store.update(row, save={"data": ["series"]})
+
+    def read() -> WindowSeries:
+        row = database.outputs().find_one({"uuid": uuid})
+        blob = row["output"]["windows"][0]["series"]["blob_uuid"]
+        return read_series(database.samples(), [blob])[blob].unpack()
+
+    times: dict[str, list[float]] = {name: [] for name in ("plain write", "plain read", "write", "read")}
+    for _ in range(rounds):
+        started = time.perf_counter()
+        key = plain_write()
+        times["plain write"].append(time.perf_counter() - started)
+        times["plain read"].append(seconds(lambda key=key: dict(np.load(io.BytesIO(files.get(key).read())))))
+        times["write"].append(seconds(write))
+        times["read"].append(seconds(read))
+        files.delete(key)
+    assert np.array_equal(read().energies_eV, series.energies_eV)
+    for name, values in times.items():
+        report.measure(f"{name} of {n_samples} x {N_LAMBDA} samples", np.array(values), "s")
+    for name in ("write", "read"):
+        speed = np.array(times[f"plain {name}"]) / np.array(times[name])
+        details: dict[str, Any] = {"sense": "at least"}
+        report.target(5, f"{name} {n_samples} x {N_LAMBDA} samples: speed / plain GridFS", speed, 0.5, **details)
+
+
+def memory(report: Report, database: Database, folder: Path, n_windows: int) -> None:
+    """Target 6, in the database that the others have left."""
+    file = folder / "memory.yaml"
+    n_tasks = n_windows // WINDOWS_PER_TASK
+    spec = campaign("memory", n_tasks, windows_per_job=1).model_dump(mode="json", exclude_none=True)
+    spec["pressures_GPa"] = [None]
+    spec["structures"]["NaCl"].pop("supercell")
+    file.write_text(json.dumps(spec))  # which YAML is, too
+    commands = {
+        "campaign check": ["campaign", "check", str(file), "--no-measure"],
+        "campaign submit": ["campaign", "submit", str(file)],
+        "campaign status": ["campaign", "status", "many"],
+        "campaign failures": ["campaign", "failures", "many"],
+        "export windows": ["export", "windows", str(folder / "windows.parquet"), "--campaign", WELLS],
+        "export samples": ["export", "samples", str(folder / "samples.parquet"), "--campaign", WELLS],
+        "results": ["results", "--campaign", WELLS],
+        "reanalyse": ["reanalyse", "--campaign", WELLS],
+        "campaign report": ["campaign", "report", WELLS, str(folder / "report.html")],
+    }
+    for name, arguments in commands.items():
+        code = (
+            "import resource, subprocess, sys\n"
+            "done = subprocess.run([sys.executable, '-c', 'from alchemflows.cli import main; main()', *sys.argv[1:]], "
+            "stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)\n"
+            "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, done.stderr[-300:])"
+        )
+        environment = os.environ | database.environment | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], env=environment, cwd=folder, capture_output=True, text=True
+        )
+        status, peak = done.stdout.split()[:2]
+        assert status == "0", done.stdout
+        report.measure(f"alchemflows {name}", time.perf_counter() - started, "s")
+        report.target(6, f"alchemflows {name}: memory, GB", np.array([float(peak)]), 1.0, unit="GB")
+
+
+def main() -> None:
+    """Measure, and show the table of targets."""
+    parser = argparse.ArgumentParser(description="Costs of campaigns beside their MD.")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
+    parser.add_argument("--quick", action="store_true", help="few windows; the bounds are not meant for them")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    parser.add_argument("--only", type=int, nargs="+", choices=range(1, 7), help="targets to measure")
+    arguments = parser.parse_args()
+    quick, wanted = arguments.quick, arguments.only or range(1, 7)
+    sizes = {"quick": quick, "windows": 100 if quick else 10_000, "rounds": 1 if quick else 3}
+    report = Report("Campaigns", "benchmarks/campaign.py", {**sizes, "threads": arguments.threads})
+    n_windows, rounds = sizes["windows"], sizes["rounds"]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        server = PrivateMongod(folder / "home")
+        try:
+            database = start_private(Settings(home=folder / "home"))
+            if 5 in wanted:
+                storage(report, database, 2000 if quick else 200_000, rounds)
+            if 1 in wanted:
+                submission(report, database, n_windows, rounds)
+            if 2 in wanted:
+                overhead(report, database, 10 if quick else 200, folder)
+            if 3 in wanted or 6 in wanted:
+                status(report, database, 10 * n_windows, rounds)
+            if 4 in wanted or 6 in wanted:
+                reaggregation(report, database, n_windows, 100 if quick else 500)
+            if 6 in wanted:
+                memory(report, database, folder, n_windows)
+        finally:
+            server.stop()
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    report.note(f"This process itself took {own:.2f} GB at most.")
+    report.finish(arguments.json)
+
+
+if __name__ == "__main__":
+    main()
