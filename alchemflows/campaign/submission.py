@@ -12,7 +12,7 @@ from typing import Any
 from fireworks import LaunchPad, Workflow
 from jobflow.managers.fireworks import flow_to_workflow
 
-from alchemflows.campaign.database import Database, launchpad_of
+from alchemflows.campaign.database import Database, launchpad_of, without_passwords
 from alchemflows.campaign.specification import Task
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.campaign import Campaign, Resources
@@ -21,6 +21,16 @@ from alchemflows.schemas.campaign import Campaign, Resources
 _AT_ONCE = 500
 _OF = "spec.campaign"
 _CONDITIONS = ("structure", "transformation", "temperature_K", "pressure_GPa")
+
+#: What people are told of the states of FireWorks.
+STATES: dict[str, tuple[str, ...]] = {
+    "finished": ("COMPLETED",),
+    "running": ("RUNNING", "RESERVED"),
+    "ready": ("READY",),
+    "waiting": ("WAITING",),
+    "failed": ("FIZZLED",),
+    "stopped": ("PAUSED", "DEFUSED", "ARCHIVED"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,10 @@ class Condition:
     temperature_K: float
     pressure_GPa: float | None
     states: Counter[str] = field(default_factory=Counter)
+
+    def counts(self) -> list[int]:
+        """Return how many jobs are in each of :data:`STATES`."""
+        return [sum(self.states[state] for state in states) for states in STATES.values()]
 
 
 @dataclass(frozen=True)
@@ -129,7 +143,10 @@ def campaign_status(database: Database, name: str) -> list[Condition]:
 
 
 def failures(database: Database, name: str) -> list[Failure]:
-    """Return what failed, by cause, the most frequent first; numbers in messages do not make another cause."""
+    """Return what failed, by cause, the most frequent first; numbers in messages do not make another cause.
+
+    What may be a password in a message is left out.
+    """
     launchpad = launchpad_of(database)
     by_cause: dict[str, Failure] = {}
     kinds: dict[str, str] = {}
@@ -199,7 +216,7 @@ def _error(launchpad: LaunchPad, launches: Sequence[int]) -> str:
     )
     stored = (((launch or {}).get("action") or {}).get("stored_data") or {}).get("_exception") or {}
     lines = str(stored.get("_stacktrace", "")).strip().splitlines()
-    return lines[-1] if lines else "no message"
+    return without_passwords(lines[-1]) if lines else "no message"
 
 
 def _names(database: Database) -> str:

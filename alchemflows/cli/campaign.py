@@ -99,28 +99,21 @@ def status(
 
 
 def _status_table(name: str, rows: list) -> Table:
+    from alchemflows.campaign.submission import STATES
+
     table = Table(title=name, title_justify="left")
     for heading in ("structure", "transformation", "T (K)", "p (GPa)"):
         table.add_column(heading)
-    groups = {
-        "finished": ("COMPLETED",),
-        "running": ("RUNNING", "RESERVED"),
-        "ready": ("READY",),
-        "waiting": ("WAITING",),
-        "failed": ("FIZZLED",),
-        "stopped": ("PAUSED", "DEFUSED", "ARCHIVED"),
-    }
-    for heading in groups:
+    for heading in STATES:
         table.add_column(heading, justify="right")
     for row in rows:
         pressure = "" if row.pressure_GPa is None else f"{row.pressure_GPa:g}"
-        counts = [sum(row.states[state] for state in states) for states in groups.values()]
         table.add_row(
             row.structure,
             row.transformation,
             f"{row.temperature_K:g}",
             pressure,
-            *(str(n) if n else "" for n in counts),
+            *(str(n) if n else "" for n in row.counts()),
         )
     return table
 
