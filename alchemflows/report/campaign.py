@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -28,12 +29,12 @@ def check_report(path: Path, n_figures: int = N_FIGURES) -> None:
     Raises
     ------
     InvalidInputError
-        If its ending is not .html, its folder does not exist, or the number of figures is negative.
+        If its ending is not .html, its folder does not exist or is read-only, or the number of figures is negative.
     """
     if path.suffix != ".html":
         raise InvalidInputError(f"a report is a .html file; got {path.name!r}")
-    if not path.parent.is_dir():
-        raise InvalidInputError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise InvalidInputError(f"{path}: there is no folder {path.parent}, or it is read-only")
     if path.is_dir():
         raise InvalidInputError(f"{path} is a folder")
     if n_figures < 0:

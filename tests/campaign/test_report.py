@@ -24,6 +24,7 @@ from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.report import campaign as module
 from alchemflows.report.campaign import write_report
+from alchemflows.report.results import Crystal, Result, Value, means
 from alchemflows.schemas.potential import PotentialSpec
 
 SHORT = {"n_repeats": 2, "n_equilibration_steps": 30, "n_switching_steps": 60, "timestep_fs": 4.0, "relax_maker": None}
@@ -177,6 +178,20 @@ def test_repeats_are_averaged_and_their_scatter_stands_beside_the_errors(stored,
     assert values["quoted (eV)"] == f"{np.sqrt(np.mean([total['error_eV'] ** 2 for total in totals])):.5f}"
     converged = sum(output(stored, uuid)["verdict"]["status"] == "converged" for uuid in stored.ladders)
     assert values["converged"] == str(converged)
+
+
+def test_there_is_no_mean_of_several_settings_and_no_quoted_error_without_all_errors():
+    def ladder(repeat: int, error_eV: float | None, structure: str = "a") -> Result:
+        crystal = Crystal(structure, "", 300.0, None, "ladder", "NaCl → KCl", 8, "sha")
+        value = Value("ΔF", 1.0 + repeat, error_eV, 8)
+        return Result(f"{structure}{repeat}", crystal, repeat, (value,), 5, "converged", "mace-demo")
+
+    assert not list(means([ladder(0, 0.1)]))
+    assert not list(means([ladder(0, 0.1), ladder(0, 0.1), ladder(1, 0.1)]))
+    one, other = means([ladder(0, 0.3), ladder(1, 0.4), ladder(0, None, "b"), ladder(1, 0.4, "b")])
+    assert one.quoted_eV == pytest.approx((0.125) ** 0.5) and other.quoted_eV is None
+    assert one.mean.value_eV == 1.5 and one.mean.error_eV == pytest.approx(0.5)
+    assert one.mean.error_eV_per_atom == pytest.approx(0.5 / 8) and one.scatter_eV == pytest.approx(0.5**0.5)
 
 
 def test_the_detail_of_each_result(stored, page):
