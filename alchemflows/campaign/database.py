@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,11 @@ def uri_problem(error: Exception, uri: str | None = None) -> str:
         host = uri.removeprefix("mongodb+srv://").rpartition("@")[2].partition("/")[0]
         return f"the servers of {host} cannot be looked up ({type(error).__name__})"
     return _BAD_URI
+
+
+def without_passwords(text: str) -> str:
+    """Return a message of anybody's without connection strings, and without what stands before the @ of a host."""
+    return re.sub(r"\S+@", "…@", re.sub(r"mongodb(\+srv)?://\S+", "mongodb://…", text))
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,6 +14,15 @@ from alchemflows.schemas.progress import Progress, read_progress
 
 OF_CAMPAIGN = "spec.campaign"
 _CONDITIONS = ("structure", "transformation", "temperature_K", "pressure_GPa")
+#: What people are told of the states of FireWorks.
+STATES: dict[str, tuple[str, ...]] = {
+    "finished": ("COMPLETED",),
+    "running": ("RUNNING", "RESERVED"),
+    "ready": ("READY",),
+    "waiting": ("WAITING",),
+    "failed": ("FIZZLED",),
+    "stopped": ("PAUSED", "DEFUSED", "ARCHIVED"),
+}
 #: States of jobs that will be done without anybody's help.
 TO_DO = ("WAITING", "READY", "RESERVED", "RUNNING")
 
@@ -38,6 +47,10 @@ class Condition:
     pressure_GPa: float | None
     states: Counter[str] = field(default_factory=Counter)
     atom_steps: Counter[str] = field(default_factory=Counter)
+
+    def counts(self) -> list[int]:
+        """Return how many jobs are in each of :data:`STATES`."""
+        return [sum(self.states[state] for state in states) for states in STATES.values()]
 
 
 @dataclass(frozen=True)

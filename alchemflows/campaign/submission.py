@@ -12,7 +12,7 @@ from fireworks import LaunchPad, Workflow
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
-from alchemflows.campaign.database import Database, launchpad_of
+from alchemflows.campaign.database import Database, launchpad_of, without_passwords
 from alchemflows.campaign.extension import extension
 from alchemflows.campaign.specification import Task
 from alchemflows.campaign.status import OF_CAMPAIGN
@@ -119,7 +119,10 @@ def submit_campaign(
 
 
 def failures(database: Database, name: str) -> list[Failure]:
-    """Return what failed, by cause, the most frequent first; numbers in messages do not make another cause."""
+    """Return what failed, by cause, the most frequent first; numbers in messages do not make another cause.
+
+    What may be a password in a message is left out.
+    """
     launchpad = launchpad_of(database)
     by_cause: dict[str, Failure] = {}
     kinds: dict[str, str] = {}
@@ -211,7 +214,7 @@ def _error(launchpad: LaunchPad, launches: Sequence[int]) -> str:
     )
     stored = (((launch or {}).get("action") or {}).get("stored_data") or {}).get("_exception") or {}
     lines = str(stored.get("_stacktrace", "")).strip().splitlines()
-    return lines[-1] if lines else "no message"
+    return without_passwords(lines[-1]) if lines else "no message"
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

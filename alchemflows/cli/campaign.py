@@ -156,6 +156,20 @@ def status(
 
 
 @campaign_app.command()
+def report(
+    name: CampaignName,
+    file: Annotated[Path, typer.Argument(help="a .html file")],
+    figures: Annotated[int, typer.Option(min=0, help="of at most so many results, those not converged first")] = 100,
+) -> None:
+    """Write results, means over repeats, failures, figures and provenance to one file, for a browser or for paper."""
+    from alchemflows.report.campaign import check_report, write_report
+
+    check_report(file)
+    n_results = write_report(connect(settings()), name, file, figures)
+    console.print(f"{n_results} results: {file}", highlight=False, soft_wrap=True)
+
+
+@campaign_app.command()
 def failures(name: CampaignName) -> None:
     """Show what failed, by cause, each with the command that runs it again."""
     from alchemflows.campaign.submission import failures as failures_of

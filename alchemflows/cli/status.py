@@ -8,17 +8,8 @@ from datetime import datetime, timedelta
 from rich.console import Group
 from rich.table import Table
 
-from alchemflows.campaign.status import Condition, Outlook, RunningJob
+from alchemflows.campaign.status import STATES, TO_DO, Condition, Outlook, RunningJob
 
-#: What FireWorks' states are called here.
-STATES = {
-    "finished": ("COMPLETED",),
-    "running": ("RUNNING", "RESERVED"),
-    "ready": ("READY",),
-    "waiting": ("WAITING",),
-    "failed": ("FIZZLED",),
-    "stopped": ("PAUSED", "DEFUSED", "ARCHIVED"),
-}
 #: Running jobs that are shown one by one.
 _SHOWN = 20
 
@@ -35,18 +26,14 @@ def _conditions_table(name: str, conditions: Sequence[Condition]) -> Table:
     table = Table(title=name, title_justify="left", show_footer=len(conditions) > 1)
     for heading, footer in (("structure", "all"), ("transformation", ""), ("T (K)", ""), ("p (GPa)", "")):
         table.add_column(heading, footer=footer)
-    for heading, states in STATES.items():
-        table.add_column(heading, footer=_count(conditions, states), justify="right")
+    totals = [sum(counts) for counts in zip(*(row.counts() for row in conditions), strict=True)]
+    for heading, total in zip(STATES, totals, strict=True):
+        table.add_column(heading, footer=str(total or ""), justify="right")
     for row in conditions:
         pressure = "" if row.pressure_GPa is None else f"{row.pressure_GPa:g}"
-        counts = [_count([row], states) for states in STATES.values()]
+        counts = [str(n or "") for n in row.counts()]
         table.add_row(row.structure, row.transformation, f"{row.temperature_K:g}", pressure, *counts)
     return table
-
-
-def _count(rows: Sequence[Condition], states: Sequence[str]) -> str:
-    n = sum(row.states[state] for row in rows for state in states)
-    return str(n) if n else ""
 
 
 def _running_table(running: Sequence[RunningJob]) -> Table:
@@ -71,7 +58,7 @@ def _running_table(running: Sequence[RunningJob]) -> Table:
 
 
 def _outlook_lines(conditions: Sequence[Condition], running: Sequence[RunningJob], outlook: Outlook) -> list[str]:
-    n_left = sum(row.states[state] for row in conditions for state in ("WAITING", "READY", "RESERVED", "RUNNING"))
+    n_left = sum(row.states[state] for row in conditions for state in TO_DO)
     if not n_left:
         return ["nothing is left to do"]
     lines = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from alchemflows.plotting.free_energies import (
     plot_convergence,
     plot_gradient,
+    plot_overlap,
     plot_phases,
     plot_sizes,
     plot_switching,
@@ -24,15 +26,27 @@ __all__ = [
     "plot_lattices",
     "plot_optimization",
     "plot_order",
+    "plot_overlap",
     "plot_phases",
     "plot_sizes",
     "plot_sweep",
     "plot_switching",
+    "png",
     "save",
 ]
+
+#: Of images made of pixels.
+_DPI = 150
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as a PNG image."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()
 
 
 def save(figure: Figure, path: Path) -> Path:
     """Save a figure, in the format that the file's ending says."""
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=_DPI)
     return path

@@ -10,6 +10,10 @@ from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.switching import SwitchingDocument
+from alchemflows.schemas.vacancy import RemovalDocument
+
+#: A matrix of more windows is drawn without its numbers.
+_MOST_NUMBERED = 12
 
 
 def plot_gradient(document: FreeEnergyDocument) -> Figure:
@@ -71,11 +75,35 @@ def plot_convergence(document: FreeEnergyDocument) -> Figure:
     return figure
 
 
+def plot_overlap(document: FreeEnergyDocument) -> Figure:
+    """Plot MBAR's overlap matrix between windows; where neighbours hardly overlap, ΔF between them is a guess."""
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(5, 3.6), layout="constrained")
+        axes = figure.subplots()
+        matrix = np.array(document.overlap_matrix)
+        image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+        if len(matrix) <= _MOST_NUMBERED:
+            for (row, column), value in np.ndenumerate(matrix):
+                if value >= 0.005:  # others would be written 0.00
+                    colour = "white" if value > 0.5 else "black"
+                    axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+        every = range(0, len(matrix), 1 + len(matrix) // (_MOST_NUMBERED + 1))
+        labels = [f"{document.windows[k].lambda_value:.3g}" for k in every]
+        axes.set_xticks(every, labels, rotation=90)
+        axes.set_yticks(every, labels)
+        axes.set_xlabel("λ")
+        axes.set_ylabel("λ")
+        neighbours = np.diagonal(matrix, offset=1)
+        axes.set_title(f"overlap of neighbouring windows: {neighbours.min():.3f} at least", fontsize=10)
+        figure.colorbar(image, label="overlap")
+    return figure
+
+
 def _difference(document: FreeEnergyDocument) -> str:
     return "ΔF" if document.ensemble == "NVT" else "ΔG"
 
 
-def plot_switching(document: SwitchingDocument | FrenkelLaddDocument) -> Figure:
+def plot_switching(document: SwitchingDocument | FrenkelLaddDocument | RemovalDocument) -> Figure:
     """Plot ∂U/∂λ along the switches both ways, and the distributions of W_f and −W_b, which cross at ΔF."""
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(8, 3.6), layout="constrained")

@@ -34,6 +34,10 @@ def test_the_tutorial_as_written(home, tmp_path):
         "nothing has failed",
     ):
         assert words in done.stdout
+    assert "8 results: salts.html" in done.stdout
+    report = (tmp_path / "salts" / "salts.html").read_text()
+    # for the first 3 results a figure of dU/dλ, of overlap, of convergence
+    assert report.count("data:image/png;base64,") == 9 and "3 of 8 results have figures" in report
     rows = (tmp_path / "salts" / "salts.csv").read_text().splitlines()
     assert len(rows) == 9 and all("NaK" in row or "NaLi" in row for row in rows[1:])
 
@@ -93,7 +97,28 @@ def test_extend_adds_what_the_file_does_not_say(run, salts):
         (["status", "unknown"], ["no campaign 'unknown'"]),
         (["retry", "unknown", "--jobs", "a,b"], ["3,7"]),
         (["extend", "nowhere.yaml"], ["nowhere.yaml cannot be read"]),
+        (["report", "unknown", "report.html"], ["no campaign 'unknown'"]),
+        (["report", "unknown", "report.pdf"], [".html file"]),
+        (["report", "unknown", "nowhere/report.html"], ["no folder nowhere"]),
     ],
 )
 def test_bad_input_is_one_line(run, arguments, words):
     assert_one_line(run("campaign", *arguments), *words)
+
+
+def test_a_report_is_written_before_anything_has_run(run, tmp_path):
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.68), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    cell.to(str(tmp_path / "NaCl.cif"))
+    (tmp_path / "young.yaml").write_text(
+        "{name: young, structures: {NaCl: {file: NaCl.cif}}, transformations: {NaK: {Na: K}}, temperatures_K: [300], "
+        "potential: {name: mace-demo, device: cpu}, "
+        "method: {kind: thermodynamic-integration, settings: {n_windows: 2, relax: false}}}"
+    )
+    assert run("campaign", "submit", "young.yaml").returncode == 0
+    done = run("campaign", "report", "young", "report.html", "--figures", "3")
+    assert done.returncode == 0, done.stderr
+    assert "0 results: report.html" in done.stdout
+    text = (tmp_path / "report.html").read_text()
+    assert "There is no result yet." in text and "<td>NaCl</td><td>NaK</td>" in text
+    assert_one_line(run("campaign", "report", "old", "report.html"), "no campaign 'old'", "young")
+    assert (tmp_path / "report.html").read_text() == text

@@ -1,0 +1,1 @@
+"""Static reports of what is in the database."""

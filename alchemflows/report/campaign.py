@@ -1,0 +1,118 @@
+"""A campaign's report: one HTML file without scripts, which needs nothing from a network."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from alchemflows import __version__
+from alchemflows.campaign.database import Database
+from alchemflows.campaign.status import STATES, campaign_status
+from alchemflows.campaign.submission import failures
+from alchemflows.errors import InvalidInputError
+from alchemflows.report.details import Details, details
+from alchemflows.report.results import Result, means, read_results
+
+#: Results that have figures, if not asked for more or fewer.
+N_FIGURES = 100
+#: FireWorks ids that are written of the jobs that failed for one reason.
+_MOST_IDS = 20
+
+
+def check_report(path: Path, n_figures: int = N_FIGURES) -> None:
+    """Raise if a report cannot be written to a file of this name.
+
+    Raises
+    ------
+    InvalidInputError
+        If its ending is not .html, its folder does not exist or is read-only, or the number of figures is negative.
+    """
+    if path.suffix != ".html":
+        raise InvalidInputError(f"a report is a .html file; got {path.name!r}")
+    if not os.access(path.parent, os.W_OK):
+        raise InvalidInputError(f"{path}: there is no folder {path.parent}, or it is read-only")
+    if path.is_dir():
+        raise InvalidInputError(f"{path} is a folder")
+    if n_figures < 0:
+        raise InvalidInputError(f"figures are of at least 0 results; got {n_figures}")
+
+
+def write_report(database: Database, name: str, path: Path, n_figures: int = N_FIGURES) -> int:
+    """Write the report of a campaign: states of its jobs, failures, results, means over repeats, and figures.
+
+    Documents are read, and figures drawn, one result at a time.
+
+    Parameters
+    ----------
+    database
+        Where to look.
+    name
+        Of the campaign.
+    path
+        File that ends with .html. One that is there is replaced once the whole report is written.
+    n_figures
+        At most so many results are shown in detail, with figures; those that have not converged go first. All of them
+        are in the table.
+
+    Returns
+    -------
+    The number of results.
+
+    Raises
+    ------
+    InvalidInputError
+        See :func:`check_report`; and if there is no such campaign.
+    DatabaseError
+        If no LaunchPad is configured.
+    """
+    check_report(path, n_figures)
+    states = campaign_status(database, name)
+    results = read_results(database, name)
+    shown = sorted(results, key=lambda result: result.converged)[:n_figures]
+    # What is written is a stream: no more than one result's figures are in memory.
+    html = _template().generate(
+        name=name,
+        made=datetime.now(UTC),
+        version=__version__,
+        headings=list(STATES),
+        states=states,
+        failures=failures(database, name),
+        most_ids=_MOST_IDS,
+        results=results,
+        means=list(means(results)),
+        potentials=Counter((result.potential, result.crystal.sha256) for result in results),
+        shown={result.uuid for result in shown},
+        every_detail=_each(database, shown),
+    )
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(html)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(results)
+
+
+def _each(database: Database, results: Sequence[Result]) -> Iterator[tuple[Result, Details | str]]:
+    for result in results:
+        yield result, details(database, result)
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("alchemflows.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {
+        "fixed": lambda number, digits: f"{number:.{digits}f}",
+        # A term without statistics has no error; that of an estimator may be unknown.
+        "error": lambda number, digits: "?" if number is None else f"{number:.{digits}f}" if number else "",
+        "general": lambda number: f"{number:g}",
+        "pressure": lambda pressure_GPa: "V const." if pressure_GPa is None else f"{pressure_GPa:g}",
+    }
+    return environment.get_template("campaign.html")

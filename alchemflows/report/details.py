@@ -1,0 +1,218 @@
+"""What a report says of one result: figures, the terms of the free energy, the verdict, where it came from."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+from monty.json import MontyDecoder
+
+from alchemflows import plotting
+from alchemflows.campaign import query
+from alchemflows.campaign.database import Database
+from alchemflows.free_energy.estimators import MIN_OVERLAP
+from alchemflows.report.results import Result, Value, difference, potential_name
+from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
+from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
+from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.switching import SwitchingDocument, WorkDocument
+from alchemflows.schemas.vacancy import VacancyDocument
+
+#: A name and its text.
+Fact = tuple[str, str]
+
+
+class Picture(NamedTuple):
+    """A figure as ``data:`` URI of a PNG image, and what it shows."""
+
+    uri: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Details:
+    """A result in detail.
+
+    Attributes
+    ----------
+    terms
+        What the free energy is made of, and other estimates of it.
+    reasons
+        What speaks against it: of the verdict, and warnings.
+    """
+
+    result: Result
+    pictures: list[Picture]
+    terms: list[Value]
+    reasons: list[str]
+    sampling: list[Fact]
+    provenance: list[Fact]
+
+
+def details(database: Database, result: Result) -> Details | str:
+    """Return a result in detail, its document read for it; why not, if that is damaged or of another version."""
+    try:
+        stored = database.job_store.get_output(result.uuid, load=True)
+        document = MontyDecoder().process_decoded(stored)
+    except (KeyError, ValueError) as error:  # of jobflow, where samples are missing; of pydantic and jobflow
+        return f"the document cannot be read ({type(error).__name__}): it, or samples of it, are not whole"
+    if isinstance(document, FreeEnergyDocument):
+        return _ladder(database, result, document)
+    if isinstance(document, VacancyDocument):
+        return _vacancy(result, document)
+    return _absolute(result, document) if isinstance(document, FrenkelLaddDocument) else _switching(result, document)
+
+
+def _ladder(database: Database, result: Result, document: FreeEnergyDocument) -> Details:
+    symbol, n, refinement = difference(document.pressure_GPa), document.n_atoms, document.refinement
+    windows = list(query.windows(database, jobs=document.window_jobs))
+    sampling = [
+        *_dynamics(document.dynamics),
+        ("volume", f"{document.volume_A3:.2f} Å³"),
+        ("sampled", f"{sum(window['simulated_ns'] for window in windows):.4g} ns, equilibration included"),
+        ("independent samples", f"{min(window.n_independent for window in document.windows):.0f} at least in a window"),
+    ]
+    if refinement.budget:
+        sampling.append(("window-runs added", f"{refinement.n_runs_added} of {refinement.budget} allowed"))
+    if refinement.target_error_eV_per_atom is not None:
+        met = "met" if refinement.target_met else "not met"
+        sampling.append(("target of the error", f"{1e3 * refinement.target_error_eV_per_atom:g} meV/atom, {met}"))
+    # A job has done several windows at once, and the analysis is as nothing to them.
+    wall_time_s = sum({window["job"]: window["job_wall_time_s"] or 0.0 for window in windows}.values())
+    return Details(
+        result,
+        [
+            _picture(plotting.plot_gradient(document), "⟨∂U/∂λ⟩ of each window"),
+            _picture(plotting.plot_overlap(document), f"MBAR's overlap between windows; neighbours need {MIN_OVERLAP}"),
+            _picture(plotting.plot_convergence(document), "from the first and from the last part of each window"),
+        ],
+        [
+            *_estimate(f"{symbol} by TI ({document.ti_rule}), configurational", document.ti, n),
+            *_estimate(f"{symbol} by BAR, configurational", document.bar, n),
+            *_estimate(f"{symbol} by MBAR, configurational", document.mbar, n),
+            Value("mass term", document.mass_term_eV, 0.0, n),
+            *_estimate(f"{symbol}: MBAR and mass term", document.total, n),
+        ],
+        list(dict.fromkeys([*document.verdict.reasons, *document.warnings])),
+        sampling,
+        _provenance(document.provenance, wall_time_s),
+    )
+
+
+def _switching(result: Result, document: SwitchingDocument) -> Details:
+    symbol, n, work = difference(document.pressure_GPa), document.n_atoms, document.work
+    return Details(
+        result,
+        [_picture(plotting.plot_switching(document), "∂U/∂λ along the switches; distributions of their work")],
+        [
+            *_estimate(f"{symbol} by the mean work, configurational", work.mean, n),
+            *_estimate(f"{symbol} by BAR, configurational", work.bar, n),
+            Value("mass term", document.mass_term_eV, 0.0, n),
+            *_estimate(f"{symbol}: best estimate and mass term", document.total, n),
+        ],
+        document.verdict.reasons,
+        [*_switches(document.settings, work), ("volume at the start", f"{document.volume_A3:.2f} Å³")],
+        _provenance(document.provenance, document.provenance.wall_time_s),
+    )
+
+
+def _absolute(result: Result, document: FrenkelLaddDocument) -> Details:
+    n, helmholtz, gibbs = document.n_atoms, document.helmholtz, document.gibbs
+    terms = [
+        Value("Einstein crystal", document.einstein_eV, 0.0, n),
+        Value("crystal less Einstein crystal, by switching", document.switching_eV, document.switching_error_eV, n),
+        Value("centre of mass", document.centre_of_mass_eV, 0.0, n),
+        Value("F, classical", helmholtz.value_eV, helmholtz.error_eV, n),
+        Value("pV", document.pv_eV, 0.0, n),
+        Value("G, classical", gibbs.value_eV, gibbs.error_eV, n),
+    ]
+    if document.quantum_correction_eV is not None:
+        terms.append(Value("quantum correction, not in F and G", document.quantum_correction_eV, 0.0, n))
+    springs = ", ".join(f"{spring.element} {spring.stiffness_eV_per_A2:.3g}" for spring in document.springs)
+    return Details(
+        result,
+        [_picture(plotting.plot_switching(document), "∂U/∂λ along the switches to the Einstein crystal; their work")],
+        terms,
+        document.verdict.reasons,
+        [
+            *_switches(document.settings, document.work),
+            ("mean volume", f"{document.volume_A3:.2f} Å³"),
+            ("springs", f"{springs} eV/Å²"),
+            ("space group", str(document.space_group)),
+        ],
+        _provenance(document.provenance, document.provenance.wall_time_s),
+    )
+
+
+def _vacancy(result: Result, document: VacancyDocument) -> Details:
+    removal = document.removal
+    times = [part.provenance.wall_time_s for part in (document.perfect, document.defective, removal)]
+    return Details(
+        result,
+        [_picture(plotting.plot_switching(removal), "∂U/∂λ along the switches that remove the atom; their work")],
+        [
+            Value("atom to its spring, by switching", removal.switching_eV, removal.switching_error_eV, None),
+            Value("its spring, to be subtracted", removal.spring_eV, 0.0, None),
+            Value("centre of mass", removal.centre_of_mass_eV, 0.0, None),
+            Value("removal of the atom", removal.removal_eV, removal.removal_error_eV, None),
+            *result.values,
+            Value(
+                "difference of the routes, removal less Frenkel–Ladd",
+                document.difference_eV,
+                document.difference_error_eV,
+                None,
+            ),
+        ],
+        document.verdict.reasons,
+        _switches(removal.settings, removal.work),
+        _provenance(document.provenance, sum(time or 0.0 for time in times)),
+    )
+
+
+def _picture(figure: Figure, caption: str) -> Picture:
+    return Picture(f"data:image/png;base64,{b64encode(plotting.png(figure)).decode('ascii')}", caption)
+
+
+def _estimate(name: str, estimate: Estimate | None, n_atoms: int) -> list[Value]:
+    return [] if estimate is None else [Value(name, estimate.delta_f_eV, estimate.error_eV, n_atoms)]
+
+
+def _dynamics(settings: DynamicsSettings) -> list[Fact]:
+    return [
+        ("time step", f"{settings.timestep_fs:g} fs"),
+        ("steps of a run", f"{settings.n_equilibration_steps} and {settings.n_production_steps} of production"),
+        ("friction", f"{settings.friction_per_ps:g} /ps"),
+    ]
+
+
+def _switches(settings: SwitchingSettings, work: WorkDocument) -> list[Fact]:
+    return [
+        ("switches", f"{settings.n_repeats} each way, {1e-3 * work.switching_time_fs:g} ps each ({settings.schedule})"),
+        ("time step", f"{settings.timestep_fs:g} fs"),
+        ("dissipation", f"{work.dissipation_eV:.4f} eV"),
+        ("overlap of the works", f"{work.overlap:.2f}"),
+    ]
+
+
+def _provenance(provenance: Provenance, wall_time_s: float | None) -> list[Fact]:
+    facts: list[Fact] = []
+    potential = provenance.potential
+    if potential is not None:
+        facts += [
+            ("potential", potential_name(potential.name) + (f", head {potential.head}" if potential.head else "")),
+            ("its SHA-256", potential.sha256),
+            (
+                "evaluated",
+                f"{potential.backend}, {potential.dtype}, {potential.kernels} kernels, on {potential.device}",
+            ),
+        ]
+    if provenance.seed is not None:
+        facts.append(("seed", str(provenance.seed)))
+    facts.append(("made", f"{provenance.created_at:%Y-%m-%d %H:%M:%S} UTC"))  # as MongoDB keeps it, without a zone
+    if wall_time_s is not None:
+        facts.append(("wall time of sampling", f"{wall_time_s:.0f} s"))
+    packages = ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
+    return [*facts, ("versions", f"Python {provenance.python}, {packages}")]

@@ -1,0 +1,230 @@
+"""Results of a campaign as slim rows, and means over their repeats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from alchemflows.campaign.database import Database
+from alchemflows.campaign.query import KINDS, RESULT_FIELDS, Column, of_campaign, projection
+
+#: Documents that are results, and what they are called.
+RESULTS: dict[str, str] = KINDS | {"VacancyDocument": "vacancy"}
+
+_COLUMNS: dict[str, Column] = {
+    name: RESULT_FIELDS[name]
+    for name in (
+        *("uuid", "structure", "transformation", "temperature_K", "pressure_GPa", "repeat"),
+        *("initial", "final", "formula", "n_atoms", "n_windows", "verdict", "potential"),
+        *("delta_f_eV", "error_eV", "gibbs_eV", "gibbs_error_eV", "helmholtz_eV", "helmholtz_error_eV"),
+    )
+} | {
+    name: Column(f"$output.{path}", "")
+    for name, path in {
+        "class": "@class",
+        "sha256": "provenance.potential.sha256",
+        "element": "element",
+        "frenkel_ladd_eV": "frenkel_ladd_eV",
+        "frenkel_ladd_error_eV": "frenkel_ladd_error_eV",
+        "alchemical_eV": "alchemical_eV",
+        "alchemical_error_eV": "alchemical_error_eV",
+    }.items()
+}
+
+
+class Value(NamedTuple):
+    """A free energy of the whole cell with its standard error, eV.
+
+    The error is None where there is no finite one, and 0 for a term without statistics. `n_atoms` is what both are
+    divided by per atom; None where that has no meaning, as for a defect.
+    """
+
+    name: str
+    value_eV: float
+    error_eV: float | None
+    n_atoms: int | None
+
+    @property
+    def value_eV_per_atom(self) -> float | None:
+        """The value, per atom."""
+        return None if self.n_atoms is None else self.value_eV / self.n_atoms
+
+    @property
+    def error_eV_per_atom(self) -> float | None:
+        """One standard error, per atom."""
+        return None if self.n_atoms is None or self.error_eV is None else self.error_eV / self.n_atoms
+
+
+class Crystal(NamedTuple):
+    """What repeats have in common; results of one crystal differ by chance alone, unless their settings do.
+
+    Attributes
+    ----------
+    structure, transformation
+        Names in the campaign.
+    kind
+        One of the values of :data:`RESULTS`.
+    system
+        Formulas, or the element that is missing.
+    sha256
+        Of the potential's file.
+    """
+
+    structure: str
+    transformation: str
+    temperature_K: float
+    pressure_GPa: float | None
+    kind: str
+    system: str
+    n_atoms: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A row of the table of results.
+
+    Attributes
+    ----------
+    uuid
+        Identifier of the job that gave it.
+    crystal
+        What it is of.
+    repeat
+        Which repeat of it.
+    values
+        ΔF or ΔG; G and F; or G_v by both routes.
+    n_windows
+        Of a ladder; None for other kinds.
+    verdict
+        Status of its verdict.
+    potential
+        Name of the potential, of a file without its folder.
+    """
+
+    uuid: str
+    crystal: Crystal
+    repeat: int
+    values: tuple[Value, ...]
+    n_windows: int | None
+    verdict: str
+    potential: str
+
+    @property
+    def converged(self) -> bool:
+        """Whether all checks have passed."""
+        return self.verdict == "converged"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over the repeats of a crystal.
+
+    Attributes
+    ----------
+    n, n_converged
+        Repeats, and those that have converged.
+    mean
+        Plain mean with the standard error that the scatter gives, scatter/√n. Not weighted: an error that is too small
+        by chance would decide.
+    scatter_eV
+        Standard deviation of the repeats.
+    quoted_eV
+        Root mean square of their own errors, which the scatter should be like; None if one has no finite error.
+    """
+
+    crystal: Crystal
+    n: int
+    n_converged: int
+    mean: Value
+    scatter_eV: float
+    quoted_eV: float | None
+
+
+def read_results(database: Database, campaign: str) -> list[Result]:
+    """Return the results of a campaign, those of one crystal together, in the order of their conditions."""
+    pipeline = [{"$match": of_campaign(campaign, *RESULTS)}, {"$project": projection(_COLUMNS)}]
+    rows = [_result(row) for row in database.outputs().aggregate(pipeline)]
+    return sorted(rows, key=lambda row: (*((value is not None, value) for value in row.crystal), row.repeat, row.uuid))
+
+
+def means(results: Iterable[Result]) -> Iterator[Mean]:
+    """Yield the means over repeats, for crystals that have at least two.
+
+    Where a repeat is there twice, the campaign was submitted with several settings, of which there is no mean.
+
+    Parameters
+    ----------
+    results
+        As :func:`read_results` returns them.
+    """
+    for crystal, members in groupby(results, key=lambda result: result.crystal):
+        repeats = list(members)
+        if len(repeats) < 2 or len({repeat.repeat for repeat in repeats}) < len(repeats):
+            continue
+        for same in zip(*(repeat.values for repeat in repeats), strict=True):
+            scatter = stdev(value.value_eV for value in same)
+            errors = [value.error_eV for value in same]
+            known = [error**2 for error in errors if error is not None]
+            yield Mean(
+                crystal,
+                len(repeats),
+                sum(repeat.converged for repeat in repeats),
+                same[0]._replace(
+                    value_eV=fmean(value.value_eV for value in same), error_eV=scatter / math.sqrt(len(same))
+                ),
+                scatter,
+                math.sqrt(fmean(known)) if len(known) == len(errors) else None,
+            )
+
+
+def _result(row: Mapping[str, Any]) -> Result:
+    kind, n_atoms = RESULTS[row["class"]], row["n_atoms"]
+    values: tuple[Value, ...]
+    if kind == "vacancy":
+        system = f"vacancy of {row['element']}"
+        values = (
+            Value("G_v, two Frenkel–Ladd runs", row["frenkel_ladd_eV"], row["frenkel_ladd_error_eV"], None),
+            Value("G_v, removal of an atom", row["alchemical_eV"], row["alchemical_error_eV"], None),
+        )
+    elif kind == "frenkel-ladd":
+        system = row["formula"]
+        values = (
+            Value("G", row["gibbs_eV"], row["gibbs_error_eV"], n_atoms),
+            Value("F", row["helmholtz_eV"], row["helmholtz_error_eV"], n_atoms),
+        )
+    else:
+        system = f"{row['initial']} → {row['final']}"
+        values = (Value(difference(row["pressure_GPa"]), row["delta_f_eV"], row["error_eV"], n_atoms),)
+    return Result(
+        row["uuid"],
+        Crystal(
+            row["structure"] or "",
+            row["transformation"] or "",
+            row["temperature_K"],
+            row["pressure_GPa"],
+            kind,
+            system,
+            n_atoms,
+            row["sha256"] or "",
+        ),
+        row["repeat"] or 0,
+        values,
+        row["n_windows"] if kind == "ladder" else None,
+        row["verdict"],
+        potential_name(row["potential"]),
+    )
+
+
+def difference(pressure_GPa: float | None) -> str:
+    """Return what a difference of free energies is called: ΔF at constant volume, ΔG at constant pressure."""
+    return "ΔF" if pressure_GPa is None else "ΔG"
+
+
+def potential_name(name: str | None) -> str:
+    """Return the name of a potential, of a file without its folder, which says nothing elsewhere."""
+    return (name or "").rpartition("/")[2]
