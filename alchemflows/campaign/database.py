@@ -53,7 +53,7 @@ OUTPUT_INDEXES: tuple[str | tuple[str, ...], ...] = (
     ("metadata.campaign.name", "metadata.campaign.task"),
 )
 
-#: Indexes of FireWorks' collections for campaigns: their status is read from the index alone.
+#: Indexes of FireWorks' collections: the status of a campaign is read from one alone, and a worker finds its launch.
 CAMPAIGN_INDEXES: dict[str, tuple[str, ...]] = {
     "fireworks": (
         *(
@@ -63,6 +63,7 @@ CAMPAIGN_INDEXES: dict[str, tuple[str, ...]] = {
         "state",
     ),
     "workflows": ("metadata.campaign.name", "metadata.campaign.task"),
+    "launches": ("launch_dir",),
 }
 
 

@@ -211,11 +211,11 @@ def free_energies(
     ]
     outputs = database.outputs()
     collection = outputs.database[f"{outputs.name}{REANALYSED}"] if reanalysed else outputs
-    return list(islice(_last(collection.aggregate(pipeline)), limit or None))
+    return list(islice(newest_ladders(collection.aggregate(pipeline)), limit or None))
 
 
-def _last(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Leave out ladders of a campaign that there is a newer analysis of."""
+def newest_ladders(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield rows of results, which come the newest first, without ladders that there is a newer analysis of."""
     seen = set()
     for row in rows:
         ladder = (row["campaign"], row["task"])

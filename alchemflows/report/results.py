@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from alchemflows.campaign.database import Database
-from alchemflows.campaign.query import KINDS, RESULT_FIELDS, Column, of_campaign, projection
+from alchemflows.campaign.query import KINDS, RESULT_FIELDS, Column, newest_ladders, of_campaign, projection
 
 #: Documents that are results, and what they are called.
 RESULTS: dict[str, str] = KINDS | {"VacancyDocument": "vacancy"}
@@ -18,7 +18,7 @@ RESULTS: dict[str, str] = KINDS | {"VacancyDocument": "vacancy"}
 _COLUMNS: dict[str, Column] = {
     name: RESULT_FIELDS[name]
     for name in (
-        *("uuid", "structure", "transformation", "temperature_K", "pressure_GPa", "repeat"),
+        *("uuid", "kind", "campaign", "task", "structure", "transformation", "temperature_K", "pressure_GPa", "repeat"),
         *("initial", "final", "formula", "n_atoms", "n_windows", "verdict", "potential"),
         *("delta_f_eV", "error_eV", "gibbs_eV", "gibbs_error_eV", "helmholtz_eV", "helmholtz_error_eV"),
     )
@@ -147,8 +147,12 @@ class Mean:
 
 def read_results(database: Database, campaign: str) -> list[Result]:
     """Return the results of a campaign, those of one crystal together, in the order of their conditions."""
-    pipeline = [{"$match": of_campaign(campaign, *RESULTS)}, {"$project": projection(_COLUMNS)}]
-    rows = [_result(row) for row in database.outputs().aggregate(pipeline)]
+    pipeline: list[dict[str, Any]] = [
+        {"$match": of_campaign(campaign, *RESULTS)},
+        {"$sort": {"completed_at": -1}},
+        {"$project": projection(_COLUMNS)},
+    ]
+    rows = [_result(row) for row in newest_ladders(database.outputs().aggregate(pipeline))]
     return sorted(rows, key=lambda row: (*((value is not None, value) for value in row.crystal), row.repeat, row.uuid))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from pydantic import BaseModel, Field
@@ -29,6 +30,12 @@ _PACKAGES = (
 
 def installed_versions() -> dict[str, str]:
     """Versions of the packages that results depend on, as far as they are installed."""
+    return dict(_versions())
+
+
+# Looked up once per process: it takes as long as everything else that a job does with its document.
+@cache
+def _versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
         try:
