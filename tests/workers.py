@@ -1,0 +1,87 @@
+"""Processes of `alchemflows worker`, and what happens to them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from command_line import COMMAND
+
+from alchemflows.campaign.database import LOCKS, Database
+
+T = TypeVar("T")
+
+
+class WorkerProcess:
+    """A worker with a folder of its own, whose jobs say that they live every second.
+
+    Parameters
+    ----------
+    database
+        Where it finds jobs.
+    folder
+        Of its launches and its log.
+    options
+        Of the command.
+    before
+        Words before the command, such as those that give it another view of the disk.
+    """
+
+    def __init__(
+        self, database: Database, folder: Path, *options: str, before: Sequence[str] = (), **environment: str
+    ) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.log = folder / "worker.log"
+        # FireWorks reads the file in its folder before any other.
+        settings = {"PING_TIME_SECS": 1, "RUN_EXPIRATION_SECS": 10, **LOCKS, "WFLOCK_EXPIRATION_SECS": 5}
+        (folder / "FW_config.yaml").write_text(yaml.safe_dump(settings))
+        short = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.3"}
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*before, *COMMAND, "worker", "--sleep", "0.5", "-d", str(folder), *options],
+                env=os.environ | database.environment | short | environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+            )
+
+    def end(self, number: int | None = None) -> int:
+        """Send a signal, wait for the end, and return the status."""
+        if number is not None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=240)
+
+    def running(self, database: Database) -> dict | None:
+        """Return the job that it has, if it has one."""
+        if self.process.poll() is not None:
+            return None
+        mine = {"state": "RUNNING", "launch_dir": {"$regex": f"^{self.folder}/"}}
+        launch = database.launchpad.launches.find_one(mine, {"fw_id": 1, "launch_dir": 1})
+        return None if launch is None else database.launchpad.fireworks.find_one({"fw_id": launch["fw_id"]})
+
+    def kill(self) -> None:
+        """End it as a lost machine would."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+
+def wait_for(condition: Callable[[], T], seconds: float = 120.0) -> T:
+    """Return what a condition gives once it gives something."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.1)
+    return found
+
+
+def checkpoints(database: Database) -> Path:
+    """Return where the checkpoints of all jobs are."""
+    return Path(database.environment["ALCHEMFLOWS_HOME"]) / "checkpoints"
