@@ -243,6 +243,18 @@ def test_scancel_leaves_the_job_ready_and_the_next_batch_job_goes_on(
     assert_complete(launchpad, 2)
 
 
+def test_scancel_of_a_whole_node_leaves_all_its_jobs_ready(launchpad, qlaunch, job, call, tmp_path: Path) -> None:
+    submit(launchpad, *(Flow([paced(1000)]) for _ in range(2)))
+    launchpad.fireworks.update_many({}, {"$set": {"spec._category": "gpu"}})
+    number = qlaunch("slurm_node_qadapter.yaml")
+    checkpoints = tmp_path / ".alchemflows" / "checkpoints"
+    wait_for(lambda: len({path.parent for path in checkpoints.glob("*/state-*.npz")}) == 2)
+    call("scancel", number)
+    wait_for(lambda: job(number)["JobState"] == "CANCELLED")
+    wait_for(lambda: not call("squeue", "-h"))
+    assert states(launchpad) == ["READY", "READY"]
+
+
 def test_a_worker_stops_before_its_time_is_over_and_the_next_batch_job_goes_on(
     launchpad, qlaunch, job, adapted, stopped_at
 ) -> None:
