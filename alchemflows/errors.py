@@ -17,6 +17,10 @@ class DatabaseError(AlchemflowsError):
     """The database cannot be reached, started or found."""
 
 
+class DatabaseAwayError(DatabaseError):
+    """The database does not answer; it may in a while."""
+
+
 class TrajectoryError(AlchemflowsError):
     """Sampling cannot go on: a number that is not finite, an absurd force or temperature, a device that failed."""
 

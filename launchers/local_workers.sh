@@ -1,12 +1,13 @@
 #!/bin/sh
-# FireWorks workers on this node: one per GPU, or several that share the CPU cores.
+# Workers on this node: one per GPU, or several that share the CPU cores.
 set -eu
 
 usage() {
     cat <<'END'
-Usage: local_workers.sh gpu|cpu [-n WORKERS] [-w FWORKER] [-d FOLDER] [-- RAPIDFIRE_ARGUMENTS]
+Usage: local_workers.sh gpu|cpu [-n WORKERS] [-w FWORKER] [-d FOLDER] [-- WORKER_OPTIONS]
 
-Run rlaunch workers on this node. They share its CPU cores, and stop with this script (Ctrl-C, SIGTERM).
+Run workers (`alchemflows worker`) on this node, which share its CPU cores. Told to stop (SIGTERM, Ctrl-C), each gives
+its job back, which goes on elsewhere from its last checkpoint; this script ends with the last of them.
 
   gpu          one worker per GPU, which sees no other
   cpu          workers that see no GPU
@@ -14,7 +15,7 @@ Run rlaunch workers on this node. They share its CPU cores, and stop with this s
   -w FWORKER   fworker file; default: my_fworker_gpu.yaml or my_fworker_cpu.yaml beside FW_CONFIG_FILE
   -d FOLDER    folder for launch folders, and for logs in FOLDER/logs; default: the current folder
 
-RAPIDFIRE_ARGUMENTS go to `rlaunch rapidfire`; default: --nlaunches infinite, i.e. wait for new jobs until stopped.
+WORKER_OPTIONS go to `alchemflows worker`, which without any waits for new jobs until it is stopped.
 The exit status is 1 if a worker failed; a job that fails is no failure of its worker.
 END
 }
@@ -30,7 +31,7 @@ case "${1-}" in
     *) usage >&2 && exit 2 ;;
 esac
 shift
-n= fworker= folder=.
+n='' fworker='' folder=.
 while getopts n:w:d:h option; do
     case $option in
         n) n=$OPTARG ;;
@@ -44,14 +45,11 @@ shift $((OPTIND - 1))
 case $n in
     *[!0-9]* | 0) fail "-n must be a positive number; got $n" ;;
 esac
-[ $# -gt 0 ] || set -- --nlaunches infinite
 
-command -v rlaunch >/dev/null || fail "no rlaunch on PATH; activate the environment first"
-# Jobs run in folders of their own, where relative paths mean something else.
-[ -z "${JOBFLOW_CONFIG_FILE-}" ] || JOBFLOW_CONFIG_FILE=$(realpath -e "$JOBFLOW_CONFIG_FILE")
-[ -z "${FW_CONFIG_FILE-}" ] || FW_CONFIG_FILE=$(realpath -e "$FW_CONFIG_FILE")
+command -v alchemflows >/dev/null || fail "no alchemflows on PATH; activate the environment first"
 [ -n "$fworker${FW_CONFIG_FILE-}" ] || fail "FW_CONFIG_FILE is not set, and no -w is given"
-fworker=$(realpath -e "${fworker:-$(dirname "$FW_CONFIG_FILE")/my_fworker_$mode.yaml}")
+fworker=${fworker:-$(dirname "$FW_CONFIG_FILE")/my_fworker_$mode.yaml}
+[ -f "$fworker" ] || fail "there is no fworker file $fworker"
 
 devices=
 if [ "$mode" = gpu ]; then
@@ -73,14 +71,13 @@ n=${n:-1}
 cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
 threads=$((cores > n ? cores / n : 1))
 mkdir -p "$folder/logs"
-cd "$folder"
 
 pids=
+# shellcheck disable=SC2317 # traps call it
 stop() {
     trap '' INT TERM HUP
-    for pid in $pids ${!-}; do
-        kill -s TERM -- "-$pid" 2>/dev/null || kill -s TERM "$pid" 2>/dev/null || true
-    done
+    # shellcheck disable=SC2086 # a word for each; the last may not be in the list yet
+    kill -s TERM $pids ${!-} 2>/dev/null || true
     wait
     exit "$1"
 }
@@ -91,17 +88,16 @@ trap 'stop 143' TERM
 k=0
 while [ "$k" -lt "$n" ]; do
     k=$((k + 1))
-    # A session of its own: Ctrl-C would make rlaunch fail its job and take the next one.
     CUDA_VISIBLE_DEVICES=$(echo "$devices" | cut -d , -f "$k") OMP_NUM_THREADS=$threads MKL_NUM_THREADS=$threads \
-        setsid rlaunch -w "$fworker" rapidfire "$@" </dev/null >>"logs/$mode-$k-$(uname -n).log" 2>&1 &
+        alchemflows worker -w "$fworker" -d "$folder" "$@" >>"$folder/logs/$mode-$k-$(uname -n).log" 2>&1 &
     pids="$pids $!"
 done
-echo "$n $mode workers, $threads threads each; logs in $(pwd)/logs"
+echo "$n $mode workers, $threads threads each; logs in $folder/logs"
 
 status=0
 k=0
 for pid in $pids; do
     k=$((k + 1))
-    wait "$pid" || { status=1 && echo "worker $k failed; see logs/$mode-$k-$(uname -n).log" >&2; }
+    wait "$pid" || { status=1 && echo "worker $k failed; see $folder/logs/$mode-$k-$(uname -n).log" >&2; }
 done
 exit "$status"

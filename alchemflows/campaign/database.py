@@ -22,7 +22,7 @@ from pymongo.database import Database as MongoDatabase
 from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
 from alchemflows.campaign.mongod import PrivateMongod
-from alchemflows.errors import DatabaseError
+from alchemflows.errors import DatabaseAwayError, DatabaseError
 from alchemflows.settings import Settings
 
 #: Database and collections of the private database.
@@ -65,6 +65,9 @@ CAMPAIGN_INDEXES: dict[str, tuple[str, ...]] = {
     "workflows": ("metadata.campaign.name", "metadata.campaign.task"),
     "launches": ("launch_dir",),
 }
+
+#: Where FireWorks' collection of jobs has the UUID of jobflow's; an index too.
+JOB_UUID = "spec._tasks.job.uuid"
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ def create_output_indexes(outputs: pymongo.collection.Collection) -> None:
 
 
 def create_campaign_indexes(database: MongoDatabase) -> None:
-    """Create the indexes of a LaunchPad's database that campaigns use, where they are missing."""
+    """Create the indexes of a LaunchPad's database that campaigns and `supervise` use, where they are missing."""
+    database["fireworks"].create_index(JOB_UUID)
     for collection, fields in CAMPAIGN_INDEXES.items():
         database[collection].create_index(list(fields))
 
@@ -261,8 +265,10 @@ def ping(client: MongoClient, timeout_s: float) -> None:
 
     Raises
     ------
+    DatabaseAwayError
+        If it does not answer in time.
     DatabaseError
-        If it does not answer in time, or refuses the user or password.
+        If it refuses the user or password.
     """
     try:
         with pymongo.timeout(timeout_s):
@@ -270,7 +276,7 @@ def ping(client: MongoClient, timeout_s: float) -> None:
     except OperationFailure as error:
         raise DatabaseError(f"the database at {_hosts(client)} refuses the user or password") from error
     except PyMongoError as error:
-        raise DatabaseError(f"the database at {_hosts(client)} does not answer: {_first_line(error)}") from error
+        raise DatabaseAwayError(f"the database at {_hosts(client)} does not answer: {_first_line(error)}") from error
 
 
 def _hosts(client: MongoClient) -> str:

@@ -266,7 +266,8 @@ def wait(
             reasons = "; ".join(f"job {job.fw_id} ({job.name}) is {job.state}: {job.error}" for job in failed)
             ids = ",".join(str(job.fw_id) for job in failed)
             raise AlchemflowsError(
-                f"{reasons}. Finished jobs are kept; once mended, `lpad rerun_fws -i {ids}` and `rlaunch rapidfire`"
+                f"{reasons}. Finished jobs are kept; once mended, `lpad rerun_fws -i {ids}` and "
+                "`alchemflows worker --until-idle`"
             )
         check()
         time.sleep(interval_s)

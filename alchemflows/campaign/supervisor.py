@@ -1,4 +1,4 @@
-"""Look after the jobs in a LaunchPad: rerun those that were lost or failed, and keep a queue filled."""
+"""Look after the jobs in a LaunchPad: rerun those that were lost or failed, tidy up, and keep a queue filled."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fireworks.queue.queue_launcher import launch_rocket_to_queue
 from fireworks.utilities.fw_serializers import load_object_from_file
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError
 
+from alchemflows.campaign.checkpoints import remove_completed
 from alchemflows.errors import InvalidInputError
 
 #: States of jobs that a worker or a batch job holds.
@@ -120,12 +121,16 @@ class Supervisor:
         How often a job is tried again.
     queue
         What to keep filled, if anything.
+    checkpoints
+        Folder of all jobs' checkpoints. Workers that were killed, and those of plain ``rlaunch``, leave some of
+        completed jobs; these are removed.
     """
 
     launchpad: LaunchPad
     report: Callable[[str], None]
     limits: Limits = Limits()
     queue: Queue | None = None
+    checkpoints: Path | None = None
     _said: set[str] = field(default_factory=set)
     _away: bool = False
 
@@ -145,6 +150,8 @@ class Supervisor:
             self._away = False
             self._rerun_lost()
             self._rerun_failed()
+            if self.checkpoints is not None:
+                self._tidy_up(self.checkpoints)
             if self.queue is not None:
                 self._fill(self.queue)
         except (ConnectionFailure, ExecutionTimeout) as error:  # its text may quote a URI
@@ -191,6 +198,13 @@ class Supervisor:
             with self._others_go_on(job):
                 self.launchpad.rerun_fw(job["fw_id"])
                 self.report(f"{_name(job)} has failed: run again {reason}")
+
+    def _tidy_up(self, checkpoints: Path) -> None:
+        try:
+            if number := remove_completed(self.launchpad, checkpoints):
+                self.report(f"removed the checkpoints of {number} completed jobs")
+        except OSError as error:
+            self._say_once(f"the checkpoints in {checkpoints} cannot be read: {error.strerror}")
 
     def _fill(self, queue: Queue) -> None:
         submitted, problem = queue.fill(self.launchpad)

@@ -3,7 +3,7 @@
 ``rlaunch rapidfire`` dies with the signal that ends a batch job, and with a database that is away for a minute; the job
 that it had then counts as lost, some time later. This one takes jobs in the same way, one after the other, but
 
-- on SIGTERM, or when its time is nearly over, the running job stops in good order (:mod:`alchemflows.jobs.resuming`),
+- on SIGTERM, or when its time is over, the running job stops in good order (:mod:`alchemflows.jobs.resuming`),
   is given back, ready for any other worker, and goes on there from its checkpoint;
 - when the database is away it waits, and a job whose end could not be stored is given back, too;
 - the checkpoints of a completed job are removed.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import time
@@ -27,8 +28,9 @@ from fireworks.utilities.fw_utilities import create_datestamp_dir
 from jobflow import CURRENT_JOB
 from pymongo.errors import PyMongoError
 
+from alchemflows.campaign.checkpoints import JOB_FIELDS, job_folders
 from alchemflows.errors import DatabaseError
-from alchemflows.jobs.resuming import JobInterrupted, job_folder, stop_requested, stopped_by_signals, wait_for_stop
+from alchemflows.jobs.resuming import JobInterrupted, stop_requested, stopped_by_signals, wait_for_stop
 from alchemflows.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -81,13 +83,17 @@ class Worker:
         self._report = report
         self._checkpoints = Settings().checkpoints.expanduser()
 
-    def run(self, *, until_idle: bool = False, stop_after_s: float | None = None) -> int:
+    def run(
+        self, *, until_idle: bool = False, idle_for_s: float | None = None, stop_after_s: float | None = None
+    ) -> int:
         """Work, and return how many jobs were run.
 
         Parameters
         ----------
         until_idle
-            Whether to end when there is no job for this worker, now or behind those that wait or run.
+            Whether to end when there is no job for this worker, now or behind those of its category that run.
+        idle_for_s
+            End after so many seconds without a job, whatever other workers' jobs may make ready later; None for never.
         stop_after_s
             Stop in good order after so many seconds; None for never.
 
@@ -99,6 +105,7 @@ class Worker:
         self._folder.mkdir(parents=True, exist_ok=True)
         n_jobs = 0
         away_since: float | None = None
+        idle_since: float | None = None
         unfinished: Path | None = None
         with stopped_by_signals(stop_after_s), _heartbeat_that_lasts():
             while not stop_requested():
@@ -110,10 +117,14 @@ class Worker:
                         self._report("the database is there again")
                         away_since = None
                     if not self._launchpad.run_exists(self._fworker):
-                        if until_idle and not self._launchpad.future_run_exists(self._fworker):
+                        now = time.monotonic()
+                        idle_since = now if idle_since is None else idle_since
+                        left_s = math.inf if idle_for_s is None else idle_since + idle_for_s - now
+                        if left_s <= 0 or (until_idle and not self._launchpad.future_run_exists(self._fworker)):
                             break
-                        wait_for_stop(self._sleep_s)
+                        wait_for_stop(min(self._sleep_s, left_s))
                         continue
+                    idle_since = None
                     unfinished = Path(create_datestamp_dir(str(self._folder), logger, prefix="launcher_"))
                     with contextlib.chdir(unfinished), contextlib.suppress(JobInterrupted):
                         n_jobs += bool(launch_rocket(self._launchpad, self._fworker))
@@ -143,12 +154,12 @@ class Worker:
             return
         # Not if somebody took it for lost and runs it again.
         mine = {"fw_id": launch["fw_id"], "launches": launch["launch_id"]}
-        firework = self._launchpad.fireworks.find_one(mine, {"state": 1, "spec._tasks.job": 1})
+        firework = self._launchpad.fireworks.find_one(mine, JOB_FIELDS)
         if firework is None:
             return
         if launch["state"] == "COMPLETED":
-            for job in _jobs(firework):
-                shutil.rmtree(self._checkpoints / job_folder(job["uuid"], job["index"]), ignore_errors=True)
+            for name in job_folders(firework):
+                shutil.rmtree(self._checkpoints / name, ignore_errors=True)
         elif launch["state"] == "RUNNING" or (launch["state"] == "FIZZLED" and not _its_own_fault(launch)):
             if launch["state"] == "RUNNING":
                 self._launchpad.mark_fizzled(launch["launch_id"])
@@ -161,11 +172,6 @@ def _its_own_fault(launch: dict[str, Any]) -> bool:
     lines = str(stored.get("_stacktrace", "")).strip().splitlines()
     kind = lines[-1].split(":")[0].rpartition(".")[2] if lines else ""
     return kind not in _NOT_ITS_FAULT
-
-
-def _jobs(firework: dict[str, Any]) -> list[dict[str, Any]]:
-    tasks = firework.get("spec", {}).get("_tasks", [])
-    return [task["job"] for task in tasks if "job" in task]
 
 
 @contextlib.contextmanager

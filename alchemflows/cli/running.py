@@ -150,7 +150,7 @@ def _run(flow: Flow, workers: int) -> tuple[Any, Database, str, Path]:
     except KeyboardInterrupt:
         exports = " ".join(f"{name}={value}" for name, value in database.environment.items())
         raise AlchemflowsError(
-            f"interrupted; finished jobs are kept, and `{exports} rlaunch rapidfire` does the rest"
+            f"interrupted; finished jobs are kept, and `{exports} alchemflows worker --until-idle` does the rest"
         ) from None
     for job in failed:
         console.print(f"job {job.fw_id} ({job.name}) failed, and the others went on: {job.error}", markup=False)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from alchemflows.campaign.database import connect, launchpad_of
 from alchemflows.campaign.supervisor import Limits, Queue, Supervisor
 from alchemflows.cli.running import console, settings
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import DatabaseAwayError, InvalidInputError
+
+if TYPE_CHECKING:
+    from fireworks import LaunchPad
 
 app = typer.Typer()
 
@@ -22,7 +26,12 @@ app = typer.Typer()
 def worker(
     fworker: Annotated[Path | None, typer.Option("-w", "--fworker", help="fworker file; all jobs if not given")] = None,
     folder: Annotated[Path, typer.Option("-d", "--folder", help="folder of the launch folders")] = Path(),
-    until_idle: Annotated[bool, typer.Option(help="end when no job is left for this worker")] = False,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="end when no job is ready, and none waits for one that runs")
+    ] = False,
+    idle_for: Annotated[
+        float | None, typer.Option(min=0, help="end after so many seconds without a job that is ready, whatever waits")
+    ] = None,
     stop_after: Annotated[float | None, typer.Option(min=0, help="stop in good order after so many seconds")] = None,
     sleep: Annotated[float, typer.Option(min=0, help="seconds between looks for a job")] = 10.0,
 ) -> None:
@@ -39,7 +48,7 @@ def worker(
     taken = FWorker.from_file(str(fworker)) if fworker is not None else FWorker("local", category="", query={})
     SETTINGS.JOB_STORE = database.job_store  # where jobs store what they return
     work = Worker(launchpad, taken, folder, sleep_s=sleep, report=_report)
-    n_jobs = work.run(until_idle=until_idle, stop_after_s=stop_after)
+    n_jobs = work.run(until_idle=until_idle, idle_for_s=idle_for, stop_after_s=stop_after)
     console.print(f"{n_jobs} jobs were run")
 
 
@@ -61,13 +70,33 @@ def supervise(
 ) -> None:
     """Rerun jobs that were lost or failed, a few times each; submit batch jobs while jobs are ready."""
     queue = Queue(qadapter, _fworker(fworker), max_jobs, folder) if qadapter else None
-    launchpad = launchpad_of(connect(settings()))
+    launchpad = _launchpad(None if once else interval)
     logging.getLogger("launchpad").setLevel(logging.ERROR)  # what FireWorks does is said here in a line
-    supervisor = Supervisor(launchpad, _report, Limits(retries, lost_retries, lost_after), queue)
+    limits = Limits(retries, lost_retries, lost_after)
+    supervisor = Supervisor(launchpad, _report, limits, queue, settings().checkpoints.expanduser())
     if not once:
         supervisor.run(interval)
     elif not supervisor.look():
         raise typer.Exit(1)
+
+
+def _launchpad(wait_s: float | None) -> LaunchPad:
+    """Return the LaunchPad; ask a database that is away again after so many seconds, or not if None."""
+    away = False
+    while True:
+        try:
+            launchpad = launchpad_of(connect(settings()))
+        except DatabaseAwayError as error:
+            if wait_s is None:
+                raise
+            if not away:
+                _report(f"{error}; waiting for it")
+            away = True
+            time.sleep(wait_s)
+        else:
+            if away:
+                _report("the database answers again")
+            return launchpad
 
 
 def _fworker(path: Path | None) -> Path:

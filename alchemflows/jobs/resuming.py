@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,9 @@ class JobInterrupted(KeyboardInterrupt):
     """A job that cannot stop in good order was stopped."""
 
 
-_stop = threading.Event()
+#: Whether this process was asked to stop. No threading.Event: a signal may come while its lock is held, for which the
+#: handler would wait without end.
+_stop = False
 #: Whether what runs looks at `_stop` by itself.
 _in_blocks = threading.Event()
 
@@ -35,25 +38,32 @@ def request_stop(*_: object) -> None:
     JobInterrupted
         In the latter case.
     """
-    _stop.set()
+    global _stop
+    _stop = True
     if CURRENT_JOB.job is not None and not _in_blocks.is_set():
+        CURRENT_JOB.reset()  # a second signal, as a queue and a script may send, must not end what ends the job
         raise JobInterrupted("stopped; this job begins anew")
 
 
 def stop_requested() -> bool:
     """Tell whether this process was asked to stop."""
-    return _stop.is_set()
+    return _stop
 
 
 def wait_for_stop(seconds: float) -> None:
     """Sleep, but no longer than until this process is asked to stop."""
-    _stop.wait(seconds)
+    end = time.monotonic() + seconds
+    while not _stop and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 0.1))
 
 
 @contextmanager
 def stopped_by_signals(stop_after_s: float | None = None) -> Iterator[None]:
-    """Let SIGTERM, SIGINT and the end of a time ask for a stop, within."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    """Let SIGTERM, SIGINT, SIGHUP and the end of a time ask for a stop, within."""
+    global _stop
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        numbers.append(signal.SIGHUP)
     before = [signal.signal(number, request_stop) for number in numbers]
     timer = threading.Timer(stop_after_s or 0.0, os.kill, (os.getpid(), signal.SIGTERM))
     timer.daemon = True
@@ -65,7 +75,7 @@ def stopped_by_signals(stop_after_s: float | None = None) -> Iterator[None]:
         timer.cancel()
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-        _stop.clear()
+        _stop = False
 
 
 def job_folder(uuid: str, index: int) -> str:

@@ -15,7 +15,11 @@ from command_line import COMMAND, assert_one_line
 from firetasks import Run
 from fireworks import Firework, FWorker, LaunchPad, Workflow
 from fireworks.core.rocket_launcher import launch_rocket, rapidfire
+from jobflow import Flow
+from jobflow.managers.fireworks import flow_to_workflow
+from paced import pause
 
+from alchemflows.campaign.database import Database
 from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.campaign.supervisor import Limits, Queue, Supervisor
 from alchemflows.errors import InvalidInputError
@@ -188,9 +192,10 @@ def supervise(database, tmp_path) -> Iterator[Callable[..., Callable[[], list[st
         assert all(datetime.fromisoformat(line[:19]) for line in said)
         return [line[20:] for line in said]
 
-    def start(*arguments: object) -> Callable[[], list[str]]:
+    def start(*arguments: object, **more: str) -> Callable[[], list[str]]:
         command = [*COMMAND, "supervise", "--interval", "1", *map(str, arguments)]
-        environment = os.environ | database.environment | PYTHONPATH | {"ALCHEMFLOWS_HOME": str(tmp_path / "home")}
+        home = {"ALCHEMFLOWS_HOME": str(tmp_path / "home")}
+        environment = os.environ | database.environment | PYTHONPATH | home | more
         with log.open("w") as file, (tmp_path / "errors").open("w") as errors:  # there FireWorks says more
             processes.append(subprocess.Popen(command, env=environment, stdout=file, stderr=errors))
         return lines
@@ -267,6 +272,52 @@ def test_command_outlives_a_database_that_goes_away(launchpad, work, supervise, 
     assert all(line.startswith(beginning) for line, beginning in zip(lines(), beginnings, strict=True)), lines()
 
 
+def move_configuration(database: Database, tmp_path: Path) -> dict[str, str]:
+    """Make the private database one of somebody else's, which nobody starts; return how it is found."""
+    (tmp_path / "home" / "config").rename(tmp_path / "config")
+    for path in (tmp_path / "config").iterdir():
+        path.write_text(path.read_text().replace("/home/config/", "/config/"))
+    return {name: value.replace("/home/config/", "/config/") for name, value in database.environment.items()}
+
+
+def test_command_waits_for_a_database_that_is_away_when_it_starts(database, launchpad, work, supervise, tmp_path):
+    (first,) = add(launchpad, Firework(POISON, name="first"))
+    work()
+    server = PrivateMongod(tmp_path / "home")
+    server.stop()
+    moved = move_configuration(database, tmp_path)
+    lines = supervise(**moved, ALCHEMFLOWS_DATABASE_TIMEOUT_S="1")
+    wait_for(lambda: len(lines()) == 1)
+    time.sleep(3)  # time for a second look in vain
+    server.start()
+    wait_for(lambda: len(lines()) == 3)
+    assert "does not answer" in lines()[0] and lines()[0].endswith("; waiting for it")
+    assert lines()[1] == "the database answers again"
+    assert lines()[2].startswith(f"job {first} (first) has failed: run again")
+
+
+def test_checkpoints_of_completed_jobs_are_removed(launchpad, supervisor, said, tmp_path):
+    """And no others: not of jobs that go on, nor of those of another LaunchPad, nor what is no checkpoint at all."""
+    flows = {name: Flow([pause(0)]) for name in ("completed", "running", "failed", "ready", "twice", "elsewhere")}
+    states = {"completed": "COMPLETED", "running": "RUNNING", "failed": "FIZZLED", "ready": "READY", "twice": "READY"}
+    for name, there in [*states.items(), ("twice", "COMPLETED")]:
+        (fw_id,) = launchpad.add_wf(flow_to_workflow(flows[name])).values()
+        launchpad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": there}})
+    checkpoints = tmp_path / "checkpoints"
+    folders = {name: checkpoints / f"{flow.jobs[0].uuid}-1" for name, flow in flows.items()}
+    for folder in folders.values():
+        (folder / "windows").mkdir(parents=True)
+    folders["completed"].with_name(folders["completed"].name[:-1] + "2").mkdir()  # of the job that replaced it
+    (checkpoints / "notes").mkdir()
+    (checkpoints / "notes.txt").touch()
+    before = set(checkpoints.iterdir())
+    supervisor.checkpoints = checkpoints
+    supervisor.look()
+    supervisor.look()
+    assert before - set(checkpoints.iterdir()) == {folders["completed"]}
+    assert [line for line in said if "checkpoints" in line] == ["removed the checkpoints of 1 completed jobs"]
+
+
 def test_command_looks_once(database, launchpad, work, queue, tmp_path):
     environment = os.environ | database.environment | PYTHONPATH | {"ALCHEMFLOWS_HOME": str(tmp_path / "home")}
 
@@ -284,6 +335,4 @@ def test_command_looks_once(database, launchpad, work, queue, tmp_path):
     assert f"job {poison} (poison) has failed: run again" in lines[0] and "submitted 1 batch jobs: 1" in lines[1]
     assert_one_line(once(*files[:2]), "my_fworker_gpu.yaml does not exist")
     PrivateMongod(tmp_path / "home").stop()
-    (tmp_path / "home" / "config").rename(tmp_path / "config")  # now a database of somebody else's, which is away
-    moved = {name: value.replace("/home/config/", "/config/") for name, value in database.environment.items()}
-    assert_one_line(once(**moved), "does not answer")
+    assert_one_line(once(**move_configuration(database, tmp_path)), "does not answer")

@@ -24,6 +24,7 @@ from command_line import COMMAND, assert_one_line
 from fireworks import FWorker, LaunchPad
 from jobflow import Flow, Job, JobStore, Response, job
 from jobflow.managers.fireworks import flow_to_workflow
+from paced import pause
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
@@ -224,6 +225,18 @@ def test_a_submitter_mends(
     assert ("fail", "READY") in states(clients["admin"])
     lpad("defuse_fws", "-s", "READY")
     assert ("fail", "DEFUSED") in states(clients["admin"])
+
+
+def test_a_worker_gives_back_what_it_cannot_finish(
+    server: Server, clients: dict[str, MongoClient], tmp_path: Path
+) -> None:
+    launchpad = server.launchpad("submitter")
+    (fw_id,) = launchpad.add_wf(flow_to_workflow(Flow([pause(100)]))).values()
+    done = run(server, "worker", *COMMAND, "worker", "--stop-after", 8, folder=tmp_path)
+    assert f"job {fw_id} is given back" in done.stdout, done.stderr
+    assert ("pause", "READY") in states(clients["admin"])
+    launchpad.defuse_fw(fw_id)
+    launchpad.connection.close()
 
 
 def test_one_user_with_two_roles_runs_flows_here(server: Server, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from firetasks import Run
+from fireworks import Firework, FWorker, Workflow
 
 from alchemflows.campaign.database import Database, start_private
 from alchemflows.campaign.local import status, submit
@@ -37,7 +39,8 @@ class Worker:
         folder.mkdir(exist_ok=True)
         self.log = folder / "worker.log"
         environment = os.environ | database.environment | {
-            "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.2"
+            "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.2",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
         }  # fmt: skip
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -105,6 +108,23 @@ def test_a_stopped_job_goes_on_with_another_worker_to_the_same_samples(database,
     database.launchpad.rerun_fw(fw_ids[0])
     finish(database, fw_ids, tmp_path / "five")
     assert np.array_equal(samples(database), broken)
+
+
+def test_a_worker_ends_when_it_was_idle_for_long_enough(database, tmp_path):
+    """Although a job waits, which a running one of another category will make ready: a GPU would be held for it."""
+    launchpad = database.launchpad
+    gpu = {"_category": "gpu"}
+    analysis = Firework(Run(command="true"))
+    launchpad.add_wf(Workflow([analysis, Firework(Run(command="true"), gpu, parents=[analysis])]))
+    launchpad.checkout_fw(FWorker(category="__none__"), str(tmp_path))
+    launchpad.add_wf(Workflow([Firework(Run(command="sleep 2"), gpu) for _ in range(2)]))  # longer than idle
+    (tmp_path / "fworker.yaml").write_text("{name: gpu, category: [gpu], query: '{}'}")
+    worker = Worker(database, tmp_path / "worker", "-w", str(tmp_path / "fworker.yaml"), "--idle-for", "1")
+    assert worker.end() == 0
+    assert "2 jobs were run" in worker.log.read_text()
+    assert sorted(firework["state"] for firework in launchpad.fireworks.find()) == [
+        *("COMPLETED", "COMPLETED", "RUNNING", "WAITING")
+    ]
 
 
 @pytest.mark.slow

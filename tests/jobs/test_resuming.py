@@ -53,8 +53,24 @@ def test_what_cannot_stop_in_good_order_stops_at_once():
 
     with stopped_by_signals(), pytest.raises(JobInterrupted):
         stubborn().run(None)
-    resuming.CURRENT_JOB.reset()
     assert not stop_requested()  # the next worker of this process was not asked
+
+
+def test_a_second_signal_does_not_disturb_the_end():
+    """A queue signals the worker and the script that started it, which passes the signal on."""
+    ended = []
+
+    @job
+    def stubborn():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGHUP)
+            ended.append(True)
+
+    with stopped_by_signals(), pytest.raises(JobInterrupted):
+        stubborn().run(None)
+    assert ended
 
 
 def test_no_handler_stays_behind(tmp_path, monkeypatch):

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from fireworks import LaunchPad
 
+import alchemflows
 from alchemflows.campaign.mongod import PrivateMongod
 
 ROOT = Path(__file__).parents[2]
+#: The package that is tested, wherever it was installed from, and the jobs of the tests.
+PYTHONPATH = os.pathsep.join([str(Path(alchemflows.__file__).parents[1]), str(ROOT / "tests")])
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +39,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         elif file.suffix == ".sh":
             shutil.copy(file, folder)
     (folder / "bin").mkdir()
-    (folder / "bin" / "activate").write_text(f'export PATH="{Path(sys.executable).parent}:$PATH"\n')
+    (folder / "bin" / "activate").write_text(
+        f'export PATH="{Path(sys.executable).parent}:$PATH" PYTHONPATH="{PYTHONPATH}"\n'
+    )
     try:
         server.start()
         yield folder
@@ -58,5 +63,6 @@ def environment(config: Path, tmp_path: Path) -> dict[str, str]:
     """Return the environment of a user with this configuration; programs in `bin` go first."""
     (tmp_path / "bin").mkdir()
     programs = os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    kept = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "JOBFLOW_CONFIG_FILE")}
-    return kept | {"FW_CONFIG_FILE": str(config / "FW_config.yaml"), "PATH": programs, "HOME": str(tmp_path)}
+    kept = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES" and not k.startswith("ALCHEMFLOWS_")}
+    files = {"FW_CONFIG_FILE": str(config / "FW_config.yaml"), "JOBFLOW_CONFIG_FILE": str(config / "jobflow.yaml")}
+    return kept | files | {"PATH": programs, "HOME": str(tmp_path), "PYTHONPATH": PYTHONPATH}

@@ -77,7 +77,7 @@ SelectTypeParameters=CR_Core
 # Jobs are begun within a second, and killed at their time limit.
 SchedulerParameters=sched_min_interval=0,sched_interval=1
 OverTimeLimit=0
-KillWait=2
+KillWait=4
 ReturnToService=2
 # More cores than there may be, so that the tests are the same everywhere.
 SlurmdParameters=config_overrides

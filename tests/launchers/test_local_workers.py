@@ -1,4 +1,4 @@
-"""local_workers.sh with real rlaunch workers."""
+"""local_workers.sh with real workers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ from pathlib import Path
 
 import pytest
 from fireworks import Firework, LaunchPad, ScriptTask, Workflow
+from jobflow import Flow
+from jobflow.managers.fireworks import flow_to_workflow
+from paced import pause
 
 SCRIPT = Path(__file__).parents[2] / "launchers" / "local_workers.sh"
-#: Each job leaves a file; the pause lets the other worker have its share.
-RECORD = 'echo "$CUDA_VISIBLE_DEVICES;$OMP_NUM_THREADS;$JOBFLOW_CONFIG_FILE" > record; sleep 1'
+#: Each job leaves a file, and waits for that of another, which another worker must have.
+RECORD = (
+    'echo "$CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS" > record; '
+    'until [ "$(cat ../launcher_*/record | wc -l)" -ge 2 ]; do sleep 0.1; done'
+)
+#: Ends when nothing is left to do.
+TO_THE_END = ("--", "--until-idle", "--sleep", "0.5")
 CORES = len(os.sched_getaffinity(0))
 #: Two GPUs, one of them cut into slices.
 NVIDIA_SMI = """#!/bin/sh
@@ -46,7 +54,7 @@ def run(environment: dict[str, str], *arguments: str, folder: Path) -> subproces
 
 
 def records(folder: Path) -> list[list[str]]:
-    return [file.read_text().strip().split(";") for file in folder.glob("launcher_*/record")]
+    return [file.read_text().rstrip("\n").split(" ") for file in folder.glob("launcher_*/record")]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -68,39 +76,42 @@ def test_cpu_workers_share_the_cores(
 ) -> None:
     add_jobs(launchpad, 4, None)
     add_jobs(launchpad, 1, "gpu")
-    environment |= {"OMP_NUM_THREADS": "77", "JOBFLOW_CONFIG_FILE": os.path.relpath(config / "jobflow.yaml", tmp_path)}
-    done = run(environment, "cpu", "-n", "2", "-d", "runs", "--", "--nlaunches", "0", folder=tmp_path)
+    launchpad.add_wf(flow_to_workflow(Flow([pause(0)])))
+    for name in ("JOBFLOW", "FW"):  # relative ones, which mean something else in the folder of a job
+        environment[f"{name}_CONFIG_FILE"] = os.path.relpath(environment[f"{name}_CONFIG_FILE"], tmp_path)
+    done = run(environment | {"OMP_NUM_THREADS": "77"}, "cpu", "-n", "2", "-d", "runs", *TO_THE_END, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert records(tmp_path / "runs") == 4 * [["", str(max(1, CORES // 2)), str(config / "jobflow.yaml")]]
-    assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 4
+    assert records(tmp_path / "runs") == 4 * [["", str(max(1, CORES // 2))]]
+    assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 5
     logs = list((tmp_path / "runs" / "logs").glob("cpu-*.log"))
     assert len(logs) == 2
-    assert all("Rocket finished" in log.read_text() for log in logs)
+    assert all("jobs were run" in log.read_text() for log in logs)
 
 
 def test_each_gpu_worker_has_its_gpu(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
     add_jobs(launchpad, 4, "gpu")
     add_jobs(launchpad, 1, None)
-    done = run(environment, "gpu", "--", "--nlaunches", "0", folder=tmp_path)
+    done = run(environment, "gpu", *TO_THE_END, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {tuple(record[:2]) for record in records(tmp_path)} == {(k, str(max(1, CORES // 2))) for k in "01"}
+    assert {tuple(record) for record in records(tmp_path)} == {(k, str(max(1, CORES // 2))) for k in "01"}
     assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 4
 
 
 def test_an_allocation_of_gpus_is_kept(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
     add_jobs(launchpad, 2, "gpu")
     environment["CUDA_VISIBLE_DEVICES"] = "5,GPU-7"
-    done = run(environment, "gpu", "--", "--nlaunches", "1", folder=tmp_path)
+    done = run(environment, "gpu", *TO_THE_END, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {record[0] for record in records(tmp_path)} == {"5", "GPU-7"}
     assert "3 workers" in run(environment, "gpu", "-n", "3", folder=tmp_path).stderr
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signal_stops_workers_and_what_they_run(
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_signal_stops_workers_which_give_their_jobs_back(
     launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    add_jobs(launchpad, 3, None, "echo $$ $PPID > pids; sleep 300")
+    for _ in range(3):
+        launchpad.add_wf(flow_to_workflow(Flow([pause(300)])))
     command = [str(SCRIPT), "cpu", "-n", "2"]
     script = subprocess.Popen(
         command,
@@ -108,27 +119,26 @@ def test_signal_stops_workers_and_what_they_run(
         cwd=tmp_path,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # tests in the background ignore some
     )
     try:
-        wait_for(lambda: sum(len(f.read_text().split()) == 2 for f in tmp_path.glob("launcher_*/pids")) == 2)
-        pids = [int(pid) for file in tmp_path.glob("launcher_*/pids") for pid in file.read_text().split()]
-        assert len(set(pids)) == 4
-        assert all(map(alive, pids))
-        os.killpg(script.pid, number)  # as Ctrl-C in a terminal does
+        wait_for(lambda: len(list(tmp_path.glob("launcher_*/begun"))) == 2)
+        pids = [int(pid) for pid in Path(f"/proc/{script.pid}/task/{script.pid}/children").read_text().split()]
+        assert len(pids) == 2
+        os.killpg(script.pid, number)  # as Ctrl-C in a terminal does; workers get SIGTERM from the script, too
         assert script.wait(timeout=30) == status
-        wait_for(lambda: not any(map(alive, pids)), 5)
+        assert not any(map(alive, pids))
     finally:
         script.kill()
-    states = [firework["state"] for firework in launchpad.fireworks.find()]
-    assert sorted(states) == ["READY", "RUNNING", "RUNNING"]
+    assert [firework["state"] for firework in launchpad.fireworks.find()] == 3 * ["READY"]
+    assert sum("is given back" in log.read_text() for log in (tmp_path / "logs").iterdir()) == 2
 
 
 def test_failed_worker_is_told(config: Path, environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("name: broken\n")
     done = run(environment, "cpu", "-n", "2", "-w", "broken.yaml", folder=tmp_path)
     assert done.returncode == 1
-    assert "worker 1 failed; see logs/cpu-1-" in done.stderr
+    assert "worker 1 failed; see ./logs/cpu-1-" in done.stderr
     assert "worker 2 failed" in done.stderr
 
 
@@ -139,7 +149,7 @@ def test_failed_worker_is_told(config: Path, environment: dict[str, str], tmp_pa
         (["tpu"], "Usage"),
         (["cpu", "-n", "many"], "-n must be a positive number; got many"),
         (["gpu", "-n", "0"], "-n must be a positive number; got 0"),
-        (["cpu", "-w", "missing.yaml"], "missing.yaml"),
+        (["cpu", "-w", "missing.yaml"], "there is no fworker file missing.yaml"),
     ],
 )
 def test_wrong_arguments(environment: dict[str, str], tmp_path: Path, arguments: list[str], said: str) -> None:

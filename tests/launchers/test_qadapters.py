@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 from fireworks import Firework, LaunchPad, ScriptTask, Workflow
+from jobflow import Flow
+from jobflow.managers.fireworks import flow_to_workflow
+from paced import pause
 
 LAUNCHERS = Path(__file__).parents[2] / "launchers"
 REQUESTS = {
@@ -25,7 +31,7 @@ REQUESTS = {
 }
 SUBMIT = {"slurm": ("sbatch", "Submitted batch job 17"), "pbs": ("qsub", "17.server")}
 #: Each job leaves a file; the pause lets the other worker have its share.
-RECORD = "echo $CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS > record; sleep 2"
+RECORD = "echo $CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS > record; sleep 4"
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -62,8 +68,8 @@ def test_script_asks_for_a_gpu_and_runs_a_worker(kind: str, script: str, config:
     assert f"export FW_CONFIG_FILE={config}/FW_config.yaml" in commands
     assert f"export JOBFLOW_CONFIG_FILE={config}/jobflow.yaml" in commands
     assert commands[-2] == f"cd {tmp_path}"
-    worker = f"{config}/local_workers.sh gpu" if kind.endswith("node") else "rlaunch"
-    assert commands[-1].startswith(f"{worker} -w {config}/my_fworker_gpu.yaml ")
+    worker = f"{config}/local_workers.sh gpu" if kind.endswith("node") else "alchemflows worker"
+    assert commands[-1].startswith(f"exec {worker} -w {config}/my_fworker_gpu.yaml ")
     # The queue reads no requests after the first command.
     assert lines.index(commands[0]) > max(i for i, line in enumerate(lines) if line.startswith(("#SBATCH", "#PBS")))
 
@@ -71,8 +77,9 @@ def test_script_asks_for_a_gpu_and_runs_a_worker(kind: str, script: str, config:
 def test_numbers_fit_together(kind: str) -> None:
     content = yaml.safe_load((LAUNCHERS / f"{kind}_qadapter.yaml").read_text())
     hours, minutes, seconds = map(int, content["walltime"].split(":"))
-    timeout = int(re.search(r"--timeout (\d+)", content["rocket_launch"])[1])
-    assert 0 < timeout < 3600 * hours + 60 * minutes + seconds
+    stop_after = int(re.search(r"--stop-after (\d+)", content["rocket_launch"])[1])
+    left = 3600 * hours + 60 * minutes + seconds - stop_after
+    assert 120 <= left <= 600  # to begin the batch job, and to end it after a block of steps and a checkpoint
     if kind.endswith("node"):  # there the workers share the cores
         assert "OMP_NUM_THREADS" not in content["pre_rocket"]
         return
@@ -92,7 +99,10 @@ def test_qlaunch_has_gpu_jobs_worked_off(
     run = f'env -i HOME="$HOME" PATH=/usr/bin:/bin CUDA_VISIBLE_DEVICES={gpus} bash "$1" > batch.log 2>&1'
     (tmp_path / "bin" / program).write_text(f"#!/bin/sh\n{run}\necho '{answer}'\n")
     (tmp_path / "bin" / program).chmod(0o755)
-    files = ["-q", str(config / f"{kind}_qadapter.yaml"), "-w", str(config / "my_fworker_gpu.yaml")]
+    text = (config / f"{kind}_qadapter.yaml").read_text()
+    assert text.count("--idle-for 120") == 1
+    (tmp_path / "my_qadapter.yaml").write_text(text.replace("--idle-for 120", "--idle-for 1"))
+    files = ["-q", str(tmp_path / "my_qadapter.yaml"), "-w", str(config / "my_fworker_gpu.yaml")]
     done = subprocess.run(
         ["qlaunch", *files, "rapidfire", "--nlaunches", "1"],
         env=environment,
@@ -107,3 +117,31 @@ def test_qlaunch_has_gpu_jobs_worked_off(
     records = sorted(file.read_text().split() for file in tmp_path.glob("block_*/launcher_*/launcher_*/record"))
     threads = str(max(1, CORES // 2))
     assert records == ([["0", threads], ["1", threads]] if kind.endswith("node") else 2 * [["0", "8"]])
+
+
+def test_a_signal_to_the_batch_script_reaches_the_workers(
+    kind: str, script: str, launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """As PBS sends it: to the process of the script alone. A shell in between would die, its worker work on."""
+    workers = 2 if kind.endswith("node") else 1
+    for _ in range(workers + 1):
+        workflow = flow_to_workflow(Flow([pause(300)]))
+        workflow.fws[0].spec["_category"] = "gpu"
+        launchpad.add_wf(workflow)
+    (tmp_path / "batch.sh").write_text(script)
+    environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(workers)))
+    with (tmp_path / "batch.log").open("w") as log:
+        batch = subprocess.Popen(
+            ["bash", "batch.sh"], env=environment, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        end = time.monotonic() + 60
+        while len(list(tmp_path.glob("launcher_*/begun"))) < workers:
+            assert time.monotonic() < end and batch.poll() is None, (tmp_path / "batch.log").read_text()
+            time.sleep(0.1)
+        batch.terminate()
+        assert batch.wait(timeout=30) == (143 if kind.endswith("node") else 0)
+        assert [firework["state"] for firework in launchpad.fireworks.find()] == (workers + 1) * ["READY"]
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(batch.pid, signal.SIGKILL)

@@ -14,29 +14,32 @@ from command_line import COMMAND
 from fireworks import Firework, LaunchPad, ScriptTask, Workflow
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
+from paced import paced
 from pymatgen.core import Structure
 
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.schemas.progress import Progress, read_progress
 
 pytestmark = pytest.mark.slurm
 SCRIPT = Path(__file__).with_name("slurm_cluster.sh")
 LOCAL_WORKERS = Path(__file__).parents[2] / "launchers" / "local_workers.sh"
 NOT_TO_BE_HAD = 3
+N_STEPS = 1000
 #: What users set in their copies: cores, wall time, and here shorter waits.
 SETTINGS = {
     "slurm_gpu_qadapter.yaml": [
         (r"cpus_per_task: 8", "cpus_per_task: 2"),
         (r"OMP_NUM_THREADS=8", "OMP_NUM_THREADS=1"),
         (r'walltime: "04:00:00"', 'walltime: "00:05:00"'),
-        (r"--max_loops 5", "--max_loops 3 --sleep 1"),
+        (r"--idle-for 120", "--idle-for 3 --sleep 0.5"),
     ],
     "slurm_node_qadapter.yaml": [
         (r"cpus_per_task: 32", "cpus_per_task: 4"),
         (r"gres: gpu:4", "gres: gpu:2"),
         (r'walltime: "04:00:00"', 'walltime: "00:05:00"'),
-        (r"--max_loops 5", "--max_loops 3 --sleep 1"),
+        (r"--idle-for 120", "--idle-for 3 --sleep 0.5"),
     ],
-    "FW_config.yaml": [(r"PING_TIME_SECS: 300", "PING_TIME_SECS: 1"), (r"_SLEEP_SECS: 30", "_SLEEP_SECS: 1")],
+    "FW_config.yaml": [(r"PING_TIME_SECS: 300", "PING_TIME_SECS: 1")],
 }
 
 
@@ -63,7 +66,7 @@ def user(slurm: dict[str, str], config: Path, environment: dict[str, str]) -> di
             text, found = re.subn(pattern, value, text)
             assert found == 1 or value in text, f"{name} has no {pattern}"
         (config / name).write_text(text)
-    return environment | slurm | {"JOBFLOW_CONFIG_FILE": str(config / "jobflow.yaml"), "PYTHONWARNINGS": "ignore"}
+    return environment | slurm | {"PYTHONWARNINGS": "ignore", "ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.2"}
 
 
 @pytest.fixture
@@ -99,7 +102,8 @@ def job(call: Callable[..., str]) -> Callable[[int], dict[str, str]]:
 @pytest.fixture
 def cpu_worker(user: dict[str, str], tmp_path: Path) -> Iterator[None]:
     """Run the worker for the analysis, as on a login node."""
-    worker = subprocess.Popen([str(LOCAL_WORKERS), "cpu", "-d", str(tmp_path / "login-node")], env=user)
+    command = [str(LOCAL_WORKERS), "cpu", "-d", str(tmp_path / "login-node"), "--", "--sleep", "1"]
+    worker = subprocess.Popen(command, env=user)
     yield
     worker.terminate()
     assert worker.wait(timeout=30) == 143
@@ -167,40 +171,139 @@ def test_qlaunch_submits_and_windows_are_run(
     assert [window["n_runs"] for window in document["windows"]] == [1, 1, 1]
 
 
-def test_job_killed_at_the_time_limit_is_completed_by_the_next(
-    launchpad, config: Path, qlaunch, job, call, user, cpu_worker, gentle_model: Path, perovskite: Structure
+@pytest.fixture
+def adapted(config: Path) -> Callable[[str, str], str]:
+    """Return what writes a copy of the qadapter for a GPU in which something is replaced, and gives its name."""
+
+    def write(old: str, new: str) -> str:
+        text = (config / "slurm_gpu_qadapter.yaml").read_text()
+        assert text.count(old) == 1
+        (config / "adapted.yaml").write_text(text.replace(old, new))
+        return "adapted.yaml"
+
+    return write
+
+
+@pytest.fixture
+def stopped_at(tmp_path: Path) -> Callable[[], int]:
+    """Return what gives the step of the last checkpoint of the only job that has any."""
+
+    def step() -> int:
+        found = (tmp_path / ".alchemflows" / "checkpoints").glob("*/**/state-*.npz")
+        return max((int(path.stem.split("-")[1]) for path in found), default=0)
+
+    return step
+
+
+def first_step(launchpad: LaunchPad, n_launches: int) -> int:
+    """Return the first step that the last launch of the only job that runs does say."""
+    found: list[Progress] = []
+
+    def said() -> bool:
+        launches = list(launchpad.launches.find({"fworker.name": "gpu"}, sort=[("launch_id", 1)]))
+        progress = read_progress(Path(launches[-1]["launch_dir"])) if len(launches) == n_launches else None
+        found.extend([] if progress is None else [progress])
+        return bool(found)
+
+    wait_for(said)
+    return found[0].step
+
+
+@pytest.fixture
+def sampling(launchpad, gentle_model: Path, perovskite: Structure, stopped_at) -> Callable[[], None]:
+    """Submit two windows in one job, and return what waits until they have sampled for a while."""
+    submit(launchpad, flow(gentle_model, perovskite, n_windows=2, n_steps=N_STEPS, windows_per_job=2))
+    return lambda: wait_for(lambda: stopped_at() >= 300)
+
+
+def assert_complete(launchpad: LaunchPad, n_launches: int) -> None:
+    windows = [window for document in outputs(launchpad, "WindowsDocument") for window in document["windows"]]
+    assert sorted((window["index"], window["n_samples"]) for window in windows) == [(k, N_STEPS // 10) for k in (0, 1)]
+    assert launchpad.launches.count_documents({"fworker.name": "gpu"}) == n_launches
+    assert launchpad.launches.count_documents({}) == n_launches + 1  # and the analysis
+    assert len(outputs(launchpad, "FreeEnergyDocument")) == 1
+
+
+def test_scancel_leaves_the_job_ready_and_the_next_batch_job_goes_on(
+    launchpad, qlaunch, job, call, cpu_worker, sampling, stopped_at
 ) -> None:
-    submit(launchpad, flow(gentle_model, perovskite, n_windows=2, n_steps=400, windows_per_job=2))
+    """SIGTERM, as at the time limit and where a job has to make room for another."""
     first = qlaunch("slurm_gpu_qadapter.yaml")
-    wait_for(lambda: "RUNNING" in states(launchpad))
+    sampling()
+    call("scancel", first)
+    wait_for(lambda: job(first)["JobState"] == "CANCELLED")
+    wait_for(lambda: not call("squeue", "-h"))  # it has ended, too
+    assert states(launchpad) == ["READY", "WAITING"]
+    step = stopped_at()
+    assert 300 <= step < N_STEPS
+    second = qlaunch("slurm_gpu_qadapter.yaml")
+    assert first_step(launchpad, 2) > step  # nothing is done again
+    wait_for(lambda: job(second)["JobState"] == "COMPLETED")
+    wait_for(lambda: set(states(launchpad)) == {"COMPLETED"})
+    assert_complete(launchpad, 2)
+
+
+def test_scancel_of_a_whole_node_leaves_all_its_jobs_ready(launchpad, qlaunch, job, call, tmp_path: Path) -> None:
+    submit(launchpad, *(Flow([paced(1000)]) for _ in range(2)))
+    launchpad.fireworks.update_many({}, {"$set": {"spec._category": "gpu"}})
+    number = qlaunch("slurm_node_qadapter.yaml")
+    checkpoints = tmp_path / ".alchemflows" / "checkpoints"
+    wait_for(lambda: len({path.parent for path in checkpoints.glob("*/state-*.npz")}) == 2)
+    call("scancel", number)
+    wait_for(lambda: job(number)["JobState"] == "CANCELLED")
+    wait_for(lambda: not call("squeue", "-h"))
+    assert states(launchpad) == ["READY", "READY"]
+
+
+def test_a_worker_stops_before_its_time_is_over_and_the_next_batch_job_goes_on(
+    launchpad, qlaunch, job, adapted, stopped_at
+) -> None:
+    long = paced(100)
+    submit(launchpad, Flow([long]))
+    launchpad.fireworks.update_many({}, {"$set": {"spec._category": "gpu"}})
+    first = qlaunch(adapted("--stop-after 14100", "--stop-after 5"))
+    wait_for(lambda: job(first)["JobState"] == "COMPLETED")  # not TIMEOUT
+    assert states(launchpad) == ["READY"]
+    step = stopped_at()
+    assert 0 < step < 100
+    second = qlaunch("slurm_gpu_qadapter.yaml")
+    wait_for(lambda: job(second)["JobState"] == "COMPLETED")
+    assert states(launchpad) == ["COMPLETED"]
+    assert launchpad.db["outputs"].find_one({"uuid": long.uuid})["output"] == {"began_at": step}
+
+
+def test_job_killed_at_the_time_limit_is_completed_by_the_next(
+    launchpad, config: Path, tmp_path: Path, qlaunch, job, call, cpu_worker, adapted, sampling, stopped_at
+) -> None:
+    # A worker that hangs when it is told to, deaf to SIGTERM; SLURM wakes what is stopped, hence again and again.
+    hang = f"trap '' TERM; me=$BASHPID; while sleep 0.1; do [ ! -e {tmp_path}/stop ] || kill -STOP $me; done &"
+    first = qlaunch(adapted("exec alchemflows", f"{hang} exec env --block-signal=TERM alchemflows"))
+    sampling()
     (victim,) = launchpad.fireworks.find({"state": "RUNNING"})
-    (launch,) = launchpad.launches.find({"fw_id": victim["fw_id"]})
-    progress = Path(launch["launch_dir"]) / "progress.json"
-    wait_for(lambda: progress.exists() and '"production"' in progress.read_text())
-    # SLURM looks for exhausted limits twice a minute, and a minute is the shortest. Here the limit is brought forward;
-    # a stopped process is as good as a long job.
-    call("scancel", "--signal=STOP", "--full", first)
+    # SLURM looks for exhausted limits twice a minute, and a minute is the shortest. Here the limit is brought forward.
+    (tmp_path / "stop").touch()
     call("scontrol", "update", f"JobId={first}", "EndTime=now+1")
     wait_for(lambda: job(first)["JobState"] == "TIMEOUT")
+    wait_for(lambda: not call("squeue", "-h"))
     assert states(launchpad, {"fw_id": victim["fw_id"]}) == ["RUNNING"]  # nobody has noticed
+    step = stopped_at()
+    assert 300 <= step < N_STEPS
 
-    def rerun() -> bool:
-        call("lpad", "detect_lostruns", "--time", "3", "--rerun")
-        return "RUNNING" not in states(launchpad)
-
-    wait_for(rerun)
-    assert states(launchpad, {"fw_id": victim["fw_id"]}) == ["READY"]
     files = ["-q", config / "slurm_gpu_qadapter.yaml", "-w", config / "my_fworker_gpu.yaml"]
-    (second,) = map(int, re.findall(r"submitted 1 batch jobs: (\d+)", call(*COMMAND, "supervise", "--once", *files)))
+    said: list[str] = []
+
+    def found_lost() -> bool:
+        said.append(call(*COMMAND, "supervise", "--once", "--lost-after", 3, *files))
+        return "is lost" in said[-1]
+
+    wait_for(found_lost)
+    assert "run again (failed 0, lost 1 times)" in said[-1], said
+    (second,) = map(int, re.findall(r"submitted 1 batch jobs: (\d+)", said[-1]))
     assert second > first
+    assert first_step(launchpad, 2) > step
     wait_for(lambda: set(states(launchpad)) == {"COMPLETED"})
     wait_for(lambda: job(second)["JobState"] == "COMPLETED")
-
-    windows = [window for document in outputs(launchpad, "WindowsDocument") for window in document["windows"]]
-    assert sorted((window["index"], window["n_samples"]) for window in windows) == [(0, 40), (1, 40)]
-    assert launchpad.launches.count_documents({"fw_id": victim["fw_id"]}) == 2
-    assert launchpad.launches.count_documents({}) == 3  # and the analysis
-    assert len(outputs(launchpad, "FreeEnergyDocument")) == 1
+    assert_complete(launchpad, 2)
 
 
 def test_workers_for_all_gpus_share_one_allocation(launchpad, qlaunch, job) -> None:
