@@ -200,7 +200,12 @@ def add_trivial(launchpad: LaunchPad, category: str, flows: list[Job | Flow]) ->
     launchpad.bulk_add_wfs(workflows)
 
 
-def overhead(report: Report, database: Database, n_jobs: int, folder: Path) -> None:
+def operations(launchpad: LaunchPad) -> int:
+    """Return how many operations the server has done since it started."""
+    return sum(launchpad.connection.admin.command("serverStatus")["opcounters"].values())
+
+
+def overhead(report: Report, database: Database, n_jobs: int, crews: tuple[int, ...], folder: Path) -> None:
     """Target 2."""
     launchpad = database.launchpad
     short = {
@@ -210,7 +215,7 @@ def overhead(report: Report, database: Database, n_jobs: int, folder: Path) -> N
         "n_production_steps": 20,
         "relax": False,
     }
-    for n_workers in (1, 2, 4):
+    for n_workers in crews:
         launchpad.reset("", require_password=False, max_reset_wo_password=10**9)
         database.ensure_indexes()
         add_trivial(launchpad, "trivial", [trivial_job([1.0, k]) for k in range(n_jobs)])
@@ -220,13 +225,20 @@ def overhead(report: Report, database: Database, n_jobs: int, folder: Path) -> N
         spec.model_copy(update={"resources": resources}).submit(database)
         plain = work_off(database, "trivial", n_workers, n_jobs, folder)
         shaped = work_off(database, "shaped", n_workers, n_jobs, folder)
+        before = operations(launchpad)
         ours = work_off(database, "windows", n_workers, n_jobs, folder)
+        commands = (operations(launchpad) - before) / n_jobs
         report.measure(f"a trivial job alone, {n_workers} workers (rapidfire)", 1e3 * plain)
         report.measure(f"a trivial job in a flow like a ladder's, {n_workers} workers (rapidfire)", 1e3 * shaped)
         report.measure(f"a job of one window without its MD, {n_workers} workers", 1e3 * ours)
         name = f"a window job beside its MD, {n_workers} workers / a trivial job"
         report.target(2, f"{name} in a flow of the same shape", np.array([ours / shaped]), 1.5)
         report.target(2, f"{name} alone", np.array([ours / plain]), 1.5)
+    report.measure("commands to the server, for a window job", commands, "")
+    outputs = database.outputs()
+    for collection in (outputs, launchpad.fireworks, launchpad.workflows, launchpad.launches):
+        stats = outputs.database.command("collStats", collection.name)
+        report.measure(f"a document of the collection {collection.name}", stats["avgObjSize"] / 1e3, "kB")
 
 
 def grow(launchpad: LaunchPad, name: str, n_windows: int) -> None:
@@ -386,7 +398,7 @@ def main() -> None:
             if 1 in wanted:
                 submission(report, database, n_windows, rounds)
             if 2 in wanted:
-                overhead(report, database, 10 if quick else 200, folder)
+                overhead(report, database, 10 if quick else 200, (1,) if quick else (1, 2, 4), folder)
             if 3 in wanted or 6 in wanted:
                 status(report, database, 10 * n_windows, rounds)
             if 4 in wanted or 6 in wanted:

@@ -42,7 +42,13 @@ class WorkerProcess:
         # FireWorks reads the file in its folder before any other.
         settings = {"PING_TIME_SECS": 1, "RUN_EXPIRATION_SECS": 10, **LOCKS, "WFLOCK_EXPIRATION_SECS": 5}
         (folder / "FW_config.yaml").write_text(yaml.safe_dump(settings))
-        short = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.3"}
+        short = {
+            "OMP_NUM_THREADS": "1",
+            "PYTHONWARNINGS": "ignore",
+            "ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.2",
+            # For the tasks of tests.
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+        }
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*before, *COMMAND, "worker", "--sleep", "0.5", "-d", str(folder), *options],

@@ -18,14 +18,14 @@ TARGET = {"number", "name", "value", "minimum", "maximum", "bound", "sense", "un
 MACHINE = {"date", "cpu", "cores", "threads", "load_average", "platform", "python", "versions", "device"}
 
 
-def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(BENCHMARKS / script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=timeout)
 
 
-def report(file: Path, script: str, *arguments: str) -> dict:
-    done = run(script, "--quick", "--threads", "1", "--json", str(file), *arguments)
+def report(file: Path, script: str, *arguments: str, timeout: float = 300) -> dict:
+    done = run(script, "--quick", "--threads", "1", "--json", str(file), *arguments, timeout=timeout)
     assert done.returncode == 0, done.stderr
     document = json.loads(file.read_text())
     assert set(document) == {"title", "command", "settings", "machine", "targets", "measurements", "notes"}
@@ -82,6 +82,23 @@ def test_composition_search(tmp_path):
     off, on_the_triangle, on_the_edge = (t["value"] for t in document["targets"])
     assert 0 <= off <= 1 and 0 < on_the_triangle < on_the_edge
     assert {m["n"] for m in document["measurements"]} == {1, 5}
+
+
+@pytest.mark.slow
+def test_campaign(tmp_path):
+    document = report(tmp_path / "campaign.json", "campaign.py", timeout=900)
+    assert {t["number"] for t in document["targets"]} == {1, 2, 3, 4, 5, 6}
+    assert {t["bound"] for t in document["targets"]} == {2.0, None, 1.5, 3.0, 0.5, 1.0}
+    memories = {t["name"]: t["value"] for t in document["targets"] if t["number"] == 6}
+    assert len(memories) >= 9 and all(0.05 < value < 1.0 for value in memories.values()), memories
+    # Ratios are of what was measured.
+    measured = {m["name"]: m["median"] for m in document["measurements"]}
+    ratio = next(t["value"] for t in document["targets"] if t["number"] == 4)
+    total, reading, pymbar = (
+        next(value for name, value in measured.items() if name.startswith(words))
+        for words in ("reaggregation", "reading", "pymbar")
+    )
+    np.testing.assert_allclose(ratio, total / (reading + pymbar), rtol=1e-9)
 
 
 def test_what_cannot_be_done_is_one_line(monkeypatch, capsys):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 from firetasks import Run
 from fireworks import Firework, FWorker, Workflow
+from workers import WorkerProcess, checkpoints, wait_for
 
 from alchemflows.campaign.database import Database, start_private
 from alchemflows.campaign.local import status, submit
@@ -20,7 +18,12 @@ from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.settings import Settings
 
-COMMAND = [sys.executable, "-c", "from alchemflows.cli import main; main()", "worker", "--sleep", "0.5"]
+#: Runs a command in a place of its own where a folder lies on a disk that is soon full; stopped, and to its end.
+ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=32k small "$1" && shift
+"$@" --stop-after 10
+exec "$@" --until-idle
+"""
 
 
 @pytest.fixture
@@ -30,39 +33,6 @@ def flow(gentle_model, perovskite):
         n_equilibration_steps=20, n_production_steps=1500, friction_per_ps=20.0,
     )  # fmt: skip
     return maker.make(perovskite, {"Pb": "Sn"})
-
-
-class Worker:
-    """A process of `alchemflows worker`."""
-
-    def __init__(self, database: Database, folder: Path, *options: str) -> None:
-        folder.mkdir(exist_ok=True)
-        self.log = folder / "worker.log"
-        environment = os.environ | database.environment | {
-            "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.2",
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
-        }  # fmt: skip
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*COMMAND, "-d", str(folder), *options], env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
-
-    def end(self, number: int | None = None) -> int:
-        if number is not None:
-            self.process.send_signal(number)
-        return self.process.wait(timeout=120)
-
-
-def wait_for(condition, seconds: float = 120.0):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.1)
-    return found
-
-
-def checkpoints(database: Database) -> Path:
-    return Path(database.environment["ALCHEMFLOWS_HOME"]) / "checkpoints"
 
 
 def has_samples(database: Database) -> bool:
@@ -80,24 +50,24 @@ def samples(database: Database) -> np.ndarray:
 
 
 def finish(database: Database, fw_ids: list[int], folder: Path) -> None:
-    assert Worker(database, folder, "--until-idle").end() == 0
+    assert WorkerProcess(database, folder, "--until-idle").end() == 0
     assert {job.state for job in status(database, fw_ids)} == {"COMPLETED"}
 
 
 def test_a_stopped_job_goes_on_with_another_worker_to_the_same_samples(database, flow, tmp_path):
     """SIGTERM, then kill -9, then the end of its time; each time another worker goes on, nothing is sampled twice."""
     fw_ids = submit(database, flow)
-    first = Worker(database, tmp_path / "one")
+    first = WorkerProcess(database, tmp_path / "one")
     wait_for(lambda: has_samples(database))
     assert first.end(signal.SIGTERM) == 0
     assert status(database, fw_ids)[0].state == "READY"  # at once, not after it counts as lost
     assert "given back" in first.log.read_text()
     before = len(list(checkpoints(database).glob("*/samples-*.npz")))
-    second = Worker(database, tmp_path / "two")
+    second = WorkerProcess(database, tmp_path / "two")
     wait_for(lambda: len(list(checkpoints(database).glob("*/samples-*.npz"))) > before)
     second.end(signal.SIGKILL)
     database.launchpad.detect_lostruns(expiration_secs=0, rerun=True)
-    Worker(database, tmp_path / "three", "--stop-after", "4").end()
+    WorkerProcess(database, tmp_path / "three", "--stop-after", "4").end()
     finish(database, fw_ids, tmp_path / "four")
     launches = database.launchpad.launches.count_documents({"fw_id": fw_ids[0]})
     assert launches >= 3
@@ -119,7 +89,7 @@ def test_a_worker_ends_when_it_was_idle_for_long_enough(database, tmp_path):
     launchpad.checkout_fw(FWorker(category="__none__"), str(tmp_path))
     launchpad.add_wf(Workflow([Firework(Run(command="sleep 2"), gpu) for _ in range(2)]))  # longer than idle
     (tmp_path / "fworker.yaml").write_text("{name: gpu, category: [gpu], query: '{}'}")
-    worker = Worker(database, tmp_path / "worker", "-w", str(tmp_path / "fworker.yaml"), "--idle-for", "1")
+    worker = WorkerProcess(database, tmp_path / "worker", "-w", str(tmp_path / "fworker.yaml"), "--idle-for", "1")
     assert worker.end() == 0
     assert "2 jobs were run" in worker.log.read_text()
     assert sorted(firework["state"] for firework in launchpad.fireworks.find()) == [
@@ -132,7 +102,7 @@ def test_a_database_that_is_away_costs_nothing(database, flow, tmp_path):
     """The job ends while nobody can store its result; once the database is back, it is stored, without a step more."""
     home = Path(database.environment["ALCHEMFLOWS_HOME"])
     fw_ids = submit(database, flow)
-    worker = Worker(database, tmp_path / "worker", "--until-idle")
+    worker = WorkerProcess(database, tmp_path / "worker", "--until-idle")
     wait_for(lambda: has_samples(database))
     server = PrivateMongod(home)
     server.stop()
@@ -142,3 +112,24 @@ def test_a_database_that_is_away_costs_nothing(database, flow, tmp_path):
     assert worker.process.wait(timeout=300) == 0
     assert {job.state for job in status(database, fw_ids)} == {"COMPLETED"}
     assert samples(database).shape == (2, 150, 2)
+
+
+def test_a_full_disk_costs_no_sample(database, flow, tmp_path):
+    """The checkpoints' disk is full before the job is stopped: it goes on from the last one that fitted."""
+    fw_ids = submit(database, flow)
+    folder = checkpoints(database)
+    folder.mkdir(parents=True)
+    own_mounts = ["unshare", "--user", "--map-root-user", "--mount"]
+    worker = WorkerProcess(
+        database, tmp_path / "small", before=[*own_mounts, "sh", "-eu", "-c", ON_A_SMALL_DISK, "sh", str(folder)]
+    )
+    assert worker.process.wait(timeout=300) == 0, worker.log.read_text()
+    said = worker.log.read_text()
+    assert "could not be written" in said and "No space left on device" in said and "given back" in said
+    assert {job.state for job in status(database, fw_ids)} == {"COMPLETED"}
+    crowded = samples(database)
+    assert crowded.shape == (2, 150, 2)
+    database.outputs().delete_many({})
+    database.launchpad.rerun_fw(fw_ids[0])
+    finish(database, fw_ids, tmp_path / "roomy")
+    assert np.array_equal(samples(database), crowded)
