@@ -86,12 +86,14 @@ class PackedSeries(PackedArrays):
         columns = {name: values for name, values in vars(series).items() if name != "energies_eV"}
         gaps = series.energies_eV - series.energy_eV[:, None]
         offsets = gaps.mean(axis=0) if len(series) else np.zeros(gaps.shape[1])
-        fluctuations = (gaps - offsets).astype(np.float32)
-        packed = cls.encode(**columns, energy_offsets_eV=offsets, energy_fluctuations_eV=fluctuations)
+        gaps -= offsets
+        packed = cls.encode(**columns, energy_offsets_eV=offsets, energy_fluctuations_eV=gaps.astype(np.float32))
         return cls(n_samples=len(series), npz_base64=packed)
 
     def unpack(self) -> WindowSeries:
         """Return the series, as it was packed but for the rounding of `energies_eV`."""
         arrays = self.arrays()
-        gaps = arrays.pop("energy_offsets_eV") + arrays.pop("energy_fluctuations_eV")
-        return WindowSeries(**arrays, energies_eV=arrays["energy_eV"][:, None] + gaps)
+        energies = arrays.pop("energy_fluctuations_eV").astype(np.float64)
+        energies += arrays.pop("energy_offsets_eV")  # in place: there may be a hundred MB of them
+        energies += arrays["energy_eV"][:, None]
+        return WindowSeries(**arrays, energies_eV=energies)
