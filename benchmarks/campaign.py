@@ -402,7 +402,7 @@ def main() -> None:
             if 3 in wanted or 6 in wanted:
                 status(report, database, 10 * n_windows, rounds)
             if 4 in wanted or 6 in wanted:
-                reaggregation(report, database, n_windows, 100 if quick else 500)
+                reaggregation(report, database, n_windows, 100)
             if 6 in wanted:
                 memory(report, database, folder, n_windows)
         finally:

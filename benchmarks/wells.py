@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from uuid import uuid4
 
 import alchemlyb.estimators
@@ -23,6 +24,7 @@ from alchemflows.free_energy import convergence, estimators
 from alchemflows.jobs.collect import collect
 from alchemflows.jobs.ladder import Numbers, document, refined
 from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.potential import PotentialRecord
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.refinement import RefinementSettings
@@ -61,12 +63,10 @@ def window(lambdas: list[float], index: int, n_samples: int, rng: np.random.Gene
     )
 
 
-def write_ladder(database: Database, n_windows: int, n_samples: int, seed: int) -> None:
-    """Write the window jobs of a ladder, and its analysis."""
+def _window_documents(n_windows: int, n_samples: int, rng: np.random.Generator) -> list[WindowsDocument]:
     lambdas = np.linspace(0, 1, n_windows).tolist()
-    rng = np.random.default_rng(seed)
     record = PotentialRecord(name="wells", backend="none", sha256="0" * 64, dtype="float64", device="cpu")
-    documents = [
+    return [
         WindowsDocument(
             windows=[window(lambdas, index, n_samples, rng)],
             lambdas=lambdas,
@@ -85,10 +85,22 @@ def write_ladder(database: Database, n_windows: int, n_samples: int, seed: int) 
         )
         for index in range(n_windows)
     ]
+
+
+@cache
+def _analysis(n_windows: int) -> FreeEnergyDocument:
+    """Return the first analysis of all ladders; its numbers, from few samples, do not matter here."""
+    documents = _window_documents(n_windows, 50, np.random.default_rng(0))
     ladder = collect(None, documents)
-    # The numbers of the first analysis do not matter here, so they come from few samples.
-    numbers = Numbers.of(ladder, discard=1 - 50 / n_samples)
-    analysed = document(ladder, numbers, refined(RefinementSettings(), [], numbers.result, 30), 0.0)
+    numbers = Numbers.of(ladder)
+    return document(ladder, numbers, refined(RefinementSettings(), [], numbers.result, 30), 0.0)
+
+
+def write_ladder(database: Database, n_windows: int, n_samples: int, seed: int) -> None:
+    """Write the window jobs of a ladder, and its analysis."""
+    documents = _window_documents(n_windows, n_samples, np.random.default_rng(seed))
+    jobs = [str(each.job_uuid) for each in documents]
+    analysed = _analysis(n_windows).model_copy(update={"window_jobs": jobs})
     save = {"data": ["series", "final_state"]}
     for uuid, output in [*((str(each.job_uuid), each) for each in documents), (str(uuid4()), analysed)]:
         metadata = {"campaign": {"name": NAME, "task": str(seed), "repeat": seed}}
