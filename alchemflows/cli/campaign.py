@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -225,6 +227,7 @@ def cancel(name: CampaignName) -> None:
 @campaign_app.command()
 def schema() -> None:
     """Print the JSON schema of campaigns."""
-    from alchemflows.campaign.specification import json_schema
+    with redirect_stdout(sys.stderr):  # mace-torch prints on import
+        from alchemflows.campaign.specification import json_schema
 
     print(json.dumps(json_schema(), indent=1))

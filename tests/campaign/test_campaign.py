@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -153,6 +154,8 @@ def test_atoms_too_close_are_refused_with_the_name_of_the_task(folder):
 
 def test_the_schema_is_of_what_is_read():
     schema = json.loads(json.dumps(json_schema()))
+    published = Path(__file__).parents[2] / "docs" / "campaign.schema.json"
+    assert json.loads(published.read_text()) == schema, "alchemflows campaign schema > docs/campaign.schema.json"
     assert set(SALT) <= set(schema["properties"])
     known = schema["$defs"]["settings of thermodynamic-integration"]["properties"]
     assert {"n_windows", "relax", "timestep_fs"} <= set(known) and "temperature" not in known

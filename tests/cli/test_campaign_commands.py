@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -77,6 +78,11 @@ def test_check_speaks_of_narrow_cells_and_of_what_does_not_fit(run, salts):
     assert_one_line(
         run("campaign", "check", salts(10**14), "--no-measure"), "GB of samples are expected", "the database's disk has"
     )
+
+
+def test_the_schema_that_is_printed_is_the_published_one(run):
+    printed = run("campaign", "schema").stdout
+    assert json.loads(printed) == json.loads(PAGE.with_name("campaign.schema.json").read_text())
 
 
 def test_extend_adds_what_the_file_does_not_say(run, salts):
