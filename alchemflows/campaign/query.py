@@ -79,7 +79,12 @@ RESULT_FIELDS: dict[str, Column] = {
     "n_warnings": _size("output.warnings"),
     "completed_at": _text("completed_at"),
     "kind": Column(
-        {"$switch": {"branches": [{"case": {"$eq": ["$output.@class", c]}, "then": k} for c, k in KINDS.items()]}},
+        {
+            "$switch": {
+                "branches": [{"case": {"$eq": ["$output.@class", c]}, "then": k} for c, k in KINDS.items()],
+                "default": None,
+            }
+        },
         "string",
     ),
     **CAMPAIGN_FIELDS,

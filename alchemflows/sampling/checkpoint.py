@@ -98,6 +98,9 @@ class Checkpoint:
             self._replace(_OWNER, lambda path: path.write_text(self._token))
         except OSError as error:  # as when the disk is full: what is there can be read all the same
             logger.warning("checkpoints cannot be written to %s: %s", self.folder, error.strerror)
+            # Who had the run before must not count as one that has it now; to remove a file needs no room.
+            with contextlib.suppress(OSError):
+                (self.folder / _OWNER).unlink()
         for path in self._files("state"):
             state = _read(path)
             samples = None if state is None else self._samples(int(state["n_samples"]))
