@@ -308,9 +308,12 @@ def _first_line(error: BaseException) -> str:
 def store_spec(uri: str, database: str = DATABASE) -> dict[str, Any]:
     """Return jobflow's specification of a store: outputs, and samples in the additional store `data`."""
     common = {"uri": uri, "database": database}
+    # maggma looks for this field in what it stores; where it is missing, all samples are printed into an error that is
+    # caught. With a field that is there, they are written in half the time.
+    samples = {"type": "GridFSStore", "collection_name": BLOBS, "last_updated_field": "job_uuid", **common}
     return {
         "docs_store": {"type": "MongoStore", "collection_name": OUTPUTS, **common},
-        "additional_stores": {"data": {"type": "GridFSStore", "collection_name": BLOBS, **common}},
+        "additional_stores": {"data": samples},
     }
 
 
