@@ -137,7 +137,16 @@ class AlchemicalRelaxMaker(Maker):
         )
 
 
-def relaxing(fmax_eV_per_A: float, steps: int = 500) -> AlchemicalRelaxMaker:
-    """Return what relaxes atoms and cell to forces below a bound, in so many steps at most."""
-    maker = ForceFieldRelaxMaker(relax_cell=True, steps=steps, relax_kwargs={"fmax": fmax_eV_per_A})
+def relaxing(fmax_eV_per_A: float, steps: int = 500, optimizer: str = "FIRE") -> AlchemicalRelaxMaker:
+    """Return what relaxes atoms and cell to forces below a bound, in so many steps at most.
+
+    ASE's ``FIRE`` finds its way from anywhere; ``BFGS`` takes a fraction of the steps near a minimum, above all where
+    some directions are far softer than others.
+    """
+    maker = ForceFieldRelaxMaker(
+        relax_cell=True,
+        steps=steps,
+        relax_kwargs={"fmax": fmax_eV_per_A},
+        optimizer_kwargs={"optimizer": optimizer},
+    )
     return AlchemicalRelaxMaker(maker=maker)
