@@ -43,7 +43,7 @@ class Fig2Maker(FigureMaker[LatticeEffort]):
         """Return the flow: of each crystal a sweep, its pure ends without alchemy, and random arrangements."""
         effort = self.effort
         potential, _ = resolve(effort.potential)
-        random_relaxation = replace(relaxing(0.005, steps=1000, optimizer="BFGS"), require_convergence=False)
+        random_relaxation = replace(relaxing(0.005, steps=1000), require_convergence=False)
         jobs: list[Job | Flow] = []
         sweeps, pure, random = [], [], []
         for name in effort.crystals:
