@@ -388,10 +388,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the report to this file")
     parser.add_argument("--quick", action="store_true", help="few windows; the bounds are not meant for them")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    parser.add_argument(
+        "--windows", type=int, default=10_000, help="windows of a campaign; ten times as many for status"
+    )
     parser.add_argument("--only", type=int, nargs="+", choices=range(1, 7), help="targets to measure")
     arguments = parser.parse_args()
     quick, wanted = arguments.quick, arguments.only or range(1, 7)
-    sizes = {"quick": quick, "windows": 100 if quick else 10_000, "rounds": 1 if quick else 3}
+    sizes = {"quick": quick, "windows": 100 if quick else arguments.windows, "rounds": 1 if quick else 3}
     report = Report("Campaigns", "benchmarks/campaign.py", {**sizes, "threads": arguments.threads})
     n_windows, rounds = sizes["windows"], sizes["rounds"]
     with tempfile.TemporaryDirectory() as temporary:
