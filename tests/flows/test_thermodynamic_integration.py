@@ -85,12 +85,14 @@ def test_jobs_carry_the_category_and_the_hash(gentle_model, perovskite):
 
 
 def test_a_changed_model_file_is_refused_by_the_worker(gentle_model, perovskite, tmp_path):
+    from alchemflows.alchemy.backends.loading import _load
     from alchemflows.jobs.windows import WindowsMaker
 
     copy = tmp_path / "copy.model"
     copy.write_bytes(gentle_model.read_bytes())
     flow = ThermodynamicIntegrationMaker(potential=str(copy), relax_maker=None).make(perovskite, {"Pb": "Sn"})
     copy.write_bytes(gentle_model.read_bytes() + b" ")
+    _load.cache_clear()  # as in the process of a worker: here the right model is in memory already
     job = flow.jobs[0]
     with pytest.raises(PotentialError, match="SHA-256"):
         WindowsMaker.make.original(job.maker, *job.function_args)

@@ -80,12 +80,14 @@ def test_an_explosion_at_the_start_keeps_empty_series():
     assert [series.energies_eV.shape for series in caught.value.series] == [(0, 3), (0, 3)]
 
 
-def test_packing_is_exact():
+def test_packing_is_exact_but_for_the_fluctuations_of_energies():
     series = run([1])[0]
     packed = PackedSeries.model_validate_json(PackedSeries.pack(series).model_dump_json())
     back = packed.unpack()
     for name, values in vars(series).items():
-        assert np.array_equal(getattr(back, name), values), name
+        if name != "energies_eV":  # see tests/schemas/test_samples.py
+            assert np.array_equal(getattr(back, name), values), name
+    np.testing.assert_allclose(back.energies_eV, series.energies_eV, rtol=0, atol=1e-7)
 
 
 def test_settings_that_would_sample_nothing_are_refused():
