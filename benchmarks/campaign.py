@@ -28,8 +28,7 @@ from jobflow import Flow, Job, job
 from jobflow.managers.fireworks import flow_to_workflow
 from measure import Report
 from pymatgen.core import Lattice, Structure
-from wells import NAME as WELLS
-from wells import read_plainly, reaggregate, write_ladder
+from wells import NAME, read_plainly, reaggregate, write_ladder
 
 from alchemflows.campaign.campaign import Campaign
 from alchemflows.campaign.database import Database, start_private
@@ -55,6 +54,7 @@ from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.campaign.database import connect
 from alchemflows.campaign.worker import Worker
 
+logging.disable(logging.CRITICAL)  # nobody reads what the workers say while they work
 kind, folder = sys.argv[1], Path(sys.argv[2])
 database = connect()
 SETTINGS.JOB_STORE = database.job_store
@@ -69,7 +69,6 @@ def timed(*arguments, **options):
 windows.run_windows = timed
 fworker = FWorker("benchmark", category=kind, query={})
 folder.mkdir(parents=True)
-logging.getLogger("launchpad").setLevel(logging.CRITICAL)
 if kind == "windows":
     from pymatgen.core import Structure
     from alchemflows.alchemy.path import AlchemicalPath
@@ -262,16 +261,16 @@ def status(report: Report, database: Database, n_windows: int, rounds: int) -> N
     launchpad = database.launchpad
     launchpad.reset("", require_password=False, max_reset_wo_password=10**9)
     database.ensure_indexes()
-    campaign("many", min(n_windows, 1000) // WINDOWS_PER_TASK, windows_per_job=1).submit(database)
-    grow(launchpad, "many", n_windows)
-    match = {"$match": {"spec.campaign.name": "many"}}
+    campaign(NAME, min(n_windows, 1000) // WINDOWS_PER_TASK, windows_per_job=1).submit(database)
+    grow(launchpad, NAME, n_windows)
+    match = {"$match": {"spec.campaign.name": NAME}}
     labels = {k: f"$spec.campaign.{k}" for k in ("structure", "transformation", "temperature_K", "pressure_GPa")}
     by_state = [match, {"$group": {"_id": "$state", "n": {"$sum": 1}}}]
     by_condition = [match, {"$group": {"_id": labels | {"state": "$state"}, "n": {"$sum": 1}}}]
 
     def ours() -> None:
-        running = running_jobs(database, "many")
-        outlook(campaign_status(database, "many"), running)
+        running = running_jobs(database, NAME)
+        outlook(campaign_status(database, NAME), running)
 
     states, plain, mine = [], [], []
     for _ in range(rounds):
@@ -356,13 +355,13 @@ def memory(report: Report, database: Database, folder: Path, n_windows: int) -> 
     commands = {
         "campaign check": ["campaign", "check", str(file), "--no-measure"],
         "campaign submit": ["campaign", "submit", str(file)],
-        "campaign status": ["campaign", "status", "many"],
-        "campaign failures": ["campaign", "failures", "many"],
-        "export windows": ["export", "windows", str(folder / "windows.parquet"), "--campaign", WELLS],
-        "export samples": ["export", "samples", str(folder / "samples.parquet"), "--campaign", WELLS],
-        "results": ["results", "--campaign", WELLS],
-        "reanalyse": ["reanalyse", "--campaign", WELLS],
-        "campaign report": ["campaign", "report", WELLS, str(folder / "report.html")],
+        "campaign status": ["campaign", "status", NAME],
+        "campaign failures": ["campaign", "failures", NAME],
+        "export windows": ["export", "windows", str(folder / "windows.parquet"), "--campaign", NAME],
+        "export samples": ["export", "samples", str(folder / "samples.parquet"), "--campaign", NAME],
+        "results": ["results", "--campaign", NAME],
+        "reanalyse": ["reanalyse", "--campaign", NAME],
+        "campaign report": ["campaign", "report", NAME, str(folder / "report.html")],
     }
     for name, arguments in commands.items():
         code = (

@@ -32,7 +32,8 @@ from alchemflows.schemas.samples import PackedSeries, WindowSeries
 from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
 
 T = 300.0
-NAME = "wells"
+#: The campaign that the benchmark of status has jobs of; these are results of it.
+NAME = "many"
 
 
 def window(lambdas: list[float], index: int, n_samples: int, rng: np.random.Generator) -> WindowDocument:
