@@ -37,5 +37,5 @@ def sample_bytes(job: Job) -> int:
     if not isinstance(maker, WindowsMaker):
         return 0
     n_samples = job.function_kwargs.get("n_runs", 1) * maker.dynamics.n_samples
-    # The energies at all λ of the grid and five more numbers (WindowSeries), as base64.
-    return len(job.function_args[2]) * n_samples * (len(job.function_args[1]) + 5) * 8 * 4 // 3
+    # The energies at all λ of the grid in single precision and five more numbers (PackedSeries), as base64.
+    return len(job.function_args[2]) * n_samples * (4 * len(job.function_args[1]) + 40) * 4 // 3
