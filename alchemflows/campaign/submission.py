@@ -60,12 +60,7 @@ class Failure:
     names: list[str]
 
 
-def submit_campaign(
-    database: Database,
-    campaign: CampaignSpec,
-    tasks: Iterable[Task],
-    on_progress: Callable[[int], None] = lambda n: None,
-) -> Submission:
+def submit_campaign(database: Database, campaign: CampaignSpec, tasks: Iterable[Task]) -> Submission:
     """Add the tasks of a campaign that are not in the database yet, and continue ladders that are to be longer.
 
     A task is known by its hash: the same structure, change, settings, model and seed are not done twice, whatever
@@ -79,8 +74,6 @@ def submit_campaign(
         Whose resources the jobs get.
     tasks
         All its tasks.
-    on_progress
-        Called with the number of tasks added so far.
 
     Raises
     ------
@@ -97,7 +90,7 @@ def submit_campaign(
     new = [task for key, task in wanted.items() if key not in known]
     behind = [task for key, task in wanted.items() if known.get(key, task.n_runs) < task.n_runs]
     unfinished = _unfinished(launchpad, behind)
-    n_jobs = n_added = n_extended = 0
+    n_jobs = n_extended = 0
 
     def flows() -> Iterator[tuple[Task, Flow]]:
         nonlocal n_extended
@@ -111,8 +104,6 @@ def submit_campaign(
         workflows = [_workflow(task, flow, campaign.resources) for task, flow in batch]
         launchpad.bulk_add_wfs(workflows)
         n_jobs += sum(len(workflow.fws) for workflow in workflows)
-        n_added += len(workflows)
-        on_progress(n_added)
     return Submission(
         len(new), len(wanted) - len(new), n_extended, len(unfinished), n_jobs, len(known.keys() - wanted.keys())
     )
@@ -182,7 +173,7 @@ def _known(launchpad: LaunchPad, name: str) -> dict[str, int]:
         {"$match": {"metadata.campaign.name": name}},
         {"$group": {"_id": "$metadata.campaign.task", "n_runs": {"$max": "$metadata.campaign.n_runs"}}},
     ]
-    return {found["_id"]: found["n_runs"] for found in launchpad.workflows.aggregate(pipeline)}
+    return {found["_id"]: found["n_runs"] or 1 for found in launchpad.workflows.aggregate(pipeline)}
 
 
 def _unfinished(launchpad: LaunchPad, tasks: Sequence[Task]) -> set[str]:
