@@ -18,6 +18,48 @@ from alchemflows.campaign.database import LOCKS, Database
 T = TypeVar("T")
 
 
+#: FireWorks reads the file in its folder before any other. Killed processes leave locks.
+_FIREWORKS = {"PING_TIME_SECS": 1, "RUN_EXPIRATION_SECS": 10, **LOCKS, "WFLOCK_EXPIRATION_SECS": 5}
+
+
+def _start(database: Database, folder: Path, command: Sequence[str], **environment: str) -> subprocess.Popen:
+    """Start a process that says all in a log, with FireWorks' settings in its folder."""
+    folder.mkdir(parents=True)
+    (folder / "FW_config.yaml").write_text(yaml.safe_dump(_FIREWORKS))
+    common = {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONWARNINGS": "ignore",
+        # For the tasks of tests.
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+    }
+    with (folder / "log").open("w") as log:
+        return subprocess.Popen(
+            command,
+            env=os.environ | database.environment | common | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+        )
+
+
+class SupervisorProcess:
+    """A supervisor who looks every second, and takes jobs for lost after ten without a sign of life."""
+
+    def __init__(self, database: Database, folder: Path, *options: str) -> None:
+        self.log = folder / "log"
+        often = ["--interval", "1", "--lost-after", "10"]
+        self.process = _start(database, folder, [*COMMAND, "supervise", *often, *options])
+
+    def said(self) -> list[str]:
+        """Return the lines of its log, and make sure that it still looks."""
+        assert self.process.poll() is None, self.log.read_text()
+        return self.log.read_text().splitlines()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
 class WorkerProcess:
     """A worker with a folder of its own, whose jobs say that they live every second.
 
@@ -36,27 +78,10 @@ class WorkerProcess:
     def __init__(
         self, database: Database, folder: Path, *options: str, before: Sequence[str] = (), **environment: str
     ) -> None:
-        folder.mkdir(parents=True)
         self.folder = folder
-        self.log = folder / "worker.log"
-        # FireWorks reads the file in its folder before any other.
-        settings = {"PING_TIME_SECS": 1, "RUN_EXPIRATION_SECS": 10, **LOCKS, "WFLOCK_EXPIRATION_SECS": 5}
-        (folder / "FW_config.yaml").write_text(yaml.safe_dump(settings))
-        short = {
-            "OMP_NUM_THREADS": "1",
-            "PYTHONWARNINGS": "ignore",
-            "ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.2",
-            # For the tasks of tests.
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
-        }
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*before, *COMMAND, "worker", "--sleep", "0.5", "-d", str(folder), *options],
-                env=os.environ | database.environment | short | environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-            )
+        self.log = folder / "log"
+        command = [*before, *COMMAND, "worker", "--sleep", "0.5", "-d", str(folder), *options]
+        self.process = _start(database, folder, command, **{"ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.2"} | environment)
 
     def end(self, number: int | None = None) -> int:
         """Send a signal, wait for the end, and return the status."""

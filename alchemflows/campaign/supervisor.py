@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,16 +162,17 @@ class Supervisor:
         return not self._away
 
     def _rerun_lost(self) -> None:
-        seconds = self.limits.lost_after_s
-        # Refreshed are jobs whose worker died after its work was done, but before it could say so.
-        _, lost, _ = self.launchpad.detect_lostruns(expiration_secs=seconds, refresh=True)
+        detect = partial(self.launchpad.detect_lostruns, expiration_secs=self.limits.lost_after_s)
+        _, lost, inconsistent = detect()
+        # Jobs whose worker died after its work was done, but before it could say so.
+        for job in self._jobs({"fw_id": {"$in": inconsistent}}):
+            with self._others_go_on(job):
+                detect(refresh=True, query={"fw_id": job["fw_id"]})
         for job in self._jobs({"fw_id": {"$in": lost}}):
             n_failed, n_lost = self._attempts(job)
             again = n_lost < self.limits.lost_retries
             with self._others_go_on(job):
-                self.launchpad.detect_lostruns(
-                    expiration_secs=seconds, rerun=again, fizzle=not again, query={"fw_id": job["fw_id"]}
-                )
+                detect(rerun=again, fizzle=not again, query={"fw_id": job["fw_id"]})
                 if again:
                     self.report(f"{_name(job)} is lost: run again ({_times(n_failed, n_lost + 1)})")
 
@@ -240,7 +242,7 @@ class Supervisor:
         except PyMongoError:
             raise
         except Exception as error:
-            self._say_once(f"{_name(job)} cannot be run again now: {type(error).__name__}: {error}")
+            self._say_once(f"{_name(job)} cannot be dealt with now: {type(error).__name__}: {error}")
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:

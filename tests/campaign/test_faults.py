@@ -6,20 +6,18 @@ import contextlib
 import json
 import random
 import signal
-import threading
 import time
 from pathlib import Path
 
 import pytest
 from pymatgen.core import Lattice, Structure
 from pymongo.errors import PyMongoError
-from workers import WorkerProcess, checkpoints, wait_for
+from workers import SupervisorProcess, WorkerProcess, checkpoints, wait_for
 
 from alchemflows.campaign.campaign import Campaign
 from alchemflows.campaign.database import Database, start_private
 from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.campaign.status import campaign_status
-from alchemflows.campaign.supervisor import Limits, Supervisor
 from alchemflows.settings import Settings
 
 N_KILLS = 30
@@ -68,22 +66,16 @@ def poisoned() -> Campaign:
 
 
 class Crew:
-    """Three workers, of which one is always replaced at once, and a supervisor who looks every second."""
+    """Three workers, of which one that ends is always replaced at once, and a supervisor."""
 
     def __init__(self, home: Path, folder: Path) -> None:
         self.home, self.folder = home, folder
         self.database = start_private(Settings(home=home))
-        self.said: list[str] = []
+        self.supervisor = SupervisorProcess(
+            self.database, folder / "supervisor", "--retries", str(RETRIES), "--lost-retries", "100"
+        )
         self.workers: list[WorkerProcess] = []
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._supervise)
         self._n = 0
-
-    def _supervise(self) -> None:
-        limits, kept = Limits(RETRIES, 100, 10.0), checkpoints(self.database)
-        supervisor = Supervisor(self.database.launchpad, self.said.append, limits, checkpoints=kept)
-        while not self.stopping.wait(1.0):
-            supervisor.look()
 
     def hire(self, *options: str) -> WorkerProcess:
         self._n += 1
@@ -94,12 +86,10 @@ class Crew:
     def __enter__(self) -> Crew:
         for _ in range(3):
             self.hire()
-        self.thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.stopping.set()
-        self.thread.join()
+        self.supervisor.kill()
         for worker in self.workers:
             worker.process.send_signal(signal.SIGCONT)
             worker.kill()
@@ -155,7 +145,7 @@ class Crew:
 
     def left(self, name: str) -> int:
         states = [row.states for row in campaign_status(self.database, name)]
-        return sum(n for counts in states for state, n in counts.items() if state not in ("COMPLETED", "FIZZLED"))
+        return sum(n for counts in states for state, n in counts.items() if state != "COMPLETED")
 
 
 def samples(database: Database, plan: Campaign):
@@ -179,9 +169,16 @@ def homes(tmp_path):
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_and_nothing_counted_twice(homes, gentle_model, perovskite, tmp_path):
+def test_nothing_is_lost_and_nothing_counted_twice(homes, gentle_model, perovskite, tmp_path, capsys):
     """30 kills, and between them all else that goes wrong; in the end it is as if nothing had happened."""
     random.seed(1)
+    started = time.monotonic()
+
+    def tell(what: str) -> None:
+        """Say at once how far it is; it takes minutes."""
+        with capsys.disabled():
+            print(f"[{time.monotonic() - started:.0f} s: {what}] ", end="", flush=True)
+
     disturbed, undisturbed = homes
     plan = campaign("halides", gentle_model, perovskite)
     poison = poisoned()
@@ -220,15 +217,19 @@ def test_nothing_is_lost_and_nothing_counted_twice(homes, gentle_model, perovski
                     f"kill {kill}: {name} went back from {before[name]} to {after[name]}"
                 )
             before = after
+            if kill % 5 == 4:
+                tell(f"{kill + 1} kills, {crew.left('halides')} jobs left")
         assert crew.left("halides"), "the campaign was done before all kills: it must be made longer"
         wait_for(lambda: not crew.left("halides"), 900)
-        wait_for(lambda: any("set aside" in line for line in crew.said), 300)
+        tell("done")
+        wait_for(lambda: any("set aside" in line for line in crew.supervisor.said()), 300)
         wait_for(lambda: len(list(checkpoints(crew.database).iterdir())) <= 1)  # of the job that was set aside
+        said = crew.supervisor.said()
     assert set(events) == {"SIGTERM and wall time", "database", "race", "checkpoint"}
     database = crew.database
     # The poisoned job was tried, and set aside; nothing of it kept the others from their work.
     (failed,) = database.launchpad.fireworks.find({"spec.campaign.name": "poison", "state": "FIZZLED"}, limit=1)
-    assert any(f"job {failed['fw_id']} " in line and "set aside" in line for line in crew.said)
+    assert any(f"job {failed['fw_id']} " in line and "set aside" in line for line in said)
     tried = {"launch_id": {"$in": [*failed["launches"], *failed["archived_launches"]]}}
     exceptions = tried | {"action.stored_data._exception": {"$exists": True}}
     assert database.launchpad.launches.count_documents(exceptions) == RETRIES + 1
@@ -241,8 +242,13 @@ def test_nothing_is_lost_and_nothing_counted_twice(homes, gentle_model, perovski
     quiet = start_private(Settings(home=undisturbed))
     plan.submit(quiet)
     pair = [WorkerProcess(quiet, tmp_path / f"quiet-{k}", "--until-idle") for k in range(2)]
-    assert [worker.process.wait(timeout=900) for worker in pair] == [0, 0]
+    try:
+        assert [worker.process.wait(timeout=900) for worker in pair] == [0, 0]
+    finally:
+        for worker in pair:
+            worker.kill()
+    tell("done undisturbed")
     assert samples(database, plan).equals(samples(quiet, plan))
     assert delta_f(database, plan) == delta_f(quiet, plan)
-    lost = sum(1 for line in crew.said if "is lost" in line)
+    lost = sum(1 for line in said if "is lost" in line)
     print(json.dumps({"kills": N_KILLS, "found lost": lost, "events": events, "samples": len(samples(quiet, plan))}))

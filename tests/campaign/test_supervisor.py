@@ -163,10 +163,25 @@ def test_a_job_that_cannot_be_imported_here_does_not_keep_others_waiting(launchp
     supervisor.look()
     supervisor.look()
     assert [line.partition(":")[0] for line in said] == [
-        f"job {foreign} (foreign) cannot be run again now",
+        f"job {foreign} (foreign) cannot be dealt with now",
         f"job {own} (own) has failed",
     ]
     assert [state(launchpad, fw_id) for fw_id in (foreign, own)] == ["FIZZLED", "READY"]
+
+
+def test_a_job_that_ended_unsaid_and_cannot_be_read_does_not_end_the_supervisor(launchpad, supervisor, said, tmp_path):
+    """Its worker died between the end of the launch and that of the job; FireWorks raises where it reads such a job."""
+    (fw_id,) = add(launchpad, Firework(GOOD, name="unsaid"))
+    _, launch = launchpad.checkout_fw(FWorker(name="node"), str(tmp_path), fw_id=fw_id)
+    launchpad.launches.update_one({"launch_id": launch}, {"$set": {"state": "COMPLETED"}})
+    task = launchpad.fireworks.find_one({"fw_id": fw_id})["spec"]["_tasks"][0]["_fw_name"]
+    foreign = {"$set": {"spec._tasks.0._fw_name": "{{of_a_colleague.Task}}"}}
+    launchpad.fireworks.update_one({"fw_id": fw_id}, foreign)
+    assert supervisor.look()
+    assert len(said) == 2 and said[0].startswith(f"job {fw_id} (unsaid) cannot be dealt with now: RuntimeError")
+    launchpad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"spec._tasks.0._fw_name": task, "state": "RUNNING"}})
+    assert supervisor.look()
+    assert state(launchpad, fw_id) == "COMPLETED"
 
 
 def rapidfire_one(launchpad: LaunchPad, fw_id: int) -> None:
