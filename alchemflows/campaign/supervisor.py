@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -242,7 +243,9 @@ class Supervisor:
         except PyMongoError:
             raise
         except Exception as error:
-            self._say_once(f"{_name(job)} cannot be dealt with now: {type(error).__name__}: {error}")
+            # FireWorks raises some with a stack trace as their text
+            reason = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
+            self._say_once(f"{_name(job)} cannot be dealt with now: {reason}")
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:
