@@ -36,6 +36,9 @@ class CompositionSweepMaker(Maker):
     relax_maker
         Relaxes one point; by default to forces below 0.05 meV/Å, which the lattice parameters of soft crystals need to
         be right to 1e-3 Å: along the chains' stacking in BiSCl, 0.5 meV/Å still left 0.03 Å.
+    both_starts
+        Whether each point is also relaxed from the structure given, and the lower end kept. A crystal with several
+        minima can follow its neighbours into the wrong one; where it has but one, this doubles the work for nothing.
     category
         FireWorks category of the jobs that evaluate the potential; None for none.
     """
@@ -43,6 +46,7 @@ class CompositionSweepMaker(Maker):
     name: str = "composition sweep"
     potential: PotentialSpec | str = "sevennet-0"
     relax_maker: AlchemicalRelaxMaker = field(default_factory=tight_relaxation)
+    both_starts: bool = True
     category: str | None = "gpu"
 
     def make(self, grid: CompositionGrid, *, known: Sequence[RelaxDocument] = ()) -> Flow:
@@ -71,7 +75,8 @@ class CompositionSweepMaker(Maker):
             start = None
             if parent is not None:
                 start = have[parent].structure if parent in have else jobs[parent].output.structure
-            jobs[k] = self.relax_maker.make(grid.system, list(grid.weights[k]), potential, start)
+            starts = [start, None] if self.both_starts else start
+            jobs[k] = self.relax_maker.make(grid.system, list(grid.weights[k]), potential, starts)
             jobs[k].name = f"relax {grid.system.formula(grid.weights[k])}"
             tolerant(jobs[k])  # where its neighbour has failed a point starts from the structure given
         assign_category(list(jobs.values()), self.category)

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from atomate2.forcefields.jobs import ForceFieldRelaxMaker
@@ -76,7 +77,7 @@ class AlchemicalRelaxMaker(Maker):
         system: AlchemicalSystem,
         weights: Sequence[float],
         potential: PotentialSpec,
-        structure: Structure | None = None,
+        structure: Structure | Sequence[Structure | None] | None = None,
     ) -> RelaxDocument:
         """Relax a system.
 
@@ -89,7 +90,8 @@ class AlchemicalRelaxMaker(Maker):
         potential
             The potential; evaluated in float64, since relaxations need smooth energies.
         structure
-            Positions and cell to start from, in place of the system's.
+            Positions and cell to start from, in place of the system's. Of several (None is the system's own) each is
+            relaxed, and the one of lowest energy kept.
 
         Raises
         ------
@@ -109,10 +111,19 @@ class AlchemicalRelaxMaker(Maker):
             # filled by the maker itself, with the name of the force field that is replaced
             task_document_kwargs={k: v for k, v in self.maker.task_document_kwargs.items() if k != "force_field_name"},
         )
-        start = started_from(system, structure).structure
-        done = type(maker).make.original(maker, start)  # type: ignore[attr-defined]
-        if self.require_convergence and not done.is_force_converged:
+        # A reference that was left unresolved is for started_from.
+        starts: list[Any] = list(structure) if isinstance(structure, list | tuple) else [structure]
+        given = [start for start in starts if start is not None]
+        if len(given) < len(starts):
+            given.append(None)
+        relaxed = [
+            type(maker).make.original(maker, started_from(system, start).structure)  # type: ignore[attr-defined]
+            for start in given
+        ]
+        converged = [result for result in relaxed if result.is_force_converged]
+        if self.require_convergence and not converged:
             raise AlchemflowsError(f"the relaxation has not converged in {maker.steps} steps")
+        done = min(converged or relaxed, key=lambda result: result.output.energy)
         model = AlchemicalPotential(system, load_potential(precise))
         x, h = done.structure.cart_coords[None], done.structure.lattice.matrix[None]
         gradients = model.evaluate(x, h, [list(weights)], forces=False, stress=False).weight_gradients

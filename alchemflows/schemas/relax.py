@@ -26,7 +26,7 @@ class RelaxDocument(BaseModel):
     volume_A3: float
     cell_parameters: list[float] = Field(description="a, b, c (Å), α, β, γ (degrees)")
     max_force_eV_per_A: float
-    n_steps: int
+    n_steps: int = Field(description="of the relaxation that was kept, where it had several starts")
     converged: bool
     relax_cell: bool
     key: str = Field(

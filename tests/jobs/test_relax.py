@@ -66,3 +66,24 @@ def test_a_relaxation_that_does_not_converge_is_an_error(path, gentle_model, tmp
     spec = PotentialSpec(name=str(gentle_model), device="cpu")
     with pytest.raises(AlchemflowsError, match="not converged in 1 steps"):
         AlchemicalRelaxMaker.make.original(maker, path.system, path.weights(0.5), spec)
+
+
+def test_of_several_starts_the_lowest_end_is_kept(path, gentle_model, tmp_path):
+    """In cells that are kept; the structure given, for which None stands, is one of them."""
+    maker = AlchemicalRelaxMaker(
+        require_convergence=False, maker=ForceFieldRelaxMaker(relax_cell=False, steps=2, relax_kwargs={"fmax": 1e-6})
+    )
+    spec = PotentialSpec(name=str(gentle_model), device="cpu")
+    wider = path.system.structure.copy().apply_strain(0.05)
+    ends = {}
+    for name, starts in {"given": None, "wider": wider, "both": [wider, None], "again": [None, wider, None]}.items():
+        job = maker.make(path.system, path.weights(0.5), spec, starts)
+        store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+        ends[name] = run_locally(job, store=store, root_dir=tmp_path, ensure_success=True, log=False)[job.uuid][
+            1
+        ].output
+    energies = {name: end.energy_eV for name, end in ends.items()}
+    assert abs(energies["given"] - energies["wider"]) > 1e-4
+    lowest = min(("given", "wider"), key=energies.__getitem__)
+    assert energies["both"] == energies["again"] == energies[lowest]
+    assert ends["both"].volume_A3 == ends[lowest].volume_A3
