@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -167,11 +167,8 @@ class AlchemicalSystem(MSONable):
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> AlchemicalSystem:
-        """Return the system of :meth:`as_dict`."""
-        content = json.loads(d["json"])
-        structure = Structure.from_dict(content.pop("structure"))
-        groups = [SiteGroup(**group) for group in content.pop("groups")]
-        return cls(structure, tuple(groups), **content)
+        """Return the system of :meth:`as_dict`; the same object for the same content."""
+        return _read(d["json"])
 
     @cached_property
     def _json(self) -> str:
@@ -393,3 +390,14 @@ def uniform_group(sites: Iterable[int], symbols: Sequence[str]) -> SiteGroup:
 
 def _is_plain(occupancy: Mapping[str, float]) -> bool:
     return len(occupancy) == 1 and abs(next(iter(occupancy.values())) - 1.0) <= WEIGHT_TOLERANCE
+
+
+@lru_cache(maxsize=32)
+def _read(content: str) -> AlchemicalSystem:
+    """Read a system; FireWorks and jobflow read that of a job a dozen times while it runs."""
+    fields = json.loads(content)
+    structure = Structure.from_dict(fields.pop("structure"))
+    groups = [SiteGroup(**group) for group in fields.pop("groups")]
+    system = AlchemicalSystem(structure, tuple(groups), **fields)
+    system.__dict__["_json"] = content  # its cached property
+    return system

@@ -107,6 +107,7 @@ class Worker:
         away_since: float | None = None
         idle_since: float | None = None
         unfinished: Path | None = None
+        found = False  # where there was a job there may be another
         with stopped_by_signals(stop_after_s), _heartbeat_that_lasts():
             while not stop_requested():
                 try:
@@ -116,7 +117,7 @@ class Worker:
                     if away_since is not None:
                         self._report("the database is there again")
                         away_since = None
-                    if not self._launchpad.run_exists(self._fworker):
+                    if not (found or self._is_ready()):
                         now = time.monotonic()
                         idle_since = now if idle_since is None else idle_since
                         left_s = math.inf if idle_for_s is None else idle_since + idle_for_s - now
@@ -127,7 +128,8 @@ class Worker:
                     idle_since = None
                     unfinished = Path(create_datestamp_dir(str(self._folder), logger, prefix="launcher_"))
                     with contextlib.chdir(unfinished), contextlib.suppress(JobInterrupted):
-                        n_jobs += bool(launch_rocket(self._launchpad, self._fworker))
+                        found = launch_rocket(self._launchpad, self._fworker)
+                        n_jobs += found
                     CURRENT_JOB.reset()  # jobflow leaves it where a job has failed
                 except PyMongoError as error:
                     away_since = time.monotonic() if away_since is None else away_since
@@ -140,6 +142,11 @@ class Worker:
                     self._settle(unfinished)
         return n_jobs
 
+    def _is_ready(self) -> bool:
+        """Tell whether there is a job for this worker, without reading all of it, as FireWorks does."""
+        query = {**self._fworker.query, "state": "READY"}
+        return self._launchpad.fireworks.find_one(query, {"fw_id": 1}) is not None
+
     def _settle(self, folder: Path) -> None:
         """Give the job of a launch folder back if it has not come to its end; tidy up if it has."""
         # FireWorks may have resolved links in the path, or not.
@@ -151,6 +158,8 @@ class Worker:
         if launch is None:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+            return
+        if launch["state"] == "COMPLETED" and not _holds_any(self._checkpoints):
             return
         # Not if somebody took it for lost and runs it again.
         mine = {"fw_id": launch["fw_id"], "launches": launch["launch_id"]}
@@ -165,6 +174,14 @@ class Worker:
                 self._launchpad.mark_fizzled(launch["launch_id"])
             self._launchpad.rerun_fw(launch["fw_id"])
             self._report(f"job {launch['fw_id']} is given back")
+
+
+def _holds_any(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
+    except FileNotFoundError:
+        return False
 
 
 def _its_own_fault(launch: dict[str, Any]) -> bool:

@@ -19,7 +19,9 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     handler = logging.StreamHandler()
-    handler.setLevel(logging.ERROR)  # FireWorks' loggers let everything through
+    handler.setLevel(logging.WARNING)  # FireWorks' loggers let everything through
+    # Our own say what users want to know at once, as that a disk is full.
+    handler.addFilter(lambda record: record.levelno >= logging.ERROR or record.name.startswith("alchemflows."))
     logging.basicConfig(handlers=[handler], format="%(name)s: %(message)s")
     logging.getLogger("pymbar").setLevel(logging.ERROR)
 

@@ -21,7 +21,10 @@ from alchemflows.settings import Settings
 #: Runs a command in a place of its own where a folder lies on a disk that is soon full; stopped, and to its end.
 ON_A_SMALL_DISK = """
 mount -t tmpfs -o size=32k small "$1" && shift
-"$@" --stop-after 10
+"$@" &
+until grep -q "could not be written" log; do kill -0 $!; sleep 0.1; done
+kill $!
+wait $!
 exec "$@" --until-idle
 """
 
