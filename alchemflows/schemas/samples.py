@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 from dataclasses import dataclass
 
 import numpy as np
+import pybase64
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -63,12 +62,12 @@ class PackedArrays(BaseModel):
         """Return arrays as a string."""
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        return base64.b64encode(buffer.getbuffer()).decode("ascii")
+        return pybase64.b64encode_as_string(buffer.getbuffer())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays, bitwise as they were packed."""
-        # base64.b64decode would copy the string first.
-        with np.load(io.BytesIO(binascii.a2b_base64(self.npz_base64)), allow_pickle=False) as arrays:
+        packed = pybase64.b64decode(self.npz_base64, validate=True)  # which is many times as fast as Python's own
+        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             return dict(arrays)
 
 
