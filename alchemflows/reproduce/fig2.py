@@ -52,10 +52,13 @@ class Fig2Maker(FigureMaker[LatticeEffort]):
             sweep = CompositionSweepMaker(potential=potential).make(grid)
             jobs.append(sweep)
             sweeps.append(sweep.output)
-            ends = [
-                tight_relaxation().make(AlchemicalSystem(crystal.pure(element)), [], potential)
-                for element in crystal.elements
-            ]
+            relaxed = {job.name: job for job in sweep.jobs}
+            ends = []
+            for element, corner in zip(crystal.elements, np.eye(len(crystal.elements)).tolist(), strict=True):
+                # From its own structure, and from the sweep's end, in which the sweep may have found a lower minimum.
+                starts = [None, relaxed[f"relax {grid.system.formula(corner)}"].output.structure]
+                plain = AlchemicalSystem(crystal.pure(element))
+                ends.append(tolerant(tight_relaxation().make(plain, [], potential, starts)))
             drawn = [
                 [
                     random_relaxation.make(AlchemicalSystem(arrangement), [], potential)
