@@ -159,8 +159,6 @@ class Worker:
             with contextlib.suppress(OSError):
                 folder.rmdir()
             return
-        if launch["state"] == "COMPLETED" and not _holds_any(self._checkpoints):
-            return
         # Not if somebody took it for lost and runs it again.
         mine = {"fw_id": launch["fw_id"], "launches": launch["launch_id"]}
         firework = self._launchpad.fireworks.find_one(mine, JOB_FIELDS)
@@ -174,14 +172,6 @@ class Worker:
                 self._launchpad.mark_fizzled(launch["launch_id"])
             self._launchpad.rerun_fw(launch["fw_id"])
             self._report(f"job {launch['fw_id']} is given back")
-
-
-def _holds_any(folder: Path) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is not None
-    except FileNotFoundError:
-        return False
 
 
 def _its_own_fault(launch: dict[str, Any]) -> bool:
