@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from monty.json import MSONable
@@ -98,6 +100,16 @@ class AlchemicalPath(WeightPath):
             if values.ndim != 1:
                 raise InvalidInputError(f"the {end} weights must be one vector; got shape {values.shape}")
             object.__setattr__(self, end, tuple(values.tolist()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for jobs, its weights as one string (see :meth:`AlchemicalSystem.as_dict`)."""
+        content = {"system": self.system.as_dict(), "ends": json.dumps([self.initial, self.final])}
+        return {"@module": type(self).__module__, "@class": type(self).__name__, **content}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> AlchemicalPath:
+        """Return the path of :meth:`as_dict`."""
+        return cls(AlchemicalSystem.from_dict(d["system"]), *json.loads(d["ends"]))
 
     @classmethod
     def from_substitution(

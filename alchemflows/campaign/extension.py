@@ -10,7 +10,7 @@ from monty.json import MontyDecoder
 
 from alchemflows.campaign.database import Database
 from alchemflows.campaign.query import of_campaign
-from alchemflows.campaign.specification import Task
+from alchemflows.campaign.specification import Task, label
 from alchemflows.errors import DatabaseError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.refine import Standing
@@ -44,7 +44,7 @@ def extension(database: Database, task: Task) -> Flow | None:
         history=document.refinement.rounds,
     )
     if flow is not None:
-        flow.update_metadata(task.metadata)
+        label(flow, task.metadata)
     return flow
 
 

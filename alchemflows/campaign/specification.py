@@ -24,6 +24,7 @@ from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.campaign import TRANSFORMING, CampaignSpec, MethodKind, StructureSpec
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -133,8 +134,18 @@ class Task:
                 flow = maker.make(self.crystal)
         except AlchemflowsError as error:
             raise InvalidInputError(f"{self}: {error}") from error
-        flow.update_metadata(self.metadata)
+        label(flow, self.metadata)
         return flow
+
+
+def label(flow: Flow, metadata: dict[str, Any]) -> None:
+    """Give all jobs of a flow, and those that they add, their metadata."""
+    for job in flow.jobs:
+        if isinstance(job, Flow):
+            label(job, metadata)
+        else:
+            # Window jobs, which are the most by far, add none: they need not carry it a second time.
+            job.update_metadata(metadata, dynamic=not isinstance(job.maker, WindowsMaker))
 
 
 def read_campaign(path: Path) -> CampaignSpec:

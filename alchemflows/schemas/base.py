@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -15,5 +16,13 @@ class MakerField(BaseModel):
     """
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the model as a dictionary that ``MontyDecoder`` turns back into it."""
-        return {"@module": type(self).__module__, "@class": type(self).__name__, **self.model_dump(mode="json")}
+        """Return the model as a dictionary that ``MontyDecoder`` turns back into it.
+
+        Its content is one string: jobflow, FireWorks and monty walk through all that a job holds, several times.
+        """
+        return {"@module": type(self).__module__, "@class": type(self).__name__, "json": self.model_dump_json()}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
+        """Return the model of :meth:`as_dict`."""
+        return cls.model_validate_json(d["json"])

@@ -243,7 +243,7 @@ def test_nothing_is_lost_and_nothing_counted_twice(homes, gentle_model, perovski
     plan.submit(quiet)
     pair = [WorkerProcess(quiet, tmp_path / f"quiet-{k}", "--until-idle") for k in range(2)]
     try:
-        assert [worker.process.wait(timeout=900) for worker in pair] == [0, 0]
+        assert [worker.process.wait(timeout=1800) for worker in pair] == [0, 0]
     finally:
         for worker in pair:
             worker.kill()
