@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from rich.console import Group
 from rich.table import Table
@@ -12,6 +13,8 @@ from alchemflows.campaign.status import STATES, TO_DO, Condition, Outlook, Runni
 
 #: Running jobs that are shown one by one.
 _SHOWN = 20
+#: With more conditions than these, those of the same structure and transformation share a row.
+_ROWS = 60
 
 
 def status_view(name: str, conditions: Sequence[Condition], running: Sequence[RunningJob], outlook: Outlook) -> Group:
@@ -29,11 +32,21 @@ def _conditions_table(name: str, conditions: Sequence[Condition]) -> Table:
     totals = [sum(counts) for counts in zip(*(row.counts() for row in conditions), strict=True)]
     for heading, total in zip(STATES, totals, strict=True):
         table.add_column(heading, footer=str(total or ""), justify="right")
-    for row in conditions:
-        pressure = "" if row.pressure_GPa is None else f"{row.pressure_GPa:g}"
-        counts = [str(n or "") for n in row.counts()]
-        table.add_row(row.structure, row.transformation, f"{row.temperature_K:g}", pressure, *counts)
+    alone = len(conditions) <= _ROWS
+    for _, group in groupby(conditions, lambda c: (c.structure, c.transformation, c if alone else None)):
+        rows = list(group)
+        counts = [str(sum(numbers) or "") for numbers in zip(*(row.counts() for row in rows), strict=True)]
+        temperatures, pressures = [row.temperature_K for row in rows], [row.pressure_GPa for row in rows]
+        table.add_row(rows[0].structure, rows[0].transformation, _span(temperatures), _span(pressures), *counts)
     return table
+
+
+def _span(values: Sequence[float | None]) -> str:
+    """Return a value, or from where to where several are, and how many."""
+    different = sorted({value for value in values if value is not None})
+    if len(different) < 2:
+        return "".join(f"{value:g}" for value in different)
+    return f"{different[0]:g} – {different[-1]:g} ({len(different)})"
 
 
 def _running_table(running: Sequence[RunningJob]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from alchemflows.campaign.estimate import seconds_per_atom_step, total, work_of
 from alchemflows.campaign.local import LocalWorkers, wait
 from alchemflows.campaign.readout import free_energies
 from alchemflows.campaign.specification import campaign_of, json_schema, read_campaign, tasks
-from alchemflows.campaign.status import Outlook, campaign_status, outlook, running_jobs
+from alchemflows.campaign.status import Condition, Outlook, campaign_status, outlook, running_jobs
 from alchemflows.campaign.submission import (
     cancel,
     failures,
@@ -305,6 +306,21 @@ def shown(view):
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(view)
     return console.export_text()
+
+
+def test_a_thousand_conditions_are_not_a_thousand_rows():
+    conditions = [
+        Condition(structure, "NaK", 300.0 + t, pressure, Counter(COMPLETED=3, READY=1))
+        for structure in ("KCl", "NaCl")
+        for t in range(100)
+        for pressure in (None, 1.0, 2.0)
+    ]
+    lines = shown(status_view("salts", conditions, [], Outlook(0.5, 0.0, None))).splitlines()
+    (salt,) = [line for line in lines if line.startswith("│ NaCl")]
+    assert [cell.strip() for cell in salt.split("│")[1:7]] == ["NaCl", "NaK", "300 – 399 (100)", "1 – 2 (2)", "900", ""]
+    assert any("1800" in line for line in lines) and len(lines) < 12
+    few = shown(status_view("salts", conditions[:9], [], Outlook(0.5, 0.0, None))).splitlines()
+    assert sum("KCl" in line for line in few) == 9
 
 
 def test_paused_cancelled_failed_and_mended(database, folder, tmp_path):
