@@ -24,5 +24,7 @@ class MakerField(BaseModel):
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
-        """Return the model of :meth:`as_dict`."""
-        return cls.model_validate_json(d["json"])
+        """Return the model of :meth:`as_dict`, or of its fields, which is how monty writes a model elsewhere."""
+        if "json" in d:
+            return cls.model_validate_json(d["json"])
+        return cls(**{name: value for name, value in d.items() if not name.startswith("@")})

@@ -28,6 +28,7 @@ from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.schemas.optimization import Target
+from alchemflows.schemas.potential import PotentialSpec
 
 DEMO = "mace-demo"
 
@@ -80,7 +81,7 @@ def hashes(value: Any) -> Iterator[str | None]:
     """Yield what a serialized job says of the SHA-256 of its potentials; a bare name, where there is one."""
     if isinstance(value, dict):
         if value.get("@class") == "PotentialSpec":
-            yield value["sha256"]
+            yield PotentialSpec.from_dict(value).sha256
         elif isinstance(value.get("potential"), str):
             yield value["potential"]
         value = list(value.values())
