@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,7 @@ class Supervisor:
             if self._away:
                 self.report("the database answers again")
             self._away = False
+            self._free_reserved()
             self._rerun_lost()
             self._rerun_failed()
             if self.checkpoints is not None:
@@ -161,6 +163,18 @@ class Supervisor:
                 self.report(f"the database does not answer ({type(error).__name__})")
             self._away = True
         return not self._away
+
+    def _free_reserved(self) -> None:
+        """Give back jobs whose worker died, or lost the database, between taking them and writing down a launch.
+
+        FireWorks looks for lost jobs among launches, and never finds these. One that waits in a queue has a launch.
+        """
+        cutoff = datetime.now(UTC) - timedelta(seconds=self.limits.lost_after_s)
+        taken = {"state": "RESERVED", "launches": [], "updated_on": {"$lte": cutoff}}
+        for job in self._jobs(taken):
+            again = {"$set": {"state": "READY", "updated_on": datetime.now(UTC).isoformat()}}
+            if self.launchpad.fireworks.update_one({"fw_id": job["fw_id"], **taken}, again).modified_count:
+                self.report(f"{_name(job)} was taken, but never begun: it is ready again")
 
     def _rerun_lost(self) -> None:
         detect = partial(self.launchpad.detect_lostruns, expiration_secs=self.limits.lost_after_s)

@@ -187,6 +187,33 @@ def test_a_job_that_ended_unsaid_and_cannot_be_read_does_not_end_the_supervisor(
     assert state(launchpad, fw_id) == "COMPLETED"
 
 
+def test_a_job_whose_worker_died_as_it_took_it_is_ready_again(launchpad, supervisor, said, work, monkeypatch):
+    """FireWorks marks a job as reserved, and only then writes down its launch."""
+    (fw_id,) = add(launchpad, Firework(GOOD, name="taken"))
+    with monkeypatch.context() as patch:
+        patch.setattr(launchpad, "get_new_launch_id", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            launchpad.checkout_fw(FWorker(name="node"), "here")
+    assert state(launchpad, fw_id) == "RESERVED"
+    supervisor.look()
+    assert said == [] and state(launchpad, fw_id) == "RESERVED"  # it may have been taken just now
+    then = {"$set": {"updated_on": datetime.now(UTC) - timedelta(seconds=61)}}
+    launchpad.fireworks.update_one({"fw_id": fw_id}, then)
+    supervisor.look()
+    assert said == [f"job {fw_id} (taken) was taken, but never begun: it is ready again"]
+    work()
+    assert state(launchpad, fw_id) == "COMPLETED"
+
+
+def test_a_job_that_waits_in_a_queue_is_left_alone(launchpad, supervisor, said, tmp_path):
+    (fw_id,) = add(launchpad, Firework(GOOD, name="queued"))
+    launchpad.reserve_fw(FWorker(name="node"), str(tmp_path))
+    then = {"$set": {"updated_on": datetime.now(UTC) - timedelta(days=3)}}
+    launchpad.fireworks.update_one({"fw_id": fw_id}, then)
+    supervisor.look()
+    assert said == [] and state(launchpad, fw_id) == "RESERVED"
+
+
 def rapidfire_one(launchpad: LaunchPad, fw_id: int) -> None:
     launch_rocket(launchpad, FWorker(), fw_id=fw_id, strm_lvl="CRITICAL")
 
