@@ -169,11 +169,8 @@ class Supervisor:
 
         FireWorks looks for lost jobs among launches, and never finds these. One that waits in a queue has a launch.
         """
-        cutoff = datetime.now(UTC) - timedelta(seconds=self.limits.lost_after_s)
-        taken = {"state": "RESERVED", "launches": [], "updated_on": {"$lte": cutoff}}
-        for job in self._jobs(taken):
-            again = {"$set": {"state": "READY", "updated_on": datetime.now(UTC).isoformat()}}
-            if self.launchpad.fireworks.update_one({"fw_id": job["fw_id"], **taken}, again).modified_count:
+        for job in self._jobs(never_begun(self.limits.lost_after_s)):
+            if make_ready(self.launchpad, {"fw_id": job["fw_id"]}, self.limits.lost_after_s):
                 self.report(f"{_name(job)} was taken, but never begun: it is ready again")
 
     def _rerun_lost(self) -> None:
@@ -265,6 +262,18 @@ class Supervisor:
         if line not in self._said:
             self._said.add(line)
             self.report(line)
+
+
+def never_begun(seconds: float) -> dict[str, Any]:
+    """Return the query of jobs that were taken so many seconds ago, and have no launch."""
+    return {"state": "RESERVED", "launches": [], "updated_on": {"$lte": datetime.now(UTC) - timedelta(seconds=seconds)}}
+
+
+def make_ready(launchpad: LaunchPad, query: dict[str, Any], seconds: float) -> int:
+    """Make jobs that were taken so many seconds ago, and never begun, ready for others; return how many."""
+    ready = {"$set": {"state": "READY", "updated_on": datetime.now(UTC).isoformat()}}
+    number: int = launchpad.fireworks.update_many({**query, **never_begun(seconds)}, ready).modified_count
+    return number
 
 
 def _behind(fw_id: int, links: dict[int, list[int]]) -> set[int]:
