@@ -19,7 +19,7 @@ from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
 from alchemflows.campaign.database import LOCKS, Database, launchpad_of
-from alchemflows.campaign.supervisor import make_ready
+from alchemflows.campaign.supervisor import make_ready, never_begun
 from alchemflows.errors import AlchemflowsError, DatabaseError
 from alchemflows.schemas.progress import Progress, read_progress
 
@@ -224,7 +224,7 @@ class LocalWorkers:
         self._launchpad.workflows.update_many(locked, {"$unset": {"locked": True}})
         self._launchpad.detect_lostruns(expiration_secs=0, rerun=True, refresh=True, launch_query=mine)
         # Between taking a job and writing down its launch a worker needs moments, too.
-        reserved = {"fw_id": {"$in": fw_ids}, "state": "RESERVED", "launches": []}
+        reserved = {"fw_id": {"$in": fw_ids}, **never_begun(0.0)}
         while self._launchpad.fireworks.find_one(reserved, {"_id": 1}) and time.monotonic() < deadline:
             time.sleep(0.1)
         make_ready(self._launchpad, {"fw_id": {"$in": fw_ids}}, 2.0)
