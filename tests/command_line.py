@@ -2,10 +2,52 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 COMMAND = [sys.executable, "-c", "from alchemflows.cli import main; main()"]
+
+#: Processes are forked from one that has imported the libraries that take seconds; none of them reads a configuration.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(
+    [
+        "mace.calculators",
+        "pymbar",
+        "alchemlyb.estimators",
+        "matplotlib.pyplot",
+        "emmet.core.tasks",
+        "emmet.core.trajectory",
+    ]
+)
+
+
+def run_command(
+    arguments: Sequence[object], folder: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, without the seconds that its imports take."""
+    words = list(map(str, arguments))
+    with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
+        process = _PROCESSES.Process(target=_main, args=(words, folder, dict(environment), out.name, err.name))
+        process.start()
+        process.join()
+        return subprocess.CompletedProcess(words, process.exitcode, out.read(), err.read())
+
+
+def _main(words: list[str], folder: Path, environment: dict[str, str], out: str, err: str) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for file, stream in ((out, 1), (err, 2)):
+        os.dup2(os.open(file, os.O_WRONLY), stream)
+    sys.argv = ["alchemflows", *words]
+    from alchemflows.cli import main
+
+    main()
 
 
 def assert_one_line(completed: subprocess.CompletedProcess, *words: str) -> None:

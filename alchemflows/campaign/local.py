@@ -116,8 +116,9 @@ def members(database: Database, fw_ids: list[int]) -> tuple[list[int], bool]:
 class LocalWorkers:
     """Workers on this machine for some jobs; a context manager, which stops them at its end.
 
-    Each gets its share of the CPU cores: torch threads of several workers on the same cores would slow
-    each other down. A job that one of them was running when it stopped goes on with any other worker.
+    Each gets its share of the CPU cores, or OMP_NUM_THREADS if that is less: torch threads of several workers on the
+    same cores would slow each other down. A job that one of them was running when it stopped goes on with any other
+    worker.
 
     Parameters
     ----------
@@ -281,5 +282,6 @@ def wait(
 
 def _threads(n_workers: int) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = str(max(1, cores // n_workers))
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    threads = str(max(1, min(cores // n_workers, int(given) if given.isdecimal() else cores)))
     return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONWARNINGS": "ignore"}

@@ -228,6 +228,39 @@ def test_workers_that_cannot_start_are_an_error_that_names_their_log(database, f
         local.wait(database, fw_ids, lambda jobs: None, check=workers.check, interval_s=0.3)
 
 
+def test_a_job_that_a_worker_took_as_it_died_is_ready_again(database, flow, tmp_path, monkeypatch):
+    from fireworks import FWorker
+
+    from alchemflows.campaign import local
+
+    monkeypatch.setattr(local, "_WORKER", "import time; time.sleep(60)")
+    fw_ids = submit(database, flow)
+    with local.LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers:
+        with monkeypatch.context() as patch:
+            patch.setattr(database.launchpad, "get_new_launch_id", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                database.launchpad.checkout_fw(FWorker(name="local"), str(tmp_path / "run"), fw_id=fw_ids[0])
+        assert status(database, fw_ids[:1])[0].state == "RESERVED"
+        workers._processes[0].kill()
+        workers._processes[0].wait()
+        workers.check()
+        assert status(database, fw_ids[:1])[0].state == "READY"
+
+
+@pytest.mark.parametrize("given", ["1", "1000000", "4,2"])
+def test_workers_have_their_share_of_the_cores_and_no_more_threads_than_asked_for(
+    database, flow, tmp_path, monkeypatch, given
+):
+    from alchemflows.campaign import local
+
+    record = tmp_path / "record"
+    monkeypatch.setattr(local, "_WORKER", f"import os; open({str(record)!r}, 'w').write(os.environ['OMP_NUM_THREADS'])")
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    with local.LocalWorkers(database, submit(database, flow), 1, tmp_path / "run") as workers:
+        assert workers._processes[0].wait() == 0
+    assert record.read_text() == ("1" if given == "1" else str(len(os.sched_getaffinity(0))))
+
+
 def test_jobs_of_workers_elsewhere_are_left_alone(database, flow, tmp_path):
     """Stopping local workers must not take a job from another machine."""
     from fireworks import FWorker

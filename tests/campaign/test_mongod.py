@@ -34,7 +34,10 @@ def processes(server: PrivateMongod) -> list[int]:
 
 def inodes(pid: int, table: str, column: int) -> dict[str, list[str]]:
     """Rows of a socket table of /proc that belong to the process, by inode."""
-    mine = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}  # noqa: PTH115
+    mine = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # mongod closes files of its own while we look
+            mine.add(str(link.readlink()))
     rows = [line.split() for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
     return {row[column]: row for row in rows if f"socket:[{row[column]}]" in mine}
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from command_line import COMMAND, assert_one_line
+from command_line import COMMAND, assert_one_line, run_command
 from firetasks import Run
 from fireworks import Firework, FWAction, FWorker, LaunchPad, Workflow
 from fireworks.core.rocket_launcher import launch_rocket, rapidfire
@@ -367,8 +367,7 @@ def test_command_looks_once(database, launchpad, work, queue, tmp_path):
     environment = os.environ | database.environment | PYTHONPATH | {"ALCHEMFLOWS_HOME": str(tmp_path / "home")}
 
     def once(*arguments: str, **more: str) -> subprocess.CompletedProcess:
-        command = [*COMMAND, "supervise", "--once", *arguments]
-        return subprocess.run(command, env=environment | more, capture_output=True, text=True, timeout=60)
+        return run_command(("supervise", "--once", *arguments), tmp_path, environment | more)
 
     (poison,) = add(launchpad, Firework(POISON, {"_category": "gpu"}, name="poison"))
     work()

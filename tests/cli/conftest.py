@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command_line import COMMAND
+from command_line import run_command
 
 from alchemflows.campaign.mongod import PrivateMongod
 
@@ -24,12 +24,7 @@ def home(tmp_path_factory) -> Path:
 def run(home, tmp_path):
     def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
         clean = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
-        return subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            cwd=tmp_path,
-            env=clean | {"ALCHEMFLOWS_HOME": str(home), "HOME": str(tmp_path), "COLUMNS": "160"} | environment,
-            capture_output=True,
-            text=True,
-        )
+        ours = {"ALCHEMFLOWS_HOME": str(home), "HOME": str(tmp_path), "COLUMNS": "160"}
+        return run_command(arguments, tmp_path, clean | ours | environment)
 
     return command
