@@ -80,7 +80,7 @@ def windows(path: AlchemicalPath, n_steps: int) -> Result:
         sample_interval_steps=10,
     )
     lambdas = np.linspace(0, 1, WINDOWS).tolist()
-    document = run(WindowsMaker(potential=SPEC, dynamics=dynamics), path, lambdas, list(range(WINDOWS)))
+    document = run(WindowsMaker(potential=SPEC, dynamics=dynamics, lambdas=lambdas), path, list(range(WINDOWS)))
     mbar = free_energy(path, [document]).mbar
     return mbar.delta_f_eV, mbar.error_eV or float("nan"), float("nan")
 

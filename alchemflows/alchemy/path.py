@@ -102,14 +102,14 @@ class AlchemicalPath(WeightPath):
             object.__setattr__(self, end, tuple(values.tolist()))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for jobs, its weights as one string (see :meth:`AlchemicalSystem.as_dict`)."""
-        content = {"system": self.system.as_dict(), "ends": json.dumps([self.initial, self.final])}
+        """Return it for jobs, its system and its weights a string each (see :meth:`AlchemicalSystem.as_dict`)."""
+        content = {"system": self.system.as_dict()["json"], "ends": json.dumps([self.initial, self.final])}
         return {"@module": type(self).__module__, "@class": type(self).__name__, **content}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> AlchemicalPath:
         """Return the path of :meth:`as_dict`."""
-        return cls(AlchemicalSystem.from_dict(d["system"]), *json.loads(d["ends"]))
+        return cls(AlchemicalSystem.from_dict({"json": d["system"]}), *json.loads(d["ends"]))
 
     @classmethod
     def from_substitution(

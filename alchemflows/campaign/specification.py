@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -71,7 +71,7 @@ class Task:
     maker: SampledMaker
     site: int = 0
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 of all that its result depends on: what has the same key need not be done again."""
         potential = self.maker.potential

@@ -15,7 +15,7 @@ def replica_steps(job: Job) -> tuple[int, int]:
     """Return how many replicas a job moves, and their time steps in all; (0, 0) for a job that moves none."""
     maker = job.maker
     if isinstance(maker, WindowsMaker):
-        n, more = len(job.function_args[2]), job.function_kwargs
+        n, more = len(job.function_args[1]), job.function_kwargs
         equilibration = 0 if more.get("first_runs") else maker.dynamics.n_equilibration_steps
         return n, n * (equilibration + more.get("n_runs", 1) * maker.dynamics.n_production_steps)
     if isinstance(maker, EquilibriumMaker):
@@ -38,4 +38,4 @@ def sample_bytes(job: Job) -> int:
         return 0
     n_samples = job.function_kwargs.get("n_runs", 1) * maker.dynamics.n_samples
     # The energies at all λ of the grid in single precision and five more numbers (PackedSeries), as base64.
-    return len(job.function_args[2]) * n_samples * (4 * len(job.function_args[1]) + 40) * 4 // 3
+    return len(job.function_args[1]) * n_samples * (4 * len(maker.lambdas) + 40) * 4 // 3

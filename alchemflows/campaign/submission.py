@@ -14,6 +14,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 
 from alchemflows.campaign.database import Database, launchpad_of, without_passwords
 from alchemflows.campaign.extension import extension
+from alchemflows.campaign.locking import submitting
 from alchemflows.campaign.specification import Task
 from alchemflows.campaign.status import OF_CAMPAIGN
 from alchemflows.campaign.steps import replica_steps
@@ -64,7 +65,8 @@ def submit_campaign(database: Database, campaign: CampaignSpec, tasks: Iterable[
     """Add the tasks of a campaign that are not in the database yet, and continue ladders that are to be longer.
 
     A task is known by its hash: the same structure, change, settings, model and seed are not done twice, whatever
-    campaign of this name they were submitted with first. How many runs its windows have is not in it.
+    campaign of this name they were submitted with first. How many runs its windows have is not in it. While another
+    process submits the campaign, this waits.
 
     Parameters
     ----------
@@ -82,6 +84,13 @@ def submit_campaign(database: Database, campaign: CampaignSpec, tasks: Iterable[
     InvalidInputError, PotentialError
         What a task's maker refuses; tasks before it may have been added, and a second submission goes on.
     """
+    launchpad = launchpad_of(database)
+    with submitting(launchpad, campaign.name) as alive:
+        _set_halves_aside(launchpad, campaign.name)
+        return _submit(database, campaign, tasks, alive)
+
+
+def _submit(database: Database, campaign: CampaignSpec, tasks: Iterable[Task], alive: Callable[[], None]) -> Submission:
     launchpad = launchpad_of(database)
     known = _known(launchpad, campaign.name)
     wanted: dict[str, Task] = {}
@@ -102,6 +111,7 @@ def submit_campaign(database: Database, campaign: CampaignSpec, tasks: Iterable[
 
     for batch in _batches(flows(), _AT_ONCE):
         workflows = [_workflow(task, flow, campaign.resources) for task, flow in batch]
+        alive()
         launchpad.bulk_add_wfs(workflows)
         n_jobs += sum(len(workflow.fws) for workflow in workflows)
     return Submission(
@@ -144,10 +154,11 @@ def pause(database: Database, name: str) -> int:
     return _each(launchpad, waiting, launchpad.pause_fw)
 
 
-def resume(database: Database, name: str) -> int:
-    """Let paused jobs be done; return how many."""
+def resume(database: Database, name: str, *, cancelled: bool = False) -> int:
+    """Let paused jobs be done, or those that were given up; return how many."""
     launchpad = launchpad_of(database)
-    return _each(launchpad, {f"{OF_CAMPAIGN}.name": name, "state": "PAUSED"}, launchpad.resume_fw)
+    state, act = ("DEFUSED", launchpad.reignite_fw) if cancelled else ("PAUSED", launchpad.resume_fw)
+    return _each(launchpad, {f"{OF_CAMPAIGN}.name": name, "state": state}, act)
 
 
 def cancel(database: Database, name: str) -> int:
@@ -174,6 +185,25 @@ def _known(launchpad: LaunchPad, name: str) -> dict[str, int]:
         {"$group": {"_id": "$metadata.campaign.task", "n_runs": {"$max": "$metadata.campaign.n_runs"}}},
     ]
     return {found["_id"]: found["n_runs"] or 1 for found in launchpad.workflows.aggregate(pipeline)}
+
+
+def _set_halves_aside(launchpad: LaunchPad, name: str) -> None:
+    """Let workflows be added again whose submission was killed: FireWorks adds their jobs after them."""
+    campaign = {"metadata.campaign.name": name}
+    count = [{"$match": campaign}, {"$group": {"_id": None, "n": {"$sum": {"$size": "$nodes"}}}}]
+    expected = sum(found["n"] for found in launchpad.workflows.aggregate(count))
+    if launchpad.fireworks.count_documents({f"{OF_CAMPAIGN}.name": name}) >= expected:
+        return
+    jobs = {"from": "fireworks", "localField": "nodes", "foreignField": "fw_id", "as": "jobs"}
+    halves: list[dict[str, Any]] = [
+        {"$match": {**campaign, "state": {"$ne": "COMPLETED"}}},
+        {"$lookup": {**jobs, "pipeline": [{"$project": {"_id": 1}}]}},
+        {"$match": {"$expr": {"$lt": [{"$size": "$jobs"}, {"$size": "$nodes"}]}}},
+        {"$project": {"nodes": 1}},
+    ]
+    for half in list(launchpad.workflows.aggregate(halves)):
+        launchpad.fireworks.delete_many({"fw_id": {"$in": half["nodes"]}})
+        launchpad.workflows.update_one({"_id": half["_id"]}, {"$set": {"state": "ARCHIVED", "metadata": {}}})
 
 
 def _unfinished(launchpad: LaunchPad, tasks: Sequence[Task]) -> set[str]:

@@ -27,6 +27,7 @@ from alchemflows.campaign.database import (
     uri_problem,
     write_files,
 )
+from alchemflows.campaign.locking import SUBMISSIONS
 from alchemflows.errors import DatabaseError, InvalidInputError
 
 FIND = ("find",)
@@ -44,6 +45,7 @@ ROLES: dict[str, dict[str, tuple[str, ...]]] = {
         "workflows": ("find", "insert", "update"),
         "launches": ("find", "insert", "update"),
         "offline_runs": FIND,
+        SUBMISSIONS: ("find", "insert", "update", "remove"),
     },
     "worker": {
         OUTPUTS: ("find", "insert", "update"),

@@ -209,16 +209,19 @@ def pause(name: CampaignName) -> None:
 
 
 @campaign_app.command()
-def resume(name: CampaignName) -> None:
+def resume(
+    name: CampaignName,
+    cancelled: Annotated[bool, typer.Option("--cancelled", help="those that were given up instead")] = False,
+) -> None:
     """Let paused jobs be done."""
     from alchemflows.campaign.submission import resume as resume_jobs
 
-    console.print(f"{resume_jobs(connect(settings()), name)} jobs are ready again")
+    console.print(f"{resume_jobs(connect(settings()), name, cancelled=cancelled)} jobs are ready again")
 
 
 @campaign_app.command()
 def cancel(name: CampaignName) -> None:
-    """Give up what is not completed; what is stays."""
+    """Give up what is not completed; what is stays. `resume --cancelled` takes it up again."""
     from alchemflows.campaign.submission import cancel as cancel_jobs
 
     console.print(f"{cancel_jobs(connect(settings()), name)} jobs are given up")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from jobflow import Flow
+from jobflow import Flow, OutputReference
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
@@ -89,16 +89,16 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             If the structure, the substitution, a number, or the potential is wrong.
         """
         planned, refinement = self._ladder()
-        maker = self._windows()
+        maker = self._windows(planned)
         path, potential, jobs, start = self.prepared(structure, substitution, sites)
         maker = replace(maker, potential=potential)
         windows = []
         for indices in chunks(planned.windows, self.windows_per_job):
             named = replace(maker, name=window_names(planned.grid, indices))
-            windows.append(named.make(path, list(planned.grid), indices, structure=start, n_runs=self.n_runs))
+            windows.append(named.make(path, indices, structure=start, n_runs=self.n_runs))
         jobs += windows
         assign_category(jobs, self.category)
-        analyse = self._analysis(planned, refinement, maker).make(path, [job.output for job in windows])
+        analyse = self._analysis(planned, refinement, maker).make(path, [OutputReference(job.uuid) for job in windows])
         return Flow([*jobs, analyse], output=analyse.output, name=self._title(path))
 
     def extended(
@@ -135,17 +135,17 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             As :meth:`make`.
         """
         planned, refinement = self._ladder()
-        maker = self._windows()
+        maker = self._windows(planned)
         path, potential, _, _ = self.prepared(structure, substitution, sites)
         analysis = self._analysis(planned, refinement, replace(maker, potential=potential))
         more = {index: self.n_runs - window.n_runs for index, window in standing.items() if window.n_runs < self.n_runs}
         if not more:
             return None
-        jobs = analysis.rounds.continued(path, list(planned.grid), standing, more)
+        jobs = analysis.rounds.continued(path, standing, more)
         analyse = analysis.make(path, [job.output for job in jobs], earlier=list(window_jobs), history=list(history))
         return Flow([*jobs, analyse], output=analyse.output, name=f"{self._title(path)}, {self.n_runs} runs")
 
-    def _windows(self) -> WindowsMaker:
+    def _windows(self, planned: Ladder) -> WindowsMaker:
         """Return what samples windows, its potential still open."""
         if self.n_runs < 1:
             raise InvalidInputError(f"n_runs must be at least 1; got {self.n_runs}")
@@ -156,11 +156,11 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             sample_interval_steps=self.sample_interval_steps,
             replica_exchange=self.replica_exchange,
         )
-        return WindowsMaker(dynamics=dynamics, seed=self.seed)
+        return WindowsMaker(dynamics=dynamics, lambdas=planned.grid, seed=self.seed)
 
     def _analysis(self, planned: Ladder, refinement: RefinementSettings, windows: WindowsMaker) -> AnalyseMaker:
         return AnalyseMaker(
-            windows=list(planned.windows),
+            windows=list(planned.windows) if len(planned.windows) < len(planned.grid) else None,
             quadrature=None if planned.quadrature is None else list(planned.quadrature),
             refinement=refinement,
             rounds=RoundMaker(windows, self.windows_per_job, self.category),

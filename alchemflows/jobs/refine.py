@@ -59,24 +59,21 @@ class RoundMaker(MSONable):
         for chunk in chunks(plan.insert, self.windows_per_job):
             # A window that is near in λ has found its way to equilibrium already.
             starts = [ladder.nearest(grid[index]).final_state for index in chunk]
-            jobs.append(self._named("new", grid, chunk).make(path, grid, chunk, starts=starts))
+            jobs.append(self._named("new", chunk).make(path, chunk, starts=starts))
         assign_category(jobs, self.category)
-        jobs += self.continued(path, grid, known, plan.extend)
+        jobs += self.continued(path, known, plan.extend)
         extended = [Extension(lambda_value=grid[index], n_runs=n) for index, n in sorted(plan.extend.items())]
         return jobs, RefinementRound(inserted=[grid[index] for index in plan.insert], extended=extended)
 
-    def continued(
-        self, path: AlchemicalPath, grid: Sequence[float], standing: Mapping[int, Standing], more: Mapping[int, int]
-    ) -> list[Job]:
+    def continued(self, path: AlchemicalPath, standing: Mapping[int, Standing], more: Mapping[int, int]) -> list[Job]:
         """Return the jobs that give windows so many more production runs, both by their places in the grid."""
         jobs = []
         for n_runs in sorted(set(more.values())):
             for chunk in chunks([index for index, n in more.items() if n == n_runs], self.windows_per_job):
-                maker = self._named("more", grid, chunk)
+                maker = self._named("more", chunk)
                 jobs.append(
                     maker.make(
                         path,
-                        grid,
                         chunk,
                         starts=[standing[index].state for index in chunk],
                         first_runs=[standing[index].n_runs for index in chunk],
@@ -86,8 +83,8 @@ class RoundMaker(MSONable):
         assign_category(jobs, self.category)
         return jobs
 
-    def _named(self, what: str, grid: Sequence[float], chunk: Sequence[int]) -> WindowsMaker:
-        return replace(self.windows, name=f"{window_names(grid, chunk)} ({what})")
+    def _named(self, what: str, chunk: Sequence[int]) -> WindowsMaker:
+        return replace(self.windows, name=f"{window_names(self.windows.lambdas, chunk)} ({what})")
 
 
 def chunks(indices: Sequence[int], size: int) -> list[list[int]]:

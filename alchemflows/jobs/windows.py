@@ -21,6 +21,7 @@ from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.sampling.langevin import State
 from alchemflows.sampling.windows import WindowsStoppedError, run_windows, window_seed
+from alchemflows.schemas.base import OneString
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
@@ -30,7 +31,7 @@ from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocu
 
 
 @dataclass
-class WindowsMaker(Maker):
+class WindowsMaker(OneString, Maker):
     """Sample λ-windows at constant temperature, and constant volume or pressure.
 
     Parameters
@@ -41,6 +42,8 @@ class WindowsMaker(Maker):
         What to sample with.
     dynamics
         Conditions and lengths.
+    lambdas
+        λ of a grid, at which samples are evaluated; windows are at some of its points.
     seed
         Seed of the ladder; each window derives its own from it.
     """
@@ -48,13 +51,16 @@ class WindowsMaker(Maker):
     name: str = "λ-windows"
     potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
     dynamics: DynamicsSettings = field(default_factory=lambda: DynamicsSettings(temperature_K=300.0))
+    lambdas: Sequence[float] = tuple(k / 10 for k in range(11))
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.lambdas = tuple(self.lambdas)  # JSON knows lists only
 
     @job(output_schema=WindowsDocument, data=["series", "final_state"])
     def make(
         self,
         path: AlchemicalPath,
-        lambdas: Sequence[float],
         indices: Sequence[int],
         structure: Structure | None = None,
         *,
@@ -68,10 +74,8 @@ class WindowsMaker(Maker):
         ----------
         path
             Path through the weights of an alchemical system.
-        lambdas
-            λ of a grid, at which samples are evaluated.
         indices
-            Which of them this job samples, in one batch.
+            Which of the grid's points this job samples, in one batch.
         structure
             Positions and cell to start from, in place of those of the path's system.
         starts
@@ -112,7 +116,7 @@ class WindowsMaker(Maker):
                 run = run_windows(
                     model,
                     path,
-                    lambdas,
+                    self.lambdas,
                     indices,
                     dynamics,
                     seeds,
@@ -128,8 +132,8 @@ class WindowsMaker(Maker):
             windows=[
                 WindowDocument(
                     index=index,
-                    lambda_value=lambdas[index],
-                    weights=path.weights(lambdas[index]).tolist(),
+                    lambda_value=self.lambdas[index],
+                    weights=path.weights(self.lambdas[index]).tolist(),
                     seed=seeds[k],
                     first_run=done[k],
                     n_runs=n_runs,
@@ -143,7 +147,7 @@ class WindowsMaker(Maker):
                 )
                 for k, (index, samples) in enumerate(zip(indices, run.series, strict=True))
             ],
-            lambdas=list(lambdas),
+            lambdas=list(self.lambdas),
             temperature_K=self.dynamics.temperature_K,
             n_atoms=system.n_atoms,
             volume_A3=system.structure.volume,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Self
 
+from monty.json import MontyDecoder, MontyEncoder, MSONable
 from pydantic import BaseModel
 
 
@@ -28,3 +30,23 @@ class MakerField(BaseModel):
         if "json" in d:
             return cls.model_validate_json(d["json"])
         return cls(**{name: value for name, value in d.items() if not name.startswith("@")})
+
+
+class OneString(MSONable):
+    """A maker whose fields are one string in its jobs, as those of a :class:`MakerField` are.
+
+    For makers of thousands of jobs, without makers among their fields: jobflow would not find those in a string.
+    """
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the maker as a dictionary that ``MontyDecoder`` turns back into it."""
+        fields = super().as_dict()
+        kind = {key: fields.pop(key) for key in ("@module", "@class", "@version")}
+        return {**kind, "json": json.dumps(fields, cls=MontyEncoder)}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Self:
+        """Return the maker of :meth:`as_dict`, with the fields that jobflow has put beside the string."""
+        fields = json.loads(d.get("json", "{}")) | {key: value for key, value in d.items() if key != "json"}
+        decoded = MontyDecoder().process_decoded({k: v for k, v in fields.items() if not k.startswith("@")})
+        return cls(**decoded)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import io
 import json
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from rich.console import Console
 from alchemflows.campaign.campaign import Campaign
 from alchemflows.campaign.estimate import seconds_per_atom_step, total, work_of
 from alchemflows.campaign.local import LocalWorkers, wait
+from alchemflows.campaign.locking import SUBMISSIONS, submitting
 from alchemflows.campaign.readout import free_energies
 from alchemflows.campaign.specification import campaign_of, json_schema, read_campaign, tasks
 from alchemflows.campaign.status import Condition, Outlook, campaign_status, outlook, running_jobs
@@ -250,6 +253,50 @@ def run_all(database, folder):
         assert wait(database, fw_ids, lambda jobs: None, check=workers.check) == []
 
 
+def test_a_submission_that_was_killed_is_made_whole(database, folder, tmp_path):
+    """FireWorks adds workflows first, and their jobs after them."""
+    campaign = read(folder, changed("temperatures_K", [300.0, 400.0]))
+    submit_campaign(database, campaign, tasks(campaign))
+    launchpad = database.launchpad
+    launchpad.fireworks.delete_one({"fw_id": max(launchpad.get_fw_ids())})
+    again = submit_campaign(database, campaign, tasks(campaign))
+    assert (again.n_new, again.n_known, again.n_jobs) == (1, 1, 2)
+    assert submit_campaign(database, campaign, tasks(campaign)).n_new == 0
+    run_all(database, tmp_path / "run")
+    assert [dict(row.states) for row in campaign_status(database, "salts")] == [{"COMPLETED": 2}] * 2
+    summaries = [launchpad.get_wf_summary_dict(fw_id) for fw_id in launchpad.get_wf_ids()]
+    assert Counter(summary["state"] for summary in summaries) == {"COMPLETED": 2, "ARCHIVED": 1}
+
+
+def test_two_submissions_at_once_add_each_task_once(database, folder):
+    campaign = read(folder, changed("temperatures_K", [300.0 + k for k in range(20)]))
+    every = list(tasks(campaign))
+    with ThreadPoolExecutor() as threads:
+        both = [threads.submit(submit_campaign, database, campaign, every) for _ in range(2)]
+    assert sorted(each.result().n_new for each in both) == [0, 20]
+    assert database.launchpad.workflows.count_documents({}) == 20
+
+
+def test_a_submission_waits_for_another_until_that_has_ended_or_died(database, caplog):
+    launchpad = database.launchpad
+    with submitting(launchpad, "salts", dead_after_s=2.0) as alive, ThreadPoolExecutor() as threads:
+
+        def other() -> float:
+            with submitting(launchpad, "salts"):
+                return time.monotonic()
+
+        waiting = threads.submit(other)
+        for _ in range(4):
+            time.sleep(1.0)
+            alive()
+        with submitting(launchpad, "sugars"):
+            assert not waiting.done()
+        last = time.monotonic()
+        assert waiting.result() - last < 4.0  # nothing was heard of the first
+        assert "another process is submitting the campaign salts" in caplog.text
+    assert launchpad.db[SUBMISSIONS].count_documents({}) == 0
+
+
 def test_longer_windows_continue_those_that_are_there(database, folder, tmp_path):
     """Asked for while the ladder is not finished they are refused; then only what lacks is sampled."""
     short = Campaign(**dict(read(folder, SALT)))
@@ -339,6 +386,9 @@ def test_paused_cancelled_failed_and_mended(database, folder, tmp_path):
     assert sum(s["FIZZLED"] for s in states) == 1 and sum(s["READY"] for s in states) == 1
     assert cancel(database, "salts") == 4
     assert all(set(row.states) == {"DEFUSED"} for row in campaign_status(database, "salts"))
+    assert resume(database, "salts") == 0 and resume(database, "salts", cancelled=True) == 4
+    states = [dict(row.states) for row in campaign_status(database, "salts")]  # what has failed has failed
+    assert sorted(states, key=str) == [{"FIZZLED": 1, "WAITING": 1}, {"READY": 1, "WAITING": 1}]
 
 
 def test_a_disordered_file_and_a_dictionary_go_in(folder):

@@ -286,7 +286,7 @@ def test_a_failed_window_does_not_stop_the_others(database, gentle_model, perovs
         n_production_steps=100,
         relax_maker=None,
     ).make(perovskite, {"Pb": "Sn"})
-    flow.jobs[0].function_args[2][:] = [7]  # a window that does not exist
+    flow.jobs[0].function_args[1][:] = [7]  # a window that does not exist
     fw_ids = submit(database, flow)
     with (
         LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers,

@@ -109,6 +109,7 @@ def test_an_exploding_window_keeps_its_samples(gentle_model, perovskite, tmp_pat
     monkeypatch.chdir(tmp_path)
     path = AlchemicalPath.from_substitution(perovskite, {"Pb": "Sn"})
     maker = WindowsMaker(
+        lambdas=[0.0, 0.5, 1.0],
         potential=PotentialSpec(name=str(gentle_model)),
         dynamics=DynamicsSettings(
             temperature_K=300, timestep_fs=5000.0, n_equilibration_steps=0, sample_interval_steps=1
@@ -117,7 +118,7 @@ def test_an_exploding_window_keeps_its_samples(gentle_model, perovskite, tmp_pat
     # Free flight at 5 ps per step: forces stay finite, so heat the atoms until the sampler objects.
     monkeypatch.setattr("alchemflows.sampling.langevin.MAX_TEMPERATURE_RATIO", 3.0)
     with pytest.raises(TrajectoryError, match=f"exploded at step.*λ = 0.5.*kept in {tmp_path}"):
-        WindowsMaker.make.original(maker, path, [0.0, 0.5, 1.0], [0, 1])
+        WindowsMaker.make.original(maker, path, [0, 1])
     kept = [np.load(tmp_path / f"stopped-window-{index}.npz") for index in (0, 1)]
     assert len(kept[0]["energy_eV"]) == len(kept[1]["dudl_eV"]) > 0
     assert kept[0]["energies_eV"].shape == (len(kept[0]["energy_eV"]), 3)

@@ -66,8 +66,8 @@ def refining_flow(path, *, seed, target, budget, n_windows=2, windows_per_job=8,
         n_production_steps=n_steps,
     )
     planned = ladder(n_windows).refinable()
-    windows = WindowsMaker(dynamics=dynamics, seed=seed)
-    first = windows.make(path, list(planned.grid), list(planned.windows))
+    windows = WindowsMaker(dynamics=dynamics, lambdas=planned.grid, seed=seed)
+    first = windows.make(path, list(planned.windows))
     analyse = AnalyseMaker(
         windows=list(planned.windows),
         refinement=RefinementSettings(target_error_eV_per_atom=target, budget=budget),
@@ -154,13 +154,13 @@ def test_a_continued_window_goes_on_where_it_was(gentle_model, perovskite, press
         n_equilibration_steps=30,
         n_production_steps=100,
     )
-    maker = WindowsMaker(potential=PotentialSpec(name=str(gentle_model), dtype="float64"), dynamics=dynamics, seed=1)
+    potential = PotentialSpec(name=str(gentle_model), dtype="float64")
+    maker = WindowsMaker(potential=potential, dynamics=dynamics, lambdas=[0.0, 0.5, 1.0], seed=1)
     make = WindowsMaker.make.original
-    grid = [0.0, 0.5, 1.0]
-    whole = make(maker, path, grid, [0, 1], n_runs=2)
-    first = make(maker, path, grid, [0, 1])
+    whole = make(maker, path, [0, 1], n_runs=2)
+    first = make(maker, path, [0, 1])
     starts = [window.final_state for window in first.windows]
-    second = make(maker, path, grid, [0, 1], starts=starts, first_runs=[1, 1])
+    second = make(maker, path, [0, 1], starts=starts, first_runs=[1, 1])
     assert [w.seed for w in first.windows] != [w.seed for w in second.windows]
     joined = collect(path, [second, first], [0, 1])
     for k in (0, 1):
@@ -175,30 +175,33 @@ def test_a_continued_window_goes_on_where_it_was(gentle_model, perovskite, press
 def test_a_continued_window_has_new_noise(wells):
     make, maker = (
         WindowsMaker.make.original,
-        WindowsMaker(dynamics=DynamicsSettings(temperature_K=T, n_equilibration_steps=0, n_production_steps=3000)),
+        WindowsMaker(
+            dynamics=DynamicsSettings(temperature_K=T, n_equilibration_steps=0, n_production_steps=3000),
+            lambdas=(0.0, 1.0),
+        ),
     )
-    state = make(maker, wells.path, [0.0, 1.0], [0]).windows[0].final_state
-    second = make(maker, wells.path, [0.0, 1.0], [0], starts=[state], first_runs=[1]).windows[0]
-    third = make(maker, wells.path, [0.0, 1.0], [0], starts=[state], first_runs=[2]).windows[0]
+    state = make(maker, wells.path, [0]).windows[0].final_state
+    second = make(maker, wells.path, [0], starts=[state], first_runs=[1]).windows[0]
+    third = make(maker, wells.path, [0], starts=[state], first_runs=[2]).windows[0]
     correlation = np.corrcoef(second.series.unpack().energy_eV, third.series.unpack().energy_eV)[0, 1]
     assert abs(correlation) < 0.3
 
 
 def test_parts_of_a_window_must_follow_one_another(wells):
     dynamics = DynamicsSettings(temperature_K=T, n_equilibration_steps=0, n_production_steps=40)
-    maker, make = WindowsMaker(dynamics=dynamics), WindowsMaker.make.original
-    first = make(maker, wells.path, [0.0, 1.0], [0, 1])
+    maker, make = WindowsMaker(dynamics=dynamics, lambdas=(0.0, 1.0)), WindowsMaker.make.original
+    first = make(maker, wells.path, [0, 1])
     starts = [window.final_state for window in first.windows]
-    second = make(maker, wells.path, [0.0, 1.0], [0], starts=starts[:1], first_runs=[1])
-    fourth = make(maker, wells.path, [0.0, 1.0], [0], starts=starts[:1], first_runs=[3])
+    second = make(maker, wells.path, [0], starts=starts[:1], first_runs=[1])
+    fourth = make(maker, wells.path, [0], starts=starts[:1], first_runs=[3])
     assert collect(wells.path, [second, first]).windows[0].n_runs == 2
     for documents in ([second], [first, fourth], [first, second, second], [first, second, fourth]):
         with pytest.raises(InvalidInputError, match="windows are needed, each once and whole"):
             collect(wells.path, documents)
     with pytest.raises(InvalidInputError, match="need a start each"):
-        make(maker, wells.path, [0.0, 1.0], [0], first_runs=[1])
+        make(maker, wells.path, [0], first_runs=[1])
     with pytest.raises(InvalidInputError, match="no new ones in their batch"):
-        make(maker, wells.path, [0.0, 1.0], [0, 1], starts=starts, first_runs=[1, 0])
+        make(maker, wells.path, [0, 1], starts=starts, first_runs=[1, 0])
 
 
 SHORT = {"n_equilibration_steps": 20, "n_production_steps": 60, "temperature": 200.0, "relax_maker": None}
@@ -259,5 +262,5 @@ def test_the_budget_of_a_target(gentle_model, perovskite):
         maker = ThermodynamicIntegrationMaker(potential=str(gentle_model), n_windows=3, **SHORT, **options)
         flow = maker.make(perovskite, {"Pb": "Sn"})
         assert flow.jobs[-1].maker.refinement.budget == budget
-        assert len(flow.jobs[0].function_args[1]) == n_grid
-        assert [flow.jobs[0].function_args[1][job.function_args[2][0]] for job in flow.jobs[:3]] == [0.0, 0.5, 1.0]
+        assert len(flow.jobs[0].maker.lambdas) == n_grid
+        assert [job.maker.lambdas[job.function_args[1][0]] for job in flow.jobs[:3]] == [0.0, 0.5, 1.0]
