@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -108,8 +109,8 @@ class AlchemicalPath(WeightPath):
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> AlchemicalPath:
-        """Return the path of :meth:`as_dict`."""
-        return cls(AlchemicalSystem.from_dict({"json": d["system"]}), *json.loads(d["ends"]))
+        """Return the path of :meth:`as_dict`; the same object for the same content."""
+        return _read(d["system"], d["ends"])
 
     @classmethod
     def from_substitution(
@@ -219,3 +220,9 @@ def _substitute(occupancy: Mapping[str, float], targets: Mapping[str, Mapping[st
             if source in occupancy:
                 after[symbol] = after.get(symbol, 0.0) + occupancy[source] * fraction
     return after
+
+
+@lru_cache(maxsize=32)
+def _read(system: str, ends: str) -> AlchemicalPath:
+    """Read a path; FireWorks and jobflow read that of a job several times while it runs."""
+    return AlchemicalPath(AlchemicalSystem.from_dict({"json": system}), *json.loads(ends))

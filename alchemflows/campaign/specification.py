@@ -96,7 +96,7 @@ class Task:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What every job of the task carries, and its workflow."""
+        """What every job of the task carries."""
         return {
             "campaign": {
                 "name": self.campaign,
@@ -107,7 +107,6 @@ class Task:
                 "pressure_GPa": self.pressure_GPa,
                 "repeat": self.repeat,
                 "n_atoms": len(self.crystal),
-                "n_runs": self.n_runs,
             }
         }
 

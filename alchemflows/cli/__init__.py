@@ -18,6 +18,7 @@ def main() -> None:
     # What libraries say while they are imported is not what the user asked for.
     warnings.filterwarnings("ignore")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # FireWorks' bars, of what takes moments
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)  # FireWorks' loggers let everything through
     # Our own say what users want to know at once, as that a disk is full.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from monty.json import MontyDecoder, MontyEncoder, MSONable
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
 class MakerField(BaseModel):
@@ -16,6 +16,11 @@ class MakerField(BaseModel):
     A job carries its maker as the owner of a bound method, and monty, which knows pydantic models elsewhere,
     would write them there as plain text. Not for output schemas: monty would take the class for an object.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self  # jobflow copies the maker of each job; nothing in here can change
 
     def as_dict(self) -> dict[str, Any]:
         """Return the model as a dictionary that ``MontyDecoder`` turns back into it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.base import MakerField
@@ -18,8 +18,6 @@ Settings = TypeVar("Settings", bound=MakerField)
 
 class Conditions(MakerField):
     """Temperature, pressure, and how the dynamics keep them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature_K: float = Field(gt=0, allow_inf_nan=False)
     pressure_GPa: float | None = Field(None, allow_inf_nan=False, description="none: the volume is constant")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from pymatgen.core import Structure
 
 from alchemflows.schemas.base import MakerField
@@ -14,8 +14,6 @@ from alchemflows.schemas.verdict import Verdict
 
 class Target(MakerField):
     """One term of an objective: ((y − value) / scale)² for a value, ± y / scale for an extremum, times a factor."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     quantity: str = Field(description="what is aimed at; see :func:`alchemflows.optimize.quantities.quantities`")
     value: float | None = Field(None, allow_inf_nan=False, description="the wanted value, in the quantity's unit")

@@ -19,8 +19,6 @@ class PotentialSpec(MakerField):
     pickles, which can run code when they are loaded.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str = Field(
         description="`mace-demo`, `sevennet-0`, a name that `mace_mp` knows (`small`, `medium-mpa-0`, ...), or a file"
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from alchemflows.schemas.base import MakerField
 
 
 class RefinementSettings(MakerField):
     """What a ladder is refined for, and how much it may cost."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     target_error_eV_per_atom: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="standard error of MBAR that is to be reached; none: any will do"
