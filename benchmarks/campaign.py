@@ -26,7 +26,7 @@ import numpy as np
 from fireworks import LaunchPad, Workflow
 from jobflow import Flow, Job, job
 from jobflow.managers.fireworks import flow_to_workflow
-from measure import Report
+from measure import Contender, Report, interleave
 from pymatgen.core import Lattice, Structure
 from wells import NAME, read_plainly, reaggregate, write_ladder
 
@@ -41,16 +41,14 @@ from alchemflows.settings import Settings
 WINDOWS_PER_TASK = 10
 N_LAMBDA = 41
 
-#: One worker: what it needs is loaded, then it says so and waits until all are to begin.
+#: One worker: it does a first job, so that all it needs is loaded, then says so and waits until all are to begin.
 WORKER = """
-import logging, sys, time
+import logging, os, sys, time
 from pathlib import Path
 from fireworks import FWorker, LaunchPad
-from fireworks.core.rocket_launcher import rapidfire
+from fireworks.core.rocket_launcher import launch_rocket, rapidfire
 from jobflow import SETTINGS
 import alchemflows.jobs.windows as windows
-from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.campaign.database import connect
 from alchemflows.campaign.worker import Worker
 
@@ -69,16 +67,14 @@ def timed(*arguments, **options):
 windows.run_windows = timed
 fworker = FWorker("benchmark", category=kind, query={})
 folder.mkdir(parents=True)
-if kind == "windows":
-    from pymatgen.core import Structure
-    from alchemflows.alchemy.path import AlchemicalPath
-    path = AlchemicalPath.from_substitution(Structure.from_file(sys.argv[3]), {"Na": "K"})
-    AlchemicalPotential(path.system, load_potential("mace-demo"))
+os.chdir(folder)
+assert launch_rocket(database.launchpad, fworker)
+md = 0.0
 print("ready", flush=True)
 sys.stdin.readline()
 started = time.perf_counter()
 if kind == "windows":
-    Worker(database.launchpad, fworker, folder, sleep_s=0.1).run(until_idle=True)
+    Worker(database.launchpad, fworker, folder, sleep_s=0.1).run(idle_for_s=0.0)
 else:
     rapidfire(database.launchpad, fworker, str(folder), strm_lvl="CRITICAL")
 print(time.perf_counter() - started, md, flush=True)
@@ -148,15 +144,13 @@ def submission(report: Report, database: Database, n_windows: int, rounds: int) 
     report.measure("the same submission again, which adds nothing", again, "s")
 
 
-def work_off(database: Database, kind: str, n_workers: int, n_jobs: int, folder: Path) -> float:
+def work_off(database: Database, kind: str, n_workers: int, folder: Path) -> float:
     """Let workers take all jobs of a kind; return the seconds of a worker per job, without those of the MD."""
-    structure = folder / "NaCl.cif"
-    if not structure.exists():
-        salt().to(str(structure))
+    n_jobs = database.launchpad.fireworks.count_documents({"spec._category": kind}) - n_workers  # first ones not timed
     environment = os.environ | database.environment | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, kind, str(folder / uuid4().hex), str(structure)],
+            [sys.executable, "-c", WORKER, kind, str(folder / uuid4().hex)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -204,7 +198,9 @@ def operations(launchpad: LaunchPad) -> int:
     return sum(launchpad.connection.admin.command("serverStatus")["opcounters"].values())
 
 
-def overhead(report: Report, database: Database, n_jobs: int, crews: tuple[int, ...], folder: Path) -> None:
+def overhead(
+    report: Report, database: Database, n_jobs: int, crews: tuple[int, ...], rounds: int, folder: Path
+) -> None:
     """Target 2."""
     launchpad = database.launchpad
     short = {
@@ -214,26 +210,42 @@ def overhead(report: Report, database: Database, n_jobs: int, crews: tuple[int, 
         "n_production_steps": 20,
         "relax": False,
     }
-    for n_workers in crews:
-        launchpad.reset("", require_password=False, max_reset_wo_password=10**9)
-        database.ensure_indexes()
+    commands: list[float] = []
+
+    def alone() -> None:
         add_trivial(launchpad, "trivial", [trivial_job([1.0, k]) for k in range(n_jobs)])
+
+    def shaped() -> None:
         add_trivial(launchpad, "shaped", [trivial_ladder() for _ in range(n_jobs // 2)])
+
+    def windows() -> None:
         spec = campaign("overhead", n_jobs // 2, **short)
         resources = spec.resources.model_copy(update={"category": "windows"})
         spec.model_copy(update={"resources": resources}).submit(database)
-        plain = work_off(database, "trivial", n_workers, n_jobs, folder)
-        shaped = work_off(database, "shaped", n_workers, n_jobs, folder)
-        before = operations(launchpad)
-        ours = work_off(database, "windows", n_workers, n_jobs, folder)
-        commands = (operations(launchpad) - before) / n_jobs
-        report.measure(f"a trivial job alone, {n_workers} workers (rapidfire)", 1e3 * plain)
-        report.measure(f"a trivial job in a flow like a ladder's, {n_workers} workers (rapidfire)", 1e3 * shaped)
-        report.measure(f"a job of one window without its MD, {n_workers} workers", 1e3 * ours)
+
+    def contender(kind: str, add: Callable[[], None], n_workers: int) -> Contender:
+        def work() -> float:
+            launchpad.reset("", require_password=False, max_reset_wo_password=10**9)
+            database.ensure_indexes()
+            add()
+            before = operations(launchpad)
+            spent = 1e3 * work_off(database, kind, n_workers, folder)
+            commands.append((operations(launchpad) - before) / n_jobs)
+            return spent
+
+        return work
+
+    for n_workers in crews:
+        kinds = {"trivial": alone, "shaped": shaped, "windows": windows}
+        contenders = {kind: contender(kind, add, n_workers) for kind, add in kinds.items()}
+        times = interleave(contenders, rounds, warmup=0)
+        report.measure(f"a trivial job alone, {n_workers} workers (rapidfire)", times["trivial"])
+        report.measure(f"a trivial job in a flow like a ladder's, {n_workers} workers (rapidfire)", times["shaped"])
+        report.measure(f"a job of one window without its MD, {n_workers} workers", times["windows"])
         name = f"a window job beside its MD, {n_workers} workers / a trivial job"
-        report.target(2, f"{name} in a flow of the same shape", np.array([ours / shaped]), 1.5)
-        report.target(2, f"{name} alone, with no job before or behind it", np.array([ours / plain]), None)
-    report.measure("commands to the server, for a window job", commands, "")
+        report.target(2, f"{name} in a flow of the same shape", times["windows"] / times["shaped"], 1.5)
+        report.target(2, f"{name} with no other job in its flow", times["windows"] / times["trivial"], None)
+    report.measure("commands to the server, for a window job", commands[-1], "")
     outputs = database.outputs()
     for collection in (outputs, launchpad.fireworks, launchpad.workflows, launchpad.launches):
         stats = outputs.database.command("collStats", collection.name)
@@ -406,7 +418,7 @@ def main() -> None:
             if 1 in wanted:
                 submission(report, database, n_windows, rounds)
             if 2 in wanted:
-                overhead(report, database, 10 if quick else 200, (1,) if quick else (1, 2, 4), folder)
+                overhead(report, database, 10 if quick else 200, (1,) if quick else (1, 2, 4), rounds, folder)
             if 3 in wanted or 6 in wanted:
                 status(report, database, 10 * n_windows, rounds)
             if 4 in wanted or 6 in wanted:

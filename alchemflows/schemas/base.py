@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from functools import lru_cache
+from typing import Any, Self, TypeVar
 
 from monty.json import MontyDecoder, MontyEncoder, MSONable
 from pydantic import BaseModel, ConfigDict
+
+Field = TypeVar("Field", bound="MakerField")
 
 
 class MakerField(BaseModel):
@@ -33,8 +36,14 @@ class MakerField(BaseModel):
     def from_dict(cls, d: Mapping[str, Any]) -> Self:
         """Return the model of :meth:`as_dict`, or of its fields, which is how monty writes a model elsewhere."""
         if "json" in d:
-            return cls.model_validate_json(d["json"])
+            return _read(cls, d["json"])
         return cls(**{name: value for name, value in d.items() if not name.startswith("@")})
+
+
+@lru_cache(maxsize=256)
+def _read(kind: type[Field], content: str) -> Field:
+    """Read a model, which cannot change; FireWorks and jobflow read those of a job a dozen times while it runs."""
+    return kind.model_validate_json(content)
 
 
 class OneString(MSONable):
