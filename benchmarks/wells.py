@@ -29,7 +29,7 @@ from alchemflows.schemas.potential import PotentialRecord
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.refinement import RefinementSettings
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
-from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
+from alchemflows.schemas.windows import WindowDocument, WindowsDocument
 
 T = 300.0
 #: The campaign that the benchmark of status has jobs of; these are results of it.
@@ -59,8 +59,7 @@ def window(lambdas: list[float], index: int, n_samples: int, rng: np.random.Gene
         mean_energy_eV=series.energy_eV.mean(),
         mean_temperature_K=T,
         mean_volume_A3=1000.0,
-        series=PackedSeries.pack(series),
-        final_state=PackedState(npz_base64=PackedState.encode(positions_A=np.zeros((30, 3)))),
+        series=PackedSeries.pack(series, {"positions_A": np.zeros((30, 3))}),
     )
 
 
@@ -102,7 +101,7 @@ def write_ladder(database: Database, n_windows: int, n_samples: int, seed: int) 
     documents = _window_documents(n_windows, n_samples, np.random.default_rng(seed))
     jobs = [str(each.job_uuid) for each in documents]
     analysed = _analysis(n_windows).model_copy(update={"window_jobs": jobs})
-    save = {"data": ["series", "final_state"]}
+    save = {"data": ["series"]}
     for uuid, output in [*((str(each.job_uuid), each) for each in documents), (str(uuid4()), analysed)]:
         metadata = {"campaign": {"name": NAME, "task": str(seed), "repeat": seed}}
         row = {"uuid": uuid, "index": 1, "output": output, "completed_at": f"2026-01-01T{seed:09d}"}

@@ -57,7 +57,7 @@ def _analysis(database: Database, task: Task) -> FreeEnergyDocument:
 
 
 def _standing(database: Database, jobs: Sequence[str]) -> dict[int, Standing]:
-    """Return how far windows are, by their places in the grid; their ends are references into the outputs of jobs."""
+    """Return how far windows are, by their places in the grid; the samples, which hold their ends, are references."""
     criteria = {"uuid": {"$in": list(jobs)}, "output.@class": "WindowsDocument"}
     fields = {"uuid": 1, "output.windows.index": 1, "output.windows.first_run": 1, "output.windows.n_runs": 1}
     rows = {row["uuid"]: row["output"]["windows"] for row in database.outputs().find(criteria, fields)}
@@ -68,6 +68,6 @@ def _standing(database: Database, jobs: Sequence[str]) -> dict[int, Standing]:
         for place, window in enumerate(rows[uuid]):
             n_runs = window["first_run"] + window["n_runs"]
             if window["index"] not in standing or n_runs > standing[window["index"]].n_runs:
-                end = OutputReference(uuid).windows[place].final_state
+                end = OutputReference(uuid).windows[place].series
                 standing[window["index"]] = Standing(n_runs, end)
     return standing

@@ -41,8 +41,6 @@ def analysis(outputs: Store, uuid: str) -> FreeEnergyDocument:
 def window_documents(outputs: Store, samples: Store, jobs: Sequence[str]) -> list[WindowsDocument]:
     """Return outputs of window jobs with their samples, in the order of the jobs.
 
-    Where the windows ended (`final_state`) is not read.
-
     Parameters
     ----------
     outputs, samples
@@ -82,11 +80,8 @@ def read_series(samples: Store, blobs: Sequence[str]) -> dict[str, PackedSeries]
 
 def _document(output: Mapping[str, Any], series: Mapping[str, PackedSeries]) -> WindowsDocument:
     document = WindowsDocument.model_validate(_plain(output) | {"windows": []})
-    # Not validated, since a window without its end is no whole document.
     windows = [
-        WindowDocument.model_construct(
-            **_plain(window) | {"series": series[window["series"]["blob_uuid"]], "final_state": None}
-        )
+        WindowDocument.model_validate(_plain(window) | {"series": series[window["series"]["blob_uuid"]]})
         for window in output["windows"]
     ]
     return document.model_copy(update={"windows": windows})

@@ -57,14 +57,14 @@ class WindowsMaker(OneString, Maker):
     def __post_init__(self) -> None:
         self.lambdas = tuple(self.lambdas)  # JSON knows lists only
 
-    @job(output_schema=WindowsDocument, data=["series", "final_state"])
+    @job(output_schema=WindowsDocument, data=["series"])
     def make(
         self,
         path: AlchemicalPath,
         indices: Sequence[int],
         structure: Structure | None = None,
         *,
-        starts: Sequence[PackedState] | None = None,
+        starts: Sequence[PackedState | PackedSeries] | None = None,
         first_runs: Sequence[int] | None = None,
         n_runs: int = 1,
     ) -> WindowsDocument:
@@ -79,7 +79,7 @@ class WindowsMaker(OneString, Maker):
         structure
             Positions and cell to start from, in place of those of the path's system.
         starts
-            Positions and cell for each window instead: where itself or another ended.
+            Positions and cell for each window instead: where itself or another ended, or the samples of that.
         first_runs
             Production runs that each window has had; where it has had some, it is continued from `starts`, with the
             velocities there and without equilibration. All or none of the windows.
@@ -142,8 +142,7 @@ class WindowsMaker(OneString, Maker):
                     mean_energy_eV=samples.energy_eV.mean(),
                     mean_temperature_K=samples.temperature_K.mean(),
                     mean_volume_A3=samples.volume_A3.mean(),
-                    series=PackedSeries.pack(samples),
-                    final_state=_packed(run.end, k),
+                    series=PackedSeries.pack(samples, _arrays(run.end, k)),
                 )
                 for k, (index, samples) in enumerate(zip(indices, run.series, strict=True))
             ],
@@ -165,17 +164,17 @@ class WindowsMaker(OneString, Maker):
         )
 
 
-def _packed(state: State, replica: int) -> PackedState:
+def _arrays(state: State, replica: int) -> dict[str, np.ndarray]:
     arrays = {
         "positions_A": state.positions,
         "cell_A": state.cells,
         "velocities_A_per_fs": state.velocities * units.fs,
     }
-    return PackedState(npz_base64=PackedState.encode(**{k: v[replica].cpu().numpy() for k, v in arrays.items()}))
+    return {name: values[replica].cpu().numpy() for name, values in arrays.items()}
 
 
-def _joined(states: Sequence[PackedState], device: torch.device) -> State:
-    unpacked = [state.arrays() for state in states]
+def _joined(states: Sequence[PackedState | PackedSeries], device: torch.device) -> State:
+    unpacked = [state.end() for state in states]
     positions, cells, velocities = (
         torch.as_tensor(np.stack([arrays[name] for arrays in unpacked]), device=device)
         for name in ("positions_A", "cell_A", "velocities_A_per_fs")
@@ -183,8 +182,8 @@ def _joined(states: Sequence[PackedState], device: torch.device) -> State:
     return State(positions, cells, velocities / units.fs)
 
 
-def _structure(state: PackedState, like: Structure) -> Structure:
-    arrays = state.arrays()
+def _structure(state: PackedState | PackedSeries, like: Structure) -> Structure:
+    arrays = state.end()
     return Structure(Lattice(arrays["cell_A"]), like.species, arrays["positions_A"], coords_are_cartesian=True)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pybase64
 from pydantic import BaseModel, ConfigDict, Field
+
+_END = "end_"
 
 
 @dataclass(frozen=True)
@@ -77,24 +80,32 @@ class PackedSeries(PackedArrays):
     Of those, which are nearly all of the samples, each column is stored as what it fluctuates by: ``energies_eV`` =
     ``energy_eV[:, None]`` + ``energy_offsets_eV`` (K, the mean of the rest) + ``energy_fluctuations_eV`` (n, K, in
     single precision). That halves what a database holds, and rounds a fluctuation by 6e-8 of itself, far below kT.
+
+    Where the window ended is with them, as a file of its own for each window is a tenth of what a worker asks of the
+    database: arrays whose names begin with ``end_``.
     """
 
     n_samples: int
 
     @classmethod
-    def pack(cls, series: WindowSeries) -> PackedSeries:
-        """Pack a series."""
+    def pack(cls, series: WindowSeries, end: Mapping[str, np.ndarray] | None = None) -> PackedSeries:
+        """Pack a series, and the arrays of the state at its end, if they are to be kept."""
         columns = {name: values for name, values in vars(series).items() if name != "energies_eV"}
         gaps = series.energies_eV - series.energy_eV[:, None]
         offsets = gaps.mean(axis=0) if len(series) else np.zeros(gaps.shape[1])
         gaps -= offsets
+        columns |= {f"{_END}{name}": values for name, values in (end or {}).items()}
         packed = cls.encode(**columns, energy_offsets_eV=offsets, energy_fluctuations_eV=gaps.astype(np.float32))
         return cls(n_samples=len(series), npz_base64=packed)
 
     def unpack(self) -> WindowSeries:
         """Return the series, as it was packed but for the rounding of `energies_eV`."""
-        arrays = self.arrays()
+        arrays = {name: values for name, values in self.arrays().items() if not name.startswith(_END)}
         energies = arrays.pop("energy_fluctuations_eV").astype(np.float64)
         energies += arrays.pop("energy_offsets_eV")  # in place: there may be a hundred MB of them
         energies += arrays["energy_eV"][:, None]
         return WindowSeries(**arrays, energies_eV=energies)
+
+    def end(self) -> dict[str, np.ndarray]:
+        """Return the arrays of the state at its end."""
+        return {name.removeprefix(_END): values for name, values in self.arrays().items() if name.startswith(_END)}

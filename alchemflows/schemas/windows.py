@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from pydantic import BaseModel, Field
 
 from alchemflows.schemas.dynamics import DynamicsSettings
@@ -12,9 +13,13 @@ from alchemflows.schemas.samples import PackedArrays, PackedSeries
 class PackedState(PackedArrays):
     """Where a window was: `positions_A` (N, 3), `cell_A` (3, 3, rows are vectors), `velocities_A_per_fs` (N, 3)."""
 
+    def end(self) -> dict[str, np.ndarray]:
+        """Return the arrays, as :meth:`PackedSeries.end` does."""
+        return self.arrays()
+
 
 class WindowDocument(BaseModel):
-    """One λ-window: what it is, a summary, and its samples and its end (in the additional store `data`)."""
+    """One λ-window: what it is, a summary, and its samples with its end (in the additional store `data`)."""
 
     index: int = Field(description="place in the grid of λ, from 0")
     lambda_value: float = Field(description="λ of the window")
@@ -28,7 +33,11 @@ class WindowDocument(BaseModel):
     mean_temperature_K: float = Field(description="mean kinetic temperature")
     mean_volume_A3: float = Field(description="mean volume of the cell")
     series: PackedSeries
-    final_state: PackedState = Field(description="where the window ended, so that it can be continued")
+
+    @property
+    def final_state(self) -> PackedState:
+        """Where the window ended, so that it can be continued."""
+        return PackedState(npz_base64=PackedState.encode(**self.series.end()))
 
 
 class WindowsDocument(BaseModel):

@@ -33,6 +33,15 @@ def test_energies_are_rounded_far_below_kT_whatever_their_offsets(offset_eV):
     assert after.energies_eV.dtype == np.float64
 
 
+def test_the_end_is_with_the_samples():
+    before, end = series(5, 0.0), {"positions_A": np.eye(3), "cell_A": np.zeros((3, 3))}
+    packed = PackedSeries.pack(before, end)
+    assert packed.end().keys() == end.keys()
+    assert all(np.array_equal(packed.end()[name], values) for name, values in end.items())
+    assert np.array_equal(packed.unpack().dudl_eV, before.dudl_eV)
+    assert PackedSeries.pack(before).end() == {}
+
+
 def test_no_samples():
     after = PackedSeries.pack(series(0, 1.0)).unpack()
     assert len(after) == 0 and after.energies_eV.shape == (0, 3)
