@@ -1,4 +1,4 @@
-"""How many replicas a job moves, for how many steps, and how much it samples."""
+"""What a job of a campaign does: how many replicas it moves, for how many steps, and how much it samples."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from jobflow import Job
 
 from alchemflows.jobs.equilibrium import EquilibriumMaker
 from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
+from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.jobs.switching import SwitchesMaker
 from alchemflows.jobs.vacancy import RemovalMaker
 from alchemflows.jobs.windows import WindowsMaker
+from alchemflows.schemas.campaign import JobKind
 
 
 def replica_steps(job: Job) -> tuple[int, int]:
@@ -29,6 +31,13 @@ def replica_steps(job: Job) -> tuple[int, int]:
         sampled = n * (settings.n_equilibration_steps + maker.n_sampling_steps)
         return 2 * n, sampled + 2 * n * settings.n_switching_steps
     return 0, 0
+
+
+def job_kind(job: Job) -> JobKind:
+    """Return of which kind a job of a campaign is."""
+    if isinstance(job.maker, AlchemicalRelaxMaker):
+        return "relaxation"
+    return "sampling" if replica_steps(job)[0] else "analysis"
 
 
 def sample_bytes(job: Job) -> int:

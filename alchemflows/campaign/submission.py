@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from fireworks import LaunchPad, Workflow
-from jobflow import Flow
+from jobflow import Flow, Job
 from jobflow.managers.fireworks import flow_to_workflow
 
 from alchemflows.campaign.database import Database, launchpad_of, without_passwords
@@ -19,7 +19,8 @@ from alchemflows.campaign.extension import extension
 from alchemflows.campaign.locking import submitting
 from alchemflows.campaign.specification import Task
 from alchemflows.campaign.status import OF_CAMPAIGN
-from alchemflows.campaign.steps import replica_steps
+from alchemflows.campaign.steps import job_kind, replica_steps
+from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.schemas.campaign import CampaignSpec, Resources
 
 T = TypeVar("T")
@@ -229,17 +230,27 @@ def _unfinished(launchpad: LaunchPad, tasks: Sequence[Task]) -> set[str]:
 
 
 def _workflow(task: Task, flow: Flow, resources: Resources) -> Workflow:
-    # An extension refers to outputs of jobs that are in the database already.
+    _resources_of_refinement(flow, resources)
     metadata = {"campaign": {**task.metadata["campaign"], "n_runs": task.n_runs}}
+    # An extension refers to outputs of jobs that are in the database already.
     workflow: Workflow = flow_to_workflow(flow, allow_external_references=True, name=str(task), metadata=metadata)
     for firework in workflow.fws:
         _, n_steps = replica_steps(firework.tasks[0]["job"])
         firework.spec["campaign"] = {**firework.spec["campaign"], "n_atom_steps": n_steps * len(task.crystal)}
-        if resources.priority:
-            firework.spec["_priority"] = resources.priority
-        if resources.queue:
-            firework.spec["_queueadapter"] = dict(resources.queue)
+        firework.spec.update(resources.spec(job_kind(firework.tasks[0]["job"])))
     return workflow
+
+
+def _resources_of_refinement(flow: Flow, resources: Resources) -> None:
+    """Let the windows that a ladder adds by itself, and the analysis behind them, have what its other jobs have."""
+    sampling, analysis = resources.spec("sampling"), resources.spec("analysis")
+    if resources.category is not None:
+        sampling.setdefault("_category", resources.category)
+    for job in flow.jobs:
+        if isinstance(job, Job) and isinstance(job.maker, AnalyseMaker) and job.maker.refinement.budget:
+            # jobflow would give what an analysis has to the windows, too.
+            job.update_config({"manager_config": analysis, "pass_manager_config": False}, name_filter=job.name)
+            job.update_config({"manager_config": sampling}, name_filter="λ")
 
 
 def _error(launchpad: LaunchPad, launches: Sequence[int]) -> str:

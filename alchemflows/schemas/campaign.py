@@ -11,6 +11,8 @@ from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.potential import PotentialSpec
 
 MethodKind = Literal["thermodynamic-integration", "switching", "frenkel-ladd", "vacancy"]
+#: Relaxations, jobs that sample, and jobs that evaluate no potential.
+JobKind = Literal["relaxation", "sampling", "analysis"]
 #: Methods that go from one composition to another.
 TRANSFORMING: tuple[MethodKind, ...] = ("thermodynamic-integration", "switching")
 
@@ -47,12 +49,33 @@ class MethodSpec(_Strict):
     )
 
 
+class JobResources(_Strict):
+    """Who does the jobs of one kind; what is not given is as for all jobs."""
+
+    category: str | None = Field(None, description="FireWorks category")
+    priority: int | None = Field(None, description="FireWorks priority; higher goes first")
+    queue: dict[str, Any] | None = Field(None, description="FireWorks `_queueadapter`: overrides of the queue")
+
+
 class Resources(_Strict):
     """Who does the work."""
 
     category: str | None = Field("gpu", description="FireWorks category of the jobs that evaluate the potential")
     priority: int = Field(0, description="FireWorks priority of all jobs; higher goes first")
     queue: dict[str, Any] = Field(default_factory=dict, description="FireWorks `_queueadapter`: overrides of the queue")
+    kinds: dict[JobKind, JobResources] = Field(
+        default_factory=dict, description="otherwise for `relaxation`, `sampling` or `analysis` jobs"
+    )
+
+    def spec(self, kind: JobKind) -> dict[str, Any]:
+        """Return what jobs of a kind have in the spec of their Firework; no category where that of the maker is."""
+        own = self.kinds.get(kind, JobResources())
+        spec = {
+            "_category": own.category,
+            "_priority": self.priority if own.priority is None else own.priority,
+            "_queueadapter": self.queue if own.queue is None else own.queue,
+        }
+        return {key: value for key, value in spec.items() if value}
 
 
 class Budget(_Strict):

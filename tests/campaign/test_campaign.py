@@ -134,6 +134,7 @@ SETTINGS = ("method", "settings")
         (changed("seed", -1), ["seed", "-1"]),
         (changed("budget", "gpu_hours", -1), ["budget.gpu_hours", "-1"]),
         (changed("resources", "priority", "first"), ["resources.priority", "first"]),
+        (changed("resources", "kinds", {"windows": {"priority": 1}}), ["resources.kinds.windows", "analysis"]),
     ],
 )  # fmt: skip
 def test_bad_specifications_name_the_field(folder, content, words):
@@ -245,6 +246,31 @@ def test_submitted_once_extended_and_done(database, folder, tmp_path):
     assert "IXSCAN" in plan and "FETCH" not in plan
     with pytest.raises(InvalidInputError, match=r"no campaign 'sugars' .*: salts"):
         campaign_status(database, "sugars")
+
+
+def test_each_kind_of_job_has_its_own_resources(database, folder, tmp_path):
+    """And windows that a ladder adds by itself have those of the others."""
+    content = copy.deepcopy(SALT)
+    content["method"]["settings"] |= {"relax": True, "target_error": 1e-9, "budget": 1}
+    analysis = {"category": "cpu", "priority": 7, "queue": {}}
+    content["resources"] = {"priority": 3, "queue": {"walltime": "01:00:00"}, "kinds": {"analysis": analysis}}
+    content["resources"]["kinds"]["relaxation"] = {"queue": {"walltime": "00:10:00"}}
+    campaign = read(folder, content)
+    submit_campaign(database, campaign, tasks(campaign))
+    run_all(database, tmp_path / "run")
+    fireworks = list(database.launchpad.fireworks.find({}, {"name": 1, "spec": 1}))
+    found = {
+        fw["name"].split(" ")[0]: [fw["spec"].get(key) for key in ("_category", "_priority", "_queueadapter")]
+        for fw in fireworks
+        if "(" not in fw["name"]
+    }
+    assert found == {
+        "alchemical": ["gpu", 3, {"walltime": "00:10:00"}],
+        "λ": ["gpu", 3, {"walltime": "01:00:00"}],
+        "free": ["cpu", 7, None],
+    }
+    (added,) = [fw["spec"] for fw in fireworks if fw["name"].endswith(("(new)", "(more)"))]
+    assert (added["_category"], added["_priority"], added["_queueadapter"]) == ("gpu", 3, {"walltime": "01:00:00"})
 
 
 def run_all(database, folder):
