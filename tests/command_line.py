@@ -27,14 +27,18 @@ _PROCESSES.set_forkserver_preload(
 
 
 def run_command(
-    arguments: Sequence[object], folder: Path, environment: Mapping[str, str]
+    arguments: Sequence[object], folder: Path, environment: Mapping[str, str], timeout: float = 600.0
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, without the seconds that its imports take."""
+    """Run a command in a process of its own, without the seconds that its imports take; it must end within minutes."""
     words = list(map(str, arguments))
     with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
         process = _PROCESSES.Process(target=_main, args=(words, folder, dict(environment), out.name, err.name))
         process.start()
-        process.join()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(words, timeout, out.read(), err.read())
         return subprocess.CompletedProcess(words, process.exitcode, out.read(), err.read())
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from monty.json import MontyDecoder, MontyEncoder, MSONable
 from pydantic import BaseModel, ConfigDict
 
-Field = TypeVar("Field", bound="MakerField")
+Model = TypeVar("Model", bound="MakerField")
 
 
 class MakerField(BaseModel):
@@ -41,7 +41,7 @@ class MakerField(BaseModel):
 
 
 @lru_cache(maxsize=256)
-def _read(kind: type[Field], content: str) -> Field:
+def _read(kind: type[Model], content: str) -> Model:
     """Read a model, which cannot change; FireWorks and jobflow read those of a job a dozen times while it runs."""
     return kind.model_validate_json(content)
 

@@ -367,7 +367,7 @@ def test_command_looks_once(database, launchpad, work, queue, tmp_path):
     environment = os.environ | database.environment | PYTHONPATH | {"ALCHEMFLOWS_HOME": str(tmp_path / "home")}
 
     def once(*arguments: str, **more: str) -> subprocess.CompletedProcess:
-        return run_command(("supervise", "--once", *arguments), tmp_path, environment | more)
+        return run_command(("supervise", "--once", *arguments), tmp_path, environment | more, timeout=60)
 
     (poison,) = add(launchpad, Firework(POISON, {"_category": "gpu"}, name="poison"))
     work()
