@@ -3,15 +3,17 @@
 Three replicas of one batch, one for each volume, moved by alchemflows' own Langevin dynamics in float32. An atom has
 left its site when it has been nearer to another of the same sublattice (beyond a face of its Wigner–Seitz cell) for
 1 ps; one that is never further away than half the distance to the nearest other site cannot have been. The drift of the
-centre of mass is taken out. Each row is written when it is done, and a run goes on with the rows that are missing.
+centre of mass is taken out. Rows are written when they are done, and a run goes on with those that are missing: one
+after the other on the CPU, all of a system in one batch on a GPU, which small cells leave idle.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
+from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -61,32 +63,28 @@ def rows(systems: list[str]) -> list[tuple[str, tuple[str, ...]]]:
     ]
 
 
-def start_of(
-    system: str, elements: tuple[str, ...], spec: PotentialSpec
-) -> tuple[AlchemicalSystem, np.ndarray, Atoms, np.ndarray]:
-    """Return the system, its weights, the atoms on their sites, and the vectors from these to :func:`neighbours`."""
+def sites_of(system: str, elements: tuple[str, ...], name: str) -> tuple[Atoms, np.ndarray]:
+    """Return the atoms on their sites, and the vectors from these to :func:`neighbours`."""
     pure = {}
     for element in elements:
         cell = prototype(system, element)
-        pure[f"{system}-{element}"] = relax(cell, student(cell, Path(spec.name)))
+        pure[f"{system}-{element}"] = relax(cell, student(cell, Path(name)))
     if len(elements) == 1:
         unit = pure[f"{system}-{elements[0]}"]
-        weights = np.zeros(0)
     else:
         # Between the two, then relaxed as what it is.
         halves = np.array([0.5 if element in elements else 0.0 for element in SYSTEMS[system].elements])
         unused = {f"{system}-{element}": pure[f"{system}-{elements[0]}"] for element in SYSTEMS[system].elements}
         unit = mixed(system, unused | pure, halves)
-        weights = np.array([0.5, 0.5])
-        double = spec.model_copy(update={"dtype": "float64"})
-        unit = relax(unit, AlchemicalCalculator(_system(system, unit, elements), weights, double))
+        double = PotentialSpec(name=name, dtype="float64", device="cpu")
+        unit = relax(unit, AlchemicalCalculator(_system(system, unit, elements), [0.5, 0.5], double))
     atoms = make_supercell(unit, np.diag(CONDITIONS[system][2]))
     kind = np.where(np.isin(np.arange(len(atoms)), sublattice(system, atoms)), 0, atoms.numbers)
     others = neighbours(atoms, kind)
     if SYSTEMS[system].vacancy:  # which is a site that an atom may jump to
         del atoms[0]
         others = others[1:]
-    return _system(system, atoms, elements), weights, atoms, others
+    return atoms, others
 
 
 def _system(system: str, atoms: Atoms, elements: tuple[str, ...]) -> AlchemicalSystem:
@@ -110,44 +108,46 @@ def neighbours(atoms: Atoms, kind: np.ndarray) -> np.ndarray:
     return np.take_along_axis(vectors, order[..., None], axis=1)
 
 
-def run(system: str, elements: tuple[str, ...], model: Path, duration_ps: float) -> dict[str, Any]:
-    """Return one row of the table."""
+def run(
+    system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, duration_ps: float
+) -> list[dict[str, Any]]:
+    """Return the rows of some compounds of a system, whose dynamics are one batch."""
     temperature, timestep, _, _ = CONDITIONS[system]
-    spec = PotentialSpec(name=str(model), device="cpu")
-    alchemical, weights, atoms, vectors = start_of(system, elements, spec)
+    present = tuple(e for e in SYSTEMS[system].elements if any(e in elements for elements in compounds))
+    starts = [sites_of(system, elements, spec.name) for elements in compounds]
+    alchemical = _system(system, starts[0][0], present)
+    weights = np.array([[(e in elements) / len(elements) for e in present] for elements in compounds])
+    if len(present) == 1:
+        weights = weights[:, :0]
+    weights = np.repeat(weights, len(VOLUMES), axis=0)
+    seeds = [int(rng_of("stability", system, *elements).integers(2**31)) for elements in compounds]
     scale = np.cbrt(VOLUMES)[:, None, None]
-    sites = torch.as_tensor(atoms.positions * scale)
-    others = torch.as_tensor(vectors * scale[..., None])
+    most = max(vectors.shape[1] for _, vectors in starts)
+    padded = [np.pad(v, [(0, 0), (0, most - v.shape[1]), (0, 0)], mode="edge") for _, v in starts]  # one of them twice
+    backend = load_potential(spec)
+    on_device = partial(torch.as_tensor, device=backend.device)
+    sites = on_device(np.concatenate([atoms.positions * scale for atoms, _ in starts]))
+    others = on_device(np.concatenate([vectors * scale[..., None] for vectors in padded]))
     half_squares = (others**2).sum(dim=-1) / 2
     limit = torch.linalg.vector_norm(others[:, :, 0], dim=-1) / 2
-    masses = torch.as_tensor(np.tile(alchemical.masses(weights), (len(VOLUMES), 1)))
+    masses = on_device(alchemical.masses(weights)).expand(len(sites), -1)
     share = (masses / masses.sum(dim=1, keepdim=True))[..., None]
     n_steps = round(duration_ps * 1e3 / timestep)
-    largest, away, longest = torch.zeros(3, *limit.shape, dtype=torch.float64)
-    row: dict[str, Any] = {
-        "system": system,
-        "elements": list(elements),
-        "atoms": len(atoms),
-        "temperature_K": temperature,
-        "timestep_fs": timestep,
-        "friction_per_ps": FRICTION_PER_PS,
-        "volume_ratios": list(VOLUMES),
-        "duration_ps": duration_ps,
-        "seed": int(rng_of("stability", system, *elements).integers(2**31)),
-    }
+    largest, away, longest = torch.zeros(3, *limit.shape, dtype=torch.float64, device=backend.device)
+    heat = torch.zeros(len(sites), dtype=torch.float64, device=backend.device)
     start = time.perf_counter()
-    done, heat = 0, torch.zeros(len(VOLUMES), dtype=torch.float64)
+    done, explosion = 0, {}
     try:
         dynamics = Langevin(
-            AlchemicalPotential(alchemical, load_potential(spec)),
+            AlchemicalPotential(alchemical, backend),
             sites,
-            atoms.cell.array * scale,
-            np.tile(weights, (len(VOLUMES), 1)),
+            np.concatenate([atoms.cell.array * scale for atoms, _ in starts]),
+            weights,
             masses,
             temperature_K=temperature,
             timestep_fs=timestep,
             friction_per_ps=FRICTION_PER_PS,
-            seeds=[row["seed"] + k for k in range(len(VOLUMES))],
+            seeds=[seed + k for seed in seeds for k in range(len(VOLUMES))],
         )
         for done in range(1, n_steps + 1):
             dynamics.step()
@@ -160,39 +160,78 @@ def run(system: str, elements: tuple[str, ...], model: Path, duration_ps: float)
                 away = (away + CHECK_EVERY * timestep * 1e-3) * outside
                 longest = torch.maximum(longest, away)
     except TrajectoryError as error:
-        row["explosion"] = str(error)
-    return row | {
-        "completed_ps": done * timestep * 1e-3,
-        "mean_temperature_K": [float(t) for t in heat],
-        "largest_displacement_over_limit": largest.max(dim=1).values.tolist(),
-        "longest_on_another_site_ps": longest.max(dim=1).values.tolist(),
-        "stable": "explosion" not in row and bool((longest < STAY_PS).all()),
-        "ms_per_step": (time.perf_counter() - start) * 1e3 / max(done, 1),
-    }
+        if len(compounds) > 1:  # the others are whole
+            return [row for elements in compounds for row in run(system, [elements], spec, duration_ps)]
+        explosion = {"explosion": str(error)}
+    found = []
+    for k, (elements, seed, (atoms, _)) in enumerate(zip(compounds, seeds, starts, strict=True)):
+        mine = slice(k * len(VOLUMES), (k + 1) * len(VOLUMES))
+        found.append(
+            {
+                "sha256": backend.record.sha256,
+                "system": system,
+                "elements": list(elements),
+                "atoms": len(atoms),
+                "temperature_K": temperature,
+                "timestep_fs": timestep,
+                "friction_per_ps": FRICTION_PER_PS,
+                "volume_ratios": list(VOLUMES),
+                "duration_ps": duration_ps,
+                "seed": seed,
+                "replicas_in_batch": len(sites),
+                "device": spec.device,
+                **explosion,
+                "completed_ps": done * timestep * 1e-3,
+                "mean_temperature_K": heat[mine].tolist(),
+                "largest_displacement_over_limit": largest[mine].max(dim=1).values.tolist(),
+                "longest_on_another_site_ps": longest[mine].max(dim=1).values.tolist(),
+                "stable": not explosion and bool((longest[mine] < STAY_PS).all()),
+                "ms_per_step": (time.perf_counter() - start) * 1e3 / max(done, 1),
+            }
+        )
+    return found
 
 
-def main(model: Path, systems: list[str], duration_ps: float) -> None:
+def main(spec: PotentialSpec, folder: Path, chosen: list[tuple[str, tuple[str, ...]]], duration_ps: float) -> None:
     """Write SYSTEM-ELEMENTS.json for each row; rows of another model are made again."""
-    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
-    ROWS.mkdir(exist_ok=True)
-    for system, elements in rows(systems):
-        path = ROWS / f"{system}-{'-'.join(elements)}.json"
+    sha256 = load_potential(spec).record.sha256
+    folder.mkdir(parents=True, exist_ok=True)
+    missing: dict[str, list[tuple[str, ...]]] = {}
+    for system, elements in chosen:
+        path = row_file(folder, system, elements)
         if not path.exists() or json.loads(path.read_text()).get("sha256") != sha256:
-            row = {"sha256": sha256} | run(system, elements, model, duration_ps)
-            path.write_text(json.dumps(row, indent=1) + "\n")
-            print(
-                system, *elements, "stable" if row["stable"] else "NOT STABLE",
-                f"{max(row['largest_displacement_over_limit']):.2f} of the limit, {row['ms_per_step']:.1f} ms/step",
-                flush=True,
-            )  # fmt: skip
+            missing.setdefault(system, []).append(elements)
+    for system, compounds in missing.items():
+        batches = [[elements] for elements in compounds] if spec.device == "cpu" else [compounds]
+        for batch in batches:
+            for row in run(system, batch, spec, duration_ps):
+                row_file(folder, system, row["elements"]).write_text(json.dumps(row, indent=1) + "\n")
+                print(
+                    system, *row["elements"], "stable" if row["stable"] else "NOT STABLE",
+                    f"{max(row['largest_displacement_over_limit']):.2f} of the limit, {row['ms_per_step']:.1f} ms/step",
+                    flush=True,
+                )  # fmt: skip
+
+
+def row_file(folder: Path, system: str, elements: Sequence[str]) -> Path:
+    """Return where a row is kept."""
+    return folder / f"{system}-{'-'.join(elements)}.json"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--model", default=str(MODEL), help="a file or a name; sevennet-0 is the teacher")
+    parser.add_argument("--folder", type=Path, default=ROWS, help="where the rows are")
     parser.add_argument("--systems", nargs="+", default=list(CONDITIONS), choices=list(CONDITIONS))
+    parser.add_argument("--compounds", nargs="+", help="some of the rows: Sn, Ce-Zr, ...")
     parser.add_argument("--ps", type=float, default=100.0)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    main(arguments.model, arguments.systems, arguments.ps)
+    main(
+        PotentialSpec(name=arguments.model, device=arguments.device),
+        arguments.folder,
+        [r for r in rows(arguments.systems) if not arguments.compounds or "-".join(r[1]) in arguments.compounds],
+        arguments.ps,
+    )
