@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.lockstep import Seat
 from alchemflows.alchemy.potential import AlchemicalPotential, single
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
@@ -59,6 +60,8 @@ class AlchemicalCalculator(Calculator):
         self.system = system
         self.weights = self.system.check_weights(weights)
         self.potential = AlchemicalPotential(self.system, load_potential(potential))
+        #: What evaluates: the potential, or a seat where others use it, too.
+        self.model: AlchemicalPotential | Seat = self.potential
         sites = [site for group in self.system.groups for site in group.sites]
         self._ordinary = ~np.isin(np.arange(self.system.n_atoms), sites)
 
@@ -95,7 +98,7 @@ class AlchemicalCalculator(Calculator):
             )
         if not atoms.pbc.all():
             raise InvalidInputError("alchemical systems are periodic in all three directions")
-        results = single(self.potential.evaluate(atoms.positions[None], atoms.cell.array[None], self.weights[None]))
+        results = single(self.model.evaluate(atoms.positions[None], atoms.cell.array[None], self.weights[None]))
         self.results = results | {
             "free_energy": results["energy"],
             "stress": full_3x3_to_voigt_6_stress(results["stress"]),

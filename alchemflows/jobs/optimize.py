@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from jobflow import Maker, job
 from pymatgen.core import Composition, Structure
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.lockstep import Seat, in_lockstep
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.inputs import started_from
@@ -32,7 +35,7 @@ from alchemflows.schemas.verdict import Verdict
 
 @dataclass
 class OptimizeMaker(Maker):
-    """Descend on the weights of a crystal that is relaxed at each step, from several starts.
+    """Descend on the weights of a crystal that is relaxed at each step, from several starts side by side.
 
     Parameters
     ----------
@@ -108,10 +111,13 @@ class OptimizeMaker(Maker):
         system = started_from(system, structure)
         self.check_rounding(system, domain)
         aim = Aim(list(targets), objective, least, self.tolerance)
-        runs = [self._run(system, aim, np.array(start), domain) for start in starts]
+        backend = load_potential(self.potential.model_copy(update={"dtype": "float64"}))
+        runs = in_lockstep(
+            partial(AlchemicalPotential, system, backend),
+            [partial(self._run, system, aim, np.array(start), domain) for start in starts],
+        )
         best = int(np.argmin([run.steps[-1].objective for run in runs]))
         last = runs[best].steps[-1]
-        record = load_potential(self.potential.model_copy(update={"dtype": "float64"})).record
         return OptimizationDocument(
             targets=aim.targets,
             function=None if objective is None else name_of(objective),
@@ -124,7 +130,7 @@ class OptimizeMaker(Maker):
             best=best,
             rounded=self._rounded(system, aim, domain, runs[best]),
             verdict=Verdict.of(aim.missed(last.quantities, last.objective)),
-            provenance=Provenance(potential=record, wall_time_s=time.perf_counter() - began),
+            provenance=Provenance(potential=backend.record, wall_time_s=time.perf_counter() - began),
         )
 
     def check_rounding(self, system: AlchemicalSystem, domain: Domain) -> None:
@@ -159,11 +165,13 @@ class OptimizeMaker(Maker):
             structure=crystal.structure,
         )
 
-    def _crystal(self, system: AlchemicalSystem) -> RelaxedCrystal:
-        return RelaxedCrystal(system, self.potential, self.relaxation, fmax_eV_per_A=self.fmax_eV_per_A)
+    def _crystal(self, system: AlchemicalSystem, seat: Seat | None = None) -> RelaxedCrystal:
+        return RelaxedCrystal(system, self.potential, self.relaxation, fmax_eV_per_A=self.fmax_eV_per_A, seat=seat)
 
-    def _run(self, system: AlchemicalSystem, aim: Aim, start: np.ndarray, domain: Domain) -> OptimizationRun:
-        crystal = self._crystal(system)
+    def _run(
+        self, system: AlchemicalSystem, aim: Aim, start: np.ndarray, domain: Domain, seat: Seat
+    ) -> OptimizationRun:
+        crystal = self._crystal(system, seat)
         seen: dict[bytes, tuple[dict[str, float], Structure]] = {}
 
         def evaluate(weights: np.ndarray) -> tuple[float, np.ndarray]:

@@ -13,6 +13,7 @@ from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.lockstep import Seat
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
 from alchemflows.optimize.elasticity import BULK_MODULUS, N_EVALUATIONS, WITHOUT_STRESS, bulk_modulus
@@ -59,6 +60,8 @@ class RelaxedCrystal:
         Where a relaxation ends; the stress times the volume per atom counts as a force.
     max_steps
         Of one relaxation.
+    seat
+        What evaluates in the place of the potential, together with others.
 
     Attributes
     ----------
@@ -79,6 +82,7 @@ class RelaxedCrystal:
         *,
         fmax_eV_per_A: float = 1e-3,
         max_steps: int = 500,
+        seat: Seat | None = None,
     ) -> None:
         check_cell(relaxation, system.structure.lattice.matrix)
         self.system = system
@@ -89,6 +93,8 @@ class RelaxedCrystal:
             [1.0 / len(group.channels) for group in system.groups], [len(group.channels) for group in system.groups]
         )
         self._calculator = AlchemicalCalculator(system, middle, potential.model_copy(update={"dtype": "float64"}))
+        if seat is not None:
+            self._calculator.model = seat
         self._atoms = self._calculator.make_atoms()
 
     @property
@@ -128,7 +134,7 @@ class RelaxedCrystal:
         """
         self.relax(weights)
         positions, cell = self._atoms.positions.copy(), self._atoms.cell.array.copy()
-        derivatives = self._calculator.potential.second_derivatives(positions, cell, weights)
+        derivatives = self._calculator.model.second_derivatives(positions, cell, weights)
         self.n_second_derivatives += 1
         follows = response(derivatives, self.system.n_atoms, self.relaxation)
 
@@ -137,7 +143,7 @@ class RelaxedCrystal:
 
         def modulus() -> Quantity:
             self.n_evaluations += N_EVALUATIONS
-            return total(bulk_modulus(self._calculator.potential, positions, cell, weights, derivatives))
+            return total(bulk_modulus(self._calculator.model, positions, cell, weights, derivatives))
 
         explicit = quantities(self.system, cell, derivatives)
         return Found(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from ase import units
 
+from alchemflows.alchemy.lockstep import Seat
 from alchemflows.alchemy.potential import AlchemicalPotential, SecondDerivatives, single
 from alchemflows.errors import UnstableCrystalError
 from alchemflows.optimize.quantities import STRAIN_UNITS, Quantity
@@ -31,7 +32,7 @@ _PRESSURE = np.array([1.0, 1, 1, 0, 0, 0])
 
 
 def bulk_modulus(
-    potential: AlchemicalPotential,
+    potential: AlchemicalPotential | Seat,
     positions: np.ndarray,
     cell: np.ndarray,
     weights: np.ndarray,
@@ -77,7 +78,7 @@ def bulk_modulus(
 
 
 def _second_difference(
-    potential: AlchemicalPotential,
+    potential: AlchemicalPotential | Seat,
     positions: np.ndarray,
     cell: np.ndarray,
     weights: np.ndarray,

@@ -79,8 +79,8 @@ def test_gpu_on_a_cpu(tmp_path):
 
 def test_composition_search(tmp_path):
     document = report(tmp_path / "search.json", "composition_search.py")
-    off, on_the_triangle, on_the_edge = (t["value"] for t in document["targets"])
-    assert 0 <= off <= 1 and 0 < on_the_triangle < on_the_edge
+    off, on_the_triangle, on_the_edge, together = (t["value"] for t in document["targets"])
+    assert 0 <= off <= 1 and 0 < on_the_triangle < on_the_edge and together > 0
     assert {m["n"] for m in document["measurements"]} == {1, 5}
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
 from firetasks import Run
 from fireworks import Firework, FWorker, Workflow
+from fireworks.core import launchpad as fireworks_launchpad
+from fireworks.core.launchpad import LockedWorkflowError, WFLock
 from workers import WorkerProcess, checkpoints, wait_for
 
 from alchemflows.campaign.database import Database, start_private
 from alchemflows.campaign.local import status, submit
 from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.campaign.worker import _prompt_locks
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.settings import Settings
 
@@ -98,6 +102,29 @@ def test_a_worker_ends_when_it_was_idle_for_long_enough(database, tmp_path):
     assert sorted(firework["state"] for firework in launchpad.fireworks.find()) == [
         *("COMPLETED", "COMPLETED", "RUNNING", "WAITING")
     ]
+
+
+def test_a_workflow_that_others_write_into_is_waited_for(database, monkeypatch):
+    """For moments by our own waiting; then by FireWorks' own, which gives up in the end."""
+    launchpad = database.launchpad
+    launchpad.add_wf(Workflow([Firework(Run(command="true"))]))
+    workflow = {"nodes": 1}
+    launchpad.workflows.update_one(workflow, {"$set": {"locked": True}})
+    held = Timer(0.05, launchpad.workflows.update_one, [workflow, {"$unset": {"locked": True}}])
+    asked = []
+    theirs = WFLock.__enter__
+    monkeypatch.setattr(WFLock, "__enter__", lambda lock: asked.append(lock) or theirs(lock))
+    with _prompt_locks():
+        lock = fireworks_launchpad.WFLock
+        held.start()
+        with lock(launchpad, 1):
+            assert launchpad.workflows.find_one(workflow)["locked"]
+            assert not asked
+            with pytest.raises(LockedWorkflowError), lock(launchpad, 1, expire_secs=0):
+                pass
+            assert len(asked) == 1
+    assert "locked" not in launchpad.workflows.find_one(workflow)
+    assert fireworks_launchpad.WFLock is WFLock
 
 
 @pytest.mark.slow

@@ -108,9 +108,7 @@ def neighbours(atoms: Atoms, kind: np.ndarray) -> np.ndarray:
     return np.take_along_axis(vectors, order[..., None], axis=1)
 
 
-def run(
-    system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, duration_ps: float
-) -> list[dict[str, Any]]:
+def run(system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, duration_ps: float) -> list[dict[str, Any]]:
     """Return the rows of some compounds of a system, whose dynamics are one batch."""
     temperature, timestep, _, _ = CONDITIONS[system]
     present = tuple(e for e in SYSTEMS[system].elements if any(e in elements for elements in compounds))
