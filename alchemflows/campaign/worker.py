@@ -18,6 +18,7 @@ import math
 import os
 import random
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -166,6 +167,8 @@ class Worker:
             with contextlib.suppress(OSError):
                 folder.rmdir()
             return
+        if launch["state"] == "COMPLETED" and not self._has_checkpoints():
+            return
         # Not if somebody took it for lost and runs it again.
         mine = {"fw_id": launch["fw_id"], "launches": launch["launch_id"]}
         firework = self._launchpad.fireworks.find_one(mine, JOB_FIELDS)
@@ -180,6 +183,12 @@ class Worker:
             self._launchpad.rerun_fw(launch["fw_id"])
             self._report(f"job {launch['fw_id']} is given back")
 
+    def _has_checkpoints(self) -> bool:
+        """Tell whether any job has checkpoints here; a short one makes none."""
+        with contextlib.suppress(FileNotFoundError):
+            return any(self._checkpoints.iterdir())
+        return False
+
 
 def _its_own_fault(launch: dict[str, Any]) -> bool:
     stored = ((launch.get("action") or {}).get("stored_data") or {}).get("_exception") or {}
@@ -190,18 +199,22 @@ def _its_own_fault(launch: dict[str, Any]) -> bool:
 
 @contextlib.contextmanager
 def _heartbeat_that_lasts() -> Iterator[None]:
-    """Let the heartbeat of a running job go on after the database was away: FireWorks' ends with the first failure."""
-    ping = rocket.do_ping
+    """Let the heartbeat of a running job go on after the database was away, and end with the job.
 
-    def lasting(launchpad: LaunchPad, launch_id: int) -> None:
-        with contextlib.suppress(PyMongoError):
-            ping(launchpad, launch_id)
+    FireWorks' own ends with the first failure, and beats once more when the job has ended.
+    """
+    theirs = rocket.ping_launch
 
-    rocket.do_ping = lasting
+    def lasting(launchpad: LaunchPad, launch_id: int, stop: threading.Event, master: threading.Thread) -> None:
+        while not stop.wait(rocket.PING_TIME_SECS) and master.is_alive():
+            with contextlib.suppress(PyMongoError):
+                rocket.do_ping(launchpad, launch_id)
+
+    rocket.ping_launch = lasting
     try:
         yield
     finally:
-        rocket.do_ping = ping
+        rocket.ping_launch = theirs
 
 
 class _PromptLock(WFLock):

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from pathlib import Path
-from threading import Timer
 
 import numpy as np
 import pytest
 from firetasks import Run
 from fireworks import Firework, FWorker, Workflow
 from fireworks.core import launchpad as fireworks_launchpad
+from fireworks.core import rocket
 from fireworks.core.launchpad import LockedWorkflowError, WFLock
+from pymongo.errors import AutoReconnect
 from workers import WorkerProcess, checkpoints, wait_for
 
 from alchemflows.campaign.database import Database, start_private
 from alchemflows.campaign.local import status, submit
 from alchemflows.campaign.mongod import PrivateMongod
-from alchemflows.campaign.worker import _prompt_locks
+from alchemflows.campaign.worker import _heartbeat_that_lasts, _prompt_locks
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.settings import Settings
 
@@ -104,13 +106,40 @@ def test_a_worker_ends_when_it_was_idle_for_long_enough(database, tmp_path):
     ]
 
 
+def test_the_heartbeat_outlasts_the_database_and_ends_with_the_job(monkeypatch):
+    beats = []
+
+    def ping(launchpad, launch_id):
+        beats.append(launch_id)
+        if len(beats) == 1:
+            raise AutoReconnect("away")
+
+    monkeypatch.setattr(rocket, "do_ping", ping)
+    monkeypatch.setattr(rocket, "PING_TIME_SECS", 0.01)
+    with _heartbeat_that_lasts():
+        before = set(threading.enumerate())
+        stop = rocket.start_ping_launch(None, 7)
+        (heart,) = set(threading.enumerate()) - before
+        wait_for(lambda: len(beats) >= 3)
+        stop.set()
+        heart.join()
+        # a job that ends before the first beat has none
+        beats.clear()
+        monkeypatch.setattr(rocket, "PING_TIME_SECS", 3600)
+        stop = rocket.start_ping_launch(None, 8)
+        (heart,) = set(threading.enumerate()) - before
+        stop.set()
+        heart.join()
+    assert not beats
+
+
 def test_a_workflow_that_others_write_into_is_waited_for(database, monkeypatch):
     """For moments by our own waiting; then by FireWorks' own, which gives up in the end."""
     launchpad = database.launchpad
     launchpad.add_wf(Workflow([Firework(Run(command="true"))]))
     workflow = {"nodes": 1}
     launchpad.workflows.update_one(workflow, {"$set": {"locked": True}})
-    held = Timer(0.05, launchpad.workflows.update_one, [workflow, {"$unset": {"locked": True}}])
+    held = threading.Timer(0.05, launchpad.workflows.update_one, [workflow, {"$unset": {"locked": True}}])
     asked = []
     theirs = WFLock.__enter__
     monkeypatch.setattr(WFLock, "__enter__", lambda lock: asked.append(lock) or theirs(lock))

@@ -109,6 +109,25 @@ def stability_table() -> str:
     return table(head, body)
 
 
+def teacher_rows() -> str:
+    """Return what is known of the same dynamics with SevenNet-0 itself."""
+    lines = []
+    for path in sorted((ROWS / "sevennet-0").glob("*.json")):
+        row = json.loads(path.read_text())
+        name = compound(row["system"], row["elements"])
+        for ratio, moved, stay in zip(
+            row["volume_ratios"],
+            row["largest_displacement_over_limit"],
+            row["longest_on_another_site_ps"],
+            strict=True,
+        ):
+            lines.append(
+                f"- {name}, {row['temperature_K']:.0f} K, {100 * (ratio - 1):+.0f} % volume, "
+                f"{row['completed_ps']:.0f} ps: displacement {moved:.2f} of the limit, {stay:.1f} ps on another site"
+            )
+    return "\n".join(["SevenNet-0 itself, with the longest stay on another site:", "", *lines]) if lines else ""
+
+
 def stability_section() -> str:
     """Return the section on stability, which needs no more than the rows that are kept in the repository."""
     return f"""## Stability
@@ -119,6 +138,8 @@ to the nearest site of the same sublattice. An atom that has been nearer to anot
 {STAY_PS:g} ps has left its own. Half-and-half compounds are alchemical, λ = 0.5, coupling `paired`.
 
 {stability_table()}
+
+{teacher_rows()}
 """
 
 

@@ -108,7 +108,9 @@ def neighbours(atoms: Atoms, kind: np.ndarray) -> np.ndarray:
     return np.take_along_axis(vectors, order[..., None], axis=1)
 
 
-def run(system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, duration_ps: float) -> list[dict[str, Any]]:
+def run(
+    system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, duration_ps: float, volumes: Sequence[float]
+) -> list[dict[str, Any]]:
     """Return the rows of some compounds of a system, whose dynamics are one batch."""
     temperature, timestep, _, _ = CONDITIONS[system]
     present = tuple(e for e in SYSTEMS[system].elements if any(e in elements for elements in compounds))
@@ -117,9 +119,9 @@ def run(system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, dura
     weights = np.array([[(e in elements) / len(elements) for e in present] for elements in compounds])
     if len(present) == 1:
         weights = weights[:, :0]
-    weights = np.repeat(weights, len(VOLUMES), axis=0)
+    weights = np.repeat(weights, len(volumes), axis=0)
     seeds = [int(rng_of("stability", system, *elements).integers(2**31)) for elements in compounds]
-    scale = np.cbrt(VOLUMES)[:, None, None]
+    scale = np.cbrt(volumes)[:, None, None]
     most = max(vectors.shape[1] for _, vectors in starts)
     padded = [np.pad(v, [(0, 0), (0, most - v.shape[1]), (0, 0)], mode="edge") for _, v in starts]  # one of them twice
     backend = load_potential(spec)
@@ -145,7 +147,7 @@ def run(system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, dura
             temperature_K=temperature,
             timestep_fs=timestep,
             friction_per_ps=FRICTION_PER_PS,
-            seeds=[seed + k for seed in seeds for k in range(len(VOLUMES))],
+            seeds=[seed + k for seed in seeds for k in range(len(volumes))],
         )
         for done in range(1, n_steps + 1):
             dynamics.step()
@@ -159,11 +161,11 @@ def run(system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, dura
                 longest = torch.maximum(longest, away)
     except TrajectoryError as error:
         if len(compounds) > 1:  # the others are whole
-            return [row for elements in compounds for row in run(system, [elements], spec, duration_ps)]
+            return [row for elements in compounds for row in run(system, [elements], spec, duration_ps, volumes)]
         explosion = {"explosion": str(error)}
     found = []
     for k, (elements, seed, (atoms, _)) in enumerate(zip(compounds, seeds, starts, strict=True)):
-        mine = slice(k * len(VOLUMES), (k + 1) * len(VOLUMES))
+        mine = slice(k * len(volumes), (k + 1) * len(volumes))
         found.append(
             {
                 "sha256": backend.record.sha256,
@@ -173,7 +175,7 @@ def run(system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, dura
                 "temperature_K": temperature,
                 "timestep_fs": timestep,
                 "friction_per_ps": FRICTION_PER_PS,
-                "volume_ratios": list(VOLUMES),
+                "volume_ratios": list(volumes),
                 "duration_ps": duration_ps,
                 "seed": seed,
                 "replicas_in_batch": len(sites),
@@ -190,7 +192,13 @@ def run(system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, dura
     return found
 
 
-def main(spec: PotentialSpec, folder: Path, chosen: list[tuple[str, tuple[str, ...]]], duration_ps: float) -> None:
+def main(
+    spec: PotentialSpec,
+    folder: Path,
+    chosen: list[tuple[str, tuple[str, ...]]],
+    duration_ps: float,
+    volumes: Sequence[float],
+) -> None:
     """Write SYSTEM-ELEMENTS.json for each row; rows of another model are made again."""
     sha256 = load_potential(spec).record.sha256
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +210,7 @@ def main(spec: PotentialSpec, folder: Path, chosen: list[tuple[str, tuple[str, .
     for system, compounds in missing.items():
         batches = [[elements] for elements in compounds] if spec.device == "cpu" else [compounds]
         for batch in batches:
-            for row in run(system, batch, spec, duration_ps):
+            for row in run(system, batch, spec, duration_ps, volumes):
                 row_file(folder, system, row["elements"]).write_text(json.dumps(row, indent=1) + "\n")
                 print(
                     system, *row["elements"], "stable" if row["stable"] else "NOT STABLE",
@@ -223,6 +231,7 @@ if __name__ == "__main__":
     parser.add_argument("--systems", nargs="+", default=list(CONDITIONS), choices=list(CONDITIONS))
     parser.add_argument("--compounds", nargs="+", help="some of the rows: Sn, Ce-Zr, ...")
     parser.add_argument("--ps", type=float, default=100.0)
+    parser.add_argument("--volumes", type=float, nargs="+", default=VOLUMES, help="shares of the relaxed volume")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -232,4 +241,5 @@ if __name__ == "__main__":
         arguments.folder,
         [r for r in rows(arguments.systems) if not arguments.compounds or "-".join(r[1]) in arguments.compounds],
         arguments.ps,
+        arguments.volumes,
     )
