@@ -185,7 +185,7 @@ class Worker:
 
     def _has_checkpoints(self) -> bool:
         """Tell whether any job has checkpoints here; a short one makes none."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             return any(self._checkpoints.iterdir())
         return False
 
