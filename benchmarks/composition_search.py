@@ -10,7 +10,7 @@ starts from the relaxed crystal of a neighbour, with the same relaxation as in t
 Costs are in evaluations, of the energy with its gradient. Second derivatives count as one, and one more for each of
 their 3N + 6 + C backward passes. The grid has tens of thousands of points: a random sample is relaxed, whose mean cost
 stands for all. For information there is also a grid along the edge from LiCl to KCl only, a line that happens to
-contain one.
+contain one. So is the time of all descents in one batch against one after the other.
 """
 
 from __future__ import annotations
