@@ -12,7 +12,7 @@ from typing import Any
 from export import MODEL, REPOSITORY
 from stability import CONDITIONS, FRICTION_PER_PS, ROWS, STAY_PS, rows
 from systems import SEED, SYSTEMS
-from train import TEST_SHARE, VALID_SHARE
+from train import TEST_SHARE, TRAININGS, VALID_SHARE, references_of
 
 CARD = REPOSITORY / "docs" / "mace-demo.md"
 TITLES = {
@@ -81,6 +81,17 @@ def lattice_table(found: dict[str, Any]) -> str:
         ours, theirs = (" / ".join(f"{v:.3f}" for v in row[who]) for who in ("model_A", "sevennet_A"))
         body.append([compound(system, [element]), ours, theirs, f"{row['largest_deviation_percent']:.2f}"])
     return table(["compound", "`mace-demo`, Å", "SevenNet-0, Å", "largest deviation, %"], body)
+
+
+def option_table() -> str:
+    """Return the options of all trainings side by side."""
+    names = list(dict.fromkeys(name for options in TRAININGS for name in options))
+    body = [
+        [f"`{name}`"]
+        + ["yes" if options.get(name, "") is None else f"{options.get(name, '')}" for options in TRAININGS]
+        for name in names
+    ]
+    return table(["option", *map(str, range(1, len(TRAININGS) + 1))], body)
 
 
 def stability_table() -> str:
@@ -153,15 +164,13 @@ def renew_stability() -> None:
 def main(work: Path) -> None:
     """Write the card."""
     found = json.loads((work / "evaluation.json").read_text())
-    references = json.loads((work / "training" / "references.json").read_text())
-    training = json.loads((work / "training" / "options.json").read_text())
+    references = references_of(work)
     data = MODEL.read_bytes()
     counts = []
     for name in SYSTEMS:
         row = found["counts"][name]
         sizes = [row[key] for key in ("train", "valid", "test")]
         counts.append([TITLES[name], *map(str, sizes), f"{row['atoms'] / sum(sizes):.0f}"])
-    options = "\n".join(f"- `{k}`" + ("" if v is None else f": {v}") for k, v in training.items())
     differences = [
         [name, f"{row['model']:.1f}", f"{row['sevennet']:.1f}"]
         for name, row in zip("αδ", found["lead_to_tin_meV_per_atom"].values(), strict=True)
@@ -178,7 +187,8 @@ for a foundation model or one of your own.
 - File: `alchemflows/data/mace-demo.safetensors`, {len(data) / 1e6:.2f} MB, tensors and JSON, no pickle;
   SHA-256 `{hashlib.sha256(data).hexdigest()}`
 - Elements: {", ".join(references)}
-- Model: `ScaleShiftMACE` of mace-torch, {training["hidden_irreps"]} features, cutoff {training["r_max"]} Å, float32
+- Model: `ScaleShiftMACE` of mace-torch, {TRAININGS[0]["hidden_irreps"]} features, cutoff {TRAININGS[0]["r_max"]} Å,
+  float32
 - Made with {", ".join(f"{name} {version(name)}" for name in PACKAGES)}; seed {SEED}
 - Licences: the weights are part of this package (MIT). The labels come from SevenNet-0 (11 July 2024), as the package
   sevenn ships it; sevenn is GPL-3, and SevenNet-0 was trained on MPtrj, relaxations of the Materials Project.
@@ -187,9 +197,10 @@ for a foundation model or one of your own.
 ## Data
 
 Pure and mixed compositions, in random arrangements; relaxed, strained, rattled, and from short dynamics with
-SevenNet-0. Energies, forces and stresses are SevenNet-0's. Whole trajectories and arrangements are held out
-({TEST_SHARE:.0%} for tests, {VALID_SHARE:.0%} for choosing the epoch), never single frames; strain scans
-of pure compounds are all for training.
+SevenNet-0; besides, what the model visited by itself after the first trainings, with the holes that it fell into.
+Energies, forces and stresses are SevenNet-0's throughout. Whole trajectories and arrangements are held out
+({TEST_SHARE:.0%} for tests, {VALID_SHARE:.0%} for choosing the epoch), never single frames; strain scans of pure
+compounds are all for training.
 
 {table(["system", "training", "validation", "test", "mean atoms"], counts)}
 
@@ -218,9 +229,10 @@ Difference of the relaxed cells' energies, E(CsSnI₃) − E(CsPbI₃).
 {stability_section()}
 ## Training
 
-Options of `mace_run_train`, besides file names:
+{len(TRAININGS)} trainings: the first on the teacher's structures, each later one, from the weights of the one before,
+also on what that one's model visited. Options of `mace_run_train`, besides file names:
 
-{options}
+{option_table()}
 
 E0 (eV), fitted by least squares to the training energies, for want of isolated atoms:
 {", ".join(f"{element} {energy:.3f}" for element, energy in references.items())}.

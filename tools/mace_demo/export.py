@@ -11,6 +11,7 @@ import torch
 from ase.io import read
 from labels import ENERGY, FORCES, STRESS
 from systems import lattice_parameters, rng_of
+from train import model_of
 
 from alchemflows.alchemy.backends.mace_file import save_mace
 
@@ -26,7 +27,7 @@ CASES_PER_SYSTEM = 3
 def main(work: Path, model_file: Path = MODEL, cases_file: Path = CASES) -> None:
     """Write both files."""
     # A pickle, but one that was made here a moment ago.
-    model = torch.load(work / "training" / "mace-demo_stagetwo.model", map_location="cpu", weights_only=False)
+    model = torch.load(model_of(work), map_location="cpu", weights_only=False)
     save_mace(model.float(), model_file, name="mace-demo", description=ABOUT)
     cases = []
     held_out = sorted(read(work / "test.xyz", ":"), key=lambda atoms: atoms.info["system"])

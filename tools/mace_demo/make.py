@@ -8,23 +8,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+from train import TRAININGS
+
+
+def run(script: str, threads: int, *options: str) -> None:
+    """Run a script of this folder, on some threads."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), *options]
+    print(" ".join(command), flush=True)
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+
 
 def main(work: Path, workers: int) -> None:
-    """Run the scripts of this folder one after the other."""
+    """Run the scripts one after the other."""
     work = work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     in_work = ("--work", str(work))
-    for script, threads, *options in (
-        ("structures.py", 1, *in_work, "--workers", str(workers)),
-        ("train.py", workers, *in_work, "--threads", str(workers)),
-        ("export.py", workers, *in_work),
-        ("evaluate.py", workers, *in_work),
-        ("stability.py", workers, "--threads", str(workers)),
-        ("card.py", 1, *in_work),
-    ):
-        command = [sys.executable, str(Path(__file__).with_name(script)), *options]
-        print(" ".join(command), flush=True)
-        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+    in_processes, in_threads = ("--workers", str(workers)), ("--threads", str(workers))
+    run("structures.py", 1, *in_work, *in_processes)
+    run("train.py", workers, *in_work, *in_threads)
+    for number in range(2, len(TRAININGS) + 1):
+        run("visited.py", 1, *in_work, "--after", str(number - 1), *in_processes)
+        run("train.py", workers, *in_work, "--training", str(number), *in_threads)
+    run("export.py", workers, *in_work)
+    run("evaluate.py", workers, *in_work)
+    run("stability.py", workers, *in_threads)
+    run("card.py", 1, *in_work)
 
 
 if __name__ == "__main__":

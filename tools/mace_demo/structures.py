@@ -59,7 +59,7 @@ def relaxed_pure(work: Path) -> dict[str, Atoms]:
                 cell.info["name"] = f"{system}-{element}"
                 print(cell.info["name"], cell.cell.cellpar().round(4), flush=True)
                 cells.append(cell)
-        _write(path, cells)
+        write_piece(path, cells)
     return {a.info["name"]: a for a in read(path, ":")}
 
 
@@ -70,7 +70,7 @@ def make_piece(work: Path, relaxed: dict[str, Atoms], piece: tuple[str, str, int
     if not path.exists():
         rng = rng_of(*piece)
         make = {"md": _md, "rattled": _rattled, "relaxed": _relaxed}[kind]
-        _write(path, make(system, _arrangement(system, relaxed, rng, number), rng))
+        write_piece(path, make(system, arrangement(system, relaxed, rng, number), rng))
     return path.name
 
 
@@ -87,7 +87,7 @@ def make_scan(work: Path, relaxed: dict[str, Atoms], name: str) -> str:
             shear[i, j] = shear[j, i] = 0.5
             strains += [shear * e for e in (0.03, 0.06)]
         cells = [_strained(relaxed[name], strain) for strain in strains] + _way_from_prototype(relaxed, system, element)
-        _write(path, [labelled(_with_calculator(cell)) for cell in cells])
+        write_piece(path, [labelled(with_teacher(cell)) for cell in cells])
     return path.name
 
 
@@ -107,12 +107,19 @@ def _way_from_prototype(relaxed: dict[str, Atoms], system: str, element: str) ->
     return cells
 
 
-def _arrangement(system: str, relaxed: dict[str, Atoms], rng: np.random.Generator, number: int) -> Atoms:
+def arrangement(
+    system: str,
+    relaxed: dict[str, Atoms],
+    rng: np.random.Generator,
+    number: int,
+    supercell: tuple[int, int, int] | None = None,
+) -> Atoms:
+    """Return a random arrangement in the cell that fits its composition, in one of the system's supercells."""
     chemistry = SYSTEMS[system]
     n = len(chemistry.elements)
     # Every other piece is pure, or of two elements where there are three; the rest is anywhere between.
     fractions = np.eye(n)[number // 2 % n] if number % 2 == 0 else rng.dirichlet(np.ones(n) * 0.8)
-    shape = chemistry.supercells[rng.integers(len(chemistry.supercells))]
+    shape = supercell or chemistry.supercells[rng.integers(len(chemistry.supercells))]
     atoms = make_supercell(mixed(system, relaxed, fractions), np.diag(shape))
     sites = sublattice(system, atoms)
     atoms.symbols[sites] = rng.choice(chemistry.elements, len(sites), p=fractions)
@@ -130,7 +137,7 @@ def _md(system: str, atoms: Atoms, rng: np.random.Generator) -> list[Atoms]:
     temperature = rng.uniform(*chemistry.temperatures_K)
     atoms = _strained(atoms, np.eye(3) * rng.uniform(-0.017, 0.017) + _random_strain(rng, 0.008))
     atoms.rattle(0.02, rng=rng)
-    _with_calculator(atoms)
+    with_teacher(atoms)
     # Half of the start's kinetic energy goes into the springs.
     MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, rng=rng)
     friction = 0.01 / units.fs
@@ -147,7 +154,7 @@ def _rattled(system: str, atoms: Atoms, rng: np.random.Generator) -> list[Atoms]
         strain = np.eye(3) * rng.uniform(-0.02, 0.02) + _random_strain(rng, 0.02)
         copy = _strained(atoms, strain)
         copy.rattle(float(amplitude), rng=rng)
-        frames.append(labelled(_with_calculator(copy)))
+        frames.append(labelled(with_teacher(copy)))
     return frames
 
 
@@ -155,7 +162,7 @@ def _relaxed(system: str, atoms: Atoms, rng: np.random.Generator) -> list[Atoms]
     atoms = _strained(atoms, _random_strain(rng, 0.01))
     atoms.rattle(0.02, rng=rng)
     frames: list[Atoms] = []
-    optimizer = FIRE(FrechetCellFilter(_with_calculator(atoms)), logfile=None)
+    optimizer = FIRE(FrechetCellFilter(with_teacher(atoms)), logfile=None)
     optimizer.attach(lambda: frames.append(labelled(atoms)), interval=6)
     optimizer.run(fmax=0.03, steps=30)
     return frames
@@ -172,19 +179,22 @@ def _strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
     return copy
 
 
-def _with_calculator(atoms: Atoms) -> Atoms:
+def with_teacher(atoms: Atoms) -> Atoms:
+    """Return the atoms with the process's SevenNet-0."""
     atoms.calc = _calculator
     return atoms
 
 
-def _write(path: Path, frames: list[Atoms]) -> None:
+def write_piece(path: Path, frames: list[Atoms]) -> None:
+    """Write a piece of data, all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     write(partial, frames, format="extxyz")
     partial.rename(path)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """Load SevenNet-0, once for a process."""
     global _calculator
     _calculator = teacher()
 
@@ -193,7 +203,7 @@ def main(work: Path, n_workers: int) -> None:
     """Make whatever is missing of the data in `work`."""
     relaxed = relaxed_pure(work)
     todo = pieces()
-    with ProcessPoolExecutor(n_workers, get_context("spawn"), _start_worker) as pool:
+    with ProcessPoolExecutor(n_workers, get_context("spawn"), start_worker) as pool:
         jobs = [pool.submit(make_scan, work, relaxed, name) for name in relaxed]
         jobs += [pool.submit(make_piece, work, relaxed, piece) for piece in todo]
         for done, job in enumerate(jobs, 1):

@@ -1,5 +1,8 @@
 """Split the data and train the model with mace-torch's own `mace_run_train`; a stopped training goes on where it was.
 
+The first training has the teacher's structures (`structures.py`). Each later one begins with the weights of the one
+before and has, besides, what that one's model visited (`visited.py`).
+
 There are no isolated atoms among the labels: the energies E0 of the elements are a least-squares fit of the training
 energies to the compositions (of smallest norm, where the compositions leave a choice).
 """
@@ -16,15 +19,15 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 from ase.io import read, write
 from labels import ENERGY, FORCES, STRESS
 from systems import SEED, rng_of
 
 #: Shares of the pieces of each system and kind (but the scans, which are all for training).
 TEST_SHARE, VALID_SHARE = 0.1, 0.05
-
-OPTIONS: dict[str, str | float | None] = {
+#: Of the first training.
+FIRST: dict[str, str | float | None] = {
     "model": "ScaleShiftMACE",
     "interaction_first": "RealAgnosticResidualInteractionBlock",
     "interaction": "RealAgnosticResidualInteractionBlock",
@@ -58,6 +61,32 @@ OPTIONS: dict[str, str | float | None] = {
     "default_dtype": "float32",
     "seed": SEED,
 }
+#: Besides those of the model itself: the loss of the first training's second stage, in steps that become small.
+SECOND: dict[str, str | float | None] = {
+    "multiheads_finetuning": "False",
+    "scaling": "rms_forces_scaling",
+    "loss": "universal",
+    "energy_weight": 1000,
+    "forces_weight": 100,
+    "stress_weight": 2000,
+    "batch_size": 8,
+    "valid_batch_size": 16,
+    "lr": 0.001,
+    "scheduler": "ExponentialLR",
+    "lr_scheduler_gamma": 0.8,
+    "eval_interval": 2,
+    "ema": None,
+    "ema_decay": 0.99,
+    "max_num_epochs": 12,
+    "default_dtype": "float32",
+    "seed": SEED,
+}
+#: Options of `mace_run_train`. The last is short, and the weight of the forces makes up for the steep walls.
+TRAININGS = (
+    FIRST,
+    SECOND,
+    SECOND | {"forces_weight": 200, "lr": 0.0005, "lr_scheduler_gamma": 0.7, "max_num_epochs": 6},
+)
 
 
 def weights(system: str, kind: str) -> dict[str, float]:
@@ -98,35 +127,45 @@ def reference_energies(frames: list[Atoms]) -> dict[int, float]:
     return {z: round(float(e), 6) for z, e in zip(numbers, fit, strict=True)}
 
 
-def main(work: Path, threads: int) -> None:
-    """Train unless the model is there."""
-    folder = work / "training"
-    if (folder / "mace-demo_stagetwo.model").exists():
+def model_of(work: Path, training: int = len(TRAININGS)) -> Path:
+    """Return where a training leaves its model; by default the last."""
+    return work / f"training-{training}" / ("mace-demo_stagetwo.model" if training == 1 else "mace-demo.model")
+
+
+def references_of(work: Path) -> dict[str, float]:
+    """Return the E0s (eV) of all trainings by element."""
+    return json.loads((model_of(work, 1).parent / "references.json").read_text())
+
+
+def main(work: Path, training: int, threads: int) -> None:
+    """Do the training of that number, unless its model is there."""
+    model = model_of(work, training)
+    if model.exists():
         return
     sets = split(work)
-    references = reference_energies(sets["train"])
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "references.json").write_text(
-        json.dumps({chemical_symbols[z]: e for z, e in references.items()}, indent=1) + "\n"
-    )
-    (folder / "options.json").write_text(json.dumps(OPTIONS, indent=1) + "\n")
-    options = OPTIONS | {
+    model.parent.mkdir(parents=True, exist_ok=True)
+    if training == 1:
+        references = {chemical_symbols[z]: e for z, e in reference_energies(sets["train"]).items()}
+        (model.parent / "references.json").write_text(json.dumps(references, indent=1) + "\n")
+    options = TRAININGS[training - 1] | {
         "name": "mace-demo",
         "train_file": str(work / "train.xyz"),
         "valid_file": str(work / "valid.xyz"),
-        "E0s": str(references),
+        "E0s": str({atomic_numbers[symbol]: energy for symbol, energy in references_of(work).items()}),
         "energy_key": ENERGY,
         "forces_key": FORCES,
         "stress_key": STRESS,
         "compute_stress": "True",
         "error_table": "PerAtomRMSEstressvirials",
-        "work_dir": str(folder),
-        "model_dir": str(folder),
+        "work_dir": str(model.parent),
+        "model_dir": str(model.parent),
         "device": "cpu",
         "plot": "False",
         "restart_latest": None,
         "save_cpu": None,
     }
+    if training > 1:
+        options["foundation_model"] = str(model_of(work, training - 1))
     command = [sys.executable, "-m", "mace.cli.run_train"]
     for name, value in options.items():
         command += [f"--{name}"] if value is None else [f"--{name}={value}"]
@@ -136,6 +175,7 @@ def main(work: Path, threads: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of the data")
+    parser.add_argument("--training", type=int, default=1, help="the first, or a later one")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    main(arguments.work, arguments.threads)
+    main(arguments.work, arguments.training, arguments.threads)
