@@ -414,7 +414,7 @@ def test_paused_cancelled_failed_and_mended(database, folder, tmp_path):
     assert all(set(row.states) == {"DEFUSED"} for row in campaign_status(database, "salts"))
     assert resume(database, "salts") == 0 and resume(database, "salts", cancelled=True) == 4
     states = [dict(row.states) for row in campaign_status(database, "salts")]  # what has failed has failed
-    assert sorted(states, key=str) == [{"FIZZLED": 1, "WAITING": 1}, {"READY": 1, "WAITING": 1}]
+    assert sorted(states, key=sorted) == [{"FIZZLED": 1, "WAITING": 1}, {"READY": 1, "WAITING": 1}]
 
 
 def test_a_disordered_file_and_a_dictionary_go_in(folder):

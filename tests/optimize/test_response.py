@@ -33,7 +33,7 @@ def relaxed(system: AlchemicalSystem, weights: np.ndarray, relaxation: str) -> A
     calculator = AlchemicalCalculator(system, weights, DEMO)
     atoms = calculator.make_atoms()
     moving = atoms if relaxation == "none" else FrechetCellFilter(atoms, mask=MASKS[relaxation])
-    assert BFGS(moving, logfile=None).run(fmax=1e-6, steps=300)
+    assert BFGS(moving, logfile=None).run(fmax=1e-7, steps=300)
     calculator.atoms = atoms
     return calculator
 
