@@ -26,8 +26,21 @@ from systems import SEED, rng_of
 
 #: Shares of the pieces of each system and kind (but the scans, which are all for training).
 TEST_SHARE, VALID_SHARE = 0.1, 0.05
-#: Of the first training.
-FIRST: dict[str, str | float | None] = {
+Options = dict[str, str | float | None]
+#: Of every training.
+COMMON: Options = {
+    "scaling": "rms_forces_scaling",
+    "loss": "universal",
+    "batch_size": 8,
+    "valid_batch_size": 16,
+    "scheduler": "ExponentialLR",
+    "eval_interval": 2,
+    "ema": None,
+    "ema_decay": 0.99,
+    "default_dtype": "float32",
+    "seed": SEED,
+}
+FIRST: Options = COMMON | {
     "model": "ScaleShiftMACE",
     "interaction_first": "RealAgnosticResidualInteractionBlock",
     "interaction": "RealAgnosticResidualInteractionBlock",
@@ -38,8 +51,6 @@ FIRST: dict[str, str | float | None] = {
     "correlation": 3,
     "num_radial_basis": 8,
     "radial_MLP": "[32, 32, 32]",
-    "scaling": "rms_forces_scaling",
-    "loss": "universal",
     "energy_weight": 10,
     "forces_weight": 100,
     "stress_weight": 500,
@@ -47,39 +58,21 @@ FIRST: dict[str, str | float | None] = {
     "swa_energy_weight": 1000,
     "swa_forces_weight": 100,
     "swa_stress_weight": 2000,
-    "batch_size": 8,
-    "valid_batch_size": 16,
     "lr": 0.01,
     "swa_lr": 0.001,
-    "scheduler": "ExponentialLR",
     "lr_scheduler_gamma": 0.935,
-    "eval_interval": 2,
-    "ema": None,
-    "ema_decay": 0.99,
     "max_num_epochs": 30,
     "start_swa": 20,
-    "default_dtype": "float32",
-    "seed": SEED,
 }
-#: Besides those of the model itself: the loss of the first training's second stage, in steps that become small.
-SECOND: dict[str, str | float | None] = {
+#: The model is that of the training before; the loss that of its second stage, in steps that become small.
+SECOND: Options = COMMON | {
     "multiheads_finetuning": "False",
-    "scaling": "rms_forces_scaling",
-    "loss": "universal",
     "energy_weight": 1000,
     "forces_weight": 100,
     "stress_weight": 2000,
-    "batch_size": 8,
-    "valid_batch_size": 16,
     "lr": 0.001,
-    "scheduler": "ExponentialLR",
     "lr_scheduler_gamma": 0.8,
-    "eval_interval": 2,
-    "ema": None,
-    "ema_decay": 0.99,
     "max_num_epochs": 12,
-    "default_dtype": "float32",
-    "seed": SEED,
 }
 #: Options of `mace_run_train`. The last is short, and the weight of the forces makes up for the steep walls.
 TRAININGS = (
@@ -109,7 +102,8 @@ def split(work: Path) -> dict[str, list[Atoms]]:
         n_test, n_valid = (0 if kind == "scan" else max(1, round(s * len(paths))) for s in (TEST_SHARE, VALID_SHARE))
         for rank, index in enumerate(order):
             chosen = "test" if rank < n_test else "valid" if rank < n_test + n_valid else "train"
-            for atoms in read(paths[index], ":"):
+            # Of a batch that exploded at once there may be no frame.
+            for atoms in read(paths[index], ":") if paths[index].stat().st_size else []:
                 atoms.info |= {"system": system, "kind": kind, "piece": paths[index].stem} | weights(system, kind)
                 sets[chosen].append(atoms)
     for name, frames in sets.items():
