@@ -102,19 +102,21 @@ def stability_table() -> str:
         path = ROWS / f"{system}-{'-'.join(elements)}.json"
         name = compound(system, list(elements)) + (" with a vacancy" if SYSTEMS[system].vacancy else "")
         if not path.exists() or json.loads(path.read_text())["sha256"] != sha256:
-            body.append([name, "", "", "", "not run", ""])
+            body.append([name, "", "", "", "", "not run", ""])
             continue
         row = json.loads(path.read_text())
         moved = " / ".join(f"{v:.2f}" for v in row["largest_displacement_over_limit"])
+        away = f"{max(row['longest_on_another_site_ps']):.2g}"
         verdict = "yes" if row["stable"] else f"**no** ({row.get('explosion', 'an atom left its site')})"
         conditions = [f"{row['atoms']}", f"{row['temperature_K']:.0f}", f"{row['timestep_fs']:g}"]
-        body.append([name, *conditions, moved, f"{verdict}, {row['completed_ps']:.0f} ps"])
+        body.append([name, *conditions, moved, away, f"{verdict}, {row['completed_ps']:.0f} ps"])
     head = [
         "compound",
         "atoms",
         "T, K",
         "step, fs",
         "displacement ÷ limit at −3 / 0 / +3 % volume",
+        "longest on another site, ps",
         "stable",
     ]
     return table(head, body)
@@ -145,8 +147,9 @@ def stability_section() -> str:
 
 Dynamics at constant volume (BAOAB Langevin, friction {FRICTION_PER_PS:.0f}/ps, float32) of small cells. A displacement
 is measured from the atom's site after the drift of the centre of mass is taken out; its limit is half the distance
-to the nearest site of the same sublattice. An atom that has been nearer to another site of its sublattice for
-{STAY_PS:g} ps has left its own. Half-and-half compounds are alchemical, λ = 0.5, coupling `paired`.
+to the nearest site of the same sublattice, below which no other site can be nearer to the atom than its own. One that
+has been nearer to another for {STAY_PS:g} ps has left its own. Half-and-half compounds are alchemical, λ = 0.5,
+coupling `paired`.
 
 {stability_table()}
 
