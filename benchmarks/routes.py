@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 from measure import Report, loglog_slope
 from pymatgen.core import Lattice, Structure
 
@@ -111,6 +112,9 @@ def figure(lengths: list[int], results: dict[str, list[tuple[Result, float]]]) -
             left.loglog(times[known], dissipation[known], marker=marker, color=colour, label=name)
         errors = [1e3 * r[1] for r, _ in results[name]]
         right.loglog([s for _, s in results[name]], errors, marker=marker, color=colour, label=name)
+    left.set_xticks(times, [f"{t:g}" for t in times], minor=False)
+    left.xaxis.set_minor_formatter(NullFormatter())
+    right.xaxis.set_minor_formatter(ScalarFormatter())
     left.set_xlabel("switching time (ps)")
     left.set_ylabel("dissipation (meV)")
     left.legend(frameon=False)
