@@ -67,6 +67,14 @@ def test_card_is_that_of_the_file():
     assert load_potential("mace-demo").record.sha256 == digest
 
 
+def test_card_says_that_all_targets_are_met_and_all_compounds_stable():
+    text = CARD.read_text()
+    assert len(re.findall(r"\| ≤ \d+ \| yes \|", text)) == 4
+    assert text.count("| yes, 100 ps |") == 19
+    assert "not run" not in text
+    assert "**no**" not in text
+
+
 def test_file_is_small_and_plain():
     content = FILE.read_bytes()
     assert len(content) <= 2_000_000
