@@ -112,7 +112,7 @@ def figure(lengths: list[int], results: dict[str, list[tuple[Result, float]]]) -
             left.loglog(times[known], dissipation[known], marker=marker, color=colour, label=name)
         errors = [1e3 * r[1] for r, _ in results[name]]
         right.loglog([s for _, s in results[name]], errors, marker=marker, color=colour, label=name)
-    left.set_xticks(times, [f"{t:g}" for t in times], minor=False)
+    left.set_xticks(times, [f"{t:g}" for t in times])
     left.xaxis.set_minor_formatter(NullFormatter())
     right.xaxis.set_minor_formatter(ScalarFormatter())
     left.set_xlabel("switching time (ps)")

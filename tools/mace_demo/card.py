@@ -149,7 +149,8 @@ Dynamics at constant volume (BAOAB Langevin, friction {FRICTION_PER_PS:.0f}/ps, 
 is measured from the atom's site after the drift of the centre of mass is taken out; its limit is half the distance
 to the nearest site of the same sublattice, below which no other site can be nearer to the atom than its own. One that
 has been nearer to another for {STAY_PS:g} ps has left its own. Half-and-half compounds are alchemical, λ = 0.5,
-coupling `paired`.
+coupling `paired`. Cubic SnO₂ and ZrO₂ are no minima, nor are they for SevenNet-0: `tools/mace_demo/README.md` says what
+they become.
 
 {stability_table()}
 
