@@ -80,7 +80,7 @@ def descents(starts: np.ndarray) -> list[OptimizationRun]:
 
 def cost(run: OptimizationRun, system: AlchemicalSystem) -> int:
     """Count the evaluations of a descent, backward passes of second derivatives included."""
-    passes = 3 * system.n_atoms + 6 + system.n_weights
+    passes = 3 * system.n_sites + 6 + system.n_weights
     return run.n_evaluations + run.n_second_derivatives * (1 + passes)
 
 

@@ -106,7 +106,7 @@ class Bench:
 def ladder(bench: Bench, case: Case) -> None:
     """Measure one case: the batch, its peer, and what else there is to say of the batch."""
     s, path = bench.settings, bench.path
-    n_atoms = path.system.n_atoms
+    n_atoms = path.system.n_sites
     model = potential(case.name, path, bench.device)
     batch = dynamics(bench, model)
     single = ase_dynamics(atoms(path), case.calculator(path))

@@ -106,7 +106,7 @@ def measure(n_starts: int) -> list[dict[str, Any]]:
         disorder = Disorder(structure, supercell)
         start = time.perf_counter()
         documents = [(relaxed(AlchemicalSystem(each), [], potential), n) for each, n in disorder.distinct()]
-        every = [(document.energy_eV / disorder.system.n_atoms, n) for document, n in documents]
+        every = [(document.energy_eV / disorder.system.n_sites, n) for document, n in documents]
         unfinished = sum(not document.converged for document, _ in documents)
         all_s = time.perf_counter() - start
         best = min(energy for energy, _ in every)

@@ -153,7 +153,7 @@ def compare_steps(
     """Measure an alchemical step against a plain one, at every size."""
     for size in bench.settings.sizes:
         path = perovskite(size)
-        n = path.system.n_atoms
+        n = path.system.n_sites
         contender = alchemical_step(potential(name, path), path)
         compare(
             bench,
@@ -287,7 +287,7 @@ def sampler_share(bench: Bench, label: str, name: str, bound: float) -> None:
     if rebuilt.any() and not rebuilt.all():
         rebuilding_s[rebuilt] = np.maximum(potential_s[rebuilt] - np.median(potential_s[~rebuilt]), 0)
 
-    n = path.system.n_atoms
+    n = path.system.n_sites
     bench.report.times(f"step of dynamics, {label}, {n} atoms", step_s)
     bench.report.times(f"the sampler's own part of it, {label}, {n} atoms", own_s)
     bench.report.measure(f"neighbour lists rebuilt, {label}, {n} atoms", rebuilt.sum(), f"in {len(rebuilt)} steps")
@@ -345,7 +345,7 @@ def rebuilds(track: list[np.ndarray]) -> np.ndarray:
 def target_4(bench: Bench) -> None:
     """Measure u_nk against plain steps."""
     path = perovskite(bench.size)
-    n = path.system.n_atoms
+    n = path.system.n_sites
     peers: list[tuple[str, str, float | None, Callable[[], Calculator]]] = [
         (bench.settings.shape.label, str(bench.model_file), 6.0, bench.mace_calculator)
     ]
@@ -377,7 +377,7 @@ def target_5(bench: Bench) -> None:
         contender = alchemical_step(potential(bench.model_file, path), path)
         times = interleave({"": contender}, settings.scaling_rounds, settings.scaling_warmup)[""]
         by_atoms.append(times)
-        n_atoms.append(path.system.n_atoms)
+        n_atoms.append(path.system.n_sites)
         bench.report.times(f"alchemical E, F, σ, dE/dλ, {label}, {n_atoms[-1]} atoms, 1 replica", times)
     by_replicas = []
     path = perovskite(bench.size)
@@ -385,7 +385,7 @@ def target_5(bench: Bench) -> None:
         contender = batch_step(potential(bench.model_file, path), path, n)
         times = interleave({"": contender}, settings.scaling_rounds, settings.scaling_warmup)[""]
         by_replicas.append(times)
-        title = f"alchemical E, F, σ, dE/dλ, {label}, {path.system.n_atoms} atoms, {n} replicas in a batch"
+        title = f"alchemical E, F, σ, dE/dλ, {label}, {path.system.n_sites} atoms, {n} replicas in a batch"
         bench.report.times(title, times)
     for what, counts, series in (("atoms", n_atoms, by_atoms), ("replicas", settings.replicas, by_replicas)):
         sizes, rows = np.array(counts, dtype=float), np.array(series)

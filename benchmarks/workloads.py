@@ -118,5 +118,5 @@ def potential(name: str | Path, path: AlchemicalPath, device: str = "cpu") -> Al
 def replicas(path: AlchemicalPath, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions (n, N, 3) and cells (n, 3, 3) of copies that differ in small random displacements."""
     structure = path.system.structure
-    noise = np.random.default_rng(SEED).normal(0, 0.01, (n, path.system.n_atoms, 3))
+    noise = np.random.default_rng(SEED).normal(0, 0.01, (n, path.system.n_sites, 3))
     return structure.cart_coords + noise, np.repeat(structure.lattice.matrix[None], n, axis=0)

@@ -27,7 +27,7 @@ class AsItIs:
 
 def batch(system: AlchemicalSystem, n: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
-    positions = system.structure.cart_coords + rng.normal(0, 0.05, (n, system.n_atoms, 3))
+    positions = system.structure.cart_coords + rng.normal(0, 0.05, (n, system.n_sites, 3))
     return positions, np.tile(system.structure.lattice.matrix, (n, 1, 1)), interior(system, seed=2, n=n)
 
 

@@ -112,7 +112,7 @@ class Disorder:
         for sublattice in self.sublattices:
             shares = np.array([count for count in sublattice.counts if count]) / len(sublattice.sites)
             total -= len(sublattice.sites) * float(shares @ np.log(shares))
-        return total / self.system.n_atoms
+        return total / self.system.n_sites
 
     @property
     def n_arrangements(self) -> int:

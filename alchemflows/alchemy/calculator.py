@@ -63,7 +63,7 @@ class AlchemicalCalculator(Calculator):
         #: What evaluates: the potential, or a seat where others use it, too.
         self.model: AlchemicalPotential | Seat = self.potential
         sites = [site for group in self.system.groups for site in group.sites]
-        self._ordinary = ~np.isin(np.arange(self.system.n_atoms), sites)
+        self._ordinary = ~np.isin(np.arange(self.system.n_sites), sites)
 
     def make_atoms(self) -> Atoms:
         """Return the system's atoms with this calculator and mixed masses, ready for dynamics.
@@ -91,7 +91,7 @@ class AlchemicalCalculator(Calculator):
         """Compute everything at once; it comes from the same backward pass."""
         super().calculate(atoms, properties, system_changes)
         atoms = cast(Atoms, self.atoms)
-        if len(atoms) != self.system.n_atoms or ((atoms.numbers != self.system.numbers) & self._ordinary).any():
+        if len(atoms) != self.system.n_sites or ((atoms.numbers != self.system.numbers) & self._ordinary).any():
             raise InvalidInputError(
                 f"the atoms ({atoms.get_chemical_formula()}) are not those of the alchemical system "
                 f"({self.system.structure.composition.formula})"

@@ -301,7 +301,7 @@ class AlchemicalPotential:
         topology = self._topology(slice(0, 1), [self._all_present])
         vectors, inside = self._vectors(topology, x, h)
         first, second = (index[inside] for index in (topology.first, topology.second))
-        moves = torch.zeros(self.system.n_atoms, 3, dtype=torch.float64, device=self.device, requires_grad=True)
+        moves = torch.zeros(self.system.n_sites, 3, dtype=torch.float64, device=self.device, requires_grad=True)
         strains = torch.zeros(6, dtype=torch.float64, device=self.device, requires_grad=True)
         w.requires_grad_()
         z = [moves, strains, w]
@@ -347,7 +347,7 @@ class AlchemicalPotential:
         n = len(x) if x.dim() else 0
         sizes = {"B": n, "K": w.shape[1] if w.dim() == 3 else 0, "C": self.system.n_weights}
         for name, values, shape in (
-            ("positions", x, (n, self.system.n_atoms, 3)),
+            ("positions", x, (n, self.system.n_sites, 3)),
             ("cells", h, (n, 3, 3)),
             ("weights", w, tuple(sizes[axis] for axis in axes)),
         ):

@@ -36,7 +36,7 @@ def symmetry_of(system: AlchemicalSystem) -> Symmetry:
     """Find the symmetry, alchemical sites of a group and the same elements being alike."""
     dataset = _dataset(system)
     if dataset is None:
-        return Symmetry(np.arange(system.n_atoms), 1, 1)
+        return Symmetry(np.arange(system.n_sites), 1, 1)
     translations = sum(bool((r == np.eye(3, dtype=int)).all()) for r in dataset.rotations)
     return Symmetry(np.asarray(dataset.equivalent_atoms), translations, int(dataset.number))
 
@@ -45,7 +45,7 @@ def site_permutations(system: AlchemicalSystem) -> np.ndarray:
     """Return where each symmetry operation takes each atom, shape (operations, N), alike as in :func:`symmetry_of`."""
     dataset = _dataset(system)
     if dataset is None:
-        return np.arange(system.n_atoms)[None]
+        return np.arange(system.n_sites)[None]
     places = system.structure.frac_coords
     found = []
     for rotation, translation in zip(dataset.rotations, dataset.translations, strict=True):

@@ -176,8 +176,8 @@ class AlchemicalSystem(MSONable):
         return json.dumps({"structure": self.structure.as_dict(), "groups": groups, "coupling": self.coupling})
 
     @property
-    def n_atoms(self) -> int:
-        """Number of atoms N, vanishing ones included."""
+    def n_sites(self) -> int:
+        """Number of sites N, empty ones included; :meth:`amounts` gives the number of atoms."""
         return len(self.structure)
 
     @property
@@ -285,7 +285,7 @@ class AlchemicalSystem(MSONable):
             In atomic mass units, shape (..., N).
         """
         values = self.check_weights(weights)
-        masses = np.broadcast_to(atomic_masses[self.numbers], (*values.shape[:-1], self.n_atoms)).copy()
+        masses = np.broadcast_to(atomic_masses[self.numbers], (*values.shape[:-1], self.n_sites)).copy()
         start = 0
         for group in self.groups:
             share = values[..., start : start + len(group.channels)]
@@ -345,8 +345,8 @@ class AlchemicalSystem(MSONable):
         InvalidInputError
             If the number of atoms differs or two atoms are closer than 0.5 Å.
         """
-        if len(structure) != self.n_atoms:
-            raise InvalidInputError(f"the structure has {len(structure)} atoms, the system {self.n_atoms}")
+        if len(structure) != self.n_sites:
+            raise InvalidInputError(f"the structure has {len(structure)} atoms, the system {self.n_sites}")
         host = Structure(structure.lattice, self.structure.species, structure.frac_coords)
         system = AlchemicalSystem(host, self.groups, self.coupling)
         system.check_distances()

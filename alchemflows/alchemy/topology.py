@@ -35,7 +35,7 @@ class Nodes:
 
     def __init__(self, system: AlchemicalSystem, present: np.ndarray) -> None:
         channels: list[list[tuple[int, int]]] = [[(int(z), 0)] for z in system.numbers]
-        self.group = np.full(system.n_atoms, -1)
+        self.group = np.full(system.n_sites, -1)
         start = 1
         for index, group in enumerate(system.groups):
             here = [n for n in range(len(group.channels)) if present[start - 1 + n]]
@@ -108,8 +108,8 @@ class Edges:
         self.has_single_ties = bool((tied & (n_edges[self.pair] == 1)).any())
         self.receiver, self.sender = receiver, sender
         if merged:
-            self.receiver = np.where(tied, system.n_atoms + receiver, first)
-            self.sender = np.where(tied, system.n_atoms + sender, second)
+            self.receiver = np.where(tied, system.n_sites + receiver, first)
+            self.sender = np.where(tied, system.n_sites + sender, second)
 
 
 class Topology:
@@ -165,23 +165,23 @@ class Topology:
         self.node_weight = joined([n.weight for n in nodes])[by_element]
 
         self.replica = torch.as_tensor(np.repeat(index, n_pairs), device=device)
-        self.first = joined([e.first for e in edges], index * system.n_atoms)
-        self.second = joined([e.second for e in edges], index * system.n_atoms)
+        self.first = joined([e.first for e in edges], index * system.n_sites)
+        self.second = joined([e.second for e in edges], index * system.n_sites)
         self.shifts = torch.as_tensor(
             np.concatenate([e.shifts for e in edges]).reshape(-1, 3), dtype=torch.float64, device=device
         )
         self.pair = joined([e.pair for e in edges], np.cumsum(n_pairs) - n_pairs)
         self.merged = merged
         if merged:
-            self.n_atoms = len(replicas) * system.n_atoms
+            self.n_atoms = len(replicas) * system.n_sites
             self.has_single_ties = any(e.has_single_ties for e in edges)
-            self.atom = joined([n.atom for n in nodes], index * system.n_atoms)[by_element]
+            self.atom = joined([n.atom for n in nodes], index * system.n_sites)[by_element]
 
             def rows(ends: list[np.ndarray]) -> torch.Tensor:
                 """Return rows of the batch; node n is N·B + n for now."""
-                atom = joined(ends, index * system.n_atoms)
-                node = joined([np.maximum(e - system.n_atoms, 0) for e in ends], first_node)
-                tied = joined([e >= system.n_atoms for e in ends]).bool()
+                atom = joined(ends, index * system.n_sites)
+                node = joined([np.maximum(e - system.n_sites, 0) for e in ends], first_node)
+                tied = joined([e >= system.n_sites for e in ends]).bool()
                 return torch.where(tied, self.n_atoms + place[node], atom)
 
             sender, receiver = rows([e.sender for e in edges]), rows([e.receiver for e in edges])

@@ -153,7 +153,7 @@ class FrenkelLaddMaker(SampledMaker):
         jobs: list[Job] = []
         start: OutputReference | None = None
         reasons: OutputReference | tuple[str, ...] = ()
-        label = f"{system.n_atoms} atoms"
+        label = f"{system.n_sites} atoms"
         seed = self.seed_of(system.structure, system.formula(weights), "Frenkel–Ladd")
         if self.relax_maker is not None:
             jobs.append(self.relax_maker.make(system, weights, potential))

@@ -166,7 +166,7 @@ class EinsteinSwitchesMaker(Maker):
                 on_progress=progress,
                 checkpoint=checkpoint.stage("switching"),
             )
-        result, work = work_document(switches, settings, system.n_atoms)
+        result, work = work_document(switches, settings, system.n_sites)
         points = symmetry.n_primitive_cells if n_primitive_cells is None else n_primitive_cells
         free_volume = mean.volume / points
         einstein = einstein_free_energy_eV(stiffness, masses, temperature)
@@ -187,7 +187,7 @@ class EinsteinSwitchesMaker(Maker):
             weights=w.tolist(),
             weight_labels=list(system.weight_labels),
             coupling=system.coupling,
-            n_atoms=system.n_atoms,
+            n_atoms=system.n_sites,
             temperature_K=temperature,
             pressure_GPa=pressure,
             volume_A3=mean.volume,
@@ -200,9 +200,9 @@ class EinsteinSwitchesMaker(Maker):
             switching_error_eV=result.best[1],
             centre_of_mass_eV=centre,
             free_volume_A3=free_volume,
-            helmholtz=FreeEnergyValue.of(helmholtz, result.best[1], system.n_atoms),
+            helmholtz=FreeEnergyValue.of(helmholtz, result.best[1], system.n_sites),
             pv_eV=pv,
-            gibbs=FreeEnergyValue.of(helmholtz + pv, result.best[1], system.n_atoms),
+            gibbs=FreeEnergyValue.of(helmholtz + pv, result.best[1], system.n_sites),
             quantum_correction_eV=quantum,
             work=work,
             dynamics=dynamics,

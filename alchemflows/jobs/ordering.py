@@ -105,7 +105,7 @@ class SearchMaker(Maker):
             reasons.append(f"weights were still mixed when they were rounded ({sharpness:.2f}): take more steps")
         return OrderingSearchDocument(
             formula=disorder.system.formula(disorder.weights),
-            n_atoms=disorder.system.n_atoms,
+            n_atoms=disorder.system.n_sites,
             arrangements=arrangements,
             n_starts=self.n_starts,
             n_distinct=len(different),

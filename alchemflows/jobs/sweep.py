@@ -84,7 +84,7 @@ class SweepMaker(Maker):
                     weight_gradients_eV=gradients,
                     slope_eV_per_atom=None
                     if direction is None or gradients is None
-                    else float(direction @ gradients) / grid.system.n_atoms,
+                    else float(direction @ gradients) / grid.system.n_sites,
                     converged=document is not None and document.converged,
                     key=keys[k],
                 )
@@ -97,7 +97,7 @@ class SweepMaker(Maker):
         return CompositionSweepDocument(
             weight_labels=list(grid.system.weight_labels),
             coupling=grid.system.coupling,
-            n_atoms=grid.system.n_atoms,
+            n_atoms=grid.system.n_sites,
             points=points,
             corners=corners,
             shares_of_corners=shares.tolist(),

@@ -136,7 +136,7 @@ class RelaxedCrystal:
         positions, cell = self._atoms.positions.copy(), self._atoms.cell.array.copy()
         derivatives = self._calculator.model.second_derivatives(positions, cell, weights)
         self.n_second_derivatives += 1
-        follows = response(derivatives, self.system.n_atoms, self.relaxation)
+        follows = response(derivatives, self.system.n_sites, self.relaxation)
 
         def total(explicit: Quantity) -> Quantity:
             return Quantity(explicit.value, explicit.gradient @ follows)

@@ -58,7 +58,7 @@ def quantities(system: AlchemicalSystem, cell: np.ndarray, derivatives: SecondDe
         of its channels ``mu_g_i_j_eV``, the difference (∂E/∂w_i − ∂E/∂w_j) per site. Their gradients are explicit ones:
         at fixed positions and strain the weights, and so on.
     """
-    n = 3 * system.n_atoms
+    n = 3 * system.n_sites
     strains = slice(n, n + 6)
     found: dict[str, Quantity] = {}
 
@@ -74,7 +74,7 @@ def quantities(system: AlchemicalSystem, cell: np.ndarray, derivatives: SecondDe
     growth = volume * np.array([np.trace(unit) for unit in STRAIN_UNITS])
     found["volume_A3"] = explicit(volume, growth)
     found["energy_eV_per_atom"] = Quantity(
-        derivatives.energy_eV / system.n_atoms, derivatives.gradient / system.n_atoms
+        derivatives.energy_eV / system.n_sites, derivatives.gradient / system.n_sites
     )
     stresses = _stresses(derivatives, n, volume, growth)
     found |= {f"stress_{name}_GPa": stress for name, stress in zip(STRESSES, stresses, strict=True)}

@@ -112,11 +112,11 @@ def sample_equilibrium(
         dynamics,
         model,
         (
-            np.broadcast_to(system.structure.cart_coords, (n_replicas, system.n_atoms, 3)),
+            np.broadcast_to(system.structure.cart_coords, (n_replicas, system.n_sites, 3)),
             np.broadcast_to(system.structure.lattice.matrix, (n_replicas, 3, 3)),
         ),
         np.broadcast_to(row, (n_replicas, len(row))),
-        np.broadcast_to(system.masses(row[: system.n_weights]), (n_replicas, system.n_atoms)),
+        np.broadcast_to(system.masses(row[: system.n_weights]), (n_replicas, system.n_sites)),
         seeds,
         fix_centre_of_mass=True,
     )

@@ -99,11 +99,11 @@ def equilibrate_ends(
         settings,
         model,
         (
-            np.broadcast_to(system.structure.cart_coords, (n, system.n_atoms, 3)),
+            np.broadcast_to(system.structure.cart_coords, (n, system.n_sites, 3)),
             np.broadcast_to(system.structure.lattice.matrix, (n, 3, 3)),
         ),
         path.weights(np.repeat([0.0, 1.0], n // 2)),
-        np.broadcast_to(path.masses(0.5), (n, system.n_atoms)),
+        np.broadcast_to(path.masses(0.5), (n, system.n_sites)),
         seeds,
         fix_centre_of_mass=fix_centre_of_mass,
     )
@@ -166,7 +166,7 @@ def switch(
         model,
         start,
         weights,
-        np.broadcast_to(path.masses(0.5), (2 * n, system.n_atoms)),
+        np.broadcast_to(path.masses(0.5), (2 * n, system.n_sites)),
         seeds,
         fix_centre_of_mass=fix_centre_of_mass,
     )

@@ -48,7 +48,7 @@ def present(system: AlchemicalSystem, weights: np.ndarray) -> list[int]:
         if weights[system.group_of_weight == index].sum() == 0
         for site in group.sites
     }
-    return [i for i in range(system.n_atoms) if i not in gone]
+    return [i for i in range(system.n_sites) if i not in gone]
 
 
 def assert_vertices(backend: Backend, system: AlchemicalSystem, plain: Plain, seed: int, atol: float = 1e-10) -> None:
@@ -63,7 +63,7 @@ def assert_vertices(backend: Backend, system: AlchemicalSystem, plain: Plain, se
         np.testing.assert_allclose(result.energy[k], energy, rtol=1e-12, atol=atol)
         np.testing.assert_allclose(result.forces[k, here], forces, rtol=1e-10, atol=10 * atol)
         np.testing.assert_allclose(result.stress[k], stress, rtol=1e-10, atol=10 * atol)
-        gone = [i for i in range(system.n_atoms) if i not in here]
+        gone = [i for i in range(system.n_sites) if i not in here]
         assert (result.forces[k, gone] == 0).all()
 
 
@@ -258,7 +258,7 @@ def replicas(system: AlchemicalSystem, n: int, seed: int) -> tuple[np.ndarray, n
     """Different positions, cells (so different neighbours) and weights."""
     rng = np.random.default_rng(seed)
     strains = np.eye(3) + rng.normal(0, 0.05, (n, 3, 3)) + np.linspace(-0.05, 0.3, n)[:, None, None] * np.eye(3)
-    positions = system.structure.cart_coords + rng.normal(0, 0.05, (n, system.n_atoms, 3))
+    positions = system.structure.cart_coords + rng.normal(0, 0.05, (n, system.n_sites, 3))
     return positions @ strains, system.structure.lattice.matrix @ strains, interior(system, seed, n)
 
 
@@ -384,7 +384,7 @@ def permuted(system: AlchemicalSystem, order: np.ndarray) -> AlchemicalSystem:
 @pytest.mark.parametrize("model", ["zbl-agnesi-density", "sevennet"])
 def test_permutation_of_atoms(model, groups, coupling, backend):
     system = system_for(model, groups, coupling)
-    order = np.random.default_rng(14).permutation(system.n_atoms)
+    order = np.random.default_rng(14).permutation(system.n_sites)
     before = evaluate(backend(model), system, interior(system))
     after = evaluate(backend(model), permuted(system, order), interior(system))
     expected = Evaluation(before.energy, before.forces[:, order], before.stress, before.weight_gradients)

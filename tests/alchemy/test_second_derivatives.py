@@ -28,7 +28,7 @@ def potential(name: str, coupling: str, dtype: str = "float64") -> AlchemicalPot
 
 def moved(model: AlchemicalPotential, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions, cell and weights at coordinates z."""
-    n = 3 * model.system.n_atoms
+    n = 3 * model.system.n_sites
     strain = np.zeros((3, 3))
     for value, (i, j) in zip(z[n : n + 6], VOIGT, strict=True):
         strain[i, j] = strain[j, i] = value
@@ -47,7 +47,7 @@ def test_against_evaluations_and_finite_differences(name, coupling):
     if name == "sevennet-0":
         pytest.importorskip("sevenn")
     model = potential(name, coupling)
-    n = 3 * model.system.n_atoms
+    n = 3 * model.system.n_sites
     zero = np.zeros(n + 6 + 3)
     found = model.second_derivatives(*moved(model, zero))
     evaluated = model.evaluate(*(values[None] for values in moved(model, zero)))
@@ -75,4 +75,4 @@ def test_against_evaluations_and_finite_differences(name, coupling):
 def test_float32_is_too_coarse():
     model = potential("mace-demo", "paired", "float32")
     with pytest.raises(InvalidInputError, match="float64"):
-        model.second_derivatives(*moved(model, np.zeros(3 * model.system.n_atoms + 9)))
+        model.second_derivatives(*moved(model, np.zeros(3 * model.system.n_sites + 9)))

@@ -37,7 +37,7 @@ def test_substitution_on_an_ordered_structure():
     assert path.initial == (1.0, 0.0)
     assert path.final == (0.0, 1.0)
     assert path.system.coupling == "paired"
-    assert path.system.n_atoms == 8
+    assert path.system.n_sites == 8
     assert path.system.n_weights == 2
     assert path.system.elements == {11, 17, 19}
     assert path.system.weight_labels == ("Na[4]", "K[4]")

@@ -50,7 +50,7 @@ def test_total_derivatives_are_those_of_relaxations(relaxation):
     system = wurtzite()
     derivatives, here = found(relaxed(system, WEIGHTS, relaxation))
     assert list(here) == names_of(system)
-    dz_dw = response(derivatives, system.n_atoms, relaxation)
+    dz_dw = response(derivatives, system.n_sites, relaxation)
     direction, step = np.array([-1.0, 1.0]), 2e-3
     _, before = found(relaxed(system, WEIGHTS - step * direction, relaxation))
     _, after = found(relaxed(system, WEIGHTS + step * direction, relaxation))
@@ -72,7 +72,7 @@ def test_the_stress_of_a_stressed_crystal_follows_its_strain():
     system = wurtzite()
     calculator = relaxed(system, WEIGHTS, "none")
     _, here = found(calculator)
-    x, h, n = calculator.atoms.positions, calculator.atoms.cell.array, 3 * system.n_atoms
+    x, h, n = calculator.atoms.positions, calculator.atoms.cell.array, 3 * system.n_sites
     for k, (i, j) in enumerate(((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))):
         values = []
         for sign in (-1, 1):
