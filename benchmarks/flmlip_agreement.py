@@ -47,7 +47,7 @@ A_A = 2.84
 def vibrational_F_eV(document) -> float:
     """Return F of the 3N − 3 modes: without the motion of the centre of mass in the primitive cell."""
     kT = units.kB * document.temperature_K
-    mass = 55.845 * document.n_atoms
+    mass = 55.845 * document.counts.atoms
     wavelength = np.sqrt(2 * np.pi * HBAR**2 / (mass * kT))
     return document.helmholtz.value_eV + kT * np.log(document.free_volume_A3 / wavelength**3)
 

@@ -23,6 +23,7 @@ from alchemflows.campaign.database import Database
 from alchemflows.free_energy import convergence, estimators
 from alchemflows.jobs.collect import collect
 from alchemflows.jobs.ladder import Numbers, document, refined
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.potential import PotentialRecord
@@ -71,7 +72,7 @@ def _window_documents(n_windows: int, n_samples: int, rng: np.random.Generator) 
             windows=[window(lambdas, index, n_samples, rng)],
             lambdas=lambdas,
             temperature_K=T,
-            n_atoms=30,
+            counts=Counts(atoms=30, sites=30, formula_units=30),
             volume_A3=1000.0,
             initial_formula="A",
             final_formula="B",

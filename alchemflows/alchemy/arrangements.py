@@ -15,6 +15,7 @@ from pymatgen.core import Element, Lattice, Structure
 from alchemflows.alchemy.symmetry import site_permutations
 from alchemflows.alchemy.system import WEIGHT_TOLERANCE, AlchemicalSystem
 from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.counts import Counts
 
 #: How an ordered structure is made: all sites drawn at random, or a special quasirandom structure.
 Ordering = Literal["random", "sqs"]
@@ -106,13 +107,18 @@ class Disorder:
         self.weights = np.concatenate(shares)
 
     @property
-    def entropy_kB_per_atom(self) -> float:
-        """Ideal configurational entropy, −Σ x ln x over sites and elements, in k_B per atom."""
+    def counts(self) -> Counts:
+        """Atoms, sites and formula units of the supercell; every arrangement has as many atoms."""
+        return self.system.counts(self.weights)
+
+    @property
+    def entropy_kB(self) -> float:
+        """Ideal configurational entropy of the supercell, k_B: −Σ x ln x over sites, elements and vacancies."""
         total = 0.0
         for sublattice in self.sublattices:
             shares = np.array([count for count in sublattice.counts if count]) / len(sublattice.sites)
             total -= len(sublattice.sites) * float(shares @ np.log(shares))
-        return total / self.system.n_sites
+        return total
 
     @property
     def n_arrangements(self) -> int:

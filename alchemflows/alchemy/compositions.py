@@ -42,7 +42,7 @@ class CompositionGrid(MSONable):
     Raises
     ------
     InvalidInputError
-        If there is no point, one is off the simplex, or two are the same.
+        If there is no point, one is off the simplex or leaves no atom, or two are the same.
     """
 
     system: AlchemicalSystem
@@ -55,6 +55,8 @@ class CompositionGrid(MSONable):
         if len(np.unique(points.round(_DIGITS), axis=0)) < len(points):
             raise InvalidInputError("the grid has a composition twice")
         object.__setattr__(self, "weights", tuple(map(tuple, points.tolist())))
+        for point in self.weights:
+            self.system.counts(point)
 
     @classmethod
     def line(

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import gcd
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -23,6 +25,7 @@ from numpy.typing import ArrayLike
 from pymatgen.core import Composition, DummySpecies, Element, Lattice, Structure
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.counts import Counts
 
 Coupling = Literal["paired", "mean-field"]
 
@@ -196,6 +199,11 @@ class AlchemicalSystem(MSONable):
         return np.repeat(np.arange(len(self.groups)), [len(group.channels) for group in self.groups])
 
     @cached_property
+    def atoms_per_weight(self) -> np.ndarray:
+        """Number of atoms that each channel has at weight 1, shape (C,)."""
+        return np.array([len(group.sites) for group in self.groups], dtype=float)[self.group_of_weight]
+
+    @cached_property
     def elements(self) -> frozenset[int]:
         """Atomic numbers of every element that occurs at any weight."""
         alchemical = {site for group in self.groups for site in group.sites}
@@ -306,6 +314,22 @@ class AlchemicalSystem(MSONable):
         for number, amount in parts:
             amounts[chemical_symbols[number]] = amounts.get(chemical_symbols[number], 0.0) + amount
         return {symbol: round(amount, 6) for symbol, amount in amounts.items() if amount > WEIGHT_TOLERANCE}
+
+    def counts(self, weights: ArrayLike) -> Counts:
+        """How many atoms, sites and formula units there are at given weights, shape (C,).
+
+        Raises
+        ------
+        InvalidInputError
+            If no atom is left.
+        """
+        alchemical = {site for group in self.groups for site in group.sites}
+        ordinary = Counter(int(z) for i, z in enumerate(self.numbers) if i not in alchemical)
+        atoms = sum(ordinary.values()) + float(self.atoms_per_weight @ self.check_weights(weights))
+        if atoms < WEIGHT_TOLERANCE:
+            raise InvalidInputError("there is no atom at these weights")
+        units = gcd(*ordinary.values(), *(len(group.sites) for group in self.groups))
+        return Counts(atoms=round(atoms, 9), sites=self.n_sites, formula_units=units)
 
     def formula(self, weights: ArrayLike) -> str:
         """Reduced formula at given weights, shape (C,), such as ``CsSn0.5Pb0.5I3``."""

@@ -106,7 +106,7 @@ class Task:
                 "temperature_K": self.temperature_K,
                 "pressure_GPa": self.pressure_GPa,
                 "repeat": self.repeat,
-                "n_atoms": len(self.crystal),
+                "n_sites": len(self.crystal),
             }
         }
 

@@ -38,7 +38,7 @@ class Condition:
     states
         Number of jobs by FireWorks' state.
     atom_steps
-        Their MD steps by state, each step of a replica counted once for each of its atoms.
+        Their MD steps by state, each step of a replica counted once for each of its sites.
     """
 
     structure: str
@@ -62,7 +62,7 @@ class RunningJob:
     fw_id, name, host
         As FireWorks has them.
     task
-        The campaign's labels of its task: `structure`, `transformation`, `temperature_K`, ..., `n_atoms`.
+        The campaign's labels of its task: `structure`, `transformation`, `temperature_K`, ..., `n_sites`.
     progress
         How far its sampling is; None where it does not sample (yet), or its launch folder cannot be seen from here.
     """
@@ -158,10 +158,10 @@ def outlook(conditions: Sequence[Condition], running: Sequence[RunningJob]) -> O
     for job in running:
         if job.progress is None:
             continue
-        atoms = len(job.progress.temperatures_K) * job.task["n_atoms"]
-        done += atoms * job.progress.step
-        left -= atoms * job.progress.step
-        speed += atoms * (job.progress.steps_per_s or 0.0)
+        sites = len(job.progress.temperatures_K) * job.task["n_sites"]
+        done += sites * job.progress.step
+        left -= sites * job.progress.step
+        speed += sites * (job.progress.steps_per_s or 0.0)
         ns_per_day += job.progress.ns_per_day or 0.0
     return Outlook(done / total if total else None, ns_per_day, left / speed if speed else None)
 

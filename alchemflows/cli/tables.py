@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.optimization import OptimizationDocument
@@ -46,7 +47,7 @@ def free_energy_tables(document: FreeEnergyDocument) -> Group:
 def sweep_table(document: CompositionSweepDocument) -> Table:
     """One row for each composition."""
     table = _table(
-        f"{document.points[0].formula} to {document.points[-1].formula}, {document.n_atoms} atoms, {document.coupling}",
+        f"{document.points[0].formula} to {document.points[-1].formula}, {document.n_sites} sites, {document.coupling}",
         ("", "eV/atom", "mixing (meV/atom)", "Å³/atom", "from Vegard (%)", "a (Å)", "b (Å)", "c (Å)"),
     )
     for point in document.points:
@@ -66,7 +67,7 @@ def sweep_table(document: CompositionSweepDocument) -> Table:
 
 def order_tables(document: OrderDisorderDocument) -> Group:
     """Every arrangement, and the energy of ordering by each picture of disorder."""
-    title = f"{document.formula}, {document.n_atoms} atoms"
+    title = f"{document.formula}, {document.counts.title}"
     table = _table(title, ("", "", "eV/atom", "above the best order (meV/atom)", "Å³/atom"), left=(0, 1))
     best = min(each.energy_eV_per_atom for each in document.arrangements if each.kind == "ordered")
     for each in document.arrangements:
@@ -99,7 +100,7 @@ def optimization_table(document: OptimizationDocument) -> Table:
     """One row for each start, and one for the composition in whole atoms."""
     wanted = list(dict.fromkeys(target.quantity for target in document.targets))
     table = _table(
-        f"descent on the composition, {document.n_atoms} atoms, {document.coupling}, relaxed: {document.relaxation}",
+        f"descent on the composition, {document.n_sites} sites, {document.coupling}, relaxed: {document.relaxation}",
         ("start", "end (* best)", "objective", *wanted, "evaluations", "second derivatives", "reached"),
         left=(0, 1),
     )
@@ -126,7 +127,7 @@ def _ladder_table(document: FreeEnergyDocument) -> Table:
     held = "" if document.pressure_GPa is None else f" at {document.pressure_GPa:g} GPa, mean volume"
     table = _table(
         f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
-        f"{document.n_atoms} atoms, {document.ensemble}{held or ' at'} {document.volume_A3:.1f} Å³",
+        f"{document.counts.title}, {document.ensemble}{held or ' at'} {document.volume_A3:.1f} Å³",
         ("λ", "⟨∂U/∂λ⟩ (eV)", "standard error", "samples", "independent", "overlap with next"),
         left=(),
     )
@@ -150,7 +151,7 @@ def _estimate_table(document: FreeEnergyDocument) -> Table:
     table.add_row(*_estimate("TI (configurational)", document.ti))
     table.add_row(*_estimate("BAR (configurational)", document.bar))
     table.add_row(*_estimate("MBAR (configurational)", document.mbar))
-    table.add_row(*_term("mass term", document.mass_term_eV, document.n_atoms))
+    table.add_row(*_term("mass term", document.mass_term_eV, document.counts))
     table.add_section()
     table.add_row(*_estimate("total: MBAR + mass term", document.total))
     return table
@@ -180,15 +181,15 @@ def _refinement_table(refinement: Refinement) -> Table:
 def switching_table(document: SwitchingDocument) -> Table:
     """ΔF or ΔG by each estimate, the mass term apart."""
     kind = "ΔF, NVT" if document.pressure_GPa is None else f"ΔG at {document.pressure_GPa:g} GPa"
-    work, n = document.work, document.n_atoms
+    work, counts = document.work, document.counts
     table = _table(
-        f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, {n} atoms: {kind}",
+        f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, {counts.title}: {kind}",
         _ENERGIES,
     )
     table.add_row(*_estimate("mean work", work.mean))
     table.add_row(*_estimate("BAR", work.bar))
-    table.add_row(*_term("dissipation", work.dissipation_eV, n))
-    table.add_row(*_term("mass term", document.mass_term_eV, n))
+    table.add_row(*_term("dissipation", work.dissipation_eV, counts))
+    table.add_row(*_term("mass term", document.mass_term_eV, counts))
     table.add_section()
     table.add_row(*_estimate("total", document.total))
     table.caption = (
@@ -200,22 +201,22 @@ def switching_table(document: SwitchingDocument) -> Table:
 
 def absolute_table(document: FrenkelLaddDocument) -> Table:
     """All terms of an absolute free energy."""
-    n = document.n_atoms
+    counts = document.counts
     table = _table(
-        f"{document.formula}, {document.temperature_K:g} K, {document.pressure_GPa:g} GPa, {n} atoms, "
+        f"{document.formula}, {document.temperature_K:g} K, {document.pressure_GPa:g} GPa, {counts.title}, "
         f"{document.volume_A3:.2f} Å³",
         _ENERGIES,
     )
-    switching = Estimate.of(document.switching_eV, document.switching_error_eV, n)
-    table.add_row(*_term("Einstein crystal", document.einstein_eV, n))
+    switching = Estimate.of(document.switching_eV, document.switching_error_eV, counts)
+    table.add_row(*_term("Einstein crystal", document.einstein_eV, counts))
     table.add_row(*_estimate("switching", switching))
-    table.add_row(*_term("centre of mass", document.centre_of_mass_eV, n))
+    table.add_row(*_term("centre of mass", document.centre_of_mass_eV, counts))
     table.add_section()
-    table.add_row(*_estimate("F", Estimate.of(document.helmholtz.value_eV, document.helmholtz.error_eV, n)))
-    table.add_row(*_term("pV", document.pv_eV, n))
-    table.add_row(*_estimate("G", Estimate.of(document.gibbs.value_eV, document.gibbs.error_eV, n)))
+    table.add_row(*_estimate("F", Estimate.of(document.helmholtz.value_eV, document.helmholtz.error_eV, counts)))
+    table.add_row(*_term("pV", document.pv_eV, counts))
+    table.add_row(*_estimate("G", Estimate.of(document.gibbs.value_eV, document.gibbs.error_eV, counts)))
     if document.quantum_correction_eV is not None:
-        table.add_row(*_term("quantum correction, not in G", document.quantum_correction_eV, n))
+        table.add_row(*_term("quantum correction, not in G", document.quantum_correction_eV, counts))
     springs = [f"{spring.element} {spring.stiffness_eV_per_A2:.3g}" for spring in document.springs]
     shown = springs if len(springs) <= 6 else [*springs[:6], "..."]
     table.caption = (
@@ -229,7 +230,7 @@ def sizes_table(document: SizeExtrapolation) -> Table:
     """G of each cell, and of a large crystal."""
     table = _table(f"{document.formula}, {document.temperature_K:g} K", ("atoms", "G (eV/atom)", "±"))
     for n, g, error in zip(document.n_atoms, document.gibbs_eV_per_atom, document.errors_eV_per_atom, strict=True):
-        table.add_row(str(n), f"{g:.6f}", f"{error:.6f}")
+        table.add_row(f"{n:.6g}", f"{g:.6f}", f"{error:.6f}")
     table.add_section()
     table.add_row("∞", f"{document.gibbs_limit_eV_per_atom:.6f}", f"{document.limit_error_eV_per_atom:.6f}")
     return table
@@ -238,7 +239,7 @@ def sizes_table(document: SizeExtrapolation) -> Table:
 def vacancy_table(document: VacancyDocument) -> Table:
     """Both routes and their difference."""
     table = _table(
-        f"vacancy of {document.element}, {document.n_atoms} atoms, {document.temperature_K:g} K", ("G_v", "eV", "±")
+        f"vacancy of {document.element}, {document.counts.title}, {document.temperature_K:g} K", ("G_v", "eV", "±")
     )
     table.add_row("two Frenkel–Ladd runs", f"{document.frenkel_ladd_eV:.4f}", f"{document.frenkel_ladd_error_eV:.4f}")
     table.add_row("removal of an atom", f"{document.alchemical_eV:.4f}", f"{document.alchemical_error_eV:.4f}")
@@ -349,9 +350,9 @@ def _estimate(name: str, estimate: Estimate | None) -> tuple[str, ...]:
     )
 
 
-def _term(name: str, value_eV: float, n_atoms: int) -> tuple[str, ...]:
+def _term(name: str, value_eV: float, counts: Counts) -> tuple[str, ...]:
     """Return the row of a number that has no statistical error."""
-    return name, f"{value_eV:.5f}", "", f"{value_eV / n_atoms:.6f}", ""
+    return name, f"{value_eV:.5f}", "", f"{counts.per_atom(value_eV):.6f}", ""
 
 
 def _number(value: float | None, digits: int) -> str:

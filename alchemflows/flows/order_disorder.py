@@ -132,7 +132,8 @@ class OrderDisorderMaker(Maker):
             searched = search.output
         assign_category(jobs, self.category)
         names = [each for each, _, _ in systems]
-        comparison = tolerant(OrderComparisonMaker().make(names, outputs, searched, disorder.entropy_kB_per_atom))
+        comparison = OrderComparisonMaker().make(names, outputs, searched, disorder.counts, disorder.entropy_kB)
+        tolerant(comparison)
         formula = disorder.system.formula(disorder.weights)
         return Flow([*jobs, comparison], output=comparison.output, name=f"{self.name} {formula}")
 

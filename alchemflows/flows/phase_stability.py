@@ -95,8 +95,10 @@ class PhaseStabilityMaker(Maker):
                     run = failing_onwards(maker.make(at_x))
                     run.name = f"{name}: {run.name}"
                     runs.append(run)
-                    mixing = _mixing_eV(system, weights, float(temperature)) / system.n_sites
-                    points.append(Point(name, system.formula(weights), x, float(temperature), mixing))
+                    mixing = _mixing_eV(system, weights, float(temperature))
+                    points.append(
+                        Point(name, system.formula(weights), x, float(temperature), system.counts(weights), mixing)
+                    )
         comparison = tolerant(PhaseComparisonMaker().make(points, [run.output for run in runs]))
         return Flow([*runs, comparison], output=comparison.output, name=f"{self.name} {', '.join(phases)}")
 

@@ -19,7 +19,7 @@ class Limit:
     chi_squared_per_degree: float | None
 
 
-def extrapolate(n_atoms: Sequence[int], values: Sequence[float], errors: Sequence[float]) -> Limit:
+def extrapolate(n_atoms: Sequence[float], values: Sequence[float], errors: Sequence[float]) -> Limit:
     """Fit values per atom by a weighted straight line in 1/N.
 
     With the centre of mass accounted for, the leading dependence of F/N on size is 1/N (Freitas, Asta & de Koning,

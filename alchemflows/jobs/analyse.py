@@ -82,7 +82,7 @@ class AnalyseMaker(Maker):
         stored = [MontyDecoder().process_decoded(CURRENT_JOB.store.get_output(uuid, load=True)) for uuid in earlier]
         ladder = collect(path, [*stored, *arrived], self.windows)
         numbers = Numbers.of(ladder, self.windows, self.quadrature)
-        refinement = refined(self.refinement, history, numbers.result, ladder.first.n_atoms)
+        refinement = refined(self.refinement, history, numbers.result, ladder.first.counts)
         current = CURRENT_JOB.job
         plan = self._plan(ladder, numbers, refinement)
         if current is None or not plan.n_runs or len(arrived) < len(documents):
@@ -110,7 +110,7 @@ class AnalyseMaker(Maker):
             result.variances_eV2,
             [window.n_runs for window in ladder.windows],
             result.n_independent,
-            target=None if target is None else target * ladder.first.n_atoms,
+            target=None if target is None else target * ladder.first.counts.atoms,
             budget=refinement.budget - refinement.n_runs_added,
             misfits=result.misfits_eV(ladder.lambdas) if numbers.ti_rule == "trapezoid" else None,
             tolerance=MAX_SIGMA * float(np.hypot(result.ti[1], result.mbar[1])),
@@ -121,5 +121,5 @@ def free_energy(path: AlchemicalPath, documents: Sequence[WindowsDocument]) -> F
     """Return the free-energy document of a ladder with a window at each λ; see :meth:`AnalyseMaker.make`."""
     ladder = collect(path, documents)
     numbers = Numbers.of(ladder)
-    refinement = refined(RefinementSettings(), [], numbers.result, ladder.first.n_atoms)
+    refinement = refined(RefinementSettings(), [], numbers.result, ladder.first.counts)
     return document(ladder, numbers, refinement, mass_term(path, ladder))

@@ -17,7 +17,7 @@ from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocu
 _OF_ONE_LADDER = (
     "lambdas",
     "temperature_K",
-    "n_atoms",
+    "counts",
     "initial_formula",
     "final_formula",
     "coupling",

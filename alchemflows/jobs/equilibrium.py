@@ -101,7 +101,7 @@ class EquilibriumMaker(Maker):
             weights=list(weights),
             weight_labels=list(system.weight_labels),
             coupling=system.coupling,
-            n_atoms=system.n_sites,
+            counts=system.counts(weights),
             temperature_K=self.dynamics.temperature_K,
             pressure_GPa=self.dynamics.pressure_GPa,
             volume_A3=mean.volume,

@@ -166,7 +166,8 @@ class EinsteinSwitchesMaker(Maker):
                 on_progress=progress,
                 checkpoint=checkpoint.stage("switching"),
             )
-        result, work = work_document(switches, settings, system.n_sites)
+        counts = system.counts(w)
+        result, work = work_document(switches, settings, counts)
         points = symmetry.n_primitive_cells if n_primitive_cells is None else n_primitive_cells
         free_volume = mean.volume / points
         einstein = einstein_free_energy_eV(stiffness, masses, temperature)
@@ -187,7 +188,7 @@ class EinsteinSwitchesMaker(Maker):
             weights=w.tolist(),
             weight_labels=list(system.weight_labels),
             coupling=system.coupling,
-            n_atoms=system.n_sites,
+            counts=counts,
             temperature_K=temperature,
             pressure_GPa=pressure,
             volume_A3=mean.volume,
@@ -200,9 +201,9 @@ class EinsteinSwitchesMaker(Maker):
             switching_error_eV=result.best[1],
             centre_of_mass_eV=centre,
             free_volume_A3=free_volume,
-            helmholtz=FreeEnergyValue.of(helmholtz, result.best[1], system.n_sites),
+            helmholtz=FreeEnergyValue.of(helmholtz, result.best[1], counts),
             pv_eV=pv,
-            gibbs=FreeEnergyValue.of(helmholtz + pv, result.best[1], system.n_sites),
+            gibbs=FreeEnergyValue.of(helmholtz + pv, result.best[1], counts),
             quantum_correction_eV=quantum,
             work=work,
             dynamics=dynamics,
@@ -252,12 +253,12 @@ class SizeExtrapolationMaker(Maker):
         for field_name in ("formula", "temperature_K", "pressure_GPa"):
             if any(getattr(document, field_name) != getattr(first, field_name) for document in documents):
                 raise InvalidInputError(f"the cells differ in {field_name}")
-        n_atoms = [document.n_atoms for document in documents]
+        n_atoms = [document.counts.atoms for document in documents]
         errors = [document.gibbs.error_eV_per_atom for document in documents]
         helmholtz = [document.helmholtz.value_eV_per_atom for document in documents]
         gibbs = [document.gibbs.value_eV_per_atom for document in documents]
         limit = extrapolate(n_atoms, gibbs, errors)
-        reasons = [f"{d.n_atoms} atoms: {reason}" for d in documents for reason in d.verdict.reasons]
+        reasons = [f"{d.counts.title}: {reason}" for d in documents for reason in d.verdict.reasons]
         if limit.chi_squared_per_degree is not None and limit.chi_squared_per_degree > MAX_CHI_SQUARED:
             reasons.append(
                 f"the cells do not lie on a line in 1/N: χ² per degree is {limit.chi_squared_per_degree:.1f}"

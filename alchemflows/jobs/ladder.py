@@ -20,6 +20,7 @@ from alchemflows.free_energy.convergence import (
 from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.free_energy.estimators import MIN_OVERLAP, Decorrelated, LadderResult, decorrelate, estimate
 from alchemflows.jobs.collect import CollectedLadder, collect
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import ConvergenceCurve, Estimate, FreeEnergyDocument, WindowStatistics
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.refinement import Refinement, RefinementRound, RefinementSettings
@@ -98,13 +99,13 @@ def reanalysed(
     settings = RefinementSettings(
         target_error_eV_per_atom=stored.refinement.target_error_eV_per_atom, budget=stored.refinement.budget
     )
-    refinement = refined(settings, stored.refinement.rounds, numbers.result, ladder.first.n_atoms)
+    refinement = refined(settings, stored.refinement.rounds, numbers.result, ladder.first.counts)
     return document(ladder, numbers, refinement, stored.mass_term_eV)
 
 
 def document(ladder: CollectedLadder, numbers: Numbers, refinement: Refinement, mass_term: float) -> FreeEnergyDocument:
     """Return the free-energy document of a ladder; the mass term in eV."""
-    first, result, n_atoms = ladder.first, numbers.result, ladder.first.n_atoms
+    first, result, counts = ladder.first, numbers.result, ladder.first.counts
     pressure, target = first.dynamics.pressure_GPa, refinement.target_error_eV_per_atom
     curve = convergence(numbers.windows, result.free_energies_eV, first.temperature_K)
     reasons = reasons_against(
@@ -112,7 +113,7 @@ def document(ladder: CollectedLadder, numbers: Numbers, refinement: Refinement, 
         result,
         curve,
         numbers.equilibrations,
-        target_eV=None if target is None else target * n_atoms,
+        target_eV=None if target is None else target * counts.atoms,
     )
     n_failed = refinement.rounds[-1].n_failed_jobs
     if n_failed:
@@ -122,7 +123,7 @@ def document(ladder: CollectedLadder, numbers: Numbers, refinement: Refinement, 
         ensemble="NVT" if pressure is None else "NPT",
         temperature_K=first.temperature_K,
         pressure_GPa=pressure,
-        n_atoms=n_atoms,
+        counts=counts,
         volume_A3=first.volume_A3 if pressure is None else float(np.mean(volumes)),
         initial_formula=first.initial_formula,
         final_formula=first.final_formula,
@@ -133,14 +134,14 @@ def document(ladder: CollectedLadder, numbers: Numbers, refinement: Refinement, 
         dynamics=first.dynamics,
         window_jobs=list(ladder.jobs),
         windows=_statistics(ladder, numbers, volumes),
-        ti=Estimate.of(*result.ti, n_atoms),
+        ti=Estimate.of(*result.ti, counts),
         ti_rule=numbers.ti_rule,
         ti_discretisation_eV=result.ti_discretisation_eV if math.isfinite(result.ti_discretisation_eV) else None,
-        bar=None if result.bar is None else Estimate.of(*result.bar, n_atoms),
-        mbar=Estimate.of(*result.mbar, n_atoms),
+        bar=None if result.bar is None else Estimate.of(*result.bar, counts),
+        mbar=Estimate.of(*result.mbar, counts),
         mass_term_eV=mass_term,
-        mass_term_eV_per_atom=mass_term / n_atoms,
-        total=Estimate.of(result.mbar[0] + mass_term, result.mbar[1], n_atoms),
+        mass_term_eV_per_atom=counts.per_atom(mass_term),
+        total=Estimate.of(result.mbar[0] + mass_term, result.mbar[1], counts),
         overlap_matrix=result.overlap.tolist(),
         convergence=_curve(curve),
         verdict=Verdict.of(reasons),
@@ -179,12 +180,12 @@ def _statistics(ladder: CollectedLadder, numbers: Numbers, volumes: Sequence[flo
 
 
 def refined(
-    settings: RefinementSettings, history: Sequence[RefinementRound], result: LadderResult, n_atoms: int
+    settings: RefinementSettings, history: Sequence[RefinementRound], result: LadderResult, counts: Counts
 ) -> Refinement:
     """Return the record of all rounds, the last of them with its outcome."""
     *before, last = history or [RefinementRound()]
     target = settings.target_error_eV_per_atom
-    error, overlap = result.mbar[1] / n_atoms, float(np.diagonal(result.overlap, offset=1).min())
+    error, overlap = counts.per_atom(result.mbar[1]), float(np.diagonal(result.overlap, offset=1).min())
     done = last.model_copy(
         update={
             "error_eV_per_atom": error if math.isfinite(error) else None,

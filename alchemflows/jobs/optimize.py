@@ -124,7 +124,7 @@ class OptimizeMaker(Maker):
             least=least,
             weight_labels=list(system.weight_labels),
             coupling=system.coupling,
-            n_atoms=system.n_sites,
+            n_sites=system.n_sites,
             relaxation=self.relaxation,
             runs=runs,
             best=best,

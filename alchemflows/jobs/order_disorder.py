@@ -12,11 +12,14 @@ from jobflow import Maker, job
 
 from alchemflows.alchemy.system import Coupling
 from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.ordering import Arrangement, Kind, OrderDisorderDocument, OrderingSearchDocument
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
 
+#: Numbers of atoms that differ by less are the same; weights carry rounding.
+ATOMS_TOLERANCE = 1e-3
 COUPLINGS: tuple[Coupling, ...] = get_args(Coupling)
 
 
@@ -38,7 +41,8 @@ class OrderComparisonMaker(Maker):
         names: Sequence[tuple[str, Kind, int | None]],
         relaxations: Sequence[RelaxDocument | dict | None],
         search: OrderingSearchDocument | dict | None,
-        entropy_kB_per_atom: float,
+        counts: Counts,
+        entropy_kB: float,
     ) -> OrderDisorderDocument:
         """Compare.
 
@@ -50,13 +54,15 @@ class OrderComparisonMaker(Maker):
             Their documents; None where one failed.
         search
             A search for ordered arrangements; None if there was none, or it failed.
-        entropy_kB_per_atom
-            Ideal configurational entropy of disorder.
+        counts
+            Of the cell, vacant sites among its sites; all arrangements have its number of atoms.
+        entropy_kB
+            Ideal configurational entropy of the cell when it is disordered, k_B.
 
         Raises
         ------
         InvalidInputError
-            If no ordered arrangement, or no random one, was relaxed.
+            If no ordered arrangement, or no random one, was relaxed, or an arrangement has another number of atoms.
         """
         reasons = []
         arrangements = []
@@ -73,20 +79,26 @@ class OrderComparisonMaker(Maker):
         if search is not None:
             arrangements += search.arrangements
             reasons += search.verdict.reasons
+        for each in arrangements:
+            if abs(each.counts.atoms - counts.atoms) > ATOMS_TOLERANCE:
+                raise InvalidInputError(
+                    f"{each.name} has {each.counts.title}, the disordered cell {counts.title}: their "
+                    "energies cannot be compared"
+                )
         reasons += [f"{each.name}: the relaxation has not converged" for each in arrangements if not each.converged]
         by_kind: dict[Kind, list[Arrangement]] = {}
         for arrangement in arrangements:
             by_kind.setdefault(arrangement.kind, []).append(arrangement)
         if "ordered" not in by_kind or "random" not in by_kind:
             raise InvalidInputError(f"no ordered or no random arrangement was relaxed: {'; '.join(reasons)}")
-        best = min(by_kind["ordered"], key=lambda arrangement: arrangement.energy_eV_per_atom)
-        random = np.array([arrangement.energy_eV_per_atom for arrangement in by_kind["random"]])
+        best = min(by_kind["ordered"], key=lambda arrangement: arrangement.energy_eV)
+        random = np.array([arrangement.energy_eV for arrangement in by_kind["random"]])
         disorder: dict[str, float] = {
-            kind: float(np.mean([arrangement.energy_eV_per_atom for arrangement in found]))
+            kind: float(np.mean([arrangement.energy_eV for arrangement in found]))
             for kind, found in by_kind.items()
             if kind != "ordered"
         }
-        ordering = {kind: best.energy_eV_per_atom - energy for kind, energy in disorder.items()}
+        ordering = {kind: best.energy_eV - energy for kind, energy in disorder.items()}
         deviations = {kind: disorder[kind] - disorder["random"] for kind in COUPLINGS if kind in disorder}
         if not deviations:
             raise InvalidInputError("neither alchemical cell was relaxed")
@@ -98,17 +110,17 @@ class OrderComparisonMaker(Maker):
         ]
         return OrderDisorderDocument(
             formula=best.formula,
-            n_atoms=best.n_atoms,
+            counts=counts,
             arrangements=arrangements,
             best_ordered=best.name,
-            random_energy_eV_per_atom=disorder["random"],
-            random_error_eV_per_atom=float(random.std(ddof=1) / np.sqrt(len(random))) if len(random) > 1 else 0.0,
-            ordering_energies_eV_per_atom=ordering,
-            entropy_kB_per_atom=entropy_kB_per_atom,
+            random_energy_eV=disorder["random"],
+            random_error_eV=float(random.std(ddof=1) / np.sqrt(len(random))) if len(random) > 1 else 0.0,
+            ordering_energies_eV=ordering,
+            entropy_kB=entropy_kB,
             transition_temperatures_K={
-                kind: -energy / (kB * entropy_kB_per_atom) if energy < 0 else None for kind, energy in ordering.items()
+                kind: -energy / (kB * entropy_kB) if energy < 0 else None for kind, energy in ordering.items()
             },
-            coupling_deviations_eV_per_atom=deviations,
+            coupling_deviations_eV=deviations,
             nearest_coupling=min(deviations, key=lambda kind: abs(deviations[kind])),
             ranks_rightly=rightly,
             verdict=Verdict.of(dict.fromkeys(reasons)),

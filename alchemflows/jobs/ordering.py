@@ -98,20 +98,20 @@ class SearchMaker(Maker):
             )
             name = f"order {end.structure.get_space_group_info(SYMPREC_A)[0]}"
             arrangements.append(Arrangement.of(name, "ordered", relaxed, n_starts=n_starts))
-        arrangements.sort(key=lambda arrangement: arrangement.energy_eV_per_atom)
+        arrangements.sort(key=lambda arrangement: arrangement.energy_eV)
         sharpness = float(np.mean([end.sharpness for end in ends]))
         reasons = [f"{each.name}: the relaxation has not converged" for each in arrangements if not each.converged]
         if sharpness < SHARP:
             reasons.append(f"weights were still mixed when they were rounded ({sharpness:.2f}): take more steps")
         return OrderingSearchDocument(
             formula=disorder.system.formula(disorder.weights),
-            n_atoms=disorder.system.n_sites,
+            counts=disorder.counts,
             arrangements=arrangements,
             n_starts=self.n_starts,
             n_distinct=len(different),
             n_arrangements=disorder.n_arrangements,
             sharpness=sharpness,
-            disordered_energy_eV_per_atom=disordered.energy_eV / disordered.n_atoms,
+            disordered_energy_eV=disordered.energy_eV,
             verdict=Verdict.of(reasons),
             provenance=Provenance(potential=backend.record, seed=self.seed, wall_time_s=time.perf_counter() - began),
         )

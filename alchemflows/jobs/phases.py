@@ -13,6 +13,7 @@ from monty.json import MSONable
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.phases import transition
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.phases import PhasePoint, PhaseStabilityDocument, PhaseTransition, StablePhase
 from alchemflows.schemas.provenance import Provenance
@@ -25,13 +26,14 @@ NO_RESULT = "the run of this point failed: see its error (an unstable phase is n
 
 @dataclass(frozen=True)
 class Point(MSONable):
-    """What a Frenkel–Ladd run is a point of: phase, composition, temperature (K), and −T S of mixing (eV/atom)."""
+    """What a Frenkel–Ladd run is a point of; −T S of ideal mixing is that of its cell, eV."""
 
     phase: str
     formula: str
     composition: float | None
     temperature_K: float
-    ideal_mixing_eV_per_atom: float
+    counts: Counts
+    ideal_mixing_eV: float
 
 
 @dataclass
@@ -115,11 +117,11 @@ def _point(point: Point, document: FrenkelLaddDocument | None) -> PhasePoint:
         formula=point.formula,
         composition=point.composition,
         temperature_K=point.temperature_K,
-        gibbs_eV_per_atom=document and document.gibbs.value_eV_per_atom + point.ideal_mixing_eV_per_atom,
-        error_eV_per_atom=document and document.gibbs.error_eV_per_atom,
-        ideal_mixing_eV_per_atom=point.ideal_mixing_eV_per_atom,
-        volume_A3_per_atom=document and document.volume_A3 / document.n_atoms,
-        n_atoms=document and document.n_atoms,
+        counts=point.counts,
+        gibbs_eV=document and document.gibbs.value_eV + point.ideal_mixing_eV,
+        error_eV=document and document.gibbs.error_eV,
+        ideal_mixing_eV=point.ideal_mixing_eV,
+        volume_A3=document and document.volume_A3,
         failure=None if document is not None else NO_RESULT,
     )
 
@@ -129,7 +131,7 @@ def _at(points: Sequence[PhasePoint], composition: float | None, **values: Any) 
         p
         for p in points
         if p.composition == composition
-        and p.gibbs_eV_per_atom is not None
+        and p.gibbs_eV is not None
         and all(getattr(p, name) == value for name, value in values.items())
     ]
 

@@ -134,7 +134,7 @@ class AlchemicalRelaxMaker(Maker):
             weights=list(weights),
             weight_labels=list(system.weight_labels),
             coupling=system.coupling,
-            n_atoms=system.n_sites,
+            counts=system.counts(weights),
             energy_eV=done.output.energy,
             weight_gradients_eV=gradients[0].tolist(),
             volume_A3=done.structure.volume,

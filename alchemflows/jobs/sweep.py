@@ -9,6 +9,7 @@ import numpy as np
 from jobflow import Maker, job
 
 from alchemflows.alchemy.compositions import CompositionGrid
+from alchemflows.alchemy.system import WEIGHT_TOLERANCE
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
@@ -63,41 +64,49 @@ class SweepMaker(Maker):
                 raise InvalidInputError(f"a relaxation of {document.formula} is not that of the grid's point {weights}")
         corners, shares, direction = grid.corners(), grid.corner_shares(), grid.direction()
         energies, volumes = (
-            [None if document is None else getattr(document, name) / document.n_atoms for document in found]
+            [None if document is None else getattr(document, name) for document in found]
             for name in ("energy_eV", "volume_A3")
         )
         straight = {"energy": _straight(energies, corners, shares), "volume": _straight(volumes, corners, shares)}
+        atoms_slope = None if direction is None else float(grid.system.atoms_per_weight @ direction)
         points = []
         for k, document in enumerate(found):
             energy, volume = energies[k], volumes[k]
             line, vegard = straight["energy"][k], straight["volume"][k]
             gradients = None if document is None else document.weight_gradients_eV
+            counts = grid.system.counts(grid.weights[k])
+            slope = None
+            if direction is not None and atoms_slope is not None and document is not None:
+                slope = counts.per_atom_derivative(
+                    document.energy_eV, float(direction @ document.weight_gradients_eV), atoms_slope
+                )
             points.append(
                 CompositionPoint(
                     weights=list(grid.weights[k]),
                     formula=grid.system.formula(grid.weights[k]),
-                    energy_eV_per_atom=energy,
-                    mixing_energy_eV_per_atom=None if energy is None or line is None else energy - line,
-                    volume_A3_per_atom=volume,
-                    volume_deviation=None if volume is None or vegard is None else volume / vegard - 1,
+                    counts=counts,
+                    energy_eV=energy,
+                    mixing_energy_eV=None if energy is None or line is None else energy - line,
+                    volume_A3=volume,
+                    volume_deviation=None
+                    if volume is None or vegard is None or counts.atoms < counts.sites - WEIGHT_TOLERANCE
+                    else volume / vegard - 1,
                     cell_parameters=document and document.cell_parameters,
                     weight_gradients_eV=gradients,
-                    slope_eV_per_atom=None
-                    if direction is None or gradients is None
-                    else float(direction @ gradients) / grid.system.n_sites,
+                    slope_eV_per_atom=slope,
                     converged=document is not None and document.converged,
                     key=keys[k],
                 )
             )
         reasons = [
-            f"{point.formula}: the relaxation {'failed' if point.energy_eV_per_atom is None else 'has not converged'}"
+            f"{point.formula}: the relaxation {'failed' if point.energy_eV is None else 'has not converged'}"
             for point in points
             if not point.converged
         ]
         return CompositionSweepDocument(
             weight_labels=list(grid.system.weight_labels),
             coupling=grid.system.coupling,
-            n_atoms=grid.system.n_sites,
+            n_sites=grid.system.n_sites,
             points=points,
             corners=corners,
             shares_of_corners=shares.tolist(),

@@ -89,12 +89,13 @@ class SwitchesMaker(Maker):
                 on_progress=progress,
                 checkpoint=checkpoint.stage("switching"),
             )
-        result, work = work_document(switches, self.settings, system.n_sites)
+        counts = system.counts(path.initial)
+        result, work = work_document(switches, self.settings, counts)
         mass_term = mass_term_eV(system.masses(path.initial), system.masses(path.final), self.settings.temperature_K)
         return SwitchingDocument(
             temperature_K=self.settings.temperature_K,
             pressure_GPa=self.settings.pressure_GPa,
-            n_atoms=system.n_sites,
+            counts=counts,
             volume_A3=system.structure.volume,
             initial_formula=system.formula(path.initial),
             final_formula=system.formula(path.final),
@@ -105,8 +106,8 @@ class SwitchesMaker(Maker):
             settings=self.settings,
             work=work,
             mass_term_eV=mass_term,
-            mass_term_eV_per_atom=mass_term / system.n_sites,
-            total=Estimate.of(result.best[0] + mass_term, result.best[1], system.n_sites),
+            mass_term_eV_per_atom=counts.per_atom(mass_term),
+            total=Estimate.of(result.best[0] + mass_term, result.best[1], counts),
             verdict=Verdict.of(result.warnings),
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed

@@ -109,14 +109,14 @@ class RemovalMaker(Maker):
                 on_progress=progress,
                 checkpoint=checkpoint.stage("switching"),
             )
-        result, work = work_document(switches, self.settings, len(structure))
+        result, work = work_document(switches, self.settings, path.system.counts(path.initial))
         masses = path.masses(0.0)
         spring = einstein_free_energy_eV([stiffness[site]], [masses[site]], temperature)
         centre = float(3 * units.kB * temperature * np.log(masses.sum() / (masses.sum() - masses[site])))
         return RemovalDocument(
             element=chemical_symbols[structure[site].specie.Z],
             site=site,
-            n_atoms=len(structure),
+            counts=path.system.counts(path.initial),
             temperature_K=temperature,
             pressure_GPa=self.settings.pressure_GPa,
             stiffness_eV_per_A2=stiffness[site],
@@ -162,11 +162,11 @@ class VacancyComparisonMaker(Maker):
         removal
             Of an atom of the perfect crystal.
         """
-        n = perfect.n_atoms
+        n = perfect.counts.sites
         for name in ("temperature_K", "pressure_GPa"):
             if len({getattr(document, name) for document in (perfect, defective, removal)}) > 1:
                 raise InvalidInputError(f"the runs differ in {name}")
-        if (defective.n_atoms, removal.n_atoms) != (n - 1, n):
+        if (defective.counts.sites, removal.counts.sites) != (n - 1, n):
             raise InvalidInputError("the crystals are not one with N atoms and one with N − 1")
         g, error = perfect.gibbs.value_eV, perfect.gibbs.error_eV
         two = defective.gibbs.value_eV - (n - 1) / n * g
@@ -183,7 +183,7 @@ class VacancyComparisonMaker(Maker):
             reasons.append(f"the routes differ by {one - two:.4f} eV, more than twice {difference_error:.4f} eV")
         return VacancyDocument(
             element=removal.element,
-            n_atoms=n,
+            counts=perfect.counts,
             temperature_K=perfect.temperature_K,
             pressure_GPa=perfect.pressure_GPa,
             frenkel_ladd_eV=two,

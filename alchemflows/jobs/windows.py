@@ -148,7 +148,7 @@ class WindowsMaker(OneString, Maker):
             ],
             lambdas=list(self.lambdas),
             temperature_K=self.dynamics.temperature_K,
-            n_atoms=system.n_sites,
+            counts=system.counts(path.initial),
             volume_A3=system.structure.volume,
             initial_formula=system.formula(path.initial),
             final_formula=system.formula(path.final),

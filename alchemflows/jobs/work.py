@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from alchemflows.free_energy.work import WorkResult, analyse_work
 from alchemflows.sampling.switching import Switches
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.free_energy import Estimate
 from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.switching import WorkDocument
 
 
-def work_document(switches: Switches, settings: SwitchingSettings, n_atoms: int) -> tuple[WorkResult, WorkDocument]:
+def work_document(switches: Switches, settings: SwitchingSettings, counts: Counts) -> tuple[WorkResult, WorkDocument]:
     """Analyse switches, and return the numbers and their document."""
     result = analyse_work(switches.forward_work_eV, switches.backward_work_eV, settings.temperature_K)
     return result, WorkDocument(
         forward_work_eV=switches.forward_work_eV.tolist(),
         backward_work_eV=switches.backward_work_eV.tolist(),
-        mean=Estimate.of(*result.mean, n_atoms),
-        bar=None if result.bar is None else Estimate.of(*result.bar, n_atoms),
-        best=Estimate.of(*result.best, n_atoms),
+        mean=Estimate.of(*result.mean, counts),
+        bar=None if result.bar is None else Estimate.of(*result.bar, counts),
+        best=Estimate.of(*result.best, counts),
         dissipation_eV=result.dissipation_eV,
-        dissipation_eV_per_atom=result.dissipation_eV / n_atoms,
+        dissipation_eV_per_atom=counts.per_atom(result.dissipation_eV),
         overlap=result.overlap,
         switching_time_fs=settings.n_switching_steps * settings.timestep_fs,
         curves=PackedArrays(

@@ -145,7 +145,7 @@ class RelaxedCrystal:
             self.n_evaluations += N_EVALUATIONS
             return total(bulk_modulus(self._calculator.model, positions, cell, weights, derivatives))
 
-        explicit = quantities(self.system, cell, derivatives)
+        explicit = quantities(self.system, cell, weights, derivatives)
         return Found(
             {name: total(quantity) for name, quantity in explicit.items()},
             {BULK_MODULUS: modulus} if self.relaxation in WITHOUT_STRESS else {},

@@ -38,7 +38,9 @@ def names_of(system: AlchemicalSystem) -> list[str]:
     return [*plain, *stresses, "pressure_GPa", *(name for name, _, _, _ in _potentials(system))]
 
 
-def quantities(system: AlchemicalSystem, cell: np.ndarray, derivatives: SecondDerivatives) -> dict[str, Quantity]:
+def quantities(
+    system: AlchemicalSystem, cell: np.ndarray, weights: np.ndarray, derivatives: SecondDerivatives
+) -> dict[str, Quantity]:
     """Return what can be aimed at.
 
     Parameters
@@ -47,8 +49,10 @@ def quantities(system: AlchemicalSystem, cell: np.ndarray, derivatives: SecondDe
         The alchemical system.
     cell
         Å, shape (3, 3).
+    weights
+        Composition, shape (C,).
     derivatives
-        At this cell.
+        At this cell and composition.
 
     Returns
     -------
@@ -73,8 +77,11 @@ def quantities(system: AlchemicalSystem, cell: np.ndarray, derivatives: SecondDe
     volume = float(abs(np.linalg.det(cell)))
     growth = volume * np.array([np.trace(unit) for unit in STRAIN_UNITS])
     found["volume_A3"] = explicit(volume, growth)
+    counts, atoms_slope = system.counts(weights), np.zeros_like(derivatives.gradient)
+    atoms_slope[n + 6 :] = system.atoms_per_weight
     found["energy_eV_per_atom"] = Quantity(
-        derivatives.energy_eV / system.n_sites, derivatives.gradient / system.n_sites
+        counts.per_atom(derivatives.energy_eV),
+        counts.per_atom_derivative(derivatives.energy_eV, derivatives.gradient, atoms_slope),
     )
     stresses = _stresses(derivatives, n, volume, growth)
     found |= {f"stress_{name}_GPa": stress for name, stress in zip(STRESSES, stresses, strict=True)}

@@ -32,7 +32,7 @@ def plot_gradient(document: FreeEnergyDocument) -> Figure:
         error = "?" if document.ti.error_eV is None else f"{document.ti.error_eV:.4f}"
         axes.set_title(
             f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
-            f"{document.n_atoms} atoms\n"
+            f"{document.counts.title}\n"
             f"{_difference(document)} = {document.ti.delta_f_eV:.4f} ± {error} eV (TI, without mass term)",
             fontsize=10,
         )

@@ -38,5 +38,5 @@ def plot_order(document: OrderDisorderDocument) -> Figure:
         axes.set_xticks(range(len(_COLOURS)), list(_COLOURS))
         axes.set_xlim(-0.6, len(_COLOURS) - 0.4)
         axes.set_ylabel("energy above the best order (meV/atom)")
-        axes.set_title(f"{document.formula}, {document.n_atoms} atoms")
+        axes.set_title(f"{document.formula}, {document.counts.title}")
     return figure

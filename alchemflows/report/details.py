@@ -14,6 +14,7 @@ from alchemflows.campaign import query
 from alchemflows.campaign.database import Database
 from alchemflows.free_energy.estimators import MIN_OVERLAP
 from alchemflows.report.results import Result, Value, difference, potential_name
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
@@ -67,7 +68,7 @@ def details(database: Database, result: Result) -> Details | str:
 
 
 def _ladder(database: Database, result: Result, document: FreeEnergyDocument) -> Details:
-    symbol, n, refinement = difference(document.pressure_GPa), document.n_atoms, document.refinement
+    symbol, counts, refinement = difference(document.pressure_GPa), document.counts, document.refinement
     windows = list(query.windows(database, jobs=document.window_jobs))
     sampling = [
         *_dynamics(document.dynamics),
@@ -90,11 +91,11 @@ def _ladder(database: Database, result: Result, document: FreeEnergyDocument) ->
             _picture(plotting.plot_convergence(document), "from the first and from the last part of each window"),
         ],
         [
-            *_estimate(f"{symbol} by TI ({document.ti_rule}), configurational", document.ti, n),
-            *_estimate(f"{symbol} by BAR, configurational", document.bar, n),
-            *_estimate(f"{symbol} by MBAR, configurational", document.mbar, n),
-            Value("mass term", document.mass_term_eV, 0.0, n),
-            *_estimate(f"{symbol}: MBAR and mass term", document.total, n),
+            *_estimate(f"{symbol} by TI ({document.ti_rule}), configurational", document.ti, counts),
+            *_estimate(f"{symbol} by BAR, configurational", document.bar, counts),
+            *_estimate(f"{symbol} by MBAR, configurational", document.mbar, counts),
+            Value("mass term", document.mass_term_eV, 0.0, counts),
+            *_estimate(f"{symbol}: MBAR and mass term", document.total, counts),
         ],
         list(dict.fromkeys([*document.verdict.reasons, *document.warnings])),
         sampling,
@@ -103,15 +104,15 @@ def _ladder(database: Database, result: Result, document: FreeEnergyDocument) ->
 
 
 def _switching(result: Result, document: SwitchingDocument) -> Details:
-    symbol, n, work = difference(document.pressure_GPa), document.n_atoms, document.work
+    symbol, counts, work = difference(document.pressure_GPa), document.counts, document.work
     return Details(
         result,
         [_picture(plotting.plot_switching(document), "∂U/∂λ along the switches; distributions of their work")],
         [
-            *_estimate(f"{symbol} by the mean work, configurational", work.mean, n),
-            *_estimate(f"{symbol} by BAR, configurational", work.bar, n),
-            Value("mass term", document.mass_term_eV, 0.0, n),
-            *_estimate(f"{symbol}: best estimate and mass term", document.total, n),
+            *_estimate(f"{symbol} by the mean work, configurational", work.mean, counts),
+            *_estimate(f"{symbol} by BAR, configurational", work.bar, counts),
+            Value("mass term", document.mass_term_eV, 0.0, counts),
+            *_estimate(f"{symbol}: best estimate and mass term", document.total, counts),
         ],
         document.verdict.reasons,
         [*_switches(document.settings, work), ("volume at the start", f"{document.volume_A3:.2f} Å³")],
@@ -120,17 +121,19 @@ def _switching(result: Result, document: SwitchingDocument) -> Details:
 
 
 def _absolute(result: Result, document: FrenkelLaddDocument) -> Details:
-    n, helmholtz, gibbs = document.n_atoms, document.helmholtz, document.gibbs
+    counts, helmholtz, gibbs = document.counts, document.helmholtz, document.gibbs
     terms = [
-        Value("Einstein crystal", document.einstein_eV, 0.0, n),
-        Value("crystal less Einstein crystal, by switching", document.switching_eV, document.switching_error_eV, n),
-        Value("centre of mass", document.centre_of_mass_eV, 0.0, n),
-        Value("F, classical", helmholtz.value_eV, helmholtz.error_eV, n),
-        Value("pV", document.pv_eV, 0.0, n),
-        Value("G, classical", gibbs.value_eV, gibbs.error_eV, n),
+        Value("Einstein crystal", document.einstein_eV, 0.0, counts),
+        Value(
+            "crystal less Einstein crystal, by switching", document.switching_eV, document.switching_error_eV, counts
+        ),
+        Value("centre of mass", document.centre_of_mass_eV, 0.0, counts),
+        Value("F, classical", helmholtz.value_eV, helmholtz.error_eV, counts),
+        Value("pV", document.pv_eV, 0.0, counts),
+        Value("G, classical", gibbs.value_eV, gibbs.error_eV, counts),
     ]
     if document.quantum_correction_eV is not None:
-        terms.append(Value("quantum correction, not in F and G", document.quantum_correction_eV, 0.0, n))
+        terms.append(Value("quantum correction, not in F and G", document.quantum_correction_eV, 0.0, counts))
     springs = ", ".join(f"{spring.element} {spring.stiffness_eV_per_A2:.3g}" for spring in document.springs)
     return Details(
         result,
@@ -176,8 +179,8 @@ def _picture(figure: Figure, caption: str) -> Picture:
     return Picture(f"data:image/png;base64,{b64encode(plotting.png(figure)).decode('ascii')}", caption)
 
 
-def _estimate(name: str, estimate: Estimate | None, n_atoms: int) -> list[Value]:
-    return [] if estimate is None else [Value(name, estimate.delta_f_eV, estimate.error_eV, n_atoms)]
+def _estimate(name: str, estimate: Estimate | None, counts: Counts) -> list[Value]:
+    return [] if estimate is None else [Value(name, estimate.delta_f_eV, estimate.error_eV, counts)]
 
 
 def _dynamics(settings: DynamicsSettings) -> list[Fact]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from alchemflows.campaign.database import Database
 from alchemflows.campaign.query import KINDS, RESULT_FIELDS, Column, newest_ladders, of_campaign, projection
+from alchemflows.schemas.counts import Counts
 
 #: Documents that are results, and what they are called.
 RESULTS: dict[str, str] = KINDS | {"VacancyDocument": "vacancy"}
@@ -19,13 +20,14 @@ _COLUMNS: dict[str, Column] = {
     name: RESULT_FIELDS[name]
     for name in (
         *("uuid", "kind", "campaign", "task", "structure", "transformation", "temperature_K", "pressure_GPa", "repeat"),
-        *("initial", "final", "formula", "n_atoms", "n_windows", "verdict", "potential"),
+        *("initial", "final", "formula", "n_windows", "verdict", "potential"),
         *("delta_f_eV", "error_eV", "gibbs_eV", "gibbs_error_eV", "helmholtz_eV", "helmholtz_error_eV"),
     )
 } | {
     name: Column(f"$output.{path}", "")
     for name, path in {
         "class": "@class",
+        "counts": "counts",
         "sha256": "provenance.potential.sha256",
         "element": "element",
         "frenkel_ladd_eV": "frenkel_ladd_eV",
@@ -39,24 +41,24 @@ _COLUMNS: dict[str, Column] = {
 class Value(NamedTuple):
     """A free energy of the whole cell with its standard error, eV.
 
-    The error is None where there is no finite one, and 0 for a term without statistics. `n_atoms` is what both are
-    divided by per atom; None where that has no meaning, as for a defect.
+    The error is None where there is no finite one, and 0 for a term without statistics. `counts` is what both are
+    divided by; None where that has no meaning, as for a defect.
     """
 
     name: str
     value_eV: float
     error_eV: float | None
-    n_atoms: int | None
+    counts: Counts | None
 
     @property
     def value_eV_per_atom(self) -> float | None:
         """The value, per atom."""
-        return None if self.n_atoms is None else self.value_eV / self.n_atoms
+        return None if self.counts is None else self.counts.per_atom(self.value_eV)
 
     @property
     def error_eV_per_atom(self) -> float | None:
         """One standard error, per atom."""
-        return None if self.n_atoms is None or self.error_eV is None else self.error_eV / self.n_atoms
+        return None if self.counts is None or self.error_eV is None else self.counts.per_atom(self.error_eV)
 
 
 class Crystal(NamedTuple):
@@ -80,7 +82,7 @@ class Crystal(NamedTuple):
     pressure_GPa: float | None
     kind: str
     system: str
-    n_atoms: int
+    n_atoms: float
     sha256: str
 
 
@@ -187,7 +189,8 @@ def means(results: Iterable[Result]) -> Iterator[Mean]:
 
 
 def _result(row: Mapping[str, Any]) -> Result:
-    kind, n_atoms = RESULTS[row["class"]], row["n_atoms"]
+    kind = RESULTS[row["class"]]
+    counts = Counts(**row["counts"])
     values: tuple[Value, ...]
     if kind == "vacancy":
         system = f"vacancy of {row['element']}"
@@ -198,12 +201,12 @@ def _result(row: Mapping[str, Any]) -> Result:
     elif kind == "frenkel-ladd":
         system = row["formula"]
         values = (
-            Value("G", row["gibbs_eV"], row["gibbs_error_eV"], n_atoms),
-            Value("F", row["helmholtz_eV"], row["helmholtz_error_eV"], n_atoms),
+            Value("G", row["gibbs_eV"], row["gibbs_error_eV"], counts),
+            Value("F", row["helmholtz_eV"], row["helmholtz_error_eV"], counts),
         )
     else:
         system = f"{row['initial']} → {row['final']}"
-        values = (Value(difference(row["pressure_GPa"]), row["delta_f_eV"], row["error_eV"], n_atoms),)
+        values = (Value(difference(row["pressure_GPa"]), row["delta_f_eV"], row["error_eV"], counts),)
     return Result(
         row["uuid"],
         Crystal(
@@ -213,7 +216,7 @@ def _result(row: Mapping[str, Any]) -> Result:
             row["pressure_GPa"],
             kind,
             system,
-            n_atoms,
+            counts.atoms,
             row["sha256"] or "",
         ),
         row["repeat"] or 0,

@@ -142,7 +142,7 @@ def _curve(
     name: str, sweep: CompositionSweepDocument, random: Sequence[Sequence[RelaxDocument | None]]
 ) -> LatticeCurve:
     crystal = MIXED_CRYSTALS[name]
-    points = [p for p in sweep.points if p.cell_parameters is not None and p.volume_A3_per_atom is not None]
+    points = [p for p in sweep.points if p.cell_parameters is not None and p.volume_A3 is not None]
     formulas = {tuple(point.weights): point.formula for point in points}
     averages = []
     for weights, relaxed in zip(crystal.averaged, random, strict=True):
@@ -164,9 +164,7 @@ def _curve(
         elements=list(crystal.elements),
         parameters=list(crystal.parameters),
         weights=[point.weights for point in points],
-        lengths_A=[
-            crystal.lengths_A(p.cell_parameters or [], (p.volume_A3_per_atom or 0.0) * sweep.n_atoms) for p in points
-        ],
+        lengths_A=[crystal.lengths_A(p.cell_parameters or [], p.volume_A3 or 0.0) for p in points],
         random=averages,
     )
 

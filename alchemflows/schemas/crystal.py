@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 from pymatgen.core import Structure
 
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
@@ -20,7 +21,7 @@ class EquilibriumDocument(BaseModel):
     weights: list[float]
     weight_labels: list[str]
     coupling: str
-    n_atoms: int
+    counts: Counts
     temperature_K: float
     pressure_GPa: float | None = Field(description="none: the volume was constant")
     volume_A3: float

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.refinement import Refinement
@@ -24,13 +25,13 @@ class Estimate(BaseModel):
     error_eV_per_atom: float | None
 
     @classmethod
-    def of(cls, delta_f_eV: float, error_eV: float, n_atoms: int) -> Estimate:
-        """Return the estimate for a cell of `n_atoms` atoms."""
+    def of(cls, delta_f_eV: float, error_eV: float, counts: Counts) -> Estimate:
+        """Return the estimate for a cell with these counts."""
         return cls(
             delta_f_eV=delta_f_eV,
             error_eV=error_eV if math.isfinite(error_eV) else None,
-            delta_f_eV_per_atom=delta_f_eV / n_atoms,
-            error_eV_per_atom=error_eV / n_atoms if math.isfinite(error_eV) else None,
+            delta_f_eV_per_atom=counts.per_atom(delta_f_eV),
+            error_eV_per_atom=counts.per_atom(error_eV) if math.isfinite(error_eV) else None,
         )
 
 
@@ -87,7 +88,7 @@ class FreeEnergyDocument(BaseModel):
     ensemble: Ensemble = Field(description="NVT: ΔF at constant volume; NPT: ΔG at constant pressure")
     temperature_K: float
     pressure_GPa: float | None = Field(description="none at constant volume")
-    n_atoms: int
+    counts: Counts
     volume_A3: float = Field(description="NVT: of the cell; NPT: mean of the windows' mean volumes")
     initial_formula: str
     final_formula: str

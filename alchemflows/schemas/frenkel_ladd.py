@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 from pymatgen.core import Structure
 
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.switching import WorkDocument
@@ -20,13 +21,13 @@ class FreeEnergyValue(BaseModel):
     error_eV_per_atom: float
 
     @classmethod
-    def of(cls, value_eV: float, error_eV: float, n_atoms: int) -> FreeEnergyValue:
-        """Return the value for a cell of `n_atoms` atoms."""
+    def of(cls, value_eV: float, error_eV: float, counts: Counts) -> FreeEnergyValue:
+        """Return the value of a cell with these counts."""
         return cls(
             value_eV=value_eV,
             error_eV=error_eV,
-            value_eV_per_atom=value_eV / n_atoms,
-            error_eV_per_atom=error_eV / n_atoms,
+            value_eV_per_atom=counts.per_atom(value_eV),
+            error_eV_per_atom=counts.per_atom(error_eV),
         )
 
 
@@ -45,7 +46,7 @@ class FrenkelLaddDocument(BaseModel):
     weights: list[float]
     weight_labels: list[str]
     coupling: str
-    n_atoms: int
+    counts: Counts
     temperature_K: float
     pressure_GPa: float
     volume_A3: float
@@ -77,7 +78,7 @@ class SizeExtrapolation(BaseModel):
     formula: str
     temperature_K: float
     pressure_GPa: float
-    n_atoms: list[int]
+    n_atoms: list[float] = Field(description="atoms of each cell")
     helmholtz_eV_per_atom: list[float]
     gibbs_eV_per_atom: list[float]
     errors_eV_per_atom: list[float]

@@ -64,7 +64,7 @@ class OptimizationDocument(BaseModel):
     least: float | None = Field(None, description="its least value, if that was known")
     weight_labels: list[str]
     coupling: str
-    n_atoms: int
+    n_sites: int = Field(description="sites of the cell; how many are occupied depends on the composition")
     relaxation: str = Field(description="what of the cell was free")
     runs: list[OptimizationRun]
     best: int = Field(description="index of the run with the lowest objective")

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 from pymatgen.core import Structure
 
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
@@ -21,9 +22,9 @@ class Arrangement(BaseModel):
     name: str
     kind: Kind
     formula: str
-    n_atoms: int
-    energy_eV_per_atom: float
-    volume_A3_per_atom: float
+    counts: Counts
+    energy_eV: float = Field(description="of the cell")
+    volume_A3: float
     cell_parameters: list[float] = Field(description="a, b, c (Å), α, β, γ (degrees)")
     structure: Structure
     multiplicity: int | None = Field(None, description="arrangements that symmetry makes the same, where all are known")
@@ -46,9 +47,9 @@ class Arrangement(BaseModel):
             name=name,
             kind=kind,
             formula=document.formula,
-            n_atoms=document.n_atoms,
-            energy_eV_per_atom=document.energy_eV / document.n_atoms,
-            volume_A3_per_atom=document.volume_A3 / document.n_atoms,
+            counts=document.counts,
+            energy_eV=document.energy_eV,
+            volume_A3=document.volume_A3,
             cell_parameters=document.cell_parameters,
             structure=document.structure,
             multiplicity=multiplicity,
@@ -57,18 +58,28 @@ class Arrangement(BaseModel):
             key=document.key,
         )
 
+    @property
+    def energy_eV_per_atom(self) -> float:
+        """Energy, eV/atom."""
+        return self.counts.per_atom(self.energy_eV)
+
+    @property
+    def volume_A3_per_atom(self) -> float:
+        """Volume, Å³/atom."""
+        return self.counts.per_atom(self.volume_A3)
+
 
 class OrderingSearchDocument(BaseModel):
     """Ordered arrangements that a descent found, relaxed with the plain potential."""
 
     formula: str
-    n_atoms: int
+    counts: Counts
     arrangements: list[Arrangement] = Field(description="different by symmetry, the one of lowest energy first")
     n_starts: int
     n_distinct: int = Field(description="different arrangements that the starts ended in; not all are relaxed")
     n_arrangements: int = Field(description="all of the cell, symmetry not considered")
     sharpness: float = Field(description="mean of the largest weights before they were rounded; 1: whole atoms")
-    disordered_energy_eV_per_atom: float = Field(description="of the alchemical cell that the search began from")
+    disordered_energy_eV: float = Field(description="of the alchemical cell that the search began from")
     verdict: Verdict
     provenance: Provenance
 
@@ -77,23 +88,24 @@ class OrderDisorderDocument(BaseModel):
     """Order against disorder: which has the lower energy, and whether an alchemical cell would have said so.
 
     Disorder is the mean over random arrangements; the others are other pictures of it. Energies of ordering are those
-    of the best ordered arrangement less those of disorder: negative where order is favoured.
+    of the best ordered arrangement less those of disorder: negative where order is favoured. All energies and the
+    entropy are those of the cell, whose atoms and sites `counts` has; the properties divide them by its atoms.
     """
 
     formula: str
-    n_atoms: int
+    counts: Counts
     arrangements: list[Arrangement]
     best_ordered: str = Field(description="name of the ordered arrangement of lowest energy")
-    random_energy_eV_per_atom: float = Field(description="mean over random arrangements")
-    random_error_eV_per_atom: float = Field(description="its standard error; 0 if only one was relaxed")
-    ordering_energies_eV_per_atom: dict[str, float] = Field(
+    random_energy_eV: float = Field(description="mean over random arrangements")
+    random_error_eV: float = Field(description="its standard error; 0 if only one was relaxed")
+    ordering_energies_eV: dict[str, float] = Field(
         description="by picture of disorder: random, quasirandom, paired, mean-field"
     )
-    entropy_kB_per_atom: float = Field(description="ideal configurational entropy, −Σ x ln x")
+    entropy_kB: float = Field(description="ideal configurational entropy, −Σ x ln x over sites and elements")
     transition_temperatures_K: dict[str, float | None] = Field(
         description="ordering energy over ideal entropy, by picture; None where disorder is lower at any temperature"
     )
-    coupling_deviations_eV_per_atom: dict[str, float] = Field(
+    coupling_deviations_eV: dict[str, float] = Field(
         description="energy of the alchemical cell less the mean of random arrangements, by coupling"
     )
     nearest_coupling: str
@@ -102,3 +114,28 @@ class OrderDisorderDocument(BaseModel):
     )
     verdict: Verdict
     provenance: Provenance
+
+    @property
+    def random_energy_eV_per_atom(self) -> float:
+        """Mean energy of random arrangements, eV/atom."""
+        return self.counts.per_atom(self.random_energy_eV)
+
+    @property
+    def random_error_eV_per_atom(self) -> float:
+        """Standard error of the mean energy of random arrangements, eV/atom."""
+        return self.counts.per_atom(self.random_error_eV)
+
+    @property
+    def ordering_energies_eV_per_atom(self) -> dict[str, float]:
+        """Ordering energies by picture of disorder, eV/atom."""
+        return {kind: self.counts.per_atom(energy) for kind, energy in self.ordering_energies_eV.items()}
+
+    @property
+    def coupling_deviations_eV_per_atom(self) -> dict[str, float]:
+        """Deviations of the alchemical cells from random arrangements by coupling, eV/atom."""
+        return {kind: self.counts.per_atom(energy) for kind, energy in self.coupling_deviations_eV.items()}
+
+    @property
+    def entropy_kB_per_atom(self) -> float:
+        """Ideal configurational entropy, k_B/atom."""
+        return self.counts.per_atom(self.entropy_kB)

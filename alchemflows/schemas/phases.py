@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
@@ -15,12 +16,32 @@ class PhasePoint(BaseModel):
     formula: str
     composition: float | None = Field(description="x, the share of the substitution; none without one")
     temperature_K: float
-    gibbs_eV_per_atom: float | None = Field(description="with ideal mixing; none where the run failed")
-    error_eV_per_atom: float | None
-    ideal_mixing_eV_per_atom: float = Field(description="−T S of ideal mixing, contained in G")
-    volume_A3_per_atom: float | None
-    n_atoms: int | None
+    counts: Counts = Field(description="of the cell")
+    gibbs_eV: float | None = Field(description="of the cell, with ideal mixing; none where the run failed")
+    error_eV: float | None
+    ideal_mixing_eV: float = Field(description="−T S of ideal mixing of the cell, contained in G")
+    volume_A3: float | None
     failure: str | None = Field(description="why there is no number: the phase is not mechanically stable, say")
+
+    @property
+    def gibbs_eV_per_atom(self) -> float | None:
+        """G with ideal mixing, eV/atom; None where the run failed."""
+        return None if self.gibbs_eV is None else self.counts.per_atom(self.gibbs_eV)
+
+    @property
+    def error_eV_per_atom(self) -> float | None:
+        """Standard error of G, eV/atom; None where the run failed."""
+        return None if self.error_eV is None else self.counts.per_atom(self.error_eV)
+
+    @property
+    def ideal_mixing_eV_per_atom(self) -> float:
+        """−T S of ideal mixing, eV/atom."""
+        return self.counts.per_atom(self.ideal_mixing_eV)
+
+    @property
+    def volume_A3_per_atom(self) -> float | None:
+        """Volume, Å³/atom; None where the run failed."""
+        return None if self.volume_A3 is None else self.counts.per_atom(self.volume_A3)
 
 
 class PhaseTransition(BaseModel):

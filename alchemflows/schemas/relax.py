@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 from pymatgen.core import Structure
 
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.provenance import Provenance
 
 
@@ -18,7 +19,7 @@ class RelaxDocument(BaseModel):
     weights: list[float]
     weight_labels: list[str]
     coupling: str
-    n_atoms: int
+    counts: Counts
     energy_eV: float
     weight_gradients_eV: list[float] = Field(
         description="∂E/∂w at the relaxed positions and cell; where both are free also the total derivative"

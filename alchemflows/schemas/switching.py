@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.free_energy import Estimate
 from alchemflows.schemas.provenance import Provenance
@@ -35,7 +36,7 @@ class SwitchingDocument(BaseModel):
 
     temperature_K: float
     pressure_GPa: float | None = Field(description="none: ΔF at constant volume; else ΔG")
-    n_atoms: int
+    counts: Counts
     volume_A3: float = Field(description="of the cell that the dynamics began with")
     initial_formula: str
     final_formula: str

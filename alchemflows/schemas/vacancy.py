@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
@@ -16,7 +17,7 @@ class RemovalDocument(BaseModel):
 
     element: str
     site: int = Field(description="index of the atom in the perfect crystal")
-    n_atoms: int = Field(description="N")
+    counts: Counts = Field(description="of the perfect crystal; N atoms")
     temperature_K: float
     pressure_GPa: float | None
     stiffness_eV_per_A2: float = Field(description="of the spring")
@@ -36,7 +37,7 @@ class VacancyDocument(BaseModel):
     """G_v = G(N−1, vacancy) − (N−1)/N G(N), by two routes; without the entropy of the vacancy's place."""
 
     element: str
-    n_atoms: int = Field(description="N, atoms of the perfect crystal")
+    counts: Counts = Field(description="of the perfect crystal; N atoms")
     temperature_K: float
     pressure_GPa: float
     frenkel_ladd_eV: float = Field(description="G_v from two absolute free energies")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import BaseModel, Field
 
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays, PackedSeries
@@ -49,7 +50,7 @@ class WindowsDocument(BaseModel):
         "ladder, and points where windows may be inserted"
     )
     temperature_K: float
-    n_atoms: int
+    counts: Counts
     volume_A3: float = Field(description="volume of the cell, at the start where it is not constant")
     initial_formula: str = Field(description="composition at λ = 0")
     final_formula: str = Field(description="composition at λ = 1")

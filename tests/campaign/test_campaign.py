@@ -361,7 +361,7 @@ def test_running_jobs_and_what_is_left(database, folder, tmp_path):
     assert outlook(conditions, running_jobs(database, "salts")) == Outlook(0.0, 0.0, None)
     launched, _ = database.launchpad.checkout_fw(FWorker(), str(tmp_path))
     (job,) = running_jobs(database, "salts")
-    assert (job.fw_id, job.progress) == (launched.fw_id, None) and job.task["n_atoms"] == 8
+    assert (job.fw_id, job.progress) == (launched.fw_id, None) and job.task["n_sites"] == 8
     (tmp_path / "progress.json").write_text(
         json.dumps(vars(Progress("production", 35, 70, (300.0, 310.0), 2.0, steps_per_s=10.0)))
     )

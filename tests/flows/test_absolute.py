@@ -181,7 +181,7 @@ def test_sizes_are_extrapolated(tmp_path):
 def test_both_routes_to_a_vacancy(tmp_path):
     maker = vacancy_maker(temperature=50.0, **SHORT, **CELL)
     document, _ = run(maker.make(iron(), 3), tmp_path)
-    assert (document.n_atoms, document.defective.n_atoms, document.removal.site) == (16, 15, 3)
+    assert (document.counts.atoms, document.defective.counts.atoms, document.removal.site) == (16, 15, 3)
     # the vacancy keeps its place: its crystal moves within the primitive cell of the perfect one
     assert document.defective.free_volume_A3 == pytest.approx(document.defective.volume_A3 / 16)
     assert document.frenkel_ladd_eV == pytest.approx(

@@ -15,6 +15,7 @@ from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.jobs.order_disorder import OrderComparisonMaker
 from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.jobs.relax import relaxing
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
@@ -86,10 +87,13 @@ def test_a_search_takes_the_place_of_named_orders(tmp_path):
     assert document.best_ordered.startswith("order ") and document.random_error_eV_per_atom == 0.0
 
 
+ONE = Counts(atoms=1, sites=1, formula_units=1)
+
+
 def relaxed(energy: float, converged: bool = True) -> RelaxDocument:
     return RelaxDocument(
         structure=Structure(Lattice.cubic(4), ["Na"], [[0, 0, 0]]), formula="Na", weights=[], weight_labels=[],
-        coupling="paired", n_atoms=1, energy_eV=energy, weight_gradients_eV=[], volume_A3=64.0,
+        coupling="paired", counts=ONE, energy_eV=energy, weight_gradients_eV=[], volume_A3=64.0,
         cell_parameters=[4, 4, 4, 90, 90, 90], max_force_eV_per_A=0.0, n_steps=1, converged=converged, relax_cell=True,
         key="0", provenance=Provenance(),
     )  # fmt: skip
@@ -99,7 +103,7 @@ def compare(energies: dict, **kwargs) -> OrderDisorderDocument:
     kinds = {"rocksalt": "ordered", "layered": "ordered", "a": "random", "b": "random"}
     names = [(name, kinds.get(name, name), None) for name in energies]
     documents = [None if energy is None else relaxed(energy) for energy in energies.values()]
-    return OrderComparisonMaker.make.original(OrderComparisonMaker(), names, documents, None, np.log(2), **kwargs)
+    return OrderComparisonMaker.make.original(OrderComparisonMaker(), names, documents, None, ONE, np.log(2), **kwargs)
 
 
 def test_what_a_coupling_gets_wrong_is_said():

@@ -41,7 +41,7 @@ def relaxed(system: AlchemicalSystem, weights: np.ndarray, relaxation: str) -> A
 def found(calculator: AlchemicalCalculator):
     x, h = calculator.atoms.positions, calculator.atoms.cell.array
     derivatives = calculator.potential.second_derivatives(x, h, calculator.weights)
-    return derivatives, quantities(calculator.system, h, derivatives)
+    return derivatives, quantities(calculator.system, h, calculator.weights, derivatives)
 
 
 @pytest.mark.parametrize("relaxation", list(MASKS))
@@ -80,7 +80,7 @@ def test_the_stress_of_a_stressed_crystal_follows_its_strain():
             strain[i, j] = strain[j, i] = sign * 1e-4
             stretch = np.eye(3) + strain
             derivatives = calculator.potential.second_derivatives(x @ stretch, h @ stretch, WEIGHTS)
-            values.append(quantities(system, h @ stretch, derivatives))
+            values.append(quantities(system, h @ stretch, WEIGHTS, derivatives))
         for name in here:
             expected = (values[1][name].value - values[0][name].value) / 2e-4
             assert here[name].gradient[n + k] == pytest.approx(expected, rel=1e-4, abs=1e-2), (name, i, j)

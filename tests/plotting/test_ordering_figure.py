@@ -6,9 +6,12 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.plotting import plot_order
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.ordering import Arrangement, OrderDisorderDocument
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
+
+COUNTS = Counts(atoms=40, sites=40, formula_units=8)
 
 
 def test_energies_are_above_the_best_order():
@@ -18,16 +21,16 @@ def test_energies_are_above_the_best_order():
     }  # fmt: skip
     arrangements = [
         Arrangement(
-            name=name, kind=kind, formula="Ba2MgWO6", n_atoms=40, energy_eV_per_atom=energy, volume_A3_per_atom=13.0,
+            name=name, kind=kind, formula="Ba2MgWO6", counts=COUNTS, energy_eV=40 * energy, volume_A3=520.0,
             cell_parameters=[8.0] * 3 + [90.0] * 3, structure=Structure(Lattice.cubic(8), ["Ba"], [[0, 0, 0]]),
             converged=True, key=name,
         )
         for name, (kind, energy) in energies.items()
     ]  # fmt: skip
     document = OrderDisorderDocument(
-        formula="Ba2MgWO6", n_atoms=40, arrangements=arrangements, best_ordered="rocksalt",
-        random_energy_eV_per_atom=-7.98, random_error_eV_per_atom=0.01, ordering_energies_eV_per_atom={"random": -0.02},
-        entropy_kB_per_atom=0.14, transition_temperatures_K={"random": 1700.0}, coupling_deviations_eV_per_atom={},
+        formula="Ba2MgWO6", counts=COUNTS, arrangements=arrangements, best_ordered="rocksalt",
+        random_energy_eV=40 * -7.98, random_error_eV=0.4, ordering_energies_eV={"random": -0.8},
+        entropy_kB=5.6, transition_temperatures_K={"random": 1700.0}, coupling_deviations_eV={},
         nearest_coupling="paired", ranks_rightly={}, verdict=Verdict.of([]), provenance=Provenance(),
     )  # fmt: skip
     (axes,) = plot_order(document).axes

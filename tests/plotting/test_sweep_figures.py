@@ -7,6 +7,7 @@ import pytest
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.plotting import plot_sweep, save
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.sweep import CompositionPoint, CompositionSweepDocument
 from alchemflows.schemas.verdict import Verdict
@@ -17,9 +18,10 @@ def document(weights, labels=("Na[4]", "K[4]"), mixing=True, corners=None) -> Co
         CompositionPoint(
             weights=list(w),
             formula="NaCl",
-            energy_eV_per_atom=-3.0,
-            mixing_energy_eV_per_atom=0.01 * w[0] * w[1] if mixing else None,
-            volume_A3_per_atom=20.0 + 5 * w[1],
+            counts=Counts(atoms=8, sites=8, formula_units=4),
+            energy_eV=-24.0,
+            mixing_energy_eV=0.08 * w[0] * w[1] if mixing else None,
+            volume_A3=160.0 + 40 * w[1],
             volume_deviation=None,
             cell_parameters=[5.0 + w[1] ** 2, 5.0 + w[1] ** 2, 8.0 + w[1], 90.0, 90.0, 90.0],
             weight_gradients_eV=[0.0] * len(w),
@@ -32,7 +34,7 @@ def document(weights, labels=("Na[4]", "K[4]"), mixing=True, corners=None) -> Co
     return CompositionSweepDocument(
         weight_labels=list(labels),
         coupling="paired",
-        n_atoms=8,
+        n_sites=8,
         points=points,
         corners=corners,
         shares_of_corners=[],

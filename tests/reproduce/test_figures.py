@@ -14,6 +14,7 @@ from alchemflows.reproduce.fig3 import Fig3ComparisonMaker, Fig3Maker
 from alchemflows.reproduce.fig4 import Fig4ComparisonMaker, Fig4Maker
 from alchemflows.reproduce.fig5 import Fig5ComparisonMaker, Fig5Maker
 from alchemflows.reproduce.mixed_crystals import MIXED_CRYSTALS
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import Estimate
 from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocument
 from alchemflows.schemas.optimization import OptimizationDocument, OptimizationRun, OptimizationStep
@@ -53,7 +54,7 @@ def fig4(tin_eV: float, version: str = "paper") -> ReproductionDocument:
         change = Estimate(delta_f_eV=0.2, error_eV=0.003, delta_f_eV_per_atom=0.02, error_eV_per_atom=0.0003)
         documents.append(result(SwitchingDocument, total=change))
         for name, value in (("CsPbI3", lead_eV), ("CsSnI3", lead_eV + tin_eV)):
-            gibbs = FreeEnergyValue.of(10 * value, 0.004, 10)
+            gibbs = FreeEnergyValue.of(10 * value, 0.004, Counts(atoms=10, sites=10, formula_units=2))
             documents.append(result(FrenkelLaddDocument, f"{name} is odd", gibbs=gibbs))
     return Fig4ComparisonMaker.make.original(Fig4ComparisonMaker(), keys, documents, version)
 
@@ -164,13 +165,13 @@ def fig2(*, pure_off_A: float = 0.0, random_A: tuple[float, ...] = (0.0, 0.02), 
         CompositionPoint.model_construct(
             weights=list(w),
             formula=grid.system.formula(w),
-            volume_A3_per_atom=(5.4 - 0.3 * w[1]) ** 3 / 12,
+            volume_A3=(5.4 - 0.3 * w[1]) ** 3 / 4,
             cell_parameters=[0.0] * 6,
         )
         for w in grid.weights
         if not (without_end and w[1] == 1)
     ]
-    sweep = result(CompositionSweepDocument, points=points, n_atoms=3)
+    sweep = result(CompositionSweepDocument, points=points, n_sites=3)
     pure = [relaxed_cube(5.4 + pure_off_A, 1), relaxed_cube(5.1, 1)]
     random = [[relaxed_cube(5.4 - 0.3 * w[1] + off, 16) for off in random_A] for w in crystal.averaged]
     make = Fig2ComparisonMaker.make.original
