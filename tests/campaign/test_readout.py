@@ -21,6 +21,8 @@ from alchemflows.campaign.export import export
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
+from alchemflows.report.details import details
+from alchemflows.report.results import read_results
 from alchemflows.schemas.potential import PotentialSpec
 
 DOCS = Path(__file__).parents[2] / "docs/database.md"
@@ -34,7 +36,8 @@ def stored(shared_database, ladder_flow, tmp_path_factory):
     demo = PotentialSpec(name="mace-demo", device="cpu")
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     refining = {"pressure_GPa": 0.5, "barostat_time_ps": 50.0, "windows_per_job": 2, "target_error": 1e-7, "budget": 2}
-    switching = SwitchingMaker(potential=demo, temperature=300.0, **SHORT).make(salt, {"Na": "K"})
+    vacant = salt.replace_species({"Na": {"Na": 0.75}}, in_place=False)
+    switching = SwitchingMaker(potential=demo, temperature=300.0, **SHORT).make(vacant, {"Na": "K"})
     switching.update_metadata(campaign_metadata(2))
     absolute = FrenkelLaddMaker(potential=demo, temperature=300.0, n_cell_steps=60, n_sampling_steps=40, **SHORT)
     return SimpleNamespace(
@@ -70,6 +73,18 @@ def test_free_energies(stored):
     named = readout.free_energies(stored.database, CAMPAIGN)
     assert set(named["uuid"]) == {stored.plain, stored.refined, stored.switching}
     assert readout.free_energies(stored.database, "another").empty
+
+
+def test_vacant_sites_are_no_atoms_of_a_result(stored):
+    row = readout.free_energies(stored.database).set_index("uuid").loc[stored.switching]
+    assert (row["n_atoms"], row["n_sites"]) == (7, 8)
+    assert row["delta_f_eV_per_atom"] == pytest.approx(row["delta_f_eV"] / 7)
+    assert row["error_eV_per_atom"] == pytest.approx(row["error_eV"] / 7)
+    (result,) = [each for each in read_results(stored.database, CAMPAIGN) if each.uuid == stored.switching]
+    assert result.crystal.n_atoms == 7
+    assert result.values[0].value_eV_per_atom == pytest.approx(row["delta_f_eV"] / 7)
+    shown = details(stored.database, result)
+    assert [value.value_eV_per_atom for value in shown.terms] == pytest.approx([v.value_eV / 7 for v in shown.terms])
 
 
 def test_windows(stored, monkeypatch):

@@ -25,6 +25,7 @@ from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.report import campaign as module
 from alchemflows.report.campaign import write_report
 from alchemflows.report.results import Crystal, Result, Value, means
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.potential import PotentialSpec
 
 SHORT = {"n_repeats": 2, "n_equilibration_steps": 30, "n_switching_steps": 60, "timestep_fs": 4.0, "relax_maker": None}
@@ -183,7 +184,7 @@ def test_repeats_are_averaged_and_their_scatter_stands_beside_the_errors(stored,
 def test_there_is_no_mean_of_several_settings_and_no_quoted_error_without_all_errors():
     def ladder(repeat: int, error_eV: float | None, structure: str = "a") -> Result:
         crystal = Crystal(structure, "", 300.0, None, "ladder", "NaCl → KCl", 8, "sha")
-        value = Value("ΔF", 1.0 + repeat, error_eV, 8)
+        value = Value("ΔF", 1.0 + repeat, error_eV, Counts(atoms=8, sites=8, formula_units=4))
         return Result(f"{structure}{repeat}", crystal, repeat, (value,), 5, "converged", "mace-demo")
 
     assert not list(means([ladder(0, 0.1)]))
