@@ -7,6 +7,7 @@ from ase.optimize import BFGS
 
 from alchemflows.alchemy.calculator import AlchemicalCalculator
 from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import MassMean
 from alchemflows.errors import UnstableCrystalError
 
 #: Displacement of the finite differences, Å.
@@ -32,7 +33,11 @@ def relaxed_positions(calculator: AlchemicalCalculator, fmax_eV_per_A: float = 1
 
 
 def mode_frequencies(
-    potential: AlchemicalPotential, positions: np.ndarray, cell: np.ndarray, weights: np.ndarray
+    potential: AlchemicalPotential,
+    positions: np.ndarray,
+    cell: np.ndarray,
+    weights: np.ndarray,
+    mean: MassMean = "harmonic",
 ) -> np.ndarray:
     """Return the angular frequencies of the 3N − 3 modes, in 1 / (ASE's unit of time).
 
@@ -44,6 +49,9 @@ def mode_frequencies(
         A minimum of the energy, Å, shapes (N, 3) and (3, 3).
     weights
         Shape (C,).
+    mean
+        Masses of mixed sites, see :meth:`AlchemicalSystem.masses`: ``harmonic`` for quantum corrections, ``geometric``
+        for classical free energies.
 
     Returns
     -------
@@ -73,7 +81,7 @@ def mode_frequencies(
         assert evaluation.forces is not None
         forces = evaluation.forces.cpu().numpy().reshape(len(batch), 3 * n)
         hessian[list(moved)] = (forces[1::2] - forces[0::2]) / (2 * DISPLACEMENT_A)
-    masses = np.repeat(potential.system.masses(weights), 3)
+    masses = np.repeat(potential.system.masses(weights, mean), 3)
     dynamical = (hessian + hessian.T) / 2 / np.sqrt(np.outer(masses, masses))
     # Out of the three translations, which finite differences leave a little off zero.
     uniform = np.kron(np.ones((n, 1)), np.eye(3)) * np.sqrt(masses)[:, None]

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import spglib
+from numpy.typing import ArrayLike
+from pymatgen.core import Structure
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.system import AlchemicalSystem
 
 #: How far (Å) atoms may be from ideal places.
@@ -55,12 +60,50 @@ def site_permutations(system: AlchemicalSystem) -> np.ndarray:
     return np.array(found)
 
 
+def equivalent_sites(path: WeightPath) -> np.ndarray:
+    """Return a label for each site, the same for sites that symmetry makes equivalent at either end of a path.
+
+    Where a path changes some of the equivalent sites only, they are equivalent at the end before the change; at the
+    other end the crystal is one of several arrangements.
+
+    Parameters
+    ----------
+    path
+        Its system's structure has the ideal positions.
+
+    Returns
+    -------
+    labels
+        Shape (N,).
+    """
+    system, n = path.system, path.system.n_sites
+    links = []
+    for weights in (path.initial_weights, path.final_weights):
+        dataset = _symmetry(system.structure, _composition_kinds(system, weights))
+        links.append(np.arange(n) if dataset is None else np.asarray(dataset.equivalent_atoms))
+    first, second = np.tile(np.arange(n), 2), np.concatenate(links)
+    labels = connected_components(coo_array((np.ones(2 * n), (first, second)), shape=(n, n)), directed=False)[1]
+    return np.asarray(labels)
+
+
+def _composition_kinds(system: AlchemicalSystem, weights: ArrayLike) -> list[int]:
+    """Return a number for each site, the same for sites of the same composition."""
+    keys = [
+        tuple(sorted((z, round(share, 6)) for z, share in site.items())) for site in system.site_composition(weights)
+    ]
+    known = sorted(set(keys))
+    return [known.index(key) for key in keys]
+
+
 def _dataset(system: AlchemicalSystem) -> spglib.SpglibDataset | None:
     kinds = np.array(system.numbers)
     for index, group in enumerate(system.groups):
         choices = sorted({tuple(channel[k] for channel in group.channels) for k in range(len(group.sites))})
         for k, site in enumerate(group.sites):
             kinds[site] = 1000 * (index + 1) + choices.index(tuple(channel[k] for channel in group.channels))
-    structure = system.structure
-    cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), kinds.tolist())
+    return _symmetry(system.structure, kinds.tolist())
+
+
+def _symmetry(structure: Structure, kinds: list[int]) -> spglib.SpglibDataset | None:
+    cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), kinds)
     return spglib.get_symmetry_dataset(cell, symprec=SYMPREC_A)

@@ -11,7 +11,7 @@ import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import gcd
@@ -28,6 +28,15 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.counts import Counts
 
 Coupling = Literal["paired", "mean-field"]
+#: How the masses of the elements on one site are averaged.
+MassMean = Literal["arithmetic", "geometric", "harmonic"]
+
+#: Each mean of masses: the function of a mass that is averaged, and its inverse.
+_MEANS: dict[MassMean, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
+    "arithmetic": (np.positive, np.positive),
+    "geometric": (np.log, np.exp),
+    "harmonic": (np.reciprocal, np.reciprocal),
+}
 
 #: Atoms closer than this (Å) are a mistake in the structure, not physics.
 MIN_DISTANCE_A = 0.5
@@ -276,22 +285,35 @@ class AlchemicalSystem(MSONable):
                 f"at least {MIN_DISTANCE_A} Å is needed"
             )
 
-    def masses(self, weights: ArrayLike) -> np.ndarray:
-        """Mix the masses, m_i = Σ_e λ_ie m_e / Σ_e λ_ie.
+    def masses(self, weights: ArrayLike, mean: MassMean = "arithmetic") -> np.ndarray:
+        """Return one mass for each site: a mean over its elements with their shares λ_ie / Σ_e λ_ie.
 
-        The denominator is 1 for a full site. It keeps the mass of a vanishing atom finite, which changes no
-        configurational average; an atom that is gone altogether moves with the mean mass of its elements.
+        An element that is absent has no share, and a vacancy has no mass. A site that is empty altogether has the mean
+        mass of its elements, which keeps its motion finite.
 
         Parameters
         ----------
         weights
             Shape (..., C).
+        mean
+            ``arithmetic``, for the dynamics: their masses change no configurational average. ``geometric``
+            (ln m_i = Σ_e x_ie ln m_e), for classical free energies: the momenta of a mixture contribute
+            Σ_e x_ie (3/2) k_B T ln(1 / m_e) for each site, a sum over elements. ``harmonic``
+            (1/m_i = Σ_e x_ie / m_e), for quantum corrections: their leading term is proportional to the mean of 1/m.
 
         Returns
         -------
         masses
             In atomic mass units, shape (..., N).
+
+        Raises
+        ------
+        InvalidInputError
+            If the weights are not on the simplex or the mean is unknown.
         """
+        if mean not in get_args(MassMean):
+            raise InvalidInputError(f"mean must be one of {', '.join(get_args(MassMean))}; got {mean!r}")
+        function, inverse = _MEANS[mean]
         values = self.check_weights(weights)
         masses = np.broadcast_to(atomic_masses[self.numbers], (*values.shape[:-1], self.n_sites)).copy()
         start = 0
@@ -300,8 +322,45 @@ class AlchemicalSystem(MSONable):
             start += len(group.channels)
             total = share.sum(axis=-1, keepdims=True)
             share = np.where(total > 0, share / np.where(total > 0, total, 1.0), 1.0 / len(group.channels))
-            masses[..., list(group.sites)] = share @ atomic_masses[np.array(group.channels)]
+            masses[..., list(group.sites)] = inverse(share @ function(atomic_masses[np.array(group.channels)]))
         return masses
+
+    def occupancies(self, weights: ArrayLike) -> np.ndarray:
+        """Return how much of an atom each site holds, Σ_e λ_ie: 1 for a full site, 0 for an empty one.
+
+        Parameters
+        ----------
+        weights
+            Shape (..., C).
+
+        Returns
+        -------
+        occupancies
+            Shape (..., N).
+        """
+        values = self.check_weights(weights)
+        occupancies = np.ones((*values.shape[:-1], self.n_sites))
+        for index, group in enumerate(self.groups):
+            total = values[..., self.group_of_weight == index].sum(axis=-1, keepdims=True)
+            occupancies[..., list(group.sites)] = np.minimum(total, 1.0)
+        return occupancies
+
+    def site_composition(self, weights: ArrayLike) -> list[dict[int, float]]:
+        """Return the share of each element on each site, by atomic numbers, at given weights, shape (C,).
+
+        Elements of weight 0 are left out; shares that sum to less than 1 leave a vacancy.
+        """
+        values = self.check_weights(weights)
+        composition: list[dict[int, float]] = [{int(z): 1.0} for z in self.numbers]
+        start = 0
+        for group in self.groups:
+            for k, site in enumerate(group.sites):
+                composition[site] = {}
+                for channel, weight in zip(group.channels, values[start:], strict=False):
+                    if weight > WEIGHT_TOLERANCE:
+                        composition[site][channel[k]] = composition[site].get(channel[k], 0.0) + float(weight)
+            start += len(group.channels)
+        return composition
 
     def amounts(self, weights: ArrayLike) -> dict[str, float]:
         """How many atoms of each element there are at given weights, shape (C,); those that are absent are left out."""

@@ -75,6 +75,8 @@ RESULT_FIELDS: dict[str, Column] = {
     "ti_error_eV": _number("output.ti.error_eV"),
     "mbar_delta_f_eV": _number("output.mbar.delta_f_eV"),
     "mass_term_eV": _number("output.mass_term_eV"),
+    "mixing_term_eV": _number("output.mixing_term_eV"),
+    "arrangement_term_eV": _number("output.arrangement_term_eV"),
     "n_windows": _size("output.windows"),
     "verdict": _text("output.verdict.status"),
     "n_warnings": _size("output.warnings"),
@@ -204,7 +206,8 @@ def free_energies(
     Returns
     -------
     rows
-        With the keys of :data:`RESULT_FIELDS`; ΔF includes the mass term unless its name says otherwise.
+        With the keys of :data:`RESULT_FIELDS`; ΔF includes the mass term unless its name says otherwise. No ΔF, F or G
+        includes `mixing_term_eV` or `arrangement_term_eV`.
     """
     criteria = of_campaign(campaign, *(name for name, kind in KINDS.items() if kind in kinds))
     if formula is not None:

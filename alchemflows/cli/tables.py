@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from alchemflows.schemas.counts import Counts
-from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
+from alchemflows.schemas.free_energy import MIXING, Estimate, FreeEnergyDocument, MixedEnds
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument
@@ -154,6 +154,7 @@ def _estimate_table(document: FreeEnergyDocument) -> Table:
     table.add_row(*_term("mass term", document.mass_term_eV, document.counts))
     table.add_section()
     table.add_row(*_estimate("total: MBAR + mass term", document.total))
+    _add_left_out(table, document, document.counts)
     return table
 
 
@@ -192,6 +193,7 @@ def switching_table(document: SwitchingDocument) -> Table:
     table.add_row(*_term("mass term", document.mass_term_eV, counts))
     table.add_section()
     table.add_row(*_estimate("total", document.total))
+    _add_left_out(table, document, counts)
     table.caption = (
         f"{len(work.forward_work_eV)} switches each way of {work.switching_time_fs * 1e-3:g} ps; "
         f"their work overlaps by {work.overlap:.2f}"
@@ -215,6 +217,8 @@ def absolute_table(document: FrenkelLaddDocument) -> Table:
     table.add_row(*_estimate("F", Estimate.of(document.helmholtz.value_eV, document.helmholtz.error_eV, counts)))
     table.add_row(*_term("pV", document.pv_eV, counts))
     table.add_row(*_estimate("G", Estimate.of(document.gibbs.value_eV, document.gibbs.error_eV, counts)))
+    if document.is_mixed:
+        table.add_row(*_term(f"{MIXING}, not in F and G", document.mixing_term_eV, counts))
     if document.quantum_correction_eV is not None:
         table.add_row(*_term("quantum correction, not in G", document.quantum_correction_eV, counts))
     springs = [f"{spring.element} {spring.stiffness_eV_per_A2:.3g}" for spring in document.springs]
@@ -233,6 +237,8 @@ def sizes_table(document: SizeExtrapolation) -> Table:
         table.add_row(f"{n:.6g}", f"{g:.6f}", f"{error:.6f}")
     table.add_section()
     table.add_row("∞", f"{document.gibbs_limit_eV_per_atom:.6f}", f"{document.limit_error_eV_per_atom:.6f}")
+    if document.cells[0].is_mixed:
+        table.caption = f"G does not contain {MIXING}"
     return table
 
 
@@ -251,13 +257,15 @@ def vacancy_table(document: VacancyDocument) -> Table:
 
 def phase_table(document: PhaseStabilityDocument) -> Table:
     """G of every point, the stable phase marked, and the transitions."""
-    table = _table("G of the phases (* stable)", ("phase", "formula", "T (K)", "G (eV/atom)", "±", ""))
+    headings = ("phase", "formula", "T (K)", "G (eV/atom)", "±", "of which ideal mixing", "")
+    table = _table("G of the phases (* stable)", headings)
     best = {(s.composition, s.temperature_K): s.phase for s in document.stable}
     for p in document.points:
         known = p.gibbs_eV_per_atom is not None
         star = "*" if best.get((p.composition, p.temperature_K)) == p.phase else ""
-        numbers = (_number(p.gibbs_eV_per_atom, 6), _number(p.error_eV_per_atom, 6), star)
-        table.add_row(p.phase, p.formula, f"{p.temperature_K:g}", *(numbers if known else ("failed", "", "")))
+        mixing = f"{p.ideal_mixing_eV_per_atom:.6f}"
+        numbers = (_number(p.gibbs_eV_per_atom, 6), _number(p.error_eV_per_atom, 6), mixing, star)
+        table.add_row(p.phase, p.formula, f"{p.temperature_K:g}", *(numbers if known else ("failed", "", "", "")))
     lines = []
     for t in document.transitions:
         at = "" if t.composition is None else f", x = {t.composition:g}"
@@ -311,8 +319,12 @@ def results_table(rows: list[dict[str, Any]]) -> Table:
             f"{row['delta_f_eV_per_atom']:.5f} ± {_number(row['error_eV_per_atom'], 5)}",
             row["potential"].rpartition("/")[2],
         )
+    notes = []
     if any(row.get("verdict") != "converged" for row in rows):
-        table.caption = "(!): not converged; see `verdict` of the document"
+        notes.append("(!): not converged; see `verdict` of the document")
+    if any(row.get("mixing_term_eV") or row.get("arrangement_term_eV") for row in rows):
+        notes.append("ΔF does not contain the entropy of mixing; see `mixing_term_eV` and `arrangement_term_eV`")
+    table.caption = "\n".join(notes) or None
     return table
 
 
@@ -353,6 +365,12 @@ def _estimate(name: str, estimate: Estimate | None) -> tuple[str, ...]:
 def _term(name: str, value_eV: float, counts: Counts) -> tuple[str, ...]:
     """Return the row of a number that has no statistical error."""
     return name, f"{value_eV:.5f}", "", f"{counts.per_atom(value_eV):.6f}", ""
+
+
+def _add_left_out(table: Table, document: MixedEnds, counts: Counts) -> None:
+    """Add a row for each term of configurational entropy that the total does not contain."""
+    for name, value_eV in document.terms_not_in_total.items():
+        table.add_row(*_term(f"{name}, not in the total", value_eV, counts))
 
 
 def _number(value: float | None, digits: int) -> str:

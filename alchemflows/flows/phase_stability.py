@@ -14,9 +14,9 @@ from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
-from alchemflows.free_energy.phases import ideal_mixing_eV
 from alchemflows.jobs.inputs import failing_onwards, tolerant
 from alchemflows.jobs.phases import PhaseComparisonMaker, Point
+from alchemflows.jobs.terms import mixing_term_eV
 from alchemflows.schemas.dynamics import CellFreedom
 
 
@@ -95,7 +95,7 @@ class PhaseStabilityMaker(Maker):
                     run = failing_onwards(maker.make(at_x))
                     run.name = f"{name}: {run.name}"
                     runs.append(run)
-                    mixing = _mixing_eV(system, weights, float(temperature))
+                    mixing = mixing_term_eV(system, weights, float(temperature))
                     points.append(
                         Point(name, system.formula(weights), x, float(temperature), system.counts(weights), mixing)
                     )
@@ -119,9 +119,3 @@ def _mixed(structure: Structure, substitution: Substitution, x: float) -> Struct
                 site, {channel[k]: float(w) for channel, w in zip(group.channels, share, strict=True) if w > 0}
             )
     return mixed
-
-
-def _mixing_eV(system: AlchemicalSystem, weights: np.ndarray, temperature_K: float) -> float:
-    groups = range(len(system.groups))
-    fractions = [weights[system.group_of_weight == index].tolist() for index in groups]
-    return ideal_mixing_eV(fractions, [len(system.groups[index].sites) for index in groups], temperature_K)

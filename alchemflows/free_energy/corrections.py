@@ -7,18 +7,24 @@ from ase import units
 from numpy.typing import ArrayLike
 
 
-def mass_term_eV(initial_masses: ArrayLike, final_masses: ArrayLike, temperature_K: float) -> float:
-    """Free-energy change from the momenta when masses change, (3/2) k_B T Σ_i ln(m_i,initial / m_i,final).
+def mass_term_eV(
+    initial_masses: ArrayLike, final_masses: ArrayLike, temperature_K: float, occupancies: ArrayLike = 1.0
+) -> float:
+    """Return the change of free energy by the momenta, (3/2) k_B T Σ_i s_i ln(m_i,initial / m_i,final).
 
-    It follows from the classical partition function, in which each atom contributes (m_i)^(3/2). The
-    configurational part does not depend on masses, so this is added once, whatever masses the dynamics had.
+    In the classical partition function each atom has a factor (m_i)^(3/2), and the configurational part does not depend
+    on masses. The term is therefore added once, whatever masses the dynamics had. On a mixed site each element has its
+    own factor, so that ln m_i is the mean of ln m_e over its elements: m_i is the geometric mean.
 
     Parameters
     ----------
     initial_masses, final_masses
-        Shape (N,), in any common unit.
+        Geometric means over the elements of each site (``AlchemicalSystem.masses(weights, "geometric")``), in any
+        common unit, shape (N,).
     temperature_K
         Temperature.
+    occupancies
+        s_i, how much of an atom is on each site, the same at both ends, shape (N,): a vacancy has no momentum.
     """
     ratio = np.asarray(initial_masses, dtype=float) / np.asarray(final_masses, dtype=float)
-    return float(1.5 * units.kB * temperature_K * np.log(ratio).sum())
+    return float(1.5 * units.kB * temperature_K * (np.asarray(occupancies, dtype=float) * np.log(ratio)).sum())

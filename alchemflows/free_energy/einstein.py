@@ -36,19 +36,25 @@ def spring_constants_eV_per_A2(msd_A2: ArrayLike, equivalent: ArrayLike, tempera
     return np.array([3 * units.kB * temperature_K / means[label] for label in labels.tolist()])
 
 
-def einstein_free_energy_eV(stiffness_eV_per_A2: ArrayLike, masses: ArrayLike, temperature_K: float) -> float:
-    """Return F = 3 k_B T Σ_i ln(ħω_i / k_B T), ω_i = √(k_i / m_i), of free-standing classical oscillators.
+def einstein_free_energy_eV(
+    stiffness_eV_per_A2: ArrayLike, masses: ArrayLike, temperature_K: float, occupancies: ArrayLike = 1.0
+) -> float:
+    """Return F = 3 k_B T Σ_i s_i ln(ħω_i / k_B T), ω_i = √(k_i / m_i), of free-standing classical oscillators.
 
     Parameters
     ----------
     stiffness_eV_per_A2, masses
-        Shape (N,); masses in atomic mass units.
+        Shape (N,); masses in atomic mass units. On mixed sites the geometric mean over the elements makes F the mean of
+        the F of the elements' oscillators.
     temperature_K
         Temperature.
+    occupancies
+        s_i, how much of an atom is on each site, shape (N,). The vacant share of a site has no momentum, and its
+        coordinate, an oscillator on the site's spring, is not counted.
     """
     kT = units.kB * temperature_K
     omega = np.sqrt(np.asarray(stiffness_eV_per_A2, dtype=float) / np.asarray(masses, dtype=float))
-    return float(3 * kT * np.log(HBAR * omega / kT).sum())
+    return float(3 * kT * (np.asarray(occupancies, dtype=float) * np.log(HBAR * omega / kT)).sum())
 
 
 def centre_of_mass_term_eV(
@@ -63,12 +69,12 @@ def centre_of_mass_term_eV(
     the springs hold the centre of mass with a Gaussian of variance Σ μ_i² k_B T / k_i, the crystal's may be anywhere in
     v, the volume of a primitive cell, since a translation by a lattice vector gives the same crystal (Polson, Trizac,
     Pronk & Frenkel, J. Chem. Phys. 112, 5339, 2000; for one atom in the primitive cell, eq. 24 of Freitas, Asta & de
-    Koning, Comput. Mater. Sci. 112, 333, 2016).
+    Koning, Comput. Mater. Sci. 112, 333, 2016). The term is configurational: masses only say which centre rests.
 
     Parameters
     ----------
     stiffness_eV_per_A2, masses
-        Shape (N,).
+        Shape (N,). The masses are those of the dynamics, whatever masses the momenta of the crystal have.
     free_volume_A3
         v.
     temperature_K

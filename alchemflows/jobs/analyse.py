@@ -14,8 +14,9 @@ from alchemflows.free_energy.convergence import MAX_SIGMA
 from alchemflows.free_energy.refinement import Plan, plan_round
 from alchemflows.jobs.collect import CollectedLadder, collect
 from alchemflows.jobs.inputs import tolerant
-from alchemflows.jobs.ladder import Numbers, document, mass_term, refined
+from alchemflows.jobs.ladder import Numbers, document, refined
 from alchemflows.jobs.refine import RoundMaker
+from alchemflows.jobs.terms import TransformationTerms
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.refinement import Refinement, RefinementRound, RefinementSettings
 from alchemflows.schemas.windows import WindowsDocument
@@ -61,7 +62,7 @@ class AnalyseMaker(Maker):
         Parameters
         ----------
         path
-            The path that was sampled; its masses give the mass term.
+            The path that was sampled; its ends give the mass term and the terms of mixing.
         documents
             Outputs of window jobs; None where a job of a round of refinement failed, which ends the refinement.
         earlier
@@ -86,7 +87,8 @@ class AnalyseMaker(Maker):
         current = CURRENT_JOB.job
         plan = self._plan(ladder, numbers, refinement)
         if current is None or not plan.n_runs or len(arrived) < len(documents):
-            return document(ladder, numbers, refinement, mass_term(path, ladder))
+            terms = TransformationTerms.of(path, ladder.first.temperature_K)
+            return document(ladder, numbers, refinement, terms)
         jobs, planned = self.rounds.make(path, ladder, plan)
         again = self.make(
             path,
@@ -122,4 +124,4 @@ def free_energy(path: AlchemicalPath, documents: Sequence[WindowsDocument]) -> F
     ladder = collect(path, documents)
     numbers = Numbers.of(ladder)
     refinement = refined(RefinementSettings(), [], numbers.result, ladder.first.counts)
-    return document(ladder, numbers, refinement, mass_term(path, ladder))
+    return document(ladder, numbers, refinement, TransformationTerms.of(path, ladder.first.temperature_K))

@@ -32,6 +32,7 @@ from alchemflows.free_energy.einstein import (
 from alchemflows.free_energy.size import extrapolate
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.terms import mixing_term_eV
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.equilibrium import sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
@@ -56,6 +57,9 @@ class EinsteinSwitchesMaker(Maker):
     The crystal is equilibrated at constant volume in as many replicas as there are switches each way, which gives the
     springs and the starts of the forward switches; the backward ones start from the Einstein crystal's own
     distribution, which is drawn exactly. The centre of mass rests throughout.
+
+    On mixed sites the dynamics have the mean mass. The momenta of F are those of a classical mixture. F does not
+    contain the entropy of mixing, which is a term of its own.
 
     Parameters
     ----------
@@ -170,7 +174,8 @@ class EinsteinSwitchesMaker(Maker):
         result, work = work_document(switches, settings, counts)
         points = symmetry.n_primitive_cells if n_primitive_cells is None else n_primitive_cells
         free_volume = mean.volume / points
-        einstein = einstein_free_energy_eV(stiffness, masses, temperature)
+        # The momenta of a mixture; those of the dynamics, with their mixed masses, are in no term.
+        einstein = einstein_free_energy_eV(stiffness, system.masses(w, "geometric"), temperature, system.occupancies(w))
         centre = centre_of_mass_term_eV(stiffness, masses, free_volume, temperature)
         helmholtz = einstein - result.best[0] + centre
         pressure = ATMOSPHERE_GPA if self.settings.pressure_GPa is None else self.settings.pressure_GPa
@@ -204,6 +209,7 @@ class EinsteinSwitchesMaker(Maker):
             helmholtz=FreeEnergyValue.of(helmholtz, result.best[1], counts),
             pv_eV=pv,
             gibbs=FreeEnergyValue.of(helmholtz + pv, result.best[1], counts),
+            mixing_term_eV=mixing_term_eV(system, w, temperature),
             quantum_correction_eV=quantum,
             work=work,
             dynamics=dynamics,

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 
-from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.free_energy.convergence import (
     Convergence,
     Equilibration,
@@ -17,9 +16,9 @@ from alchemflows.free_energy.convergence import (
     equilibration,
     reasons_against,
 )
-from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.free_energy.estimators import MIN_OVERLAP, Decorrelated, LadderResult, decorrelate, estimate
 from alchemflows.jobs.collect import CollectedLadder, collect
+from alchemflows.jobs.terms import TransformationTerms
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import ConvergenceCurve, Estimate, FreeEnergyDocument, WindowStatistics
 from alchemflows.schemas.provenance import Provenance
@@ -66,12 +65,6 @@ class Numbers:
         return cls(windows, equilibrations, result, "trapezoid" if quadrature is None else "gauss-legendre")
 
 
-def mass_term(path: AlchemicalPath, ladder: CollectedLadder) -> float:
-    """Return the mass term of a path, eV, at the temperature of its ladder."""
-    masses = path.system.masses(path.initial), path.system.masses(path.final)
-    return mass_term_eV(*masses, ladder.first.temperature_K)
-
-
 def reanalysed(
     stored: FreeEnergyDocument, documents: Sequence[WindowsDocument], *, discard: float = 0.0
 ) -> FreeEnergyDocument:
@@ -80,7 +73,8 @@ def reanalysed(
     Parameters
     ----------
     stored
-        What the earlier analysis gave; the rule of TI, the mass term and the record of refinement are taken from it.
+        What the earlier analysis gave; the rule of TI, the analytic terms and the record of refinement are taken
+        from it.
     documents
         Outputs of its window jobs.
     discard
@@ -100,11 +94,14 @@ def reanalysed(
         target_error_eV_per_atom=stored.refinement.target_error_eV_per_atom, budget=stored.refinement.budget
     )
     refinement = refined(settings, stored.refinement.rounds, numbers.result, ladder.first.counts)
-    return document(ladder, numbers, refinement, stored.mass_term_eV)
+    terms = TransformationTerms(stored.mass_term_eV, stored.mixing_term_eV, stored.arrangement_term_eV)
+    return document(ladder, numbers, refinement, terms)
 
 
-def document(ladder: CollectedLadder, numbers: Numbers, refinement: Refinement, mass_term: float) -> FreeEnergyDocument:
-    """Return the free-energy document of a ladder; the mass term in eV."""
+def document(
+    ladder: CollectedLadder, numbers: Numbers, refinement: Refinement, terms: TransformationTerms
+) -> FreeEnergyDocument:
+    """Return the free-energy document of a ladder."""
     first, result, counts = ladder.first, numbers.result, ladder.first.counts
     pressure, target = first.dynamics.pressure_GPa, refinement.target_error_eV_per_atom
     curve = convergence(numbers.windows, result.free_energies_eV, first.temperature_K)
@@ -139,9 +136,11 @@ def document(ladder: CollectedLadder, numbers: Numbers, refinement: Refinement, 
         ti_discretisation_eV=result.ti_discretisation_eV if math.isfinite(result.ti_discretisation_eV) else None,
         bar=None if result.bar is None else Estimate.of(*result.bar, counts),
         mbar=Estimate.of(*result.mbar, counts),
-        mass_term_eV=mass_term,
-        mass_term_eV_per_atom=counts.per_atom(mass_term),
-        total=Estimate.of(result.mbar[0] + mass_term, result.mbar[1], counts),
+        mass_term_eV=terms.mass_eV,
+        mass_term_eV_per_atom=counts.per_atom(terms.mass_eV),
+        total=Estimate.of(result.mbar[0] + terms.mass_eV, result.mbar[1], counts),
+        mixing_term_eV=terms.mixing_eV,
+        arrangement_term_eV=terms.arrangement_eV,
         overlap_matrix=result.overlap.tolist(),
         convergence=_curve(curve),
         verdict=Verdict.of(reasons),

@@ -12,9 +12,9 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.terms import TransformationTerms
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.switching import equilibrate_ends, switch
@@ -61,12 +61,15 @@ class SwitchesMaker(Maker):
 
         Raises
         ------
+        InvalidInputError
+            If atoms appear or vanish on the path.
         RunStoppedError
             If the job was asked to stop: run again, it goes on from its last checkpoint.
         TrajectoryError
             If a trajectory explodes.
         """
         started = time.perf_counter()
+        terms = TransformationTerms.of(path, self.settings.temperature_K)  # by the ideal positions
         system = started_from(path.system, structure)
         path = AlchemicalPath(system, path.initial, path.final)
         model = AlchemicalPotential(system, load_potential(self.potential))
@@ -91,7 +94,6 @@ class SwitchesMaker(Maker):
             )
         counts = system.counts(path.initial)
         result, work = work_document(switches, self.settings, counts)
-        mass_term = mass_term_eV(system.masses(path.initial), system.masses(path.final), self.settings.temperature_K)
         return SwitchingDocument(
             temperature_K=self.settings.temperature_K,
             pressure_GPa=self.settings.pressure_GPa,
@@ -105,9 +107,11 @@ class SwitchesMaker(Maker):
             final_weights=list(path.final),
             settings=self.settings,
             work=work,
-            mass_term_eV=mass_term,
-            mass_term_eV_per_atom=counts.per_atom(mass_term),
-            total=Estimate.of(result.best[0] + mass_term, result.best[1], counts),
+            mass_term_eV=terms.mass_eV,
+            mass_term_eV_per_atom=counts.per_atom(terms.mass_eV),
+            total=Estimate.of(result.best[0] + terms.mass_eV, result.best[1], counts),
+            mixing_term_eV=terms.mixing_eV,
+            arrangement_term_eV=terms.arrangement_eV,
             verdict=Verdict.of(result.warnings),
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed

@@ -146,7 +146,8 @@ def plot_sizes(document: SizeExtrapolation) -> Figure:
         axes.plot(ends, limit + slope * ends, linewidth=0.8, color="0.5")
         axes.set_xlabel("1/N")
         axes.set_ylabel("G (eV/atom)")
-        axes.set_title(f"{document.formula}, {document.temperature_K:g} K", fontsize=10)
+        without = ", without ideal mixing" if document.cells[0].is_mixed else ""
+        axes.set_title(f"{document.formula}, {document.temperature_K:g} K{without}", fontsize=10)
     return figure
 
 
@@ -179,6 +180,8 @@ def plot_phases(document: PhaseStabilityDocument) -> Figure:
                     axes.errorbar(at, values, yerr=errors, marker="o", capsize=3, label=f"{phase}{suffix}")
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_xlabel("x" if over_x else "T (K)")
-        axes.set_ylabel(f"G − G({first}) (eV/atom)" if len(document.phases) > 1 else "G (eV/atom)")
+        mixed = any(p.ideal_mixing_eV_per_atom for p in document.points)
+        content = ", ideal mixing included" if mixed else ""
+        axes.set_ylabel(f"G − G({first}){content} (eV/atom)" if len(document.phases) > 1 else f"G{content} (eV/atom)")
         axes.legend(frameon=False, fontsize=8)
     return figure

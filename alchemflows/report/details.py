@@ -16,7 +16,7 @@ from alchemflows.free_energy.estimators import MIN_OVERLAP
 from alchemflows.report.results import Result, Value, difference, potential_name
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
-from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
+from alchemflows.schemas.free_energy import MIXING, Estimate, FreeEnergyDocument, MixedEnds
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.switching import SwitchingDocument, WorkDocument
@@ -96,6 +96,7 @@ def _ladder(database: Database, result: Result, document: FreeEnergyDocument) ->
             *_estimate(f"{symbol} by MBAR, configurational", document.mbar, counts),
             Value("mass term", document.mass_term_eV, 0.0, counts),
             *_estimate(f"{symbol}: MBAR and mass term", document.total, counts),
+            *_left_out(document, symbol, counts),
         ],
         list(dict.fromkeys([*document.verdict.reasons, *document.warnings])),
         sampling,
@@ -113,6 +114,7 @@ def _switching(result: Result, document: SwitchingDocument) -> Details:
             *_estimate(f"{symbol} by BAR, configurational", work.bar, counts),
             Value("mass term", document.mass_term_eV, 0.0, counts),
             *_estimate(f"{symbol}: best estimate and mass term", document.total, counts),
+            *_left_out(document, symbol, counts),
         ],
         document.verdict.reasons,
         [*_switches(document.settings, work), ("volume at the start", f"{document.volume_A3:.2f} Å³")],
@@ -132,6 +134,8 @@ def _absolute(result: Result, document: FrenkelLaddDocument) -> Details:
         Value("pV", document.pv_eV, 0.0, counts),
         Value("G, classical", gibbs.value_eV, gibbs.error_eV, counts),
     ]
+    if document.is_mixed:
+        terms.append(Value(f"{MIXING}, not in F and G", document.mixing_term_eV, 0.0, counts))
     if document.quantum_correction_eV is not None:
         terms.append(Value("quantum correction, not in F and G", document.quantum_correction_eV, 0.0, counts))
     springs = ", ".join(f"{spring.element} {spring.stiffness_eV_per_A2:.3g}" for spring in document.springs)
@@ -181,6 +185,14 @@ def _picture(figure: Figure, caption: str) -> Picture:
 
 def _estimate(name: str, estimate: Estimate | None, counts: Counts) -> list[Value]:
     return [] if estimate is None else [Value(name, estimate.delta_f_eV, estimate.error_eV, counts)]
+
+
+def _left_out(document: MixedEnds, symbol: str, counts: Counts) -> list[Value]:
+    """Return the terms of configurational entropy that the difference does not contain."""
+    return [
+        Value(f"{name}, not in {symbol}", value_eV, 0.0, counts)
+        for name, value_eV in document.terms_not_in_total.items()
+    ]
 
 
 def _dynamics(settings: DynamicsSettings) -> list[Fact]:

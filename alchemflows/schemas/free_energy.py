@@ -15,6 +15,10 @@ from alchemflows.schemas.verdict import Verdict
 
 Ensemble = Literal["NVT", "NPT"]
 
+#: What tables and reports call the terms of configurational entropy, which no free energy of a cell contains.
+MIXING = "ideal mixing k_B T Σ x ln x"
+ARRANGEMENT = "random distribution over equivalent sites"
+
 
 class Estimate(BaseModel):
     """A free-energy difference with its standard error: ΔF at constant volume, ΔG at constant pressure."""
@@ -78,7 +82,32 @@ class ConvergenceCurve(BaseModel):
     )
 
 
-class FreeEnergyDocument(BaseModel):
+class MixedEnds(BaseModel):
+    """Ends of a transformation, and the terms of their configurational entropy, which its `total` does not contain."""
+
+    initial_weights: list[float]
+    final_weights: list[float]
+    mixing_term_eV: float = Field(
+        description="k_B T Σ x ln x over sites, elements and vacancies, at λ = 1 less at λ = 0: ideal mixing on each "
+        "mixed site, NOT contained in `total`"
+    )
+    arrangement_term_eV: float = Field(
+        description="what a random distribution of the same atoms over equivalent sites would add to the mixing term, "
+        "at λ = 1 less at λ = 0, NOT contained in `total`; not zero where only some of the equivalent sites change"
+    )
+
+    @property
+    def terms_not_in_total(self) -> dict[str, float]:
+        """Names and values (eV) of the terms of configurational entropy that concern these ends."""
+        terms = {}
+        if any(0 < weight < 1 for weight in (*self.initial_weights, *self.final_weights)):
+            terms[MIXING] = self.mixing_term_eV
+        if self.arrangement_term_eV:
+            terms[ARRANGEMENT] = self.arrangement_term_eV
+        return terms
+
+
+class FreeEnergyDocument(MixedEnds):
     """Free-energy difference along a path, that at λ = 1 less that at λ = 0, and what it rests on.
 
     At constant volume (`ensemble` NVT) every difference here is ΔF, Helmholtz; at constant pressure (NPT) it is ΔG,
@@ -94,8 +123,6 @@ class FreeEnergyDocument(BaseModel):
     final_formula: str
     coupling: str
     weight_labels: list[str]
-    initial_weights: list[float]
-    final_weights: list[float]
     dynamics: DynamicsSettings
     window_jobs: list[str] = Field(
         default_factory=list, description="jobflow's identifiers of the jobs that sampled the windows"
@@ -111,9 +138,11 @@ class FreeEnergyDocument(BaseModel):
         description="Bennett acceptance ratio between neighbours; configurational part; none where it has no solution"
     )
     mbar: Estimate = Field(description="multistate BAR over all windows; configurational part")
-    mass_term_eV: float = Field(description="(3/2) k_B T Σ_i ln(m_i,initial / m_i,final)")
+    mass_term_eV: float = Field(
+        description="(3/2) k_B T Σ (x_initial − x_final) ln m over sites and elements, contained in `total`"
+    )
     mass_term_eV_per_atom: float
-    total: Estimate = Field(description="MBAR plus the mass term")
+    total: Estimate = Field(description="MBAR plus the mass term; no mixing term, no arrangement term")
     overlap_matrix: list[list[float]] = Field(description="MBAR overlap matrix between windows")
     convergence: ConvergenceCurve
     verdict: Verdict = Field(description="whether the checks of convergence have passed, and those that have not")

@@ -54,14 +54,21 @@ class FrenkelLaddDocument(BaseModel):
     space_group: int = Field(description="by which atoms are equivalent")
     springs: list[SpringKind]
     stiffness_eV_per_A2: list[float] = Field(description="of each atom")
-    einstein_eV: float = Field(description="3 k_B T Σ_i ln(ħω_i / k_B T)")
+    einstein_eV: float = Field(
+        description="3 k_B T Σ_i s_i ln(ħω_i / k_B T), ω_i = √(k_i/m_i), with the geometric mean m_i of the masses of "
+        "the site's elements, and s_i, how much of an atom is on the site"
+    )
     switching_eV: float = Field(description="F(crystal) − F(Einstein crystal), centre of mass fixed in both")
     switching_error_eV: float
     centre_of_mass_eV: float = Field(description="for letting the centre of mass go; see `free_energy.einstein`")
     free_volume_A3: float = Field(description="volume of a primitive cell, in that term")
-    helmholtz: FreeEnergyValue = Field(description="F, classical")
+    helmholtz: FreeEnergyValue = Field(description="F, classical, without `mixing_term_eV`")
     pv_eV: float
-    gibbs: FreeEnergyValue = Field(description="G = F + pV at the mean cell, classical")
+    gibbs: FreeEnergyValue = Field(description="G = F + pV at the mean cell, classical, without `mixing_term_eV`")
+    mixing_term_eV: float = Field(
+        description="k_B T Σ x ln x over sites, elements and vacancies: ideal mixing on each mixed site, NOT contained "
+        "in F and G"
+    )
     quantum_correction_eV: float | None = Field(
         description="F_quantum − F_classical of the harmonic modes, to be added; none if it was not asked for"
     )
@@ -70,6 +77,11 @@ class FrenkelLaddDocument(BaseModel):
     settings: SwitchingSettings
     verdict: Verdict
     provenance: Provenance
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether a site is mixed or partly vacant, so that the crystal has an entropy of mixing."""
+        return any(0 < weight < 1 for weight in self.weights)
 
 
 class SizeExtrapolation(BaseModel):

@@ -19,7 +19,7 @@ class PhasePoint(BaseModel):
     counts: Counts = Field(description="of the cell")
     gibbs_eV: float | None = Field(description="of the cell, with ideal mixing; none where the run failed")
     error_eV: float | None
-    ideal_mixing_eV: float = Field(description="−T S of ideal mixing of the cell, contained in G")
+    ideal_mixing_eV: float = Field(description="k_B T Σ x ln x of the cell, contained in G")
     volume_A3: float | None
     failure: str | None = Field(description="why there is no number: the phase is not mechanically stable, say")
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import SwitchingSettings
-from alchemflows.schemas.free_energy import Estimate
+from alchemflows.schemas.free_energy import Estimate, MixedEnds
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.verdict import Verdict
@@ -31,7 +31,7 @@ class WorkDocument(BaseModel):
     )
 
 
-class SwitchingDocument(BaseModel):
+class SwitchingDocument(MixedEnds):
     """ΔF (NVT) or ΔG (NPT) of a transformation by switching: at λ = 1 less at λ = 0."""
 
     temperature_K: float
@@ -42,12 +42,14 @@ class SwitchingDocument(BaseModel):
     final_formula: str
     coupling: str
     weight_labels: list[str]
-    initial_weights: list[float]
-    final_weights: list[float]
     settings: SwitchingSettings
     work: WorkDocument
-    mass_term_eV: float = Field(description="(3/2) k_B T Σ_i ln(m_i,initial / m_i,final)")
+    mass_term_eV: float = Field(
+        description="(3/2) k_B T Σ (x_initial − x_final) ln m over sites and elements, contained in `total`"
+    )
     mass_term_eV_per_atom: float
-    total: Estimate = Field(description="the best estimate from the work, plus the mass term")
+    total: Estimate = Field(
+        description="the best estimate from the work, plus the mass term; no mixing term, no arrangement term"
+    )
     verdict: Verdict
     provenance: Provenance

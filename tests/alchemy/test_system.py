@@ -309,6 +309,34 @@ def test_masses_are_mixed():
     assert masses[3] == pytest.approx(atomic_masses[IODINE])
 
 
+@pytest.mark.parametrize(
+    ("mean", "function"), [("arithmetic", np.positive), ("geometric", np.log), ("harmonic", np.reciprocal)]
+)
+def test_means_of_masses(mean, function):
+    """The mean of a function of the elements' masses is that function of the site's mass."""
+    system = perovskite_system()
+    weights = np.array([[0.3, 0.7, 0.1, 0.3, 0.2], [1, 0, 1, 0, 1], [0, 1, 0, 1, 1]])
+    masses = system.masses(weights, mean)
+    pb, sn, iodine, cl, cs = function(atomic_masses[[PB, SN, IODINE, CL, CS]])
+    expected = 0.3 * pb + 0.7 * sn, 0.25 * iodine + 0.75 * cl, cs
+    np.testing.assert_allclose(function(masses[0, [1, 2, 5]]), expected)
+    np.testing.assert_allclose(masses[1:], system.masses(weights[1:]))  # pure sites have one mass
+    with pytest.raises(InvalidInputError, match="median"):
+        system.masses(weights, "median")
+
+
+def test_occupancies_and_composition_of_sites():
+    system = perovskite_system()
+    occupancies = system.occupancies([[0.3, 0.7, 0.1, 0.3, 0.2], [0, 0, 1, 0, 1]])
+    np.testing.assert_allclose(occupancies[0, [0, 1, 2, 3, 5]], [1.0, 1.0, 0.4, 1.0, 0.2])
+    np.testing.assert_allclose(occupancies[1, [0, 1, 2, 3, 5]], [1.0, 0.0, 1.0, 1.0, 1.0])
+    composition = system.site_composition([0.3, 0.7, 0.1, 0.0, 1])
+    assert composition[0] == {CS: 1.0} and composition[2] == {IODINE: 0.1}
+    assert composition[1] == pytest.approx({PB: 0.3, SN: 0.7})
+    unlike = perovskite_system("unlike elements")
+    assert unlike.site_composition([0.5, 0.2, 0.3])[5] == pytest.approx({CS: 0.8, PB: 0.2})
+
+
 def test_masses_of_vanished_atoms_and_of_batches():
     system = perovskite_system()
     gone = system.masses([[0, 0, 0, 0, 0], [1, 0, 1, 0, 1]])

@@ -10,6 +10,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.cli.tables import absolute_table, phase_table, switching_table
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
@@ -17,6 +18,8 @@ from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
+from alchemflows.plotting import plot_phases
+from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.potential import PotentialSpec
 
 DEMO = PotentialSpec(name="mace-demo", device="cpu")
@@ -109,6 +112,7 @@ def test_switching_of_two_groups_at_once(tmp_path):
     masses = mass_term_eV([22.98976928] * 4, [39.0983] * 4, 300.0)
     assert document.mass_term_eV == pytest.approx(masses)
     assert document.total.delta_f_eV == pytest.approx(document.work.best.delta_f_eV + masses)
+    assert document.terms_not_in_total == {}
 
 
 def test_the_terms_of_an_absolute_free_energy_add_up(tmp_path):
@@ -147,6 +151,39 @@ def test_given_springs_and_a_constant_volume(tmp_path):
     assert document.volume_A3 == pytest.approx(rocksalt().volume) and len(outputs) == 1
     assert sorted({(s.element, s.stiffness_eV_per_A2) for s in document.springs}) == [("Cl", 1.2), ("K/Na", 1.5)]
     assert document.formula == "KNaCl2"
+    # momenta of the mixture, not those of the mean mass
+    oscillators = [einstein_free_energy_eV([1.5] * 4, [mass] * 4, 50.0) for mass in (22.98976928, 39.0983)]
+    chlorine = einstein_free_energy_eV([1.2] * 4, [35.45] * 4, 50.0)
+    assert document.einstein_eV == pytest.approx(np.mean(oscillators) + chlorine)
+    assert document.mixing_term_eV == pytest.approx(-4 * units.kB * 50 * np.log(2)) and document.is_mixed
+    assert document.helmholtz.value_eV == pytest.approx(
+        document.einstein_eV + document.switching_eV + document.centre_of_mass_eV
+    )
+    shown = texts(absolute_table(document))
+    assert any("not in F and G" in text for text in shown)
+    assert f"{document.mixing_term_eV:.5f}" in shown
+
+
+def test_switching_to_a_mixture_and_of_some_sites(tmp_path):
+    """Half of the mass term of the whole change; what the total does not contain stands beside it."""
+    maker = SwitchingMaker(potential=DEMO, temperature=300.0, **SHORT | {"n_equilibration_steps": 5})
+    document, _ = run(maker.make(rocksalt(), {"Na": {"Na": 0.5, "K": 0.5}}, sites=[0, 1]), tmp_path)
+    half = 0.5 * mass_term_eV([22.98976928] * 2, [39.0983] * 2, 300.0)
+    assert document.mass_term_eV == pytest.approx(half)
+    assert document.total.delta_f_eV == pytest.approx(document.work.best.delta_f_eV + half)
+    kT = units.kB * 300
+    assert document.mixing_term_eV == pytest.approx(-2 * kT * np.log(2))
+    whole = 4 * kT * (0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    assert document.mixing_term_eV + document.arrangement_term_eV == pytest.approx(whole)
+    shown = texts(switching_table(document))
+    assert sum("not in the total" in text for text in shown) == 2
+    for value in (document.mixing_term_eV, document.arrangement_term_eV):
+        assert f"{value:.5f}" in shown
+
+
+def texts(table) -> list[str]:
+    """Return what stands in the cells of a table."""
+    return [cell for column in table.columns for cell in column.cells]
 
 
 def test_a_spring_too_stiff_for_the_time_step_is_refused_before_a_job_exists():
@@ -207,11 +244,16 @@ def test_phases_and_one_that_fails(tmp_path):
 def test_mixing_is_ideal(tmp_path):
     maker = phase_maker(**SHORT, **CELL)
     flow = maker.make({"rocksalt": rocksalt()}, [100.0], substitution={"Na": "K"}, compositions=[0.0, 0.25])
-    document, _ = run(flow, tmp_path)
+    document, outputs = run(flow, tmp_path)
     pure, mixed = document.points
     assert (pure.formula, mixed.formula) == ("NaCl", "KNa3Cl4") and pure.ideal_mixing_eV_per_atom == 0
     entropy = 0.25 * np.log(0.25) + 0.75 * np.log(0.75)
     assert mixed.ideal_mixing_eV_per_atom == pytest.approx(units.kB * 100 * entropy / 2)
+    (absolute,) = (output for output in outputs.values() if isinstance(output, FrenkelLaddDocument))  # the last one
+    assert absolute.formula == "KNa3Cl4" and absolute.mixing_term_eV == pytest.approx(4 * units.kB * 100 * entropy)
+    assert mixed.gibbs_eV_per_atom == pytest.approx((absolute.gibbs.value_eV + absolute.mixing_term_eV) / 8)
+    assert f"{mixed.ideal_mixing_eV_per_atom:.6f}" in texts(phase_table(document))
+    assert "ideal mixing included" in plot_phases(document).axes[0].get_ylabel()
 
 
 def test_jobs_that_sample_have_the_category():
