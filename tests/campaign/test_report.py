@@ -104,7 +104,7 @@ def stored(shared_database, ladder_flow, tmp_path_factory):
     demo = PotentialSpec(name="mace-demo", device="cpu")
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     refining = {"pressure_GPa": 0.5, "barostat_time_ps": 50.0, "windows_per_job": 2, "target_error": 1e-7, "budget": 2}
-    switching = SwitchingMaker(potential=demo, temperature=300.0, **SHORT).make(salt, {"Na": "K"})
+    switching = SwitchingMaker(potential=demo, temperature=300.0, **SHORT).make(salt, {"Na": {"Na": 0.5, "K": 0.5}})
     switching.update_metadata(campaign_metadata(0, transformation=NASTY))
     absolute = FrenkelLaddMaker(potential=demo, temperature=300.0, n_cell_steps=60, n_sampling_steps=40, **SHORT)
     absolute_flow = absolute.make(salt)
@@ -210,6 +210,10 @@ def test_the_detail_of_each_result(stored, page):
         assert f"pymbar {known['provenance']['versions']['pymbar']}" in section
         assert str(known["provenance"]["seed"]) in section
         assert f"{known['provenance']['created_at']:%Y-%m-%d %H:%M:%S} UTC" in section
+    mixing = output(stored, stored.switching)["mixing_term_eV"]
+    assert mixing < -0.05  # four sites, half of each
+    rows = {row[0]: row for row in page.tables["details"] if row}
+    assert f"{mixing:.5f}" in rows["ideal mixing k_B T Σ x ln x, not in ΔG"]
     windows = readout.windows(stored.database, where={"job": {"$in": output(stored, stored.refined)["window_jobs"]}})
     section = page.sections[stored.refined]
     assert "2 of 2 allowed" in section and f"{windows['simulated_ns'].sum():.4g} ns" in section

@@ -10,9 +10,11 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
 from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.cli.tables import free_energy_tables
 from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.analyse import free_energy
+from alchemflows.jobs.ladder import reanalysed
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
@@ -50,7 +52,28 @@ def test_the_flow_relaxes_samples_and_analyses(ran):
     assert result.mass_term_eV == pytest.approx(1.5 * units.kB * 200 * np.log(207.2 / 118.71))
     assert result.total.delta_f_eV == pytest.approx(result.mbar.delta_f_eV + result.mass_term_eV)
     assert result.total.delta_f_eV_per_atom == pytest.approx(result.total.delta_f_eV / 5)
+    assert result.terms_not_in_total == {}
     assert [w.n_samples for w in result.windows] == [10, 10, 10]
+
+
+def test_a_ladder_to_a_mixture(gentle_model, perovskite, tmp_path):
+    """Half of the mass term of the whole change; the entropy of mixing is a term that the total does not contain."""
+    maker = ThermodynamicIntegrationMaker(
+        potential=str(gentle_model), windows_per_job=3, relax_maker=None, **SHORT | {"n_equilibration_steps": 0}
+    )
+    flow = maker.make(perovskite, {"Pb": {"Pb": 0.5, "Sn": 0.5}})
+    outputs = run_locally(flow, store=store(), create_folders=True, root_dir=tmp_path, log=False, ensure_success=True)
+    first, result = (outputs[job.uuid][1].output for job in flow.jobs)
+    assert result.mass_term_eV == pytest.approx(0.5 * 1.5 * units.kB * 200 * np.log(207.2 / 118.71))
+    assert result.total.delta_f_eV == pytest.approx(result.mbar.delta_f_eV + result.mass_term_eV)
+    assert result.mixing_term_eV == pytest.approx(-units.kB * 200 * np.log(2))
+    assert result.arrangement_term_eV == 0.0
+    _, estimates = free_energy_tables(result).renderables
+    names = list(estimates.columns[0].cells)
+    assert names[-1] == "ideal mixing k_B T Σ x ln x, not in the total" and names[-2].startswith("total")
+    again = reanalysed(result, [first])
+    for name in ("mass_term_eV", "mixing_term_eV", "arrangement_term_eV", "total"):
+        assert getattr(again, name) == getattr(result, name)
 
 
 def test_windows_carry_provenance_and_parameters(ran):
