@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar, get_args
 
 from jobflow import Flow, Job, Maker, OutputReference
 from pymatgen.core import Structure
@@ -12,7 +13,9 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import Coupling
+from alchemflows.alchemy.strains import freedom_of_symmetry, frozen_directions, frozen_shape
+from alchemflows.alchemy.symmetry import symmetry_of
+from alchemflows.alchemy.system import AlchemicalSystem, Coupling
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
@@ -22,6 +25,11 @@ from alchemflows.schemas.potential import PotentialSpec
 
 #: FireWorks category of the jobs that evaluate a potential.
 GPU_CATEGORY = "gpu"
+#: A freedom of the cell, or the one that the symmetry of the crystal asks for.
+CellChoice = CellFreedom | Literal["auto"]
+
+M = TypeVar("M", bound="SampledMaker")
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,7 +48,8 @@ class SampledMaker(Maker):
     pressure_GPa
         Pressure; None for constant volume.
     cell_freedom
-        What the pressure may change: ``isotropic``, ``axes`` (lengths) or ``full``.
+        What the pressure may change: ``isotropic``, ``axes`` (lengths) or ``full``. ``auto`` is the least of them that
+        changes all cell parameters that the symmetry of the crystal leaves free.
     timestep_fs, friction_per_ps, barostat_time_ps
         Langevin dynamics, see :class:`Conditions`.
     seed
@@ -54,7 +63,7 @@ class SampledMaker(Maker):
     potential: PotentialSpec | str = "sevennet-0"
     temperature: float = 300.0
     pressure_GPa: float | None = ATMOSPHERE_GPA
-    cell_freedom: CellFreedom = "isotropic"
+    cell_freedom: CellChoice = "isotropic"
     timestep_fs: float = 2.0
     friction_per_ps: float = 5.0
     barostat_time_ps: float = 0.5
@@ -80,6 +89,26 @@ class SampledMaker(Maker):
             "barostat_time_ps": self.barostat_time_ps,
         }
         return settings(kind, **conditions | lengths)
+
+    def in_crystal(self: M, system: AlchemicalSystem) -> M:
+        """Return the maker with the freedom of the cell that a crystal asks for in place of ``auto``.
+
+        A freedom that leaves less to the pressure than the symmetry allows is logged as a warning.
+        """
+        if self.pressure_GPa is None:
+            return replace(self, cell_freedom="isotropic") if self.cell_freedom == "auto" else self
+        cell, symmetry = system.structure.lattice.matrix, symmetry_of(system)
+        if self.cell_freedom == "auto":
+            return replace(self, cell_freedom=freedom_of_symmetry(cell, symmetry.point_group))
+        if self.cell_freedom in get_args(CellFreedom):
+            frozen = frozen_directions(cell, symmetry.point_group, self.cell_freedom)
+            if frozen:
+                logger.warning(
+                    "%s: %s",
+                    system.structure.composition.reduced_formula,
+                    frozen_shape(self.cell_freedom, symmetry.space_group, frozen),
+                )
+        return self
 
     def seed_of(self, structure: Structure, *purpose: str) -> int:
         """Return the seed of one run: other crystals, temperatures and purposes have other random numbers.

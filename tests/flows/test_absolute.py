@@ -120,7 +120,13 @@ def test_the_terms_of_an_absolute_free_energy_add_up(tmp_path):
     assert d.einstein_eV == pytest.approx(einstein_free_energy_eV(d.stiffness_eV_per_A2, [55.845] * 16, 100.0))
     assert d.switching_eV == pytest.approx(-d.work.best.delta_f_eV)
     assert d.helmholtz.value_eV == pytest.approx(d.einstein_eV + d.switching_eV + d.centre_of_mass_eV)
-    assert d.gibbs.value_eV == pytest.approx(d.helmholtz.value_eV + d.pressure_GPa * units.GPa * d.volume_A3)
+    pv = d.pressure_GPa * units.GPa * d.volume_A3
+    assert d.gibbs.value_eV == pytest.approx(d.helmholtz.value_eV + pv - d.cell_bias_eV)
+    assert d.gibbs.error_eV == pytest.approx(np.hypot(d.switching_error_eV, d.cell_bias_error_eV))
+    cell = outputs["mean cell, 16 atoms"].mean_cell
+    assert (cell.bias_eV, cell.bias_error_eV) == (d.cell_bias_eV, d.cell_bias_error_eV)
+    # Four samples of a cubic cell count as one: half a degree of freedom, at most.
+    assert cell.n_free_directions == 1 and 0 < cell.bias_eV <= 0.5 * units.kB * 100 * 1.000001
     assert 0 < d.quantum_correction_eV / 16 < 0.05
     assert d.volume_A3 == pytest.approx(outputs["mean cell, 16 atoms"].volume_A3)
     assert d.provenance.potential.sha256
