@@ -290,8 +290,8 @@ class SizeExtrapolationMaker(Maker):
         change = abs(quantum[-1] - quantum[-2]) if len(quantum) > 1 else None
         if change is not None and change > limit.error:
             reasons.append(
-                f"the quantum correction differs by {1e3 * change:.3f} meV/atom between the two largest cells, more than "
-                f"the error of G, {1e3 * limit.error:.3f}"
+                f"the quantum correction differs by {1e3 * change:.3f} meV/atom between the two largest cells, more "
+                f"than the error of G, {1e3 * limit.error:.3f}"
             )
         return SizeExtrapolation(
             formula=first.formula,

@@ -102,8 +102,8 @@ class SizeExtrapolation(BaseModel):
     limit_error_eV_per_atom: float = Field(description="from the errors of the cells by the weighted straight line")
     chi_squared_per_degree: float | None = Field(description="of the line; none with two cells")
     quantum_correction_limit_eV_per_atom: float | None = Field(
-        description="that of the largest cell, whose Γ modes sample the q-points of its primitive cell; not in G; none if "
-        "it was not asked for"
+        description="that of the largest cell, whose Γ modes sample the q-points of its primitive cell; not in G; none "
+        "if it was not asked for"
     )
     quantum_correction_change_eV_per_atom: float | None = Field(
         description="between the two largest cells: how far it is from its limit, at most; none with one cell"
