@@ -221,9 +221,7 @@ class EinsteinSwitchesMaker(Maker):
             pv_eV=pv,
             cell_bias_eV=bias,
             cell_bias_error_eV=bias_error,
-            gibbs=FreeEnergyValue.of(
-                helmholtz + pv - bias, float(np.hypot(result.best[1], bias_error)), counts
-            ),
+            gibbs=FreeEnergyValue.of(helmholtz + pv - bias, float(np.hypot(result.best[1], bias_error)), counts),
             quantum_correction_eV=quantum,
             work=work,
             dynamics=dynamics,
@@ -317,7 +315,7 @@ class SizeExtrapolationMaker(Maker):
 def _quantum_corrections(documents: Sequence[FrenkelLaddDocument]) -> list[float]:
     """Return the quantum corrections per atom of the cells that have one, one for each size, the largest cell last."""
     by_size = {
-        document.n_atoms: document.quantum_correction_eV / document.n_atoms
+        document.counts.atoms: document.counts.per_atom(document.quantum_correction_eV)
         for document in documents
         if document.quantum_correction_eV is not None
     }
