@@ -100,7 +100,7 @@ def frozen_shape(freedom: CellFreedom, space_group: int, n_frozen: int) -> str:
     """Return what is wrong with a freedom that leaves strains at the start's, of which the symmetry allows more."""
     return (
         f"cell_freedom={freedom} keeps the shape of the start cell, of which space group {space_group} leaves "
-        f"{n_frozen} strain{'s' if n_frozen > 1 else ''} more to the pressure; use auto"
+        f"{n_frozen} strain{'s' if n_frozen > 1 else ''} more to the pressure; choose axes or full"
     )
 
 

@@ -91,24 +91,25 @@ class SampledMaker(Maker):
         return settings(kind, **conditions | lengths)
 
     def in_crystal(self: M, system: AlchemicalSystem) -> M:
-        """Return the maker with the freedom of the cell that a crystal asks for in place of ``auto``.
-
-        A freedom that leaves less to the pressure than the symmetry allows is logged as a warning.
-        """
+        """Return the maker with the freedom of the cell that a crystal's symmetry asks for in place of ``auto``."""
+        if self.cell_freedom != "auto":
+            self.warn_of_frozen_shape(system)
+            return self
         if self.pressure_GPa is None:
-            return replace(self, cell_freedom="isotropic") if self.cell_freedom == "auto" else self
-        cell, symmetry = system.structure.lattice.matrix, symmetry_of(system)
-        if self.cell_freedom == "auto":
-            return replace(self, cell_freedom=freedom_of_symmetry(cell, symmetry.point_group))
-        if self.cell_freedom in get_args(CellFreedom):
-            frozen = frozen_directions(cell, symmetry.point_group, self.cell_freedom)
-            if frozen:
-                logger.warning(
-                    "%s: %s",
-                    system.structure.composition.reduced_formula,
-                    frozen_shape(self.cell_freedom, symmetry.space_group, frozen),
-                )
-        return self
+            return replace(self, cell_freedom="isotropic")
+        rotations = symmetry_of(system).point_group
+        return replace(self, cell_freedom=freedom_of_symmetry(system.structure.lattice.matrix, rotations))
+
+    def warn_of_frozen_shape(self, system: AlchemicalSystem) -> None:
+        """Log a warning if the pressure changes less of the cell than the symmetry of the crystal leaves free."""
+        freedom = self.cell_freedom
+        if self.pressure_GPa is None or freedom == "auto" or freedom not in get_args(CellFreedom):
+            return
+        symmetry = symmetry_of(system)
+        frozen = frozen_directions(system.structure.lattice.matrix, symmetry.point_group, freedom)
+        if frozen:
+            message = frozen_shape(freedom, symmetry.space_group, frozen)
+            logger.warning("%s: %s", system.structure.composition.reduced_formula, message)
 
     def seed_of(self, structure: Structure, *purpose: str) -> int:
         """Return the seed of one run: other crystals, temperatures and purposes have other random numbers.
@@ -166,6 +167,7 @@ class TransformationMaker(SampledMaker):
             )
         potential, backend = resolve(self.potential)
         AlchemicalPotential(path.system, backend)
+        self.warn_of_frozen_shape(path.system)
         if self.relax_maker is None:
             return path, potential, [], None
         relax = self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential)

@@ -113,7 +113,7 @@ class EquilibriumMaker(Maker):
         reasons = drift("the volume", run.volume_A3) + drift("the energy", run.energy_eV)
         cell = None
         if self.dynamics.pressure_GPa is not None:
-            cell, against = _mean_cell(run, symmetry, self.dynamics, self.symmetrise)
+            cell, against = assess_mean_cell(run, symmetry, self.dynamics, self.symmetrise)
             reasons += against
         return EquilibriumDocument(
             structure=mean,
@@ -140,10 +140,22 @@ class EquilibriumMaker(Maker):
         )
 
 
-def _mean_cell(
+def assess_mean_cell(
     run: Equilibrium, symmetry: Symmetry, dynamics: DynamicsSettings, symmetrise: bool
 ) -> tuple[MeanCell, list[str]]:
-    """Return what is known of the mean cell, and what speaks against it."""
+    """Return what is known of the mean cell of a run at constant pressure, and what speaks against it.
+
+    Parameters
+    ----------
+    run
+        Its start structure has the symmetry.
+    symmetry
+        Of that structure.
+    dynamics
+        Temperature and freedom of the cell.
+    symmetrise
+        Whether the mean cell is symmetrised.
+    """
     rotations, freedom = symmetry.point_group, dynamics.cell_freedom
     start = symmetric_cell(run.structure.lattice.matrix, rotations)
     sampled = sampled_directions(start, freedom)

@@ -175,13 +175,21 @@ def test_no_quantum_correction_is_a_reason_and_costs_no_free_energy(tmp_path, mo
 
 
 def test_sizes_are_extrapolated(tmp_path):
-    maker = FrenkelLaddMaker(potential=DEMO, temperature=50.0, pressure_GPa=None, **SHORT, n_sampling_steps=40)
+    maker = FrenkelLaddMaker(
+        potential=DEMO, temperature=50.0, pressure_GPa=None, quantum=True, **SHORT, n_sampling_steps=40
+    )
     document, _ = run(maker.make(iron(1), supercells=[(2, 2, 2), (2, 2, 3)]), tmp_path)
     assert document.n_atoms == [16, 24]
     x = 1 / np.array(document.n_atoms)
-    slope = np.diff(document.gibbs_eV_per_atom)[0] / np.diff(x)[0]
-    assert document.gibbs_limit_eV_per_atom == pytest.approx(document.gibbs_eV_per_atom[0] - slope * x[0])
+    np.testing.assert_allclose(document.logarithmic_terms_eV_per_atom, 0.5 * units.kB * 50 * x * np.log(x))
+    line = np.array(document.gibbs_eV_per_atom) - document.logarithmic_terms_eV_per_atom
+    slope = np.diff(line)[0] / np.diff(x)[0]
+    assert document.gibbs_limit_eV_per_atom == pytest.approx(line[0] - slope * x[0])
     assert document.chi_squared_per_degree is None
+    # Quantum corrections are not extrapolated: that of the largest cell is the limit.
+    per_atom = [cell.quantum_correction_eV / cell.counts.atoms for cell in document.cells]
+    assert document.quantum_correction_limit_eV_per_atom == pytest.approx(per_atom[1])
+    assert document.quantum_correction_change_eV_per_atom == pytest.approx(abs(per_atom[1] - per_atom[0]))
 
 
 def test_both_routes_to_a_vacancy(tmp_path):
