@@ -13,7 +13,7 @@ import typer
 
 from alchemflows.cli.inputs import phases_of, read_structure, springs_of, substitution_of, supercell_of
 from alchemflows.cli.options import (
-    CrystalCell,
+    Cell,
     FrenkelLaddOptions,
     Plot,
     StructureFile,
@@ -41,7 +41,7 @@ def frenkel_ladd(
     temperature: Temperature,
     options: FrenkelLaddOptions,
     constant_volume: Annotated[bool, typer.Option(help="take the (relaxed) cell as it is")] = False,
-    cell: CrystalCell = "auto",
+    cell: Cell = "auto",
     supercells: Annotated[
         list[str] | None,
         typer.Option("--supercell", help="repeats such as 3x3x3; several are extrapolated to a large crystal"),
@@ -81,7 +81,7 @@ def vacancy(
     temperature: Temperature,
     options: FrenkelLaddOptions,
     site: Annotated[int, typer.Option(help="index of the atom to remove")] = 0,
-    cell: CrystalCell = "auto",
+    cell: Cell = "auto",
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     submit_only: SubmitOnly = False,
@@ -104,7 +104,7 @@ def phases(
     compositions: Annotated[
         list[float] | None, typer.Option("--composition", "-x", help="share of the substitution; repeatable")
     ] = None,
-    cell: CrystalCell = "auto",
+    cell: Cell = "auto",
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     plot: Plot = None,

@@ -19,8 +19,7 @@ StructureFile = Annotated[Path, typer.Argument(help="structure file (CIF, POSCAR
 Substitutions = Annotated[list[str], typer.Argument(help="what turns into what, such as Pb:Sn")]
 Temperature = Annotated[float, typer.Option("--temperature", "-T", help="K")]
 Pressure = Annotated[float, typer.Option(help="GPa")]
-Cell = Annotated[str, typer.Option("--cell", help="what a pressure may change: isotropic, axes or full")]
-CrystalCell = Annotated[
+Cell = Annotated[
     str, typer.Option("--cell", help="what a pressure may change: auto (by symmetry), isotropic, axes or full")
 ]
 Supercell = Annotated[tuple[int, int, int], typer.Option(help="repeats of the cell")]

@@ -49,7 +49,7 @@ class SampledMaker(Maker):
         Pressure; None for constant volume.
     cell_freedom
         What the pressure may change: ``isotropic``, ``axes`` (lengths) or ``full``. ``auto`` is the least of them that
-        changes all cell parameters that the symmetry of the crystal leaves free.
+        changes all cell parameters that the symmetry of the crystal (of its alchemical sites too) leaves free.
     timestep_fs, friction_per_ps, barostat_time_ps
         Langevin dynamics, see :class:`Conditions`.
     seed
@@ -63,7 +63,7 @@ class SampledMaker(Maker):
     potential: PotentialSpec | str = "sevennet-0"
     temperature: float = 300.0
     pressure_GPa: float | None = ATMOSPHERE_GPA
-    cell_freedom: CellChoice = "isotropic"
+    cell_freedom: CellChoice = "auto"
     timestep_fs: float = 2.0
     friction_per_ps: float = 5.0
     barostat_time_ps: float = 0.5
@@ -71,7 +71,7 @@ class SampledMaker(Maker):
     category: str | None = GPU_CATEGORY
 
     def settings(self, kind: type[Settings], **lengths: Any) -> Settings:
-        """Return settings under these conditions.
+        """Return settings under these conditions; ``cell_freedom`` is known, see :meth:`in_crystal`.
 
         Raises
         ------
@@ -167,7 +167,6 @@ class TransformationMaker(SampledMaker):
             )
         potential, backend = resolve(self.potential)
         AlchemicalPotential(path.system, backend)
-        self.warn_of_frozen_shape(path.system)
         if self.relax_maker is None:
             return path, potential, [], None
         relax = self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential)

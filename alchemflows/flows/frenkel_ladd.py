@@ -12,7 +12,7 @@ from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem, Coupling
 from alchemflows.errors import InvalidInputError
-from alchemflows.flows.common import CellChoice, SampledMaker
+from alchemflows.flows.common import SampledMaker
 from alchemflows.jobs.equilibrium import EquilibriumMaker
 from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker, SizeExtrapolationMaker, given_stiffness
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
@@ -30,8 +30,7 @@ class FrenkelLaddMaker(SampledMaker):
     n_repeats
         Switches each way, all in one batch; at least 2.
     n_cell_steps
-        Steps at constant pressure for the mean cell, with the ``cell_freedom`` of the crystal's symmetry if that is
-        ``auto`` (the default), of which the first third is equilibration. With
+        Steps at constant pressure for the mean cell, of which the first third is equilibration. With
         ``pressure_GPa=None`` the given cell is taken (after relaxation, if there is one), and G = F + pV is at 1 atm.
     n_equilibration_steps, n_sampling_steps
         Steps at constant volume before and while displacements are measured.
@@ -56,7 +55,6 @@ class FrenkelLaddMaker(SampledMaker):
     """
 
     name: str = "Frenkel–Ladd"
-    cell_freedom: CellChoice = "auto"
     n_repeats: int = 4
     n_cell_steps: int = 15000
     n_equilibration_steps: int = 5000

@@ -14,6 +14,7 @@ from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.switching import SwitchingMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
@@ -226,6 +227,67 @@ def test_mixing_is_ideal(tmp_path):
     assert (pure.formula, mixed.formula) == ("NaCl", "KNa3Cl4") and pure.ideal_mixing_eV_per_atom == 0
     entropy = 0.25 * np.log(0.25) + 0.75 * np.log(0.75)
     assert mixed.ideal_mixing_eV_per_atom == pytest.approx(units.kB * 100 * entropy / 2)
+
+
+def nitride() -> Structure:
+    sites = [[1 / 3, 2 / 3, 0.0], [1 / 3, 2 / 3, 0.382]]
+    return Structure.from_spacegroup("P6_3mc", Lattice.hexagonal(3.13, 5.02), ["Al", "N"], sites) * (2, 2, 1)
+
+
+def freedoms(flow) -> list[str]:
+    """Return the freedom of each mean cell, and of each removal, of a flow."""
+    makers = [job.maker for job, _ in flow.iterflow()]
+    cells = [maker.dynamics.cell_freedom for maker in makers if maker.name.startswith("mean cell")]
+    return cells + [maker.settings.cell_freedom for maker in makers if maker.name.startswith("removal")]
+
+
+def test_the_cell_has_the_freedom_of_the_crystal(caplog):
+    make = FrenkelLaddMaker(potential=DEMO).make
+    assert freedoms(make(iron())) == ["isotropic"] and freedoms(make(nitride())) == ["axes"]
+    assert freedoms(make(iron(1), supercells=[(2, 2, 2), (2, 2, 3)])) == ["isotropic", "axes"]
+    assert freedoms(phase_maker().make({"a": nitride()}, [300.0, 400.0])) == ["axes"] * 2
+    # An atom less: the site's symmetry is the lower one, and all runs of the vacancy have its freedom.
+    assert freedoms(vacancy_maker().make(iron(), 3)) == ["isotropic"] * 3
+    skewed = nitride() * (1, 2, 1)
+    assert freedoms(vacancy_maker().make(skewed, 0)) == ["full"] * 3
+    assert not caplog.records
+    # What is asked for is done, and what speaks against it is said before any work.
+    assert freedoms(FrenkelLaddMaker(potential=DEMO, cell_freedom="isotropic").make(nitride())) == ["isotropic"]
+    assert len(caplog.records) == 1 and "isotropic" in caplog.text and "186" in caplog.text and "AlN" in caplog.text
+    FrenkelLaddMaker(potential=DEMO, cell_freedom="isotropic", pressure_GPa=None).make(nitride())
+    FrenkelLaddMaker(potential=DEMO, cell_freedom="full").make(nitride())
+    assert len(caplog.records) == 1
+    SwitchingMaker(potential=DEMO, cell_freedom="isotropic").make(nitride(), {"Al": "Ga"})
+    assert len(caplog.records) == 2
+
+
+def test_transformations_have_the_freedom_of_their_crystal():
+    for maker in (SwitchingMaker(potential=DEMO), ThermodynamicIntegrationMaker(potential=DEMO, pressure_GPa=0.0)):
+        for structure, substitution, expected in (
+            (nitride(), {"Al": "Ga"}, "axes"),
+            (rocksalt(), {"Na": "K"}, "isotropic"),
+        ):
+            jobs = [job.maker for job, _ in maker.make(structure, substitution).iterflow()]
+            found = [getattr(job, "settings", None) or getattr(job, "dynamics", None) for job in jobs]
+            assert {settings.cell_freedom for settings in found if settings is not None} == {expected}
+
+
+@pytest.mark.parametrize("symmetrise", [True, False])
+def test_a_crystal_keeps_its_symmetry_unless_told_otherwise(symmetrise, tmp_path):
+    """The noise of few steps is far more than the switches' error, and the verdict says so."""
+    maker = FrenkelLaddMaker(
+        potential=DEMO, temperature=300.0, cell_freedom="full", symmetrise=symmetrise, **SHORT | CELL
+    )
+    document, by_name = run(maker.make(nitride()), tmp_path)
+    cell = by_name["mean cell, 16 atoms"]
+    assert cell.mean_cell.n_free_directions == (2 if symmetrise else 6)
+    a, b = document.structure.lattice.abc[:2]
+    assert bool(abs(a - b) < 1e-9) is symmetrise
+    apart = np.abs(document.structure.frac_coords[0] - nitride().frac_coords[0])[:2].max()
+    assert bool(apart < 1e-9) is symmetrise
+    assert document.cell_bias_eV == pytest.approx(cell.mean_cell.bias_eV)
+    told = any("noise adds" in reason for reason in document.verdict.reasons)
+    assert told is (document.cell_bias_eV > document.switching_error_eV)
 
 
 def test_jobs_that_sample_have_the_category():
