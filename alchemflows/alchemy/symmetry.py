@@ -30,20 +30,36 @@ class Symmetry:
         Lattice translations within the cell.
     space_group
         Its number.
+    point_group
+        Rotations of the cell onto itself, on fractional coordinates, shape (n, 3, 3), integers.
     """
 
     equivalent_atoms: np.ndarray
     n_primitive_cells: int
     space_group: int
+    point_group: np.ndarray
 
 
 def symmetry_of(system: AlchemicalSystem) -> Symmetry:
     """Find the symmetry, alchemical sites of a group and the same elements being alike."""
     dataset = _dataset(system)
     if dataset is None:
-        return Symmetry(np.arange(system.n_sites), 1, 1)
+        return Symmetry(np.arange(system.n_sites), 1, 1, np.eye(3, dtype=int)[None])
     translations = sum(bool((r == np.eye(3, dtype=int)).all()) for r in dataset.rotations)
-    return Symmetry(np.asarray(dataset.equivalent_atoms), translations, int(dataset.number))
+    return Symmetry(
+        np.asarray(dataset.equivalent_atoms),
+        translations,
+        int(dataset.number),
+        np.unique(dataset.rotations, axis=0).astype(int),
+    )
+
+
+def operations_of(system: AlchemicalSystem) -> tuple[np.ndarray, np.ndarray]:
+    """Return all operations x → R x + t on fractional coordinates, shapes (n, 3, 3) and (n, 3), alike as above."""
+    dataset = _dataset(system)
+    if dataset is None:
+        return np.eye(3, dtype=int)[None], np.zeros((1, 3))
+    return np.asarray(dataset.rotations, dtype=int), np.asarray(dataset.translations, dtype=float)
 
 
 def site_permutations(system: AlchemicalSystem) -> np.ndarray:

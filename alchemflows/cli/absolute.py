@@ -28,8 +28,8 @@ from alchemflows.cli.tables import absolute_table, phase_table, sizes_table, vac
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from alchemflows.flows.common import CellChoice
     from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
-    from alchemflows.schemas.dynamics import CellFreedom
 
 app = typer.Typer()
 
@@ -41,7 +41,7 @@ def frenkel_ladd(
     temperature: Temperature,
     options: FrenkelLaddOptions,
     constant_volume: Annotated[bool, typer.Option(help="take the (relaxed) cell as it is")] = False,
-    cell: Cell = "isotropic",
+    cell: Cell = "auto",
     supercells: Annotated[
         list[str] | None,
         typer.Option("--supercell", help="repeats such as 3x3x3; several are extrapolated to a large crystal"),
@@ -81,7 +81,7 @@ def vacancy(
     temperature: Temperature,
     options: FrenkelLaddOptions,
     site: Annotated[int, typer.Option(help="index of the atom to remove")] = 0,
-    cell: Cell = "isotropic",
+    cell: Cell = "auto",
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     submit_only: SubmitOnly = False,
@@ -104,7 +104,7 @@ def phases(
     compositions: Annotated[
         list[float] | None, typer.Option("--composition", "-x", help="share of the substitution; repeatable")
     ] = None,
-    cell: Cell = "axes",
+    cell: Cell = "auto",
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     plot: Plot = None,
@@ -140,13 +140,14 @@ def _frenkel_ladd_maker(options: FrenkelLaddOptions, cell: str) -> FrenkelLaddMa
     maker = FrenkelLaddMaker(
         potential=options.spec,
         pressure_GPa=options.pressure,
-        cell_freedom=cast("CellFreedom", cell),
+        cell_freedom=cast("CellChoice", cell),
         timestep_fs=options.timestep,
         n_repeats=options.repeats,
         n_cell_steps=options.cell_steps,
         n_equilibration_steps=options.equilibration,
         n_sampling_steps=options.sampling,
         n_switching_steps=options.switching,
+        symmetrise=options.symmetrise,
         seed=options.seed,
     )
     if not options.relax:

@@ -19,7 +19,9 @@ StructureFile = Annotated[Path, typer.Argument(help="structure file (CIF, POSCAR
 Substitutions = Annotated[list[str], typer.Argument(help="what turns into what, such as Pb:Sn")]
 Temperature = Annotated[float, typer.Option("--temperature", "-T", help="K")]
 Pressure = Annotated[float, typer.Option(help="GPa")]
-Cell = Annotated[str, typer.Option("--cell", help="what a pressure may change: isotropic, axes or full")]
+Cell = Annotated[
+    str, typer.Option("--cell", help="what a pressure may change: auto (by symmetry), isotropic, axes or full")
+]
 Supercell = Annotated[tuple[int, int, int], typer.Option(help="repeats of the cell")]
 Potential = Annotated[str, typer.Option(help="mace-demo, sevennet-0, a mace_mp name, or a model file")]
 Dtype = Annotated[str, typer.Option(help="float32 or float64")]
@@ -62,6 +64,7 @@ class FrenkelLaddOptions(PotentialOptions):
     sampling: Annotated[int, typer.Option(help="steps in which displacements are measured")] = 5000
     switching: Switching = 10000
     relax: Relax = True
+    symmetrise: Annotated[bool, typer.Option(help="keep the space group in mean cells and mean positions")] = True
     seed: Seed = 0
 
 

@@ -216,6 +216,9 @@ def absolute_table(document: FrenkelLaddDocument) -> Table:
     table.add_section()
     table.add_row(*_estimate("F", Estimate.of(document.helmholtz.value_eV, document.helmholtz.error_eV, counts)))
     table.add_row(*_term("pV", document.pv_eV, counts))
+    if document.cell_bias_eV:
+        noise = Estimate.of(-document.cell_bias_eV, document.cell_bias_error_eV, counts)
+        table.add_row(*_estimate("noise of the mean cell", noise))
     table.add_row(*_estimate("G", Estimate.of(document.gibbs.value_eV, document.gibbs.error_eV, counts)))
     if document.is_mixed:
         table.add_row(*_term(f"{MIXING}, not in F and G", document.mixing_term_eV, counts))
@@ -237,8 +240,15 @@ def sizes_table(document: SizeExtrapolation) -> Table:
         table.add_row(f"{n:.6g}", f"{g:.6f}", f"{error:.6f}")
     table.add_section()
     table.add_row("∞", f"{document.gibbs_limit_eV_per_atom:.6f}", f"{document.limit_error_eV_per_atom:.6f}")
-    if document.cells[0].is_mixed:
-        table.caption = f"G does not contain {MIXING}"
+    captions = [f"G does not contain {MIXING}"] if document.cells[0].is_mixed else []
+    if document.quantum_correction_limit_eV_per_atom is not None:
+        change = document.quantum_correction_change_eV_per_atom
+        known = "" if change is None else f", {change:.6f} from the next smaller cell's"
+        captions.append(
+            f"quantum correction of the largest cell, not in G: {document.quantum_correction_limit_eV_per_atom:.6f}"
+            f" eV/atom{known}"
+        )
+    table.caption = "\n".join(captions)
     return table
 
 

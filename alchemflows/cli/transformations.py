@@ -38,8 +38,8 @@ from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.system import Coupling
+    from alchemflows.flows.common import CellChoice
     from alchemflows.free_energy.ladders import Spacing
-    from alchemflows.schemas.dynamics import CellFreedom
 
 app = typer.Typer()
 
@@ -85,7 +85,7 @@ def ti(
     spacing: Annotated[str, typer.Option(help="even or gauss-legendre")] = "even",
     windows_per_job: Annotated[int, typer.Option(help="windows in one batch")] = 1,
     pressure: Annotated[float | None, typer.Option(help="GPa; constant volume if not given")] = None,
-    cell: Cell = "isotropic",
+    cell: Cell = "auto",
     replica_exchange: Annotated[bool, typer.Option(help="neighbouring windows of a batch may swap λ")] = False,
     target_error: Annotated[float | None, typer.Option(help="eV/atom, reached by more and longer windows")] = None,
     budget: Annotated[
@@ -111,7 +111,7 @@ def ti(
         potential=potential.spec,
         temperature=temperature,
         pressure_GPa=pressure,
-        cell_freedom=cast("CellFreedom", cell),
+        cell_freedom=cast("CellChoice", cell),
         n_windows=windows,
         spacing=cast("Spacing", spacing),
         windows_per_job=windows_per_job,
@@ -149,7 +149,7 @@ def switch(
     potential: PotentialOptions,
     pressure: Pressure = ATMOSPHERE_GPA,
     constant_volume: Annotated[bool, typer.Option(help="ΔF at constant volume instead of ΔG")] = False,
-    cell: Cell = "isotropic",
+    cell: Cell = "auto",
     supercell: Supercell = (1, 1, 1),
     timestep: Timestep = 2.0,
     repeats: Repeats = 4,
@@ -170,7 +170,7 @@ def switch(
         potential=potential.spec,
         temperature=temperature,
         pressure_GPa=None if constant_volume else pressure,
-        cell_freedom=cast("CellFreedom", cell),
+        cell_freedom=cast("CellChoice", cell),
         timestep_fs=timestep,
         n_repeats=repeats,
         n_equilibration_steps=equilibration,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar, get_args
 
 from jobflow import Flow, Job, Maker, OutputReference
 from pymatgen.core import Structure
@@ -12,7 +13,9 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import Coupling
+from alchemflows.alchemy.strains import freedom_of_symmetry, frozen_directions, frozen_shape
+from alchemflows.alchemy.symmetry import symmetry_of
+from alchemflows.alchemy.system import AlchemicalSystem, Coupling
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
@@ -22,6 +25,11 @@ from alchemflows.schemas.potential import PotentialSpec
 
 #: FireWorks category of the jobs that evaluate a potential.
 GPU_CATEGORY = "gpu"
+#: A freedom of the cell, or the one that the symmetry of the crystal asks for.
+CellChoice = CellFreedom | Literal["auto"]
+
+M = TypeVar("M", bound="SampledMaker")
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,7 +48,8 @@ class SampledMaker(Maker):
     pressure_GPa
         Pressure; None for constant volume.
     cell_freedom
-        What the pressure may change: ``isotropic``, ``axes`` (lengths) or ``full``.
+        What the pressure may change: ``isotropic``, ``axes`` (lengths) or ``full``. ``auto`` is the least of them that
+        changes all cell parameters that the symmetry of the crystal (of its alchemical sites too) leaves free.
     timestep_fs, friction_per_ps, barostat_time_ps
         Langevin dynamics, see :class:`Conditions`.
     seed
@@ -54,7 +63,7 @@ class SampledMaker(Maker):
     potential: PotentialSpec | str = "sevennet-0"
     temperature: float = 300.0
     pressure_GPa: float | None = ATMOSPHERE_GPA
-    cell_freedom: CellFreedom = "isotropic"
+    cell_freedom: CellChoice = "auto"
     timestep_fs: float = 2.0
     friction_per_ps: float = 5.0
     barostat_time_ps: float = 0.5
@@ -62,7 +71,7 @@ class SampledMaker(Maker):
     category: str | None = GPU_CATEGORY
 
     def settings(self, kind: type[Settings], **lengths: Any) -> Settings:
-        """Return settings under these conditions.
+        """Return settings under these conditions; ``cell_freedom`` is known, see :meth:`in_crystal`.
 
         Raises
         ------
@@ -80,6 +89,27 @@ class SampledMaker(Maker):
             "barostat_time_ps": self.barostat_time_ps,
         }
         return settings(kind, **conditions | lengths)
+
+    def in_crystal(self: M, system: AlchemicalSystem) -> M:
+        """Return the maker with the freedom of the cell that a crystal's symmetry asks for in place of ``auto``."""
+        if self.cell_freedom != "auto":
+            self.warn_of_frozen_shape(system)
+            return self
+        if self.pressure_GPa is None:
+            return replace(self, cell_freedom="isotropic")
+        rotations = symmetry_of(system).point_group
+        return replace(self, cell_freedom=freedom_of_symmetry(system.structure.lattice.matrix, rotations))
+
+    def warn_of_frozen_shape(self, system: AlchemicalSystem) -> None:
+        """Log a warning if the pressure changes less of the cell than the symmetry of the crystal leaves free."""
+        freedom = self.cell_freedom
+        if self.pressure_GPa is None or freedom == "auto" or freedom not in get_args(CellFreedom):
+            return
+        symmetry = symmetry_of(system)
+        frozen = frozen_directions(system.structure.lattice.matrix, symmetry.point_group, freedom)
+        if frozen:
+            message = frozen_shape(freedom, symmetry.space_group, frozen)
+            logger.warning("%s: %s", system.structure.composition.reduced_formula, message)
 
     def seed_of(self, structure: Structure, *purpose: str) -> int:
         """Return the seed of one run: other crystals, temperatures and purposes have other random numbers.

@@ -43,6 +43,9 @@ class FrenkelLaddMaker(SampledMaker):
         :class:`EinsteinSwitchesMaker`.
     quantum
         Whether to compute the quantum correction of the harmonic modes.
+    symmetrise
+        Whether the mean cell and the mean positions keep the space group of the relaxed structure. The verdict says if
+        the crystal has another one at this temperature.
     coupling
         See :class:`AlchemicalSystem`; for structures with partial occupancies.
     relax_maker
@@ -60,6 +63,7 @@ class FrenkelLaddMaker(SampledMaker):
     schedule: str = "ninth-order"
     springs_eV_per_A2: Mapping[str, float] | None = None
     quantum: bool = False
+    symmetrise: bool = True
     coupling: Coupling = "paired"
     relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
 
@@ -87,7 +91,6 @@ class FrenkelLaddMaker(SampledMaker):
         InvalidInputError, PotentialError
             If the structure, a number, or the potential is wrong.
         """
-        cell, switching = self._cell_settings(), self.switching_settings()
         if self.n_sampling_steps < 10:
             raise InvalidInputError(f"n_sampling_steps must be at least 10; got {self.n_sampling_steps}")
         if n_primitive_cells is not None and n_primitive_cells < 1:
@@ -95,11 +98,13 @@ class FrenkelLaddMaker(SampledMaker):
         sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
         if supercells is not None and len({a * b * c for a, b, c in sizes}) < 2:
             raise InvalidInputError("supercells of at least two sizes are needed for an extrapolation")
+        crystals = [AlchemicalSystem.from_structure(structure * size, coupling=self.coupling) for size in sizes]
+        makers = [self.in_crystal(system) for system, _ in crystals]
+        dynamics = [(maker._cell_settings(), maker.switching_settings()) for maker in makers]
         potential, backend = resolve(self.potential)
         runs: list[Job] = []
         jobs: list[Job] = []
-        for size in sizes:
-            system, weights = AlchemicalSystem.from_structure(structure * size, coupling=self.coupling)
+        for size, (system, weights), (cell, switching) in zip(sizes, crystals, dynamics, strict=True):
             AlchemicalPotential(system, backend)
             if self.springs_eV_per_A2 is not None:
                 given_stiffness(system, weights, self.springs_eV_per_A2, self.timestep_fs)
@@ -152,16 +157,22 @@ class FrenkelLaddMaker(SampledMaker):
     ) -> list[Job]:
         jobs: list[Job] = []
         start: OutputReference | None = None
-        reasons: OutputReference | tuple[str, ...] = ()
+        mean_cell: OutputReference | None = None
         label = f"{system.n_sites} atoms"
         seed = self.seed_of(system.structure, system.formula(weights), "Frenkel–Ladd")
         if self.relax_maker is not None:
             jobs.append(self.relax_maker.make(system, weights, potential))
             start = jobs[-1].output.structure
         if cell is not None:
-            equilibrium = EquilibriumMaker(name=f"mean cell, {label}", potential=potential, dynamics=cell, seed=seed)
+            equilibrium = EquilibriumMaker(
+                name=f"mean cell, {label}",
+                potential=potential,
+                dynamics=cell,
+                symmetrise=self.symmetrise,
+                seed=seed,
+            )
             jobs.append(equilibrium.make(system, weights, start))
-            start, reasons = jobs[-1].output.structure, jobs[-1].output.verdict.reasons
+            start, mean_cell = jobs[-1].output.structure, jobs[-1].output
         switches = EinsteinSwitchesMaker(
             name=f"Frenkel–Ladd, {label}",
             potential=potential,
@@ -169,6 +180,7 @@ class FrenkelLaddMaker(SampledMaker):
             n_sampling_steps=self.n_sampling_steps,
             springs_eV_per_A2=self.springs_eV_per_A2,
             quantum=self.quantum,
+            symmetrise=self.symmetrise,
             seed=seed,
         )
-        return [*jobs, switches.make(system, weights, start, n_primitive_cells, reasons)]
+        return [*jobs, switches.make(system, weights, start, n_primitive_cells, mean_cell)]

@@ -13,11 +13,11 @@ from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
+from alchemflows.flows.common import CellChoice
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.jobs.inputs import failing_onwards, tolerant
 from alchemflows.jobs.phases import PhaseComparisonMaker, Point
 from alchemflows.jobs.terms import mixing_term_eV
-from alchemflows.schemas.dynamics import CellFreedom
 
 
 @dataclass
@@ -33,12 +33,12 @@ class PhaseStabilityMaker(Maker):
     frenkel_ladd_maker
         Potential, conditions and lengths of each run; its temperature is not used.
     freedom_of
-        ``cell_freedom`` of single phases, by name; ``full`` or ``axes`` for those that are not cubic.
+        ``cell_freedom`` of single phases, by name, in place of that of the maker.
     """
 
     name: str = "phase stability"
     frenkel_ladd_maker: FrenkelLaddMaker = field(default_factory=FrenkelLaddMaker)
-    freedom_of: Mapping[str, CellFreedom] = field(default_factory=dict)
+    freedom_of: Mapping[str, CellChoice] = field(default_factory=dict)
 
     def make(
         self,

@@ -55,14 +55,14 @@ class SwitchingMaker(TransformationMaker):
             If the structure, the substitution, a number, or the potential is wrong.
         """
         schedule(self.schedule, [0.0])
-        settings = self.settings(
+        path, potential, jobs, start = self.prepared(structure, substitution, sites)
+        settings = self.in_crystal(path.system).settings(
             SwitchingSettings,
             n_repeats=self.n_repeats,
             n_equilibration_steps=self.n_equilibration_steps,
             n_switching_steps=self.n_switching_steps,
             schedule=self.schedule,
         )
-        path, potential, jobs, start = self.prepared(structure, substitution, sites)
         seed = self.seed_of(path.system.structure, path.system.formula(path.final), "switching")
         switches = SwitchesMaker(potential=potential, settings=settings, seed=seed).make(path, start)
         change = f"{path.system.formula(path.initial)} → {path.system.formula(path.final)}"

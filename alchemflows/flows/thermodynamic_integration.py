@@ -89,8 +89,8 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             If the structure, the substitution, a number, or the potential is wrong.
         """
         planned, refinement = self._ladder()
-        maker = self._windows(planned)
         path, potential, jobs, start = self.prepared(structure, substitution, sites)
+        maker = self.in_crystal(path.system)._windows(planned)
         maker = replace(maker, potential=potential)
         windows = []
         for indices in chunks(planned.windows, self.windows_per_job):
@@ -135,8 +135,8 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             As :meth:`make`.
         """
         planned, refinement = self._ladder()
-        maker = self._windows(planned)
         path, potential, _, _ = self.prepared(structure, substitution, sites)
+        maker = self.in_crystal(path.system)._windows(planned)
         analysis = self._analysis(planned, refinement, replace(maker, potential=potential))
         more = {index: self.n_runs - window.n_runs for index, window in standing.items() if window.n_runs < self.n_runs}
         if not more:

@@ -53,11 +53,13 @@ class VacancyFreeEnergyMaker(Maker):
         if self.frenkel_ladd_maker.pressure_GPa is None:
             raise InvalidInputError("the free energy of a vacancy needs a pressure: the crystal shrinks around it")
         potential, _ = resolve(self.frenkel_ladd_maker.potential)
-        absolute = replace(self.frenkel_ladd_maker, potential=potential)
         system, _ = AlchemicalSystem.from_structure(structure)
         points = symmetry_of(system).n_primitive_cells
         with_vacancy = structure.copy()
         with_vacancy.remove_sites([site])
+        defective_system, _ = AlchemicalSystem.from_structure(with_vacancy)
+        # All three runs have the freedom of the crystal with the vacancy, whose symmetry is the lower one.
+        absolute = replace(self.frenkel_ladd_maker, potential=potential).in_crystal(defective_system)
         perfect = absolute.make(structure)
         # The vacancy keeps its place: its crystal may be shifted by a lattice vector of the perfect one no more.
         defective = absolute.make(with_vacancy, n_primitive_cells=points)

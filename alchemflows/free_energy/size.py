@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ase import units
+from numpy.typing import ArrayLike
 
 from alchemflows.errors import InvalidInputError
 
@@ -19,18 +21,39 @@ class Limit:
     chi_squared_per_degree: float | None
 
 
-def extrapolate(n_atoms: Sequence[float], values: Sequence[float], errors: Sequence[float]) -> Limit:
-    """Fit values per atom by a weighted straight line in 1/N.
+def logarithmic_term_eV_per_atom(n_atoms: ArrayLike, temperature_K: float) -> np.ndarray:
+    """Return −½ k_B T ln N / N, the part of F/N of a periodic crystal that falls slowest with its size.
 
-    With the centre of mass accounted for, the leading dependence of F/N on size is 1/N (Freitas, Asta & de Koning,
-    Comput. Mater. Sci. 112, 333, 2016).
+    The three acoustic branches go as ln |k| towards k = 0, and a mesh of N points without that one adds k_B T ln N to
+    k_B T Σ ln ω. The centre of mass, free in the volume of a primitive cell, adds −(3/2) k_B T ln N, by its thermal
+    wavelength. What is left falls as 1/N, and then as N^(−5/3) (Hoover, J. Chem. Phys. 49, 1981, 1968, and Polson,
+    Trizac, Pronk & Frenkel, J. Chem. Phys. 112, 5339, 2000, for the excess over an ideal gas, whose own terms differ).
+    In d dimensions the term is (1 − d/2) k_B T ln N.
+
+    Parameters
+    ----------
+    n_atoms
+        Sizes. Those of primitive cells, or formula units, would change the term in 1/N alone.
+    temperature_K
+        Temperature.
+    """
+    n = np.asarray(n_atoms, dtype=float)
+    return -0.5 * units.kB * temperature_K * np.log(n) / n
+
+
+def extrapolate(
+    n_atoms: Sequence[float], values: Sequence[float], errors: Sequence[float], temperature_K: float
+) -> Limit:
+    """Fit F/N or G/N of a crystal by its logarithmic term, which is known, and a weighted straight line in 1/N.
 
     Parameters
     ----------
     n_atoms
         Sizes, at least two different ones.
     values, errors
-        Per atom, with standard errors.
+        eV per atom, with standard errors.
+    temperature_K
+        Temperature, for :func:`logarithmic_term_eV_per_atom`.
 
     Raises
     ------
@@ -41,7 +64,8 @@ def extrapolate(n_atoms: Sequence[float], values: Sequence[float], errors: Seque
         raise InvalidInputError(f"cells of at least two sizes are needed; got {list(n_atoms)} atoms")
     if not (np.asarray(errors) > 0).all():
         raise InvalidInputError("every value needs a positive standard error")
-    x, y, weights = 1 / np.asarray(n_atoms, dtype=float), np.asarray(values), 1 / np.asarray(errors) ** 2
+    x, weights = 1 / np.asarray(n_atoms, dtype=float), 1 / np.asarray(errors) ** 2
+    y = np.asarray(values) - logarithmic_term_eV_per_atom(n_atoms, temperature_K)
     design = np.stack([np.ones_like(x), x], axis=1)
     covariance = np.linalg.inv(design.T @ (weights[:, None] * design))
     fit = covariance @ (design.T @ (weights * y))

@@ -14,13 +14,23 @@ from pymbar.timeseries import statistical_inefficiency
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.strains import (
+    frozen_directions,
+    frozen_shape,
+    log_strains,
+    sampled_directions,
+    split_by_symmetry,
+)
+from alchemflows.alchemy.symmetrise import symmetric_cell, symmetrised
+from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.free_energy.cells import cell_noise, deviation
 from alchemflows.free_energy.convergence import drift
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
-from alchemflows.sampling.equilibrium import sample_equilibrium
+from alchemflows.sampling.equilibrium import Equilibrium, sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
-from alchemflows.schemas.crystal import EquilibriumDocument
+from alchemflows.schemas.crystal import EquilibriumDocument, MeanCell
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
@@ -46,6 +56,8 @@ class EquilibriumMaker(Maker):
         Conditions and lengths.
     n_replicas
         Replicas in the batch; all count.
+    symmetrise
+        Whether the mean cell and the mean positions keep the space group of the structure that dynamics start from.
     seed
         Seed that those of the replicas derive from.
     """
@@ -54,6 +66,7 @@ class EquilibriumMaker(Maker):
     potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
     dynamics: DynamicsSettings = field(default_factory=_default_dynamics)
     n_replicas: int = 1
+    symmetrise: bool = True
     seed: int = 0
 
     @job(output_schema=EquilibriumDocument)
@@ -94,7 +107,14 @@ class EquilibriumMaker(Maker):
                 checkpoint=checkpoint,
             )
         mean = run.mean_structure()
+        symmetry = symmetry_of(system)
+        if self.symmetrise:
+            mean = symmetrised(mean, system, system.masses(weights))
         reasons = drift("the volume", run.volume_A3) + drift("the energy", run.energy_eV)
+        cell = None
+        if self.dynamics.pressure_GPa is not None:
+            cell, against = assess_mean_cell(run, symmetry, self.dynamics, self.symmetrise)
+            reasons += against
         return EquilibriumDocument(
             structure=mean,
             formula=system.formula(weights),
@@ -107,6 +127,8 @@ class EquilibriumMaker(Maker):
             volume_A3=mean.volume,
             volume_error_A3=_error_of_mean(run.volume_A3),
             cell_parameters=list(mean.lattice.parameters),
+            space_group=symmetry.space_group,
+            mean_cell=cell,
             mean_energy_eV=run.energy_eV.mean(),
             mean_temperature_K=run.temperature_K.mean(),
             msd_A2=run.msd_A2.mean(axis=0).tolist(),
@@ -116,6 +138,51 @@ class EquilibriumMaker(Maker):
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),
         )
+
+
+def assess_mean_cell(
+    run: Equilibrium, symmetry: Symmetry, dynamics: DynamicsSettings, symmetrise: bool
+) -> tuple[MeanCell, list[str]]:
+    """Return what is known of the mean cell of a run at constant pressure, and what speaks against it.
+
+    Parameters
+    ----------
+    run
+        Its start structure has the symmetry.
+    symmetry
+        Of that structure.
+    dynamics
+        Temperature and freedom of the cell.
+    symmetrise
+        Whether the mean cell is symmetrised.
+    """
+    rotations, freedom = symmetry.point_group, dynamics.cell_freedom
+    start = symmetric_cell(run.structure.lattice.matrix, rotations)
+    sampled = sampled_directions(start, freedom)
+    allowed, breaking = split_by_symmetry(sampled, start, rotations)
+    strains = log_strains(run.cell_parameters, start)
+    noise = cell_noise(strains @ (allowed if symmetrise else sampled).T, dynamics.temperature_K)
+    broken = deviation(strains @ breaking.T)
+    reasons = []
+    if symmetrise and broken is not None and broken.is_real:
+        reasons.append(
+            f"the cell has another symmetry than space group {symmetry.space_group} of its start: the mean cell before "
+            f"symmetrisation is {broken.sigma:.1f} standard errors from it; start from the structure that it has at "
+            "this temperature"
+        )
+    if frozen := frozen_directions(start, rotations, freedom):
+        reasons.append(frozen_shape(freedom, symmetry.space_group, frozen))
+    return (
+        MeanCell(
+            symmetrised=symmetrise,
+            n_free_directions=noise.n_directions,
+            n_independent=noise.n_independent,
+            bias_eV=noise.bias_eV,
+            bias_error_eV=noise.error_eV,
+            symmetry_deviation_sigma=None if broken is None else broken.sigma,
+        ),
+        reasons,
+    )
 
 
 def _error_of_mean(series: np.ndarray) -> float:

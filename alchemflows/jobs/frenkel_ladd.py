@@ -18,6 +18,7 @@ from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.calculator import AlchemicalCalculator
 from alchemflows.alchemy.phonons import mode_frequencies, relaxed_positions
 from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.symmetrise import symmetrised
 from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
@@ -29,7 +30,7 @@ from alchemflows.free_energy.einstein import (
     quantum_correction_eV,
     spring_constants_eV_per_A2,
 )
-from alchemflows.free_energy.size import extrapolate
+from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.terms import mixing_term_eV
@@ -37,6 +38,7 @@ from alchemflows.jobs.work import work_document
 from alchemflows.sampling.equilibrium import sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.switching import draw_einstein_crystal, joined, switch
+from alchemflows.schemas.crystal import EquilibriumDocument
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocument, SizeExtrapolation, SpringKind
 from alchemflows.schemas.potential import PotentialSpec
@@ -77,6 +79,9 @@ class EinsteinSwitchesMaker(Maker):
         joined by / in alphabetical order (``Pb/Sn``).
     quantum
         Whether to compute the quantum correction of the harmonic modes (6N force evaluations).
+    symmetrise
+        Whether the mean positions, to which the springs are tied, keep the space group of the structure that dynamics
+        start from. F does not depend on where the springs are tied.
     seed
         Seed that all others derive from.
     """
@@ -87,6 +92,7 @@ class EinsteinSwitchesMaker(Maker):
     n_sampling_steps: int = 5000
     springs_eV_per_A2: Mapping[str, float] | None = None
     quantum: bool = False
+    symmetrise: bool = True
     seed: int = 0
 
     @job(output_schema=FrenkelLaddDocument, data=["curves"])
@@ -96,7 +102,7 @@ class EinsteinSwitchesMaker(Maker):
         weights: Sequence[float],
         structure: Structure | None = None,
         n_primitive_cells: int | None = None,
-        cell_reasons: Sequence[str] = (),
+        mean_cell: EquilibriumDocument | None = None,
     ) -> FrenkelLaddDocument:
         """Compute F and G.
 
@@ -111,8 +117,9 @@ class EinsteinSwitchesMaker(Maker):
         n_primitive_cells
             Lattice points in the cell; found by symmetry if not given. Give that of the perfect crystal where there is
             a defect.
-        cell_reasons
-            What speaks against the mean cell; it speaks against G too.
+        mean_cell
+            The sampling that the cell is the mean of: what speaks against it speaks against G too, and what its noise
+            adds to G is subtracted.
 
         Raises
         ------
@@ -153,6 +160,8 @@ class EinsteinSwitchesMaker(Maker):
                 stiffness = spring_constants_eV_per_A2(msd, symmetry.equivalent_atoms, temperature)
                 _check_time_step(stiffness, masses, settings.timestep_fs)
             mean = run.mean_structure()
+            if self.symmetrise:
+                mean = symmetrised(mean, system, masses)
             springs = Springs(tuple(map(tuple, mean.frac_coords.tolist())), tuple(stiffness.tolist()))
             start = joined(
                 run.state,
@@ -180,7 +189,14 @@ class EinsteinSwitchesMaker(Maker):
         helmholtz = einstein - result.best[0] + centre
         pressure = ATMOSPHERE_GPA if self.settings.pressure_GPa is None else self.settings.pressure_GPa
         pv = pressure * units.GPa * mean.volume
-        reasons = [f"mean cell: {reason}" for reason in cell_reasons]
+        noise = None if mean_cell is None else mean_cell.mean_cell
+        bias, bias_error = (0.0, 0.0) if noise is None else (noise.bias_eV, noise.bias_error_eV)
+        reasons = [] if mean_cell is None else [f"mean cell: {reason}" for reason in mean_cell.verdict.reasons]
+        if bias > result.best[1]:
+            reasons.append(
+                f"mean cell: its noise adds {bias:.4f} ± {bias_error:.4f} eV to G, which is subtracted and larger than "
+                f"the error of the switching, {result.best[1]:.4f} eV; sample the cell for longer"
+            )
         reasons += drift("the energy of the crystal", run.energy_eV) + result.warnings
         quantum = None
         if self.quantum:
@@ -208,7 +224,9 @@ class EinsteinSwitchesMaker(Maker):
             free_volume_A3=free_volume,
             helmholtz=FreeEnergyValue.of(helmholtz, result.best[1], counts),
             pv_eV=pv,
-            gibbs=FreeEnergyValue.of(helmholtz + pv, result.best[1], counts),
+            cell_bias_eV=bias,
+            cell_bias_error_eV=bias_error,
+            gibbs=FreeEnergyValue.of(helmholtz + pv - bias, float(np.hypot(result.best[1], bias_error)), counts),
             mixing_term_eV=mixing_term_eV(system, w, temperature),
             quantum_correction_eV=quantum,
             work=work,
@@ -231,7 +249,10 @@ class EinsteinSwitchesMaker(Maker):
 
 @dataclass
 class SizeExtrapolationMaker(Maker):
-    """Extrapolate F and G per atom of cells of several sizes to a large crystal, by a straight line in 1/N.
+    """Extrapolate F and G per atom of cells of several sizes to a large crystal.
+
+    The term in ln N / N is known; what is left is a straight line in 1/N. The quantum correction has no such terms: its
+    limit is that of the largest cell.
 
     Parameters
     ----------
@@ -263,11 +284,18 @@ class SizeExtrapolationMaker(Maker):
         errors = [document.gibbs.error_eV_per_atom for document in documents]
         helmholtz = [document.helmholtz.value_eV_per_atom for document in documents]
         gibbs = [document.gibbs.value_eV_per_atom for document in documents]
-        limit = extrapolate(n_atoms, gibbs, errors)
+        limit = extrapolate(n_atoms, gibbs, errors, first.temperature_K)
         reasons = [f"{d.counts.title}: {reason}" for d in documents for reason in d.verdict.reasons]
         if limit.chi_squared_per_degree is not None and limit.chi_squared_per_degree > MAX_CHI_SQUARED:
             reasons.append(
                 f"the cells do not lie on a line in 1/N: χ² per degree is {limit.chi_squared_per_degree:.1f}"
+            )
+        quantum = _quantum_corrections(documents)
+        change = abs(quantum[-1] - quantum[-2]) if len(quantum) > 1 else None
+        if change is not None and change > limit.error:
+            reasons.append(
+                f"the quantum correction differs by {1e3 * change:.3f} meV/atom between the two largest cells, more "
+                f"than the error of G, {1e3 * limit.error:.3f}"
             )
         return SizeExtrapolation(
             formula=first.formula,
@@ -277,14 +305,27 @@ class SizeExtrapolationMaker(Maker):
             helmholtz_eV_per_atom=helmholtz,
             gibbs_eV_per_atom=gibbs,
             errors_eV_per_atom=errors,
-            helmholtz_limit_eV_per_atom=extrapolate(n_atoms, helmholtz, errors).limit,
+            logarithmic_terms_eV_per_atom=logarithmic_term_eV_per_atom(n_atoms, first.temperature_K).tolist(),
+            helmholtz_limit_eV_per_atom=extrapolate(n_atoms, helmholtz, errors, first.temperature_K).limit,
             gibbs_limit_eV_per_atom=limit.limit,
             limit_error_eV_per_atom=limit.error,
             chi_squared_per_degree=limit.chi_squared_per_degree,
+            quantum_correction_limit_eV_per_atom=quantum[-1] if quantum else None,
+            quantum_correction_change_eV_per_atom=change,
             cells=list(documents),
             verdict=Verdict.of(reasons),
             provenance=Provenance(potential=first.provenance.potential, seed=first.provenance.seed),
         )
+
+
+def _quantum_corrections(documents: Sequence[FrenkelLaddDocument]) -> list[float]:
+    """Return the quantum corrections per atom of the cells that have one, one for each size, the largest cell last."""
+    by_size = {
+        document.counts.atoms: document.counts.per_atom(document.quantum_correction_eV)
+        for document in documents
+        if document.quantum_correction_eV is not None
+    }
+    return [by_size[n] for n in sorted(by_size)]
 
 
 def element_names(system: AlchemicalSystem) -> list[str]:

@@ -133,19 +133,20 @@ def plot_switching(document: SwitchingDocument | FrenkelLaddDocument | RemovalDo
 
 
 def plot_sizes(document: SizeExtrapolation) -> Figure:
-    """Plot G per atom against 1/N and the straight line to a large crystal."""
+    """Plot G per atom, less its term in ln N / N, against 1/N and the straight line to a large crystal."""
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(5, 3.6), layout="constrained")
         axes = figure.subplots()
         x = 1 / np.array(document.n_atoms)
         limit = document.gibbs_limit_eV_per_atom
-        axes.errorbar(x, document.gibbs_eV_per_atom, yerr=document.errors_eV_per_atom, fmt="o", capsize=3)
+        gibbs = np.array(document.gibbs_eV_per_atom) - document.logarithmic_terms_eV_per_atom
+        axes.errorbar(x, gibbs, yerr=document.errors_eV_per_atom, fmt="o", capsize=3)
         axes.errorbar([0], [limit], yerr=[document.limit_error_eV_per_atom], fmt="s", capsize=3)
-        slope = np.average((np.array(document.gibbs_eV_per_atom) - limit) / x, weights=x**2)
+        slope = np.average((gibbs - limit) / x, weights=x**2)
         ends = np.array([0, x.max()])
         axes.plot(ends, limit + slope * ends, linewidth=0.8, color="0.5")
         axes.set_xlabel("1/N")
-        axes.set_ylabel("G (eV/atom)")
+        axes.set_ylabel("G/N + ½ $k_B T$ ln N / N (eV/atom)")
         without = ", without ideal mixing" if document.cells[0].is_mixed else ""
         axes.set_title(f"{document.formula}, {document.temperature_K:g} K{without}", fontsize=10)
     return figure

@@ -132,6 +132,7 @@ def _absolute(result: Result, document: FrenkelLaddDocument) -> Details:
         Value("centre of mass", document.centre_of_mass_eV, 0.0, counts),
         Value("F, classical", helmholtz.value_eV, helmholtz.error_eV, counts),
         Value("pV", document.pv_eV, 0.0, counts),
+        Value("noise of the mean cell, subtracted", -document.cell_bias_eV, document.cell_bias_error_eV, counts),
         Value("G, classical", gibbs.value_eV, gibbs.error_eV, counts),
     ]
     if document.is_mixed:

@@ -40,7 +40,10 @@ class SpringKind(BaseModel):
 
 
 class FrenkelLaddDocument(BaseModel):
-    """Absolute free energy of a crystal, of the whole cell: F = Einstein + switching + centre of mass, G = F + pV."""
+    """Absolute free energy of a crystal, of the whole cell.
+
+    F = Einstein + switching + centre of mass, G = F + pV − bias of the mean cell.
+    """
 
     formula: str
     weights: list[float]
@@ -62,15 +65,26 @@ class FrenkelLaddDocument(BaseModel):
     switching_error_eV: float
     centre_of_mass_eV: float = Field(description="for letting the centre of mass go; see `free_energy.einstein`")
     free_volume_A3: float = Field(description="volume of a primitive cell, in that term")
-    helmholtz: FreeEnergyValue = Field(description="F, classical, without `mixing_term_eV`")
+    helmholtz: FreeEnergyValue = Field(
+        description="F of this very cell, classical, without `mixing_term_eV`; nuclei alone, without electronic or "
+        "magnetic excitations"
+    )
     pv_eV: float
-    gibbs: FreeEnergyValue = Field(description="G = F + pV at the mean cell, classical, without `mixing_term_eV`")
+    cell_bias_eV: float = Field(
+        description="what the noise of the mean cell is expected to add to F + pV, see `MeanCell`; 0 for a given cell"
+    )
+    cell_bias_error_eV: float = Field(description="its standard deviation")
+    gibbs: FreeEnergyValue = Field(
+        description="G = F + pV − bias, classical, without `mixing_term_eV`; its error is that of the switching and of "
+        "the bias in quadrature"
+    )
     mixing_term_eV: float = Field(
         description="k_B T Σ x ln x over sites, elements and vacancies: ideal mixing on each mixed site, NOT contained "
         "in F and G"
     )
     quantum_correction_eV: float | None = Field(
-        description="F_quantum − F_classical of the harmonic modes, to be added; none if it was not asked for"
+        description="F_quantum − F_classical of the harmonic Γ modes of this cell, to be added; none if it was not "
+        "asked for"
     )
     work: WorkDocument = Field(description="of switches from the crystal (λ = 0) to the Einstein crystal (λ = 1)")
     dynamics: DynamicsSettings = Field(description="at constant volume, for the displacements")
@@ -85,7 +99,7 @@ class FrenkelLaddDocument(BaseModel):
 
 
 class SizeExtrapolation(BaseModel):
-    """F and G per atom against 1/N, and their limits for a large crystal."""
+    """F and G per atom of cells of several sizes, and their limits for a large crystal."""
 
     formula: str
     temperature_K: float
@@ -94,10 +108,20 @@ class SizeExtrapolation(BaseModel):
     helmholtz_eV_per_atom: list[float]
     gibbs_eV_per_atom: list[float]
     errors_eV_per_atom: list[float]
+    logarithmic_terms_eV_per_atom: list[float] = Field(
+        description="−½ k_B T ln N / N, subtracted before the straight line in 1/N"
+    )
     helmholtz_limit_eV_per_atom: float
     gibbs_limit_eV_per_atom: float
     limit_error_eV_per_atom: float = Field(description="from the errors of the cells by the weighted straight line")
     chi_squared_per_degree: float | None = Field(description="of the line; none with two cells")
+    quantum_correction_limit_eV_per_atom: float | None = Field(
+        description="that of the largest cell, whose Γ modes sample the q-points of its primitive cell; not in G; none "
+        "if it was not asked for"
+    )
+    quantum_correction_change_eV_per_atom: float | None = Field(
+        description="between the two largest cells: how far it is from its limit, at most; none with one cell"
+    )
     cells: list[FrenkelLaddDocument]
     verdict: Verdict
     provenance: Provenance

@@ -74,7 +74,7 @@ def test_small_figures(figure, run):
     assert time.monotonic() - started < 600
 
 
-@pytest.mark.parametrize(("relax", "n_jobs"), [([], 7), (["--no-relax"], 5)])
+@pytest.mark.parametrize(("relax", "n_jobs"), [([], 7), (["--no-relax", "--no-symmetrise"], 5)])
 def test_phases_take_a_supercell_and_need_not_be_relaxed(run, iron, home, relax, n_jobs):
     phases = [f"{name}={iron}" for name in ("one", "two")]
     done = run("phases", *phases, "-T", 100, "--supercell", 2, 2, 1, *relax, "--submit", *SHORT)
@@ -84,6 +84,9 @@ def test_phases_take_a_supercell_and_need_not_be_relaxed(run, iron, home, relax,
     names = jobs.distinct("name", {"fw_id": {"$gte": int(first), "$lte": int(last)}})
     expected = {"mean cell, 8 atoms", "Frenkel–Ladd, 8 atoms", "phase stability"}
     assert set(names) == expected | (set() if relax else {"alchemical relax"})
+    cells = jobs.find({"fw_id": {"$gte": int(first), "$lte": int(last)}, "name": "mean cell, 8 atoms"})
+    makers = [firework["spec"]["_tasks"][0]["job"]["function"]["@bound"] for firework in cells]
+    assert [maker["symmetrise"] for maker in makers] == [not relax] * 2
 
 
 def test_a_submission_runs_nothing(run, iron):

@@ -15,6 +15,7 @@ from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.switching import SwitchingMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
@@ -124,7 +125,13 @@ def test_the_terms_of_an_absolute_free_energy_add_up(tmp_path):
     assert d.einstein_eV == pytest.approx(einstein_free_energy_eV(d.stiffness_eV_per_A2, [55.845] * 16, 100.0))
     assert d.switching_eV == pytest.approx(-d.work.best.delta_f_eV)
     assert d.helmholtz.value_eV == pytest.approx(d.einstein_eV + d.switching_eV + d.centre_of_mass_eV)
-    assert d.gibbs.value_eV == pytest.approx(d.helmholtz.value_eV + d.pressure_GPa * units.GPa * d.volume_A3)
+    pv = d.pressure_GPa * units.GPa * d.volume_A3
+    assert d.gibbs.value_eV == pytest.approx(d.helmholtz.value_eV + pv - d.cell_bias_eV)
+    assert d.gibbs.error_eV == pytest.approx(np.hypot(d.switching_error_eV, d.cell_bias_error_eV))
+    cell = outputs["mean cell, 16 atoms"].mean_cell
+    assert (cell.bias_eV, cell.bias_error_eV) == (d.cell_bias_eV, d.cell_bias_error_eV)
+    # Four samples of a cubic cell count as one: half a degree of freedom, at most.
+    assert cell.n_free_directions == 1 and 0 < cell.bias_eV <= 0.5 * units.kB * 100 * 1.000001
     assert 0 < d.quantum_correction_eV / 16 < 0.05
     assert d.volume_A3 == pytest.approx(outputs["mean cell, 16 atoms"].volume_A3)
     assert d.provenance.potential.sha256
@@ -206,13 +213,21 @@ def test_no_quantum_correction_is_a_reason_and_costs_no_free_energy(tmp_path, mo
 
 
 def test_sizes_are_extrapolated(tmp_path):
-    maker = FrenkelLaddMaker(potential=DEMO, temperature=50.0, pressure_GPa=None, **SHORT, n_sampling_steps=40)
+    maker = FrenkelLaddMaker(
+        potential=DEMO, temperature=50.0, pressure_GPa=None, quantum=True, **SHORT, n_sampling_steps=40
+    )
     document, _ = run(maker.make(iron(1), supercells=[(2, 2, 2), (2, 2, 3)]), tmp_path)
     assert document.n_atoms == [16, 24]
     x = 1 / np.array(document.n_atoms)
-    slope = np.diff(document.gibbs_eV_per_atom)[0] / np.diff(x)[0]
-    assert document.gibbs_limit_eV_per_atom == pytest.approx(document.gibbs_eV_per_atom[0] - slope * x[0])
+    np.testing.assert_allclose(document.logarithmic_terms_eV_per_atom, 0.5 * units.kB * 50 * x * np.log(x))
+    line = np.array(document.gibbs_eV_per_atom) - document.logarithmic_terms_eV_per_atom
+    slope = np.diff(line)[0] / np.diff(x)[0]
+    assert document.gibbs_limit_eV_per_atom == pytest.approx(line[0] - slope * x[0])
     assert document.chi_squared_per_degree is None
+    # Quantum corrections are not extrapolated: that of the largest cell is the limit.
+    per_atom = [cell.quantum_correction_eV / cell.counts.atoms for cell in document.cells]
+    assert document.quantum_correction_limit_eV_per_atom == pytest.approx(per_atom[1])
+    assert document.quantum_correction_change_eV_per_atom == pytest.approx(abs(per_atom[1] - per_atom[0]))
 
 
 def test_both_routes_to_a_vacancy(tmp_path):
@@ -254,6 +269,67 @@ def test_mixing_is_ideal(tmp_path):
     assert mixed.gibbs_eV_per_atom == pytest.approx((absolute.gibbs.value_eV + absolute.mixing_term_eV) / 8)
     assert f"{mixed.ideal_mixing_eV_per_atom:.6f}" in texts(phase_table(document))
     assert "ideal mixing included" in plot_phases(document).axes[0].get_ylabel()
+
+
+def nitride() -> Structure:
+    sites = [[1 / 3, 2 / 3, 0.0], [1 / 3, 2 / 3, 0.382]]
+    return Structure.from_spacegroup("P6_3mc", Lattice.hexagonal(3.13, 5.02), ["Al", "N"], sites) * (2, 2, 1)
+
+
+def freedoms(flow) -> list[str]:
+    """Return the freedom of each mean cell, and of each removal, of a flow."""
+    makers = [job.maker for job, _ in flow.iterflow()]
+    cells = [maker.dynamics.cell_freedom for maker in makers if maker.name.startswith("mean cell")]
+    return cells + [maker.settings.cell_freedom for maker in makers if maker.name.startswith("removal")]
+
+
+def test_the_cell_has_the_freedom_of_the_crystal(caplog):
+    make = FrenkelLaddMaker(potential=DEMO).make
+    assert freedoms(make(iron())) == ["isotropic"] and freedoms(make(nitride())) == ["axes"]
+    assert freedoms(make(iron(1), supercells=[(2, 2, 2), (2, 2, 3)])) == ["isotropic", "axes"]
+    assert freedoms(phase_maker().make({"a": nitride()}, [300.0, 400.0])) == ["axes"] * 2
+    # An atom less: the site's symmetry is the lower one, and all runs of the vacancy have its freedom.
+    assert freedoms(vacancy_maker().make(iron(), 3)) == ["isotropic"] * 3
+    skewed = nitride() * (1, 2, 1)
+    assert freedoms(vacancy_maker().make(skewed, 0)) == ["full"] * 3
+    assert not caplog.records
+    # What is asked for is done, and what speaks against it is said before any work.
+    assert freedoms(FrenkelLaddMaker(potential=DEMO, cell_freedom="isotropic").make(nitride())) == ["isotropic"]
+    assert len(caplog.records) == 1 and "isotropic" in caplog.text and "186" in caplog.text and "AlN" in caplog.text
+    FrenkelLaddMaker(potential=DEMO, cell_freedom="isotropic", pressure_GPa=None).make(nitride())
+    FrenkelLaddMaker(potential=DEMO, cell_freedom="full").make(nitride())
+    assert len(caplog.records) == 1
+    SwitchingMaker(potential=DEMO, cell_freedom="isotropic").make(nitride(), {"Al": "Ga"})
+    assert len(caplog.records) == 2
+
+
+def test_transformations_have_the_freedom_of_their_crystal():
+    for maker in (SwitchingMaker(potential=DEMO), ThermodynamicIntegrationMaker(potential=DEMO, pressure_GPa=0.0)):
+        for structure, substitution, expected in (
+            (nitride(), {"Al": "Ga"}, "axes"),
+            (rocksalt(), {"Na": "K"}, "isotropic"),
+        ):
+            jobs = [job.maker for job, _ in maker.make(structure, substitution).iterflow()]
+            found = [getattr(job, "settings", None) or getattr(job, "dynamics", None) for job in jobs]
+            assert {settings.cell_freedom for settings in found if settings is not None} == {expected}
+
+
+@pytest.mark.parametrize("symmetrise", [True, False])
+def test_a_crystal_keeps_its_symmetry_unless_told_otherwise(symmetrise, tmp_path):
+    """The noise of few steps is far more than the switches' error, and the verdict says so."""
+    maker = FrenkelLaddMaker(
+        potential=DEMO, temperature=300.0, cell_freedom="full", symmetrise=symmetrise, **SHORT | CELL
+    )
+    document, by_name = run(maker.make(nitride()), tmp_path)
+    cell = by_name["mean cell, 16 atoms"]
+    assert cell.mean_cell.n_free_directions == (2 if symmetrise else 6)
+    a, b = document.structure.lattice.abc[:2]
+    assert bool(abs(a - b) < 1e-9) is symmetrise
+    apart = np.abs(document.structure.frac_coords[0] - nitride().frac_coords[0])[:2].max()
+    assert bool(apart < 1e-9) is symmetrise
+    assert document.cell_bias_eV == pytest.approx(cell.mean_cell.bias_eV)
+    told = any("noise adds" in reason for reason in document.verdict.reasons)
+    assert told is (document.cell_bias_eV > document.switching_error_eV)
 
 
 def test_jobs_that_sample_have_the_category():

@@ -195,6 +195,26 @@ def test_frenkel_ladd_by_switching_is_honest(system, model):
     assert abs(centre_of_mass_term_eV(STIFFNESS, masses, FREE_VOLUME, T)) > 40 * together[1]
 
 
+def test_springs_may_be_tied_off_the_sites(system, model):
+    """Noise of the mean positions, to which the springs are tied, does not bias F: every place is exact."""
+    masses, n = system.masses([1.0]), 300
+    lattice = system.structure.lattice.matrix
+    noise = 0.05 * np.random.default_rng(5).normal(size=(N, 3))
+    noise -= masses @ noise / masses.sum()  # the centre of mass is that of the dynamics
+    off = Springs(tuple(map(tuple, np.array(SITES) + noise @ np.linalg.inv(lattice))), tuple(STIFFNESS.tolist()))
+    tied = TetheredPotential(model.model, off)
+    path = TetheredPath.to_einstein_crystal(system, [1.0])
+    settings = SwitchingSettings(
+        temperature_K=T, timestep_fs=4.0, friction_per_ps=20.0, n_equilibration_steps=100, n_switching_steps=250
+    )
+    ends = equilibrate_ends(tied, path, settings, range(2 * n), fix_centre_of_mass=True)
+    drawn = draw_einstein_crystal(off, lattice, masses, T, range(10**6, 10**6 + n))
+    found = switch(tied, path, settings, joined(ends.select(range(n)), drawn), range(2 * n), fix_centre_of_mass=True)
+    delta, error = analyse_work(found.forward_work_eV, found.backward_work_eV, T).best
+    exact = harmonic_free_energy(chain(N, COUPLINGS), masses)
+    assert abs(absolute(delta, masses) - exact) < 4 * error < 0.2 * KT
+
+
 def test_frenkel_ladd_by_windows(system, model):
     path = TetheredPath.to_einstein_crystal(system, [1.0])
     dynamics = DynamicsSettings(

@@ -61,18 +61,19 @@ def test_ideal_mixing():
 
 def test_the_limit_of_large_cells_and_its_error():
     n = [16, 54, 128, 250]
-    exact = np.array([-8.0 + 0.3 / size for size in n])
-    assert extrapolate(n, exact.tolist(), [1e-4] * 4).limit == pytest.approx(-8.0)
+    logarithms = -0.5 * units.kB * 300.0 * np.log(n) / n
+    exact = np.array([-8.0 + 0.3 / size for size in n]) + logarithms
+    assert extrapolate(n, exact.tolist(), [1e-4] * 4, 300.0).limit == pytest.approx(-8.0)
     rng = np.random.default_rng(0)
     z = []
     for _ in range(200):
-        found = extrapolate(n, (exact + 1e-4 * rng.normal(size=4)).tolist(), [1e-4] * 4)
+        found = extrapolate(n, (exact + 1e-4 * rng.normal(size=4)).tolist(), [1e-4] * 4, 300.0)
         z.append((found.limit + 8.0) / found.error)
     assert np.std(z) == pytest.approx(1.0, abs=0.15)
 
 
 def test_one_size_has_no_limit():
     with pytest.raises(InvalidInputError, match="at least two sizes"):
-        extrapolate([16, 16], [-8.0, -8.1], [1e-3, 1e-3])
+        extrapolate([16, 16], [-8.0, -8.1], [1e-3, 1e-3], 300.0)
     with pytest.raises(InvalidInputError, match="positive standard error"):
-        extrapolate([16, 54], [-8.0, -8.1], [1e-3, 0.0])
+        extrapolate([16, 54], [-8.0, -8.1], [1e-3, 0.0], 300.0)
