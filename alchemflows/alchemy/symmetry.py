@@ -8,9 +8,7 @@ import numpy as np
 import spglib
 
 from alchemflows.alchemy.system import AlchemicalSystem
-
-#: How far (Å) atoms may be from ideal places.
-SYMPREC_A = 0.05
+from alchemflows.structures.sublattices import SYMPREC_A
 
 
 @dataclass(frozen=True)

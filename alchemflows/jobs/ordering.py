@@ -13,7 +13,6 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential, Backend
-from alchemflows.alchemy.symmetry import SYMPREC_A
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
@@ -23,6 +22,7 @@ from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
+from alchemflows.structures.sublattices import SYMPREC_A
 
 #: Weights as sharp as this are whole atoms.
 SHARP = 0.95
