@@ -8,7 +8,6 @@ there. The weights of all channels, group after group, are the flat vector ``wei
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +20,11 @@ from ase.data import atomic_masses, chemical_symbols
 from matscipy.neighbours import neighbour_list
 from monty.json import MSONable
 from numpy.typing import ArrayLike
-from pymatgen.core import Composition, Element, Lattice, Structure
+from pymatgen.core import Element, Lattice, Structure
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.counts import Counts
+from alchemflows.structures.formula import reduced_formula
 from alchemflows.structures.species import check_fixed_atoms, element_of, is_full
 from alchemflows.structures.sublattices import check_exclusions, occupancies_of
 
@@ -335,8 +335,7 @@ class AlchemicalSystem(MSONable):
 
     def formula(self, weights: ArrayLike) -> str:
         """Reduced formula at given weights, shape (C,), such as ``CsSn0.5Pb0.5I3``."""
-        # pymatgen writes ones beside fractions: Cs1Sn0.5Pb0.5I3
-        return re.sub(r"(?<=[a-zA-Z])1(?=[A-Z]|$)", "", Composition(self.amounts(weights)).reduced_formula)
+        return reduced_formula(self.amounts(weights))
 
     def at_vertex(self, weights: ArrayLike) -> Structure:
         """Return the plain structure at a vertex of the simplex (all weights 0 or 1).

@@ -56,8 +56,8 @@ class OrderDisorderMaker(Maker):
         Standard deviation of random displacements, the same for all, from which relaxations begin: without them a
         symmetric crystal keeps its symmetry even where it is unstable (tilts of octahedra), and a random one does not.
     round_composition
-        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a composition
-        that is not whole atoms is refused. Table, document and verdict say what was rounded.
+        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a
+        composition that is not whole atoms is refused. Table, document and verdict say what was rounded.
     seed
         Of the arrangements and displacements.
     category
@@ -97,8 +97,8 @@ class OrderDisorderMaker(Maker):
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure is ordered or makes no sense, its composition is not whole atoms in the supercell, a wave does not fit, a number is wrong, there are too many
-            arrangements, or the potential is wrong.
+            If the structure is ordered or makes no sense, its composition is not whole atoms in the supercell,
+            a wave does not fit, a number is wrong, there are too many arrangements, or the potential is wrong.
         """
         if self.n_random < 1 or not self.rattle_A >= 0 or self.seed < 0:
             raise InvalidInputError("n_random must be at least 1; rattle_A and seed must not be negative")

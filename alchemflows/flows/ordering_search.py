@@ -35,8 +35,8 @@ class OrderingSearchMaker(Maker):
     relax_maker
         Relaxes the disordered cell and the arrangements found, atoms and cell.
     round_composition
-        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a composition
-        that is not whole atoms is refused. The document and its verdict say what was rounded.
+        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a
+        composition that is not whole atoms is refused. The document and its verdict say what was rounded.
     category
         FireWorks category of the jobs; None for none.
     """
