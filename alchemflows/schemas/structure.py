@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+#: What a structure as it is used may lack of what its file says; each may be accepted by its name.
+Loss = Literal["fixed-atoms", "formula", "hydrogens", "masses", "occupancies", "symbols", "symmetry"]
 
 
 class Vacancies(BaseModel):
@@ -35,7 +40,9 @@ class StructureRecord(BaseModel):
     @property
     def summary(self) -> str:
         """The composition in one line."""
-        parts = [f"{self.n_sites} sites" + ("" if self.n_atoms == self.n_sites else f", {self.n_atoms:g} atoms")]
+        parts = [
+            f"{self.n_sites} sites" + ("" if abs(self.n_atoms - self.n_sites) < 1e-3 else f", {self.n_atoms:g} atoms")
+        ]
         for each in self.vacancies:
             held = "/".join(f"{symbol}{fraction:.4g}" for symbol, fraction in each.occupancy.items())
             parts.append(f"{100 * each.fraction:.3g} % vacancies on {each.n_sites} sites of {held}")

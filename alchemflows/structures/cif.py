@@ -11,8 +11,9 @@ from pymatgen.core import Composition, Element, Structure
 from pymatgen.io.cif import CifBlock, CifParser, str2float
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.structure import Loss
 from alchemflows.structures.formula import amounts_of, reduced_formula
-from alchemflows.structures.parsed import Loss, Parsed, chosen, heard
+from alchemflows.structures.parsed import Parsed, chosen, heard
 from alchemflows.structures.species import (
     ISOTOPES,
     element_of,

@@ -6,14 +6,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 from pymatgen.core import Structure
 
 from alchemflows.errors import InvalidInputError
-
-#: What a structure as it is used may lack of what its file says; each may be accepted by its name.
-Loss = Literal["fixed-atoms", "formula", "hydrogens", "masses", "occupancies", "symbols", "symmetry"]
+from alchemflows.schemas.structure import Loss
 
 
 @dataclass

@@ -14,11 +14,11 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.registry import get_structure_format
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.schemas.structure import StructureRecord
+from alchemflows.schemas.structure import Loss, StructureRecord
 from alchemflows.structures.cif import read_cif
 from alchemflows.structures.formula import amounts_of, formula_of, vacancies_of
 from alchemflows.structures.images import read_image
-from alchemflows.structures.parsed import Loss, Parsed, check_losses, heard
+from alchemflows.structures.parsed import Parsed, check_losses, heard
 from alchemflows.structures.poscar import INVENTED, read_poscar
 from alchemflows.structures.species import (
     element_of,
