@@ -31,3 +31,7 @@ class RunStoppedError(AlchemflowsError):
 
 class UnstableCrystalError(TrajectoryError):
     """Atoms have left their sites: the phase is not mechanically stable, has molten, or an atom diffuses."""
+
+
+class AlchemflowsWarning(UserWarning):
+    """What a user should know about an input that is accepted; the command line prints it as one line."""

@@ -16,6 +16,7 @@ from alchemflows.alchemy.symmetry import site_permutations
 from alchemflows.alchemy.system import WEIGHT_TOLERANCE, AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.counts import Counts
+from alchemflows.structures.species import FLOATING_POINT, OCCUPANCY_ROUNDING
 
 #: How an ordered structure is made: all sites drawn at random, or a special quasirandom structure.
 Ordering = Literal["random", "sqs"]
@@ -60,7 +61,9 @@ class Disorder:
     supercell
         Repeats along the three cell vectors.
     rounded
-        Take the nearest whole numbers of atoms where the occupancies give none.
+        Take the nearest whole numbers of atoms where the occupancies give none; :attr:`rounding` says so. Without it a
+        composition is refused if a share differs from whole atoms by more than
+        :data:`~alchemflows.structures.species.OCCUPANCY_ROUNDING`.
 
     Attributes
     ----------
@@ -68,12 +71,16 @@ class Disorder:
         The alchemical system of the supercell and its weights, shape (C,): as the occupancies are, or as they are
         after rounding.
     sublattices
-        Where it is disordered.
+        Where it is disordered: sites that are equivalent by symmetry in `structure` and have the same occupancies. Each
+        keeps its own composition.
+    rounding
+        What rounding to whole atoms changed, as a sentence; empty where it changed nothing.
 
     Raises
     ------
     InvalidInputError
-        If it is ordered, an occupancy makes no sense, or sites do not divide into whole atoms, or an element into none.
+        If it is ordered, an occupancy makes no sense, sites exclude one another, sites do not divide into whole atoms,
+        or an element into none.
     """
 
     def __init__(self, structure: Structure, supercell: Sequence[int] = (1, 1, 1), *, rounded: bool = False) -> None:
@@ -84,27 +91,36 @@ class Disorder:
             raise InvalidInputError(f"{structure.composition.reduced_formula} has no site with partial occupancies")
         self.sublattices: list[Sublattice] = []
         shares: list[np.ndarray] = []
+        changes: list[str] = []
         for g, group in enumerate(self.system.groups):
             occupancies = weights[self.system.group_of_weight == g]
             symbols = [Element.from_Z(channel[0]).symbol for channel in group.channels]
             vacant = 1.0 - occupancies.sum()
             parts = np.append(occupancies, vacant) if vacant > WEIGHT_TOLERANCE else occupancies
             counts = whole(parts / parts.sum(), len(group.sites))
-            off = float(np.abs(counts / len(group.sites) - parts).max())
-            if off > 1e-3 and not rounded:
-                raise InvalidInputError(
-                    f"{len(group.sites)} sites do not hold {'/'.join(symbols)} {occupancies.round(4).tolist()} in "
-                    "whole atoms: choose another supercell, or the nearest composition (rounded)"
-                )
+            asked = parts / parts.sum() * len(group.sites)
+            names = (*symbols, None)[: len(parts)]
+            if np.abs(counts - asked).max() > OCCUPANCY_ROUNDING * len(group.sites) + FLOATING_POINT:
+                changes.append(_change(names, asked, counts))
             if not counts.all():
                 raise InvalidInputError(
                     f"not one of {len(group.sites)} sites would hold a species with {parts.min():.4f}: choose a larger "
                     "supercell"
                 )
-            names = (*symbols, None)[: len(parts)]
             self.sublattices.append(Sublattice(group.sites, names, tuple(counts.tolist())))
             shares.append(counts[: len(symbols)] / len(group.sites))
         self.weights = np.concatenate(shares)
+        self.rounding = ""
+        if changes:
+            if not rounded:
+                raise InvalidInputError(
+                    f"the composition is not whole atoms in this cell ({'; '.join(changes)}): choose another "
+                    "supercell, or accept the nearest whole numbers (--round-composition, rounded=True)"
+                )
+            self.rounding = (
+                f"the composition was rounded to whole atoms, from {self.system.formula(weights)} to "
+                f"{self.system.formula(self.weights)} ({'; '.join(changes)})"
+            )
 
     @property
     def counts(self) -> Counts:
@@ -335,6 +351,12 @@ def whole(shares: np.ndarray, n: int) -> np.ndarray:
     order = np.argsort(-(exact - counts), kind="stable")
     counts[order[: n - counts.sum()]] += 1
     return counts
+
+
+def _change(names: Sequence[str | None], asked: np.ndarray, counts: np.ndarray) -> str:
+    """Return how many atoms of each element were asked for on a sublattice, and the nearest whole numbers."""
+    listed = (f"{name or 'vacancies'} {n:.4g} → {count}" for name, n, count in zip(names, asked, counts, strict=True))
+    return f"{counts.sum()} sites: {', '.join(listed)}"
 
 
 def _distributions(counts: Sequence[int]) -> np.ndarray:

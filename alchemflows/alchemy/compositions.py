@@ -8,21 +8,21 @@ from itertools import combinations, pairwise, product
 
 import numpy as np
 from monty.json import MSONable
-from pymatgen.core import Element, Structure
+from pymatgen.core import Structure
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial.distance import cdist
 
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.system import (
-    ISOTOPES,
     WEIGHT_TOLERANCE,
     AlchemicalSystem,
     Coupling,
     host_structure,
-    site_occupancy,
     uniform_group,
 )
 from alchemflows.errors import InvalidInputError
+from alchemflows.structures.species import check_symbol
+from alchemflows.structures.sublattices import check_exclusions, occupancies_of
 
 #: Distances between points that differ by no more are equal.
 _DIGITS = 9
@@ -115,8 +115,8 @@ class CompositionGrid(MSONable):
         if n_intervals < 1:
             raise InvalidInputError(f"n_intervals must be at least 1; got {n_intervals}")
         sites: dict[str, list[int]] = {element: [] for element in choices}
-        for index in range(len(structure)):
-            occupancy = site_occupancy(structure, index)
+        occupancies = occupancies_of(structure).sites
+        for index, occupancy in enumerate(occupancies):
             here = [element for element in choices if element in occupancy]
             if len(here) > 1:
                 raise InvalidInputError(f"site {index} holds {' and '.join(here)}, which both have choices")
@@ -128,8 +128,9 @@ class CompositionGrid(MSONable):
         for element, symbols in choices.items():
             if not sites[element]:
                 raise InvalidInputError(f"{element} is not in the structure, {structure.composition.reduced_formula}")
-            wrong = [s for s in symbols if not Element.is_valid_symbol(s) or s in ISOTOPES]
-            if wrong or len(set(symbols)) < len(symbols) or len(symbols) < 2:
+            for symbol in symbols:
+                check_symbol(symbol)
+            if len(set(symbols)) < len(symbols) or len(symbols) < 2:
                 raise InvalidInputError(
                     f"the choices for {element} must be at least two different elements; got {', '.join(symbols)}"
                 )
@@ -137,7 +138,8 @@ class CompositionGrid(MSONable):
             grids.append([np.array(parts) / n_intervals for parts in _partitions(n_intervals, len(symbols))])
         if not groups:
             raise InvalidInputError("there are no choices")
-        system = AlchemicalSystem(host_structure(structure), tuple(groups), coupling)
+        check_exclusions(structure, occupancies)
+        system = AlchemicalSystem(host_structure(structure, occupancies), tuple(groups), coupling)
         system.check_distances()
         return cls(system, tuple(tuple(np.concatenate(parts).tolist()) for parts in product(*grids)))
 

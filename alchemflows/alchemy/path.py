@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from monty.json import MSONable
 from numpy.typing import ArrayLike
-from pymatgen.core import Element, Structure
+from pymatgen.core import Structure
 
 from alchemflows.alchemy.system import (
-    ISOTOPES,
     WEIGHT_TOLERANCE,
     AlchemicalSystem,
     Coupling,
     host_structure,
     occupancy_key,
-    site_occupancy,
     uniform_group,
 )
 from alchemflows.errors import InvalidInputError
+from alchemflows.structures.species import check_symbol, is_full
+from alchemflows.structures.sublattices import check_exclusions, occupancies_of
 
 #: What an element turns into: another one, a mixture with its fractions, or nothing (a vacancy).
 Substitution = Mapping[str, str | Mapping[str, float] | None]
@@ -136,22 +136,26 @@ class AlchemicalPath(WeightPath):
         coupling
             See :class:`AlchemicalSystem`.
         site_resolved
-            If True every changed or disordered site is a group of its own.
+            If True every changed or disordered site is a group of its own. Otherwise sites of an ordered crystal that
+            change in the same way are one group, whatever their symmetry; disordered sites are one group if they are
+            equivalent by symmetry and have the same occupancies.
 
         Raises
         ------
         InvalidInputError
             If an element is unknown or not there (on the chosen sites), a site does not exist, fractions do
-            not lie on the simplex, or two atoms are closer than 0.5 Å.
+            not lie on the simplex, two atoms are closer than 0.5 Å, sites exclude one another, or there are
+            isotopes or fixed atoms.
         """
-        targets = {_symbol(source): _target(goal) for source, goal in substitution.items()}
+        targets = {check_symbol(source): _target(goal) for source, goal in substitution.items()}
         if not targets:
             raise InvalidInputError("the substitution is empty")
         chosen = set(range(len(structure))) if sites is None else {int(site) for site in sites}
         for site in chosen:
             if not 0 <= site < len(structure):
                 raise InvalidInputError(f"site {site} does not exist: there are {len(structure)} atoms")
-        present = {symbol for i in chosen for symbol in site_occupancy(structure, i)}
+        occupancies = occupancies_of(structure)
+        present = {symbol for i in chosen for symbol in occupancies.sites[i]}
         for source in targets:
             if source not in present:
                 where = "in the structure" if sites is None else "on the chosen sites"
@@ -159,19 +163,19 @@ class AlchemicalPath(WeightPath):
 
         if sites is not None:
             for site in sorted(chosen):
-                if not targets.keys() & site_occupancy(structure, site).keys():
+                if not targets.keys() & occupancies.sites[site].keys():
                     raise InvalidInputError(f"the chosen site {site} holds none of {', '.join(targets)}")
 
         members: dict[Hashable, list[int]] = {}
         ends: dict[int, tuple[dict[str, float], dict[str, float]]] = {}
-        for i in range(len(structure)):
-            before = site_occupancy(structure, i)
+        for i, before in enumerate(occupancies.sites):
             after = _substitute(before, targets) if i in chosen else before
-            partial = any(abs(fraction - 1.0) > WEIGHT_TOLERANCE for fraction in before.values())
+            partial = not is_full(before)
             if partial or after != before:
                 ends[i] = before, after
-                key = (occupancy_key(before), occupancy_key(after), i if site_resolved else None)
-                members.setdefault(key, []).append(i)
+                # An ordered crystal changes as a whole; disordered sites keep the composition of their sublattice.
+                alike = i if site_resolved else occupancies.sublattices[i] if partial else None
+                members.setdefault((occupancy_key(before), occupancy_key(after), alike), []).append(i)
 
         if all(before == after for before, after in ends.values()):
             raise InvalidInputError("the substitution changes nothing")
@@ -183,7 +187,8 @@ class AlchemicalPath(WeightPath):
             groups.append(uniform_group(group_sites, symbols))
             initial += [before.get(symbol, 0.0) for symbol in symbols]
             final += [after.get(symbol, 0.0) for symbol in symbols]
-        system = AlchemicalSystem(host_structure(structure), tuple(groups), coupling)
+        check_exclusions(structure, occupancies.sites)
+        system = AlchemicalSystem(host_structure(structure, occupancies.sites), tuple(groups), coupling)
         system.check_distances()
         return cls(system, tuple(initial), tuple(final))
 
@@ -193,18 +198,12 @@ class AlchemicalPath(WeightPath):
         return bool((np.abs(totals) < WEIGHT_TOLERANCE).all())
 
 
-def _symbol(name: str) -> str:
-    if not Element.is_valid_symbol(name) or name in ISOTOPES:
-        raise InvalidInputError(f"{name!r} is not the symbol of an element")
-    return name
-
-
 def _target(goal: str | Mapping[str, float] | None) -> dict[str, float]:
     if goal is None:
         return {}
     mixture = {goal: 1.0} if isinstance(goal, str) else {k: float(v) for k, v in goal.items()}
     for symbol, fraction in mixture.items():
-        _symbol(symbol)
+        check_symbol(symbol)
         if fraction < 0:
             raise InvalidInputError(f"the fraction of {symbol} is negative")
     if sum(mixture.values()) > 1 + WEIGHT_TOLERANCE:

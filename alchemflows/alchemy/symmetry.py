@@ -13,9 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.system import AlchemicalSystem
-
-#: How far (Å) atoms may be from ideal places.
-SYMPREC_A = 0.05
+from alchemflows.structures.sublattices import SYMPREC_A
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ there. The weights of all channels, group after group, are the flat vector ``wei
 from __future__ import annotations
 
 import json
-import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +20,13 @@ from ase.data import atomic_masses, chemical_symbols
 from matscipy.neighbours import neighbour_list
 from monty.json import MSONable
 from numpy.typing import ArrayLike
-from pymatgen.core import Composition, DummySpecies, Element, Lattice, Structure
+from pymatgen.core import Element, Lattice, Structure
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.counts import Counts
+from alchemflows.structures.formula import reduced_formula
+from alchemflows.structures.species import check_fixed_atoms, element_of, is_full
+from alchemflows.structures.sublattices import check_exclusions, occupancies_of
 
 Coupling = Literal["paired", "mean-field"]
 #: How the masses of the elements on one site are averaged.
@@ -41,10 +42,6 @@ _MEANS: dict[MassMean, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.nd
 #: Atoms closer than this (Å) are a mistake in the structure, not physics.
 MIN_DISTANCE_A = 0.5
 MAX_ATOMIC_NUMBER = 118
-#: Symbols that pymatgen takes for H: a substitution by them would do nothing.
-ISOTOPES = ("D", "T")
-#: A site that misses full occupancy by less than this is more likely rounded than vacant.
-DOUBTFUL_VACANCY = 0.01
 #: Weights may miss the simplex by this much (rounding of occupancies in files).
 WEIGHT_TOLERANCE = 1e-6
 
@@ -106,7 +103,8 @@ class AlchemicalSystem(MSONable):
     Raises
     ------
     InvalidInputError
-        If the structure is disordered, a site does not exist or is in two groups, or the coupling is unknown.
+        If the structure is disordered, holds an isotope or fixed atoms, a site does not exist or is in two groups, or
+        the coupling is unknown.
     """
 
     structure: Structure
@@ -119,6 +117,9 @@ class AlchemicalSystem(MSONable):
             raise InvalidInputError(f"coupling must be one of {', '.join(get_args(Coupling))}; got {self.coupling!r}")
         if not self.structure.is_ordered:
             raise InvalidInputError("the host structure is disordered; use AlchemicalSystem.from_structure")
+        check_fixed_atoms(self.structure)
+        for index, ordinary in enumerate(self.structure):
+            element_of(ordinary.specie, f"site {index}")
         taken: set[int] = set()
         for group in self.groups:
             for site in group.sites:
@@ -141,8 +142,8 @@ class AlchemicalSystem(MSONable):
         coupling
             See the class.
         site_resolved
-            If True every disordered site is a group of its own; otherwise sites of equal occupancies are
-            one group.
+            If True every disordered site is a group of its own; otherwise a group is a sublattice: disordered sites
+            that are equivalent by symmetry and have the same occupancies.
 
         Returns
         -------
@@ -152,20 +153,21 @@ class AlchemicalSystem(MSONable):
         Raises
         ------
         InvalidInputError
-            If an occupancy is not on the simplex or two atoms are closer than 0.5 Å.
+            If an occupancy is not on the simplex, two atoms are closer than 0.5 Å, sites exclude one another, or there
+            are isotopes or fixed atoms.
         """
+        occupancies = occupancies_of(structure)
         members: dict[Hashable, list[int]] = {}
-        for index in range(len(structure)):
-            occupancy = site_occupancy(structure, index)
-            if not _is_plain(occupancy):
-                key = (occupancy_key(occupancy), index if site_resolved else None)
-                members.setdefault(key, []).append(index)
+        for index, occupancy in enumerate(occupancies.sites):
+            if not is_full(occupancy):
+                members.setdefault(index if site_resolved else occupancies.sublattices[index], []).append(index)
         groups, weights = [], []
         for sites in members.values():
-            occupancy = site_occupancy(structure, sites[0])
+            occupancy = occupancies.sites[sites[0]]
             groups.append(uniform_group(sites, list(occupancy)))
             weights += list(occupancy.values())
-        system = cls(host_structure(structure), tuple(groups), coupling)
+        check_exclusions(structure, occupancies.sites)
+        system = cls(host_structure(structure, occupancies.sites), tuple(groups), coupling)
         system.check_distances()
         return system, system.check_weights(weights)
 
@@ -392,8 +394,7 @@ class AlchemicalSystem(MSONable):
 
     def formula(self, weights: ArrayLike) -> str:
         """Reduced formula at given weights, shape (C,), such as ``CsSn0.5Pb0.5I3``."""
-        # pymatgen writes ones beside fractions: Cs1Sn0.5Pb0.5I3
-        return re.sub(r"(?<=[a-zA-Z])1(?=[A-Z]|$)", "", Composition(self.amounts(weights)).reduced_formula)
+        return reduced_formula(self.amounts(weights))
 
     def at_vertex(self, weights: ArrayLike) -> Structure:
         """Return the plain structure at a vertex of the simplex (all weights 0 or 1).
@@ -436,43 +437,27 @@ class AlchemicalSystem(MSONable):
         return system
 
 
-def site_occupancy(structure: Structure, index: int) -> dict[str, float]:
-    """Element symbols and occupancies of one site of a pymatgen structure, oxidation states ignored."""
-    occupancy: dict[str, float] = {}
-    for species, fraction in structure[index].species.items():
-        if isinstance(species, DummySpecies):
-            raise InvalidInputError(f"site {index} holds {species}, which is not an element")
-        symbol = species.symbol if isinstance(species, Element) else species.element.symbol
-        occupancy[symbol] = occupancy.get(symbol, 0.0) + float(fraction)
-    shortfall = 1.0 - sum(occupancy.values())
-    if WEIGHT_TOLERANCE < shortfall < DOUBTFUL_VACANCY:
-        warnings.warn(
-            f"site {index} is occupied to {1 - shortfall:.4f}, which is taken as a vacancy of {shortfall:.4f}; "
-            "if it is rounding, correct the structure",
-            stacklevel=2,
-        )
-    return occupancy
-
-
 def occupancy_key(occupancy: Mapping[str, float]) -> Hashable:
-    """Return what equal occupancies have in common, whatever their order and rounding."""
+    """Return what equal occupancies have in common, whatever their order."""
     return tuple(sorted((symbol, round(fraction, 6)) for symbol, fraction in occupancy.items()))
 
 
-def host_structure(structure: Structure) -> Structure:
-    """Return an ordered copy without oxidation states: the first element of each site stands for it."""
-    symbols = [next(iter(site_occupancy(structure, i))) for i in range(len(structure))]
-    return Structure(Lattice(structure.lattice.matrix), symbols, structure.frac_coords)
+def host_structure(structure: Structure, sites: Sequence[Mapping[str, float]]) -> Structure:
+    """Return an ordered copy without oxidation states: the first element of each site stands for it.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has fixed atoms.
+    """
+    check_fixed_atoms(structure)
+    return Structure(Lattice(structure.lattice.matrix), [next(iter(each)) for each in sites], structure.frac_coords)
 
 
 def uniform_group(sites: Iterable[int], symbols: Sequence[str]) -> SiteGroup:
     """Return a site group whose channels each make all sites one element."""
     sites = tuple(sites)
     return SiteGroup(sites, tuple((Element(symbol).Z,) * len(sites) for symbol in symbols))
-
-
-def _is_plain(occupancy: Mapping[str, float]) -> bool:
-    return len(occupancy) == 1 and abs(next(iter(occupancy.values())) - 1.0) <= WEIGHT_TOLERANCE
 
 
 @lru_cache(maxsize=32)

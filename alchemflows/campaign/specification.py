@@ -24,9 +24,12 @@ from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.jobs.structures import structures_metadata
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.campaign import TRANSFORMING, CampaignSpec, MethodKind, StructureSpec
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.structure import StructureRecord
+from alchemflows.structures.reading import ReadStructure, read_structure, structure_of
 
 #: The maker whose settings a method has.
 MAKERS: dict[MethodKind, type[SampledMaker]] = {
@@ -51,8 +54,8 @@ class Task:
         Names; the transformation's is empty where there is none.
     temperature_K, pressure_GPa, repeat
         Conditions.
-    crystal
-        The structure.
+    crystal, record
+        The structure, and what was understood of it.
     substitution
         The transformation.
     kind, maker, site
@@ -70,6 +73,7 @@ class Task:
     kind: MethodKind
     maker: SampledMaker
     site: int = 0
+    record: StructureRecord | None = None
 
     @cached_property
     def key(self) -> str:
@@ -97,7 +101,8 @@ class Task:
     @property
     def metadata(self) -> dict[str, Any]:
         """What every job of the task carries."""
-        return {
+        understood = {} if self.record is None else structures_metadata({self.structure: self.record})
+        return understood | {
             "campaign": {
                 "name": self.campaign,
                 "task": self.key,
@@ -184,15 +189,22 @@ def campaign_of(content: Mapping[str, Any]) -> CampaignSpec:
     return _validated(CampaignSpec, content)
 
 
-def tasks(campaign: CampaignSpec) -> Iterator[Task]:
+def tasks(campaign: CampaignSpec, structures: Mapping[str, ReadStructure] | None = None) -> Iterator[Task]:
     """Yield the tasks, all structures and settings checked before the first one.
+
+    Parameters
+    ----------
+    campaign
+        The campaign.
+    structures
+        Its structures, where they have been read already (:func:`read_structures`).
 
     Raises
     ------
     InvalidInputError, PotentialError
         If a structure cannot be read, a setting is wrong, or the potential cannot be loaded.
     """
-    crystals = {name: _crystal(name, spec) for name, spec in campaign.structures.items()}
+    crystals = read_structures(campaign) if structures is None else structures
     maker, site = _maker(campaign)
     transformations: Mapping[str, Mapping[str, Any]] = campaign.transformations or {"": {}}
     for (structure, crystal), (change, substitution), temperature, pressure, repeat in product(
@@ -210,7 +222,8 @@ def tasks(campaign: CampaignSpec) -> Iterator[Task]:
             temperature_K=temperature,
             pressure_GPa=pressure,
             repeat=repeat,
-            crystal=crystal,
+            crystal=crystal.structure,
+            record=crystal.record,
             substitution=substitution,
             kind=campaign.method.kind,
             maker=replace(maker, seed=campaign.seed + repeat, **conditions),
@@ -218,17 +231,28 @@ def tasks(campaign: CampaignSpec) -> Iterator[Task]:
         )
 
 
-def _crystal(name: str, spec: StructureSpec) -> Structure:
-    where = f"structures.{name}"
-    if spec.file is not None and not spec.file.is_file():
-        raise InvalidInputError(f"{where}.file: there is no file {spec.file}")
+def read_structures(campaign: CampaignSpec) -> dict[str, ReadStructure]:
+    """Return the structures of a campaign, with the records of what was understood.
+
+    Raises
+    ------
+    InvalidInputError
+        If one cannot be read as it is written; the message names it.
+    """
+    return {name: _crystal(name, spec) for name, spec in campaign.structures.items()}
+
+
+def _crystal(name: str, spec: StructureSpec) -> ReadStructure:
     try:
         if spec.file is not None:
-            return Structure.from_file(spec.file) * spec.supercell
-        return Structure.from_dict(spec.structure or {}) * spec.supercell
-    except Exception as error:  # each parser of pymatgen fails in its own way
-        source = spec.file or "the dictionary"
-        raise InvalidInputError(f"{where}: {source} is no structure that pymatgen can read: {error}") from error
+            read = read_structure(
+                spec.file, block=spec.block, ignore=spec.ignore, occupancy_tolerance=spec.occupancy_tolerance
+            )
+        else:
+            read = structure_of(spec.structure or {}, ignore=spec.ignore)
+        return read.repeated(spec.supercell)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"structures.{name}: {error}") from error
 
 
 def _maker(campaign: CampaignSpec) -> tuple[SampledMaker, int]:

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 #: MongoDB's code of the error that a user may not do something.
 UNAUTHORIZED = 13
@@ -15,7 +15,8 @@ UNAUTHORIZED = 13
 
 def main() -> None:
     """Run the command line; an error that the user can mend is one line on stderr and exit status 1."""
-    # What libraries say while they are imported is not what the user asked for.
+    # What libraries say while they are imported is not what the user asked for. The reader of structures hears what
+    # parsers say of the user's file whatever the filters are.
     warnings.filterwarnings("ignore")
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     os.environ.setdefault("TQDM_DISABLE", "1")  # FireWorks' bars, of what takes moments
@@ -28,8 +29,10 @@ def main() -> None:
 
     from pymongo.errors import OperationFailure, PyMongoError
 
-    from alchemflows.errors import AlchemflowsError
+    from alchemflows.errors import AlchemflowsError, AlchemflowsWarning
 
+    warnings.simplefilter("default", AlchemflowsWarning)
+    warnings.showwarning = _show_warning
     try:
         app = _import_commands()
         app()
@@ -39,6 +42,11 @@ def main() -> None:
         if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
             _fail("the database does not let this user do that: what each role may do is in docs/security.md")
         _fail(f"the database failed ({type(error).__name__}); what is in it is kept")
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning as one line on stderr, without the place in the code."""
+    print("note:", " ".join(str(message).split()), file=sys.stderr)
 
 
 def _fail(message: str) -> NoReturn:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from alchemflows.cli.inputs import phases_of, read_structure, springs_of, substitution_of, supercell_of
+from alchemflows.cli.inputs import phases_of, springs_of, substitution_of, supercell_of
 from alchemflows.cli.options import (
     Cell,
     FrenkelLaddOptions,
     Plot,
+    ReadingOptions,
     StructureFile,
     SubmitOnly,
     Supercell,
@@ -40,6 +41,7 @@ def frenkel_ladd(
     structure: StructureFile,
     temperature: Temperature,
     options: FrenkelLaddOptions,
+    reading: ReadingOptions,
     constant_volume: Annotated[bool, typer.Option(help="take the (relaxed) cell as it is")] = False,
     cell: Cell = "auto",
     supercells: Annotated[
@@ -68,10 +70,12 @@ def frenkel_ladd(
         maker.pressure_GPa = None
     run = partial(run_and_show, device=options.device, workers=workers, submit_only=submit_only)
     sizes = [supercell_of(text) for text in supercells or ["1x1x1"]]
+    read = reading.read(structure, sizes[0] if len(sizes) == 1 else (1, 1, 1))
+    run = partial(run, read={structure.name: read})
     if len(sizes) == 1:
-        run(maker.make(read_structure(structure, sizes[0])), absolute_table, figures=[(plot, plot_switching)])
+        run(maker.make(read.structure), absolute_table, figures=[(plot, plot_switching)])
     else:
-        run(maker.make(read_structure(structure), supercells=sizes), sizes_table, figures=[(plot, plot_sizes)])
+        run(maker.make(read.structure, supercells=sizes), sizes_table, figures=[(plot, plot_sizes)])
 
 
 @app.command()
@@ -80,6 +84,7 @@ def vacancy(
     structure: Annotated[Path, typer.Argument(help="file of the perfect crystal (CIF, POSCAR, ...), ordered")],
     temperature: Temperature,
     options: FrenkelLaddOptions,
+    reading: ReadingOptions,
     site: Annotated[int, typer.Option(help="index of the atom to remove")] = 0,
     cell: Cell = "auto",
     supercell: Supercell = (1, 1, 1),
@@ -90,8 +95,16 @@ def vacancy(
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
     absolute = replace(_frenkel_ladd_maker(options, cell), temperature=temperature)
-    flow = VacancyFreeEnergyMaker(frenkel_ladd_maker=absolute).make(read_structure(structure, supercell), site)
-    run_and_show(flow, vacancy_table, device=options.device, workers=workers, submit_only=submit_only)
+    read = reading.read(structure, supercell)
+    flow = VacancyFreeEnergyMaker(frenkel_ladd_maker=absolute).make(read.structure, site)
+    run_and_show(
+        flow,
+        vacancy_table,
+        device=options.device,
+        workers=workers,
+        submit_only=submit_only,
+        read={structure.name: read},
+    )
 
 
 @app.command()
@@ -100,6 +113,7 @@ def phases(
     structures: Annotated[list[str], typer.Argument(help="phases, such as alpha=alpha.cif delta=delta.cif")],
     temperatures: Annotated[list[float], typer.Option("--temperature", "-T", help="K; repeatable")],
     options: FrenkelLaddOptions,
+    reading: ReadingOptions,
     substitution: Annotated[str | None, typer.Option(help="what turns into what, such as Pb:Sn")] = None,
     compositions: Annotated[
         list[float] | None, typer.Option("--composition", "-x", help="share of the substitution; repeatable")
@@ -116,9 +130,9 @@ def phases(
         from alchemflows.plotting import plot_phases
     if compositions and not substitution:
         raise InvalidInputError("a composition is a share of a substitution: give --substitution too")
-    files = phases_of(structures)
+    read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}
     flow = PhaseStabilityMaker(frenkel_ladd_maker=_frenkel_ladd_maker(options, cell)).make(
-        {name: read_structure(path, supercell) for name, path in files.items()},
+        {name: found.structure for name, found in read.items()},
         temperatures,
         substitution=substitution_of([substitution]) if substitution else None,
         compositions=compositions or (0.0, 1.0),
@@ -130,6 +144,7 @@ def phases(
         workers=workers,
         submit_only=submit_only,
         figures=[(plot, plot_phases)],
+        read=read,
     )
 
 

@@ -14,10 +14,12 @@ from rich.console import Group
 from rich.live import Live
 
 from alchemflows.campaign.database import connect
+from alchemflows.cli.inputs import show_record
 from alchemflows.cli.running import console, settings
 from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.campaign import CampaignSpec
+from alchemflows.structures.reading import ReadStructure
 
 app = typer.Typer()
 campaign_app = typer.Typer(
@@ -49,7 +51,7 @@ def check(
     from alchemflows.campaign.specification import read_campaign, tasks
 
     campaign = read_campaign(file)
-    every = list(tasks(campaign))
+    every = list(tasks(campaign, _structures(campaign)))
     work = total(work_of(task) for task in every)
     console.print(f"{campaign.name}: {work.n_tasks} tasks, {work.n_jobs} jobs", highlight=False)
     console.print(f"{work.n_replicas} replicas, {work.n_steps:,} MD steps of replicas", highlight=False)
@@ -116,7 +118,7 @@ def _submit(campaign: CampaignSpec) -> None:
     from alchemflows.campaign.specification import tasks
     from alchemflows.campaign.submission import submit_campaign
 
-    every = list(tasks(campaign))
+    every = list(tasks(campaign, _structures(campaign)))
     database = connect(settings())
     done = submit_campaign(database, campaign, every)
     longer = f", {done.n_extended} of them are continued" if done.n_extended else ""
@@ -129,6 +131,16 @@ def _submit(campaign: CampaignSpec) -> None:
         console.print(f"{done.n_unfinished} ladders are to be longer and are not finished: submit again when they are")
     if done.n_others:
         console.print(f"{done.n_others} tasks of earlier versions of this campaign stay in the database")
+
+
+def _structures(campaign: CampaignSpec) -> dict[str, ReadStructure]:
+    """Return the structures of a campaign, after saying on stderr what was understood."""
+    from alchemflows.campaign.specification import read_structures
+
+    structures = read_structures(campaign)
+    for name, read in structures.items():
+        show_record(name, read.record)
+    return structures
 
 
 @campaign_app.command()

@@ -10,8 +10,18 @@ import typer
 
 from alchemflows.campaign.database import connect
 from alchemflows.campaign.query import relaxations
-from alchemflows.cli.inputs import bounds_of, choices_of, read_structure, substitution_of, targets_of
-from alchemflows.cli.options import Plot, PotentialOptions, Seed, StructureFile, SubmitOnly, Supercell, Workers, grouped
+from alchemflows.cli.inputs import bounds_of, choices_of, substitution_of, targets_of
+from alchemflows.cli.options import (
+    Plot,
+    PotentialOptions,
+    ReadingOptions,
+    Seed,
+    StructureFile,
+    SubmitOnly,
+    Supercell,
+    Workers,
+    grouped,
+)
 from alchemflows.cli.running import console, run_and_show, settings
 from alchemflows.cli.tables import optimization_table, sweep_table
 from alchemflows.errors import InvalidInputError
@@ -32,6 +42,7 @@ CoupledBy = Annotated[str, typer.Option("--coupling", help="paired or mean-field
 def sweep(
     structure: StructureFile,
     potential: PotentialOptions,
+    reading: ReadingOptions,
     substitutions: Annotated[
         list[str] | None, typer.Argument(help="along a line: what turns into what, such as Ce:Sn")
     ] = None,
@@ -55,7 +66,8 @@ def sweep(
         from alchemflows.plotting import plot_sweep
     if bool(substitutions) == bool(choices):
         raise InvalidInputError("a sweep needs substitutions (a line) or --choose (a simplex), and not both")
-    cell, kind = read_structure(structure, supercell), cast("Coupling", coupling)
+    read, kind = reading.read(structure, supercell), cast("Coupling", coupling)
+    cell = read.structure
     if choices:
         grid = CompositionGrid.simplex(cell, choices_of(choices), intervals, coupling=kind)
     else:
@@ -72,6 +84,7 @@ def sweep(
         workers=workers,
         submit_only=submit_only,
         figures=[(plot, plot_sweep)],
+        read={structure.name: read},
     )
 
 
@@ -80,6 +93,7 @@ def sweep(
 def optimize(
     structure: StructureFile,
     potential: PotentialOptions,
+    reading: ReadingOptions,
     choices: Annotated[list[str], typer.Option("--choose", help=CHOOSE)],
     targets: Annotated[
         list[str] | None,
@@ -119,8 +133,9 @@ def optimize(
         n_starts=starts,
         seed=seed,
     )
+    read = reading.read(structure, supercell)
     flow = maker.make(
-        read_structure(structure, supercell),
+        read.structure,
         chosen,
         targets_of(targets or [], least or [], largest or []),
         bounds=bounds_of(bounds or [], chosen),
@@ -132,4 +147,5 @@ def optimize(
         workers=1,
         submit_only=submit_only,
         figures=[(plot, plot_optimization)],
+        read={structure.name: read},
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pymatgen.core import Structure
-
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.potential import Dtype
+from alchemflows.schemas.structure import StructureRecord
+from alchemflows.structures.parsed import check_losses
+from alchemflows.structures.reading import ReadStructure
+from alchemflows.structures.reading import read_structure as read_file
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.path import Substitution
@@ -129,16 +132,28 @@ def waves_of(texts: list[str]) -> dict[str, tuple[float, ...]]:
     return waves
 
 
-def read_structure(path: Path, supercell: tuple[int, int, int] = (1, 1, 1)) -> Structure:
-    """Return the structure in a file, repeated."""
-    if min(supercell) < 1:
-        raise InvalidInputError(f"a supercell repeats the cell at least once along each axis; got {supercell}")
-    if not path.is_file():
-        raise InvalidInputError(f"no structure file {str(path)!r}")
-    try:
-        return Structure.from_file(path) * supercell
-    except Exception as error:  # each parser of pymatgen fails in its own way
-        raise InvalidInputError(f"{path} is not a structure file that pymatgen can read: {error}") from error
+def read_structure(
+    path: Path,
+    supercell: tuple[int, int, int] = (1, 1, 1),
+    *,
+    block: str | None = None,
+    ignore: Sequence[str] = (),
+    occupancy_tolerance: float = 1.0,
+) -> ReadStructure:
+    """Return the structure in a file, repeated, after saying on stderr what was understood."""
+    losses = check_losses(ignore)
+    found = read_file(path, block=block, ignore=losses, occupancy_tolerance=occupancy_tolerance).repeated(supercell)
+    show_record(path.name, found.record)
+    return found
+
+
+def show_record(name: str, record: StructureRecord) -> None:
+    """Print the composition that was understood, what was accepted, and notes, on stderr."""
+    print(f"{name}: {record.summary}", file=sys.stderr)
+    for text in record.accepted:
+        print(f"{name}: accepted: {text}", file=sys.stderr)
+    for text in record.notes:
+        print(f"{name}: note: {text}", file=sys.stderr)
 
 
 def check_plot(plot: Path | None) -> None:

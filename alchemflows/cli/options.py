@@ -11,9 +11,10 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from alchemflows.cli.inputs import dtype_of
+from alchemflows.cli.inputs import dtype_of, read_structure
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.structures.reading import ReadStructure
 
 StructureFile = Annotated[Path, typer.Argument(help="structure file (CIF, POSCAR, ...), ordered or disordered")]
 Substitutions = Annotated[list[str], typer.Argument(help="what turns into what, such as Pb:Sn")]
@@ -50,6 +51,36 @@ class PotentialOptions:
     def spec(self) -> PotentialSpec:
         """The potential that they ask for."""
         return PotentialSpec(name=self.potential, dtype=dtype_of(self.dtype), device=self.device, head=self.head)
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How structure files are read."""
+
+    block: Annotated[
+        str | None,
+        typer.Option(help="Data block (CIF) or image of a file that has several: name, number from 1, or last."),
+    ] = None
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Accept a loss in reading: fixed-atoms, formula, hydrogens, masses, occupancies, symbols or symmetry; "
+            "repeatable."
+        ),
+    ] = None
+    occupancy_tolerance: Annotated[
+        float, typer.Option(help="Rescale occupancies of a site to 1 if they sum to at most this.")
+    ] = 1.0
+
+    def read(self, path: Path, supercell: tuple[int, int, int] = (1, 1, 1)) -> ReadStructure:
+        """Return the structure in a file, repeated, after saying on stderr what was understood."""
+        return read_structure(
+            path,
+            supercell,
+            block=self.block,
+            ignore=self.ignore or (),
+            occupancy_tolerance=self.occupancy_tolerance,
+        )
 
 
 @dataclass(frozen=True)

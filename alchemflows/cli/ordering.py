@@ -8,8 +8,18 @@ from typing import Annotated
 
 import typer
 
-from alchemflows.cli.inputs import read_structure, waves_of
-from alchemflows.cli.options import Plot, PotentialOptions, Seed, StructureFile, SubmitOnly, Supercell, Workers, grouped
+from alchemflows.cli.inputs import waves_of
+from alchemflows.cli.options import (
+    Plot,
+    PotentialOptions,
+    ReadingOptions,
+    Seed,
+    StructureFile,
+    SubmitOnly,
+    Supercell,
+    Workers,
+    grouped,
+)
 from alchemflows.cli.running import run_and_show
 from alchemflows.cli.tables import order_tables
 from alchemflows.errors import InvalidInputError
@@ -22,6 +32,7 @@ app = typer.Typer()
 def order(
     structure: StructureFile,
     potential: PotentialOptions,
+    reading: ReadingOptions,
     supercell: Supercell = (2, 2, 2),
     waves: Annotated[
         list[str] | None, typer.Option("--wave", help="an order by its wave, such as rocksalt=0.5,0.5,0.5; repeatable")
@@ -33,6 +44,10 @@ def order(
     random: Annotated[int, typer.Option(min=1, help="random arrangements")] = 5,
     quasirandom: Annotated[bool, typer.Option(help="a special quasirandom structure too")] = True,
     starts: Annotated[int, typer.Option(min=1, help="starts of the search for order")] = 16,
+    round_composition: Annotated[
+        bool,
+        typer.Option("--round-composition", help="Round a composition that is not whole atoms in the supercell."),
+    ] = False,
     seed: Seed = 0,
     workers: Workers = 1,
     plot: Plot = None,
@@ -51,13 +66,16 @@ def order(
         n_random=random,
         quasirandom=quasirandom,
         search_maker=SearchMaker(n_starts=starts, seed=seed),
+        round_composition=round_composition,
         seed=seed,
     )
+    read = reading.read(structure)
     run_and_show(
-        maker.make(read_structure(structure), supercell, named or ("distinct" if distinct else "search")),
+        maker.make(read.structure, supercell, named or ("distinct" if distinct else "search")),
         order_tables,
         device=potential.device,
         workers=workers,
         submit_only=submit_only,
         figures=[(plot, plot_order)],
+        read={structure.name: read},
     )

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,9 @@ from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.progress import JobProgress
 from alchemflows.cli.tables import verdict_lines
 from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.jobs.structures import record_structures
 from alchemflows.settings import Settings
+from alchemflows.structures.reading import ReadStructure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,6 +56,7 @@ def run_and_show(
     workers: int,
     submit_only: bool = False,
     figures: Sequence[tuple[Path | None, Callable[[Any], Figure]]] = (),
+    read: Mapping[str, ReadStructure] | None = None,
 ) -> Any:
     """Run a flow here and show what it gives, or add it to the LaunchPad for workers elsewhere.
 
@@ -71,6 +74,8 @@ def run_and_show(
         Whether to add the flow to the LaunchPad and no more.
     figures
         Files that are asked for, and what draws each from the document.
+    read
+        Structures that the flow was made of, by name; their records go into the metadata of its jobs.
 
     Returns
     -------
@@ -83,6 +88,7 @@ def run_and_show(
         or the user interrupts.
     """
     started = time.monotonic()
+    record_structures(flow, {name: found.record for name, found in (read or {}).items()})
     for path, _ in figures:
         check_plot(path)
     if submit_only:

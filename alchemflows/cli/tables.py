@@ -30,10 +30,11 @@ _ENERGIES = ("", "eV", "±", "eV/atom", "±")
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
-    """Return the verdict of the checks, and each reason against the result."""
+    """Return the verdict of the checks, each reason against the result, and notes."""
+    notes = [f"note: {escape(note)}" for note in verdict.notes]
     if verdict.converged:
-        return ["[green]converged[/]: all checks have passed"]
-    return ["[yellow]not converged[/]:", *(f"  - {escape(reason)}" for reason in verdict.reasons)]
+        return ["[green]converged[/]: all checks have passed", *notes]
+    return ["[yellow]not converged[/]:", *(f"  - {escape(reason)}" for reason in verdict.reasons), *notes]
 
 
 def free_energy_tables(document: FreeEnergyDocument) -> Group:
@@ -79,6 +80,8 @@ def order_tables(document: OrderDisorderDocument) -> Group:
             f"{1e3 * (each.energy_eV_per_atom - best):.2f}",
             f"{each.volume_A3_per_atom:.3f}",
         )
+    if document.rounding:
+        table.caption = document.rounding
     pictures = _table(
         f"ordering energy: {document.best_ordered} less disorder",
         ("disorder by", "meV/atom", "±", "order–disorder, ideal entropy (K)", "alchemical − random (meV/atom)"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from alchemflows.cli.inputs import read_structure, substitution_of
+from alchemflows.cli.inputs import substitution_of
 from alchemflows.cli.options import (
     Cell,
     Equilibration,
@@ -18,6 +18,7 @@ from alchemflows.cli.options import (
     Potential,
     PotentialOptions,
     Pressure,
+    ReadingOptions,
     Relax,
     Repeats,
     Seed,
@@ -77,6 +78,7 @@ def ti(
     substitutions: Substitutions,
     temperature: Temperature,
     potential: PotentialOptions,
+    reading: ReadingOptions,
     supercell: Supercell = (1, 1, 1),
     sites: Annotated[list[int] | None, typer.Option("--site", help="site to change (repeatable); default: all")] = None,
     coupling: Annotated[str, typer.Option(help="paired or mean-field")] = "paired",
@@ -129,7 +131,8 @@ def ti(
     )
     if not relax:
         maker.relax_maker = None
-    flow = maker.make(read_structure(structure, supercell), substitution_of(substitutions), sites=sites)
+    read = reading.read(structure, supercell)
+    flow = maker.make(read.structure, substitution_of(substitutions), sites=sites)
     run_and_show(
         flow,
         free_energy_tables,
@@ -137,6 +140,7 @@ def ti(
         workers=workers,
         submit_only=submit_only,
         figures=[(plot, plot_gradient), (convergence_plot, plot_convergence)],
+        read={structure.name: read},
     )
 
 
@@ -147,6 +151,7 @@ def switch(
     substitutions: Substitutions,
     temperature: Temperature,
     potential: PotentialOptions,
+    reading: ReadingOptions,
     pressure: Pressure = ATMOSPHERE_GPA,
     constant_volume: Annotated[bool, typer.Option(help="ΔF at constant volume instead of ΔG")] = False,
     cell: Cell = "auto",
@@ -180,11 +185,13 @@ def switch(
     )
     if not relax:
         maker.relax_maker = None
+    read = reading.read(structure, supercell)
     run_and_show(
-        maker.make(read_structure(structure, supercell), substitution_of(substitutions)),
+        maker.make(read.structure, substitution_of(substitutions)),
         switching_table,
         device=potential.device,
         workers=workers,
         submit_only=submit_only,
         figures=[(plot, plot_switching)],
+        read={structure.name: read},
     )

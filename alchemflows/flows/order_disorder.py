@@ -55,6 +55,9 @@ class OrderDisorderMaker(Maker):
     rattle_A
         Standard deviation of random displacements, the same for all, from which relaxations begin: without them a
         symmetric crystal keeps its symmetry even where it is unstable (tilts of octahedra), and a random one does not.
+    round_composition
+        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a
+        composition that is not whole atoms is refused. Table, document and verdict say what was rounded.
     seed
         Of the arrangements and displacements.
     category
@@ -69,6 +72,7 @@ class OrderDisorderMaker(Maker):
     search_maker: SearchMaker = field(default_factory=SearchMaker)
     relax_maker: AlchemicalRelaxMaker = field(default_factory=lambda: relaxing(0.02, steps=1000))
     rattle_A: float = 0.02
+    round_composition: bool = False
     seed: int = 0
     category: str | None = "gpu"
 
@@ -83,7 +87,7 @@ class OrderDisorderMaker(Maker):
         Parameters
         ----------
         structure
-            With partial occupancies; occupancies are rounded to whole atoms in the supercell.
+            With partial occupancies.
         supercell
             Repeats of it.
         orders
@@ -93,12 +97,12 @@ class OrderDisorderMaker(Maker):
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure is ordered or makes no sense, a wave does not fit, a number is wrong, there are too many
-            arrangements, or the potential is wrong.
+            If the structure is ordered or makes no sense, its composition is not whole atoms in the supercell,
+            a wave does not fit, a number is wrong, there are too many arrangements, or the potential is wrong.
         """
         if self.n_random < 1 or not self.rattle_A >= 0 or self.seed < 0:
             raise InvalidInputError("n_random must be at least 1; rattle_A and seed must not be negative")
-        disorder = Disorder(structure, supercell, rounded=True)
+        disorder = Disorder(structure, supercell, rounded=self.round_composition)
         potential, backend = resolve(self.potential)
         AlchemicalPotential(disorder.system, backend)
         ordered = self._ordered(disorder, structure, orders)
@@ -126,13 +130,19 @@ class OrderDisorderMaker(Maker):
         searched = None
         if orders == "search":
             search = OrderingSearchMaker(
-                potential=potential, search_maker=self.search_maker, relax_maker=relax, category=None
+                potential=potential,
+                search_maker=self.search_maker,
+                relax_maker=relax,
+                round_composition=self.round_composition,
+                category=None,
             ).make(structure, supercell)
             jobs.append(search)
             searched = search.output
         assign_category(jobs, self.category)
         names = [each for each, _, _ in systems]
-        comparison = OrderComparisonMaker().make(names, outputs, searched, disorder.counts, disorder.entropy_kB)
+        comparison = OrderComparisonMaker().make(
+            names, outputs, searched, disorder.counts, disorder.entropy_kB, disorder.rounding
+        )
         tolerant(comparison)
         formula = disorder.system.formula(disorder.weights)
         return Flow([*jobs, comparison], output=comparison.output, name=f"{self.name} {formula}")

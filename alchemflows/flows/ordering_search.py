@@ -34,6 +34,9 @@ class OrderingSearchMaker(Maker):
         Starts, steps, and how many of the arrangements are relaxed; its potential and relaxation are not used.
     relax_maker
         Relaxes the disordered cell and the arrangements found, atoms and cell.
+    round_composition
+        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a
+        composition that is not whole atoms is refused. The document and its verdict say what was rounded.
     category
         FireWorks category of the jobs; None for none.
     """
@@ -42,6 +45,7 @@ class OrderingSearchMaker(Maker):
     potential: PotentialSpec | str = "sevennet-0"
     search_maker: SearchMaker = field(default_factory=SearchMaker)
     relax_maker: AlchemicalRelaxMaker = field(default_factory=lambda: relaxing(0.02, steps=1000))
+    round_composition: bool = False
     category: str | None = "gpu"
 
     def make(self, structure: Structure, supercell: Sequence[int] = (1, 1, 1)) -> Flow:
@@ -52,22 +56,28 @@ class OrderingSearchMaker(Maker):
         structure
             With partial occupancies: they are the composition.
         supercell
-            Repeats of it: the cell that is ordered. Occupancies are rounded to whole atoms in it.
+            Repeats of it: the cell that is ordered.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure is ordered or makes no sense, a number is wrong, or the potential is.
+            If the structure is ordered or makes no sense, its composition is not whole atoms, a number is wrong, or the
+            potential is.
         """
         if min(self.search_maker.n_starts, self.search_maker.n_steps, self.search_maker.n_relaxed) < 1:
             raise InvalidInputError("n_starts, n_steps and n_relaxed must be at least 1")
-        disorder = Disorder(structure, supercell, rounded=True)
+        disorder = Disorder(structure, supercell, rounded=self.round_composition)
         system = AlchemicalSystem(disorder.system.structure, disorder.system.groups, "mean-field")
         potential, backend = resolve(self.potential)
         AlchemicalPotential(system, backend)
         relax = self.relax_maker.make(system, disorder.weights.tolist(), potential)
         relax.name = "relax disordered"
-        search = replace(self.search_maker, potential=potential, relax_maker=self.relax_maker)
+        search = replace(
+            self.search_maker,
+            potential=potential,
+            relax_maker=self.relax_maker,
+            round_composition=self.round_composition,
+        )
         found = search.make(structure, tuple(supercell), relax.output)
         assign_category([relax, found], self.category)
         formula = system.formula(disorder.weights)

@@ -43,6 +43,7 @@ class OrderComparisonMaker(Maker):
         search: OrderingSearchDocument | dict | None,
         counts: Counts,
         entropy_kB: float,
+        rounding: str = "",
     ) -> OrderDisorderDocument:
         """Compare.
 
@@ -58,6 +59,8 @@ class OrderComparisonMaker(Maker):
             Of the cell, vacant sites among its sites; all arrangements have its number of atoms.
         entropy_kB
             Ideal configurational entropy of the cell when it is disordered, k_B.
+        rounding
+            How the composition was rounded to whole atoms.
 
         Raises
         ------
@@ -123,6 +126,7 @@ class OrderComparisonMaker(Maker):
             coupling_deviations_eV=deviations,
             nearest_coupling=min(deviations, key=lambda kind: abs(deviations[kind])),
             ranks_rightly=rightly,
-            verdict=Verdict.of(dict.fromkeys(reasons)),
+            rounding=rounding,
+            verdict=Verdict.of(dict.fromkeys(reasons), [rounding] if rounding else []),
             provenance=Provenance(potential=potential),
         )

@@ -13,7 +13,6 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential, Backend
-from alchemflows.alchemy.symmetry import SYMPREC_A
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
@@ -23,6 +22,7 @@ from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
+from alchemflows.structures.sublattices import SYMPREC_A
 
 #: Weights as sharp as this are whole atoms.
 SHARP = 0.95
@@ -44,6 +44,8 @@ class SearchMaker(Maker):
         As for :func:`alchemflows.optimize.ordering.search`.
     n_relaxed
         So many different arrangements are relaxed, those of lowest energy where the descent ended.
+    round_composition
+        Whether to round the composition to whole atoms where it is none.
     """
 
     name: str = "search for order"
@@ -53,6 +55,7 @@ class SearchMaker(Maker):
     n_steps: int = 60
     seed: int = 0
     n_relaxed: int = 5
+    round_composition: bool = False
 
     @job(output_schema=OrderingSearchDocument)
     def make(
@@ -79,7 +82,7 @@ class SearchMaker(Maker):
             disordered = RelaxDocument.model_validate(disordered)
         if disordered is None:
             raise AlchemflowsError("the relaxation of the disordered crystal failed: see its error")
-        disorder = Disorder(structure, supercell, rounded=True)
+        disorder = Disorder(structure, supercell, rounded=self.round_composition)
         backend = load_potential(self.potential)
         ends = search(
             disorder, disordered.structure, backend, n_starts=self.n_starts, n_steps=self.n_steps, seed=self.seed
@@ -112,7 +115,8 @@ class SearchMaker(Maker):
             n_arrangements=disorder.n_arrangements,
             sharpness=sharpness,
             disordered_energy_eV=disordered.energy_eV,
-            verdict=Verdict.of(reasons),
+            rounding=disorder.rounding,
+            verdict=Verdict.of(reasons, [disorder.rounding] if disorder.rounding else []),
             provenance=Provenance(potential=backend.record, seed=self.seed, wall_time_s=time.perf_counter() - began),
         )
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.structure import Loss
 
 MethodKind = Literal["thermodynamic-integration", "switching", "frenkel-ladd", "vacancy"]
 #: Relaxations, jobs that sample, and jobs that evaluate no potential.
@@ -30,6 +31,13 @@ class StructureSpec(_Strict):
     file: Path | None = Field(None, description="CIF, POSCAR, ...; relative to the campaign's file")
     structure: dict[str, Any] | None = Field(None, description="as pymatgen's `Structure.as_dict`")
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] = Field((1, 1, 1), description="repeats of the cell")
+    block: str | int | None = Field(
+        None, description="data block (CIF) or image of a file that has several: name, number from 1, or last"
+    )
+    ignore: list[Loss] = Field(default_factory=list, description="losses in reading that are accepted")
+    occupancy_tolerance: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+        1.0, description="occupancies of a site are rescaled to 1 if they sum to at most this"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> StructureSpec:

@@ -80,6 +80,7 @@ class OrderingSearchDocument(BaseModel):
     n_arrangements: int = Field(description="all of the cell, symmetry not considered")
     sharpness: float = Field(description="mean of the largest weights before they were rounded; 1: whole atoms")
     disordered_energy_eV: float = Field(description="of the alchemical cell that the search began from")
+    rounding: str = Field("", description="how the composition was rounded to whole atoms; empty where it was not")
     verdict: Verdict
     provenance: Provenance
 
@@ -96,6 +97,7 @@ class OrderDisorderDocument(BaseModel):
     counts: Counts
     arrangements: list[Arrangement]
     best_ordered: str = Field(description="name of the ordered arrangement of lowest energy")
+    rounding: str = Field("", description="how the composition was rounded to whole atoms; empty where it was not")
     random_energy_eV: float = Field(description="mean over random arrangements")
     random_error_eV: float = Field(description="its standard error; 0 if only one was relaxed")
     ordering_energies_eV: dict[str, float] = Field(

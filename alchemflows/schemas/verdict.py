@@ -13,12 +13,15 @@ class Verdict(BaseModel):
 
     status: Literal["converged", "not converged"]
     reasons: list[str] = Field(default_factory=list, description="each check that failed, with its numbers")
+    notes: list[str] = Field(
+        default_factory=list, description="what a reader has to know that no check is against, such as rounding"
+    )
 
     @classmethod
-    def of(cls, reasons: Iterable[str]) -> Verdict:
+    def of(cls, reasons: Iterable[str], notes: Iterable[str] = ()) -> Verdict:
         """Return the verdict of a result: converged if there is no reason against it."""
         found = list(reasons)
-        return cls(status="not converged" if found else "converged", reasons=found)
+        return cls(status="not converged" if found else "converged", reasons=found, notes=list(notes))
 
     @property
     def converged(self) -> bool:

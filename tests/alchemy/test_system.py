@@ -13,7 +13,7 @@ from pymatgen.core import DummySpecies, Lattice, Species, Structure
 
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import AlchemflowsWarning, InvalidInputError
 
 
 def rock_salt(sites: list | None = None) -> Structure:
@@ -466,8 +466,8 @@ def test_path_ends_off_the_simplex(initial, final, reason):
 
 
 def test_nearly_full_sites_are_mentioned():
-    species = [{"Li": 0.333, "Na": 0.333, "K": 0.333}, "Cl"]
-    with pytest.warns(UserWarning, match=r"vacancy of 0\.0010"):
+    species = [{"Li": 0.33, "Na": 0.33, "K": 0.333}, "Cl"]
+    with pytest.warns(AlchemflowsWarning, match=r"0\.0070"):
         AlchemicalSystem.from_structure(Structure(Lattice.cubic(5.6), species, [[0, 0, 0], [0.5, 0.5, 0.5]]))
 
 

@@ -1,0 +1,381 @@
+"""Read CIF files with pymatgen, and check what it read against what the file says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from pymatgen.core import Composition, Element, Structure
+from pymatgen.io.cif import CifBlock, CifParser, str2float
+
+from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.structure import Loss
+from alchemflows.structures.formula import amounts_of, reduced_formula
+from alchemflows.structures.parsed import Parsed, chosen, heard
+from alchemflows.structures.species import (
+    ISOTOPES,
+    element_of,
+    isotope_message,
+    occupancy_sum_message,
+    sum_tolerance,
+)
+
+#: Images of a site that are nearer than this (Å) are one place.
+SAME_PLACE_A = 0.01
+#: Amounts of elements differ from a formula by this much at most, relative and for rounding to two decimals.
+FORMULA_RELATIVE, FORMULA_ABSOLUTE = 0.01, 0.006
+#: Coordinates as near (relative) to a third are one: the default of pymatgen.
+FRACTION_TOLERANCE = 1e-4
+#: Larger than any sum of occupancies; sums are checked here, where the message can name the site.
+_ANY_SUM = 1e6
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a CIF's loop of atoms, with the places that symmetry makes of it."""
+
+    label: str
+    symbol: str | None
+    occupancy: float
+    places: np.ndarray
+
+
+def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
+    """Return the structure in a CIF.
+
+    Parameters
+    ----------
+    text
+        Content of the file.
+    block
+        Name or number of the data block; None if there is to be one with atoms only.
+    largest_sum
+        Sums of occupancies up to this are rescaled to 1.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no structure, or several and none is chosen; if a site holds an isotope, an occupancy or coordinate
+        is missing or impossible, or pymatgen read other atoms than the file lists.
+    """
+    every = data_blocks(text)
+    blocks = [(name, body) for name, body in every if re.search(r"^\s*_atom_site_label", body, re.M)] or every
+    if not blocks:
+        raise InvalidInputError("it has no data block")
+    place = chosen([name for name, _ in blocks], block, "data blocks with atoms")
+    name, body = blocks[place]
+    notes: list[str] = []
+    losses: list[tuple[Loss, str]] = []
+    with heard(notes):
+        data = CifBlock.from_str(body)
+        parser = CifParser.from_str(body, occupancy_tolerance=_ANY_SUM, check_cif=False)
+        structure = parser.parse_structures(primitive=False, on_error="raise")[0]
+        operations = parser.get_symops(data)
+    parsed = Parsed(structure, "pymatgen (CIF)", name if len(blocks) > 1 else None, notes, losses)
+    rows = _rows(data, structure, operations, parsed)
+    _check_symmetry(data, len(operations), rows, parsed)
+    shared = _shared_sites(structure, rows)
+    for members in shared:
+        listed = {rows[k].label: rows[k].occupancy for k in members}
+        total = sum(listed.values())
+        # The message comes before any other, since all else follows from it.
+        if total > max(1 + sum_tolerance(len(members)), largest_sum):
+            raise InvalidInputError(occupancy_sum_message("site " + "/".join(listed), listed))
+        if total > 1 + sum_tolerance(len(members)):
+            notes.append(
+                f"the occupancies of {'/'.join(listed)} sum to {total:.6g} and were rescaled to 1, as accepted"
+            )
+    _restore_hydrogen(structure, rows, parsed)
+    if not any(row.symbol is None for row in rows) and "magmom" not in structure.site_properties:
+        _check_atoms(structure, rows, shared)
+    _check_formula(data, structure, parsed)
+    return parsed
+
+
+def data_blocks(text: str) -> list[tuple[str, str]]:
+    """Return the data blocks of a CIF, names and texts; a name may occur twice."""
+    found: list[tuple[str, list[str]]] = []
+    inside = False  # a text field, between lines that begin with a semicolon
+    for line in text.splitlines():
+        if line.startswith(";"):
+            inside = not inside
+        if not inside and (header := re.match(r"\s*data_(\S*)", line, re.I)):
+            found.append((header.group(1), ["data_" + header.group(1)]))
+        elif found:
+            found[-1][1].append(line)
+    return [(name, "\n".join(lines) + "\n") for name, lines in found]
+
+
+def type_symbol(text: str) -> str | None:
+    """Return the element of a type symbol such as ``Na``, ``Fe3+``, ``O2-``, ``O-2`` or ``Cval``; None if it is none.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is an isotope.
+    """
+    if isotope := re.fullmatch(r"([DT])\d*[+-]?\d*|\^?\d+\^?([A-Z][a-z]?)", text):
+        raise InvalidInputError(isotope_message(text if isotope.group(2) else isotope.group(1), f"the type {text!r}"))
+    match = re.fullmatch(r"([A-Za-z]+?)(?:val|va)?(?:\d*\.?\d*[+-]?|[+-]\d*\.?\d*)", text)
+    return None if match is None else _symbol(match.group(1))
+
+
+def label_symbol(text: str) -> str | None:
+    """Return the element of a site's label such as ``Na1``, ``O2A`` or ``Fe1_2``; None if it names none clearly.
+
+    The letters that a label begins with have to be a symbol: ``Wat1`` is not W, ``OW1`` and ``OH1`` are not O.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is an isotope.
+    """
+    match = re.match(r"[A-Za-z]+", text)
+    if match is None:
+        return None
+    if match.group() in ISOTOPES:
+        raise InvalidInputError(isotope_message(match.group(), f"site {text}"))
+    return _symbol(match.group())
+
+
+def _symbol(letters: str) -> str | None:
+    """Return an element's symbol; in other than its own capitals only if it could not be two elements."""
+    if Element.is_valid_symbol(letters) and letters not in ISOTOPES:
+        return letters
+    title = letters.title()
+    two = len(letters) == 2 and all(Element.is_valid_symbol(letter) for letter in letters.upper())
+    return title if Element.is_valid_symbol(title) and title not in ISOTOPES and not two else None
+
+
+def _column(data: CifBlock, *names: str) -> list[str] | None:
+    """Return a column of the loop of atoms, in the file's own capitals or not."""
+    for name in names:
+        value = data.data.get(name)
+        if value is not None:
+            return [value] if isinstance(value, str) else list(value)
+    return None
+
+
+def _number(text: str, what: str, default: float | None = None) -> float:
+    if text.strip() in ("?", ".", ""):
+        if default is None:
+            raise InvalidInputError(f"{what} is missing ({text.strip() or 'empty'})")
+        return default
+    try:
+        value = str2float(text)
+    except ValueError:
+        raise InvalidInputError(f"{what} is no number: {text!r}") from None
+    if not np.isfinite(value):
+        raise InvalidInputError(f"{what} is no finite number: {text!r}")
+    return value
+
+
+def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed) -> list[Row]:
+    labels = _column(data, "_atom_site_label") or []
+    types = _column(data, "_atom_site_type_symbol")
+    occupancies = _column(data, "_atom_site_occupancy")
+    hydrogens = _column(data, "_atom_site_attached_hydrogens")
+    flags = _column(data, "_atom_site_calc_flag")
+    axes = [_column(data, f"_atom_site_fract_{axis}") for axis in "xyz"]
+    if any(axis is None for axis in axes):
+        raise InvalidInputError("its atoms have no fractional coordinates (_atom_site_fract_x, ...)")
+    rows = []
+    for k, label in enumerate(labels):
+        if flags is not None and flags[k] == "dum":
+            raise InvalidInputError(f"site {label} is a dummy (_atom_site_calc_flag dum): remove it")
+        given = label if types is None else types[k]
+        symbol = label_symbol(label) if types is None else type_symbol(given)
+        where = f"site {label}"
+        if symbol is None:
+            what = "label names" if types is None else f"type symbol {given!r} is"
+            parsed.losses.append(("symbols", f"{where}: its {what} no element clearly; pymatgen guesses one"))
+        elif types is not None and (own := re.match(r"[A-Z][a-z]?(?![a-z])", label)):
+            if own.group() in ISOTOPES and symbol == "H":
+                raise InvalidInputError(isotope_message(own.group(), where))
+            if own.group() != symbol and Element.is_valid_symbol(own.group()):
+                parsed.notes.append(f"{where} is {symbol} by its type symbol {given!r}, which its label does not say")
+        if hydrogens is not None and _number(hydrogens[k], f"{where}: _atom_site_attached_hydrogens", 0.0) > 0:
+            parsed.losses.append(("hydrogens", f"{where} has {hydrogens[k]} attached hydrogens without positions"))
+        if given.lower().startswith(("wat", "o-h", "oh", "h2o", "ow")):
+            parsed.losses.append(("hydrogens", f"{where}: {given!r} stands for hydrogens without positions"))
+        occupancy = 1.0 if occupancies is None else _number(occupancies[k], f"{where}: the occupancy", 1.0)
+        if occupancy < 0:
+            raise InvalidInputError(f"{where}: the occupancy {occupancy:g} is negative")
+        if occupancy == 0:
+            parsed.notes.append(f"{where} has occupancy 0 and is left out")
+        position = [_ideal(_number(axis[k], f"{where}: a coordinate")) for axis in axes if axis is not None]
+        images = np.array([operation.operate(position) for operation in operations]) % 1
+        rows.append(Row(label, symbol, occupancy, _different(images, structure)))
+    return [row for row in rows if row.occupancy > 0]
+
+
+def _ideal(coordinate: float) -> float:
+    """Return thirds with all their digits, as pymatgen does, so that special positions stay special."""
+    return next((third for third in (1 / 3, 2 / 3) if abs(coordinate / third - 1) <= FRACTION_TOLERANCE), coordinate)
+
+
+def _different(places: np.ndarray, structure: Structure) -> np.ndarray:
+    """Return places that differ, fractional, shape (n, 3)."""
+    kept: list[np.ndarray] = []
+    for place in places:
+        if not kept or _distances(np.array(kept), place, structure).min() > SAME_PLACE_A:
+            kept.append(place)
+    return np.array(kept)
+
+
+def _distances(places: np.ndarray, place: np.ndarray, structure: Structure) -> np.ndarray:
+    apart = places - place
+    return np.linalg.norm((apart - apart.round()) @ structure.lattice.matrix, axis=1)
+
+
+def _shared_sites(structure: Structure, rows: list[Row]) -> list[list[int]]:
+    """Return which rows share their sites: lists of places in `rows`."""
+    shared: list[list[int]] = []
+    for k, row in enumerate(rows):
+        for members in shared:
+            if _distances(rows[members[0]].places, row.places[0], structure).min() <= SAME_PLACE_A:
+                members.append(k)
+                break
+        else:
+            shared.append([k])
+    return shared
+
+
+def _restore_hydrogen(structure: Structure, rows: list[Row], parsed: Parsed) -> None:
+    """Give sites of O and H their H back: pymatgen takes them for O with hydrogens attached.
+
+    Hydrogens that come from no line of the file, but from a symbol such as Wat, stay lost.
+    """
+    implicit = structure.site_properties.get("implicit_hydrogens")
+    if implicit is None:
+        return
+    structure.remove_site_property("implicit_hydrogens")
+    for index, amount in enumerate(implicit):
+        if not amount:
+            continue
+        place = structure[index].frac_coords
+        here = [r for r in rows if r.symbol == "H" and _distances(r.places, place, structure).min() <= SAME_PLACE_A]
+        if here:
+            oxygen = {element_of(s, f"site {index}"): x for s, x in structure[index].species.items()}
+            content = {**oxygen, "H": oxygen.get("H", 0.0) + sum(row.occupancy for row in here)}
+            total = sum(content.values())
+            structure.replace(
+                index,
+                {s: x / total for s, x in content.items()} if total > 1 else content,
+                label=structure[index].label,
+            )
+        else:
+            parsed.losses.append(("hydrogens", f"site {structure[index].label} has hydrogens without positions"))
+
+
+def _check_atoms(structure: Structure, rows: list[Row], shared: list[list[int]]) -> None:
+    """Refuse a structure with other atoms than the rows and the symmetry of the file make."""
+    expected: dict[str, float] = {}
+    for members in shared:
+        total = sum(rows[k].occupancy for k in members)
+        for k in members:
+            row = rows[k]
+            assert row.symbol is not None
+            amount = len(row.places) * row.occupancy / max(total, 1.0)
+            expected[row.symbol] = expected.get(row.symbol, 0.0) + amount
+    found = _amounts(structure)
+    if any(abs(found.get(s, 0.0) - expected.get(s, 0.0)) > 1e-3 for s in found.keys() | expected.keys()):
+        raise InvalidInputError(
+            f"pymatgen reads {_listed(found)} in the cell, the atoms and the symmetry of the file make "
+            f"{_listed(expected)}: give special positions with more digits, or write the file anew"
+        )
+
+
+def _check_symmetry(data: CifBlock, n_operations: int, rows: list[Row], parsed: Parsed) -> None:
+    """Note symmetry that the file names and that was not applied."""
+    number = _column(data, "_space_group_IT_number", "_symmetry_Int_Tables_number") or ["1"]
+    name = _column(data, "_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt") or ["P 1"]
+    group = number[0].strip() not in ("1", "?", ".", "") or name[0].replace(" ", "").upper() not in ("P1", "?", ".", "")
+    if group and n_operations == 1:
+        listed = " ".join(dict.fromkeys(part.strip() for part in (name[0], number[0])))
+        parsed.losses.append(
+            ("symmetry", f"the file names the space group {listed}, but only the identity was applied")
+        )
+    labels = _column(data, "_atom_site_label") or []
+    counts = _column(data, "_atom_site_symmetry_multiplicity", "_atom_site_site_symmetry_multiplicity") or []
+    stated = dict(zip(labels, counts, strict=False))
+    for row in rows:
+        text = stated.get(row.label, "?").strip()
+        if text.isdigit() and labels.count(row.label) == 1 and int(text) != len(row.places) and n_operations > 1:
+            parsed.losses.append(
+                ("symmetry", f"site {row.label} has multiplicity {text} in the file, and {len(row.places)} as read")
+            )
+
+
+def _check_formula(data: CifBlock, structure: Structure, parsed: Parsed) -> None:
+    """Note elements and ratios that differ from the formulas in the file."""
+    found = _amounts(structure)
+    for key in ("_chemical_formula_sum", "_chemical_formula_moiety"):
+        text = (_column(data, key) or ["?"])[0].strip()
+        if text in ("?", ".", ""):
+            continue
+        stated = formula_sum(text) if key.endswith("sum") else moiety_elements(text)
+        if stated is None:
+            parsed.notes.append(f"its {key} {text!r} could not be read and was not checked")
+            continue
+        for isotope in ISOTOPES:
+            if isotope in stated:
+                raise InvalidInputError(isotope_message(isotope, f"the file's own formula {text!r}"))
+        missing = sorted(set(stated) - set(found))
+        surplus = sorted(set(found) - set(stated))
+        message = f"the file's own formula is {text!r}, and {reduced_formula(found)} was read"
+        if missing == ["H"] and not surplus:
+            parsed.losses.append(("hydrogens", message))
+        elif missing or surplus or (key.endswith("sum") and not _same_ratios(stated, found)):
+            without = {s: x for s, x in stated.items() if s != "H"}
+            few_h = key.endswith("sum") and "H" in stated and _same_ratios(without, found, skip="H")
+            parsed.losses.append(("hydrogens" if few_h else "formula", message))
+
+
+def formula_sum(text: str) -> Mapping[str, float] | None:
+    """Return the elements and amounts of a formula such as ``'Ba1 Ti1 O2.4 H0.6'``; None if it is none."""
+    parts = re.findall(r"([A-Z][a-z]?)\s*(\d*\.?\d*)(?:\(\d+\))?", text)
+    rest = re.sub(r"[A-Z][a-z]?\s*\d*\.?\d*(?:\(\d+\))?", "", text)
+    if not parts or re.sub(r"[\s'\"]", "", rest):
+        return None
+    amounts: dict[str, float] = {}
+    for symbol, amount in parts:
+        if not Element.is_valid_symbol(symbol):
+            return None
+        amounts[symbol] = amounts.get(symbol, 0.0) + (float(amount) if amount not in ("", ".") else 1.0)
+    return amounts
+
+
+def moiety_elements(text: str) -> Mapping[str, float] | None:
+    """Return the elements of a formula such as ``'C12 H8, 2(H2 O)'``, each with amount 1; None if it is none."""
+    symbols = re.findall(r"[A-Z][a-z]?", text)
+    if not symbols or not all(Element.is_valid_symbol(symbol) for symbol in symbols):
+        return None
+    return dict.fromkeys(symbols, 1.0)
+
+
+def _same_ratios(stated: Mapping[str, float], found: Mapping[str, float], skip: str = "") -> bool:
+    """Tell whether amounts are proportional, within the rounding of formulas."""
+    shared = {symbol: amount for symbol, amount in found.items() if symbol != skip and stated.get(symbol)}
+    if not shared:
+        return True
+    scale = sum(shared.values()) / sum(stated[symbol] for symbol in shared)
+    return all(
+        abs(amount / scale - stated[symbol]) <= FORMULA_RELATIVE * stated[symbol] + FORMULA_ABSOLUTE
+        for symbol, amount in shared.items()
+    )
+
+
+def _amounts(structure: Structure) -> dict[str, float]:
+    return amounts_of(
+        [
+            {element_of(s, f"site {site.label}"): float(x) for s, x in Composition(site.species).items()}
+            for site in structure
+        ]
+    )
+
+
+def _listed(amounts: Mapping[str, float]) -> str:
+    return " ".join(f"{symbol}{amount:.4g}" for symbol, amount in sorted(amounts.items()))
