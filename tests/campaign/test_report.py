@@ -212,6 +212,7 @@ def test_the_detail_of_each_result(stored, page):
         assert f"{known['provenance']['created_at']:%Y-%m-%d %H:%M:%S} UTC" in section
     mixing = output(stored, stored.switching)["mixing_term_eV"]
     assert mixing < -0.05  # four sites, half of each
+    assert readout.free_energies(stored.database).set_index("uuid")["mixing_term_eV"][stored.switching] == mixing
     rows = {row[0]: row for row in page.tables["details"] if row}
     assert f"{mixing:.5f}" in rows["ideal mixing k_B T Σ x ln x, not in ΔG"]
     windows = readout.windows(stored.database, where={"job": {"$in": output(stored, stored.refined)["window_jobs"]}})

@@ -10,7 +10,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.cli.tables import absolute_table, phase_table, switching_table
+from alchemflows.cli.tables import absolute_table, phase_table, results_table, switching_table
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
@@ -186,6 +186,16 @@ def test_switching_to_a_mixture_and_of_some_sites(tmp_path):
     assert sum("not in the total" in text for text in shown) == 2
     for value in (document.mixing_term_eV, document.arrangement_term_eV):
         assert f"{value:.5f}" in shown
+
+
+@pytest.mark.parametrize(("mixing", "arrangement", "said"), [(0.0, 0.0, False), (-0.1, 0.0, True), (0.0, -0.1, True)])
+def test_rows_of_results_say_what_they_do_not_contain(mixing, arrangement, said):
+    row = {
+        "initial": "NaCl", "final": "KNaCl2", "temperature_K": 300.0, "verdict": "converged", "potential": "mace-demo",
+        "delta_f_eV": 1.0, "error_eV": 0.1, "delta_f_eV_per_atom": 0.1, "error_eV_per_atom": 0.01,
+    }  # fmt: skip
+    caption = results_table([row | {"mixing_term_eV": mixing, "arrangement_term_eV": arrangement}]).caption
+    assert ("mixing_term_eV" in (caption or "")) == said
 
 
 def texts(table) -> list[str]:
