@@ -13,6 +13,7 @@ from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.compositions import CompositionGrid
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem, Coupling
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.optimize import OptimizeMaker
 from alchemflows.jobs.refine import assign_category
@@ -60,6 +61,7 @@ class CompositionOptimizationMaker(Maker):
     seed: int = 0
     category: str | None = "gpu"
 
+    @checked
     def make(
         self,
         structure: Structure,

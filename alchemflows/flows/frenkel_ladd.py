@@ -11,6 +11,7 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem, Coupling
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import SampledMaker
 from alchemflows.jobs.equilibrium import EquilibriumMaker
@@ -67,6 +68,7 @@ class FrenkelLaddMaker(SampledMaker):
     coupling: Coupling = "paired"
     relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
 
+    @checked
     def make(
         self,
         structure: Structure,

@@ -22,7 +22,7 @@ from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegration
         ({"timestep_fs": 0.0}, "timestep_fs.*greater than 0"),
         ({"friction_per_ps": -1.0}, "friction_per_ps"),
         ({"n_production_steps": 0}, "n_production_steps"),
-        ({"n_production_steps": 5}, "nothing is sampled"),
+        ({"n_production_steps": 5}, "at least 4"),
         ({"n_windows": 1}, "n_windows must be at least 2"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"windows_per_job": 0}, "windows_per_job"),

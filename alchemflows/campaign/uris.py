@@ -1,0 +1,107 @@
+"""MongoDB connection strings: refused before anything connects where a part of a password could be taken for a host.
+
+None of the messages quotes a part of a connection string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.yaml_file import Place, YamlFile, read_yaml
+
+ENCODE = (
+    "user name and password must be percent-encoded (Python: urllib.parse.quote_plus), "
+    "as in mongodb://user:p%40ss@host/database for the password p@ss"
+)
+
+_SCHEMES = ("mongodb://", "mongodb+srv://")
+#: What RFC 3986 allows in user names and passwords without encoding.
+_USERINFO = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
+#: A name or an address with a port, or the percent-encoded path of a socket.
+_HOST = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+|[A-Za-z0-9._~-]*%2[Ff](?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{1,5})?"
+)
+
+
+def check_uri(uri: str, what: str = "the MongoDB URI") -> None:
+    """Refuse a connection string of which a driver could take a part of the password for a host.
+
+    Parameters
+    ----------
+    uri
+        The connection string.
+    what
+        What the message calls it.
+
+    Raises
+    ------
+    DatabaseError
+        If it is not ``mongodb://[user[:password]@]host[:port][,...][/database][?options]`` with all special characters
+        of user and password percent-encoded; no part of it is in the message.
+    """
+    scheme = next((scheme for scheme in _SCHEMES if uri.startswith(scheme)), None)
+    if scheme is None:
+        raise DatabaseError(f"{what} must begin with mongodb:// or mongodb+srv://")
+    authority, rest = re.match(r"([^/?#]*)(.*)", uri.removeprefix(scheme), re.DOTALL).groups()  # type: ignore[union-attr]
+    userinfo, _, hosts = authority.rpartition("@")
+    if "@" in rest or "#" in rest or re.search(r"[^\x21-\x7e]", uri) or re.search(r"%(?![0-9A-Fa-f]{2})", uri):
+        raise DatabaseError(f"{what} is not valid: {ENCODE}")
+    if userinfo.count(":") > 1 or not all(_USERINFO.fullmatch(part) for part in userinfo.split(":")):
+        raise DatabaseError(f"{what} is not valid: {ENCODE}")
+    if not all(_HOST.fullmatch(host) for host in hosts.split(",")):
+        raise DatabaseError(
+            f"{what} is not valid: it names no hosts such as host:27017 before the first / or ?, or its {ENCODE}"
+        )
+
+
+def check_host(host: str, what: str = "the host of the database") -> None:
+    """Refuse a host, which may be a connection string, as :func:`check_uri` does.
+
+    Raises
+    ------
+    DatabaseError
+        If it is not valid; no part of it is in the message.
+    """
+    check_uri(host if "://" in host else f"mongodb://{host}", what)
+
+
+def check_configuration(path: Path) -> YamlFile:
+    """Read a file of jobflow's or FireWorks' configuration; refuse keys given twice and URIs that are not valid.
+
+    Raises
+    ------
+    DatabaseError
+        Naming the file and the line; nothing of the file's values is in the message.
+    """
+    try:
+        file = read_yaml(path, secret=True)
+    except InvalidInputError as error:
+        raise DatabaseError(str(error)) from None
+    for place, value in _values(file.content, ()):
+        if (place and place[-1] in ("uri", "host")) or value.startswith(_SCHEMES):
+            check_host(
+                value, f"{file.where(place)}: the MongoDB URI" if "://" in value else f"{file.where(place)}: the host"
+            )
+    return file
+
+
+def without_passwords(text: str) -> str:
+    """Return a text of anybody's without connection strings, and without what stands before the @ of a host."""
+    # A password may hold spaces and @: from the scheme on nothing is kept up to the last @ of the line.
+    text = re.sub(r"mongodb(?:\+srv)?://(?:.*@)?[^\s'\",]*", "mongodb://…", text)
+    return re.sub(r"\S+@", "…@", text)
+
+
+def _values(content: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    if isinstance(content, str):
+        yield place, content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield from _values(value, (*place, key))
+    elif isinstance(content, list):
+        for k, value in enumerate(content):
+            yield from _values(value, (*place, k))
