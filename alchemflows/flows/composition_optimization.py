@@ -103,6 +103,10 @@ class CompositionOptimizationMaker(Maker):
         check_method(self.optimize_maker.method)
         if any((target.value is None) == (target.extremum is None) for target in targets):
             raise InvalidInputError("each target has a value or an extremum")
+        quantities = [target.quantity for target in targets]
+        twice = next((name for name in quantities if quantities.count(name) > 1), None)
+        if twice is not None:
+            raise InvalidInputError(f"{twice} has two targets; give one for each quantity")
         if not targets and objective is None:
             raise InvalidInputError("there is nothing to aim at: at least one target or an objective is needed")
         if least is not None and (objective is None or not np.isfinite(least)):

@@ -178,6 +178,10 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         """Return the planned windows, on a grid with room for more where there is a budget, and what to refine for."""
         if self.windows_per_job < 1:
             raise InvalidInputError(f"windows_per_job must be at least 1; got {self.windows_per_job}")
+        if self.replica_exchange and self.windows_per_job < 2:
+            raise InvalidInputError(
+                "replica_exchange is between windows of one job: windows_per_job must be at least 2"
+            )
         planned = ladder(self.n_windows, self.spacing, self.lambdas)
         budget = self.budget
         if budget is None:

@@ -1,17 +1,22 @@
-"""MongoDB connection strings: refused before anything connects where a part of a password could be taken for a host.
+"""Configuration files of jobflow and FireWorks, and the connection strings in them: checked before anything connects.
 
-None of the messages quotes a part of a connection string.
+A driver takes a part of a password for a host where the password is not percent-encoded; it then looks that part up and
+prints it. None of the messages here quotes a part of a connection string. Neither jobflow nor FireWorks is imported:
+both read, and use, their configuration when they are.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.yaml_file import Place, YamlFile, read_yaml
+
+T = TypeVar("T")
 
 ENCODE = (
     "user name and password must be percent-encoded (Python: urllib.parse.quote_plus), "
@@ -19,8 +24,8 @@ ENCODE = (
 )
 
 _SCHEMES = ("mongodb://", "mongodb+srv://")
-#: What RFC 3986 allows in user names and passwords without encoding.
-_USERINFO = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
+#: What MongoDB allows in a user name or a password.
+_USERINFO = re.compile(r"(?:[^/?#\[\]@:%]|%[0-9A-Fa-f]{2})*")
 #: A name or an address with a port, or the percent-encoded path of a socket.
 _HOST = re.compile(
     r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+|[A-Za-z0-9._~-]*%2[Ff](?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{1,5})?"
@@ -75,18 +80,56 @@ def check_configuration(path: Path) -> YamlFile:
     Raises
     ------
     DatabaseError
-        Naming the file and the line; nothing of the file's values is in the message.
+        Naming the file and the line; no value of the file is in the message.
     """
     try:
         file = read_yaml(path, secret=True)
     except InvalidInputError as error:
         raise DatabaseError(str(error)) from None
-    for place, value in _values(file.content, ()):
+    for place, value in _texts(file.content, ()):
         if (place and place[-1] in ("uri", "host")) or value.startswith(_SCHEMES):
-            check_host(
-                value, f"{file.where(place)}: the MongoDB URI" if "://" in value else f"{file.where(place)}: the host"
-            )
+            what = "the MongoDB URI" if "://" in value else "the host"
+            check_host(value, f"{file.where(place)}: {what}")
+    stores = file.content.get("JOB_STORE") if isinstance(file.content, dict) else None
+    if isinstance(stores, str) and Path(stores).expanduser().is_file():  # jobflow takes a file of stores, too
+        check_configuration(Path(stores).expanduser())
     return file
+
+
+def check_configurations() -> None:
+    """Check the files that jobflow and FireWorks read when they are imported, as far as they exist.
+
+    Raises
+    ------
+    DatabaseError
+        See :func:`check_configuration`.
+    """
+    places = [
+        os.environ.get("JOBFLOW_CONFIG_FILE", "~/.jobflow.yaml"),
+        "FW_config.yaml",
+        "~/.fireworks/FW_config.yaml",
+        os.environ.get("FW_CONFIG_FILE", ""),
+    ]
+    for path in (Path(place).expanduser() for place in places if place):
+        if path.is_file():
+            check_configuration(path)
+
+
+def load_file(path: Path, read: Callable[[str], T]) -> T:
+    """Return what FireWorks reads from a file.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such file, a key is given twice, or FireWorks cannot use it.
+    """
+    if not path.is_file():
+        raise InvalidInputError(f"{path} does not exist")
+    read_yaml(path, secret=True)
+    try:
+        return read(str(path))
+    except Exception as error:  # YAML and FireWorks raise what they like
+        raise InvalidInputError(f"{path} is not what it should be ({type(error).__name__})") from None
 
 
 def without_passwords(text: str) -> str:
@@ -96,12 +139,12 @@ def without_passwords(text: str) -> str:
     return re.sub(r"\S+@", "…@", text)
 
 
-def _values(content: Any, place: Place) -> Iterator[tuple[Place, str]]:
+def _texts(content: Any, place: Place) -> Iterator[tuple[Place, str]]:
     if isinstance(content, str):
         yield place, content
     elif isinstance(content, dict):
         for key, value in content.items():
-            yield from _values(value, (*place, key))
+            yield from _texts(value, (*place, key))
     elif isinstance(content, list):
         for k, value in enumerate(content):
-            yield from _values(value, (*place, k))
+            yield from _texts(value, (*place, k))
