@@ -280,6 +280,13 @@ def _configured(path: Path, settings: Settings) -> Database:
         except Exception as error:  # a missing field, a wrong one: each in its own way, values of the file among them
             raise DatabaseError(f"{LAUNCHPAD_LOC} is not a LaunchPad file ({type(error).__name__})") from None
         ping(launchpad.connection, settings.database_timeout_s)
+        private = settings.home.expanduser() / "config"
+        jobs_are_private = _same(Path(LAUNCHPAD_LOC), private / "my_launchpad.yaml")
+        if jobs_are_private != _same(path, private / "jobflow.yaml"):
+            raise DatabaseError(
+                f"one of {path} and {LAUNCHPAD_LOC} is of the private database, the other is not: jobs and their results "
+                "would be in two places"
+            )
     return Database(job_store, launchpad, f"{_hosts(client)}, configured in {path}", environment)
 
 

@@ -86,8 +86,8 @@ def submit_campaign(database: Database, campaign: CampaignSpec, tasks: Iterable[
     DatabaseError
         If there is no LaunchPad.
     InvalidInputError, PotentialError
-        What a task's maker refuses. A task of each structure and transformation is checked before any is added; where a
-        maker refuses only some of their conditions, tasks before it may have been added, and a second submission goes on.
+        What a task's maker refuses. A task of each structure and transformation is checked before any is added. Where a
+        maker refuses only some conditions, tasks before them may have been added, and a second submission goes on.
     """
     launchpad = launchpad_of(database)
     with submitting(launchpad, campaign.name) as alive, _modules_kept():
