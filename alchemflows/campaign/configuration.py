@@ -133,10 +133,11 @@ def load_file(path: Path, read: Callable[[str], T]) -> T:
 
 
 def without_passwords(text: str) -> str:
-    """Return a text of anybody's without connection strings, and without what stands before the @ of a host."""
-    # A password may hold spaces and @: from the scheme on nothing is kept up to the last @ of the line.
-    text = re.sub(r"mongodb(?:\+srv)?://(?:.*@)?[^\s'\",]*", "mongodb://…", text)
-    return re.sub(r"\S+@", "…@", text)
+    """Return a text of anybody's without connection strings, and without what stands before the @ of a host.
+
+    A password may hold anything, spaces too: where a connection string begins, the rest of its line is left out.
+    """
+    return re.sub(r"\S+@", "…@", re.sub(r"mongodb(?:\+srv)?://.*", "mongodb://…", text))
 
 
 def _texts(content: Any, place: Place) -> Iterator[tuple[Place, str]]:

@@ -284,7 +284,7 @@ def _configured(path: Path, settings: Settings) -> Database:
         jobs_are_private = _same(Path(LAUNCHPAD_LOC), private / "my_launchpad.yaml")
         if jobs_are_private != _same(path, private / "jobflow.yaml"):
             raise DatabaseError(
-                f"one of {path} and {LAUNCHPAD_LOC} is of the private database, the other is not: jobs and their results "
+                f"one of {path} and {LAUNCHPAD_LOC} is of the private database, the other is not: jobs and results "
                 "would be in two places"
             )
     return Database(job_store, launchpad, f"{_hosts(client)}, configured in {path}", environment)
