@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.campaign.campaign import Campaign
 from alchemflows.campaign.specification import campaign_of, read_campaign, tasks
 from alchemflows.campaign.submission import submit_campaign
 from alchemflows.errors import InvalidInputError
@@ -104,8 +105,10 @@ def test_what_fits_is_kept(folder, queue, found):
 )
 def test_the_same_is_refused_from_python(folder, queue):
     content = read(folder).model_dump()
-    with pytest.raises(InvalidInputError, match=r"resources\.queue"):
-        campaign_of(content | {"resources": {"queue": queue}})
+    for make in (campaign_of, lambda fields: Campaign(**fields)):
+        with pytest.raises(InvalidInputError, match=r"resources\.queue") as error:
+            make(content | {"resources": {"queue": queue}})
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

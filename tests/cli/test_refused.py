@@ -13,6 +13,7 @@ from ase.build import bulk
 from command_line import assert_one_line
 from pymatgen.core import Lattice, Structure
 
+from alchemflows import cli
 from alchemflows.arguments import as_structure
 from alchemflows.campaign.export import SUFFIXES, check_export
 from alchemflows.cli import campaign as campaign_commands
@@ -245,3 +246,15 @@ def test_fireworks_in_the_home_folder_is_not_passed_over(run, tmp_path, name):
 def test_fireworks_in_the_current_folder_is_not_passed_over(run, tmp_path):
     (tmp_path / "my_launchpad.yaml").write_text("host: mongodb://127.0.0.1:9/db\nname: db\nuri_mode: true\n")
     assert_one_line(run("results"), "my_launchpad.yaml", "JOBFLOW_CONFIG_FILE")
+
+
+def test_the_traceback_of_a_mistake_holds_no_connection_string(monkeypatch, capsys):
+    def mistaken() -> None:
+        raise RuntimeError(f"cannot use {SECRET} at all") from ValueError("pre@Winter2026/x@host")
+
+    monkeypatch.setattr(cli, "_import_commands", lambda: mistaken)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    shown = capsys.readouterr().err
+    assert end.value.code == 1 and "Traceback" in shown and "RuntimeError: cannot use mongodb://…" in shown
+    assert "Winter2026" not in shown and "pre@" not in shown

@@ -1,4 +1,4 @@
-"""A store without `data` is refused before anything is sampled."""
+"""A store without `data`, and checkpoints that cannot be written, are refused before anything is sampled."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from jobflow import SETTINGS, JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.errors import DatabaseError
+from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.jobs import resuming
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 DEMO = {"potential": "mace-demo", "relax_maker": None}
@@ -55,3 +56,10 @@ def test_jobflows_own_default_store_is_accepted(tmp_path, monkeypatch):
     run_locally(
         maker.make(SALT, {"Na": "K"}), root_dir=tmp_path, create_folders=True, raise_immediately=True, log=False
     )
+
+
+def test_checkpoints_that_cannot_be_written_are_refused_at_the_beginning(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(resuming, "checkpoint_folder", lambda settings: tmp_path / "file" / "job-1")
+    with pytest.raises(InvalidInputError, match="file"), resuming.resumable():
+        raise AssertionError("the work has begun")
