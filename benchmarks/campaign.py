@@ -208,6 +208,7 @@ def overhead(
         "windows_per_job": 1,
         "n_equilibration_steps": 10,
         "n_production_steps": 20,
+        "sample_interval_steps": 5,
         "relax": False,
     }
     commands: list[float] = []

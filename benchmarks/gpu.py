@@ -42,7 +42,7 @@ from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.errors import PotentialError
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.sampling.windows import sample_windows
-from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.dynamics import MIN_SAMPLES, DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 
 BOUND = 15.0
@@ -184,7 +184,7 @@ def production(bench: Bench, model: AlchemicalPotential, what: str) -> None:
         timestep_fs=TIMESTEP_FS,
         friction_per_ps=FRICTION_PER_PS,
         n_equilibration_steps=0,
-        n_production_steps=s.sample_interval,
+        n_production_steps=MIN_SAMPLES * s.sample_interval,
         sample_interval_steps=s.sample_interval,
     )
     indices = range(s.n_replicas)
@@ -194,7 +194,7 @@ def production(bench: Bench, model: AlchemicalPotential, what: str) -> None:
 
     times = interleave({"": sample}, max(2, s.rounds // 3), 1)[""]
     title = f"MD steps of all replicas in sample_windows, a sample every {s.sample_interval}, {what}"
-    bench.report.measure(title, s.n_replicas * s.sample_interval / times, "steps/s")
+    bench.report.measure(title, s.n_replicas * MIN_SAMPLES * s.sample_interval / times, "steps/s")
 
 
 def device_seconds(work: Callable[[], None]) -> float:

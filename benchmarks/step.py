@@ -37,7 +37,7 @@ from alchemflows.alchemy.potential import AlchemicalPotential, Evaluation
 from alchemflows.errors import PotentialError
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.sampling.windows import sample_windows
-from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.dynamics import MIN_SAMPLES, DynamicsSettings
 
 #: One coordinate's displacement from step to step (Å, standard deviation), as in MD at some 400 K and 2 fs.
 STEP_A = 0.003
@@ -300,7 +300,7 @@ def sampler_share(bench: Bench, label: str, name: str, bound: float) -> None:
     dynamics = DynamicsSettings(
         temperature_K=TEMPERATURE_K,
         n_equilibration_steps=0,
-        n_production_steps=interval * max(1, bench.settings.md_steps // (4 * interval)),
+        n_production_steps=interval * max(MIN_SAMPLES, bench.settings.md_steps // (4 * interval)),
         sample_interval_steps=interval,
     )
     lambdas = np.linspace(0, 1, N_WINDOWS).tolist()

@@ -14,6 +14,7 @@ from pymatgen.core import Element, Lattice, Structure
 
 from alchemflows.alchemy.symmetry import site_permutations
 from alchemflows.alchemy.system import WEIGHT_TOLERANCE, AlchemicalSystem
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.counts import Counts
 from alchemflows.structures.species import FLOATING_POINT, OCCUPANCY_ROUNDING
@@ -83,6 +84,7 @@ class Disorder:
         or an element into none.
     """
 
+    @checked
     def __init__(self, structure: Structure, supercell: Sequence[int] = (1, 1, 1), *, rounded: bool = False) -> None:
         if len(supercell) != 3 or min(supercell) < 1:
             raise InvalidInputError(f"a supercell repeats the cell at least once along each axis; got {supercell}")

@@ -20,6 +20,7 @@ from alchemflows.alchemy.system import (
     host_structure,
     uniform_group,
 )
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.structures.species import check_symbol
 from alchemflows.structures.sublattices import check_exclusions, occupancies_of
@@ -59,6 +60,7 @@ class CompositionGrid(MSONable):
             self.system.counts(point)
 
     @classmethod
+    @checked
     def line(
         cls,
         structure: Structure,
@@ -86,6 +88,7 @@ class CompositionGrid(MSONable):
         return cls(path.system, tuple(map(tuple, path.weights(list(shares)).tolist())))
 
     @classmethod
+    @checked
     def simplex(
         cls,
         structure: Structure,

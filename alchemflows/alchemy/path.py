@@ -21,12 +21,11 @@ from alchemflows.alchemy.system import (
     occupancy_key,
     uniform_group,
 )
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.substitution import Substitution
 from alchemflows.structures.species import check_symbol, is_full
 from alchemflows.structures.sublattices import check_exclusions, occupancies_of
-
-#: What an element turns into: another one, a mixture with its fractions, or nothing (a vacancy).
-Substitution = Mapping[str, str | Mapping[str, float] | None]
 
 
 @dataclass(frozen=True)
@@ -113,6 +112,7 @@ class AlchemicalPath(WeightPath):
         return _read(d["system"], d["ends"])
 
     @classmethod
+    @checked
     def from_substitution(
         cls,
         structure: Structure,
@@ -150,7 +150,9 @@ class AlchemicalPath(WeightPath):
         targets = {check_symbol(source): _target(goal) for source, goal in substitution.items()}
         if not targets:
             raise InvalidInputError("the substitution is empty")
-        chosen = set(range(len(structure))) if sites is None else {int(site) for site in sites}
+        chosen = set(range(len(structure))) if sites is None else set(sites)
+        if sites is not None and len(chosen) < len(sites):
+            raise InvalidInputError(f"a site is given twice: {', '.join(map(str, sites))}")
         for site in chosen:
             if not 0 <= site < len(structure):
                 raise InvalidInputError(f"site {site} does not exist: there are {len(structure)} atoms")
@@ -201,11 +203,9 @@ class AlchemicalPath(WeightPath):
 def _target(goal: str | Mapping[str, float] | None) -> dict[str, float]:
     if goal is None:
         return {}
-    mixture = {goal: 1.0} if isinstance(goal, str) else {k: float(v) for k, v in goal.items()}
-    for symbol, fraction in mixture.items():
+    mixture = {goal: 1.0} if isinstance(goal, str) else dict(goal)
+    for symbol in mixture:
         check_symbol(symbol)
-        if fraction < 0:
-            raise InvalidInputError(f"the fraction of {symbol} is negative")
     if sum(mixture.values()) > 1 + WEIGHT_TOLERANCE:
         raise InvalidInputError(f"the fractions {mixture} sum to more than 1")
     return mixture

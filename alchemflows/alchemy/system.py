@@ -22,6 +22,7 @@ from monty.json import MSONable
 from numpy.typing import ArrayLike
 from pymatgen.core import Element, Lattice, Structure
 
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.counts import Counts
 from alchemflows.structures.formula import reduced_formula
@@ -130,6 +131,7 @@ class AlchemicalSystem(MSONable):
                 taken.add(site)
 
     @classmethod
+    @checked
     def from_structure(
         cls, structure: Structure, *, coupling: Coupling = "paired", site_resolved: bool = False
     ) -> tuple[AlchemicalSystem, np.ndarray]:

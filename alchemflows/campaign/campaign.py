@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
+from pydantic import ValidationError
 
+from alchemflows.arguments import problem_of
 from alchemflows.campaign import readout, status, submission
 from alchemflows.campaign.database import Database, connect
 from alchemflows.campaign.specification import read_campaign, tasks
 from alchemflows.campaign.status import Condition
 from alchemflows.campaign.submission import Failure, Submission
+from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.campaign import CampaignSpec
 
 
@@ -22,6 +25,19 @@ class Campaign(CampaignSpec):
     Its methods take the database to use; None is the one that is configured, or the private one
     (:func:`~alchemflows.campaign.database.connect`).
     """
+
+    def __init__(self, **fields: Any) -> None:
+        """Make a campaign from its fields.
+
+        Raises
+        ------
+        InvalidInputError
+            Naming the first field that is wrong.
+        """
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise InvalidInputError(problem_of(error)) from None
 
     @classmethod
     def from_file(cls, path: Path | str) -> Self:

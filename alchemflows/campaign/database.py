@@ -21,6 +21,7 @@ from pymongo import MongoClient
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
+from alchemflows.campaign.configuration import check_configuration, check_uri
 from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.errors import DatabaseAwayError, DatabaseError
 from alchemflows.settings import Settings
@@ -171,12 +172,16 @@ def connect(settings: Settings | None = None) -> Database:
     """
     settings = settings or Settings()
     path = configured_file()
+    if "JOBFLOW_JOB_STORE" in os.environ:
+        raise DatabaseError("JOBFLOW_JOB_STORE is not read: write the store into a file that JOBFLOW_CONFIG_FILE names")
     # The private server's own configuration, exported for plain FireWorks and jobflow, means the private server.
-    private = settings.home / "config"
-    foreign = os.environ.get("FW_CONFIG_FILE") not in (None, str(private / "FW_config.yaml"))
-    if path is None and foreign:
-        raise DatabaseError("FW_CONFIG_FILE is set, but jobflow is not configured: set JOBFLOW_CONFIG_FILE as well")
-    if path is None or (path == private / "jobflow.yaml" and not foreign):
+    private = settings.home.expanduser() / "config"
+    fireworks = configured_fireworks(private)
+    if path is None and fireworks is not None:
+        raise DatabaseError(
+            f"FireWorks is configured by {fireworks}, but jobflow is not configured: set JOBFLOW_CONFIG_FILE as well"
+        )
+    if path is None or (_same(path, private / "jobflow.yaml") and fireworks is None):
         return start_private(settings)
     return _configured(path, settings)
 
@@ -185,6 +190,29 @@ def configured_file() -> Path | None:
     """Return jobflow's configuration file, if the user has one."""
     path = Path(os.environ.get("JOBFLOW_CONFIG_FILE", DEFAULT_CONFIG_FILE_PATH)).expanduser()
     return path if path.is_file() or "JOBFLOW_CONFIG_FILE" in os.environ else None
+
+
+def configured_fireworks(private: Path) -> str | None:
+    """Return what configures FireWorks to use another database than the private one; None where nothing does.
+
+    FireWorks looks for its files when it is imported: ``FW_config.yaml`` or ``my_launchpad.yaml`` in the current folder
+    and in ``~/.fireworks``, and the file that ``FW_CONFIG_FILE`` names.
+
+    Parameters
+    ----------
+    private
+        Folder of the private database's configuration.
+    """
+    named = os.environ.get("FW_CONFIG_FILE")
+    if named is not None and not _same(Path(named), private / "FW_config.yaml"):
+        return f"FW_CONFIG_FILE={named}"
+    if LAUNCHPAD_LOC is not None and not _same(Path(LAUNCHPAD_LOC), private / "my_launchpad.yaml"):
+        return str(Path(LAUNCHPAD_LOC).absolute())
+    return None
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.expanduser().resolve() == other.expanduser().resolve()
 
 
 def start_private(settings: Settings) -> Database:
@@ -213,10 +241,11 @@ def start_private(settings: Settings) -> Database:
 def _configured(path: Path, settings: Settings) -> Database:
     if not path.is_file():
         raise DatabaseError(f"JOBFLOW_CONFIG_FILE names {path}, which does not exist")
+    check_configuration(path)
     try:
         job_store: Any = JobflowSettings(CONFIG_FILE=str(path)).JOB_STORE
     except Exception as error:  # jobflow, yaml and the stores raise what they like, parts of passwords too
-        raise DatabaseError(f"{path} is not a jobflow configuration ({type(error).__name__})") from error
+        raise DatabaseError(f"{path} is not a jobflow configuration ({type(error).__name__})") from None
     docs = job_store.docs_store
     if isinstance(docs, MemoryStore) or not hasattr(docs, "mongoclient_kwargs"):
         raise DatabaseError(f"{path}: the docs_store must be a MongoDB store, not {type(docs).__name__}")
@@ -226,7 +255,7 @@ def _configured(path: Path, settings: Settings) -> Database:
         job_store.connect()
     except (PyMongoError, ValueError) as error:
         problem = uri_problem(error, getattr(docs, "uri", None))
-        raise DatabaseError(f"cannot use the database of {path}: {problem}") from error
+        raise DatabaseError(f"cannot use the database of {path}: {problem}") from None
     client = docs._collection.database.client
     ping(client, settings.database_timeout_s)
     try:  # a server that wants a password answers a ping without one
@@ -242,13 +271,22 @@ def _configured(path: Path, settings: Settings) -> Database:
             raise DatabaseError(f"FW_CONFIG_FILE names {environment['FW_CONFIG_FILE']}, which does not exist")
     launchpad = None
     if LAUNCHPAD_LOC is not None:
+        file = check_configuration(Path(LAUNCHPAD_LOC))
         try:
             launchpad = LaunchPad.from_file(LAUNCHPAD_LOC)
         except (PyMongoError, ValueError) as error:
-            raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {uri_problem(error)}") from error
-        except Exception as error:  # a missing file, YAML: each in its own way
-            raise DatabaseError(f"{LAUNCHPAD_LOC} is not a LaunchPad file: {_first_line(error)}") from error
+            host = str(file.content.get("host")) if isinstance(file.content, dict) else None
+            raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {uri_problem(error, host)}") from None
+        except Exception as error:  # a missing field, a wrong one: each in its own way, values of the file among them
+            raise DatabaseError(f"{LAUNCHPAD_LOC} is not a LaunchPad file ({type(error).__name__})") from None
         ping(launchpad.connection, settings.database_timeout_s)
+        private = settings.home.expanduser() / "config"
+        jobs_are_private = _same(Path(LAUNCHPAD_LOC), private / "my_launchpad.yaml")
+        if jobs_are_private != _same(path, private / "jobflow.yaml"):
+            raise DatabaseError(
+                f"one of {path} and {LAUNCHPAD_LOC} is of the private database, the other is not: jobs and results "
+                "would be in two places"
+            )
     return Database(job_store, launchpad, f"{_hosts(client)}, configured in {path}", environment)
 
 
@@ -287,16 +325,15 @@ def _hosts(client: MongoClient) -> str:
 
 def uri_problem(error: Exception, uri: str | None = None) -> str:
     """Return what is wrong with a connection string, without any part of it that may be secret."""
+    try:
+        check_uri(uri or "", "the MongoDB URI")
+    except DatabaseError:
+        return _BAD_URI
     uri = uri or ""
     if uri.startswith("mongodb+srv://") and not isinstance(error, InvalidURI | InvalidName):
-        host = uri.removeprefix("mongodb+srv://").rpartition("@")[2].partition("/")[0]
+        host = re.split("[/?]", uri.removeprefix("mongodb+srv://").rpartition("@")[2])[0]
         return f"the servers of {host} cannot be looked up ({type(error).__name__})"
     return _BAD_URI
-
-
-def without_passwords(text: str) -> str:
-    """Return a message of anybody's without connection strings, and without what stands before the @ of a host."""
-    return re.sub(r"\S+@", "…@", re.sub(r"mongodb(\+srv)?://\S+", "mongodb://…", text))
 
 
 def _first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.output_file import check_writable
 
 SUFFIXES = (".parquet", ".csv", ".json")
 #: Small parts are joined up to so many rows: Parquet keeps an entry in memory for each part that it has written.
@@ -24,14 +25,11 @@ def check_export(path: Path) -> None:
     Raises
     ------
     InvalidInputError
-        If its ending is not one of :data:`SUFFIXES`, or its folder does not exist.
+        If its ending is not one of :data:`SUFFIXES`, or it cannot be written there.
     """
     if path.suffix not in SUFFIXES:
         raise InvalidInputError(f"{path.name}: a table is written as {', '.join(SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise InvalidInputError(f"{path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise InvalidInputError(f"{path} is a folder")
+    check_writable(path)
 
 
 def export(frames: Iterable[pd.DataFrame], path: Path) -> int:

@@ -18,6 +18,7 @@ from fireworks import Workflow
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
+from alchemflows.campaign.configuration import without_passwords
 from alchemflows.campaign.database import LOCKS, Database, launchpad_of
 from alchemflows.campaign.supervisor import make_ready, never_begun
 from alchemflows.errors import AlchemflowsError, DatabaseError
@@ -95,7 +96,7 @@ def status(database: Database, fw_ids: list[int]) -> list[JobStatus]:
             progress = read_progress(Path(launch["launch_dir"]))
             stored = ((launch.get("action") or {}).get("stored_data") or {}).get("_exception") or {}
             lines = str(stored.get("_stacktrace", "")).strip().splitlines()
-            error = lines[-1] if lines else None
+            error = without_passwords(lines[-1]) if lines else None
         by_id[firework["fw_id"]] = JobStatus(firework["fw_id"], firework["name"], firework["state"], progress, error)
     return [by_id[fw_id] for fw_id in fw_ids]
 

@@ -11,13 +11,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
 from jobflow import Flow
 from monty.json import MontyEncoder
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import resolve
+from alchemflows.arguments import number_checked, problem_of
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.flows.common import SampledMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
@@ -30,6 +30,7 @@ from alchemflows.schemas.campaign import TRANSFORMING, CampaignSpec, MethodKind,
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.structure import StructureRecord
 from alchemflows.structures.reading import ReadStructure, read_structure, structure_of
+from alchemflows.yaml_file import Place, YamlFile, read_yaml
 
 #: The maker whose settings a method has.
 MAKERS: dict[MethodKind, type[SampledMaker]] = {
@@ -160,17 +161,12 @@ def read_campaign(path: Path) -> CampaignSpec:
     InvalidInputError
         If it cannot be read, or is no campaign; the message names the line, or the field.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f" in line {mark.line + 1}"
-        raise InvalidInputError(f"{path} is not YAML{where}: {getattr(error, 'problem', error)}") from error
-    if not isinstance(content, dict):
+    file = read_yaml(path)
+    if not isinstance(file.content, dict):
         raise InvalidInputError(f"{path} holds no campaign: fields such as `name` and `structures` are needed")
-    campaign = campaign_of(content)
+    campaign = _validated(CampaignSpec, file.content, file=file)
+    settings = campaign.method.settings
+    _validated(settings_model(campaign.method.kind), settings, ("method", "settings"), file=file)
     located = {
         name: spec if spec.file is None else spec.model_copy(update={"file": path.parent / spec.file.expanduser()})
         for name, spec in campaign.structures.items()
@@ -205,6 +201,11 @@ def tasks(campaign: CampaignSpec, structures: Mapping[str, ReadStructure] | None
         If a structure cannot be read, a setting is wrong, or the potential cannot be loaded.
     """
     crystals = read_structures(campaign) if structures is None else structures
+    names: dict[str, str] = {}
+    for name, crystal in crystals.items():
+        same = names.setdefault(json.dumps(crystal.structure.as_dict(), cls=MontyEncoder, sort_keys=True), name)
+        if same != name:
+            raise InvalidInputError(f"structures: {same} and {name} are the same; each is computed once, so give one")
     maker, site = _maker(campaign)
     transformations: Mapping[str, Mapping[str, Any]] = campaign.transformations or {"": {}}
     for (structure, crystal), (change, substitution), temperature, pressure, repeat in product(
@@ -257,7 +258,7 @@ def _crystal(name: str, spec: StructureSpec) -> ReadStructure:
 
 def _maker(campaign: CampaignSpec) -> tuple[SampledMaker, int]:
     kind = campaign.method.kind
-    given = _validated(settings_model(kind), campaign.method.settings, "method.settings.").model_dump(
+    given = _validated(settings_model(kind), campaign.method.settings, ("method", "settings")).model_dump(
         exclude_unset=True
     )
     site = given.pop("site", 0)
@@ -273,22 +274,27 @@ def settings_model(kind: MethodKind) -> type[BaseModel]:
     """Return the model of the settings that a method has in a campaign: fields of its maker, `relax`, and `site`."""
     maker = MAKERS[kind]
     hints = get_type_hints(maker)
-    known: dict[str, Any] = {f.name: (hints[f.name], f.default) for f in fields(maker) if f.name not in _OURS}
+    known: dict[str, Any] = {
+        f.name: (number_checked(hints[f.name]), f.default) for f in fields(maker) if f.name not in _OURS
+    }
     known["relax"] = (bool, True)
     if kind == "vacancy":
-        known["site"] = (int, 0)
-    return create_model(f"{maker.__name__}Settings", __config__=ConfigDict(extra="forbid", strict=False), **known)
+        known["site"] = (number_checked(int), 0)
+    config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    return create_model(f"{maker.__name__}Settings", __config__=config, **known)
 
 
-def _validated(model: type[BaseModel], content: Mapping[str, Any], prefix: str = "") -> Any:
+def _validated(
+    model: type[BaseModel], content: Mapping[str, Any], place: Place = (), *, file: YamlFile | None = None
+) -> Any:
+    """Validate a part of a campaign; an error names the field, and the line where there is a file."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        message = first["msg"].removeprefix("Value error, ")
-        got = f"; got {first['input']!r}" if first["type"] not in ("missing", "value_error") else ""
-        raise InvalidInputError(f"{prefix}{where}: {message}{got}" if where else f"{prefix}{message}{got}") from error
+        problem = problem_of(error, "".join(f"{part}." for part in place))
+        if file is not None:
+            problem = f"{file.where((*place, *error.errors()[0]['loc']))}: {problem}"
+        raise InvalidInputError(problem) from None
 
 
 def json_schema() -> dict[str, Any]:

@@ -14,7 +14,8 @@ from fireworks import LaunchPad, Workflow
 from jobflow import Flow, Job
 from jobflow.managers.fireworks import flow_to_workflow
 
-from alchemflows.campaign.database import Database, launchpad_of, without_passwords
+from alchemflows.campaign.configuration import without_passwords
+from alchemflows.campaign.database import Database, launchpad_of
 from alchemflows.campaign.extension import extension
 from alchemflows.campaign.locking import submitting
 from alchemflows.campaign.specification import Task
@@ -85,7 +86,8 @@ def submit_campaign(database: Database, campaign: CampaignSpec, tasks: Iterable[
     DatabaseError
         If there is no LaunchPad.
     InvalidInputError, PotentialError
-        What a task's maker refuses; tasks before it may have been added, and a second submission goes on.
+        What a task's maker refuses. A task of each structure and transformation is checked before any is added. Where a
+        maker refuses only some conditions, tasks before them may have been added, and a second submission goes on.
     """
     launchpad = launchpad_of(database)
     with submitting(launchpad, campaign.name) as alive, _modules_kept():
@@ -102,6 +104,9 @@ def _submit(database: Database, campaign: CampaignSpec, tasks: Iterable[Task], a
     new = [task for key, task in wanted.items() if key not in known]
     behind = [task for key, task in wanted.items() if known.get(key, task.n_runs) < task.n_runs]
     unfinished = _unfinished(launchpad, behind)
+    if len(new) > _AT_ONCE:  # else all flows are made before the first is added
+        for task in {(task.structure, task.transformation): task for task in new}.values():
+            task.flow()
     n_jobs = n_extended = 0
 
     def flows() -> Iterator[tuple[Task, Flow]]:

@@ -21,7 +21,7 @@ from fireworks.utilities.fw_serializers import load_object_from_file
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError
 
 from alchemflows.campaign.checkpoints import remove_completed
-from alchemflows.errors import InvalidInputError
+from alchemflows.campaign.configuration import load_file, without_passwords
 
 #: States of jobs that a worker or a batch job holds.
 HELD_STATES = ("RESERVED", "RUNNING")
@@ -67,8 +67,8 @@ class Queue:
     """
 
     def __init__(self, qadapter: Path, fworker: Path, max_jobs: int, folder: Path) -> None:
-        self._qadapter: QueueAdapterBase = _load(qadapter, load_object_from_file)
-        self._fworker: FWorker = _load(fworker, FWorker.from_file)
+        self._qadapter: QueueAdapterBase = load_file(qadapter, load_object_from_file)
+        self._fworker: FWorker = load_file(fworker, FWorker.from_file)
         self._max_jobs = max_jobs
         self._folder = folder
 
@@ -244,7 +244,7 @@ class Supervisor:
         )
         stored = (((launch or {}).get("action") or {}).get("stored_data") or {}).get("_exception") or {}
         lines = str(stored.get("_stacktrace", "")).strip().splitlines()
-        return lines[-1] if lines else "no reason is known"
+        return without_passwords(lines[-1]) if lines else "no reason is known"
 
     @contextmanager
     def _others_go_on(self, job: dict[str, Any]) -> Iterator[None]:
@@ -256,7 +256,7 @@ class Supervisor:
         except Exception as error:
             # FireWorks raises some with a stack trace as their text
             reason = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
-            self._say_once(f"{_name(job)} cannot be dealt with now: {reason}")
+            self._say_once(f"{_name(job)} cannot be dealt with now: {without_passwords(reason)}")
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:
@@ -294,12 +294,3 @@ def _name(job: dict[str, Any]) -> str:
 
 def _times(n_failed: int, n_lost: int) -> str:
     return f"failed {n_failed}, lost {n_lost} times"
-
-
-def _load(path: Path, read: Callable[[str], Any]) -> Any:
-    if not path.is_file():
-        raise InvalidInputError(f"{path} does not exist")
-    try:
-        return read(str(path))
-    except Exception as error:  # YAML and FireWorks raise what they like
-        raise InvalidInputError(f"{path} is not what it should be ({type(error).__name__})") from error

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-import yaml
 from fireworks import LaunchPad
 from pymongo import MongoClient
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import OperationFailure, PyMongoError
 
+from alchemflows.campaign.configuration import check_uri
 from alchemflows.campaign.database import (
     BLOBS,
     LOCKS,
@@ -29,6 +29,7 @@ from alchemflows.campaign.database import (
 )
 from alchemflows.campaign.locking import SUBMISSIONS
 from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.yaml_file import read_yaml
 
 FIND = ("find",)
 #: GridFS of the samples, and that in which FireWorks puts what is too large for a document.
@@ -135,10 +136,11 @@ def create_users(
     _check(users)
     folders = {name: folder.expanduser().resolve() / name for name in users}
     known = {} if renew else {name: word for name in users if (word := _password(folders[name])) is not None}
+    check_uri(admin_uri, "the administrator's URI")
     try:
         client: MongoClient = MongoClient(admin_uri)
     except (PyMongoError, ValueError) as error:
-        raise DatabaseError(f"cannot use the administrator's URI: {uri_problem(error, admin_uri)}") from error
+        raise DatabaseError(f"cannot use the administrator's URI: {uri_problem(error, admin_uri)}") from None
     with client:
         _check_encrypted(admin_uri, client)
         ping(client, timeout_s)
@@ -248,9 +250,9 @@ def _password(folder: Path) -> str | None:
     if not path.exists():
         return None
     try:
-        return urlsplit(yaml.safe_load(path.read_text())["host"]).password
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
-        raise DatabaseError(f"{path} is not a file that `db init` has written ({type(error).__name__})") from error
+        return urlsplit(read_yaml(path, secret=True).content["host"]).password
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DatabaseError(f"{path} is not a file that `db init` has written ({type(error).__name__})") from None
 
 
 def _files(folder: Path, uri: str, database: str, roles: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -42,6 +43,11 @@ def main() -> None:
         if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
             _fail("the database does not let this user do that: what each role may do is in docs/security.md")
         _fail(f"the database failed ({type(error).__name__}); what is in it is kept")
+    except Exception as error:  # a mistake of ours; what it says may quote a connection string
+        from alchemflows.campaign.configuration import without_passwords
+
+        print(without_passwords("".join(traceback.format_exception(error))), file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -56,14 +62,19 @@ def _fail(message: str) -> NoReturn:
 
 def _import_commands() -> Callable[[], None]:
     """Import the commands, and with them jobflow, which reads the user's configuration as it is imported."""
+    from alchemflows.campaign.configuration import check_configurations
     from alchemflows.errors import DatabaseError
 
+    check_configurations()
     try:
         from alchemflows.cli.commands import app
     except (ImportError, SyntaxError):
         raise
     except Exception as error:
-        path = os.environ.get("JOBFLOW_CONFIG_FILE", "~/.jobflow.yaml")
         # Not the error's own text: pymongo's may quote a part of a password.
-        raise DatabaseError(f"jobflow cannot use its configuration {path} ({type(error).__name__})") from error
+        kind = type(error)
+        if kind.__module__.startswith("fireworks"):
+            raise DatabaseError(f"FireWorks cannot use its FW_config.yaml ({kind.__name__})") from None
+        path = os.environ.get("JOBFLOW_CONFIG_FILE", "~/.jobflow.yaml")
+        raise DatabaseError(f"jobflow cannot use its configuration {path} ({kind.__name__})") from None
     return app

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from alchemflows.cli.inputs import phases_of, springs_of, substitution_of, supercell_of
+from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
     Cell,
     FrenkelLaddOptions,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from alchemflows.flows.common import CellChoice
     from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 
-app = typer.Typer()
+app = App()
 
 
 @app.command("frenkel-ladd")
@@ -67,6 +68,8 @@ def frenkel_ladd(
         quantum=quantum,
     )
     if constant_volume:
+        at_pressure = {"pressure": "--pressure", "cell": "--cell", "cell_steps": "--cell-steps"}
+        refuse_given(at_pressure, "with --constant-volume")
         maker.pressure_GPa = None
     run = partial(run_and_show, device=options.device, workers=workers, submit_only=submit_only)
     sizes = [supercell_of(text) for text in supercells or ["1x1x1"]]

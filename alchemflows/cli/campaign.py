@@ -15,16 +15,15 @@ from rich.live import Live
 
 from alchemflows.campaign.database import connect
 from alchemflows.cli.inputs import show_record
+from alchemflows.cli.once import App
 from alchemflows.cli.running import console, settings
 from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.campaign import CampaignSpec
 from alchemflows.structures.reading import ReadStructure
 
-app = typer.Typer()
-campaign_app = typer.Typer(
-    no_args_is_help=True, help="Many flows: specified in a file, submitted once, watched, mended."
-)
+app = App()
+campaign_app = App(no_args_is_help=True, help="Many flows: specified in a file, submitted once, watched, mended.")
 app.add_typer(campaign_app, name="campaign")
 
 CampaignFile = Annotated[Path, typer.Argument(help="campaign in YAML (docs/campaigns.md)")]

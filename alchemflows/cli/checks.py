@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alchemflows.cli.inputs import dtype_of
+from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, Dtype, Plot, Seed, SubmitOnly, Workers
 from alchemflows.cli.running import console, run_and_show
 from alchemflows.cli.tables import deviation_table, reproduction_tables
@@ -18,7 +19,7 @@ from alchemflows.errors import AlchemflowsError, InvalidInputError
 if TYPE_CHECKING:
     from alchemflows.schemas.reproduction import Version
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()

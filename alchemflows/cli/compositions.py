@@ -11,6 +11,7 @@ import typer
 from alchemflows.campaign.database import connect
 from alchemflows.campaign.query import relaxations
 from alchemflows.cli.inputs import bounds_of, choices_of, substitution_of, targets_of
+from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
     Plot,
     PotentialOptions,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from alchemflows.optimize.response import CellRelaxation
     from alchemflows.optimize.simplex import Descent
 
-app = typer.Typer()
+app = App()
 
 CHOOSE = "what sites may be, such as Na:Li,Na,K; repeatable"
 CoupledBy = Annotated[str, typer.Option("--coupling", help="paired or mean-field")]
@@ -66,6 +67,10 @@ def sweep(
         from alchemflows.plotting import plot_sweep
     if bool(substitutions) == bool(choices):
         raise InvalidInputError("a sweep needs substitutions (a line) or --choose (a simplex), and not both")
+    if choices:
+        refuse_given({"points": "--points", "until": "--until"}, "over a simplex (--choose)")
+    else:
+        refuse_given({"intervals": "--intervals"}, "on a line; give --points")
     read, kind = reading.read(structure, supercell), cast("Coupling", coupling)
     cell = read.structure
     if choices:

@@ -14,12 +14,14 @@ from alchemflows.campaign.database import DATABASE, connect, start_private
 from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.campaign.query import RESULT_FIELDS, free_energies
 from alchemflows.campaign.users import DEFAULT_USERS, create_users, read_admin_uri
+from alchemflows.cli.once import App
 from alchemflows.cli.running import console, settings, show_database
 from alchemflows.cli.tables import results_table
 from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.output_file import check_folder
 
-app = typer.Typer()
-private_app = typer.Typer(no_args_is_help=True, help="The private MongoDB; users and indexes of one of your own.")
+app = App()
+private_app = App(no_args_is_help=True, help="The private MongoDB; users and indexes of one of your own.")
 app.add_typer(private_app, name="db")
 
 
@@ -29,11 +31,13 @@ def results(
     temperature: Annotated[float | None, typer.Option(help="K")] = None,
     campaign: Annotated[str | None, typer.Option(help="name of a campaign")] = None,
     reanalysed: Annotated[bool, typer.Option(help="those that `alchemflows reanalyse` made")] = False,
-    limit: Annotated[int, typer.Option(help="at most so many; 0 for all")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="at most so many; 0 for all")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
 ) -> None:
     """Finished free-energy differences in the database, the newest first."""
+    if as_json and as_csv:
+        raise InvalidInputError("results are written as --json or as --csv, not both")
     database = connect(settings())
     rows = free_energies(
         database,
@@ -105,12 +109,22 @@ def init(
         uri = configured.admin_uri.get_secret_value()
     else:
         raise DatabaseError("an administrator's URI is needed: --admin-uri-file, or ALCHEMFLOWS_ADMIN_URI")
-    users = dict(map(_user, user)) if user else DEFAULT_USERS
+    check_folder(folder)
+    users = _users(user) if user else DEFAULT_USERS
     folders = create_users(uri, database, folder, users, renew=renew, timeout_s=configured.database_timeout_s)
     for name, roles in users.items():
         console.print(f"{name} ({', '.join(roles)}): {folders[name]}", highlight=False, soft_wrap=True, markup=False)
     console.print("Each user sets, to files in the own folder:")
     console.print("  export JOBFLOW_CONFIG_FILE=.../jobflow.yaml FW_CONFIG_FILE=.../FW_config.yaml", highlight=False)
+
+
+def _users(texts: list[str]) -> dict[str, list[str]]:
+    users: dict[str, list[str]] = {}
+    for name, roles in map(_user, texts):
+        if name in users:
+            raise InvalidInputError(f"the user {name} is given twice; give all roles at once: {name}=submitter,worker")
+        users[name] = roles
+    return users
 
 
 def _user(text: str) -> tuple[str, list[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.output_file import check_writable
 from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.potential import Dtype
 from alchemflows.schemas.structure import StructureRecord
@@ -34,6 +34,8 @@ def substitution_of(texts: list[str]) -> Substitution:
         source, colon, target = text.partition(":")
         if not colon or not source or not target:
             raise InvalidInputError(f"a substitution is written like Pb:Sn; got {text!r}")
+        if source in pairs:
+            raise InvalidInputError(f"{source} is substituted twice, by {pairs[source]} and {target}; give one of them")
         pairs[source] = target
     return pairs
 
@@ -43,8 +45,10 @@ def choices_of(texts: list[str]) -> dict[str, list[str]]:
     choices: dict[str, list[str]] = {}
     for text in texts:
         element, colon, symbols = text.partition(":")
-        if not colon or not element or element in choices:
-            raise InvalidInputError(f"choices are written like Na:Li,Na,K, once for each element; got {text!r}")
+        if not colon or not element or not symbols:
+            raise InvalidInputError(f"choices are written like Na:Li,Na,K; got {text!r}")
+        if element in choices:
+            raise InvalidInputError(f"the choices for {element} are given twice; give them once, such as Na:Li,Na,K")
         choices[element] = symbols.split(",")
     return choices
 
@@ -77,8 +81,10 @@ def bounds_of(texts: Sequence[str], choices: Mapping[str, Sequence[str]]) -> dic
         except ValueError:
             raise InvalidInputError(f"a bound is written like Sc=0:0.5; got {text!r}") from None
         bounded = [element for element, symbols in choices.items() if symbol in symbols]
-        if not bounded or any(symbol in bounds[element] for element in bounded):
-            raise InvalidInputError(f"a bound is for an element that is a choice, once for each; got {text!r}")
+        if not bounded:
+            raise InvalidInputError(f"a bound is for an element that is a choice; got {text!r}")
+        if any(symbol in bounds[element] for element in bounded):
+            raise InvalidInputError(f"the bound of {symbol} is given twice; give it once")
         for element in bounded:
             bounds[element][symbol] = limit
     return bounds
@@ -86,13 +92,18 @@ def bounds_of(texts: Sequence[str], choices: Mapping[str, Sequence[str]]) -> dic
 
 def springs_of(texts: list[str]) -> dict[str, float]:
     """Return springs of elements from texts such as Fe:5.2."""
-    springs = {}
+    springs: dict[str, float] = {}
     for text in texts:
         element, _, value = text.partition(":")
         try:
-            springs[element] = float(value)
+            spring = float(value)
         except ValueError:
             raise InvalidInputError(f"a spring is written like Fe:5.2; got {text!r}") from None
+        if not element:
+            raise InvalidInputError(f"a spring is written like Fe:5.2; got {text!r}")
+        if element in springs:
+            raise InvalidInputError(f"the spring of {element} is given twice; give it once")
+        springs[element] = spring
     return springs
 
 
@@ -126,8 +137,10 @@ def waves_of(texts: list[str]) -> dict[str, tuple[float, ...]]:
             wave = tuple(float(value) for value in values.split(","))
         except ValueError:
             wave = ()
-        if not name or name in waves or len(wave) != 3:
-            raise InvalidInputError(f"an order is written like rocksalt=0.5,0.5,0.5, each name once; got {text!r}")
+        if not name or len(wave) != 3:
+            raise InvalidInputError(f"an order is written like rocksalt=0.5,0.5,0.5; got {text!r}")
+        if name in waves:
+            raise InvalidInputError(f"the order {name} is given twice; give it once")
         waves[name] = wave
     return waves
 
@@ -157,10 +170,15 @@ def show_record(name: str, record: StructureRecord) -> None:
 
 
 def check_plot(plot: Path | None) -> None:
-    """Refuse a figure that could not be written at the end."""
+    """Refuse a figure that could not be written at the end.
+
+    Raises
+    ------
+    InvalidInputError
+        If its ending is not .png, .pdf or .svg, or it cannot be written there.
+    """
     if plot is None:
         return
-    if not os.access(plot.parent, os.W_OK):
-        raise InvalidInputError(f"the figure cannot be written to {plot}: no such folder, or it is read-only")
     if plot.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise InvalidInputError(f"the figure must be a .png, .pdf or .svg file; got {plot.name!r}")
+    check_writable(plot)

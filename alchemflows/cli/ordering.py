@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from alchemflows.cli.inputs import waves_of
+from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
     Plot,
     PotentialOptions,
@@ -24,7 +25,7 @@ from alchemflows.cli.running import run_and_show
 from alchemflows.cli.tables import order_tables
 from alchemflows.errors import InvalidInputError
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()
@@ -58,9 +59,15 @@ def order(
         from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS, OrderDisorderMaker
         from alchemflows.jobs.ordering import SearchMaker
         from alchemflows.plotting import plot_order
-    named = waves_of(waves or []) | (PEROVSKITE_ORDERS if perovskite else {})
+    named: dict[str, tuple[float, ...]] = dict(waves_of(waves or []))
+    for name, wave in PEROVSKITE_ORDERS.items() if perovskite else ():
+        if name in named:
+            raise InvalidInputError(f"the order {name} is given twice: by --wave and by --perovskite")
+        named[name] = wave
     if named and distinct:
         raise InvalidInputError("orders are either named (--wave, --perovskite) or all of them (--distinct)")
+    if named or distinct:
+        refuse_given({"starts": "--starts"}, "without the search for order")
     maker = OrderDisorderMaker(
         potential=potential.spec,
         n_random=random,

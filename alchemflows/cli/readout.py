@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alchemflows.campaign.database import Database, connect
+from alchemflows.cli.once import App
 from alchemflows.cli.running import console, settings
 from alchemflows.errors import AlchemflowsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-app = typer.Typer()
+app = App()
 
 Campaign = Annotated[str | None, typer.Option(help="name of a campaign; everything if not given")]
 

@@ -88,9 +88,8 @@ def run_and_show(
         or the user interrupts.
     """
     started = time.monotonic()
+    check_figures([path for path, _ in figures], submit_only)
     record_structures(flow, {name: found.record for name, found in (read or {}).items()})
-    for path, _ in figures:
-        check_plot(path)
     if submit_only:
         _submit(flow)
         return None
@@ -109,6 +108,26 @@ def run_and_show(
     console.print(f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}")
     show_database(database, uuid)
     return document
+
+
+def check_figures(paths: Sequence[Path | None], submit_only: bool) -> None:
+    """Refuse figures that could not be drawn or written at the end.
+
+    Raises
+    ------
+    InvalidInputError
+        If a figure has another ending or a place where it cannot be written, two have the same name, or there will be
+        no result to draw.
+    """
+    wanted = [path.expanduser().absolute() for path in paths if path is not None]
+    if wanted and submit_only:
+        raise InvalidInputError(
+            f"{wanted[0].name}: with --submit there is no result to draw a figure of; leave out --plot or --submit"
+        )
+    if len(set(wanted)) < len(wanted):
+        raise InvalidInputError(f"{wanted[0].name}: two figures would be written to the same file")
+    for path in wanted:
+        check_plot(path)
 
 
 def show_database(database: Database, uuid: str | None = None) -> None:

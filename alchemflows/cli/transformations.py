@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from alchemflows.cli.inputs import substitution_of
+from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
     Cell,
     Equilibration,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from alchemflows.flows.common import CellChoice
     from alchemflows.free_energy.ladders import Spacing
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()
@@ -109,6 +110,8 @@ def ti(
     with redirect_stdout(sys.stderr):
         from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
         from alchemflows.plotting import plot_convergence, plot_gradient
+    if pressure is None:
+        refuse_given({"cell": "--cell"}, "at constant volume; give a --pressure as well")
     maker = ThermodynamicIntegrationMaker(
         potential=potential.spec,
         temperature=temperature,
@@ -171,6 +174,8 @@ def switch(
     with redirect_stdout(sys.stderr):
         from alchemflows.flows.switching import SwitchingMaker
         from alchemflows.plotting import plot_switching
+    if constant_volume:
+        refuse_given({"pressure": "--pressure", "cell": "--cell"}, "with --constant-volume")
     maker = SwitchingMaker(
         potential=potential.spec,
         temperature=temperature,

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alchemflows.campaign.configuration import load_file
 from alchemflows.campaign.database import connect, launchpad_of
 from alchemflows.campaign.supervisor import Limits, Queue, Supervisor
+from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.running import console, settings
 from alchemflows.errors import DatabaseAwayError, InvalidInputError
+from alchemflows.output_file import make_folder
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad
 
-app = typer.Typer()
+app = App()
 
 
 @app.command()
@@ -41,11 +44,10 @@ def worker(
 
     from alchemflows.campaign.worker import Worker
 
-    if fworker is not None and not fworker.is_file():
-        raise InvalidInputError(f"there is no fworker file {fworker}")
+    taken = FWorker("local", category="", query={}) if fworker is None else load_file(fworker, FWorker.from_file)
+    make_folder(folder)
     database = connect(settings())
     launchpad = launchpad_of(database)
-    taken = FWorker.from_file(str(fworker)) if fworker is not None else FWorker("local", category="", query={})
     SETTINGS.JOB_STORE = database.job_store  # where jobs store what they return
     work = Worker(launchpad, taken, folder, sleep_s=sleep, report=_report)
     n_jobs = work.run(until_idle=until_idle, idle_for_s=idle_for, stop_after_s=stop_after)
@@ -69,6 +71,13 @@ def supervise(
     folder: Annotated[Path, typer.Option("--folder", "-d", help="launch folders of batch jobs")] = Path(),
 ) -> None:
     """Rerun jobs that were lost or failed, a few times each; submit batch jobs while jobs are ready."""
+    if qadapter is None:
+        names = {"fworker": "--fworker", "max_jobs": "--max-jobs", "folder": "--folder"}
+        refuse_given(names, "without --qadapter, which submits batch jobs")
+    else:
+        make_folder(folder)
+    if once:
+        refuse_given({"interval": "--interval"}, "with --once")
     queue = Queue(qadapter, _fworker(fworker), max_jobs, folder) if qadapter else None
     launchpad = _launchpad(None if once else interval)
     logging.getLogger("launchpad").setLevel(logging.ERROR)  # what FireWorks does is said here in a line

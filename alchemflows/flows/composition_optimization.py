@@ -13,6 +13,7 @@ from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.compositions import CompositionGrid
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem, Coupling
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.optimize import OptimizeMaker
 from alchemflows.jobs.refine import assign_category
@@ -60,6 +61,7 @@ class CompositionOptimizationMaker(Maker):
     seed: int = 0
     category: str | None = "gpu"
 
+    @checked
     def make(
         self,
         structure: Structure,
@@ -101,6 +103,10 @@ class CompositionOptimizationMaker(Maker):
         check_method(self.optimize_maker.method)
         if any((target.value is None) == (target.extremum is None) for target in targets):
             raise InvalidInputError("each target has a value or an extremum")
+        quantities = [target.quantity for target in targets]
+        twice = next((name for name in quantities if quantities.count(name) > 1), None)
+        if twice is not None:
+            raise InvalidInputError(f"{twice} has two targets; give one for each quantity")
         if not targets and objective is None:
             raise InvalidInputError("there is nothing to aim at: at least one target or an objective is needed")
         if least is not None and (objective is None or not np.isfinite(least)):

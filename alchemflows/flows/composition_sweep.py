@@ -10,6 +10,7 @@ from jobflow import Flow, Job, Maker
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.compositions import CompositionGrid
 from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.arguments import checked
 from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
@@ -49,6 +50,7 @@ class CompositionSweepMaker(Maker):
     both_starts: bool = True
     category: str | None = "gpu"
 
+    @checked
     def make(self, grid: CompositionGrid, *, known: Sequence[RelaxDocument] = ()) -> Flow:
         """Return the flow; its output is a :class:`CompositionSweepDocument`.
 

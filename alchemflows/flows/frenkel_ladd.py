@@ -9,8 +9,10 @@ from jobflow import Flow, Job, OutputReference
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.cell_size import check_neighbours
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem, Coupling
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import SampledMaker
 from alchemflows.jobs.equilibrium import EquilibriumMaker
@@ -67,6 +69,7 @@ class FrenkelLaddMaker(SampledMaker):
     coupling: Coupling = "paired"
     relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
 
+    @checked
     def make(
         self,
         structure: Structure,
@@ -89,7 +92,8 @@ class FrenkelLaddMaker(SampledMaker):
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, a number, or the potential is wrong.
+            If the structure, a number, or the potential is wrong, or the nearest neighbours of an atom are its own
+            periodic images.
         """
         if self.n_sampling_steps < 10:
             raise InvalidInputError(f"n_sampling_steps must be at least 10; got {self.n_sampling_steps}")
@@ -98,6 +102,10 @@ class FrenkelLaddMaker(SampledMaker):
         sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
         if supercells is not None and len({a * b * c for a, b, c in sizes}) < 2:
             raise InvalidInputError("supercells of at least two sizes are needed for an extrapolation")
+        if len(set(sizes)) < len(sizes):
+            raise InvalidInputError("a supercell is given twice: its free energy would count twice")
+        for size in sizes:
+            check_neighbours(structure * size)
         crystals = [AlchemicalSystem.from_structure(structure * size, coupling=self.coupling) for size in sizes]
         makers = [self.in_crystal(system) for system, _ in crystals]
         dynamics = [(maker._cell_settings(), maker.switching_settings()) for maker in makers]

@@ -14,6 +14,7 @@ from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.jobs.inputs import tolerant
@@ -76,6 +77,7 @@ class OrderDisorderMaker(Maker):
     seed: int = 0
     category: str | None = "gpu"
 
+    @checked
     def make(
         self,
         structure: Structure,

@@ -12,6 +12,7 @@ from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.inputs import failing_onwards
 from alchemflows.jobs.ordering import SearchMaker
@@ -48,6 +49,7 @@ class OrderingSearchMaker(Maker):
     round_composition: bool = False
     category: str | None = "gpu"
 
+    @checked
     def make(self, structure: Structure, supercell: Sequence[int] = (1, 1, 1)) -> Flow:
         """Return the flow; its output is an :class:`OrderingSearchDocument`.
 

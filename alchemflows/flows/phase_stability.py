@@ -12,6 +12,7 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import CellChoice
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
@@ -40,6 +41,7 @@ class PhaseStabilityMaker(Maker):
     frenkel_ladd_maker: FrenkelLaddMaker = field(default_factory=FrenkelLaddMaker)
     freedom_of: Mapping[str, CellChoice] = field(default_factory=dict)
 
+    @checked
     def make(
         self,
         phases: Mapping[str, Structure],

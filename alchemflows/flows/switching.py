@@ -9,6 +9,7 @@ from jobflow import Flow
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.path import Substitution
+from alchemflows.arguments import checked
 from alchemflows.flows.common import TransformationMaker
 from alchemflows.jobs.switching import SwitchesMaker
 from alchemflows.sampling.schedules import schedule
@@ -37,6 +38,7 @@ class SwitchingMaker(TransformationMaker):
     n_switching_steps: int = 10000
     schedule: str = "ninth-order"
 
+    @checked
     def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
         """Return the flow; its output is a :class:`SwitchingDocument`.
 

@@ -9,6 +9,7 @@ from jobflow import Flow, OutputReference
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import TransformationMaker
 from alchemflows.free_energy.ladders import Ladder, Spacing, ladder
@@ -69,6 +70,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     sample_interval_steps: int = 10
     n_runs: int = 1
 
+    @checked
     def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
         """Return the flow; its output is a :class:`FreeEnergyDocument`.
 
@@ -101,6 +103,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         analyse = self._analysis(planned, refinement, maker).make(path, [OutputReference(job.uuid) for job in windows])
         return Flow([*jobs, analyse], output=analyse.output, name=self._title(path))
 
+    @checked
     def extended(
         self,
         structure: Structure,
@@ -175,6 +178,10 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         """Return the planned windows, on a grid with room for more where there is a budget, and what to refine for."""
         if self.windows_per_job < 1:
             raise InvalidInputError(f"windows_per_job must be at least 1; got {self.windows_per_job}")
+        if self.replica_exchange and self.windows_per_job < 2:
+            raise InvalidInputError(
+                "replica_exchange is between windows of one job: windows_per_job must be at least 2"
+            )
         planned = ladder(self.n_windows, self.spacing, self.lambdas)
         budget = self.budget
         if budget is None:

@@ -10,6 +10,7 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.symmetry import symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.jobs.vacancy import RemovalMaker, VacancyComparisonMaker
@@ -31,6 +32,7 @@ class VacancyFreeEnergyMaker(Maker):
     name: str = "vacancy"
     frenkel_ladd_maker: FrenkelLaddMaker = field(default_factory=FrenkelLaddMaker)
 
+    @checked
     def make(self, structure: Structure, site: int = 0) -> Flow:
         """Return the flow; its output is a :class:`VacancyDocument`.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from ase import units
 from ase.data import chemical_symbols
-from jobflow import Maker, job
+from jobflow import JobConfig, Maker, job
 from numpy.typing import ArrayLike
 from pymatgen.core import Structure
 
@@ -33,6 +33,7 @@ from alchemflows.free_energy.einstein import (
 from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.stores import require_store
 from alchemflows.jobs.terms import mixing_term_eV
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.equilibrium import sample_equilibrium
@@ -95,7 +96,7 @@ class EinsteinSwitchesMaker(Maker):
     symmetrise: bool = True
     seed: int = 0
 
-    @job(output_schema=FrenkelLaddDocument, data=["curves"])
+    @job(output_schema=FrenkelLaddDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(
         self,
         system: AlchemicalSystem,
@@ -132,6 +133,7 @@ class EinsteinSwitchesMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
+        require_store()
         started = time.perf_counter()
         w = system.check_weights(weights)
         symmetry = symmetry_of(system)

@@ -13,6 +13,7 @@ from pathlib import Path
 from jobflow import CURRENT_JOB
 
 from alchemflows.errors import RunStoppedError
+from alchemflows.output_file import check_folder
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.settings import Settings
 
@@ -106,8 +107,11 @@ def resumable() -> Iterator[Checkpoint]:
     ------
     RunStoppedError
         If the job has stopped, and a worker of this package runs it.
+    InvalidInputError
+        If checkpoints could not be written to their folder.
     """
     settings = Settings()
+    check_folder(checkpoint_folder(settings))
     checkpoint = Checkpoint(checkpoint_folder(settings), settings.checkpoint_interval_s, stop_requested)
     in_main_thread = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, request_stop) if in_main_thread else request_stop

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobflow import Maker, job
+from jobflow import JobConfig, Maker, job
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import load_potential
@@ -14,6 +14,7 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.stores import require_store
 from alchemflows.jobs.terms import TransformationTerms
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.seeds import derived_seeds
@@ -48,7 +49,7 @@ class SwitchesMaker(Maker):
     settings: SwitchingSettings = field(default_factory=lambda: SwitchingSettings(temperature_K=300.0))
     seed: int = 0
 
-    @job(output_schema=SwitchingDocument, data=["curves"])
+    @job(output_schema=SwitchingDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(self, path: AlchemicalPath, structure: Structure | None = None) -> SwitchingDocument:
         """Switch.
 
@@ -68,6 +69,7 @@ class SwitchesMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
+        require_store()
         started = time.perf_counter()
         terms = TransformationTerms.of(path, self.settings.temperature_K)  # by the ideal positions
         system = started_from(path.system, structure)

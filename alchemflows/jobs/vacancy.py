@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ase import units
 from ase.data import chemical_symbols
-from jobflow import Maker, job
+from jobflow import JobConfig, Maker, job
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
@@ -18,6 +18,7 @@ from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
 from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.stores import require_store
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.sites import Sites
@@ -52,7 +53,7 @@ class RemovalMaker(Maker):
     settings: SwitchingSettings = field(default_factory=lambda: SwitchingSettings(temperature_K=300.0))
     seed: int = 0
 
-    @job(output_schema=RemovalDocument, data=["curves"])
+    @job(output_schema=RemovalDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(self, perfect: FrenkelLaddDocument, site: int) -> RemovalDocument:
         """Remove an atom.
 
@@ -72,6 +73,7 @@ class RemovalMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
+        require_store()
         started = time.perf_counter()
         if perfect.weights:
             raise InvalidInputError("a vacancy in an alchemical crystal is not supported")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import units
-from jobflow import CURRENT_JOB, Maker, job
+from jobflow import CURRENT_JOB, JobConfig, Maker, job
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.backends import load_potential
@@ -19,6 +19,7 @@ from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.langevin import State
 from alchemflows.sampling.windows import WindowsStoppedError, run_windows, window_seed
 from alchemflows.schemas.base import OneString
@@ -57,7 +58,7 @@ class WindowsMaker(OneString, Maker):
     def __post_init__(self) -> None:
         self.lambdas = tuple(self.lambdas)  # JSON knows lists only
 
-    @job(output_schema=WindowsDocument, data=["series"])
+    @job(output_schema=WindowsDocument, data=["series"], config=JobConfig(expose_store=True))
     def make(
         self,
         path: AlchemicalPath,
@@ -94,6 +95,7 @@ class WindowsMaker(OneString, Maker):
         RunStoppedError
             If the job was asked to stop: run again, it goes on from its last checkpoint.
         """
+        require_store()
         started = time.perf_counter()
         done = [0] * len(indices) if first_runs is None else list(first_runs)
         if any(done) and (starts is None or not all(done)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from alchemflows.campaign.database import Database
 from alchemflows.campaign.status import STATES, campaign_status
 from alchemflows.campaign.submission import failures
 from alchemflows.errors import InvalidInputError
+from alchemflows.output_file import check_writable
 from alchemflows.report.details import Details, details
 from alchemflows.report.results import Result, means, read_results
 
@@ -34,10 +34,7 @@ def check_report(path: Path, n_figures: int = N_FIGURES) -> None:
     """
     if path.suffix != ".html":
         raise InvalidInputError(f"a report is a .html file; got {path.name!r}")
-    if not os.access(path.parent, os.W_OK):
-        raise InvalidInputError(f"{path}: there is no folder {path.parent}, or it is read-only")
-    if path.is_dir():
-        raise InvalidInputError(f"{path} is a folder")
+    check_writable(path)
     if n_figures < 0:
         raise InvalidInputError(f"figures are of at least 0 results; got {n_figures}")
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from alchemflows.arguments import no_boolean
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.queue import Queue
 from alchemflows.schemas.structure import Loss
+from alchemflows.schemas.substitution import Substitution
 
 MethodKind = Literal["thermodynamic-integration", "switching", "frenkel-ladd", "vacancy"]
 #: Relaxations, jobs that sample, and jobs that evaluate no potential.
@@ -18,7 +21,12 @@ JobKind = Literal["relaxation", "sampling", "analysis"]
 TRANSFORMING: tuple[MethodKind, ...] = ("thermodynamic-integration", "switching")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+_NoBoolean = BeforeValidator(no_boolean)
+Finite = Annotated[float, Field(allow_inf_nan=False), _NoBoolean]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), _NoBoolean]
+Integer = Annotated[int, _NoBoolean]
+PositiveInt = Annotated[int, Field(gt=0), _NoBoolean]
+NonNegativeInt = Annotated[int, Field(ge=0), _NoBoolean]
 
 
 class _Strict(BaseModel):
@@ -61,16 +69,16 @@ class JobResources(_Strict):
     """Who does the jobs of one kind; what is not given is as for all jobs."""
 
     category: str | None = Field(None, description="FireWorks category")
-    priority: int | None = Field(None, description="FireWorks priority; higher goes first")
-    queue: dict[str, Any] | None = Field(None, description="FireWorks `_queueadapter`: overrides of the queue")
+    priority: Integer | None = Field(None, description="FireWorks priority; higher goes first")
+    queue: Queue | None = Field(None, description="FireWorks `_queueadapter`: overrides of the queue")
 
 
 class Resources(_Strict):
     """Who does the work."""
 
     category: str | None = Field("gpu", description="FireWorks category of the jobs that evaluate the potential")
-    priority: int = Field(0, description="FireWorks priority of all jobs; higher goes first")
-    queue: dict[str, Any] = Field(default_factory=dict, description="FireWorks `_queueadapter`: overrides of the queue")
+    priority: Integer = Field(0, description="FireWorks priority of all jobs; higher goes first")
+    queue: Queue = Field(default_factory=dict, description="FireWorks `_queueadapter`: overrides of the queue")
     kinds: dict[JobKind, JobResources] = Field(
         default_factory=dict, description="otherwise for `relaxation`, `sampling` or `analysis` jobs"
     )
@@ -89,7 +97,7 @@ class Resources(_Strict):
 class Budget(_Strict):
     """What it may cost."""
 
-    gpu_hours: PositiveFloat | None = Field(
+    gpu_hours: Positive | None = Field(
         None, description="`campaign check` refuses more than this; `submit` does not measure"
     )
 
@@ -99,11 +107,11 @@ class CampaignSpec(_Strict):
 
     name: Name
     structures: dict[Name, StructureSpec] = Field(min_length=1)
-    transformations: dict[Name, dict[str, Any]] = Field(
+    transformations: dict[Name, Substitution] = Field(
         default_factory=dict,
         description="substitutions by name, such as `PbSn: {Pb: Sn}`; none for methods of one composition",
     )
-    temperatures_K: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1)
+    temperatures_K: list[Positive] = Field(min_length=1)
     pressures_GPa: list[Finite | None] = Field([ATMOSPHERE_GPA], min_length=1, description="null: constant volume")
     method: MethodSpec
     potential: PotentialSpec
@@ -122,5 +130,19 @@ class CampaignSpec(_Strict):
         for field in ("temperatures_K", "pressures_GPa"):
             values = getattr(self, field)
             if len(set(values)) < len(values):
-                raise ValueError(f"{field}: a value is there twice")
+                raise ValueError(f"{field}: a value is given twice")
+        names: dict[str, str] = {}
+        for name, substitution in self.transformations.items():
+            same = names.setdefault(repr(sorted(_normal(substitution).items())), name)
+            if same != name:
+                raise ValueError(f"transformations: {same} and {name} are the same; each is computed once, so give one")
         return self
+
+
+def _normal(substitution: Substitution) -> dict[str, list[tuple[str, float]]]:
+    """Return a substitution with every goal as a mixture."""
+    mixtures: dict[str, dict[str, float]] = {
+        source: {} if goal is None else {goal: 1.0} if isinstance(goal, str) else dict(goal)
+        for source, goal in substitution.items()
+    }
+    return {source: sorted(mixture.items()) for source, mixture in mixtures.items()}

@@ -6,10 +6,13 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from alchemflows.arguments import problem_of
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.base import MakerField
 
 CellFreedom = Literal["isotropic", "axes", "full"]
+#: Samples that an analysis needs: it compares the halves of a run, and each must have a spread.
+MIN_SAMPLES = 4
 #: 1 atm.
 ATMOSPHERE_GPA = 1.01325e-4
 
@@ -46,9 +49,12 @@ class DynamicsSettings(Conditions):
     )
 
     @model_validator(mode="after")
-    def _at_least_one_sample(self) -> DynamicsSettings:
-        if self.n_production_steps < self.sample_interval_steps:
-            raise ValueError("n_production_steps must be at least sample_interval_steps, or nothing is sampled")
+    def _enough_samples(self) -> DynamicsSettings:
+        if self.n_samples < MIN_SAMPLES:
+            raise ValueError(
+                f"n_production_steps = {self.n_production_steps} with sample_interval_steps = "
+                f"{self.sample_interval_steps} gives {self.n_samples} samples; at least {MIN_SAMPLES} are needed"
+            )
         return self
 
     @property
@@ -77,6 +83,4 @@ def settings(kind: type[Settings], **values: Any) -> Settings:
     try:
         return kind(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "dynamics"
-        raise InvalidInputError(f"{where}: {first['msg']}; got {first['input']}") from error
+        raise InvalidInputError(problem_of(error)) from None

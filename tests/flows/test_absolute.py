@@ -69,7 +69,7 @@ def run(flow, folder, **options):
         (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": 1.0, "Fe": 1.0}}, "there is no Fe"),
         (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": -1.0}}, "springs must be positive"),
         (FrenkelLaddMaker, {"n_sampling_steps": 3}, "n_sampling_steps"),
-        (FrenkelLaddMaker, {"n_cell_steps": 3}, "nothing is sampled"),
+        (FrenkelLaddMaker, {"n_cell_steps": 3}, "at least 4"),
         (vacancy_maker, {"pressure_GPa": None}, "needs a pressure"),
         (vacancy_maker, {"n_switching_steps": 0}, "n_switching_steps"),
     ],

@@ -18,17 +18,17 @@ from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegration
     [
         ({"temperature": 0.0}, "temperature_K.*greater than 0"),
         ({"temperature": -5.0}, "temperature_K.*greater than 0"),
-        ({"temperature": float("nan")}, "temperature_K"),
+        ({"temperature": float("nan")}, "temperature.*nan"),
         ({"timestep_fs": 0.0}, "timestep_fs.*greater than 0"),
         ({"friction_per_ps": -1.0}, "friction_per_ps"),
         ({"n_production_steps": 0}, "n_production_steps"),
-        ({"n_production_steps": 5}, "nothing is sampled"),
+        ({"n_production_steps": 5}, "at least 4"),
         ({"n_windows": 1}, "n_windows must be at least 2"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"windows_per_job": 0}, "windows_per_job"),
         ({"lambdas": [0.0, 0.7, 0.5, 1.0]}, "increase from 0 to 1"),
         ({"lambdas": [0.1, 1.0]}, "increase from 0 to 1"),
-        ({"coupling": "pairwise"}, "coupling must be one of"),
+        ({"coupling": "pairwise"}, "coupling.*pairwise"),
     ],
 )
 def test_bad_settings(gentle_model, perovskite, settings, reason):

@@ -91,7 +91,7 @@ def test_packing_is_exact_but_for_the_fluctuations_of_energies():
 
 
 def test_settings_that_would_sample_nothing_are_refused():
-    with pytest.raises(ValueError, match="nothing is sampled"):
+    with pytest.raises(ValueError, match="at least 4"):
         DynamicsSettings(temperature_K=300, n_production_steps=5, sample_interval_steps=10)
     with pytest.raises(ValueError, match="temperature_K"):
         DynamicsSettings(temperature_K=-1)

@@ -1,0 +1,77 @@
+"""Commands whose options are given once: what is given twice is refused, where the last would win."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from alchemflows.errors import InvalidInputError
+
+#: The context of the command that runs.
+_running: ContextVar[Any] = ContextVar("running", default=None)
+
+
+class _Command(TyperCommand):
+    """A command that refuses an option that is given twice, unless it takes several values."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # The parser changes the list that it is given.
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        for parameter in order:
+            if parameter.param_type_name != "option" or parameter.multiple or parameter.name == "help":
+                continue
+            if order.count(parameter) > 1:
+                raise InvalidInputError(f"{'/'.join(parameter.opts)} is given twice; give it once")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        _running.set(ctx)
+        return super().invoke(ctx)
+
+
+class App(typer.Typer):
+    """A group of such commands; an unexpected error is not shown with local variables, which may hold a password."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(pretty_exceptions_enable=False, **settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
+        """Add a command."""
+        return super().command(name, cls=_Command, **settings)
+
+
+def given(name: str) -> bool:
+    """Tell whether a parameter of the running command was given, rather than left at its default.
+
+    Parameters
+    ----------
+    name
+        Of the function's parameter.
+    """
+    context = _running.get()
+    source = None if context is None else context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_given(names: dict[str, str], reason: str) -> None:
+    """Refuse options that would be without effect.
+
+    Parameters
+    ----------
+    names
+        Options, by the names of the function's parameters.
+    reason
+        What makes them so.
+
+    Raises
+    ------
+    InvalidInputError
+        If one is given.
+    """
+    for name, option in names.items():
+        if given(name):
+            raise InvalidInputError(f"{option} has no effect {reason}")

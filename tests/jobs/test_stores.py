@@ -1,0 +1,65 @@
+"""A store without `data`, and checkpoints that cannot be written, are refused before anything is sampled."""
+
+from __future__ import annotations
+
+import pytest
+from jobflow import SETTINGS, JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.switching import SwitchingMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.jobs import resuming
+
+SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+DEMO = {"potential": "mace-demo", "relax_maker": None}
+#: Steps without end: only a job that does not begin to sample ends at once.
+LONG = 10**9
+FLOWS = {
+    "ti": lambda: ThermodynamicIntegrationMaker(n_production_steps=LONG, **DEMO).make(SALT, {"Na": "K"}),
+    "switching": lambda: SwitchingMaker(n_switching_steps=LONG, **DEMO).make(SALT, {"Na": "K"}),
+    "frenkel-ladd": lambda: FrenkelLaddMaker(n_switching_steps=LONG, pressure_GPa=None, **DEMO).make(SALT),
+    "vacancy": lambda: VacancyFreeEnergyMaker(frenkel_ladd_maker=FrenkelLaddMaker(**DEMO)).make(SALT),
+}
+
+
+@pytest.mark.parametrize("kind", ["ti", "switching", "frenkel-ladd"])
+def test_a_store_without_data_is_refused_before_sampling(kind, tmp_path):
+    store = JobStore(MemoryStore())
+    with pytest.raises(Exception, match="data") as caught:
+        run_locally(
+            FLOWS[kind](), store=store, root_dir=tmp_path, create_folders=True, raise_immediately=True, log=False
+        )
+    assert isinstance(caught.value, DatabaseError)
+    assert "additional_stores" in str(caught.value) and "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("progress*"))
+
+
+@pytest.mark.parametrize("kind", FLOWS)
+def test_every_job_that_stores_arrays_of_samples_knows_its_store(kind):
+    from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
+    from alchemflows.jobs.switching import SwitchesMaker
+    from alchemflows.jobs.vacancy import RemovalMaker
+    from alchemflows.jobs.windows import WindowsMaker
+
+    makers = (EinsteinSwitchesMaker, SwitchesMaker, RemovalMaker, WindowsMaker)
+    jobs = [job for job, _ in FLOWS[kind]().iterflow() if isinstance(job.maker, makers)]
+    assert jobs and all(job.config.expose_store for job in jobs)
+
+
+def test_jobflows_own_default_store_is_accepted(tmp_path, monkeypatch):
+    monkeypatch.setattr(SETTINGS, "JOB_STORE", type(SETTINGS)().JOB_STORE)
+    maker = SwitchingMaker(n_switching_steps=4, n_equilibration_steps=2, n_repeats=2, **DEMO)
+    run_locally(
+        maker.make(SALT, {"Na": "K"}), root_dir=tmp_path, create_folders=True, raise_immediately=True, log=False
+    )
+
+
+def test_checkpoints_that_cannot_be_written_are_refused_at_the_beginning(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(resuming, "checkpoint_folder", lambda settings: tmp_path / "file" / "job-1")
+    with pytest.raises(InvalidInputError, match="file"), resuming.resumable():
+        raise AssertionError("the work has begun")
