@@ -372,3 +372,9 @@ def test_dictionaries_are_checked_too():
         structure_of(Structure(Lattice.cubic(3.4), ["Cs", "X"], [[0, 0, 0], [0.5] * 3]))
     with pytest.raises(InvalidInputError, match="no structure"):
         structure_of({"lattice": 1})
+
+
+def test_a_doubtful_vacancy_is_noted_once(tmp_path):
+    rows = ["Na1 Na 0 0 0 0.995", "Na2 Na 0.5 0.5 0 0.995", "Cl1 Cl 0.5 0.5 0.5 1"]
+    notes = [note for note in read(tmp_path, cif(rows)).record.notes if "0.9950" in note]
+    assert len(notes) == 1
