@@ -136,7 +136,7 @@ def test_sites_of_two_elements_that_exclude_one_another():
 @settings(max_examples=40, deadline=None)
 def test_compositions_that_are_no_whole_atoms_are_refused_or_said(x, n):
     cell = Structure(Lattice.cubic(3.5), [{"Na": x, "K": 1 - x}, "Cl"], [[0, 0, 0], [0.5] * 3])
-    whole = abs(x * n - round(x * n)) <= 5e-4 * n
+    whole = abs(x * n - round(x * n)) <= 5e-4 * n * (1 + 2 * min(x, 1 - x))
     empty = round(x * n) in (0, n)
     if whole and not empty:
         assert Disorder(cell, (n, 1, 1)).rounding == ""
