@@ -63,7 +63,7 @@ class Disorder:
         Repeats along the three cell vectors.
     rounded
         Take the nearest whole numbers of atoms where the occupancies give none; :attr:`rounding` says so. Without it a
-        composition is refused if a share differs from whole atoms by more than
+        composition is refused if one of n shares x differs from whole atoms by more than (1 + n x) times
         :data:`~alchemflows.structures.species.OCCUPANCY_ROUNDING`.
 
     Attributes
@@ -102,7 +102,9 @@ class Disorder:
             counts = whole(parts / parts.sum(), len(group.sites))
             asked = parts / parts.sum() * len(group.sites)
             names = (*symbols, None)[: len(parts)]
-            if np.abs(counts - asked).max() > OCCUPANCY_ROUNDING * len(group.sites) + FLOATING_POINT:
+            # Each share was rounded, and scaled with a sum of rounded shares.
+            rounding = OCCUPANCY_ROUNDING * (len(group.sites) + len(parts) * asked)
+            if (np.abs(counts - asked) > rounding + FLOATING_POINT).any():
                 changes.append(_change(names, asked, counts))
             if not counts.all():
                 raise InvalidInputError(

@@ -70,9 +70,10 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
     losses: list[tuple[Loss, str]] = []
     with heard(notes):
         data = CifBlock.from_str(body)
+        _check_numbers(data)
         parser = CifParser.from_str(body, occupancy_tolerance=_ANY_SUM, check_cif=False)
         structure = parser.parse_structures(primitive=False, on_error="raise")[0]
-        operations = parser.get_symops(data)
+        operations = parser.symmetry_operations
     parsed = Parsed(structure, "pymatgen (CIF)", name if len(blocks) > 1 else None, notes, losses)
     rows = _rows(data, structure, operations, parsed)
     _check_symmetry(data, len(operations), rows, parsed)
@@ -87,6 +88,8 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
             notes.append(
                 f"the occupancies of {'/'.join(listed)} sum to {total:.6g} and were rescaled to 1, as accepted"
             )
+        elif total > 1 + 1e-6:
+            notes.append(f"the occupancies of {'/'.join(listed)} sum to {total:.6g}, which is rounding: rescaled to 1")
     _restore_hydrogen(structure, rows, parsed)
     if not any(row.symbol is None for row in rows) and "magmom" not in structure.site_properties:
         _check_atoms(structure, rows, shared)
@@ -172,6 +175,19 @@ def _number(text: str, what: str, default: float | None = None) -> float:
     return value
 
 
+def _check_numbers(data: CifBlock) -> None:
+    """Refuse missing coordinates and numbers that are none; pymatgen may make 0 or 1 of them."""
+    for k, label in enumerate(_column(data, "_atom_site_label") or []):
+        for axis in "xyz":
+            column = _column(data, f"_atom_site_fract_{axis}")
+            if column is None:
+                raise InvalidInputError("its atoms have no fractional coordinates (_atom_site_fract_x, ...)")
+            _number(column[k], f"site {label}: a coordinate")
+        occupancies = _column(data, "_atom_site_occupancy")
+        if occupancies is not None and _number(occupancies[k], f"site {label}: the occupancy", 1.0) < 0:
+            raise InvalidInputError(f"site {label}: the occupancy {occupancies[k]} is negative")
+
+
 def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed) -> list[Row]:
     labels = _column(data, "_atom_site_label") or []
     types = _column(data, "_atom_site_type_symbol")
@@ -179,8 +195,6 @@ def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed
     hydrogens = _column(data, "_atom_site_attached_hydrogens")
     flags = _column(data, "_atom_site_calc_flag")
     axes = [_column(data, f"_atom_site_fract_{axis}") for axis in "xyz"]
-    if any(axis is None for axis in axes):
-        raise InvalidInputError("its atoms have no fractional coordinates (_atom_site_fract_x, ...)")
     rows = []
     for k, label in enumerate(labels):
         if flags is not None and flags[k] == "dum":
@@ -201,8 +215,6 @@ def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed
         if given.lower().startswith(("wat", "o-h", "oh", "h2o", "ow")):
             parsed.losses.append(("hydrogens", f"{where}: {given!r} stands for hydrogens without positions"))
         occupancy = 1.0 if occupancies is None else _number(occupancies[k], f"{where}: the occupancy", 1.0)
-        if occupancy < 0:
-            raise InvalidInputError(f"{where}: the occupancy {occupancy:g} is negative")
         if occupancy == 0:
             parsed.notes.append(f"{where} has occupancy 0 and is left out")
         position = [_ideal(_number(axis[k], f"{where}: a coordinate")) for axis in axes if axis is not None]
@@ -218,11 +230,12 @@ def _ideal(coordinate: float) -> float:
 
 def _different(places: np.ndarray, structure: Structure) -> np.ndarray:
     """Return places that differ, fractional, shape (n, 3)."""
-    kept: list[np.ndarray] = []
-    for place in places:
-        if not kept or _distances(np.array(kept), place, structure).min() > SAME_PLACE_A:
-            kept.append(place)
-    return np.array(kept)
+    kept = np.empty((0, 3))
+    rest = places
+    while len(rest):
+        kept = np.vstack([kept, rest[0]])
+        rest = rest[_distances(rest, rest[0], structure) > SAME_PLACE_A]
+    return kept
 
 
 def _distances(places: np.ndarray, place: np.ndarray, structure: Structure) -> np.ndarray:

@@ -59,7 +59,7 @@ def _check_lines(lines: list[str], poscar: Poscar, named: bool) -> None:
     )
     if start + n_atoms + 1 < len(lines) and _is_position(lines[start + n_atoms + 1]):
         raise InvalidInputError(f"it lists more atoms than the {n_atoms} that it counts: line {start + n_atoms + 2}")
-    column = 6 if poscar.selective_dynamics is not None else 3
+    column = 6 if lines[start - 1].strip()[:1].lower() == "s" else 3
     for k, site in enumerate(poscar.structure):
         tokens = lines[start + 1 + k].split()
         own = tokens[column] if len(tokens) > column else ""

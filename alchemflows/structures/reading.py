@@ -253,7 +253,7 @@ def _occupancy(structure: Structure, index: int, largest_sum: float, notes: list
     elif tolerance >= abs(total - 1) > 1e-6:
         notes.append(f"the occupancies {listed} sum to {total:.6g}, which is rounding: they were rescaled to 1")
     with heard(notes):
-        return understood(given, where)
+        return understood(given, f"a site with {listed}")  # the same note for all sites that are alike
 
 
 def _unused(structure: Structure) -> list[str]:

@@ -9,6 +9,7 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.cli.tables import order_tables
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS, OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
@@ -146,3 +147,19 @@ def test_bad_input_is_refused_before_any_work():
         maker.make(oxide("Ce", "Hf"), (2, 2, 2))
     with pytest.raises(InvalidInputError, match="n_starts"):
         OrderingSearchMaker(potential="mace-demo", search_maker=SearchMaker(n_starts=0)).make(cell, (2, 2, 2))
+
+
+def test_a_rounded_composition_is_refused_or_said(tmp_path):
+    """Ce0.4Zr0.6O2 on two cations: refused, or computed as Ce0.5Zr0.5O2 and said in document and verdict."""
+    cell = oxide("Ce", "Zr")
+    cell.replace(next(i for i, site in enumerate(cell) if len(site.species) > 1), {"Ce": 0.4, "Zr": 0.6})
+    for kind in (OrderDisorderMaker, OrderingSearchMaker):
+        with pytest.raises(InvalidInputError, match=r"Ce 0\.8 → 1"):
+            kind(potential="mace-demo").make(cell, (2, 1, 1))
+    maker = OrderDisorderMaker(
+        potential="mace-demo", n_random=1, quasirandom=False, relax_maker=relaxing(0.2), round_composition=True
+    )
+    document = run(maker.make(cell, (2, 1, 1), "distinct"), tmp_path)
+    for text in (document.rounding, *document.verdict.notes):
+        assert "0.8 → 1" in text
+    assert len(document.verdict.notes) == 1 and "0.8 → 1" in order_tables(document).renderables[0].caption

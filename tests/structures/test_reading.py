@@ -1,0 +1,380 @@
+"""Structure files are read as they are written, or refused with what is lost and the option that accepts it."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.constraints import FixAtoms
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymatgen.core import Element, Lattice, Structure
+
+from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.errors import InvalidInputError
+from alchemflows.structures.cif import data_blocks, label_symbol, type_symbol
+from alchemflows.structures.reading import read_structure, structure_of
+
+LOOP = ("_atom_site_label", "_atom_site_type_symbol", "_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
+SALT = ("Na1 Na 0 0 0 1", "Cl1 Cl 0.5 0.5 0.5 1")
+
+
+def cif(rows, *, a=5.68, group=("P 1", 1), extra=(), columns=(*LOOP, "_atom_site_occupancy"), name="x") -> str:
+    cell = [f"_cell_length_{axis} {a}" for axis in "abc"]
+    cell += [f"_cell_angle_{angle} 90" for angle in ("alpha", "beta", "gamma")]
+    symmetry = [f"_symmetry_space_group_name_H-M '{group[0]}'", f"_symmetry_Int_Tables_number {group[1]}"]
+    return "\n".join([f"data_{name}", *cell, *symmetry, *extra, "loop_", *columns, *rows]) + "\n"
+
+
+def write(folder: Path, text: str, name="x.cif") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def read(folder: Path, text: str, name="x.cif", **options):
+    return read_structure(write(folder, text, name), **options)
+
+
+POSCAR = """salt
+1.0
+5.68 0 0
+0 5.68 0
+0 0 5.68
+{names}
+4 4
+{selective}Direct
+0 0 0 {s}
+0.5 0.5 0 {s}
+0.5 0 0.5 {s}
+0 0.5 0.5 {s}
+0.5 0.5 0.5 {t}
+0 0 0.5 {t}
+0 0.5 0 {t}
+0.5 0 0 {t}
+{more}"""
+
+
+def poscar(names="Na Cl", selective="", s="", t="", more="") -> str:
+    text = POSCAR.format(names=names, selective=selective, s=s, t=t, more=more)
+    return text.replace("0 0 5.68\n\n", "0 0 5.68\n")
+
+
+def test_the_record_says_what_was_understood(tmp_path):
+    rows = ["Ba1 Ba 0 0 0 1", "Ti1 Ti 0.5 0.5 0.5 1", "O1 O 0.5 0.5 0 0.8"]
+    path = write(tmp_path, cif(rows, a=4.02, group=("P m -3 m", 221)))
+    record = read_structure(path).repeated((2, 2, 1)).record
+    assert record.formula == "BaTiO2.4" and record.n_sites == 5 and record.n_atoms == pytest.approx(4.4)
+    assert [(v.occupancy, v.n_sites, v.fraction) for v in record.vacancies] == [({"O": 0.8}, 3, 0.2)]
+    assert "20 %" in record.summary and "O0.8" in record.summary and "2×2×1" in record.summary
+    assert record.sha256 == hashlib.sha256(path.read_bytes()).hexdigest() and record.file == "x.cif"
+    assert any("_symmetry_equiv_pos_as_xyz" in note for note in record.notes)  # what pymatgen said
+
+
+def test_warnings_are_heard_whatever_the_filters(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read(tmp_path, cif(SALT)).record.notes
+
+
+@given(share=st.integers(1, 9), host=st.sampled_from(["O", "F", "N", "Cl"]), guest=st.sampled_from(["H", "O", "S"]))
+@settings(max_examples=25, deadline=None)
+def test_no_element_of_a_shared_site_vanishes(tmp_path_factory, share, host, guest):
+    if host == guest:
+        return
+    x = share / 10
+    rows = ["Ba1 Ba 0 0 0 1", "Ti1 Ti 0.5 0.5 0.5 1"]
+    rows += [f"A1 {host} 0.5 0.5 0 {1 - x:.1f}", f"B1 {guest} 0.5 0.5 0 {x:.1f}"]
+    found = read(tmp_path_factory.mktemp("x"), cif(rows, a=4.02, group=("P m -3 m", 221)))
+    expected = {"Ba": 1, "Ti": 1, host: 3 * (1 - x), guest: 3 * x}
+    assert found.structure.composition.as_dict() == pytest.approx(expected)
+    assert not found.record.vacancies
+
+
+@pytest.mark.parametrize(
+    ("rows", "extra", "columns", "loss"),
+    [
+        ([*SALT, "Wat1 Wat 0.25 0.25 0.25 1"], (), None, "symbols"),
+        ([*SALT, "OW1 OW 0.25 0.25 0.25 1"], (), None, "symbols"),
+        ([*SALT, "O1 OH 0.25 0.25 0.25 1"], (), None, "symbols"),
+        ([*SALT, "X1 X 0.25 0.25 0.25 1"], (), None, "symbols"),
+        ([*SALT, "M1 Me 0.25 0.25 0.25 1"], (), None, "symbols"),
+        ([*SALT, "Vac1 Vac 0.25 0.25 0.25 1"], (), None, "symbols"),
+        ([*SALT, "Ln1 Ln 0.25 0.25 0.25 1"], (), None, "symbols"),
+        ([*SALT, "N1 NH4 0.25 0.25 0.25 1"], (), None, "symbols"),
+        ([*SALT, "C1 CO 0.25 0.25 0.25 1"], (), None, "symbols"),
+        (["Na1 0 0 0", "Wat1 0.5 0.5 0.5"], (), (LOOP[0], *LOOP[2:]), "symbols"),
+        (["Na1 0 0 0", "OH1 0.5 0.5 0.5"], (), (LOOP[0], *LOOP[2:]), "symbols"),
+        (
+            ["Na1 Na 0 0 0 0", "O1 O 0.5 0.5 0.5 2"],
+            (),
+            (*LOOP, "_atom_site_attached_hydrogens"),
+            "hydrogens",
+        ),
+        (SALT, ("_chemical_formula_sum 'Na Cl H2'",), None, "hydrogens"),
+        (SALT, ("_chemical_formula_moiety 'Na +, Cl -, 2(H2 O)'",), None, "formula"),
+        (SALT, ("_chemical_formula_sum 'Na2 Cl'",), None, "formula"),
+        (SALT, ("_chemical_formula_sum 'K Cl'",), None, "formula"),
+        (SALT, ("_space_group_IT_number 225", "loop_", "_symmetry_equiv_pos_as_xyz", "'x, y, z'"), None, "symmetry"),
+        (
+            ["Na1 Na 0 0 0 1", "Cl1 Cl 0.49 0.5 0.5 1"],
+            ("_space_group_IT_number 2", "loop_", "_symmetry_equiv_pos_as_xyz", "'x, y, z'", "'-x, -y, -z'"),
+            (*LOOP, "_atom_site_symmetry_multiplicity"),
+            "symmetry",
+        ),
+    ],
+)
+def test_losses_of_cifs_are_refused_by_name(tmp_path, rows, extra, columns, loss):
+    text = cif(rows, extra=extra, columns=columns or (*LOOP, "_atom_site_occupancy"))
+    with pytest.raises(InvalidInputError, match=f"{loss}|not an element"):
+        read(tmp_path, text)
+
+
+def test_an_accepted_loss_is_recorded(tmp_path):
+    text = cif(SALT, extra=("_chemical_formula_sum 'Na Cl H2'",))
+    record = read(tmp_path, text, ignore=["hydrogens"]).record
+    assert record.formula == "NaCl" and "H2" in record.accepted[0]
+    with pytest.raises(InvalidInputError, match="everything"):
+        read(tmp_path, text, ignore=["everything"])
+
+
+@pytest.mark.parametrize("symbol", [e.symbol for e in Element if e.Z <= 103 and e.name not in ("D", "T")])
+def test_type_symbols_are_those_of_elements(symbol):
+    for text in (symbol, f"{symbol}2+", f"{symbol}1-", f"{symbol}+", f"{symbol}-2", f"{symbol}0+"):
+        assert type_symbol(text) == symbol
+    assert label_symbol(f"{symbol}1") == label_symbol(f"{symbol}12A") == label_symbol(symbol) == symbol
+
+
+@given(st.text("ABCDEFGHIKLMNOPRSTUVWXYZabcdefghiklmnoprstuvwxyz", min_size=3, max_size=6))
+def test_a_word_that_begins_like_an_element_is_none(text):
+    if text[:1] in ("D", "T") or text.endswith(("val", "va")):
+        return
+    assert type_symbol(text) is None and label_symbol(text + "1") is None
+
+
+@pytest.mark.parametrize("symbol", ["D", "T", "D+", "D1+", "2H", "6Li", "^2^H"])
+def test_isotopes_in_cifs_are_refused(tmp_path, symbol):
+    with pytest.raises(InvalidInputError, match="isotope"):
+        read(tmp_path, cif(["Li1 Li 0 0 0 1", f"X1 {symbol} 0.5 0.5 0.5 1"]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "extra", "columns"),
+    [
+        (["Li1 0 0 0", "D1 0.5 0.5 0.5"], (), (LOOP[0], *LOOP[2:])),
+        (["Li1 Li 0 0 0 1", "D1 H 0.5 0.5 0.5 1"], (), (*LOOP, "_atom_site_occupancy")),
+        (["Li1 Li 0 0 0 1", "H1 H 0.5 0.5 0.5 1"], ("_chemical_formula_sum 'Li D'",), (*LOOP, "_atom_site_occupancy")),
+        (["Li1 Li 0 0 0 1", "H1 H .5 .5 .5 .5", "D1 D .5 .5 .5 .5"], (), (*LOOP, "_atom_site_occupancy")),
+    ],
+)
+def test_isotopes_by_label_formula_or_mixture_are_refused(tmp_path, rows, extra, columns):
+    with pytest.raises(InvalidInputError, match="isotope"):
+        read(tmp_path, cif(rows, extra=extra, columns=columns), ignore=["symbols", "formula", "hydrogens"])
+
+
+@given(parts=st.lists(st.integers(1, 8), min_size=2, max_size=7), digits=st.integers(3, 4))
+@settings(max_examples=30, deadline=None)
+def test_occupancies_rounded_to_three_or_four_digits_are_full(tmp_path_factory, parts, digits):
+    """Any fractions of small integers: no vacancy of 0.001 and no refusal comes from rounding, and it is said."""
+    elements = ["Na", "K", "Li", "Rb", "Cs", "Ag", "Cu"][: len(parts)]
+    exact = {e: p / sum(parts) for e, p in zip(elements, parts, strict=True)}
+    rounded = {e: round(x, digits) for e, x in exact.items()}
+    rows = [f"{e}1 {e} 0.5 0.5 0.5 {x:.{digits}f}" for e, x in rounded.items()]
+    found = read(tmp_path_factory.mktemp("x"), cif([*rows, "Cl1 Cl 0 0 0 1"]))
+    assert not found.record.vacancies and found.record.n_atoms == pytest.approx(2)
+    if abs(sum(rounded.values()) - 1) > 1e-6:
+        assert any("rounding" in note for note in found.record.notes)
+    n = sum(parts)
+    if n <= 24:
+        disorder = Disorder(found.structure, (1, 1, n))
+        assert [s.counts for s in disorder.sublattices] == [tuple(_in_order(found.structure, exact, n))]
+
+
+def _in_order(structure, exact, n):
+    site = next(s for s in structure if len(s.species) > 1)
+    return [round(exact[e.symbol] * n) for e in site.species]
+
+
+def test_a_sum_over_one_names_site_and_sum_and_is_rescaled_if_accepted(tmp_path):
+    rows = ["Na1 Na 0.5 0.5 0.5 0.34", "K1 K 0.5 0.5 0.5 0.34", "Li1 Li 0.5 0.5 0.5 0.33", "Cl1 Cl 0 0 0 1"]
+    with pytest.raises(InvalidInputError, match=r"Na1/K1/Li1.* 1\.01"):
+        read(tmp_path, cif(rows))
+    with pytest.raises(InvalidInputError, match=r"1\.01"):
+        read(tmp_path, cif(rows), occupancy_tolerance=1.005)
+    found = read(tmp_path, cif(rows), occupancy_tolerance=1.02)
+    assert max(site.species.num_atoms for site in found.structure) == pytest.approx(
+        1
+    ) and found.record.n_atoms == pytest.approx(2)
+    assert any("1.01" in note for note in found.record.notes)
+    with pytest.raises(InvalidInputError, match=r"0\.1"):
+        read(tmp_path, cif(rows), occupancy_tolerance=0.1)
+
+
+@pytest.mark.parametrize(
+    "row", ["Cl1 Cl 0.5 ? 0.5 1", "Cl1 Cl 0.5 . 0.5 1", "Cl1 Cl 0.5 0.5 0.5 -0.5", "Cl1 Cl 0.5 0.5 0.5 much"]
+)
+def test_missing_and_impossible_numbers_are_refused(tmp_path, row):
+    with pytest.raises(InvalidInputError, match="Cl1"):
+        read(tmp_path, cif([SALT[0], row]))
+
+
+def test_an_unknown_occupancy_is_full(tmp_path):
+    assert read(tmp_path, cif([SALT[0], "Cl1 Cl 0.5 0.5 0.5 ?"])).record.formula == "NaCl"
+
+
+def test_blocks_are_chosen(tmp_path):
+    text = cif(SALT, name="first") + cif(SALT, a=6.6, name="second") + "data_text\n_journal_year 2020\n"
+    with pytest.raises(InvalidInputError, match="first, second"):
+        read(tmp_path, text)
+    for block, a in (("first", 5.68), ("second", 6.6), (1, 5.68), ("2", 6.6), ("last", 6.6)):
+        found = read(tmp_path, text, block=block)
+        assert found.structure.lattice.a == a and found.record.block in ("first", "second")
+    with pytest.raises(InvalidInputError, match="third"):
+        read(tmp_path, text, block="third")
+
+
+def test_blocks_of_the_same_name_do_not_hide_one_another(tmp_path):
+    text = cif(SALT) + cif(SALT, a=6.6)
+    with pytest.raises(InvalidInputError, match="2 data blocks"):
+        read(tmp_path, text)
+    assert read(tmp_path, text, block="2").structure.lattice.a == 6.6
+
+
+def test_a_text_field_is_no_block():
+    assert [name for name, _ in data_blocks("data_a\n_x\n;\ndata_b\n;\ndata_c\n")] == ["a", "c"]
+
+
+def test_poscars(tmp_path):
+    for names in ("Na Cl", "Na_pv Cl", "Na_pv/f474ac0d Cl/79d9987ad87"):
+        assert read(tmp_path, poscar(names), "POSCAR").record.formula == "NaCl"
+    named_sites = poscar("", s="Na", t="Cl")
+    assert read(tmp_path, named_sites, "POSCAR").record.formula == "NaCl"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (poscar(""), "VASP 4"),
+        (poscar("Na Cl K"), "3"),
+        (poscar("Wa Cl"), "Wa"),
+        (poscar("D Cl"), "isotope D"),
+        (poscar(s="K"), "K"),
+        (poscar(more="0.25 0.25 0.25\n"), "8"),
+        (poscar(selective="Selective dynamics\n", s="F F F", t="T T T"), "4 of 8.*fixed-atoms"),
+        (poscar(selective="Selective dynamics\n", s="T T F", t="T T T"), "fixed-atoms"),
+    ],
+)
+def test_poscars_that_would_be_misread_are_refused(tmp_path, text, value):
+    with pytest.raises(InvalidInputError, match=value):
+        read(tmp_path, text, "POSCAR_x")
+
+
+def test_fixed_atoms_are_accepted_by_name_and_velocities_are_noted(tmp_path):
+    text = poscar(selective="Selective dynamics\n", s="F F F", t="T T T")
+    found = read(tmp_path, text, "POSCAR", ignore=["fixed-atoms"])
+    assert not found.structure.site_properties and "4 of 8" in found.record.accepted[0]
+    assert read(tmp_path, poscar(selective="Selective dynamics\n", s="T T T", t="T T T"), "POSCAR")
+    moving = poscar(more="\n" + "0.1 0.2 0.3\n" * 8)
+    assert any("velocities" in note for note in read(tmp_path, moving, "POSCAR").record.notes)
+
+
+FORMATS = ["x.extxyz", "x.xyz", "x.cif", "POSCAR", "x.vasp", "x.json", "x.xsf", "x.traj", "x.gen", "x.cell"]
+FORMATS += ["geometry.in", "x.pwi", "x.cif.gz", "x.res"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_all_formats_of_both_libraries(tmp_path, name):
+    salt = bulk("NaCl", "rocksalt", a=5.68, cubic=True)
+    path = tmp_path / name
+    structure = Structure(Lattice(salt.cell.array), salt.numbers, salt.positions, coords_are_cartesian=True)
+    if name in ("x.json", "x.cif", "x.cif.gz", "POSCAR", "x.vasp"):
+        structure.to_file(str(path)) if hasattr(structure, "to_file") else structure.to(filename=str(path))
+    elif name == "x.pwi":
+        ase.io.write(path, salt, format="espresso-in", pseudopotentials={"Na": "Na.UPF", "Cl": "Cl.UPF"})
+    else:
+        ase.io.write(path, salt, **({"format": "extxyz"} if "xyz" in name else {}))
+    found = read_structure(path)
+    assert found.record.formula == "NaCl" and found.record.n_sites == 8
+    assert found.structure.lattice.volume == pytest.approx(5.68**3, rel=1e-6)
+
+
+def test_images_are_chosen(tmp_path):
+    frames = [bulk("NaCl", "rocksalt", a=a, cubic=True) for a in (5.6, 5.7, 5.8)]
+    ase.io.write(tmp_path / "x.extxyz", frames)
+    with pytest.raises(InvalidInputError, match="3 images"):
+        read_structure(tmp_path / "x.extxyz")
+    assert read_structure(tmp_path / "x.extxyz", block=2).structure.lattice.a == pytest.approx(5.7)
+    last = read_structure(tmp_path / "x.extxyz", block="last")
+    assert last.structure.lattice.a == pytest.approx(5.8) and last.record.block == "3"
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        (lambda atoms: atoms.set_pbc((True, True, False)), "periodic"),
+        (lambda atoms: atoms.set_cell(np.zeros((3, 3))), "cell"),
+        (lambda atoms: atoms.set_constraint(FixAtoms([0])), "fixed-atoms"),
+        (lambda atoms: atoms.set_masses([2.014, *atoms.get_masses()[1:]]), "2.014.*masses"),
+    ],
+)
+def test_atoms_that_are_no_crystal_or_lose_something(tmp_path, change, value):
+    atoms = Atoms("HLi", cell=[3, 3, 3], positions=[[0, 0, 0], [1.5, 1.5, 1.5]], pbc=True)
+    change(atoms)
+    ase.io.write(tmp_path / "x.traj", atoms)
+    with pytest.raises(InvalidInputError, match=value):
+        read_structure(tmp_path / "x.traj")
+
+
+def test_isotopes_and_unknown_symbols_in_extended_xyz(tmp_path):
+    text = '1\nLattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3\n{} 0 0 0\n'
+    with pytest.raises(InvalidInputError, match="isotope D"):
+        read(tmp_path, text.format("D"), "x.extxyz")
+    with pytest.raises(InvalidInputError, match="Wa"):
+        read(tmp_path, text.format("Wa"), "x.extxyz")
+    with pytest.raises(InvalidInputError, match="X"):
+        read(tmp_path, text.format("X"), "x.extxyz")
+
+
+def test_types_are_no_elements(tmp_path):
+    dump = "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 3\n0 3\n0 3\n"
+    with pytest.raises(InvalidInputError, match="types"):
+        read(tmp_path, dump + "ITEM: ATOMS id type x y z\n1 1 0 0 0\n", "x.lammpstrj")
+    named = read(tmp_path, dump + "ITEM: ATOMS id type element x y z\n1 1 Fe 0 0 0\n", "x.lammpstrj")
+    assert named.record.formula == "Fe"
+    salt = bulk("NaCl", "rocksalt", a=5.68, cubic=True)
+    ase.io.write(tmp_path / "x.data", salt, format="lammps-data")
+    with pytest.raises(InvalidInputError):
+        read_structure(tmp_path / "x.data")
+
+
+def test_properties_are_noted(tmp_path):
+    salt = bulk("NaCl", "rocksalt", a=5.68, cubic=True)
+    salt.set_initial_magnetic_moments([1.0] * 8)
+    ase.io.write(tmp_path / "x.traj", salt)
+    assert any("magnetic moments" in note for note in read_structure(tmp_path / "x.traj").record.notes)
+
+
+def test_dictionaries_are_checked_too():
+    salt = Structure(Lattice.cubic(3.4), ["Cs", "Cl"], [[0, 0, 0], [0.5] * 3])
+    assert structure_of(salt.as_dict()).record.formula == "CsCl"
+    salt.add_site_property("selective_dynamics", [[False] * 3, [True] * 3])
+    with pytest.raises(InvalidInputError, match="fixed-atoms"):
+        structure_of(salt.as_dict())
+    with pytest.raises(InvalidInputError, match="isotope T"):
+        structure_of(Structure(Lattice.cubic(3.4), ["Cs", "T"], [[0, 0, 0], [0.5] * 3]))
+    with pytest.raises(InvalidInputError, match="not an element"):
+        structure_of(Structure(Lattice.cubic(3.4), ["Cs", "X"], [[0, 0, 0], [0.5] * 3]))
+    with pytest.raises(InvalidInputError, match="no structure"):
+        structure_of({"lattice": 1})
+
+
+def test_a_doubtful_vacancy_is_noted_once(tmp_path):
+    rows = ["Na1 Na 0 0 0 0.995", "Na2 Na 0.5 0.5 0 0.995", "Cl1 Cl 0.5 0.5 0.5 1"]
+    notes = [note for note in read(tmp_path, cif(rows)).record.notes if "0.9950" in note]
+    assert len(notes) == 1

@@ -1,0 +1,201 @@
+"""Sublattices are orbits with their own occupancies; sites that exclude one another are not filled together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.alchemy.arrangements import Disorder, to_ordered
+from alchemflows.alchemy.compositions import CompositionGrid
+from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import InvalidInputError
+from alchemflows.structures.sublattices import occupancies_of
+
+PLACES = [[0.25, 0.25, 0.25], [0, 0, 0], [0.5, 0, 0], [0.25, 0, 0]]
+ELPASOLITE = Structure.from_spacegroup("Fm-3m", Lattice.cubic(10.5), ["Na", "K", "Li", "Cl"], PLACES)
+
+
+def elpasolite(on_8c, on_4a) -> Structure:
+    """Sites 8c are the first eight, 4a the next four."""
+    return ELPASOLITE.replace_species({"Na": on_8c, "K": on_4a}, in_place=False)
+
+
+def shuffled(structure: Structure, seed: int) -> Structure:
+    order = np.random.default_rng(seed).permutation(len(structure))
+    return Structure.from_sites([structure[int(i)] for i in order])
+
+
+def sizes(groups) -> list[int]:
+    return sorted(len(group.sites) for group in groups)
+
+
+@given(x=st.sampled_from([0.25, 0.5, 0.75]), seed=st.integers(0, 99), repeats=st.sampled_from([(1, 1, 1), (2, 1, 1)]))
+@settings(max_examples=6, deadline=None)
+def test_inequivalent_sites_with_equal_occupancies_stay_apart(x, seed, repeats):
+    mix = {"Na": x, "K": 1 - x}
+    structure = shuffled(elpasolite(mix, mix), seed)
+    n = repeats[0]
+    disorder = Disorder(structure, repeats)
+    assert sizes(disorder.sublattices) == [4 * n, 8 * n]
+    for sublattice in disorder.sublattices:
+        counts = dict(zip(sublattice.symbols, sublattice.counts, strict=True))
+        assert counts == {"Na": x * len(sublattice.sites), "K": (1 - x) * len(sublattice.sites)}
+    assert sizes(AlchemicalSystem.from_structure(structure * repeats)[0].groups) == [4 * n, 8 * n]
+    path = AlchemicalPath.from_substitution(structure * repeats, {"Na": "Rb"})
+    assert sizes(path.system.groups) == [4 * n, 8 * n]
+
+
+@given(offsets=st.lists(st.floats(-4e-4, 4e-4), min_size=12, max_size=12))
+@settings(max_examples=6, deadline=None)
+def test_rounding_splits_no_sublattice(offsets):
+    structure = elpasolite({"Na": 0.5, "K": 0.5}, {"Na": 0.5, "K": 0.5})
+    for i, d in enumerate(offsets):
+        structure.replace(i, {"Na": 0.5 + d, "K": 0.5 - d})
+    system, weights = AlchemicalSystem.from_structure(structure)
+    assert sizes(system.groups) == [4, 8]
+    assert weights == pytest.approx([0.5] * 4, abs=5e-4)
+    mean = np.mean(offsets[:8])
+    assert any(abs(w - 0.5 - mean) < 1e-9 for w in weights)
+
+
+def test_other_occupancies_on_one_orbit_are_another_sublattice():
+    structure = elpasolite({"Na": 0.5, "K": 0.5}, "Li")
+    structure.replace(0, {"Na": 0.25, "K": 0.75})
+    assert sum(sizes(AlchemicalSystem.from_structure(structure)[0].groups)) == 8
+    assert len(AlchemicalSystem.from_structure(structure)[0].groups) > 1
+
+
+def test_orbits_of_a_supercell_whose_shape_breaks_the_symmetry():
+    """Oxygens of a cubic perovskite are one orbit in 2×1×1 cells too."""
+    places = [[0, 0, 0], [0.5] * 3, [0.5, 0.5, 0]]
+    cell = Structure.from_spacegroup("Pm-3m", Lattice.cubic(4), ["Ba", "Ti", {"O": 0.5, "F": 0.5}], places)
+    assert len(AlchemicalSystem.from_structure(cell * (2, 1, 1))[0].groups) == 1
+
+
+def test_an_ordered_crystal_changes_as_a_whole():
+    structure = elpasolite("Na", "Na")
+    path = AlchemicalPath.from_substitution(structure, {"Na": "K"})
+    assert sizes(path.system.groups) == [12]
+
+
+SPLIT = [
+    ("Na", 0.9),
+    ("Li", 1.6),
+    ("Ag", 1.7),
+    ("Cu", 0.6),
+    ("O", 0.8),
+    ("O", 1.1),
+    ("F", 1.0),
+    ("H", 0.77),
+    ("K", 0.4),
+]
+
+
+def split(symbol: str, distance: float, occupancies=(0.5, 0.5)) -> Structure:
+    d = distance / 2 / 8
+    sites = [{symbol: occupancies[0]}, {symbol: occupancies[1]}, "Zr"]
+    return Structure(Lattice.cubic(8), sites, [[d, 0, 0], [-d, 0, 0], [0.5, 0.5, 0.5]])
+
+
+@pytest.mark.parametrize(("symbol", "distance"), SPLIT)
+def test_sites_that_exclude_one_another_are_refused(symbol, distance):
+    structure = split(symbol, distance)
+    for make in (
+        lambda: AlchemicalSystem.from_structure(structure),
+        lambda: AlchemicalPath.from_substitution(structure, {"Zr": "Hf"}),
+        lambda: CompositionGrid.line(structure, {"Zr": "Hf"}, [0.0, 1.0]),
+        lambda: Disorder(structure, (2, 1, 1)),
+        lambda: to_ordered(structure, (2, 1, 1), kind="random"),
+    ):
+        with pytest.raises(InvalidInputError, match=f"{distance:.2f} Å"):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "distance"), [("Na", 3.2), ("Li", 2.6), ("O", 1.45), ("H", 1.6), ("Cu", 2.5), ("Cl", 2.0), ("Fe", 2.48)]
+)
+def test_sites_that_both_may_be_filled_are_not(symbol, distance):
+    assert len(AlchemicalSystem.from_structure(split(symbol, distance))[0].groups) == 1
+
+
+def test_sites_with_more_than_one_atom_together_do_not_exclude_one_another():
+    AlchemicalSystem.from_structure(split("Na", 1.5, (0.75, 0.75)))
+
+
+def test_sites_of_two_elements_that_exclude_one_another():
+    structure = Structure(Lattice.cubic(8), [{"Na": 0.4}, {"K": 0.6}, "Cl"], [[0, 0, 0], [0.1, 0, 0], [0.5, 0.5, 0.5]])
+    with pytest.raises(InvalidInputError, match=r"0\.80 Å"):
+        AlchemicalSystem.from_structure(structure)
+
+
+@given(x=st.floats(0.02, 0.98), n=st.integers(2, 6))
+@settings(max_examples=40, deadline=None)
+def test_compositions_that_are_no_whole_atoms_are_refused_or_said(x, n):
+    cell = Structure(Lattice.cubic(3.5), [{"Na": x, "K": 1 - x}, "Cl"], [[0, 0, 0], [0.5] * 3])
+    whole = abs(x * n - round(x * n)) <= 5e-4 * n * (1 + 2 * min(x, 1 - x))
+    empty = round(x * n) in (0, n)
+    if whole and not empty:
+        assert Disorder(cell, (n, 1, 1)).rounding == ""
+        return
+    with pytest.raises(InvalidInputError, match=r"whole|larger supercell"):
+        Disorder(cell, (n, 1, 1))
+    if not empty:
+        disorder = Disorder(cell, (n, 1, 1), rounded=True)
+        assert f"{n} sites" in disorder.rounding
+        assert disorder.weights.sum() == pytest.approx(1)
+
+
+def test_thirds_are_thirds():
+    for x in (0.333, 0.3333, 1 / 3):
+        cell = Structure(Lattice.cubic(3.5), [{"Na": x, "K": x, "Li": x}, "Cl"], [[0, 0, 0], [0.5] * 3])
+        disorder = Disorder(cell, (3, 1, 1))
+        assert disorder.sublattices[0].counts == (1, 1, 1) and None not in disorder.sublattices[0].symbols
+
+
+@pytest.mark.parametrize("isotope", ["D", "T", "D+"])
+def test_isotopes_are_refused_everywhere(isotope):
+    place = [[0, 0, 0], [0.5] * 3]
+    for content in (isotope, {"H": 0.5, isotope: 0.5}):
+        structure = Structure(Lattice.cubic(4), ["Li", content], place)
+        for make in (
+            lambda s=structure: AlchemicalSystem.from_structure(s),
+            lambda s=structure: AlchemicalPath.from_substitution(s, {"Li": "Na"}),
+            lambda s=structure: CompositionGrid.simplex(s, {"Li": ["Li", "Na"]}, 2),
+        ):
+            with pytest.raises(InvalidInputError, match="isotope"):
+                make()
+    plain = Structure(Lattice.cubic(4), ["Li", "H"], place)
+    symbol = isotope.rstrip("+")
+    with pytest.raises(InvalidInputError, match="isotope"):
+        AlchemicalSystem(Structure(Lattice.cubic(4), ["Li", symbol], place))
+    for substitution in ({"H": symbol}, {symbol: "H"}, {"H": {"H": 0.5, symbol: 0.5}}):
+        with pytest.raises(InvalidInputError, match="isotope"):
+            AlchemicalPath.from_substitution(plain, substitution)
+    with pytest.raises(InvalidInputError, match="isotope"):
+        CompositionGrid.simplex(plain, {"H": ["H", symbol]}, 2)
+
+
+def test_fixed_atoms_are_refused_by_everything_that_takes_a_structure():
+    structure = Structure(Lattice.cubic(4), ["Li", "H"], [[0, 0, 0], [0.5] * 3])
+    structure.add_site_property("selective_dynamics", [[True, True, False], [True] * 3])
+    for make in (
+        lambda: AlchemicalSystem(structure),
+        lambda: AlchemicalSystem.from_structure(structure * (2, 1, 1)),
+        lambda: AlchemicalPath.from_substitution(structure, {"Li": "Na"}),
+        lambda: CompositionGrid.simplex(structure, {"Li": ["Li", "Na"]}, 2),
+    ):
+        with pytest.raises(InvalidInputError, match="fixed-atoms"):
+            make()
+    structure.remove_site_property("selective_dynamics")
+    AlchemicalSystem(structure)
+
+
+def test_occupancies_over_one_name_the_site():
+    structure = Structure(Lattice.cubic(4), ["Li", "H"], [[0, 0, 0], [0.5] * 3])
+    structure.sites[1]._species = type(structure[1].species)({"H": 0.6, "F": 0.5}, allow_negative=False)
+    with pytest.raises(InvalidInputError, match=r"site 1 .*1\.1"):
+        occupancies_of(structure)
