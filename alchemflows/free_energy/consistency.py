@@ -73,16 +73,25 @@ class Agreement:
         ends
             λ of the structure that each window started from; None where it is unknown.
         """
-        g = np.asarray(result.inefficiency)
-        # Samples that are kept at intervals of g of an exponential correlation, g = (1 + a)/(1 − a), correlate by a^g.
-        left = ((g - 1) / (g + 1)) ** g
-        inflation = np.maximum(1.0, np.median(g) / g) * (1 + left) / (1 - left)
+        inflation = inflations(result.inefficiency)
         mixture = Mixture.of(windows, result.free_energies_eV, temperature_K, inflation)
         return cls(
             pairs(windows, temperature_K, inflation),
             [] if mixture is None else breaks(mixture),
             _UNTESTED if mixture is None or ends is None else starts(mixture, ends),
         )
+
+
+def inflations(inefficiencies: ArrayLike) -> np.ndarray:
+    """Return by how much the variance of the mean of each window's kept samples exceeds that of independent ones.
+
+    Samples at intervals of g with an exponential correlation, g = (1 + a)/(1 − a), still correlate by a^g.
+    And g itself is taken to be that of the ladder's median window at least: that of a short series is often low by
+    chance, and tests that trust it see what is not there.
+    """
+    g = np.asarray(inefficiencies, dtype=float)
+    left = ((g - 1) / (g + 1)) ** g
+    return np.maximum(1.0, np.median(g) / g) * (1 + left) / (1 - left)
 
 
 def sigmas(chance: float) -> float:

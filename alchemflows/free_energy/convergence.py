@@ -19,14 +19,14 @@ from pymbar.timeseries import statistical_inefficiency
 from pymbar.utils import ConvergenceError, ParameterError
 from scipy.stats import norm, t
 
-from alchemflows.free_energy.consistency import Agreement, sigmas
+from alchemflows.free_energy.consistency import Agreement, inflations, sigmas
 from alchemflows.free_energy.estimators import Decorrelated, LadderResult
 
 FRACTIONS = tuple(round(0.1 * k, 1) for k in range(1, 11))
 #: Independent samples of a window that the curve takes; more would cost more and show the same.
 MAX_SAMPLES = 300
 #: Shares of good ladders that each kind of test may refuse.
-ALLOWED = {"halves": 3e-3, "shifts": 6e-3, "pairs": 2e-3, "breaks": 3e-3, "starts": 2e-3}
+ALLOWED = {"halves": 2e-3, "shifts": 6e-3, "pairs": 2e-3, "breaks": 2e-3, "starts": 2e-3}
 #: TI and MBAR that differ by more standard errors disagree. They share their samples: chance hardly ever does it.
 MAX_SIGMA = 3.0
 #: Below this many independent samples in most windows, neither the error nor a test of it means much.
@@ -71,19 +71,23 @@ class Convergence:
     """MBAR's ΔF, eV, with errors, from the first and from the last part of each window, against that part.
 
     An estimate is None where MBAR has no solution. `halves_sigma` says by how many standard errors the first and the
-    second half of all windows differ; `degrees_of_freedom` are those of that error.
+    second half of all windows differ; `degrees_of_freedom` are those of that error, and `inflation` is by how much its
+    variance exceeds that of independent samples.
     """
 
     fractions: tuple[float, ...]
     forward: list[Value | None]
     backward: list[Value | None]
     degrees_of_freedom: float = np.inf
+    inflation: float = 1.0
 
     @property
     def halves_sigma(self) -> float | None:
         """Difference of the two halves in units of its standard error."""
         first, second = (curve[self.fractions.index(0.5)] for curve in (self.forward, self.backward))
-        return None if first is None or second is None else sigma_between(first, second)
+        if first is None or second is None:
+            return None
+        return sigma_between(first, second) / float(np.sqrt(self.inflation))
 
     @property
     def halves_drift(self) -> bool:
@@ -197,7 +201,8 @@ def convergence(
     shares = np.ones(len(thinned)) if shares is None else np.asarray(shares, dtype=float)
     freedom = np.array([max(len(u) / 2 - 1, 0.5) for u in thinned])
     together = shares.sum() ** 2 / (shares**2 / freedom).sum() if np.isfinite(shares).all() and shares.any() else np.inf
-    return Convergence(FRACTIONS, forward, backward, 2 * float(together))
+    inflation = float(np.mean(inflations([window.inefficiency for window in windows])))
+    return Convergence(FRACTIONS, forward, backward, 2 * float(together), inflation)
 
 
 def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float) -> Value | None:
