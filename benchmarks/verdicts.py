@@ -1,7 +1,7 @@
 """How often synthetic ladders of each kind are called `converged`, and how wrong their results are.
 
-``python benchmarks/verdicts.py [--repeats N] [--quick] [--json FILE]`` prints the table of docs/verdicts.md. The ladders
-are those of tests/ladders.py, whose free energies are known.
+``python benchmarks/verdicts.py [--repeats N] [--quick] [--json FILE]`` prints the table of docs/verdicts.md. The
+ladders are those of tests/ladders.py, whose free energies are known.
 """
 
 from __future__ import annotations

@@ -101,7 +101,8 @@ class SiteWatch:
     """Adds up how far the atoms of B replicas are from their sites; the device does it, and nothing waits for it.
 
     Trajectories are continuous across the borders of the cell, so that an atom that moved by a lattice vector has left
-    its site. The mean displacement of all atoms is subtracted: the crystal may move as a whole.
+    its site. The median displacement of all atoms is subtracted along each axis: the crystal may move as a whole, and
+    one atom that leaves does not carry the others along, as it would with the mean.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ class SiteWatch:
     def see(self, positions: torch.Tensor, cells: torch.Tensor, order: Sequence[int] | None = None) -> None:
         """Add the positions of one moment, shape (B, N, 3); `order` names the replica at each place, if they swap."""
         vectors = positions - self.fractional @ cells
-        vectors = vectors - vectors.mean(dim=1, keepdim=True)
+        vectors = vectors - vectors.median(dim=1, keepdim=True).values
         ratios = torch.linalg.vector_norm(vectors, dim=2) / self.nearest_A
         if order is not None:
             vectors, ratios = vectors[list(order)], ratios[list(order)]
