@@ -195,7 +195,7 @@ def analysed(kind: Kind, seed: int) -> Analysed:
     lambdas, series = sample(kind, seed)
     windows = [decorrelate(lambdas, k, samples) for k, samples in enumerate(series)]
     result = estimate(lambdas, windows, T)
-    curve = convergence(windows, result.free_energies_eV, T, result.variances_eV2)
+    curve = convergence(windows, result.free_energies_eV, T, result.variances_eV2, fractions=(0.5,))
     least = least_inefficiency(result)
     found = [equilibration([samples.dudl_eV], least) for samples in series]
     agreement = Agreement.of(windows, result, T, starts(kind))

@@ -182,11 +182,13 @@ def convergence(
     free_energies_eV: np.ndarray,
     temperature_K: float,
     shares: ArrayLike | None = None,
+    fractions: Sequence[float] = FRACTIONS,
 ) -> Convergence:
     """Return MBAR's ΔF against the part of each window that it is computed from, forward and backward in time.
 
     Each window gives at most :data:`MAX_SAMPLES` of its independent samples, evenly over its time. The solver begins
     at the free energies of the windows. The degrees of freedom of each window count by its share in the variance.
+    Fractions, one half among them, are the parts of the windows.
     """
     beta = 1 / (units.kB * temperature_K)
     thinned = []
@@ -194,7 +196,7 @@ def convergence(
         n = len(window.gaps_eV)
         kept = np.unique(np.linspace(0, n - 1, min(n, MAX_SAMPLES)).round().astype(int))
         thinned.append(beta * window.gaps_eV[kept])
-    counts = [[max(1, round(fraction * len(u))) for u in thinned] for fraction in FRACTIONS]
+    counts = [[max(1, round(fraction * len(u))) for u in thinned] for fraction in fractions]
     guess = beta * np.nan_to_num(free_energies_eV)
     forward = [_mbar([u[:n] for u, n in zip(thinned, row, strict=True)], guess, beta) for row in counts]
     backward = [_mbar([u[-n:] for u, n in zip(thinned, row, strict=True)], guess, beta) for row in counts]
@@ -202,7 +204,7 @@ def convergence(
     freedom = np.array([max(len(u) / 2 - 1, 0.5) for u in thinned])
     together = shares.sum() ** 2 / (shares**2 / freedom).sum() if np.isfinite(shares).all() and shares.any() else np.inf
     inflation = float(np.mean(inflations([window.inefficiency for window in windows])))
-    return Convergence(FRACTIONS, forward, backward, 2 * float(together), inflation)
+    return Convergence(tuple(fractions), forward, backward, 2 * float(together), inflation)
 
 
 def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float) -> Value | None:
