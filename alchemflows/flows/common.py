@@ -187,13 +187,14 @@ class TransformationMaker(SampledMaker):
 
         Where a pressure may change the whole cell, each end has its own. Else all windows need the same shape, and at
         constant volume the same cell: it is relaxed at λ = ½, and then the atoms at the ends.
+        ``cell_freedom`` is known, see :meth:`in_crystal`.
         """
         if self.relax_maker is None:
             return [], None
         maker = self.relax_maker
         jobs: list[Job] = []
         start = None
-        whole = self.pressure_GPa is not None and self.in_crystal(path.system).cell_freedom == "full"
+        whole = self.pressure_GPa is not None and self.cell_freedom == "full"
         if maker.maker.relax_cell and not whole:
             jobs, start = self.relaxed(path, potential)
             maker = replace(maker, maker=replace(maker.maker, relax_cell=False))

@@ -105,9 +105,9 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         """
         planned, refinement = self._ladder()
         path, potential = self.checked(structure, substitution, sites)
-        maker = self.in_crystal(path.system)._windows(planned)
-        maker = replace(maker, potential=potential)
-        jobs, started = self._starts(path, potential)
+        made = self.in_crystal(path.system)
+        maker = replace(made._windows(planned), potential=potential)
+        jobs, started = made._starts(path, potential)
         origin = dict(zip(planned.windows, alternating(len(planned.windows)), strict=True))
         windows = []
         for indices in chunks(planned.windows, self.windows_per_job):
