@@ -31,7 +31,7 @@ _REASONS = {
     "MBAR gives no finite": "overlap",
     "independent samples": "few samples",
     "halves of the sampling cannot": "overlap",
-    "drift:": "halves",
+    "drift: the": "halves",
     "jumped": "shift",
     "remember their start": "starts",
     "P₁(ΔU)/P₀(ΔU)": "pair",

@@ -25,8 +25,8 @@ from alchemflows.free_energy.estimators import Decorrelated, LadderResult
 FRACTIONS = tuple(round(0.1 * k, 1) for k in range(1, 11))
 #: Independent samples of a window that the curve takes; more would cost more and show the same.
 MAX_SAMPLES = 300
-#: Shares of good ladders that each kind of test may refuse.
-ALLOWED = {"halves": 2e-3, "shifts": 6e-3, "pairs": 2e-3, "breaks": 2e-3, "starts": 2e-3}
+#: Shares of good ladders that each kind of test may refuse; that of shifts refuses a third of its share, as measured.
+ALLOWED = {"halves": 8e-3, "shifts": 8e-3, "pairs": 2e-3, "breaks": 2e-3, "starts": 2e-3}
 #: TI and MBAR that differ by more standard errors disagree. They share their samples: chance hardly ever does it.
 MAX_SIGMA = 3.0
 #: Below this many independent samples in most windows, neither the error nor a test of it means much.
@@ -263,7 +263,7 @@ def reasons_against(
     elif curve.halves_drift:
         reasons.append(f"drift: the first and the second half of the sampling disagree by {halves:.1f} σ")
     reasons += [
-        f"window λ = {value:g} began before equilibrium, or jumped: ⟨∂U/∂λ⟩ or the volume shifts by "
+        f"window λ = {value:g} began before equilibrium, drifts or jumped: ⟨∂U/∂λ⟩ or the volume shifts by "
         f"{found.shift_sigma:.1f} σ after {100 * found.fraction:.0f} % of its production"
         for value, found in zip(lambdas, equilibrations, strict=True)
         if found.is_late(len(lambdas))
