@@ -31,7 +31,10 @@ Timestep = Annotated[float, typer.Option(help="fs")]
 Repeats = Annotated[int, typer.Option(help="switches each way")]
 Equilibration = Annotated[int, typer.Option(help="steps")]
 Switching = Annotated[int, typer.Option(help="steps of a switch")]
-Relax = Annotated[bool, typer.Option(help="relax atoms and cell first (those of a path at λ = ½)")]
+Relax = Annotated[bool, typer.Option(help="relax atoms and cell first")]
+IsCrystal = Annotated[
+    bool, typer.Option("--crystal/--diffusing", help="whether the verdict expects atoms to stay on their sites")
+]
 Seed = Annotated[int, typer.Option(help="seed of all random numbers")]
 Workers = Annotated[int, typer.Option(min=1, help="local workers, which share the CPU cores")]
 SubmitOnly = Annotated[bool, typer.Option("--submit", help="only add to the LaunchPad; workers elsewhere")]

@@ -15,6 +15,7 @@ from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
     Cell,
     Equilibration,
+    IsCrystal,
     Plot,
     Potential,
     PotentialOptions,
@@ -41,6 +42,7 @@ from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 if TYPE_CHECKING:
     from alchemflows.alchemy.system import Coupling
     from alchemflows.flows.common import CellChoice
+    from alchemflows.flows.thermodynamic_integration import Starts
     from alchemflows.free_energy.ladders import Spacing
 
 app = App()
@@ -94,6 +96,10 @@ def ti(
     budget: Annotated[
         int | None, typer.Option(help="at most so many window-runs more; default: twice the windows, with a target")
     ] = None,
+    starts: Annotated[
+        str, typer.Option(help="structures that windows start from: both-ends (λ = 0 and 1 in turn) or middle (λ = ½)")
+    ] = "both-ends",
+    crystal: IsCrystal = True,
     timestep: Timestep = 2.0,
     friction: Annotated[float, typer.Option(help="Langevin γ, 1/ps")] = 5.0,
     equilibration: Equilibration = 5000,
@@ -123,6 +129,8 @@ def ti(
         replica_exchange=replica_exchange,
         target_error=target_error,
         budget=budget,
+        starts=cast("Starts", starts),
+        crystal=crystal,
         timestep_fs=timestep,
         friction_per_ps=friction,
         n_equilibration_steps=equilibration,
@@ -163,6 +171,7 @@ def switch(
     repeats: Repeats = 4,
     equilibration: Equilibration = 5000,
     switching: Switching = 10000,
+    crystal: IsCrystal = True,
     schedule: Annotated[str, typer.Option(help="ninth-order, fifth-order, third-order or linear")] = "ninth-order",
     relax: Relax = True,
     seed: Seed = 0,
@@ -186,6 +195,7 @@ def switch(
         n_equilibration_steps=equilibration,
         n_switching_steps=switching,
         schedule=schedule,
+        crystal=crystal,
         seed=seed,
     )
     if not relax:

@@ -138,7 +138,10 @@ class TransformationMaker(SampledMaker):
     site_resolved
         Whether every changed site is a group of its own.
     relax_maker
-        Relaxes atoms and cell at λ = ½ first; None starts from the given cell as it is.
+        Relaxes atoms and cell first; None starts from the given cell as it is.
+    crystal
+        Whether atoms are expected to stay on their sites: if they leave them, the verdict says so. False for systems in
+        which atoms diffuse.
 
     See :class:`SampledMaker` for the other parameters.
     """
@@ -146,11 +149,12 @@ class TransformationMaker(SampledMaker):
     coupling: Coupling = "paired"
     site_resolved: bool = False
     relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
+    crystal: bool = True
 
-    def prepared(
+    def checked(
         self, structure: Structure, substitution: Substitution, sites: Sequence[int] | None
-    ) -> tuple[AlchemicalPath, PotentialSpec, list[Job], OutputReference | None]:
-        """Return the path, the potential, the jobs before any sampling, and the structure that they give.
+    ) -> tuple[AlchemicalPath, PotentialSpec]:
+        """Return the path and the potential.
 
         Raises
         ------
@@ -167,8 +171,43 @@ class TransformationMaker(SampledMaker):
             )
         potential, backend = resolve(self.potential)
         AlchemicalPotential(path.system, backend)
+        return path, potential
+
+    def relaxed(self, path: AlchemicalPath, potential: PotentialSpec) -> tuple[list[Job], OutputReference | None]:
+        """Return the job that relaxes a path at λ = ½ and the structure that it gives; none without a `relax_maker`."""
         if self.relax_maker is None:
-            return path, potential, [], None
+            return [], None
         relax = self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential)
-        # Without the schema of its output: to look an attribute up in it takes jobflow longer than all else here.
-        return path, potential, [relax], OutputReference(relax.uuid).structure
+        return [relax], structure_of(relax)
+
+    def relaxed_ends(
+        self, path: AlchemicalPath, potential: PotentialSpec
+    ) -> tuple[list[Job], list[OutputReference] | None]:
+        """Return the jobs that relax a path at λ = 0 and 1, and the two structures; none without a `relax_maker`.
+
+        Where a pressure may change the whole cell, each end has its own. Else all windows need the same shape, and at
+        constant volume the same cell: it is relaxed at λ = ½, and then the atoms at the ends.
+        ``cell_freedom`` is known, see :meth:`in_crystal`.
+        """
+        if self.relax_maker is None:
+            return [], None
+        maker = self.relax_maker
+        jobs: list[Job] = []
+        start = None
+        whole = self.pressure_GPa is not None and self.cell_freedom == "full"
+        if maker.maker.relax_cell and not whole:
+            jobs, start = self.relaxed(path, potential)
+            maker = replace(maker, maker=replace(maker.maker, relax_cell=False))
+        ends = [
+            replace(maker, name=f"{maker.name} λ = {value}").make(
+                path.system, path.weights(float(value)).tolist(), potential, start
+            )
+            for value in (0, 1)
+        ]
+        return [*jobs, *ends], [structure_of(job) for job in ends]
+
+
+def structure_of(relaxation: Job) -> OutputReference:
+    """Return the reference to the structure that a relaxation gives."""
+    # Without the schema of its output: to look an attribute up in it takes jobflow longer than all else here.
+    return OutputReference(relaxation.uuid).structure

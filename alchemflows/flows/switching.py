@@ -57,7 +57,8 @@ class SwitchingMaker(TransformationMaker):
             If the structure, the substitution, a number, or the potential is wrong.
         """
         schedule(self.schedule, [0.0])
-        path, potential, jobs, start = self.prepared(structure, substitution, sites)
+        path, potential = self.checked(structure, substitution, sites)
+        jobs, start = self.relaxed(path, potential)
         settings = self.in_crystal(path.system).settings(
             SwitchingSettings,
             n_repeats=self.n_repeats,
@@ -66,7 +67,8 @@ class SwitchingMaker(TransformationMaker):
             schedule=self.schedule,
         )
         seed = self.seed_of(path.system.structure, path.system.formula(path.final), "switching")
-        switches = SwitchesMaker(potential=potential, settings=settings, seed=seed).make(path, start)
+        maker = SwitchesMaker(potential=potential, settings=settings, seed=seed, crystal=self.crystal)
+        switches = maker.make(path, start)
         change = f"{path.system.formula(path.initial)} → {path.system.formula(path.final)}"
         return Flow(
             self.categorised([*jobs, switches]),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
-from jobflow import Flow, OutputReference
+from jobflow import Flow, Job, OutputReference
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
@@ -17,7 +18,15 @@ from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.refine import RoundMaker, Standing, assign_category, chunks, window_names
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.dynamics import DynamicsSettings, settings
+from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.refinement import RefinementRound, RefinementSettings
+
+Starts = Literal["both-ends", "middle"]
+
+
+def alternating(n: int) -> list[float]:
+    """Return from which end, λ = 0 or 1, each of n windows starts: in turn, the first and last from their own."""
+    return [*(float(k % 2) for k in range(n - 1)), 1.0]
 
 
 @dataclass
@@ -47,6 +56,11 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         At most so many window-runs (one production run of one window, new or continued) beyond the planned ones; None
         for twice the planned ones with a `target_error`, and none without. With a budget, windows are inserted where
         neighbours overlap too little, and continued where independent samples are too few, even without a target.
+    starts
+        ``both-ends``: windows start in turn from the structure relaxed at λ = 0 and from that relaxed at λ = 1, and the
+        verdict compares them, so that a window that stays in the state that it started in is seen; at constant volume
+        both have the cell relaxed at λ = ½. ``middle``: all windows start from the structure relaxed at λ = ½. Without
+        a `relax_maker` all start from the given structure.
     n_equilibration_steps, n_production_steps, sample_interval_steps
         Of each window, see :class:`DynamicsSettings`.
     n_runs
@@ -65,6 +79,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     replica_exchange: bool = False
     target_error: float | None = None
     budget: int | None = None
+    starts: Starts = "both-ends"
     n_equilibration_steps: int = 5000
     n_production_steps: int = 20000
     sample_interval_steps: int = 10
@@ -91,13 +106,16 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             If the structure, the substitution, a number, or the potential is wrong.
         """
         planned, refinement = self._ladder()
-        path, potential, jobs, start = self.prepared(structure, substitution, sites)
-        maker = self.in_crystal(path.system)._windows(planned)
-        maker = replace(maker, potential=potential)
+        path, potential = self.checked(structure, substitution, sites)
+        made = self.in_crystal(path.system)
+        maker = replace(made._windows(planned), potential=potential)
+        jobs, started = made._starts(path, potential)
+        origin = dict(zip(planned.windows, alternating(len(planned.windows)), strict=True))
         windows = []
         for indices in chunks(planned.windows, self.windows_per_job):
             named = replace(maker, name=window_names(planned.grid, indices))
-            windows.append(named.make(path, indices, structure=start, n_runs=self.n_runs))
+            given = started | ({"start_lambdas": [origin[index] for index in indices]} if "ends" in started else {})
+            windows.append(named.make(path, indices, n_runs=self.n_runs, **given))
         jobs += windows
         assign_category(jobs, self.category)
         analyse = self._analysis(planned, refinement, maker).make(path, [OutputReference(job.uuid) for job in windows])
@@ -138,7 +156,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             As :meth:`make`.
         """
         planned, refinement = self._ladder()
-        path, potential, _, _ = self.prepared(structure, substitution, sites)
+        path, potential = self.checked(structure, substitution, sites)
         maker = self.in_crystal(path.system)._windows(planned)
         analysis = self._analysis(planned, refinement, replace(maker, potential=potential))
         more = {index: self.n_runs - window.n_runs for index, window in standing.items() if window.n_runs < self.n_runs}
@@ -148,8 +166,18 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         analyse = analysis.make(path, [job.output for job in jobs], earlier=list(window_jobs), history=list(history))
         return Flow([*jobs, analyse], output=analyse.output, name=f"{self._title(path)}, {self.n_runs} runs")
 
+    def _starts(self, path: AlchemicalPath, potential: PotentialSpec) -> tuple[list[Job], dict[str, Any]]:
+        """Return the jobs before any sampling, and where windows start, as keywords of their job."""
+        if self.starts == "middle":
+            jobs, middle = self.relaxed(path, potential)
+            return jobs, {"structure": middle}
+        jobs, ends = self.relaxed_ends(path, potential)
+        return jobs, {} if ends is None else {"ends": ends}
+
     def _windows(self, planned: Ladder) -> WindowsMaker:
         """Return what samples windows, its potential still open."""
+        if self.starts not in get_args(Starts):
+            raise InvalidInputError(f"starts must be one of {', '.join(get_args(Starts))}; got {self.starts!r}")
         if self.n_runs < 1:
             raise InvalidInputError(f"n_runs must be at least 1; got {self.n_runs}")
         dynamics = self.settings(
@@ -159,7 +187,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             sample_interval_steps=self.sample_interval_steps,
             replica_exchange=self.replica_exchange,
         )
-        return WindowsMaker(dynamics=dynamics, lambdas=planned.grid, seed=self.seed)
+        return WindowsMaker(dynamics=dynamics, lambdas=planned.grid, seed=self.seed, crystal=self.crystal)
 
     def _analysis(self, planned: Ladder, refinement: RefinementSettings, windows: WindowsMaker) -> AnalyseMaker:
         return AnalyseMaker(

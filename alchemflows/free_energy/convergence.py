@@ -1,34 +1,38 @@
-"""Whether the estimate of a ladder has converged: equilibration, drift in time, and what else speaks against it.
+"""Whether the estimate of a ladder has converged: drift, equilibration, one ensemble, and what else speaks against it.
 
-Forward and backward convergence as Klimovich, Shirts & Mobley (J. Comput.-Aided Mol. Des. 29, 397, 2015) have it;
-equilibration by Chodera (J. Chem. Theory Comput. 12, 1799, 2016).
+Each test gives the probability that noise alone makes so large a deviation. A ladder has many windows and pairs, so the
+least of these probabilities is compared with the share of false alarms that the whole ladder may have (Šidák, J. Am.
+Stat. Assoc. 62, 626, 1967). Forward and backward convergence as Klimovich, Shirts & Mobley (J. Comput.-Aided Mol. Des.
+29, 397, 2015) have it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import units
+from numpy.typing import ArrayLike
 from pymbar import MBAR
-from pymbar.timeseries import detect_equilibration, statistical_inefficiency
+from pymbar.timeseries import statistical_inefficiency
 from pymbar.utils import ConvergenceError, ParameterError
-from scipy.stats import t
+from scipy.stats import norm, t
 
+from alchemflows.free_energy.consistency import Agreement, inflations, sigmas
 from alchemflows.free_energy.estimators import Decorrelated, LadderResult
-from alchemflows.schemas.samples import WindowSeries
 
 FRACTIONS = tuple(round(0.1 * k, 1) for k in range(1, 11))
 #: Independent samples of a window that the curve takes; more would cost more and show the same.
 MAX_SAMPLES = 300
-#: Share of the production that equilibration may take.
-MAX_EQUILIBRATION = 0.2
-#: Two estimates that differ by more standard errors disagree. For the halves one test decides, and their errors are
-#: known less well; equilibration is looked for in each window, and TI and MBAR share their samples.
-MAX_SIGMA_HALVES = 2.5
+#: Shares of good ladders that each kind of test may refuse; that of shifts refuses a third of its share, as measured.
+ALLOWED = {"halves": 8e-3, "shifts": 8e-3, "pairs": 2e-3, "breaks": 2e-3, "starts": 2e-3}
+#: TI and MBAR that differ by more standard errors disagree. They share their samples: chance hardly ever does it.
 MAX_SIGMA = 3.0
-_EQUILIBRATION_POINTS = 50
+#: Below this many independent samples in most windows, neither the error nor a test of it means much.
+MIN_TYPICAL = 20
+#: A production is not split nearer to its ends than this share of it.
+_EDGE = 0.1
 #: A difference that noise alone makes with this probability is a drift.
 CHANCE = 1e-3
 #: Coefficients of the parabola that takes a drift out of the noise.
@@ -41,24 +45,25 @@ Value = tuple[float, float]
 
 @dataclass(frozen=True)
 class Equilibration:
-    """Of one series.
+    """Where the mean of one series changes most.
 
     Attributes
     ----------
     fraction
-        Where in the production the equilibrated part begins, as the number of its independent samples is greatest
-        there. In short stationary series this often lies late by chance: `shift_sigma` tells.
+        Where in the production that is.
     shift_sigma
         By how many standard errors the means before and after differ.
+    chance
+        Probability that a stationary series has so large a shift anywhere.
     """
 
     fraction: float
     shift_sigma: float
+    chance: float
 
-    @property
-    def is_late(self) -> bool:
-        """Whether the production began before equilibrium."""
-        return self.fraction > MAX_EQUILIBRATION and self.shift_sigma > MAX_SIGMA
+    def is_late(self, n_windows: int = 1) -> bool:
+        """Whether the production began before equilibrium, or jumped; `n_windows` windows are looked at."""
+        return bool(self.chance < _each("shifts", n_windows))
 
 
 @dataclass(frozen=True)
@@ -66,18 +71,29 @@ class Convergence:
     """MBAR's ΔF, eV, with errors, from the first and from the last part of each window, against that part.
 
     An estimate is None where MBAR has no solution. `halves_sigma` says by how many standard errors the first and the
-    second half of all windows differ.
+    second half of all windows differ; `degrees_of_freedom` are those of that error, and `inflation` is by how much its
+    variance exceeds that of independent samples.
     """
 
     fractions: tuple[float, ...]
     forward: list[Value | None]
     backward: list[Value | None]
+    degrees_of_freedom: float = np.inf
+    inflation: float = 1.0
 
     @property
     def halves_sigma(self) -> float | None:
         """Difference of the two halves in units of its standard error."""
         first, second = (curve[self.fractions.index(0.5)] for curve in (self.forward, self.backward))
-        return None if first is None or second is None else sigma_between(first, second)
+        if first is None or second is None:
+            return None
+        return sigma_between(first, second) / float(np.sqrt(self.inflation))
+
+    @property
+    def halves_drift(self) -> bool:
+        """Whether the halves differ by more than noise explains."""
+        sigma = self.halves_sigma
+        return sigma is not None and 2 * float(t.sf(sigma, self.degrees_of_freedom)) < ALLOWED["halves"]
 
 
 def sigma_between(a: Value, b: Value) -> float:
@@ -86,11 +102,19 @@ def sigma_between(a: Value, b: Value) -> float:
     return abs(a[0] - b[0]) / error if error > 0 else (0.0 if a[0] == b[0] else float("inf"))
 
 
-def equilibration(samples: WindowSeries, *, constant_pressure: bool = False) -> Equilibration:
-    """Look for equilibration in dU/dλ, and in the volume where the pressure is constant; return the worse."""
-    observables = [samples.dudl_eV] + ([samples.volume_A3] if constant_pressure else [])
-    found = [_equilibration(a) for a in observables if np.ptp(a) > 1e-12 * np.abs(a).max()]
-    return max(found, key=lambda e: (e.is_late, e.fraction), default=Equilibration(0.0, 0.0))
+def equilibration(observables: Sequence[np.ndarray], inefficiency: float = 1.0) -> Equilibration:
+    """Look for a shift in the series of one window, dU/dλ and perhaps the volume; return the worst.
+
+    Parameters
+    ----------
+    observables
+        Series of its production.
+    inefficiency
+        Statistical inefficiency at least, as other windows of the ladder have it: that of a short series is often low.
+    """
+    found = [_shift(a, inefficiency) for a in observables if np.ptp(a) > 1e-12 * np.abs(a).max()]
+    worst = min(found, key=lambda e: e.chance, default=Equilibration(0.0, 0.0, 1.0))
+    return replace(worst, chance=1 - (1 - worst.chance) ** max(1, len(found)))
 
 
 def drift(what: str, series: np.ndarray) -> list[str]:
@@ -113,23 +137,58 @@ def drift(what: str, series: np.ndarray) -> list[str]:
     return [f"{what} drifts: the halves of the production differ by {sigma:.1f} σ"]
 
 
-def _equilibration(series: np.ndarray) -> Equilibration:
-    start, inefficiency, _ = detect_equilibration(series, nskip=max(1, len(series) // _EQUILIBRATION_POINTS))
-    before, after = series[:start], series[start:]
-    if len(before) < 2 or len(after) < 4:
-        return Equilibration(int(start) / len(series), 0.0)
-    residuals = np.concatenate([before - before.mean(), after - after.mean()])
-    inefficiency = max(float(inefficiency), statistical_inefficiency(residuals) if np.ptp(residuals) > 0 else 1.0)
-    error = np.sqrt(residuals.var() * inefficiency * (1 / len(before) + 1 / len(after)))
-    shift = abs(before.mean() - after.mean())
-    return Equilibration(int(start) / len(series), float(shift / error) if error > 0 else float("inf"))
+def _shift(series: np.ndarray, inefficiency: float) -> Equilibration:
+    """Find the split of a series whose parts have the most different means.
+
+    The chance is that of the largest of all splits, for which Miller & Siegmund (Biometrics 38, 1011, 1982, eq. 8) give
+    an approximation for independent normal samples; the error has the degrees of freedom of its independent samples.
+    """
+    n = len(series)
+    first, last = max(2, int(_EDGE * n)), min(n - 2, int((1 - _EDGE) * n))
+    if n < 10 or last <= first:
+        return Equilibration(0.0, 0.0, 1.0)
+    before = np.arange(1, n)
+    sums = np.cumsum(series - series.mean())[:-1]
+    contrast = np.abs(sums) / np.sqrt(before * (1 - before / n))
+    split = first + int(np.argmax(contrast[first - 1 : last]))
+    residuals = np.concatenate([series[:split] - series[:split].mean(), series[split:] - series[split:].mean()])
+    if not np.ptp(residuals) > 0:
+        return Equilibration(split / n, float("inf"), 0.0)
+    # Two means that were fitted take a part of the correlation with them.
+    own = statistical_inefficiency(residuals)
+    g = max(own * (1 + 2 * own / n), inefficiency, 1.0)
+    independent = n / g
+    if independent < N_TREND + 1:
+        return Equilibration(split / n, 0.0, 1.0)
+    variance = residuals.var() * independent / (independent - 2)
+    sigma = float(contrast[split - 1] / np.sqrt(variance * g))
+    return Equilibration(split / n, sigma, _chance_of_largest(sigma, independent - 2))
 
 
-def convergence(windows: Sequence[Decorrelated], free_energies_eV: np.ndarray, temperature_K: float) -> Convergence:
+def _chance_of_largest(sigma: float, degrees_of_freedom: float) -> float:
+    z = float(norm.isf(min(0.5, t.sf(sigma, degrees_of_freedom))))
+    if z < 1.5:
+        return 1.0
+    return float(min(1.0, norm.pdf(z) * ((z - 1 / z) * 2 * np.log((1 - _EDGE) / _EDGE) + 4 / z)))
+
+
+def _each(test: str, n: int) -> float:
+    """Return the chance that one of n tests may have, so that all of them together have what is allowed."""
+    return float(-np.expm1(np.log1p(-ALLOWED[test]) / max(n, 1)))
+
+
+def convergence(
+    windows: Sequence[Decorrelated],
+    free_energies_eV: np.ndarray,
+    temperature_K: float,
+    shares: ArrayLike | None = None,
+    fractions: Sequence[float] = FRACTIONS,
+) -> Convergence:
     """Return MBAR's ΔF against the part of each window that it is computed from, forward and backward in time.
 
     Each window gives at most :data:`MAX_SAMPLES` of its independent samples, evenly over its time. The solver begins
-    at the free energies of the windows.
+    at the free energies of the windows. The degrees of freedom of each window count by its share in the variance.
+    Fractions, one half among them, are the parts of the windows.
     """
     beta = 1 / (units.kB * temperature_K)
     thinned = []
@@ -137,11 +196,15 @@ def convergence(windows: Sequence[Decorrelated], free_energies_eV: np.ndarray, t
         n = len(window.gaps_eV)
         kept = np.unique(np.linspace(0, n - 1, min(n, MAX_SAMPLES)).round().astype(int))
         thinned.append(beta * window.gaps_eV[kept])
-    counts = [[max(1, round(fraction * len(u))) for u in thinned] for fraction in FRACTIONS]
+    counts = [[max(1, round(fraction * len(u))) for u in thinned] for fraction in fractions]
     guess = beta * np.nan_to_num(free_energies_eV)
     forward = [_mbar([u[:n] for u, n in zip(thinned, row, strict=True)], guess, beta) for row in counts]
     backward = [_mbar([u[-n:] for u, n in zip(thinned, row, strict=True)], guess, beta) for row in counts]
-    return Convergence(FRACTIONS, forward, backward)
+    shares = np.ones(len(thinned)) if shares is None else np.asarray(shares, dtype=float)
+    freedom = np.array([max(len(u) / 2 - 1, 0.5) for u in thinned])
+    together = shares.sum() ** 2 / (shares**2 / freedom).sum() if np.isfinite(shares).all() and shares.any() else np.inf
+    inflation = float(np.mean(inflations([window.inefficiency for window in windows])))
+    return Convergence(tuple(fractions), forward, backward, 2 * float(together), inflation)
 
 
 def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float) -> Value | None:
@@ -163,35 +226,74 @@ def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float) -> Valu
     return (value, error) if np.isfinite([value, error]).all() else None
 
 
+def least_inefficiency(result: LadderResult) -> float:
+    """Return the statistical inefficiency that tests take for each window at least: the median of the ladder.
+
+    That of a short series is often too low by chance, and tests that trust it then see what is not there.
+    """
+    return float(np.median(result.inefficiency))
+
+
 def reasons_against(
     lambdas: Sequence[float],
     result: LadderResult,
     curve: Convergence,
     equilibrations: Sequence[Equilibration],
+    agreement: Agreement,
     *,
     target_eV: float | None = None,
 ) -> list[str]:
     """Return what speaks against the estimate of a ladder, in words; nothing if it has converged.
 
     These are too little overlap, too few independent samples and estimators without a solution (the warnings of the
-    estimate); halves of the sampling that disagree; windows that began before equilibrium; TI and MBAR that disagree
-    by more than chance and the discretisation of TI allow; and an error above its target.
+    estimate); halves of the sampling that disagree; windows whose mean shifts; windows whose samples are not of one
+    ensemble; TI and MBAR that disagree by more than chance and the discretisation of TI allow; and an error above its
+    target.
     """
     reasons = list(result.warnings)
+    typical = float(np.median(result.n_independent))
+    if typical < MIN_TYPICAL:
+        reasons.append(
+            f"windows have some {typical:.0f} independent samples (below {MIN_TYPICAL}): too few for the error and for "
+            "the checks of convergence; sample longer"
+        )
     halves = curve.halves_sigma
     if halves is None:
         reasons.append("halves of the sampling cannot be compared: MBAR finds no solution for them")
-    elif halves > MAX_SIGMA_HALVES:
+    elif curve.halves_drift:
         reasons.append(f"drift: the first and the second half of the sampling disagree by {halves:.1f} σ")
     reasons += [
-        f"window λ = {value:g} equilibrates within its production, until {100 * found.fraction:.0f} % of it "
-        f"(⟨∂U/∂λ⟩ or the volume shifts by {found.shift_sigma:.1f} σ)"
+        f"window λ = {value:g} began before equilibrium, drifts or jumped: ⟨∂U/∂λ⟩ or the volume shifts by "
+        f"{found.shift_sigma:.1f} σ after {100 * found.fraction:.0f} % of its production"
         for value, found in zip(lambdas, equilibrations, strict=True)
-        if found.is_late
+        if found.is_late(len(lambdas))
     ]
+    reasons += _disagreements(lambdas, agreement)
     difference, error = abs(result.ti[0] - result.mbar[0]), float(np.hypot(result.ti[1], result.mbar[1]))
     if difference > MAX_SIGMA * error + result.ti_discretisation_eV:
         reasons.append(f"TI and MBAR disagree by {difference:.4f} eV, {difference / error:.1f} σ")
     if target_eV is not None and not result.mbar[1] <= target_eV:
         reasons.append(f"the error of MBAR is {result.mbar[1]:.2g} eV, above its target of {target_eV:.2g} eV")
+    return reasons
+
+
+def _disagreements(lambdas: Sequence[float], agreement: Agreement) -> list[str]:
+    reasons = []
+    if agreement.starts < ALLOWED["starts"]:
+        reasons.append(
+            "windows that started from λ = 0 and from λ = 1 are in different states "
+            f"({sigmas(agreement.starts):.1f} σ): they remember their start; sample longer, or use replica exchange"
+        )
+    reasons += [
+        f"windows λ = {lambdas[k]:g} and {lambdas[k + 1]:g} do not sample one ensemble: P₁(ΔU)/P₀(ΔU) is not "
+        f"exp[−β(ΔU − ΔF)] ({sigmas(chance):.1f} σ); one of them is in another state of the crystal"
+        for k, chance in enumerate(agreement.pairs)
+        if chance < _each("pairs", len(agreement.pairs))
+    ]
+    if agreement.breaks and min(agreement.breaks) < _each("breaks", len(agreement.breaks)):
+        k = int(np.argmin(agreement.breaks))
+        reasons.append(
+            f"hysteresis: windows up to λ = {lambdas[k]:g} and from λ = {lambdas[k + 1]:g} on do not sample one "
+            f"ensemble ({sigmas(agreement.breaks[k]):.1f} σ); the state of the crystal may change at another λ"
+        )
     return reasons

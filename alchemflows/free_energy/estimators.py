@@ -366,6 +366,13 @@ def _warnings(lambdas: Sequence[float], result: LadderResult) -> list[str]:
         for k, n in enumerate(result.n_independent)
         if n < MIN_INDEPENDENT
     ]
-    unsolved = [] if result.bar is not None else ["BAR finds no solution: neighbouring windows do not overlap"]
+    unsolved = []
+    if result.bar is None and (np.diagonal(result.overlap, offset=1) >= MIN_OVERLAP).all():
+        unsolved = [
+            "BAR finds no solution: ΔU between neighbouring windows is the same in all samples, so that sampling adds "
+            "nothing to it; check that the atoms of the structure interact (its scale, the cutoff of the potential)"
+        ]
+    elif result.bar is None:
+        unsolved = ["BAR finds no solution: neighbouring windows do not overlap"]
     unknown = [] if np.isfinite(result.mbar).all() else ["MBAR gives no finite error: the windows do not overlap"]
     return thin + short + unsolved + unknown

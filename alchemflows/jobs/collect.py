@@ -11,6 +11,7 @@ import numpy as np
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.samples import WindowSeries
+from alchemflows.schemas.sites import SitesSummary, worst
 from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
 
 #: What windows of one ladder have in common.
@@ -57,6 +58,17 @@ class CollectedWindow:
     def final_state(self) -> PackedState:
         """Where it is now."""
         return self.parts[-1].final_state
+
+    @property
+    def start_lambda(self) -> float | None:
+        """λ at which the structure was relaxed that it started from."""
+        return self.parts[0].start_lambda
+
+    @property
+    def sites(self) -> SitesSummary | None:
+        """How far atoms were from their sites, in the part in which they were away most."""
+        known = [part.sites for part in self.parts if part.sites is not None]
+        return worst(known) if known else None
 
     def mean(self, name: str) -> float:
         """Return a mean over all samples from the means of the documents."""

@@ -9,11 +9,13 @@ from typing import Literal
 
 import numpy as np
 
+from alchemflows.free_energy.consistency import Agreement
 from alchemflows.free_energy.convergence import (
     Convergence,
     Equilibration,
     convergence,
     equilibration,
+    least_inefficiency,
     reasons_against,
 )
 from alchemflows.free_energy.estimators import MIN_OVERLAP, Decorrelated, LadderResult, decorrelate, estimate
@@ -29,10 +31,11 @@ from alchemflows.schemas.windows import WindowsDocument
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the samples of a ladder give: independent samples, where windows equilibrated, and the estimates."""
+    """What the samples of a ladder give: independent samples, where windows shift, and the estimates."""
 
     windows: list[Decorrelated]
     equilibrations: list[Equilibration]
+    agreement: Agreement
     result: LadderResult
     ti_rule: Literal["trapezoid", "gauss-legendre"]
 
@@ -50,11 +53,11 @@ class Numbers:
         """
         first, lambdas = ladder.first, ladder.lambdas
         pressure = first.dynamics.pressure_GPa
-        windows, equilibrations = [], []
+        windows, observables = [], []
         for k, whole in enumerate(ladder.series()):
             series = whole.after(discard)
             windows.append(decorrelate(lambdas, k, series))
-            equilibrations.append(equilibration(series, constant_pressure=pressure is not None))
+            observables.append([series.dudl_eV] + ([] if pressure is None else [series.volume_A3]))
         weights = None
         if quadrature is not None:
             # Windows that were inserted later are no nodes of the rule.
@@ -62,7 +65,11 @@ class Numbers:
             of = dict(zip(nodes, quadrature, strict=True))
             weights = [of.get(index, 0.0) for index in ladder.indices]
         result = estimate(lambdas, windows, first.temperature_K, pressure_GPa=pressure, quadrature=weights)
-        return cls(windows, equilibrations, result, "trapezoid" if quadrature is None else "gauss-legendre")
+        least = least_inefficiency(result)
+        equilibrations = [equilibration(each, least) for each in observables]
+        ends = [window.start_lambda for window in ladder.windows]
+        agreement = Agreement.of(windows, result, first.temperature_K, ends)
+        return cls(windows, equilibrations, agreement, result, "trapezoid" if quadrature is None else "gauss-legendre")
 
 
 def reanalysed(
@@ -104,14 +111,17 @@ def document(
     """Return the free-energy document of a ladder."""
     first, result, counts = ladder.first, numbers.result, ladder.first.counts
     pressure, target = first.dynamics.pressure_GPa, refinement.target_error_eV_per_atom
-    curve = convergence(numbers.windows, result.free_energies_eV, first.temperature_K)
+    curve = convergence(numbers.windows, result.free_energies_eV, first.temperature_K, result.variances_eV2)
     reasons = reasons_against(
         ladder.lambdas,
         result,
         curve,
         numbers.equilibrations,
+        numbers.agreement,
         target_eV=None if target is None else target * counts.atoms,
     )
+    for window in ladder.windows:
+        reasons += [] if window.sites is None else window.sites.reasons(f"window λ = {window.lambda_value:g}")
     n_failed = refinement.rounds[-1].n_failed_jobs
     if n_failed:
         reasons.append(f"{n_failed} jobs of the last round of refinement failed, and it was ended: see their errors")
@@ -165,6 +175,8 @@ def _statistics(ladder: CollectedLadder, numbers: Numbers, volumes: Sequence[flo
             statistical_inefficiency=result.inefficiency[k],
             mean_temperature_K=window.mean("mean_temperature_K"),
             mean_volume_A3=volumes[k],
+            start_lambda=window.start_lambda,
+            sites=window.sites,
             n_runs=window.n_runs,
             ti_weight=result.ti_weights[k],
             variance_share=shares[k],

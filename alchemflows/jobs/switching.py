@@ -18,12 +18,14 @@ from alchemflows.jobs.stores import require_store
 from alchemflows.jobs.terms import TransformationTerms
 from alchemflows.jobs.work import work_document
 from alchemflows.sampling.seeds import derived_seeds
+from alchemflows.sampling.sites import SiteWatch
 from alchemflows.sampling.switching import equilibrate_ends, switch
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.free_energy import Estimate
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.sites import worst
 from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.schemas.verdict import Verdict
 
@@ -42,12 +44,15 @@ class SwitchesMaker(Maker):
         Conditions, lengths, number of switches, schedule.
     seed
         Seed that all others derive from.
+    crystal
+        Whether atoms are expected to stay on their sites; False for systems in which they diffuse.
     """
 
     name: str = "switches"
     potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
     settings: SwitchingSettings = field(default_factory=lambda: SwitchingSettings(temperature_K=300.0))
     seed: int = 0
+    crystal: bool = True
 
     @job(output_schema=SwitchingDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(self, path: AlchemicalPath, structure: Structure | None = None) -> SwitchingDocument:
@@ -76,12 +81,14 @@ class SwitchesMaker(Maker):
         path = AlchemicalPath(system, path.initial, path.final)
         model = AlchemicalPotential(system, load_potential(self.potential))
         progress, n = ProgressFile(Path.cwd()), 2 * self.settings.n_repeats
+        watch = SiteWatch([system.structure] * n, model.device) if self.crystal else None
         with resumable() as checkpoint:
             ends = equilibrate_ends(
                 model,
                 path,
                 self.settings,
                 derived_seeds(self.seed, "equilibration", n),
+                watch=watch,
                 on_progress=progress,
                 checkpoint=checkpoint.stage("equilibration"),
             )
@@ -91,11 +98,14 @@ class SwitchesMaker(Maker):
                 self.settings,
                 ends,
                 derived_seeds(self.seed, "switching", n),
+                watch=watch,
                 on_progress=progress,
                 checkpoint=checkpoint.stage("switching"),
             )
         counts = system.counts(path.initial)
         result, work = work_document(switches, self.settings, counts)
+        sites = None if watch is None else worst(watch.summaries())
+        reasons = [*result.warnings, *([] if sites is None else sites.reasons("switches"))]
         return SwitchingDocument(
             temperature_K=self.settings.temperature_K,
             pressure_GPa=self.settings.pressure_GPa,
@@ -114,7 +124,8 @@ class SwitchesMaker(Maker):
             total=Estimate.of(result.best[0] + terms.mass_eV, result.best[1], counts),
             mixing_term_eV=terms.mixing_eV,
             arrangement_term_eV=terms.arrangement_eV,
-            verdict=Verdict.of(result.warnings),
+            sites=sites,
+            verdict=Verdict.of(reasons),
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),

@@ -16,11 +16,13 @@ from pymatgen.core import Lattice, Structure
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.langevin import State
+from alchemflows.sampling.sites import SiteWatch
 from alchemflows.sampling.windows import WindowsStoppedError, run_windows, window_seed
 from alchemflows.schemas.base import OneString
 from alchemflows.schemas.dynamics import DynamicsSettings
@@ -47,6 +49,9 @@ class WindowsMaker(OneString, Maker):
         λ of a grid, at which samples are evaluated; windows are at some of its points.
     seed
         Seed of the ladder; each window derives its own from it.
+    crystal
+        Whether atoms are expected to stay on their sites; False for systems in which they diffuse, whose windows then
+        carry no summary of sites.
     """
 
     name: str = "λ-windows"
@@ -54,6 +59,7 @@ class WindowsMaker(OneString, Maker):
     dynamics: DynamicsSettings = field(default_factory=lambda: DynamicsSettings(temperature_K=300.0))
     lambdas: Sequence[float] = tuple(k / 10 for k in range(11))
     seed: int = 0
+    crystal: bool = True
 
     def __post_init__(self) -> None:
         self.lambdas = tuple(self.lambdas)  # JSON knows lists only
@@ -65,6 +71,8 @@ class WindowsMaker(OneString, Maker):
         indices: Sequence[int],
         structure: Structure | None = None,
         *,
+        ends: Sequence[Structure] | None = None,
+        start_lambdas: Sequence[float] | None = None,
         starts: Sequence[PackedState | PackedSeries] | None = None,
         first_runs: Sequence[int] | None = None,
         n_runs: int = 1,
@@ -79,6 +87,10 @@ class WindowsMaker(OneString, Maker):
             Which of the grid's points this job samples, in one batch.
         structure
             Positions and cell to start from, in place of those of the path's system.
+        ends
+            Structures relaxed at λ = 0 and at λ = 1, to start from instead.
+        start_lambdas
+            From which of them each window starts, 0 or 1.
         starts
             Positions and cell for each window instead: where itself or another ended, or the samples of that.
         first_runs
@@ -89,6 +101,8 @@ class WindowsMaker(OneString, Maker):
 
         Raises
         ------
+        InvalidInputError
+            If starts are missing.
         TrajectoryError
             If a trajectory explodes or anything else stops the sampling; the samples so far are written to
             the job's folder, which the message names.
@@ -100,9 +114,8 @@ class WindowsMaker(OneString, Maker):
         done = [0] * len(indices) if first_runs is None else list(first_runs)
         if any(done) and (starts is None or not all(done)):
             raise InvalidInputError("windows that are continued need a start each, and no new ones in their batch")
-        system = started_from(path.system, structure)
-        if starts is not None:
-            system = system.with_structure(_structure(starts[0], system.structure))
+        begun = _begun(path.system, len(indices), structure, ends, start_lambdas, starts)
+        system = path.system.with_structure(begun.structures[0])
         path = AlchemicalPath(system, path.initial, path.final)
         model = AlchemicalPotential(system, load_potential(self.potential))
         dynamics = self.dynamics.model_copy(
@@ -113,6 +126,7 @@ class WindowsMaker(OneString, Maker):
         )
         seeds = [window_seed(self.seed, index, first) for index, first in zip(indices, done, strict=True)]
         state = None if starts is None else _joined(starts, model.device)
+        watch = SiteWatch(begun.sites, model.device) if self.crystal else None
         try:
             with resumable() as checkpoint:
                 run = run_windows(
@@ -122,14 +136,16 @@ class WindowsMaker(OneString, Maker):
                     indices,
                     dynamics,
                     seeds,
-                    start=state if state is None or any(done) else (state.positions, state.cells),
+                    start=state if state is not None and any(done) else begun.positions_and_cells(),
                     exchange_seed=window_seed(self.seed, -1 - min(indices), max(done)),
+                    watch=watch,
                     on_progress=ProgressFile(Path.cwd()),
                     checkpoint=checkpoint,
                 )
         except WindowsStoppedError as error:
             kept = _keep(Path.cwd(), indices, error.series)
             raise TrajectoryError(f"{error}; what was sampled is kept in {kept}") from error
+        sites = [None] * len(indices) if watch is None else watch.summaries()
         return WindowsDocument(
             windows=[
                 WindowDocument(
@@ -137,6 +153,7 @@ class WindowsMaker(OneString, Maker):
                     lambda_value=self.lambdas[index],
                     weights=path.weights(self.lambdas[index]).tolist(),
                     seed=seeds[k],
+                    start_lambda=begun.start_lambdas[k],
                     first_run=done[k],
                     n_runs=n_runs,
                     n_samples=len(samples),
@@ -144,7 +161,8 @@ class WindowsMaker(OneString, Maker):
                     mean_energy_eV=samples.energy_eV.mean(),
                     mean_temperature_K=samples.temperature_K.mean(),
                     mean_volume_A3=samples.volume_A3.mean(),
-                    series=PackedSeries.pack(samples, _arrays(run.end, k)),
+                    sites=sites[k],
+                    series=PackedSeries.pack(samples, _arrays(run.end, k) | begun.kept(k, run.origins[k])),
                 )
                 for k, (index, samples) in enumerate(zip(indices, run.series, strict=True))
             ],
@@ -166,6 +184,68 @@ class WindowsMaker(OneString, Maker):
         )
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """Where the windows of a batch begin.
+
+    Attributes
+    ----------
+    structures
+        Positions and cell of each.
+    sites
+        The crystal that each was before any dynamics.
+    start_lambdas
+        λ at which that was relaxed, where it is known.
+    """
+
+    structures: list[Structure]
+    sites: list[Structure]
+    start_lambdas: list[float | None]
+
+    def positions_and_cells(self) -> tuple[np.ndarray, np.ndarray]:
+        return (
+            np.stack([structure.cart_coords for structure in self.structures]),
+            np.stack([structure.lattice.matrix for structure in self.structures]),
+        )
+
+    def kept(self, window: int, origin: int) -> dict[str, np.ndarray]:
+        """Return what a window that is continued must know of its beginning; replicas may have swapped places."""
+        start = self.start_lambdas[window]
+        return {
+            "sites": self.sites[origin].frac_coords,
+            "sites_cell_A": self.sites[origin].lattice.matrix,
+            "start_lambda": np.array(np.nan if start is None else start),
+        }
+
+
+def _begun(
+    system: AlchemicalSystem,
+    n: int,
+    structure: Structure | None,
+    ends: Sequence[Structure] | None,
+    start_lambdas: Sequence[float] | None,
+    starts: Sequence[PackedState | PackedSeries] | None,
+) -> _Begun:
+    species = system.structure.species
+    if starts is not None:
+        states = [start.end() for start in starts]
+        if len(states) != n:
+            raise InvalidInputError(f"{n} windows need a start each; got {len(states)}")
+        return _Begun(
+            [Structure(Lattice(s["cell_A"]), species, s["positions_A"], coords_are_cartesian=True) for s in states],
+            [Structure(Lattice(s["sites_cell_A"]), species, s["sites"]) for s in states],
+            [None if np.isnan(s["start_lambda"]) else float(s["start_lambda"]) for s in states],
+        )
+    if ends is not None:
+        if start_lambdas is None or len(start_lambdas) != n or not set(start_lambdas) <= {0, 1}:
+            raise InvalidInputError(f"{n} windows need a start at λ = 0 or 1 each; got {start_lambdas}")
+        relaxed = [started_from(system, end).structure for end in ends]
+        chosen = [relaxed[int(value)] for value in start_lambdas]
+        return _Begun(chosen, chosen, [float(value) for value in start_lambdas])
+    common = [started_from(system, structure).structure] * n
+    return _Begun(common, common, [None] * n)
+
+
 def _arrays(state: State, replica: int) -> dict[str, np.ndarray]:
     arrays = {
         "positions_A": state.positions,
@@ -182,11 +262,6 @@ def _joined(states: Sequence[PackedState | PackedSeries], device: torch.device) 
         for name in ("positions_A", "cell_A", "velocities_A_per_fs")
     )
     return State(positions, cells, velocities / units.fs)
-
-
-def _structure(state: PackedState | PackedSeries, like: Structure) -> Structure:
-    arrays = state.end()
-    return Structure(Lattice(arrays["cell_A"]), like.species, arrays["positions_A"], coords_are_cartesian=True)
 
 
 def _keep(folder: Path, indices: Sequence[int], series: Sequence[WindowSeries]) -> Path:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from pymatgen.core import Structure
 
 from alchemflows.errors import UnstableCrystalError
+from alchemflows.schemas.sites import MAX_DISPLACEMENT_SHARE, SitesSummary
 
 #: An atom whose mean place is further from its site than this share of the distance to the nearest other site has
 #: found another structure (tilted octahedra, say), though it is still between the same neighbours.
 MAX_SHIFT_SHARE = 0.15
-#: Beyond this share of the distance to the nearest other site, an atom is no longer on its own.
-MAX_DISPLACEMENT_SHARE = 0.5
+
+
+def nearest_sites_A(structure: Structure) -> np.ndarray:
+    """Return the distance from each site to the nearest other one, or to its own nearest image, Å, shape (N,)."""
+    distances = structure.distance_matrix + np.diag(np.full(len(structure), np.inf))
+    # The shortest vector of a reduced lattice; a cell may be given by longer ones.
+    own_image = min(structure.lattice.get_lll_reduced_lattice().abc)
+    return np.minimum(distances.min(axis=1), own_image)
 
 
 class Sites:
@@ -29,10 +38,7 @@ class Sites:
     def __init__(self, structure: Structure, device: torch.device | str = "cpu") -> None:
         self.structure = structure
         self.fractional = torch.as_tensor(np.array(structure.frac_coords), dtype=torch.float64, device=device)
-        distances = structure.distance_matrix + np.diag(np.full(len(structure), np.inf))
-        # An atom alone in its cell has its own images for neighbours.
-        nearest = np.minimum(distances.min(axis=1), min(structure.lattice.abc))
-        self.nearest_A = torch.as_tensor(nearest, dtype=torch.float64, device=device)
+        self.nearest_A = torch.as_tensor(nearest_sites_A(structure), dtype=torch.float64, device=device)
 
     def displacements(self, positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
         """Vectors from the sites, which move with the cell, to the atoms, Å, shape (B, N, 3)."""
@@ -89,3 +95,76 @@ class Sites:
                 f"more than {MAX_SHIFT_SHARE:.0%} of the distance to the next; relax it, or start from the structure "
                 "that it turns into"
             )
+
+
+class SiteWatch:
+    """Adds up how far the atoms of B replicas are from their sites; the device does it, and nothing waits for it.
+
+    Trajectories are continuous across the borders of the cell, so that an atom that moved by a lattice vector has left
+    its site. The median displacement of all atoms is subtracted along each axis: the crystal may move as a whole, and
+    one atom that leaves does not carry the others along, as it would with the mean.
+
+    Parameters
+    ----------
+    structures
+        The crystal that each replica began as: sites, in units of its cell, and elements.
+    device
+        Where positions will be.
+    """
+
+    def __init__(self, structures: Sequence[Structure], device: torch.device | str = "cpu") -> None:
+        self.elements = [site.species_string for site in structures[0]]
+        self.fractional, self.nearest_A = (
+            torch.as_tensor(np.array(values), dtype=torch.float64, device=device)
+            for values in ([s.frac_coords for s in structures], [nearest_sites_A(s) for s in structures])
+        )
+        self._n_samples = 0
+        self._largest, self._count, self._last = (torch.zeros_like(self.nearest_A) for _ in range(3))
+        self._total = torch.zeros_like(self.fractional)
+
+    def see(self, positions: torch.Tensor, cells: torch.Tensor, order: Sequence[int] | None = None) -> None:
+        """Add the positions of one moment, shape (B, N, 3); `order` names the replica at each place, if they swap."""
+        vectors = positions - self.fractional @ cells
+        vectors = vectors - vectors.median(dim=1, keepdim=True).values
+        ratios = torch.linalg.vector_norm(vectors, dim=2) / self.nearest_A
+        if order is not None:
+            vectors, ratios = vectors[list(order)], ratios[list(order)]
+        self._n_samples += 1
+        self._largest = torch.maximum(self._largest, ratios)
+        self._last = ratios
+        self._count = self._count + (ratios > MAX_DISPLACEMENT_SHARE)
+        self._total = self._total + vectors
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return the sums, for a checkpoint."""
+        sums = {"largest": self._largest, "count": self._count, "last": self._last, "total": self._total}
+        arrays = {f"sites_{name}": values.cpu().numpy() for name, values in sums.items()}
+        return arrays | {"sites_samples": np.array(self._n_samples)}
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Go on from a snapshot."""
+        self._n_samples = int(snapshot["sites_samples"])
+        self._largest, self._count, self._last, self._total = (
+            torch.as_tensor(snapshot[f"sites_{name}"], device=self.nearest_A.device)
+            for name in ("largest", "count", "last", "total")
+        )
+
+    def summaries(self) -> list[SitesSummary]:
+        """Return what became of each replica, or place where they swap."""
+        n = max(self._n_samples, 1)
+        found = []
+        shifts = torch.linalg.vector_norm(self._total, dim=2) / n
+        for b, nearest in enumerate(self.nearest_A):
+            atom = int(self._largest[b].argmax())
+            found.append(
+                SitesSummary(
+                    atom=atom,
+                    element=self.elements[atom],
+                    largest_displacement_A=float(self._largest[b, atom] * nearest[atom]),
+                    nearest_A=float(nearest[atom]),
+                    time_away=float(self._count[b].max()) / n,
+                    away_at_end=bool((self._last[b] > MAX_DISPLACEMENT_SHARE).any()),
+                    mean_shift_A=float(shifts[b].max()),
+                )
+            )
+        return found

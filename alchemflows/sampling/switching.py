@@ -17,7 +17,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.schedules import schedule
-from alchemflows.sampling.sites import Sites
+from alchemflows.sampling.sites import Sites, SiteWatch
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.progress import Progress
 
@@ -56,6 +56,7 @@ def equilibrate_ends(
     *,
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
+    watch: SiteWatch | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> State:
@@ -75,6 +76,8 @@ def equilibrate_ends(
         Whether the centre of mass rests.
     sites
         Where atoms must stay; only with a resting centre of mass.
+    watch
+        Sees the positions now and then.
     on_progress
         Called now and then.
     checkpoint
@@ -110,13 +113,21 @@ def equilibrate_ends(
     n_steps = settings.n_equilibration_steps
     if (saved := checkpoint.load()) is not None:
         langevin.restore(saved.state)
+        if watch is not None:
+            watch.restore(saved.state)
+
+    def equilibrating() -> dict[str, np.ndarray]:
+        return langevin.snapshot() | ({} if watch is None else watch.snapshot())
+
     for step in range(langevin.n_steps + 1, n_steps + 1):
         langevin.step()
         if step % BLOCK == 0 or step == n_steps:
             _watch(sites, langevin, settings)
+            if watch is not None:
+                watch.see(langevin.positions, langevin.cells)
             if on_progress is not None:
                 _report(on_progress, "equilibration", langevin, n_steps, settings)
-            checkpoint.offer(step, langevin.snapshot, last=step == n_steps)
+            checkpoint.offer(step, equilibrating, last=step == n_steps)
     return langevin.state
 
 
@@ -129,6 +140,7 @@ def switch(
     *,
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
+    watch: SiteWatch | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Switches:
@@ -138,7 +150,7 @@ def switch(
 
     Parameters
     ----------
-    model, path, settings, fix_centre_of_mass, sites, on_progress, checkpoint
+    model, path, settings, fix_centre_of_mass, sites, watch, on_progress, checkpoint
         As for :func:`equilibrate_ends`.
     start
         2n replicas in equilibrium, those at λ = 0 first.
@@ -182,10 +194,13 @@ def switch(
             torch.as_tensor(saved.state[name], device=model.device) for name in ("work", "slope", "curve")
         )
         curve = list(past)
+        if watch is not None:
+            watch.restore(saved.state)
 
     def snapshot() -> dict[str, np.ndarray]:
         sums = {"work": work, "slope": slope, "curve": torch.stack(curve)}
-        return langevin.snapshot() | {name: values.cpu().numpy() for name, values in sums.items()}
+        arrays = {name: values.cpu().numpy() for name, values in sums.items()}
+        return langevin.snapshot() | arrays | ({} if watch is None else watch.snapshot())
 
     for step in range(langevin.n_steps + 1, n_steps + 1):
         langevin.step(path.weights(lambdas[step]), weight_gradients=True)
@@ -196,6 +211,8 @@ def switch(
             curve.append(slope)
         if step % BLOCK == 0 or step == n_steps:
             _watch(sites, langevin, settings)
+            if watch is not None:
+                watch.see(langevin.positions, langevin.cells)
             if on_progress is not None:
                 _report(on_progress, "switching", langevin, n_steps, settings)
             checkpoint.offer(step, snapshot, last=step == n_steps)

@@ -16,6 +16,7 @@ from alchemflows.alchemy.potential import EnergyModel
 from alchemflows.errors import RunStoppedError, TrajectoryError
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.langevin import Langevin, State
+from alchemflows.sampling.sites import SiteWatch
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.progress import Progress
 from alchemflows.schemas.samples import WindowSeries
@@ -31,10 +32,11 @@ class WindowsStoppedError(TrajectoryError):
 
 @dataclass(frozen=True)
 class WindowsRun:
-    """What sampling gave: the series of each window, and where the windows are now, in the same order."""
+    """What sampling gave: the series of each window, where it is now, and which replica of the start has come there."""
 
     series: list[WindowSeries]
     end: State
+    origins: list[int]
 
 
 def window_seed(seed: int, index: int, first_run: int = 0) -> int:
@@ -86,6 +88,7 @@ def run_windows(
     start: State | tuple[ArrayLike, ArrayLike] | None = None,
     exchange_seed: int = 0,
     fix_centre_of_mass: bool = False,
+    watch: SiteWatch | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> WindowsRun:
@@ -117,6 +120,8 @@ def run_windows(
     fix_centre_of_mass
         Whether the centre of mass rests, as it must where springs hold atoms to a place. All windows then have the
         masses of the path's middle: which centre rests must not depend on λ.
+    watch
+        Sees the positions of every sample; its summaries are in the order of `indices`.
     on_progress
         Called after each block of `sample_interval_steps` steps.
     checkpoint
@@ -153,7 +158,11 @@ def run_windows(
             on_progress(Progress(phase, moved.n_steps, n_steps, temperatures, dynamics.timestep_fs))
         checkpoint.offer(
             moved.n_steps,
-            lambda: moved.snapshot() | ({} if exchange is None else exchange.snapshot()),
+            lambda: (
+                moved.snapshot()
+                | ({} if exchange is None else exchange.snapshot())
+                | ({} if watch is None else watch.snapshot())
+            ),
             len(record),
             record.since,
             last=moved.n_steps == n_steps,
@@ -174,6 +183,8 @@ def run_windows(
             record.restore(saved.samples)
             if exchange is not None:
                 exchange.restore(saved.state)
+            if watch is not None:
+                watch.restore(saved.state)
         for step in range(langevin.n_steps, dynamics.n_equilibration_steps):
             langevin.step()
             if (step + 1) % interval == 0:
@@ -199,6 +210,8 @@ def run_windows(
                 energies_eV=energies[order],
                 volume_A3=langevin.volumes().cpu().numpy()[order],
             )
+            if watch is not None:
+                watch.see(langevin.positions, langevin.cells, None if exchange is None else order.tolist())
             if exchange is not None and (swaps := exchange.attempt(energies)) is not None:
                 langevin.exchange(swaps)
             end_of_block(langevin, "production")
@@ -209,8 +222,11 @@ def run_windows(
         labels = ", ".join(f"{b}: λ = {own[k]:g}" for b, k in enumerate(windows))
         reason = str(error) if isinstance(error, TrajectoryError) else f"{type(error).__name__}: {error}"
         raise WindowsStoppedError(f"{reason} (replicas {labels})", record.series(len(lambdas))) from error
-    end = langevin.state
-    return WindowsRun(record.series(len(lambdas)), end if exchange is None else end.select(exchange.replicas.tolist()))
+    end, origins = langevin.state, list(range(n_replicas))
+    if exchange is not None:
+        origins = exchange.replicas.tolist()
+        end = end.select(origins)
+    return WindowsRun(record.series(len(lambdas)), end, origins)
 
 
 class _Exchange:

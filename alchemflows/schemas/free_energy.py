@@ -11,6 +11,7 @@ from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.refinement import Refinement
+from alchemflows.schemas.sites import SitesSummary
 from alchemflows.schemas.verdict import Verdict
 
 Ensemble = Literal["NVT", "NPT"]
@@ -54,12 +55,15 @@ class WindowStatistics(BaseModel):
     ti_weight: float = Field(description="weight of its ⟨dU/dλ⟩ in TI")
     variance_share: float | None = Field(description="its share in the variance of MBAR; none where that is not finite")
     equilibration_fraction: float = Field(
-        description="where in its production the equilibrated part seems to begin (pymbar's detection, which is often "
-        "late by chance in short series)"
+        description="where in its production the means before and after differ most, of dU/dλ or the volume"
     )
     equilibration_shift_sigma: float = Field(
-        description="by how many standard errors the means before and after that differ; above 3 it is no chance"
+        description="by how many standard errors they differ; the verdict says whether chance explains it"
     )
+    start_lambda: float | None = Field(
+        None, description="λ at which the structure was relaxed that it started from; none if all windows started alike"
+    )
+    sites: SitesSummary | None = Field(None, description="how far atoms were from their sites")
     overlap_with_next: float | None = Field(
         description="MBAR overlap matrix element with the next window; below 0.03 is too little"
     )
@@ -78,7 +82,8 @@ class ConvergenceCurve(BaseModel):
     backward_eV: list[float | None] = Field(description="from the last part of each window")
     backward_error_eV: list[float | None]
     halves_sigma: float | None = Field(
-        description="difference of the first and the second half in standard errors; above 2.5 there is drift"
+        description="difference of the first and the second half in standard errors; the verdict says whether that is "
+        "chance"
     )
 
 

@@ -9,6 +9,7 @@ from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.free_energy import Estimate, MixedEnds
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays
+from alchemflows.schemas.sites import SitesSummary
 from alchemflows.schemas.verdict import Verdict
 
 
@@ -50,6 +51,11 @@ class SwitchingDocument(MixedEnds):
     mass_term_eV_per_atom: float
     total: Estimate = Field(
         description="the best estimate from the work, plus the mass term; no mixing term, no arrangement term"
+    )
+    sites: SitesSummary | None = Field(
+        None,
+        description="how far atoms were from their sites, in the replica in which they were away most; none where they "
+        "are not expected to stay on them",
     )
     verdict: Verdict
     provenance: Provenance

@@ -9,10 +9,14 @@ from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays, PackedSeries
+from alchemflows.schemas.sites import SitesSummary
 
 
 class PackedState(PackedArrays):
-    """Where a window was: `positions_A` (N, 3), `cell_A` (3, 3, rows are vectors), `velocities_A_per_fs` (N, 3)."""
+    """Where a window was: `positions_A` (N, 3), `cell_A` (3, 3, rows are vectors), `velocities_A_per_fs` (N, 3).
+
+    And where it began: `sites` (N, 3, in units of the cell `sites_cell_A`), relaxed at `start_lambda` (NaN: unknown).
+    """
 
     def end(self) -> dict[str, np.ndarray]:
         """Return the arrays, as :meth:`PackedSeries.end` does."""
@@ -26,6 +30,11 @@ class WindowDocument(BaseModel):
     lambda_value: float = Field(description="λ of the window")
     weights: list[float] = Field(description="weights of the channels at this λ")
     seed: int = Field(description="seed of this window's random numbers")
+    start_lambda: float | None = Field(
+        None,
+        description="λ at which the structure was relaxed that the window started from, 0 or 1; none if all windows "
+        "started from one structure",
+    )
     first_run: int = Field(0, description="production runs of this window before these; they are continued here")
     n_runs: int = Field(1, description="production runs in this document, one after the other without a break")
     n_samples: int
@@ -33,6 +42,9 @@ class WindowDocument(BaseModel):
     mean_energy_eV: float = Field(description="mean potential energy")
     mean_temperature_K: float = Field(description="mean kinetic temperature")
     mean_volume_A3: float = Field(description="mean volume of the cell")
+    sites: SitesSummary | None = Field(
+        None, description="how far atoms were from their sites; none where they are not expected to stay on them"
+    )
     series: PackedSeries
 
     @property

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from ase import units
 
-from alchemflows.free_energy.convergence import convergence, drift, equilibration, reasons_against
+from alchemflows.free_energy.consistency import Agreement
+from alchemflows.free_energy.convergence import (
+    Equilibration,
+    convergence,
+    drift,
+    equilibration,
+    least_inefficiency,
+    reasons_against,
+)
 from alchemflows.free_energy.estimators import decorrelate, estimate
 from alchemflows.schemas.samples import WindowSeries
 
@@ -44,8 +52,9 @@ def analysed(series, target_eV=None):
     windows = [decorrelate(LAMBDAS, k, samples) for k, samples in enumerate(series)]
     result = estimate(LAMBDAS, windows, T)
     curve = convergence(windows, result.free_energies_eV, T)
-    found = [equilibration(samples) for samples in series]
-    return result, curve, reasons_against(LAMBDAS, result, curve, found, target_eV=target_eV)
+    found = [equilibration([samples.dudl_eV], least_inefficiency(result)) for samples in series]
+    agreement = Agreement.of(windows, result, T)
+    return result, curve, reasons_against(LAMBDAS, result, curve, found, agreement, target_eV=target_eV)
 
 
 def test_stationary_windows_converge():
@@ -84,12 +93,22 @@ def test_drift_is_seen():
 
 def test_late_equilibration_is_seen_and_chance_is_not():
     decay = 4 * np.exp(-np.arange(600) / 150)
-    late = [equilibration(window(0, correlated(600, 3.0, seed), decay)) for seed in range(40)]
-    assert np.mean([found.is_late for found in late]) > 0.6
-    early = [equilibration(window(0, correlated(600, 3.0, seed))) for seed in range(40)]
-    assert np.mean([found.is_late for found in early]) < 0.06
-    quick = [equilibration(window(0, correlated(600, 3.0, s), 4 * np.exp(-np.arange(600) / 5))) for s in range(20)]
-    assert not any(found.is_late for found in quick)
+
+    def late(noises, signal):
+        return np.mean([equilibration([noise + signal]).is_late() for noise in noises])
+
+    assert late([correlated(600, 3.0, seed) for seed in range(40)], decay) > 0.6
+    assert late([correlated(600, 3.0, seed) for seed in range(100)], 0.0) < 0.03
+    quick = 4 * np.exp(-np.arange(600) / 5)
+    assert late([correlated(600, 3.0, seed) for seed in range(20)], quick) == 0
+
+
+def test_late_equilibration_is_judged_by_the_ladder():
+    """The more windows are looked at, the less any of them may be due to chance."""
+    found = equilibration([correlated(600, 3.0, 1) + 1.2 * (np.arange(600) > 300)])
+    assert found.is_late(1)
+    weaker = Equilibration(0.5, 4.0, 1e-3)
+    assert weaker.is_late(1) and not weaker.is_late(50)
 
 
 @pytest.mark.parametrize("n_replicas", [1, 4])
@@ -115,10 +134,10 @@ def test_what_does_not_change_does_not_drift():
 def test_the_volume_counts_at_constant_pressure():
     creeping = 100 + correlated(600, 1.0, 5) + 8 * np.exp(-np.arange(600) / 150)
     series = window(0, correlated(600, 1.0, 4), volume=creeping)
-    assert not equilibration(series).is_late
-    assert equilibration(series, constant_pressure=True).is_late
-    constant = window(0, np.zeros(50))
-    assert equilibration(constant).fraction == 0 and not equilibration(constant).is_late
+    assert not equilibration([series.dudl_eV]).is_late()
+    assert equilibration([series.dudl_eV, series.volume_A3]).is_late()
+    constant = equilibration([np.zeros(50)])
+    assert constant.fraction == 0 and not constant.is_late()
 
 
 def test_a_missed_target_and_estimators_that_disagree_are_reasons():
@@ -142,3 +161,22 @@ def test_windows_that_do_not_overlap_are_a_reason_not_an_error():
         series.append(WindowSeries(np.arange(50.0), np.zeros(50), dudl, np.full(50, T), energies, np.ones(50)))
     _, _, reasons = analysed(series)
     assert any("overlap" in reason for reason in reasons)
+
+
+def test_windows_without_spread_overlap():
+    """Atoms that do not feel one another have one ΔU: BAR has no solution, but not for want of overlap."""
+    series = [
+        WindowSeries(
+            np.arange(50.0),
+            np.zeros(50),
+            np.full(50, 0.3),
+            np.full(50, T),
+            0.3 * np.tile(np.array(LAMBDAS) - LAMBDAS[k], (50, 1)),
+            np.ones(50),
+        )
+        for k in range(3)
+    ]
+    result, _, reasons = analysed(series)
+    assert result.bar is None
+    assert not any("do not overlap" in reason for reason in reasons)
+    assert any("ΔU" in reason and "same in all samples" in reason for reason in reasons)

@@ -43,8 +43,20 @@ def ran(gentle_model, perovskite, tmp_path_factory):
 
 
 def test_the_flow_relaxes_samples_and_analyses(ran):
-    flow, (relaxed, first, second, result), _, _ = ran
-    assert [job.name for job in flow.jobs] == ["alchemical relax", "λ = 0, 0.5", "λ = 1", "free energy"]
+    flow, (relaxed, *ends, first, second, result), _, _ = ran
+    assert [job.name for job in flow.jobs] == [
+        "alchemical relax",
+        "alchemical relax λ = 0",
+        "alchemical relax λ = 1",
+        "λ = 0, 0.5",
+        "λ = 1",
+        "free energy",
+    ]
+    for end, weights in zip(ends, ([1.0, 0.0], [0.0, 1.0]), strict=True):
+        assert end.weights == weights and not end.relax_cell
+        np.testing.assert_array_equal(end.structure.lattice.matrix, relaxed.structure.lattice.matrix)
+    assert [w.start_lambda for w in (*first.windows, *second.windows)] == [0.0, 1.0, 1.0]
+    assert [w.start_lambda for w in result.windows] == [0.0, 1.0, 1.0]
     assert relaxed.structure.volume != pytest.approx(6.3**3, abs=1e-3)
     assert first.volume_A3 == pytest.approx(relaxed.structure.volume)
     assert [w.index for w in (*first.windows, *second.windows)] == [0, 1, 2]
@@ -77,7 +89,7 @@ def test_a_ladder_to_a_mixture(gentle_model, perovskite, tmp_path):
 
 
 def test_windows_carry_provenance_and_parameters(ran):
-    _, (_, first, _, result), _, _ = ran
+    _, (*_, first, _, result), _, _ = ran
     for document in (first, result):
         assert document.provenance.potential.backend == "mace"
         assert len(document.provenance.potential.sha256) == 64
@@ -89,10 +101,10 @@ def test_windows_carry_provenance_and_parameters(ran):
 
 
 def test_series_are_in_the_data_store_only(ran):
-    flow, (_, first, _, _), job_store, _ = ran
-    stored = job_store.query_one({"uuid": flow.jobs[1].uuid})["output"]["windows"][0]["series"]
+    flow, (*_, first, _, _), job_store, _ = ran
+    stored = job_store.query_one({"uuid": flow.jobs[3].uuid})["output"]["windows"][0]["series"]
     assert "npz_base64" not in stored and stored["store"] == "data"
-    loaded = MontyDecoder().process_decoded(job_store.get_output(flow.jobs[1].uuid, load=True))
+    loaded = MontyDecoder().process_decoded(job_store.get_output(flow.jobs[3].uuid, load=True))
     assert isinstance(loaded, WindowsDocument)
     series = loaded.windows[1].series.unpack()
     np.testing.assert_allclose(series.energies_eV[:, 1], series.energy_eV, atol=1e-5)
@@ -108,8 +120,8 @@ def test_running_jobs_say_how_far_they_are(ran):
 
 def test_the_analysis_wants_every_window_once(ran):
     flow, _, job_store, _ = ran
-    first, second = (MontyDecoder().process_decoded(job_store.get_output(flow.jobs[k].uuid, load=True)) for k in (1, 2))
-    path = flow.jobs[3].function_args[0]
+    first, second = (MontyDecoder().process_decoded(job_store.get_output(flow.jobs[k].uuid, load=True)) for k in (3, 4))
+    path = flow.jobs[5].function_args[0]
     with pytest.raises(InvalidInputError, match="3 windows are needed, each once"):
         free_energy(path, [first])
     with pytest.raises(InvalidInputError, match="each once"):
@@ -125,7 +137,7 @@ def test_the_analysis_wants_every_window_once(ran):
     backwards = AlchemicalPath(path.system, path.final, path.initial)
     with pytest.raises(InvalidInputError, match="another path"):
         free_energy(backwards, [first, second])
-    assert free_energy(path, [second, first]).mbar == ran[1][3].mbar
+    assert free_energy(path, [second, first]).mbar == ran[1][5].mbar
 
 
 def test_an_exploding_window_keeps_its_samples(gentle_model, perovskite, tmp_path, monkeypatch):

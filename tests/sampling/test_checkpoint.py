@@ -20,6 +20,7 @@ from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.errors import RunStoppedError
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.sampling.equilibrium import sample_equilibrium
+from alchemflows.sampling.sites import SiteWatch
 from alchemflows.sampling.switching import equilibrate_ends, switch
 from alchemflows.sampling.windows import run_windows
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
@@ -101,6 +102,18 @@ def test_windows_go_on_bitwise(perovskite, tmp_path, changes):
         assert_same(one, other)
     assert_same(whole.end, again.end)
     assert len({len(s) for s in again.series}) == 1
+
+
+def test_what_a_watch_has_seen_goes_on_bitwise(tmp_path):
+    path = harmonic_path(2)
+    wells = HarmonicWells(path.system.structure.cart_coords, (2.0, 3.0))
+
+    def run(checkpoint):
+        watch = SiteWatch([path.system.structure] * 3)
+        run_windows(wells, path, LAMBDAS, range(3), dynamics(), [1, 2, 3], watch=watch, checkpoint=checkpoint)
+        return watch.summaries()
+
+    assert broken(run, tmp_path / "broken", [3, 9, 2]) == run(Checkpoint())
 
 
 def test_another_process_goes_on_bitwise(perovskite, tmp_path):

@@ -8,7 +8,8 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.errors import UnstableCrystalError
-from alchemflows.sampling.sites import Sites
+from alchemflows.sampling.sites import Sites, SiteWatch, nearest_sites_A
+from alchemflows.schemas.sites import worst
 
 STRUCTURE = Structure(Lattice.cubic(4.0), ["Cs", "Cl"], [[0] * 3, [0.5] * 3])
 NEAREST = 4.0 * np.sqrt(3) / 2
@@ -69,3 +70,54 @@ def test_a_shift_within_the_noise_says_nothing(sites):
     with pytest.raises(UnstableCrystalError):
         sites.check_mean(mean, cell, torch.tensor([0.1, 0.1]))
     sites.check_mean(mean, cell, torch.tensor([0.3, 0.3]))
+
+
+def watched(moves, structures=(STRUCTURE, STRUCTURE)):
+    """Return what a watch says of atoms that are moved from their sites, one tensor (B, N, 3) for each moment."""
+    watch = SiteWatch(structures)
+    cells = CELLS[:1].expand(len(structures), 3, 3)
+    for move in moves:
+        watch.see(watch.fractional @ cells + move, cells)
+    return watch
+
+
+def test_a_watch_sees_atoms_that_leave_and_not_those_that_vibrate():
+    rng = np.random.default_rng(0)
+    moves = torch.tensor(0.3 * rng.normal(size=(200, 2, 2, 3)))
+    moves += torch.linspace(0, 50, 200, dtype=torch.float64)[:, None, None, None]  # the whole crystal travels
+    moves[100:, 1, 0, 0] += 4.0  # an atom moves by a lattice vector, to its own image
+    stays, left = watched(moves).summaries()
+    assert not stays.left and stays.reasons("here") == [] and stays.mean_shift_A < 0.5
+    assert left.left and left.time_away == pytest.approx(0.5, abs=0.02) and left.away_at_end
+    assert (left.nearest_A, left.mean_shift_A) == (pytest.approx(NEAREST), pytest.approx(2.0, abs=0.5))
+    (reason,) = left.reasons("window λ = 0.5")
+    assert reason.startswith("window λ = 0.5") and f"atom {left.atom} ({left.element})" in reason
+    assert worst([stays, left]) is left
+
+
+def test_one_excursion_is_no_melting():
+    moves = torch.zeros(100, 1, 2, 3, dtype=torch.float64)
+    moves[50, 0, 0] = 5.0
+    (summary,) = watched(moves, [STRUCTURE]).summaries()
+    assert summary.largest_displacement_A > summary.nearest_A / 2 and not summary.left
+
+
+def test_a_watch_follows_places_through_swaps_and_goes_on():
+    moves = torch.zeros(2, 2, 3, dtype=torch.float64)
+    moves[1, 0, 1] = 3.0
+    watch = SiteWatch([STRUCTURE, STRUCTURE])
+    positions, cells = watch.fractional @ CELLS[:1] + moves, CELLS[:1].expand(2, 3, 3)
+    watch.see(positions, cells, [1, 0])  # the replica that left has the first place
+    again = SiteWatch([STRUCTURE, STRUCTURE])
+    again.restore(watch.snapshot())
+    for each in (watch, again):
+        each.see(positions, cells, [1, 0])
+    assert again.summaries() == watch.summaries()
+    assert [summary.left for summary in again.summaries()] == [True, False]
+
+
+def test_the_nearest_image_of_a_skewed_cell_is_found():
+    skewed = Structure(Lattice([[3.0, 0, 0], [6.0, 4.0, 0], [0, 0, 9.0]]), ["Fe"], [[0] * 3])
+    other = Structure(Lattice([[9.0, 1.0, 0], [6.0, 4.0, 0], [0, 0, 9.0]]), ["Fe"], [[0] * 3])
+    assert nearest_sites_A(skewed)[0] == pytest.approx(3.0)
+    assert nearest_sites_A(other)[0] == pytest.approx(np.sqrt(18.0))  # a − b, shorter than a, b and c

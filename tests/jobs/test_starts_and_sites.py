@@ -1,0 +1,127 @@
+"""Windows that start from both ends, and crystals that are none any more, through the real jobs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from harmonic import HarmonicWells, harmonic_path
+from pymatgen.core import Structure
+
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker, alternating
+from alchemflows.jobs.analyse import free_energy
+from alchemflows.jobs.switching import SwitchesMaker
+from alchemflows.jobs.windows import WindowsMaker
+from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
+from alchemflows.schemas.potential import PotentialRecord
+
+LAMBDAS = [0.0, 0.5, 1.0]
+
+
+@pytest.fixture
+def wells(monkeypatch, tmp_path):
+    """Return a function that puts harmonic wells of some stiffness in place of a potential."""
+    monkeypatch.chdir(tmp_path)
+    path = harmonic_path(2)
+
+    def of(*stiffness):
+        model = HarmonicWells(path.system.structure.cart_coords, stiffness)
+        model.record = PotentialRecord(name="wells", backend="none", sha256="0" * 64, dtype="float64", device="cpu")
+        for module in ("windows", "switching"):
+            monkeypatch.setattr(f"alchemflows.jobs.{module}.AlchemicalPotential", lambda *_: model)
+            monkeypatch.setattr(f"alchemflows.jobs.{module}.load_potential", lambda *_: None)
+        return SimpleNamespace(path=path, model=model)
+
+    return of
+
+
+def maker(**options) -> WindowsMaker:
+    dynamics = DynamicsSettings(temperature_K=300.0, timestep_fs=2.0, n_equilibration_steps=20, n_production_steps=1000)
+    return WindowsMaker(lambdas=LAMBDAS, dynamics=dynamics, **options)
+
+
+def sampled(made: WindowsMaker, path, indices=(0, 1, 2), **keywords):
+    return WindowsMaker.make.original(made, path, list(indices), **keywords)
+
+
+def moved(structure: Structure, by: float) -> Structure:
+    positions = structure.cart_coords + np.array([[by, 0, 0], [-by, 0, 0]])
+    return Structure(structure.lattice, structure.species, positions, coords_are_cartesian=True)
+
+
+def test_windows_start_from_the_ends_in_turn():
+    assert alternating(2) == [0.0, 1.0]
+    assert alternating(5) == [0.0, 1.0, 0.0, 1.0, 1.0]
+    assert alternating(6) == [0.0, 1.0, 0.0, 1.0, 0.0, 1.0]
+
+
+def test_a_window_knows_where_it_started_however_often_it_is_continued(wells):
+    path = wells(2.0, 3.0).path
+    given = path.system.structure
+    ends = [moved(given, -0.1), moved(given, 0.2)]
+    first = sampled(maker(), path, ends=ends, start_lambdas=[0.0, 1.0, 1.0])
+    assert [window.start_lambda for window in first.windows] == [0.0, 1.0, 1.0]
+    more = sampled(maker(), path, starts=[window.final_state for window in first.windows], first_runs=[1, 1, 1])
+    assert [window.start_lambda for window in more.windows] == [0.0, 1.0, 1.0]
+    for document in (first, more):
+        for window, start in zip(document.windows, (0, 1, 1), strict=True):
+            np.testing.assert_allclose(window.series.end()["sites"], ends[start].frac_coords)
+    result = free_energy(path, [first, more])
+    assert [window.start_lambda for window in result.windows] == [0.0, 1.0, 1.0]
+    with pytest.raises(InvalidInputError, match="λ = 0 or 1"):
+        sampled(maker(), path, ends=ends, start_lambdas=[0.0, 0.5, 1.0])
+
+
+def test_atoms_that_leave_their_sites_are_a_reason_unless_they_may(wells):
+    """Wells so soft that atoms 10 Å apart move by some 7 Å."""
+    soft = wells(5e-4, 5e-4)
+    made = maker()
+    made.dynamics = made.dynamics.model_copy(update={"friction_per_ps": 0.5, "timestep_fs": 10.0})
+    document = sampled(made, soft.path)
+    assert all(window.sites.left for window in document.windows)
+    reasons = free_energy(soft.path, [document]).verdict.reasons
+    for value in LAMBDAS:
+        assert any(f"λ = {value:g}" in reason and "(Pb)" in reason and "sites" in reason for reason in reasons)
+    made.crystal = False
+    allowed = free_energy(soft.path, [sampled(made, soft.path)])
+    assert all(window.sites is None for window in allowed.windows)
+    assert not any("sites" in reason for reason in allowed.verdict.reasons)
+    firm = sampled(maker(), wells(2.0, 3.0).path)
+    assert not any(window.sites.left for window in firm.windows)
+
+
+@pytest.mark.parametrize("stiffness", [5e-4, 2.0])
+def test_switches_know_whether_atoms_left_their_sites(wells, stiffness):
+    path = wells(stiffness, stiffness).path
+    settings = SwitchingSettings(
+        temperature_K=300.0,
+        timestep_fs=10.0,
+        friction_per_ps=0.5,
+        n_repeats=2,
+        n_equilibration_steps=500,
+        n_switching_steps=500,
+    )
+    document = SwitchesMaker.make.original(SwitchesMaker(settings=settings), path)
+    assert document.sites.left == (stiffness < 1)
+    assert any("sites" in reason for reason in document.verdict.reasons) == document.sites.left
+    diffusing = SwitchesMaker.make.original(SwitchesMaker(settings=settings, crystal=False), path)
+    assert diffusing.sites is None
+
+
+def test_flows_relax_what_windows_start_from(gentle_model, perovskite):
+    def names(**options):
+        made = ThermodynamicIntegrationMaker(potential=str(gentle_model), n_windows=3, **options)
+        flow = made.make(perovskite, {"Pb": "Sn"})
+        return [job.name for job in flow.jobs if "relax" in job.name], flow.jobs[-2].function_kwargs
+
+    found, windows = names()
+    assert found == ["alchemical relax", "alchemical relax λ = 0", "alchemical relax λ = 1"]
+    assert windows["start_lambdas"] == [1.0] and len(windows["ends"]) == 2
+    assert names(pressure_GPa=0.0)[0] == ["alchemical relax λ = 0", "alchemical relax λ = 1"]
+    assert names(starts="middle")[0] == ["alchemical relax"]
+    found, windows = names(relax_maker=None)
+    assert found == [] and "ends" not in windows
+    with pytest.raises(InvalidInputError, match="'sideways'"):
+        names(starts="sideways")
