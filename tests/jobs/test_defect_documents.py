@@ -279,6 +279,26 @@ def test_sizes_share_the_error_of_a_reference():
         )
 
 
+def test_the_logarithm_of_the_size_is_that_of_the_chemical_potential():
+    """−½ k_B T ln N of G(N) enters G_f by the compound's μ, and not by an elemental crystal's."""
+    sizes = (1, 2, 3)
+    for element, share in (("Cl", 1.0), ("K", 0.0)):
+        documents = []
+        for n in sizes:
+            run = Runs.of(None, n)
+            atoms, gibbs = len(run.perfect.structure), run.perfect.gibbs.value_eV
+            shift = -0.5 * units.kB * 800.0 * np.log(atoms)
+            for document in (run.perfect, *run.vacant.values()):
+                document.gibbs = FreeEnergyValue.of(document.gibbs.value_eV + shift, 0.03, document.counts)
+            assert run.perfect.gibbs.value_eV != gibbs
+            documents.append(run.vacancy(element, references=["K"]))
+        result = VacancySizesMaker.make.original(VacancySizesMaker(), documents)
+        exact = REMOVAL[element] + (POTASSIUM if element == "K" else G_UNIT - POTASSIUM)
+        bare = exact + share * np.array([-0.5 * units.kB * 800.0 * np.log(n) / (n / 2) for n in result.n_atoms])
+        assert result.formation_eV == pytest.approx(bare)
+        assert result.formation_limit_eV == pytest.approx(exact)
+
+
 def test_errors_of_the_extrapolated_vacancy_are_honest():
     found = []
     for seed in range(300):
