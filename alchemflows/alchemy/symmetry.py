@@ -109,6 +109,32 @@ def _composition_kinds(system: AlchemicalSystem, weights: ArrayLike) -> list[int
     return [known.index(key) for key in keys]
 
 
+def images_of(system: AlchemicalSystem, position: ArrayLike) -> np.ndarray:
+    """Return the places in the cell to which the symmetry operations take a position, in units of the cell.
+
+    Parameters
+    ----------
+    system
+        The crystal.
+    position
+        In units of the cell, shape (3,); no atom need be there.
+
+    Returns
+    -------
+    places
+        Shape (n, 3), the position first; places closer than :data:`SYMPREC_A` are one.
+    """
+    start = np.asarray(position, dtype=float)
+    places = [start]
+    for rotation, translation in zip(*operations_of(system), strict=True):
+        place = rotation @ start + translation
+        apart = np.array(places) - place
+        apart = (apart - apart.round()) @ system.structure.lattice.matrix
+        if np.linalg.norm(apart, axis=1).min() > SYMPREC_A:
+            places.append(place)
+    return np.array(places)
+
+
 def _dataset(system: AlchemicalSystem) -> spglib.SpglibDataset | None:
     kinds = np.array(system.numbers)
     for index, group in enumerate(system.groups):

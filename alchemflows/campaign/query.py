@@ -44,6 +44,7 @@ KINDS: dict[str, str] = {
     "FreeEnergyDocument": "ladder",
     "SwitchingDocument": "switching",
     "FrenkelLaddDocument": "frenkel-ladd",
+    "VacancyDocument": "vacancy",
 }
 
 #: What a job knows of its campaign.
@@ -100,6 +101,16 @@ RESULT_FIELDS: dict[str, Column] = {
     "helmholtz_eV_per_atom": _number("output.helmholtz.value_eV_per_atom"),
     "dissipation_eV": _number("output.work.dissipation_eV"),
     "work_overlap": _number("output.work.overlap"),
+    "element": _text("output.element"),
+    "formation_eV": _number("output.alchemical_eV"),
+    "formation_error_eV": _number("output.alchemical_error_eV"),
+    "formation_frenkel_ladd_eV": _number("output.frenkel_ladd_eV"),
+    "formation_frenkel_ladd_error_eV": _number("output.frenkel_ladd_error_eV"),
+    "chemical_potential_eV": _number("output.chemical_potential.value_eV"),
+    "chemical_potential_limit": _text("output.chemical_potential.limit"),
+    "formation_volume_A3": _number("output.formation_volume_A3"),
+    "ln_site_fraction": _number("output.concentration.ln_site_fraction"),
+    "ln_site_fraction_error": _number("output.concentration.ln_error"),
 }
 
 _SIMULATED_NS = {

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from jobflow import Flow
-from monty.json import MontyEncoder
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from monty.json import MontyEncoder, MSONable
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, ValidationError, create_model
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import resolve
@@ -23,10 +23,11 @@ from alchemflows.flows.common import SampledMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
-from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, check_one_condition
 from alchemflows.jobs.structures import structures_metadata
 from alchemflows.jobs.windows import WindowsMaker
-from alchemflows.schemas.campaign import TRANSFORMING, CampaignSpec, MethodKind, StructureSpec
+from alchemflows.schemas.campaign import TRANSFORMING, CampaignSpec, Finite, MethodKind, MethodSpec, StructureSpec
+from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.structure import StructureRecord
 from alchemflows.structures.reading import ReadStructure, read_structure, structure_of
@@ -41,6 +42,45 @@ MAKERS: dict[MethodKind, type[SampledMaker]] = {
 }
 #: Fields that the campaign sets itself, task by task.
 _OURS = ("name", "potential", "temperature", "pressure_GPa", "seed", "category", "relax_maker")
+#: Settings of a vacancy beside those of its maker.
+_VACANCY: dict[str, Any] = {
+    "site": (NonNegativeInt, Field(0, description="index of the atom to remove, in the repeated cell")),
+    "degeneracy": (PositiveFloat, Field(1.0, description="states of the vacancy on one site, for its concentration")),
+    "chemical_potentials_eV": (
+        dict[str, Finite],
+        Field({}, description="of a compound's elements, eV per atom; at one temperature and pressure"),
+    ),
+    "references": (
+        dict[str, StructureSpec],
+        Field({}, description="crystals of pure elements, whose G per atom is the chemical potential"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class VacancyTask(MSONable):
+    """Which vacancy: the atom that is missing, its degeneracy, and the chemical potentials of a compound."""
+
+    site: int = 0
+    degeneracy: float = 1.0
+    chemical_potentials: ChemicalPotentials = field(default_factory=ChemicalPotentials)
+
+    def check(self, name: str, crystal: Structure, temperature_K: float, pressure_GPa: float | None) -> None:
+        """Check that the vacancy of a structure can be computed, before any task is submitted.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such atom, or its chemical potential does not follow; it names the structure.
+        """
+        try:
+            if not 0 <= self.site < len(crystal):
+                raise InvalidInputError(f"site {self.site} cannot be removed: there are {len(crystal)} atoms")
+            if crystal.is_ordered and pressure_GPa is not None:  # else the flow's maker says what is wrong
+                element = crystal[self.site].specie.symbol
+                self.chemical_potentials.check(crystal, element, temperature_K, pressure_GPa)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"structures.{name}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -59,8 +99,10 @@ class Task:
         The structure, and what was understood of it.
     substitution
         The transformation.
-    kind, maker, site
+    kind, maker
         What is done.
+    vacancy
+        What is done beside that for a vacancy; None for other methods.
     """
 
     campaign: str
@@ -73,7 +115,7 @@ class Task:
     substitution: Mapping[str, Any]
     kind: MethodKind
     maker: SampledMaker
-    site: int = 0
+    vacancy: VacancyTask | None = None
     record: StructureRecord | None = None
 
     @cached_property
@@ -90,7 +132,7 @@ class Task:
             "maker": replace(self.maker, **same).as_dict(),
             "crystal": self.crystal.as_dict(),
             "substitution": self.substitution,
-            "site": self.site,
+            "vacancy": None if self.vacancy is None else self.vacancy.as_dict(),
         }
         return hashlib.sha256(json.dumps(what, cls=MontyEncoder, sort_keys=True).encode()).hexdigest()
 
@@ -131,8 +173,10 @@ class Task:
         """
         maker: Any = self.maker
         try:
-            if self.kind == "vacancy":
-                flow = VacancyFreeEnergyMaker(frenkel_ladd_maker=maker).make(self.crystal, self.site)
+            if self.vacancy is not None:
+                flow = VacancyFreeEnergyMaker(frenkel_ladd_maker=maker, degeneracy=self.vacancy.degeneracy).make(
+                    self.crystal, self.vacancy.site, chemical_potentials=self.vacancy.chemical_potentials
+                )
             elif self.kind in TRANSFORMING:
                 flow = maker.make(self.crystal, dict(self.substitution))
             else:
@@ -171,7 +215,23 @@ def read_campaign(path: Path) -> CampaignSpec:
         name: spec if spec.file is None else spec.model_copy(update={"file": path.parent / spec.file.expanduser()})
         for name, spec in campaign.structures.items()
     }
-    return campaign.model_copy(update={"structures": located})
+    return campaign.model_copy(
+        update={"structures": located, "method": _references_located(campaign.method, path.parent)}
+    )
+
+
+def _references_located(method: MethodSpec, folder: Path) -> MethodSpec:
+    """Return a method with the files of its reference crystals relative to a folder."""
+    references = method.settings.get("references")
+    if not isinstance(references, dict):
+        return method
+    located = {
+        element: {**spec, "file": str(folder / Path(spec["file"]).expanduser())}
+        if isinstance(spec, dict) and isinstance(spec.get("file"), str)
+        else spec
+        for element, spec in references.items()
+    }
+    return method.model_copy(update={"settings": {**method.settings, "references": located}})
 
 
 def campaign_of(content: Mapping[str, Any]) -> CampaignSpec:
@@ -206,7 +266,15 @@ def tasks(campaign: CampaignSpec, structures: Mapping[str, ReadStructure] | None
         same = names.setdefault(json.dumps(crystal.structure.as_dict(), cls=MontyEncoder, sort_keys=True), name)
         if same != name:
             raise InvalidInputError(f"structures: {same} and {name} are the same; each is computed once, so give one")
-    maker, site = _maker(campaign)
+    maker, vacancy = _maker(campaign)
+    if vacancy is not None:
+        for what, values in (("temperature", campaign.temperatures_K), ("pressure", campaign.pressures_GPa)):
+            if len(values) > 1:
+                check_one_condition(vacancy.chemical_potentials, what)
+        for (name, crystal), temperature, pressure in product(
+            crystals.items(), campaign.temperatures_K, campaign.pressures_GPa
+        ):
+            vacancy.check(name, crystal.structure, temperature, pressure)
     transformations: Mapping[str, Mapping[str, Any]] = campaign.transformations or {"": {}}
     for (structure, crystal), (change, substitution), temperature, pressure, repeat in product(
         crystals.items(),
@@ -228,7 +296,7 @@ def tasks(campaign: CampaignSpec, structures: Mapping[str, ReadStructure] | None
             substitution=substitution,
             kind=campaign.method.kind,
             maker=replace(maker, seed=campaign.seed + repeat, **conditions),
-            site=site,
+            vacancy=vacancy,
         )
 
 
@@ -240,10 +308,10 @@ def read_structures(campaign: CampaignSpec) -> dict[str, ReadStructure]:
     InvalidInputError
         If one cannot be read as it is written; the message names it.
     """
-    return {name: _crystal(name, spec) for name, spec in campaign.structures.items()}
+    return {name: _crystal(f"structures.{name}", spec) for name, spec in campaign.structures.items()}
 
 
-def _crystal(name: str, spec: StructureSpec) -> ReadStructure:
+def _crystal(where: str, spec: StructureSpec) -> ReadStructure:
     try:
         if spec.file is not None:
             read = read_structure(
@@ -253,25 +321,32 @@ def _crystal(name: str, spec: StructureSpec) -> ReadStructure:
             read = structure_of(spec.structure or {}, ignore=spec.ignore)
         return read.repeated(spec.supercell)
     except InvalidInputError as error:
-        raise InvalidInputError(f"structures.{name}: {error}") from error
+        raise InvalidInputError(f"{where}: {error}") from error
 
 
-def _maker(campaign: CampaignSpec) -> tuple[SampledMaker, int]:
+def _maker(campaign: CampaignSpec) -> tuple[SampledMaker, VacancyTask | None]:
     kind = campaign.method.kind
-    given = _validated(settings_model(kind), campaign.method.settings, ("method", "settings")).model_dump(
-        exclude_unset=True
-    )
-    site = given.pop("site", 0)
+    model = _validated(settings_model(kind), campaign.method.settings, ("method", "settings"))
+    given = model.model_dump(exclude_unset=True)
+    vacancy = None
+    if kind == "vacancy":
+        crystals = {
+            element: _crystal(f"method.settings.references.{element}", spec).structure
+            for element, spec in model.references.items()
+        }
+        known = ChemicalPotentials(model.chemical_potentials_eV, crystals)
+        vacancy = VacancyTask(model.site, model.degeneracy, known)
+        given = {name: value for name, value in given.items() if name not in _VACANCY}
     if not given.pop("relax", True):
         given["relax_maker"] = None
     potential, _ = resolve(campaign.potential)
     common: dict[str, Any] = {"potential": potential, "category": campaign.resources.category}
-    return MAKERS[kind](**common, **given), site
+    return MAKERS[kind](**common, **given), vacancy
 
 
 @lru_cache
 def settings_model(kind: MethodKind) -> type[BaseModel]:
-    """Return the model of the settings that a method has in a campaign: fields of its maker, `relax`, and `site`."""
+    """Return the model of a method's settings in a campaign: fields of its maker, `relax`, and those of a vacancy."""
     maker = MAKERS[kind]
     hints = get_type_hints(maker)
     known: dict[str, Any] = {
@@ -279,9 +354,10 @@ def settings_model(kind: MethodKind) -> type[BaseModel]:
     }
     known["relax"] = (bool, True)
     if kind == "vacancy":
-        known["site"] = (number_checked(int), 0)
-    config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    return create_model(f"{maker.__name__}Settings", __config__=config, **known)
+        known |= _VACANCY
+    return create_model(
+        f"{maker.__name__}Settings", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **known
+    )
 
 
 def _validated(

@@ -1,4 +1,4 @@
-"""Commands for absolute free energies, and for what is made of them: vacancies and phases."""
+"""Commands for absolute free energies and for phases, which are compared by them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -26,7 +25,7 @@ from alchemflows.cli.options import (
     grouped,
 )
 from alchemflows.cli.running import run_and_show
-from alchemflows.cli.tables import absolute_table, phase_table, sizes_table, vacancy_table
+from alchemflows.cli.tables import absolute_table, phase_table, sizes_table
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def frenkel_ladd(
     from alchemflows.plotting import plot_sizes, plot_switching
 
     maker = replace(
-        _frenkel_ladd_maker(options, cell),
+        frenkel_ladd_maker(options, cell),
         temperature=temperature,
         springs_eV_per_A2=springs_of(springs) if springs else None,
         quantum=quantum,
@@ -79,35 +78,6 @@ def frenkel_ladd(
         run(maker.make(read.structure), absolute_table, figures=[(plot, plot_switching)])
     else:
         run(maker.make(read.structure, supercells=sizes), sizes_table, figures=[(plot, plot_sizes)])
-
-
-@app.command()
-@grouped
-def vacancy(
-    structure: Annotated[Path, typer.Argument(help="file of the perfect crystal (CIF, POSCAR, ...), ordered")],
-    temperature: Temperature,
-    options: FrenkelLaddOptions,
-    reading: ReadingOptions,
-    site: Annotated[int, typer.Option(help="index of the atom to remove")] = 0,
-    cell: Cell = "auto",
-    supercell: Supercell = (1, 1, 1),
-    workers: Workers = 1,
-    submit_only: SubmitOnly = False,
-) -> None:
-    """Free energy of a vacancy by two routes: two Frenkel–Ladd runs, and the removal of an atom."""
-    with redirect_stdout(sys.stderr):  # mace-torch prints on import
-        from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
-    absolute = replace(_frenkel_ladd_maker(options, cell), temperature=temperature)
-    read = reading.read(structure, supercell)
-    flow = VacancyFreeEnergyMaker(frenkel_ladd_maker=absolute).make(read.structure, site)
-    run_and_show(
-        flow,
-        vacancy_table,
-        device=options.device,
-        workers=workers,
-        submit_only=submit_only,
-        read={structure.name: read},
-    )
 
 
 @app.command()
@@ -134,7 +104,7 @@ def phases(
     if compositions and not substitution:
         raise InvalidInputError("a composition is a share of a substitution: give --substitution too")
     read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}
-    flow = PhaseStabilityMaker(frenkel_ladd_maker=_frenkel_ladd_maker(options, cell)).make(
+    flow = PhaseStabilityMaker(frenkel_ladd_maker=frenkel_ladd_maker(options, cell)).make(
         {name: found.structure for name, found in read.items()},
         temperatures,
         substitution=substitution_of([substitution]) if substitution else None,
@@ -151,7 +121,7 @@ def phases(
     )
 
 
-def _frenkel_ladd_maker(options: FrenkelLaddOptions, cell: str) -> FrenkelLaddMaker:
+def frenkel_ladd_maker(options: FrenkelLaddOptions, cell: str) -> FrenkelLaddMaker:
     """Return the maker of Frenkel–Ladd runs that the commands build on."""
     with redirect_stdout(sys.stderr):
         from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker

@@ -10,6 +10,7 @@ from alchemflows.cli import (
     checks,
     compositions,
     database,
+    defects,
     ordering,
     readout,
     transformations,
@@ -21,5 +22,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Alchemical free energies with machine-learning interatomic potentials.",
 )
-for commands in (transformations, absolute, compositions, ordering, campaign, checks, database, readout, workers):
+for commands in (
+    transformations,
+    absolute,
+    defects,
+    compositions,
+    ordering,
+    campaign,
+    checks,
+    database,
+    readout,
+    workers,
+):
     app.add_typer(commands.app)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
+from alchemflows.schemas.chemical_potentials import ChemicalPotentials, Given
 from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.potential import Dtype
 from alchemflows.schemas.structure import StructureRecord
@@ -17,6 +18,8 @@ from alchemflows.structures.reading import ReadStructure
 from alchemflows.structures.reading import read_structure as read_file
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from alchemflows.alchemy.path import Substitution
 
 
@@ -126,6 +129,66 @@ def phases_of(texts: list[str]) -> dict[str, Path]:
             raise InvalidInputError(f"two phases have the same name, {name}")
         files[name] = Path(path)
     return files
+
+
+def references_of(texts: Sequence[str]) -> dict[str, Path]:
+    """Return files of elemental crystals from texts such as K=K.cif."""
+    files: dict[str, Path] = {}
+    for text in texts:
+        element, equals, path = text.partition("=")
+        if not equals or not element or not path or element in files:
+            raise InvalidInputError(f"a reference is written like K=K.cif, once for each element; got {text!r}")
+        files[element] = Path(path)
+    return files
+
+
+def chemical_potentials_of(
+    values: Sequence[str], references: Mapping[str, Structure], temperatures_K: Sequence[float]
+) -> dict[float, ChemicalPotentials]:
+    """Return the chemical potentials at each temperature.
+
+    Parameters
+    ----------
+    values
+        Texts such as Cl=-1.93, Cl=-1.93:0.01 with the standard error, or Cl@300=-1.93 for one temperature.
+    references
+        Crystals of pure elements by element.
+    temperatures_K
+        Temperatures of the run; a value without a temperature needs there to be one alone.
+    """
+    known: dict[float, dict[str, Given]] = {temperature: {} for temperature in temperatures_K}
+    for text in values:
+        name, _, number = text.partition("=")
+        element, at, condition = name.partition("@")
+        value, colon, error = number.partition(":")
+        try:
+            temperature = float(condition) if at else temperatures_K[0]
+            given: Given = (float(value), float(error)) if colon else float(value)
+        except ValueError:
+            raise InvalidInputError(
+                f"a chemical potential is written like Cl=-1.93, Cl=-1.93:0.01 or Cl@300=-1.93; got {text!r}"
+            ) from None
+        if not at and len(temperatures_K) > 1:
+            raise InvalidInputError(
+                f"{text!r}: a value holds at one temperature; write {element}@{temperature:g}={number} for each"
+            )
+        if temperature not in known:
+            raise InvalidInputError(f"{text!r}: there is no run at {temperature:g} K")
+        if element in known[temperature]:
+            raise InvalidInputError(f"{text!r}: the chemical potential of {element} is given twice")
+        known[temperature][element] = given
+    return {temperature: ChemicalPotentials(each, references) for temperature, each in known.items()}
+
+
+def sites_of(texts: Sequence[str]) -> dict[str, int]:
+    """Return atoms by element from texts such as O=5."""
+    sites: dict[str, int] = {}
+    for text in texts:
+        element, _, index = text.partition("=")
+        if not index.isdigit() or not element or element in sites:
+            raise InvalidInputError(f"a site is written like O=5, once for each element; got {text!r}")
+        sites[element] = int(index)
+    return sites
 
 
 def waves_of(texts: list[str]) -> dict[str, tuple[float, ...]]:

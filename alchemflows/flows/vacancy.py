@@ -1,24 +1,39 @@
-"""The free energy of a vacancy, by two routes from one call."""
+"""The formation free energy of a vacancy by two routes, for several cells or temperatures too."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
+from typing import get_args
 
-from jobflow import Flow, Maker
+import numpy as np
+from jobflow import Flow, Job, Maker
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.defects import equivalent_sites
 from alchemflows.alchemy.symmetry import symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
-from alchemflows.jobs.vacancy import RemovalMaker, VacancyComparisonMaker
+from alchemflows.jobs.equilibrium import EquilibriumMaker
+from alchemflows.jobs.vacancy import (
+    RemovalMaker,
+    VacancyComparisonMaker,
+    VacancySizesMaker,
+    VacancyTemperaturesMaker,
+)
+from alchemflows.schemas.chemical_potentials import ChemicalPotentials
+from alchemflows.schemas.dynamics import CellFreedom
 
 
 @dataclass
 class VacancyFreeEnergyMaker(Maker):
-    """G_v = G(N−1, vacancy) − (N−1)/N G(N): from two Frenkel–Ladd runs, and from the removal of an atom.
+    """G_f = G(N−1, vacancy) − G(N) + μ: from two Frenkel–Ladd runs, and from the removal of an atom.
+
+    In an element μ is G(N)/N of the same crystal. In a compound it has to be given.
 
     Parameters
     ----------
@@ -27,14 +42,30 @@ class VacancyFreeEnergyMaker(Maker):
     frenkel_ladd_maker
         Potential, conditions and lengths of the absolute free energies; the removal has the same. Its pressure must
         not be None.
+    degeneracy
+        States of the vacancy on one site beside its vibrations (spin, orientations of a distortion), for its
+        equilibrium concentration.
+
+    Examples
+    --------
+    >>> maker = VacancyFreeEnergyMaker(frenkel_ladd_maker=FrenkelLaddMaker(potential="mace-demo"))  # doctest: +SKIP
+    >>> flow = maker.make(KCl * (3, 3, 3), chemical_potentials=ChemicalPotentials({"Cl": -1.9}))  # doctest: +SKIP
     """
 
     name: str = "vacancy"
     frenkel_ladd_maker: FrenkelLaddMaker = field(default_factory=FrenkelLaddMaker)
+    degeneracy: float = 1.0
 
     @checked
-    def make(self, structure: Structure, site: int = 0) -> Flow:
-        """Return the flow; its output is a :class:`VacancyDocument`.
+    def make(
+        self,
+        structure: Structure,
+        site: int = 0,
+        *,
+        chemical_potentials: ChemicalPotentials | None = None,
+        supercells: Sequence[tuple[int, int, int]] | None = None,
+    ) -> Flow:
+        """Return the flow; its output is a :class:`VacancyDocument`, or a :class:`VacancySizes`.
 
         Parameters
         ----------
@@ -42,37 +73,228 @@ class VacancyFreeEnergyMaker(Maker):
             The perfect crystal, ordered, so large that the vacancy does not see itself.
         site
             Index of the atom to remove.
+        chemical_potentials
+            For a compound: values, or elemental crystals, whose absolute free energies are then computed too.
+        supercells
+            Repeats of the structure, at least two sizes: G_f is then extrapolated to a large crystal.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, a number, or the potential is wrong.
+            If the structure, a number, or the potential is wrong, or a chemical potential is missing.
         """
-        if not structure.is_ordered:
-            raise InvalidInputError("a vacancy in an alchemical crystal is not supported")
-        if not 0 <= site < len(structure) or len(structure) < 2:
+        checked = checked_maker(self.frenkel_ladd_maker, structure)
+        if not 0 <= site < len(structure) or (len(structure) < 2 and supercells is None):
             raise InvalidInputError(f"site {site} cannot be removed: there are {len(structure)} atoms")
-        if self.frenkel_ladd_maker.pressure_GPa is None:
-            raise InvalidInputError("the free energy of a vacancy needs a pressure: the crystal shrinks around it")
-        potential, _ = resolve(self.frenkel_ladd_maker.potential)
-        system, _ = AlchemicalSystem.from_structure(structure)
-        points = symmetry_of(system).n_primitive_cells
-        with_vacancy = structure.copy()
-        with_vacancy.remove_sites([site])
-        defective_system, _ = AlchemicalSystem.from_structure(with_vacancy)
-        # All three runs have the freedom of the crystal with the vacancy, whose symmetry is the lower one.
-        absolute = replace(self.frenkel_ladd_maker, potential=potential).in_crystal(defective_system)
-        perfect = absolute.make(structure)
-        # The vacancy keeps its place: its crystal may be shifted by a lattice vector of the perfect one no more.
-        defective = absolute.make(with_vacancy, n_primitive_cells=points)
-        settings = absolute.switching_settings()
-        seed = absolute.seed_of(structure, "removal", str(site))
-        removal = RemovalMaker(potential=potential, settings=settings, seed=seed).make(perfect.output, site)
-        absolute.categorised([removal])
-        comparison = VacancyComparisonMaker().make(perfect.output, defective.output, removal.output)
+        if not (np.isfinite(self.degeneracy) and self.degeneracy > 0):
+            raise InvalidInputError(f"degeneracy must be positive; got {self.degeneracy:g}")
+        sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
+        if supercells is not None and len({a * b * c for a, b, c in sizes}) < 2:
+            raise InvalidInputError("supercells of at least two sizes are needed for an extrapolation")
+        known = chemical_potentials or ChemicalPotentials()
+        assert checked.pressure_GPa is not None
+        element = structure[site].specie.symbol
+        known.check(structure, element, checked.temperature, checked.pressure_GPa)
+        widest = max((structure * size for size in sizes), key=len)
+        references = reference_flows(checked, known, widest)
+        parts: list[Flow | Job] = list(references.values())
+        comparisons = []
+        for size in sizes:
+            # pymatgen puts the images of an atom one after the other.
+            cell, index = structure * size, site * size[0] * size[1] * size[2]
+            absolute = with_freedom_of(checked, without(cell, index))
+            perfect = absolute.make(cell)
+            defective, removal = vacancy_runs(absolute, cell, index, perfect)
+            comparison = VacancyComparisonMaker(
+                name="vacancy" if supercells is None else f"vacancy, {len(cell)} atoms", degeneracy=self.degeneracy
+            ).make(
+                perfect.output,
+                defective.output,
+                removal.output,
+                [mean_cell(run).output.volume_error_A3 for run in (perfect, defective)],
+                {e: known.value(e) for e in known.values_eV},
+                {e: run.output for e, run in references.items()},
+                {e: mean_cell(run).output.volume_error_A3 for e, run in references.items()},
+                len(equivalent_sites(cell, index)),
+            )
+            parts += [perfect, defective, removal, comparison]
+            comparisons.append(comparison)
+        last = comparisons[0]
+        if supercells is not None:
+            last = VacancySizesMaker().make([comparison.output for comparison in comparisons])
+            parts.append(last)
         formula = structure.composition.reduced_formula
-        return Flow(
-            [perfect, defective, removal, comparison],
-            output=comparison.output,
-            name=f"{self.name} {structure[site].specie} in {formula} {absolute.temperature:g} K",
+        return Flow(parts, output=last.output, name=f"{self.name} {element} in {formula} {checked.temperature:g} K")
+
+
+@dataclass
+class VacancyTemperatureMaker(Maker):
+    """Formation entropy and enthalpy of a vacancy, and its concentration, from G_f at several temperatures.
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    vacancy_maker
+        What is done at each temperature; the temperature of its `frenkel_ladd_maker` is not used.
+
+    Examples
+    --------
+    >>> VacancyTemperatureMaker().make(iron * (4, 4, 4), [200.0, 300.0, 400.0])  # doctest: +SKIP
+    """
+
+    name: str = "vacancy"
+    vacancy_maker: VacancyFreeEnergyMaker = field(default_factory=VacancyFreeEnergyMaker)
+
+    def make(
+        self,
+        structure: Structure,
+        temperatures: Sequence[float],
+        site: int = 0,
+        *,
+        chemical_potentials: ChemicalPotentials | Mapping[float, ChemicalPotentials] | None = None,
+    ) -> Flow:
+        """Return the flow; its output is a :class:`VacancyTemperatures`.
+
+        Parameters
+        ----------
+        structure
+            The perfect crystal, ordered, so large that the vacancy does not see itself.
+        temperatures
+            K, at least two.
+        site
+            Index of the atom to remove.
+        chemical_potentials
+            For a compound: reference crystals, or, where there are values, the chemical potentials at each temperature.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If anything is wrong, or a value would have to hold at several temperatures.
+        """
+        if len(set(temperatures)) < max(2, len(temperatures)):
+            raise InvalidInputError(f"an entropy needs at least two different temperatures; got {list(temperatures)}")
+        single = self.vacancy_maker
+        runs = []
+        for temperature in map(float, temperatures):
+            if isinstance(chemical_potentials, Mapping):
+                if temperature not in chemical_potentials:
+                    raise InvalidInputError(f"there are no chemical potentials for {temperature:g} K")
+                known: ChemicalPotentials | None = chemical_potentials[temperature]
+            else:
+                known = chemical_potentials
+                check_one_condition(known, "temperature")
+            absolute = replace(single.frenkel_ladd_maker, temperature=temperature)
+            maker = replace(single, frenkel_ladd_maker=absolute)
+            runs.append(maker.make(structure, site, chemical_potentials=known))
+        joined = VacancyTemperaturesMaker().make([run.output for run in runs])
+        element, formula = structure[site].specie.symbol, structure.composition.reduced_formula
+        return Flow([*runs, joined], output=joined.output, name=f"{self.name} {element} in {formula}")
+
+
+def check_one_condition(known: ChemicalPotentials | None, what: str) -> None:
+    """Check that no value of a chemical potential is used at several temperatures or pressures.
+
+    Raises
+    ------
+    InvalidInputError
+        If one is.
+    """
+    if known is not None and known.values_eV:
+        raise InvalidInputError(
+            f"the chemical potential of {', '.join(sorted(known.values_eV))} is a value, which holds at one {what}; "
+            f"give a value for each {what}, or a reference crystal"
         )
+
+
+def checked_maker(maker: FrenkelLaddMaker, structure: Structure) -> FrenkelLaddMaker:
+    """Return the maker of the absolute free energies of a defect with its potential resolved.
+
+    Raises
+    ------
+    InvalidInputError, PotentialError
+        If the structure is alchemical, there is no pressure, a number is wrong, or the potential is not there.
+    """
+    if not structure.is_ordered:
+        raise InvalidInputError("a vacancy in an alchemical crystal is not supported")
+    if maker.pressure_GPa is None:
+        raise InvalidInputError("the free energy of a vacancy needs a pressure: the crystal shrinks around it")
+    potential, _ = resolve(maker.potential)
+    checked = replace(maker, potential=potential)
+    checked.in_crystal(AlchemicalSystem.from_structure(structure)[0]).switching_settings()
+    return checked
+
+
+def without(structure: Structure, site: int) -> Structure:
+    """Return a structure without one of its atoms."""
+    rest = structure.copy()
+    rest.remove_sites([site])
+    return rest
+
+
+def with_freedom_of(maker: FrenkelLaddMaker, *defective: Structure) -> FrenkelLaddMaker:
+    """Return the maker with the freedom of the cell that the least symmetric crystal asks for in place of ``auto``.
+
+    All runs that are subtracted have the same freedom.
+    """
+    makers = [maker.in_crystal(AlchemicalSystem.from_structure(structure)[0]) for structure in defective]
+    return max(makers, key=lambda each: get_args(CellFreedom).index(each.cell_freedom))
+
+
+def vacancy_runs(maker: FrenkelLaddMaker, structure: Structure, site: int, perfect: Flow) -> tuple[Flow, Job]:
+    """Return the run of the crystal with a vacancy, and the removal of its atom from the perfect crystal.
+
+    Parameters
+    ----------
+    maker
+        Of absolute free energies, its potential resolved.
+    structure
+        The perfect crystal.
+    site
+        Index of the atom.
+    perfect
+        Run of the perfect crystal.
+    """
+    # The vacancy keeps its place: its crystal may be shifted by a lattice vector of the perfect one no more.
+    defective = maker.make(without(structure, site), n_primitive_cells=lattice_points(structure))
+    settings, seed = maker.switching_settings(), maker.seed_of(structure, "removal", str(site))
+    assert not isinstance(maker.potential, str)
+    removal = RemovalMaker(potential=maker.potential, settings=settings, seed=seed).make(perfect.output, site)
+    maker.categorised([removal])
+    return defective, removal
+
+
+def lattice_points(structure: Structure) -> int:
+    """Return the primitive cells in the cell of an ordered crystal."""
+    system, _ = AlchemicalSystem.from_structure(structure)
+    return symmetry_of(system).n_primitive_cells
+
+
+def reference_flows(maker: FrenkelLaddMaker, known: ChemicalPotentials, crystal: Structure) -> dict[str, Flow]:
+    """Return runs of the elemental reference crystals by element, with the settings of a maker.
+
+    Each is repeated until it is as wide as the crystal of the defect is at its narrowest.
+    """
+    flows = {}
+    for element, structure in sorted(known.references.items()):
+        springs = maker.springs_eV_per_A2
+        own = replace(maker, springs_eV_per_A2=None if springs is None else {element: springs[element]})
+        flows[element] = own.make(as_wide_as(structure, crystal))
+        flows[element].name = f"reference {flows[element].name}"
+    return flows
+
+
+def as_wide_as(structure: Structure, other: Structure) -> Structure:
+    """Return a structure repeated until it is as wide, between its faces, as another is at its narrowest."""
+    needed = _widths(other).min()
+    return structure * [ceil(needed / width - 1e-6) for width in _widths(structure)]
+
+
+def mean_cell(run: Flow) -> Job:
+    """Return the job of a Frenkel–Ladd flow that gives the mean cell."""
+    return next(job for job, _ in run.iterflow() if isinstance(job.maker, EquilibriumMaker))
+
+
+def _widths(structure: Structure) -> np.ndarray:
+    """Return the distances between opposite faces of the cell, Å, shape (3,)."""
+    return 1 / np.linalg.norm(np.linalg.inv(structure.lattice.matrix), axis=0)

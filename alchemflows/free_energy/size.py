@@ -60,12 +60,30 @@ def extrapolate(
     InvalidInputError
         If there is only one size, or an error is not positive.
     """
+    return straight_line(n_atoms, np.asarray(values) - logarithmic_term_eV_per_atom(n_atoms, temperature_K), errors)
+
+
+def straight_line(n_atoms: Sequence[float], values: ArrayLike, errors: Sequence[float]) -> Limit:
+    """Fit values by a weighted straight line in 1/N.
+
+    Parameters
+    ----------
+    n_atoms
+        Sizes, at least two different ones.
+    values, errors
+        With standard errors.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is only one size, or an error is not positive.
+    """
     if len(set(n_atoms)) < 2:
         raise InvalidInputError(f"cells of at least two sizes are needed; got {list(n_atoms)} atoms")
     if not (np.asarray(errors) > 0).all():
         raise InvalidInputError("every value needs a positive standard error")
     x, weights = 1 / np.asarray(n_atoms, dtype=float), 1 / np.asarray(errors) ** 2
-    y = np.asarray(values) - logarithmic_term_eV_per_atom(n_atoms, temperature_K)
+    y = np.asarray(values, dtype=float)
     design = np.stack([np.ones_like(x), x], axis=1)
     covariance = np.linalg.inv(design.T @ (weights[:, None] * design))
     fit = covariance @ (design.T @ (weights * y))

@@ -162,6 +162,10 @@ def _vacancy(result: Result, document: VacancyDocument) -> Details:
         result,
         [_picture(plotting.plot_switching(removal), "∂U/∂λ along the switches that remove the atom; their work")],
         [
+            *(
+                Value(f"μ({document.element}): {each.limit}", each.value_eV, each.error_eV, None)
+                for each in (limit.chemical_potential for limit in document.limits)
+            ),
             Value("atom to its spring, by switching", removal.switching_eV, removal.switching_error_eV, None),
             Value("its spring, to be subtracted", removal.spring_eV, 0.0, None),
             Value("centre of mass", removal.centre_of_mass_eV, 0.0, None),
@@ -174,10 +178,30 @@ def _vacancy(result: Result, document: VacancyDocument) -> Details:
                 None,
             ),
         ],
-        document.verdict.reasons,
-        _switches(removal.settings, removal.work),
+        [*document.verdict.reasons, *document.verdict.notes],
+        [*_switches(removal.settings, removal.work), *_equilibrium(document)],
         _provenance(document.provenance, sum(time or 0.0 for time in times)),
     )
+
+
+def _equilibrium(document: VacancyDocument) -> list[Fact]:
+    """Return volumes and concentrations, in each limit of the chemical potentials."""
+    facts = [
+        ("V(N−1) − V(N)", f"{document.relaxation_volume_A3:.2f} ± {document.relaxation_volume_error_A3:.2f} Å³"),
+    ]
+    for limit in document.limits:
+        name, fraction = limit.chemical_potential.limit, limit.concentration
+        facts.append(
+            (
+                f"site fraction in equilibrium, {name}",
+                f"{fraction.site_fraction:.3g} ({fraction.low:.2g} to {fraction.high:.2g}), "
+                f"{fraction.per_cm3:.3g} per cm³",
+            )
+        )
+        if limit.formation_volume_A3 is not None:
+            volume = f"{limit.formation_volume_A3:.2f} ± {limit.formation_volume_error_A3:.2f} Å³"
+            facts.append((f"formation volume, {name}", volume))
+    return facts
 
 
 def _picture(figure: Figure, caption: str) -> Picture:

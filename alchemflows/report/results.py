@@ -14,7 +14,7 @@ from alchemflows.campaign.query import KINDS, RESULT_FIELDS, Column, newest_ladd
 from alchemflows.schemas.counts import Counts
 
 #: Documents that are results, and what they are called.
-RESULTS: dict[str, str] = KINDS | {"VacancyDocument": "vacancy"}
+RESULTS: dict[str, str] = KINDS
 
 _COLUMNS: dict[str, Column] = {
     name: RESULT_FIELDS[name]
@@ -99,7 +99,7 @@ class Result:
     repeat
         Which repeat of it.
     values
-        ΔF or ΔG; G and F; or G_v by both routes.
+        ΔF or ΔG; G and F; or G_f by both routes.
     n_windows
         Of a ladder; None for other kinds.
     verdict
@@ -195,8 +195,8 @@ def _result(row: Mapping[str, Any]) -> Result:
     if kind == "vacancy":
         system = f"vacancy of {row['element']}"
         values = (
-            Value("G_v, two Frenkel–Ladd runs", row["frenkel_ladd_eV"], row["frenkel_ladd_error_eV"], None),
-            Value("G_v, removal of an atom", row["alchemical_eV"], row["alchemical_error_eV"], None),
+            Value("G_f, two Frenkel–Ladd runs", row["frenkel_ladd_eV"], row["frenkel_ladd_error_eV"], None),
+            Value("G_f, removal of an atom", row["alchemical_eV"], row["alchemical_error_eV"], None),
         )
     elif kind == "frenkel-ladd":
         system = row["formula"]

@@ -61,7 +61,8 @@ class MethodSpec(_Strict):
     settings: dict[str, Any] = Field(
         default_factory=dict,
         description="fields of the flow maker, but those that the campaign sets (conditions, potential, seed); "
-        "`relax: false` starts from the given cell; `site` for a vacancy",
+        "`relax: false` starts from the given cell; `site`, `degeneracy`, `chemical_potentials_eV` and `references` "
+        "for a vacancy",
     )
 
 

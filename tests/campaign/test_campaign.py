@@ -209,11 +209,47 @@ def test_what_there_is_to_do_is_counted(folder):
     (task,) = tasks(read(folder, absolute))
     assert work_of(task).n_jobs >= 1 and work_of(task).n_steps > 0
     vacancy = absolute | {
-        "method": {"kind": "vacancy", "settings": {"site": 1, "relax": False}},
+        "method": {"kind": "vacancy", "settings": {"site": 1, "relax": False, "chemical_potentials_eV": {"Na": -2.0}}},
         "pressures_GPa": [1e-4],
     }
     (task,) = tasks(read(folder, vacancy))
     assert work_of(task).n_jobs >= 5
+
+
+def vacancies(**settings):
+    """Return a campaign of vacancies in NaCl."""
+    return changed("transformations", ...) | {
+        "method": {"kind": "vacancy", "settings": {"n_repeats": 2, "n_cell_steps": 30, "relax": False} | settings},
+        "pressures_GPa": [1e-4],
+    }
+
+
+def test_a_campaign_of_vacancies_has_chemical_potentials(folder):
+    """All is refused before the first task; a reference's file is beside the campaign's."""
+    first = Structure(Lattice.cubic(4.2), ["Na", "Na"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    first.to(str(folder / "Na.cif"))
+    reference = {"references": {"Na": {"file": "Na.cif"}}}
+    (task,) = tasks(read(folder, vacancies(site=1, degeneracy=2.0, **reference)))
+    known = task.vacancy.chemical_potentials
+    assert known.references["Na"].composition.formula == "Na2" and task.vacancy.degeneracy == 2.0
+    assert any("reference" in job.name for job in task.flow().jobs)
+    other = vacancies(site=1, degeneracy=2.0, chemical_potentials_eV={"Na": -1.3})
+    assert next(iter(tasks(read(folder, other)))).key != task.key
+    for content, words in (
+        (vacancies(), ["structures.NaCl", "chemical potential"]),
+        (vacancies(site=99), ["structures.NaCl", "site 99"]),
+        (vacancies(site=-1), ["method.settings.site", "-1"]),
+        (vacancies(degeneracy=0), ["method.settings.degeneracy"]),
+        (vacancies(chemical_potentials_eV={"Na": "low"}), ["method.settings.chemical_potentials_eV.Na", "low"]),
+        (vacancies(chemical_potentials_eV={"Li": -1.0, "Na": -1.0}), ["Li"]),
+        (vacancies(references={"Na": {"file": "no.cif"}}), ["method.settings.references.Na", "no.cif"]),
+        (vacancies(references={"Na": {"file": "NaCl.cif"}}), ["Na alone"]),
+        (vacancies(chemical_potentials_eV={"Na": -1.0}) | {"temperatures_K": [300.0, 400.0]}, ["one temperature"]),
+        (vacancies(chemical_potentials_eV={"Na": -1.0}) | {"pressures_GPa": [0.0, 1.0]}, ["one pressure"]),
+    ):
+        with pytest.raises(InvalidInputError) as error:
+            list(tasks(read(folder, content)))
+        assert all(word in str(error.value) for word in words), str(error.value)
 
 
 def test_submitted_once_extended_and_done(database, folder, tmp_path):

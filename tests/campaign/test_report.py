@@ -332,7 +332,7 @@ def test_vacancies_are_given_by_both_routes(stored, tmp_path):
     page = Page((tmp_path / "report.html").read_text())
     rows = {row[7]: row for row in page.tables["results"] if row[2] == "vacancy of Fe"}
     known = output(stored, uuid)
-    for quantity, prefix in (("G_v, two Frenkel–Ladd runs", "frenkel_ladd"), ("G_v, removal of an atom", "alchemical")):
+    for quantity, prefix in (("G_f, two Frenkel–Ladd runs", "frenkel_ladd"), ("G_f, removal of an atom", "alchemical")):
         expected = (known[f"{prefix}_eV"], known[f"{prefix}_error_eV"])
         assert rows[quantity][8:12] == [*(f"{value:.5f}" for value in expected), "", ""]  # none per atom
         assert rows[quantity][-1] == known["verdict"]["status"]

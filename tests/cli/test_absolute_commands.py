@@ -24,6 +24,13 @@ def iron(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def salt(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("salt") / "NaCl.cif"
+    Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]).to(path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -38,14 +45,26 @@ def iron(tmp_path_factory) -> Path:
         (["frenkel-ladd", "nowhere.cif", "-T", 100], ["no structure file"]),
         (["frenkel-ladd", "IRON", "-T", -5], ["temperature_K"]),
         (["vacancy", "IRON", "-T", 100, "--site", 7], ["site 7 cannot be removed"]),
+        (["vacancy", "IRON", "-T", 100, "--supercell", 2, 2, 2, "--site", 7], ["site 7 cannot be removed", "2 atoms"]),
+        (["vacancy", "IRON", "-T", 100, "--size", "2x2x2", "-T", 200], ["one --temperature"]),
+        (["vacancy", "SALT", "-T", 100], ["chemical potential of Na", "Cl"]),
+        (["vacancy", "SALT", "-T", 100, "--chemical-potential", "Na:-1"], ["Cl=-1.93", "Na:-1"]),
+        (["vacancy", "SALT", "-T", 100, "--chemical-potential", "Na@300=-1"], ["no run at 300 K"]),
+        (["vacancy", "SALT", "-T", 100, "--chemical-potential", "Na=-1", "--chemical-potential", "Na=-2"], ["twice"]),
+        (["vacancy", "SALT", "-T", 100, "-T", 200, "--chemical-potential", "Na=-1"], ["Na@100=-1"]),
+        (["vacancy", "SALT", "-T", 100, "--reference", "Na"], ["K=K.cif"]),
+        (["schottky", "IRON", "-T", 100], ["Fe is an element"]),
+        (["schottky", "SALT", "-T", 100, "--site", "Na"], ["O=5", "Na"]),
+        (["frenkel-pair", "SALT", "-T", 100, "--interstitial", 0, 0, 0.01], ["0.5"]),
         (["switch", "IRON", "Fe", "-T", 100], ["Pb:Sn"]),
         (["switch", "IRON", "Fe:Sn", "-T", 100, "--schedule", "cubic"], ["schedule must be one of"]),
         (["switch", "IRON", "Fe:Sn", "-T", 100, "--cell", "round"], ["cell_freedom"]),
         (["phases", "IRON", "-T", 100], ["alpha=alpha.cif"]),
     ],
 )
-def test_bad_input_is_one_line(run, iron, arguments, words):
-    texts = [str(iron) if a == "IRON" else a for a in arguments]
+def test_bad_input_is_one_line(run, iron, salt, arguments, words):
+    files = {"IRON": str(iron), "SALT": str(salt)}
+    texts = [files.get(a, a) if isinstance(a, str) else a for a in arguments]
     done = run(*texts, *(["--potential", "mace-demo"] if arguments[0] != "reproduce" else []))
     assert_one_line(done, *words)
     assert done.stdout == ""  # nothing was submitted
@@ -93,3 +112,30 @@ def test_a_submission_runs_nothing(run, iron):
     done = run("vacancy", iron, "-T", 100, "--supercell", 2, 2, 2, "--submit", *SHORT)
     assert done.returncode == 0, done.stderr
     assert "8 jobs added to the LaunchPad" in done.stdout, json.dumps(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "n_jobs"),
+    [
+        (["vacancy", "-T", 200, "--chemical-potential", "Cl@100=-2", "--chemical-potential", "Cl@200=-2.1"], 13),
+        (["vacancy", "--chemical-potential", "Na=-1:0.01", "--size", "2x1x1"], 13),
+        (["schottky"], 9),
+        (["frenkel-pair", "--interstitial", 0.25, 0.25, 0.25, "--supercell", 2, 1, 1], 8),
+    ],
+)
+def test_defects_of_a_compound_are_submitted(run, salt, arguments, n_jobs):
+    command, *options = arguments
+    done = run(command, salt, "-T", 100, *options, "--no-relax", "--submit", *SHORT)
+    assert done.returncode == 0, done.stderr
+    assert f"{n_jobs} jobs added to the LaunchPad" in done.stdout, json.dumps(done.stdout)
+
+
+def test_a_vacancy_in_a_compound_is_shown_with_its_limits(run, salt):
+    """The table has both limits, the concentration, and the note that the potential has no charges."""
+    done = run(
+        "vacancy", salt, "-T", 50, "--chemical-potential", "Cl=-2", "--chemical-potential", "Na=-1.3",
+        "--cell-steps", 30, "--sampling", 20, "--no-relax", *SHORT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for word in ("μ(Na): μ(Na) as given", "μ(Na): μ(Cl) as given", "removal of an atom", "per cm³", "charge-aware"):
+        assert word in " ".join(done.stdout.split()), done.stdout

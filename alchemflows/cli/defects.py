@@ -1,0 +1,186 @@
+"""Commands for point defects: vacancies, Schottky defects, Frenkel pairs."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alchemflows.cli.absolute import frenkel_ladd_maker
+from alchemflows.cli.inputs import chemical_potentials_of, references_of, sites_of, supercell_of
+from alchemflows.cli.options import (
+    Cell,
+    FrenkelLaddOptions,
+    ReadingOptions,
+    SubmitOnly,
+    Supercell,
+    Temperature,
+    Workers,
+    grouped,
+)
+from alchemflows.cli.running import run_and_show
+from alchemflows.cli.tables import (
+    frenkel_pair_table,
+    schottky_tables,
+    vacancy_sizes_table,
+    vacancy_table,
+    vacancy_temperatures_table,
+)
+from alchemflows.errors import InvalidInputError
+
+app = typer.Typer()
+
+PerfectCrystal = Annotated[
+    Path, typer.Argument(help="Structure file of the perfect crystal (CIF, POSCAR, ...), ordered.")
+]
+
+
+@app.command()
+@grouped
+def vacancy(
+    structure: PerfectCrystal,
+    temperatures: Annotated[
+        list[float],
+        typer.Option("--temperature", "-T", help="Temperature (K); repeatable: several give entropy and enthalpy too."),
+    ],
+    options: FrenkelLaddOptions,
+    reading: ReadingOptions,
+    site: Annotated[int, typer.Option(help="Index of the atom to remove, in the file.")] = 0,
+    chemical_potentials: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--chemical-potential",
+            help="Chemical potential of an element (eV per atom, on the scale of the potential), such as Cl=-1.93, "
+            "Cl=-1.93:0.01 with its standard error, or Cl@300=-1.93 at one of several temperatures; repeatable.",
+        ),
+    ] = None,
+    references: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reference",
+            help="Crystal of a pure element, such as K=K.cif, whose G per atom is its chemical potential; repeatable.",
+        ),
+    ] = None,
+    degeneracy: Annotated[float, typer.Option(help="States of the vacancy on one site, for its concentration.")] = 1.0,
+    cell: Cell = "auto",
+    supercell: Supercell = (1, 1, 1),
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option("--size", help="Further supercell, such as 4x4x4; G_f is then extrapolated; repeatable."),
+    ] = None,
+    workers: Workers = 1,
+    submit_only: SubmitOnly = False,
+) -> None:
+    """Compute the formation free energy of a vacancy by two routes: Frenkel–Ladd runs, and the removal of an atom.
+
+    In an element the chemical potential is that of the crystal. In a compound, give that of the missing element, or
+    those of all other elements.
+    """
+    with redirect_stdout(sys.stderr):  # mace-torch prints on import
+        from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
+    run = partial(run_and_show, device=options.device, workers=workers, submit_only=submit_only)
+    if sizes and len(temperatures) > 1:
+        raise InvalidInputError("several sizes are for one temperature; give one --temperature, or no --size")
+    read = {structure.name: reading.read(structure, supercell if not sizes else (1, 1, 1))}
+    files = references_of(references or [])
+    crystals = {element: reading.read(path) for element, path in files.items()}
+    read |= {f"reference {element}": found for element, found in crystals.items()}
+    run = partial(run, read=read)
+    repeated = read[structure.name].structure
+    repeats = 1 if sizes else supercell[0] * supercell[1] * supercell[2]
+    index = site * repeats
+    if not 0 <= index < len(repeated):
+        raise InvalidInputError(
+            f"site {site} cannot be removed: there are {len(repeated) // repeats} atoms in {structure}"
+        )
+    known = chemical_potentials_of(
+        chemical_potentials or [], {element: found.structure for element, found in crystals.items()}, temperatures
+    )
+    absolute = replace(frenkel_ladd_maker(options, cell), temperature=temperatures[0])
+    maker = VacancyFreeEnergyMaker(frenkel_ladd_maker=absolute, degeneracy=degeneracy)
+    if len(temperatures) > 1:
+        flow = VacancyTemperatureMaker(vacancy_maker=maker).make(
+            repeated, temperatures, index, chemical_potentials=known
+        )
+        run(flow, vacancy_temperatures_table)
+    elif sizes:
+        cells = [supercell, *map(supercell_of, sizes)]
+        flow = maker.make(repeated, index, chemical_potentials=known[temperatures[0]], supercells=cells)
+        run(flow, vacancy_sizes_table)
+    else:
+        run(maker.make(repeated, index, chemical_potentials=known[temperatures[0]]), vacancy_table)
+
+
+@app.command()
+@grouped
+def schottky(
+    structure: PerfectCrystal,
+    temperature: Temperature,
+    options: FrenkelLaddOptions,
+    reading: ReadingOptions,
+    sites: Annotated[
+        list[str] | None,
+        typer.Option("--site", help="Atom of an element to remove, such as O=5 (index in the file); repeatable."),
+    ] = None,
+    cell: Cell = "auto",
+    supercell: Supercell = (1, 1, 1),
+    workers: Workers = 1,
+    submit_only: SubmitOnly = False,
+) -> None:
+    """Compute the free energy of a neutral Schottky defect: vacancies of a whole formula unit, far from one another."""
+    with redirect_stdout(sys.stderr):
+        from alchemflows.flows.defect_pairs import SchottkyMaker
+    absolute = replace(frenkel_ladd_maker(options, cell), temperature=temperature)
+    repeats = supercell[0] * supercell[1] * supercell[2]
+    chosen = {element: site * repeats for element, site in sites_of(sites or []).items()}
+    read = reading.read(structure, supercell)
+    flow = SchottkyMaker(frenkel_ladd_maker=absolute).make(read.structure, chosen)
+    run_and_show(
+        flow,
+        schottky_tables,
+        device=options.device,
+        workers=workers,
+        submit_only=submit_only,
+        read={structure.name: read},
+    )
+
+
+@app.command("frenkel-pair")
+@grouped
+def frenkel_pair(
+    structure: PerfectCrystal,
+    temperature: Temperature,
+    options: FrenkelLaddOptions,
+    reading: ReadingOptions,
+    interstitial: Annotated[
+        tuple[float, float, float], typer.Option(help="Place of the interstitial, in units of the file's cell.")
+    ],
+    site: Annotated[int, typer.Option(help="Index of the atom whose site is vacant, in the file.")] = 0,
+    cell: Cell = "auto",
+    supercell: Supercell = (1, 1, 1),
+    workers: Workers = 1,
+    submit_only: SubmitOnly = False,
+) -> None:
+    """Compute the free energy of a neutral Frenkel pair: a vacancy and an interstitial, far from each other."""
+    with redirect_stdout(sys.stderr):
+        from alchemflows.flows.defect_pairs import FrenkelPairMaker
+    absolute = replace(frenkel_ladd_maker(options, cell), temperature=temperature)
+    place = [x / n for x, n in zip(interstitial, supercell, strict=True)]
+    read, repeats = reading.read(structure, supercell), supercell[0] * supercell[1] * supercell[2]
+    n_atoms = len(read.structure) // repeats
+    if not 0 <= site < n_atoms:
+        raise InvalidInputError(f"site {site} cannot be removed: there are {n_atoms} atoms in {structure}")
+    flow = FrenkelPairMaker(frenkel_ladd_maker=absolute).make(read.structure, site * repeats, place)
+    run_and_show(
+        flow,
+        frenkel_pair_table,
+        device=options.device,
+        workers=workers,
+        submit_only=submit_only,
+        read={structure.name: read},
+    )

@@ -1,0 +1,178 @@
+"""Neutral Schottky defects and Frenkel pairs, whose free energies need no chemical potential."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jobflow import Flow, Job, Maker
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.defects import equivalent_positions, equivalent_sites, formula_unit
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.vacancy import checked_maker, lattice_points, mean_cell, vacancy_runs, with_freedom_of, without
+from alchemflows.jobs.defect_pairs import FrenkelPairJoinMaker, SchottkyDefectMaker
+
+
+@dataclass
+class SchottkyMaker(Maker):
+    """Free energy of a neutral Schottky defect: vacancies of a whole formula unit, far from one another.
+
+    G_S = Σ_i ν_i [G(N−1, V_i) − G(N)] + G(N)/n with n formula units in the cell. Each vacancy has a cell of its own, so
+    that the binding of vacancies is left out.
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    frenkel_ladd_maker
+        Potential, conditions and lengths; see :class:`VacancyFreeEnergyMaker`.
+    degeneracies
+        States of a vacancy on one site beside its vibrations, by element; 1 where nothing is given.
+
+    Examples
+    --------
+    >>> SchottkyMaker(frenkel_ladd_maker=FrenkelLaddMaker()).make(KCl * (3, 3, 3))  # doctest: +SKIP
+    """
+
+    name: str = "Schottky defect"
+    frenkel_ladd_maker: FrenkelLaddMaker = field(default_factory=FrenkelLaddMaker)
+    degeneracies: Mapping[str, float] = field(default_factory=dict)
+
+    def make(self, structure: Structure, sites: Mapping[str, int] | None = None) -> Flow:
+        """Return the flow; its output is a :class:`SchottkyDocument`.
+
+        Parameters
+        ----------
+        structure
+            The perfect crystal of a compound, ordered, so large that a vacancy does not see itself.
+        sites
+            Index of the atom of each element to remove; needed where the atoms of an element are not all equivalent.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If the structure, a number, or the potential is wrong.
+        """
+        absolute = checked_maker(self.frenkel_ladd_maker, structure)
+        units, _ = formula_unit(structure)
+        formula = structure.composition.reduced_formula
+        if len(units) < 2:
+            raise InvalidInputError(f"{formula} is an element; a Schottky defect is one of a compound")
+        if unknown := sorted((set(sites or {}) | set(self.degeneracies)) - set(units)):
+            raise InvalidInputError(f"there is no {unknown[0]} in {formula}")
+        for element, degeneracy in self.degeneracies.items():
+            _check_degeneracy(f"degeneracy of {element}", degeneracy)
+        chosen = {element: _site_of(structure, element, (sites or {}).get(element)) for element in units}
+        absolute = with_freedom_of(absolute, *(without(structure, site) for site in chosen.values()))
+        perfect = absolute.make(structure)
+        runs = {element: vacancy_runs(absolute, structure, site, perfect) for element, site in chosen.items()}
+        joined = SchottkyDefectMaker().make(
+            perfect.output,
+            [defective.output for defective, _ in runs.values()],
+            [removal.output for _, removal in runs.values()],
+            [len(equivalent_sites(structure, site)) for site in chosen.values()],
+            [float(self.degeneracies.get(element, 1.0)) for element in chosen],
+            mean_cell(perfect).output.volume_error_A3,
+            [mean_cell(defective).output.volume_error_A3 for defective, _ in runs.values()],
+        )
+        parts: list[Flow | Job] = [perfect, *(part for pair in runs.values() for part in pair), joined]
+        return Flow(parts, output=joined.output, name=f"{self.name} {formula} {absolute.temperature:g} K")
+
+
+@dataclass
+class FrenkelPairMaker(Maker):
+    """Free energy of a neutral Frenkel pair: a vacancy and an interstitial of one element, far from each other.
+
+    G_F = [G(N−1, vacancy) − G(N)] + [G(N+1, interstitial) − G(N)], each defect in a cell of its own: the pair neither
+    interacts nor recombines.
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    frenkel_ladd_maker
+        Potential, conditions and lengths; see :class:`VacancyFreeEnergyMaker`.
+    vacancy_degeneracy, interstitial_degeneracy
+        States of each defect on one site beside its vibrations.
+
+    Examples
+    --------
+    >>> FrenkelPairMaker().make(CaF2 * (2, 2, 2), site=40, interstitial=[0.25, 0.25, 0.25])  # doctest: +SKIP
+    """
+
+    name: str = "Frenkel pair"
+    frenkel_ladd_maker: FrenkelLaddMaker = field(default_factory=FrenkelLaddMaker)
+    vacancy_degeneracy: float = 1.0
+    interstitial_degeneracy: float = 1.0
+
+    def make(self, structure: Structure, site: int, interstitial: Sequence[float]) -> Flow:
+        """Return the flow; its output is a :class:`FrenkelPairDocument`.
+
+        Parameters
+        ----------
+        structure
+            The perfect crystal, ordered, so large that a defect does not see itself.
+        site
+            Index of the atom whose site is vacant.
+        interstitial
+            Place of the interstitial in units of the cell, shape (3,).
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If the structure, a number, or the potential is wrong, or the interstitial is on an atom.
+        """
+        absolute = checked_maker(self.frenkel_ladd_maker, structure)
+        if not 0 <= site < len(structure) or len(structure) < 2:
+            raise InvalidInputError(f"site {site} cannot be removed: there are {len(structure)} atoms")
+        place = [float(x) for x in interstitial]
+        if len(place) != 3 or not np.isfinite(place).all():
+            raise InvalidInputError(f"an interstitial has three finite coordinates; got {list(interstitial)}")
+        _check_degeneracy("vacancy_degeneracy", self.vacancy_degeneracy)
+        _check_degeneracy("interstitial_degeneracy", self.interstitial_degeneracy)
+        element = structure[site].specie.symbol
+        with_interstitial = structure.copy()
+        with_interstitial.append(element, place)
+        absolute = with_freedom_of(absolute, without(structure, site), with_interstitial)
+        perfect = absolute.make(structure)
+        defective, removal = vacancy_runs(absolute, structure, site, perfect)
+        inserted = absolute.make(with_interstitial, n_primitive_cells=lattice_points(structure))
+        joined = FrenkelPairJoinMaker(
+            vacancy_degeneracy=self.vacancy_degeneracy, interstitial_degeneracy=self.interstitial_degeneracy
+        ).make(
+            perfect.output,
+            defective.output,
+            inserted.output,
+            removal.output,
+            place,
+            len(equivalent_sites(structure, site)),
+            equivalent_positions(structure, place),
+            [mean_cell(run).output.volume_error_A3 for run in (perfect, defective, inserted)],
+        )
+        formula = structure.composition.reduced_formula
+        name = f"{self.name} {element} in {formula} {absolute.temperature:g} K"
+        return Flow([perfect, defective, removal, inserted, joined], output=joined.output, name=name)
+
+
+def _site_of(structure: Structure, element: str, site: int | None) -> int:
+    """Return the atom of an element to remove: that asked for, or the first where all are equivalent."""
+    atoms = [index for index, each in enumerate(structure) if each.specie.symbol == element]
+    if site is not None:
+        if site not in atoms:
+            raise InvalidInputError(f"site {site} is no {element}; those are {', '.join(map(str, atoms[:8]))}")
+        return site
+    if len(equivalent_sites(structure, atoms[0])) < len(atoms):
+        others = sorted(set(atoms) - set(equivalent_sites(structure, atoms[0])))
+        raise InvalidInputError(
+            f"the atoms of {element} are not all equivalent (atoms {atoms[0]} and {others[0]} are not): "
+            f"say which is removed"
+        )
+    return atoms[0]
+
+
+def _check_degeneracy(name: str, value: float) -> None:
+    if not (np.isfinite(value) and value > 0):
+        raise InvalidInputError(f"{name} must be positive; got {value:g}")

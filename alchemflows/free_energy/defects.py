@@ -1,0 +1,152 @@
+"""Thermodynamics of dilute point defects: concentrations, and entropy and enthalpy from several temperatures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import units
+from numpy.typing import ArrayLike
+
+from alchemflows.errors import InvalidInputError
+
+#: From as many temperatures on G_f(T) is a parabola, below a straight line.
+N_FOR_PARABOLA = 4
+
+
+def ln_site_fraction(
+    formation_eV: float, error_eV: float, temperature_K: float, degeneracy: float = 1.0
+) -> tuple[float, float]:
+    """Return ln c and its standard error, with c/(1 − c) = g exp(−G_f / k_B T).
+
+    Non-interacting defects on sites that are empty or occupied (Langmuir); for c ≪ 1, c = g exp(−G_f / k_B T).
+
+    Parameters
+    ----------
+    formation_eV, error_eV
+        G_f and its standard error.
+    temperature_K
+        Temperature.
+    degeneracy
+        g.
+    """
+    kT = units.kB * temperature_K
+    ln_c = -float(np.logaddexp(0.0, formation_eV / kT - np.log(degeneracy)))
+    return ln_c, float(-np.expm1(ln_c)) * error_eV / kT
+
+
+def ln_schottky_units(
+    schottky_eV: float,
+    error_eV: float,
+    temperature_K: float,
+    stoichiometry: Sequence[int],
+    sites_per_formula_unit: Sequence[float],
+    degeneracies: Sequence[float],
+) -> tuple[float, float]:
+    """Return ln of the Schottky defects per formula unit, and its standard error.
+
+    Law of mass action of the dilute limit, Π_i c_i^ν_i = Π_i g_i^ν_i exp(−G_S / k_B T), for a crystal in which nothing
+    but these vacancies is out of place: c_i = s ν_i / m_i with s Schottky defects per formula unit and m_i sites.
+
+    Parameters
+    ----------
+    schottky_eV, error_eV
+        G_S of a formula unit, and its standard error.
+    temperature_K
+        Temperature.
+    stoichiometry
+        ν, atoms of each element in a formula unit.
+    sites_per_formula_unit
+        m, sites of the kind that is vacated, for each element.
+    degeneracies
+        g of each vacancy.
+    """
+    kT = units.kB * temperature_K
+    nu, m, g = (np.asarray(v, dtype=float) for v in (stoichiometry, sites_per_formula_unit, degeneracies))
+    ln_s = (float((nu * np.log(g * m / nu)).sum()) - schottky_eV / kT) / nu.sum()
+    return float(ln_s), float(error_eV / kT / nu.sum())
+
+
+def ln_frenkel_pairs(
+    pair_eV: float,
+    error_eV: float,
+    temperature_K: float,
+    interstitials_per_site: float,
+    degeneracy: float = 1.0,
+) -> tuple[float, float]:
+    """Return ln of the Frenkel pairs per site of the vacancy, and its standard error.
+
+    Law of mass action of the dilute limit, c_V c_I = g exp(−G_F / k_B T), with as many vacancies as interstitials:
+    c_I = c_V / α.
+
+    Parameters
+    ----------
+    pair_eV, error_eV
+        G_F of a pair far apart, and its standard error.
+    temperature_K
+        Temperature.
+    interstitials_per_site
+        α, interstitial sites for each site of the vacancy.
+    degeneracy
+        g, product of those of vacancy and interstitial.
+    """
+    kT = units.kB * temperature_K
+    return float(0.5 * (np.log(interstitials_per_site * degeneracy) - pair_eV / kT)), float(0.5 * error_eV / kT)
+
+
+@dataclass(frozen=True)
+class ThermalFit:
+    """S = −dG/dT and H = G + TS at each temperature with standard errors, shape (n,).
+
+    `chi_squared_per_degree` says how well the polynomial fits; None without a degree of freedom.
+    """
+
+    degree: int
+    entropy_eV_per_K: np.ndarray
+    entropy_error_eV_per_K: np.ndarray
+    enthalpy_eV: np.ndarray
+    enthalpy_error_eV: np.ndarray
+    chi_squared_per_degree: float | None
+
+
+def thermal_fit(temperatures_K: ArrayLike, formation_eV: ArrayLike, errors_eV: ArrayLike) -> ThermalFit:
+    """Fit G_f(T) by a polynomial weighted by its errors: a straight line, or a parabola from four temperatures on.
+
+    A straight line holds an entropy that does not depend on temperature; what it does is a bias.
+
+    Parameters
+    ----------
+    temperatures_K
+        At least two different ones, shape (n,).
+    formation_eV, errors_eV
+        G_f and standard errors, independent of one another, shape (n,).
+
+    Raises
+    ------
+    InvalidInputError
+        If there are fewer than two temperatures or an error is not positive.
+    """
+    t, g, sigma = (np.asarray(v, dtype=float) for v in (temperatures_K, formation_eV, errors_eV))
+    if len(set(t.tolist())) < 2:
+        raise InvalidInputError(f"an entropy needs at least two temperatures; got {t.tolist()}")
+    if not (sigma > 0).all():
+        raise InvalidInputError("every formation free energy needs a positive standard error")
+    degree = 2 if len(set(t.tolist())) >= N_FOR_PARABOLA else 1
+    x = (t - t.mean()) / np.ptp(t)
+    powers = np.arange(degree + 1)
+    design = x[:, None] ** powers
+    weighted = design / sigma[:, None]
+    covariance = np.linalg.inv(weighted.T @ weighted)
+    fit = covariance @ (weighted.T @ (g / sigma))
+    slope = np.where(powers > 0, powers * x[:, None] ** np.maximum(powers - 1, 0), 0.0) / np.ptp(t)
+    enthalpy = design - t[:, None] * slope
+
+    def error(rows: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.einsum("ij,jk,ik->i", rows, covariance, rows))
+
+    degrees = len(t) - degree - 1
+    chi_squared = float((((g - design @ fit) / sigma) ** 2).sum())
+    return ThermalFit(
+        degree, -slope @ fit, error(slope), enthalpy @ fit, error(enthalpy), chi_squared / degrees if degrees else None
+    )
