@@ -19,7 +19,7 @@ from pymbar.timeseries import statistical_inefficiency
 from pymbar.utils import ConvergenceError, ParameterError
 from scipy.stats import norm, t
 
-from alchemflows.free_energy.consistency import Agreement, inflations, sigmas
+from alchemflows.free_energy.consistency import Agreement, sigmas
 from alchemflows.free_energy.estimators import Decorrelated, LadderResult
 
 FRACTIONS = tuple(round(0.1 * k, 1) for k in range(1, 11))
@@ -71,15 +71,13 @@ class Convergence:
     """MBAR's ΔF, eV, with errors, from the first and from the last part of each window, against that part.
 
     An estimate is None where MBAR has no solution. `halves_sigma` says by how many standard errors the first and the
-    second half of all windows differ; `degrees_of_freedom` are those of that error, and `inflation` is by how much its
-    variance exceeds that of independent samples.
+    second half of all windows differ; `degrees_of_freedom` are those of that error.
     """
 
     fractions: tuple[float, ...]
     forward: list[Value | None]
     backward: list[Value | None]
     degrees_of_freedom: float = np.inf
-    inflation: float = 1.0
 
     @property
     def halves_sigma(self) -> float | None:
@@ -87,7 +85,7 @@ class Convergence:
         first, second = (curve[self.fractions.index(0.5)] for curve in (self.forward, self.backward))
         if first is None or second is None:
             return None
-        return sigma_between(first, second) / float(np.sqrt(self.inflation))
+        return sigma_between(first, second)
 
     @property
     def halves_drift(self) -> bool:
@@ -203,8 +201,7 @@ def convergence(
     shares = np.ones(len(thinned)) if shares is None else np.asarray(shares, dtype=float)
     freedom = np.array([max(len(u) / 2 - 1, 0.5) for u in thinned])
     together = shares.sum() ** 2 / (shares**2 / freedom).sum() if np.isfinite(shares).all() and shares.any() else np.inf
-    inflation = float(np.mean(inflations([window.inefficiency for window in windows])))
-    return Convergence(tuple(fractions), forward, backward, 2 * float(together), inflation)
+    return Convergence(tuple(fractions), forward, backward, 2 * float(together))
 
 
 def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float) -> Value | None:
