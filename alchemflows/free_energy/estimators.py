@@ -47,6 +47,8 @@ class LadderResult:
     ----------
     ti, bar, mbar
         Each (ΔF, standard error), eV; `bar` is None where BAR finds no solution.
+    ti_statistical_eV
+        The part of the error of `ti` that is not that of its rule.
     ti_weights, ti_slope_weights
         Weights of ⟨dU/dλ⟩ and of its slope in TI, each shape (K,); the slopes have none in a given quadrature.
     ti_discretisation_eV
@@ -74,6 +76,7 @@ class LadderResult:
     ti: tuple[float, float]
     bar: tuple[float, float] | None
     mbar: tuple[float, float]
+    ti_statistical_eV: float
     ti_weights: np.ndarray
     ti_slope_weights: np.ndarray
     ti_discretisation_eV: float
@@ -196,6 +199,7 @@ def estimate(
         ti=(ti, float(np.hypot(statistical.error, discretisation))),
         bar=_bar([window.gaps_eV for window in windows], beta),
         mbar=(float(free_energies[-1]) / beta, error),
+        ti_statistical_eV=statistical.error,
         ti_weights=weights,
         ti_slope_weights=slope_weights,
         ti_discretisation_eV=discretisation,

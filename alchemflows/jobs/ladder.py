@@ -34,7 +34,7 @@ class Numbers:
     windows: list[Decorrelated]
     equilibrations: list[Equilibration]
     result: LadderResult
-    ti_rule: Literal["trapezoid", "gauss-legendre"]
+    ti_rule: Literal["corrected-trapezoid", "gauss-legendre"]
 
     @classmethod
     def of(
@@ -62,7 +62,7 @@ class Numbers:
             of = dict(zip(nodes, quadrature, strict=True))
             weights = [of.get(index, 0.0) for index in ladder.indices]
         result = estimate(lambdas, windows, first.temperature_K, pressure_GPa=pressure, quadrature=weights)
-        return cls(windows, equilibrations, result, "trapezoid" if quadrature is None else "gauss-legendre")
+        return cls(windows, equilibrations, result, "corrected-trapezoid" if quadrature is None else "gauss-legendre")
 
 
 def mass_term(path: AlchemicalPath, ladder: CollectedLadder) -> float:
@@ -167,6 +167,8 @@ def _statistics(ladder: CollectedLadder, numbers: Numbers, volumes: Sequence[flo
             mean_volume_A3=volumes[k],
             n_runs=window.n_runs,
             ti_weight=result.ti_weights[k],
+            slope_dudl_eV=result.slope_dudl_eV[k],
+            ti_slope_weight=result.ti_slope_weights[k],
             variance_share=shares[k],
             equilibration_fraction=found.fraction,
             equilibration_shift_sigma=found.shift_sigma,

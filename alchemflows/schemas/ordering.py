@@ -85,7 +85,7 @@ class OrderDisorderDocument(BaseModel):
     arrangements: list[Arrangement]
     best_ordered: str = Field(description="name of the ordered arrangement of lowest energy")
     random_energy_eV_per_atom: float = Field(description="mean over random arrangements")
-    random_error_eV_per_atom: float = Field(description="its standard error; 0 if only one was relaxed")
+    random_error_eV_per_atom: float | None = Field(description="its standard error; none if only one was relaxed")
     ordering_energies_eV_per_atom: dict[str, float] = Field(
         description="by picture of disorder: random, quasirandom, paired, mean-field"
     )
