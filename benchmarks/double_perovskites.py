@@ -141,7 +141,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             agrees = says_ordered(row, picture) == (row["experiment"] != "disordered")
             right[picture] += agrees
             value = f"{1e3 * row['ordering_energies_eV_per_atom'][picture]:.1f}"
-            if picture == "random":
+            if picture == "random" and row["random_error_eV_per_atom"] is not None:
                 value += f" ± {1e3 * row['random_error_eV_per_atom']:.1f}"
             cells.append(value if agrees else f"**{value}**")
         lines.append(f"| {row['compound']} | {row['experiment']} | {row['best_ordered']} | {' | '.join(cells)} |")

@@ -89,13 +89,14 @@ def order_tables(document: OrderDisorderDocument) -> Group:
         f"ordering energy: {document.best_ordered} less disorder",
         ("disorder by", "meV/atom", "±", "order–disorder, ideal entropy (K)", "alchemical − random (meV/atom)"),
     )
+    error = document.random_error_eV_per_atom
     for kind, energy in document.ordering_energies_eV_per_atom.items():
         temperature = document.transition_temperatures_K[kind]
         deviation = document.coupling_deviations_eV_per_atom.get(kind)
         pictures.add_row(
             kind,
             f"{1e3 * energy:.2f}",
-            f"{1e3 * document.random_error_eV_per_atom:.2f}" if kind == "random" else "",
+            _number(error and 1e3 * error, 2) if kind == "random" else "",
             "" if temperature is None else f"{temperature:.0f}",
             "" if deviation is None else f"{1e3 * deviation:.2f}",
         )
@@ -424,7 +425,7 @@ def _rows_table(title: str, rows: list[Row]) -> Table:
     for row in rows:
         published = "" if row.published is None else f"{row.published:.4f}"
         table.add_row(
-            row.quantity, f"{row.temperature_K:g}", f"{row.value:.5f}", f"{row.error:.5f}", published, row.unit
+            row.quantity, f"{row.temperature_K:g}", f"{row.value:.5f}", _number(row.error, 5), published, row.unit
         )
     return table
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 from numpy.typing import ArrayLike
+from scipy.stats import norm
 
 from alchemflows.errors import InvalidInputError
 
@@ -22,7 +23,8 @@ class Transition:
     Attributes
     ----------
     temperature_K, error_K
-        The zero and its standard error; None where it does not lie between the temperatures given.
+        The zero and its standard error, half the interval that has 68 % of the draws; None where the zero does not lie
+        between the temperatures given.
     slope_eV_per_K
         d(G_second − G_first)/dT at the zero, −ΔS.
     probability
@@ -36,9 +38,10 @@ class Transition:
 
 
 def transition(temperatures_K: Sequence[float], delta_g_eV: ArrayLike, errors_eV: ArrayLike) -> Transition:
-    """Find the transition temperature of two phases by a polynomial through ΔG(T), weighted by its errors.
+    """Find the transition temperature of two phases by a polynomial through ΔG(T).
 
-    The polynomial is a straight line for two temperatures, and a parabola for more: ΔS and ΔC_p.
+    The polynomial is a straight line for two temperatures, and a parabola for more: ΔS and ΔC_p. Each ΔG is weighted by
+    1/(σ² + ⟨σ²⟩).
 
     Parameters
     ----------
@@ -59,22 +62,42 @@ def transition(temperatures_K: Sequence[float], delta_g_eV: ArrayLike, errors_eV
         raise InvalidInputError("every ΔG needs a positive standard error")
     degree = 1 if len(set(t.tolist())) == 2 else 2
     centre, width = t.mean(), np.ptp(t)
+    x = (t - centre) / width
+    # Errors of a few switches are noisy: weights that followed them would favour those that are small by chance.
+    weights = 1 / np.sqrt(sigma**2 + np.mean(sigma**2))
+    fit = np.linalg.pinv(weights[:, None] * np.vander(x, degree + 1)) * weights
+    noise = sigma * np.random.default_rng(0).normal(size=(N_DRAWS, len(t)))
+    best, draws = _zeros(fit @ y[:, None]), _zeros(fit @ (y + noise).T)
+    inside = [np.where((each >= x.min()) & (each <= x.max()), each, np.nan) for each in (best, draws)]
+    probability = float(np.isfinite(inside[1]).any(axis=0).mean())
+    zero = _nearest(inside[0], 0.0)[0]
+    if not np.isfinite(zero):
+        return Transition(None, None, None, probability)
+    # Zeros of draws count outside of the temperatures too, or an error near their end would be cut off.
+    low, high = np.nanquantile(_nearest(draws, zero), [norm.cdf(-1), norm.cdf(1)])
+    slope = np.polyval(np.polyder((fit @ y[:, None])[:, 0]), zero) / width
+    return Transition(float(centre + width * zero), float(width * (high - low) / 2), float(slope), probability)
 
-    def zero(values: np.ndarray) -> tuple[float, float] | None:
-        fit = np.polynomial.Polynomial.fit(t, values, degree, w=1 / sigma, domain=[centre - width, centre + width])
-        roots = [float(r.real) for r in fit.roots() if abs(r.imag) < 1e-9 and t.min() <= r.real <= t.max()]
-        if not roots:
-            return None
-        nearest = min(roots, key=lambda r: abs(r - centre))
-        return nearest, float(fit.deriv()(nearest))
 
-    rng = np.random.default_rng(0)
-    draws = [found for _ in range(N_DRAWS) if (found := zero(y + sigma * rng.normal(size=len(y)))) is not None]
-    found = zero(y)
-    if found is None or len(draws) < 2:
-        return Transition(None, None, None, len(draws) / N_DRAWS)
-    error = float(np.std([temperature for temperature, _ in draws], ddof=1))
-    return Transition(found[0], error, found[1], len(draws) / N_DRAWS)
+def _zeros(coefficients: np.ndarray) -> np.ndarray:
+    """Return the real zeros of n polynomials of first or second degree, shape (1 or 2, n); nan for none.
+
+    The coefficients have the shape (2 or 3, n), the highest power first.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if len(coefficients) == 2:
+            return -coefficients[1:] / coefficients[:1]
+        a, b, c = coefficients
+        # Not −b ± √(b² − 4ac), in which digits are lost for small a.
+        sum_ = -(b + np.copysign(np.sqrt(b**2 - 4 * a * c), b)) / 2
+        zeros = np.stack([sum_ / a, c / sum_])
+    return np.where(np.isfinite(zeros), zeros, np.nan)
+
+
+def _nearest(zeros: np.ndarray, place: float) -> np.ndarray:
+    """Return of each column the value nearest a place; nan where there is none."""
+    distance = np.where(np.isnan(zeros), np.inf, np.abs(zeros - place))
+    return np.take_along_axis(zeros, distance.argmin(axis=0)[None], axis=0)[0]
 
 
 def ideal_mixing_eV(fractions: Sequence[Sequence[float]], n_sites: Sequence[int], temperature_K: float) -> float:

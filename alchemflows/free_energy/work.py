@@ -13,13 +13,13 @@ from scipy.special import expit
 from scipy.stats import t
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.errors import independent_variance, small_sample_factor
+from alchemflows.free_energy.estimators import bar_influences
 
 #: Forward and backward work distributions that overlap less than this say little about where they cross.
 MIN_WORK_OVERLAP = 0.1
 #: Dissipation that is so far below zero that noise alone makes it with this probability is no noise.
 NEGLIGIBLE = 1e-3
-#: Bootstraps for the error of BAR.
-N_BOOTSTRAPS = 200
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class WorkResult:
     Attributes
     ----------
     mean
-        (⟨W_f⟩ − ⟨W_b⟩)/2 and its standard error; right where both ways dissipate the same.
+        (⟨W_f⟩ − ⟨W_b⟩)/2 and its standard error; right where both ways dissipate the same. What it differs from BAR by
+        beyond chance is in its error.
     bar
         Bennett's acceptance ratio (Crooks' theorem) and its standard error; None where it finds no solution.
     dissipation_eV
@@ -54,6 +55,15 @@ class WorkResult:
         return self.mean[0], max(self.mean[1], abs(self.dissipation_eV))
 
 
+@dataclass(frozen=True)
+class Solution:
+    """BAR's ΔF and its error, and by how much each work moves it (up to a constant for each way); k_B T."""
+
+    delta_f: float
+    error: float
+    influences: tuple[np.ndarray, np.ndarray]
+
+
 def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temperature_K: float) -> WorkResult:
     """Estimate ΔF from switches each way (Crooks, Phys. Rev. E 60, 2721, 1999; Shirts et al., PRL 91, 140601, 2003).
 
@@ -75,26 +85,26 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     if not (np.isfinite(forward).all() and np.isfinite(backward).all()):
         raise InvalidInputError("a work is not a finite number")
     beta = 1 / (units.kB * temperature_K)
-    errors = [w.var(ddof=1) / len(w) for w in (forward, backward)]
-    mean = float((forward.mean() - backward.mean()) / 2), float(np.sqrt(sum(errors)) / 2)
+    spread = float(np.sqrt(sum(w.var(ddof=1) / len(w) for w in (forward, backward))) / 2)
     dissipation = float((forward.mean() + backward.mean()) / 2)
     solved = _bar(beta * forward, beta * backward)
-    overlap = 0.0 if solved is None else _overlap(beta * forward, beta * backward, solved[0])
+    mean, mean_error = _mean(beta * forward, beta * backward, solved)
+    overlap = 0.0 if solved is None else _overlap(beta * forward, beta * backward, solved.delta_f)
     found = []
     if overlap < MIN_WORK_OVERLAP:
         found.append(
             f"forward and backward work overlap by {overlap:.3f} (below {MIN_WORK_OVERLAP}; dissipation "
             f"{dissipation * beta:.1f} k_B T): switch more slowly"
         )
-    noise = t.isf(NEGLIGIBLE, len(forward) + len(backward) - 2) * mean[1]
+    noise = t.isf(NEGLIGIBLE, len(forward) + len(backward) - 2) * spread
     if dissipation < -max(noise, 1e-9 / beta):
         found.append(
             f"both ways together gain {-dissipation:.4f} eV, against the second law: the switches did not begin in "
             "equilibrium"
         )
     return WorkResult(
-        mean=mean,
-        bar=None if solved is None else (solved[0] / beta, solved[1] / beta),
+        mean=(mean / beta, mean_error / beta),
+        bar=None if solved is None else (solved.delta_f / beta, solved.error / beta),
         dissipation_eV=dissipation,
         overlap=overlap,
         warnings=found,
@@ -112,23 +122,36 @@ def _overlap(forward: np.ndarray, backward: np.ndarray, delta_f: float) -> float
     return float((at_end * (1 - at_end)).sum() * (1 / n + 1 / m))
 
 
-def _bar(forward: np.ndarray, backward: np.ndarray) -> tuple[float, float] | None:
-    """BAR in k_B T, with the larger of a bootstrap's error and the asymptotic one."""
+def _mean(forward: np.ndarray, backward: np.ndarray, solved: Solution | None) -> tuple[float, float]:
+    """Return (⟨W_f⟩ − ⟨W_b⟩)/2 in k_B T, and its error.
+
+    Where BAR has a solution, the error has a part for what both ways dissipate differently: the square of the
+    difference from BAR, less what chance explains of it.
+    """
+    value = float((forward.mean() - backward.mean()) / 2)
+    moved = (forward / (2 * len(forward)), -backward / (2 * len(backward)))
+    error = independent_variance(moved).error
+    if solved is None:
+        return value, error
+    between = independent_variance([own - other for own, other in zip(moved, solved.influences, strict=True)])
+    return value, float(np.sqrt(error**2 + max(0.0, (value - solved.delta_f) ** 2 - between.value)))
+
+
+def _bar(forward: np.ndarray, backward: np.ndarray) -> Solution | None:
+    """BAR in k_B T, with the larger of two errors, enlarged for few works.
+
+    One is the scatter of what each work adds to the estimate; the other is the asymptotic one, which takes the works
+    to obey Crooks' theorem: where they hardly overlap it is the larger, for works that decide have not been seen.
+    """
     if np.ptp(np.concatenate([forward, -backward])) < 1e-9:  # there is no bracket for the solution
-        return float(forward[0]), 0.0
-    rng = np.random.default_rng(0)
+        return Solution(float(forward[0]), 0.0, (np.zeros(len(forward)), np.zeros(len(backward))))
     try:
         with np.errstate(all="ignore"):
             result = bar(forward, backward)
-            repeats = [
-                bar(
-                    forward[rng.integers(len(forward), size=len(forward))],
-                    backward[rng.integers(len(backward), size=len(backward))],
-                    compute_uncertainty=False,
-                )["Delta_f"]
-                for _ in range(N_BOOTSTRAPS)
-            ]
     except (BoundsError, ConvergenceError, FloatingPointError):
         return None
-    error = np.std(repeats, ddof=1) * np.sqrt(len(forward) / (len(forward) - 1))
-    return float(result["Delta_f"]), float(np.nanmax([error, result["dDelta_f"]]))
+    value, asymptotic = float(result["Delta_f"]), float(result["dDelta_f"])
+    influences = bar_influences(forward, backward, value)
+    variance = independent_variance(influences)
+    asymptotic *= small_sample_factor(variance.degrees_of_freedom)
+    return Solution(value, float(np.nanmax([variance.error, asymptotic])), influences)

@@ -36,7 +36,7 @@ class AnalyseMaker(Maker):
     windows
         Places of the planned windows in the grid of λ, increasing; all if not given.
     quadrature
-        Weights of these windows in TI; the trapezoid rule over all windows if not given.
+        Weights of these windows in TI; the corrected trapezoid rule over all windows if not given.
     refinement
         What to refine for, and the budget.
     rounds
@@ -114,8 +114,8 @@ class AnalyseMaker(Maker):
             result.n_independent,
             target=None if target is None else target * ladder.first.counts.atoms,
             budget=refinement.budget - refinement.n_runs_added,
-            misfits=result.misfits_eV(ladder.lambdas) if numbers.ti_rule == "trapezoid" else None,
-            tolerance=MAX_SIGMA * float(np.hypot(result.ti[1], result.mbar[1])),
+            misfits=result.misfits_eV(ladder.lambdas) if numbers.ti_rule == "corrected-trapezoid" else None,
+            tolerance=MAX_SIGMA * float(np.hypot(result.ti_statistical_eV, result.mbar[1])),
         )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from jobflow import Maker, job
 from pymatgen.core import Structure
-from pymbar.timeseries import statistical_inefficiency
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
@@ -26,6 +25,8 @@ from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.free_energy.cells import cell_noise, deviation
 from alchemflows.free_energy.convergence import drift
+from alchemflows.free_energy.errors import correlated_variance
+from alchemflows.free_energy.estimators import MIN_INDEPENDENT
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.sampling.equilibrium import Equilibrium, sample_equilibrium
@@ -125,7 +126,7 @@ class EquilibriumMaker(Maker):
             temperature_K=self.dynamics.temperature_K,
             pressure_GPa=self.dynamics.pressure_GPa,
             volume_A3=mean.volume,
-            volume_error_A3=_error_of_mean(run.volume_A3),
+            volume_error_A3=error_of_mean_volume(run.volume_A3),
             cell_parameters=list(mean.lattice.parameters),
             space_group=symmetry.space_group,
             mean_cell=cell,
@@ -185,9 +186,14 @@ def assess_mean_cell(
     )
 
 
-def _error_of_mean(series: np.ndarray) -> float:
-    """Return the standard error of the mean of n correlated samples of B independent replicas, shape (n, B)."""
-    if np.ptp(series) < 1e-12 * np.abs(series).max() or len(series) < 2:
+def error_of_mean_volume(series: np.ndarray) -> float | None:
+    """Return the standard error of the mean of n correlated samples of B independent replicas, shape (n, B).
+
+    None where all of them together have fewer than 10 independent samples: nothing can be said of their error then.
+    """
+    if np.ptp(series) < 1e-12 * np.abs(series).max():
         return 0.0
-    inefficiency = np.mean([statistical_inefficiency(replica) for replica in series.T])
-    return float(series.std(ddof=1) * np.sqrt(min(inefficiency, len(series)) / series.size))
+    n, n_replicas = series.shape
+    variance = correlated_variance([replica / (n * n_replicas) for replica in series.T])
+    independent = series.var() / variance.value if variance.value > 0 else 0.0
+    return variance.error if independent >= MIN_INDEPENDENT else None

@@ -37,7 +37,7 @@ class Numbers:
     equilibrations: list[Equilibration]
     agreement: Agreement
     result: LadderResult
-    ti_rule: Literal["trapezoid", "gauss-legendre"]
+    ti_rule: Literal["corrected-trapezoid", "gauss-legendre"]
 
     @classmethod
     def of(
@@ -69,7 +69,10 @@ class Numbers:
         equilibrations = [equilibration(each, least) for each in observables]
         ends = [window.start_lambda for window in ladder.windows]
         agreement = Agreement.of(windows, result, first.temperature_K, ends)
-        return cls(windows, equilibrations, agreement, result, "trapezoid" if quadrature is None else "gauss-legendre")
+        rule: Literal["corrected-trapezoid", "gauss-legendre"] = (
+            "corrected-trapezoid" if quadrature is None else "gauss-legendre"
+        )
+        return cls(windows, equilibrations, agreement, result, rule)
 
 
 def reanalysed(
@@ -179,6 +182,8 @@ def _statistics(ladder: CollectedLadder, numbers: Numbers, volumes: Sequence[flo
             sites=window.sites,
             n_runs=window.n_runs,
             ti_weight=result.ti_weights[k],
+            slope_dudl_eV=result.slope_dudl_eV[k],
+            ti_slope_weight=result.ti_slope_weights[k],
             variance_share=shares[k],
             equilibration_fraction=found.fraction,
             equilibration_shift_sigma=found.shift_sigma,

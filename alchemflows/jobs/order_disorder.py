@@ -12,6 +12,7 @@ from jobflow import Maker, job
 
 from alchemflows.alchemy.system import Coupling
 from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.errors import error_of_mean
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.ordering import Arrangement, Kind, OrderDisorderDocument, OrderingSearchDocument
 from alchemflows.schemas.provenance import Provenance
@@ -95,7 +96,7 @@ class OrderComparisonMaker(Maker):
         if "ordered" not in by_kind or "random" not in by_kind:
             raise InvalidInputError(f"no ordered or no random arrangement was relaxed: {'; '.join(reasons)}")
         best = min(by_kind["ordered"], key=lambda arrangement: arrangement.energy_eV)
-        random = np.array([arrangement.energy_eV for arrangement in by_kind["random"]])
+        random = [arrangement.energy_eV for arrangement in by_kind["random"]]
         disorder: dict[str, float] = {
             kind: float(np.mean([arrangement.energy_eV for arrangement in found]))
             for kind, found in by_kind.items()
@@ -117,7 +118,7 @@ class OrderComparisonMaker(Maker):
             arrangements=arrangements,
             best_ordered=best.name,
             random_energy_eV=disorder["random"],
-            random_error_eV=float(random.std(ddof=1) / np.sqrt(len(random))) if len(random) > 1 else 0.0,
+            random_error_eV=error_of_mean(random),
             ordering_energies_eV=ordering,
             entropy_kB=entropy_kB,
             transition_temperatures_K={

@@ -21,6 +21,9 @@ from alchemflows.schemas.verdict import Verdict
 
 #: Beyond this probability (or below 1 less it) it is said that there is a transition (or none).
 CERTAIN = 0.95
+#: Share of the range of temperatures; with larger errors the zero of a parabola is not linear in them, and too few
+#: transitions lie within one (50 to 66 % where the error is 12 to 35 %).
+MAX_TRANSITION_ERROR = 0.1
 NO_RESULT = "the run of this point failed: see its error (an unstable phase is named there)"
 
 
@@ -96,6 +99,13 @@ def compare(points: Sequence[Point], documents: Sequence[FrenkelLaddDocument | N
         f"the errors of G it lies between the temperatures with a probability of {t.probability:.2f}"
         for t in transitions
         if 1 - CERTAIN < t.probability < CERTAIN
+    ]
+    span = MAX_TRANSITION_ERROR * (max(temperatures) - min(temperatures))
+    reasons += [
+        f"the error of the transition between {t.low_temperature_phase} and {t.high_temperature_phase}, "
+        f"{t.error_K:.0f} K, is above {span:.0f} K, a tenth of the range of temperatures, and is itself uncertain"
+        for t in transitions
+        if t.error_K is not None and t.error_K > span
     ]
     known = [x for x in compositions if x is not None]
     return PhaseStabilityDocument(

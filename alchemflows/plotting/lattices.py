@@ -49,7 +49,7 @@ def _line(axes: Axes, curve: LatticeCurve) -> None:
         axes.errorbar(
             [average.weights[1] for average in curve.random],
             [average.lengths_A[k] for average in curve.random],
-            [average.errors_A[k] for average in curve.random],
+            [average.errors_A[k] or 0.0 for average in curve.random],
             color=drawn.get_color(),
             marker="s",
             markerfacecolor="none",
@@ -81,7 +81,7 @@ def _edges(axes: Axes, curve: LatticeCurve) -> None:
                     axes.errorbar(
                         side + average.weights[other],
                         100 * (average.lengths_A[k] / first[k] - 1),
-                        100 * average.errors_A[k] / first[k],
+                        100 * (average.errors_A[k] or 0.0) / first[k],
                         color=colour,
                         marker="s",
                         markerfacecolor="none",

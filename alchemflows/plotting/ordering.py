@@ -31,7 +31,7 @@ def plot_order(document: OrderDisorderDocument) -> Figure:
                     axes.annotate(each.name, (k, energy), xytext=(16, -3), textcoords="offset points", fontsize=8)
         mean, error = (
             1e3 * (document.random_energy_eV_per_atom - best),
-            1e3 * document.random_error_eV_per_atom,
+            1e3 * (document.random_error_eV_per_atom or 0.0),
         )
         axes.axhline(mean, color="0.5", linestyle="--", linewidth=0.8)
         axes.axhspan(mean - error, mean + error, color="0.5", alpha=0.15, linewidth=0)

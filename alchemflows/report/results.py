@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from alchemflows.campaign.database import Database
 from alchemflows.campaign.query import KINDS, RESULT_FIELDS, Column, newest_ladders, of_campaign, projection
+from alchemflows.free_energy.errors import error_of_mean
 from alchemflows.schemas.counts import Counts
 
 #: Documents that are results, and what they are called.
@@ -131,8 +132,9 @@ class Mean:
     n, n_converged
         Repeats, and those that have converged.
     mean
-        Plain mean with the standard error that the scatter gives, scatter/√n. Not weighted: an error that is too small
-        by chance would decide.
+        Plain mean with the standard error that the scatter gives, scatter/√n times the factor for few repeats
+        (:func:`~alchemflows.free_energy.errors.small_sample_factor`). Not weighted: an error that is too small by
+        chance would decide.
     scatter_eV
         Standard deviation of the repeats.
     quoted_eV
@@ -181,7 +183,8 @@ def means(results: Iterable[Result]) -> Iterator[Mean]:
                 len(repeats),
                 sum(repeat.converged for repeat in repeats),
                 same[0]._replace(
-                    value_eV=fmean(value.value_eV for value in same), error_eV=scatter / math.sqrt(len(same))
+                    value_eV=fmean(value.value_eV for value in same),
+                    error_eV=error_of_mean([value.value_eV for value in same]),
                 ),
                 scatter,
                 math.sqrt(fmean(known)) if len(known) == len(errors) else None,

@@ -11,6 +11,7 @@ from jobflow import Flow, Job, job
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.flows.composition_sweep import CompositionSweepMaker, tight_relaxation
+from alchemflows.free_energy.errors import error_of_mean
 from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.relax import relaxing
 from alchemflows.reproduce.figure import FigureMaker, TableMaker
@@ -149,13 +150,12 @@ def _curve(
         found = [document for document in relaxed if document is not None]
         if found:
             lengths = np.array([_lengths(name, document, crystal.repeats) for document in found])
-            error = lengths.std(axis=0, ddof=1) / np.sqrt(len(found)) if len(found) > 1 else 0 * lengths[0]
             averages.append(
                 RandomAverage(
                     weights=list(weights),
                     formula=formulas.get(weights, found[0].formula),
                     lengths_A=lengths.mean(axis=0).tolist(),
-                    errors_A=error.tolist(),
+                    errors_A=[error_of_mean(column) for column in lengths.T],
                     n_arrangements=len(found),
                 )
             )

@@ -116,7 +116,10 @@ class Fig4ComparisonMaker(TableMaker):
             two = _difference(tin, lead)
             rows += [
                 self.row(version, f"{_CHANGE}, {phase}, {route}", temperature, *estimate)
-                for route, estimate in (("alchemical", one), ("Frenkel–Ladd", two))
+                for route, estimate in (
+                    ("alchemical", (one[0], alchemical.total.error_eV_per_atom)),
+                    ("Frenkel–Ladd", two),
+                )
             ]
             place = f"{phase}, {temperature:g} K"
             compared = f"{place}: alchemical − Frenkel–Ladd"

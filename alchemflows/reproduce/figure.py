@@ -75,7 +75,7 @@ class TableMaker(Maker):
 
     name: str = "table"
 
-    def row(self, version: Version, quantity: str, temperature_K: float, value: float, error: float) -> Row:
+    def row(self, version: Version, quantity: str, temperature_K: float, value: float, error: float | None) -> Row:
         """Return a row; beside the published number where the settings are the paper's."""
         published = self.published.get(quantity, {}) if version == "paper" else {}
         return Row(

@@ -45,7 +45,9 @@ class WindowStatistics(BaseModel):
 
     lambda_value: float
     mean_dudl_eV: float = Field(description="over the independent samples, as TI takes it")
-    error_dudl_eV: float = Field(description="standard error of the mean, correlation accounted for")
+    error_dudl_eV: float = Field(
+        description="standard error of the mean, with correlations and the small number of samples accounted for"
+    )
     n_samples: int
     n_independent: float = Field(description="samples divided by the statistical inefficiency")
     statistical_inefficiency: float
@@ -53,6 +55,8 @@ class WindowStatistics(BaseModel):
     mean_volume_A3: float = Field(description="over all samples")
     n_runs: int = Field(description="production runs, each of `dynamics.n_production_steps`; more than 1 if extended")
     ti_weight: float = Field(description="weight of its ⟨dU/dλ⟩ in TI")
+    slope_dudl_eV: float = Field(description="d⟨∂U/∂λ⟩/dλ = ⟨∂²U/∂λ²⟩ − β var(∂U/∂λ)")
+    ti_slope_weight: float = Field(description="weight of that slope in TI; 0 for gauss-legendre")
     variance_share: float | None = Field(description="its share in the variance of MBAR; none where that is not finite")
     equilibration_fraction: float = Field(
         description="where in its production the means before and after differ most, of dU/dλ or the volume"
@@ -134,10 +138,10 @@ class FreeEnergyDocument(MixedEnds):
     )
     windows: list[WindowStatistics]
     ti: Estimate = Field(description="thermodynamic integration by `ti_rule`; configurational part")
-    ti_rule: Literal["trapezoid", "gauss-legendre"]
+    ti_rule: Literal["corrected-trapezoid", "gauss-legendre"]
     ti_discretisation_eV: float | None = Field(
-        description="difference of the trapezoid rule from the integral of a cubic spline: the size of its own error, "
-        "which is not in that of `ti`; 0 for gauss-legendre, none with two windows"
+        description="error of the rule itself, from its difference with every other window; part of the error of `ti`; "
+        "0 for gauss-legendre, none with two windows, where `ti` has no error either"
     )
     bar: Estimate | None = Field(
         description="Bennett acceptance ratio between neighbours; configurational part; none where it has no solution"

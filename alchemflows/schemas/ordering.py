@@ -99,7 +99,7 @@ class OrderDisorderDocument(BaseModel):
     best_ordered: str = Field(description="name of the ordered arrangement of lowest energy")
     rounding: str = Field("", description="how the composition was rounded to whole atoms; empty where it was not")
     random_energy_eV: float = Field(description="mean over random arrangements")
-    random_error_eV: float = Field(description="its standard error; 0 if only one was relaxed")
+    random_error_eV: float | None = Field(description="its standard error; none if only one was relaxed")
     ordering_energies_eV: dict[str, float] = Field(
         description="by picture of disorder: random, quasirandom, paired, mean-field"
     )
@@ -123,9 +123,9 @@ class OrderDisorderDocument(BaseModel):
         return self.counts.per_atom(self.random_energy_eV)
 
     @property
-    def random_error_eV_per_atom(self) -> float:
-        """Standard error of the mean energy of random arrangements, eV/atom."""
-        return self.counts.per_atom(self.random_error_eV)
+    def random_error_eV_per_atom(self) -> float | None:
+        """Standard error of the mean energy of random arrangements, eV/atom; None if only one was relaxed."""
+        return None if self.random_error_eV is None else self.counts.per_atom(self.random_error_eV)
 
     @property
     def ordering_energies_eV_per_atom(self) -> dict[str, float]:

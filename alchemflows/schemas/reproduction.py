@@ -33,7 +33,7 @@ class Row(BaseModel):
     quantity: str
     temperature_K: float
     value: float
-    error: float
+    error: float | None = Field(description="one standard error; none where it is not known")
     published: float | None = Field(
         description="in the paper, with its potential and cells; none for the other versions"
     )
@@ -46,7 +46,7 @@ class RandomAverage(BaseModel):
     weights: list[float]
     formula: str
     lengths_A: list[float]
-    errors_A: list[float] = Field(description="standard errors; 0 for a single arrangement")
+    errors_A: list[float | None] = Field(description="standard errors; none for a single arrangement")
     n_arrangements: int
 
 

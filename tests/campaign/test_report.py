@@ -22,6 +22,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.free_energy.errors import small_sample_factor
 from alchemflows.report import campaign as module
 from alchemflows.report.campaign import write_report
 from alchemflows.report.results import Crystal, Result, Value, means
@@ -174,8 +175,9 @@ def test_repeats_are_averaged_and_their_scatter_stands_beside_the_errors(stored,
     scatter = stdev(total["delta_f_eV"] for total in totals)
     assert values["n"] == "3" and values["mean of"] == "ΔF"
     assert values["eV"] == f"{fmean(total['delta_f_eV'] for total in totals):.5f}"
-    assert values["± eV"] == f"{scatter / 3**0.5:.5f}" and values["scatter (eV)"] == f"{scatter:.5f}"
-    assert values["± eV/atom"] == f"{scatter / 3**0.5 / 5:.6f}"
+    error = scatter / 3**0.5 * small_sample_factor(2)
+    assert values["± eV"] == f"{error:.5f}" and values["scatter (eV)"] == f"{scatter:.5f}"
+    assert values["± eV/atom"] == f"{error / 5:.6f}"
     assert values["quoted (eV)"] == f"{np.sqrt(np.mean([total['error_eV'] ** 2 for total in totals])):.5f}"
     converged = sum(output(stored, uuid)["verdict"]["status"] == "converged" for uuid in stored.ladders)
     assert values["converged"] == str(converged)
@@ -191,8 +193,9 @@ def test_there_is_no_mean_of_several_settings_and_no_quoted_error_without_all_er
     assert not list(means([ladder(0, 0.1), ladder(0, 0.1), ladder(1, 0.1)]))
     one, other = means([ladder(0, 0.3), ladder(1, 0.4), ladder(0, None, "b"), ladder(1, 0.4, "b")])
     assert one.quoted_eV == pytest.approx((0.125) ** 0.5) and other.quoted_eV is None
-    assert one.mean.value_eV == 1.5 and one.mean.error_eV == pytest.approx(0.5)
-    assert one.mean.error_eV_per_atom == pytest.approx(0.5 / 8) and one.scatter_eV == pytest.approx(0.5**0.5)
+    error = 0.5 * small_sample_factor(1)
+    assert one.mean.value_eV == 1.5 and one.mean.error_eV == pytest.approx(error)
+    assert one.mean.error_eV_per_atom == pytest.approx(error / 8) and one.scatter_eV == pytest.approx(0.5**0.5)
 
 
 def test_the_detail_of_each_result(stored, page):

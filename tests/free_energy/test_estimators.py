@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import units
 from harmonic import HarmonicCrystal, HarmonicWells, assert_honest, harmonic_path, repeated_ladders
+from scipy.interpolate import CubicHermiteSpline
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.corrections import mass_term_eV
@@ -171,6 +172,18 @@ def test_samples_that_are_not_finite_are_refused():
         analyse_ladder([0.0, 1.0], series, T)
 
 
-def test_ti_is_the_area_under_the_reported_means(repeats):
+def test_ti_is_the_area_under_the_reported_means_and_slopes(repeats):
+    """The integral of the cubic Hermite polynomial through both."""
     for result in repeats[:5]:
-        assert np.trapezoid(result.mean_dudl_eV, LAMBDAS) == pytest.approx(result.ti[0], abs=1e-12)
+        curve = CubicHermiteSpline(LAMBDAS, result.mean_dudl_eV, result.slope_dudl_eV)
+        assert curve.integrate(0, 1) == pytest.approx(result.ti[0], abs=1e-12)
+        weights = result.ti_weights @ result.mean_dudl_eV + result.ti_slope_weights @ result.slope_dudl_eV
+        assert weights == pytest.approx(result.ti[0], abs=1e-12)
+
+
+def test_slopes_follow_the_exact_curve(repeats):
+    """−3N/2 k_B T (Δk / k(λ))²."""
+    for k, value in enumerate(LAMBDAS):
+        slopes = np.array([r.slope_dudl_eV[k] for r in repeats])
+        exact = -3 * units.kB * T * (1.0 / (2.0 + value)) ** 2
+        assert abs(slopes.mean() - exact) < 4 * slopes.std(ddof=1) / np.sqrt(N_REPEATS)

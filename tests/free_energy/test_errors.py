@@ -1,0 +1,116 @@
+"""Exact values lie within printed errors as often as they should, at default settings and at a tenth of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+from scipy.stats import t
+
+from alchemflows.free_energy.errors import (
+    correlated_variance,
+    error_of_mean,
+    independent_variance,
+    small_sample_factor,
+)
+from alchemflows.free_energy.ladders import ladder
+from alchemflows.jobs.equilibrium import error_of_mean_volume
+
+_SPEC = importlib.util.spec_from_file_location("errors", Path(__file__).parents[2] / "benchmarks" / "errors.py")
+known = importlib.util.module_from_spec(_SPEC)
+sys.modules[_SPEC.name] = known  # dataclasses look their module up
+_SPEC.loader.exec_module(known)
+
+N_REPEATS = 200
+
+
+def assert_rows(rows) -> None:
+    failed = [(row.name, row.value, row.n) for row in rows if not row.holds or row.n < 100]
+    assert not failed, failed
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 8, 32])
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0, 3.0])
+def test_switching_with_gaussian_works(sigma, n):
+    """From quick switches (σ = 3 k_B T) to slow ones; the default is 4 + 4."""
+    n_repeats = 400 if sigma == 3 else N_REPEATS
+    assert_rows(known.switching_rows("Gaussian", partial(known.gaussian_works, sigma), n, n_repeats))
+
+
+@pytest.mark.parametrize("n", [3, 4, 8, 32])
+@pytest.mark.parametrize(("factor", "modes"), [(1.3, 24), (3.0, 3)])
+def test_switching_with_works_that_are_not_gaussian(factor, modes, n):
+    assert_rows(known.switching_rows("stiffness", partial(known.stiffening_works, factor, modes), n, 400))
+
+
+@pytest.mark.parametrize("n", [known.DEFAULT, known.TENTH])
+@pytest.mark.parametrize("memory", [0.0, 5.0, 20.0])
+def test_ladders(n, memory):
+    """TI, BAR, MBAR and the means of 11 windows."""
+    assert_rows(known.ladder_rows("11 windows", ladder(11), n, memory, 100 if n > 1000 else N_REPEATS))
+
+
+@pytest.mark.parametrize("n", [known.DEFAULT, known.TENTH])
+def test_other_ladders(n):
+    """Gauss–Legendre, few windows, and energies that are not linear in λ."""
+    assert_rows(known.ladder_rows("nodes", ladder(5, "gauss-legendre"), n, 5.0, 150))
+    assert_rows(known.ladder_rows("5 windows, not linear", ladder(5), n, 5.0, 150, exponential=True))
+
+
+def test_means_sizes_transitions_volumes_and_vacancies():
+    assert_rows([known.mean_row(n, 1000) for n in (2, 3, 4, 5)])
+    assert_rows([known.size_row(n, 400) for n in (2, 3, 4)])
+    assert_rows([known.transition_row(n, error, 400) for n in (2, 3, 4, 5) for error in (2.0, 10.0)])
+    lengths = ((1000, 1), (100, 1), (500, 4), (50, 4))
+    assert_rows([known.volume_row(n, replicas, memory, 400) for n, replicas in lengths for memory in (2.0, 12.5)])
+    assert_rows(known.vacancy_rows(400))
+
+
+def test_a_volume_with_hardly_an_independent_sample_has_no_error():
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.normal(size=(100, 1)), axis=0)
+    assert error_of_mean_volume(walk) is None
+    assert error_of_mean_volume(rng.normal(size=(100, 1))) == pytest.approx(0.1, rel=0.3)
+    assert error_of_mean_volume(np.full((100, 1), 3.0)) == 0.0
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 6, 30])
+def test_the_factor_is_that_of_students_t(degrees):
+    """By quadrature of the density, both shares are within their bounds."""
+    within = [1 - 2 * t.sf(k * small_sample_factor(degrees), degrees) for k in (1, 2)]
+    assert 0.68 < within[0] < 0.80 and 0.88 < within[1] < 0.96
+    assert small_sample_factor(1e9) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_one_value_has_no_error():
+    assert error_of_mean([1.0]) is None
+    assert error_of_mean([1.0, 1.0, 1.0]) == 0.0
+
+
+def test_degrees_of_freedom_lie_between_those_of_the_smaller_and_of_all_sets():
+    rng = np.random.default_rng(0)
+    even = independent_variance([rng.normal(size=500), rng.normal(size=500)])
+    assert even.degrees_of_freedom == pytest.approx(998, rel=0.01) and even.value == pytest.approx(1000, rel=0.15)
+    one = independent_variance([rng.normal(size=5), 1e-6 * rng.normal(size=5)])
+    assert one.degrees_of_freedom == pytest.approx(6)
+
+
+@pytest.mark.parametrize("memory", [0.0, 1.0, 5.0])
+def test_correlations_are_summed(memory):
+    """The variance of a sum of an Ornstein–Uhlenbeck process: n (1 + ρ)/(1 − ρ) for many samples."""
+    rng, decay, n = np.random.default_rng(0), np.exp(-1 / memory) if memory else 0.0, 400
+    noise = rng.normal(size=(8, n)) * np.sqrt(1 - decay**2)
+    found = correlated_variance(lfilter([1], [1, -decay], noise, axis=1))
+    assert found.value == pytest.approx(8 * n * (1 + decay) / (1 - decay), rel=0.2)
+    assert found.degrees_of_freedom < 8 * n
+    assert (found.window > 3 * memory) == (memory > 0) or found.window <= 2
+
+
+def test_what_is_constant_or_unknown_has_that_variance():
+    assert correlated_variance([np.ones(5), np.ones(7)]).value == 0.0
+    assert np.isnan(correlated_variance([np.full(5, np.nan)]).value)
