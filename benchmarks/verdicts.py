@@ -21,8 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from ladders import BAD, GOOD, SHORT, UNSEEN, Analysed, analysed
 from measure import Report
 
-from alchemflows.free_energy import estimators
-
 #: Share of good ladders that must be converged, and of bad ones that may be.
 MIN_GOOD, MAX_BAD = 0.98, 0.02
 #: Words by which reasons are told apart, and the heading of each in the table.
@@ -80,7 +78,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the report")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    estimators.N_BOOTSTRAPS = 2  # the error of BAR has no part in a verdict
     n = 3 if options.quick else options.repeats
     settings = {"quick": options.quick, "repeats": n, "first": options.first, "threads": options.threads}
     report = Report("Verdicts of synthetic ladders", "benchmarks/verdicts.py", settings)

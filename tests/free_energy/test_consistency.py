@@ -6,14 +6,7 @@ import ladders
 import numpy as np
 import pytest
 
-from alchemflows.free_energy import estimators
 from alchemflows.free_energy.consistency import Agreement, inflations, pairs
-
-
-@pytest.fixture(autouse=True)
-def quick_bar(monkeypatch):
-    """The error of BAR has no part in a verdict."""
-    monkeypatch.setattr(estimators, "N_BOOTSTRAPS", 2)
 
 
 @pytest.mark.parametrize("name", ["good", "good, 5 windows", "good, started from both ends"])
