@@ -133,7 +133,9 @@ def structure_of(content: Mapping[str, Any] | Structure, *, ignore: Iterable[Los
         try:
             structure = content if isinstance(content, Structure) else Structure.from_dict(dict(content))
         except Exception as error:  # whatever a wrong dictionary meets
-            raise InvalidInputError(f"it is no structure of pymatgen: {type(error).__name__}: {error}") from error
+            raise InvalidInputError(
+                f"the dictionary is no structure of pymatgen: {type(error).__name__}: {error}"
+            ) from error
     return _examined(Parsed(structure, "pymatgen (dictionary)", notes=notes), check_losses(ignore), 1.0)
 
 
