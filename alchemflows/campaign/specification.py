@@ -321,7 +321,8 @@ def _crystal(where: str, spec: StructureSpec) -> ReadStructure:
             read = structure_of(spec.structure or {}, ignore=spec.ignore)
         return read.repeated(spec.supercell)
     except InvalidInputError as error:
-        raise InvalidInputError(f"{where}: {error}") from error
+        field = "structure" if spec.file is None else "file"
+        raise InvalidInputError(f"{where}.{field}: {error}") from error
 
 
 def _maker(campaign: CampaignSpec) -> tuple[SampledMaker, VacancyTask | None]:

@@ -74,6 +74,8 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
         parser = CifParser.from_str(body, occupancy_tolerance=_ANY_SUM, check_cif=False)
         structure = parser.parse_structures(primitive=False, on_error="raise")[0]
         operations = parser.symmetry_operations
+    # Sums above 1 are checked below, with the tolerance that the user set; pymatgen names the one it was given.
+    notes[:] = [note for note in notes if "occupancy_tolerance" not in note]
     parsed = Parsed(structure, "pymatgen (CIF)", name if len(blocks) > 1 else None, notes, losses)
     rows = _rows(data, structure, operations, parsed)
     _check_symmetry(data, len(operations), rows, parsed)

@@ -16,7 +16,7 @@ from pymatgen.io.registry import get_structure_format
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.structure import Loss, StructureRecord
 from alchemflows.structures.cif import read_cif
-from alchemflows.structures.formula import amounts_of, formula_of, vacancies_of
+from alchemflows.structures.formula import formula_of, vacancies_of
 from alchemflows.structures.images import read_image
 from alchemflows.structures.parsed import Parsed, check_losses, heard
 from alchemflows.structures.poscar import INVENTED, read_poscar
@@ -133,7 +133,8 @@ def structure_of(content: Mapping[str, Any] | Structure, *, ignore: Iterable[Los
         try:
             structure = content if isinstance(content, Structure) else Structure.from_dict(dict(content))
         except Exception as error:  # whatever a wrong dictionary meets
-            raise InvalidInputError(f"it is no structure of pymatgen: {type(error).__name__}: {error}") from error
+            said = f"{type(error).__name__}: {error}"
+            raise InvalidInputError(f"the dictionary is no structure of pymatgen: {said}") from error
     return _examined(Parsed(structure, "pymatgen (dictionary)", notes=notes), check_losses(ignore), 1.0)
 
 
@@ -219,13 +220,12 @@ def _examined(parsed: Parsed, accepted: tuple[Loss, ...], largest_sum: float) ->
         raise InvalidInputError(
             f"{'; '.join(texts[:3])}{more}. Correct the file, or accept it as it is read with {kinds} (ignore=...)"
         )
-    amounts = amounts_of(sites)
     record = StructureRecord(
         block=parsed.block,
         reader=parsed.reader,
         formula=formula_of(sites),
         n_sites=len(sites),
-        n_atoms=round(sum(amounts.values()), 6),
+        n_atoms=round(sum(sum(occupancy.values()) for occupancy in sites), 6),
         vacancies=vacancies_of(sites),
         accepted=list(dict.fromkeys(text for _, text in losses)),
         notes=list(dict.fromkeys(notes)),
