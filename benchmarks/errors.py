@@ -26,7 +26,7 @@ from alchemflows.free_energy.errors import error_of_mean, small_sample_factor
 from alchemflows.free_energy.estimators import MIN_OVERLAP, analyse_ladder
 from alchemflows.free_energy.ladders import Ladder, ladder
 from alchemflows.free_energy.phases import transition
-from alchemflows.free_energy.size import extrapolate
+from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom
 from alchemflows.free_energy.work import MIN_WORK_OVERLAP, analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 from alchemflows.schemas.samples import WindowSeries
@@ -160,7 +160,9 @@ def size_row(n_cells: int, n_repeats: int, seed: int = 0) -> Row:
     rng, z = np.random.default_rng(seed), []
     for _ in range(n_repeats):
         noise, errors = switched(n_cells, rng)
-        found = extrapolate([16, 54, 128, 250][:n_cells], noise.tolist(), errors.tolist())
+        n_atoms = [16, 54, 128, 250][:n_cells]
+        values = [v + logarithmic_term_eV_per_atom(n, T) for v, n in zip(noise, n_atoms, strict=True)]
+        found = extrapolate(n_atoms, values, errors.tolist(), T)
         z.append(found.limit / found.error)
     return row(f"limit of {n_cells} sizes", z, n_repeats)
 

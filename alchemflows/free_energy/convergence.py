@@ -266,8 +266,8 @@ def reasons_against(
         if found.is_late(len(lambdas))
     ]
     reasons += _disagreements(lambdas, agreement)
-    difference, error = abs(result.ti[0] - result.mbar[0]), float(np.hypot(result.ti[1], result.mbar[1]))
-    if difference > MAX_SIGMA * error:
+    difference, error = abs(result.ti[0] - result.mbar[0]), float(np.hypot(result.ti_statistical_eV, result.mbar[1]))
+    if difference > MAX_SIGMA * error + result.ti_discretisation_eV:
         reasons.append(f"TI and MBAR disagree by {difference:.4f} eV, {difference / error:.1f} σ")
     if target_eV is not None and not result.mbar[1] <= target_eV:
         reasons.append(f"the error of MBAR is {result.mbar[1]:.2g} eV, above its target of {target_eV:.2g} eV")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import factorial
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike
 from pymbar import bar
 from pymbar.timeseries import statistical_inefficiency, subsample_correlated_data
 from pymbar.utils import BoundsError, ConvergenceError
+from scipy.interpolate import CubicSpline
 from scipy.special import expit, logsumexp
 
 from alchemflows.errors import InvalidInputError
@@ -37,6 +39,10 @@ MIN_OVERLAP = 0.03
 MIN_INDEPENDENT = 10
 #: Newton's method for MBAR has converged long before, or never will, as without overlap.
 MAX_ITERATIONS = 1000
+
+
+#: Windows whose energies give the curvature of U in λ at a window.
+N_NEAREST = 3
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,7 @@ def estimate(
     slope_weights = slope_correction_weights(lambdas) if quadrature is None else np.zeros(len(lambdas))
     slopes, influences = _slopes(lambdas, windows, beta)
     ti = float(weights @ means + slope_weights @ slopes)
-    discretisation = _discretisation(lambdas, means, slopes) if quadrature is None else 0.0
+    discretisation = _discretisation(lambdas, windows, slopes, influences) if quadrature is None else 0.0
     statistical = _ti_variance(windows, weights, slope_weights, influences)
     guess = beta * np.concatenate([[0.0], np.cumsum(np.diff(lambdas) * (means[1:] + means[:-1]) / 2)])
     solver = MBAR(initial_f_k=guess, maximum_iterations=MAX_ITERATIONS)
@@ -295,15 +301,15 @@ def _slopes(
 
 
 def _curvature(lambdas: Sequence[float], k: int, window: Decorrelated) -> np.ndarray:
-    """Return d²U/dλ² of each sample at its own window, from dU/dλ and the energies at the one or two nearest ones.
+    """Return d²U/dλ² of each sample at its own window, from dU/dλ and the energies at the nearest windows.
 
-    U(λ + h) − U(λ) = h U′ + h²/2 U″ (+ h³/6 U‴ where there are two).
+    U(λ + h) − U(λ) = h U′ + h²/2 U″ + ..., with as many terms as windows that are taken.
     """
     offsets = np.asarray(lambdas, dtype=float) - lambdas[k]
-    nearest = np.argsort(np.abs(offsets), kind="stable")[1:3]
+    nearest = np.argsort(np.abs(offsets), kind="stable")[1 : 1 + N_NEAREST]
     h = offsets[nearest]
     beyond = window.gaps_eV[:, nearest] - h * window.dudl_eV[:, None]
-    powers = np.stack([h**2 / 2, h**3 / 6], axis=1)[:, : len(h)]
+    powers = np.stack([h**j / factorial(j) for j in range(2, 2 + len(h))], axis=1)
     return beyond @ np.linalg.inv(powers)[0]
 
 
@@ -414,30 +420,40 @@ def _frame(
     return frame
 
 
-def _discretisation(lambdas: Sequence[float], means: np.ndarray, slopes: np.ndarray) -> float:
-    """Return the error of the corrected trapezoid rule as Richardson's extrapolation has it.
+def _discretisation(
+    lambdas: Sequence[float], windows: Sequence[Decorrelated], slopes: np.ndarray, influences: Sequence[np.ndarray]
+) -> float:
+    """Return the error of the corrected trapezoid rule, from its differences with other rules on the same windows.
 
-    It is a 7th of the difference from the rule with every other window: the error falls as the fourth power of the
-    spacing where that is short, and the third power is taken, since it often is not (measured: 4 windows between
-    crystals whose stiffness differs by a factor of 5). With an even number of windows one spacing is left over, at
-    either end in turn, and the larger estimate is taken.
+    These are the integral of a cubic spline through the means, and a 7th of the difference from the rule with every
+    other window: Richardson's extrapolation, for an error that falls as the third power of the spacing. (It falls as
+    the fourth where the spacing is short, and often it is not.) With an even number of windows one spacing is left
+    over, at either end in turn. The largest difference counts, after the square of what noise explains of it is taken
+    off.
     """
     if len(lambdas) < 3:
         return float("inf")
-    last = len(lambdas) - 1
+    last, n = len(lambdas) - 1, len(lambdas)
+    means = np.array([window.dudl_eV.mean() for window in windows])
+    whole = _corrected_trapezoid(lambdas, range(n))
+    spline = np.array(CubicSpline(lambdas, np.eye(n)).integrate(lambdas[0], lambdas[-1])), np.zeros(n)
     grids = [[*range(0, last, 2), last]]
     if last % 2:
         grids.append([0, *range(1, last + 1, 2)])
-    whole = _corrected_trapezoid(lambdas, means, slopes, range(last + 1))
-    coarse = [_corrected_trapezoid(lambdas, means, slopes, grid) for grid in grids]
-    return max(abs(whole - each) for each in coarse) / 7
+    found = 0.0
+    for other, scale in [(spline, 1.0), *((_corrected_trapezoid(lambdas, grid), 7.0) for grid in grids)]:
+        on_means, on_slopes = ((mine - theirs) / scale for mine, theirs in zip(whole, other, strict=True))
+        noise = _ti_variance(windows, on_means, on_slopes, influences).value
+        found = max(found, float(on_means @ means + on_slopes @ slopes) ** 2 - noise)
+    return float(np.sqrt(found))
 
 
-def _corrected_trapezoid(
-    lambdas: Sequence[float], means: np.ndarray, slopes: np.ndarray, windows: Sequence[int]
-) -> float:
+def _corrected_trapezoid(lambdas: Sequence[float], windows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights of all means and of all slopes in the rule over some of the windows, each shape (K,)."""
     some, grid = list(windows), [lambdas[k] for k in windows]
-    return float(trapezoid_weights(grid) @ means[some] + slope_correction_weights(grid) @ slopes[some])
+    on_means, on_slopes = np.zeros(len(lambdas)), np.zeros(len(lambdas))
+    on_means[some], on_slopes[some] = trapezoid_weights(grid), slope_correction_weights(grid)
+    return on_means, on_slopes
 
 
 def _bar(gaps: list[np.ndarray], beta: float) -> tuple[float, float] | None:

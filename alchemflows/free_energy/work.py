@@ -13,11 +13,15 @@ from scipy.special import expit
 from scipy.stats import t
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.free_energy.errors import independent_variance, small_sample_factor
+from alchemflows.free_energy.errors import Variance, independent_variance, small_sample_factor
 from alchemflows.free_energy.estimators import bar_influences
 
 #: Forward and backward work distributions that overlap less than this say little about where they cross.
 MIN_WORK_OVERLAP = 0.1
+#: Below this overlap the error of BAR is at least that of the mean work.
+MODERATE_WORK_OVERLAP = 0.3
+#: The scatter of fewer switches says hardly anything of their error.
+MIN_SWITCHES = 3
 #: Dissipation that is so far below zero that noise alone makes it with this probability is no noise.
 NEGLIGIBLE = 1e-3
 
@@ -91,6 +95,8 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     mean, mean_error = _mean(beta * forward, beta * backward, solved)
     overlap = 0.0 if solved is None else _overlap(beta * forward, beta * backward, solved.delta_f)
     found = []
+    if min(len(forward), len(backward)) < MIN_SWITCHES:
+        found.append(f"fewer than {MIN_SWITCHES} switches each way: the error bar is itself a guess; take more repeats")
     if overlap < MIN_WORK_OVERLAP:
         found.append(
             f"forward and backward work overlap by {overlap:.3f} (below {MIN_WORK_OVERLAP}; dissipation "
@@ -130,18 +136,24 @@ def _mean(forward: np.ndarray, backward: np.ndarray, solved: Solution | None) ->
     """
     value = float((forward.mean() - backward.mean()) / 2)
     moved = (forward / (2 * len(forward)), -backward / (2 * len(backward)))
-    error = independent_variance(moved).error
+    error = _spread(forward, backward).error
     if solved is None:
         return value, error
     between = independent_variance([own - other for own, other in zip(moved, solved.influences, strict=True)])
     return value, float(np.sqrt(error**2 + max(0.0, (value - solved.delta_f) ** 2 - between.value)))
 
 
+def _spread(forward: np.ndarray, backward: np.ndarray) -> Variance:
+    """Return the variance of (⟨W_f⟩ − ⟨W_b⟩)/2."""
+    return independent_variance((forward / (2 * len(forward)), backward / (2 * len(backward))))
+
+
 def _bar(forward: np.ndarray, backward: np.ndarray) -> Solution | None:
-    """BAR in k_B T, with the larger of two errors, enlarged for few works.
+    """BAR in k_B T, with the largest of its errors, enlarged for few works.
 
     One is the scatter of what each work adds to the estimate; the other is the asymptotic one, which takes the works
     to obey Crooks' theorem: where they hardly overlap it is the larger, for works that decide have not been seen.
+    Where they overlap only moderately, BAR rests on few of the works, and its error is at least that of the mean work.
     """
     if np.ptp(np.concatenate([forward, -backward])) < 1e-9:  # there is no bracket for the solution
         return Solution(float(forward[0]), 0.0, (np.zeros(len(forward)), np.zeros(len(backward))))
@@ -154,4 +166,5 @@ def _bar(forward: np.ndarray, backward: np.ndarray) -> Solution | None:
     influences = bar_influences(forward, backward, value)
     variance = independent_variance(influences)
     asymptotic *= small_sample_factor(variance.degrees_of_freedom)
-    return Solution(value, float(np.nanmax([variance.error, asymptotic])), influences)
+    least = _spread(forward, backward).error if _overlap(forward, backward, value) < MODERATE_WORK_OVERLAP else 0.0
+    return Solution(value, float(np.nanmax([variance.error, asymptotic, least])), influences)

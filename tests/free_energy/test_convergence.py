@@ -66,7 +66,9 @@ def test_stationary_windows_converge():
         n_refused += bool(reasons)
         z.append(result.mbar[0] / result.mbar[1])
         assert curve.forward[-1] == pytest.approx(curve.backward[-1])
-        assert curve.forward[-1] == pytest.approx(result.mbar, abs=0.02 * KT)
+        assert curve.forward[-1][0] == pytest.approx(result.mbar[0], abs=0.02 * KT)
+        # The error of the whole has correlations and the number of samples accounted for.
+        assert curve.forward[-1][1] == pytest.approx(result.mbar[1], rel=0.4)
     assert n_refused <= 3
     assert np.std(z) < 1.6 and abs(np.mean(z)) < 0.7
 

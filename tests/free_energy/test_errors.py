@@ -19,6 +19,7 @@ from alchemflows.free_energy.errors import (
     small_sample_factor,
 )
 from alchemflows.free_energy.ladders import ladder
+from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 _SPEC = importlib.util.spec_from_file_location("errors", Path(__file__).parents[2] / "benchmarks" / "errors.py")
@@ -34,7 +35,7 @@ def assert_rows(rows) -> None:
     assert not failed, failed
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 8, 32])
+@pytest.mark.parametrize("n", [3, 4, 8, 32])
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0, 3.0])
 def test_switching_with_gaussian_works(sigma, n):
     """From quick switches (σ = 3 k_B T) to slow ones; the default is 4 + 4."""
@@ -45,17 +46,30 @@ def test_switching_with_gaussian_works(sigma, n):
 @pytest.mark.parametrize("n", [3, 4, 8, 32])
 @pytest.mark.parametrize(("factor", "modes"), [(1.3, 24), (3.0, 3)])
 def test_switching_with_works_that_are_not_gaussian(factor, modes, n):
-    assert_rows(known.switching_rows("stiffness", partial(known.stiffening_works, factor, modes), n, 400))
+    mean, bar = known.switching_rows("stiffness", partial(known.stiffening_works, factor, modes), n, 400)
+    # The mean work is biased where both ways dissipate differently; with many switches its error is mostly that bias.
+    assert_rows([bar] if n == 32 else [mean, bar])
 
 
-@pytest.mark.parametrize("n", [known.DEFAULT, known.TENTH])
+def test_two_switches_each_way_are_too_few():
+    rng = np.random.default_rng(0)
+    for n, few in ((2, True), (3, False)):
+        warnings = analyse_work(*known.gaussian_works(0.3, n, rng), known.T).warnings
+        assert any("each way" in warning for warning in warnings) == few
+
+
+#: The default length takes a minute or two.
+LENGTHS = [pytest.param(known.DEFAULT, marks=pytest.mark.slow), known.TENTH]
+
+
+@pytest.mark.parametrize("n", LENGTHS)
 @pytest.mark.parametrize("memory", [0.0, 5.0, 20.0])
 def test_ladders(n, memory):
     """TI, BAR, MBAR and the means of 11 windows."""
-    assert_rows(known.ladder_rows("11 windows", ladder(11), n, memory, 100 if n > 1000 else N_REPEATS))
+    assert_rows(known.ladder_rows("11 windows", ladder(11), n, memory, N_REPEATS))
 
 
-@pytest.mark.parametrize("n", [known.DEFAULT, known.TENTH])
+@pytest.mark.parametrize("n", LENGTHS)
 def test_other_ladders(n):
     """Gauss–Legendre, few windows, and energies that are not linear in λ."""
     assert_rows(known.ladder_rows("nodes", ladder(5, "gauss-legendre"), n, 5.0, 150))
@@ -67,7 +81,11 @@ def test_means_sizes_transitions_volumes_and_vacancies():
     assert_rows([known.size_row(n, 400) for n in (2, 3, 4)])
     assert_rows([known.transition_row(n, error, 400) for n in (2, 3, 4, 5) for error in (2.0, 10.0)])
     lengths = ((1000, 1), (100, 1), (500, 4), (50, 4))
-    assert_rows([known.volume_row(n, replicas, memory, 400) for n, replicas in lengths for memory in (2.0, 12.5)])
+    volumes = [known.volume_row(n, replicas, memory, 400) for n, replicas in lengths for memory in (2.0, 12.5)]
+    *known_errors, too_short = sorted(volumes, key=lambda row: -row.n)
+    assert_rows(known_errors)
+    # 100 samples that remember 12.5 are some 4 independent ones: four runs of five have no error.
+    assert too_short.warned > 0.75
     assert_rows(known.vacancy_rows(400))
 
 

@@ -12,10 +12,12 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.free_energy.estimators import analyse_ladder
 from alchemflows.sampling.windows import sample_windows
+from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.free_energy import Estimate
 from alchemflows.schemas.samples import WindowSeries
 
+CELL = Counts(atoms=8, sites=8, formula_units=4)
 T = 300.0
 LAMBDAS = [0.0, 0.25, 0.5, 0.75, 1.0]
 N_REPEATS = 100
@@ -162,7 +164,7 @@ def test_no_overlap_has_no_finite_error_and_says_so():
     assert any("overlap" in warning for warning in result.warnings)
     if not np.isfinite(result.mbar[1]):
         assert any("no finite error" in warning for warning in result.warnings)
-        assert Estimate.of(*result.mbar, 2).error_eV is None
+        assert Estimate.of(*result.mbar, CELL).error_eV is None
 
 
 def test_samples_that_are_not_finite_are_refused():
