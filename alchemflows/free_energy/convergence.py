@@ -19,14 +19,15 @@ from pymbar.timeseries import statistical_inefficiency
 from pymbar.utils import ConvergenceError, ParameterError
 from scipy.stats import norm, t
 
-from alchemflows.free_energy.consistency import Agreement, sigmas
-from alchemflows.free_energy.estimators import Decorrelated, LadderResult
+from alchemflows.free_energy.consistency import Agreement, inflations, sigmas
+from alchemflows.free_energy.estimators import Decorrelated, LadderResult, decorrelate
+from alchemflows.schemas.samples import WindowSeries
 
 FRACTIONS = tuple(round(0.1 * k, 1) for k in range(1, 11))
 #: Independent samples of a window that the curve takes; more would cost more and show the same.
 MAX_SAMPLES = 300
 #: Shares of good ladders that each kind of test may refuse; that of shifts refuses a third of its share, as measured.
-ALLOWED = {"halves": 8e-3, "shifts": 8e-3, "pairs": 2e-3, "breaks": 2e-3, "starts": 2e-3}
+ALLOWED = {"halves": 3e-3, "shifts": 8e-3, "pairs": 2e-3, "breaks": 2e-3, "starts": 2e-3}
 #: TI and MBAR that differ by more standard errors disagree. They share their samples: chance hardly ever does it.
 MAX_SIGMA = 3.0
 #: Below this many independent samples in most windows, neither the error nor a test of it means much.
@@ -71,13 +72,15 @@ class Convergence:
     """MBAR's ΔF, eV, with errors, from the first and from the last part of each window, against that part.
 
     An estimate is None where MBAR has no solution. `halves_sigma` says by how many standard errors the first and the
-    second half of all windows differ; `degrees_of_freedom` are those of that error.
+    second half of all windows differ; `degrees_of_freedom` are those of that error, and `inflation` is by how much its
+    variance exceeds that of independent samples.
     """
 
     fractions: tuple[float, ...]
     forward: list[Value | None]
     backward: list[Value | None]
     degrees_of_freedom: float = np.inf
+    inflation: float = 1.0
 
     @property
     def halves_sigma(self) -> float | None:
@@ -85,7 +88,7 @@ class Convergence:
         first, second = (curve[self.fractions.index(0.5)] for curve in (self.forward, self.backward))
         if first is None or second is None:
             return None
-        return sigma_between(first, second)
+        return sigma_between(first, second) / float(np.sqrt(self.inflation))
 
     @property
     def halves_drift(self) -> bool:
@@ -175,6 +178,20 @@ def _each(test: str, n: int) -> float:
     return float(-np.expm1(np.log1p(-ALLOWED[test]) / max(n, 1)))
 
 
+def steady(lambdas: Sequence[float], k: int, samples: WindowSeries) -> Decorrelated:
+    """Return the independent samples of window k as the halves are compared by: a drift does not count as correlation.
+
+    The statistical inefficiency is that of what the estimators read less its straight line in time.
+    """
+    time = np.linspace(-1, 1, len(samples))
+    own = samples.energies_eV[:, k]
+    neighbours = [j for j in (k - 1, k + 1) if 0 <= j < len(lambdas)]
+    observables = [samples.dudl_eV, *(samples.energies_eV[:, j] - own for j in neighbours)]
+    residuals = [a - np.polynomial.Polynomial.fit(time, a, 1)(time) for a in observables]
+    varying = [r for r, a in zip(residuals, observables, strict=True) if np.ptp(r) > 1e-9 * np.abs(a).max()]
+    return decorrelate(lambdas, k, samples, max([1.0, *(float(statistical_inefficiency(r)) for r in varying)]))
+
+
 def convergence(
     windows: Sequence[Decorrelated],
     free_energies_eV: np.ndarray,
@@ -201,7 +218,8 @@ def convergence(
     shares = np.ones(len(thinned)) if shares is None else np.asarray(shares, dtype=float)
     freedom = np.array([max(len(u) / 2 - 1, 0.5) for u in thinned])
     together = shares.sum() ** 2 / (shares**2 / freedom).sum() if np.isfinite(shares).all() and shares.any() else np.inf
-    return Convergence(tuple(fractions), forward, backward, 2 * float(together))
+    inflation = float(np.mean(inflations([window.inefficiency for window in windows])))
+    return Convergence(tuple(fractions), forward, backward, 2 * float(together), inflation)
 
 
 def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float) -> Value | None:

@@ -17,6 +17,7 @@ from alchemflows.free_energy.convergence import (
     equilibration,
     least_inefficiency,
     reasons_against,
+    steady,
 )
 from alchemflows.free_energy.estimators import MIN_OVERLAP, Decorrelated, LadderResult, decorrelate, estimate
 from alchemflows.jobs.collect import CollectedLadder, collect
@@ -34,6 +35,7 @@ class Numbers:
     """What the samples of a ladder give: independent samples, where windows shift, and the estimates."""
 
     windows: list[Decorrelated]
+    steady: list[Decorrelated]
     equilibrations: list[Equilibration]
     agreement: Agreement
     result: LadderResult
@@ -53,10 +55,11 @@ class Numbers:
         """
         first, lambdas = ladder.first, ladder.lambdas
         pressure = first.dynamics.pressure_GPa
-        windows, observables = [], []
+        windows, compared, observables = [], [], []
         for k, whole in enumerate(ladder.series()):
             series = whole.after(discard)
             windows.append(decorrelate(lambdas, k, series))
+            compared.append(steady(lambdas, k, series))
             observables.append([series.dudl_eV] + ([] if pressure is None else [series.volume_A3]))
         weights = None
         if quadrature is not None:
@@ -72,7 +75,7 @@ class Numbers:
         rule: Literal["corrected-trapezoid", "gauss-legendre"] = (
             "corrected-trapezoid" if quadrature is None else "gauss-legendre"
         )
-        return cls(windows, equilibrations, agreement, result, rule)
+        return cls(windows, compared, equilibrations, agreement, result, rule)
 
 
 def reanalysed(
@@ -114,7 +117,7 @@ def document(
     """Return the free-energy document of a ladder."""
     first, result, counts = ladder.first, numbers.result, ladder.first.counts
     pressure, target = first.dynamics.pressure_GPa, refinement.target_error_eV_per_atom
-    curve = convergence(numbers.windows, result.free_energies_eV, first.temperature_K, result.variances_eV2)
+    curve = convergence(numbers.steady, result.free_energies_eV, first.temperature_K, result.variances_eV2)
     reasons = reasons_against(
         ladder.lambdas,
         result,
