@@ -72,15 +72,14 @@ class Convergence:
     """MBAR's ΔF, eV, with errors, from the first and from the last part of each window, against that part.
 
     An estimate is None where MBAR has no solution. `halves_sigma` says by how many standard errors the first and the
-    second half of all windows differ; `degrees_of_freedom` are those of that error, and `inflation` is by how much its
-    variance exceeds that of independent samples.
+    second half of all windows differ; `degrees_of_freedom` are those of that error. Errors count the
+    correlation that is left between kept samples, see :func:`~alchemflows.free_energy.consistency.inflations`.
     """
 
     fractions: tuple[float, ...]
     forward: list[Value | None]
     backward: list[Value | None]
     degrees_of_freedom: float = np.inf
-    inflation: float = 1.0
 
     @property
     def halves_sigma(self) -> float | None:
@@ -88,7 +87,7 @@ class Convergence:
         first, second = (curve[self.fractions.index(0.5)] for curve in (self.forward, self.backward))
         if first is None or second is None:
             return None
-        return sigma_between(first, second) / float(np.sqrt(self.inflation))
+        return sigma_between(first, second)
 
     @property
     def halves_drift(self) -> bool:
@@ -213,16 +212,16 @@ def convergence(
         thinned.append(beta * window.gaps_eV[kept])
     counts = [[max(1, round(fraction * len(u))) for u in thinned] for fraction in fractions]
     guess = beta * np.nan_to_num(free_energies_eV)
-    forward = [_mbar([u[:n] for u, n in zip(thinned, row, strict=True)], guess, beta) for row in counts]
-    backward = [_mbar([u[-n:] for u, n in zip(thinned, row, strict=True)], guess, beta) for row in counts]
+    factor = float(np.sqrt(np.mean(inflations([window.inefficiency for window in windows]))))
+    forward = [_mbar([u[:n] for u, n in zip(thinned, row, strict=True)], guess, beta, factor) for row in counts]
+    backward = [_mbar([u[-n:] for u, n in zip(thinned, row, strict=True)], guess, beta, factor) for row in counts]
     shares = np.ones(len(thinned)) if shares is None else np.asarray(shares, dtype=float)
     freedom = np.array([max(len(u) / 2 - 1, 0.5) for u in thinned])
     together = shares.sum() ** 2 / (shares**2 / freedom).sum() if np.isfinite(shares).all() and shares.any() else np.inf
-    inflation = float(np.mean(inflations([window.inefficiency for window in windows])))
-    return Convergence(tuple(fractions), forward, backward, 2 * float(together), inflation)
+    return Convergence(tuple(fractions), forward, backward, 2 * float(together))
 
 
-def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float) -> Value | None:
+def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float, factor: float) -> Value | None:
     try:
         with np.errstate(all="ignore"):
             solver = MBAR(
@@ -237,7 +236,7 @@ def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float) -> Valu
             result = solver.compute_free_energy_differences()
     except (ConvergenceError, ParameterError, np.linalg.LinAlgError):
         return None
-    value, error = float(result["Delta_f"][0, -1]) / beta, float(result["dDelta_f"][0, -1]) / beta
+    value, error = float(result["Delta_f"][0, -1]) / beta, factor * float(result["dDelta_f"][0, -1]) / beta
     return (value, error) if np.isfinite([value, error]).all() else None
 
 
@@ -252,7 +251,7 @@ def least_inefficiency(result: LadderResult) -> float:
 def reasons_against(
     lambdas: Sequence[float],
     result: LadderResult,
-    curve: Convergence,
+    halves: Convergence,
     equilibrations: Sequence[Equilibration],
     agreement: Agreement,
     *,
@@ -272,11 +271,11 @@ def reasons_against(
             f"windows have some {typical:.0f} independent samples (below {MIN_TYPICAL}): too few for the error and for "
             "the checks of convergence; sample longer"
         )
-    halves = curve.halves_sigma
-    if halves is None:
+    sigma = halves.halves_sigma
+    if sigma is None:
         reasons.append("halves of the sampling cannot be compared: MBAR finds no solution for them")
-    elif curve.halves_drift:
-        reasons.append(f"drift: the first and the second half of the sampling disagree by {halves:.1f} σ")
+    elif halves.halves_drift:
+        reasons.append(f"drift: the first and the second half of the sampling disagree by {sigma:.1f} σ")
     reasons += [
         f"window λ = {value:g} began before equilibrium, drifts or jumped: ⟨∂U/∂λ⟩ or the volume shifts by "
         f"{found.shift_sigma:.1f} σ after {100 * found.fraction:.0f} % of its production"

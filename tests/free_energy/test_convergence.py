@@ -53,10 +53,11 @@ def analysed(series, target_eV=None):
     windows = [decorrelate(LAMBDAS, k, samples) for k, samples in enumerate(series)]
     result = estimate(LAMBDAS, windows, T)
     compared = [steady(LAMBDAS, k, samples) for k, samples in enumerate(series)]
-    curve = convergence(compared, result.free_energies_eV, T)
+    curve = convergence(windows, result.free_energies_eV, T)
+    halves = convergence(compared, result.free_energies_eV, T, fractions=(0.5,))
     found = [equilibration([samples.dudl_eV], least_inefficiency(result)) for samples in series]
     agreement = Agreement.of(windows, result, T)
-    return result, curve, reasons_against(LAMBDAS, result, curve, found, agreement, target_eV=target_eV)
+    return result, curve, reasons_against(LAMBDAS, result, halves, found, agreement, target_eV=target_eV)
 
 
 def test_stationary_windows_converge():
