@@ -6,6 +6,7 @@ import ladders
 import numpy as np
 import pytest
 
+from alchemflows.free_energy import estimators
 from alchemflows.free_energy.consistency import Agreement, inflations, pairs
 
 
