@@ -25,6 +25,7 @@ from alchemflows.free_energy.convergence import (
     equilibration,
     least_inefficiency,
     reasons_against,
+    steady,
 )
 from alchemflows.free_energy.estimators import LadderResult, decorrelate, estimate
 from alchemflows.schemas.samples import WindowSeries
@@ -195,7 +196,8 @@ def analysed(kind: Kind, seed: int) -> Analysed:
     lambdas, series = sample(kind, seed)
     windows = [decorrelate(lambdas, k, samples) for k, samples in enumerate(series)]
     result = estimate(lambdas, windows, T)
-    curve = convergence(windows, result.free_energies_eV, T, result.variances_eV2, fractions=(0.5,))
+    compared = [steady(lambdas, k, samples) for k, samples in enumerate(series)]
+    curve = convergence(compared, result.free_energies_eV, T, result.variances_eV2, fractions=(0.5,))
     least = least_inefficiency(result)
     found = [equilibration([samples.dudl_eV], least) for samples in series]
     agreement = Agreement.of(windows, result, T, starts(kind))

@@ -17,6 +17,7 @@ from alchemflows.free_energy.convergence import (
     equilibration,
     least_inefficiency,
     reasons_against,
+    steady,
 )
 from alchemflows.free_energy.estimators import MIN_OVERLAP, Decorrelated, LadderResult, decorrelate, estimate
 from alchemflows.jobs.collect import CollectedLadder, collect
@@ -34,6 +35,7 @@ class Numbers:
     """What the samples of a ladder give: independent samples, where windows shift, and the estimates."""
 
     windows: list[Decorrelated]
+    steady: list[Decorrelated]
     equilibrations: list[Equilibration]
     agreement: Agreement
     result: LadderResult
@@ -53,10 +55,11 @@ class Numbers:
         """
         first, lambdas = ladder.first, ladder.lambdas
         pressure = first.dynamics.pressure_GPa
-        windows, observables = [], []
+        windows, compared, observables = [], [], []
         for k, whole in enumerate(ladder.series()):
             series = whole.after(discard)
             windows.append(decorrelate(lambdas, k, series))
+            compared.append(steady(lambdas, k, series))
             observables.append([series.dudl_eV] + ([] if pressure is None else [series.volume_A3]))
         weights = None
         if quadrature is not None:
@@ -72,7 +75,7 @@ class Numbers:
         rule: Literal["corrected-trapezoid", "gauss-legendre"] = (
             "corrected-trapezoid" if quadrature is None else "gauss-legendre"
         )
-        return cls(windows, equilibrations, agreement, result, rule)
+        return cls(windows, compared, equilibrations, agreement, result, rule)
 
 
 def reanalysed(
@@ -114,11 +117,13 @@ def document(
     """Return the free-energy document of a ladder."""
     first, result, counts = ladder.first, numbers.result, ladder.first.counts
     pressure, target = first.dynamics.pressure_GPa, refinement.target_error_eV_per_atom
-    curve = convergence(numbers.windows, result.free_energies_eV, first.temperature_K, result.variances_eV2)
+    shares, temperature = result.variances_eV2, first.temperature_K
+    curve = convergence(numbers.windows, result.free_energies_eV, temperature, shares)
+    halves = convergence(numbers.steady, result.free_energies_eV, temperature, shares, fractions=(0.5,))
     reasons = reasons_against(
         ladder.lambdas,
         result,
-        curve,
+        halves,
         numbers.equilibrations,
         numbers.agreement,
         target_eV=None if target is None else target * counts.atoms,
@@ -155,7 +160,7 @@ def document(
         mixing_term_eV=terms.mixing_eV,
         arrangement_term_eV=terms.arrangement_eV,
         overlap_matrix=result.overlap.tolist(),
-        convergence=_curve(curve),
+        convergence=_curve(curve, halves),
         verdict=Verdict.of(reasons),
         refinement=refinement,
         warnings=result.warnings,
@@ -217,10 +222,10 @@ def refined(
     )
 
 
-def _curve(curve: Convergence) -> ConvergenceCurve:
+def _curve(curve: Convergence, halves: Convergence) -> ConvergenceCurve:
     columns = {
         f"{name}{suffix}_eV": [None if value is None else value[k] for value in values]
         for name, values in (("forward", curve.forward), ("backward", curve.backward))
         for k, suffix in enumerate(("", "_error"))
     }
-    return ConvergenceCurve(fractions=list(curve.fractions), halves_sigma=curve.halves_sigma, **columns)
+    return ConvergenceCurve(fractions=list(curve.fractions), halves_sigma=halves.halves_sigma, **columns)

@@ -133,3 +133,10 @@ def test_arithmetic(monkeypatch):
     # An atom that moves 0.1 Å a step has moved half the skin (0.25 Å) every third step.
     track = [np.array([[[0.1 * step, 0, 0], [0, 0, 0]]]) for step in range(8)]
     assert rebuilds(track).tolist() == [False, False, True, False, False, True, False]
+
+
+@pytest.mark.slow
+def test_verdicts(tmp_path):
+    document = report(tmp_path / "verdicts.json", "verdicts.py")
+    shares = {target["name"]: target["value"] for target in document["targets"]}
+    assert shares["converged: hysteretic, medium"] == 0 and shares["converged: good"] >= 2 / 3

@@ -14,6 +14,7 @@ from alchemflows.free_energy.convergence import (
     equilibration,
     least_inefficiency,
     reasons_against,
+    steady,
 )
 from alchemflows.free_energy.estimators import decorrelate, estimate
 from alchemflows.schemas.samples import WindowSeries
@@ -51,10 +52,12 @@ def window(k: int, noise: np.ndarray, drift: np.ndarray | float = 0.0, volume: n
 def analysed(series, target_eV=None):
     windows = [decorrelate(LAMBDAS, k, samples) for k, samples in enumerate(series)]
     result = estimate(LAMBDAS, windows, T)
+    compared = [steady(LAMBDAS, k, samples) for k, samples in enumerate(series)]
     curve = convergence(windows, result.free_energies_eV, T)
+    halves = convergence(compared, result.free_energies_eV, T, fractions=(0.5,))
     found = [equilibration([samples.dudl_eV], least_inefficiency(result)) for samples in series]
     agreement = Agreement.of(windows, result, T)
-    return result, curve, reasons_against(LAMBDAS, result, curve, found, agreement, target_eV=target_eV)
+    return result, curve, reasons_against(LAMBDAS, result, halves, found, agreement, target_eV=target_eV)
 
 
 def test_stationary_windows_converge():
