@@ -198,7 +198,7 @@ def vacancy_rows(n_repeats: int, seed: int = 0) -> Iterator[Row]:
 
 def rows(n_repeats: int) -> Iterator[Row]:
     """Yield all rows."""
-    for n in (2, 3, 4, 8, 32):
+    for n in (3, 4, 8, 32):
         for sigma in (0.3, 1.0, 2.0, 3.0):
             name = f"works, Gaussian, σ = {sigma:g} k_B T"
             yield from switching_rows(name, partial(gaussian_works, sigma), n, n_repeats)
