@@ -143,9 +143,7 @@ def volume_row(n: int, n_replicas: int, memory: float, n_repeats: int, seed: int
         noise = rng.normal(size=(n, n_replicas))
         noise[1:] *= np.sqrt(1 - decay**2)
         series = 100 + lfilter([1], [1, -decay], noise, axis=0)
-        error = error_of_mean_volume(series)
-        if error is not None:
-            z.append((series.mean() - 100) / error)
+        z.append((series.mean() - 100) / error_of_mean_volume(series))
     return row(f"mean volume, {n} samples of {n_replicas}, memory of {memory:g} samples", z, n_repeats)
 
 

@@ -42,10 +42,7 @@ class EquilibriumDocument(BaseModel):
     temperature_K: float
     pressure_GPa: float | None = Field(description="none: the volume was constant")
     volume_A3: float
-    volume_error_A3: float | None = Field(
-        description="standard error of the mean, correlation accounted for; 0 at NVT; none where fewer than 10 samples "
-        "are independent"
-    )
+    volume_error_A3: float = Field(description="standard error of the mean, correlation accounted for; 0 at NVT")
     cell_parameters: list[float] = Field(description="mean a, b, c (Å), α, β, γ (degrees)")
     space_group: int = Field(description="of the structure that dynamics start from")
     mean_cell: MeanCell | None = Field(description="none at constant volume")

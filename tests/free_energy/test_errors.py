@@ -81,18 +81,16 @@ def test_means_sizes_transitions_volumes_and_vacancies():
     assert_rows([known.size_row(n, 400) for n in (2, 3, 4)])
     assert_rows([known.transition_row(n, error, 400) for n in (2, 3, 4, 5) for error in (2.0, 10.0)])
     lengths = ((1000, 1), (100, 1), (500, 4), (50, 4))
-    volumes = [known.volume_row(n, replicas, memory, 400) for n, replicas in lengths for memory in (2.0, 12.5)]
-    *known_errors, too_short = sorted(volumes, key=lambda row: -row.n)
-    assert_rows(known_errors)
-    # 100 samples that remember 12.5 are some 4 independent ones: four runs of five have no error.
-    assert too_short.warned > 0.75
+    volumes = [known.volume_row(n, b, m, 400) for n, b in lengths for m in (2.0, 12.5) if (n, m) != (100, 12.5)]
+    assert_rows(volumes)
+    # 100 samples that remember 12.5 are some 4 independent ones.
+    within = known.volume_row(100, 1, 12.5, 400).value
+    assert 0.55 < within[0] < 0.8 and 0.82 < within[1] < 0.99
     assert_rows(known.vacancy_rows(400))
 
 
-def test_a_volume_with_hardly_an_independent_sample_has_no_error():
+def test_the_error_of_a_mean_volume():
     rng = np.random.default_rng(0)
-    walk = np.cumsum(rng.normal(size=(100, 1)), axis=0)
-    assert error_of_mean_volume(walk) is None
     assert error_of_mean_volume(rng.normal(size=(100, 1))) == pytest.approx(0.1, rel=0.3)
     assert error_of_mean_volume(np.full((100, 1), 3.0)) == 0.0
 
