@@ -26,6 +26,7 @@ from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.substitution import check_substitution
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -34,13 +35,14 @@ MIXED = Structure.from_spacegroup(
 )
 DEMO = {"potential": "mace-demo"}
 ABSOLUTE = FrenkelLaddMaker(**DEMO)
+SODIUM = ChemicalPotentials({"Na": -1.0})
 
 #: How each maker is called with a structure and with nothing else unusual.
 CALLS = {
     "ti": lambda s: ThermodynamicIntegrationMaker(**DEMO).make(s, {"Na": "K"}),
     "switching": lambda s: SwitchingMaker(**DEMO).make(s, {"Na": "K"}),
     "frenkel-ladd": lambda s: ABSOLUTE.make(s),
-    "vacancy": lambda s: VacancyFreeEnergyMaker(frenkel_ladd_maker=ABSOLUTE).make(s),
+    "vacancy": lambda s: VacancyFreeEnergyMaker(frenkel_ladd_maker=ABSOLUTE).make(s, chemical_potentials=SODIUM),
     "phases": lambda s: PhaseStabilityMaker(frenkel_ladd_maker=ABSOLUTE).make({"rocksalt": s}, [300]),
     "sweep": lambda s: CompositionSweepMaker(**DEMO).make(CompositionGrid.line(s, {"Na": "K"}, [0, 1])),
     "optimization": lambda s: CompositionOptimizationMaker(**DEMO).make(

@@ -13,6 +13,7 @@ import typer
 
 from alchemflows.cli.absolute import frenkel_ladd_maker
 from alchemflows.cli.inputs import chemical_potentials_of, references_of, sites_of, supercell_of
+from alchemflows.cli.once import App
 from alchemflows.cli.options import (
     Cell,
     FrenkelLaddOptions,
@@ -33,7 +34,7 @@ from alchemflows.cli.tables import (
 )
 from alchemflows.errors import InvalidInputError
 
-app = typer.Typer()
+app = App()
 
 PerfectCrystal = Annotated[
     Path, typer.Argument(help="Structure file of the perfect crystal (CIF, POSCAR, ...), ordered.")

@@ -16,10 +16,15 @@ from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import SampledMaker
 from alchemflows.jobs.equilibrium import EquilibriumMaker
-from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker, SizeExtrapolationMaker, given_stiffness
+from alchemflows.jobs.frenkel_ladd import (
+    SAMPLE_INTERVAL_STEPS,
+    EinsteinSwitchesMaker,
+    SizeExtrapolationMaker,
+    given_stiffness,
+)
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.sampling.schedules import schedule
-from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
+from alchemflows.schemas.dynamics import MIN_SAMPLES, DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.potential import PotentialSpec
 
 
@@ -95,8 +100,11 @@ class FrenkelLaddMaker(SampledMaker):
             If the structure, a number, or the potential is wrong, or the nearest neighbours of an atom are its own
             periodic images.
         """
-        if self.n_sampling_steps < 10:
-            raise InvalidInputError(f"n_sampling_steps must be at least 10; got {self.n_sampling_steps}")
+        if self.n_sampling_steps < MIN_SAMPLES * SAMPLE_INTERVAL_STEPS:
+            raise InvalidInputError(
+                f"n_sampling_steps must be at least {MIN_SAMPLES * SAMPLE_INTERVAL_STEPS} ({MIN_SAMPLES} samples, one "
+                f"every {SAMPLE_INTERVAL_STEPS} steps); got {self.n_sampling_steps}"
+            )
         if n_primitive_cells is not None and n_primitive_cells < 1:
             raise InvalidInputError(f"n_primitive_cells must be at least 1; got {n_primitive_cells}")
         sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]

@@ -49,6 +49,8 @@ from alchemflows.schemas.verdict import Verdict
 
 #: Longest time step in units of 1/ω of the stiffest spring.
 MAX_STEP_OF_SPRING = 1.0
+#: Steps from one sample of the displacements to the next.
+SAMPLE_INTERVAL_STEPS = 10
 #: A straight line in 1/N that fits worse than this is not one.
 MAX_CHI_SQUARED = 4.0
 
@@ -389,5 +391,5 @@ def _sampling(settings: SwitchingSettings, n_steps: int) -> DynamicsSettings:
         **shared,
         n_equilibration_steps=settings.n_equilibration_steps,
         n_production_steps=n_steps,
-        sample_interval_steps=min(10, n_steps),
+        sample_interval_steps=SAMPLE_INTERVAL_STEPS,
     )

@@ -204,7 +204,7 @@ def test_what_there_is_to_do_is_counted(folder):
     (task,) = tasks(read(folder, switching))
     assert (work_of(task).n_replicas, work_of(task).n_steps) == (6, 6 * 45)
     absolute = changed("transformations", ...) | {
-        "method": {"kind": "frenkel-ladd", "settings": {"n_repeats": 2, "n_cell_steps": 30, "relax": False}},
+        "method": {"kind": "frenkel-ladd", "settings": {"n_repeats": 2, "n_cell_steps": 60, "relax": False}},
     }
     (task,) = tasks(read(folder, absolute))
     assert work_of(task).n_jobs >= 1 and work_of(task).n_steps > 0
@@ -219,7 +219,7 @@ def test_what_there_is_to_do_is_counted(folder):
 def vacancies(**settings):
     """Return a campaign of vacancies in NaCl."""
     return changed("transformations", ...) | {
-        "method": {"kind": "vacancy", "settings": {"n_repeats": 2, "n_cell_steps": 30, "relax": False} | settings},
+        "method": {"kind": "vacancy", "settings": {"n_repeats": 2, "n_cell_steps": 60, "relax": False} | settings},
         "pressures_GPa": [1e-4],
     }
 

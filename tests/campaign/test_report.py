@@ -232,7 +232,7 @@ def test_states_and_failures(stored, page):
     assert (values["failed"], values["ready"], values["waiting"]) == ("1", "2", "1")
     _, (n, cause, ids) = page.tables["failures"]
     assert (n, ids) == ("1", str(stored.fw_ids[0]))
-    assert cause == "InvalidURI: <b>mongodb://… and …@192.0.2.1 either"
+    assert cause == "InvalidURI: <b>mongodb://…"  # a password may hold anything, so all that follows is left out
 
 
 def test_nothing_is_loaded_run_or_given_away(stored, text, page):

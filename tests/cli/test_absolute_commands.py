@@ -134,7 +134,7 @@ def test_a_vacancy_in_a_compound_is_shown_with_its_limits(run, salt):
     """The table has both limits, the concentration, and the note that the potential has no charges."""
     done = run(
         "vacancy", salt, "-T", 50, "--chemical-potential", "Cl=-2", "--chemical-potential", "Na=-1.3",
-        "--cell-steps", 30, "--sampling", 20, "--no-relax", *SHORT,
+        "--cell-steps", 60, "--sampling", 40, "--no-relax", *SHORT,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for word in ("μ(Na): μ(Na) as given", "μ(Na): μ(Cl) as given", "removal of an atom", "per cm³", "charge-aware"):

@@ -90,7 +90,7 @@ def test_ti_at_a_pressure_that_refines_itself(run, cif, gentle_model, tmp_path):
 def test_submit_only(run, cif, gentle_model):
     done = run("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, "--windows", 2, "--submit")
     assert done.returncode == 0, done.stderr
-    assert "4 jobs added" in done.stdout
+    assert "6 jobs added" in done.stdout
 
 
 @pytest.mark.parametrize(

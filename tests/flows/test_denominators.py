@@ -235,7 +235,7 @@ def test_ladders_and_switches_divide_by_the_atoms_that_are_there(tmp_path):
 
 def test_absolute_free_energies_and_phases_divide_by_the_atoms_that_are_there(tmp_path):
     maker = FrenkelLaddMaker(
-        potential=DEMO, n_repeats=2, n_switching_steps=40, n_cell_steps=40, n_sampling_steps=40, **LENGTHS
+        potential=DEMO, n_repeats=2, n_switching_steps=40, n_cell_steps=80, n_sampling_steps=40, **LENGTHS
     )
     document = run(maker.make(salt()), tmp_path)
     assert document.counts == Counts(atoms=7, sites=8, formula_units=4)

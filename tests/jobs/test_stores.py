@@ -13,6 +13,7 @@ from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.jobs import resuming
+from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 DEMO = {"potential": "mace-demo", "relax_maker": None}
@@ -22,7 +23,9 @@ FLOWS = {
     "ti": lambda: ThermodynamicIntegrationMaker(n_production_steps=LONG, **DEMO).make(SALT, {"Na": "K"}),
     "switching": lambda: SwitchingMaker(n_switching_steps=LONG, **DEMO).make(SALT, {"Na": "K"}),
     "frenkel-ladd": lambda: FrenkelLaddMaker(n_switching_steps=LONG, pressure_GPa=None, **DEMO).make(SALT),
-    "vacancy": lambda: VacancyFreeEnergyMaker(frenkel_ladd_maker=FrenkelLaddMaker(**DEMO)).make(SALT),
+    "vacancy": lambda: VacancyFreeEnergyMaker(frenkel_ladd_maker=FrenkelLaddMaker(**DEMO)).make(
+        SALT, chemical_potentials=ChemicalPotentials({"Na": -1.0})
+    ),
 }
 
 
