@@ -14,6 +14,8 @@ from alchemflows.schemas.sites import MAX_DISPLACEMENT_SHARE, SitesSummary
 #: An atom whose mean place is further from its site than this share of the distance to the nearest other site has
 #: found another structure (tilted octahedra, say), though it is still between the same neighbours.
 MAX_SHIFT_SHARE = 0.15
+#: Neighbouring sites that an atom may have gone to.
+N_NEIGHBOURS = 32
 
 
 def nearest_sites_A(structure: Structure) -> np.ndarray:
@@ -22,6 +24,25 @@ def nearest_sites_A(structure: Structure) -> np.ndarray:
     # The shortest vector of a reduced lattice; a cell may be given by longer ones.
     own_image = min(structure.lattice.get_lll_reduced_lattice().abc)
     return np.minimum(distances.min(axis=1), own_image)
+
+
+def neighbour_vectors(structure: Structure) -> np.ndarray:
+    """Return the vectors from each site to the nearest others, periodic images included, in units of the cell.
+
+    Returns
+    -------
+    vectors
+        Shape (N, :data:`N_NEIGHBOURS`, 3); where there are fewer neighbours, the first is repeated.
+    """
+    cutoff, found = 2.2 * float(nearest_sites_A(structure).max()), []
+    places = structure.frac_coords
+    centres, others, images, distances = structure.get_neighbor_list(cutoff, exclude_self=True)
+    steps = places[others] + images - places[centres]
+    for site in range(len(structure)):
+        own = np.flatnonzero(centres == site)
+        own = own[np.argsort(distances[own], kind="stable")][:N_NEIGHBOURS]
+        found.append(steps[np.resize(own, N_NEIGHBOURS)])
+    return np.array(found)
 
 
 class Sites:
@@ -100,9 +121,11 @@ class Sites:
 class SiteWatch:
     """Adds up how far the atoms of B replicas are from their sites; the device does it, and nothing waits for it.
 
-    Trajectories are continuous across the borders of the cell, so that an atom that moved by a lattice vector has left
-    its site. The median displacement of all atoms is subtracted along each axis: the crystal may move as a whole, and
-    one atom that leaves does not carry the others along, as it would with the mean.
+    An atom is away where it is nearer to another site, or to an image of its own, than to its site. A large swing
+    between its neighbours, as of the anions of a perovskite, does not count. Trajectories are continuous across the
+    borders of the cell, so that an atom that moved by a lattice vector has left its site. The median displacement of
+    all atoms is subtracted along each axis: the crystal may move as a whole, and one atom that leaves does not carry the
+    others along, as it would with the mean.
 
     Parameters
     ----------
@@ -118,35 +141,48 @@ class SiteWatch:
             torch.as_tensor(np.array(values), dtype=torch.float64, device=device)
             for values in ([s.frac_coords for s in structures], [nearest_sites_A(s) for s in structures])
         )
+        # Starts of one ladder are few; their neighbours are looked for once.
+        known = {id(structure): neighbour_vectors(structure) for structure in structures}
+        vectors = np.array([known[id(structure)] for structure in structures])
+        self._neighbours = torch.as_tensor(vectors, dtype=torch.float64, device=device)
         self._n_samples = 0
-        self._largest, self._count, self._last = (torch.zeros_like(self.nearest_A) for _ in range(3))
+        self._share, self._largest, self._count, self._last = (torch.zeros_like(self.nearest_A) for _ in range(4))
         self._total = torch.zeros_like(self.fractional)
 
     def see(self, positions: torch.Tensor, cells: torch.Tensor, order: Sequence[int] | None = None) -> None:
         """Add the positions of one moment, shape (B, N, 3); `order` names the replica at each place, if they swap."""
         vectors = positions - self.fractional @ cells
         vectors = vectors - vectors.median(dim=1, keepdim=True).values
-        ratios = torch.linalg.vector_norm(vectors, dim=2) / self.nearest_A
+        ways = torch.einsum("bnki,bij->bnkj", self._neighbours, cells)
+        # On the way to a neighbour, half of it is the plane between both sites.
+        shares = (torch.einsum("bnj,bnkj->bnk", vectors, ways) / (ways**2).sum(dim=3)).amax(dim=2)
         if order is not None:
-            vectors, ratios = vectors[list(order)], ratios[list(order)]
+            vectors, shares = vectors[list(order)], shares[list(order)]
         self._n_samples += 1
-        self._largest = torch.maximum(self._largest, ratios)
-        self._last = ratios
-        self._count = self._count + (ratios > MAX_DISPLACEMENT_SHARE)
+        self._share = torch.maximum(self._share, shares)
+        self._largest = torch.maximum(self._largest, torch.linalg.vector_norm(vectors, dim=2))
+        self._last = shares
+        self._count = self._count + (shares > MAX_DISPLACEMENT_SHARE)
         self._total = self._total + vectors
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return the sums, for a checkpoint."""
-        sums = {"largest": self._largest, "count": self._count, "last": self._last, "total": self._total}
+        sums = {
+            "share": self._share,
+            "largest": self._largest,
+            "count": self._count,
+            "last": self._last,
+            "total": self._total,
+        }
         arrays = {f"sites_{name}": values.cpu().numpy() for name, values in sums.items()}
         return arrays | {"sites_samples": np.array(self._n_samples)}
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Go on from a snapshot."""
         self._n_samples = int(snapshot["sites_samples"])
-        self._largest, self._count, self._last, self._total = (
+        self._share, self._largest, self._count, self._last, self._total = (
             torch.as_tensor(snapshot[f"sites_{name}"], device=self.nearest_A.device)
-            for name in ("largest", "count", "last", "total")
+            for name in ("share", "largest", "count", "last", "total")
         )
 
     def summaries(self) -> list[SitesSummary]:
@@ -155,12 +191,12 @@ class SiteWatch:
         found = []
         shifts = torch.linalg.vector_norm(self._total, dim=2) / n
         for b, nearest in enumerate(self.nearest_A):
-            atom = int(self._largest[b].argmax())
+            atom = int(self._share[b].argmax())
             found.append(
                 SitesSummary(
                     atom=atom,
                     element=self.elements[atom],
-                    largest_displacement_A=float(self._largest[b, atom] * nearest[atom]),
+                    largest_displacement_A=float(self._largest[b, atom]),
                     nearest_A=float(nearest[atom]),
                     time_away=float(self._count[b].max()) / n,
                     away_at_end=bool((self._last[b] > MAX_DISPLACEMENT_SHARE).any()),

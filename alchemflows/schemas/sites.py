@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
-#: Beyond this share of the distance to the nearest other site, an atom is no longer on its own.
+#: Beyond this share of the way to another site, an atom is no longer on its own.
 MAX_DISPLACEMENT_SHARE = 0.5
 #: A vibration carries an atom so far for less than this share of the time.
 MAX_TIME_AWAY = 0.05
@@ -15,15 +15,15 @@ MAX_TIME_AWAY = 0.05
 class SitesSummary(BaseModel):
     """Displacements of a replica's atoms from the sites of its start, without the motion of all atoms together."""
 
-    atom: int = Field(description="index of the atom that was farthest from its site, for its neighbours' distance")
+    atom: int = Field(description="index of the atom that went farthest towards another site, for the distance of that")
     element: str = Field(description="element at that site in the given structure")
     largest_displacement_A: float = Field(description="its largest distance from its site")
     nearest_A: float = Field(description="distance from its site to the nearest other one, or to its own image")
     time_away: float = Field(
-        description="largest share of the samples, of any atom, in which it was beyond half of the distance to the "
-        "nearest other site"
+        description="largest share of the samples, of any atom, in which it was nearer to another site, or to an image "
+        "of its own, than to its site"
     )
-    away_at_end: bool = Field(description="whether an atom was beyond that at the end")
+    away_at_end: bool = Field(description="whether an atom was nearer to another site at the end")
     mean_shift_A: float = Field(description="largest distance of an atom's mean position from its site")
 
     @property
@@ -38,7 +38,7 @@ class SitesSummary(BaseModel):
         return [
             f"{where}: the crystal melted, or atoms left their sites: atom {self.atom} ({self.element}) was "
             f"{self.largest_displacement_A:.1f} Å from its site, the next is {self.nearest_A:.1f} Å away; an atom was "
-            f"beyond half of that in {self.time_away:.0%} of the samples"
+            f"nearer to another site than to its own in {self.time_away:.0%} of the samples"
         ]
 
 

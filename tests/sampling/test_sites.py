@@ -95,6 +95,24 @@ def test_a_watch_sees_atoms_that_leave_and_not_those_that_vibrate():
     assert worst([stays, left]) is left
 
 
+def test_an_anion_that_swings_between_its_neighbours_is_on_its_site():
+    """Far off the line between two cations, but nearer to no other site: the octahedra of a perovskite tilt."""
+    cell = Structure(
+        Lattice.cubic(6.3), ["Cs", "Pb", "I", "I", "I"],
+        [[0.5] * 3, [0] * 3, [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]],
+    )  # fmt: skip
+    cells = torch.tensor(cell.lattice.matrix)[None]
+    for move, left in (([0.0, 1.3, 1.0], False), ([0.0, 3.3, 0.0], True), ([1.7, 0.0, 0.0], True)):
+        watch = SiteWatch([cell])
+        x = watch.fractional @ cells
+        x[0, 2] += torch.tensor(move, dtype=torch.float64)
+        for _ in range(3):
+            watch.see(x, cells)
+        (summary,) = watch.summaries()
+        assert summary.left == left, move
+        assert np.linalg.norm(move) > summary.nearest_A / 2  # further than half the way to the next site
+
+
 def test_one_excursion_is_no_melting():
     moves = torch.zeros(100, 1, 2, 3, dtype=torch.float64)
     moves[50, 0, 0] = 5.0
