@@ -124,8 +124,8 @@ class SiteWatch:
     An atom is away where it is nearer to another site, or to an image of its own, than to its site. A large swing
     between its neighbours, as of the anions of a perovskite, does not count. Trajectories are continuous across the
     borders of the cell, so that an atom that moved by a lattice vector has left its site. The median displacement of
-    all atoms is subtracted along each axis: the crystal may move as a whole, and one atom that leaves does not carry the
-    others along, as it would with the mean.
+    all atoms is subtracted along each axis: the crystal may move as a whole, and one atom that leaves does not carry
+    the others along, as it would with the mean.
 
     Parameters
     ----------
