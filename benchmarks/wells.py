@@ -23,6 +23,7 @@ from alchemflows.campaign.database import Database
 from alchemflows.free_energy import convergence, estimators
 from alchemflows.jobs.collect import collect
 from alchemflows.jobs.ladder import Numbers, document, refined
+from alchemflows.jobs.terms import TransformationTerms
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.free_energy import FreeEnergyDocument
@@ -94,7 +95,8 @@ def _analysis(n_windows: int) -> FreeEnergyDocument:
     documents = _window_documents(n_windows, 50, np.random.default_rng(0))
     ladder = collect(None, documents)
     numbers = Numbers.of(ladder)
-    return document(ladder, numbers, refined(RefinementSettings(), [], numbers.result, 30), 0.0)
+    refinement = refined(RefinementSettings(), [], numbers.result, ladder.first.counts)
+    return document(ladder, numbers, refinement, TransformationTerms(0.0, 0.0, 0.0))
 
 
 def write_ladder(database: Database, n_windows: int, n_samples: int, seed: int) -> None:
