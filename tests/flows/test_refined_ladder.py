@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.free_energy.estimators import MIN_OVERLAP
 
-TARGET = 0.006
+TARGET = 0.015
 
 
 @pytest.mark.slow
@@ -29,7 +29,7 @@ def test_from_three_windows_to_a_target(tmp_path):
         n_production_steps=500,
         relax_maker=None,
         target_error=TARGET,
-        budget=40,
+        budget=24,
     )
     flow = maker.make(salt.get_primitive_structure() * (2, 2, 2), {"Li": "K"})
     store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
@@ -41,7 +41,7 @@ def test_from_three_windows_to_a_target(tmp_path):
     assert len(document.windows) > 3 and record.rounds[0].smallest_overlap < 1e-3
     assert any(each.inserted for each in record.rounds) and any(each.extended for each in record.rounds)
     assert record.target_met and document.total.error_eV_per_atom <= TARGET
-    assert record.n_runs_added == sum(window.n_runs for window in document.windows) - 3 <= 40
+    assert record.n_runs_added == sum(window.n_runs for window in document.windows) - 3 <= 24
     assert all(window.overlap_with_next > MIN_OVERLAP for window in document.windows[:-1])
     difference = abs(document.bar.delta_f_eV - document.mbar.delta_f_eV)
     assert difference < 3 * (document.bar.error_eV**2 + document.mbar.error_eV**2) ** 0.5

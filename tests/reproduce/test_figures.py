@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.errors import small_sample_factor
 from alchemflows.plotting import plot_lattices
 from alchemflows.reproduce.fig2 import Fig2ComparisonMaker, Fig2Maker
 from alchemflows.reproduce.fig3 import Fig3ComparisonMaker, Fig3Maker
@@ -182,7 +183,7 @@ def test_the_table_of_figure_2():
     document = fig2()
     rows = {row.quantity: (row.value, row.error) for row in document.rows}
     assert rows["a of Ce0.5Sn0.5O2, alchemical"] == pytest.approx((5.25, 0.0))
-    assert rows["a of Ce0.5Sn0.5O2, random"] == pytest.approx((5.26, 0.01))
+    assert rows["a of Ce0.5Sn0.5O2, random"] == pytest.approx((5.26, 0.01 * small_sample_factor(1)))
     assert len(rows) == 6 and document.holds and document.verdict.converged
     (curve,) = document.curves
     assert sorted(w[1] for w in curve.weights) == [0.0, 0.125, 0.25, 0.375, 0.5, 1.0]
