@@ -23,7 +23,9 @@ from alchemflows.schemas.campaign import CampaignSpec
 from alchemflows.structures.reading import ReadStructure
 
 app = App()
-campaign_app = App(no_args_is_help=True, help="Many flows: specified in a file, submitted once, watched, mended.")
+campaign_app = App(
+    no_args_is_help=True, help="Campaigns: many calculations from one YAML file. Check, submit, monitor, retry, report."
+)
 app.add_typer(campaign_app, name="campaign")
 
 CampaignFile = Annotated[Path, typer.Argument(help="campaign in YAML (docs/campaigns.md)")]

@@ -128,7 +128,7 @@ def relaxed(energy_eV: float, counts: Counts, weights=(), volume_A3: float = 60.
 
 
 def ordering(repeats: int = 1, inert: int = 0):
-    """Two Fe of three sites, repeated, with so many atoms of an inert sublattice in each cell, −3 eV each."""
+    """Two Fe on three sites, repeated, with atoms of an inert sublattice in each cell, −3 eV each."""
     counts = Counts(atoms=repeats * (2 + inert), sites=repeats * (3 + inert), formula_units=repeats)
     explicit = Counts(atoms=repeats * (2 + inert), sites=repeats * (2 + inert), formula_units=repeats)
     energies = {"paired": -3.9, "mean-field": -4.1, "a": -4.0, "b": -4.04, "order": -4.2}
