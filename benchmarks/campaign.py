@@ -31,12 +31,12 @@ from pymatgen.core import Lattice, Structure
 from wells import NAME, read_plainly, reaggregate, write_ladder
 
 from alchemflows.campaign.campaign import Campaign
-from alchemflows.campaign.database import Database, start_private
-from alchemflows.campaign.ladders import read_series
-from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.campaign.status import campaign_status, outlook, running_jobs
+from alchemflows.results.ladders import read_series
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
 from alchemflows.settings import Settings
+from alchemflows.storage.database import Database, start_private
+from alchemflows.storage.mongod import PrivateMongod
 
 WINDOWS_PER_TASK = 10
 N_LAMBDA = 41
@@ -49,8 +49,8 @@ from fireworks import FWorker, LaunchPad
 from fireworks.core.rocket_launcher import launch_rocket, rapidfire
 from jobflow import SETTINGS
 import alchemflows.jobs.windows as windows
-from alchemflows.campaign.database import connect
-from alchemflows.campaign.worker import Worker
+from alchemflows.storage.database import connect
+from alchemflows.execution.worker import Worker
 
 logging.disable(logging.CRITICAL)  # nobody reads what the workers say while they work
 kind, folder = sys.argv[1], Path(sys.argv[2])

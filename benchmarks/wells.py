@@ -18,12 +18,11 @@ import numpy as np
 import pymbar
 from ase import units
 
-from alchemflows.campaign.builder import FreeEnergyBuilder
-from alchemflows.campaign.database import Database
+from alchemflows.analysis.collect import collect
+from alchemflows.analysis.ladder import Numbers, document, refined
+from alchemflows.analysis.terms import TransformationTerms
 from alchemflows.free_energy import convergence, estimators
-from alchemflows.jobs.collect import collect
-from alchemflows.jobs.ladder import Numbers, document, refined
-from alchemflows.jobs.terms import TransformationTerms
+from alchemflows.results.builder import FreeEnergyBuilder
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.free_energy import FreeEnergyDocument
@@ -32,6 +31,7 @@ from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.refinement import RefinementSettings
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
 from alchemflows.schemas.windows import WindowDocument, WindowsDocument
+from alchemflows.storage.database import Database
 
 T = 300.0
 #: The campaign that the benchmark of status has jobs of; these are results of it.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobflow import Flow, run_locally
 
-from alchemflows.campaign.database import Database
+from alchemflows.storage.database import Database
 
 CAMPAIGN = "halides"
 

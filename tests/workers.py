@@ -13,7 +13,7 @@ from typing import TypeVar
 import yaml
 from command_line import COMMAND
 
-from alchemflows.campaign.database import LOCKS, Database
+from alchemflows.storage.database import LOCKS, Database
 
 T = TypeVar("T")
 

@@ -1,1 +1,1 @@
-"""Databases, submission, workers and queries around many flows."""
+"""Campaigns: many calculations from one YAML file."""

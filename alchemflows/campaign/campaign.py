@@ -10,20 +10,21 @@ import pandas as pd
 from pydantic import ValidationError
 
 from alchemflows.arguments import problem_of
-from alchemflows.campaign import readout, status, submission
-from alchemflows.campaign.database import Database, connect
+from alchemflows.campaign import status, submission
 from alchemflows.campaign.specification import read_campaign, tasks
 from alchemflows.campaign.status import Condition
 from alchemflows.campaign.submission import Failure, Submission
 from alchemflows.errors import InvalidInputError
+from alchemflows.results import readout
 from alchemflows.schemas.campaign import CampaignSpec
+from alchemflows.storage.database import Database, connect
 
 
 class Campaign(CampaignSpec):
     """A campaign, with the fields of :class:`~alchemflows.schemas.campaign.CampaignSpec`.
 
     Its methods take the database to use; None is the one that is configured, or the private one
-    (:func:`~alchemflows.campaign.database.connect`).
+    (:func:`~alchemflows.storage.database.connect`).
     """
 
     def __init__(self, **fields: Any) -> None:
@@ -61,16 +62,16 @@ class Campaign(CampaignSpec):
         return submission.failures(database or connect(), self.name)
 
     def free_energies(self, database: Database | None = None, *, reanalysed: bool = False) -> pd.DataFrame:
-        """Return its free energies, a row each; see :func:`~alchemflows.campaign.readout.free_energies`."""
+        """Return its free energies, a row each; see :func:`~alchemflows.results.readout.free_energies`."""
         return readout.free_energies(database or connect(), self.name, reanalysed=reanalysed)
 
     def windows(self, database: Database | None = None, *, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Return its windows, a row each; see :func:`~alchemflows.campaign.readout.windows`."""
+        """Return its windows, a row each; see :func:`~alchemflows.results.readout.windows`."""
         return readout.windows(database or connect(), self.name, where=where)
 
     def samples(self, database: Database | None = None, *, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Return samples of its windows, a row each, all in memory: choose windows by `where`.
 
-        See :func:`~alchemflows.campaign.readout.samples`.
+        See :func:`~alchemflows.results.readout.samples`.
         """
         return readout.samples(database or connect(), self.name, where=where)

@@ -8,13 +8,13 @@ from typing import cast
 from jobflow import Flow, OutputReference
 from monty.json import MontyDecoder
 
-from alchemflows.campaign.database import Database
-from alchemflows.campaign.query import of_campaign
 from alchemflows.campaign.specification import Task, label
 from alchemflows.errors import DatabaseError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.refine import Standing
+from alchemflows.results.query import of_campaign
 from alchemflows.schemas.free_energy import FreeEnergyDocument
+from alchemflows.storage.database import Database
 
 
 def extension(database: Database, task: Task) -> Flow | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alchemflows.campaign.database import Database, launchpad_of
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.progress import Progress, read_progress
+from alchemflows.storage.database import Database, launchpad_of
 
 OF_CAMPAIGN = "spec.campaign"
 _CONDITIONS = ("structure", "transformation", "temperature_K", "pressure_GPa")

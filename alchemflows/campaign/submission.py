@@ -14,15 +14,15 @@ from fireworks import LaunchPad, Workflow
 from jobflow import Flow, Job
 from jobflow.managers.fireworks import flow_to_workflow
 
-from alchemflows.campaign.configuration import without_passwords
-from alchemflows.campaign.database import Database, launchpad_of
 from alchemflows.campaign.extension import extension
-from alchemflows.campaign.locking import submitting
 from alchemflows.campaign.specification import Task
 from alchemflows.campaign.status import OF_CAMPAIGN
 from alchemflows.campaign.steps import job_kind, replica_steps
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.schemas.campaign import CampaignSpec, Resources
+from alchemflows.storage.configuration import without_passwords
+from alchemflows.storage.database import Database, launchpad_of
+from alchemflows.storage.locking import submitting
 
 T = TypeVar("T")
 

@@ -44,7 +44,7 @@ def main() -> None:
             _fail("the database does not let this user do that: what each role may do is in docs/security.md")
         _fail(f"the database failed ({type(error).__name__}); what is in it is kept")
     except Exception as error:  # a mistake of ours; what it says may quote a connection string
-        from alchemflows.campaign.configuration import without_passwords
+        from alchemflows.storage.configuration import without_passwords
 
         print(without_passwords("".join(traceback.format_exception(error))), file=sys.stderr)
         raise SystemExit(1) from None
@@ -62,8 +62,8 @@ def _fail(message: str) -> NoReturn:
 
 def _import_commands() -> Callable[[], None]:
     """Import the commands, and with them jobflow, which reads the user's configuration as it is imported."""
-    from alchemflows.campaign.configuration import check_configurations
     from alchemflows.errors import DatabaseError
+    from alchemflows.storage.configuration import check_configurations
 
     check_configurations()
     try:

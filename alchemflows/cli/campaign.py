@@ -13,13 +13,13 @@ import typer
 from rich.console import Group
 from rich.live import Live
 
-from alchemflows.campaign.database import connect
 from alchemflows.cli.inputs import show_record
 from alchemflows.cli.once import App
 from alchemflows.cli.running import console, settings
 from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.campaign import CampaignSpec
+from alchemflows.storage.database import connect
 from alchemflows.structures.reading import ReadStructure
 
 app = App()

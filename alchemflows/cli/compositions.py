@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from alchemflows.campaign.database import connect
-from alchemflows.campaign.query import relaxations
 from alchemflows.cli.inputs import bounds_of, choices_of, substitution_of, targets_of
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
@@ -26,6 +24,8 @@ from alchemflows.cli.options import (
 from alchemflows.cli.running import console, run_and_show, settings
 from alchemflows.cli.tables import optimization_table, sweep_table
 from alchemflows.errors import InvalidInputError
+from alchemflows.results.query import relaxations
+from alchemflows.storage.database import connect
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.system import Coupling

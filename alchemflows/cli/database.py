@@ -10,15 +10,15 @@ from typing import Annotated
 
 import typer
 
-from alchemflows.campaign.database import DATABASE, connect, start_private
-from alchemflows.campaign.mongod import PrivateMongod
-from alchemflows.campaign.query import RESULT_FIELDS, free_energies
-from alchemflows.campaign.users import DEFAULT_USERS, create_users, read_admin_uri
 from alchemflows.cli.once import App
 from alchemflows.cli.running import console, settings, show_database
 from alchemflows.cli.tables import results_table
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.output_file import check_folder
+from alchemflows.results.query import RESULT_FIELDS, free_energies
+from alchemflows.storage.database import DATABASE, connect, start_private
+from alchemflows.storage.mongod import PrivateMongod
+from alchemflows.storage.users import DEFAULT_USERS, create_users, read_admin_uri
 
 app = App()
 private_app = App(no_args_is_help=True, help="The private MongoDB; users and indexes of one of your own.")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alchemflows.campaign.database import Database, connect
 from alchemflows.cli.once import App
 from alchemflows.cli.running import console, settings
 from alchemflows.errors import AlchemflowsError
+from alchemflows.storage.database import Database, connect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +39,8 @@ def export(
     campaign: Campaign = None,
 ) -> None:
     """Write free energies, windows or samples to a file."""
-    from alchemflows.campaign.export import check_export
-    from alchemflows.campaign.export import export as write
+    from alchemflows.results.export import check_export
+    from alchemflows.results.export import export as write
 
     check_export(file)
     n_rows = write(_frames(connect(settings()), what, campaign), file)
@@ -54,7 +54,7 @@ def reanalyse(
     rebuild: Annotated[bool, typer.Option("--all", help="also ladders that are up to date")] = False,
 ) -> None:
     """Estimate free energies from stored windows once more, without any dynamics."""
-    from alchemflows.campaign.builder import FreeEnergyBuilder
+    from alchemflows.results.builder import FreeEnergyBuilder
 
     database = connect(settings())
     builder = FreeEnergyBuilder.of(database, campaign, discard=discard, rebuild=rebuild)
@@ -67,7 +67,7 @@ def reanalyse(
 
 
 def _frames(database: Database, what: What, campaign: str | None) -> Iterator[pd.DataFrame]:
-    from alchemflows.campaign import readout
+    from alchemflows.results import readout
 
     if what is What.windows:
         yield from readout.window_frames(database, campaign)

@@ -17,14 +17,14 @@ from monty.json import MontyDecoder
 from pydantic import ValidationError
 from rich.console import Console, RenderableType
 
-from alchemflows.campaign.database import Database, connect
-from alchemflows.campaign.local import LocalWorkers, submit, wait
 from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.progress import JobProgress
 from alchemflows.cli.tables import verdict_lines
 from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.execution.local import LocalWorkers, submit, wait
 from alchemflows.jobs.structures import record_structures
 from alchemflows.settings import Settings
+from alchemflows.storage.database import Database, connect
 from alchemflows.structures.reading import ReadStructure
 
 if TYPE_CHECKING:

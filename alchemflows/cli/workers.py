@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alchemflows.campaign.configuration import load_file
-from alchemflows.campaign.database import connect, launchpad_of
-from alchemflows.campaign.supervisor import Limits, Queue, Supervisor
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.running import console, settings
 from alchemflows.errors import DatabaseAwayError, InvalidInputError
+from alchemflows.execution.supervisor import Limits, Queue, Supervisor
 from alchemflows.output_file import make_folder
+from alchemflows.storage.configuration import load_file
+from alchemflows.storage.database import connect, launchpad_of
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad
@@ -42,7 +42,7 @@ def worker(
     from fireworks import FWorker
     from jobflow import SETTINGS
 
-    from alchemflows.campaign.worker import Worker
+    from alchemflows.execution.worker import Worker
 
     taken = FWorker("local", category="", query={}) if fworker is None else load_file(fworker, FWorker.from_file)
     make_folder(folder)

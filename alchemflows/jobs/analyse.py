@@ -10,13 +10,13 @@ from jobflow import CURRENT_JOB, Flow, JobConfig, Maker, Response, job
 from monty.json import MontyDecoder
 
 from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.analysis.collect import CollectedLadder, collect
+from alchemflows.analysis.ladder import Numbers, document, refined
+from alchemflows.analysis.terms import TransformationTerms
 from alchemflows.free_energy.convergence import MAX_SIGMA
 from alchemflows.free_energy.refinement import Plan, plan_round
-from alchemflows.jobs.collect import CollectedLadder, collect
 from alchemflows.jobs.inputs import tolerant
-from alchemflows.jobs.ladder import Numbers, document, refined
 from alchemflows.jobs.refine import RoundMaker
-from alchemflows.jobs.terms import TransformationTerms
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.refinement import Refinement, RefinementRound, RefinementSettings
 from alchemflows.schemas.windows import WindowsDocument

@@ -22,6 +22,8 @@ from alchemflows.alchemy.symmetrise import symmetrised
 from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
+from alchemflows.analysis.terms import mixing_term_eV
+from alchemflows.analysis.work import work_document
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.free_energy.convergence import drift
 from alchemflows.free_energy.einstein import (
@@ -34,8 +36,6 @@ from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_at
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.jobs.terms import mixing_term_eV
-from alchemflows.jobs.work import work_document
 from alchemflows.sampling.equilibrium import sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.switching import draw_einstein_crystal, joined, switch

@@ -9,9 +9,9 @@ from jobflow import Flow, Job, OutputReference
 from monty.json import MSONable
 
 from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.analysis.collect import CollectedLadder
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.refinement import Plan
-from alchemflows.jobs.collect import CollectedLadder
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.refinement import Extension, RefinementRound
 from alchemflows.schemas.windows import PackedState

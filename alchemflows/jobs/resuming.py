@@ -100,7 +100,7 @@ def checkpoint_folder(settings: Settings) -> Path:
 def resumable() -> Iterator[Checkpoint]:
     """Give the current job its checkpoints; within, SIGTERM stops it in good order.
 
-    Where no worker of this package minds the signal (:mod:`alchemflows.campaign.worker`), it then ends the process, as
+    Where no worker of this package minds the signal (:mod:`alchemflows.execution.worker`), it then ends the process, as
     it would have done at once.
 
     Raises

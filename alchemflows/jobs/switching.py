@@ -12,11 +12,11 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.analysis.terms import TransformationTerms
+from alchemflows.analysis.work import work_document
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.jobs.terms import TransformationTerms
-from alchemflows.jobs.work import work_document
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.sites import SiteWatch
 from alchemflows.sampling.switching import equilibrate_ends, switch

@@ -17,6 +17,7 @@ from alchemflows.alchemy.defects import charge_caveats
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
+from alchemflows.analysis.work import work_document
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.defects import thermal_fit
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
@@ -25,7 +26,6 @@ from alchemflows.jobs.chemical_potentials import concentration, known_potentials
 from alchemflows.jobs.frenkel_ladd import MAX_CHI_SQUARED
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.jobs.work import work_document
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.sites import Sites
 from alchemflows.sampling.switching import equilibrate_ends, switch

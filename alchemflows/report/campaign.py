@@ -10,13 +10,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from alchemflows import __version__
-from alchemflows.campaign.database import Database
 from alchemflows.campaign.status import STATES, campaign_status
 from alchemflows.campaign.submission import failures
 from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
 from alchemflows.report.details import Details, details
 from alchemflows.report.results import Result, means, read_results
+from alchemflows.storage.database import Database
 
 #: Results that have figures, if not asked for more or fewer.
 N_FIGURES = 100

@@ -10,10 +10,9 @@ from matplotlib.figure import Figure
 from monty.json import MontyDecoder
 
 from alchemflows import plotting
-from alchemflows.campaign import query
-from alchemflows.campaign.database import Database
 from alchemflows.free_energy.estimators import MIN_OVERLAP
 from alchemflows.report.results import Result, Value, difference, potential_name
+from alchemflows.results import query
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.free_energy import MIXING, Estimate, FreeEnergyDocument, MixedEnds
@@ -21,6 +20,7 @@ from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.switching import SwitchingDocument, WorkDocument
 from alchemflows.schemas.vacancy import VacancyDocument
+from alchemflows.storage.database import Database
 
 #: A name and its text.
 Fact = tuple[str, str]

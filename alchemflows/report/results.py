@@ -9,10 +9,10 @@ from itertools import groupby
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from alchemflows.campaign.database import Database
-from alchemflows.campaign.query import KINDS, RESULT_FIELDS, Column, newest_ladders, of_campaign, projection
 from alchemflows.free_energy.errors import error_of_mean
+from alchemflows.results.query import KINDS, RESULT_FIELDS, Column, newest_ladders, of_campaign, projection
 from alchemflows.schemas.counts import Counts
+from alchemflows.storage.database import Database
 
 #: Documents that are results, and what they are called.
 RESULTS: dict[str, str] = KINDS

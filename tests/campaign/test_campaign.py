@@ -18,9 +18,6 @@ from rich.console import Console
 
 from alchemflows.campaign.campaign import Campaign
 from alchemflows.campaign.estimate import seconds_per_atom_step, total, work_of
-from alchemflows.campaign.local import LocalWorkers, wait
-from alchemflows.campaign.locking import SUBMISSIONS, submitting
-from alchemflows.campaign.readout import free_energies
 from alchemflows.campaign.specification import campaign_of, json_schema, read_campaign, tasks
 from alchemflows.campaign.status import Condition, Outlook, campaign_status, outlook, running_jobs
 from alchemflows.campaign.submission import (
@@ -33,7 +30,10 @@ from alchemflows.campaign.submission import (
 )
 from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError, PotentialError
+from alchemflows.execution.local import LocalWorkers, wait
+from alchemflows.results.readout import free_energies
 from alchemflows.schemas.progress import Progress
+from alchemflows.storage.locking import SUBMISSIONS, submitting
 
 SALT = {
     "name": "salts",

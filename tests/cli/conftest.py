@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import run_command
 
-from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.storage.mongod import PrivateMongod
 
 
 @pytest.fixture(scope="module")

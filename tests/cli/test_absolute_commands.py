@@ -11,8 +11,8 @@ import pytest
 from command_line import assert_one_line
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.campaign.database import start_private
 from alchemflows.settings import Settings
+from alchemflows.storage.database import start_private
 
 SHORT = ["--repeats", 2, "--equilibration", 20, "--switching", 40, "--timestep", 4, "--potential", "mace-demo"]
 

@@ -15,13 +15,13 @@ from pymatgen.core import Lattice, Structure
 
 from alchemflows import cli
 from alchemflows.arguments import as_structure
-from alchemflows.campaign.export import SUFFIXES, check_export
 from alchemflows.cli import campaign as campaign_commands
 from alchemflows.cli import compositions, database, readout, running, workers
 from alchemflows.cli.commands import app
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.output_file import check_folder, check_writable, make_folder
 from alchemflows.report.campaign import check_report
+from alchemflows.results.export import SUFFIXES, check_export
 
 DEMO = ("--potential", "mace-demo")
 TI = ("ti", "NaCl.cif", "Na:K", "-T", 300, *DEMO)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fireworks import LaunchPad
 
-from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.storage.mongod import PrivateMongod
 
 ROOT = Path(__file__).parents[2]
 Fill = Callable[[str], Path]

@@ -18,13 +18,13 @@ from fireworks import Firework, LaunchPad, PyTask, Workflow
 from jobflow import JobStore, job, run_locally
 from pymongo import MongoClient
 
-from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.storage.mongod import PrivateMongod
 
 PASSWORD = "swordfish-7"
 
 CONNECT = """
 import json, time
-from alchemflows.campaign.database import connect
+from alchemflows.storage.database import connect
 from alchemflows.errors import DatabaseError
 start = time.monotonic()
 try:

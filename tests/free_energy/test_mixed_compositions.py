@@ -15,6 +15,7 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.symmetry import equivalent_sites
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
+from alchemflows.analysis.terms import TransformationTerms, mixing_term_eV
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.einstein import (
     centre_of_mass_term_eV,
@@ -23,7 +24,6 @@ from alchemflows.free_energy.einstein import (
     quantum_correction_eV,
 )
 from alchemflows.free_energy.work import analyse_work
-from alchemflows.jobs.terms import TransformationTerms, mixing_term_eV
 from alchemflows.sampling.switching import draw_einstein_crystal, equilibrate_ends, joined, switch
 from alchemflows.schemas.dynamics import SwitchingSettings
 

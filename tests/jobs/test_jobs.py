@@ -10,11 +10,11 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
 from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.analysis.ladder import reanalysed
 from alchemflows.cli.tables import free_energy_tables
 from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.analyse import free_energy
-from alchemflows.jobs.ladder import reanalysed
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec

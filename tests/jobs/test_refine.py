@@ -12,11 +12,11 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
 from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.analysis.collect import collect
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.free_energy.ladders import ladder
 from alchemflows.jobs.analyse import AnalyseMaker
-from alchemflows.jobs.collect import collect
 from alchemflows.jobs.refine import RoundMaker
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.plotting import plot_convergence

@@ -12,7 +12,7 @@ import pytest
 from fireworks import LaunchPad
 
 import alchemflows
-from alchemflows.campaign.mongod import PrivateMongod
+from alchemflows.storage.mongod import PrivateMongod
 
 ROOT = Path(__file__).parents[2]
 #: The package that is tested, wherever it was installed from, and the jobs of the tests.

@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from alchemflows.campaign import query
-from alchemflows.campaign.database import Database
-from alchemflows.campaign.ladders import analysis, read_series, window_documents
-from alchemflows.campaign.query import Column
+from alchemflows.analysis.collect import collect
 from alchemflows.free_energy import estimators
 from alchemflows.free_energy.estimators import Decorrelated, decorrelate
-from alchemflows.jobs.collect import collect
+from alchemflows.results import query
+from alchemflows.results.ladders import analysis, read_series, window_documents
+from alchemflows.results.query import Column
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.samples import WindowSeries
+from alchemflows.storage.database import Database
 
 #: Rows that are Python objects at a time; as a frame they are far smaller.
 ROWS_AT_ONCE = 5000
@@ -37,7 +37,7 @@ def free_energies(database: Database, campaign: str | None = None, *, reanalysed
     Returns
     -------
     frame
-        A row for each, columns :data:`~alchemflows.campaign.query.RESULT_FIELDS`; `kind` is ``ladder``, ``switching``
+        A row for each, columns :data:`~alchemflows.results.query.RESULT_FIELDS`; `kind` is ``ladder``, ``switching``
         or ``frenkel-ladd``, and columns that a kind does not have are empty.
     """
     kinds = list(query.KINDS.values())
@@ -46,7 +46,7 @@ def free_energies(database: Database, campaign: str | None = None, *, reanalysed
 
 
 def windows(database: Database, campaign: str | None = None, *, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """Return the windows, a row for each window of each job; see :func:`alchemflows.campaign.query.windows`."""
+    """Return the windows, a row for each window of each job; see :func:`alchemflows.results.query.windows`."""
     return pd.concat(window_frames(database, campaign, where=where), ignore_index=True)
 
 
@@ -70,7 +70,7 @@ def window_samples(
 ) -> Iterator[tuple[dict[str, Any], WindowSeries]]:
     """Yield each window as its row in :func:`windows` and its samples, which are read one window at a time.
 
-    See :func:`alchemflows.campaign.query.windows` for the parameters.
+    See :func:`alchemflows.results.query.windows` for the parameters.
     """
     store = database.samples()
     for row in query.windows(database, campaign=campaign, where=where, jobs=jobs):
@@ -100,7 +100,7 @@ def samples(
 ) -> pd.DataFrame:
     """Return the samples of windows, one row each, all in memory; :func:`window_samples` is for many windows.
 
-    See :func:`alchemflows.campaign.query.windows` for the parameters. The energies at other λ are in :func:`u_nk`.
+    See :func:`alchemflows.results.query.windows` for the parameters. The energies at other λ are in :func:`u_nk`.
 
     Returns
     -------

@@ -20,8 +20,8 @@ from fireworks.queue.queue_launcher import launch_rocket_to_queue
 from fireworks.utilities.fw_serializers import load_object_from_file
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError
 
-from alchemflows.campaign.checkpoints import remove_completed
-from alchemflows.campaign.configuration import load_file, without_passwords
+from alchemflows.execution.checkpoints import remove_completed
+from alchemflows.storage.configuration import load_file, without_passwords
 
 #: States of jobs that a worker or a batch job holds.
 HELD_STATES = ("RESERVED", "RUNNING")

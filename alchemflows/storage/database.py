@@ -21,10 +21,10 @@ from pymongo import MongoClient
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
-from alchemflows.campaign.configuration import check_configuration, check_uri
-from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.errors import DatabaseAwayError, DatabaseError
 from alchemflows.settings import Settings
+from alchemflows.storage.configuration import check_configuration, check_uri
+from alchemflows.storage.mongod import PrivateMongod
 
 #: Database and collections of the private database.
 DATABASE = "alchemflows"

@@ -33,8 +33,8 @@ from fireworks.utilities.fw_utilities import create_datestamp_dir
 from jobflow import CURRENT_JOB
 from pymongo.errors import PyMongoError
 
-from alchemflows.campaign.checkpoints import JOB_FIELDS, job_folders
 from alchemflows.errors import DatabaseError
+from alchemflows.execution.checkpoints import JOB_FIELDS, job_folders
 from alchemflows.jobs.resuming import JobInterrupted, stop_requested, stopped_by_signals, wait_for_stop
 from alchemflows.settings import Settings
 

@@ -16,12 +16,12 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.campaign.database import LOCKS, Database
-from alchemflows.campaign.local import status, submit
-from alchemflows.campaign.query import free_energies
+from alchemflows.execution.local import status, submit
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.results.query import free_energies
+from alchemflows.storage.database import LOCKS, Database
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 BCC = [[0, 0, 0], [0.5, 0.5, 0.5]]
@@ -181,7 +181,7 @@ def test_samples_are_read_back_with_plain_pymongo(database, workers, flow):
 
 def test_stopped_local_workers_leave_jobs_that_others_can_take(database, flow, tmp_path):
     """What Ctrl-C does to a run from the command line."""
-    from alchemflows.campaign.local import LocalWorkers
+    from alchemflows.execution.local import LocalWorkers
 
     fw_ids = submit(database, flow)
     running = set()
@@ -194,7 +194,7 @@ def test_stopped_local_workers_leave_jobs_that_others_can_take(database, flow, t
 
 
 def test_a_local_worker_that_dies_is_replaced(database, flow, tmp_path):
-    from alchemflows.campaign.local import LocalWorkers, wait
+    from alchemflows.execution.local import LocalWorkers, wait
 
     fw_ids = submit(database, flow)
     killed = []
@@ -216,8 +216,8 @@ def test_a_local_worker_that_dies_is_replaced(database, flow, tmp_path):
 
 
 def test_workers_that_cannot_start_are_an_error_that_names_their_log(database, flow, tmp_path, monkeypatch):
-    from alchemflows.campaign import local
     from alchemflows.errors import AlchemflowsError
+    from alchemflows.execution import local
 
     monkeypatch.setattr(local, "_WORKER", "raise SystemExit(3)")
     fw_ids = submit(database, flow)
@@ -231,7 +231,7 @@ def test_workers_that_cannot_start_are_an_error_that_names_their_log(database, f
 def test_a_job_that_a_worker_took_as_it_died_is_ready_again(database, flow, tmp_path, monkeypatch):
     from fireworks import FWorker
 
-    from alchemflows.campaign import local
+    from alchemflows.execution import local
 
     monkeypatch.setattr(local, "_WORKER", "import time; time.sleep(60)")
     fw_ids = submit(database, flow)
@@ -251,7 +251,7 @@ def test_a_job_that_a_worker_took_as_it_died_is_ready_again(database, flow, tmp_
 def test_workers_have_their_share_of_the_cores_and_no_more_threads_than_asked_for(
     database, flow, tmp_path, monkeypatch, given
 ):
-    from alchemflows.campaign import local
+    from alchemflows.execution import local
 
     record = tmp_path / "record"
     monkeypatch.setattr(local, "_WORKER", f"import os; open({str(record)!r}, 'w').write(os.environ['OMP_NUM_THREADS'])")
@@ -265,7 +265,7 @@ def test_jobs_of_workers_elsewhere_are_left_alone(database, flow, tmp_path):
     """Stopping local workers must not take a job from another machine."""
     from fireworks import FWorker
 
-    from alchemflows.campaign.local import LocalWorkers
+    from alchemflows.execution.local import LocalWorkers
 
     fw_ids = submit(database, flow)
     database.launchpad.checkout_fw(FWorker(name="elsewhere"), "/scratch/elsewhere", fw_id=fw_ids[0])
@@ -275,8 +275,8 @@ def test_jobs_of_workers_elsewhere_are_left_alone(database, flow, tmp_path):
 
 
 def test_a_failed_window_does_not_stop_the_others(database, gentle_model, perovskite, tmp_path):
-    from alchemflows.campaign.local import LocalWorkers, wait
     from alchemflows.errors import AlchemflowsError
+    from alchemflows.execution.local import LocalWorkers, wait
 
     flow = ThermodynamicIntegrationMaker(
         potential=str(gentle_model),
@@ -299,7 +299,7 @@ def test_a_failed_window_does_not_stop_the_others(database, gentle_model, perovs
 
 def test_phases_are_compared_without_one_whose_first_job_failed(database, tmp_path):
     """FireWorks starts no job behind a failed one by itself; here each runs, fails, and the comparison has the rest."""
-    from alchemflows.campaign.local import LocalWorkers, wait
+    from alchemflows.execution.local import LocalWorkers, wait
 
     absolute = FrenkelLaddMaker(
         potential="mace-demo",
@@ -329,7 +329,7 @@ def test_phases_are_compared_without_one_whose_first_job_failed(database, tmp_pa
 
 def test_a_ladder_that_refines_itself_on_a_real_database(database, gentle_model, perovskite, tmp_path):
     """Jobs that a running job adds are done by the same workers, and the flow's output is the last analysis."""
-    from alchemflows.campaign.local import LocalWorkers, wait
+    from alchemflows.execution.local import LocalWorkers, wait
 
     maker = ThermodynamicIntegrationMaker(
         potential=str(gentle_model),

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient, WriteConcern
 
-from alchemflows.campaign import mongod
-from alchemflows.campaign.mongod import BINARY_VARIABLE, PrivateMongod, find_binary
 from alchemflows.errors import DatabaseError
+from alchemflows.storage import mongod
+from alchemflows.storage.mongod import BINARY_VARIABLE, PrivateMongod, find_binary
 
 Maker = Callable[..., PrivateMongod]
 
@@ -150,7 +150,7 @@ def test_second_start_keeps_the_server(server: PrivateMongod) -> None:
 
 def test_concurrent_starts_end_with_one_server(server: PrivateMongod) -> None:
     code = (
-        "import sys; from alchemflows.campaign.mongod import PrivateMongod\n"
+        "import sys; from alchemflows.storage.mongod import PrivateMongod\n"
         "server = PrivateMongod(sys.argv[1]); print('ready', flush=True); input()\n"
         "server.start(); print(server.pid)"
     )

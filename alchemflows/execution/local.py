@@ -18,11 +18,11 @@ from fireworks import Workflow
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
-from alchemflows.campaign.configuration import without_passwords
-from alchemflows.campaign.database import LOCKS, Database, launchpad_of
-from alchemflows.campaign.supervisor import make_ready, never_begun
 from alchemflows.errors import AlchemflowsError, DatabaseError
+from alchemflows.execution.supervisor import make_ready, never_begun
 from alchemflows.schemas.progress import Progress, read_progress
+from alchemflows.storage.configuration import without_passwords
+from alchemflows.storage.database import LOCKS, Database, launchpad_of
 
 FAILED_STATES = ("FIZZLED", "DEFUSED", "PAUSED")
 ACTIVE_STATES = ("READY", "RESERVED", "RUNNING")
@@ -35,7 +35,7 @@ import ctypes, pathlib, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 from fireworks import FWorker, LaunchPad
-from alchemflows.campaign.worker import Worker
+from alchemflows.execution.worker import Worker
 launchpad, fworker = sys.argv[1:]
 Worker(LaunchPad.from_file(launchpad), FWorker.from_file(fworker), pathlib.Path(), sleep_s=1.0).run()
 """

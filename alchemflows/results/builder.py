@@ -10,12 +10,12 @@ from maggma.core import Builder, Store
 from maggma.stores import MongoStore
 from monty.json import jsanitize
 
-from alchemflows.campaign.database import Database, copy_store
-from alchemflows.campaign.ladders import analysis, window_documents
-from alchemflows.campaign.query import of_campaign
+from alchemflows.analysis.ladder import reanalysed
 from alchemflows.errors import AlchemflowsError, InvalidInputError
-from alchemflows.jobs.ladder import reanalysed
+from alchemflows.results.ladders import analysis, window_documents
+from alchemflows.results.query import of_campaign
 from alchemflows.schemas.provenance import installed_versions
+from alchemflows.storage.database import Database, copy_store
 
 #: Packages of which another version may give another free energy from the same samples.
 _ESTIMATORS = ("alchemflows", "alchemlyb", "pymbar")

@@ -19,10 +19,10 @@ from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 from paced import pause
 
-from alchemflows.campaign.database import Database
-from alchemflows.campaign.mongod import PrivateMongod
-from alchemflows.campaign.supervisor import Limits, Queue, Supervisor
 from alchemflows.errors import InvalidInputError
+from alchemflows.execution.supervisor import Limits, Queue, Supervisor
+from alchemflows.storage.database import Database
+from alchemflows.storage.mongod import PrivateMongod
 
 GOOD = Run(command="true")
 POISON = Run(command="false")

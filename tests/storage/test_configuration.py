@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymongo.uri_parser import parse_uri
 
-from alchemflows.campaign import database
-from alchemflows.campaign.configuration import check_configuration, check_uri, load_file, without_passwords
-from alchemflows.campaign.users import create_users
 from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputError
 from alchemflows.settings import Settings
+from alchemflows.storage import database
+from alchemflows.storage.configuration import check_configuration, check_uri, load_file, without_passwords
+from alchemflows.storage.users import create_users
 
 #: Letters that no message of the package has four of in a row, so that a part of a password can be told.
 LETTERS = "QXZJVWHKG"

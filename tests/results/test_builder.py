@@ -8,10 +8,10 @@ import pickle
 import pytest
 from campaigns import CAMPAIGN, run_into
 
-from alchemflows.campaign import builder as module
-from alchemflows.campaign import readout
-from alchemflows.campaign.builder import FreeEnergyBuilder
 from alchemflows.errors import InvalidInputError
+from alchemflows.results import builder as module
+from alchemflows.results import readout
+from alchemflows.results.builder import FreeEnergyBuilder
 
 #: What a second analysis of the same samples makes anew.
 NEW = ("provenance",)

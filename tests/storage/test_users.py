@@ -28,10 +28,10 @@ from paced import pause
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
-from alchemflows.campaign.database import OUTPUT_INDEXES, Database
-from alchemflows.campaign.mongod import find_binary
-from alchemflows.campaign.users import ROLES, create_users, read_admin_uri
 from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.storage.database import OUTPUT_INDEXES, Database
+from alchemflows.storage.mongod import find_binary
+from alchemflows.storage.users import ROLES, create_users, read_admin_uri
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -244,8 +244,8 @@ def test_one_user_with_two_roles_runs_flows_here(server: Server, tmp_path: Path)
     script = """
 from pathlib import Path
 from jobflow import Flow
-from alchemflows.campaign.database import connect
-from alchemflows.campaign.local import LocalWorkers, submit, wait
+from alchemflows.storage.database import connect
+from alchemflows.execution.local import LocalWorkers, submit, wait
 from test_users import sample
 database = connect()
 fw_ids = submit(database, Flow([sample(3)]))

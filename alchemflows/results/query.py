@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from monty.json import MontyDecoder
 
-from alchemflows.campaign.database import REANALYSED, Database
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.relax import RelaxDocument
+from alchemflows.storage.database import REANALYSED, Database
 
 #: A criterion must fit into a document of 16 MB with room to spare.
 _KEYS_AT_ONCE = 1000
@@ -212,7 +212,7 @@ def free_energies(
     limit
         At most so many; 0 for all.
     reanalysed
-        Whether to read what :class:`~alchemflows.campaign.builder.FreeEnergyBuilder` made, instead of the jobs'.
+        Whether to read what :class:`~alchemflows.results.builder.FreeEnergyBuilder` made, instead of the jobs'.
 
     Returns
     -------

@@ -9,8 +9,8 @@ from typing import Any
 
 from fireworks import LaunchPad
 
-from alchemflows.campaign.database import JOB_UUID
 from alchemflows.jobs.resuming import job_folder
+from alchemflows.storage.database import JOB_UUID
 
 #: What is asked of a Firework, to know the folders of its jobs.
 JOB_FIELDS = {JOB_UUID: 1, "spec._tasks.job.index": 1}

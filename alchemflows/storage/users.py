@@ -13,8 +13,9 @@ from pymongo import MongoClient
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import OperationFailure, PyMongoError
 
-from alchemflows.campaign.configuration import check_uri
-from alchemflows.campaign.database import (
+from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.storage.configuration import check_uri
+from alchemflows.storage.database import (
     BLOBS,
     LOCKS,
     OUTPUTS,
@@ -27,8 +28,7 @@ from alchemflows.campaign.database import (
     uri_problem,
     write_files,
 )
-from alchemflows.campaign.locking import SUBMISSIONS
-from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.storage.locking import SUBMISSIONS
 from alchemflows.yaml_file import read_yaml
 
 FIND = ("find",)

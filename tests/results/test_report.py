@@ -16,9 +16,8 @@ import pytest
 from campaigns import CAMPAIGN, campaign_metadata, run_into
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.campaign import readout
-from alchemflows.campaign.local import submit
 from alchemflows.errors import InvalidInputError
+from alchemflows.execution.local import submit
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
@@ -26,6 +25,7 @@ from alchemflows.free_energy.errors import small_sample_factor
 from alchemflows.report import campaign as module
 from alchemflows.report.campaign import write_report
 from alchemflows.report.results import Crystal, Result, Value, means
+from alchemflows.results import readout
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.potential import PotentialSpec
 

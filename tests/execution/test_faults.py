@@ -15,10 +15,10 @@ from pymongo.errors import PyMongoError
 from workers import SupervisorProcess, WorkerProcess, checkpoints, wait_for
 
 from alchemflows.campaign.campaign import Campaign
-from alchemflows.campaign.database import Database, start_private
-from alchemflows.campaign.mongod import PrivateMongod
 from alchemflows.campaign.status import campaign_status
 from alchemflows.settings import Settings
+from alchemflows.storage.database import Database, start_private
+from alchemflows.storage.mongod import PrivateMongod
 
 N_KILLS = 30
 RETRIES = 2

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from jobflow import job
 
-from alchemflows.campaign.database import OUTPUT_INDEXES, connect, start_private
-from alchemflows.campaign.local import submit
-from alchemflows.campaign.query import RESULT_FIELDS, free_energies
 from alchemflows.errors import DatabaseError
+from alchemflows.execution.local import submit
+from alchemflows.results.query import RESULT_FIELDS, free_energies
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
 from alchemflows.settings import Settings
+from alchemflows.storage.database import OUTPUT_INDEXES, connect, start_private
 
 
 @job(data=["series"])
@@ -56,7 +56,7 @@ def test_a_second_start_keeps_data_and_ids(database, tmp_path):
 
 
 def test_its_exported_configuration_starts_it_again(database, tmp_path, monkeypatch):
-    from alchemflows.campaign.mongod import PrivateMongod
+    from alchemflows.storage.mongod import PrivateMongod
 
     PrivateMongod(tmp_path / "home").stop()
     monkeypatch.setenv("JOBFLOW_CONFIG_FILE", database.environment["JOBFLOW_CONFIG_FILE"])
@@ -138,7 +138,7 @@ def test_bad_fireworks_configurations_are_named(database, tmp_path, launchpad, r
         (tmp_path / "my_launchpad.yaml").write_text(launchpad)
         config.write_text(f"LAUNCHPAD_LOC: {tmp_path / 'my_launchpad.yaml'}")
     script = (
-        "from alchemflows.campaign.database import connect; from alchemflows.errors import DatabaseError\n"
+        "from alchemflows.storage.database import connect; from alchemflows.errors import DatabaseError\n"
         "try: connect()\n"
         "except DatabaseError as error: print(error)"
     )

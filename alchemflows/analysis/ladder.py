@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from alchemflows.analysis.collect import CollectedLadder, collect
+from alchemflows.analysis.terms import TransformationTerms
 from alchemflows.free_energy.consistency import Agreement
 from alchemflows.free_energy.convergence import (
     Convergence,
@@ -20,8 +22,6 @@ from alchemflows.free_energy.convergence import (
     steady,
 )
 from alchemflows.free_energy.estimators import MIN_OVERLAP, Decorrelated, LadderResult, decorrelate, estimate
-from alchemflows.jobs.collect import CollectedLadder, collect
-from alchemflows.jobs.terms import TransformationTerms
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import ConvergenceCurve, Estimate, FreeEnergyDocument, WindowStatistics
 from alchemflows.schemas.provenance import Provenance

@@ -15,14 +15,14 @@ from ase import units
 from campaigns import CAMPAIGN, campaign_metadata, run_into
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.campaign import export as exports
-from alchemflows.campaign import readout
-from alchemflows.campaign.export import export
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.report.details import details
 from alchemflows.report.results import read_results
+from alchemflows.results import export as exports
+from alchemflows.results import readout
+from alchemflows.results.export import export
 from alchemflows.schemas.potential import PotentialSpec
 
 DOCS = Path(__file__).parents[2] / "docs/database.md"

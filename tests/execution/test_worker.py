@@ -17,12 +17,12 @@ from fireworks.core.launchpad import LockedWorkflowError, WFLock
 from pymongo.errors import AutoReconnect
 from workers import WorkerProcess, checkpoints, wait_for
 
-from alchemflows.campaign.database import Database, start_private
-from alchemflows.campaign.local import status, submit
-from alchemflows.campaign.mongod import PrivateMongod
-from alchemflows.campaign.worker import _heartbeat_that_lasts, _prompt_locks
+from alchemflows.execution.local import status, submit
+from alchemflows.execution.worker import _heartbeat_that_lasts, _prompt_locks
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.settings import Settings
+from alchemflows.storage.database import Database, start_private
+from alchemflows.storage.mongod import PrivateMongod
 
 #: Runs a command in a place of its own where a folder lies on a disk that is soon full; stopped, and to its end.
 ON_A_SMALL_DISK = """

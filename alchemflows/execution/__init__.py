@@ -1,0 +1,1 @@
+"""Who runs jobs: workers, local execution and the supervisor."""

@@ -1,0 +1,1 @@
+"""Read results from the database: rows, frames, files, and free energies analysed again."""
