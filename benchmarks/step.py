@@ -32,8 +32,9 @@ from mace.calculators import MACECalculator
 from measure import Report, interleave, loglog_slope, reason, seconds
 from workloads import FULL, QUICK, Shape, atoms, perovskite, potential, random_mace, replicas
 
+from alchemflows.alchemy.interfaces import Evaluation
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.potential import AlchemicalPotential, Evaluation
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.errors import PotentialError
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.sampling.windows import sample_windows

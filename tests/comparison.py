@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from models import interior
 
-from alchemflows.alchemy.potential import AlchemicalPotential, Backend, Evaluation
+from alchemflows.alchemy.interfaces import Backend, Evaluation
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 
 RELATIVE = 1e-10

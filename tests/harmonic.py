@@ -7,8 +7,8 @@ import torch
 from ase import units
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.potential import EnergyModel, Evaluation
 from alchemflows.sampling.windows import run_windows, window_seed
 from alchemflows.schemas.samples import WindowSeries
 

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from alchemflows.alchemy.potential import AlchemicalPotential, Evaluation, SecondDerivatives
+from alchemflows.alchemy.interfaces import Evaluation, SecondDerivatives
+from alchemflows.alchemy.potential import AlchemicalPotential
 
 Result = TypeVar("Result")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.graph import Graph
+from alchemflows.alchemy.interfaces import VOIGT, Backend, Evaluation, SecondDerivatives
 from alchemflows.alchemy.neighbours import NeighbourList
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.topology import Edges, Nodes, Topology, with_one
@@ -28,112 +28,29 @@ VECTORS_AT_ONCE = {"cpu": 2**12, "cuda": 2**18}
 #: a plain RuntimeError), of cuBLAS, and of the CPU's allocator.
 OUT_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
 
-#: Places of the six strains in the matrix, in the order of ASE's stresses.
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-
 Result = TypeVar("Result")
 
 
-class Backend(Protocol):
-    """The few lines in which architectures differ. A backend has no state; potentials and threads may share it."""
+def check_supported(system: AlchemicalSystem, backend: Backend) -> Backend:
+    """Check that a model can evaluate a system, without evaluating it.
 
-    record: PotentialRecord
-    cutoff_A: float
-    numbers: frozenset[int]
-    dtype: torch.dtype
-    device: torch.device
-    #: Whether graphs have merged messages, see :mod:`alchemflows.alchemy.graph`.
-    merges_messages: bool
+    Returns
+    -------
+    backend
+        The same model, made fast for the elements of the system.
 
-    def specialised(self, numbers: frozenset[int]) -> Backend:
-        """Return the same potential, made fast for some elements; it need not know others.
-
-        Raises
-        ------
-        PotentialError
-            If it cannot be had in the way that was asked for.
-        """
-        ...
-
-    def geometry(self, graph: Graph) -> Any:
-        """Compute what does not depend on weights, for :meth:`node_energies` of any graph with the same vectors."""
-        ...
-
-    def node_energies(self, graph: Graph, geometry: Any) -> torch.Tensor:
-        """Energy of each node (eV), shape (B·M,), reference energies included, not yet times λ."""
-        ...
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Results for B replicas; what was not asked for is None.
-
-    Attributes
-    ----------
-    energy
-        eV, shape (B,), float64.
-    forces
-        eV/Å, shape (B, N, 3), float64.
-    stress
-        ∂E/∂ε / V, eV/Å³, shape (B, 3, 3), float64; tension positive, as ASE has it.
-    weight_gradients
-        ∂E/∂w, eV, shape (B, C), float64.
+    Raises
+    ------
+    InvalidInputError
+        If the model does not know an element of the system.
+    PotentialError
+        If it cannot be had for these elements in the way that was asked for.
     """
-
-    energy: torch.Tensor
-    forces: torch.Tensor | None = None
-    stress: torch.Tensor | None = None
-    weight_gradients: torch.Tensor | None = None
-
-
-@dataclass(frozen=True)
-class SecondDerivatives:
-    """First and second derivatives of the energy in positions, strain and weights at once.
-
-    The coordinates z are the displacements u of the atoms (3N, Å, atom by atom), six strains ε and C weights: atoms are
-    at (r + u)(1 + ε), the cell is h(1 + ε), ε symmetric with the elements of :data:`VOIGT`, so that the off-diagonal
-    ones count twice.
-
-    Attributes
-    ----------
-    energy_eV
-        E.
-    gradient
-        ∂E/∂z, shape (3N + 6 + C,): eV/Å, eV, eV.
-    hessian
-        ∂²E/∂z², shape (3N + 6 + C, 3N + 6 + C), symmetric.
-    """
-
-    energy_eV: float
-    gradient: np.ndarray
-    hessian: np.ndarray
-
-
-class EnergyModel(Protocol):
-    """What a sampler moves atoms with: an :class:`AlchemicalPotential`, or something around one."""
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def evaluate(
-        self,
-        positions: Any,
-        cells: Any,
-        weights: Any,
-        *,
-        forces: bool = True,
-        stress: bool = True,
-        weight_gradients: bool = True,
-    ) -> Evaluation: ...
-
-    def energies(self, positions: Any, cells: Any, weights: Any) -> torch.Tensor: ...
-
-    def memory(self) -> dict[str, torch.Tensor]:
-        """Return what the last bits of evaluations depend on besides their arguments."""
-        return {}
-
-    def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
-        """Evaluate from now on as the model did whose memory this is."""
+    unknown = sorted(system.elements - backend.numbers)
+    if unknown:
+        names = ", ".join(chemical_symbols[z] for z in unknown)
+        raise InvalidInputError(f"the potential {backend.record.name} does not know {names}")
+    return backend.specialised(system.elements)
 
 
 class AlchemicalPotential:
@@ -164,12 +81,8 @@ class AlchemicalPotential:
     def __init__(self, system: AlchemicalSystem, backend: Backend, skin_A: float = 0.5) -> None:
         if not skin_A >= 0:
             raise InvalidInputError(f"skin_A must not be negative; got {skin_A}")
-        unknown = sorted(system.elements - backend.numbers)
-        if unknown:
-            names = ", ".join(chemical_symbols[z] for z in unknown)
-            raise InvalidInputError(f"the potential {backend.record.name} does not know {names}")
         self.system = system
-        self.backend = backend.specialised(system.elements)
+        self.backend = check_supported(system, backend)
         self._pairs = NeighbourList(backend.cutoff_A, skin_A)
         self._nodes: dict[bytes, Nodes] = {}
         self._edges: dict[tuple[int, bytes], Edges] = {}

@@ -16,8 +16,8 @@ import torch
 from monty.json import MSONable
 from numpy.typing import ArrayLike
 
+from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
 from alchemflows.alchemy.path import AlchemicalPath, WeightPath
-from alchemflows.alchemy.potential import EnergyModel, Evaluation
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
@@ -46,6 +47,8 @@ class JobProgress:
             if job.state == "RUNNING" and job.progress is not None:
                 temperatures = ", ".join(f"{t:.0f}" for t in job.progress.temperatures_K)
                 state = f"{job.progress.phase}, {temperatures} K"
+                if (left := job.progress.seconds_left) is not None:
+                    state += f", {timedelta(seconds=round(left))} left"
                 share = job.progress.step / job.progress.n_steps
             if self._bars.disable:
                 self._say(job, state, share)

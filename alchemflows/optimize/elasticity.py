@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 from ase import units
 
+from alchemflows.alchemy.interfaces import SecondDerivatives
 from alchemflows.alchemy.lockstep import Seat
-from alchemflows.alchemy.potential import AlchemicalPotential, SecondDerivatives, single
+from alchemflows.alchemy.potential import AlchemicalPotential, single
 from alchemflows.errors import UnstableCrystalError
 from alchemflows.optimize.quantities import STRAIN_UNITS, Quantity
 from alchemflows.optimize.response import ZERO_SHARE, CellRelaxation, at_rest

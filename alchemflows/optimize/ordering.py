@@ -11,7 +11,8 @@ from pymatgen.core import Element, Structure
 from scipy.optimize import linear_sum_assignment
 
 from alchemflows.alchemy.arrangements import Disorder
-from alchemflows.alchemy.potential import AlchemicalPotential, Backend
+from alchemflows.alchemy.interfaces import Backend
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
 
 #: Size of the random start, in ln w.

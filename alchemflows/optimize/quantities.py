@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 
-from alchemflows.alchemy.potential import VOIGT, SecondDerivatives
+from alchemflows.alchemy.interfaces import VOIGT, SecondDerivatives
 from alchemflows.alchemy.system import AlchemicalSystem
 
 #: Names of stresses, in the order of :data:`VOIGT`.

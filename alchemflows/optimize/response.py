@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from alchemflows.alchemy.potential import SecondDerivatives
+from alchemflows.alchemy.interfaces import SecondDerivatives
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 
 #: What of the cell is free: nothing, the volume, the lengths, c alone (a film on a substrate), or everything.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,9 @@ import torch
 from numpy.typing import ArrayLike
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.alchemy.potential import EnergyModel
+from alchemflows.alchemy.interfaces import EnergyModel
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.sampling.blocks import Blocks, Samples
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.sites import Sites
@@ -121,68 +122,65 @@ def sample_equilibrium(
         fix_centre_of_mass=True,
     )
     sites = Sites(system.structure, model.device)
-    n_steps = dynamics.n_equilibration_steps + n * dynamics.sample_interval_steps
-    energy, volume, temperature = (np.empty((n, n_replicas)) for _ in range(3))
-    parameters = np.empty((n, n_replicas, 6))
-    samples = {"energy": energy, "volume": volume, "temperature": temperature, "parameters": parameters}
-    done = 0
-    total = torch.zeros_like(langevin.positions)
-    squares = torch.zeros_like(langevin.positions[..., 0])
+    interval, n_equilibration = dynamics.sample_interval_steps, dynamics.n_equilibration_steps
+    n_steps = n_equilibration + n * interval
+    samples = Samples("energy", "volume", "temperature", "parameters")
+    moments = _Moments(langevin.positions)
+    blocks = Blocks(langevin, n_steps, parts=[moments], samples=samples, on_progress=on_progress, checkpoint=checkpoint)
 
-    if (saved := checkpoint.load()) is not None:
-        langevin.restore(saved.state)
-        total, squares = (torch.as_tensor(saved.state[name], device=model.device) for name in ("total", "squares"))
-        for name, values in saved.samples.items():
-            done = len(values)
-            samples[name][:done] = values
-
-    def watch(phase: str) -> None:
+    def check() -> None:
         sites.check(langevin.positions, langevin.cells, f"after {langevin.n_steps * dynamics.timestep_fs * 1e-3:g} ps")
-        if on_progress is not None:
-            temperatures = tuple(langevin.kinetic_temperatures().tolist())
-            on_progress(Progress(phase, langevin.n_steps, n_steps, temperatures, dynamics.timestep_fs))
 
-    def offer(n_samples: int) -> None:
-        checkpoint.offer(
-            langevin.n_steps,
-            lambda: langevin.snapshot() | {"total": total.cpu().numpy(), "squares": squares.cpu().numpy()},
-            n_samples,
-            lambda first: {name: values[first:n_samples] for name, values in samples.items()},
-            last=n_samples == n,
-        )
-
-    for step in range(langevin.n_steps, dynamics.n_equilibration_steps):
+    for _, ends_block in blocks.steps("equilibration", 0, n_equilibration, interval):
         langevin.step()
-        if (step + 1) % dynamics.sample_interval_steps == 0:
-            watch("equilibration")
-            offer(0)
-    for k in range(done, n):
-        for _ in range(dynamics.sample_interval_steps):
-            langevin.step()
-        watch("production")
-        energy[k] = langevin.evaluation.energy.cpu().numpy()
-        volume[k] = langevin.volumes().cpu().numpy()
-        temperature[k] = langevin.kinetic_temperatures().cpu().numpy()
-        parameters[k] = [Lattice(cell).parameters for cell in langevin.cells.cpu().numpy()]
-        displacements = sites.displacements(langevin.positions, langevin.cells)
-        total += displacements
-        squares += (displacements**2).sum(dim=2)
-        offer(k + 1)
-    mean = total / n
+        if ends_block:
+            check()
+    for _, ends_block in blocks.steps("production", n_equilibration, n_steps, interval):
+        langevin.step()
+        if ends_block:
+            check()
+            samples.append(
+                energy=langevin.evaluation.energy.cpu().numpy(),
+                volume=langevin.volumes().cpu().numpy(),
+                temperature=langevin.kinetic_temperatures().cpu().numpy(),
+                parameters=np.array([Lattice(cell).parameters for cell in langevin.cells.cpu().numpy()]),
+            )
+            moments.add(sites.displacements(langevin.positions, langevin.cells))
+    series = samples.since(0)
+    mean = moments.total / n
     cell = langevin.cells.mean(dim=0)
-    msd = squares / n - (mean**2).sum(dim=2)
+    msd = moments.squares / n - (mean**2).sum(dim=2)
     # A run shorter than the slowest modes has seen each place once.
-    n_independent = n_replicas * (1 + n * dynamics.sample_interval_steps * dynamics.timestep_fs / CORRELATION_TIME_FS)
-    noise = torch.sqrt((squares / n).mean(dim=0) / n_independent)
+    n_independent = n_replicas * (1 + n * interval * dynamics.timestep_fs / CORRELATION_TIME_FS)
+    noise = torch.sqrt((moments.squares / n).mean(dim=0) / n_independent)
     sites.check_mean(sites.fractional + mean.mean(dim=0) @ torch.linalg.inv(cell), cell, noise)
     return Equilibrium(
-        time_fs=(np.arange(n) + 1) * dynamics.sample_interval_steps * dynamics.timestep_fs,
-        energy_eV=energy,
-        volume_A3=volume,
-        temperature_K=temperature,
-        cell_parameters=parameters,
+        time_fs=(np.arange(n) + 1) * interval * dynamics.timestep_fs,
+        energy_eV=series["energy"],
+        volume_A3=series["volume"],
+        temperature_K=series["temperature"],
+        cell_parameters=series["parameters"],
         mean_displacement_A=mean.cpu().numpy(),
         msd_A2=msd.cpu().numpy(),
         structure=system.structure,
         state=langevin.state,
     )
+
+
+class _Moments:
+    """Sums over samples of displacements and of their squares, for each atom of each replica."""
+
+    def __init__(self, positions: torch.Tensor) -> None:
+        self.total = torch.zeros_like(positions)
+        self.squares = torch.zeros_like(positions[..., 0])
+
+    def add(self, displacements: torch.Tensor) -> None:
+        self.total += displacements
+        self.squares += (displacements**2).sum(dim=2)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        return {"total": self.total.cpu().numpy(), "squares": self.squares.cpu().numpy()}
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        device = self.total.device
+        self.total, self.squares = (torch.as_tensor(snapshot[name], device=device) for name in ("total", "squares"))

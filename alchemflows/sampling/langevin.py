@@ -16,7 +16,7 @@ import torch
 from ase import units
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.potential import EnergyModel, Evaluation
+from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
 from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.sampling.barostat import Barostat
 from alchemflows.schemas.dynamics import Conditions
@@ -112,6 +112,7 @@ class Langevin:
         if len(seeds) != len(self.positions):
             raise InvalidInputError(f"{len(self.positions)} seeds are needed; got {len(seeds)}")
         self.temperature_K = temperature_K
+        self.timestep_fs = timestep_fs
         self.n_steps = 0
         self._generators = [torch.Generator(model.device).manual_seed(int(seed)) for seed in seeds]
         self._dt = timestep_fs * units.fs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,11 @@ import torch
 from ase import units
 from numpy.typing import ArrayLike
 
+from alchemflows.alchemy.interfaces import EnergyModel
 from alchemflows.alchemy.path import WeightPath
-from alchemflows.alchemy.potential import EnergyModel
 from alchemflows.alchemy.tether import Springs
 from alchemflows.errors import InvalidInputError
+from alchemflows.sampling.blocks import Blocks, Resumable
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.schedules import schedule
@@ -111,23 +112,12 @@ def equilibrate_ends(
         fix_centre_of_mass=fix_centre_of_mass,
     )
     n_steps = settings.n_equilibration_steps
-    if (saved := checkpoint.load()) is not None:
-        langevin.restore(saved.state)
-        if watch is not None:
-            watch.restore(saved.state)
-
-    def equilibrating() -> dict[str, np.ndarray]:
-        return langevin.snapshot() | ({} if watch is None else watch.snapshot())
-
-    for step in range(langevin.n_steps + 1, n_steps + 1):
+    parts = [] if watch is None else [watch]
+    blocks = Blocks(langevin, n_steps, parts=parts, on_progress=on_progress, checkpoint=checkpoint)
+    for _, ends_block in blocks.steps("equilibration", 0, n_steps, BLOCK):
         langevin.step()
-        if step % BLOCK == 0 or step == n_steps:
-            _watch(sites, langevin, settings)
-            if watch is not None:
-                watch.see(langevin.positions, langevin.cells)
-            if on_progress is not None:
-                _report(on_progress, "equilibration", langevin, n_steps, settings)
-            checkpoint.offer(step, equilibrating, last=step == n_steps)
+        if ends_block:
+            _look(langevin, sites, watch)
     return langevin.state
 
 
@@ -182,42 +172,18 @@ def switch(
         seeds,
         fix_centre_of_mass=fix_centre_of_mass,
     )
-    direction = torch.as_tensor(path.direction, dtype=torch.float64, device=model.device)
     kept = np.unique(np.linspace(0, n_steps, N_CURVE_POINTS).round().astype(int))
     keep = set(kept.tolist())
-    work = torch.zeros(2 * n, dtype=torch.float64, device=model.device)
-    slope = _slope(langevin, direction)
-    curve = [slope]
-    if (saved := checkpoint.load()) is not None:
-        langevin.restore(saved.state)
-        work, slope, past = (
-            torch.as_tensor(saved.state[name], device=model.device) for name in ("work", "slope", "curve")
-        )
-        curve = list(past)
-        if watch is not None:
-            watch.restore(saved.state)
-
-    def snapshot() -> dict[str, np.ndarray]:
-        sums = {"work": work, "slope": slope, "curve": torch.stack(curve)}
-        arrays = {name: values.cpu().numpy() for name, values in sums.items()}
-        return langevin.snapshot() | arrays | ({} if watch is None else watch.snapshot())
-
-    for step in range(langevin.n_steps + 1, n_steps + 1):
+    work = _Work(langevin, torch.as_tensor(path.direction, dtype=torch.float64, device=model.device))
+    parts: list[Resumable] = [work] if watch is None else [work, watch]
+    blocks = Blocks(langevin, n_steps, parts=parts, on_progress=on_progress, checkpoint=checkpoint)
+    for step, ends_block in blocks.steps("switching", 0, n_steps, BLOCK):
         langevin.step(path.weights(lambdas[step]), weight_gradients=True)
-        before, slope = slope, _slope(langevin, direction)
-        change = torch.as_tensor(lambdas[step] - lambdas[step - 1], device=model.device)
-        work = work + 0.5 * (before + slope) * change
-        if step in keep:
-            curve.append(slope)
-        if step % BLOCK == 0 or step == n_steps:
-            _watch(sites, langevin, settings)
-            if watch is not None:
-                watch.see(langevin.positions, langevin.cells)
-            if on_progress is not None:
-                _report(on_progress, "switching", langevin, n_steps, settings)
-            checkpoint.offer(step, snapshot, last=step == n_steps)
-    dudl = torch.stack(curve, dim=1).cpu().numpy()
-    totals = work.cpu().numpy()
+        work.add(langevin, lambdas[step] - lambdas[step - 1], keep=step in keep)
+        if ends_block:
+            _look(langevin, sites, watch)
+    dudl = torch.stack(work.curve, dim=1).cpu().numpy()
+    totals = work.total.cpu().numpy()
     return Switches(totals[:n], totals[n:], forward[kept], dudl[:n], dudl[n:])
 
 
@@ -278,19 +244,41 @@ def _each_way(seeds: Sequence[int]) -> int:
     return len(seeds) // 2
 
 
-def _slope(langevin: Langevin, direction: torch.Tensor) -> torch.Tensor:
-    assert langevin.evaluation.weight_gradients is not None
-    return langevin.evaluation.weight_gradients @ direction
-
-
-def _watch(sites: Sites | None, langevin: Langevin, settings: SwitchingSettings) -> None:
+def _look(langevin: Langevin, sites: Sites | None, watch: SiteWatch | None) -> None:
     if sites is not None:
-        time_ps = langevin.n_steps * settings.timestep_fs * 1e-3
+        time_ps = langevin.n_steps * langevin.timestep_fs * 1e-3
         sites.check(langevin.positions, langevin.cells, f"after {time_ps:g} ps")
+    if watch is not None:
+        watch.see(langevin.positions, langevin.cells)
 
 
-def _report(
-    on_progress: Callable[[Progress], None], phase: str, langevin: Langevin, n_steps: int, settings: SwitchingSettings
-) -> None:
-    temperatures = tuple(langevin.kinetic_temperatures().tolist())
-    on_progress(Progress(phase, langevin.n_steps, n_steps, temperatures, settings.timestep_fs))
+class _Work:
+    """The work of switches until now, by the trapezoid rule, and ∂U/∂λ at the steps that are kept."""
+
+    def __init__(self, langevin: Langevin, direction: torch.Tensor) -> None:
+        self._direction = direction
+        self._slope = self._slope_of(langevin)
+        self.total = torch.zeros_like(self._slope)
+        self.curve = [self._slope]
+
+    def add(self, langevin: Langevin, change: np.ndarray, *, keep: bool) -> None:
+        """Add a step in which λ of each replica has changed by so much."""
+        before, self._slope = self._slope, self._slope_of(langevin)
+        self.total = self.total + 0.5 * (before + self._slope) * torch.as_tensor(change, device=before.device)
+        if keep:
+            self.curve.append(self._slope)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        sums = {"work": self.total, "slope": self._slope, "curve": torch.stack(self.curve)}
+        return {name: values.cpu().numpy() for name, values in sums.items()}
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        device = self.total.device
+        self.total, self._slope, curve = (
+            torch.as_tensor(snapshot[name], device=device) for name in ("work", "slope", "curve")
+        )
+        self.curve = list(curve)
+
+    def _slope_of(self, langevin: Langevin) -> torch.Tensor:
+        assert langevin.evaluation.weight_gradients is not None
+        return langevin.evaluation.weight_gradients @ self._direction

@@ -11,9 +11,10 @@ import numpy as np
 from ase import units
 from numpy.typing import ArrayLike
 
+from alchemflows.alchemy.interfaces import EnergyModel
 from alchemflows.alchemy.path import WeightPath
-from alchemflows.alchemy.potential import EnergyModel
 from alchemflows.errors import RunStoppedError, TrajectoryError
+from alchemflows.sampling.blocks import Blocks, Samples
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.sites import SiteWatch
@@ -141,33 +142,15 @@ def run_windows(
     at_windows = path.weights(lambdas)
     ladder = np.broadcast_to(at_windows, (n_replicas, *at_windows.shape))
     exchange = _Exchange(indices, dynamics.temperature_K, exchange_seed) if dynamics.replica_exchange else None
-    record = _Record(n_replicas)
+    samples = Samples(*(field.name for field in fields(WindowSeries)))
     interval = dynamics.sample_interval_steps
-    n_blocks = dynamics.n_samples
-    n_steps = dynamics.n_equilibration_steps + n_blocks * interval
-    langevin: Langevin | None = None
+    n_equilibration = dynamics.n_equilibration_steps
+    n_steps = n_equilibration + dynamics.n_samples * interval
     if start is None:
         start = (
             np.tile(system.structure.cart_coords, (n_replicas, 1, 1)),
             np.tile(system.structure.lattice.matrix, (n_replicas, 1, 1)),
         )
-
-    def end_of_block(moved: Langevin, phase: str) -> None:
-        if on_progress is not None:
-            temperatures = tuple(moved.kinetic_temperatures().tolist())
-            on_progress(Progress(phase, moved.n_steps, n_steps, temperatures, dynamics.timestep_fs))
-        checkpoint.offer(
-            moved.n_steps,
-            lambda: (
-                moved.snapshot()
-                | ({} if exchange is None else exchange.snapshot())
-                | ({} if watch is None else watch.snapshot())
-            ),
-            len(record),
-            record.since,
-            last=moved.n_steps == n_steps,
-        )
-
     try:
         langevin = Langevin.under(
             dynamics,
@@ -178,20 +161,14 @@ def run_windows(
             seeds,
             fix_centre_of_mass=fix_centre_of_mass,
         )
-        if (saved := checkpoint.load()) is not None:
-            langevin.restore(saved.state)
-            record.restore(saved.samples)
-            if exchange is not None:
-                exchange.restore(saved.state)
-            if watch is not None:
-                watch.restore(saved.state)
-        for step in range(langevin.n_steps, dynamics.n_equilibration_steps):
+        parts = [part for part in (exchange, watch) if part is not None]
+        blocks = Blocks(langevin, n_steps, parts=parts, samples=samples, on_progress=on_progress, checkpoint=checkpoint)
+        for _ in blocks.steps("equilibration", 0, n_equilibration, interval):
             langevin.step()
-            if (step + 1) % interval == 0:
-                end_of_block(langevin, "equilibration")
-        for block in range(len(record), n_blocks):
-            for k in range(interval):
-                langevin.step(weight_gradients=k == interval - 1)
+        for step, ends_block in blocks.steps("production", n_equilibration, n_steps, interval):
+            langevin.step(weight_gradients=ends_block)
+            if not ends_block:
+                continue
             evaluation = langevin.evaluation
             assert evaluation.weight_gradients is not None
             dudl = evaluation.weight_gradients.cpu().numpy() @ path.direction
@@ -202,8 +179,8 @@ def run_windows(
                     raise TrajectoryError(f"replica {b} exploded at step {langevin.n_steps}: {quantity} is not finite")
             # Which replica has window k of the batch.
             order = np.arange(n_replicas) if exchange is None else exchange.replicas
-            record.append(
-                time_fs=np.full(n_replicas, (block + 1) * interval * dynamics.timestep_fs),
+            samples.append(
+                time_fs=np.full(n_replicas, (step - n_equilibration) * dynamics.timestep_fs),
                 energy_eV=evaluation.energy.cpu().numpy()[order],
                 dudl_eV=dudl[order],
                 temperature_K=langevin.kinetic_temperatures().cpu().numpy()[order],
@@ -214,19 +191,19 @@ def run_windows(
                 watch.see(langevin.positions, langevin.cells, None if exchange is None else order.tolist())
             if exchange is not None and (swaps := exchange.attempt(energies)) is not None:
                 langevin.exchange(swaps)
-            end_of_block(langevin, "production")
     except RunStoppedError:
         raise
     except Exception as error:
         windows = range(n_replicas) if exchange is None else np.argsort(exchange.replicas)
         labels = ", ".join(f"{b}: λ = {own[k]:g}" for b, k in enumerate(windows))
         reason = str(error) if isinstance(error, TrajectoryError) else f"{type(error).__name__}: {error}"
-        raise WindowsStoppedError(f"{reason} (replicas {labels})", record.series(len(lambdas))) from error
+        stopped = _series(samples, n_replicas, len(lambdas))
+        raise WindowsStoppedError(f"{reason} (replicas {labels})", stopped) from error
     end, origins = langevin.state, list(range(n_replicas))
     if exchange is not None:
         origins = exchange.replicas.tolist()
         end = end.select(origins)
-    return WindowsRun(record.series(len(lambdas)), end, origins)
+    return WindowsRun(_series(samples, n_replicas, len(lambdas)), end, origins)
 
 
 class _Exchange:
@@ -267,33 +244,14 @@ class _Exchange:
         self.replicas = snapshot["exchange_replicas"].copy()
 
 
-class _Record:
-    """Collects samples of a batch, and hands them out replica by replica."""
-
-    def __init__(self, n_replicas: int) -> None:
-        self._n_replicas = n_replicas
-        self._samples: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(WindowSeries)}
-
-    def append(self, **values: np.ndarray) -> None:
-        for name, samples in self._samples.items():
-            samples.append(values[name])
-
-    def __len__(self) -> int:
-        return len(self._samples["time_fs"])
-
-    def since(self, first: int) -> dict[str, np.ndarray]:
-        return {name: np.array(samples[first:]) for name, samples in self._samples.items()}
-
-    def restore(self, samples: Mapping[str, np.ndarray]) -> None:
-        for name, values in samples.items():
-            self._samples[name] = list(values)
-
-    def series(self, n_windows: int) -> list[WindowSeries]:
-        shapes = dict.fromkeys(self._samples, (0, self._n_replicas)) | {"energies_eV": (0, self._n_replicas, n_windows)}
-        arrays = {
-            name: np.array(samples) if samples else np.empty(shapes[name]) for name, samples in self._samples.items()
+def _series(samples: Samples, n_replicas: int, n_windows: int) -> list[WindowSeries]:
+    """Return the samples of each replica; there may be none yet."""
+    arrays = samples.since(0)
+    if not len(samples):
+        arrays = {name: np.empty((0, n_replicas)) for name in arrays} | {
+            "energies_eV": np.empty((0, n_replicas, n_windows))
         }
-        return [
-            WindowSeries(**{name: np.ascontiguousarray(values[:, b]) for name, values in arrays.items()})
-            for b in range(self._n_replicas)
-        ]
+    return [
+        WindowSeries(**{name: np.ascontiguousarray(values[:, b]) for name, values in arrays.items()})
+        for b in range(n_replicas)
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 PROGRESS_FILE = "progress.json"
@@ -26,7 +26,7 @@ class Progress:
     timestep_fs
         Time step.
     steps_per_s
-        Speed since the run began, or went on, here; None where nothing can be said yet.
+        Speed since the run began, or went on, here; None if it is not known yet.
     """
 
     phase: str
@@ -43,6 +43,11 @@ class Progress:
             return None
         return len(self.temperatures_K) * self.steps_per_s * self.timestep_fs * 1e-6 * 86400
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Time until the last step at this speed."""
+        return None if not self.steps_per_s else (self.n_steps - self.step) / self.steps_per_s
+
 
 class ProgressFile:
     """Writes :class:`Progress` to a file, at most every `interval_s` seconds.
@@ -54,16 +59,10 @@ class ProgressFile:
         self._path = folder / PROGRESS_FILE
         self._interval_s = interval_s
         self._written_at = -float("inf")
-        self._began: tuple[int, float] | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Write, unless it was done a moment ago and the job is not at its end."""
         now = time.monotonic()
-        if self._began is None or progress.step < self._began[0]:  # or the next stage of a job
-            self._began = progress.step, now
-        step, since = self._began
-        if now > since:
-            progress = replace(progress, steps_per_s=(progress.step - step) / (now - since))
         if now - self._written_at < self._interval_s and progress.step < progress.n_steps:
             return
         self._written_at = now

@@ -12,7 +12,7 @@ from models import VARIANTS, save_mace
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.backends.mace_file import default_dtype
-from alchemflows.alchemy.potential import Backend
+from alchemflows.alchemy.interfaces import Backend
 from alchemflows.schemas.potential import PotentialSpec
 
 

@@ -13,7 +13,8 @@ from mace.calculators import MACECalculator
 from models import CUTOFF_A, GROUPS, VARIANTS, interior, perovskite, perovskite_system, vertices
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.alchemy.potential import AlchemicalPotential, Backend, Evaluation, single
+from alchemflows.alchemy.interfaces import Backend, Evaluation
+from alchemflows.alchemy.potential import AlchemicalPotential, single
 from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
 
 COUPLINGS = ("paired", "mean-field")

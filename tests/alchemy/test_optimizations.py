@@ -19,8 +19,9 @@ from alchemflows.alchemy.backends.cuequivariance import convert
 from alchemflows.alchemy.backends.mace import MACEBackend
 from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import EdgeGraph
+from alchemflows.alchemy.interfaces import Backend, Evaluation
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.potential import AlchemicalPotential, Backend, Evaluation
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.errors import PotentialError
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.schemas.potential import PotentialSpec

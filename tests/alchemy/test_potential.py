@@ -12,7 +12,8 @@ from models import GROUPS, interior, perovskite_system, vertices
 
 from alchemflows.alchemy import potential as potential_module
 from alchemflows.alchemy.graph import EdgeGraph
-from alchemflows.alchemy.potential import AlchemicalPotential, Backend
+from alchemflows.alchemy.interfaces import Backend
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
 from alchemflows.errors import InvalidInputError, PotentialError
 

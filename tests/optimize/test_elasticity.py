@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.calculator import AlchemicalCalculator
 from alchemflows.alchemy.compositions import CompositionGrid
-from alchemflows.alchemy.potential import SecondDerivatives
+from alchemflows.alchemy.interfaces import SecondDerivatives
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import UnstableCrystalError
 from alchemflows.optimize.crystal import RelaxedCrystal, names_of

@@ -9,7 +9,7 @@ from pymatgen.core import Composition, Lattice, Structure
 
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.potential import Evaluation
+from alchemflows.alchemy.interfaces import Evaluation
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.optimize import ordering
 from alchemflows.optimize.ordering import search

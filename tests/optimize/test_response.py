@@ -9,7 +9,7 @@ from ase.optimize import BFGS
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.calculator import AlchemicalCalculator
-from alchemflows.alchemy.potential import SecondDerivatives
+from alchemflows.alchemy.interfaces import SecondDerivatives
 from alchemflows.alchemy.system import AlchemicalSystem, uniform_group
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.optimize.quantities import names_of, quantities
