@@ -1,4 +1,4 @@
-"""What flows that sample have in common: a potential, conditions, and where their jobs run."""
+"""What flows have in common: a potential, where their jobs run, and, of those that sample, conditions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
-from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.potential import check_supported
 from alchemflows.alchemy.strains import freedom_of_symmetry, frozen_directions, frozen_shape
 from alchemflows.alchemy.symmetry import symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem, Coupling
@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class SampledMaker(Maker):
-    """Base of makers whose jobs sample with a potential under common conditions.
+class PotentialMaker(Maker):
+    """Base of makers of flows whose jobs evaluate a potential.
 
     Parameters
     ----------
@@ -43,6 +43,43 @@ class SampledMaker(Maker):
     potential
         A name (``sevennet-0``, ``small``, ``medium-mpa-0``, ...), the path of a model file, or a
         specification with dtype, device and head.
+    category
+        FireWorks category of the jobs that evaluate the potential, so that GPU workers take them and others
+        the rest; None for no category.
+    """
+
+    name: str = "flow"
+    potential: PotentialSpec | str = "sevennet-0"
+    category: str | None = GPU_CATEGORY
+
+    def checked_potential(self, *systems: AlchemicalSystem) -> PotentialSpec:
+        """Return what jobs load, with the SHA-256 of the model file; the model is loaded here, on the CPU.
+
+        Raises
+        ------
+        PotentialError
+            If the model cannot be loaded.
+        InvalidInputError
+            If it does not know an element of the systems.
+        """
+        potential, backend = resolve(self.potential)
+        for system in systems:
+            check_supported(system, backend)
+        return potential
+
+    def categorised(self, jobs: Iterable[Job | Flow]) -> list[Job | Flow]:
+        """Return the jobs, or flows of jobs, with the category."""
+        found = list(jobs)
+        assign_category(found, self.category)
+        return found
+
+
+@dataclass
+class SampledMaker(PotentialMaker):
+    """Base of makers whose jobs sample with a potential under common conditions.
+
+    Parameters
+    ----------
     temperature
         K.
     pressure_GPa
@@ -54,13 +91,11 @@ class SampledMaker(Maker):
         Langevin dynamics, see :class:`Conditions`.
     seed
         Seed of all random numbers; at least 0.
-    category
-        FireWorks category of the jobs that evaluate the potential, so that GPU workers take them and others
-        the rest; None for no category.
+
+    See :class:`PotentialMaker` for the other parameters.
     """
 
     name: str = "sampling"
-    potential: PotentialSpec | str = "sevennet-0"
     temperature: float = 300.0
     pressure_GPa: float | None = ATMOSPHERE_GPA
     cell_freedom: CellChoice = "auto"
@@ -68,7 +103,6 @@ class SampledMaker(Maker):
     friction_per_ps: float = 5.0
     barostat_time_ps: float = 0.5
     seed: int = 0
-    category: str | None = GPU_CATEGORY
 
     def settings(self, kind: type[Settings], **lengths: Any) -> Settings:
         """Return settings under these conditions; ``cell_freedom`` is known, see :meth:`in_crystal`.
@@ -120,12 +154,6 @@ class SampledMaker(Maker):
         identity = [structure.formula, str(len(structure)), lengths, f"{self.temperature:g}", *purpose]
         return derived_seeds(self.seed, "|".join(identity), 1)[0]
 
-    def categorised(self, jobs: Iterable[Job | Flow]) -> list[Job | Flow]:
-        """Return the jobs, or flows of jobs, with the category."""
-        found = list(jobs)
-        assign_category(found, self.category)
-        return found
-
 
 @dataclass
 class TransformationMaker(SampledMaker):
@@ -169,9 +197,7 @@ class TransformationMaker(SampledMaker):
                 "on this path atoms appear or vanish, and nothing holds an atom that is gone, so that its free energy "
                 "diverges; for a vacancy use VacancyFreeEnergyMaker"
             )
-        potential, backend = resolve(self.potential)
-        AlchemicalPotential(path.system, backend)
-        return path, potential
+        return path, self.checked_potential(path.system)
 
     def relaxed(self, path: AlchemicalPath, potential: PotentialSpec) -> tuple[list[Job], OutputReference | None]:
         """Return the job that relaxes a path at λ = ½ and the structure that it gives; none without a `relax_maker`."""

@@ -6,30 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jobflow import Flow, Maker
+from jobflow import Flow
 from pymatgen.core import Element, Structure
 
-from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.compositions import CompositionGrid
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem, Coupling
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
+from alchemflows.flows.common import PotentialMaker
 from alchemflows.jobs.optimize import OptimizeMaker
-from alchemflows.jobs.refine import assign_category
 from alchemflows.optimize.crystal import names_of
 from alchemflows.optimize.objective import Function, check_function, unknown
 from alchemflows.optimize.response import check_cell
 from alchemflows.optimize.simplex import Domain, check_method
 from alchemflows.schemas.optimization import Target
-from alchemflows.schemas.potential import PotentialSpec
 
 #: Bounds of an element's share on the sites of an element.
 Bounds = Mapping[str, Mapping[str, tuple[float, float]]]
 
 
 @dataclass
-class CompositionOptimizationMaker(Maker):
+class CompositionOptimizationMaker(PotentialMaker):
     """Find compositions by gradient descent; positions, and the free part of the cell, are relaxed at each step.
 
     The gradient is that of the joint problem, by the theorem of implicit functions with second derivatives from
@@ -37,10 +34,6 @@ class CompositionOptimizationMaker(Maker):
 
     Parameters
     ----------
-    name
-        Name of the flow.
-    potential
-        A name (``sevennet-0``, ``small``, ...), the path of a model file, or a specification.
     coupling
         How alchemical sites see each other, see :class:`AlchemicalSystem`.
     optimize_maker
@@ -49,17 +42,15 @@ class CompositionOptimizationMaker(Maker):
         Starts: the first in the middle of what the bounds allow, the others random.
     seed
         Of the random starts.
-    category
-        FireWorks category of the job; None for none.
+
+    See :class:`PotentialMaker` for the other parameters.
     """
 
     name: str = "composition optimization"
-    potential: PotentialSpec | str = "sevennet-0"
     coupling: Coupling = "paired"
     optimize_maker: OptimizeMaker = field(default_factory=OptimizeMaker)
     n_starts: int = 1
     seed: int = 0
-    category: str | None = "gpu"
 
     @checked
     def make(
@@ -126,8 +117,7 @@ class CompositionOptimizationMaker(Maker):
             check_function(objective, names)
         domain = _domain(system, choices, bounds or {}, totals or {})
         self.optimize_maker.check_rounding(system, domain)
-        potential, backend = resolve(self.potential)
-        AlchemicalPotential(system, backend)
+        potential = self.checked_potential(system)
         rng = np.random.default_rng(self.seed)
         middle = (np.array(domain.lower) + np.array(domain.upper)) / 2
         starts = [domain.project(middle)]
@@ -142,8 +132,9 @@ class CompositionOptimizationMaker(Maker):
             objective=objective,
             least=least,
         )
-        assign_category([job], self.category)
-        return Flow([job], output=job.output, name=f"{self.name} {structure.composition.reduced_formula}")
+        return Flow(
+            self.categorised([job]), output=job.output, name=f"{self.name} {structure.composition.reduced_formula}"
+        )
 
 
 def _domain(

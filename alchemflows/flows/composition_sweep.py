@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jobflow import Flow, Job, Maker
+from jobflow import Flow, Job
 
-from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.compositions import CompositionGrid
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.arguments import checked
+from alchemflows.flows.common import PotentialMaker
 from alchemflows.jobs.inputs import tolerant
-from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
 from alchemflows.jobs.sweep import SweepMaker
 from alchemflows.schemas.potential import PotentialSpec
@@ -25,30 +23,24 @@ def tight_relaxation() -> AlchemicalRelaxMaker:
 
 
 @dataclass
-class CompositionSweepMaker(Maker):
+class CompositionSweepMaker(PotentialMaker):
     """Relax atoms and cell at each composition of a grid, one job for each, started from its neighbour.
 
     Parameters
     ----------
-    name
-        Name of the flow.
-    potential
-        A name (``sevennet-0``, ``small``, ...), the path of a model file, or a specification.
     relax_maker
         Relaxes one point; by default to forces below 0.05 meV/Å, which the lattice parameters of soft crystals need to
         be right to 1e-3 Å: along the chains' stacking in BiSCl, 0.5 meV/Å still left 0.03 Å.
     both_starts
         Whether each point is also relaxed from the structure given, and the lower end kept. A crystal with several
         minima can follow its neighbours into the wrong one; where it has but one, this doubles the work for nothing.
-    category
-        FireWorks category of the jobs that evaluate the potential; None for none.
+
+    See :class:`PotentialMaker` for the other parameters.
     """
 
     name: str = "composition sweep"
-    potential: PotentialSpec | str = "sevennet-0"
     relax_maker: AlchemicalRelaxMaker = field(default_factory=tight_relaxation)
     both_starts: bool = True
-    category: str | None = "gpu"
 
     @checked
     def make(self, grid: CompositionGrid, *, known: Sequence[RelaxDocument] = ()) -> Flow:
@@ -67,8 +59,7 @@ class CompositionSweepMaker(Maker):
         PotentialError, InvalidInputError
             If the potential cannot be loaded, or does not know an element.
         """
-        potential, backend = resolve(self.potential)
-        AlchemicalPotential(grid.system, backend)
+        potential = self.checked_potential(grid.system)
         keys = self._keys(grid, potential)
         by_key = {document.key: document for document in known}
         have = {k: by_key[key] for k, key in enumerate(keys) if key in by_key}
@@ -81,11 +72,10 @@ class CompositionSweepMaker(Maker):
             jobs[k] = self.relax_maker.make(grid.system, list(grid.weights[k]), potential, starts)
             jobs[k].name = f"relax {grid.system.formula(grid.weights[k])}"
             tolerant(jobs[k])  # where its neighbour has failed a point starts from the structure given
-        assign_category(list(jobs.values()), self.category)
         outputs = [have[k] if k in have else jobs[k].output for k in range(len(keys))]
         sweep = tolerant(SweepMaker().make(grid, keys, outputs, n_known=len(have)))
         formulas = " to ".join(grid.system.formula(grid.weights[k]) for k in (0, -1))
-        return Flow([*jobs.values(), sweep], output=sweep.output, name=f"{self.name} {formulas}")
+        return Flow([*self.categorised(jobs.values()), sweep], output=sweep.output, name=f"{self.name} {formulas}")
 
     def keys(self, grid: CompositionGrid) -> list[str]:
         """Return the keys of the relaxations of a grid, with which stored ones can be found.
@@ -95,7 +85,7 @@ class CompositionSweepMaker(Maker):
         PotentialError
             If the potential cannot be loaded.
         """
-        return self._keys(grid, resolve(self.potential)[0])
+        return self._keys(grid, self.checked_potential())
 
     def _keys(self, grid: CompositionGrid, potential: PotentialSpec) -> list[str]:
         return [self.relax_maker.key(grid.system, weights, potential) for weights in grid.weights]

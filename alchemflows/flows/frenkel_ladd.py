@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from jobflow import Flow, Job, OutputReference
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.cell_size import check_neighbours
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem, Coupling
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
@@ -117,11 +115,10 @@ class FrenkelLaddMaker(SampledMaker):
         crystals = [AlchemicalSystem.from_structure(structure * size, coupling=self.coupling) for size in sizes]
         makers = [self.in_crystal(system) for system, _ in crystals]
         dynamics = [(maker._cell_settings(), maker.switching_settings()) for maker in makers]
-        potential, backend = resolve(self.potential)
+        potential = self.checked_potential(*(system for system, _ in crystals))
         runs: list[Job] = []
         jobs: list[Job] = []
         for size, (system, weights), (cell, switching) in zip(sizes, crystals, dynamics, strict=True):
-            AlchemicalPotential(system, backend)
             if self.springs_eV_per_A2 is not None:
                 given_stiffness(system, weights, self.springs_eV_per_A2, self.timestep_fs)
             points = None if n_primitive_cells is None else n_primitive_cells * size[0] * size[1] * size[2]

@@ -7,23 +7,20 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from jobflow import Flow, Job, Maker
+from jobflow import Flow, Job
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.arrangements import Disorder
-from alchemflows.alchemy.backends import resolve
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
+from alchemflows.flows.common import PotentialMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.order_disorder import COUPLINGS, OrderComparisonMaker
 from alchemflows.jobs.ordering import SearchMaker
-from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
 from alchemflows.schemas.ordering import Kind
-from alchemflows.schemas.potential import PotentialSpec
 
 #: Orders of the B sites of a double perovskite A2BB'O6, as waves in the cubic cell of five atoms.
 PEROVSKITE_ORDERS: dict[str, tuple[float, float, float]] = {
@@ -34,15 +31,11 @@ PEROVSKITE_ORDERS: dict[str, tuple[float, float, float]] = {
 
 
 @dataclass
-class OrderDisorderMaker(Maker):
+class OrderDisorderMaker(PotentialMaker):
     """Relax a crystal disordered and ordered, in the same supercell and in the same way, and compare.
 
     Parameters
     ----------
-    name
-        Name of the flow.
-    potential
-        A name (``sevennet-0``, ``small``, ...), the path of a model file, or a specification.
     n_random
         Random arrangements, whose mean is disorder.
     quasirandom
@@ -61,12 +54,11 @@ class OrderDisorderMaker(Maker):
         composition that is not whole atoms is refused. Table, document and verdict say what was rounded.
     seed
         Of the arrangements and displacements.
-    category
-        FireWorks category of the jobs that evaluate the potential; None for none.
+
+    See :class:`PotentialMaker` for the other parameters.
     """
 
     name: str = "order against disorder"
-    potential: PotentialSpec | str = "sevennet-0"
     n_random: int = 5
     quasirandom: bool = True
     max_distinct: int = 100
@@ -75,7 +67,6 @@ class OrderDisorderMaker(Maker):
     rattle_A: float = 0.02
     round_composition: bool = False
     seed: int = 0
-    category: str | None = "gpu"
 
     @checked
     def make(
@@ -105,8 +96,7 @@ class OrderDisorderMaker(Maker):
         if self.n_random < 1 or not self.rattle_A >= 0 or self.seed < 0:
             raise InvalidInputError("n_random must be at least 1; rattle_A and seed must not be negative")
         disorder = Disorder(structure, supercell, rounded=self.round_composition)
-        potential, backend = resolve(self.potential)
-        AlchemicalPotential(disorder.system, backend)
+        potential = self.checked_potential(disorder.system)
         ordered = self._ordered(disorder, structure, orders)
         systems: list[tuple[tuple[str, Kind, int | None], AlchemicalSystem, list[float]]] = []
         for coupling in COUPLINGS:
@@ -140,14 +130,13 @@ class OrderDisorderMaker(Maker):
             ).make(structure, supercell)
             jobs.append(search)
             searched = search.output
-        assign_category(jobs, self.category)
         names = [each for each, _, _ in systems]
         comparison = OrderComparisonMaker().make(
             names, outputs, searched, disorder.counts, disorder.entropy_kB, disorder.rounding
         )
         tolerant(comparison)
         formula = disorder.system.formula(disorder.weights)
-        return Flow([*jobs, comparison], output=comparison.output, name=f"{self.name} {formula}")
+        return Flow([*self.categorised(jobs), comparison], output=comparison.output, name=f"{self.name} {formula}")
 
     def _rattled(self, structure: Structure) -> Structure:
         moves = np.random.default_rng(self.seed).normal(scale=self.rattle_A, size=(len(structure), 3))

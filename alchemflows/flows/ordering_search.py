@@ -5,32 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from jobflow import Flow, Maker
+from jobflow import Flow
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.arrangements import Disorder
-from alchemflows.alchemy.backends import resolve
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
+from alchemflows.flows.common import PotentialMaker
 from alchemflows.jobs.inputs import failing_onwards
 from alchemflows.jobs.ordering import SearchMaker
-from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
-from alchemflows.schemas.potential import PotentialSpec
 
 
 @dataclass
-class OrderingSearchMaker(Maker):
+class OrderingSearchMaker(PotentialMaker):
     """Let every site find its element: a descent on site-resolved weights from the disordered crystal.
 
     Parameters
     ----------
-    name
-        Name of the flow.
-    potential
-        A name (``sevennet-0``, ``small``, ...), the path of a model file, or a specification.
     search_maker
         Starts, steps, and how many of the arrangements are relaxed; its potential and relaxation are not used.
     relax_maker
@@ -38,16 +31,14 @@ class OrderingSearchMaker(Maker):
     round_composition
         Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a
         composition that is not whole atoms is refused. The document and its verdict say what was rounded.
-    category
-        FireWorks category of the jobs; None for none.
+
+    See :class:`PotentialMaker` for the other parameters.
     """
 
     name: str = "ordering search"
-    potential: PotentialSpec | str = "sevennet-0"
     search_maker: SearchMaker = field(default_factory=SearchMaker)
     relax_maker: AlchemicalRelaxMaker = field(default_factory=lambda: relaxing(0.02, steps=1000))
     round_composition: bool = False
-    category: str | None = "gpu"
 
     @checked
     def make(self, structure: Structure, supercell: Sequence[int] = (1, 1, 1)) -> Flow:
@@ -70,8 +61,7 @@ class OrderingSearchMaker(Maker):
             raise InvalidInputError("n_starts, n_steps and n_relaxed must be at least 1")
         disorder = Disorder(structure, supercell, rounded=self.round_composition)
         system = AlchemicalSystem(disorder.system.structure, disorder.system.groups, "mean-field")
-        potential, backend = resolve(self.potential)
-        AlchemicalPotential(system, backend)
+        potential = self.checked_potential(system)
         relax = self.relax_maker.make(system, disorder.weights.tolist(), potential)
         relax.name = "relax disordered"
         search = replace(
@@ -81,6 +71,6 @@ class OrderingSearchMaker(Maker):
             round_composition=self.round_composition,
         )
         found = search.make(structure, tuple(supercell), relax.output)
-        assign_category([relax, found], self.category)
-        formula = system.formula(disorder.weights)
-        return failing_onwards(Flow([relax, found], output=found.output, name=f"{self.name} {formula}"))
+        jobs = self.categorised([relax, found])
+        name = f"{self.name} {system.formula(disorder.weights)}"
+        return failing_onwards(Flow(jobs, output=found.output, name=name))

@@ -9,7 +9,6 @@ import numpy as np
 from jobflow import Flow, Maker
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.analysis.terms import mixing_term_eV
@@ -81,8 +80,7 @@ class PhaseStabilityMaker(Maker):
         if len(set(temperatures)) < len(temperatures) or len(set(compositions)) < len(compositions):
             raise InvalidInputError("a temperature or a composition is given twice")
         shares: list[float | None] = [None] if substitution is None else [float(x) for x in compositions]
-        potential, _ = resolve(self.frenkel_ladd_maker.potential)
-        single = replace(self.frenkel_ladd_maker, potential=potential)
+        single = replace(self.frenkel_ladd_maker, potential=self.frenkel_ladd_maker.checked_potential())
         runs, points = [], []
         for name, structure in phases.items():
             for x in shares:

@@ -15,7 +15,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import TransformationMaker
 from alchemflows.free_energy.ladders import Ladder, Spacing, ladder
 from alchemflows.jobs.analyse import AnalyseMaker
-from alchemflows.jobs.refine import RoundMaker, Standing, assign_category, chunks, window_names
+from alchemflows.jobs.refine import RoundMaker, Standing, chunks, window_names
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.dynamics import DynamicsSettings, settings
 from alchemflows.schemas.potential import PotentialSpec
@@ -117,9 +117,8 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             given = started | ({"start_lambdas": [origin[index] for index in indices]} if "ends" in started else {})
             windows.append(named.make(path, indices, n_runs=self.n_runs, **given))
         jobs += windows
-        assign_category(jobs, self.category)
         analyse = self._analysis(planned, refinement, maker).make(path, [OutputReference(job.uuid) for job in windows])
-        return Flow([*jobs, analyse], output=analyse.output, name=self._title(path))
+        return Flow([*self.categorised(jobs), analyse], output=analyse.output, name=self._title(path))
 
     @checked
     def extended(

@@ -11,7 +11,6 @@ import numpy as np
 from jobflow import Flow, Job, Maker
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.defects import equivalent_sites
 from alchemflows.alchemy.symmetry import symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
@@ -219,8 +218,7 @@ def checked_maker(maker: FrenkelLaddMaker, structure: Structure) -> FrenkelLaddM
         raise InvalidInputError("a vacancy in an alchemical crystal is not supported")
     if maker.pressure_GPa is None:
         raise InvalidInputError("the free energy of a vacancy needs a pressure: the crystal shrinks around it")
-    potential, _ = resolve(maker.potential)
-    checked = replace(maker, potential=potential)
+    checked = replace(maker, potential=maker.checked_potential())
     checked.in_crystal(AlchemicalSystem.from_structure(structure)[0]).switching_settings()
     return checked
 

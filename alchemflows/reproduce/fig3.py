@@ -11,7 +11,7 @@ from pymatgen.core import Structure
 from scipy.interpolate import PchipInterpolator
 
 from alchemflows.alchemy.backends import resolve
-from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.potential import check_supported
 from alchemflows.alchemy.system import AlchemicalSystem, uniform_group
 from alchemflows.flows.composition_sweep import tight_relaxation
 from alchemflows.jobs.inputs import started_from
@@ -51,7 +51,7 @@ class Fig3Maker(FigureMaker[Effort]):
         substrate = AlchemicalSystem(wurtzite_nitride("Ga"))
         film = AlchemicalSystem(wurtzite_nitride("Al"), (uniform_group([0, 1], ["Al", "Sc"]),))
         for system in (substrate, film):
-            AlchemicalPotential(system, backend)
+            check_supported(system, backend)
         gallium = tight_relaxation().make(substrate, [], potential)
         gallium.name = "relax GaN"
         domain = Domain((0, 0), (0.0, 0.0), (1.0, LARGEST_SHARE), (1.0,))
