@@ -15,8 +15,8 @@ from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.campaign.specification import Task
-from alchemflows.campaign.steps import replica_steps, sample_bytes
 from alchemflows.errors import InvalidInputError
+from alchemflows.jobs.cost import cost_of
 from alchemflows.schemas.potential import PotentialSpec
 
 #: Steps that are measured, after as many that warm up.
@@ -62,10 +62,16 @@ def work_of(task: Task) -> Work:
         What the task's maker refuses.
     """
     jobs = [job for job, _ in task.flow().iterflow()]
-    moved = [replica_steps(job) for job in jobs]
-    steps = sum(n for _, n in moved)
-    n_bytes = sum(map(sample_bytes, jobs))
-    return Work(1, len(jobs), sum(n for n, _ in moved), steps, steps * len(task.crystal), n_bytes)
+    costs = [cost_of(job) for job in jobs]
+    n_steps = sum(cost.n_steps for cost in costs)
+    return Work(
+        n_tasks=1,
+        n_jobs=len(jobs),
+        n_replicas=sum(cost.n_replicas for cost in costs),
+        n_steps=n_steps,
+        n_atom_steps=n_steps * len(task.crystal),
+        n_bytes=sum(cost.n_bytes for cost in costs),
+    )
 
 
 def seconds_per_atom_step(task: Task, n_replicas: int = 1) -> float:

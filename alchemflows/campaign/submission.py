@@ -17,8 +17,8 @@ from jobflow.managers.fireworks import flow_to_workflow
 from alchemflows.campaign.extension import extension
 from alchemflows.campaign.specification import Task
 from alchemflows.campaign.status import OF_CAMPAIGN
-from alchemflows.campaign.steps import job_kind, replica_steps
 from alchemflows.jobs.analyse import AnalyseMaker
+from alchemflows.jobs.cost import cost_of
 from alchemflows.schemas.campaign import CampaignSpec, Resources
 from alchemflows.storage.configuration import without_passwords
 from alchemflows.storage.database import Database, launchpad_of
@@ -240,9 +240,9 @@ def _workflow(task: Task, flow: Flow, resources: Resources) -> Workflow:
     # An extension refers to outputs of jobs that are in the database already.
     workflow: Workflow = flow_to_workflow(flow, allow_external_references=True, name=str(task), metadata=metadata)
     for firework in workflow.fws:
-        _, n_steps = replica_steps(firework.tasks[0]["job"])
-        firework.spec["campaign"] = {**firework.spec["campaign"], "n_atom_steps": n_steps * len(task.crystal)}
-        firework.spec.update(resources.spec(job_kind(firework.tasks[0]["job"])))
+        cost = cost_of(firework.tasks[0]["job"])
+        firework.spec["campaign"] = {**firework.spec["campaign"], "n_atom_steps": cost.n_steps * len(task.crystal)}
+        firework.spec.update(resources.spec(cost.kind))
     return workflow
 
 

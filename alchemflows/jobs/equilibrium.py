@@ -26,6 +26,7 @@ from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.free_energy.cells import cell_noise, deviation
 from alchemflows.free_energy.convergence import drift
 from alchemflows.free_energy.errors import correlated_variance
+from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.sampling.equilibrium import Equilibrium, sample_equilibrium
@@ -68,6 +69,11 @@ class EquilibriumMaker(Maker):
     n_replicas: int = 1
     symmetrise: bool = True
     seed: int = 0
+
+    def cost(self, *_: object, **__: object) -> JobCost:
+        """Return what a job costs, see :mod:`alchemflows.jobs.cost`."""
+        n_steps = self.dynamics.n_equilibration_steps + self.dynamics.n_production_steps
+        return JobCost("sampling", self.n_replicas, self.n_replicas * n_steps)
 
     @job(output_schema=EquilibriumDocument)
     def make(

@@ -33,6 +33,7 @@ from alchemflows.free_energy.einstein import (
     spring_constants_eV_per_A2,
 )
 from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom
+from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
@@ -97,6 +98,12 @@ class EinsteinSwitchesMaker(Maker):
     quantum: bool = False
     symmetrise: bool = True
     seed: int = 0
+
+    def cost(self, *_: object, **__: object) -> JobCost:
+        """Return what a job costs, see :mod:`alchemflows.jobs.cost`."""
+        settings, n = self.settings, self.settings.n_repeats
+        n_sampled = n * (settings.n_equilibration_steps + self.n_sampling_steps)
+        return JobCost("sampling", 2 * n, n_sampled + 2 * n * settings.n_switching_steps)
 
     @job(output_schema=FrenkelLaddDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(

@@ -16,6 +16,7 @@ from alchemflows.alchemy.lockstep import Seat, in_lockstep
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
+from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.optimize.crystal import RelaxedCrystal
 from alchemflows.optimize.objective import Aim, Function, name_of
@@ -68,6 +69,10 @@ class OptimizeMaker(Maker):
     rate: float = 1.0
     fmax_eV_per_A: float = 1e-3
     round_to: int | None = None
+
+    def cost(self, *_: object, **__: object) -> JobCost:
+        """Return what a job costs, see :mod:`alchemflows.jobs.cost`: steps of relaxations are not counted."""
+        return JobCost("relaxation")
 
     @job(output_schema=OptimizationDocument)
     def make(

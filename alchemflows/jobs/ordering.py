@@ -12,9 +12,11 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.potential import AlchemicalPotential, Backend
+from alchemflows.alchemy.interfaces import Backend
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
+from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.optimize.ordering import Found, search
 from alchemflows.schemas.ordering import Arrangement, OrderingSearchDocument
@@ -56,6 +58,10 @@ class SearchMaker(Maker):
     seed: int = 0
     n_relaxed: int = 5
     round_composition: bool = False
+
+    def cost(self, *_: object, **__: object) -> JobCost:
+        """Return what a job costs, see :mod:`alchemflows.jobs.cost`: steps of relaxations are not counted."""
+        return JobCost("relaxation")
 
     @job(output_schema=OrderingSearchDocument)
     def make(

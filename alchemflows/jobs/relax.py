@@ -19,6 +19,7 @@ from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
+from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
@@ -51,6 +52,10 @@ class AlchemicalRelaxMaker(Maker):
     name: str = "alchemical relax"
     maker: ForceFieldRelaxMaker = field(default_factory=_default_maker)
     require_convergence: bool = True
+
+    def cost(self, *_: object, **__: object) -> JobCost:
+        """Return what a job costs, see :mod:`alchemflows.jobs.cost`: steps of relaxations are not counted."""
+        return JobCost("relaxation")
 
     def key(self, system: AlchemicalSystem, weights: Sequence[float], potential: PotentialSpec) -> str:
         """Return a hash of all that a relaxation depends on, but for where it starts.

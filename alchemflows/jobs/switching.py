@@ -14,6 +14,7 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.analysis.terms import TransformationTerms
 from alchemflows.analysis.work import work_document
+from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
@@ -53,6 +54,10 @@ class SwitchesMaker(Maker):
     settings: SwitchingSettings = field(default_factory=lambda: SwitchingSettings(temperature_K=300.0))
     seed: int = 0
     crystal: bool = True
+
+    def cost(self, *_: object, **__: object) -> JobCost:
+        """Return what a job costs, see :mod:`alchemflows.jobs.cost`."""
+        return cost_of_switches(self.settings)
 
     @job(output_schema=SwitchingDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(self, path: AlchemicalPath, structure: Structure | None = None) -> SwitchingDocument:

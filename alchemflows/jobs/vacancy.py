@@ -23,6 +23,7 @@ from alchemflows.free_energy.defects import thermal_fit
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
 from alchemflows.free_energy.size import logarithmic_term_eV_per_atom, straight_line
 from alchemflows.jobs.chemical_potentials import concentration, known_potentials, limits_of, stability_eV
+from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.frenkel_ladd import MAX_CHI_SQUARED
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
@@ -68,6 +69,10 @@ class RemovalMaker(Maker):
     potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
     settings: SwitchingSettings = field(default_factory=lambda: SwitchingSettings(temperature_K=300.0))
     seed: int = 0
+
+    def cost(self, *_: object, **__: object) -> JobCost:
+        """Return what a job costs, see :mod:`alchemflows.jobs.cost`."""
+        return cost_of_switches(self.settings)
 
     @job(output_schema=RemovalDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(self, perfect: FrenkelLaddDocument, site: int) -> RemovalDocument:

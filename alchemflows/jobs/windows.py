@@ -18,6 +18,7 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
@@ -63,6 +64,22 @@ class WindowsMaker(OneString, Maker):
 
     def __post_init__(self) -> None:
         self.lambdas = tuple(self.lambdas)  # JSON knows lists only
+
+    def cost(
+        self,
+        path: object,
+        indices: Sequence[int],
+        *_: object,
+        first_runs: Sequence[int] | None = None,
+        n_runs: int = 1,
+        **__: object,
+    ) -> JobCost:
+        """Return what a job costs, see :mod:`alchemflows.jobs.cost`."""
+        n = len(indices)
+        equilibration = 0 if first_runs else self.dynamics.n_equilibration_steps
+        # The energies at all λ of the grid in single precision and five more numbers (PackedSeries), as base64.
+        n_bytes = n * n_runs * self.dynamics.n_samples * (4 * len(self.lambdas) + 40) * 4 // 3
+        return JobCost("sampling", n, n * (equilibration + n_runs * self.dynamics.n_production_steps), n_bytes)
 
     @job(output_schema=WindowsDocument, data=["series"], config=JobConfig(expose_store=True))
     def make(

@@ -1,0 +1,91 @@
+"""What jobs cost is said by their makers."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass, fields, is_dataclass
+from types import SimpleNamespace
+
+import pytest
+from jobflow import Flow, Job, Maker, job
+
+import alchemflows.jobs
+from alchemflows.campaign.estimate import work_of
+from alchemflows.jobs.analyse import AnalyseMaker
+from alchemflows.jobs.cost import CostlyMaker, JobCost, cost_of
+from alchemflows.jobs.equilibrium import EquilibriumMaker
+from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
+from alchemflows.jobs.relax import AlchemicalRelaxMaker
+from alchemflows.jobs.switching import SwitchesMaker
+from alchemflows.jobs.vacancy import RemovalMaker
+from alchemflows.jobs.windows import WindowsMaker
+from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
+
+DYNAMICS = DynamicsSettings(
+    temperature_K=300.0, n_equilibration_steps=40, n_production_steps=100, sample_interval_steps=10
+)
+SWITCHES = SwitchingSettings(temperature_K=300.0, n_repeats=3, n_equilibration_steps=40, n_switching_steps=100)
+
+
+@dataclass
+class TwiceMaker(Maker):
+    """A maker of another package."""
+
+    name: str = "twice"
+
+    def cost(self, n: int) -> JobCost:
+        return JobCost("sampling", n, 2 * n, 5)
+
+    @job
+    def make(self, n: int) -> int:
+        return 2 * n
+
+
+def test_windows():
+    maker = WindowsMaker(dynamics=DYNAMICS, lambdas=[0.0, 0.5, 1.0])
+    assert cost_of(maker.make(None, [0, 2])) == JobCost("sampling", 2, 2 * 140, 2 * 10 * (4 * 3 + 40) * 4 // 3)
+    longer = cost_of(maker.make(None, indices=[0], first_runs=[1], starts=[None], n_runs=3))
+    assert (longer.n_replicas, longer.n_steps) == (1, 300)
+    assert longer.n_bytes == 30 * 52 * 4 // 3
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (EquilibriumMaker(dynamics=DYNAMICS, n_replicas=2).make(None, []), JobCost("sampling", 2, 280)),
+        (SwitchesMaker(settings=SWITCHES).make(None), JobCost("sampling", 6, 6 * 140)),
+        (RemovalMaker(settings=SWITCHES).make(None, 0), JobCost("sampling", 6, 6 * 140)),
+        (
+            EinsteinSwitchesMaker(settings=SWITCHES, n_sampling_steps=50).make(None, []),
+            JobCost("sampling", 6, 3 * 90 + 6 * 100),
+        ),
+        (AlchemicalRelaxMaker().make(None, [], None), JobCost("relaxation")),
+        (AnalyseMaker().make(None, []), JobCost("analysis")),
+        (Job(print, function_args=("no maker",)), JobCost("analysis")),
+    ],
+    ids=lambda value: value.name if isinstance(value, Job) else "",
+)
+def test_other_jobs(made, expected):
+    assert cost_of(made) == expected
+
+
+def test_a_campaign_counts_what_a_new_maker_says():
+    flow = Flow([TwiceMaker().make(3), TwiceMaker().make(n=4), AnalyseMaker().make(None, [])])
+    work = work_of(SimpleNamespace(flow=lambda: flow, crystal=[None] * 10))
+    assert (work.n_jobs, work.n_replicas, work.n_steps, work.n_atom_steps, work.n_bytes) == (3, 7, 14, 140, 10)
+
+
+def makers_with_a_potential() -> list[type[Maker]]:
+    found = []
+    for module in pkgutil.iter_modules(alchemflows.jobs.__path__, "alchemflows.jobs."):
+        for each in vars(importlib.import_module(module.name)).values():
+            if isinstance(each, type) and issubclass(each, Maker) and each.__module__ == module.name:
+                assert is_dataclass(each)
+                found += [each] if "potential" in {field.name for field in fields(each)} else []
+    return found
+
+
+def test_no_maker_with_a_potential_is_taken_for_an_analysis():
+    assert len(found := makers_with_a_potential()) >= 7
+    assert [each.__name__ for each in found if not isinstance(each(), CostlyMaker)] == []
