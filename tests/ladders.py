@@ -27,7 +27,8 @@ from alchemflows.free_energy.convergence import (
     reasons_against,
     steady,
 )
-from alchemflows.free_energy.estimators import LadderResult, decorrelate, estimate
+from alchemflows.free_energy.decorrelation import decorrelate
+from alchemflows.free_energy.estimators import LadderResult, estimate
 from alchemflows.schemas.samples import WindowSeries
 
 T = 300.0

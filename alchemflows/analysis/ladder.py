@@ -21,7 +21,8 @@ from alchemflows.free_energy.convergence import (
     reasons_against,
     steady,
 )
-from alchemflows.free_energy.estimators import MIN_OVERLAP, Decorrelated, LadderResult, decorrelate, estimate
+from alchemflows.free_energy.decorrelation import Decorrelated, decorrelate
+from alchemflows.free_energy.estimators import MIN_OVERLAP, LadderResult, estimate
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import ConvergenceCurve, Estimate, FreeEnergyDocument, WindowStatistics
 from alchemflows.schemas.provenance import Provenance

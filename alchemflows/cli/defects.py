@@ -12,6 +12,13 @@ from typing import Annotated
 import typer
 
 from alchemflows.cli.absolute import frenkel_ladd_maker
+from alchemflows.cli.defect_tables import (
+    frenkel_pair_table,
+    schottky_tables,
+    vacancy_sizes_table,
+    vacancy_table,
+    vacancy_temperatures_table,
+)
 from alchemflows.cli.inputs import chemical_potentials_of, references_of, sites_of, supercell_of
 from alchemflows.cli.once import App
 from alchemflows.cli.options import (
@@ -25,13 +32,6 @@ from alchemflows.cli.options import (
     grouped,
 )
 from alchemflows.cli.running import run_and_show
-from alchemflows.cli.tables import (
-    frenkel_pair_table,
-    schottky_tables,
-    vacancy_sizes_table,
-    vacancy_table,
-    vacancy_temperatures_table,
-)
 from alchemflows.errors import InvalidInputError
 
 app = App()

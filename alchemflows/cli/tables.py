@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ase.units import kB
 from rich import box
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from alchemflows.schemas.chemical_potentials import SiteFraction
 from alchemflows.schemas.counts import Counts
-from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
 from alchemflows.schemas.free_energy import MIXING, Estimate, FreeEnergyDocument, MixedEnds
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.optimization import OptimizationDocument
@@ -22,7 +19,6 @@ from alchemflows.schemas.refinement import Refinement
 from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
-from alchemflows.schemas.vacancy import VacancyDocument, VacancySizes, VacancyTemperatures
 from alchemflows.schemas.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -50,7 +46,7 @@ def free_energy_tables(document: FreeEnergyDocument) -> Group:
 
 def sweep_table(document: CompositionSweepDocument) -> Table:
     """One row for each composition."""
-    table = _table(
+    table = empty_table(
         f"{document.points[0].formula} to {document.points[-1].formula}, {document.n_sites} sites, {document.coupling}",
         ("", "eV/atom", "mixing (meV/atom)", "Å³/atom", "from Vegard (%)", "a (Å)", "b (Å)", "c (Å)"),
     )
@@ -72,7 +68,7 @@ def sweep_table(document: CompositionSweepDocument) -> Table:
 def order_tables(document: OrderDisorderDocument) -> Group:
     """Every arrangement, and the energy of ordering by each picture of disorder."""
     title = f"{document.formula}, {document.counts.title}"
-    table = _table(title, ("", "", "eV/atom", "above the best order (meV/atom)", "Å³/atom"), left=(0, 1))
+    table = empty_table(title, ("", "", "eV/atom", "above the best order (meV/atom)", "Å³/atom"), left=(0, 1))
     best = min(each.energy_eV_per_atom for each in document.arrangements if each.kind == "ordered")
     for each in document.arrangements:
         count = "" if each.multiplicity is None else f" ({each.multiplicity} alike)"
@@ -85,7 +81,7 @@ def order_tables(document: OrderDisorderDocument) -> Group:
         )
     if document.rounding:
         table.caption = document.rounding
-    pictures = _table(
+    pictures = empty_table(
         f"ordering energy: {document.best_ordered} less disorder",
         ("disorder by", "meV/atom", "±", "order–disorder, ideal entropy (K)", "alchemical − random (meV/atom)"),
     )
@@ -106,7 +102,7 @@ def order_tables(document: OrderDisorderDocument) -> Group:
 def optimization_table(document: OptimizationDocument) -> Table:
     """One row for each start, and one for the composition in whole atoms."""
     wanted = list(dict.fromkeys(target.quantity for target in document.targets))
-    table = _table(
+    table = empty_table(
         f"descent on the composition, {document.n_sites} sites, {document.coupling}, relaxed: {document.relaxation}",
         ("start", "end (* best)", "objective", *wanted, "evaluations", "second derivatives", "reached"),
         left=(0, 1),
@@ -132,7 +128,7 @@ def optimization_table(document: OptimizationDocument) -> Table:
 def _ladder_table(document: FreeEnergyDocument) -> Table:
     """One row for each window."""
     held = "" if document.pressure_GPa is None else f" at {document.pressure_GPa:g} GPa, mean volume"
-    table = _table(
+    table = empty_table(
         f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
         f"{document.counts.title}, {document.ensemble}{held or ' at'} {document.volume_A3:.1f} Å³",
         ("λ", "⟨∂U/∂λ⟩ (eV)", "standard error", "samples", "independent", "overlap with next"),
@@ -154,7 +150,7 @@ def _ladder_table(document: FreeEnergyDocument) -> Table:
 def _estimate_table(document: FreeEnergyDocument) -> Table:
     """ΔF or ΔG by each estimator, the mass term apart, and the total."""
     letter = "F" if document.ensemble == "NVT" else "G"
-    table = _table(f"Δ{letter} = {letter}(λ=1) − {letter}(λ=0), one standard error", _ENERGIES)
+    table = empty_table(f"Δ{letter} = {letter}(λ=1) − {letter}(λ=0), one standard error", _ENERGIES)
     table.add_row(*_estimate("TI (configurational)", document.ti))
     table.add_row(*_estimate("BAR (configurational)", document.bar))
     table.add_row(*_estimate("MBAR (configurational)", document.mbar))
@@ -170,7 +166,7 @@ def _refinement_table(refinement: Refinement) -> Table:
     target = refinement.target_error_eV_per_atom
     met = {True: "met", False: "not met", None: ""}[refinement.target_met]
     wanted = "" if target is None else f", target {target:g} eV/atom {met}"
-    table = _table(
+    table = empty_table(
         f"refinement: {refinement.n_runs_added} of {refinement.budget} window-runs added{wanted}",
         ("round", "new windows, λ", "continued windows, λ (runs)", "error (eV/atom)", "smallest overlap"),
         left=(1, 2),
@@ -190,7 +186,7 @@ def switching_table(document: SwitchingDocument) -> Table:
     """ΔF or ΔG by each estimate, the mass term apart."""
     kind = "ΔF, NVT" if document.pressure_GPa is None else f"ΔG at {document.pressure_GPa:g} GPa"
     work, counts = document.work, document.counts
-    table = _table(
+    table = empty_table(
         f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, {counts.title}: {kind}",
         _ENERGIES,
     )
@@ -211,7 +207,7 @@ def switching_table(document: SwitchingDocument) -> Table:
 def absolute_table(document: FrenkelLaddDocument) -> Table:
     """All terms of an absolute free energy."""
     counts = document.counts
-    table = _table(
+    table = empty_table(
         f"{document.formula}, {document.temperature_K:g} K, {document.pressure_GPa:g} GPa, {counts.title}, "
         f"{document.volume_A3:.2f} Å³",
         _ENERGIES,
@@ -242,7 +238,7 @@ def absolute_table(document: FrenkelLaddDocument) -> Table:
 
 def sizes_table(document: SizeExtrapolation) -> Table:
     """G of each cell, and of a large crystal."""
-    table = _table(f"{document.formula}, {document.temperature_K:g} K", ("atoms", "G (eV/atom)", "±"))
+    table = empty_table(f"{document.formula}, {document.temperature_K:g} K", ("atoms", "G (eV/atom)", "±"))
     for n, g, error in zip(document.n_atoms, document.gibbs_eV_per_atom, document.errors_eV_per_atom, strict=True):
         table.add_row(f"{n:.6g}", f"{g:.6f}", f"{error:.6f}")
     table.add_section()
@@ -259,141 +255,10 @@ def sizes_table(document: SizeExtrapolation) -> Table:
     return table
 
 
-def vacancy_table(document: VacancyDocument) -> Table:
-    """G_f by both routes in each limit of the chemical potentials, volumes and the equilibrium concentration."""
-    table = _table(
-        f"vacancy of {document.element} in {document.formula}, {document.counts.title}, {document.temperature_K:g} K",
-        ("G_f = G(N−1) − G(N) + μ", "eV", "±"),
-    )
-    for limit in document.limits:
-        potential = limit.chemical_potential
-        table.add_row(
-            f"μ({document.element}): {potential.limit}", f"{potential.value_eV:.4f}", f"{potential.error_eV:.4f}"
-        )
-        table.add_row("two Frenkel–Ladd runs", f"{limit.frenkel_ladd_eV:.4f}", f"{limit.frenkel_ladd_error_eV:.4f}")
-        table.add_row("removal of an atom", f"{limit.alchemical_eV:.4f}", f"{limit.alchemical_error_eV:.4f}")
-        table.add_section()
-    table.add_row("difference of the routes", f"{document.difference_eV:.4f}", f"{document.difference_error_eV:.4f}")
-    lines = ["the routes agree within 2σ" if document.agree else "the routes do NOT agree within 2σ"]
-    for limit in document.limits:
-        where = f", {limit.chemical_potential.limit}" if len(document.limits) > 1 else ""
-        lines.append(f"in equilibrium{where}: {_concentration(limit.concentration)}")
-        if limit.formation_volume_A3 is not None:
-            lines.append(
-                f"formation volume{where}: {limit.formation_volume_A3:.2f} ± {limit.formation_volume_error_A3:.2f} Å³"
-            )
-    lines.append(f"V(N−1) − V(N): {document.relaxation_volume_A3:.2f} ± {document.relaxation_volume_error_A3:.2f} Å³")
-    if document.stability_eV is not None:
-        lines.append(
-            f"G of a formula unit − Σ ν μ: {document.stability_eV:.4f} ± {document.stability_error_eV:.4f} eV "
-            "(below 0 the compound is stable)"
-        )
-    table.caption = "\n".join(lines)
-    return table
-
-
-def vacancy_sizes_table(document: VacancySizes) -> Table:
-    """G_f in each cell, and in a large crystal."""
-    table = _table(
-        f"vacancy of {document.element} in {document.formula}, {document.temperature_K:g} K, {document.limit}",
-        ("atoms", "G_f (eV)", "±"),
-    )
-    for n, g, error in zip(document.n_atoms, document.formation_eV, document.errors_eV, strict=True):
-        table.add_row(f"{n:.6g}", f"{g:.4f}", f"{error:.4f}")
-    table.add_section()
-    table.add_row("∞", f"{document.formation_limit_eV:.4f}", f"{document.limit_error_eV:.4f}")
-    shared = f"\nerror of μ that all sizes share: {document.shared_error_eV:.4f} eV" if document.shared_error_eV else ""
-    table.caption = f"in equilibrium: {_concentration(document.concentration)}{shared}"
-    return table
-
-
-def vacancy_temperatures_table(document: VacancyTemperatures) -> Table:
-    """G_f, S_f and H_f at each temperature, and the equilibrium concentration."""
-    table = _table(
-        f"vacancy of {document.element} in {document.formula}, {document.counts.title}, {document.limit}",
-        ("T (K)", "G_f (eV)", "±", "S_f (k_B)", "±", "H_f (eV)", "±", "site fraction", "ln c ±"),
-    )
-    for k, temperature in enumerate(document.temperatures_K):
-        fraction = document.concentrations[k]
-        table.add_row(
-            f"{temperature:g}",
-            f"{document.formation_eV[k]:.4f}",
-            f"{document.errors_eV[k]:.4f}",
-            f"{document.entropy_eV_per_K[k] / kB:.2f}",
-            f"{document.entropy_error_eV_per_K[k] / kB:.2f}",
-            f"{document.enthalpy_eV[k]:.4f}",
-            f"{document.enthalpy_error_eV[k]:.4f}",
-            f"{fraction.site_fraction:.3g}",
-            f"{fraction.ln_error:.2f}",
-        )
-    table.caption = f"S_f = −dG_f/dT of a polynomial of degree {document.degree} through all temperatures"
-    return table
-
-
-def schottky_tables(document: SchottkyDocument) -> Group:
-    """G_S by both routes, and the vacancies that it is made of."""
-    total = _table(
-        f"Schottky defect of {document.formula}, {document.counts.title}, {document.temperature_K:g} K",
-        ("G_S of a formula unit", "eV", "±"),
-    )
-    total.add_row("Frenkel–Ladd runs", f"{document.frenkel_ladd_eV:.4f}", f"{document.frenkel_ladd_error_eV:.4f}")
-    total.add_row("removal of atoms", f"{document.alchemical_eV:.4f}", f"{document.alchemical_error_eV:.4f}")
-    total.add_section()
-    total.add_row("difference", f"{document.difference_eV:.4f}", f"{document.difference_error_eV:.4f}")
-    total.caption = (
-        f"{'the routes agree within 2σ' if document.agree else 'the routes do NOT agree within 2σ'}\nformation volume: "
-        f"{document.formation_volume_A3:.2f} ± {document.formation_volume_error_A3:.2f} Å³"
-    )
-    parts = _table(
-        "vacancies", ("element", "ν", "G(N−1) − G(N) (eV)", "±", "site fraction where no other defects are", "ln c ±")
-    )
-    for vacancy in document.vacancies:
-        parts.add_row(
-            vacancy.element,
-            str(vacancy.stoichiometry),
-            f"{vacancy.alchemical_eV:.4f}",
-            f"{vacancy.alchemical_error_eV:.4f}",
-            f"{vacancy.concentration.site_fraction:.3g}",
-            f"{vacancy.concentration.ln_error:.2f}",
-        )
-    return Group(total, parts)
-
-
-def frenkel_pair_table(document: FrenkelPairDocument) -> Table:
-    """G_F by both routes, and the concentrations."""
-    table = _table(
-        f"Frenkel pair of {document.element} in {document.formula}, {document.counts.title}, "
-        f"{document.temperature_K:g} K",
-        ("G_F", "eV", "±"),
-    )
-    table.add_row("three Frenkel–Ladd runs", f"{document.frenkel_ladd_eV:.4f}", f"{document.frenkel_ladd_error_eV:.4f}")
-    table.add_row("vacancy by removal", f"{document.alchemical_eV:.4f}", f"{document.alchemical_error_eV:.4f}")
-    table.add_section()
-    table.add_row("difference", f"{document.difference_eV:.4f}", f"{document.difference_error_eV:.4f}")
-    table.caption = "\n".join(
-        [
-            "the routes agree within 2σ" if document.agree else "the routes do NOT agree within 2σ",
-            f"vacancies where no other defects are: {_concentration(document.vacancies)}",
-            f"interstitials where no other defects are: {_concentration(document.interstitials)}",
-            f"formation volume: {document.formation_volume_A3:.2f} ± {document.formation_volume_error_A3:.2f} Å³",
-            f"the interstitial is {document.interstitial_shift_A:.2f} Å from the place asked for",
-        ]
-    )
-    return table
-
-
-def _concentration(fraction: SiteFraction) -> str:
-    """Return a concentration in words, with the limits of one standard error."""
-    return (
-        f"{fraction.site_fraction:.3g} of the sites ({fraction.low:.2g} to {fraction.high:.2g}), "
-        f"{fraction.per_cm3:.3g} per cm³, degeneracy {fraction.degeneracy:g}"
-    )
-
-
 def phase_table(document: PhaseStabilityDocument) -> Table:
     """G of every point, the stable phase marked, and the transitions."""
     headings = ("phase", "formula", "T (K)", "G (eV/atom)", "±", "of which ideal mixing", "")
-    table = _table("G of the phases (* stable)", headings)
+    table = empty_table("G of the phases (* stable)", headings)
     best = {(s.composition, s.temperature_K): s.phase for s in document.stable}
     for p in document.points:
         known = p.gibbs_eV_per_atom is not None
@@ -421,7 +286,7 @@ def reproduction_tables(document: ReproductionDocument) -> Group:
 
 
 def _rows_table(title: str, rows: list[Row]) -> Table:
-    table = _table(title, ("", "T (K)", "here", "±", "published", ""))
+    table = empty_table(title, ("", "T (K)", "here", "±", "published", ""))
     for row in rows:
         published = "" if row.published is None else f"{row.published:.4f}"
         table.add_row(
@@ -431,7 +296,7 @@ def _rows_table(title: str, rows: list[Row]) -> Table:
 
 
 def _checks_table(checks: list[Check]) -> Table:
-    table = _table("cross-checks", ("", "value", "bound", "unit", "holds"))
+    table = empty_table("cross-checks", ("", "value", "bound", "unit", "holds"))
     for check in checks:
         table.add_row(check.name, f"{check.value:.5f}", f"{check.bound:g}", check.unit, "yes" if check.holds else "NO")
     return table
@@ -465,7 +330,7 @@ def results_table(rows: list[dict[str, Any]]) -> Table:
 
 def deviation_table(deviations: list[Deviation], tolerance: float) -> Table:
     """Largest deviations of each case; those beyond the tolerance are marked."""
-    table = _table(
+    table = empty_table(
         f"largest absolute deviations (tolerance {tolerance:g})",
         ("case", "energy (eV)", "forces (eV/Å)", "stress (eV/Å³)", "dE/dweights (eV)", ""),
         left=(0, 5),
@@ -476,7 +341,7 @@ def deviation_table(deviations: list[Deviation], tolerance: float) -> Table:
     return table
 
 
-def _table(title: str, headings: tuple[str, ...], *, left: tuple[int, ...] = (0,)) -> Table:
+def empty_table(title: str, headings: tuple[str, ...], *, left: tuple[int, ...] = (0,)) -> Table:
     """Return an empty table; the columns `left` are aligned to the left."""
     table = Table(title=title)
     for k, heading in enumerate(headings):

@@ -30,7 +30,8 @@ from pymbar.utils import BoundsError, ConvergenceError, ParameterError
 from scipy.special import softmax
 from scipy.stats import norm, t
 
-from alchemflows.free_energy.estimators import Decorrelated, LadderResult
+from alchemflows.free_energy.decorrelation import Decorrelated
+from alchemflows.free_energy.estimators import LadderResult
 
 #: Chance of what cannot be tested.
 _UNTESTED = 1.0

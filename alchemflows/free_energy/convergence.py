@@ -20,7 +20,8 @@ from pymbar.utils import ConvergenceError, ParameterError
 from scipy.stats import norm, t
 
 from alchemflows.free_energy.consistency import Agreement, inflations, sigmas
-from alchemflows.free_energy.estimators import Decorrelated, LadderResult, decorrelate
+from alchemflows.free_energy.decorrelation import Decorrelated, decorrelate
+from alchemflows.free_energy.estimators import LadderResult
 from alchemflows.schemas.samples import WindowSeries
 
 FRACTIONS = tuple(round(0.1 * k, 1) for k in range(1, 11))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import factorial
 
 import numpy as np
 import pandas as pd
@@ -17,14 +16,13 @@ from alchemlyb.estimators import MBAR
 from ase import units
 from numpy.typing import ArrayLike
 from pymbar import bar
-from pymbar.timeseries import statistical_inefficiency, subsample_correlated_data
 from pymbar.utils import BoundsError, ConvergenceError
-from scipy.interpolate import CubicSpline
 from scipy.special import expit, logsumexp
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.free_energy.errors import Variance, correlated_variance, small_sample_factor
-from alchemflows.free_energy.ladders import trapezoid_weights
+from alchemflows.free_energy.decorrelation import Decorrelated, decorrelate
+from alchemflows.free_energy.errors import correlated_variance, small_sample_factor
+from alchemflows.free_energy.integration import integrate
 from alchemflows.schemas.samples import WindowSeries
 
 # alchemlyb leaves pymbar's bootstrap solver at a value that pymbar warns of, though nothing is bootstrapped; and that a
@@ -39,10 +37,6 @@ MIN_OVERLAP = 0.03
 MIN_INDEPENDENT = 10
 #: Newton's method for MBAR has converged long before, or never will, as without overlap.
 MAX_ITERATIONS = 1000
-
-
-#: Windows whose energies give the curvature of U in λ at a window.
-N_NEAREST = 3
 
 
 @dataclass(frozen=True)
@@ -108,33 +102,6 @@ class LadderResult:
         return self.n_samples / self.inefficiency
 
 
-@dataclass(frozen=True)
-class Decorrelated:
-    """Samples of a window after decorrelation; m are kept of n, K windows in the ladder.
-
-    Attributes
-    ----------
-    n_samples, inefficiency
-        n, and the statistical inefficiency, of what the estimators read.
-    spread_dudl_eV
-        Standard deviation of dU/dλ over all n samples.
-    time_fs, dudl_eV
-        Of the kept samples, shape (m,).
-    gaps_eV
-        Energies at the λ of all windows less that at the window's own, shape (m, K): small exponents.
-    volume_A3
-        Shape (m,).
-    """
-
-    n_samples: int
-    inefficiency: float
-    spread_dudl_eV: float
-    time_fs: np.ndarray
-    dudl_eV: np.ndarray
-    gaps_eV: np.ndarray
-    volume_A3: np.ndarray
-
-
 def analyse_ladder(
     lambdas: Sequence[float],
     series: Iterable[WindowSeries],
@@ -185,15 +152,8 @@ def estimate(
     beta = 1 / (units.kB * temperature_K)
     inefficiency = np.array([window.inefficiency for window in windows])
     n_samples = np.array([window.n_samples for window in windows])
-    means = np.array([window.dudl_eV.mean() for window in windows])
-    weights = trapezoid_weights(lambdas) if quadrature is None else np.asarray(quadrature, dtype=float)
-    if weights.shape != means.shape:
-        raise InvalidInputError(f"{len(weights)} weights of a quadrature for {len(lambdas)} windows")
-    slope_weights = slope_correction_weights(lambdas) if quadrature is None else np.zeros(len(lambdas))
-    slopes, influences = _slopes(lambdas, windows, beta)
-    ti = float(weights @ means + slope_weights @ slopes)
-    discretisation = _discretisation(lambdas, windows, slopes, influences) if quadrature is None else 0.0
-    statistical = _ti_variance(windows, weights, slope_weights, influences)
+    integral = integrate(lambdas, windows, beta, quadrature)
+    means = integral.means_eV
     guess = beta * np.concatenate([[0.0], np.cumsum(np.diff(lambdas) * (means[1:] + means[:-1]) / 2)])
     solver = MBAR(initial_f_k=guess, maximum_iterations=MAX_ITERATIONS)
     mbar = solver.fit(u_nk(lambdas, windows, temperature_K, pressure_GPa))
@@ -202,16 +162,16 @@ def estimate(
     shares = _shares(steps)
     error, remaining = _mbar_error(float(mbar.d_delta_f_.iloc[0, -1]) / beta, steps, shares)
     result = LadderResult(
-        ti=(ti, float(np.hypot(statistical.error, discretisation))),
+        ti=(integral.value_eV, integral.error_eV),
         bar=_bar([window.gaps_eV for window in windows], beta),
         mbar=(float(free_energies[-1]) / beta, error),
-        ti_statistical_eV=statistical.error,
-        ti_weights=weights,
-        ti_slope_weights=slope_weights,
-        ti_discretisation_eV=discretisation,
+        ti_statistical_eV=integral.statistical_eV,
+        ti_weights=integral.weights,
+        ti_slope_weights=integral.slope_weights,
+        ti_discretisation_eV=integral.discretisation_eV,
         mean_dudl_eV=means,
         error_dudl_eV=np.array([_error_of_window(window, remaining) for window in windows]),
-        slope_dudl_eV=slopes,
+        slope_dudl_eV=integral.slopes_eV,
         inefficiency=inefficiency,
         n_samples=n_samples,
         overlap=np.asarray(mbar.overlap_matrix),
@@ -275,102 +235,11 @@ def _mbar_error(asymptotic: float, influences: Sequence[np.ndarray], shares: np.
     return asymptotic * float(np.sqrt(remaining)) * small_sample_factor(variance.degrees_of_freedom), remaining
 
 
-def slope_correction_weights(lambdas: Sequence[float]) -> np.ndarray:
-    """Return the weights of the slopes f′ in the corrected trapezoid rule, shape (K,).
-
-    ∫f = Σ h (f_k + f_{k+1})/2 − h²/12 (f′_{k+1} − f′_k), exact for cubic f (Davis & Rabinowitz, Methods of Numerical
-    Integration, 1984, 2.1.6). On an even grid all slopes but those of the ends cancel.
-    """
-    squares = np.diff(lambdas) ** 2 / 12
-    return np.append(squares, 0.0) - np.insert(squares, 0, 0.0)
-
-
-def _slopes(
-    lambdas: Sequence[float], windows: Sequence[Decorrelated], beta: float
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return d⟨dU/dλ⟩/dλ of each window, and by how much each sample moves it (m times that)."""
-    slopes, influences = np.empty(len(windows)), []
-    for k, window in enumerate(windows):
-        curvature, dudl = _curvature(lambdas, k, window), window.dudl_eV
-        m = len(dudl)
-        squares = (dudl - dudl.mean()) ** 2 * m / max(m - 1, 1)
-        each = curvature - beta * squares
-        slopes[k] = each.mean()
-        influences.append(each - slopes[k])
-    return slopes, influences
-
-
-def _curvature(lambdas: Sequence[float], k: int, window: Decorrelated) -> np.ndarray:
-    """Return d²U/dλ² of each sample at its own window, from dU/dλ and the energies at the nearest windows.
-
-    U(λ + h) − U(λ) = h U′ + h²/2 U″ + ..., with as many terms as windows that are taken.
-    """
-    offsets = np.asarray(lambdas, dtype=float) - lambdas[k]
-    nearest = np.argsort(np.abs(offsets), kind="stable")[1 : 1 + N_NEAREST]
-    h = offsets[nearest]
-    beyond = window.gaps_eV[:, nearest] - h * window.dudl_eV[:, None]
-    powers = np.stack([h**j / factorial(j) for j in range(2, 2 + len(h))], axis=1)
-    return beyond @ np.linalg.inv(powers)[0]
-
-
-def _ti_variance(
-    windows: Sequence[Decorrelated], weights: np.ndarray, slope_weights: np.ndarray, slopes: Sequence[np.ndarray]
-) -> Variance:
-    """Return the statistical variance of TI, eV²."""
-    parts = [
-        (weights[k] * window.dudl_eV + slope_weights[k] * slopes[k]) / len(window.dudl_eV)
-        for k, window in enumerate(windows)
-        if weights[k] or slope_weights[k]
-    ]
-    if min(len(part) for part in parts) < 2:  # nothing is known of the variance of one of them
-        return Variance(float("nan"), 1.0)
-    return correlated_variance(parts)
-
-
 def _error_of_window(window: Decorrelated, remaining: float) -> float:
     """Return the standard error of a window's mean of its kept samples, eV."""
     m = len(window.dudl_eV)
     spread = window.spread_dudl_eV / np.sqrt(max(1 - window.inefficiency / window.n_samples, 0.5))
     return float(spread * np.sqrt(max(1.0, remaining) / m)) * small_sample_factor(m - 1)
-
-
-def decorrelate(
-    lambdas: Sequence[float], k: int, samples: WindowSeries, inefficiency: float | None = None
-) -> Decorrelated:
-    """Return the independent samples of window k of a ladder; see :func:`analyse_ladder` for what is refused.
-
-    The statistical inefficiency is estimated if it is not given; 1 keeps all samples.
-    """
-    if len(samples) < 2 or samples.energies_eV.shape[1] != len(lambdas):
-        raise InvalidInputError(
-            f"window λ = {lambdas[k]:g} has samples of shape {samples.energies_eV.shape}; "
-            f"at least 2 samples at {len(lambdas)} λ are needed"
-        )
-    if not (np.isfinite(samples.dudl_eV).all() and np.isfinite(samples.energies_eV).all()):
-        raise InvalidInputError(f"window λ = {lambdas[k]:g} has samples that are not finite numbers")
-    inefficiency = _inefficiency(k, samples) if inefficiency is None else inefficiency
-    kept = subsample_correlated_data(samples.dudl_eV, g=inefficiency)
-    return Decorrelated(
-        n_samples=len(samples),
-        inefficiency=inefficiency,
-        spread_dudl_eV=float(samples.dudl_eV.std(ddof=1)),
-        time_fs=samples.time_fs[kept],
-        dudl_eV=samples.dudl_eV[kept],
-        gaps_eV=samples.energies_eV[kept] - samples.energies_eV[kept, k][:, None],
-        volume_A3=samples.volume_A3[kept],
-    )
-
-
-def _inefficiency(k: int, samples: WindowSeries) -> float:
-    """Statistical inefficiency of what the estimators read: dU/dλ and the gaps to the neighbours."""
-    observables = [samples.dudl_eV]
-    observables += [
-        samples.energies_eV[:, other] - samples.energies_eV[:, k]
-        for other in (k - 1, k + 1)
-        if 0 <= other < samples.energies_eV.shape[1]
-    ]
-    # A constant observable has no correlation time (and none is needed).
-    return max([1.0] + [statistical_inefficiency(a) for a in observables if np.ptp(a) > 1e-12 * np.abs(a).max()])
 
 
 def u_nk(
@@ -418,42 +287,6 @@ def _frame(
     frame = pd.DataFrame(energies_eV / (units.kB * temperature_K), index=index, columns=columns)
     frame.attrs = {"temperature": temperature_K, "energy_unit": "kT"}
     return frame
-
-
-def _discretisation(
-    lambdas: Sequence[float], windows: Sequence[Decorrelated], slopes: np.ndarray, influences: Sequence[np.ndarray]
-) -> float:
-    """Return the error of the corrected trapezoid rule, from its differences with other rules on the same windows.
-
-    These are the integral of a cubic spline through the means, and a 7th of the difference from the rule with every
-    other window: Richardson's extrapolation, for an error that falls as the third power of the spacing. (It falls as
-    the fourth where the spacing is short, and often it is not.) With an even number of windows one spacing is left
-    over, at either end in turn. The largest difference counts, after the square of what noise explains of it is taken
-    off.
-    """
-    if len(lambdas) < 3:
-        return float("inf")
-    last, n = len(lambdas) - 1, len(lambdas)
-    means = np.array([window.dudl_eV.mean() for window in windows])
-    whole = _corrected_trapezoid(lambdas, range(n))
-    spline = np.array(CubicSpline(lambdas, np.eye(n)).integrate(lambdas[0], lambdas[-1])), np.zeros(n)
-    grids = [[*range(0, last, 2), last]]
-    if last % 2:
-        grids.append([0, *range(1, last + 1, 2)])
-    found = 0.0
-    for other, scale in [(spline, 1.0), *((_corrected_trapezoid(lambdas, grid), 7.0) for grid in grids)]:
-        on_means, on_slopes = ((mine - theirs) / scale for mine, theirs in zip(whole, other, strict=True))
-        noise = _ti_variance(windows, on_means, on_slopes, influences).value
-        found = max(found, float(on_means @ means + on_slopes @ slopes) ** 2 - noise)
-    return float(np.sqrt(found))
-
-
-def _corrected_trapezoid(lambdas: Sequence[float], windows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights of all means and of all slopes in the rule over some of the windows, each shape (K,)."""
-    some, grid = list(windows), [lambdas[k] for k in windows]
-    on_means, on_slopes = np.zeros(len(lambdas)), np.zeros(len(lambdas))
-    on_means[some], on_slopes[some] = trapezoid_weights(grid), slope_correction_weights(grid)
-    return on_means, on_slopes
 
 
 def _bar(gaps: list[np.ndarray], beta: float) -> tuple[float, float] | None:

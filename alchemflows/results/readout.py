@@ -10,7 +10,7 @@ import pandas as pd
 
 from alchemflows.analysis.collect import collect
 from alchemflows.free_energy import estimators
-from alchemflows.free_energy.estimators import Decorrelated, decorrelate
+from alchemflows.free_energy.decorrelation import Decorrelated, decorrelate
 from alchemflows.results import query
 from alchemflows.results.ladders import analysis, read_series, window_documents
 from alchemflows.results.query import Column

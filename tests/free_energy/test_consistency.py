@@ -6,8 +6,9 @@ import ladders
 import numpy as np
 import pytest
 
-from alchemflows.free_energy import estimators
 from alchemflows.free_energy.consistency import Agreement, inflations, pairs
+from alchemflows.free_energy.decorrelation import decorrelate
+from alchemflows.free_energy.estimators import estimate
 
 
 @pytest.mark.parametrize("name", ["good", "good, 5 windows", "good, started from both ends"])
@@ -45,8 +46,8 @@ def test_short_ladders_have_too_few_samples():
 
 def _windows(kind, seed):
     lambdas, series = ladders.sample(kind, seed)
-    windows = [estimators.decorrelate(lambdas, k, samples) for k, samples in enumerate(series)]
-    return windows, estimators.estimate(lambdas, windows, ladders.T)
+    windows = [decorrelate(lambdas, k, samples) for k, samples in enumerate(series)]
+    return windows, estimate(lambdas, windows, ladders.T)
 
 
 def test_chances_of_good_ladders_are_even():

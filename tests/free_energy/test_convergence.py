@@ -16,7 +16,8 @@ from alchemflows.free_energy.convergence import (
     reasons_against,
     steady,
 )
-from alchemflows.free_energy.estimators import decorrelate, estimate
+from alchemflows.free_energy.decorrelation import decorrelate
+from alchemflows.free_energy.estimators import estimate
 from alchemflows.schemas.samples import WindowSeries
 
 T = 300.0
