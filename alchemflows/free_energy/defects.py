@@ -10,6 +10,7 @@ from ase import units
 from numpy.typing import ArrayLike
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.size import MAX_CHI_SQUARED
 
 #: From as many temperatures on G_f(T) is a parabola, below a straight line.
 N_FOR_PARABOLA = 4
@@ -108,6 +109,17 @@ class ThermalFit:
     enthalpy_eV: np.ndarray
     enthalpy_error_eV: np.ndarray
     chi_squared_per_degree: float | None
+
+    @property
+    def reasons(self) -> list[str]:
+        """What speaks against the fit."""
+        if self.chi_squared_per_degree is None or self.chi_squared_per_degree <= MAX_CHI_SQUARED:
+            return []
+        line, advice = {
+            1: ("line", "use at least four temperatures"),
+            2: ("parabola", "use a smaller range of temperatures"),
+        }[self.degree]
+        return [f"G_f(T) does not lie on a {line}: χ² per degree is {self.chi_squared_per_degree:.1f}; {advice}"]
 
 
 def thermal_fit(temperatures_K: ArrayLike, formation_eV: ArrayLike, errors_eV: ArrayLike) -> ThermalFit:

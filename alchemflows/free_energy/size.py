@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike
 
 from alchemflows.errors import InvalidInputError
 
+#: A fit with a larger χ² per degree of freedom does not describe its points.
+MAX_CHI_SQUARED = 4.0
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -19,6 +22,13 @@ class Limit:
     limit: float
     error: float
     chi_squared_per_degree: float | None
+
+    @property
+    def reasons(self) -> list[str]:
+        """What speaks against the limit."""
+        if self.chi_squared_per_degree is None or self.chi_squared_per_degree <= MAX_CHI_SQUARED:
+            return []
+        return [f"the cells do not lie on a line in 1/N: χ² per degree is {self.chi_squared_per_degree:.1f}"]
 
 
 def logarithmic_term_eV_per_atom(n_atoms: ArrayLike, temperature_K: float) -> np.ndarray:

@@ -13,7 +13,8 @@ from alchemflows.alchemy.defects import charge_caveats, formula_unit
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.defects import ln_frenkel_pairs, ln_schottky_units
 from alchemflows.jobs.chemical_potentials import site_fraction
-from alchemflows.jobs.vacancy import check_conditions, dilution, quadrature, reasons_of
+from alchemflows.jobs.defects import check_conditions, dilution, disagreement, quadrature
+from alchemflows.jobs.inputs import reasons_of
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument, SchottkyVacancy
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
@@ -103,11 +104,13 @@ class SchottkyDefectMaker(Maker):
             )
         ]
         reasons = reasons_of(
-            {"perfect crystal": perfect}
-            | {f"vacancy of {v.element}": v.defective for v in vacancies}
-            | {f"removal of {v.element}": v.removal for v in vacancies}
+            [
+                ("perfect crystal", perfect),
+                *((f"vacancy of {v.element}", v.defective) for v in vacancies),
+                *((f"removal of {v.element}", v.removal) for v in vacancies),
+            ]
         )
-        reasons += _agreement(one - two, difference_error)
+        reasons += disagreement(one - two, difference_error)
         reasons += list(dict.fromkeys(reason for v in vacancies for reason in dilution(v.concentration)))
         return SchottkyDocument(
             formula=perfect.structure.composition.reduced_formula,
@@ -121,7 +124,7 @@ class SchottkyDefectMaker(Maker):
             alchemical_error_eV=one_error,
             difference_eV=one - two,
             difference_error_eV=difference_error,
-            agree=abs(one - two) <= 2 * difference_error,
+            agree=not disagreement(one - two, difference_error),
             formation_volume_A3=float(np.dot(counts, volumes)) + perfect.volume_A3 / n_units,
             formation_volume_error_A3=quadrature(
                 *(k * e for k, e in zip(counts, volume_errors, strict=True)), (total - 1 / n_units) * volume_error_A3
@@ -201,8 +204,15 @@ class FrenkelPairJoinMaker(Maker):
         interstitials = site_fraction(
             perfect, ln_v - np.log(ratio), ln_error, n_interstitials, self.interstitial_degeneracy
         )
-        parts = {"perfect crystal": perfect, "vacancy": with_vacancy, "interstitial": with_interstitial}
-        reasons = reasons_of({**parts, "removal": removal}) + _agreement(one - two, difference_error)
+        reasons = reasons_of(
+            [
+                ("perfect crystal", perfect),
+                ("vacancy", with_vacancy),
+                ("interstitial", with_interstitial),
+                ("removal", removal),
+            ]
+        )
+        reasons += disagreement(one - two, difference_error)
         shift, displaced = displacements_A(perfect.structure, with_interstitial.structure, interstitial)
         reasons += displaced + list(dict.fromkeys([*dilution(vacancies), *dilution(interstitials)]))
         v_error, d_error, i_error = volume_errors_A3[0], volume_errors_A3[1], volume_errors_A3[2]
@@ -220,7 +230,7 @@ class FrenkelPairJoinMaker(Maker):
             alchemical_error_eV=one_error,
             difference_eV=one - two,
             difference_error_eV=difference_error,
-            agree=abs(one - two) <= 2 * difference_error,
+            agree=not disagreement(one - two, difference_error),
             formation_volume_A3=with_vacancy.volume_A3 + with_interstitial.volume_A3 - 2 * perfect.volume_A3,
             formation_volume_error_A3=quadrature(d_error, i_error, 2 * v_error),
             vacancies=vacancies,
@@ -262,10 +272,3 @@ def displacements_A(perfect: Structure, defective: Structure, interstitial: Sequ
         atom = int(host.argmax())
         reasons.append(f"atom {atom} is {host[atom]:.2f} Å from its site in the crystal with the interstitial")
     return shift, reasons
-
-
-def _agreement(difference_eV: float, error_eV: float) -> list[str]:
-    """Return the reason against two routes that differ; nothing where they agree within two standard errors."""
-    if abs(difference_eV) <= 2 * error_eV:
-        return []
-    return [f"the routes differ by {difference_eV:.4f} eV, more than twice {error_eV:.4f} eV"]

@@ -34,7 +34,7 @@ from alchemflows.free_energy.einstein import (
 )
 from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom
 from alchemflows.jobs.cost import JobCost
-from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.inputs import check_same, reasons_of, started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.equilibrium import sample_equilibrium
@@ -52,8 +52,6 @@ from alchemflows.schemas.verdict import Verdict
 MAX_STEP_OF_SPRING = 1.0
 #: Steps from one sample of the displacements to the next.
 SAMPLE_INTERVAL_STEPS = 10
-#: A straight line in 1/N that fits worse than this is not one.
-MAX_CHI_SQUARED = 4.0
 
 
 @dataclass
@@ -288,19 +286,13 @@ class SizeExtrapolationMaker(Maker):
             If they are of different crystals or conditions, or of one size.
         """
         first = documents[0]
-        for field_name in ("formula", "temperature_K", "pressure_GPa"):
-            if any(getattr(document, field_name) != getattr(first, field_name) for document in documents):
-                raise InvalidInputError(f"the cells differ in {field_name}")
+        check_same("cells", documents, "formula", "temperature_K", "pressure_GPa")
         n_atoms = [document.counts.atoms for document in documents]
         errors = [document.gibbs.error_eV_per_atom for document in documents]
         helmholtz = [document.helmholtz.value_eV_per_atom for document in documents]
         gibbs = [document.gibbs.value_eV_per_atom for document in documents]
         limit = extrapolate(n_atoms, gibbs, errors, first.temperature_K)
-        reasons = [f"{d.counts.title}: {reason}" for d in documents for reason in d.verdict.reasons]
-        if limit.chi_squared_per_degree is not None and limit.chi_squared_per_degree > MAX_CHI_SQUARED:
-            reasons.append(
-                f"the cells do not lie on a line in 1/N: χ² per degree is {limit.chi_squared_per_degree:.1f}"
-            )
+        reasons = reasons_of((document.counts.title, document) for document in documents) + limit.reasons
         quantum = _quantum_corrections(documents)
         change = abs(quantum[-1] - quantum[-2]) if len(quantum) > 1 else None
         if change is not None and change > limit.error:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from alchemflows.schemas.chemical_potentials import ChemicalPotential, SiteFraction
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.defects import DefectDocument, Routes
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
@@ -34,14 +35,10 @@ class RemovalDocument(BaseModel):
     provenance: Provenance
 
 
-class VacancyLimit(BaseModel):
+class VacancyLimit(Routes):
     """G_f of a vacancy in one limit of the chemical potentials, by two routes, and its equilibrium concentration."""
 
     chemical_potential: ChemicalPotential = Field(description="of the element that is missing")
-    frenkel_ladd_eV: float = Field(description="G_f from two absolute free energies")
-    frenkel_ladd_error_eV: float
-    alchemical_eV: float = Field(description="G_f from the removal of an atom")
-    alchemical_error_eV: float
     formation_volume_A3: float | None = Field(
         description="∂G_f/∂p = V(N−1) − V(N) + ∂μ/∂p; none where μ is a given value"
     )
@@ -49,31 +46,16 @@ class VacancyLimit(BaseModel):
     concentration: SiteFraction = Field(description="in equilibrium, from the removal of an atom")
 
 
-class VacancyDocument(BaseModel):
+class VacancyDocument(VacancyLimit, DefectDocument):
     """Formation free energy of a vacancy, G_f = G(N−1, vacancy) − G(N) + μ, by two routes.
 
-    Without the entropy of the vacancy's place, which the concentration has. The fields at the top are those of the
-    first of the `limits`.
+    Without the entropy of the vacancy's place, which the concentration has. What a :class:`VacancyLimit` has is that of
+    the first of the `limits`.
     """
 
     element: str
-    formula: str = Field(description="of the perfect crystal, reduced")
-    counts: Counts = Field(description="of the perfect crystal; N atoms")
-    temperature_K: float
-    pressure_GPa: float
-    chemical_potential: ChemicalPotential = Field(description="of the element that is missing")
-    frenkel_ladd_eV: float = Field(description="G_f from two absolute free energies")
-    frenkel_ladd_error_eV: float
-    alchemical_eV: float = Field(description="G_f from the removal of an atom")
-    alchemical_error_eV: float
-    difference_eV: float = Field(description="alchemical − Frenkel–Ladd")
-    difference_error_eV: float = Field(description="both routes use the perfect crystal; that is accounted for")
-    agree: bool = Field(description="whether the difference is within two standard errors")
     relaxation_volume_A3: float = Field(description="V(N−1, vacancy) − V(N), mean volumes at the same pressure")
     relaxation_volume_error_A3: float
-    formation_volume_A3: float | None = Field(description="∂G_f/∂p; none where μ is a given value")
-    formation_volume_error_A3: float | None
-    concentration: SiteFraction = Field(description="in equilibrium, from the removal of an atom")
     limits: list[VacancyLimit] = Field(
         description="one, or two where the chemical potentials of all elements are known"
     )
@@ -82,53 +64,46 @@ class VacancyDocument(BaseModel):
         "above 0 the compound decomposes"
     )
     stability_error_eV: float | None
-    perfect: FrenkelLaddDocument
     defective: FrenkelLaddDocument
     removal: RemovalDocument
     references: dict[str, FrenkelLaddDocument] = Field(default_factory=dict, description="elemental crystals")
+
+
+class VacancySeries(BaseModel):
+    """G_f of a vacancy in several cells or at several temperatures, and what is fitted to it."""
+
+    element: str
+    formula: str
+    pressure_GPa: float
+    limit: str = Field(description="of the chemical potentials")
+    formation_eV: list[float] = Field(description="G_f, from the removal of an atom")
+    errors_eV: list[float] = Field(description="standard errors; for several sizes without the part that they share")
+    chi_squared_per_degree: float | None = Field(description="of the fit; none without a degree of freedom")
     verdict: Verdict
     provenance: Provenance
 
 
-class VacancySizes(BaseModel):
+class VacancySizes(VacancySeries):
     """G_f of a vacancy in cells of several sizes against 1/N, and its limit for a large crystal."""
 
-    element: str
-    formula: str
     temperature_K: float
-    pressure_GPa: float
-    limit: str = Field(description="of the chemical potentials")
     n_atoms: list[float] = Field(description="atoms of each perfect cell")
-    formation_eV: list[float] = Field(description="from the removal of an atom")
-    errors_eV: list[float] = Field(description="without the part of μ's error that all sizes share")
     shared_error_eV: float = Field(description="error of μ that all sizes share")
     formation_limit_eV: float
     limit_error_eV: float
-    chi_squared_per_degree: float | None = Field(description="of the line; none with two cells")
     concentration: SiteFraction = Field(description="in equilibrium, from the limit")
     cells: list[VacancyDocument]
-    verdict: Verdict
-    provenance: Provenance
 
 
-class VacancyTemperatures(BaseModel):
+class VacancyTemperatures(VacancySeries):
     """Formation entropy and enthalpy of a vacancy, from G_f at several temperatures."""
 
-    element: str
-    formula: str
     counts: Counts = Field(description="of the perfect crystal")
-    pressure_GPa: float
-    limit: str = Field(description="of the chemical potentials")
     temperatures_K: list[float]
-    formation_eV: list[float] = Field(description="G_f, from the removal of an atom")
-    errors_eV: list[float]
     degree: int = Field(description="of the polynomial G_f(T): 1, or 2 from four temperatures on")
     entropy_eV_per_K: list[float] = Field(description="S_f = −dG_f/dT of the polynomial")
     entropy_error_eV_per_K: list[float]
     enthalpy_eV: list[float] = Field(description="H_f = G_f + T S_f of the polynomial")
     enthalpy_error_eV: list[float]
-    chi_squared_per_degree: float | None = Field(description="of the polynomial; none without a degree of freedom")
     concentrations: list[SiteFraction] = Field(description="in equilibrium at each temperature")
     points: list[VacancyDocument]
-    verdict: Verdict
-    provenance: Provenance

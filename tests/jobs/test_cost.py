@@ -17,8 +17,8 @@ from alchemflows.jobs.cost import CostlyMaker, JobCost, cost_of
 from alchemflows.jobs.equilibrium import EquilibriumMaker
 from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
+from alchemflows.jobs.removal import RemovalMaker
 from alchemflows.jobs.switching import SwitchesMaker
-from alchemflows.jobs.vacancy import RemovalMaker
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 

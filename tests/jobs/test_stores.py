@@ -44,8 +44,8 @@ def test_a_store_without_data_is_refused_before_sampling(kind, tmp_path):
 @pytest.mark.parametrize("kind", FLOWS)
 def test_every_job_that_stores_arrays_of_samples_knows_its_store(kind):
     from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
+    from alchemflows.jobs.removal import RemovalMaker
     from alchemflows.jobs.switching import SwitchesMaker
-    from alchemflows.jobs.vacancy import RemovalMaker
     from alchemflows.jobs.windows import WindowsMaker
 
     makers = (EinsteinSwitchesMaker, SwitchesMaker, RemovalMaker, WindowsMaker)
