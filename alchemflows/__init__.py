@@ -1,3 +1,96 @@
-"""Workflow-managed alchemical calculations with machine-learning interatomic potentials."""
+"""Workflow-managed alchemical calculations with machine-learning interatomic potentials.
+
+What users need is here. Each name is imported from its module when it is first used: ``import alchemflows`` alone
+takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+#: Where each public name is.
+_MODULES = {
+    "AlchemflowsError": "errors",
+    "AlchemicalCalculator": "alchemy.calculator",
+    "AlchemicalPath": "alchemy.path",
+    "AlchemicalPotential": "alchemy.potential",
+    "AlchemicalRelaxMaker": "jobs.relax",
+    "AlchemicalSystem": "alchemy.system",
+    "Campaign": "campaign.campaign",
+    "ChemicalPotentials": "schemas.chemical_potentials",
+    "CompositionGrid": "alchemy.compositions",
+    "CompositionOptimizationMaker": "flows.composition_optimization",
+    "CompositionSweepMaker": "flows.composition_sweep",
+    "Disorder": "alchemy.arrangements",
+    "FrenkelLaddMaker": "flows.frenkel_ladd",
+    "FrenkelPairMaker": "flows.defect_pairs",
+    "OptimizeMaker": "jobs.optimize",
+    "OrderDisorderMaker": "flows.order_disorder",
+    "OrderingSearchMaker": "flows.ordering_search",
+    "PhaseStabilityMaker": "flows.phase_stability",
+    "PotentialSpec": "schemas.potential",
+    "SchottkyMaker": "flows.defect_pairs",
+    "SearchMaker": "jobs.ordering",
+    "SiteGroup": "alchemy.groups",
+    "SwitchingMaker": "flows.switching",
+    "Target": "schemas.optimization",
+    "ThermodynamicIntegrationMaker": "flows.thermodynamic_integration",
+    "VacancyFreeEnergyMaker": "flows.vacancy",
+    "VacancyTemperatureMaker": "flows.vacancy",
+    "connect": "storage.database",
+    "load_potential": "alchemy.backends",
+    "read_structure": "structures.reading",
+    "to_ordered": "alchemy.arrangements",
+    "write_report": "report.campaign",
+}
+
+__all__ = ["__version__", *_MODULES]
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.arrangements import Disorder as Disorder
+    from alchemflows.alchemy.arrangements import to_ordered as to_ordered
+    from alchemflows.alchemy.backends import load_potential as load_potential
+    from alchemflows.alchemy.calculator import AlchemicalCalculator as AlchemicalCalculator
+    from alchemflows.alchemy.compositions import CompositionGrid as CompositionGrid
+    from alchemflows.alchemy.groups import SiteGroup as SiteGroup
+    from alchemflows.alchemy.path import AlchemicalPath as AlchemicalPath
+    from alchemflows.alchemy.potential import AlchemicalPotential as AlchemicalPotential
+    from alchemflows.alchemy.system import AlchemicalSystem as AlchemicalSystem
+    from alchemflows.campaign.campaign import Campaign as Campaign
+    from alchemflows.errors import AlchemflowsError as AlchemflowsError
+    from alchemflows.flows.composition_optimization import CompositionOptimizationMaker as CompositionOptimizationMaker
+    from alchemflows.flows.composition_sweep import CompositionSweepMaker as CompositionSweepMaker
+    from alchemflows.flows.defect_pairs import FrenkelPairMaker as FrenkelPairMaker
+    from alchemflows.flows.defect_pairs import SchottkyMaker as SchottkyMaker
+    from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker as FrenkelLaddMaker
+    from alchemflows.flows.order_disorder import OrderDisorderMaker as OrderDisorderMaker
+    from alchemflows.flows.ordering_search import OrderingSearchMaker as OrderingSearchMaker
+    from alchemflows.flows.phase_stability import PhaseStabilityMaker as PhaseStabilityMaker
+    from alchemflows.flows.switching import SwitchingMaker as SwitchingMaker
+    from alchemflows.flows.thermodynamic_integration import (
+        ThermodynamicIntegrationMaker as ThermodynamicIntegrationMaker,
+    )
+    from alchemflows.flows.vacancy import VacancyFreeEnergyMaker as VacancyFreeEnergyMaker
+    from alchemflows.flows.vacancy import VacancyTemperatureMaker as VacancyTemperatureMaker
+    from alchemflows.jobs.optimize import OptimizeMaker as OptimizeMaker
+    from alchemflows.jobs.ordering import SearchMaker as SearchMaker
+    from alchemflows.jobs.relax import AlchemicalRelaxMaker as AlchemicalRelaxMaker
+    from alchemflows.report.campaign import write_report as write_report
+    from alchemflows.schemas.chemical_potentials import ChemicalPotentials as ChemicalPotentials
+    from alchemflows.schemas.optimization import Target as Target
+    from alchemflows.schemas.potential import PotentialSpec as PotentialSpec
+    from alchemflows.storage.database import connect as connect
+    from alchemflows.structures.reading import read_structure as read_structure
+else:  # type checkers would take any name for one of the package
+
+    def __getattr__(name: str) -> object:
+        """Import what a public name stands for (PEP 562)."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -2,7 +2,19 @@
 
 
 class AlchemflowsError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import AlchemflowsError, AlchemicalPath
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> try:
+    ...     AlchemicalPath.from_substitution(salt, {"Li": "K"})
+    ... except AlchemflowsError as error:
+    ...     print(type(error).__name__)
+    InvalidInputError
+    """
 
 
 class InvalidInputError(AlchemflowsError, ValueError):

@@ -23,7 +23,8 @@ from mace.modules.blocks import NonLinearBiasReadoutBlock
 from pymatgen.core import Lattice, PeriodicSite, Structure
 
 from alchemflows.alchemy.backends.mace_file import default_dtype
-from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.alchemy.groups import SiteGroup
+from alchemflows.alchemy.system import AlchemicalSystem
 
 #: Elements of every model, not in the order of their numbers: Pb, Cl, I, Cs, Sn.
 NUMBERS = [82, 17, 53, 55, 50]

@@ -82,6 +82,16 @@ class Disorder:
     InvalidInputError
         If it is ordered, an occupancy makes no sense, sites exclude one another, sites do not divide into whole atoms,
         or an element into none.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import Disorder
+    >>> sites = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    >>> mixed = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), [{"Na": 0.5, "K": 0.5}, "Cl"], sites)
+    >>> disorder = Disorder(mixed)
+    >>> disorder.n_arrangements, [n for _, n in disorder.distinct()]
+    (6, [6])
     """
 
     @checked
@@ -341,6 +351,15 @@ def to_ordered(
     ------
     InvalidInputError
         As :class:`Disorder`, or if the kind is unknown.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import to_ordered
+    >>> sites = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    >>> mixed = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), [{"Na": 0.5, "K": 0.5}, "Cl"], sites)
+    >>> to_ordered(mixed, kind="random", seed=1).composition.formula
+    'K2 Na2 Cl4'
     """
     if kind not in get_args(Ordering):
         raise InvalidInputError(f"kind must be one of {', '.join(get_args(Ordering))}; got {kind!r}")

@@ -41,6 +41,18 @@ class AlchemicalCalculator(Calculator):
     InvalidInputError
         If the weights are off the simplex or the model does not know an element; on calculation, if the
         atoms are not those of the system.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import AlchemicalCalculator, AlchemicalPath
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> path = AlchemicalPath.from_substitution(salt, {"Na": "K"})
+    >>> atoms = AlchemicalCalculator(path.system, path.weights(0.5), "mace-demo").make_atoms()
+    >>> atoms.get_forces().shape
+    (8, 3)
+    >>> atoms.calc.results["weight_gradients"].shape
+    (2,)
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]  # type: ignore[misc]

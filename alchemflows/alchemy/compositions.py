@@ -12,14 +12,9 @@ from pymatgen.core import Structure
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial.distance import cdist
 
+from alchemflows.alchemy.groups import uniform_group
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
-from alchemflows.alchemy.system import (
-    WEIGHT_TOLERANCE,
-    AlchemicalSystem,
-    Coupling,
-    host_structure,
-    uniform_group,
-)
+from alchemflows.alchemy.system import WEIGHT_TOLERANCE, AlchemicalSystem, Coupling, host_structure
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.structures.species import check_symbol
@@ -44,6 +39,16 @@ class CompositionGrid(MSONable):
     ------
     InvalidInputError
         If there is no point, one is off the simplex or leaves no atom, or two are the same.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import CompositionGrid
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> CompositionGrid.line(salt, {"Na": "K"}, [0.0, 0.5, 1.0]).weights
+    ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))
+    >>> len(CompositionGrid.simplex(salt, {"Na": ["Li", "Na", "K"]}, n_intervals=4).weights)
+    15
     """
 
     system: AlchemicalSystem

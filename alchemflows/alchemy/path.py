@@ -13,14 +13,8 @@ from monty.json import MSONable
 from numpy.typing import ArrayLike
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.system import (
-    WEIGHT_TOLERANCE,
-    AlchemicalSystem,
-    Coupling,
-    host_structure,
-    occupancy_key,
-    uniform_group,
-)
+from alchemflows.alchemy.groups import uniform_group
+from alchemflows.alchemy.system import WEIGHT_TOLERANCE, AlchemicalSystem, Coupling, host_structure, occupancy_key
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.substitution import Substitution
@@ -92,6 +86,15 @@ class AlchemicalPath(WeightPath):
     ------
     InvalidInputError
         If the weights at an end are not on the simplex.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import AlchemicalPath
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> path = AlchemicalPath.from_substitution(salt, {"Na": "K"})
+    >>> path.system.weight_labels, path.weights(0.25).tolist()
+    (('Na[4]', 'K[4]'), [0.75, 0.25])
     """
 
     def __post_init__(self) -> None:

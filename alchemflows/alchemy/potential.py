@@ -76,6 +76,17 @@ class AlchemicalPotential:
     ------
     InvalidInputError
         If the model does not know an element of the system, or the skin is negative.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import AlchemicalPath, AlchemicalPotential, load_potential
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> path = AlchemicalPath.from_substitution(salt, {"Na": "K"})
+    >>> potential = AlchemicalPotential(path.system, load_potential("mace-demo"))
+    >>> evaluation = potential.evaluate([salt.cart_coords], [salt.lattice.matrix], [path.weights(0.5)])
+    >>> evaluation.forces.shape, evaluation.weight_gradients.shape
+    (torch.Size([1, 8, 3]), torch.Size([1, 2]))
     """
 
     def __init__(self, system: AlchemicalSystem, backend: Backend, skin_A: float = 0.5) -> None:

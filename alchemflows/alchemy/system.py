@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import gcd
@@ -22,6 +22,7 @@ from monty.json import MSONable
 from numpy.typing import ArrayLike
 from pymatgen.core import Element, Lattice, Structure
 
+from alchemflows.alchemy.groups import SiteGroup, uniform_group
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.counts import Counts
@@ -42,45 +43,8 @@ _MEANS: dict[MassMean, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.nd
 
 #: Atoms closer than this (Å) are a mistake in the structure, not physics.
 MIN_DISTANCE_A = 0.5
-MAX_ATOMIC_NUMBER = 118
 #: Weights may miss the simplex by this much (rounding of occupancies in files).
 WEIGHT_TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True)
-class SiteGroup(MSONable):
-    """Sites that change together, with the elements that they may be.
-
-    Parameters
-    ----------
-    sites
-        Indices of the atoms, shape (n,).
-    channels
-        Atomic numbers, shape (number of channels, n): channel c makes atom ``sites[k]`` the element
-        ``channels[c][k]``. A single channel is a species that vanishes with its weight.
-
-    Raises
-    ------
-    InvalidInputError
-        If a site is named twice, no channel is given, or a channel has another length than `sites`.
-    """
-
-    sites: tuple[int, ...]
-    channels: tuple[tuple[int, ...], ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sites", tuple(int(site) for site in self.sites))
-        object.__setattr__(self, "channels", tuple(tuple(int(z) for z in c) for c in self.channels))
-        if not self.sites or not self.channels:
-            raise InvalidInputError("a site group needs at least one site and one channel")
-        if len(set(self.sites)) != len(self.sites):
-            raise InvalidInputError(f"a site group names a site twice: {list(self.sites)}")
-        for channel in self.channels:
-            if len(channel) != len(self.sites):
-                raise InvalidInputError("a channel needs one atomic number for each site of its group")
-            for number in channel:
-                if not 1 <= number <= MAX_ATOMIC_NUMBER:
-                    raise InvalidInputError(f"{number} is not an atomic number")
 
 
 @dataclass(frozen=True)
@@ -106,6 +70,16 @@ class AlchemicalSystem(MSONable):
     InvalidInputError
         If the structure is disordered, holds an isotope or fixed atoms, a site does not exist or is in two groups, or
         the coupling is unknown.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import AlchemicalSystem
+    >>> sites = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    >>> mixed = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), [{"Na": 0.5, "K": 0.5}, "Cl"], sites)
+    >>> system, weights = AlchemicalSystem.from_structure(mixed)
+    >>> system.weight_labels, weights.tolist(), system.formula(weights)
+    (('Na[4]', 'K[4]'), [0.5, 0.5], 'KNaCl2')
     """
 
     structure: Structure
@@ -454,12 +428,6 @@ def host_structure(structure: Structure, sites: Sequence[Mapping[str, float]]) -
     """
     check_fixed_atoms(structure)
     return Structure(Lattice(structure.lattice.matrix), [next(iter(each)) for each in sites], structure.frac_coords)
-
-
-def uniform_group(sites: Iterable[int], symbols: Sequence[str]) -> SiteGroup:
-    """Return a site group whose channels each make all sites one element."""
-    sites = tuple(sites)
-    return SiteGroup(sites, tuple((Element(symbol).Z,) * len(sites) for symbol in symbols))
 
 
 @lru_cache(maxsize=32)

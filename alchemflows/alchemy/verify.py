@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pymatgen.core import Element, Structure
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.potential import AlchemicalPotential, single
-from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.potential import Dtype, PotentialSpec
 

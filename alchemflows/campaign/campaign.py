@@ -25,6 +25,25 @@ class Campaign(CampaignSpec):
 
     Its methods take the database to use; None is the one that is configured, or the private one
     (:func:`~alchemflows.storage.database.connect`).
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import Campaign
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> _ = salt.to("NaCl.cif")
+    >>> campaign = Campaign(
+    ...     name="salts",
+    ...     structures={"NaCl": {"file": "NaCl.cif"}},
+    ...     transformations={"NaK": {"Na": "K"}},
+    ...     temperatures_K=[300.0, 400.0],
+    ...     method={"kind": "thermodynamic-integration", "settings": {"n_windows": 3}},
+    ...     potential={"name": "mace-demo"},
+    ... )
+    >>> campaign.submit().n_new
+    2
+    >>> len(campaign.status())
+    2
     """
 
     def __init__(self, **fields: Any) -> None:

@@ -44,6 +44,17 @@ class CompositionOptimizationMaker(PotentialMaker):
         Of the random starts.
 
     See :class:`PotentialMaker` for the other parameters.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import CompositionOptimizationMaker, OptimizeMaker, Target
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> descent = OptimizeMaker(relaxation="none")
+    >>> maker = CompositionOptimizationMaker(potential="mace-demo", optimize_maker=descent)
+    >>> flow = maker.make(salt, {"Na": ["Na", "K"]}, [Target(quantity="pressure_GPa", value=0.0)])
+    >>> [job.name for job in flow.jobs]
+    ['composition optimization']
     """
 
     name: str = "composition optimization"

@@ -36,6 +36,15 @@ class CompositionSweepMaker(PotentialMaker):
         minima can follow its neighbours into the wrong one; where it has but one, this doubles the work for nothing.
 
     See :class:`PotentialMaker` for the other parameters.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import CompositionGrid, CompositionSweepMaker
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> grid = CompositionGrid.line(salt, {"Na": "K"}, [0.0, 0.5, 1.0])
+    >>> [job.name for job in CompositionSweepMaker(potential="mace-demo").make(grid).jobs]
+    ['relax KNaCl2', 'relax NaCl', 'relax KCl', 'composition sweep']
     """
 
     name: str = "composition sweep"

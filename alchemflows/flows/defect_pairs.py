@@ -34,7 +34,13 @@ class SchottkyMaker(Maker):
 
     Examples
     --------
-    >>> SchottkyMaker(frenkel_ladd_maker=FrenkelLaddMaker()).make(KCl * (3, 3, 3))  # doctest: +SKIP
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import FrenkelLaddMaker, SchottkyMaker
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> maker = SchottkyMaker(frenkel_ladd_maker=FrenkelLaddMaker(potential="mace-demo", temperature=400.0))
+    >>> [part.name for part in maker.make(salt * (2, 2, 2)).jobs]
+    ['Frenkel–Ladd NaCl 400 K', 'Frenkel–Ladd Na32Cl31 400 K', 'removal of an atom',
+     'Frenkel–Ladd Na31Cl32 400 K', 'removal of an atom', 'Schottky defect']
     """
 
     name: str = "Schottky defect"
@@ -100,7 +106,14 @@ class FrenkelPairMaker(Maker):
 
     Examples
     --------
-    >>> FrenkelPairMaker().make(CaF2 * (2, 2, 2), site=40, interstitial=[0.25, 0.25, 0.25])  # doctest: +SKIP
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import FrenkelLaddMaker, FrenkelPairMaker
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> maker = FrenkelPairMaker(frenkel_ladd_maker=FrenkelLaddMaker(potential="mace-demo", temperature=400.0))
+    >>> flow = maker.make(salt * (2, 2, 2), site=0, interstitial=[0.125, 0.125, 0.125])
+    >>> [part.name for part in flow.jobs]
+    ['Frenkel–Ladd NaCl 400 K', 'Frenkel–Ladd Na31Cl32 400 K', 'removal of an atom',
+     'Frenkel–Ladd Na33Cl32 400 K', 'Frenkel pair']
     """
 
     name: str = "Frenkel pair"

@@ -57,6 +57,15 @@ class FrenkelLaddMaker(SampledMaker):
         Relaxes atoms and cell first; None starts from the given cell as it is.
 
     See :class:`SampledMaker` for the other parameters.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import FrenkelLaddMaker
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> maker = FrenkelLaddMaker(potential="mace-demo", temperature=400.0)
+    >>> [job.name for job in maker.make(salt * (2, 2, 2)).jobs]
+    ['alchemical relax', 'mean cell, 64 atoms', 'Frenkel–Ladd, 64 atoms']
     """
 
     name: str = "Frenkel–Ladd"

@@ -56,6 +56,18 @@ class OrderDisorderMaker(PotentialMaker):
         Of the arrangements and displacements.
 
     See :class:`PotentialMaker` for the other parameters.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import OrderDisorderMaker
+    >>> sites = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    >>> mixed = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), [{"Na": 0.5, "K": 0.5}, "Cl"], sites)
+    >>> maker = OrderDisorderMaker(potential="mace-demo", n_random=2, quasirandom=False)
+    >>> flow = maker.make(mixed, (1, 1, 1), "distinct")
+    >>> [job.name for job in flow.jobs]
+    ['relax paired', 'relax mean-field', 'relax random 1', 'relax random 2', 'relax order 1 P4/mmm',
+     'order against disorder']
     """
 
     name: str = "order against disorder"

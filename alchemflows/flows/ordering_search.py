@@ -33,6 +33,15 @@ class OrderingSearchMaker(PotentialMaker):
         composition that is not whole atoms is refused. The document and its verdict say what was rounded.
 
     See :class:`PotentialMaker` for the other parameters.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import OrderingSearchMaker
+    >>> sites = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    >>> mixed = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), [{"Na": 0.5, "K": 0.5}, "Cl"], sites)
+    >>> [job.name for job in OrderingSearchMaker(potential="mace-demo").make(mixed, (2, 1, 1)).jobs]
+    ['relax disordered', 'search for order']
     """
 
     name: str = "ordering search"

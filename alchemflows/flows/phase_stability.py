@@ -34,6 +34,18 @@ class PhaseStabilityMaker(Maker):
         Potential, conditions and lengths of each run; its temperature is not used.
     freedom_of
         ``cell_freedom`` of single phases, by name, in place of that of the maker.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import FrenkelLaddMaker, PhaseStabilityMaker
+    >>> rocksalt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> caesium_chloride = Structure(Lattice.cubic(3.5), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> phases = {"B1": rocksalt * (2, 2, 2), "B2": caesium_chloride * (3, 3, 3)}
+    >>> maker = PhaseStabilityMaker(frenkel_ladd_maker=FrenkelLaddMaker(potential="mace-demo"))
+    >>> [part.name for part in maker.make(phases, [300.0, 500.0]).jobs]
+    ['B1: Frenkel–Ladd NaCl 300 K', 'B1: Frenkel–Ladd NaCl 500 K', 'B2: Frenkel–Ladd NaCl 300 K',
+     'B2: Frenkel–Ladd NaCl 500 K', 'phase stability']
     """
 
     name: str = "phase stability"

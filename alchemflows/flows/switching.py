@@ -30,6 +30,15 @@ class SwitchingMaker(TransformationMaker):
         How λ goes from 0 to 1: ``ninth-order``, ``fifth-order``, ``third-order`` or ``linear``.
 
     See :class:`TransformationMaker` for the other parameters.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import SwitchingMaker
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> maker = SwitchingMaker(potential="mace-demo", temperature=400.0, pressure_GPa=None, n_repeats=8)
+    >>> [job.name for job in maker.make(salt, {"Na": "K"}).jobs]
+    ['alchemical relax', 'switches']
     """
 
     name: str = "switching"

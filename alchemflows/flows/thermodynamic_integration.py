@@ -68,6 +68,16 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         can be given more of them (:meth:`extended`).
 
     See :class:`TransformationMaker` for the other parameters; the volume is constant unless a pressure is given.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import ThermodynamicIntegrationMaker
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> maker = ThermodynamicIntegrationMaker(potential="mace-demo", temperature=400.0, n_windows=3)
+    >>> [job.name for job in maker.make(salt, {"Na": "K"}).jobs]
+    ['alchemical relax', 'alchemical relax λ = 0', 'alchemical relax λ = 1', 'λ = 0', 'λ = 0.5', 'λ = 1',
+     'free energy']
     """
 
     name: str = "thermodynamic integration"

@@ -18,8 +18,8 @@ from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.jobs.equilibrium import EquilibriumMaker
+from alchemflows.jobs.removal import RemovalMaker
 from alchemflows.jobs.vacancy import (
-    RemovalMaker,
     VacancyComparisonMaker,
     VacancySizesMaker,
     VacancyTemperaturesMaker,
@@ -47,8 +47,13 @@ class VacancyFreeEnergyMaker(Maker):
 
     Examples
     --------
-    >>> maker = VacancyFreeEnergyMaker(frenkel_ladd_maker=FrenkelLaddMaker(potential="mace-demo"))  # doctest: +SKIP
-    >>> flow = maker.make(KCl * (3, 3, 3), chemical_potentials=ChemicalPotentials({"Cl": -1.9}))  # doctest: +SKIP
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import ChemicalPotentials, FrenkelLaddMaker, VacancyFreeEnergyMaker
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> maker = VacancyFreeEnergyMaker(frenkel_ladd_maker=FrenkelLaddMaker(potential="mace-demo", temperature=400.0))
+    >>> flow = maker.make(salt * (2, 2, 2), site=0, chemical_potentials=ChemicalPotentials({"Na": -1.3}))
+    >>> [part.name for part in flow.jobs]
+    ['Frenkel–Ladd NaCl 400 K', 'Frenkel–Ladd Na31Cl32 400 K', 'removal of an atom', 'vacancy']
     """
 
     name: str = "vacancy"
@@ -139,7 +144,15 @@ class VacancyTemperatureMaker(Maker):
 
     Examples
     --------
-    >>> VacancyTemperatureMaker().make(iron * (4, 4, 4), [200.0, 300.0, 400.0])  # doctest: +SKIP
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import ChemicalPotentials, FrenkelLaddMaker, VacancyFreeEnergyMaker, VacancyTemperatureMaker
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> single = VacancyFreeEnergyMaker(frenkel_ladd_maker=FrenkelLaddMaker(potential="mace-demo"))
+    >>> known = {t: ChemicalPotentials({"Na": mu}) for t, mu in ((300.0, -1.3), (400.0, -1.4))}
+    >>> maker = VacancyTemperatureMaker(vacancy_maker=single)
+    >>> flow = maker.make(salt * (2, 2, 2), list(known), chemical_potentials=known)
+    >>> [part.name for part in flow.jobs]
+    ['vacancy Na in NaCl 300 K', 'vacancy Na in NaCl 400 K', 'vacancy, temperatures']
     """
 
     name: str = "vacancy"

@@ -58,6 +58,13 @@ class OptimizeMaker(Maker):
         Where a relaxation ends.
     round_to
         Repeats of the cell in a supercell to whose whole atoms the best composition is rounded; None for no rounding.
+
+    Examples
+    --------
+    >>> from alchemflows import CompositionOptimizationMaker, OptimizeMaker
+    >>> maker = CompositionOptimizationMaker(optimize_maker=OptimizeMaker(relaxation="isotropic", round_to=8))
+    >>> maker.optimize_maker.round_to
+    8
     """
 
     name: str = "composition optimization"

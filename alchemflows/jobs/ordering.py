@@ -48,6 +48,12 @@ class SearchMaker(Maker):
         So many different arrangements are relaxed, those of lowest energy where the descent ended.
     round_composition
         Whether to round the composition to whole atoms where it is none.
+
+    Examples
+    --------
+    >>> from alchemflows import OrderingSearchMaker, SearchMaker
+    >>> OrderingSearchMaker(search_maker=SearchMaker(n_starts=4, n_relaxed=2)).search_maker.n_starts
+    4
     """
 
     name: str = "search for order"

@@ -47,6 +47,17 @@ class AlchemicalRelaxMaker(Maker):
         cell free by default); its force field is replaced by the alchemical one.
     require_convergence
         Whether to fail where the maker's steps do not suffice, rather than hand on what is there.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import AlchemicalPath, AlchemicalRelaxMaker, PotentialSpec
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> path = AlchemicalPath.from_substitution(salt, {"Na": "K"})
+    >>> potential = PotentialSpec(name="mace-demo")
+    >>> job = AlchemicalRelaxMaker().make(path.system, path.weights(0.5).tolist(), potential)
+    >>> job.name, job.output_schema.__name__  # run_locally(job) relaxes it here
+    ('alchemical relax', 'RelaxDocument')
     """
 
     name: str = "alchemical relax"

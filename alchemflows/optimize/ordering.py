@@ -11,9 +11,10 @@ from pymatgen.core import Element, Structure
 from scipy.optimize import linear_sum_assignment
 
 from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.interfaces import Backend
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.alchemy.system import AlchemicalSystem
 
 #: Size of the random start, in ln w.
 SPREAD = 0.2

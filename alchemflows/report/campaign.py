@@ -66,6 +66,26 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
         See :func:`check_report`; and if there is no such campaign.
     DatabaseError
         If no LaunchPad is configured.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import Campaign, connect, write_report
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> _ = salt.to("NaCl.cif")
+    >>> campaign = Campaign(
+    ...     name="salts",
+    ...     structures={"NaCl": {"file": "NaCl.cif"}},
+    ...     transformations={"NaK": {"Na": "K"}},
+    ...     temperatures_K=[300.0],
+    ...     method={"kind": "thermodynamic-integration", "settings": {"n_windows": 3}},
+    ...     potential={"name": "mace-demo"},
+    ... )
+    >>> database = connect()
+    >>> _ = campaign.submit(database)
+    >>> write_report(database, "salts", Path("salts.html"))  # no result yet
+    0
     """
     check_report(path, n_figures)
     states = campaign_status(database, name)

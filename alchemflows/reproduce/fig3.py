@@ -11,8 +11,9 @@ from pymatgen.core import Structure
 from scipy.interpolate import PchipInterpolator
 
 from alchemflows.alchemy.backends import resolve
+from alchemflows.alchemy.groups import uniform_group
 from alchemflows.alchemy.potential import check_supported
-from alchemflows.alchemy.system import AlchemicalSystem, uniform_group
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.flows.composition_sweep import tight_relaxation
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.optimize import OptimizeMaker

@@ -42,6 +42,7 @@ class ChemicalPotentials(MSONable):
 
     Examples
     --------
+    >>> from alchemflows import ChemicalPotentials
     >>> ChemicalPotentials(values_eV={"Cl": (-2.10, 0.01)}).elements
     ['Cl']
     """

@@ -13,7 +13,14 @@ from alchemflows.schemas.verdict import Verdict
 
 
 class Target(MakerField):
-    """One term of an objective: ((y − value) / scale)² for a value, ± y / scale for an extremum, times a factor."""
+    """One term of an objective: ((y − value) / scale)² for a value, ± y / scale for an extremum, times a factor.
+
+    Examples
+    --------
+    >>> from alchemflows import Target
+    >>> Target(quantity="pressure_GPa", value=0.0, scale=0.1).value
+    0.0
+    """
 
     quantity: str = Field(description="what is aimed at; see :func:`alchemflows.optimize.quantities.quantities`")
     value: float | None = Field(None, allow_inf_nan=False, description="the wanted value, in the quantity's unit")

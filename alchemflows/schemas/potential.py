@@ -17,6 +17,12 @@ class PotentialSpec(MakerField):
 
     The SHA-256, if given, is compared with that of the file before anything in it is read: most model files are
     pickles, which can run code when they are loaded.
+
+    Examples
+    --------
+    >>> from alchemflows import PotentialSpec
+    >>> PotentialSpec(name="mace-demo", dtype="float64", device="cpu").dtype
+    'float64'
     """
 
     name: str = Field(

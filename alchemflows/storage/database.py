@@ -169,6 +169,13 @@ def connect(settings: Settings | None = None) -> Database:
     DatabaseError
         If the database cannot be reached within a few seconds, the configuration is not of a MongoDB, or no
         private database can be started.
+
+    Examples
+    --------
+    >>> from alchemflows import connect
+    >>> database = connect()  # the private database, where none is configured
+    >>> database.job_store.count()
+    0
     """
     settings = settings or Settings()
     path = configured_file()

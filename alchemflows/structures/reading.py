@@ -99,8 +99,12 @@ def read_structure(
 
     Examples
     --------
-    >>> read = read_structure("NaCl.cif")  # doctest: +SKIP
-    >>> read.record.summary  # doctest: +SKIP
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import read_structure
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> _ = salt.to("NaCl.cif")
+    >>> read = read_structure("NaCl.cif")
+    >>> read.record.summary
     'NaCl, 8 sites, no vacancies'
     """
     file = Path(path).expanduser()

@@ -13,9 +13,10 @@ from mace.calculators import MACECalculator
 from models import CUTOFF_A, GROUPS, VARIANTS, interior, perovskite, perovskite_system, vertices
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.interfaces import Backend, Evaluation
 from alchemflows.alchemy.potential import AlchemicalPotential, single
-from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.alchemy.system import AlchemicalSystem
 
 COUPLINGS = ("paired", "mean-field")
 #: Variants whose derivatives are compared with finite differences.

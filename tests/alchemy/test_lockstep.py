@@ -9,9 +9,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.groups import uniform_group
 from alchemflows.alchemy.lockstep import in_lockstep
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import AlchemicalSystem, uniform_group
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.potential import PotentialSpec
 

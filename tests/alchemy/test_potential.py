@@ -12,9 +12,10 @@ from models import GROUPS, interior, perovskite_system, vertices
 
 from alchemflows.alchemy import potential as potential_module
 from alchemflows.alchemy.graph import EdgeGraph
+from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.interfaces import Backend
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, PotentialError
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.symmetry import symmetry_of
-from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.alchemy.system import AlchemicalSystem
 
 
 def rock_salt(supercell: int = 1) -> Structure:

@@ -11,8 +11,9 @@ from models import CL, CS, GROUPS, IODINE, PB, SN, interior, perovskite_system
 from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.core import DummySpecies, Lattice, Species, Structure
 
+from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsWarning, InvalidInputError
 
 

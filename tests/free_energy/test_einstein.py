@@ -12,8 +12,9 @@ from ase.data import atomic_masses, atomic_numbers
 from harmonic import HarmonicCrystal, chain, fixed_free_energy_eV
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.einstein import (

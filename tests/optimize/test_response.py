@@ -9,8 +9,9 @@ from ase.optimize import BFGS
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.groups import uniform_group
 from alchemflows.alchemy.interfaces import SecondDerivatives
-from alchemflows.alchemy.system import AlchemicalSystem, uniform_group
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.optimize.quantities import names_of, quantities
 from alchemflows.optimize.response import check_cell, free_strains, response

@@ -15,8 +15,9 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import AlchemicalSystem, SiteGroup
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import UnstableCrystalError
 from alchemflows.sampling.equilibrium import sample_equilibrium
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings

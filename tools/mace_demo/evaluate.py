@@ -19,8 +19,9 @@ from systems import SYSTEMS, lattice_parameters, prototype
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.groups import uniform_group
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import AlchemicalSystem, uniform_group
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.schemas.potential import PotentialSpec
 
 

@@ -30,8 +30,9 @@ from systems import SYSTEMS, mixed, prototype, rng_of, sublattice
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.groups import uniform_group
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import AlchemicalSystem, uniform_group
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import TrajectoryError
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.schemas.potential import PotentialSpec

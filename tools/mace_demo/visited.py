@@ -22,8 +22,9 @@ from systems import SYSTEMS, rng_of, sublattice
 from train import model_of
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.groups import uniform_group
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.system import AlchemicalSystem, uniform_group
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import TrajectoryError
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.schemas.potential import PotentialSpec

@@ -37,6 +37,13 @@ def load_potential(spec: PotentialSpec | str) -> Backend:
     PotentialError
         If the file is missing, not a model, not the one whose SHA-256 was asked for, or cannot be
         supported exactly; if a package or a device is missing.
+
+    Examples
+    --------
+    >>> from alchemflows import load_potential
+    >>> backend = load_potential("mace-demo")
+    >>> backend.record.backend, backend.record.dtype
+    ('mace', 'float32')
     """
     spec = PotentialSpec(name=spec) if isinstance(spec, str) else spec
     device = check_device(spec.device)
