@@ -13,6 +13,12 @@ from pydantic import BaseModel, ConfigDict
 Model = TypeVar("Model", bound="MakerField")
 
 
+def _without_examples(schema: dict[str, Any]) -> None:
+    """Keep the examples of a docstring out of a JSON schema."""
+    if "description" in schema:
+        schema["description"] = schema["description"].partition("\n\nExamples\n")[0]
+
+
 class MakerField(BaseModel):
     """A pydantic model that may be the field of a maker.
 
@@ -20,7 +26,7 @@ class MakerField(BaseModel):
     would write them there as plain text. Not for output schemas: monty would take the class for an object.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_without_examples)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self  # jobflow copies the maker of each job; nothing in here can change
