@@ -18,15 +18,25 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import resolve
 from alchemflows.arguments import number_checked, problem_of
+from alchemflows.campaign.steps import job_kind
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.flows.common import SampledMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, check_one_condition
+from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.structures import structures_metadata
 from alchemflows.jobs.windows import WindowsMaker
-from alchemflows.schemas.campaign import TRANSFORMING, CampaignSpec, Finite, MethodKind, MethodSpec, StructureSpec
+from alchemflows.schemas.campaign import (
+    TRANSFORMING,
+    CampaignSpec,
+    Finite,
+    JobKind,
+    MethodKind,
+    MethodSpec,
+    StructureSpec,
+)
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.structure import StructureRecord
@@ -188,13 +198,20 @@ class Task:
 
 
 def label(flow: Flow, metadata: dict[str, Any]) -> None:
-    """Give all jobs of a flow, and those that they add, their metadata."""
+    """Give all jobs of a flow, and those that they add, their metadata, with the kind of each job: `job_kind`."""
     for job in flow.jobs:
         if isinstance(job, Flow):
             label(job, metadata)
-        else:
-            # Window jobs, which are the most by far, add none: they need not carry it a second time.
-            job.update_metadata(metadata, dynamic=not isinstance(job.maker, WindowsMaker))
+            continue
+        # Window jobs, which are the most by far, add none: they need not carry it a second time.
+        job.update_metadata(_with_kind(metadata, job_kind(job)), dynamic=not isinstance(job.maker, WindowsMaker))
+        if isinstance(job.maker, AnalyseMaker):
+            of_windows = {"campaign": _with_kind(metadata, "sampling")["campaign"]}
+            job.update_metadata(of_windows, function_filter=WindowsMaker.make)
+
+
+def _with_kind(metadata: dict[str, Any], kind: JobKind) -> dict[str, Any]:
+    return metadata | {"campaign": metadata["campaign"] | {"job_kind": kind}}
 
 
 def read_campaign(path: Path) -> CampaignSpec:

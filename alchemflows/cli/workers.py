@@ -14,7 +14,8 @@ import typer
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.running import console, settings
 from alchemflows.errors import DatabaseAwayError, InvalidInputError
-from alchemflows.execution.supervisor import Limits, Queue, Supervisor
+from alchemflows.execution.reruns import RerunPolicy
+from alchemflows.execution.supervisor import Queue, Supervisor
 from alchemflows.output_file import make_folder
 from alchemflows.storage.configuration import load_file
 from alchemflows.storage.database import connect, launchpad_of
@@ -58,11 +59,11 @@ def worker(
 def supervise(
     interval: Annotated[float, typer.Option(min=1, help="seconds between looks")] = 300.0,
     once: Annotated[bool, typer.Option("--once", help="look once, as from cron")] = False,
-    retries: Annotated[int, typer.Option(min=0, help="reruns of a job that failed")] = Limits.retries,
-    lost_retries: Annotated[int, typer.Option(min=0, help="reruns of a job that was lost")] = Limits.lost_retries,
+    retries: Annotated[int, typer.Option(min=0, help="reruns of a job that failed")] = RerunPolicy.retries,
+    lost_retries: Annotated[int, typer.Option(min=0, help="reruns of a job that was lost")] = RerunPolicy.lost_retries,
     lost_after: Annotated[
         float, typer.Option(min=1, help="seconds without a sign of life after which a running job is lost")
-    ] = Limits.lost_after_s,
+    ] = RerunPolicy.lost_after_s,
     qadapter: Annotated[Path | None, typer.Option("--qadapter", "-q", help="submit batch jobs with this file")] = None,
     fworker: Annotated[
         Path | None, typer.Option("--fworker", "-w", help="[default: my_fworker_gpu.yaml beside FW_CONFIG_FILE]")
@@ -81,8 +82,8 @@ def supervise(
     queue = Queue(qadapter, _fworker(fworker), max_jobs, folder) if qadapter else None
     launchpad = _launchpad(None if once else interval)
     logging.getLogger("launchpad").setLevel(logging.ERROR)  # what FireWorks does is said here in a line
-    limits = Limits(retries, lost_retries, lost_after)
-    supervisor = Supervisor(launchpad, _report, limits, queue, settings().checkpoints.expanduser())
+    policy = RerunPolicy(retries, lost_retries, lost_after)
+    supervisor = Supervisor(launchpad, _report, policy, queue, settings().checkpoints.expanduser())
     if not once:
         supervisor.run(interval)
     elif not supervisor.look():

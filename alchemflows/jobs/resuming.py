@@ -42,8 +42,13 @@ def request_stop(*_: object) -> None:
     global _stop
     _stop = True
     if CURRENT_JOB.job is not None and not _in_blocks.is_set():
-        CURRENT_JOB.reset()  # a second signal, as a queue and a script may send, must not end what ends the job
+        forget_current_job()  # a second signal, as a queue and a script may send, must not end what ends the job
         raise JobInterrupted("stopped; this job begins anew")
+
+
+def forget_current_job() -> None:
+    """Let jobflow forget the job that this process runs (``CURRENT_JOB.reset``, seen in jobflow 0.4.0)."""
+    CURRENT_JOB.reset()
 
 
 def stop_requested() -> bool:
