@@ -36,8 +36,8 @@ from alchemflows.cli.options import (
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.cli.tables import free_energy_tables, switching_table
-from alchemflows.reproduce.structures import alpha_perovskite
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
+from alchemflows.structures.prototypes import alpha_perovskite
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.system import Coupling

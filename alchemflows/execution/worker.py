@@ -29,9 +29,9 @@ from pymongo.errors import PyMongoError
 from alchemflows.errors import DatabaseError
 from alchemflows.execution.checkpoints import job_folders
 from alchemflows.execution.reruns import was_interrupted
+from alchemflows.jobs.jobflow_parts import forget_current_job
 from alchemflows.jobs.resuming import (
     JobInterrupted,
-    forget_current_job,
     stop_requested,
     stopped_by_signals,
     wait_for_stop,
