@@ -19,6 +19,7 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.backends import resolve
 from alchemflows.arguments import number_checked, problem_of
 from alchemflows.campaign.steps import job_kind
+from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.flows.common import SampledMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
@@ -55,7 +56,10 @@ _OURS = ("name", "potential", "temperature", "pressure_GPa", "seed", "category",
 #: Settings of a vacancy beside those of its maker.
 _VACANCY: dict[str, Any] = {
     "site": (NonNegativeInt, Field(0, description="index of the atom to remove, in the repeated cell")),
-    "degeneracy": (PositiveFloat, Field(1.0, description="states of the vacancy on one site, for its concentration")),
+    "degeneracy": (
+        PositiveFloat,
+        Field(1.0, description=field_descriptions(VacancyFreeEnergyMaker)["degeneracy"]),
+    ),
     "chemical_potentials_eV": (
         dict[str, Finite],
         Field({}, description="of a compound's elements, eV per atom; at one temperature and pressure"),
@@ -366,11 +370,13 @@ def _maker(campaign: CampaignSpec) -> tuple[SampledMaker, VacancyTask | None]:
 def settings_model(kind: MethodKind) -> type[BaseModel]:
     """Return the model of a method's settings in a campaign: fields of its maker, `relax`, and those of a vacancy."""
     maker = MAKERS[kind]
-    hints = get_type_hints(maker)
+    hints, texts = get_type_hints(maker), field_descriptions(maker)
     known: dict[str, Any] = {
-        f.name: (number_checked(hints[f.name]), f.default) for f in fields(maker) if f.name not in _OURS
+        f.name: (number_checked(hints[f.name]), Field(f.default, description=texts[f.name]))
+        for f in fields(maker)
+        if f.name not in _OURS
     }
-    known["relax"] = (bool, True)
+    known["relax"] = (bool, Field(True, description=texts["relax_maker"]))
     if kind == "vacancy":
         known |= _VACANCY
     return create_model(

@@ -44,7 +44,7 @@ class OrderDisorderMaker(Maker):
     potential
         A name (``sevennet-0``, ``small``, ...), the path of a model file, or a specification.
     n_random
-        Random arrangements, whose mean is disorder.
+        Number of random arrangements, whose mean is disorder; at least 1.
     quasirandom
         Whether a special quasirandom structure is relaxed too (needs sqsgenerator).
     max_distinct
@@ -57,10 +57,12 @@ class OrderDisorderMaker(Maker):
         Standard deviation of random displacements, the same for all, from which relaxations begin: without them a
         symmetric crystal keeps its symmetry even where it is unstable (tilts of octahedra), and a random one does not.
     round_composition
-        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a
-        composition that is not whole atoms is refused. Table, document and verdict say what was rounded.
+        Whether to round the composition to whole atoms in the supercell; without it, a composition that is not whole
+        atoms is refused.
+
+        Table, document and verdict say what was rounded.
     seed
-        Of the arrangements and displacements.
+        Seed of all random numbers; at least 0.
     category
         FireWorks category of the jobs that evaluate the potential; None for none.
     """

@@ -41,8 +41,12 @@ class SearchMaker(Maker):
         What the descent is on; relaxations are in float64.
     relax_maker
         Relaxes atoms and cell of the best.
-    n_starts, n_steps, seed
-        As for :func:`alchemflows.optimize.ordering.search`.
+    n_starts
+        Number of starts of the search for order.
+    n_steps
+        Number of descent steps from each start.
+    seed
+        Seed of the random starts.
     n_relaxed
         So many different arrangements are relaxed, those of lowest energy where the descent ended.
     round_composition
