@@ -43,3 +43,16 @@ def test_no_class_name_is_used_twice():
 def test_private_parts_of_a_library_are_used_in_one_file(pattern, place):
     found = {path for path, text in SOURCES.items() if re.search(pattern, text)}
     assert found == {place}
+
+
+def test_functions_of_jobs_have_one_verb_for_one_thing():
+    """Jobs are run, cancelled, retried and returned to the queue; no other verb says the same."""
+    others = re.compile(r"(^|_)(give|mend|settle|work_off|take_up|revive|abandon|abort)(_|$)")
+    found = [
+        f"{path}: {node.name}"
+        for path, text in SOURCES.items()
+        if path.startswith(("execution/", "campaign/", "cli/"))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef) and others.search(node.name)
+    ]
+    assert found == []

@@ -88,7 +88,7 @@ def submit_campaign(database: Database, campaign: CampaignSpec, tasks: Iterable[
         If there is no LaunchPad.
     InvalidInputError, PotentialError
         What a task's maker refuses. A task of each structure and transformation is checked before any is added. Where a
-        maker refuses only some conditions, tasks before them may have been added, and a second submission goes on.
+        maker refuses only some conditions, tasks before them may have been added; a second submission adds the rest.
     """
     launchpad = launchpad_of(database)
     with submitting(launchpad, campaign.name) as alive, _modules_kept():

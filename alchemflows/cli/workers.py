@@ -36,10 +36,13 @@ def worker(
     idle_for: Annotated[
         float | None, typer.Option(min=0, help="end after so many seconds without a job that is ready, whatever waits")
     ] = None,
-    stop_after: Annotated[float | None, typer.Option(min=0, help="stop in good order after so many seconds")] = None,
+    stop_after: Annotated[
+        float | None,
+        typer.Option(min=0, help="Time (s) after which the current job is checkpointed and the worker ends."),
+    ] = None,
     sleep: Annotated[float, typer.Option(min=0, help="seconds between looks for a job")] = 10.0,
 ) -> None:
-    """Work jobs off, one after the other; SIGTERM stops it in good order, its job ready for another worker."""
+    """Run queued jobs one after another. On SIGTERM the current job is checkpointed and returned to the queue."""
     from fireworks import FWorker
     from jobflow import SETTINGS
 
@@ -91,20 +94,20 @@ def supervise(
 
 
 def _launchpad(wait_s: float | None) -> LaunchPad:
-    """Return the LaunchPad; ask a database that is away again after so many seconds, or not if None."""
-    away = False
+    """Return the LaunchPad; ask an unreachable database again after so many seconds, or not if None."""
+    unreachable = False
     while True:
         try:
             launchpad = launchpad_of(connect(settings()))
         except DatabaseAwayError as error:
             if wait_s is None:
                 raise
-            if not away:
+            if not unreachable:
                 _report(f"{error}; waiting for it")
-            away = True
+            unreachable = True
             time.sleep(wait_s)
         else:
-            if away:
+            if unreachable:
                 _report("the database answers again")
             return launchpad
 

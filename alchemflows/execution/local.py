@@ -97,7 +97,7 @@ class LocalWorkers:
     """Workers on this machine for some jobs; a context manager, which stops them at its end.
 
     Each gets its share of the CPU cores, or OMP_NUM_THREADS if that is less: torch threads of several workers on the
-    same cores would slow each other down. A job that one of them was running when it stopped goes on with any other
+    same cores would slow each other down. A job that one of them was running when it stopped is continued by any other
     worker.
 
     Parameters
@@ -227,7 +227,7 @@ def wait(
     Raises
     ------
     AlchemflowsError
-        If a job has failed that others cannot do without; the message says which, why, and how to go on.
+        If a job has failed that others cannot do without; the message says which, why, and how to continue.
     """
     launchpad = launchpad_of(database)
     while True:

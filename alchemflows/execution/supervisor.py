@@ -101,9 +101,9 @@ class Queue:
 class Supervisor:
     """Look after the jobs in a LaunchPad.
 
-    A job that has used up its reruns is set aside, FIZZLED as it is, and the rest goes on. What counts is stored with
-    the job (its launches), so that it does not matter who looks, and how often. Failed jobs that others did without, in
-    a workflow that is completed, are left alone.
+    A job that has used up its reruns is set aside, FIZZLED as it is, and the others continue. What counts is stored
+    with the job (its launches), so that it does not matter who looks, and how often. Failed jobs that others did
+    without, in a workflow that is completed, are left alone.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class Supervisor:
     _away: bool = False
 
     def run(self, interval_s: float) -> None:
-        """Look at intervals, for ever. A database that is away is waited for."""
+        """Look at intervals, for ever. A database that is unreachable is waited for."""
         while True:
             self.look()
             time.sleep(interval_s)
@@ -142,7 +142,7 @@ class Supervisor:
             if self._away:
                 self.report("the database answers again")
             self._away = False
-            self._free_reserved()
+            self._return_taken()
             self._rerun_lost()
             self._rerun_failed()
             if self.checkpoints is not None:
@@ -155,7 +155,7 @@ class Supervisor:
             self._away = True
         return not self._away
 
-    def _free_reserved(self) -> None:
+    def _return_taken(self) -> None:
         """Return jobs to the queue whose worker died, or lost the database, before it stored a launch."""
         seconds = self.policy.lost_after_s
         for job in taken_and_not_started(self.launchpad, seconds):

@@ -1,9 +1,9 @@
 """A FireWorks worker that minds its process.
 
-``rlaunch rapidfire`` dies with the signal that ends a batch job, and with a database that is away for a minute; the job
-that it had then counts as lost, some time later. This one takes jobs in the same way, one after the other, but
+``rlaunch rapidfire`` dies with the signal that ends a batch job, and with a database that is unreachable for a minute;
+the job that it had then counts as lost, some time later. This one takes jobs in the same way, one after the other, but
 
-- on SIGTERM, or when its time is over, the running job stops in good order (:mod:`alchemflows.jobs.resuming`),
+- on SIGTERM, or when its time is over, the running job stops after a checkpoint (:mod:`alchemflows.jobs.resuming`),
   is returned to the queue, and continues with any other worker from its checkpoint;
 - when the database is unreachable it waits, and a job whose end could not be stored is returned to the queue, too;
 - where another worker writes into the same workflow, it waits for moments instead of tenths of a second;
@@ -56,7 +56,7 @@ class Worker:
     sleep_s
         How long to wait where there is no job.
     patience_s
-        How long a database may be away.
+        How long a database may be unreachable (s).
     report
         Takes a line for what happens besides the jobs.
     """
@@ -91,12 +91,12 @@ class Worker:
         idle_for_s
             End after so many seconds without a job, whatever other workers' jobs may make ready later; None for never.
         stop_after_s
-            Stop in good order after so many seconds; None for never.
+            Stop after this time (s), the current job checkpointed; None for never.
 
         Raises
         ------
         DatabaseError
-            If the database is away for longer than the patience.
+            If the database is unreachable for longer than the patience.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         n_jobs = 0
@@ -111,7 +111,7 @@ class Worker:
                         self._end_launch(unfinished)
                         unfinished = None
                     if away_since is not None:
-                        self._report("the database is there again")
+                        self._report("the database is reachable again")
                         away_since = None
                     if not (found or n_ready(self._launchpad, self._fworker, limit=1)):
                         now = time.monotonic()
@@ -130,8 +130,8 @@ class Worker:
                 except PyMongoError as error:
                     away_since = time.monotonic() if away_since is None else away_since
                     if time.monotonic() - away_since > self._patience_s:
-                        raise DatabaseError(f"the database is away ({type(error).__name__})") from error
-                    self._report(f"the database is away ({type(error).__name__}); waiting for it")
+                        raise DatabaseError(f"the database is unreachable ({type(error).__name__})") from error
+                    self._report(f"the database is unreachable ({type(error).__name__}); waiting for it")
                     wait_for_stop(_RETRY_S)
             if unfinished is not None:
                 with contextlib.suppress(PyMongoError):  # else it counts as lost after some time
