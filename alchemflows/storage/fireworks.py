@@ -1,7 +1,7 @@
 """All that this package knows of FireWorks beyond its documented calls: collections, stored launches, locks and pings.
 
-Seen in FireWorks 2.0.4 and 2.1.4. ``tests/storage/test_fireworks_parts.py`` fails where another version differs; what has to be
-changed then is in this file alone.
+Seen in FireWorks 2.0.4 and 2.1.4. ``tests/storage/test_fireworks_parts.py`` fails where another version differs; what
+has to be changed then is in this file alone.
 """
 
 from __future__ import annotations
