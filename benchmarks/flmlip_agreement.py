@@ -34,9 +34,9 @@ from alchemflows.alchemy.backends.mace_file import load_mace
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.free_energy.einstein import HBAR
 from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
-from alchemflows.reproduce.structures import bcc_iron
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.structures.prototypes import bcc_iron
 
 TIMESTEP_FS = 3.0
 FRICTION_PER_PS = 5.0

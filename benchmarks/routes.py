@@ -32,9 +32,9 @@ from alchemflows.jobs.analyse import free_energy
 from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
 from alchemflows.jobs.switching import SwitchesMaker
 from alchemflows.jobs.windows import WindowsMaker
-from alchemflows.reproduce.structures import delta_perovskite
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.structures.prototypes import delta_perovskite
 
 SPEC = PotentialSpec(name="mace-demo", device="cpu")
 CONDITIONS = {"temperature_K": 300.0, "timestep_fs": 5.0}

@@ -13,7 +13,8 @@ from typing import TypeVar
 import yaml
 from command_line import COMMAND
 
-from alchemflows.storage.database import LOCKS, Database
+from alchemflows.storage.database import Database
+from alchemflows.storage.fireworks import LOCKS
 
 T = TypeVar("T")
 

@@ -18,15 +18,26 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import resolve
 from alchemflows.arguments import number_checked, problem_of
+from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.flows.common import SampledMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, check_one_condition
+from alchemflows.jobs.analyse import AnalyseMaker
+from alchemflows.jobs.cost import cost_of
 from alchemflows.jobs.structures import structures_metadata
 from alchemflows.jobs.windows import WindowsMaker
-from alchemflows.schemas.campaign import TRANSFORMING, CampaignSpec, Finite, MethodKind, MethodSpec, StructureSpec
+from alchemflows.schemas.campaign import (
+    TRANSFORMING,
+    CampaignSpec,
+    Finite,
+    JobKind,
+    MethodKind,
+    MethodSpec,
+    StructureSpec,
+)
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.structure import StructureRecord
@@ -45,7 +56,10 @@ _OURS = ("name", "potential", "temperature", "pressure_GPa", "seed", "category",
 #: Settings of a vacancy beside those of its maker.
 _VACANCY: dict[str, Any] = {
     "site": (NonNegativeInt, Field(0, description="index of the atom to remove, in the repeated cell")),
-    "degeneracy": (PositiveFloat, Field(1.0, description="states of the vacancy on one site, for its concentration")),
+    "degeneracy": (
+        PositiveFloat,
+        Field(1.0, description=field_descriptions(VacancyFreeEnergyMaker)["degeneracy"]),
+    ),
     "chemical_potentials_eV": (
         dict[str, Finite],
         Field({}, description="of a compound's elements, eV per atom; at one temperature and pressure"),
@@ -188,13 +202,20 @@ class Task:
 
 
 def label(flow: Flow, metadata: dict[str, Any]) -> None:
-    """Give all jobs of a flow, and those that they add, their metadata."""
+    """Give all jobs of a flow, and those that they add, their metadata, with the kind of each job: `job_kind`."""
     for job in flow.jobs:
         if isinstance(job, Flow):
             label(job, metadata)
-        else:
-            # Window jobs, which are the most by far, add none: they need not carry it a second time.
-            job.update_metadata(metadata, dynamic=not isinstance(job.maker, WindowsMaker))
+            continue
+        # Window jobs, which are the most by far, add none: they need not carry it a second time.
+        job.update_metadata(_with_kind(metadata, cost_of(job).kind), dynamic=not isinstance(job.maker, WindowsMaker))
+        if isinstance(job.maker, AnalyseMaker):
+            of_windows = {"campaign": _with_kind(metadata, "sampling")["campaign"]}
+            job.update_metadata(of_windows, function_filter=WindowsMaker.make)
+
+
+def _with_kind(metadata: dict[str, Any], kind: JobKind) -> dict[str, Any]:
+    return metadata | {"campaign": metadata["campaign"] | {"job_kind": kind}}
 
 
 def read_campaign(path: Path) -> CampaignSpec:
@@ -349,11 +370,13 @@ def _maker(campaign: CampaignSpec) -> tuple[SampledMaker, VacancyTask | None]:
 def settings_model(kind: MethodKind) -> type[BaseModel]:
     """Return the model of a method's settings in a campaign: fields of its maker, `relax`, and those of a vacancy."""
     maker = MAKERS[kind]
-    hints = get_type_hints(maker)
+    hints, texts = get_type_hints(maker), field_descriptions(maker)
     known: dict[str, Any] = {
-        f.name: (number_checked(hints[f.name]), f.default) for f in fields(maker) if f.name not in _OURS
+        f.name: (number_checked(hints[f.name]), Field(f.default, description=texts[f.name]))
+        for f in fields(maker)
+        if f.name not in _OURS
     }
-    known["relax"] = (bool, True)
+    known["relax"] = (bool, Field(True, description=texts["relax_maker"]))
     if kind == "vacancy":
         known |= _VACANCY
     return create_model(

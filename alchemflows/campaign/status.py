@@ -10,9 +10,9 @@ from typing import Any
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.progress import Progress, read_progress
+from alchemflows.storage import fireworks
 from alchemflows.storage.database import Database, launchpad_of
 
-OF_CAMPAIGN = "spec.campaign"
 _CONDITIONS = ("structure", "transformation", "temperature_K", "pressure_GPa")
 #: What people are told of the states of FireWorks.
 STATES: dict[str, tuple[str, ...]] = {
@@ -102,51 +102,29 @@ def campaign_status(database: Database, name: str) -> list[Condition]:
     InvalidInputError
         If there is no such campaign.
     """
-    fields = {key: f"${OF_CAMPAIGN}.{key}" for key in _CONDITIONS}
-    pipeline: list[dict[str, Any]] = [
-        {"$match": {f"{OF_CAMPAIGN}.name": name}},
-        {
-            "$group": {
-                "_id": {**fields, "state": "$state"},
-                "n": {"$sum": 1},
-                "atom_steps": {"$sum": f"${OF_CAMPAIGN}.n_atom_steps"},
-            }
-        },
-    ]
+    launchpad = launchpad_of(database)
     rows: dict[tuple, Condition] = {}
-    for found in launchpad_of(database).fireworks.aggregate(pipeline):
-        key = found["_id"]
-        values = tuple(key.get(condition) for condition in _CONDITIONS)
+    for values, state, n_jobs, atom_steps in fireworks.count_states(launchpad, name, _CONDITIONS):
         row = rows.setdefault(values, Condition(*values))
-        row.states[key["state"]] += found["n"]
-        row.atom_steps[key["state"]] += found["atom_steps"]
+        row.states[state] += n_jobs
+        row.atom_steps[state] += atom_steps
     if not rows:
-        raise InvalidInputError(f"there is no campaign {name!r} in this database; there are: {_names(database)}")
+        names = ", ".join(fireworks.campaign_names(launchpad)) or "none"
+        raise InvalidInputError(f"there is no campaign {name!r} in this database; there are: {names}")
     return [rows[key] for key in sorted(rows, key=lambda k: tuple((v is not None, v) for v in k))]
 
 
 def running_jobs(database: Database, name: str) -> list[RunningJob]:
     """Return the jobs of a campaign that workers have, in the order of their FireWorks ids."""
     launchpad = launchpad_of(database)
-    criteria = {f"{OF_CAMPAIGN}.name": name, "state": "RUNNING"}
-    found = list(launchpad.fireworks.find(criteria, {"fw_id": 1, "name": 1, "launches": 1, OF_CAMPAIGN: 1}))
-    last = [firework["launches"][-1] for firework in found if firework["launches"]]
-    fields = {"launch_id": 1, "launch_dir": 1, "host": 1}
-    launches = {row["launch_id"]: row for row in launchpad.launches.find({"launch_id": {"$in": last}}, fields)}
-    jobs = []
-    for firework in sorted(found, key=lambda firework: firework["fw_id"]):
-        launch = launches.get((firework["launches"] or [None])[-1], {})
-        folder = launch.get("launch_dir")
-        jobs.append(
-            RunningJob(
-                firework["fw_id"],
-                firework["name"],
-                launch.get("host", "?"),
-                firework["spec"]["campaign"],
-                read_progress(Path(folder)) if folder else None,
-            )
-        )
-    return jobs
+    jobs = fireworks.campaign_jobs(launchpad, name, ["RUNNING"])
+    launches = fireworks.last_launches(launchpad, jobs)
+    return [_running(job, launches.get(job.fw_id)) for job in jobs]
+
+
+def _running(job: fireworks.StoredJob, launch: fireworks.Launch | None) -> RunningJob:
+    host, progress = ("?", None) if launch is None else (launch.host, read_progress(Path(launch.folder)))
+    return RunningJob(job.fw_id, job.name, host, job.labels, progress)
 
 
 def outlook(conditions: Sequence[Condition], running: Sequence[RunningJob]) -> Outlook:
@@ -164,8 +142,3 @@ def outlook(conditions: Sequence[Condition], running: Sequence[RunningJob]) -> O
         speed += sites * (job.progress.steps_per_s or 0.0)
         ns_per_day += job.progress.ns_per_day or 0.0
     return Outlook(done / total if total else None, ns_per_day, left / speed if speed else None)
-
-
-def _names(database: Database) -> str:
-    names = launchpad_of(database).workflows.distinct("metadata.campaign.name")
-    return ", ".join(sorted(name for name in names if name)) or "none"

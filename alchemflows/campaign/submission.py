@@ -1,4 +1,4 @@
-"""Campaigns on the LaunchPad: submitted once, paused, given up, mended."""
+"""Campaigns on the LaunchPad: submit, pause, resume, cancel and retry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fireworks import LaunchPad, Workflow
 from jobflow import Flow, Job
@@ -16,11 +16,12 @@ from jobflow.managers.fireworks import flow_to_workflow
 
 from alchemflows.campaign.extension import extension
 from alchemflows.campaign.specification import Task
-from alchemflows.campaign.status import OF_CAMPAIGN
+from alchemflows.execution.reruns import can_be_rerun
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.cost import cost_of
-from alchemflows.schemas.campaign import CampaignSpec, Resources
-from alchemflows.storage.configuration import without_passwords
+from alchemflows.jobs.windows import WindowsMaker
+from alchemflows.schemas.campaign import CampaignSpec, JobKind, Resources
+from alchemflows.storage import fireworks
 from alchemflows.storage.database import Database, launchpad_of
 from alchemflows.storage.locking import submitting
 
@@ -87,17 +88,17 @@ def submit_campaign(database: Database, campaign: CampaignSpec, tasks: Iterable[
         If there is no LaunchPad.
     InvalidInputError, PotentialError
         What a task's maker refuses. A task of each structure and transformation is checked before any is added. Where a
-        maker refuses only some conditions, tasks before them may have been added, and a second submission goes on.
+        maker refuses only some conditions, tasks before them may have been added; a second submission adds the rest.
     """
     launchpad = launchpad_of(database)
     with submitting(launchpad, campaign.name) as alive, _modules_kept():
-        _set_halves_aside(launchpad, campaign.name)
+        fireworks.remove_incomplete(launchpad, campaign.name)
         return _submit(database, campaign, tasks, alive)
 
 
 def _submit(database: Database, campaign: CampaignSpec, tasks: Iterable[Task], alive: Callable[[], None]) -> Submission:
     launchpad = launchpad_of(database)
-    known = _known(launchpad, campaign.name)
+    known = fireworks.submitted_tasks(launchpad, campaign.name)
     wanted: dict[str, Task] = {}
     for task in tasks:
         wanted.setdefault(task.key, task)
@@ -135,48 +136,54 @@ def failures(database: Database, name: str) -> list[Failure]:
     launchpad = launchpad_of(database)
     by_cause: dict[str, Failure] = {}
     kinds: dict[str, str] = {}
-    failed = {f"{OF_CAMPAIGN}.name": name, "state": "FIZZLED"}
-    for firework in launchpad.fireworks.find(failed, {"fw_id": 1, "name": 1, "launches": 1}):
-        message = _error(launchpad, firework["launches"])
+    jobs = fireworks.campaign_jobs(launchpad, name, [fireworks.FAILED])
+    launches = fireworks.last_launches(launchpad, jobs)
+    for job in jobs:
+        launch = launches.get(job.fw_id)
+        message = (launch and launch.error) or "no message"
         kind = re.sub(r"[-+]?\d[\d.eE+-]*|0x[0-9a-f]+", "#", message)
         cause = kinds.setdefault(kind, message)
         group = by_cause.setdefault(cause, Failure(cause, [], []))
-        group.fw_ids.append(firework["fw_id"])
-        group.names.append(firework["name"])
+        group.fw_ids.append(job.fw_id)
+        group.names.append(job.name)
     return sorted(by_cause.values(), key=lambda failure: -len(failure.fw_ids))
 
 
 def retry(database: Database, name: str, fw_ids: Sequence[int] | None = None) -> int:
-    """Run failed jobs of a campaign again, all of them or some; return how many."""
+    """Run failed jobs of a campaign again, all of them or some; return how many.
+
+    Those that used up their reruns too, and each once more: its launches still count. A job that cannot be rerun now
+    (:func:`~alchemflows.execution.reruns.can_be_rerun`) is left out; if it failed with one that it follows, it is rerun
+    with that one.
+    """
     launchpad = launchpad_of(database)
-    chosen: dict[str, Any] = {f"{OF_CAMPAIGN}.name": name, "state": "FIZZLED"}
-    if fw_ids is not None:
-        chosen["fw_id"] = {"$in": list(fw_ids)}
-    return _each(launchpad, chosen, launchpad.rerun_fw)
+    failed = fireworks.campaign_jobs(launchpad, name, [fireworks.FAILED], fw_ids)
+    return _each(
+        [job.fw_id for job in failed if can_be_rerun(fireworks.relatives(launchpad, job.fw_id))], launchpad.rerun_fw
+    )
 
 
 def pause(database: Database, name: str) -> int:
-    """Keep workers from jobs that have not begun; return how many."""
+    """Pause jobs that have not started; return how many."""
     launchpad = launchpad_of(database)
-    waiting = {f"{OF_CAMPAIGN}.name": name, "state": {"$in": ["WAITING", "READY", "RESERVED"]}}
-    return _each(launchpad, waiting, launchpad.pause_fw)
+    return _each(_ids(launchpad, name, fireworks.NOT_STARTED), launchpad.pause_fw)
 
 
 def resume(database: Database, name: str, *, cancelled: bool = False) -> int:
-    """Let paused jobs be done, or those that were given up; return how many."""
+    """Return paused jobs to the queue, or cancelled ones; return how many."""
     launchpad = launchpad_of(database)
-    state, act = ("DEFUSED", launchpad.reignite_fw) if cancelled else ("PAUSED", launchpad.resume_fw)
-    return _each(launchpad, {f"{OF_CAMPAIGN}.name": name, "state": state}, act)
+    if cancelled:
+        return _each(_ids(launchpad, name, [fireworks.CANCELLED]), launchpad.reignite_fw)
+    return _each(_ids(launchpad, name, [fireworks.PAUSED]), launchpad.resume_fw)
 
 
 def cancel(database: Database, name: str) -> int:
-    """Give up all jobs that are not completed; what is completed stays. Return how many.
+    """Cancel all jobs that are not completed; completed results are kept. Return how many.
 
-    Jobs that run are told so by FireWorks when they end; they are not killed.
+    Running jobs are told so by FireWorks when they end; they are not killed.
     """
     launchpad = launchpad_of(database)
-    unfinished = {f"{OF_CAMPAIGN}.name": name, "state": {"$nin": ["COMPLETED", "DEFUSED", "ARCHIVED"]}}
-    return _each(launchpad, unfinished, launchpad.defuse_fw)
+    return _each(fireworks.unfinished_ids(launchpad, name), launchpad.defuse_fw)
 
 
 @contextmanager
@@ -189,48 +196,22 @@ def _modules_kept() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _each(launchpad: LaunchPad, criteria: dict[str, Any], act: Callable[[int], Any]) -> int:
-    fw_ids = [firework["fw_id"] for firework in launchpad.fireworks.find(criteria, {"fw_id": 1})]
+def _ids(launchpad: LaunchPad, name: str, states: Sequence[str]) -> list[int]:
+    return [job.fw_id for job in fireworks.campaign_jobs(launchpad, name, states)]
+
+
+def _each(fw_ids: Sequence[int], act: Callable[[int], object]) -> int:
     for fw_id in fw_ids:
         act(fw_id)
     return len(fw_ids)
-
-
-def _known(launchpad: LaunchPad, name: str) -> dict[str, int]:
-    """Return the tasks of a campaign in the LaunchPad, and the runs that their windows have, or will have."""
-    pipeline: list[dict[str, Any]] = [
-        {"$match": {"metadata.campaign.name": name}},
-        {"$group": {"_id": "$metadata.campaign.task", "n_runs": {"$max": "$metadata.campaign.n_runs"}}},
-    ]
-    return {found["_id"]: found["n_runs"] or 1 for found in launchpad.workflows.aggregate(pipeline)}
-
-
-def _set_halves_aside(launchpad: LaunchPad, name: str) -> None:
-    """Let workflows be added again whose submission was killed: FireWorks adds their jobs after them."""
-    campaign = {"metadata.campaign.name": name}
-    count = [{"$match": campaign}, {"$group": {"_id": None, "n": {"$sum": {"$size": "$nodes"}}}}]
-    expected = sum(found["n"] for found in launchpad.workflows.aggregate(count))
-    if launchpad.fireworks.count_documents({f"{OF_CAMPAIGN}.name": name}) >= expected:
-        return
-    jobs = {"from": "fireworks", "localField": "nodes", "foreignField": "fw_id", "as": "jobs"}
-    halves: list[dict[str, Any]] = [
-        {"$match": {**campaign, "state": {"$ne": "COMPLETED"}}},
-        {"$lookup": {**jobs, "pipeline": [{"$project": {"_id": 1}}]}},
-        {"$match": {"$expr": {"$lt": [{"$size": "$jobs"}, {"$size": "$nodes"}]}}},
-        {"$project": {"nodes": 1}},
-    ]
-    for half in list(launchpad.workflows.aggregate(halves)):
-        launchpad.fireworks.delete_many({"fw_id": {"$in": half["nodes"]}})
-        launchpad.workflows.update_one({"_id": half["_id"]}, {"$set": {"state": "ARCHIVED", "metadata": {}}})
 
 
 def _unfinished(launchpad: LaunchPad, tasks: Sequence[Task]) -> set[str]:
     """Return the keys of tasks that have a workflow which is not completed."""
     found: set[str] = set()
     for batch in _batches(tasks, _AT_ONCE):
-        criteria = {"metadata.campaign.task": {"$in": [task.key for task in batch]}, "state": {"$ne": "COMPLETED"}}
-        criteria["metadata.campaign.name"] = batch[0].campaign
-        found.update(launchpad.workflows.distinct("metadata.campaign.task", criteria))
+        keys = [task.key for task in batch]
+        found |= fireworks.unfinished_tasks(launchpad, batch[0].campaign, keys)
     return found
 
 
@@ -239,10 +220,10 @@ def _workflow(task: Task, flow: Flow, resources: Resources) -> Workflow:
     metadata = {"campaign": {**task.metadata["campaign"], "n_runs": task.n_runs}}
     # An extension refers to outputs of jobs that are in the database already.
     workflow: Workflow = flow_to_workflow(flow, allow_external_references=True, name=str(task), metadata=metadata)
-    for firework in workflow.fws:
-        cost = cost_of(firework.tasks[0]["job"])
-        firework.spec["campaign"] = {**firework.spec["campaign"], "n_atom_steps": cost.n_steps * len(task.crystal)}
-        firework.spec.update(resources.spec(cost.kind))
+    for firework, job in fireworks.jobs_of(workflow):
+        n_steps = cost_of(job).n_steps
+        kind: JobKind = job.metadata["campaign"]["job_kind"]
+        fireworks.add_to_spec(firework, resources.spec(kind), {"n_atom_steps": n_steps * len(task.crystal)})
     return workflow
 
 
@@ -254,17 +235,10 @@ def _resources_of_refinement(flow: Flow, resources: Resources) -> None:
     for job in flow.jobs:
         if isinstance(job, Job) and isinstance(job.maker, AnalyseMaker) and job.maker.refinement.budget:
             # jobflow would give what an analysis has to the windows, too.
-            job.update_config({"manager_config": analysis, "pass_manager_config": False}, name_filter=job.name)
-            job.update_config({"manager_config": sampling}, name_filter="λ")
-
-
-def _error(launchpad: LaunchPad, launches: Sequence[int]) -> str:
-    launch = launchpad.launches.find_one(
-        {"launch_id": launches[-1] if launches else None}, {"action.stored_data._exception._stacktrace": 1}
-    )
-    stored = (((launch or {}).get("action") or {}).get("stored_data") or {}).get("_exception") or {}
-    lines = str(stored.get("_stacktrace", "")).strip().splitlines()
-    return without_passwords(lines[-1]) if lines else "no message"
+            job.update_config(
+                {"manager_config": analysis, "pass_manager_config": False}, function_filter=AnalyseMaker.make
+            )
+            job.update_config({"manager_config": sampling}, function_filter=WindowsMaker.make)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -15,7 +15,7 @@ UNAUTHORIZED = 13
 
 
 def main() -> None:
-    """Run the command line; an error that the user can mend is one line on stderr and exit status 1."""
+    """Run the command line; an error that the user can correct is one line on stderr and exit status 1."""
     # What libraries say while they are imported is not what the user asked for. The reader of structures hears what
     # parsers say of the user's file whatever the filters are.
     warnings.filterwarnings("ignore")

@@ -4,55 +4,56 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Any
 
 import typer
 
 from alchemflows.cli.inputs import phases_of, springs_of, substitution_of, supercell_of
+from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
-    Cell,
-    FrenkelLaddOptions,
     Plot,
+    PotentialOptions,
     ReadingOptions,
     StructureFile,
     SubmitOnly,
     Supercell,
-    Temperature,
     Workers,
-    grouped,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.cli.tables import absolute_table, phase_table, sizes_table
 from alchemflows.errors import InvalidInputError
 
-if TYPE_CHECKING:
-    from alchemflows.flows.common import CellChoice
-    from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
-
 app = App()
+
+_MAKER = "alchemflows.flows.frenkel_ladd:FrenkelLaddMaker"
+_NAMES = (
+    *("pressure", "cell", "timestep", "repeats", "cell_steps", "equilibration", "sampling", "switching", "relax"),
+    *("symmetrise", "seed"),
+)
+#: Options of Frenkel–Ladd runs at several temperatures, and at one.
+FRENKEL_LADD = MakerOptions(_MAKER, _NAMES)
+FRENKEL_LADD_AT = MakerOptions(_MAKER, ("temperature", *_NAMES), required=("temperature",))
+FRENKEL_LADD_ALL = MakerOptions(_MAKER, ("temperature", *_NAMES, "quantum"), required=("temperature",))
 
 
 @app.command("frenkel-ladd")
 @grouped
 def frenkel_ladd(
     structure: StructureFile,
-    temperature: Temperature,
-    options: FrenkelLaddOptions,
+    maker: Annotated[Any, FRENKEL_LADD_ALL],
+    potential: PotentialOptions,
     reading: ReadingOptions,
     constant_volume: Annotated[bool, typer.Option(help="take the (relaxed) cell as it is")] = False,
-    cell: Cell = "auto",
     supercells: Annotated[
         list[str] | None,
         typer.Option("--supercell", help="repeats such as 3x3x3; several are extrapolated to a large crystal"),
     ] = None,
     springs: Annotated[
         list[str] | None,
-        typer.Option("--spring", help="spring of an element, such as Fe:5.2 (eV/Å²); repeatable"),
+        typer.Option("--spring", help="spring constant of an element, such as Fe:5.2 (eV/Å²); repeatable"),
     ] = None,
-    quantum: Annotated[bool, typer.Option(help="quantum correction of the harmonic modes")] = False,
     workers: Workers = 1,
     plot: Plot = None,
     submit_only: SubmitOnly = False,
@@ -60,17 +61,13 @@ def frenkel_ladd(
     """Absolute free energy of a crystal, ordered or alchemical, by Frenkel–Ladd switching."""
     from alchemflows.plotting import plot_sizes, plot_switching
 
-    maker = replace(
-        frenkel_ladd_maker(options, cell),
-        temperature=temperature,
-        springs_eV_per_A2=springs_of(springs) if springs else None,
-        quantum=quantum,
-    )
+    maker.potential = potential.spec
+    maker.springs_eV_per_A2 = springs_of(springs) if springs else None
     if constant_volume:
         at_pressure = {"pressure": "--pressure", "cell": "--cell", "cell_steps": "--cell-steps"}
         refuse_given(at_pressure, "with --constant-volume")
         maker.pressure_GPa = None
-    run = partial(run_and_show, device=options.device, workers=workers, submit_only=submit_only)
+    run = partial(run_and_show, device=potential.device, workers=workers, submit_only=submit_only)
     sizes = [supercell_of(text) for text in supercells or ["1x1x1"]]
     read = reading.read(structure, sizes[0] if len(sizes) == 1 else (1, 1, 1))
     run = partial(run, read={structure.name: read})
@@ -85,13 +82,13 @@ def frenkel_ladd(
 def phases(
     structures: Annotated[list[str], typer.Argument(help="phases, such as alpha=alpha.cif delta=delta.cif")],
     temperatures: Annotated[list[float], typer.Option("--temperature", "-T", help="K; repeatable")],
-    options: FrenkelLaddOptions,
+    maker: Annotated[Any, FRENKEL_LADD],
+    potential: PotentialOptions,
     reading: ReadingOptions,
     substitution: Annotated[str | None, typer.Option(help="what turns into what, such as Pb:Sn")] = None,
     compositions: Annotated[
         list[float] | None, typer.Option("--composition", "-x", help="share of the substitution; repeatable")
     ] = None,
-    cell: Cell = "auto",
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     plot: Plot = None,
@@ -104,7 +101,8 @@ def phases(
     if compositions and not substitution:
         raise InvalidInputError("a composition is a share of a substitution: give --substitution too")
     read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}
-    flow = PhaseStabilityMaker(frenkel_ladd_maker=frenkel_ladd_maker(options, cell)).make(
+    maker.potential = potential.spec
+    flow = PhaseStabilityMaker(frenkel_ladd_maker=maker).make(
         {name: found.structure for name, found in read.items()},
         temperatures,
         substitution=substitution_of([substitution]) if substitution else None,
@@ -113,31 +111,9 @@ def phases(
     run_and_show(
         flow,
         phase_table,
-        device=options.device,
+        device=potential.device,
         workers=workers,
         submit_only=submit_only,
         figures=[(plot, plot_phases)],
         read=read,
     )
-
-
-def frenkel_ladd_maker(options: FrenkelLaddOptions, cell: str) -> FrenkelLaddMaker:
-    """Return the maker of Frenkel–Ladd runs that the commands build on."""
-    with redirect_stdout(sys.stderr):
-        from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
-    maker = FrenkelLaddMaker(
-        potential=options.spec,
-        pressure_GPa=options.pressure,
-        cell_freedom=cast("CellChoice", cell),
-        timestep_fs=options.timestep,
-        n_repeats=options.repeats,
-        n_cell_steps=options.cell_steps,
-        n_equilibration_steps=options.equilibration,
-        n_sampling_steps=options.sampling,
-        n_switching_steps=options.switching,
-        symmetrise=options.symmetrise,
-        seed=options.seed,
-    )
-    if not options.relax:
-        maker.relax_maker = None
-    return maker

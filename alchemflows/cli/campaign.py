@@ -1,4 +1,4 @@
-"""Commands of campaigns: check, submit, watch, mend."""
+"""Commands of campaigns: check, submit, monitor, retry, report."""
 
 from __future__ import annotations
 
@@ -195,7 +195,11 @@ def failures(name: CampaignName) -> None:
     for failure in found:
         ids = ",".join(map(str, failure.fw_ids))
         console.print(f"{len(failure.fw_ids)} jobs: {failure.cause}", markup=False, highlight=False, soft_wrap=True)
-        console.print(f"  once mended: alchemflows campaign retry {name} --jobs {ids}", highlight=False, soft_wrap=True)
+        console.print(
+            f"  to retry: alchemflows campaign retry {name} --jobs {ids}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @campaign_app.command()
@@ -203,7 +207,7 @@ def retry(
     name: CampaignName,
     jobs: Annotated[str | None, typer.Option(help="FireWorks ids, such as 3,7; all failed jobs if not given")] = None,
 ) -> None:
-    """Run failed jobs again; those that sample go on from their checkpoints."""
+    """Run failed jobs again; those that sample continue from their checkpoints."""
     from alchemflows.campaign.submission import retry as retry_jobs
 
     try:
@@ -215,7 +219,7 @@ def retry(
 
 @campaign_app.command()
 def pause(name: CampaignName) -> None:
-    """Keep workers from the jobs that have not begun."""
+    """Pause jobs that have not started."""
     from alchemflows.campaign.submission import pause as pause_jobs
 
     console.print(f"{pause_jobs(connect(settings()), name)} jobs are paused")
@@ -224,9 +228,9 @@ def pause(name: CampaignName) -> None:
 @campaign_app.command()
 def resume(
     name: CampaignName,
-    cancelled: Annotated[bool, typer.Option("--cancelled", help="those that were given up instead")] = False,
+    cancelled: Annotated[bool, typer.Option("--cancelled", help="resume cancelled jobs instead")] = False,
 ) -> None:
-    """Let paused jobs be done."""
+    """Return paused jobs to the queue."""
     from alchemflows.campaign.submission import resume as resume_jobs
 
     console.print(f"{resume_jobs(connect(settings()), name, cancelled=cancelled)} jobs are ready again")
@@ -234,10 +238,10 @@ def resume(
 
 @campaign_app.command()
 def cancel(name: CampaignName) -> None:
-    """Give up what is not completed; what is stays. `resume --cancelled` takes it up again."""
+    """Cancel unfinished jobs; completed results are kept. `resume --cancelled` undoes it."""
     from alchemflows.campaign.submission import cancel as cancel_jobs
 
-    console.print(f"{cancel_jobs(connect(settings()), name)} jobs are given up")
+    console.print(f"{cancel_jobs(connect(settings()), name)} jobs are cancelled")
 
 
 @campaign_app.command()

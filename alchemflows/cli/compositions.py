@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Annotated, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from alchemflows.cli.inputs import bounds_of, choices_of, substitution_of, targets_of
+from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
     Plot,
     PotentialOptions,
     ReadingOptions,
-    Seed,
     StructureFile,
     SubmitOnly,
     Supercell,
     Workers,
-    grouped,
 )
 from alchemflows.cli.running import console, run_and_show, settings
 from alchemflows.cli.tables import optimization_table, sweep_table
@@ -29,13 +29,16 @@ from alchemflows.storage.database import connect
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.system import Coupling
-    from alchemflows.optimize.response import CellRelaxation
-    from alchemflows.optimize.simplex import Descent
 
 app = App()
 
 CHOOSE = "what sites may be, such as Na:Li,Na,K; repeatable"
-CoupledBy = Annotated[str, typer.Option("--coupling", help="paired or mean-field")]
+OPTIMIZATION = MakerOptions(
+    "alchemflows.flows.composition_optimization:CompositionOptimizationMaker", ("coupling", "starts", "seed")
+)
+DESCENT = MakerOptions(
+    "alchemflows.jobs.optimize:OptimizeMaker", ("relax", "method", "round_to"), renamed={"relax": "relaxation"}
+)
 
 
 @app.command()
@@ -55,7 +58,9 @@ def sweep(
     ] = None,
     intervals: Annotated[int, typer.Option(min=1, help="intervals along an edge of the simplex")] = 10,
     supercell: Supercell = (1, 1, 1),
-    coupling: CoupledBy = "paired",
+    coupling: Annotated[
+        str, typer.Option(metavar="[paired|mean-field]", help="How alchemical sites of a group interact.")
+    ] = "paired",
     workers: Workers = 1,
     plot: Plot = None,
     submit_only: SubmitOnly = False,
@@ -97,6 +102,8 @@ def sweep(
 @grouped
 def optimize(
     structure: StructureFile,
+    maker: Annotated[Any, OPTIMIZATION],
+    descent: Annotated[Any, DESCENT],
     potential: PotentialOptions,
     reading: ReadingOptions,
     choices: Annotated[list[str], typer.Option("--choose", help=CHOOSE)],
@@ -111,33 +118,15 @@ def optimize(
     bounds: Annotated[
         list[str] | None, typer.Option("--bound", help="of an element's share, such as Sc=0:0.5; repeatable")
     ] = None,
-    relax: Annotated[str, typer.Option(help="what of the cell: none, isotropic, axes, c or full")] = "full",
-    method: Annotated[str, typer.Option(help="projected, exponentiated or softmax")] = "projected",
-    starts: Annotated[int, typer.Option(help="the first in the middle, the others random")] = 1,
-    seed: Seed = 0,
-    round_to: Annotated[
-        int | None, typer.Option(help="round to whole atoms in a supercell of so many repeats of the cell")
-    ] = None,
     supercell: Supercell = (1, 1, 1),
-    coupling: CoupledBy = "paired",
     plot: Plot = None,
     submit_only: SubmitOnly = False,
 ) -> None:
     """Find the composition at which the relaxed crystal has the properties wanted, by descent (in float64)."""
-    with redirect_stdout(sys.stderr):  # mace-torch prints on import
-        from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
-        from alchemflows.jobs.optimize import OptimizeMaker
-        from alchemflows.plotting import plot_optimization
+    from alchemflows.plotting import plot_optimization
+
     chosen = choices_of(choices)
-    maker = CompositionOptimizationMaker(
-        potential=potential.spec,
-        coupling=cast("Coupling", coupling),
-        optimize_maker=OptimizeMaker(
-            relaxation=cast("CellRelaxation", relax), method=cast("Descent", method), round_to=round_to
-        ),
-        n_starts=starts,
-        seed=seed,
-    )
+    maker = replace(maker, potential=potential.spec, optimize_maker=descent)
     read = reading.read(structure, supercell)
     flow = maker.make(
         read.structure,

@@ -7,11 +7,11 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from alchemflows.cli.absolute import frenkel_ladd_maker
+from alchemflows.cli.absolute import FRENKEL_LADD, FRENKEL_LADD_AT
 from alchemflows.cli.defect_tables import (
     frenkel_pair_table,
     schottky_tables,
@@ -20,21 +20,21 @@ from alchemflows.cli.defect_tables import (
     vacancy_temperatures_table,
 )
 from alchemflows.cli.inputs import chemical_potentials_of, references_of, sites_of, supercell_of
+from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App
 from alchemflows.cli.options import (
-    Cell,
-    FrenkelLaddOptions,
+    PotentialOptions,
     ReadingOptions,
     SubmitOnly,
     Supercell,
-    Temperature,
     Workers,
-    grouped,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
 app = App()
+
+VACANCY = MakerOptions("alchemflows.flows.vacancy:VacancyFreeEnergyMaker", ("degeneracy",))
 
 PerfectCrystal = Annotated[
     Path, typer.Argument(help="Structure file of the perfect crystal (CIF, POSCAR, ...), ordered.")
@@ -49,7 +49,9 @@ def vacancy(
         list[float],
         typer.Option("--temperature", "-T", help="Temperature (K); repeatable: several give entropy and enthalpy too."),
     ],
-    options: FrenkelLaddOptions,
+    absolute: Annotated[Any, FRENKEL_LADD],
+    defect: Annotated[Any, VACANCY],
+    potential: PotentialOptions,
     reading: ReadingOptions,
     site: Annotated[int, typer.Option(help="Index of the atom to remove, in the file.")] = 0,
     chemical_potentials: Annotated[
@@ -67,8 +69,6 @@ def vacancy(
             help="Crystal of a pure element, such as K=K.cif, whose G per atom is its chemical potential; repeatable.",
         ),
     ] = None,
-    degeneracy: Annotated[float, typer.Option(help="States of the vacancy on one site, for its concentration.")] = 1.0,
-    cell: Cell = "auto",
     supercell: Supercell = (1, 1, 1),
     sizes: Annotated[
         list[str] | None,
@@ -83,8 +83,8 @@ def vacancy(
     those of all other elements.
     """
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
-        from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
-    run = partial(run_and_show, device=options.device, workers=workers, submit_only=submit_only)
+        from alchemflows.flows.vacancy import VacancyTemperatureMaker
+    run = partial(run_and_show, device=potential.device, workers=workers, submit_only=submit_only)
     if sizes and len(temperatures) > 1:
         raise InvalidInputError("several sizes are for one temperature; give one --temperature, or no --size")
     read = {structure.name: reading.read(structure, supercell if not sizes else (1, 1, 1))}
@@ -102,8 +102,8 @@ def vacancy(
     known = chemical_potentials_of(
         chemical_potentials or [], {element: found.structure for element, found in crystals.items()}, temperatures
     )
-    absolute = replace(frenkel_ladd_maker(options, cell), temperature=temperatures[0])
-    maker = VacancyFreeEnergyMaker(frenkel_ladd_maker=absolute, degeneracy=degeneracy)
+    absolute = replace(absolute, potential=potential.spec, temperature=temperatures[0])
+    maker = replace(defect, frenkel_ladd_maker=absolute)
     if len(temperatures) > 1:
         flow = VacancyTemperatureMaker(vacancy_maker=maker).make(
             repeated, temperatures, index, chemical_potentials=known
@@ -121,14 +121,13 @@ def vacancy(
 @grouped
 def schottky(
     structure: PerfectCrystal,
-    temperature: Temperature,
-    options: FrenkelLaddOptions,
+    absolute: Annotated[Any, FRENKEL_LADD_AT],
+    potential: PotentialOptions,
     reading: ReadingOptions,
     sites: Annotated[
         list[str] | None,
         typer.Option("--site", help="Atom of an element to remove, such as O=5 (index in the file); repeatable."),
     ] = None,
-    cell: Cell = "auto",
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     submit_only: SubmitOnly = False,
@@ -136,7 +135,7 @@ def schottky(
     """Compute the free energy of a neutral Schottky defect: vacancies of a whole formula unit, far from one another."""
     with redirect_stdout(sys.stderr):
         from alchemflows.flows.defect_pairs import SchottkyMaker
-    absolute = replace(frenkel_ladd_maker(options, cell), temperature=temperature)
+    absolute.potential = potential.spec
     repeats = supercell[0] * supercell[1] * supercell[2]
     chosen = {element: site * repeats for element, site in sites_of(sites or []).items()}
     read = reading.read(structure, supercell)
@@ -144,7 +143,7 @@ def schottky(
     run_and_show(
         flow,
         schottky_tables,
-        device=options.device,
+        device=potential.device,
         workers=workers,
         submit_only=submit_only,
         read={structure.name: read},
@@ -155,14 +154,13 @@ def schottky(
 @grouped
 def frenkel_pair(
     structure: PerfectCrystal,
-    temperature: Temperature,
-    options: FrenkelLaddOptions,
+    absolute: Annotated[Any, FRENKEL_LADD_AT],
+    potential: PotentialOptions,
     reading: ReadingOptions,
     interstitial: Annotated[
         tuple[float, float, float], typer.Option(help="Place of the interstitial, in units of the file's cell.")
     ],
     site: Annotated[int, typer.Option(help="Index of the atom whose site is vacant, in the file.")] = 0,
-    cell: Cell = "auto",
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     submit_only: SubmitOnly = False,
@@ -170,7 +168,7 @@ def frenkel_pair(
     """Compute the free energy of a neutral Frenkel pair: a vacancy and an interstitial, far from each other."""
     with redirect_stdout(sys.stderr):
         from alchemflows.flows.defect_pairs import FrenkelPairMaker
-    absolute = replace(frenkel_ladd_maker(options, cell), temperature=temperature)
+    absolute.potential = potential.spec
     place = [x / n for x, n in zip(interstitial, supercell, strict=True)]
     read, repeats = reading.read(structure, supercell), supercell[0] * supercell[1] * supercell[2]
     n_atoms = len(read.structure) // repeats
@@ -180,7 +178,7 @@ def frenkel_pair(
     run_and_show(
         flow,
         frenkel_pair_table,
-        device=options.device,
+        device=potential.device,
         workers=workers,
         submit_only=submit_only,
         read={structure.name: read},

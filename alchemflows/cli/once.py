@@ -16,7 +16,27 @@ _running: ContextVar[Any] = ContextVar("running", default=None)
 
 
 class _Command(TyperCommand):
-    """A command that refuses an option that is given twice, unless it takes several values."""
+    """A command that refuses an option that is given twice, unless it takes several values.
+
+    The options of a command whose function has an attribute `ungrouped` (:mod:`alchemflows.cli.maker_options`) are put
+    together when they are first asked for.
+    """
+
+    _params: list[Any]
+
+    @property
+    def params(self) -> list[Any]:
+        """The options and arguments."""
+        if (ungrouped := getattr(self.callback, "ungrouped", None)) is not None:
+            alone = typer.Typer(add_completion=False)
+            alone.command()(ungrouped())
+            whole: Any = typer.main.get_command(alone)
+            self.callback, self._params = whole.callback, whole.params
+        return self._params
+
+    @params.setter
+    def params(self, params: list[Any]) -> None:
+        self._params = params
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         # The parser changes the list that it is given.

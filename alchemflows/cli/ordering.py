@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
 
 from alchemflows.cli.inputs import waves_of
+from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
     Plot,
     PotentialOptions,
     ReadingOptions,
-    Seed,
     StructureFile,
     SubmitOnly,
     Supercell,
     Workers,
-    grouped,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.cli.tables import order_tables
@@ -27,11 +27,20 @@ from alchemflows.errors import InvalidInputError
 
 app = App()
 
+ORDER = MakerOptions(
+    "alchemflows.flows.order_disorder:OrderDisorderMaker",
+    ("random", "quasirandom", "round_composition", "seed"),
+    renamed={"random": "n_random"},
+)
+SEARCH = MakerOptions("alchemflows.jobs.ordering:SearchMaker", ("starts",))
+
 
 @app.command()
 @grouped
 def order(
     structure: StructureFile,
+    maker: Annotated[Any, ORDER],
+    search: Annotated[Any, SEARCH],
     potential: PotentialOptions,
     reading: ReadingOptions,
     supercell: Supercell = (2, 2, 2),
@@ -42,22 +51,13 @@ def order(
         bool, typer.Option("--perovskite", help="rocksalt, layered and columnar order of a cubic perovskite's B sites")
     ] = False,
     distinct: Annotated[bool, typer.Option("--distinct", help="all orders that differ by symmetry")] = False,
-    random: Annotated[int, typer.Option(min=1, help="random arrangements")] = 5,
-    quasirandom: Annotated[bool, typer.Option(help="a special quasirandom structure too")] = True,
-    starts: Annotated[int, typer.Option(min=1, help="starts of the search for order")] = 16,
-    round_composition: Annotated[
-        bool,
-        typer.Option("--round-composition", help="Round a composition that is not whole atoms in the supercell."),
-    ] = False,
-    seed: Seed = 0,
     workers: Workers = 1,
     plot: Plot = None,
     submit_only: SubmitOnly = False,
 ) -> None:
     """Energy of order against disorder, for a structure with partial occupancies; searched for if not told."""
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
-        from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS, OrderDisorderMaker
-        from alchemflows.jobs.ordering import SearchMaker
+        from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS
         from alchemflows.plotting import plot_order
     named: dict[str, tuple[float, ...]] = dict(waves_of(waves or []))
     for name, wave in PEROVSKITE_ORDERS.items() if perovskite else ():
@@ -68,14 +68,7 @@ def order(
         raise InvalidInputError("orders are either named (--wave, --perovskite) or all of them (--distinct)")
     if named or distinct:
         refuse_given({"starts": "--starts"}, "without the search for order")
-    maker = OrderDisorderMaker(
-        potential=potential.spec,
-        n_random=random,
-        quasirandom=quasirandom,
-        search_maker=SearchMaker(n_starts=starts, seed=seed),
-        round_composition=round_composition,
-        seed=seed,
-    )
+    maker = replace(maker, potential=potential.spec, search_maker=replace(search, seed=maker.seed))
     read = reading.read(structure)
     run_and_show(
         maker.make(read.structure, supercell, named or ("distinct" if distinct else "search")),

@@ -27,7 +27,7 @@ class JobProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self._tasks: dict[int, TaskID] = {}
+        self._shown: dict[int, TaskID] = {}
         self._said: dict[int, tuple[str, int]] = {}
 
     def __enter__(self) -> JobProgress:
@@ -53,11 +53,11 @@ class JobProgress:
             if self._bars.disable:
                 self._say(job, state, share)
             else:
-                if job.fw_id not in self._tasks:
-                    self._tasks[job.fw_id] = self._bars.add_task(job.name, total=1.0, state=state, start=False)
+                if job.fw_id not in self._shown:
+                    self._shown[job.fw_id] = self._bars.add_task(job.name, total=1.0, state=state, start=False)
                 if share > 0 or job.state == "RUNNING":
-                    self._bars.start_task(self._tasks[job.fw_id])
-                self._bars.update(self._tasks[job.fw_id], completed=share, state=state)
+                    self._bars.start_task(self._shown[job.fw_id])
+                self._bars.update(self._shown[job.fw_id], completed=share, state=state)
 
     def _say(self, job: JobStatus, state: str, share: float) -> None:
         quarter = (state.split(",")[0], int(4 * share))

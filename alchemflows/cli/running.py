@@ -189,5 +189,5 @@ def _last_job(flow: Flow) -> Job:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    """End as Ctrl-C does, with the workers stopped and their jobs given back."""
+    """End as Ctrl-C does, with the workers stopped and their jobs returned to the queue."""
     raise KeyboardInterrupt

@@ -14,7 +14,8 @@ import typer
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.running import console, settings
 from alchemflows.errors import DatabaseAwayError, InvalidInputError
-from alchemflows.execution.supervisor import Limits, Queue, Supervisor
+from alchemflows.execution.reruns import RerunPolicy
+from alchemflows.execution.supervisor import Queue, Supervisor
 from alchemflows.output_file import make_folder
 from alchemflows.storage.configuration import load_file
 from alchemflows.storage.database import connect, launchpad_of
@@ -35,10 +36,13 @@ def worker(
     idle_for: Annotated[
         float | None, typer.Option(min=0, help="end after so many seconds without a job that is ready, whatever waits")
     ] = None,
-    stop_after: Annotated[float | None, typer.Option(min=0, help="stop in good order after so many seconds")] = None,
+    stop_after: Annotated[
+        float | None,
+        typer.Option(min=0, help="Time (s) after which the current job is checkpointed and the worker ends."),
+    ] = None,
     sleep: Annotated[float, typer.Option(min=0, help="seconds between looks for a job")] = 10.0,
 ) -> None:
-    """Work jobs off, one after the other; SIGTERM stops it in good order, its job ready for another worker."""
+    """Run queued jobs one after another. On SIGTERM the current job is checkpointed and returned to the queue."""
     from fireworks import FWorker
     from jobflow import SETTINGS
 
@@ -58,11 +62,11 @@ def worker(
 def supervise(
     interval: Annotated[float, typer.Option(min=1, help="seconds between looks")] = 300.0,
     once: Annotated[bool, typer.Option("--once", help="look once, as from cron")] = False,
-    retries: Annotated[int, typer.Option(min=0, help="reruns of a job that failed")] = Limits.retries,
-    lost_retries: Annotated[int, typer.Option(min=0, help="reruns of a job that was lost")] = Limits.lost_retries,
+    retries: Annotated[int, typer.Option(min=0, help="reruns of a job that failed")] = RerunPolicy.retries,
+    lost_retries: Annotated[int, typer.Option(min=0, help="reruns of a job that was lost")] = RerunPolicy.lost_retries,
     lost_after: Annotated[
         float, typer.Option(min=1, help="seconds without a sign of life after which a running job is lost")
-    ] = Limits.lost_after_s,
+    ] = RerunPolicy.lost_after_s,
     qadapter: Annotated[Path | None, typer.Option("--qadapter", "-q", help="submit batch jobs with this file")] = None,
     fworker: Annotated[
         Path | None, typer.Option("--fworker", "-w", help="[default: my_fworker_gpu.yaml beside FW_CONFIG_FILE]")
@@ -81,8 +85,8 @@ def supervise(
     queue = Queue(qadapter, _fworker(fworker), max_jobs, folder) if qadapter else None
     launchpad = _launchpad(None if once else interval)
     logging.getLogger("launchpad").setLevel(logging.ERROR)  # what FireWorks does is said here in a line
-    limits = Limits(retries, lost_retries, lost_after)
-    supervisor = Supervisor(launchpad, _report, limits, queue, settings().checkpoints.expanduser())
+    policy = RerunPolicy(retries, lost_retries, lost_after)
+    supervisor = Supervisor(launchpad, _report, policy, queue, settings().checkpoints.expanduser())
     if not once:
         supervisor.run(interval)
     elif not supervisor.look():
@@ -90,20 +94,20 @@ def supervise(
 
 
 def _launchpad(wait_s: float | None) -> LaunchPad:
-    """Return the LaunchPad; ask a database that is away again after so many seconds, or not if None."""
-    away = False
+    """Return the LaunchPad; ask an unreachable database again after so many seconds, or not if None."""
+    unreachable = False
     while True:
         try:
             launchpad = launchpad_of(connect(settings()))
         except DatabaseAwayError as error:
             if wait_s is None:
                 raise
-            if not away:
+            if not unreachable:
                 _report(f"{error}; waiting for it")
-            away = True
+            unreachable = True
             time.sleep(wait_s)
         else:
-            if away:
+            if unreachable:
                 _report("the database answers again")
             return launchpad
 

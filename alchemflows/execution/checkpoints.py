@@ -5,21 +5,16 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 from fireworks import LaunchPad
 
 from alchemflows.jobs.resuming import job_folder
-from alchemflows.storage.database import JOB_UUID
-
-#: What is asked of a Firework, to know the folders of its jobs.
-JOB_FIELDS = {JOB_UUID: 1, "spec._tasks.job.index": 1}
+from alchemflows.storage.fireworks import COMPLETED, StoredJob, jobs_by_uuid
 
 
-def job_folders(firework: dict[str, Any]) -> list[str]:
-    """Return the names of the folders in which the jobs of a Firework have their checkpoints."""
-    tasks = firework.get("spec", {}).get("_tasks", [])
-    return [job_folder(task["job"]["uuid"], task["job"]["index"]) for task in tasks if "job" in task]
+def job_folders(job: StoredJob) -> list[str]:
+    """Return the names of the folders in which a job has its checkpoints."""
+    return [job_folder(uuid, index) for uuid, index in job.uuids]
 
 
 def remove_completed(launchpad: LaunchPad, checkpoints: Path) -> int:
@@ -36,13 +31,12 @@ def remove_completed(launchpad: LaunchPad, checkpoints: Path) -> int:
         there = {path.name: path for path in checkpoints.iterdir()}
     except FileNotFoundError:
         return 0
-    uuids = [name.rpartition("-")[0] for name in there]
     states: dict[str, set[str]] = defaultdict(set)
-    for firework in launchpad.fireworks.find({JOB_UUID: {"$in": uuids}}, {"state": 1, **JOB_FIELDS}):
-        for name in job_folders(firework):
-            states[name].add(firework["state"])
+    for job in jobs_by_uuid(launchpad, [name.rpartition("-")[0] for name in there]):
+        for name in job_folders(job):
+            states[name].add(job.state)
     # A flow may have been added twice: then its jobs share their checkpoints.
-    completed = [there[name] for name, found in states.items() if name in there and found == {"COMPLETED"}]
+    completed = [there[name] for name, found in states.items() if name in there and found == {COMPLETED}]
     for path in completed:
         shutil.rmtree(path, ignore_errors=True)
     return sum(not path.exists() for path in completed)

@@ -1,10 +1,9 @@
-"""Submit a flow, work it off with local FireWorks workers, and watch it."""
+"""Submit a flow, run it with local FireWorks workers, and wait for it."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -19,15 +18,14 @@ from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
 from alchemflows.errors import AlchemflowsError, DatabaseError
-from alchemflows.execution.supervisor import make_ready, never_begun
+from alchemflows.execution.reruns import LOCAL
 from alchemflows.schemas.progress import Progress, read_progress
-from alchemflows.storage.configuration import without_passwords
-from alchemflows.storage.database import LOCKS, Database, launchpad_of
+from alchemflows.storage import fireworks
+from alchemflows.storage.database import Database, launchpad_of
 
-FAILED_STATES = ("FIZZLED", "DEFUSED", "PAUSED")
-ACTIVE_STATES = ("READY", "RESERVED", "RUNNING")
-#: Workers of one run that may die and be replaced.
-MAX_RESTARTS = 3
+#: States of jobs that workers do not take, and of those that they have or will take.
+STOPPED_STATES = (fireworks.FAILED, fireworks.CANCELLED, fireworks.PAUSED)
+ACTIVE_STATES = ("READY", *fireworks.HELD)
 
 # Linux ends the worker with its parent, however the parent ends; elsewhere only its regular end does.
 _WORKER = """
@@ -85,40 +83,21 @@ def submit(database: Database, flow: Flow) -> list[int]:
 def status(database: Database, fw_ids: list[int]) -> list[JobStatus]:
     """Return the state of some jobs, in the order of their ids given."""
     launchpad = launchpad_of(database)
-    found = launchpad.fireworks.find({"fw_id": {"$in": fw_ids}}, {"fw_id": 1, "name": 1, "state": 1, "launches": 1})
+    jobs = fireworks.jobs_by_id(launchpad, fw_ids)
+    launches = fireworks.last_launches(launchpad, [job for job in jobs if job.state in ("RUNNING", *STOPPED_STATES)])
     by_id = {}
-    for firework in found:
-        progress = error = None
-        if firework["launches"] and firework["state"] in ("RUNNING", *FAILED_STATES):
-            launch = launchpad.launches.find_one(
-                {"launch_id": firework["launches"][-1]}, {"launch_dir": 1, "action.stored_data._exception": 1}
-            )
-            progress = read_progress(Path(launch["launch_dir"]))
-            stored = ((launch.get("action") or {}).get("stored_data") or {}).get("_exception") or {}
-            lines = str(stored.get("_stacktrace", "")).strip().splitlines()
-            error = without_passwords(lines[-1]) if lines else None
-        by_id[firework["fw_id"]] = JobStatus(firework["fw_id"], firework["name"], firework["state"], progress, error)
+    for job in jobs:
+        launch = launches.get(job.fw_id)
+        progress, error = (read_progress(Path(launch.folder)), launch.error) if launch else (None, None)
+        by_id[job.fw_id] = JobStatus(job.fw_id, job.name, job.state, progress, error)
     return [by_id[fw_id] for fw_id in fw_ids]
-
-
-def members(database: Database, fw_ids: list[int]) -> tuple[list[int], bool]:
-    """Return the ids of all jobs in the workflows of some jobs, those that running jobs have added too.
-
-    The second value tells whether the workflows are completed. A workflow is not as long as one of its jobs is being
-    replaced by others, although that job itself may be.
-    """
-    launchpad = launchpad_of(database)
-    workflows = list(launchpad.workflows.find({"nodes": {"$in": fw_ids}}, {"nodes": 1, "state": 1}))
-    found = {fw_id for workflow in workflows for fw_id in workflow["nodes"]}
-    added = sorted(found - set(fw_ids))
-    return [*fw_ids, *added], all(workflow["state"] == "COMPLETED" for workflow in workflows)
 
 
 class LocalWorkers:
     """Workers on this machine for some jobs; a context manager, which stops them at its end.
 
     Each gets its share of the CPU cores, or OMP_NUM_THREADS if that is less: torch threads of several workers on the
-    same cores would slow each other down. A job that one of them was running when it stopped goes on with any other
+    same cores would slow each other down. A job that one of them was running when it stopped is continued by any other
     worker.
 
     Parameters
@@ -144,12 +123,8 @@ class LocalWorkers:
 
     def __enter__(self) -> LocalWorkers:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mine: list[dict] = [{"fw_id": {"$in": self._fw_ids}}]
-        # Jobs that are added to a running flow have its identifier among their hosts.
-        flows = self._launchpad.fireworks.distinct("spec._tasks.job.hosts", mine[0])
-        if flows:
-            mine.append({"spec._tasks.job.hosts": {"$in": flows}})
-        fworker = {"name": "local", "category": "", "query": json.dumps({"$or": mine})}
+        query = fireworks.worker_query(self._launchpad, self._fw_ids)
+        fworker = {"name": "local", "category": "", "query": json.dumps(query)}
         (self._folder / "my_fworker.yaml").write_text(yaml.safe_dump(fworker))
         self._launchpad_file.touch(mode=0o600)  # it may hold a password
         self._launchpad.to_file(str(self._launchpad_file))
@@ -166,7 +141,7 @@ class LocalWorkers:
         for process in alive:
             process.wait()
         self._launchpad_file.unlink(missing_ok=True)
-        self._give_back(self._folder)
+        self._return_jobs(self._folder)
 
     def check(self) -> None:
         """Replace workers that have died, and make what they were running ready again.
@@ -179,13 +154,13 @@ class LocalWorkers:
         for k, process in enumerate(self._processes):
             if process is None or process.poll() is None:
                 continue
-            if self._n_restarts >= MAX_RESTARTS:
+            if not LOCAL.restarts_worker(self._n_restarts):
                 raise AlchemflowsError(
                     f"a worker has died with status {process.returncode}, again and again: "
                     f"see {self._worker_folder(k)}.log"
                 )
             self._n_restarts += 1
-            self._give_back(self._worker_folder(k))
+            self._return_jobs(self._worker_folder(k))
             self._start(k)
 
     @property
@@ -199,7 +174,7 @@ class LocalWorkers:
         folder = self._worker_folder(k)
         folder.mkdir(exist_ok=True)
         # FireWorks reads FW_config.yaml in its folder before any other.
-        settings = {"PING_TIME_SECS": 30, "RUN_EXPIRATION_SECS": 300, **LOCKS}
+        settings = {"PING_TIME_SECS": 30, "RUN_EXPIRATION_SECS": 300, **fireworks.LOCKS}
         (folder / "FW_config.yaml").write_text(yaml.safe_dump(settings))
         command = [sys.executable, "-c", _WORKER, str(self._launchpad_file), str(self._folder / "my_fworker.yaml")]
         with Path(f"{folder}.log").open("a") as log:
@@ -213,23 +188,16 @@ class LocalWorkers:
                 start_new_session=True,
             )
 
-    def _give_back(self, folder: Path) -> None:
-        """Make the jobs that stopped workers were running below a folder ready for others."""
-        fw_ids, _ = members(self._database, self._fw_ids)
-        mine = {"fw_id": {"$in": fw_ids}, "launch_dir": {"$regex": f"^{re.escape(str(folder))}/"}}
-        # A worker that is stopped within an update of its workflow leaves it locked for ever. Others hold the
-        # lock for moments.
-        locked = {"nodes": {"$in": self._fw_ids}, "locked": {"$exists": True}}
+    def _return_jobs(self, folder: Path) -> None:
+        """Return the jobs that stopped workers were running below a folder to the queue."""
+        fw_ids, _ = fireworks.members(self._launchpad, self._fw_ids)
         deadline = time.monotonic() + 3.0
-        while self._launchpad.workflows.find_one(locked, {"_id": 1}) and time.monotonic() < deadline:
+        fireworks.unlock(self._launchpad, self._fw_ids, 3.0)
+        fireworks.rerun_lost_below(self._launchpad, str(folder), fw_ids)
+        # Between taking a job and storing its launch a worker needs moments, too.
+        while fireworks.any_taken(self._launchpad, fw_ids) and time.monotonic() < deadline:
             time.sleep(0.1)
-        self._launchpad.workflows.update_many(locked, {"$unset": {"locked": True}})
-        self._launchpad.detect_lostruns(expiration_secs=0, rerun=True, refresh=True, launch_query=mine)
-        # Between taking a job and writing down its launch a worker needs moments, too.
-        reserved = {"fw_id": {"$in": fw_ids}, **never_begun(0.0)}
-        while self._launchpad.fireworks.find_one(reserved, {"_id": 1}) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        make_ready(self._launchpad, {"fw_id": {"$in": fw_ids}}, 2.0)
+        fireworks.make_ready(self._launchpad, fw_ids, LOCAL.lost_after_s)
 
 
 def wait(
@@ -259,14 +227,15 @@ def wait(
     Raises
     ------
     AlchemflowsError
-        If a job has failed that others cannot do without; the message says which, why, and how to go on.
+        If a job has failed that others cannot do without; the message says which, why, and how to continue.
     """
+    launchpad = launchpad_of(database)
     while True:
         # The workflow before its jobs: what it has added by then is in its list.
-        current, completed = members(database, fw_ids)
+        current, completed = fireworks.members(launchpad, fw_ids)
         jobs = status(database, current)
         on_status(jobs)
-        failed = [job for job in jobs if job.state in FAILED_STATES]
+        failed = [job for job in jobs if job.state in STOPPED_STATES]
         active = any(job.state in ACTIVE_STATES for job in jobs)
         if completed and not active:
             return failed
@@ -274,7 +243,7 @@ def wait(
             reasons = "; ".join(f"job {job.fw_id} ({job.name}) is {job.state}: {job.error}" for job in failed)
             ids = ",".join(str(job.fw_id) for job in failed)
             raise AlchemflowsError(
-                f"{reasons}. Finished jobs are kept; once mended, `lpad rerun_fws -i {ids}` and "
+                f"{reasons}. Completed jobs are kept; once the cause is removed, `lpad rerun_fws -i {ids}` and "
                 "`alchemflows worker --until-idle`"
             )
         check()

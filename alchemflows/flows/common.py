@@ -41,11 +41,12 @@ class PotentialMaker(Maker):
     name
         Name of the flow.
     potential
-        A name (``sevennet-0``, ``small``, ``medium-mpa-0``, ...), the path of a model file, or a
-        specification with dtype, device and head.
+        Potential: ``mace-demo``, ``sevennet-0``, a name that ``mace_mp`` knows (``small``, ``medium-mpa-0``, ...), or
+        the path of a model file.
+
+        A specification also sets dtype, device and head.
     category
-        FireWorks category of the jobs that evaluate the potential, so that GPU workers take them and others
-        the rest; None for no category.
+        FireWorks category of the jobs that evaluate the potential, so that GPU workers take them; none for no category.
     """
 
     name: str = "flow"
@@ -81,14 +82,20 @@ class SampledMaker(PotentialMaker):
     Parameters
     ----------
     temperature
-        K.
+        Temperature (K).
     pressure_GPa
-        Pressure; None for constant volume.
+        Pressure (GPa); none for constant volume.
     cell_freedom
-        What the pressure may change: ``isotropic``, ``axes`` (lengths) or ``full``. ``auto`` is the least of them that
-        changes all cell parameters that the symmetry of the crystal (of its alchemical sites too) leaves free.
-    timestep_fs, friction_per_ps, barostat_time_ps
-        Langevin dynamics, see :class:`Conditions`.
+        Cell degrees of freedom at constant pressure: ``isotropic``, ``axes`` (lengths) or ``full``; ``auto`` takes the
+        fewest that include all cell parameters which the symmetry of the crystal leaves free.
+
+        The symmetry is that of the crystal with its alchemical sites.
+    timestep_fs
+        Time step (fs).
+    friction_per_ps
+        Friction coefficient γ of the Langevin dynamics (1/ps).
+    barostat_time_ps
+        Relaxation time of the barostat (ps); at least 10 time steps.
     seed
         Seed of all random numbers; at least 0.
 
@@ -162,14 +169,19 @@ class TransformationMaker(SampledMaker):
     Parameters
     ----------
     coupling
-        ``paired`` or ``mean-field``, see :class:`AlchemicalSystem`.
+        How alchemical sites interact: ``paired`` (all sites of a group change together) or ``mean-field``.
+
+        See :class:`AlchemicalSystem`.
     site_resolved
-        Whether every changed site is a group of its own.
+        Whether each changed site is a site group of its own.
     relax_maker
-        Relaxes atoms and cell first; None starts from the given cell as it is.
+        Relax atoms and cell first.
+
+        None starts from the given cell as it is.
     crystal
-        Whether atoms are expected to stay on their sites: if they leave them, the verdict says so. False for systems in
-        which atoms diffuse.
+        Whether atoms are expected to stay on their sites; if they leave them, the verdict says so.
+
+        False for systems in which atoms diffuse.
 
     See :class:`SampledMaker` for the other parameters.
     """

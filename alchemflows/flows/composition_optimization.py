@@ -35,13 +35,15 @@ class CompositionOptimizationMaker(PotentialMaker):
     Parameters
     ----------
     coupling
-        How alchemical sites see each other, see :class:`AlchemicalSystem`.
+        How alchemical sites interact: ``paired`` (all sites of a group change together) or ``mean-field``.
+
+        See :class:`AlchemicalSystem`.
     optimize_maker
         What of the cell is free, how weights move, when it ends, rounding; its potential is not used.
     n_starts
-        Starts: the first in the middle of what the bounds allow, the others random.
+        Number of starts: the first in the middle of what the bounds allow, the others random.
     seed
-        Of the random starts.
+        Seed of the random starts.
 
     See :class:`PotentialMaker` for the other parameters.
 

@@ -22,7 +22,7 @@ from alchemflows.jobs.frenkel_ladd import (
 )
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.sampling.schedules import schedule
-from alchemflows.schemas.dynamics import MIN_SAMPLES, DynamicsSettings, SwitchingSettings
+from alchemflows.schemas.dynamics import MIN_SAMPLES, DynamicsSettings, Schedule, SwitchingSettings
 from alchemflows.schemas.potential import PotentialSpec
 
 
@@ -33,28 +33,38 @@ class FrenkelLaddMaker(SampledMaker):
     Parameters
     ----------
     n_repeats
-        Switches each way, all in one batch; at least 2.
+        Number of switches in each direction, all in one batch; at least 2.
     n_cell_steps
-        Steps at constant pressure for the mean cell, of which the first third is equilibration. With
-        ``pressure_GPa=None`` the given cell is taken (after relaxation, if there is one), and G = F + pV is at 1 atm.
-    n_equilibration_steps, n_sampling_steps
-        Steps at constant volume before and while displacements are measured.
+        Number of steps at constant pressure for the mean cell; the first third is equilibration.
+
+        With ``pressure_GPa=None`` the given cell is taken (after relaxation, if there is one), and G = F + pV is at
+        1 atm.
+    n_equilibration_steps
+        Number of equilibration steps at constant volume.
+    n_sampling_steps
+        Number of steps at constant volume in which displacements are measured.
     n_switching_steps
-        Steps of a switch.
+        Number of steps of a switch.
     schedule
-        How λ goes from 0 to 1.
+        λ as a function of time during a switch.
     springs_eV_per_A2
-        Springs by element instead of those from the displacements, to share them between phases, say; see
-        :class:`EinsteinSwitchesMaker`.
+        Spring constants by element (eV/Å²), in place of those from the displacements.
+
+        They can be shared between phases; see :class:`EinsteinSwitchesMaker`.
     quantum
         Whether to compute the quantum correction of the harmonic modes.
     symmetrise
-        Whether the mean cell and the mean positions keep the space group of the relaxed structure. The verdict says if
-        the crystal has another one at this temperature.
+        Whether mean cell and mean positions keep the space group of the relaxed structure.
+
+        The verdict says if the crystal has another one at this temperature.
     coupling
-        See :class:`AlchemicalSystem`; for structures with partial occupancies.
+        How alchemical sites of a structure with partial occupancies interact: ``paired`` or ``mean-field``.
+
+        See :class:`AlchemicalSystem`.
     relax_maker
-        Relaxes atoms and cell first; None starts from the given cell as it is.
+        Relax atoms and cell first.
+
+        None starts from the given cell as it is.
 
     See :class:`SampledMaker` for the other parameters.
 
@@ -74,7 +84,7 @@ class FrenkelLaddMaker(SampledMaker):
     n_equilibration_steps: int = 5000
     n_sampling_steps: int = 5000
     n_switching_steps: int = 10000
-    schedule: str = "ninth-order"
+    schedule: Schedule = "ninth-order"
     springs_eV_per_A2: Mapping[str, float] | None = None
     quantum: bool = False
     symmetrise: bool = True

@@ -37,7 +37,7 @@ class OrderDisorderMaker(PotentialMaker):
     Parameters
     ----------
     n_random
-        Random arrangements, whose mean is disorder.
+        Number of random arrangements, whose mean is disorder; at least 1.
     quasirandom
         Whether a special quasirandom structure is relaxed too (needs sqsgenerator).
     max_distinct
@@ -50,10 +50,12 @@ class OrderDisorderMaker(PotentialMaker):
         Standard deviation of random displacements, the same for all, from which relaxations begin: without them a
         symmetric crystal keeps its symmetry even where it is unstable (tilts of octahedra), and a random one does not.
     round_composition
-        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a
-        composition that is not whole atoms is refused. Table, document and verdict say what was rounded.
+        Whether to round the composition to whole atoms in the supercell; without it, a composition that is not whole
+        atoms is refused.
+
+        Table, document and verdict say what was rounded.
     seed
-        Of the arrangements and displacements.
+        Seed of the arrangements and displacements; at least 0.
 
     See :class:`PotentialMaker` for the other parameters.
 

@@ -13,7 +13,7 @@ from alchemflows.arguments import checked
 from alchemflows.flows.common import TransformationMaker
 from alchemflows.jobs.switching import SwitchesMaker
 from alchemflows.sampling.schedules import schedule
-from alchemflows.schemas.dynamics import SwitchingSettings
+from alchemflows.schemas.dynamics import Schedule, SwitchingSettings
 
 
 @dataclass
@@ -23,11 +23,13 @@ class SwitchingMaker(TransformationMaker):
     Parameters
     ----------
     n_repeats
-        Switches each way, all in one batch; at least 2.
-    n_equilibration_steps, n_switching_steps
-        Steps at each end before a switch, and of a switch.
+        Number of switches in each direction, all in one batch; at least 2.
+    n_equilibration_steps
+        Number of equilibration steps at each end before a switch.
+    n_switching_steps
+        Number of steps of a switch.
     schedule
-        How λ goes from 0 to 1: ``ninth-order``, ``fifth-order``, ``third-order`` or ``linear``.
+        λ as a function of time during a switch.
 
     See :class:`TransformationMaker` for the other parameters.
 
@@ -45,7 +47,7 @@ class SwitchingMaker(TransformationMaker):
     n_repeats: int = 4
     n_equilibration_steps: int = 5000
     n_switching_steps: int = 10000
-    schedule: str = "ninth-order"
+    schedule: Schedule = "ninth-order"
 
     @checked
     def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:

@@ -39,33 +39,46 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     Parameters
     ----------
     n_windows
-        Number of windows, evenly spaced from λ = 0 to 1; with ``gauss-legendre`` the number of nodes, to which two
-        windows at the ends come.
+        Number of λ windows, or of quadrature nodes with the spacing ``gauss-legendre``, which adds two windows at the
+        ends.
     spacing
-        ``even``, or ``gauss-legendre``: TI by that quadrature, exact for polynomials of degree 2 n − 1; the windows at
-        λ = 0 and 1 have no weight in it, but MBAR and BAR need them to reach the ends.
+        Spacing of the windows in λ: ``even`` or ``gauss-legendre``.
+
+        With ``gauss-legendre`` TI uses that quadrature, exact for polynomials of degree 2 n − 1. The windows at λ = 0
+        and 1 have no weight in it, but MBAR and BAR need them to reach the ends.
     lambdas
-        λ of the windows instead: increasing, from 0 to 1.
+        λ of the windows, increasing from 0 to 1; they replace number and spacing.
     windows_per_job
-        Windows that one job samples in one batch; a GPU wants many, several CPU workers want few.
+        Number of windows that one job samples in one batch.
+
+        A GPU wants many, several CPU workers want few.
     replica_exchange
-        Whether neighbouring windows of a batch may swap λ; it needs more than one of `windows_per_job`.
+        Whether neighbouring windows of a batch may swap λ; it needs more than one window per job.
     target_error
-        Standard error of ΔF (MBAR), eV per atom, to be reached by more and longer windows; None for none.
+        Target standard error of ΔF from MBAR (eV/atom); windows are added or extended until it is reached.
     budget
-        At most so many window-runs (one production run of one window, new or continued) beyond the planned ones; None
-        for twice the planned ones with a `target_error`, and none without. With a budget, windows are inserted where
+        Maximum number of additional window-runs; none for twice the number of windows if a target error is set, and no
+        additional runs otherwise.
+
+        A window-run is one production run of one window, new or continued. With a budget, windows are inserted where
         neighbours overlap too little, and continued where independent samples are too few, even without a target.
     starts
-        ``both-ends``: windows start in turn from the structure relaxed at λ = 0 and from that relaxed at λ = 1, and the
-        verdict compares them, so that a window that stays in the state that it started in is seen; at constant volume
-        both have the cell relaxed at λ = ½. ``middle``: all windows start from the structure relaxed at λ = ½. Without
-        a `relax_maker` all start from the given structure.
-    n_equilibration_steps, n_production_steps, sample_interval_steps
-        Of each window, see :class:`DynamicsSettings`.
+        Structures from which windows start: ``both-ends`` (those relaxed at λ = 0 and 1 in turn) or ``middle`` (that
+        relaxed at λ = ½).
+
+        With ``both-ends`` the verdict compares the windows that started from either end, so that a window that stays in
+        the state in which it started is seen; at constant volume both structures have the cell relaxed at λ = ½.
+        Without a `relax_maker` all windows start from the given structure.
+    n_equilibration_steps
+        Number of equilibration steps of each window.
+    n_production_steps
+        Number of production steps of each window.
+    sample_interval_steps
+        Number of steps between samples.
     n_runs
-        Production runs of `n_production_steps` of each window, one after the other without a break; finished ladders
-        can be given more of them (:meth:`extended`).
+        Number of production runs of each window, one after the other without a break.
+
+        Finished ladders can be given more of them (:meth:`extended`).
 
     See :class:`TransformationMaker` for the other parameters; the volume is constant unless a pressure is given.
 

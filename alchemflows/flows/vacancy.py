@@ -42,8 +42,9 @@ class VacancyFreeEnergyMaker(Maker):
         Potential, conditions and lengths of the absolute free energies; the removal has the same. Its pressure must
         not be None.
     degeneracy
-        States of the vacancy on one site beside its vibrations (spin, orientations of a distortion), for its
-        equilibrium concentration.
+        Number of states of the vacancy on one site, for its equilibrium concentration.
+
+        Vibrations are not counted; spin and the orientations of a distortion are.
 
     Examples
     --------

@@ -34,7 +34,7 @@ class CellNoise:
 
 
 @dataclass(frozen=True)
-class Deviation:
+class StrainDeviation:
     """How far a mean strain is from zero.
 
     Attributes
@@ -83,7 +83,7 @@ def cell_noise(strains: np.ndarray, temperature_K: float) -> CellNoise:
     )
 
 
-def deviation(strains: np.ndarray) -> Deviation | None:
+def deviation(strains: np.ndarray) -> StrainDeviation | None:
     """Compare a mean strain with zero; None where there is no direction, or too few independent samples.
 
     Parameters
@@ -96,7 +96,7 @@ def deviation(strains: np.ndarray) -> Deviation | None:
     if d == 0 or not (n := 1 / shares.mean()) > d + 1:
         return None
     squared = float((white.mean(axis=(0, 1)) ** 2 / shares).sum())
-    return Deviation(float(np.sqrt(squared / d)), float(f.sf(squared * (n - d) / (d * (n - 1)), d, n - d)))
+    return StrainDeviation(float(np.sqrt(squared / d)), float(f.sf(squared * (n - d) / (d * (n - 1)), d, n - d)))
 
 
 def _whitened(strains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

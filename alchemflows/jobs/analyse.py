@@ -16,6 +16,7 @@ from alchemflows.analysis.terms import TransformationTerms
 from alchemflows.free_energy.convergence import MAX_SIGMA
 from alchemflows.free_energy.refinement import Plan, plan_round
 from alchemflows.jobs.inputs import tolerant
+from alchemflows.jobs.jobflow_parts import take_place_of
 from alchemflows.jobs.refine import RoundMaker
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.refinement import Refinement, RefinementRound, RefinementSettings
@@ -96,10 +97,7 @@ class AnalyseMaker(Maker):
             earlier=[*earlier, *(str(known.job_uuid) for known in arrived)],
             history=[*refinement.rounds, planned],
         )
-        # The next analysis takes this one's place, as jobflow itself does where one job replaces another.
-        again.set_uuid(current.uuid)
-        again.index = current.index + 1
-        again.metadata = current.metadata
+        take_place_of(again, current)
         tolerant(again)  # what was sampled before is a result, whatever becomes of this round
         return Response(replace=Flow([*jobs, again], name=f"{self.name}, round {len(refinement.rounds)}"))
 

@@ -45,9 +45,10 @@ class OptimizeMaker(Maker):
     potential
         Evaluated in float64.
     relaxation
-        What of the cell is free: ``none``, ``isotropic``, ``axes``, ``c`` (a film on a substrate) or ``full``.
+        Cell degrees of freedom that are relaxed: ``none``, ``isotropic``, ``axes``, ``c`` (a film on a substrate) or
+        ``full``.
     method
-        How weights move: ``projected``, ``exponentiated`` or ``softmax``.
+        Descent on the weights: ``projected``, ``exponentiated`` or ``softmax``.
     tolerance
         A value is reached within this share of its target's scale.
     max_steps
@@ -57,7 +58,7 @@ class OptimizeMaker(Maker):
     fmax_eV_per_A
         Where a relaxation ends.
     round_to
-        Repeats of the cell in a supercell to whose whole atoms the best composition is rounded; None for no rounding.
+        Number of cells in the supercell to whose whole atoms the best composition is rounded; none for no rounding.
 
     Examples
     --------

@@ -17,8 +17,9 @@ from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
 from alchemflows.jobs.cost import JobCost
+from alchemflows.jobs.jobflow_parts import run_in_this_job
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
-from alchemflows.optimize.ordering import Found, search
+from alchemflows.optimize.ordering import DescentEnd, search
 from alchemflows.schemas.ordering import Arrangement, OrderingSearchDocument
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
@@ -42,8 +43,12 @@ class SearchMaker(Maker):
         What the descent is on; relaxations are in float64.
     relax_maker
         Relaxes atoms and cell of the best.
-    n_starts, n_steps, seed
-        As for :func:`alchemflows.optimize.ordering.search`.
+    n_starts
+        Number of starts of the search for order.
+    n_steps
+        Number of descent steps from each start.
+    seed
+        Seed of the random starts.
     n_relaxed
         So many different arrangements are relaxed, those of lowest energy where the descent ended.
     round_composition
@@ -99,7 +104,7 @@ class SearchMaker(Maker):
         ends = search(
             disorder, disordered.structure, backend, n_starts=self.n_starts, n_steps=self.n_steps, seed=self.seed
         )
-        different: dict[bytes, list[tuple[float, Found]]] = {}
+        different: dict[bytes, list[tuple[float, DescentEnd]]] = {}
         for end in ends:
             here = different.setdefault(disorder.same_by_symmetry(end.labels), [])
             here.append((_energy(end.structure, backend), end))
@@ -108,9 +113,7 @@ class SearchMaker(Maker):
         relax = replace(self.relax_maker, require_convergence=False)
         arrangements = []
         for _, end, n_starts in best[: self.n_relaxed]:
-            relaxed = type(relax).make.original(  # type: ignore[attr-defined]
-                relax, AlchemicalSystem(end.structure), [], self.potential
-            )
+            relaxed = run_in_this_job(relax, AlchemicalSystem(end.structure), [], self.potential)
             name = f"order {end.structure.get_space_group_info(SYMPREC_A)[0]}"
             arrangements.append(Arrangement.of(name, "ordered", relaxed, n_starts=n_starts))
         arrangements.sort(key=lambda arrangement: arrangement.energy_eV)

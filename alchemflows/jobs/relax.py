@@ -21,6 +21,7 @@ from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.jobflow_parts import run_in_this_job
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
@@ -124,7 +125,7 @@ class AlchemicalRelaxMaker(Maker):
                 "weights": system.check_weights(weights).tolist(),
                 "potential": precise.model_dump(),
             },
-            # filled by the maker itself, with the name of the force field that is replaced
+            # filled by the maker itself, with the name of the force field that is replaced (seen in atomate2 0.1.5)
             task_document_kwargs={k: v for k, v in self.maker.task_document_kwargs.items() if k != "force_field_name"},
         )
         # A reference that was left unresolved is for started_from.
@@ -132,10 +133,7 @@ class AlchemicalRelaxMaker(Maker):
         given = [start for start in starts if start is not None]
         if len(given) < len(starts):
             given.append(None)
-        relaxed = [
-            type(maker).make.original(maker, started_from(system, start).structure)  # type: ignore[attr-defined]
-            for start in given
-        ]
+        relaxed = [run_in_this_job(maker, started_from(system, start).structure) for start in given]
         converged = [result for result in relaxed if result.is_force_converged]
         if self.require_convergence and not converged:
             raise AlchemflowsError(f"the relaxation has not converged in {maker.steps} steps")

@@ -13,6 +13,7 @@ from pathlib import Path
 from jobflow import CURRENT_JOB
 
 from alchemflows.errors import RunStoppedError
+from alchemflows.jobs.jobflow_parts import forget_current_job
 from alchemflows.output_file import check_folder
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.settings import Settings
@@ -42,7 +43,7 @@ def request_stop(*_: object) -> None:
     global _stop
     _stop = True
     if CURRENT_JOB.job is not None and not _in_blocks.is_set():
-        CURRENT_JOB.reset()  # a second signal, as a queue and a script may send, must not end what ends the job
+        forget_current_job()  # a second signal, as a queue and a script may send, must not end what ends the job
         raise JobInterrupted("stopped; this job begins anew")
 
 

@@ -23,7 +23,7 @@ from alchemflows.optimize.response import CellRelaxation, check_cell, free_strai
 from alchemflows.schemas.potential import PotentialSpec
 
 
-class Found(dict[str, Quantity]):
+class RelaxedQuantities(dict[str, Quantity]):
     """Quantities by name; some, which take work of their own, only come to be when they are read.
 
     Parameters
@@ -120,7 +120,7 @@ class RelaxedCrystal:
                 f"the relaxation at {self.system.formula(weights)} has not converged in {self._max_steps} steps"
             )
 
-    def at(self, weights: np.ndarray) -> Found:
+    def at(self, weights: np.ndarray) -> RelaxedQuantities:
         """Relax at a composition, shape (C,), and return what can be aimed at; gradients are dy/dw, shape (C,).
 
         The bulk modulus is computed if it is read, where :func:`names_of` has it.
@@ -146,7 +146,7 @@ class RelaxedCrystal:
             return total(bulk_modulus(self._calculator.model, positions, cell, weights, derivatives))
 
         explicit = quantities(self.system, cell, weights, derivatives)
-        return Found(
+        return RelaxedQuantities(
             {name: total(quantity) for name, quantity in explicit.items()},
             {BULK_MODULUS: modulus} if self.relaxation in WITHOUT_STRESS else {},
         )

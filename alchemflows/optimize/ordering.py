@@ -28,7 +28,7 @@ _SINKHORN = 60
 
 
 @dataclass(frozen=True)
-class Found:
+class DescentEnd:
     """Where one start ended.
 
     Attributes
@@ -54,7 +54,7 @@ def search(
     n_starts: int = 16,
     n_steps: int = 60,
     seed: int = 0,
-) -> list[Found]:
+) -> list[DescentEnd]:
     """Descend from the disordered crystal to ordered ones, from several random starts in one batch.
 
     Every site is a group of its own; the composition is kept by scaling the weights of all sites until each site and
@@ -116,7 +116,7 @@ def search(
         weights_here = [u[b].exp().numpy() for u in logs]
         labels = [block.nearest(w) for block, w in zip(blocks, weights_here, strict=True)]
         sharpness = float(np.concatenate([w.max(axis=1) for w in weights_here]).mean())
-        results.append(Found(labels, disorder.structure(labels, here, structure.lattice), sharpness))
+        results.append(DescentEnd(labels, disorder.structure(labels, here, structure.lattice), sharpness))
     return results
 
 

@@ -21,10 +21,10 @@ from alchemflows.optimize.crystal import RelaxedCrystal
 from alchemflows.optimize.simplex import Domain
 from alchemflows.reproduce.figure import FigureMaker, TableMaker
 from alchemflows.reproduce.settings import FIG3, Effort
-from alchemflows.reproduce.structures import wurtzite_nitride
 from alchemflows.schemas.optimization import OptimizationDocument, OptimizationStep, Target
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.reproduction import Check, ReproductionDocument, Version
+from alchemflows.structures.prototypes import wurtzite_nitride
 
 _QUANTITY = "x(Sc) of (Al,Sc)N on GaN"
 _STRESS = "stress_in_plane_GPa"

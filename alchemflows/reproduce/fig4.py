@@ -13,11 +13,11 @@ from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.reproduce.figure import FigureMaker, TableMaker
 from alchemflows.reproduce.settings import FIG4, DynamicsEffort
-from alchemflows.reproduce.structures import alpha_perovskite, delta_perovskite
 from alchemflows.schemas.dynamics import CellFreedom
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row, Version
 from alchemflows.schemas.switching import SwitchingDocument
+from alchemflows.structures.prototypes import alpha_perovskite, delta_perovskite
 
 #: Agreement of the two routes (eV/atom).
 AGREEMENT_EV_PER_ATOM = 0.002

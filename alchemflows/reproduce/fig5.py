@@ -11,9 +11,9 @@ from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.reproduce.figure import FigureMaker, TableMaker
 from alchemflows.reproduce.settings import FIG5, DynamicsEffort
-from alchemflows.reproduce.structures import bcc_iron
 from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row, Version
 from alchemflows.schemas.vacancy import VacancyDocument
+from alchemflows.structures.prototypes import bcc_iron
 
 _TEMPERATURES = (50.0, 100.0, 150.0, 200.0)
 _VACANCY = "G of a vacancy in bcc Fe"

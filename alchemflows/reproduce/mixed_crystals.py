@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.compositions import CompositionGrid
-from alchemflows.reproduce.structures import bismuth_sulfohalide, fluorite_oxide, rocksalt_chloride
+from alchemflows.structures.prototypes import bismuth_sulfohalide, fluorite_oxide, rocksalt_chloride
 
 Weights = tuple[float, ...]
 

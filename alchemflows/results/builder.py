@@ -15,7 +15,7 @@ from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.results.ladders import analysis, window_documents
 from alchemflows.results.query import of_campaign
 from alchemflows.schemas.provenance import installed_versions
-from alchemflows.storage.database import Database, copy_store
+from alchemflows.storage.database import Database, collection_of, copy_store
 
 #: Packages of which another version may give another free energy from the same samples.
 _ESTIMATORS = ("alchemflows", "alchemlyb", "pymbar")
@@ -135,7 +135,7 @@ class FreeEnergyBuilder(Builder):
         estimator = self.estimator
         return [
             row
-            for row in self.outputs._collection.aggregate(ladders)
+            for row in collection_of(self.outputs).aggregate(ladders)
             if known.get(row["uuid"]) != (row["sources_completed_at"], estimator)
         ]
 

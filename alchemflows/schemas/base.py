@@ -61,6 +61,7 @@ class OneString(MSONable):
     def as_dict(self) -> dict[str, Any]:
         """Return the maker as a dictionary that ``MontyDecoder`` turns back into it."""
         fields = super().as_dict()
+        # The three keys that monty adds (seen in monty 2026.10.21).
         kind = {key: fields.pop(key) for key in ("@module", "@class", "@version")}
         return {**kind, "json": json.dumps(fields, cls=MontyEncoder)}
 

@@ -11,6 +11,8 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.base import MakerField
 
 CellFreedom = Literal["isotropic", "axes", "full"]
+#: How λ goes from 0 to 1 during a switch; the functions are in :mod:`alchemflows.sampling.schedules`.
+Schedule = Literal["linear", "third-order", "fifth-order", "ninth-order"]
 #: Samples that an analysis needs: it compares the halves of a run, and each must have a spread.
 MIN_SAMPLES = 4
 #: 1 atm.
@@ -69,7 +71,7 @@ class SwitchingSettings(Conditions):
     n_repeats: int = Field(4, ge=2, description="switches each way; at least two, or there is no error bar")
     n_equilibration_steps: int = Field(5000, ge=0, description="steps at fixed λ before a switch")
     n_switching_steps: int = Field(10000, gt=0)
-    schedule: str = Field("ninth-order", description="how λ goes from 0 to 1, see `sampling.schedules`")
+    schedule: Schedule = Field("ninth-order", description="how λ goes from 0 to 1, see `sampling.schedules`")
 
 
 def settings(kind: type[Settings], **values: Any) -> Settings:

@@ -18,12 +18,12 @@ from maggma.core import Store
 from maggma.stores import MemoryStore, MongoStore
 from monty.json import MontyDecoder
 from pymongo import MongoClient
-from pymongo.database import Database as MongoDatabase
 from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
 from alchemflows.errors import DatabaseAwayError, DatabaseError
 from alchemflows.settings import Settings
 from alchemflows.storage.configuration import check_configuration, check_uri
+from alchemflows.storage.fireworks import LOCKS, client_of, create_indexes, database_of, initialise
 from alchemflows.storage.mongod import PrivateMongod
 
 #: Database and collections of the private database.
@@ -35,9 +35,6 @@ REANALYSED = "_reanalysed"
 
 # pymongo's own message may quote a part of the password.
 _BAD_URI = "the MongoDB URI or its options are not valid (user name and password must be percent-encoded)"
-
-#: FireWorks settings for the lock of a workflow: held for moments, and for ever by a worker that died with it.
-LOCKS = {"WFLOCK_EXPIRATION_SECS": 60, "WFLOCK_EXPIRATION_KILL": True}
 
 #: Indexes of the collection of outputs, for the queries in docs/database.md; those of several fields are tuples.
 OUTPUT_INDEXES: tuple[str | tuple[str, ...], ...] = (
@@ -53,22 +50,6 @@ OUTPUT_INDEXES: tuple[str | tuple[str, ...], ...] = (
     ("metadata.campaign.name", "output.@class", "completed_at"),
     ("metadata.campaign.name", "metadata.campaign.task"),
 )
-
-#: Indexes of FireWorks' collections: the status of a campaign is read from one alone, and a worker finds its launch.
-CAMPAIGN_INDEXES: dict[str, tuple[str, ...]] = {
-    "fireworks": (
-        *(
-            f"spec.campaign.{field}"
-            for field in ("name", "structure", "transformation", "temperature_K", "pressure_GPa", "n_atom_steps")
-        ),
-        "state",
-    ),
-    "workflows": ("metadata.campaign.name", "metadata.campaign.task"),
-    "launches": ("launch_dir",),
-}
-
-#: Where FireWorks' collection of jobs has the UUID of jobflow's; an index too.
-JOB_UUID = "spec._tasks.job.uuid"
 
 
 @dataclass(frozen=True)
@@ -97,7 +78,7 @@ class Database:
 
     def outputs(self) -> pymongo.collection.Collection:
         """Return the collection of job outputs, for plain pymongo."""
-        return self.job_store.docs_store._collection
+        return collection_of(self.job_store.docs_store)
 
     def samples(self) -> Store:
         """Return the store of samples."""
@@ -122,7 +103,7 @@ class Database:
         """Create the documented indexes where they are missing."""
         create_output_indexes(self.outputs())
         if self.launchpad is not None:
-            create_campaign_indexes(self.launchpad.db)
+            create_indexes(database_of(self.launchpad))
         # jobflow asks for samples by this field, each time it reads or writes one.
         self.samples().ensure_index("blob_uuid")
 
@@ -140,17 +121,19 @@ def launchpad_of(database: Database) -> LaunchPad:
     return database.launchpad
 
 
+def collection_of(store: Any) -> pymongo.collection.Collection:
+    """Return the collection behind a connected maggma store, for what stores cannot do: aggregations, compound indexes.
+
+    It is a private attribute of ``MongoStore`` (seen in maggma 0.77.1), and this is the one place that knows it.
+    """
+    collection: pymongo.collection.Collection = store._collection
+    return collection
+
+
 def create_output_indexes(outputs: pymongo.collection.Collection) -> None:
     """Create the documented indexes of a collection of outputs where they are missing."""
     for fields in OUTPUT_INDEXES:
         outputs.create_index([fields] if isinstance(fields, str) else list(fields))
-
-
-def create_campaign_indexes(database: MongoDatabase) -> None:
-    """Create the indexes of a LaunchPad's database that campaigns and `supervise` use, where they are missing."""
-    database["fireworks"].create_index(JOB_UUID)
-    for collection, fields in CAMPAIGN_INDEXES.items():
-        database[collection].create_index(list(fields))
 
 
 def copy_store(store: Any) -> Any:
@@ -239,7 +222,7 @@ def start_private(settings: Settings) -> Database:
         _write_configuration(folder, store, launchpad),
         is_private=True,
     )
-    ping(launchpad.connection, settings.database_timeout_s)
+    ping(client_of(launchpad), settings.database_timeout_s)
     initialise(launchpad)
     database.ensure_indexes()
     return database
@@ -263,13 +246,14 @@ def _configured(path: Path, settings: Settings) -> Database:
     except (PyMongoError, ValueError) as error:
         problem = uri_problem(error, getattr(docs, "uri", None))
         raise DatabaseError(f"cannot use the database of {path}: {problem}") from None
-    client = docs._collection.database.client
+    outputs = collection_of(docs)
+    client = outputs.database.client
     ping(client, settings.database_timeout_s)
     try:  # a server that wants a password answers a ping without one
-        docs._collection.find_one({}, {"_id": 1})
+        outputs.find_one({}, {"_id": 1})
     except OperationFailure as error:
         raise DatabaseError(
-            f"the database at {_hosts(client)} does not let this user read {docs._collection.full_name}"
+            f"the database at {_hosts(client)} does not let this user read {outputs.full_name}"
         ) from error
     environment = {"JOBFLOW_CONFIG_FILE": str(path)}
     if "FW_CONFIG_FILE" in os.environ:
@@ -286,7 +270,7 @@ def _configured(path: Path, settings: Settings) -> Database:
             raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {uri_problem(error, host)}") from None
         except Exception as error:  # a missing field, a wrong one: each in its own way, values of the file among them
             raise DatabaseError(f"{LAUNCHPAD_LOC} is not a LaunchPad file ({type(error).__name__})") from None
-        ping(launchpad.connection, settings.database_timeout_s)
+        ping(client_of(launchpad), settings.database_timeout_s)
         private = settings.home.expanduser() / "config"
         jobs_are_private = _same(Path(LAUNCHPAD_LOC), private / "my_launchpad.yaml")
         if jobs_are_private != _same(path, private / "jobflow.yaml"):
@@ -295,14 +279,6 @@ def _configured(path: Path, settings: Settings) -> Database:
                 "would be in two places"
             )
     return Database(job_store, launchpad, f"{_hosts(client)}, configured in {path}", environment)
-
-
-def initialise(launchpad: LaunchPad) -> None:
-    """Do what ``lpad reset`` does to a new database, and nothing to one in use."""
-    start = {"next_fw_id": 1, "next_launch_id": 1}
-    before = launchpad.fw_id_assigner.find_one_and_update({}, {"$setOnInsert": start}, upsert=True)
-    if before is None:
-        launchpad.tuneup()
 
 
 def ping(client: MongoClient, timeout_s: float) -> None:

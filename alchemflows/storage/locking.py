@@ -12,6 +12,7 @@ from fireworks import LaunchPad
 from pymongo.errors import DuplicateKeyError
 
 from alchemflows.errors import DatabaseError
+from alchemflows.storage.fireworks import database_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def submitting(launchpad: LaunchPad, name: str, dead_after_s: float = DEAD_AFTER
     DatabaseError
         If it was without one for longer, and another process has taken its place.
     """
-    submissions, mine = launchpad.db[SUBMISSIONS], uuid4().hex
+    submissions, mine = database_of(launchpad)[SUBMISSIONS], uuid4().hex
 
     def alive() -> None:
         # By the server's clock. Where another holds it this would be a second document of the name.

@@ -153,7 +153,7 @@ class PrivateMongod:
             If there is no ``mongod``, if it does not start, or if its folders cannot be used.
         """
         self._make_folders()
-        with self._locked():
+        with self._exclusive():
             if self.is_running():
                 return
             # A second server would take away the socket of the first, even where it cannot open the data.
@@ -162,7 +162,7 @@ class PrivateMongod:
                     f"A mongod uses {self.data} but does not answer on {self.socket}; it may run on another "
                     f"machine, or hang. Its log: {self.log}"
                 )
-            self._launch(find_binary(self.binary))
+            self._start_process(find_binary(self.binary))
 
     def stop(self) -> None:
         """Shut the server down and wait until it has let go of its data; do nothing if none runs.
@@ -174,7 +174,7 @@ class PrivateMongod:
         """
         if not self.data.exists():
             return
-        with self._locked():
+        with self._exclusive():
             if self.is_running():
                 try:
                     # Without a reply: the server closes the connection. Asking itself needs no signal to
@@ -215,7 +215,7 @@ class PrivateMongod:
             raise DatabaseError(f"The private mongod's folder cannot be made: {error}") from error
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         """Let one process at a time start or stop the server."""
         with (self.folder / "lock").open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -224,7 +224,7 @@ class PrivateMongod:
     def _data_released(self, seconds: float) -> bool:
         """Wait until no mongod holds the data; each keeps a lock on this file, however it ends.
 
-        Only under `_locked`: a mongod that starts while this looks would find its file locked.
+        Only under `_exclusive`: a mongod that starts while this looks would find its file locked.
         """
         path = self.data / "mongod.lock"
         if not path.exists():
@@ -240,7 +240,7 @@ class PrivateMongod:
                         return False
                     time.sleep(0.05)
 
-    def _launch(self, binary: Path) -> None:
+    def _start_process(self, binary: Path) -> None:
         # --nounixsocket only drops the default /tmp/mongodb-27017.sock, which other servers may want.
         # --quiet keeps every connection of every worker out of the log.
         command = [

@@ -17,48 +17,36 @@ from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.storage.configuration import check_uri
 from alchemflows.storage.database import (
     BLOBS,
-    LOCKS,
     OUTPUTS,
     REANALYSED,
-    create_campaign_indexes,
     create_output_indexes,
-    initialise,
     ping,
     store_spec,
     uri_problem,
     write_files,
 )
+from alchemflows.storage.fireworks import LARGE_ACTIONS, LOCKS, RIGHTS, client_of, create_indexes, initialise
 from alchemflows.storage.locking import SUBMISSIONS
 from alchemflows.yaml_file import read_yaml
 
 FIND = ("find",)
-#: GridFS of the samples, and that in which FireWorks puts what is too large for a document.
+#: GridFS of the samples.
 SAMPLES = (f"{BLOBS}.files", f"{BLOBS}.chunks")
-LARGE_ACTIONS = ("fw_gridfs.files", "fw_gridfs.chunks")
 
 #: Roles: the actions that each may do on which collections. None may drop anything, or make users or indexes.
 ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "submitter": {
-        **dict.fromkeys((OUTPUTS, *SAMPLES, *LARGE_ACTIONS), FIND),
+        **RIGHTS["submitter"],
+        **dict.fromkeys((OUTPUTS, *SAMPLES), FIND),
         f"{OUTPUTS}{REANALYSED}": ("find", "insert", "update"),
-        "fw_id_assigner": ("find", "update"),
-        "fireworks": ("find", "insert", "update", "remove"),  # a new workflow replaces what has its numbers
-        "workflows": ("find", "insert", "update"),
-        "launches": ("find", "insert", "update"),
-        "offline_runs": FIND,
         SUBMISSIONS: ("find", "insert", "update", "remove"),
     },
     "worker": {
+        **RIGHTS["worker"],
         OUTPUTS: ("find", "insert", "update"),
-        **dict.fromkeys((*SAMPLES, *LARGE_ACTIONS), ("find", "insert", "listIndexes")),
-        "fw_id_assigner": ("find", "update"),
-        "fireworks": ("find", "insert", "update"),  # jobs may add jobs
-        "workflows": ("find", "update"),
-        "launches": ("find", "insert", "update"),
+        **dict.fromkeys(SAMPLES, ("find", "insert", "listIndexes")),
     },
-    "reader": dict.fromkeys(
-        (OUTPUTS, f"{OUTPUTS}{REANALYSED}", *SAMPLES, "fireworks", "workflows", "launches", *LARGE_ACTIONS), FIND
-    ),
+    "reader": {**RIGHTS["reader"], **dict.fromkeys((OUTPUTS, f"{OUTPUTS}{REANALYSED}", *SAMPLES), FIND)},
 }
 
 #: One user of each kind.
@@ -100,7 +88,7 @@ def create_users(
     renew: bool = False,
     timeout_s: float = 5.0,
 ) -> dict[str, Path]:
-    """Create or mend the roles and users of a database, its indexes, and a folder of configuration for each user.
+    """Create or repair the roles and users of a database, its indexes, and a folder of configuration for each user.
 
     Passwords are random, and stand in those folders only. A user whose folder is there keeps its password.
 
@@ -144,7 +132,7 @@ def create_users(
     with client:
         _check_encrypted(admin_uri, client)
         ping(client, timeout_s)
-        _check_locked(admin_uri, database)
+        _check_authentication(admin_uri, database)
         try:
             there = {
                 user["user"]: {role["role"] for role in user["roles"]}
@@ -194,7 +182,7 @@ def _check_encrypted(uri: str, client: MongoClient) -> None:
         )
 
 
-def _check_locked(admin_uri: str, database: str) -> None:
+def _check_authentication(admin_uri: str, database: str) -> None:
     """Refuse a server that does not ask for passwords: users would protect nothing there."""
     anybody: MongoClient = MongoClient(_uri(admin_uri, database))
     with anybody:
@@ -222,9 +210,9 @@ def _create_roles(database: MongoDatabase) -> None:
 
 def _create_indexes(database: MongoDatabase, launchpad: LaunchPad) -> None:
     initialise(launchpad)
-    launchpad.connection.close()
+    client_of(launchpad).close()
     create_output_indexes(database[OUTPUTS])
-    create_campaign_indexes(database)
+    create_indexes(database)
     database[f"{OUTPUTS}{REANALYSED}"].create_index("uuid")
     database[SAMPLES[0]].create_index("metadata.blob_uuid")
     # Those of GridFS, which its first writer would make, who may not.

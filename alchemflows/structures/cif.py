@@ -33,7 +33,7 @@ _ANY_SUM = 1e6
 
 
 @dataclass(frozen=True)
-class Row:
+class AtomSiteRow:
     """One line of a CIF's loop of atoms, with the places that symmetry makes of it."""
 
     label: str
@@ -190,7 +190,7 @@ def _check_numbers(data: CifBlock) -> None:
             raise InvalidInputError(f"site {label}: the occupancy {occupancies[k]} is negative")
 
 
-def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed) -> list[Row]:
+def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed) -> list[AtomSiteRow]:
     labels = _column(data, "_atom_site_label") or []
     types = _column(data, "_atom_site_type_symbol")
     occupancies = _column(data, "_atom_site_occupancy")
@@ -221,7 +221,7 @@ def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed
             parsed.notes.append(f"{where} has occupancy 0 and is left out")
         position = [_ideal(_number(axis[k], f"{where}: a coordinate")) for axis in axes if axis is not None]
         images = np.array([operation.operate(position) for operation in operations]) % 1
-        rows.append(Row(label, symbol, occupancy, _different(images, structure)))
+        rows.append(AtomSiteRow(label, symbol, occupancy, _different(images, structure)))
     return [row for row in rows if row.occupancy > 0]
 
 
@@ -245,7 +245,7 @@ def _distances(places: np.ndarray, place: np.ndarray, structure: Structure) -> n
     return np.linalg.norm((apart - apart.round()) @ structure.lattice.matrix, axis=1)
 
 
-def _shared_sites(structure: Structure, rows: list[Row]) -> list[list[int]]:
+def _shared_sites(structure: Structure, rows: list[AtomSiteRow]) -> list[list[int]]:
     """Return which rows share their sites: lists of places in `rows`."""
     shared: list[list[int]] = []
     for k, row in enumerate(rows):
@@ -258,7 +258,7 @@ def _shared_sites(structure: Structure, rows: list[Row]) -> list[list[int]]:
     return shared
 
 
-def _restore_hydrogen(structure: Structure, rows: list[Row], parsed: Parsed) -> None:
+def _restore_hydrogen(structure: Structure, rows: list[AtomSiteRow], parsed: Parsed) -> None:
     """Give sites of O and H their H back: pymatgen takes them for O with hydrogens attached.
 
     Hydrogens that come from no line of the file, but from a symbol such as Wat, stay lost.
@@ -285,7 +285,7 @@ def _restore_hydrogen(structure: Structure, rows: list[Row], parsed: Parsed) -> 
             parsed.losses.append(("hydrogens", f"site {structure[index].label} has hydrogens without positions"))
 
 
-def _check_atoms(structure: Structure, rows: list[Row], shared: list[list[int]]) -> None:
+def _check_atoms(structure: Structure, rows: list[AtomSiteRow], shared: list[list[int]]) -> None:
     """Refuse a structure with other atoms than the rows and the symmetry of the file make."""
     expected: dict[str, float] = {}
     for members in shared:
@@ -303,7 +303,7 @@ def _check_atoms(structure: Structure, rows: list[Row], shared: list[list[int]])
         )
 
 
-def _check_symmetry(data: CifBlock, n_operations: int, rows: list[Row], parsed: Parsed) -> None:
+def _check_symmetry(data: CifBlock, n_operations: int, rows: list[AtomSiteRow], parsed: Parsed) -> None:
     """Note symmetry that the file names and that was not applied."""
     number = _column(data, "_space_group_IT_number", "_symmetry_Int_Tables_number") or ["1"]
     name = _column(data, "_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt") or ["P 1"]

@@ -307,6 +307,13 @@ def test_each_kind_of_job_has_its_own_resources(database, folder, tmp_path):
     }
     (added,) = [fw["spec"] for fw in fireworks if fw["name"].endswith(("(new)", "(more)"))]
     assert (added["_category"], added["_priority"], added["_queueadapter"]) == ("gpu", 3, {"walltime": "01:00:00"})
+    assert added["campaign"]["job_kind"] == "sampling"
+    kinds = {fw["name"].split(" ")[0]: fw["spec"]["campaign"]["job_kind"] for fw in fireworks if "(" not in fw["name"]}
+    assert kinds == {"alchemical": "relaxation", "λ": "sampling", "free": "analysis"}
+    again = [fw["spec"]["campaign"]["job_kind"] for fw in fireworks if fw["name"].startswith("free")]
+    assert again == ["analysis", "analysis"]
+    stored = database.outputs().distinct("metadata.campaign.job_kind", {"output.@class": "WindowsDocument"})
+    assert stored == ["sampling"]
 
 
 def run_all(database, folder):

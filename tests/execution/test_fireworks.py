@@ -21,7 +21,8 @@ from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.results.query import free_energies
-from alchemflows.storage.database import LOCKS, Database
+from alchemflows.storage.database import Database
+from alchemflows.storage.fireworks import LOCKS
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 BCC = [[0, 0, 0], [0.5, 0.5, 0.5]]

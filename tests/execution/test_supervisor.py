@@ -20,7 +20,8 @@ from jobflow.managers.fireworks import flow_to_workflow
 from paced import pause
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.execution.supervisor import Limits, Queue, Supervisor
+from alchemflows.execution.reruns import RerunPolicy
+from alchemflows.execution.supervisor import Queue, Supervisor
 from alchemflows.storage.database import Database
 from alchemflows.storage.mongod import PrivateMongod
 
@@ -42,7 +43,7 @@ def said() -> list[str]:
 
 @pytest.fixture
 def supervisor(launchpad, said) -> Supervisor:
-    return Supervisor(launchpad, said.append, Limits(retries=2, lost_retries=2, lost_after_s=60))
+    return Supervisor(launchpad, said.append, RerunPolicy(retries=2, lost_retries=2, lost_after_s=60))
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_a_poisoned_job_is_set_aside_and_the_rest_completed(launchpad, superviso
     assert {state(launchpad, fw_id) for fw_id in others} == {"COMPLETED"}
     # As from cron: another process counts the same.
     again: list[str] = []
-    Supervisor(launchpad, again.append, supervisor.limits).look()
+    Supervisor(launchpad, again.append, supervisor.policy).look()
     assert again == said[-1:] and state(launchpad, fw_ids[0]) == "FIZZLED"
 
 
@@ -200,7 +201,7 @@ def test_a_job_whose_worker_died_as_it_took_it_is_ready_again(launchpad, supervi
     then = {"$set": {"updated_on": datetime.now(UTC) - timedelta(seconds=61)}}
     launchpad.fireworks.update_one({"fw_id": fw_id}, then)
     supervisor.look()
-    assert said == [f"job {fw_id} (taken) was taken, but never begun: it is ready again"]
+    assert said == [f"job {fw_id} (taken) was taken, but never started: it is returned to the queue"]
     work()
     assert state(launchpad, fw_id) == "COMPLETED"
 

@@ -18,10 +18,10 @@ from pymongo.errors import AutoReconnect
 from workers import WorkerProcess, checkpoints, wait_for
 
 from alchemflows.execution.local import status, submit
-from alchemflows.execution.worker import _heartbeat_that_lasts, _prompt_locks
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.settings import Settings
 from alchemflows.storage.database import Database, start_private
+from alchemflows.storage.fireworks import lasting_heartbeat, prompt_locks
 from alchemflows.storage.mongod import PrivateMongod
 
 #: Runs a command in a place of its own where a folder lies on a disk that is soon full; stopped, and to its end.
@@ -70,7 +70,7 @@ def test_a_stopped_job_goes_on_with_another_worker_to_the_same_samples(database,
     wait_for(lambda: has_samples(database))
     assert first.end(signal.SIGTERM) == 0
     assert status(database, fw_ids)[0].state == "READY"  # at once, not after it counts as lost
-    assert "given back" in first.log.read_text()
+    assert "returned to the queue" in first.log.read_text()
     before = len(list(checkpoints(database).glob("*/samples-*.npz")))
     second = WorkerProcess(database, tmp_path / "two")
     wait_for(lambda: len(list(checkpoints(database).glob("*/samples-*.npz"))) > before)
@@ -116,7 +116,7 @@ def test_the_heartbeat_outlasts_the_database_and_ends_with_the_job(monkeypatch):
 
     monkeypatch.setattr(rocket, "do_ping", ping)
     monkeypatch.setattr(rocket, "PING_TIME_SECS", 0.01)
-    with _heartbeat_that_lasts():
+    with lasting_heartbeat():
         before = set(threading.enumerate())
         stop = rocket.start_ping_launch(None, 7)
         (heart,) = set(threading.enumerate()) - before
@@ -143,7 +143,7 @@ def test_a_workflow_that_others_write_into_is_waited_for(database, monkeypatch):
     asked = []
     theirs = WFLock.__enter__
     monkeypatch.setattr(WFLock, "__enter__", lambda lock: asked.append(lock) or theirs(lock))
-    with _prompt_locks():
+    with prompt_locks():
         lock = fireworks_launchpad.WFLock
         held.start()
         with lock(launchpad, 1):
@@ -184,7 +184,7 @@ def test_a_full_disk_costs_no_sample(database, flow, tmp_path):
     )
     assert worker.process.wait(timeout=300) == 0, worker.log.read_text()
     said = worker.log.read_text()
-    assert "could not be written" in said and "No space left on device" in said and "given back" in said
+    assert "could not be written" in said and "No space left on device" in said and "returned to the queue" in said
     assert {job.state for job in status(database, fw_ids)} == {"COMPLETED"}
     crowded = samples(database)
     assert crowded.shape == (2, 150, 2)

@@ -131,7 +131,7 @@ def test_signal_stops_workers_which_give_their_jobs_back(
     finally:
         script.kill()
     assert [firework["state"] for firework in launchpad.fireworks.find()] == 3 * ["READY"]
-    assert sum("is given back" in log.read_text() for log in (tmp_path / "logs").iterdir()) == 2
+    assert sum("is returned to the queue" in log.read_text() for log in (tmp_path / "logs").iterdir()) == 2
 
 
 def test_failed_worker_is_told(config: Path, environment: dict[str, str], tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def test_a_worker_gives_back_what_it_cannot_finish(
     launchpad = server.launchpad("submitter")
     (fw_id,) = launchpad.add_wf(flow_to_workflow(Flow([pause(100)]))).values()
     done = run(server, "worker", *COMMAND, "worker", "--stop-after", 8, folder=tmp_path)
-    assert f"job {fw_id} is given back" in done.stdout, done.stderr
+    assert f"job {fw_id} is returned to the queue" in done.stdout, done.stderr
     assert ("pause", "READY") in states(clients["admin"])
     launchpad.defuse_fw(fw_id)
     launchpad.connection.close()

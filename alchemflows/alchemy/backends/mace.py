@@ -171,7 +171,7 @@ class MACEBackend:
                 self._radial_networks.append(block.conv_tp_weights)
                 block.conv_tp_weights = torch.nn.Identity()
 
-    def geometry(self, graph: Graph) -> _Geometry:
+    def geometry(self, graph: Graph) -> _MaceGeometry:
         """Compute what depends on the P vectors alone.
 
         Returns
@@ -189,14 +189,14 @@ class MACEBackend:
             if hasattr(model, "pair_repulsion"):
                 pair_repulsion = self._pair_repulsion(graph, lengths)
         radial, cutoff = model.radial_embedding(lengths, attributes, edge_index, model.atomic_numbers)
-        return _Geometry(
+        return _MaceGeometry(
             angular=model.spherical_harmonics(graph.vectors),
             radial=[network(radial) for network in self._radial_networks] or [radial] * len(model.interactions),
             cutoff=cutoff,
             pair_repulsion=pair_repulsion,
         )
 
-    def node_energies(self, graph: Graph, geometry: _Geometry) -> torch.Tensor:
+    def node_energies(self, graph: Graph, geometry: _MaceGeometry) -> torch.Tensor:
         """Energy of each node (eV), shape (B·M,), float64."""
         model = self.model
         attributes = self._attributes(graph)
@@ -271,7 +271,7 @@ class MACEBackend:
 
 
 @dataclass(frozen=True)
-class _Geometry:
+class _MaceGeometry:
     """What depends on the vectors of a graph alone."""
 
     angular: torch.Tensor

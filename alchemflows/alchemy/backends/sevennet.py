@@ -92,13 +92,13 @@ class SevenNetBackend:
         """Return itself: only the embedding and the scale of the energies ask for elements."""
         return self
 
-    def geometry(self, graph: Graph) -> _Geometry:
+    def geometry(self, graph: Graph) -> _SevenNetGeometry:
         """Spherical harmonics, and what each convolution's radial network makes of the distances."""
         data = self._embedding({KEY.EDGE_VEC: -graph.vectors})  # sevenn's edges point from receiver to sender
         path_weights = {module: module.weight_nn(data[KEY.EDGE_EMBEDDING]) for module in self._convolutions}
-        return _Geometry(data[KEY.EDGE_ATTR], path_weights)
+        return _SevenNetGeometry(data[KEY.EDGE_ATTR], path_weights)
 
-    def node_energies(self, graph: Graph, geometry: _Geometry) -> torch.Tensor:
+    def node_energies(self, graph: Graph, geometry: _SevenNetGeometry) -> torch.Tensor:
         """Energy of each node (eV), shape (B·M,)."""
         assert isinstance(graph, MergedGraph)
         data = {KEY.NODE_FEATURE: self._index[graph.numbers], KEY.BATCH: graph.node_replica}
@@ -120,7 +120,7 @@ class SevenNetBackend:
 
 
 @dataclass(frozen=True)
-class _Geometry:
+class _SevenNetGeometry:
     """What depends on the vectors of a graph alone."""
 
     angular: torch.Tensor

@@ -1,4 +1,4 @@
-"""Crystals of the figures."""
+"""Crystals that commands and figures start from: prototypes with approximate cells, and elements to choose."""
 
 from __future__ import annotations
 

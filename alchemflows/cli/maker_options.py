@@ -1,0 +1,182 @@
+"""Options of commands that are fields of makers: their types, defaults and descriptions stand with the maker alone."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from functools import cached_property, wraps
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+from jobflow import Maker
+
+from alchemflows.descriptions import field_descriptions
+
+#: Fields whose options have another name: what a unit or a count adds to a name is left out on the command line.
+SHORT = {
+    "cell": "cell_freedom",
+    "cell_steps": "n_cell_steps",
+    "equilibration": "n_equilibration_steps",
+    "friction": "friction_per_ps",
+    "interval": "sample_interval_steps",
+    "pressure": "pressure_GPa",
+    "production": "n_production_steps",
+    "relax": "relax_maker",
+    "repeats": "n_repeats",
+    "sampling": "n_sampling_steps",
+    "starts": "n_starts",
+    "switching": "n_switching_steps",
+    "timestep": "timestep_fs",
+    "windows": "n_windows",
+}
+#: Options that are not `--name`.
+DECLARED = {"temperature": ("--temperature", "-T"), "crystal": ("--crystal/--diffusing",)}
+
+
+@dataclass(frozen=True, eq=False)
+class MakerOptions:
+    """Options that are fields of a maker.
+
+    A parameter of a command (:func:`grouped`) that is annotated with it gets the maker. The maker's module, which
+    imports torch, is imported when the options are needed: when the command runs, or shows its help.
+
+    Attributes
+    ----------
+    place
+        Where the maker is: ``module:Class``.
+    names
+        Names of the options.
+    required
+        Those that must be given.
+    renamed
+        Fields of options whose field is neither of the same name nor in :data:`SHORT`.
+    """
+
+    place: str
+    names: tuple[str, ...]
+    required: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def maker(self) -> type[Maker]:
+        """The class of the maker."""
+        with redirect_stdout(sys.stderr):  # mace-torch prints on import
+            kind: type[Maker] = pkgutil.resolve_name(self.place)
+        return kind
+
+    def field_of(self, name: str) -> str:
+        """Return the name of the field of an option."""
+        there = {each.name for each in fields(self.maker)}
+        return self.renamed.get(name) or (name if name in there else SHORT[name])
+
+    def parameters(self) -> list[tuple[str, Any, Any]]:
+        """Return name, annotation and default of each option, as typer takes them."""
+        hints, texts = get_type_hints(self.maker), field_descriptions(self.maker)
+        known = {each.name: each for each in fields(self.maker)}
+        made = []
+        for name in self.names:
+            path = self.field_of(name)
+            hint, default, choices = _option(hints[path], known[path])
+            option = typer.Option(*DECLARED.get(name, ()), metavar=choices, help=texts[path])
+            made.append((name, Annotated[hint, option], inspect.Parameter.empty if name in self.required else default))
+        return made
+
+    def make(self, values: Mapping[str, Any]) -> Maker:
+        """Return the maker for the values of the options."""
+        given = {self.field_of(name): values[name] for name in self.names}
+        hints = get_type_hints(self.maker)
+        for path, value in list(given.items()):
+            if _is_switch(hints[path]):
+                del given[path]
+                if not value:
+                    given[path] = None
+        return self.maker(**given)
+
+
+def _option(hint: Any, known: Field) -> tuple[Any, Any, str | None]:
+    """Return the type of an option, its default, and its choices as help shows them."""
+    if _is_switch(hint):
+        return bool, known.default_factory is not MISSING, None
+    if choices := choices_of(hint):
+        return str, known.default, f"[{'|'.join(choices)}]"
+    return hint, known.default, None
+
+
+def _is_switch(hint: Any) -> bool:
+    """Tell whether a field holds a maker of its own or None: on the command line it is switched on or off."""
+    kinds = set(get_args(hint))
+    return NoneType in kinds and any(isinstance(kind, type) and issubclass(kind, Maker) for kind in kinds)
+
+
+def choices_of(hint: Any) -> tuple[str, ...]:
+    """Return the values of a type of literals, or of a union of such types; none for other types."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    parts = [choices_of(part) for part in get_args(hint)]
+    return tuple(choice for part in parts for choice in part) if parts and all(parts) else ()
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take groups of options: dataclasses, and makers (:class:`MakerOptions`).
+
+    Typer sees their fields; the command gets the objects. Its options are put together when they are needed
+    (:class:`~alchemflows.cli.once.App`).
+    """
+
+    @wraps(command)
+    def later() -> None:
+        """Stand for the command until it is needed."""
+
+    del later.__wrapped__
+    later.__signature__ = inspect.Signature()  # type: ignore[attr-defined]
+    later.__annotations__ = {}
+    later.ungrouped = lambda: _ungrouped(command)  # type: ignore[attr-defined]
+    return later
+
+
+def _ungrouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the options of its groups one by one."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, tuple[list[tuple[str, Any, Any]], Callable[[dict[str, Any]], Any]]] = {}
+    options: list[tuple[str, Any, Any]] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        group = _group(hints[name])
+        if group is None:
+            options.append((name, hints[name], parameter.default))
+        else:
+            groups[name] = group
+            options += group[0]
+
+    @wraps(command)
+    def ungrouped(**values: Any) -> None:
+        made = {}
+        for name, (own, make) in groups.items():
+            made[name] = make({option: values.pop(option) for option, _, _ in own})
+        command(**values, **made)
+
+    signature = inspect.Signature(
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, annotation, default in options
+        ]
+    )
+    ungrouped.__signature__ = signature  # type: ignore[attr-defined]
+    ungrouped.__annotations__ = {name: annotation for name, annotation, _ in options}
+    return ungrouped
+
+
+def _group(hint: Any) -> tuple[list[tuple[str, Any, Any]], Callable[[dict[str, Any]], Any]] | None:
+    """Return the options of a group and what makes its object of their values; None for a single option."""
+    if is_dataclass(hint):
+        kind: Any = hint
+        inner = get_type_hints(kind, include_extras=True)
+        return [(each.name, inner[each.name], each.default) for each in fields(kind)], lambda values: kind(**values)
+    for part in getattr(hint, "__metadata__", ()):
+        if isinstance(part, MakerOptions):
+            return part.parameters(), part.make
+    return None

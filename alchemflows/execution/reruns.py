@@ -1,0 +1,83 @@
+"""When a job is run again: what counts as lost and as failed, how often it is rerun, and when it is set aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fireworks.fw_config import RUN_EXPIRATION_SECS
+
+from alchemflows.storage.fireworks import ENDED, FAILED, HELD, Attempts, Launch, Relatives
+
+#: Errors that are not the job's own fault: it was stopped, or the database was unreachable.
+INTERRUPTIONS = (
+    "RunStoppedError",
+    "JobInterrupted",
+    "AutoReconnect",
+    "ConnectionFailure",
+    "NetworkTimeout",
+    "NotPrimaryError",
+    "ServerSelectionTimeoutError",
+)
+
+
+@dataclass(frozen=True)
+class RerunPolicy:
+    """When jobs are run again.
+
+    A job *failed* if its last launch ended with an exception of its own, was *interrupted* if the exception is one of
+    :data:`INTERRUPTIONS`, and is *lost* if its worker no longer says that it is alive. An interrupted job is returned
+    to the queue whatever its history. A failed or lost job is rerun until its reruns are used up; then it is set aside:
+    it stays failed, and a user may retry it.
+
+    Attributes
+    ----------
+    retries
+        Reruns of a job that failed.
+    lost_retries
+        Reruns of a job that was lost: at a wall time, which is nobody's fault; but a job may also kill its worker.
+    lost_after_s
+        A running job without a heartbeat for so long, or one that was taken and has no launch after so long, is lost.
+    worker_restarts
+        Restarts of local workers that died, all workers of one run together.
+    """
+
+    retries: int = 3
+    lost_retries: int = 20
+    lost_after_s: float = RUN_EXPIRATION_SECS
+    worker_restarts: int = 3
+
+    def reruns_failed(self, attempts: Attempts) -> bool:
+        """Tell whether a failed job is rerun, from all its launches, the last one included."""
+        return attempts.n_failed <= self.retries and attempts.n_lost <= self.lost_retries
+
+    def reruns_lost(self, attempts: Attempts) -> bool:
+        """Tell whether a lost job is rerun, from its launches before the one that was lost."""
+        return attempts.n_lost < self.lost_retries
+
+    def restarts_worker(self, n_restarts: int) -> bool:
+        """Tell whether a local worker that died is restarted after so many restarts."""
+        return n_restarts < self.worker_restarts
+
+
+#: For workers of this machine: a worker that was stopped has no job any more, so that nothing has to be waited for but
+#: the moments, s, between taking a job and storing its launch.
+LOCAL = RerunPolicy(lost_after_s=2.0)
+
+
+def was_interrupted(launch: Launch) -> bool:
+    """Tell whether a launch was stopped, or lost the database: it ended through no fault of its job."""
+    return launch.state == "RUNNING" or (launch.state == FAILED and launch.error_class in INTERRUPTIONS)
+
+
+def can_be_rerun(around: Relatives | None) -> bool:
+    """Tell whether a failed job can be rerun now, from what stands around it in its workflow.
+
+    Not if one of the jobs that it follows has failed, with which it is rerun; and not while a job that depends on it is
+    running, whose input would be removed.
+    """
+    return around is not None and FAILED not in around.parents and not around.dependents & set(HELD)
+
+
+def is_needed(around: Relatives | None) -> bool:
+    """Tell whether the workflow of a failed job has not ended: other jobs did not do without it."""
+    return around is not None and around.workflow not in ENDED

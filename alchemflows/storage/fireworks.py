@@ -1,0 +1,477 @@
+"""All that this package knows of FireWorks beyond its documented calls: collections, stored launches, locks and pings.
+
+Seen in FireWorks 2.0.4 and 2.1.4. ``tests/storage/test_fireworks_parts.py`` fails where another version differs; what
+has to be changed then is in this file alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from fireworks import Firework, FWorker, LaunchPad, Workflow
+from fireworks.core import launchpad as fireworks_launchpad
+from fireworks.core import rocket
+from fireworks.core.launchpad import WFLock
+from jobflow import Job
+from pymongo import MongoClient
+from pymongo.database import Database as MongoDatabase
+from pymongo.errors import PyMongoError
+
+from alchemflows.storage.configuration import without_passwords
+
+#: FireWorks settings for the lock of a workflow: held for moments, and for ever by a worker that died with it.
+LOCKS = {"WFLOCK_EXPIRATION_SECS": 60, "WFLOCK_EXPIRATION_KILL": True}
+
+#: GridFS in which FireWorks stores actions that are too large for a document.
+LARGE_ACTIONS = ("fw_gridfs.files", "fw_gridfs.chunks")
+
+#: What each role may do on FireWorks' collections.
+RIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "submitter": {
+        **dict.fromkeys(LARGE_ACTIONS, ("find",)),
+        "fw_id_assigner": ("find", "update"),
+        "fireworks": ("find", "insert", "update", "remove"),  # a new workflow replaces what has its numbers
+        "workflows": ("find", "insert", "update"),
+        "launches": ("find", "insert", "update"),
+        "offline_runs": ("find",),
+    },
+    "worker": {
+        **dict.fromkeys(LARGE_ACTIONS, ("find", "insert", "listIndexes")),
+        "fw_id_assigner": ("find", "update"),
+        "fireworks": ("find", "insert", "update"),  # jobs may add jobs
+        "workflows": ("find", "update"),
+        "launches": ("find", "insert", "update"),
+    },
+    "reader": dict.fromkeys(("fireworks", "workflows", "launches", *LARGE_ACTIONS), ("find",)),
+}
+
+_UUID, _INDEX, _HOSTS = (f"spec._tasks.job.{field}" for field in ("uuid", "index", "hosts"))
+_LABELS = "spec.campaign"
+_STACK_TRACE = "action.stored_data._exception._stacktrace"
+_NAME, _TASK = "metadata.campaign.name", "metadata.campaign.task"
+
+#: Indexes: a job by its UUID; the status of a campaign is read from one alone; a worker finds its launch.
+INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "fireworks": (
+        (_UUID,),
+        (
+            *(f"{_LABELS}.{key}" for key in ("name", "structure", "transformation", "temperature_K", "pressure_GPa")),
+            f"{_LABELS}.n_atom_steps",
+            "state",
+        ),
+    ),
+    "workflows": ((_NAME, _TASK),),
+    "launches": (("launch_dir",),),
+}
+
+#: States of jobs.
+COMPLETED, FAILED, PAUSED, CANCELLED = "COMPLETED", "FIZZLED", "PAUSED", "DEFUSED"
+#: States of jobs that a worker or a batch job holds.
+HELD = ("RESERVED", "RUNNING")
+#: States of jobs that have not started.
+NOT_STARTED = ("WAITING", "READY", "RESERVED")
+#: States of jobs and workflows that are never run again unless somebody asks for it.
+ENDED = (COMPLETED, CANCELLED, "ARCHIVED")
+
+#: How often, and for how long, to try to lock a workflow before FireWorks' own way of waiting.
+_LOCK_RETRY_S = 0.005
+_LOCK_PATIENCE_S = 0.2
+
+
+@dataclass(frozen=True)
+class StoredJob:
+    """A job in the LaunchPad.
+
+    Attributes
+    ----------
+    fw_id, name, state
+        As FireWorks has them.
+    launches, earlier_launches
+        Identifiers of its launches: of the present attempt, and of those before reruns.
+    uuids
+        UUID and index of each jobflow job in it.
+    labels
+        What a campaign stored with it; empty for other jobs.
+    """
+
+    fw_id: int
+    name: str
+    state: str
+    launches: list[int]
+    earlier_launches: list[int]
+    uuids: list[tuple[str, int]]
+    labels: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One attempt to run a job.
+
+    Attributes
+    ----------
+    launch_id, fw_id, state, host, folder
+        As FireWorks has them.
+    error
+        Last line of the stack trace, without what may be a password; None where there is none.
+    """
+
+    launch_id: int
+    fw_id: int
+    state: str
+    host: str
+    folder: str
+    error: str | None
+
+    @property
+    def error_class(self) -> str | None:
+        """Name of the class of the error, without its module."""
+        return None if self.error is None else self.error.split(":")[0].rpartition(".")[2]
+
+
+class Attempts(NamedTuple):
+    """How many launches of a job ended with an exception, and how many without one."""
+
+    n_failed: int
+    n_lost: int
+
+
+class Relatives(NamedTuple):
+    """State of a job's workflow, and states of the jobs that it follows directly and of all that depend on it."""
+
+    workflow: str
+    parents: set[str]
+    dependents: set[str]
+
+
+# Jobs
+
+
+def find_jobs(launchpad: LaunchPad, query: Mapping[str, Any]) -> list[StoredJob]:
+    """Return the jobs of a query, in the order of their ids."""
+    fields = dict.fromkeys(("fw_id", "name", "state", "launches", "archived_launches", _UUID, _INDEX, _LABELS), 1)
+    return [_stored_job(row) for row in launchpad.fireworks.find(query, fields, sort=[("fw_id", 1)])]
+
+
+def _stored_job(row: Mapping[str, Any]) -> StoredJob:
+    spec = row.get("spec", {})
+    jobs = [task["job"] for task in spec.get("_tasks", []) if task.get("job")]
+    return StoredJob(
+        row["fw_id"],
+        row["name"],
+        row["state"],
+        row["launches"],
+        row["archived_launches"],
+        [(job["uuid"], job["index"]) for job in jobs],
+        spec.get("campaign", {}),
+    )
+
+
+def jobs_by_id(launchpad: LaunchPad, fw_ids: Sequence[int]) -> list[StoredJob]:
+    """Return jobs in the order of their ids."""
+    return find_jobs(launchpad, {"fw_id": {"$in": list(fw_ids)}})
+
+
+def jobs_by_uuid(launchpad: LaunchPad, uuids: Sequence[str]) -> list[StoredJob]:
+    """Return the jobs that hold jobflow jobs of some UUIDs."""
+    return find_jobs(launchpad, {_UUID: {"$in": list(uuids)}})
+
+
+def job_of(launchpad: LaunchPad, launch: Launch) -> StoredJob | None:
+    """Return the job of a launch; None if it was rerun since then."""
+    found = find_jobs(launchpad, {"fw_id": launch.fw_id, "launches": launch.launch_id})
+    return found[0] if found else None
+
+
+def n_ready(launchpad: LaunchPad, fworker: FWorker, limit: int = 0) -> int:
+    """Return how many jobs a worker could take now; count no further than the limit, if there is one."""
+    query = {**fworker.query, "state": "READY"}
+    number: int = launchpad.fireworks.count_documents(query, **({"limit": limit} if limit else {}))
+    return number
+
+
+def worker_query(launchpad: LaunchPad, fw_ids: Sequence[int]) -> dict[str, Any]:
+    """Return the query of a worker that takes some jobs of flows, jobs that these add to their flows, and no others."""
+    mine: list[dict[str, Any]] = [{"fw_id": {"$in": list(fw_ids)}}]
+    # Jobs that are added to a running flow have its identifier among their hosts.
+    if flows := launchpad.fireworks.distinct(_HOSTS, mine[0]):
+        mine.append({_HOSTS: {"$in": flows}})
+    return {"$or": mine}
+
+
+def members(launchpad: LaunchPad, fw_ids: Sequence[int]) -> tuple[list[int], bool]:
+    """Return the ids of all jobs in the workflows of some jobs, and whether these workflows are completed.
+
+    The jobs given come first, then those that running jobs have added. A workflow is not completed as long as one of
+    its jobs is being replaced by others, although that job itself may be.
+    """
+    workflows = list(launchpad.workflows.find({"nodes": {"$in": list(fw_ids)}}, {"nodes": 1, "state": 1}))
+    added = {fw_id for workflow in workflows for fw_id in workflow["nodes"]} - set(fw_ids)
+    return [*fw_ids, *sorted(added)], all(workflow["state"] == COMPLETED for workflow in workflows)
+
+
+def relatives(launchpad: LaunchPad, fw_id: int) -> Relatives | None:
+    """Return the states of what stands around a job; None if it has no workflow."""
+    workflow = launchpad.workflows.find_one({"nodes": fw_id}, {"links": 1, "state": 1, "nodes": 1})
+    if workflow is None:
+        return None
+    links = {int(parent): children for parent, children in workflow["links"].items()}
+    rows = launchpad.fireworks.find({"fw_id": {"$in": workflow["nodes"]}}, {"fw_id": 1, "state": 1})
+    states = {row["fw_id"]: row["state"] for row in rows}
+    parents = {states[parent] for parent, children in links.items() if fw_id in children}
+    return Relatives(workflow["state"], parents, {states[each] for each in _dependents(fw_id, links)})
+
+
+def _dependents(fw_id: int, links: Mapping[int, Sequence[int]]) -> set[int]:
+    found: set[int] = set()
+    ahead = list(links.get(fw_id, []))
+    while ahead:
+        child = ahead.pop()
+        if child not in found:
+            found.add(child)
+            ahead += links.get(child, [])
+    return found
+
+
+# Launches
+
+
+def last_launches(launchpad: LaunchPad, jobs: Sequence[StoredJob]) -> dict[int, Launch]:
+    """Return the last launch of each job that has one, by the job's id."""
+    return _launches(launchpad, {"launch_id": {"$in": [job.launches[-1] for job in jobs if job.launches]}})
+
+
+def launch_in(launchpad: LaunchPad, folders: Sequence[str]) -> Launch | None:
+    """Return the last launch in a folder, of which several spellings may be given."""
+    return next(iter(_launches(launchpad, {"launch_dir": {"$in": list(folders)}}).values()), None)
+
+
+def _launches(launchpad: LaunchPad, query: Mapping[str, Any]) -> dict[int, Launch]:
+    """Return launches by job, the last one of each."""
+    fields = dict.fromkeys(("launch_id", "fw_id", "state", "host", "launch_dir", _STACK_TRACE), 1)
+    rows = launchpad.launches.find(query, fields, sort=[("launch_id", 1)])
+    return {
+        row["fw_id"]: Launch(
+            row["launch_id"], row["fw_id"], row["state"], row.get("host") or "?", row["launch_dir"], _error(row)
+        )
+        for row in rows
+    }
+
+
+def _error(row: Mapping[str, Any]) -> str | None:
+    stored = ((row.get("action") or {}).get("stored_data") or {}).get("_exception") or {}
+    lines = str(stored.get("_stacktrace", "")).strip().splitlines()
+    return without_passwords(lines[-1]) if lines else None
+
+
+def attempts(launchpad: LaunchPad, job: StoredJob) -> Attempts:
+    """Count the launches of a job that failed, those before its reruns too."""
+    launches = {"launch_id": {"$in": [*job.launches, *job.earlier_launches]}, "state": FAILED}
+    count = launchpad.launches.count_documents
+    n_failed = count({**launches, _STACK_TRACE: {"$exists": True}})
+    return Attempts(n_failed, count(launches) - n_failed)
+
+
+def rerun_lost_below(launchpad: LaunchPad, folder: str, fw_ids: Sequence[int]) -> None:
+    """Make jobs ready again whose launches are below a folder, where nobody runs them any more."""
+    mine = {"fw_id": {"$in": list(fw_ids)}, "launch_dir": {"$regex": f"^{re.escape(folder)}/"}}
+    launchpad.detect_lostruns(expiration_secs=0, rerun=True, refresh=True, launch_query=mine)
+
+
+# Jobs that were taken and have no launch; locks
+
+
+def taken_and_not_started(launchpad: LaunchPad, seconds: float) -> list[StoredJob]:
+    """Return the jobs that were taken at least so many seconds ago, and have no launch.
+
+    FireWorks looks for lost jobs among launches, and never finds these. One that waits in a queue has a launch.
+    """
+    return find_jobs(launchpad, _taken(seconds))
+
+
+def make_ready(launchpad: LaunchPad, fw_ids: Sequence[int], seconds: float) -> int:
+    """Make those of the jobs that were taken so many seconds ago, and have no launch, ready; return how many."""
+    ready = {"$set": {"state": "READY", "updated_on": datetime.now(UTC).isoformat()}}
+    taken = {"fw_id": {"$in": list(fw_ids)}, **_taken(seconds)}
+    number: int = launchpad.fireworks.update_many(taken, ready).modified_count
+    return number
+
+
+def any_taken(launchpad: LaunchPad, fw_ids: Sequence[int]) -> bool:
+    """Tell whether one of some jobs was taken and has no launch yet."""
+    return launchpad.fireworks.find_one({"fw_id": {"$in": list(fw_ids)}, **_taken(0.0)}, {"_id": 1}) is not None
+
+
+def _taken(seconds: float) -> dict[str, Any]:
+    return {"state": "RESERVED", "launches": [], "updated_on": {"$lte": datetime.now(UTC) - timedelta(seconds=seconds)}}
+
+
+def unlock(launchpad: LaunchPad, fw_ids: Sequence[int], patience_s: float) -> None:
+    """Unlock the workflows of some jobs that stay locked for longer than the patience.
+
+    A worker that is stopped within an update of its workflow leaves it locked for ever. Others hold the lock for
+    moments.
+    """
+    locked = {"nodes": {"$in": list(fw_ids)}, "locked": {"$exists": True}}
+    deadline = time.monotonic() + patience_s
+    while launchpad.workflows.find_one(locked, {"_id": 1}) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    launchpad.workflows.update_many(locked, {"$unset": {"locked": True}})
+
+
+class _PromptLock(WFLock):
+    """FireWorks' lock of a workflow, which tries again after milliseconds before it waits for tenths of a second."""
+
+    def __enter__(self) -> None:
+        free = {"nodes": self.fw_id, "locked": {"$exists": False}}
+        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        while self.lp.workflows.find_one_and_update(free, {"$set": {"locked": True}}, {"_id": 1}) is None:
+            if time.monotonic() > deadline:
+                super().__enter__()
+                return
+            time.sleep(_LOCK_RETRY_S * random.uniform(0.5, 1.5))
+
+
+@contextlib.contextmanager
+def prompt_locks() -> Iterator[None]:
+    """Let FireWorks wait for milliseconds where a workflow is locked."""
+    fireworks_launchpad.WFLock = _PromptLock
+    try:
+        yield
+    finally:
+        fireworks_launchpad.WFLock = WFLock
+
+
+@contextlib.contextmanager
+def lasting_heartbeat() -> Iterator[None]:
+    """Let the heartbeat of a running job continue after the database was unreachable, and end with the job.
+
+    FireWorks' own ends with the first failure, and pings once more when the job has ended.
+    """
+    theirs = rocket.ping_launch
+
+    def lasting(launchpad: LaunchPad, launch_id: int, stop: threading.Event, master: threading.Thread) -> None:
+        while not stop.wait(rocket.PING_TIME_SECS) and master.is_alive():
+            with contextlib.suppress(PyMongoError):
+                rocket.do_ping(launchpad, launch_id)
+
+    rocket.ping_launch = lasting
+    try:
+        yield
+    finally:
+        rocket.ping_launch = theirs
+
+
+# Campaigns
+
+
+def campaign_jobs(
+    launchpad: LaunchPad, name: str, states: Sequence[str], fw_ids: Sequence[int] | None = None
+) -> list[StoredJob]:
+    """Return the jobs of a campaign that are in some states, of all its jobs or of those given."""
+    query: dict[str, Any] = {f"{_LABELS}.name": name, "state": {"$in": list(states)}}
+    return find_jobs(launchpad, query if fw_ids is None else {**query, "fw_id": {"$in": list(fw_ids)}})
+
+
+def unfinished_ids(launchpad: LaunchPad, name: str) -> list[int]:
+    """Return the ids of the jobs of a campaign that have not ended."""
+    query = {f"{_LABELS}.name": name, "state": {"$nin": list(ENDED)}}
+    return [row["fw_id"] for row in launchpad.fireworks.find(query, {"fw_id": 1})]
+
+
+def count_states(launchpad: LaunchPad, name: str, labels: Sequence[str]) -> Iterator[tuple[tuple, str, int, int]]:
+    """Yield the values of labels, the state, the number of jobs that have these, and their MD steps times sites.
+
+    An index alone is read.
+    """
+    group = {"_id": {**{key: f"${_LABELS}.{key}" for key in labels}, "state": "$state"}, "n": {"$sum": 1}}
+    steps = {"atom_steps": {"$sum": f"${_LABELS}.n_atom_steps"}}
+    for row in launchpad.fireworks.aggregate([{"$match": {f"{_LABELS}.name": name}}, {"$group": group | steps}]):
+        values = tuple(row["_id"].get(key) for key in labels)
+        yield values, row["_id"]["state"], row["n"], row["atom_steps"]
+
+
+def campaign_names(launchpad: LaunchPad) -> list[str]:
+    """Return the names of all campaigns."""
+    return sorted(name for name in launchpad.workflows.distinct(_NAME) if name)
+
+
+def submitted_tasks(launchpad: LaunchPad, name: str) -> dict[str, int]:
+    """Return the keys of a campaign's tasks, and the runs that their windows have, or will have."""
+    group = {"_id": f"${_TASK}", "n_runs": {"$max": "$metadata.campaign.n_runs"}}
+    return {
+        row["_id"]: row["n_runs"] or 1
+        for row in launchpad.workflows.aggregate([{"$match": {_NAME: name}}, {"$group": group}])
+    }
+
+
+def unfinished_tasks(launchpad: LaunchPad, name: str, keys: Sequence[str]) -> set[str]:
+    """Return those of some task keys that have a workflow which is not completed."""
+    query = {_TASK: {"$in": list(keys)}, "state": {"$ne": COMPLETED}, _NAME: name}
+    return set(launchpad.workflows.distinct(_TASK, query))
+
+
+def remove_incomplete(launchpad: LaunchPad, name: str) -> None:
+    """Remove workflows of a campaign whose submission was killed before all their jobs were added."""
+    campaign = {_NAME: name}
+    count = [{"$match": campaign}, {"$group": {"_id": None, "n": {"$sum": {"$size": "$nodes"}}}}]
+    expected = sum(row["n"] for row in launchpad.workflows.aggregate(count))
+    if launchpad.fireworks.count_documents({f"{_LABELS}.name": name}) >= expected:
+        return
+    jobs = {"from": "fireworks", "localField": "nodes", "foreignField": "fw_id", "as": "jobs"}
+    incomplete: list[dict[str, Any]] = [
+        {"$match": {**campaign, "state": {"$ne": COMPLETED}}},
+        {"$lookup": {**jobs, "pipeline": [{"$project": {"_id": 1}}]}},
+        {"$match": {"$expr": {"$lt": [{"$size": "$jobs"}, {"$size": "$nodes"}]}}},
+        {"$project": {"nodes": 1}},
+    ]
+    for workflow in list(launchpad.workflows.aggregate(incomplete)):
+        launchpad.fireworks.delete_many({"fw_id": {"$in": workflow["nodes"]}})
+        launchpad.workflows.update_one({"_id": workflow["_id"]}, {"$set": {"state": "ARCHIVED", "metadata": {}}})
+
+
+def jobs_of(workflow: Workflow) -> Iterator[tuple[Firework, Job]]:
+    """Yield the jobs of a workflow that was made of a flow, each with its Firework."""
+    for firework in workflow.fws:
+        yield firework, firework.tasks[0]["job"]
+
+
+def add_to_spec(firework: Firework, entries: Mapping[str, Any], labels: Mapping[str, Any]) -> None:
+    """Add entries to what a Firework is told, such as its category, and labels to those that its campaign gave it."""
+    firework.spec.update(entries)
+    firework.spec["campaign"] = {**firework.spec["campaign"], **labels}
+
+
+# The database
+
+
+def database_of(launchpad: LaunchPad) -> MongoDatabase:
+    """Return the database of a LaunchPad."""
+    return launchpad.db
+
+
+def client_of(launchpad: LaunchPad) -> MongoClient:
+    """Return the connection of a LaunchPad."""
+    return launchpad.connection
+
+
+def initialise(launchpad: LaunchPad) -> None:
+    """Do what ``lpad reset`` does to a new database, and nothing to one in use."""
+    start = {"next_fw_id": 1, "next_launch_id": 1}
+    before = launchpad.fw_id_assigner.find_one_and_update({}, {"$setOnInsert": start}, upsert=True)
+    if before is None:
+        launchpad.tuneup()
+
+
+def create_indexes(database: MongoDatabase) -> None:
+    """Create the indexes of FireWorks' collections that this package uses, where they are missing."""
+    for collection, indexes in INDEXES.items():
+        for fields in indexes:
+            database[collection].create_index(list(fields))

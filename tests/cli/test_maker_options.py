@@ -1,0 +1,136 @@
+"""Options that are fields of makers: the same defaults and descriptions in help, in campaigns and with the maker."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any, get_args
+
+import pytest
+import typer
+
+from alchemflows.campaign.specification import MAKERS, settings_model
+from alchemflows.cli import absolute, compositions, defects, maker_options, ordering, transformations
+from alchemflows.cli.commands import app
+from alchemflows.cli.maker_options import MakerOptions, choices_of
+from alchemflows.cli.options import PotentialOptions
+from alchemflows.descriptions import field_descriptions
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.schemas.dynamics import CellFreedom, Schedule
+
+#: The options of makers that each command has.
+COMMANDS: dict[str, list[MakerOptions]] = {
+    "ti": [transformations.LADDER],
+    "switch": [transformations.SWITCHING],
+    "frenkel-ladd": [absolute.FRENKEL_LADD_ALL],
+    "phases": [absolute.FRENKEL_LADD],
+    "vacancy": [absolute.FRENKEL_LADD, defects.VACANCY],
+    "schottky": [absolute.FRENKEL_LADD_AT],
+    "frenkel-pair": [absolute.FRENKEL_LADD_AT],
+    "optimize": [compositions.OPTIMIZATION, compositions.DESCENT],
+    "order": [ordering.ORDER, ordering.SEARCH],
+}
+CASES = [(command, group, name) for command, groups in COMMANDS.items() for group in groups for name in group.names]
+IDS = [f"{command} {name}" for command, _, name in CASES]
+#: What the ends of fields' names say of their units, and how a description says it.
+UNITS = {
+    "_GPa": "GPa", "_fs": "fs", "_per_ps": "1/ps", "_time_ps": "ps", "_eV_per_A2": "eV/Å²", "temperature": "K",
+    "target_error": "eV/atom", "_steps": "steps", "n_windows": "windows",
+}  # fmt: skip
+
+
+def parameters(command: str) -> dict[str, Any]:
+    """Return the parameters of a command by their names."""
+    return {each.name: each for each in typer.main.get_command(app).commands[command].params}
+
+
+@pytest.mark.parametrize(("command", "group", "name"), CASES, ids=IDS)
+def test_an_option_has_the_default_and_the_description_of_its_field(command, group, name):
+    option = parameters(command)[name]
+    (field,) = [each for each in dataclasses.fields(group.maker) if each.name == group.field_of(name)]
+    if name in group.required:
+        assert option.required
+    elif field.name == "relax_maker":
+        assert option.default is True and field.default_factory() is not None
+    else:
+        assert option.default == field.default and not option.required
+    description = field_descriptions(group.maker)[field.name]
+    assert option.help == description and description.endswith(".")
+    for ending, unit in UNITS.items():
+        if field.name.endswith(ending):
+            assert re.search(rf"(?<!\w){unit}(?!\w)", description), (field.name, description)
+
+
+def test_every_command_with_a_maker_is_here():
+    """None has a parameter of its own that is a field of its maker."""
+    groups = {
+        id(value)
+        for module in (absolute, compositions, defects, ordering, transformations)
+        for value in vars(module).values()
+        if isinstance(value, MakerOptions)
+    }
+    assert groups == {id(group) for used in COMMANDS.values() for group in used}
+    for command, used in COMMANDS.items():
+        own = set(parameters(command)) - {name for group in used for name in group.names}
+        own -= {field.name for field in dataclasses.fields(PotentialOptions)}
+        taken = {field.name for group in used for field in dataclasses.fields(group.maker)}
+        assert not own & (taken | set(maker_options.SHORT)), command
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "group"),
+    [
+        ("thermodynamic-integration", "ti", transformations.LADDER),
+        ("switching", "switch", transformations.SWITCHING),
+        ("frenkel-ladd", "frenkel-ladd", absolute.FRENKEL_LADD_ALL),
+        ("vacancy", "vacancy", absolute.FRENKEL_LADD),
+    ],
+)
+def test_campaigns_and_help_have_the_same_descriptions(kind, command, group):
+    assert group.maker is MAKERS[kind]
+    schema = settings_model(kind).model_json_schema()["properties"]
+    described = field_descriptions(MAKERS[kind])
+    fields = {field.name for field in dataclasses.fields(MAKERS[kind])} & set(schema)
+    assert {name: schema[name]["description"] for name in fields} == {name: described[name] for name in fields}
+    shown = parameters(command)
+    both = {name: group.field_of(name) for name in group.names if group.field_of(name) in schema}
+    assert len(both) > 6
+    assert {name: shown[name].help for name in both} == {name: schema[both[name]]["description"] for name in both}
+    assert shown["relax"].help == schema["relax"]["description"]
+    if kind == "vacancy":
+        assert shown["degeneracy"].help == schema["degeneracy"]["description"]
+
+
+def test_choices_are_shown():
+    shown = parameters("ti")
+    assert shown["coupling"].metavar == "[paired|mean-field]"
+    assert set(shown["cell"].metavar.strip("[]").split("|")) == {*get_args(CellFreedom), "auto"}
+    assert set(parameters("switch")["schedule"].metavar.strip("[]").split("|")) == set(get_args(Schedule))
+    assert choices_of(float | None) == choices_of(str) == ()
+
+
+def test_values_become_a_maker():
+    group = MakerOptions(
+        "alchemflows.flows.thermodynamic_integration:ThermodynamicIntegrationMaker", ("windows", "pressure", "relax")
+    )
+    maker = group.make({"windows": 5, "pressure": 1.0, "relax": True})
+    assert isinstance(maker, ThermodynamicIntegrationMaker) and maker.relax_maker is not None
+    assert (maker.n_windows, maker.pressure_GPa) == (5, 1.0)
+    assert group.make({"windows": 5, "pressure": None, "relax": False}).relax_maker is None
+
+
+def test_a_description_is_the_first_paragraph_without_marks():
+    described = field_descriptions(FrenkelLaddMaker)
+    assert (
+        described["springs_eV_per_A2"]
+        == "Spring constants by element (eV/Å²), in place of those from the displacements."
+    )
+    assert described["potential"].startswith("Potential: mace-demo")
+    assert set(described) == {field.name for field in dataclasses.fields(FrenkelLaddMaker)}
+
+
+def test_the_shape_of_schedules_is_the_type():
+    from alchemflows.sampling.schedules import SCHEDULES
+
+    assert set(get_args(Schedule)) == set(SCHEDULES)

@@ -1,0 +1,58 @@
+"""Rules of the house that hold for all files: one class per name, and one file for each private part of a library."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import alchemflows
+
+PACKAGE = Path(alchemflows.__file__).parent
+SOURCES = {str(path.relative_to(PACKAGE)): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
+
+#: FireWorks' private names: fields of its documents, its lock and its heartbeat, and its collections.
+FIREWORKS = (
+    r"(?<![A-Za-z])_tasks\b|\b_exception\b|_stacktrace|\bWFLock\b|[\"']locked[\"']|\bping_launch\b|\bdo_ping\b"
+    r"|archived_launches|launch_dir\b|\bspec\.(_tasks|campaign)|\.spec\[|fw_id_assigner|fw_gridfs"
+    r"|launchpad\.(fireworks|workflows|launches|offline_runs|db|connection)\b"
+)
+#: Private parts of libraries, and the one file that uses each.
+PARTS = {
+    FIREWORKS: "storage/fireworks.py",
+    r"\.make\.original\b|\.set_uuid\(|CURRENT_JOB\.reset\b": "jobs/jobflow_parts.py",
+    r"\._collection\b": "storage/database.py",
+    r"task_document_kwargs": "jobs/relax.py",
+    r"@version": "schemas/base.py",
+}
+
+
+def test_no_class_name_is_used_twice():
+    places = defaultdict(list)
+    for path, text in SOURCES.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(path)
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+@pytest.mark.parametrize(("pattern", "place"), PARTS.items(), ids=PARTS.values())
+def test_private_parts_of_a_library_are_used_in_one_file(pattern, place):
+    found = {path for path, text in SOURCES.items() if re.search(pattern, text)}
+    assert found == {place}
+
+
+def test_functions_of_jobs_have_one_verb_for_one_thing():
+    """Jobs are run, cancelled, retried and returned to the queue; no other verb says the same."""
+    others = re.compile(r"(^|_)(give|mend|settle|work_off|take_up|revive|abandon|abort)(_|$)")
+    found = [
+        f"{path}: {node.name}"
+        for path, text in SOURCES.items()
+        if path.startswith(("execution/", "campaign/", "cli/"))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef) and others.search(node.name)
+    ]
+    assert found == []
