@@ -26,7 +26,15 @@ from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, check_one_conditio
 from alchemflows.identity import fingerprint
 from alchemflows.jobs.structures import structures_metadata
 from alchemflows.jobs.windows import WindowsMaker
-from alchemflows.schemas.campaign import TRANSFORMING, CampaignSpec, Finite, MethodKind, MethodSpec, StructureSpec
+from alchemflows.schemas.campaign import (
+    TRANSFORMING,
+    CampaignMetadata,
+    CampaignSpec,
+    Finite,
+    MethodKind,
+    MethodSpec,
+    StructureSpec,
+)
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.structure import StructureRecord
 from alchemflows.structures.reading import ReadStructure, read_structure, structure_of
@@ -137,18 +145,17 @@ class Task:
     def metadata(self) -> dict[str, Any]:
         """What every job of the task carries."""
         understood = {} if self.record is None else structures_metadata({self.structure: self.record})
-        return understood | {
-            "campaign": {
-                "name": self.campaign,
-                "task": self.key,
-                "structure": self.structure,
-                "transformation": self.transformation,
-                "temperature_K": self.temperature_K,
-                "pressure_GPa": self.pressure_GPa,
-                "repeat": self.repeat,
-                "n_sites": len(self.crystal),
-            }
-        }
+        campaign = CampaignMetadata(
+            name=self.campaign,
+            task=self.key,
+            structure=self.structure,
+            transformation=self.transformation,
+            temperature_K=self.temperature_K,
+            pressure_GPa=self.pressure_GPa,
+            repeat=self.repeat,
+            n_sites=len(self.crystal),
+        )
+        return understood | {"campaign": campaign.model_dump()}
 
     def __str__(self) -> str:
         pressure = "" if self.pressure_GPa is None else f", {self.pressure_GPa:g} GPa"

@@ -19,7 +19,8 @@ from alchemflows.campaign.specification import Task
 from alchemflows.campaign.status import OF_CAMPAIGN
 from alchemflows.campaign.steps import job_kind, replica_steps
 from alchemflows.jobs.analyse import AnalyseMaker
-from alchemflows.schemas.campaign import CampaignSpec, Resources
+from alchemflows.schemas.campaign import CampaignMetadata, CampaignSpec, Resources
+from alchemflows.schemas.document import current_version
 from alchemflows.storage.configuration import without_passwords
 from alchemflows.storage.database import Database, launchpad_of
 from alchemflows.storage.locking import submitting
@@ -197,7 +198,16 @@ def _each(launchpad: LaunchPad, criteria: dict[str, Any], act: Callable[[int], A
 
 
 def _known(launchpad: LaunchPad, name: str) -> dict[str, int]:
-    """Return the tasks of a campaign in the LaunchPad, and the runs that their windows have, or will have."""
+    """Return the tasks of a campaign in the LaunchPad, and the runs that their windows have, or will have.
+
+    Raises
+    ------
+    DocumentVersionError
+        If a newer release has submitted some of them: their keys may be others.
+    """
+    newer = {"metadata.campaign.schema_version": {"$gt": current_version("CampaignMetadata")}}
+    if found := launchpad.workflows.find_one({"metadata.campaign.name": name} | newer, {"metadata.campaign": 1}):
+        CampaignMetadata.read(found["metadata"]["campaign"])
     pipeline: list[dict[str, Any]] = [
         {"$match": {"metadata.campaign.name": name}},
         {"$group": {"_id": "$metadata.campaign.task", "n_runs": {"$max": "$metadata.campaign.n_runs"}}},

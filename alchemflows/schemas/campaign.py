@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from alchemflows.arguments import no_boolean
 from alchemflows.identity import canonical
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.queue import Queue
@@ -102,6 +103,19 @@ class Budget(_Strict):
     gpu_hours: Positive | None = Field(
         None, description="`campaign check` refuses more than this; `submit` does not measure"
     )
+
+
+class CampaignMetadata(Document):
+    """What every job of a campaign carries in its metadata."""
+
+    name: str = Field(description="of the campaign")
+    task: str = Field(description="key of the task: the same key is the same calculation")
+    structure: str
+    transformation: str = Field("", description="name of the substitution; empty where there is none")
+    temperature_K: float
+    pressure_GPa: float | None = Field(description="none at constant volume")
+    repeat: int
+    n_sites: int = Field(description="of the structure, vacant ones included")
 
 
 class CampaignSpec(_Strict):

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from alchemflows.schemas.chemical_potentials import SiteFraction
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.vacancy import RemovalDocument
@@ -27,7 +28,7 @@ class SchottkyVacancy(BaseModel):
     removal: RemovalDocument
 
 
-class SchottkyDocument(BaseModel):
+class SchottkyDocument(Document):
     """Free energy of a Schottky defect of one formula unit, its vacancies far from one another, by two routes.
 
     G_S = Σ_i ν_i [G(N−1, V_i) − G(N)] + G(N)/n, with n formula units in the cell.
@@ -55,7 +56,7 @@ class SchottkyDocument(BaseModel):
     provenance: Provenance
 
 
-class FrenkelPairDocument(BaseModel):
+class FrenkelPairDocument(Document):
     """Free energy of a vacancy and an interstitial of one element far from each other, by two routes.
 
     G_F = [G(N−1, vacancy) − G(N)] + [G(N+1, interstitial) − G(N)].

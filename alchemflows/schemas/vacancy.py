@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from alchemflows.schemas.chemical_potentials import ChemicalPotential, SiteFraction
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
@@ -13,7 +14,7 @@ from alchemflows.schemas.switching import WorkDocument
 from alchemflows.schemas.verdict import Verdict
 
 
-class RemovalDocument(BaseModel):
+class RemovalDocument(Document):
     """G(N−1 atoms, vacancy) − G(N atoms), by letting one atom vanish while a spring takes hold of it; eV."""
 
     element: str
@@ -49,7 +50,7 @@ class VacancyLimit(BaseModel):
     concentration: SiteFraction = Field(description="in equilibrium, from the removal of an atom")
 
 
-class VacancyDocument(BaseModel):
+class VacancyDocument(Document):
     """Formation free energy of a vacancy, G_f = G(N−1, vacancy) − G(N) + μ, by two routes.
 
     Without the entropy of the vacancy's place, which the concentration has. The fields at the top are those of the
@@ -90,7 +91,7 @@ class VacancyDocument(BaseModel):
     provenance: Provenance
 
 
-class VacancySizes(BaseModel):
+class VacancySizes(Document):
     """G_f of a vacancy in cells of several sizes against 1/N, and its limit for a large crystal."""
 
     element: str
@@ -111,7 +112,7 @@ class VacancySizes(BaseModel):
     provenance: Provenance
 
 
-class VacancyTemperatures(BaseModel):
+class VacancyTemperatures(Document):
     """Formation entropy and enthalpy of a vacancy, from G_f at several temperatures."""
 
     element: str
