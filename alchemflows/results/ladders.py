@@ -54,7 +54,8 @@ def window_documents(outputs: Store, samples: Store, jobs: Sequence[str]) -> lis
         If one of them, or samples of one, are not there.
     """
     wanted = {"uuid": {"$in": list(jobs)}, "output.@class": "WindowsDocument"}
-    found = {row["uuid"]: row["output"] for row in outputs.query(wanted, {"uuid": 1, "output": 1})}
+    rows = outputs.query(wanted, {"uuid": 1, "output": 1})
+    found = {row["uuid"]: migrated("WindowsDocument", row["output"]) for row in rows}
     missing = [job for job in jobs if job not in found]
     if missing:
         raise DatabaseError(f"the output of the window job {missing[0]} is not in the database")
@@ -79,6 +80,5 @@ def read_series(samples: Store, blobs: Sequence[str]) -> dict[str, PackedSeries]
 
 
 def _document(output: Mapping[str, Any], series: Mapping[str, PackedSeries]) -> WindowsDocument:
-    content = migrated("WindowsDocument", output)
-    windows = [window | {"series": series[window["series"]["blob_uuid"]]} for window in content["windows"]]
-    return WindowsDocument.read(content | {"windows": windows})
+    windows = [{**window, "series": series[window["series"]["blob_uuid"]]} for window in output["windows"]]
+    return WindowsDocument.read({**output, "windows": windows})
