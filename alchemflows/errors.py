@@ -33,6 +33,10 @@ class DatabaseAwayError(DatabaseError):
     """The database does not answer; it may in a while."""
 
 
+class DocumentVersionError(AlchemflowsError):
+    """A stored document is of a version that this release cannot read; the message says what to install."""
+
+
 class TrajectoryError(AlchemflowsError):
     """Sampling cannot go on: a number that is not finite, an absurd force or temperature, a device that failed."""
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import cast
 
 from jobflow import Flow, OutputReference
-from monty.json import MontyDecoder
 
 from alchemflows.campaign.specification import Task, label
 from alchemflows.errors import DatabaseError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.refine import Standing
-from alchemflows.results.query import of_campaign
+from alchemflows.results.stored import of_campaign
+from alchemflows.schemas.document import decoded, migrated
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.storage.database import Database
 
@@ -53,14 +53,14 @@ def _analysis(database: Database, task: Task) -> FreeEnergyDocument:
     row = database.outputs().find_one(criteria, {"output": 1}, sort=[("completed_at", -1)])
     if row is None:
         raise DatabaseError(f"the free energy of {task} is not in the database")
-    return MontyDecoder().process_decoded(row["output"])
+    return decoded(row["output"])
 
 
 def _standing(database: Database, jobs: Sequence[str]) -> dict[int, Standing]:
     """Return how far windows are, by their places in the grid; the samples, which hold their ends, are references."""
     criteria = {"uuid": {"$in": list(jobs)}, "output.@class": "WindowsDocument"}
-    fields = {"uuid": 1, "output.windows.index": 1, "output.windows.first_run": 1, "output.windows.n_runs": 1}
-    rows = {row["uuid"]: row["output"]["windows"] for row in database.outputs().find(criteria, fields)}
+    found = database.outputs().find(criteria, {"uuid": 1, "output": 1})
+    rows = {row["uuid"]: migrated("WindowsDocument", row["output"])["windows"] for row in found}
     standing: dict[int, Standing] = {}
     for uuid in jobs:
         if uuid not in rows:

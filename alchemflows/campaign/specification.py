@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
@@ -12,12 +10,13 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from jobflow import Flow
-from monty.json import MontyEncoder, MSONable
+from monty.json import MSONable
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, ValidationError, create_model
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import resolve
 from alchemflows.arguments import number_checked, problem_of
+from alchemflows.campaign.keys import chemical_potential_fields, task_key
 from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.flows.common import SampledMaker
@@ -25,12 +24,14 @@ from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, check_one_condition
+from alchemflows.identity import fingerprint
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.cost import cost_of
 from alchemflows.jobs.structures import structures_metadata
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.campaign import (
     TRANSFORMING,
+    CampaignMetadata,
     CampaignSpec,
     Finite,
     JobKind,
@@ -39,7 +40,6 @@ from alchemflows.schemas.campaign import (
     StructureSpec,
 )
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
-from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.structure import StructureRecord
 from alchemflows.structures.reading import ReadStructure, read_structure, structure_of
 from alchemflows.yaml_file import Place, YamlFile, read_yaml
@@ -78,6 +78,11 @@ class VacancyTask(MSONable):
     site: int = 0
     degeneracy: float = 1.0
     chemical_potentials: ChemicalPotentials = field(default_factory=ChemicalPotentials)
+
+    def scientific_fields(self) -> dict[str, Any]:
+        """Return what of it stands in the key of a task, see :mod:`alchemflows.campaign.keys`."""
+        known = chemical_potential_fields(self.chemical_potentials)
+        return {"site": self.site, "degeneracy": self.degeneracy, **known}
 
     def check(self, name: str, crystal: Structure, temperature_K: float, pressure_GPa: float | None) -> None:
         """Check that the vacancy of a structure can be computed, before any task is submitted.
@@ -135,20 +140,8 @@ class Task:
     @cached_property
     def key(self) -> str:
         """SHA-256 of all that its result depends on: what has the same key need not be done again."""
-        potential = self.maker.potential
-        assert isinstance(potential, PotentialSpec)
-        anywhere = potential.model_copy(update={"name": "", "device": "auto"})
-        same: dict[str, Any] = {"name": "", "category": None, "potential": anywhere}
-        if isinstance(self.maker, ThermodynamicIntegrationMaker):
-            same["n_runs"] = 1  # more runs continue what is there
-        what = {
-            "kind": self.kind,
-            "maker": replace(self.maker, **same).as_dict(),
-            "crystal": self.crystal.as_dict(),
-            "substitution": self.substitution,
-            "vacancy": None if self.vacancy is None else self.vacancy.as_dict(),
-        }
-        return hashlib.sha256(json.dumps(what, cls=MontyEncoder, sort_keys=True).encode()).hexdigest()
+        vacancy = None if self.vacancy is None else self.vacancy.scientific_fields()
+        return task_key(self.kind, self.crystal, self.substitution, self.maker, vacancy)
 
     @property
     def n_runs(self) -> int:
@@ -159,18 +152,17 @@ class Task:
     def metadata(self) -> dict[str, Any]:
         """What every job of the task carries."""
         understood = {} if self.record is None else structures_metadata({self.structure: self.record})
-        return understood | {
-            "campaign": {
-                "name": self.campaign,
-                "task": self.key,
-                "structure": self.structure,
-                "transformation": self.transformation,
-                "temperature_K": self.temperature_K,
-                "pressure_GPa": self.pressure_GPa,
-                "repeat": self.repeat,
-                "n_sites": len(self.crystal),
-            }
-        }
+        campaign = CampaignMetadata(
+            name=self.campaign,
+            task=self.key,
+            structure=self.structure,
+            transformation=self.transformation,
+            temperature_K=self.temperature_K,
+            pressure_GPa=self.pressure_GPa,
+            repeat=self.repeat,
+            n_sites=len(self.crystal),
+        )
+        return understood | {"campaign": campaign.model_dump()}
 
     def __str__(self) -> str:
         pressure = "" if self.pressure_GPa is None else f", {self.pressure_GPa:g} GPa"
@@ -284,7 +276,7 @@ def tasks(campaign: CampaignSpec, structures: Mapping[str, ReadStructure] | None
     crystals = read_structures(campaign) if structures is None else structures
     names: dict[str, str] = {}
     for name, crystal in crystals.items():
-        same = names.setdefault(json.dumps(crystal.structure.as_dict(), cls=MontyEncoder, sort_keys=True), name)
+        same = names.setdefault(fingerprint(crystal.structure), name)
         if same != name:
             raise InvalidInputError(f"structures: {same} and {name} are the same; each is computed once, so give one")
     maker, vacancy = _maker(campaign)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Job
-from monty.json import MontyDecoder
 from pydantic import ValidationError
 from rich.console import Console, RenderableType
 
@@ -23,6 +22,7 @@ from alchemflows.cli.tables import verdict_lines
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.execution.local import LocalWorkers, submit, wait
 from alchemflows.jobs.structures import record_structures
+from alchemflows.schemas.document import decoded
 from alchemflows.settings import Settings
 from alchemflows.storage.database import Database, connect
 from alchemflows.structures.reading import ReadStructure
@@ -180,7 +180,7 @@ def _run(flow: Flow, workers: int) -> tuple[Any, Database, str, Path]:
     for job in failed:
         console.print(f"job {job.fw_id} ({job.name}) failed, and the others went on: {job.error}", markup=False)
     uuid = _last_job(flow).uuid
-    return MontyDecoder().process_decoded(database.job_store.get_output(uuid, load=True)), database, uuid, folder
+    return decoded(database.job_store.get_output(uuid, load=True)), database, uuid, folder
 
 
 def _last_job(flow: Flow) -> Job:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jobflow import CURRENT_JOB, Flow, JobConfig, Maker, Response, job
-from monty.json import MontyDecoder
 
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.analysis.collect import CollectedLadder, collect
@@ -18,6 +17,7 @@ from alchemflows.free_energy.refinement import Plan, plan_round
 from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.jobflow_parts import take_place_of
 from alchemflows.jobs.refine import RoundMaker
+from alchemflows.schemas.document import decoded
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.refinement import Refinement, RefinementRound, RefinementSettings
 from alchemflows.schemas.windows import WindowsDocument
@@ -81,7 +81,7 @@ class AnalyseMaker(Maker):
         if len(arrived) < len(documents):
             failed = {"n_failed_jobs": len(documents) - len(arrived)}
             history = [*history[:-1], history[-1].model_copy(update=failed)]
-        stored = [MontyDecoder().process_decoded(CURRENT_JOB.store.get_output(uuid, load=True)) for uuid in earlier]
+        stored = [decoded(CURRENT_JOB.store.get_output(uuid, load=True)) for uuid in earlier]
         ladder = collect(path, [*stored, *arrived], self.windows)
         numbers = Numbers.of(ladder, self.windows, self.quadrature)
         refinement = refined(self.refinement, history, numbers.result, ladder.first.counts)

@@ -75,14 +75,13 @@ class OrderComparisonMaker(Maker):
             if found is None:
                 reasons.append(f"{name}: the relaxation failed")
                 continue
-            document = RelaxDocument.model_validate(found) if isinstance(found, dict) else found
+            document = RelaxDocument.read(found)
             potential = document.provenance.potential
             arrangements.append(Arrangement.of(name, kind, document, multiplicity=multiplicity))
-        if isinstance(search, dict):
-            search = OrderingSearchDocument.model_validate(search)
-        if search is not None:
-            arrangements += search.arrangements
-            reasons += search.verdict.reasons
+        searched = OrderingSearchDocument.read(search)
+        if searched is not None:
+            arrangements += searched.arrangements
+            reasons += searched.verdict.reasons
         for each in arrangements:
             if abs(each.counts.atoms - counts.atoms) > ATOMS_TOLERANCE:
                 raise InvalidInputError(

@@ -95,15 +95,12 @@ class SearchMaker(Maker):
             If that relaxation failed.
         """
         began = time.perf_counter()
-        if isinstance(disordered, dict):
-            disordered = RelaxDocument.model_validate(disordered)
-        if disordered is None:
+        known = RelaxDocument.read(disordered)
+        if known is None:
             raise AlchemflowsError("the relaxation of the disordered crystal failed: see its error")
         disorder = Disorder(structure, supercell, rounded=self.round_composition)
         backend = load_potential(self.potential)
-        ends = search(
-            disorder, disordered.structure, backend, n_starts=self.n_starts, n_steps=self.n_steps, seed=self.seed
-        )
+        ends = search(disorder, known.structure, backend, n_starts=self.n_starts, n_steps=self.n_steps, seed=self.seed)
         different: dict[bytes, list[tuple[float, DescentEnd]]] = {}
         for end in ends:
             here = different.setdefault(disorder.same_by_symmetry(end.labels), [])
@@ -129,7 +126,7 @@ class SearchMaker(Maker):
             n_distinct=len(different),
             n_arrangements=disorder.n_arrangements,
             sharpness=sharpness,
-            disordered_energy_eV=disordered.energy_eV,
+            disordered_energy_eV=known.energy_eV,
             rounding=disorder.rounding,
             verdict=Verdict.of(reasons, [disorder.rounding] if disorder.rounding else []),
             provenance=Provenance(potential=backend.record, seed=self.seed, wall_time_s=time.perf_counter() - began),

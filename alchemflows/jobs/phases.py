@@ -67,7 +67,7 @@ class PhaseComparisonMaker(Maker):
         InvalidInputError
             If no run succeeded.
         """
-        return compare(points, [FrenkelLaddDocument.model_validate(d) if isinstance(d, dict) else d for d in documents])
+        return compare(points, [FrenkelLaddDocument.read(document) for document in documents])
 
 
 def compare(points: Sequence[Point], documents: Sequence[FrenkelLaddDocument | None]) -> PhaseStabilityDocument:

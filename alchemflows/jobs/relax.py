@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from atomate2.forcefields.jobs import ForceFieldRelaxMaker
 from jobflow import Maker, job
-from monty.json import MontyEncoder
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
+from alchemflows.identity import fingerprint, not_default
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.jobflow_parts import run_in_this_job
@@ -26,8 +25,24 @@ from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 
-#: What of atomate2's maker a result depends on.
-_SETTINGS = ("relax_cell", "relax_shape", "fix_symmetry", "symprec", "steps", "relax_kwargs", "optimizer_kwargs")
+#: Scientific fields of a relaxation with the defaults that they had when they came into this table, which must never
+#: change (:func:`alchemflows.identity.not_default`). `fmax` (eV/Å) is of the maker's `relax_kwargs`, `optimizer` of its
+#: `optimizer_kwargs`, and `relax_options` and `optimizer_options` are the rest of these two.
+RELAXATION_FIELDS: Mapping[str, Any] = MappingProxyType(
+    {
+        "relax_cell": True,
+        "relax_shape": False,
+        "fix_symmetry": False,
+        "symprec": 0.01,
+        "steps": 500,
+        "fmax": 0.01,
+        "optimizer": "FIRE",
+        "relax_options": {},
+        "optimizer_options": {},
+    }
+)
+#: What atomate2 takes where a maker does not say it.
+_ATOMATE2 = {"fmax": 0.1, "optimizer": "FIRE"}
 _CALCULATOR = {"@module": "alchemflows.alchemy.calculator", "@callable": "AlchemicalCalculator"}
 
 
@@ -79,14 +94,27 @@ class AlchemicalRelaxMaker(Maker):
         potential
             With its SHA-256 (:func:`alchemflows.alchemy.backends.resolve`).
         """
-        maker = {name: getattr(self.maker, name, None) for name in _SETTINGS}
-        what = {
-            "system": system.as_dict(),
-            "weights": np.round(system.check_weights(weights), 9).tolist(),
-            "potential": [potential.sha256, potential.head],
-            "maker": maker,
-        }
-        return hashlib.sha256(json.dumps(what, cls=MontyEncoder, sort_keys=True).encode()).hexdigest()
+        groups = [{"sites": group.sites, "channels": group.channels} for group in system.groups]
+        return fingerprint(
+            {
+                "crystal": system.structure,
+                "groups": groups,
+                "coupling": system.coupling,
+                "weights": np.round(system.check_weights(weights), 9),
+                "potential": [potential.sha256, potential.head],
+                "relaxation": self.scientific_fields(),
+            }
+        )
+
+    def scientific_fields(self) -> dict[str, Any]:
+        """Return the fields of :data:`RELAXATION_FIELDS` that do not have their defaults, for keys."""
+        relax, optimizer = dict(self.maker.relax_kwargs or {}), dict(self.maker.optimizer_kwargs or {})
+        fields = {name: getattr(self.maker, name) for name in RELAXATION_FIELDS if hasattr(self.maker, name)}
+        fields["fmax"] = relax.pop("fmax", _ATOMATE2["fmax"])
+        algorithm = optimizer.pop("optimizer", _ATOMATE2["optimizer"])
+        fields["optimizer"] = getattr(algorithm, "__name__", algorithm)  # a name, or a class of ASE
+        fields |= {"relax_options": relax, "optimizer_options": optimizer}
+        return not_default(fields, RELAXATION_FIELDS)
 
     @job(output_schema=RelaxDocument)
     def make(

@@ -55,7 +55,7 @@ class SweepMaker(Maker):
         InvalidInputError
             If no relaxation succeeded, or a document is of another composition.
         """
-        found = [RelaxDocument.model_validate(d) if isinstance(d, dict) else d for d in documents]
+        found = [RelaxDocument.read(document) for document in documents]
         done = [document for document in found if document is not None]
         if not done:
             raise InvalidInputError("no relaxation of the sweep succeeded")

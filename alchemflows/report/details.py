@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
-from monty.json import MontyDecoder
 
 from alchemflows import plotting
 from alchemflows.free_energy.estimators import MIN_OVERLAP
 from alchemflows.report.results import Result, Value, difference, potential_name
 from alchemflows.results import query
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import decoded
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.free_energy import MIXING, Estimate, FreeEnergyDocument, MixedEnds
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
@@ -54,10 +54,15 @@ class Details:
 
 
 def details(database: Database, result: Result) -> Details | str:
-    """Return a result in detail, its document read for it; why not, if that is damaged or of another version."""
+    """Return a result in detail, its document read for it; why not, if that is damaged.
+
+    Raises
+    ------
+    DocumentVersionError
+        If it is of a newer version.
+    """
     try:
-        stored = database.job_store.get_output(result.uuid, load=True)
-        document = MontyDecoder().process_decoded(stored)
+        document = decoded(database.job_store.get_output(result.uuid, load=True))
     except (KeyError, ValueError) as error:  # of jobflow, where samples are missing; of pydantic and jobflow
         return f"the document cannot be read ({type(error).__name__}): it, or samples of it, are not whole"
     if isinstance(document, FreeEnergyDocument):

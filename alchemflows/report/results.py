@@ -10,7 +10,8 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from alchemflows.free_energy.errors import error_of_mean
-from alchemflows.results.query import KINDS, RESULT_FIELDS, Column, newest_ladders, of_campaign, projection
+from alchemflows.results.query import KINDS, RESULT_FIELDS, newest_ladders
+from alchemflows.results.stored import Column, of_campaign, rows_of
 from alchemflows.schemas.counts import Counts
 from alchemflows.storage.database import Database
 
@@ -151,12 +152,9 @@ class Mean:
 
 def read_results(database: Database, campaign: str) -> list[Result]:
     """Return the results of a campaign, those of one crystal together, in the order of their conditions."""
-    pipeline: list[dict[str, Any]] = [
-        {"$match": of_campaign(campaign, *RESULTS)},
-        {"$sort": {"completed_at": -1}},
-        {"$project": projection(_COLUMNS)},
-    ]
-    rows = [_result(row) for row in newest_ladders(database.outputs().aggregate(pipeline))]
+    criteria = of_campaign(campaign, *RESULTS)
+    stored = rows_of(database.outputs(), criteria, _COLUMNS, classes=list(RESULTS), order=("completed_at", -1))
+    rows = [_result(row) for row in newest_ladders(stored)]
     return sorted(rows, key=lambda row: (*((value is not None, value) for value in row.crystal), row.repeat, row.uuid))
 
 

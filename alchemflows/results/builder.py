@@ -13,7 +13,7 @@ from monty.json import jsanitize
 from alchemflows.analysis.ladder import reanalysed
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.results.ladders import analysis, window_documents
-from alchemflows.results.query import of_campaign
+from alchemflows.results.stored import of_campaign
 from alchemflows.schemas.provenance import installed_versions
 from alchemflows.storage.database import Database, collection_of, copy_store
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from maggma.core import Store
-from monty.json import MontyDecoder
 
 from alchemflows.errors import DatabaseError
+from alchemflows.schemas.document import decoded, migrated
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.samples import PackedSeries
-from alchemflows.schemas.windows import WindowDocument, WindowsDocument
+from alchemflows.schemas.windows import WindowsDocument
 
 
 def analysis(outputs: Store, uuid: str) -> FreeEnergyDocument:
@@ -32,7 +32,7 @@ def analysis(outputs: Store, uuid: str) -> FreeEnergyDocument:
     row = outputs.query_one({"uuid": uuid, "output.@class": "FreeEnergyDocument"}, {"output": 1})
     if row is None:
         raise DatabaseError(f"there is no analysis of a ladder with the identifier {uuid} in the database")
-    document = MontyDecoder().process_decoded(row["output"])
+    document = decoded(row["output"])
     if not document.window_jobs:
         raise DatabaseError(f"the analysis {uuid} does not name the jobs that sampled its windows")
     return document
@@ -54,7 +54,8 @@ def window_documents(outputs: Store, samples: Store, jobs: Sequence[str]) -> lis
         If one of them, or samples of one, are not there.
     """
     wanted = {"uuid": {"$in": list(jobs)}, "output.@class": "WindowsDocument"}
-    found = {row["uuid"]: row["output"] for row in outputs.query(wanted, {"uuid": 1, "output": 1})}
+    rows = outputs.query(wanted, {"uuid": 1, "output": 1})
+    found = {row["uuid"]: migrated("WindowsDocument", row["output"]) for row in rows}
     missing = [job for job in jobs if job not in found]
     if missing:
         raise DatabaseError(f"the output of the window job {missing[0]} is not in the database")
@@ -71,7 +72,7 @@ def read_series(samples: Store, blobs: Sequence[str]) -> dict[str, PackedSeries]
         If some are not there.
     """
     rows = samples.query({"blob_uuid": {"$in": list(blobs)}}, properties=["blob_uuid", "data"])
-    found = {row["blob_uuid"]: PackedSeries.model_validate(_plain(row["data"])) for row in rows}
+    found = {row["blob_uuid"]: PackedSeries.read(row["data"]) for row in rows}
     missing = [blob for blob in blobs if blob not in found]
     if missing:
         raise DatabaseError(f"the samples {missing[0]} are not in the database")
@@ -79,14 +80,5 @@ def read_series(samples: Store, blobs: Sequence[str]) -> dict[str, PackedSeries]
 
 
 def _document(output: Mapping[str, Any], series: Mapping[str, PackedSeries]) -> WindowsDocument:
-    document = WindowsDocument.model_validate(_plain(output) | {"windows": []})
-    windows = [
-        WindowDocument.model_validate(_plain(window) | {"series": series[window["series"]["blob_uuid"]]})
-        for window in output["windows"]
-    ]
-    return document.model_copy(update={"windows": windows})
-
-
-def _plain(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored document without what monty wrote into it."""
-    return {name: value for name, value in stored.items() if not name.startswith("@")}
+    windows = [{**window, "series": series[window["series"]["blob_uuid"]]} for window in output["windows"]]
+    return WindowsDocument.read({**output, "windows": windows})

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
-
-from monty.json import MontyDecoder
+from typing import Any
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.results.stored import Column, of_campaign, rows_of
+from alchemflows.schemas.document import decoded
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.storage.database import REANALYSED, Database
 
 #: A criterion must fit into a document of 16 MB with room to spare.
 _KEYS_AT_ONCE = 1000
-
-
-class Column(NamedTuple):
-    """A column of a table: the MongoDB expression that gives it, and its pandas dtype."""
-
-    expression: Any
-    dtype: str = "float64"
 
 
 def _text(path: str) -> Column:
@@ -178,7 +171,7 @@ def relaxations(database: Database, keys: Sequence[str]) -> list[RelaxDocument]:
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         criteria = {"output.key": {"$in": list(keys[start : start + _KEYS_AT_ONCE])}, "output.converged": True}
         for row in database.outputs().find(criteria, {"output": 1}):
-            document = MontyDecoder().process_decoded(row["output"])
+            document = decoded(row["output"])
             found[document.key] = document
     return [found[key] for key in dict.fromkeys(keys) if key in found]
 
@@ -220,19 +213,22 @@ def free_energies(
         With the keys of :data:`RESULT_FIELDS`; ΔF includes the mass term unless its name says otherwise. No ΔF, F or G
         includes `mixing_term_eV` or `arrangement_term_eV`.
     """
-    criteria = of_campaign(campaign, *(name for name, kind in KINDS.items() if kind in kinds))
+    classes = [name for name, kind in KINDS.items() if kind in kinds]
+    where: dict[str, Any] = {}
     if formula is not None:
-        criteria["$or"] = [{"output.initial_formula": formula}, {"output.final_formula": formula}]
+        where["$or"] = [{"output.initial_formula": formula}, {"output.final_formula": formula}]
     if temperature_K is not None:
-        criteria["output.temperature_K"] = temperature_K
-    pipeline: list[dict[str, Any]] = [
-        {"$match": criteria},
-        {"$sort": {"sources_completed_at" if reanalysed else "completed_at": -1}},
-        {"$project": projection(RESULT_FIELDS)},
-    ]
+        where["output.temperature_K"] = temperature_K
     outputs = database.outputs()
-    collection = outputs.database[f"{outputs.name}{REANALYSED}"] if reanalysed else outputs
-    return list(islice(newest_ladders(collection.aggregate(pipeline)), limit or None))
+    rows = rows_of(
+        outputs.database[f"{outputs.name}{REANALYSED}"] if reanalysed else outputs,
+        of_campaign(campaign, *classes),
+        RESULT_FIELDS,
+        classes=classes,
+        order=("sources_completed_at" if reanalysed else "completed_at", -1),
+        where=where,
+    )
+    return list(islice(newest_ladders(rows), limit or None))
 
 
 def newest_ladders(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -283,27 +279,19 @@ def windows(
     if jobs is not None:
         criteria["uuid"] = {"$in": list(jobs)}
     chosen = {_path(column): value for column, value in (where or {}).items()}
-    pipeline: list[dict[str, Any]] = [
-        # What is said of one window of a job must be said of the job first, for the indexes, and then of the window.
-        {"$match": criteria | chosen},
-        {"$sort": {"completed_at": 1}},
-        {"$set": {"n_windows_in_job": {"$size": "$output.windows"}}},
-        {"$unwind": "$output.windows"},
-        {"$match": chosen},
-        {"$project": projection(WINDOW_FIELDS)},
-    ]
-    yield from database.outputs().aggregate(pipeline)
-
-
-def of_campaign(campaign: str | None, *classes: str) -> dict[str, Any]:
-    """Return criteria for documents of some classes, of a campaign or all there are."""
-    criteria: dict[str, Any] = {} if campaign is None else {"metadata.campaign.name": campaign}
-    return criteria | {"output.@class": {"$in": list(classes)} if len(classes) > 1 else classes[0]}
-
-
-def projection(columns: Mapping[str, Column]) -> dict[str, Any]:
-    """Return the ``$project`` stage of a table; what is missing is null."""
-    return {"_id": 0} | {name: {"$ifNull": [column.expression, None]} for name, column in columns.items()}
+    yield from rows_of(
+        database.outputs(),
+        criteria,
+        WINDOW_FIELDS,
+        classes=["WindowsDocument"],
+        order=("completed_at", 1),
+        where=chosen,
+        stages=[
+            {"$set": {"n_windows_in_job": {"$size": "$output.windows"}}},
+            {"$unwind": "$output.windows"},
+            {"$match": chosen},
+        ],
+    )
 
 
 def _path(column: str) -> str:

@@ -13,7 +13,7 @@ from alchemflows.free_energy import estimators
 from alchemflows.free_energy.decorrelation import Decorrelated, decorrelate
 from alchemflows.results import query
 from alchemflows.results.ladders import analysis, read_series, window_documents
-from alchemflows.results.query import Column
+from alchemflows.results.stored import Column
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.samples import WindowSeries
 from alchemflows.storage.database import Database

@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from alchemflows.arguments import no_boolean
+from alchemflows.identity import canonical
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.queue import Queue
 from alchemflows.schemas.structure import Loss
-from alchemflows.schemas.substitution import Substitution
+from alchemflows.schemas.substitution import Substitution, mixtures
 
 MethodKind = Literal["thermodynamic-integration", "switching", "frenkel-ladd", "vacancy"]
 #: Relaxations, jobs that sample, and jobs that evaluate no potential.
@@ -103,6 +105,19 @@ class Budget(_Strict):
     )
 
 
+class CampaignMetadata(Document):
+    """What every job of a campaign carries in its metadata."""
+
+    name: str = Field(description="of the campaign")
+    task: str = Field(description="key of the task: the same key is the same calculation")
+    structure: str
+    transformation: str = Field("", description="name of the substitution; empty where there is none")
+    temperature_K: float
+    pressure_GPa: float | None = Field(description="none at constant volume")
+    repeat: int
+    n_sites: int = Field(description="of the structure, vacant ones included")
+
+
 class CampaignSpec(_Strict):
     """A campaign: every structure × transformation × temperature × pressure × repeat is a task, a flow of its own."""
 
@@ -134,16 +149,7 @@ class CampaignSpec(_Strict):
                 raise ValueError(f"{field}: a value is given twice")
         names: dict[str, str] = {}
         for name, substitution in self.transformations.items():
-            same = names.setdefault(repr(sorted(_normal(substitution).items())), name)
+            same = names.setdefault(canonical(mixtures(substitution)), name)
             if same != name:
                 raise ValueError(f"transformations: {same} and {name} are the same; each is computed once, so give one")
         return self
-
-
-def _normal(substitution: Substitution) -> dict[str, list[tuple[str, float]]]:
-    """Return a substitution with every goal as a mixture."""
-    mixtures: dict[str, dict[str, float]] = {
-        source: {} if goal is None else {goal: 1.0} if isinstance(goal, str) else dict(goal)
-        for source, goal in substitution.items()
-    }
-    return {source: sorted(mixture.items()) for source, mixture in mixtures.items()}

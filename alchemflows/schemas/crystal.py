@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 from pymatgen.core import Structure
 
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
@@ -28,7 +29,7 @@ class MeanCell(BaseModel):
     )
 
 
-class EquilibriumDocument(BaseModel):
+class EquilibriumDocument(Document):
     """A crystal at a temperature and, with a pressure, its mean cell."""
 
     structure: Structure = Field(

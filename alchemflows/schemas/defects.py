@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
@@ -19,7 +20,7 @@ class Routes(BaseModel):
     alchemical_error_eV: float
 
 
-class DefectDocument(Routes):
+class DefectDocument(Routes, Document):
     """Free energy of a point defect by two routes, and how they compare."""
 
     formula: str = Field(description="of the perfect crystal, reduced")

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.refinement import Refinement
@@ -91,7 +92,7 @@ class ConvergenceCurve(BaseModel):
     )
 
 
-class MixedEnds(BaseModel):
+class MixedEnds(Document):
     """Ends of a transformation, and the terms of their configurational entropy, which its `total` does not contain."""
 
     initial_weights: list[float]

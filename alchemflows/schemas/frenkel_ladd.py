@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 from pymatgen.core import Structure
 
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.switching import WorkDocument
@@ -39,7 +40,7 @@ class SpringKind(BaseModel):
     stiffness_eV_per_A2: float
 
 
-class FrenkelLaddDocument(BaseModel):
+class FrenkelLaddDocument(Document):
     """Absolute free energy of a crystal, of the whole cell.
 
     F = Einstein + switching + centre of mass, G = F + pV − bias of the mean cell.
@@ -98,7 +99,7 @@ class FrenkelLaddDocument(BaseModel):
         return any(0 < weight < 1 for weight in self.weights)
 
 
-class SizeExtrapolation(BaseModel):
+class SizeExtrapolation(Document):
     """F and G per atom of cells of several sizes, and their limits for a large crystal."""
 
     formula: str

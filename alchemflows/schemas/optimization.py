@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from pymatgen.core import Structure
 
 from alchemflows.schemas.base import MakerField
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
@@ -63,7 +64,7 @@ class RoundedComposition(BaseModel):
     structure: Structure = Field(description="one cell of it; elements on alchemical sites mean nothing")
 
 
-class OptimizationDocument(BaseModel):
+class OptimizationDocument(Document):
     """Compositions at which a crystal has the properties wanted."""
 
     targets: list[Target]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from pymatgen.core import Structure
 
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
@@ -69,7 +70,7 @@ class Arrangement(BaseModel):
         return self.counts.per_atom(self.volume_A3)
 
 
-class OrderingSearchDocument(BaseModel):
+class OrderingSearchDocument(Document):
     """Ordered arrangements that a descent found, relaxed with the plain potential."""
 
     formula: str
@@ -85,7 +86,7 @@ class OrderingSearchDocument(BaseModel):
     provenance: Provenance
 
 
-class OrderDisorderDocument(BaseModel):
+class OrderDisorderDocument(Document):
     """Order against disorder: which has the lower energy, and whether an alchemical cell would have said so.
 
     Disorder is the mean over random arrangements; the others are other pictures of it. Energies of ordering are those

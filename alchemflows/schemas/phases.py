@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
@@ -68,7 +69,7 @@ class StablePhase(BaseModel):
     margin_error_eV_per_atom: float | None
 
 
-class PhaseStabilityDocument(BaseModel):
+class PhaseStabilityDocument(Document):
     """G(x, T) of several phases, which is stable where, and the transitions between them."""
 
     pressure_GPa: float | None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from pymatgen.core import Structure
 
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.provenance import Provenance
 
 
-class RelaxDocument(BaseModel):
+class RelaxDocument(Document):
     """An alchemical system relaxed at fixed weights."""
 
     structure: Structure = Field(

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
@@ -61,7 +62,7 @@ class LatticeCurve(BaseModel):
     random: list[RandomAverage]
 
 
-class ReproductionDocument(BaseModel):
+class ReproductionDocument(Document):
     """A figure of the paper as a table, and cross-checks of its numbers."""
 
     figure: str

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pybase64
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from alchemflows.schemas.document import Document
 
 _END = "end_"
 
@@ -49,7 +51,7 @@ class WindowSeries:
         return WindowSeries(**{name: values[start:] for name, values in vars(self).items()})
 
 
-class PackedArrays(BaseModel):
+class PackedArrays(Document):
     """Named arrays as one string, so that a database stores them fast and without rounding.
 
     The string is the base64 form of an uncompressed NumPy ``.npz`` file;

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from alchemflows.schemas.document import Document
+
 #: What a structure as it is used may lack of what its file says; each may be accepted by its name.
 Loss = Literal["fixed-atoms", "formula", "hydrogens", "masses", "occupancies", "symbols", "symmetry"]
 
@@ -20,7 +22,7 @@ class Vacancies(BaseModel):
     fraction: float = Field(description="of the sites that is vacant")
 
 
-class StructureRecord(BaseModel):
+class StructureRecord(Document):
     """A structure as it was understood, and where it came from; stored in the metadata of jobs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

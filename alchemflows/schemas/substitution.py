@@ -35,6 +35,20 @@ def check_substitution(value: Any) -> dict[str, str | dict[str, float] | None]:
     return checked
 
 
+def mixtures(substitution: Mapping[str, str | Mapping[str, float] | None]) -> dict[str, dict[str, float]]:
+    """Return a substitution with every goal as a mixture: {"K": 1.0} for "K", an empty one for a vacancy.
+
+    Examples
+    --------
+    >>> mixtures({"Na": "K", "Cl": None})
+    {'Na': {'K': 1.0}, 'Cl': {}}
+    """
+    return {
+        source: {} if goal is None else {goal: 1.0} if isinstance(goal, str) else dict(goal)
+        for source, goal in substitution.items()
+    }
+
+
 def _goal(source: str, goal: Any) -> str | dict[str, float] | None:
     if goal is None or isinstance(goal, str | Element):
         return None if goal is None else _symbol(goal, source)

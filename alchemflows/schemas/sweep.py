@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
@@ -48,7 +49,7 @@ class CompositionPoint(BaseModel):
         return None if self.volume_A3 is None else self.counts.per_atom(self.volume_A3)
 
 
-class CompositionSweepDocument(BaseModel):
+class CompositionSweepDocument(Document):
     """Energies, volumes and lattice parameters over compositions, each relaxed."""
 
     weight_labels: list[str]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from alchemflows.schemas.chemical_potentials import ChemicalPotential, SiteFraction
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.defects import DefectDocument, Routes
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
@@ -14,7 +15,7 @@ from alchemflows.schemas.switching import WorkDocument
 from alchemflows.schemas.verdict import Verdict
 
 
-class RemovalDocument(BaseModel):
+class RemovalDocument(Document):
     """G(N−1 atoms, vacancy) − G(N atoms), by letting one atom vanish while a spring takes hold of it; eV."""
 
     element: str
@@ -69,7 +70,7 @@ class VacancyDocument(VacancyLimit, DefectDocument):
     references: dict[str, FrenkelLaddDocument] = Field(default_factory=dict, description="elemental crystals")
 
 
-class VacancySeries(BaseModel):
+class VacancySeries(Document):
     """G_f of a vacancy in several cells or at several temperatures, and what is fitted to it."""
 
     element: str

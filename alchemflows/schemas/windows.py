@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays, PackedSeries
@@ -53,7 +54,7 @@ class WindowDocument(BaseModel):
         return PackedState(npz_base64=PackedState.encode(**self.series.end()))
 
 
-class WindowsDocument(BaseModel):
+class WindowsDocument(Document):
     """Output of a window job: the windows it ran and the ladder that they belong to."""
 
     windows: list[WindowDocument]

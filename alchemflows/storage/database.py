@@ -47,6 +47,8 @@ OUTPUT_INDEXES: tuple[str | tuple[str, ...], ...] = (
     "output.key",
     "metadata.fw_id",
     ("output.@class", "completed_at"),
+    ("output.@class", "output.schema_version"),
+    "metadata.campaign.schema_version",
     ("metadata.campaign.name", "output.@class", "completed_at"),
     ("metadata.campaign.name", "metadata.campaign.task"),
 )

@@ -25,6 +25,8 @@ from pymongo import MongoClient
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import PyMongoError
 
+from alchemflows.schemas.campaign import CampaignMetadata
+from alchemflows.schemas.document import current_version
 from alchemflows.storage.configuration import without_passwords
 
 #: FireWorks settings for the lock of a workflow: held for moments, and for ever by a worker that died with it.
@@ -404,7 +406,16 @@ def campaign_names(launchpad: LaunchPad) -> list[str]:
 
 
 def submitted_tasks(launchpad: LaunchPad, name: str) -> dict[str, int]:
-    """Return the keys of a campaign's tasks, and the runs that their windows have, or will have."""
+    """Return the keys of a campaign's tasks, and the runs that their windows have, or will have.
+
+    Raises
+    ------
+    DocumentVersionError
+        If a newer release has submitted some of them: their keys may be others.
+    """
+    newer = {_NAME: name, "metadata.campaign.schema_version": {"$gt": current_version("CampaignMetadata")}}
+    if found := launchpad.workflows.find_one(newer, {"metadata.campaign": 1}):
+        CampaignMetadata.read(found["metadata"]["campaign"])
     group = {"_id": f"${_TASK}", "n_runs": {"$max": "$metadata.campaign.n_runs"}}
     return {
         row["_id"]: row["n_runs"] or 1

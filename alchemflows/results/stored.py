@@ -1,0 +1,112 @@
+"""Stored documents as rows of a table: MongoDB makes them; documents of older versions are migrated before."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from pymongo.collection import Collection
+
+from alchemflows.schemas.document import current_version, migrated
+
+#: Older documents that are migrated at a time; a command to MongoDB has at most 48 MB.
+_AT_ONCE = 20
+_CAMPAIGN = "CampaignMetadata"
+
+
+class Column(NamedTuple):
+    """A column of a table: the MongoDB expression that gives it, and its pandas dtype."""
+
+    expression: Any
+    dtype: str = "float64"
+
+
+def of_campaign(campaign: str | None, *classes: str) -> dict[str, Any]:
+    """Return criteria for documents of some classes, of a campaign or all there are."""
+    criteria: dict[str, Any] = {} if campaign is None else {"metadata.campaign.name": campaign}
+    return criteria | {"output.@class": {"$in": list(classes)} if len(classes) > 1 else classes[0]}
+
+
+def rows_of(
+    collection: Collection,
+    criteria: Mapping[str, Any],
+    columns: Mapping[str, Column],
+    *,
+    classes: Sequence[str],
+    order: tuple[str, int],
+    where: Mapping[str, Any] | None = None,
+    stages: Sequence[Mapping[str, Any]] = (),
+) -> Iterator[dict[str, Any]]:
+    """Yield rows of stored documents in an order; what is missing in one is None.
+
+    Parameters
+    ----------
+    collection
+        Of job outputs.
+    criteria
+        Which documents, by fields that are the same in every version (:func:`of_campaign`, `uuid`).
+    columns
+        Columns of the rows.
+    classes
+        The classes of documents that the criteria admit.
+    order
+        A field of the documents and 1 or -1, as pymongo has it.
+    where
+        More criteria, for documents in the current version.
+    stages
+        Stages of the pipeline before the columns are made.
+
+    Raises
+    ------
+    DocumentVersionError
+        If a document is of a newer version.
+    """
+    by, direction = order
+    chosen = dict(where or {})
+    to_rows = [*stages, {"$project": {**projection(columns), "_order": f"${by}"}}]
+    outdated = {"$or": [_another_version("metadata.campaign", _CAMPAIGN)]}
+    outdated["$or"] += [{"output.@class": kind, **_another_version("output", kind)} for kind in classes]
+    others = [found["_id"] for found in collection.find({"$and": [criteria, outdated]}, {"_id": 1})]
+    if others:
+        chosen["_id"] = {"$nin": others}
+    # What is said of one window of a job must be said of the job first, for the indexes.
+    current = [{"$match": {**criteria, **chosen}}, {"$sort": {by: direction}}, *to_rows]
+    rows: Iterator[dict[str, Any]] = collection.aggregate(current)
+    if others:
+        select = [{"$match": dict(where or {})}, *to_rows]
+        older = _older(collection, {"_id": {"$in": others}}, [(by, direction)], select)
+        rows = heapq.merge(rows, older, key=lambda row: row["_order"], reverse=direction < 0)
+    for row in rows:
+        del row["_order"]
+        yield row
+
+
+def projection(columns: Mapping[str, Column]) -> dict[str, Any]:
+    """Return the ``$project`` stage of a table; what is missing is null."""
+    return {"_id": 0} | {name: {"$ifNull": [column.expression, None]} for name, column in columns.items()}
+
+
+def _another_version(place: str, kind: str) -> dict[str, Any]:
+    current = current_version(kind)
+    return {"$or": [{f"{place}.schema_version": {"$lt": current}}, {f"{place}.schema_version": {"$gt": current}}]}
+
+
+def _older(
+    collection: Collection, criteria: dict[str, Any], order: list[tuple[str, int]], stages: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of documents that are not of the current version."""
+    found = collection.find(criteria).sort(order)
+    while documents := list(islice(found, _AT_ONCE)):
+        migrations = [{"$documents": [{"$literal": _current(document)} for document in documents]}, *stages]
+        yield from collection.database.aggregate(migrations)
+
+
+def _current(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of the collection of outputs, its output and metadata in the current version."""
+    output, metadata = document["output"], document.get("metadata") or {}
+    document["output"] = migrated(output["@class"], output)
+    if "campaign" in metadata:
+        metadata["campaign"] = migrated(_CAMPAIGN, metadata["campaign"])
+    return document

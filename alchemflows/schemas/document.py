@@ -1,0 +1,132 @@
+"""Documents that are stored: each has the version of its schema, and older ones are migrated when they are read.
+
+To change a kind of document so that stored ones are no longer read as they are, write the step from the last version::
+
+    @migration("RelaxDocument", 1)
+    def _energy_per_cell(content):
+        content["energy_eV"] = content.pop("energy")
+        return content
+
+With it the current version of that kind is 2. Steps stay for ever, and an example of each version in `tests/data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self, overload
+
+from monty.json import MontyDecoder
+from pydantic import BaseModel, Field, model_validator
+
+from alchemflows.errors import DocumentVersionError
+
+Step = Callable[[dict[str, Any]], dict[str, Any]]
+
+#: Steps by the kind of document, which is the name of its class, and the version that they begin from.
+MIGRATIONS: dict[tuple[str, int], Step] = {}
+
+
+def migration(kind: str, version: int) -> Callable[[Step], Step]:
+    """Register a function that takes the fields of a document of a version and returns those of the next.
+
+    Parameters
+    ----------
+    kind
+        Name of the document's class.
+    version
+        Version that it begins from.
+    """
+
+    def register(step: Step) -> Step:
+        MIGRATIONS[kind, version] = step
+        return step
+
+    return register
+
+
+def current_version(kind: str) -> int:
+    """Return the version of a kind of document that this release writes: 1, or the one after its last step."""
+    return 1 + max((version for name, version in MIGRATIONS if name == kind), default=0)
+
+
+def migrated(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a document of a kind in the current version; without a version they count as current.
+
+    Raises
+    ------
+    DocumentVersionError
+        If the document is of a newer version, or of one that is no longer read.
+    """
+    current = current_version(kind)
+    version = content.get("schema_version", current)
+    if version > current:
+        raise DocumentVersionError(
+            f"{kind} of schema version {version}, but this alchemflows reads versions up to {current}: "
+            f"install a newer alchemflows, {_release(content)}"
+        )
+    fields = dict(content)
+    for step in range(version, current):
+        if (kind, step) not in MIGRATIONS:
+            raise DocumentVersionError(f"{kind} of schema version {version}, which alchemflows no longer reads")
+        fields = MIGRATIONS[kind, step](fields)
+    return fields | {"schema_version": current}
+
+
+def decoded(stored: Any) -> Any:
+    """Return what is stored as jobflow hands it to jobs: documents, with those within them, in the current version.
+
+    Raises
+    ------
+    DocumentVersionError
+        As :func:`migrated`.
+    """
+    return MontyDecoder().process_decoded(stored)
+
+
+def without_marks(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored document without what monty wrote into it."""
+    return {name: value for name, value in stored.items() if not name.startswith("@")}
+
+
+class Document(BaseModel):
+    """Base of documents that are stored.
+
+    However one is read (by jobflow for a job, by :func:`decoded`, :meth:`read` or within another document), an older
+    version is migrated, and a newer one raises :class:`DocumentVersionError`.
+    """
+
+    schema_version: int = Field(1, description="of this kind of document; older ones are migrated on reading")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current(cls, content: Any) -> Any:
+        return migrated(cls.__name__, content) if isinstance(content, Mapping) else content
+
+    @overload
+    @classmethod
+    def read(cls, stored: None) -> None: ...
+
+    @overload
+    @classmethod
+    def read(cls, stored: Self | Mapping[str, Any]) -> Self: ...
+
+    @classmethod
+    def read(cls, stored: Self | Mapping[str, Any] | None) -> Self | None:
+        """Return the document that is stored, or that a job was handed, which may be a dictionary; None for None.
+
+        Raises
+        ------
+        DocumentVersionError
+            As :func:`migrated`.
+        """
+        if isinstance(stored, Mapping):
+            return cls.model_validate(without_marks(stored))
+        return stored
+
+
+def _release(content: Mapping[str, Any]) -> str:
+    """Return the command that installs a release which reads a document: the one that wrote it, where it says so."""
+    made = content.get("provenance")
+    versions = made.get("versions") if isinstance(made, Mapping) else getattr(made, "versions", None)
+    release = (versions or {}).get("alchemflows")
+    return f'pip install "alchemflows>={release}"' if release else "pip install --upgrade alchemflows"

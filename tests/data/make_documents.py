@@ -1,0 +1,162 @@
+"""Write an example of each kind of stored document, and a queued workflow: ``python tests/data/make_documents.py``.
+
+They are what today's release stores, from short runs with mace-demo. Each file has the version of its document in its
+name; files of earlier versions stay, since every release must read them. Run this after a new kind of document or a
+new step of migration, and commit the files of that kind alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bson import json_util
+from jobflow import Flow, JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from models import VARIANTS, build_mace
+from stored import DOCUMENTS, MODEL, PLACEHOLDER, WORKFLOW, kinds_within
+
+from alchemflows.alchemy.backends.mace_file import save_mace
+from alchemflows.alchemy.compositions import CompositionGrid
+from alchemflows.campaign.specification import campaign_of, tasks
+from alchemflows.campaign.submission import _workflow
+from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
+from alchemflows.flows.composition_sweep import CompositionSweepMaker
+from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.order_disorder import OrderDisorderMaker
+from alchemflows.flows.ordering_search import OrderingSearchMaker
+from alchemflows.flows.phase_stability import PhaseStabilityMaker
+from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
+from alchemflows.jobs.optimize import OptimizeMaker
+from alchemflows.jobs.ordering import SearchMaker
+from alchemflows.jobs.relax import relaxing
+from alchemflows.reproduce.fig5 import Fig5ComparisonMaker
+from alchemflows.schemas.document import current_version
+from alchemflows.schemas.optimization import Target
+from alchemflows.schemas.potential import PotentialSpec
+
+DEMO = PotentialSpec(name="mace-demo", device="cpu")
+SWITCHES: dict[str, Any] = {"n_repeats": 2, "n_equilibration_steps": 20, "n_switching_steps": 40}
+ABSOLUTE: dict[str, Any] = SWITCHES | {"n_cell_steps": 60, "n_sampling_steps": 40}
+#: Settings of each method of a campaign.
+METHODS: dict[str, dict[str, Any]] = {
+    "thermodynamic-integration": {
+        "n_windows": 3,
+        "windows_per_job": 3,
+        "n_equilibration_steps": 20,
+        "n_production_steps": 100,
+    },
+    "switching": SWITCHES | {"relax": False},
+    "frenkel-ladd": ABSOLUTE | {"relax": False},
+    "vacancy": ABSOLUTE | {"relax": False, "site": 1, "chemical_potentials_eV": {"Na": -1.3}},
+}
+
+
+def salt(**others: float) -> Structure:
+    """Return NaCl, other elements on the sites of Na if they are given with their occupancies."""
+    cation = {"Na": 1 - sum(others.values()), **others}
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), [cation, "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def iron(a: float = 2.84) -> Structure:
+    """Return bcc iron."""
+    return Structure(Lattice.cubic(a), ["Fe", "Fe"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def campaign(kind: str, structure: Structure, change: dict[str, str], potential: PotentialSpec, **settings: Any) -> Any:
+    """Return a campaign of one task."""
+    content: dict[str, Any] = {
+        "name": "examples",
+        "structures": {structure.composition.reduced_formula: {"structure": structure.as_dict()}},
+        "temperatures_K": [200.0],
+        "pressures_GPa": [None if kind == "thermodynamic-integration" else 1e-4],
+        "method": {"kind": kind, "settings": settings},
+        "potential": potential.model_dump(),
+    }
+    return campaign_of(content | ({"transformations": {"".join(change.values()): change}} if change else {}))
+
+
+def flows() -> Iterator[Flow]:
+    """Yield flows whose jobs return every kind of document."""
+    for kind, settings in METHODS.items():
+        change = {"Na": "K"} if kind in ("thermodynamic-integration", "switching") else {}
+        yield from (task.flow() for task in tasks(campaign(kind, salt(), change, DEMO, **settings)))
+    absolute = FrenkelLaddMaker(potential=DEMO, temperature=50.0, timestep_fs=4.0, relax_maker=None, **ABSOLUTE)
+    vacancy = VacancyFreeEnergyMaker(frenkel_ladd_maker=absolute)
+    yield absolute.make(iron(), supercells=[(2, 2, 2), (2, 2, 3)])
+    yield vacancy.make(iron(), 1, supercells=[(2, 2, 1), (2, 2, 2)])
+    temperatures = VacancyTemperatureMaker(vacancy_maker=vacancy).make(iron() * (2, 2, 2), [50.0, 100.0])
+    figure = Fig5ComparisonMaker().make([flow.output for flow in temperatures.jobs if isinstance(flow, Flow)], "small")
+    yield Flow([temperatures, figure], output=figure.output)
+    yield SchottkyMaker(frenkel_ladd_maker=absolute).make(salt())
+    yield FrenkelPairMaker(frenkel_ladd_maker=absolute).make(salt(), 0, [0.25, 0.25, 0.25])
+    phases = {"small": iron() * (2, 2, 2), "large": iron(2.9) * (2, 2, 2)}
+    yield PhaseStabilityMaker(frenkel_ladd_maker=absolute).make(phases, [50.0, 100.0])
+    quick = relaxing(0.2)
+    grid = CompositionGrid.line(salt(), {"Na": "K"}, [0.0, 0.5, 1.0])
+    yield CompositionSweepMaker(potential=DEMO, relax_maker=quick, both_starts=False).make(grid)
+    search = SearchMaker(n_starts=2, n_steps=5, n_relaxed=1)
+    yield OrderingSearchMaker(potential=DEMO, search_maker=search, relax_maker=quick).make(salt(K=0.5))
+    order = OrderDisorderMaker(potential=DEMO, n_random=2, quasirandom=False, relax_maker=quick)
+    yield order.make(salt(K=0.5), (1, 1, 1), "distinct")
+    optimize = CompositionOptimizationMaker(
+        potential=DEMO, optimize_maker=OptimizeMaker(relaxation="isotropic", max_steps=2)
+    )
+    yield optimize.make(salt(), {"Na": ["Na", "K"]}, [Target(quantity="a_A", value=5.9)])
+
+
+def examples() -> dict[str, dict[str, list[Any]]]:
+    """Run all flows; return the rows of the collection of outputs and the samples of the first job of each kind."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    for flow in flows():
+        print(flow.name, flush=True)
+        store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore(key="blob_uuid")})
+        with tempfile.TemporaryDirectory() as folder:
+            run_locally(flow, store=store, root_dir=folder, create_folders=True, log=False, raise_immediately=True)
+        blobs = {blob["blob_uuid"]: blob for blob in store.additional_stores["data"].query()}
+        for row in store.docs_store.query():
+            del row["_id"]
+            used = [blobs[uuid] for uuid in sorted(blobs) if uuid in json_util.dumps(row)]
+            for blob in used:
+                blob.pop("_id", None)
+            found.setdefault(row["output"]["@class"], {"outputs": [row], "samples": used})
+    return found
+
+
+def write_documents() -> None:
+    """Write a file for each kind of document."""
+    for kind, example in examples().items():
+        path = DOCUMENTS / f"{kind}-{current_version(kind)}.json"
+        path.write_text(json_util.dumps(example, indent=1, ensure_ascii=False) + "\n")
+        print(path.name, path.stat().st_size, *sorted(kinds_within(example)))
+
+
+def write_workflow() -> None:
+    """Write a small model, and a workflow with it as it lies in the LaunchPad."""
+    gentle = {"seed": 5, "atomic_inter_scale": 0.3, "correlation": 2, "atomic_energies": np.full(5, -3.0)}
+    model = build_mace(**(VARIANTS["scalars"] | gentle))
+    save_mace(model, MODEL, name="gentle", description="random weights, for tests")
+    sites = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    perovskite = Structure(Lattice.cubic(6.3), ["Cs", "Pb", "I", "I", "I"], sites)
+    settings = METHODS["thermodynamic-integration"] | {"relax": False}
+    spec = PotentialSpec(name=str(MODEL), device="cpu")
+    wanted = campaign("thermodynamic-integration", perovskite, {"Pb": "Sn"}, spec, **settings)
+    (task,) = tasks(wanted)
+    workflow = _workflow(task, task.flow(), wanted.resources)
+    content = json_util.dumps(workflow.to_db_dict() | {"fws": [fw.to_db_dict() for fw in workflow.fws]}, indent=1)
+    WORKFLOW.write_text(content.replace(str(MODEL.resolve()), PLACEHOLDER) + "\n")
+    print(WORKFLOW.name, WORKFLOW.stat().st_size, MODEL.stat().st_size)
+
+
+if __name__ == "__main__":
+    write_workflow()
+    write_documents()

@@ -1,0 +1,200 @@
+"""What any release has stored is read, tabulated, reported and run by this one; what a newer one stored is refused."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+
+import pytest
+from command_line import assert_one_line, run_command
+from stored import DATA, DOCUMENTS, MODEL, kinds_within, read_example, read_workflow, store_examples
+
+import alchemflows.schemas
+from alchemflows.campaign.submission import _known
+from alchemflows.errors import DocumentVersionError
+from alchemflows.execution.local import LocalWorkers, wait
+from alchemflows.report.campaign import write_report
+from alchemflows.results import readout
+from alchemflows.results.builder import FreeEnergyBuilder
+from alchemflows.results.export import export
+from alchemflows.results.ladders import analysis, window_documents
+from alchemflows.results.query import relaxations
+from alchemflows.schemas import document
+from alchemflows.schemas.document import Document, current_version, decoded, migration
+
+CAMPAIGN = "examples"
+PATHS = sorted(DOCUMENTS.glob("*.json"))
+#: Documents that no job returns: what two kinds have in common, and where a window was, in arguments of queued jobs.
+NOT_STORED = {"MixedEnds", "PackedState"}
+
+
+@pytest.fixture(scope="module")
+def examples(shared_database):
+    """Return a database that holds all examples, and the queued workflow of the same campaign."""
+    store_examples(shared_database, PATHS)
+    shared_database.launchpad.add_wf(read_workflow())
+    return shared_database
+
+
+@pytest.fixture
+def changed(examples):
+    """Return what changes the documents of a class, until the end of a test."""
+    before = list(examples.outputs().find())
+
+    def change(kind, update):
+        result = examples.outputs().update_many({"output.@class": kind}, update)
+        assert result.modified_count
+        return examples
+
+    yield change
+    for row in before:
+        examples.outputs().replace_one({"_id": row["_id"]}, row)
+
+
+def kinds(parent=Document):
+    for module in pkgutil.iter_modules(alchemflows.schemas.__path__, "alchemflows.schemas."):
+        importlib.import_module(module.name)
+    for kind in parent.__subclasses__():
+        if kind.__module__.startswith("alchemflows."):
+            yield kind.__name__
+        yield from kinds(kind)
+
+
+def test_each_kind_has_an_example_of_each_version():
+    versions = {path.stem: kinds_within(read_example(path)) for path in PATHS}
+    missing = set(kinds()) - NOT_STORED - set().union(*versions.values())
+    assert not missing, f"no example of {', '.join(sorted(missing))}: add it to tests/data/make_documents.py and run it"
+    returned = {stem.rpartition("-")[0] for stem in versions}
+    wanted = {f"{kind}-{version}" for kind in returned for version in range(1, current_version(kind) + 1)}
+    assert set(versions) == wanted, "run tests/data/make_documents.py, and commit files of kinds with a new version"
+
+
+def test_examples_name_no_machine():
+    text = "".join(path.read_text() for path in [*PATHS, DATA / "workflow.json"])
+    assert os.sep + "tmp" + os.sep not in text and "file://" not in text and "localhost" not in text
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_each_example_is_read(examples, path):
+    for row in read_example(path)["outputs"]:
+        read = decoded(examples.job_store.get_output(row["uuid"], load=True))
+        assert isinstance(read, Document) and type(read).__name__ == path.stem.rpartition("-")[0]
+        assert read.schema_version == current_version(type(read).__name__)
+        assert type(read).read(read.model_dump()) == read
+
+
+def test_all_kinds_are_in_tables(examples, tmp_path):
+    rows = readout.free_energies(examples, CAMPAIGN).set_index("kind")
+    assert set(rows.index) == {"ladder", "switching", "frenkel-ladd", "vacancy"}
+    assert rows.loc["ladder", "transformation"] == "K" and rows.loc["ladder", "n_windows"] == 3
+    assert rows["task"].notna().all()
+    ladder = analysis(examples.job_store.docs_store, rows.loc["ladder", "uuid"])
+    windows = readout.windows(examples, CAMPAIGN)
+    (sampled,) = window_documents(examples.job_store.docs_store, examples.samples(), ladder.window_jobs)
+    assert len(windows) == len(sampled.windows) == 3
+    samples = readout.samples(examples, CAMPAIGN)
+    assert len(samples) == sum(window.n_samples for window in sampled.windows)
+    assert export([readout.free_energies(examples)], tmp_path / "all.csv") >= 4
+    (row,) = read_example(DOCUMENTS / "RelaxDocument-1.json")["outputs"]
+    (relaxed,) = relaxations(examples, [row["output"]["key"]])
+    assert relaxed.energy_eV == row["output"]["energy_eV"]
+
+
+def test_all_kinds_are_in_the_report(examples, tmp_path):
+    write_report(examples, CAMPAIGN, tmp_path / "report.html", 10)
+    text = (tmp_path / "report.html").read_text()
+    assert "NaCl" in text and "cannot be read" not in text
+    assert text.count("data:image/png") >= 5
+
+
+def test_a_stored_ladder_is_estimated_again(examples):
+    builder = FreeEnergyBuilder.of(examples, CAMPAIGN)
+    builder.run()
+    assert (builder.n_ladders, builder.failures) == (1, {})
+    new, old = (readout.free_energies(examples, CAMPAIGN, reanalysed=again) for again in (True, False))
+    assert new["delta_f_eV"].item() == pytest.approx(old.set_index("kind").loc["ladder", "delta_f_eV"], abs=1e-6)
+
+
+def test_a_queued_workflow_runs(database, tmp_path):
+    """What was submitted before an upgrade is done after it."""
+    fw_ids = sorted(database.launchpad.add_wf(read_workflow(MODEL)).values())
+    with LocalWorkers(database, fw_ids, 1, tmp_path / "runs") as workers:
+        assert wait(database, fw_ids, lambda jobs: None, check=workers.check) == []
+    (row,) = readout.free_energies(database, CAMPAIGN).to_dict("records")
+    assert (row["kind"], row["initial"], row["final"]) == ("ladder", "CsPbI3", "CsSnI3")
+    found = readout.windows(database, CAMPAIGN)
+    assert len(found) == 3 and set(found["task"]) == {row["task"]}
+    assert _known(database.launchpad, CAMPAIGN) == {row["task"]: 1}
+
+
+def test_older_rows_are_like_those_of_this_version(examples, changed, monkeypatch):
+    """A field of a ladder and one of its windows had other names in version 0."""
+    before = [make(examples, CAMPAIGN) for make in (readout.free_energies, readout.windows)]
+    monkeypatch.setattr(document, "MIGRATIONS", {})
+
+    @migration("FreeEnergyDocument", 0)
+    def _total(content):
+        content["total"] = content.pop("sum")
+        return content
+
+    @migration("WindowsDocument", 0)
+    def _windows(content):
+        content["windows"] = content.pop("replicas")
+        return content
+
+    @migration("CampaignMetadata", 0)
+    def _structure(content):
+        content["structure"] = content.pop("crystal")
+        return content
+
+    names = {"output.total": "output.sum", "metadata.campaign.structure": "metadata.campaign.crystal"}
+    versions = {"output.schema_version": 0, "metadata.campaign.schema_version": 0}
+    changed("FreeEnergyDocument", {"$set": versions, "$rename": names})
+    del names["output.total"]
+    changed("WindowsDocument", {"$set": versions, "$rename": names | {"output.windows": "output.replicas"}})
+    after = [make(examples, CAMPAIGN) for make in (readout.free_energies, readout.windows)]
+    assert all(new.equals(old) for new, old in zip(after, before, strict=True))
+    chosen = readout.windows(examples, CAMPAIGN, where={"lambda_value": {"$gt": 0.4}})
+    assert chosen["lambda_value"].tolist() == [0.5, 1.0]
+    uuid = before[0].set_index("kind").loc["ladder", "uuid"]
+    assert (
+        analysis(examples.job_store.docs_store, uuid).total.delta_f_eV
+        == before[0].set_index("uuid").loc[uuid, "delta_f_eV"]
+    )
+    assert len(readout.samples(examples, CAMPAIGN)) > 0 and len(readout.dhdl(examples, uuid)) > 0
+
+
+def test_a_newer_document_is_refused_with_what_to_install(examples, changed, tmp_path):
+    changed("FreeEnergyDocument", {"$set": {"output.schema_version": 2}})
+    (uuid,) = examples.outputs().distinct("uuid", {"output.@class": "FreeEnergyDocument"})
+    for read in (
+        lambda: readout.free_energies(examples, CAMPAIGN),
+        lambda: readout.dhdl(examples, uuid),
+        lambda: write_report(examples, CAMPAIGN, tmp_path / "report.html", 3),
+    ):
+        with pytest.raises(DocumentVersionError, match="FreeEnergyDocument"):
+            read()
+    environment = os.environ | examples.environment
+    for command in (["results", "--campaign", CAMPAIGN], ["export", "free-energies", tmp_path / "all.csv"]):
+        assert_one_line(run_command(command, tmp_path, environment), "FreeEnergyDocument", "2", "pip install")
+    builder = FreeEnergyBuilder.of(examples, CAMPAIGN, rebuild=True)
+    builder.run()
+    assert "pip install" in builder.failures[uuid]
+
+
+def test_newer_windows_and_samples_are_refused(examples, changed):
+    changed("WindowsDocument", {"$set": {"output.schema_version": 2}})
+    with pytest.raises(DocumentVersionError, match="WindowsDocument"):
+        readout.windows(examples)
+    with pytest.raises(DocumentVersionError, match="CampaignMetadata"):
+        changed("WindowsDocument", {"$set": {"output.schema_version": 1, "metadata.campaign.schema_version": 3}})
+        readout.windows(examples)
+
+
+def test_a_campaign_that_a_newer_release_submitted_is_refused(database):
+    database.launchpad.add_wf(read_workflow())
+    newer = {"$set": {"metadata.campaign.schema_version": 2}}
+    database.launchpad.workflows.update_many({}, newer)
+    with pytest.raises(DocumentVersionError, match="CampaignMetadata"):
+        _known(database.launchpad, CAMPAIGN)
