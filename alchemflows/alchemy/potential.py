@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -42,16 +43,21 @@ class Backend(Protocol):
     numbers: frozenset[int]
     dtype: torch.dtype
     device: torch.device
-    #: Whether graphs have merged messages, see :mod:`alchemflows.alchemy.graph`.
-    merges_messages: bool
+
+    @property
+    def merges_messages(self) -> bool:
+        """Whether graphs have merged messages, see :mod:`alchemflows.alchemy.graph`."""
+        ...
 
     def specialised(self, numbers: frozenset[int]) -> Backend:
         """Return the same potential, made fast for some elements; it need not know others.
 
+        It is compared with the model as it is, see :mod:`alchemflows.alchemy.backends.selfcheck`.
+
         Raises
         ------
         PotentialError
-            If it cannot be had in the way that was asked for.
+            If it cannot be had in the way that was asked for, or gives other results than the model's library.
         """
         ...
 
@@ -169,22 +175,33 @@ class AlchemicalPotential:
             names = ", ".join(chemical_symbols[z] for z in unknown)
             raise InvalidInputError(f"the potential {backend.record.name} does not know {names}")
         self.system = system
-        self.backend = backend.specialised(system.elements)
+        self._loaded = backend
         self._pairs = NeighbourList(backend.cutoff_A, skin_A)
         self._nodes: dict[bytes, Nodes] = {}
         self._edges: dict[tuple[int, bytes], Edges] = {}
         self._topologies: dict[tuple[int, tuple[bytes, ...]], Topology] = {}
         self._vectors_at_once = VECTORS_AT_ONCE.get(self.device.type, 2**18)
 
+    @cached_property
+    def backend(self) -> Backend:
+        """The model, made fast for the elements of the system at the first evaluation.
+
+        Raises
+        ------
+        PotentialError
+            As :meth:`Backend.specialised`.
+        """
+        return self._loaded.specialised(self.system.elements)
+
     @property
     def record(self) -> PotentialRecord:
         """What the potential is: name, SHA-256, dtype, device."""
-        return self.backend.record
+        return self._loaded.record
 
     @property
     def device(self) -> torch.device:
         """Where the model runs."""
-        return self.backend.device
+        return self._loaded.device
 
     def evaluate(
         self,
