@@ -21,6 +21,10 @@ class Settings(BaseSettings):
         default_factory=lambda data: data["home"] / "checkpoints",
         description="folder of the checkpoints of running jobs: one that all workers see",
     )
+    checks: Path = Field(
+        default_factory=lambda data: data["home"] / "checks",
+        description="folder with notes of which models were compared with their libraries; may be deleted",
+    )
     checkpoint_interval_s: float = Field(300.0, ge=0, description="seconds between two checkpoints of a job")
     mongod: Path | None = Field(None, description="mongod binary for the private database")
     database_timeout_s: float = Field(5.0, gt=0, description="how long to wait for a database before giving up")

@@ -26,6 +26,12 @@ from alchemflows.storage.mongod import PrivateMongod
 GENTLE = {"seed": 5, "atomic_inter_scale": 0.3, "correlation": 2, "atomic_energies": np.full(5, -3.0)}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def checks_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the records of compared models out of the user's folder, also those of commands that tests start."""
+    os.environ["ALCHEMFLOWS_CHECKS"] = str(tmp_path_factory.mktemp("checks"))
+
+
 @pytest.fixture(scope="session")
 def gentle_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of a small random MACE model with weak forces: dynamics stay whole for picoseconds."""

@@ -24,16 +24,21 @@ class Backend(Protocol):
     numbers: frozenset[int]
     dtype: torch.dtype
     device: torch.device
-    #: Whether graphs have merged messages, see :mod:`alchemflows.alchemy.graph`.
-    merges_messages: bool
+
+    @property
+    def merges_messages(self) -> bool:
+        """Whether graphs have merged messages, see :mod:`alchemflows.alchemy.graph`."""
+        ...
 
     def specialised(self, numbers: frozenset[int]) -> Backend:
         """Return the same potential, made fast for some elements; it need not know others.
 
+        It is compared with the model as it is, see :mod:`alchemflows.alchemy.backends.selfcheck`.
+
         Raises
         ------
         PotentialError
-            If it cannot be had in the way that was asked for.
+            If it cannot be had in the way that was asked for, or gives other results than the model's library.
         """
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,26 +32,18 @@ OUT_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
 Result = TypeVar("Result")
 
 
-def check_supported(system: AlchemicalSystem, backend: Backend) -> Backend:
+def check_supported(system: AlchemicalSystem, backend: Backend) -> None:
     """Check that a model can evaluate a system, without evaluating it.
-
-    Returns
-    -------
-    backend
-        The same model, made fast for the elements of the system.
 
     Raises
     ------
     InvalidInputError
         If the model does not know an element of the system.
-    PotentialError
-        If it cannot be had for these elements in the way that was asked for.
     """
     unknown = sorted(system.elements - backend.numbers)
     if unknown:
         names = ", ".join(chemical_symbols[z] for z in unknown)
         raise InvalidInputError(f"the potential {backend.record.name} does not know {names}")
-    return backend.specialised(system.elements)
 
 
 class AlchemicalPotential:
@@ -93,22 +86,34 @@ class AlchemicalPotential:
         if not skin_A >= 0:
             raise InvalidInputError(f"skin_A must not be negative; got {skin_A}")
         self.system = system
-        self.backend = check_supported(system, backend)
+        check_supported(system, backend)
+        self._loaded = backend
         self._pairs = NeighbourList(backend.cutoff_A, skin_A)
         self._nodes: dict[bytes, Nodes] = {}
         self._edges: dict[tuple[int, bytes], Edges] = {}
         self._topologies: dict[tuple[int, tuple[bytes, ...]], Topology] = {}
         self._vectors_at_once = VECTORS_AT_ONCE.get(self.device.type, 2**18)
 
+    @cached_property
+    def backend(self) -> Backend:
+        """The model, made fast for the elements of the system at the first evaluation.
+
+        Raises
+        ------
+        PotentialError
+            As :meth:`Backend.specialised`.
+        """
+        return self._loaded.specialised(self.system.elements)
+
     @property
     def record(self) -> PotentialRecord:
         """What the potential is: name, SHA-256, dtype, device."""
-        return self.backend.record
+        return self._loaded.record
 
     @property
     def device(self) -> torch.device:
         """Where the model runs."""
-        return self.backend.device
+        return self._loaded.device
 
     def evaluate(
         self,

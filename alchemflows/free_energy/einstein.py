@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from ase import units
 from numpy.typing import ArrayLike
+from scipy.constants import physical_constants
 
 from alchemflows.errors import InvalidInputError
 
 #: ħ in eV times ASE's unit of time, so that ħ √(k/m) is in eV for k in eV/Å² and m in atomic mass units.
-HBAR = units._hbar / units._e * units.s
+HBAR = physical_constants["reduced Planck constant in eV s"][0] * units.s
 
 
 def spring_constants_eV_per_A2(msd_A2: ArrayLike, equivalent: ArrayLike, temperature_K: float) -> np.ndarray:

@@ -26,7 +26,7 @@ from alchemflows.free_energy.integration import integrate
 from alchemflows.schemas.samples import WindowSeries
 
 # alchemlyb leaves pymbar's bootstrap solver at a value that pymbar warns of, though nothing is bootstrapped; and that a
-# solver has failed says little, since another comes next.
+# solver has failed says little, since another comes next. Names of loggers as seen in pymbar 4.
 for _name in ("pymbar.mbar", "pymbar.mbar_solvers"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 

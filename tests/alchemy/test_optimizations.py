@@ -15,11 +15,9 @@ from models import GROUPS, VARIANTS, perovskite_system
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.backends.contraction import fold
-from alchemflows.alchemy.backends.cuequivariance import convert
 from alchemflows.alchemy.backends.mace import MACEBackend
 from alchemflows.alchemy.backends.trimming import keep_elements
-from alchemflows.alchemy.graph import EdgeGraph
-from alchemflows.alchemy.interfaces import Backend, Evaluation
+from alchemflows.alchemy.interfaces import Evaluation
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.errors import PotentialError
@@ -217,8 +215,11 @@ def test_cuequivariance_that_changes_energies_is_refused(backend, monkeypatch):
         return other
 
     monkeypatch.setattr(mace.cli.convert_e3nn_cueq, "run", run)
-    with pytest.raises(PotentialError, match="other energies"):
-        convert(backend("residual").model)
+    asked = copy(backend("residual"))
+    asked._specialised = {}
+    asked.record = asked.record.model_copy(update={"kernels": "cuequivariance", "sha256": "2" * 64})
+    with pytest.raises(PotentialError, match="cuEquivariance kernels"):
+        asked.specialised(frozenset({53, 55, 82}))
 
 
 def test_cuequivariance_is_not_quietly_left_out_for_an_unknown_architecture(backend):
@@ -234,46 +235,13 @@ def test_cuequivariance_is_not_quietly_left_out_for_an_unknown_architecture(back
 # SevenNet
 
 
-class EdgewiseSevenNet:
-    """SevenNet as :class:`~alchemflows.alchemy.backends.sevennet.SevenNetBackend` without merged messages."""
-
-    merges_messages = False
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._backend, name)
-
-    def geometry(self, graph: EdgeGraph) -> None:
-        return None
-
-    def node_energies(self, graph: EdgeGraph, _geometry: None) -> torch.Tensor:
-        import sevenn._keys as KEY
-
-        data = {
-            KEY.NODE_FEATURE: self._index[graph.numbers],
-            KEY.EDGE_IDX: torch.stack([graph.receiver, graph.sender]),
-            KEY.EDGE_VEC: -graph.vectors,
-            KEY.BATCH: graph.node_replica,
-        }
-        for module in self._modules:
-            data = module(data)
-            if module is self._embedding:
-                data[KEY.EDGE_ATTR] = data[KEY.EDGE_ATTR] * graph.edge_weights[:, None]
-            elif data[KEY.NODE_FEATURE].is_floating_point():
-                for key in (KEY.NODE_FEATURE, KEY.NODE_ATTR):
-                    data[key] = data[key].double()
-        return data[KEY.ATOMIC_ENERGY].squeeze(-1)
-
-
 @pytest.mark.parametrize("coupling", ["paired", "mean-field"])
 @pytest.mark.parametrize("groups", GROUPS)
 def test_merged_messages_of_sevennet(groups, coupling, backend):
     system = perovskite_system(groups, coupling, 4.7)
-    loaded = backend("sevennet")
-    assert loaded.merges_messages
-    assert_same(evaluated(loaded, system), evaluated(EdgewiseSevenNet(loaded), system))
+    fast = backend("sevennet").specialised(system.elements)
+    assert fast.merges_messages and not backend("sevennet").merges_messages
+    assert_same(evaluated(fast, system), evaluated(backend("sevennet"), system))
 
 
 # Dynamics

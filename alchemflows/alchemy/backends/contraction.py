@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from itertools import combinations_with_replacement, permutations
 from math import comb, factorial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from mace.modules.blocks import EquivariantProductBasisBlock
-from mace.modules.symmetric_contraction import Contraction, SymmetricContraction
+from mace.modules.symmetric_contraction import Contraction
+
+from alchemflows.alchemy.backends import mace_internals as internals
 
 #: A contraction with more coefficients (1 GB in float32, 2 GB in float64) is left as it is.
 MAX_COEFFICIENTS = 2**28
@@ -72,16 +74,15 @@ class FoldedContraction(torch.nn.Module):
 
     Parameters
     ----------
-    contraction
-        The model's module; its weights are taken as they are.
+    parts
+        The model's contractions, one for each output.
     """
 
-    def __init__(self, contraction: SymmetricContraction) -> None:
+    def __init__(self, parts: list[Contraction]) -> None:
         super().__init__()
-        parts = cast(list[Contraction], list(contraction.contractions))
         self.n_outputs = len(parts)
         self.degree = max(part.correlation for part in parts)
-        example = parts[0].U_tensors(1)
+        example = internals.coupling(parts[0], 1)
         for degree in range(1, self.degree + 1):
             tuples = list(combinations_with_replacement(range(example.shape[-2]), degree - 1))
             table = torch.tensor(tuples, dtype=torch.int64, device=example.device)
@@ -127,23 +128,22 @@ class FoldedContraction(torch.nn.Module):
 
 def fold(product: EquivariantProductBasisBlock) -> FoldedContraction | None:
     """Fold the contraction of a product block; None if its coefficients would need too much memory."""
-    contraction = cast(SymmetricContraction, product.symmetric_contractions)
-    parts = cast(list[Contraction], list(contraction.contractions))
-    n_in = parts[0].U_tensors(1).shape[-2]
+    parts = internals.contractions(product)
+    n_in = internals.coupling(parts[0], 1).shape[-2]
     largest = 0
     for part in parts:
-        n_elements, _, n_channels = part.weights_max.shape
+        n_elements, _, n_channels = internals.parameters(part, part.correlation).shape
         n_monomials = comb(n_in + part.correlation - 2, part.correlation - 1)
-        largest += n_elements * n_channels * part.U_tensors(1).numel() * n_monomials
+        largest += n_elements * n_channels * internals.coupling(part, 1).numel() * n_monomials
     if largest > MAX_COEFFICIENTS:
         return None
-    return FoldedContraction(contraction)
+    return FoldedContraction(parts)
 
 
 def _coefficients(part: Contraction, degree: int) -> torch.Tensor:
     """Coefficients of one degree, shape (elements, C, O·I, monomials of degree − 1)."""
-    weights = part.weights_max if degree == part.correlation else part.weights[part.correlation - degree - 1]
-    tensor = part.U_tensors(degree).to(torch.float64)  # (O,) I, ..., I, paths
+    weights = internals.parameters(part, degree)
+    tensor: Any = internals.coupling(part, degree).to(torch.float64)  # (O,) I, ..., I, paths
     if tensor.dim() == degree + 1:  # scalars have no O
         tensor = tensor[None]
     axes = range(1, degree + 1)

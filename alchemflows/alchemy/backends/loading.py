@@ -80,7 +80,7 @@ def resolve(spec: PotentialSpec | str) -> tuple[PotentialSpec, Backend]:
 @lru_cache(maxsize=4)
 def _load(spec: PotentialSpec, path: Path) -> Backend:
     # A profiled TorchScript module rounds otherwise in its first evaluations than later; a run that goes on in another
-    # process would not give the same numbers.
+    # process would not give the same numbers. Private to torch; seen in torch 2.13.0.
     torch._C._jit_set_profiling_mode(False)
     device = torch.device(spec.device)
     data = _read(path)

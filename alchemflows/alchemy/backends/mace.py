@@ -10,21 +10,27 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from mace.calculators import foundations_models
+from ase.calculators.calculator import Calculator
+from mace.calculators import MACECalculator, foundations_models
 from mace.modules import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE
 from mace.modules.radial import ChebychevBasis
 
+from alchemflows.alchemy.backends import mace_internals as internals
 from alchemflows.alchemy.backends.contraction import FoldedContraction, fold
 from alchemflows.alchemy.backends.convolution import Convolution
 from alchemflows.alchemy.backends.cuequivariance import convert
+from alchemflows.alchemy.backends.mace_file import default_dtype
+from alchemflows.alchemy.backends.selfcheck import fastest
 from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import EdgeGraph, Graph
+from alchemflows.alchemy.potential import Backend
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
@@ -81,7 +87,7 @@ class MACEBackend:
             raise PotentialError(
                 f"{spec.name} holds a {type(model).__name__}; of the MACE family, ScaleShiftMACE is supported"
             )
-        if hasattr(model, "joint_embedding"):
+        if internals.embeds_other_inputs(model):
             raise PotentialError(
                 f"{spec.name} embeds total charge, spin or other inputs besides the elements; "
                 "such models are not supported"
@@ -104,7 +110,7 @@ class MACEBackend:
         self._radial_networks: list[torch.nn.Module] = []
         self.contractions: list[FoldedContraction | None] = [None] * len(self.model.products)
         self._origin: MACEBackend | None = None
-        self._specialised: dict[frozenset[int], MACEBackend] = {}
+        self._specialised: dict[frozenset[int], Backend] = {}
         self._set_elements()
         self.record = PotentialRecord(
             name=spec.name,
@@ -123,26 +129,42 @@ class MACEBackend:
         self._index = torch.full((120,), -1, dtype=torch.int64, device=self.device)
         self._index[elements] = torch.arange(len(elements), device=self.device)
 
-    def specialised(self, numbers: frozenset[int]) -> MACEBackend:
-        """Return the same potential for some of its elements, with all that is constant worked out beforehand.
+    def specialised(self, numbers: frozenset[int]) -> Backend:
+        """Return the same potential for some of its elements, with all that is constant computed beforehand.
 
-        Weights of other elements are dropped, symmetric contractions folded, and messages merged where the
-        architecture allows it; or the model runs on other kernels, if these were asked for.
+        Parameters of other elements are dropped, symmetric contractions folded, and messages merged where the
+        architecture allows it; or the model runs on other kernels, if these were asked for. The result is compared
+        with the model as it is; see :mod:`alchemflows.alchemy.backends.selfcheck`.
 
         Raises
         ------
         PotentialError
-            If other kernels were asked for and cannot be had.
+            If other kernels were asked for and cannot be had, or the model gives other results than mace-torch's
+            calculator.
         """
         origin = self._origin or self
         cache = origin._specialised
         if numbers not in cache:
             if len(cache) >= MAX_SPECIALISED:
                 cache.pop(next(iter(cache)))
-            cache[numbers] = origin._specialise(numbers)
+            cache[numbers] = fastest(origin, numbers)
         return cache[numbers]
 
-    def _specialise(self, numbers: frozenset[int]) -> MACEBackend:
+    @property
+    def replacements(self) -> tuple[str, ...]:
+        """What takes the place of the model's own modules, in the order in which it does."""
+        if self.record.kernels == "cuequivariance":
+            return ("trimmed elements", "cuEquivariance kernels")
+        return ("trimmed elements", "convolutions", "folded contractions")
+
+    def fast(self, numbers: frozenset[int], replacements: Sequence[str]) -> MACEBackend:
+        """Return a copy for some elements, in which some of the :attr:`replacements` are made.
+
+        Raises
+        ------
+        PotentialError
+            If other kernels were asked for and cannot be had.
+        """
         special = copy(self)
         special._origin = self
         try:
@@ -153,23 +175,39 @@ class MACEBackend:
             logger.info("%s keeps all its elements and modules, which costs time: %s", self.record.name, error)
             return special
         special._set_elements()
-        if self.record.kernels == "cuequivariance":
-            special.model = cast(Any, convert(special.model, self._head))
-            return special
-        special._replace_convolutions(merge=_can_merge(special.model))
-        special.contractions = [fold(product) for product in special.model.products]
+        if "cuEquivariance kernels" in replacements:
+            special.model = cast(Any, convert(special.model))
+        if "convolutions" in replacements:
+            special._replace_convolutions(merge=_can_merge(special.model))
+        if "folded contractions" in replacements:
+            special.contractions = [fold(product) for product in special.model.products]
         return special
+
+    def library_calculator(self) -> Calculator:
+        """Return mace-torch's own calculator of the model."""
+        # It logs through the root logger, which would give a root logger without handlers one for good.
+        root, quiet = logging.getLogger(), logging.NullHandler()
+        root.addHandler(quiet)
+        try:
+            with default_dtype(self.dtype):
+                return MACECalculator(
+                    models=[self.model],
+                    device=str(self.device),
+                    default_dtype=self.record.dtype,
+                    head=self.record.head,
+                )
+        finally:
+            root.removeHandler(quiet)
 
     def _replace_convolutions(self, merge: bool) -> None:
         """Let our convolutions take the place of the model's, as MACE's own switch for fused ones provides for."""
         self.merges_messages = merge
         self._radial_networks = []
         for block in self.model.interactions:
-            block.conv_fusion = True
-            block.conv_tp = _Messages(Convolution(block.conv_tp).to(self.device, self.dtype))
+            convolution = Convolution(internals.tensor_product(block)).to(self.device, self.dtype)
+            internals.replace_tensor_product(block, _Messages(convolution))
             if merge:
-                self._radial_networks.append(block.conv_tp_weights)
-                block.conv_tp_weights = torch.nn.Identity()
+                self._radial_networks.append(internals.take_radial_network(block))
 
     def geometry(self, graph: Graph) -> _MaceGeometry:
         """Compute what depends on the P vectors alone.
@@ -186,7 +224,7 @@ class MACEBackend:
         attributes = edge_index = pair_repulsion = None
         if isinstance(graph, EdgeGraph):
             attributes, edge_index = self._attributes(graph), _edge_index(graph)
-            if hasattr(model, "pair_repulsion"):
+            if internals.has_pair_repulsion(model):
                 pair_repulsion = self._pair_repulsion(graph, lengths)
         radial, cutoff = model.radial_embedding(lengths, attributes, edge_index, model.atomic_numbers)
         return _MaceGeometry(
@@ -216,7 +254,7 @@ class MACEBackend:
                 node_feats=features,
                 edge_attrs=geometry.angular,
                 edge_feats=geometry.radial[i],
-                edge_index=ends if isinstance(getattr(interaction, "conv_tp", None), _Messages) else _edge_index(graph),
+                edge_index=ends if isinstance(internals.tensor_product(interaction), _Messages) else _edge_index(graph),
                 cutoff=cutoff,
                 first_layer=(i == 0),
             )
@@ -250,8 +288,9 @@ class MACEBackend:
     ) -> torch.Tensor:
         if contraction is None:
             return product(node_feats=features, sc=skip, node_attrs=attributes)
-        agnostic = getattr(product, "use_agnostic_product", False)
-        counts = [(0, len(features))] if agnostic else [(self._place[z], n) for z, n in graph.elements]
+        counts = (
+            [(0, len(features))] if internals.is_agnostic(product) else [(self._place[z], n) for z, n in graph.elements]
+        )
         features = product.linear(contraction(features, counts))
         return features + skip if product.use_sc and skip is not None else features
 
@@ -313,8 +352,8 @@ def _can_merge(model: Any) -> bool:
     blocks = (RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock)
     return (
         all(type(block) in blocks for block in model.interactions)
-        and not hasattr(model.radial_embedding, "distance_transform")
-        and not hasattr(model, "pair_repulsion")
+        and not internals.has_distance_transform(model)
+        and not internals.has_pair_repulsion(model)
     )
 
 

@@ -23,6 +23,7 @@ from mace.modules import ScaleShiftMACE, gate_dict, interaction_classes, readout
 from mace.modules.radial import AgnesiTransform, BesselBasis, GaussianBasis, SoftTransform
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from alchemflows.alchemy.backends import mace_internals as internals
 from alchemflows.errors import PotentialError
 
 SUFFIX = ".safetensors"
@@ -191,7 +192,7 @@ def _arguments(architecture: MACEArchitecture, tensors: Mapping[str, torch.Tenso
 
 
 def _describe(model: Any) -> MACEArchitecture:
-    if hasattr(model, "joint_embedding"):
+    if internals.embeds_other_inputs(model):
         raise PotentialError("the model cannot be written: it embeds other inputs besides the elements")
     dtypes = {v.dtype for v in model.state_dict().values() if v.is_floating_point()}
     first, last, radial = model.interactions[0], model.interactions[-1], model.radial_embedding
@@ -211,11 +212,11 @@ def _describe(model: Any) -> MACEArchitecture:
             num_polynomial_cutoff=int(radial.cutoff_fn.p),
             distance_transform=(
                 _name_of(_TRANSFORMS, type(radial.distance_transform))
-                if hasattr(radial, "distance_transform")
+                if internals.has_distance_transform(model)
                 else "None"
             ),
             apply_cutoff=getattr(model, "apply_cutoff", True),
-            pair_repulsion=hasattr(model, "pair_repulsion_fn"),
+            pair_repulsion=internals.has_pair_repulsion(model),
             radial_MLP=list(first.radial_MLP),
             max_ell=model.spherical_harmonics._lmax,
             interaction_cls_first=_name_of(interaction_classes, type(first)),
@@ -226,7 +227,7 @@ def _describe(model: Any) -> MACEArchitecture:
             use_edge_irreps_first=getattr(model, "use_edge_irreps_first", False),
             keep_last_layer_irreps=n_layers > 1 and len(final) > 1,
             avg_num_neighbors=float(first.avg_num_neighbors),
-            correlation=[_correlation(product) for product in model.products],
+            correlation=[internals.correlation(product) for product in model.products],
             use_reduced_cg=getattr(model, "use_reduced_cg", False),
             use_so3=getattr(model, "use_so3", False),
             use_agnostic_product=getattr(model, "use_agnostic_product", False),
@@ -237,10 +238,6 @@ def _describe(model: Any) -> MACEArchitecture:
         )
     except (AttributeError, ValidationError) as error:
         raise PotentialError(f"the model cannot be written: {error}") from error
-
-
-def _correlation(product: Any) -> int:
-    return len(product.symmetric_contractions.contractions[0].weights) + 1
 
 
 def _gate(readout: Any) -> str:

@@ -6,22 +6,29 @@ against sevenn 0.10.4, the version that shares e3nn 0.4.4 with mace-torch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import mace  # noqa: F401  (lets e3nn 0.4.4 load its constants with torch >= 2.6; before sevenn)
 import sevenn._keys as KEY
 import torch
+from ase.calculators.calculator import Calculator
+from sevenn.calculator import SevenNetCalculator
 from sevenn.nn.convolution import IrrepsConvolution
 from sevenn.util import model_from_checkpoint, pretrained_name_to_path
 
 from alchemflows.alchemy.backends.convolution import Convolution
-from alchemflows.alchemy.graph import Graph, MergedGraph
+from alchemflows.alchemy.backends.selfcheck import fastest
+from alchemflows.alchemy.graph import EdgeGraph, Graph, MergedGraph
+from alchemflows.alchemy.potential import Backend
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
-#: Modules after the energies of the atoms are known; ours take their place.
+#: Names of modules after the energies of the atoms are known; ours take their place. One is misspelt in sevenn 0.10.4.
 _AFTER_ATOMIC_ENERGIES = ("reduce_total_enegy", "force_output")
 
 
@@ -40,7 +47,7 @@ def sevennet_model_file(name: str) -> Path:
 
 
 class SevenNetBackend:
-    """Node energies of a SevenNet model on an alchemical graph with merged messages.
+    """Node energies of a SevenNet model on an alchemical graph, its modules run one after the other.
 
     Parameters
     ----------
@@ -56,8 +63,6 @@ class SevenNetBackend:
     PotentialError
         If a head or other kernels are asked for; whatever sevenn raises where it cannot build the model.
     """
-
-    merges_messages = True
 
     def __init__(self, checkpoint: dict[str, Any], spec: PotentialSpec, sha256: str, device: torch.device) -> None:
         if spec.head is not None:
@@ -79,33 +84,74 @@ class SevenNetBackend:
         basis = self._embedding.basis_function
         basis.coeffs = basis.coeffs.to(device=device, dtype=self.dtype)  # no buffer in untrained bases
         self._modules = [m for name, m in model.named_children() if name not in _AFTER_ATOMIC_ENERGIES]
-        self._convolutions = {
-            module: Convolution(module.convolution).to(device=device, dtype=self.dtype)
-            for module in self._modules
-            if isinstance(module, IrrepsConvolution)
-        }
+        self._model = model
+        self._convolutions: dict[IrrepsConvolution, Convolution] = {}
+        self._origin: SevenNetBackend | None = None
         self.record = PotentialRecord(
             name=spec.name, backend="sevennet", sha256=sha256, dtype=spec.dtype, device=str(device)
         )
 
-    def specialised(self, numbers: frozenset[int]) -> SevenNetBackend:
-        """Return itself: only the embedding and the scale of the energies ask for elements."""
-        return self
+    def specialised(self, numbers: frozenset[int]) -> Backend:
+        """Return the same potential with merged messages, compared with the model as it is.
+
+        See :mod:`alchemflows.alchemy.backends.selfcheck`; it is the same for all elements.
+
+        Raises
+        ------
+        PotentialError
+            If the model gives other results than sevenn's calculator.
+        """
+        return fastest(self._origin or self, numbers)
+
+    #: What takes the place of the model's own modules.
+    replacements = ("convolutions",)
+
+    def fast(self, numbers: frozenset[int], replacements: Sequence[str]) -> SevenNetBackend:
+        """Return a copy with merged messages; only the embedding and the scale of the energies ask for elements."""
+        return self._with_convolutions
+
+    @cached_property
+    def _with_convolutions(self) -> SevenNetBackend:
+        special = copy(self)
+        special._origin = self
+        special._convolutions = {
+            module: Convolution(module.convolution).to(device=self.device, dtype=self.dtype)
+            for module in self._modules
+            if isinstance(module, IrrepsConvolution)
+        }
+        return special
+
+    @property
+    def merges_messages(self) -> bool:
+        """Whether our convolutions are in the place of the model's."""
+        return bool(self._convolutions)
+
+    def library_calculator(self) -> Calculator:
+        """Return sevenn's own calculator of the model, which computes in float32."""
+        model = self._model
+        if self.dtype != torch.float32:
+            model = deepcopy(model).float()
+            basis = cast(Any, model.edge_embedding).basis_function
+            basis.coeffs = basis.coeffs.float()
+        return SevenNetCalculator(cast(Any, model), file_type="model_instance", device=self.device)
 
     def geometry(self, graph: Graph) -> _SevenNetGeometry:
         """Spherical harmonics, and what each convolution's radial network makes of the distances."""
         data = self._embedding({KEY.EDGE_VEC: -graph.vectors})  # sevenn's edges point from receiver to sender
         path_weights = {module: module.weight_nn(data[KEY.EDGE_EMBEDDING]) for module in self._convolutions}
-        return _SevenNetGeometry(data[KEY.EDGE_ATTR], path_weights)
+        return _SevenNetGeometry(data[KEY.EDGE_ATTR], data[KEY.EDGE_EMBEDDING], path_weights)
 
     def node_energies(self, graph: Graph, geometry: _SevenNetGeometry) -> torch.Tensor:
         """Energy of each node (eV), shape (B·M,)."""
-        assert isinstance(graph, MergedGraph)
         data = {KEY.NODE_FEATURE: self._index[graph.numbers], KEY.BATCH: graph.node_replica}
+        if isinstance(graph, EdgeGraph):
+            data[KEY.EDGE_IDX] = torch.stack([graph.receiver, graph.sender])
+            data[KEY.EDGE_ATTR] = geometry.angular * graph.edge_weights[:, None]
+            data[KEY.EDGE_EMBEDDING] = geometry.radial
         for module in self._modules:
             if module is self._embedding:
                 continue
-            if isinstance(module, IrrepsConvolution):
+            if isinstance(module, IrrepsConvolution) and isinstance(graph, MergedGraph):
                 rows = graph.send(data[KEY.NODE_FEATURE])
                 convolution = self._convolutions[module]
                 rows = convolution(rows, geometry.angular, geometry.path_weights[module], graph.slots)
@@ -124,4 +170,5 @@ class _SevenNetGeometry:
     """What depends on the vectors of a graph alone."""
 
     angular: torch.Tensor
+    radial: torch.Tensor
     path_weights: dict[IrrepsConvolution, torch.Tensor]

@@ -22,6 +22,8 @@ from mace.modules import (
     ScaleShiftMACE,
 )
 
+from alchemflows.alchemy.backends import mace_internals as internals
+
 #: Interaction blocks in which it is known where elements enter.
 KNOWN_BLOCKS = (
     RealAgnosticInteractionBlock,
@@ -73,18 +75,14 @@ def keep_elements(model: ScaleShiftMACE, numbers: frozenset[int]) -> ScaleShiftM
 
     trimmed.node_embedding.linear = linear(trimmed.node_embedding.linear)
     for block in trimmed.interactions:
-        if isinstance(getattr(block, "skip_tp", None), o3.FullyConnectedTensorProduct):
-            block.skip_tp = tensor_product(block.skip_tp)
-        for name in ("source_embedding", "target_embedding"):
-            if hasattr(block, name):
-                setattr(block, name, linear(getattr(block, name)))
+        for name in internals.one_hot_products(block):
+            setattr(block, name, tensor_product(getattr(block, name)))
+        for name in internals.one_hot_linears(block):
+            setattr(block, name, linear(getattr(block, name)))
     for product in trimmed.products:
-        if getattr(product, "use_agnostic_product", False):
-            continue
-        for contraction in product.symmetric_contractions.contractions:
-            contraction.weights_max = torch.nn.Parameter(contraction.weights_max[kept], requires_grad=False)
-            for k, weight in enumerate(contraction.weights):
-                contraction.weights[k] = torch.nn.Parameter(weight[kept], requires_grad=False)
+        if not internals.is_agnostic(product):
+            for part in internals.contractions(product):
+                internals.change_parameters(part, lambda values: values[kept])
     references = trimmed.atomic_energies_fn.atomic_energies
     trimmed.atomic_energies_fn.atomic_energies = references[..., kept]
     trimmed.atomic_numbers = trimmed.atomic_numbers[kept]

@@ -1,0 +1,81 @@
+"""Names inside other libraries that this package depends on; each test names the library and what has changed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+
+import pytest
+import torch
+from mace.modules import ScaleShiftMACE
+from models import VARIANTS, build_mace
+
+from alchemflows.alchemy.backends import mace_internals as internals
+from alchemflows.alchemy.backends.trimming import KNOWN_BLOCKS
+
+#: ``hasattr`` gates of ScaleShiftMACE.forward in mace-torch 0.3.16, all of which the backend knows.
+GATES = ("pair_repulsion", "joint_embedding", "embedding_readout")
+
+
+@pytest.mark.parametrize("block", KNOWN_BLOCKS, ids=lambda block: block.__name__)
+@pytest.mark.parametrize("name", [internals.FUSION, internals.TENSOR_PRODUCT, internals.RADIAL_NETWORK])
+def test_interaction_blocks_of_mace_read_these_names(block, name):
+    source = inspect.getsource(block.forward)
+    assert name in source, f"mace-torch: {block.__name__}.forward no longer reads {name}; see mace_internals.py"
+
+
+def test_gates_of_mace_are_known():
+    source = inspect.getsource(ScaleShiftMACE.forward)
+    found = {part.split('"')[1] for part in source.split("hasattr(self, ")[1:]}
+    assert found == set(GATES), f"mace-torch: ScaleShiftMACE.forward asks for other attributes: {found ^ set(GATES)}"
+
+
+def test_gates_are_attributes_of_models_that_have_them():
+    plain, zbl, agnesi, agnostic = (
+        build_mace(**VARIANTS[v]) for v in ("residual", "zbl", "agnesi", "agnostic-product")
+    )
+    assert internals.has_pair_repulsion(zbl) and not internals.has_pair_repulsion(plain)
+    assert internals.has_distance_transform(agnesi) and not internals.has_distance_transform(plain)
+    assert internals.is_agnostic(agnostic.products[0]) and not internals.is_agnostic(plain.products[0])
+    specs = {"total_charge": {"type": "continuous", "per": "graph", "in_dim": 1, "emb_dim": 4}}
+    charged = build_mace(**VARIANTS["residual"], embedding_specs=specs)
+    assert internals.embeds_other_inputs(charged) and not internals.embeds_other_inputs(plain)
+
+
+def test_contractions_of_mace():
+    product = build_mace(**VARIANTS["scalars"]).products[0]
+    (part,) = internals.contractions(product)
+    assert internals.correlation(product) == part.correlation == 3
+    for degree in (1, 2, 3):
+        n_elements, n_paths, n_channels = internals.parameters(part, degree).shape
+        assert (n_elements, n_channels) == (5, 8)
+        assert internals.coupling(part, degree).shape[-1] == n_paths
+
+
+def test_names_of_sevenns_modules():
+    """The misspelt name is sevenn 0.10.4's."""
+    pytest.importorskip("sevenn")
+    from alchemflows.alchemy.backends import load_potential, sevennet
+
+    children = [name for name, _ in load_potential("sevennet-0")._model.named_children()]
+    assert tuple(children[-2:]) == sevennet._AFTER_ATOMIC_ENERGIES, f"sevenn: the model ends with {children[-2:]}"
+
+
+def test_torchscript_has_a_profiling_mode():
+    """Private to torch, as seen in 2.13.0; a setter that returns the mode before."""
+    before = torch._C._jit_set_profiling_mode(False)
+    try:
+        assert torch._C._jit_set_profiling_mode(False) is False
+    finally:
+        torch._C._jit_set_profiling_mode(before)
+
+
+@pytest.mark.parametrize("module", ["pymbar.mbar", "pymbar.mbar_solvers"])
+def test_loggers_of_pymbar(module):
+    """Seen in pymbar 4; alchemflows.free_energy.estimators silences them by name."""
+    from alchemflows.free_energy import estimators  # noqa: F401
+
+    logger = importlib.import_module(module).logger
+    assert logger.name == module, f"pymbar: {module} logs to {logger.name}"
+    assert logger.level == logging.ERROR
