@@ -148,10 +148,10 @@ class Sites:
 class SiteWatch:
     """Adds up how far the atoms of B replicas are from their sites; the device does it, and nothing waits for it.
 
-    An atom is away where it is nearer to another site, or to an image of its own, than to its site. Trajectories are continuous across the
-    borders of the cell, so that an atom that moved by a lattice vector has left its site. The median displacement of
-    all atoms is subtracted along each axis: the crystal may move as a whole, and one atom that leaves does not carry
-    the others along, as it would with the mean.
+    An atom is away where it is nearer to another site, or to an image of its own, than to its site. Trajectories are
+    continuous across the borders of the cell, so that an atom that moved by a lattice vector has left its site. The
+    median displacement of all atoms is subtracted along each axis: the crystal may move as a whole, and one atom that
+    leaves does not carry the others along, as it would with the mean.
 
     Parameters
     ----------
