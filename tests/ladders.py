@@ -177,10 +177,11 @@ def sample(kind: Kind, seed: int) -> tuple[list[float], list[WindowSeries]]:
 
 @dataclass(frozen=True)
 class Analysed:
-    """What the analysis says of one ladder."""
+    """What the analysis says of one ladder whose free energy is known."""
 
     result: LadderResult
     reasons: list[str]
+    exact_eV: float = EXACT_EV
 
     @property
     def converged(self) -> bool:
@@ -189,17 +190,21 @@ class Analysed:
     @property
     def z(self) -> float:
         """Deviation of MBAR from the exact value in its standard errors."""
-        return (self.result.mbar[0] - EXACT_EV) / self.result.mbar[1]
+        return (self.result.mbar[0] - self.exact_eV) / self.result.mbar[1]
 
 
 def analysed(kind: Kind, seed: int) -> Analysed:
-    """Sample a ladder, and judge it as the analysis job does."""
-    lambdas, series = sample(kind, seed)
+    """Sample a ladder, and judge it."""
+    return judged(*sample(kind, seed), starts(kind))
+
+
+def judged(lambdas: list[float], series: list[WindowSeries], ends: list[float] | None = None) -> Analysed:
+    """Judge the samples of a ladder as the analysis job does."""
     windows = [decorrelate(lambdas, k, samples) for k, samples in enumerate(series)]
     result = estimate(lambdas, windows, T)
     compared = [steady(lambdas, k, samples) for k, samples in enumerate(series)]
     curve = convergence(compared, result.free_energies_eV, T, result.variances_eV2, fractions=(0.5,))
     least = least_inefficiency(result)
     found = [equilibration([samples.dudl_eV], least) for samples in series]
-    agreement = Agreement.of(windows, result, T, starts(kind))
+    agreement = Agreement.of(windows, result, T, ends)
     return Analysed(result, reasons_against(lambdas, result, curve, found, agreement))

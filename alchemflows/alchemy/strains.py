@@ -99,8 +99,9 @@ def frozen_directions(cell: ArrayLike, rotations: np.ndarray, freedom: CellFreed
 def frozen_shape(freedom: CellFreedom, space_group: int, n_frozen: int) -> str:
     """Return what is wrong with a freedom that leaves strains at the start's, of which the symmetry allows more."""
     return (
-        f"cell_freedom={freedom} keeps the shape of the start cell, of which space group {space_group} leaves "
-        f"{n_frozen} strain{'s' if n_frozen > 1 else ''} more to the pressure; choose axes or full"
+        f"cell_freedom={freedom} keeps a part of the shape of the start cell, though space group {space_group} allows "
+        f"{n_frozen} more strain{'s' if n_frozen > 1 else ''}: the stress in these is not that of the pressure; choose "
+        f"{'axes or full' if freedom == 'isotropic' else 'full'}"
     )
 
 

@@ -30,6 +30,12 @@ from alchemflows.schemas.refinement import Refinement, RefinementRound, Refineme
 from alchemflows.schemas.verdict import Verdict
 from alchemflows.schemas.windows import WindowsDocument
 
+#: Note where windows did not start from both ends.
+ONE_START = (
+    "all windows started from one structure, not from both ends: no check shows whether they remember it, or whether "
+    "another state exists"
+)
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -109,17 +115,22 @@ def reanalysed(
     )
     refinement = refined(settings, stored.refinement.rounds, numbers.result, ladder.first.counts)
     terms = TransformationTerms(stored.mass_term_eV, stored.mixing_term_eV, stored.arrangement_term_eV)
-    return document(ladder, numbers, refinement, terms)
+    return document(ladder, numbers, refinement, terms, [note for note in stored.verdict.notes if note != ONE_START])
 
 
 def document(
-    ladder: CollectedLadder, numbers: Numbers, refinement: Refinement, terms: TransformationTerms
+    ladder: CollectedLadder,
+    numbers: Numbers,
+    refinement: Refinement,
+    terms: TransformationTerms,
+    notes: Sequence[str] = (),
 ) -> FreeEnergyDocument:
-    """Return the free-energy document of a ladder."""
+    """Return the free-energy document of a ladder; the verdict has the notes."""
     first, result, counts = ladder.first, numbers.result, ladder.first.counts
     pressure, target = first.dynamics.pressure_GPa, refinement.target_error_eV_per_atom
     shares, temperature = result.variances_eV2, first.temperature_K
-    curve = convergence(numbers.windows, result.free_energies_eV, temperature, shares)
+    known = result.mbar if np.isfinite(result.mbar).all() else None
+    curve = convergence(numbers.windows, result.free_energies_eV, temperature, shares, whole=known)
     halves = convergence(numbers.steady, result.free_energies_eV, temperature, shares, fractions=(0.5,))
     reasons = reasons_against(
         ladder.lambdas,
@@ -131,6 +142,8 @@ def document(
     )
     for window in ladder.windows:
         reasons += [] if window.sites is None else window.sites.reasons(f"window λ = {window.lambda_value:g}")
+    if all(window.start_lambda is None for window in ladder.windows):
+        notes = [*notes, ONE_START]
     n_failed = refinement.rounds[-1].n_failed_jobs
     if n_failed:
         reasons.append(f"{n_failed} jobs of the last round of refinement failed, and it was ended: see their errors")
@@ -162,7 +175,7 @@ def document(
         arrangement_term_eV=terms.arrangement_eV,
         overlap_matrix=result.overlap.tolist(),
         convergence=_curve(curve, halves),
-        verdict=Verdict.of(reasons),
+        verdict=Verdict.of(reasons, notes),
         refinement=refinement,
         warnings=result.warnings,
         provenance=Provenance(potential=first.provenance.potential, seed=first.provenance.seed),

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.path import WeightPath
-from alchemflows.alchemy.symmetry import equivalent_sites
+from alchemflows.alchemy.strains import frozen_directions, frozen_shape
+from alchemflows.alchemy.symmetry import equivalent_sites, symmetry_of
 from alchemflows.alchemy.system import WEIGHT_TOLERANCE, AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.free_energy.phases import ideal_mixing_eV
+from alchemflows.schemas.dynamics import CellFreedom
 
 #: Share of each element on a site, by atomic number.
 SiteComposition = Mapping[int, float]
@@ -87,6 +89,25 @@ def mixing_term_eV(system: AlchemicalSystem, weights: ArrayLike, temperature_K: 
         Temperature.
     """
     return _mixing_eV(system.site_composition(weights), temperature_K)
+
+
+def shape_notes(system: AlchemicalSystem, pressure_GPa: float | None, freedom: CellFreedom) -> list[str]:
+    """Return a note if the pressure changes less of the cell than the symmetry of the crystal leaves free.
+
+    Parameters
+    ----------
+    system
+        The crystal; its structure has the ideal positions.
+    pressure_GPa
+        Pressure; None at constant volume, where there is nothing to note.
+    freedom
+        What the pressure changes.
+    """
+    if pressure_GPa is None:
+        return []
+    symmetry = symmetry_of(system)
+    frozen = frozen_directions(system.structure.lattice.matrix, symmetry.point_group, freedom)
+    return [frozen_shape(freedom, symmetry.space_group, frozen)] if frozen else []
 
 
 def _mixing_eV(composition: Sequence[SiteComposition], temperature_K: float) -> float:

@@ -13,9 +13,10 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.potential import check_supported
-from alchemflows.alchemy.strains import freedom_of_symmetry, frozen_directions, frozen_shape
+from alchemflows.alchemy.strains import freedom_of_symmetry
 from alchemflows.alchemy.symmetry import symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem, Coupling
+from alchemflows.analysis.terms import shape_notes
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
@@ -144,13 +145,10 @@ class SampledMaker(PotentialMaker):
     def warn_of_frozen_shape(self, system: AlchemicalSystem) -> None:
         """Log a warning if the pressure changes less of the cell than the symmetry of the crystal leaves free."""
         freedom = self.cell_freedom
-        if self.pressure_GPa is None or freedom == "auto" or freedom not in get_args(CellFreedom):
+        if freedom == "auto" or freedom not in get_args(CellFreedom):
             return
-        symmetry = symmetry_of(system)
-        frozen = frozen_directions(system.structure.lattice.matrix, symmetry.point_group, freedom)
-        if frozen:
-            message = frozen_shape(freedom, symmetry.space_group, frozen)
-            logger.warning("%s: %s", system.structure.composition.reduced_formula, message)
+        for note in shape_notes(system, self.pressure_GPa, freedom):
+            logger.warning("%s: %s", system.structure.composition.reduced_formula, note)
 
     def seed_of(self, structure: Structure, *purpose: str) -> int:
         """Return the seed of one run: other crystals, temperatures and purposes have other random numbers.

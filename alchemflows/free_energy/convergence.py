@@ -198,12 +198,14 @@ def convergence(
     temperature_K: float,
     shares: ArrayLike | None = None,
     fractions: Sequence[float] = FRACTIONS,
+    whole: Value | None = None,
 ) -> Convergence:
     """Return MBAR's ΔF against the part of each window that it is computed from, forward and backward in time.
 
     Each window gives at most :data:`MAX_SAMPLES` of its independent samples, evenly over its time. The solver begins
     at the free energies of the windows. The degrees of freedom of each window count by its share in the variance.
-    Fractions, one half among them, are the parts of the windows.
+    Fractions, one half among them, are the parts of the windows; `whole` is the estimate from all samples of the
+    ladder, the point of the fraction 1 if it is given.
     """
     beta = 1 / (units.kB * temperature_K)
     thinned = []
@@ -214,8 +216,15 @@ def convergence(
     counts = [[max(1, round(fraction * len(u))) for u in thinned] for fraction in fractions]
     guess = beta * np.nan_to_num(free_energies_eV)
     factor = float(np.sqrt(np.mean(inflations([window.inefficiency for window in windows]))))
-    forward = [_mbar([u[:n] for u, n in zip(thinned, row, strict=True)], guess, beta, factor) for row in counts]
-    backward = [_mbar([u[-n:] for u, n in zip(thinned, row, strict=True)], guess, beta, factor) for row in counts]
+
+    def curve(last: bool) -> list[Value | None]:
+        parts = [[u[-n:] if last else u[:n] for u, n in zip(thinned, row, strict=True)] for row in counts]
+        return [
+            whole if whole is not None and fraction == 1 else _mbar(part, guess, beta, factor)
+            for fraction, part in zip(fractions, parts, strict=True)
+        ]
+
+    forward, backward = curve(last=False), curve(last=True)
     shares = np.ones(len(thinned)) if shares is None else np.asarray(shares, dtype=float)
     freedom = np.array([max(len(u) / 2 - 1, 0.5) for u in thinned])
     together = shares.sum() ** 2 / (shares**2 / freedom).sum() if np.isfinite(shares).all() and shares.any() else np.inf

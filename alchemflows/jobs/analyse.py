@@ -11,7 +11,7 @@ from jobflow import CURRENT_JOB, Flow, JobConfig, Maker, Response, job
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.analysis.collect import CollectedLadder, collect
 from alchemflows.analysis.ladder import Numbers, document, refined
-from alchemflows.analysis.terms import TransformationTerms
+from alchemflows.analysis.terms import TransformationTerms, shape_notes
 from alchemflows.free_energy.convergence import MAX_SIGMA
 from alchemflows.free_energy.refinement import Plan, plan_round
 from alchemflows.jobs.inputs import tolerant
@@ -89,7 +89,7 @@ class AnalyseMaker(Maker):
         plan = self._plan(ladder, numbers, refinement)
         if current is None or not plan.n_runs or len(arrived) < len(documents):
             terms = TransformationTerms.of(path, ladder.first.temperature_K)
-            return document(ladder, numbers, refinement, terms)
+            return document(ladder, numbers, refinement, terms, _shape_notes(path, ladder))
         jobs, planned = self.rounds.make(path, ladder, plan)
         again = self.make(
             path,
@@ -122,4 +122,9 @@ def free_energy(path: AlchemicalPath, documents: Sequence[WindowsDocument]) -> F
     ladder = collect(path, documents)
     numbers = Numbers.of(ladder)
     refinement = refined(RefinementSettings(), [], numbers.result, ladder.first.counts)
-    return document(ladder, numbers, refinement, TransformationTerms.of(path, ladder.first.temperature_K))
+    terms = TransformationTerms.of(path, ladder.first.temperature_K)
+    return document(ladder, numbers, refinement, terms, _shape_notes(path, ladder))
+
+
+def _shape_notes(path: AlchemicalPath, ladder: CollectedLadder) -> list[str]:
+    return shape_notes(path.system, ladder.first.dynamics.pressure_GPa, ladder.first.dynamics.cell_freedom)

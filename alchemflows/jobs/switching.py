@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.analysis.terms import TransformationTerms
+from alchemflows.analysis.terms import TransformationTerms, shape_notes
 from alchemflows.analysis.work import work_document
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.inputs import started_from
@@ -82,6 +82,7 @@ class SwitchesMaker(Maker):
         require_store()
         started = time.perf_counter()
         terms = TransformationTerms.of(path, self.settings.temperature_K)  # by the ideal positions
+        notes = shape_notes(path.system, self.settings.pressure_GPa, self.settings.cell_freedom)
         system = started_from(path.system, structure)
         path = AlchemicalPath(system, path.initial, path.final)
         model = AlchemicalPotential(system, load_potential(self.potential))
@@ -130,7 +131,7 @@ class SwitchesMaker(Maker):
             mixing_term_eV=terms.mixing_eV,
             arrangement_term_eV=terms.arrangement_eV,
             sites=sites,
-            verdict=Verdict.of(reasons),
+            verdict=Verdict.of(reasons, notes),
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),

@@ -45,8 +45,34 @@ def neighbour_vectors(structure: Structure) -> np.ndarray:
     return np.array(found)
 
 
+def shares_of_the_way(vectors: torch.Tensor, neighbours: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    """Return how far each atom is on the way to another site; beyond ½ it is nearer to that one than to its own.
+
+    Half of the way is the plane between both sites, so that a large swing between neighbours, as of the anions of a
+    perovskite, does not count.
+
+    Parameters
+    ----------
+    vectors
+        From the sites to the atoms, Å, shape (B, N, 3).
+    neighbours
+        From :func:`neighbour_vectors`, shape (N, M, 3), or (B, N, M, 3).
+    cells
+        Å, shape (B, 3, 3).
+
+    Returns
+    -------
+    shares
+        The largest of all neighbours, shape (B, N).
+    """
+    ways = neighbours @ cells[:, None]
+    return (torch.einsum("bnj,bnkj->bnk", vectors, ways) / (ways**2).sum(dim=3)).amax(dim=2)
+
+
 class Sites:
     """Sites of a crystal, in units of its cell, and how far an atom may go from them.
+
+    An atom has left its site where it is nearer to another, as for :class:`SiteWatch`. The centre of mass must rest.
 
     Parameters
     ----------
@@ -60,28 +86,29 @@ class Sites:
         self.structure = structure
         self.fractional = torch.as_tensor(np.array(structure.frac_coords), dtype=torch.float64, device=device)
         self.nearest_A = torch.as_tensor(nearest_sites_A(structure), dtype=torch.float64, device=device)
+        self._neighbours = torch.as_tensor(neighbour_vectors(structure), dtype=torch.float64, device=device)
 
     def displacements(self, positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
         """Vectors from the sites, which move with the cell, to the atoms, Å, shape (B, N, 3)."""
         return positions - self.fractional @ cells
 
     def check(self, positions: torch.Tensor, cells: torch.Tensor, when: str) -> None:
-        """Refuse atoms that have left their sites.
+        """Refuse atoms that have left their sites, even for a moment.
 
         Raises
         ------
         UnstableCrystalError
             Naming replica, atom and how far it went.
         """
-        distance = torch.linalg.vector_norm(self.displacements(positions, cells), dim=2)
-        ratio = distance / self.nearest_A
-        if bool((ratio > MAX_DISPLACEMENT_SHARE).any()):
-            b, atom = divmod(int(ratio.argmax()), ratio.shape[1])
+        displacements = self.displacements(positions, cells)
+        shares = shares_of_the_way(displacements, self._neighbours, cells)
+        if bool((shares > MAX_DISPLACEMENT_SHARE).any()):
+            b, atom = divmod(int(shares.argmax()), shares.shape[1])
             raise UnstableCrystalError(
                 f"{self.structure.composition.reduced_formula} is not mechanically stable, or an atom diffuses: "
                 f"{when}, atom {atom} ({self.structure[atom].species_string}) of replica {b} was "
-                f"{float(distance[b, atom]):.2f} Å from its site, more than half of the way to the next "
-                f"({float(self.nearest_A[atom]):.2f} Å)"
+                f"{float(displacements[b, atom].norm()):.2f} Å from its site and nearer to another one; the nearest "
+                f"is {float(self.nearest_A[atom]):.2f} Å away"
             )
 
     def check_mean(self, mean: torch.Tensor, cell: torch.Tensor, noise_A: torch.Tensor | None = None) -> None:
@@ -121,11 +148,10 @@ class Sites:
 class SiteWatch:
     """Adds up how far the atoms of B replicas are from their sites; the device does it, and nothing waits for it.
 
-    An atom is away where it is nearer to another site, or to an image of its own, than to its site. A large swing
-    between its neighbours, as of the anions of a perovskite, does not count. Trajectories are continuous across the
-    borders of the cell, so that an atom that moved by a lattice vector has left its site. The median displacement of
-    all atoms is subtracted along each axis: the crystal may move as a whole, and one atom that leaves does not carry
-    the others along, as it would with the mean.
+    An atom is away where it is nearer to another site, or to an image of its own, than to its site. Trajectories are
+    continuous across the borders of the cell, so that an atom that moved by a lattice vector has left its site. The
+    median displacement of all atoms is subtracted along each axis: the crystal may move as a whole, and one atom that
+    leaves does not carry the others along, as it would with the mean.
 
     Parameters
     ----------
@@ -153,9 +179,7 @@ class SiteWatch:
         """Add the positions of one moment, shape (B, N, 3); `order` names the replica at each place, if they swap."""
         vectors = positions - self.fractional @ cells
         vectors = vectors - vectors.median(dim=1, keepdim=True).values
-        ways = torch.einsum("bnki,bij->bnkj", self._neighbours, cells)
-        # On the way to a neighbour, half of it is the plane between both sites.
-        shares = (torch.einsum("bnj,bnkj->bnk", vectors, ways) / (ways**2).sum(dim=3)).amax(dim=2)
+        shares = shares_of_the_way(vectors, self._neighbours, cells)
         if order is not None:
             vectors, shares = vectors[list(order)], shares[list(order)]
         self._n_samples += 1

@@ -77,8 +77,8 @@ class WindowStatistics(BaseModel):
 class ConvergenceCurve(BaseModel):
     """MBAR's ΔF (configurational) from the first and the last part of each window, against the size of that part.
 
-    From at most 300 independent samples of each window, so that the whole may differ a little from `mbar`. None where
-    MBAR has no solution.
+    The last point is `mbar`. The others are from at most 300 independent samples of each window, so that their errors
+    may be larger than the shares explain. None where MBAR has no solution.
     """
 
     fractions: list[float]

@@ -133,7 +133,7 @@ def load_file(path: Path, read: Callable[[str], T]) -> T:
 
 
 def without_passwords(text: str) -> str:
-    """Return a text of anybody's without connection strings, and without what stands before the @ of a host.
+    """Return a text without the connection strings and passwords in it.
 
     A password may hold anything, spaces too: where a connection string begins, the rest of its line is left out.
     """

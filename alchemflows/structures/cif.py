@@ -31,6 +31,11 @@ FRACTION_TOLERANCE = 1e-4
 #: Larger than any sum of occupancies; sums are checked here, where the message can name the site.
 _ANY_SUM = 1e6
 
+#: How type symbols and labels of water and hydroxide begin, in lower case.
+_WATER = ("wat", "o-h", "oh", "h2o", "ow")
+#: Type symbols and labels that stand for a group of atoms with hydrogens: NH4, CH3, H3O.
+_GROUP_WITH_HYDROGEN = re.compile(r"[A-Z][a-z]?\d*H(?![a-z])|H\d+[A-Z]")
+
 
 @dataclass(frozen=True)
 class AtomSiteRow:
@@ -205,8 +210,8 @@ def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed
         symbol = label_symbol(label) if types is None else type_symbol(given)
         where = f"site {label}"
         if symbol is None:
-            what = "label names" if types is None else f"type symbol {given!r} is"
-            parsed.losses.append(("symbols", f"{where}: its {what} no element clearly; pymatgen guesses one"))
+            what = "label" if types is None else f"type symbol {given!r}"
+            parsed.losses.append(("symbols", f"{where}: its {what} is not clearly an element; pymatgen guesses one"))
         elif types is not None and (own := re.match(r"[A-Z][a-z]?(?![a-z])", label)):
             if own.group() in ISOTOPES and symbol == "H":
                 raise InvalidInputError(isotope_message(own.group(), where))
@@ -214,7 +219,7 @@ def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed
                 parsed.notes.append(f"{where} is {symbol} by its type symbol {given!r}, which its label does not say")
         if hydrogens is not None and _number(hydrogens[k], f"{where}: _atom_site_attached_hydrogens", 0.0) > 0:
             parsed.losses.append(("hydrogens", f"{where} has {hydrogens[k]} attached hydrogens without positions"))
-        if given.lower().startswith(("wat", "o-h", "oh", "h2o", "ow")):
+        if given.lower().startswith(_WATER) or (symbol is None and _GROUP_WITH_HYDROGEN.match(given)):
             parsed.losses.append(("hydrogens", f"{where}: {given!r} stands for hydrogens without positions"))
         occupancy = 1.0 if occupancies is None else _number(occupancies[k], f"{where}: the occupancy", 1.0)
         if occupancy == 0:

@@ -400,3 +400,10 @@ def test_a_mace_model_that_lacks_a_part(tmp_path):
     torch.save(model, tmp_path / "part.model")
     with pytest.raises(PotentialError, match="cannot be used"):
         load_potential(cpu(tmp_path / "part.model"))
+
+
+def test_nothing_is_printed_by_what_is_imported():
+    """The line of mace on cuequivariance would be in the output of each command."""
+    words = [sys.executable, "-W", "ignore", "-c", "import alchemflows.alchemy.backends.mace, mace.tools.cg"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

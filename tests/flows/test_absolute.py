@@ -200,7 +200,7 @@ def test_rows_of_results_say_what_they_do_not_contain(mixing, arrangement, said)
 
 
 def texts(table) -> list[str]:
-    """Return what stands in the cells of a table."""
+    """Return the texts of the cells of a table."""
     return [cell for column in table.columns for cell in column.cells]
 
 

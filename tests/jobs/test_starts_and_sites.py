@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from harmonic import HarmonicWells, harmonic_path
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
 
+from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.analysis.ladder import reanalysed
+from alchemflows.analysis.terms import shape_notes
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker, alternating
 from alchemflows.jobs.analyse import free_energy
@@ -72,6 +75,38 @@ def test_a_window_knows_where_it_started_however_often_it_is_continued(wells):
     assert [window.start_lambda for window in result.windows] == [0.0, 1.0, 1.0]
     with pytest.raises(InvalidInputError, match="λ = 0 or 1"):
         sampled(maker(), path, ends=ends, start_lambdas=[0.0, 0.5, 1.0])
+
+
+def test_the_verdict_says_where_starts_and_shapes_were_not_free(wells):
+    """Notes: they are no reasons, and they are there after a new analysis of the same samples too."""
+    path = wells(2.0, 3.0).path
+    given = path.system.structure
+    alike = sampled(maker(), path)
+    ends = sampled(maker(), path, ends=[given, moved(given, 0.1)], start_lambdas=[0.0, 1.0, 1.0])
+    (note,) = free_energy(path, [alike]).verdict.notes
+    assert "both ends" in note and free_energy(path, [ends]).verdict.notes == []
+    # A cell whose axes the symmetry does not make equal.
+    tall = AlchemicalPath.from_substitution(
+        Structure(Lattice.tetragonal(10, 12), ["Pb", "Pb"], [[0, 0, 0], [0.5, 0.5, 0.5]]), {"Pb": "Sn"}
+    )
+    for pressure, freedom, n in ((None, "isotropic", 0), (0.0, "isotropic", 1), (0.0, "axes", 0), (0.0, "full", 0)):
+        notes = shape_notes(tall.system, pressure, freedom)
+        assert len(notes) == n and all(freedom in text for text in notes)
+    dynamics = ends.dynamics.model_copy(update={"pressure_GPa": 0.0})
+    changed = {"dynamics": dynamics, "initial_weights": list(tall.initial), "final_weights": list(tall.final)}
+    squeezed = ends.model_copy(update=changed)
+    result = free_energy(tall, [squeezed])
+    assert result.verdict.notes == shape_notes(tall.system, 0.0, "isotropic")
+    assert reanalysed(result, [squeezed]).verdict.notes == result.verdict.notes
+
+
+def test_the_curve_ends_with_the_estimate(wells):
+    path = wells(2.0, 3.0).path
+    result = free_energy(path, [sampled(maker(), path)])
+    curve = result.convergence
+    for values, errors in ((curve.forward_eV, curve.forward_error_eV), (curve.backward_eV, curve.backward_error_eV)):
+        assert (values[-1], errors[-1]) == (result.mbar.delta_f_eV, result.mbar.error_eV)
+        assert None not in values and values[4] != values[-1]
 
 
 def test_atoms_that_leave_their_sites_are_a_reason_unless_they_may(wells):

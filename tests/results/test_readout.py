@@ -18,6 +18,8 @@ from pymatgen.core import Lattice, Structure
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.switching import SwitchingMaker
+from alchemflows.free_energy.errors import correlated_variance, independent_variance, small_sample_factor
+from alchemflows.free_energy.estimators import mbar_influences, variance_shares
 from alchemflows.report.details import details
 from alchemflows.report.results import read_results
 from alchemflows.results import export as exports
@@ -133,12 +135,23 @@ def test_alchemlyb_gives_the_stored_numbers(stored, which):
     mbar = alchemlyb.estimators.MBAR().fit(u_nk)
     ti = alchemlyb.estimators.TI().fit(dhdl)
     assert mbar.delta_f_.iloc[0, -1] * kt == pytest.approx(known["mbar"]["delta_f_eV"], abs=1e-8)
-    # The stored error has the correlations that are left and the number of samples besides.
-    assert 1 - 1e-4 < known["mbar"]["error_eV"] / (mbar.d_delta_f_.iloc[0, -1] * kt) < 5
+    # The stored error is alchemlyb's, times the correlations that are left and the factor for few samples.
+    reduced = [window.to_numpy() for _, window in u_nk.groupby(level="fep-lambda")]
+    reached = mbar.delta_f_.iloc[0].to_numpy()
+    variance = correlated_variance(mbar_influences(reduced, reached), n_fitted=1)
+    correlations = np.sqrt(variance.value / variance_shares(reduced, reached).sum())
+    asymptotic = known["mbar"]["error_eV"] / correlations / small_sample_factor(variance.degrees_of_freedom)
+    assert asymptotic == pytest.approx(mbar.d_delta_f_.iloc[0, -1] * kt, rel=1e-6)
     # alchemlyb's TI is the trapezoid rule: the stored one without the slopes.
     trapezoid = sum(window["ti_weight"] * window["mean_dudl_eV"] for window in known["windows"])
     slopes = sum(window["ti_slope_weight"] * window["slope_dudl_eV"] for window in known["windows"])
     assert ti.delta_f_.iloc[0, -1] * kt == pytest.approx(trapezoid, abs=1e-10)
+    # Its error is what ours is made of before correlations, the slopes and the error of the rule.
+    weights = [window["ti_weight"] for window in known["windows"]]
+    groups = [window["fep"].to_numpy() for _, window in dhdl.groupby(level="fep-lambda")]
+    parts = [weight * kt * values / len(values) for weight, values in zip(weights, groups, strict=True)]
+    assert np.sqrt(independent_variance(parts).value) == pytest.approx(ti.d_delta_f_.iloc[0, -1] * kt, rel=1e-6)
+    assert known["ti"]["error_eV"] > known["ti_discretisation_eV"]
     assert known["ti"]["delta_f_eV"] == pytest.approx(trapezoid + slopes, abs=1e-10)
     whole = readout.dhdl(stored.database, uuid, decorrelated=False)
     assert len(whole) == sum(window["n_samples"] for window in known["windows"]) > len(dhdl)

@@ -136,6 +136,14 @@ def test_losses_of_cifs_are_refused_by_name(tmp_path, rows, extra, columns, loss
         read(tmp_path, text)
 
 
+@pytest.mark.parametrize("symbol", ["Wat", "OH-", "NH4", "NH4+", "NH2", "CH3", "H3O+"])
+def test_a_guessed_element_does_not_make_up_for_its_hydrogens(tmp_path, symbol):
+    file = tmp_path / "x.cif"
+    file.write_text(cif([*SALT, f"A1 {symbol} 0.25 0.25 0.25 1"], columns=(*LOOP, "_atom_site_occupancy")))
+    with pytest.raises(InvalidInputError, match=r"hydrogens|not an element"):
+        read_structure(file, ignore=["symbols"])
+
+
 def test_an_accepted_loss_is_recorded(tmp_path):
     text = cif(SALT, extra=("_chemical_formula_sum 'Na Cl H2'",))
     record = read(tmp_path, text, ignore=["hydrogens"]).record

@@ -1,5 +1,6 @@
 """Backends: the models that can be evaluated alchemically, loaded by name or from a file."""
 
+from alchemflows.alchemy.backends import silent_mace  # noqa: F401  (before any other import of mace)
 from alchemflows.alchemy.backends.loading import check_device, load_potential, resolve
 
 __all__ = ["check_device", "load_potential", "resolve"]
