@@ -32,6 +32,8 @@ from alchemflows.schemas.potential import PotentialSpec
 class FrenkelLaddMaker(SampledMaker):
     """Absolute free energy of a crystal: mean cell at pressure, springs, switches to the Einstein crystal and back.
 
+    See :class:`SampledMaker` for the other parameters.
+
     Parameters
     ----------
     n_repeats
@@ -57,8 +59,6 @@ class FrenkelLaddMaker(SampledMaker):
         See :class:`AlchemicalSystem`; for structures with partial occupancies.
     relax_maker
         Relaxes atoms and cell first; None starts from the given cell as it is.
-
-    See :class:`SampledMaker` for the other parameters.
     """
 
     name: str = "Frenkel–Ladd"

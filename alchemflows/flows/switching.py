@@ -20,6 +20,8 @@ from alchemflows.schemas.dynamics import SwitchingSettings
 class SwitchingMaker(TransformationMaker):
     """ΔF (``pressure_GPa=None``) or ΔG of an alchemical transformation from the work of switches both ways.
 
+    See :class:`TransformationMaker` for the other parameters.
+
     Parameters
     ----------
     n_repeats
@@ -28,8 +30,6 @@ class SwitchingMaker(TransformationMaker):
         Steps at each end before a switch, and of a switch.
     schedule
         How λ goes from 0 to 1: ``ninth-order``, ``fifth-order``, ``third-order`` or ``linear``.
-
-    See :class:`TransformationMaker` for the other parameters.
     """
 
     name: str = "switching"

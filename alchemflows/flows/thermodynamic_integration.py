@@ -36,6 +36,8 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     At constant volume it is ΔF, with a pressure ΔG. With a target or a budget the ladder refines itself: see
     :func:`~alchemflows.free_energy.refinement.plan_round`.
 
+    See :class:`TransformationMaker` for the other parameters; the volume is constant unless a pressure is given.
+
     Parameters
     ----------
     n_windows
@@ -66,8 +68,6 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     n_runs
         Production runs of `n_production_steps` of each window, one after the other without a break; finished ladders
         can be given more of them (:meth:`extended`).
-
-    See :class:`TransformationMaker` for the other parameters; the volume is constant unless a pressure is given.
     """
 
     name: str = "thermodynamic integration"
