@@ -6,7 +6,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alchemflows.errors import InvalidInputError
@@ -31,11 +31,13 @@ def file(tmp_path_factory):
     return write
 
 
+@settings(deadline=None)
 @given(tree=TREES, flow=st.booleans())
 def test_what_is_written_is_read(file, tree, flow):
     assert read_yaml(file(yaml.safe_dump(tree, default_flow_style=flow))).content == tree
 
 
+@settings(deadline=None)
 @given(
     above=st.lists(WORDS | st.just(0), max_size=4),
     others=st.lists(WORDS, max_size=4, unique=True),
@@ -71,6 +73,7 @@ def test_a_merged_key_is_no_second_one(file):
     assert read_yaml(file(text)).content["use"] == {"a": 1, "b": 3}
 
 
+@settings(deadline=None)
 @given(hours=st.integers(0, 99), minutes=st.integers(0, 59), seconds=st.none() | st.integers(0, 59))
 def test_times_are_texts(file, hours, minutes, seconds):
     time = f"{hours}:{minutes:02}" + ("" if seconds is None else f":{seconds:02}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from alchemflows.cli import (
@@ -16,12 +18,39 @@ from alchemflows.cli import (
     transformations,
     workers,
 )
+from alchemflows.schemas.provenance import Provenance
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Alchemical free energies with machine-learning interatomic potentials.",
 )
+
+
+def _print_versions(wanted: bool) -> None:
+    """Print the versions that documents record, one a line, and end."""
+    if wanted:
+        made_by = Provenance()
+        for package, version in (made_by.versions | {"python": made_by.python}).items():
+            print(package, version)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_versions,
+            is_eager=True,
+            help="Print the versions of alchemflows, Python and the main libraries.",
+        ),
+    ] = False,
+) -> None:
+    """Take the options of the app itself."""
+
+
 for commands in (
     transformations,
     absolute,

@@ -30,6 +30,8 @@ from alchemflows.schemas.potential import PotentialSpec
 class FrenkelLaddMaker(SampledMaker):
     """Absolute free energy of a crystal: mean cell at pressure, springs, switches to the Einstein crystal and back.
 
+    See :class:`SampledMaker` for the other parameters.
+
     Parameters
     ----------
     n_repeats

@@ -20,6 +20,8 @@ from alchemflows.schemas.dynamics import Schedule, SwitchingSettings
 class SwitchingMaker(TransformationMaker):
     """ΔF (``pressure_GPa=None``) or ΔG of an alchemical transformation from the work of switches both ways.
 
+    See :class:`TransformationMaker` for the other parameters.
+
     Parameters
     ----------
     n_repeats

@@ -36,6 +36,8 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     At constant volume it is ΔF, with a pressure ΔG. With a target or a budget the ladder refines itself: see
     :func:`~alchemflows.free_energy.refinement.plan_round`.
 
+    See :class:`TransformationMaker` for the other parameters; the volume is constant unless a pressure is given.
+
     Parameters
     ----------
     n_windows

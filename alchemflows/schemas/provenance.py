@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pydantic import BaseModel, Field
 
+from alchemflows import __version__
 from alchemflows.schemas.potential import PotentialRecord
 
 _PACKAGES = (
-    "alchemflows",
     "torch",
     "mace-torch",
     "sevenn",
@@ -29,14 +29,14 @@ _PACKAGES = (
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of the packages that results depend on, as far as they are installed."""
+    """Return the versions of this package and of the installed packages that results depend on."""
     return dict(_versions())
 
 
 # Looked up once per process: it takes as long as everything else that a job does with its document.
 @cache
 def _versions() -> dict[str, str]:
-    found = {}
+    found = {"alchemflows": __version__}  # an editable installation keeps the metadata of the day it was installed
     for package in _PACKAGES:
         try:
             found[package] = version(package)

@@ -9,14 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import multigraph
 import numpy as np
 import pytest
+import torch
 from models import interior, perovskite_system
 
 from alchemflows.alchemy.potential import AlchemicalPotential, single
 from alchemflows.alchemy.verify import compare, load_cases
 from alchemflows.errors import InvalidInputError, PotentialError
 
+#: Written by tests/multigraph.py.
+BETWEEN_VERTICES = Path(__file__).parent / "between_vertices.json"
+#: Results of others, for those who have them.
 REFERENCE = Path(os.environ.get("ALCHEMFLOWS_REFERENCE", Path(__file__).parents[2].parent / "shared" / "reference"))
 
 
@@ -29,6 +34,30 @@ def test_reference_results(tmp_path):
     deviations = [compare(name, case, tmp_path, device="cpu") for name, case in found.items()]
     assert {d.case for d in deviations} == set(found)
     assert max(d.largest for d in deviations) < 1e-9, deviations
+
+
+@pytest.mark.parametrize("name", multigraph.cases())
+def test_between_vertices(name, tmp_path):
+    stored = load_cases(BETWEEN_VERTICES)[name]
+    cell = multigraph.cases()[name]
+    assert stored.weights == [count / multigraph.N for count in cell.counts]
+    assert np.array_equal(stored.positions, cell.positions)
+    assert compare(name, stored, tmp_path, device="cpu").largest < 1e-9
+    other = {"paired": "mean-field", "mean-field": "paired"}[stored.coupling]
+    wrong = compare(name, stored.model_copy(update={"coupling": other}), tmp_path, device="cpu")
+    # Coupling changes nothing where no atom of a group has another, or its own image, within the cutoff.
+    assert (wrong.energy_eV > 1e-4) == (name != "halide, one group")
+
+
+@pytest.mark.parametrize(
+    ("variant", "name"), [("residual", "halide, vacancies"), ("non-residual-first", "halide, one group")]
+)
+def test_between_vertices_of_random_models(variant, name, mace_file, tmp_path):
+    cell = multigraph.cases()[name]
+    results = multigraph.evaluate(torch.load(mace_file(variant), weights_only=False), cell)
+    file = tmp_path / "cases.json"
+    file.write_text(json.dumps({"one": multigraph.written(variant, cell, results)}))
+    assert compare("one", load_cases(file)["one"], mace_file(variant).parent, device="cpu").largest < 1e-8
 
 
 @pytest.fixture
