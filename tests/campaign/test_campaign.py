@@ -89,7 +89,7 @@ SETTINGS = ("method", "settings")
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("name: [", ["is not YAML in line"]),
+        ("name: [", ["line 1"]),
         ("- a list", ["holds no campaign"]),
         ("", ["holds no campaign"]),
         (changed("name", ...), ["name", "required"]),

@@ -42,7 +42,7 @@ def salt(tmp_path_factory) -> Path:
         (["frenkel-ladd", "IRON", "-T", 100, "--spring", "Fe=2"], ["Fe:5.2"]),
         (["frenkel-ladd", "IRON", "-T", 100, "--plot", "figure.doc"], [".png"]),
         (["frenkel-ladd", "IRON", "-T", 100, "--device", "cuda:99"], ["cuda:99"]),
-        (["frenkel-ladd", "nowhere.cif", "-T", 100], ["no structure file"]),
+        (["frenkel-ladd", "nowhere.cif", "-T", 100], ["nowhere.cif"]),
         (["frenkel-ladd", "IRON", "-T", -5], ["temperature_K"]),
         (["vacancy", "IRON", "-T", 100, "--site", 7], ["site 7 cannot be removed"]),
         (["vacancy", "IRON", "-T", 100, "--supercell", 2, 2, 2, "--site", 7], ["site 7 cannot be removed", "2 atoms"]),

@@ -181,7 +181,7 @@ def test_files_that_cannot_be_written(stored, tmp_path):
     frames = [readout.free_energies(stored.database)]
     for path, reason in (
         (tmp_path / "table.xlsx", "written as .parquet, .csv, .json"),
-        (tmp_path / "nowhere/table.csv", "there is no folder"),
+        (tmp_path / "nowhere/table.csv", "nowhere"),
     ):
         with pytest.raises(InvalidInputError, match=reason):
             export(frames, path)

@@ -305,7 +305,7 @@ def test_a_report_that_cannot_be_written(stored, tmp_path, monkeypatch):
     kept.write_text("kept")
     for path, reason in (
         (tmp_path / "report.pdf", ".html file"),
-        (tmp_path / "nowhere/report.html", "there is no folder"),
+        (tmp_path / "nowhere/report.html", "nowhere"),
         (tmp_path, ".html file"),
     ):
         with pytest.raises(InvalidInputError, match=reason):
