@@ -153,7 +153,7 @@ def test_atoms_too_close_are_refused_with_the_name_of_the_task(folder):
             folder, changed("structures", "near", {"file": "near.cif"}) | {"structures": {"near": {"file": "near.cif"}}}
         )
     )
-    with pytest.raises(InvalidInputError, match=r"near, NaK, 300 K, repeat 0: .*Å is needed"):
+    with pytest.raises(InvalidInputError, match=r"near, NaK, 300 K, repeat 0: .*Å"):
         task.flow()
 
 
@@ -280,7 +280,7 @@ def test_submitted_once_extended_and_done(database, folder, tmp_path):
     pipeline = [{"$match": {"spec.campaign.name": "salts"}}, {"$group": {"_id": "$state", "n": {"$sum": 1}}}]
     plan = str(database.launchpad.db.command("aggregate", "fireworks", pipeline=pipeline, explain=True, cursor={}))
     assert "IXSCAN" in plan and "FETCH" not in plan
-    with pytest.raises(InvalidInputError, match=r"no campaign 'sugars' .*: salts"):
+    with pytest.raises(InvalidInputError, match=r"sugars.* salts"):
         campaign_status(database, "sugars")
 
 

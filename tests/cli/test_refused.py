@@ -117,7 +117,7 @@ def test_every_option_of_one_value_is_refused_twice(path, name):
     command = dict(commands(typer.main.get_command(app)))[tuple(path.split())]
     option = next(each for each in command.params if name in (*each.opts, *each.secondary_opts))
     values = [] if getattr(option, "is_flag", False) else ["1"] * option.nargs
-    with pytest.raises(InvalidInputError, match=rf"{option.opts[0]}.* twice"):
+    with pytest.raises(InvalidInputError, match=rf"{option.opts[0]}\b"):
         command.make_context(path, [name, *values, option.opts[0], *values])
     assert len(OPTIONS) > 150
 

@@ -70,7 +70,8 @@ def test_checks_that_hold_and_quiet_results_are_converged():
 def test_a_check_that_does_not_hold_is_in_the_verdict_with_its_numbers():
     document = fig5(-0.025)
     assert not document.holds and not document.verdict.converged
-    assert document.verdict.reasons == ["100 K: alchemical − Frenkel–Ladd: -2.5 σ, beyond ±2 σ"]
+    (reason,) = document.verdict.reasons
+    assert "100 K" in reason and "-2.5 σ" in reason and "±2 σ" in reason
 
 
 def test_what_a_single_result_warns_of_is_no_check():
@@ -234,5 +235,5 @@ def test_the_flow_of_fig_2():
 
 
 def test_a_document_without_curves_is_not_drawn():
-    with pytest.raises(InvalidInputError, match=r"Fig\. 5 has no curves"):
+    with pytest.raises(InvalidInputError, match=r"Fig\. 5"):
         plot_lattices(fig5(0.0))

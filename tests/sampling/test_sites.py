@@ -38,9 +38,7 @@ def test_an_atom_that_leaves_is_named(sites):
     x[1, 1, 0] += 0.49 * NEAREST
     sites.check(x, CELLS, "now")
     x[1, 1, 0] += 0.02 * NEAREST
-    with pytest.raises(
-        UnstableCrystalError, match=r"CsCl is not .*: after 3 ps, atom 1 \(Cl\) of replica 1 was 1\.77 Å .* \(3\.46 Å\)"
-    ):
+    with pytest.raises(UnstableCrystalError, match=r"CsCl .*3 ps, atom 1 \(Cl\) of replica 1 .*1\.77 Å .*3\.46 Å"):
         sites.check(x, CELLS, "after 3 ps")
 
 
@@ -54,9 +52,7 @@ def test_a_mean_that_shifts_is_another_structure(sites):
     mean[1, 1] += 0.29 * NEAREST / 4  # half of it is a motion of all
     sites.check_mean(mean, cell)
     mean[1, 1] += 0.02 * NEAREST / 4
-    with pytest.raises(
-        UnstableCrystalError, match=r"mean position of atom \d \(Cs|Cl\) is 0\.54 Å from its site.* 15%"
-    ):
+    with pytest.raises(UnstableCrystalError, match=r"atom \d \((Cs|Cl)\) .*0\.54 Å.* 15%"):
         sites.check_mean(mean, cell)
 
 
