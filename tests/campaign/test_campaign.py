@@ -108,7 +108,7 @@ SETTINGS = ("method", "settings")
         (changed("structures", "NaCl", "flie", "x"), ["structures.NaCl.flie"]),
         (changed("transformations", ...), ["transformations", "at least one"]),
         (changed("transformations", {"NaK": "K"}), ["transformations.NaK"]),
-        (changed("transformations", {"MgK": {"Mg": "K"}}), ["Mg", "not in the structure"]),
+        (changed("transformations", {"MgK": {"Mg": "K"}}), ["Mg"]),
         (changed("transformations", {"NaX": {"Na": "Xx"}}), ["Xx"]),
         (changed("transformations", {"NaAu": {"Na": "Au"}}), ["does not know Au"]),
         (changed("transformations", {"gone": {"Na": None}}), ["VacancyFreeEnergyMaker"]),

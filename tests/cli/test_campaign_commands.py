@@ -104,8 +104,8 @@ def test_extend_adds_what_the_file_does_not_say(run, salts):
         (["retry", "unknown", "--jobs", "a,b"], ["3,7"]),
         (["extend", "nowhere.yaml"], ["nowhere.yaml cannot be read"]),
         (["report", "unknown", "report.html"], ["no campaign 'unknown'"]),
-        (["report", "unknown", "report.pdf"], [".html file"]),
-        (["report", "unknown", "nowhere/report.html"], ["no folder nowhere"]),
+        (["report", "unknown", "report.pdf"], ["report.pdf"]),
+        (["report", "unknown", "nowhere/report.html"], ["nowhere"]),
     ],
 )
 def test_bad_input_is_one_line(run, arguments, words):

@@ -117,10 +117,9 @@ def test_the_table_of_figure_4():
 
 def test_the_routes_of_figure_4_must_agree_in_both_measures():
     failed = fig4(0.0235).verdict.reasons
-    assert [reason for reason in failed if "beyond" in reason and "alpha" in reason] == [
-        "alpha, 300 K: alchemical − Frenkel–Ladd: -5.466 σ, beyond ±2 σ",
-        "alpha, 300 K: alchemical − Frenkel–Ladd: -0.0035 eV/atom, beyond ±0.002 eV/atom",
-    ]
+    in_sigma, in_eV = (reason for reason in failed if reason.startswith("alpha, 300 K: alchemical − Frenkel–Ladd"))
+    assert "-5.466 σ" in in_sigma and "±2 σ" in in_sigma
+    assert "-0.0035 eV/atom" in in_eV and "±0.002 eV/atom" in in_eV
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, caplog):
     again = run(Checkpoint(folder, interval_s=1e9, should_stop=lambda: bool(went_on_at.append(1))))
     for one, other in zip(whole.series, again.series, strict=True):
         assert_same(one, other)
-    assert "is damaged; the one before it is used" in caplog.text
+    assert all(path.name in caplog.text for path in (states if damage == "two states" else states[-1:]))
     # 46 blocks in all, less those that were kept
     assert len(went_on_at) == {"two states": 46}.get(damage, 46 - 17) - 1
 
