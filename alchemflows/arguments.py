@@ -1,4 +1,4 @@
-"""What the public functions are given from Python: converted where the meaning is plain, else refused in one line."""
+"""Check and convert the arguments of public functions; invalid ones are reported in one line."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ _LONGEST = 80
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function or method check what it is given against its annotations, before it does anything.
+    """Decorate a function or method so that its arguments are checked against its annotations when it is called.
 
-    A structure may be ASE Atoms, arrays are sequences, and texts of numbers are numbers. The fields of a maker, which
-    is a dataclass, are checked when one of its methods is called, since they may be set at any time.
+    ASE Atoms are accepted as structures, NumPy arrays as sequences, and strings that contain numbers as numbers. The
+    fields of a maker (a dataclass) are checked each time one of its methods is called, since they can be changed at
+    any time.
 
     Raises
     ------
     InvalidInputError
-        By the decorated function: in one line, naming the argument or field and what it got.
+        By the decorated function, if an argument or a field is invalid; the message names it and its value.
     """
     signature = inspect.signature(function)
 
@@ -50,12 +51,13 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def as_structure(value: Any, name: str = "structure") -> Structure:
-    """Return a pymatgen structure from one, or from periodic ASE Atoms.
+    """Return a pymatgen Structure made from a Structure, an immutable IStructure or periodic ASE Atoms.
 
     Raises
     ------
     InvalidInputError
-        If it is neither, or if the Atoms are not periodic in three directions or have masses of their own.
+        If `value` is none of these, or if the Atoms are not periodic in three directions or have masses that differ
+        from the standard atomic masses.
     """
     from ase import Atoms
 
@@ -66,18 +68,21 @@ def as_structure(value: Any, name: str = "structure") -> Structure:
     if isinstance(value, Atoms):
         if not value.pbc.all() or abs(np.linalg.det(value.cell.array)) < 1e-6:
             raise InvalidInputError(
-                f"{name}: the ASE Atoms are not periodic in three directions; a crystal has a cell and pbc=True"
+                f"{name}: the ASE Atoms are not periodic in three directions; set their cell and pbc=True"
             )
         if value.has("masses") and not np.allclose(value.get_masses(), Atoms(numbers=value.numbers).get_masses()):
-            raise InvalidInputError(f"{name}: the ASE Atoms have masses of their own, which a structure does not keep")
+            raise InvalidInputError(
+                f"{name}: the ASE Atoms have custom masses, which are not supported; remove them with "
+                "atoms.set_masses('defaults')"
+            )
         from pymatgen.io.ase import AseAtomsAdaptor
 
         return AseAtomsAdaptor.get_structure(value)
     advice = ""
     if isinstance(value, str | PurePath):
-        advice = "; read the file first, with Structure.from_file"
+        advice = "; read a file with Structure.from_file first"
     elif isinstance(value, Mapping):
-        advice = "; Structure.from_dict makes one of a dictionary"
+        advice = "; convert a dictionary with Structure.from_dict first"
     raise InvalidInputError(
         f"{name} must be a pymatgen Structure or periodic ASE Atoms; got {shown(value)} of type "
         f"{type(value).__name__}{advice}"
@@ -85,18 +90,18 @@ def as_structure(value: Any, name: str = "structure") -> Structure:
 
 
 def problem_of(error: ValidationError, prefix: str = "") -> str:
-    """Return the first problem that pydantic found, in one line: the field, what is wrong, and what was given."""
+    """Return the first error that pydantic found as one line: the field, the problem and the value."""
     first = error.errors()[0]
     place = prefix + ".".join(str(part) for part in first["loc"] if part != "[key]")
     message, marker, _ = first["msg"].removeprefix("Value error, ").partition(" object: Traceback")
     got = "" if first["type"] in ("missing", "value_error") else f"; got {shown(first['input'])}"
     if marker or message.startswith("Must provide "):  # monty's messages, one of them with a traceback
-        message, got = f"a {message.partition(',')[0].split()[-1]} is needed", f"; got {shown(first['input'])}"
+        message, got = f"must be a {message.partition(',')[0].split()[-1]}", f"; got {shown(first['input'])}"
     return " ".join(f"{place.strip('.')}: {message}{got}".removeprefix(": ").split())
 
 
 def no_boolean(value: Any) -> Any:
-    """Refuse true and false where a number is meant; pydantic would take them for 1 and 0.
+    """Return a value unless it is a boolean; pydantic would read true and false as the numbers 1 and 0.
 
     Raises
     ------
@@ -104,18 +109,18 @@ def no_boolean(value: Any) -> Any:
         If the value is a boolean.
     """
     if isinstance(value, bool | np.bool_):
-        raise InvalidInputError(f"a number is needed; got {value}")
+        raise InvalidInputError(f"must be a number; got {value}")
     return value
 
 
 def shown(value: Any) -> str:
-    """Return a value for an error message, in one line and not longer than that."""
+    """Return the representation of a value for an error message: one line, shortened to 80 characters."""
     text = " ".join(repr(value).split())
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def number_checked(hint: Any) -> Any:
-    """Return a type that refuses booleans, if it is one of numbers; else the type as it is."""
+    """Return an annotation that rejects booleans if `hint` is a number; otherwise return `hint` unchanged."""
     kinds = set(get_args(hint) or (hint,)) - {type(None)}
     return Annotated[hint, BeforeValidator(no_boolean)] if kinds and kinds <= {int, float} else hint
 
@@ -133,7 +138,7 @@ def _field_adapters(kind: Any) -> dict[str, Callable[[Any], Any]]:
 
 
 def _adapter(name: str, hint: Any) -> Callable[[Any], Any]:
-    """Return what checks and converts a value of a type."""
+    """Return a function that checks a value against a type and converts it."""
     if hint is Structure:
         return lambda value: as_structure(value, name)
     if hint == Mapping[str, Structure]:
@@ -141,25 +146,26 @@ def _adapter(name: str, hint: Any) -> Callable[[Any], Any]:
     hint = number_checked(hint)
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(hint, config=_CONFIG)
-    except PydanticUserError:  # models have a configuration of their own
+    except PydanticUserError:  # pydantic models bring their own configuration
         adapter = TypeAdapter(hint)
 
     def check(value: Any) -> Any:
         try:
             return adapter.validate_python(_plain(value))
         except ValidationError as error:
-            raise InvalidInputError(_said(name, error, value)) from None
+            raise InvalidInputError(_message(name, error, value)) from None
 
     return check
 
 
-def _said(name: str, error: ValidationError, value: Any) -> str:
-    """Return the problem of an argument; where several types are possible, what each of them asks for."""
+def _message(name: str, error: ValidationError, value: Any) -> str:
+    """Return the error message for an argument; if several types are allowed, list the requirement of each."""
     problems = error.errors()
-    asked = dict.fromkeys(problem["msg"].removeprefix("Value error, ") for problem in problems)
-    if len(problems) == 1 or len(asked) == 1:
+    requirements = dict.fromkeys(problem["msg"].removeprefix("Value error, ") for problem in problems)
+    if len(problems) == 1 or len(requirements) == 1:
         return problem_of(error, f"{name}." if problems[0]["loc"] else name)
-    return " ".join(f"{name}: {'; or: '.join(asked)}; got {shown(value)} of type {type(value).__name__}".split())
+    listed = "; or: ".join(requirements)
+    return " ".join(f"{name}: {listed}; got {shown(value)} of type {type(value).__name__}".split())
 
 
 def _mapping(name: str, value: Any) -> list[tuple[Any, Any]]:
@@ -181,7 +187,7 @@ def _with_checked_fields(maker: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return arrays and numbers of NumPy as Python's own."""
+    """Return a value with NumPy arrays and numbers converted to Python lists and numbers."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):

@@ -1,8 +1,8 @@
-"""The errors that a user can meet and mend; the command line prints them as one line."""
+"""Errors and warnings for the user; the command line prints each as one line."""
 
 
 class AlchemflowsError(Exception):
-    """Base of all errors that this package raises on purpose.
+    """Base class of all errors that this package raises deliberately.
 
     Examples
     --------
@@ -18,19 +18,19 @@ class AlchemflowsError(Exception):
 
 
 class InvalidInputError(AlchemflowsError, ValueError):
-    """What the user asked for cannot be done as asked: a wrong structure, weight, element or number."""
+    """Invalid input from the user: a structure, weight, element, number or file."""
 
 
 class PotentialError(AlchemflowsError):
-    """A potential cannot be loaded, or cannot be supported exactly."""
+    """A potential that cannot be loaded, or whose architecture cannot be evaluated exactly."""
 
 
 class DatabaseError(AlchemflowsError):
-    """The database cannot be reached, started or found."""
+    """A database that is not configured, cannot be started or cannot be reached."""
 
 
 class DatabaseAwayError(DatabaseError):
-    """The database does not answer; it may in a while."""
+    """A database that is temporarily unreachable."""
 
 
 class DocumentVersionError(AlchemflowsError):
@@ -38,16 +38,16 @@ class DocumentVersionError(AlchemflowsError):
 
 
 class TrajectoryError(AlchemflowsError):
-    """Sampling cannot go on: a number that is not finite, an absurd force or temperature, a device that failed."""
+    """Sampling that cannot continue: non-finite numbers, excessive forces or temperatures, or a device failure."""
 
 
 class RunStoppedError(AlchemflowsError):
-    """A run was asked to stop before its end, and did in good order: it goes on from its last checkpoint."""
+    """A run that was asked to stop and has stopped; its last checkpoint allows it to continue."""
 
 
 class UnstableCrystalError(TrajectoryError):
-    """Atoms have left their sites: the phase is not mechanically stable, has molten, or an atom diffuses."""
+    """A crystal whose atoms left their sites: it is mechanically unstable, has melted, or an atom has diffused."""
 
 
 class AlchemflowsWarning(UserWarning):
-    """What a user should know about an input that is accepted; the command line prints it as one line."""
+    """A warning about input that is accepted but may be a mistake; the command line prints it as one line."""

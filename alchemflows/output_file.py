@@ -1,4 +1,4 @@
-"""Files and folders that a command writes at its end: whether it can, asked at its beginning."""
+"""Check, before work begins, that output files and folders can be written."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from alchemflows.errors import InvalidInputError
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a file that could not be written.
+    """Check that a file can be written.
 
     Raises
     ------
     InvalidInputError
-        If its folder does not exist, or the folder or a file that is there is read-only, or it is a folder itself.
+        If the folder of the file does not exist, if the folder or an existing file is read-only, or if the path is a
+        folder.
     """
     path = path.expanduser()
     if not path.parent.is_dir():
-        raise InvalidInputError(f"{path} cannot be written: there is no folder {path.parent}")
+        raise InvalidInputError(f"{path} cannot be written: the folder {path.parent} does not exist")
     if path.is_dir():
         raise InvalidInputError(f"{path} cannot be written: it is a folder")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -28,32 +29,32 @@ def check_writable(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, unless it is there; refuse one that cannot be made or is read-only.
+    """Create a folder and its parents, unless they exist.
 
     Raises
     ------
     InvalidInputError
-        Naming the folder.
+        If the folder cannot be created or is read-only; the message names it.
     """
     check_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidInputError(f"the folder {folder} cannot be made: {error.strerror}") from None
+        raise InvalidInputError(f"the folder {folder} cannot be created: {error.strerror}") from None
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder in which nothing could be written, and which could not be made.
+    """Check that files can be written to a folder, or that the folder can be created.
 
     Raises
     ------
     InvalidInputError
-        If it, or the nearest folder above it that exists, is read-only or a file.
+        If the folder, or its nearest existing parent, is read-only or is a file.
     """
-    there = folder.expanduser().absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise InvalidInputError(f"{folder} is no folder that can be made: {there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InvalidInputError(f"{folder} cannot be written: the folder {there} is read-only")
+    existing = folder.expanduser().absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise InvalidInputError(f"the folder {folder} cannot be created: {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InvalidInputError(f"{folder} cannot be written: the folder {existing} is read-only")

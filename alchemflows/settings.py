@@ -1,4 +1,4 @@
-"""Settings of this package on this machine, from environment variables ``ALCHEMFLOWS_*``."""
+"""Configuration of the package on this machine, read from environment variables ``ALCHEMFLOWS_*``."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Where things are; the databases themselves are configured as jobflow and FireWorks have it."""
+    """Paths and time limits on this machine; the databases are configured in the files of jobflow and FireWorks."""
 
     model_config = SettingsConfigDict(env_prefix="ALCHEMFLOWS_")
 
     home: Path = Field(
         default_factory=lambda: Path.home() / ".alchemflows",
-        description="folder of the private database, its configuration files and local runs",
+        description="folder for the private database, its configuration files and local runs",
     )
     checkpoints: Path = Field(
         default_factory=lambda data: data["home"] / "checkpoints",
-        description="folder of the checkpoints of running jobs: one that all workers see",
+        description="folder for the checkpoints of running jobs; all workers need access to it",
+    )
+    checkpoint_interval_s: float = Field(300.0, ge=0, description="time between two checkpoints of a job (s)")
+    mongod: Path | None = Field(None, description="path of the mongod program for the private database")
+    database_timeout_s: float = Field(5.0, gt=0, description="time to wait for an answer of a database (s)")
+    admin_uri: SecretStr | None = Field(
+        None, description="connection string of a database administrator, for `alchemflows db init`"
     )
     checks: Path = Field(
         default_factory=lambda data: data["home"] / "checks",
-        description="folder with notes of which models were compared with their libraries; may be deleted",
+        description="folder with records of the models that were compared with their libraries; may be deleted",
     )
-    checkpoint_interval_s: float = Field(300.0, ge=0, description="seconds between two checkpoints of a job")
-    mongod: Path | None = Field(None, description="mongod binary for the private database")
-    database_timeout_s: float = Field(5.0, gt=0, description="how long to wait for a database before giving up")
-    admin_uri: SecretStr | None = Field(None, description="connection string of an administrator, for `db init`")

@@ -1,1 +1,1 @@
-"""Alchemical systems and their energy. Knows no jobflow and no database."""
+"""Alchemical systems and their potential energy; independent of jobflow and the database."""

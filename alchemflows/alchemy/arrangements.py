@@ -1,4 +1,4 @@
-"""Ordered arrangements of a disordered crystal: random, special quasirandom, ordered by waves, all distinct ones."""
+"""Ordered arrangements of a disordered crystal: random, special quasirandom, concentration waves, or all distinct."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.counts import Counts
 from alchemflows.structures.species import FLOATING_POINT, OCCUPANCY_ROUNDING
 
-#: How an ordered structure is made: all sites drawn at random, or a special quasirandom structure.
+#: Kind of ordered structure: random occupation of the sites, or a special quasirandom structure.
 Ordering = Literal["random", "sqs"]
 
-#: More arrangements than this are not enumerated.
+#: Largest number of arrangements that are enumerated.
 MAX_ARRANGEMENTS = 200_000
-#: Arrangements that are tried in the search for a special quasirandom structure.
+#: Number of random arrangements tried in the search for a special quasirandom structure.
 SQS_ITERATIONS = 100_000
 
 
 @dataclass(frozen=True)
 class Sublattice:
-    """Sites over which some elements are distributed.
+    """A set of equivalent sites and the elements that are distributed over them.
 
     Attributes
     ----------
     sites
-        Indices in the structure.
+        Indices of the sites in the structure.
     symbols
-        The elements; None is a vacancy.
+        Elements; None stands for a vacancy.
     counts
-        Atoms of each.
+        Number of atoms (or vacancies) of each element.
     """
 
     sites: tuple[int, ...]
@@ -48,40 +48,40 @@ class Sublattice:
 
     @property
     def n_arrangements(self) -> int:
-        """Ways to distribute the elements, symmetry not considered."""
+        """Number of ways to distribute the elements, without regard to symmetry."""
         return factorial(len(self.sites)) // prod(factorial(count) for count in self.counts)
 
 
 class Disorder:
-    """A disordered crystal in a cell that is large enough to order it.
+    """A disordered crystal in a supercell in which it can be represented by ordered arrangements.
 
     Parameters
     ----------
     structure
-        pymatgen structure with partial occupancies; a shortfall is vacancies, oxidation states are ignored.
+        pymatgen Structure with partial occupancies. Occupancies that sum to less than 1 imply vacancies; oxidation
+        states are ignored.
     supercell
         Repeats along the three cell vectors.
     rounded
-        Take the nearest whole numbers of atoms where the occupancies give none; :attr:`rounding` says so. Without it a
-        composition is refused if one of n shares x differs from whole atoms by more than (1 + n x) times
+        Whether to round the composition to whole atoms; :attr:`rounding` describes the change. If False, it is an error
+        if the number of atoms n x of a share x on n sites differs from a whole number by more than (1 + n x) times
         :data:`~alchemflows.structures.species.OCCUPANCY_ROUNDING`.
 
     Attributes
     ----------
     system, weights
-        The alchemical system of the supercell and its weights, shape (C,): as the occupancies are, or as they are
-        after rounding.
+        Alchemical system of the supercell and its weights, shape (C,), after rounding to whole atoms.
     sublattices
-        Where it is disordered: sites that are equivalent by symmetry in `structure` and have the same occupancies. Each
-        keeps its own composition.
+        Disordered sublattices. The sites of one are equivalent by symmetry in `structure` and have the same
+        occupancies. The composition of each sublattice is kept.
     rounding
-        What rounding to whole atoms changed, as a sentence; empty where it changed nothing.
+        Description of the change by rounding to whole atoms; empty if nothing changed.
 
     Raises
     ------
     InvalidInputError
-        If it is ordered, an occupancy makes no sense, sites exclude one another, sites do not divide into whole atoms,
-        or an element into none.
+        If the crystal is ordered, an occupancy is invalid, sites exclude one another, the occupancies do not
+        correspond to whole numbers of atoms, or an element would get no site.
 
     Examples
     --------
@@ -97,10 +97,12 @@ class Disorder:
     @checked
     def __init__(self, structure: Structure, supercell: Sequence[int] = (1, 1, 1), *, rounded: bool = False) -> None:
         if len(supercell) != 3 or min(supercell) < 1:
-            raise InvalidInputError(f"a supercell repeats the cell at least once along each axis; got {supercell}")
+            raise InvalidInputError(f"supercell must be three numbers of repeats, each at least 1; got {supercell}")
         self.system, weights = AlchemicalSystem.from_structure(structure * tuple(supercell))
         if not self.system.groups:
-            raise InvalidInputError(f"{structure.composition.reduced_formula} has no site with partial occupancies")
+            raise InvalidInputError(
+                f"{structure.composition.reduced_formula} is ordered; a structure with partial occupancies is required"
+            )
         self.sublattices: list[Sublattice] = []
         shares: list[np.ndarray] = []
         changes: list[str] = []
@@ -112,14 +114,14 @@ class Disorder:
             counts = whole(parts / parts.sum(), len(group.sites))
             asked = parts / parts.sum() * len(group.sites)
             names = (*symbols, None)[: len(parts)]
-            # Each share was rounded, and scaled with a sum of rounded shares.
+            # Each share was rounded in the input, and then divided by a sum of rounded shares.
             rounding = OCCUPANCY_ROUNDING * (len(group.sites) + len(parts) * asked)
             if (np.abs(counts - asked) > rounding + FLOATING_POINT).any():
                 changes.append(_change(names, asked, counts))
             if not counts.all():
                 raise InvalidInputError(
-                    f"not one of {len(group.sites)} sites would hold a species with {parts.min():.4f}: choose a larger "
-                    "supercell"
+                    f"a species with occupancy {parts.min():.4f} would get none of the {len(group.sites)} sites; "
+                    "choose a larger supercell"
                 )
             self.sublattices.append(Sublattice(group.sites, names, tuple(counts.tolist())))
             shares.append(counts[: len(symbols)] / len(group.sites))
@@ -128,8 +130,8 @@ class Disorder:
         if changes:
             if not rounded:
                 raise InvalidInputError(
-                    f"the composition is not whole atoms in this cell ({'; '.join(changes)}): choose another "
-                    "supercell, or accept the nearest whole numbers (--round-composition, rounded=True)"
+                    f"the composition does not give whole numbers of atoms in this cell ({'; '.join(changes)}); choose "
+                    "another supercell, or round to whole numbers (--round-composition, rounded=True)"
                 )
             self.rounding = (
                 f"the composition was rounded to whole atoms, from {self.system.formula(weights)} to "
@@ -138,12 +140,12 @@ class Disorder:
 
     @property
     def counts(self) -> Counts:
-        """Atoms, sites and formula units of the supercell; every arrangement has as many atoms."""
+        """Numbers of atoms, sites and formula units of the supercell; the same for all arrangements."""
         return self.system.counts(self.weights)
 
     @property
     def entropy_kB(self) -> float:
-        """Ideal configurational entropy of the supercell, k_B: −Σ x ln x over sites, elements and vacancies."""
+        """Ideal configurational entropy of the supercell (k_B): −Σ x ln x over sites, elements and vacancies."""
         total = 0.0
         for sublattice in self.sublattices:
             shares = np.array([count for count in sublattice.counts if count]) / len(sublattice.sites)
@@ -152,20 +154,20 @@ class Disorder:
 
     @property
     def n_arrangements(self) -> int:
-        """Arrangements of the whole cell, symmetry not considered."""
+        """Number of arrangements of the whole supercell, without regard to symmetry."""
         return prod(sublattice.n_arrangements for sublattice in self.sublattices)
 
     def structure(
         self, labels: Sequence[np.ndarray], positions: np.ndarray | None = None, lattice: Lattice | None = None
     ) -> Structure:
-        """Return an ordered structure.
+        """Return the ordered structure of one arrangement.
 
         Parameters
         ----------
         labels
-            For each sublattice, which of its elements is at each of its sites, shape (sites,).
+            For each sublattice, the index of the element on each of its sites, shape (sites,).
         positions, lattice
-            Of the atoms, Å, shape (N, 3), and of the cell, where they are not those of the system.
+            Cartesian positions (Å), shape (N, 3), and lattice; by default those of the system.
         """
         host = self.system.structure
         symbols: list[str | None] = [site.specie.symbol for site in host]
@@ -178,7 +180,7 @@ class Disorder:
         return Structure(lattice or host.lattice, species, places, coords_are_cartesian=True)  # type: ignore[arg-type]
 
     def random(self, n: int, seed: int = 0) -> list[Structure]:
-        """Return structures whose sites are drawn at random, each arrangement with the same probability."""
+        """Return n random ordered structures; all arrangements are equally probable."""
         rng = np.random.default_rng(seed)
         return [
             self.structure([rng.permutation(np.repeat(np.arange(len(s.counts)), s.counts)) for s in self.sublattices])
@@ -186,18 +188,18 @@ class Disorder:
         ]
 
     def quasirandom(self, seed: int = 0, n_iterations: int = SQS_ITERATIONS) -> Structure:
-        """Return a special quasirandom structure, by sqsgenerator, each sublattice by itself.
+        """Return a special quasirandom structure, found by sqsgenerator for each sublattice separately.
 
-        Warren–Cowley parameters of pairs, of all shells that the cell resolves with weights 1/shell², are brought as
-        near to zero as possible, each pair counted once, at its shortest distance (Gehringer, Friák & Holec, Comput.
-        Phys. Commun. 286, 108664, 2023).
+        The search minimises the Warren–Cowley parameters of pairs over all shells that the cell resolves, with shell
+        weights 1/shell². Each pair is counted once, at its shortest distance (Gehringer, Friák & Holec, Comput. Phys.
+        Commun. 286, 108664, 2023).
 
         Parameters
         ----------
         seed
-            Of the arrangements that are tried.
+            Seed of the random arrangements.
         n_iterations
-            How many are tried.
+            Number of random arrangements to try.
 
         Raises
         ------
@@ -209,52 +211,62 @@ class Disorder:
         )
 
     def wave(self, wave_vector: Sequence[float], cell: Structure) -> Structure:
-        """Return the arrangement in which two elements in equal amounts alternate along a wave.
+        """Return the arrangement in which two elements in equal amounts alternate along a concentration wave.
 
-        Sites at r are the first element where cos(2π q·r) is positive and the second where it is negative: on the cubic
-        perovskite's B sites q = (½, ½, ½) is rocksalt order, (0, 0, ½) layers, (½, ½, 0) columns.
+        A site at r gets the first element if cos(2π q·r) is positive and the second if it is negative. On the B sites
+        of a cubic perovskite, q = (½, ½, ½) gives rocksalt order, (0, 0, ½) layers and (½, ½, 0) columns.
 
         Parameters
         ----------
         wave_vector
-            q, in reciprocal vectors of `cell`.
+            Wave vector q in units of the reciprocal lattice vectors of `cell`.
         cell
-            The crystal before it was repeated.
+            Unit cell from which the supercell was made.
 
         Raises
         ------
         InvalidInputError
-            If there are not just two elements in equal amounts, or the wave does not part the sites into halves (it has
-            zeros on sites, or does not fit into the supercell).
+            If a sublattice does not have two elements in equal amounts, the wave does not fit into the supercell, it is
+            zero on a site, or its two signs do not occur equally often.
         """
         q = np.array(wave_vector, dtype=float)
         repeats = cell.lattice.get_fractional_coords(self.system.structure.lattice.matrix)
         labels = []
         for sublattice in self.sublattices:
             if len(sublattice.counts) != 2 or sublattice.counts[0] != sublattice.counts[1]:
-                raise InvalidInputError("waves order two elements in equal amounts")
+                raise InvalidInputError(
+                    "a wave orders sublattices of two elements in equal amounts; this one has the counts "
+                    f"{', '.join(map(str, sublattice.counts))}"
+                )
             sites = list(sublattice.sites)
             places = cell.lattice.get_fractional_coords(self.system.structure.cart_coords[sites])
             waves = np.cos(2 * np.pi * (places - places[0]) @ q)
             chosen = (waves < 0).astype(int)
             if np.abs(repeats @ q - (repeats @ q).round()).max() > 1e-6 or np.abs(waves).min() < 1e-6:
-                raise InvalidInputError(f"the wave {q.tolist()} does not fit into the cell, or vanishes on a site")
+                raise InvalidInputError(
+                    f"the wave {q.tolist()} does not fit into the supercell or is zero on a site; choose another wave "
+                    "vector or supercell"
+                )
             if chosen.sum() * 2 != len(sites):
-                raise InvalidInputError(f"the wave {q.tolist()} does not part {len(sites)} sites into halves")
+                raise InvalidInputError(
+                    f"the wave {q.tolist()} assigns {chosen.sum()} of {len(sites)} sites to the second element instead "
+                    "of half of them; choose another wave vector or supercell"
+                )
             labels.append(chosen)
         return self.structure(labels)
 
     def distinct(self) -> list[tuple[Structure, int]]:
-        """Return all arrangements that symmetry does not make the same, with the number that each stands for.
+        """Return all symmetry-distinct arrangements, each with its multiplicity.
 
         Raises
         ------
         InvalidInputError
-            If there are too many.
+            If there are more than :data:`MAX_ARRANGEMENTS` arrangements.
         """
         if self.n_arrangements > MAX_ARRANGEMENTS:
             raise InvalidInputError(
-                f"{self.n_arrangements} arrangements are too many to enumerate (at most {MAX_ARRANGEMENTS})"
+                f"{self.n_arrangements} arrangements are too many to enumerate (at most {MAX_ARRANGEMENTS}); choose a "
+                "smaller supercell"
             )
         arrangements = np.zeros((1, 0), dtype=np.int64)
         for sublattice in self.sublattices:
@@ -271,16 +283,16 @@ class Disorder:
         return found
 
     def same_by_symmetry(self, labels: Sequence[np.ndarray]) -> bytes:
-        """Return what all arrangements have in common that symmetry makes the same; labels as in :meth:`structure`."""
+        """Return a key that is equal for symmetry-equivalent arrangements; `labels` as in :meth:`structure`."""
         return self._images(np.concatenate(labels).astype(np.int64))[0].tobytes()
 
     def _images(self, arrangement: np.ndarray) -> np.ndarray:
-        """Return all that symmetry makes of an arrangement, shape (images, sites), in one order for all of them."""
+        """Return the distinct symmetry images of an arrangement, sorted, shape (images, sites)."""
         return np.unique(arrangement[self._permutations], axis=0)
 
     @cached_property
     def _permutations(self) -> np.ndarray:
-        """Where each symmetry operation takes each disordered site, shape (operations, sites)."""
+        """Index of the image of each disordered site under each symmetry operation, shape (operations, sites)."""
         sites = np.concatenate([sublattice.sites for sublattice in self.sublattices])
         place = {int(site): k for k, site in enumerate(sites)}
         return np.unique(
@@ -288,7 +300,7 @@ class Disorder:
         )
 
     def _quasirandom(self, sublattice: Sublattice, seed: int, n_iterations: int) -> np.ndarray:
-        """Return which element is at which site of a sublattice."""
+        """Return the index of the element on each site of a sublattice in a special quasirandom structure."""
         try:
             from sqsgenerator import optimize, parse_config
         except ImportError as error:
@@ -298,7 +310,7 @@ class Disorder:
         if sum(count > 0 for count in sublattice.counts) == 1:
             return np.full(len(sublattice.sites), np.argmax(sublattice.counts))
         sites = list(sublattice.sites)
-        # Hydrogen is the first of the elements, and so on, since vacancies are unknown to it.
+        # sqsgenerator has no vacancies, so the elements H, He, ... stand for the species in turn.
         counts = {Element.from_Z(k + 1).symbol: count for k, count in enumerate(sublattice.counts) if count}
         config: dict[str, Any] = {
             "structure": {
@@ -319,11 +331,11 @@ class Disorder:
             n_shells = len(parse_config(config).shell_weights[0])
             config["shell_weights"] = {shell: 1 / shell**2 for shell in range(1, n_shells + 1)}
             pack = optimize(config)
-        except (ValueError, AttributeError) as error:  # a ParseError is returned, not raised
+        except (ValueError, AttributeError) as error:  # sqsgenerator returns a ParseError instead of raising it
             raise InvalidInputError(
-                f"no special quasirandom structure can be had with {len(sites)} sites: choose a larger supercell"
+                f"sqsgenerator found no structure with {len(sites)} sites; choose a larger supercell"
             ) from error
-        # Many are equally good, in an order that differs from run to run.
+        # Many results are equally good and come in random order; the smallest makes the choice reproducible.
         _, species = min((round(off, 9), result.structure().species) for off, results in pack for result in results)
         return np.array(species) - 1
 
@@ -336,21 +348,21 @@ def to_ordered(
     seed: int = 0,
     rounded: bool = False,
 ) -> Structure:
-    """Return an ordered structure for one with partial occupancies.
+    """Return an ordered structure that represents a structure with partial occupancies.
 
     Parameters
     ----------
     structure, supercell, rounded
         As for :class:`Disorder`.
     kind
-        ``sqs``, a special quasirandom structure, or ``random``.
+        ``sqs`` for a special quasirandom structure, or ``random``.
     seed
-        Of the random numbers.
+        Seed of the random numbers.
 
     Raises
     ------
     InvalidInputError
-        As :class:`Disorder`, or if the kind is unknown.
+        If the kind is unknown, or for the same reasons as in :class:`Disorder`.
 
     Examples
     --------
@@ -368,7 +380,7 @@ def to_ordered(
 
 
 def whole(shares: np.ndarray, n: int) -> np.ndarray:
-    """Return whole numbers that sum to n and are nearest to n times the shares, which sum to 1 (largest remainders)."""
+    """Return the whole numbers of sum n that are closest to n times the shares (method of largest remainders)."""
     exact = shares * n
     counts = np.floor(exact + 1e-9).astype(int)
     order = np.argsort(-(exact - counts), kind="stable")
@@ -377,13 +389,13 @@ def whole(shares: np.ndarray, n: int) -> np.ndarray:
 
 
 def _change(names: Sequence[str | None], asked: np.ndarray, counts: np.ndarray) -> str:
-    """Return how many atoms of each element were asked for on a sublattice, and the nearest whole numbers."""
+    """Describe how the numbers of atoms on a sublattice were rounded."""
     listed = (f"{name or 'vacancies'} {n:.4g} → {count}" for name, n, count in zip(names, asked, counts, strict=True))
     return f"{counts.sum()} sites: {', '.join(listed)}"
 
 
 def _distributions(counts: Sequence[int]) -> np.ndarray:
-    """Return all ways to give so many sites each label, shape (ways, sites)."""
+    """Return all ways to label sites so that label k occurs ``counts[k]`` times, shape (ways, sites)."""
     n = sum(counts)
     if len(counts) == 1:
         return np.zeros((1, n), dtype=np.int64)

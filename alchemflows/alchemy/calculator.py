@@ -1,4 +1,4 @@
-"""The ASE face of an alchemical potential."""
+"""ASE calculator for alchemical potentials."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class AlchemicalCalculator(Calculator):
     Parameters
     ----------
     system
-        The alchemical system, or its dictionary form (for atomate2's makers, which store keywords as JSON).
+        The alchemical system, or its dictionary (makers of atomate2 store keyword arguments as JSON).
     weights
         Weights, shape (C,).
     potential
-        What to evaluate with: a name, a path, a specification or its dictionary form.
+        Potential spec, or its dictionary, or the name or path of a potential.
 
     Notes
     -----
-    The atoms must be those of the system, in its order; their elements on alchemical sites are not read.
-    Besides energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt), ``results["weight_gradients"]`` is ∂E/∂w
+    The atoms must have the same number and order as those of the system; elements on alchemical sites are ignored.
+    In addition to energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt), ``results["weight_gradients"]`` contains ∂E/∂w
     (eV), shape (C,).
 
     Raises
     ------
     InvalidInputError
-        If the weights are off the simplex or the model does not know an element; on calculation, if the
-        atoms are not those of the system.
+        If the weights are not on the simplex or the potential does not support an element; during a calculation, if the
+        atoms differ from those of the system.
 
     Examples
     --------
@@ -72,16 +72,16 @@ class AlchemicalCalculator(Calculator):
         self.system = system
         self.weights = self.system.check_weights(weights)
         self.potential = AlchemicalPotential(self.system, load_potential(potential))
-        #: What evaluates: the potential, or a seat where others use it, too.
+        #: Object that evaluates: the potential, or a :class:`Seat` if the potential is shared with other relaxations.
         self.model: AlchemicalPotential | Seat = self.potential
         sites = [site for group in self.system.groups for site in group.sites]
         self._ordinary = ~np.isin(np.arange(self.system.n_sites), sites)
 
     def make_atoms(self) -> Atoms:
-        """Return the system's atoms with this calculator and mixed masses, ready for dynamics.
+        """Return ASE Atoms of the system with this calculator and mixed masses, ready for dynamics.
 
-        ASE takes masses from the atoms' elements, which on alchemical sites mean nothing; atomate2's MD makers
-        do so too. Averages of positions do not depend on masses, but times and velocities do.
+        ASE and the MD makers of atomate2 otherwise take masses from the elements, which are arbitrary on alchemical
+        sites. Averages of positions do not depend on masses, but times and velocities do.
         """
         structure = self.system.structure
         atoms = Atoms(
@@ -100,16 +100,16 @@ class AlchemicalCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Compute everything at once; it comes from the same backward pass."""
+        """Compute energy, forces, stress and ∂E/∂w together; one backward pass gives all of them."""
         super().calculate(atoms, properties, system_changes)
         atoms = cast(Atoms, self.atoms)
         if len(atoms) != self.system.n_sites or ((atoms.numbers != self.system.numbers) & self._ordinary).any():
             raise InvalidInputError(
-                f"the atoms ({atoms.get_chemical_formula()}) are not those of the alchemical system "
-                f"({self.system.structure.composition.formula})"
+                f"the atoms ({atoms.get_chemical_formula()}) do not match the alchemical system "
+                f"({self.system.structure.composition.formula}); create them with make_atoms()"
             )
         if not atoms.pbc.all():
-            raise InvalidInputError("alchemical systems are periodic in all three directions")
+            raise InvalidInputError(f"the atoms must be periodic in all three directions; pbc is {atoms.pbc.tolist()}")
         results = single(self.model.evaluate(atoms.positions[None], atoms.cell.array[None], self.weights[None]))
         self.results = results | {
             "free_energy": results["energy"],

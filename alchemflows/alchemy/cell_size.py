@@ -1,4 +1,4 @@
-"""Whether a cell is large enough for its atoms to vibrate against one another."""
+"""Check that a cell is large enough for its atoms to vibrate relative to one another."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pymatgen.core import Structure
 
 from alchemflows.errors import InvalidInputError
 
-#: An atom counts as nearer than a periodic image if it is nearer by this factor.
+#: Another atom is a nearer neighbour than a periodic image if its distance is smaller by at least this factor.
 FACTOR = 1.1
-#: Other atoms are looked for up to this distance, Å; images that are farther away than that are no neighbours.
+#: Range (Å) in which neighbours are searched; periodic images beyond it (times `FACTOR`) do not count as neighbours.
 FARTHEST_A = 6.0
 
 
 def check_neighbours(structure: Structure) -> None:
-    """Refuse a cell in which an atom's own periodic images are among its nearest neighbours.
+    """Check that the nearest neighbours of atoms are not their own periodic images.
 
-    An atom and its images move as one. With the centre of mass at rest a single atom does not move at all, and atoms
-    whose nearest neighbours are their own images have none of the vibrations along those bonds.
+    An atom and its periodic images move together. With the centre of mass at rest, a single atom cannot move at all,
+    and an atom whose nearest neighbours are its own images cannot vibrate along those bonds.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ def check_neighbours(structure: Structure) -> None:
     Raises
     ------
     InvalidInputError
-        If there is one atom, or no two atoms are closer by a factor of 1.1 than the shortest lattice vector, up to 6 Å;
-        the message advises a supercell.
+        If the cell has only one atom, or if no two different atoms are closer than the shortest lattice vector divided
+        by 1.1 (lattice vectors longer than 6.6 Å are accepted). The message advises a supercell.
     """
     formula = structure.composition.reduced_formula
     advice = "; use a supercell (--supercell 3x3x3, or structure * (3, 3, 3))"
     if len(structure) < 2:
-        raise InvalidInputError(f"the cell of {formula} holds one atom, which cannot move against others{advice}")
+        raise InvalidInputError(f"the cell of {formula} has only 1 atom, so there are no vibrations{advice}")
     image = min(structure.lattice.get_niggli_reduced_lattice().abc)
     if image > FACTOR * FARTHEST_A:
         return
@@ -48,6 +48,6 @@ def check_neighbours(structure: Structure) -> None:
     )
     if (first == second).all():
         raise InvalidInputError(
-            f"the cell of {formula} is too small: an atom is {image:.2f} Å from its own periodic image, and no two "
-            f"atoms are clearly closer than that{advice}"
+            f"the cell of {formula} is too small: atoms are {image:.2f} Å from their own periodic images, and no two "
+            f"different atoms are clearly closer{advice}"
         )

@@ -20,25 +20,25 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.structures.species import check_symbol
 from alchemflows.structures.sublattices import check_exclusions, occupancies_of
 
-#: Distances between points that differ by no more are equal.
+#: Decimals to which weights and distances are rounded before they are compared.
 _DIGITS = 9
 
 
 @dataclass(frozen=True)
 class CompositionGrid(MSONable):
-    """Points in the space of weights of one alchemical system.
+    """A grid of compositions: P points in the space of weights of one alchemical system.
 
     Parameters
     ----------
     system
         The alchemical system.
     weights
-        Shape (P, C), each row on the simplex.
+        Weights of each point, shape (P, C); each row lies on the simplex.
 
     Raises
     ------
     InvalidInputError
-        If there is no point, one is off the simplex or leaves no atom, or two are the same.
+        If there is no point, a point is not on the simplex or has no atoms, or two points are equal.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class CompositionGrid(MSONable):
             raise InvalidInputError("a grid needs at least one composition")
         points = self.system.check_weights(self.weights)
         if len(np.unique(points.round(_DIGITS), axis=0)) < len(points):
-            raise InvalidInputError("the grid has a composition twice")
+            raise InvalidInputError("weights: two compositions of the grid are equal; give each composition once")
         object.__setattr__(self, "weights", tuple(map(tuple, points.tolist())))
         for point in self.weights:
             self.system.counts(point)
@@ -75,19 +75,19 @@ class CompositionGrid(MSONable):
         sites: Sequence[int] | None = None,
         coupling: Coupling = "paired",
     ) -> CompositionGrid:
-        """Return the points on a straight line from a structure to what a substitution makes of it.
+        """Return compositions on a straight line between a structure and its substituted form.
 
         Parameters
         ----------
         structure, substitution, sites, coupling
             As for :meth:`AlchemicalPath.from_substitution`.
         shares
-            Shares x of the substitution, between 0 and 1.
+            Progress x of the substitution at each point, between 0 (structure as given) and 1 (fully substituted).
 
         Raises
         ------
         InvalidInputError
-            If the substitution makes no sense, or a share is not between 0 and 1, or given twice.
+            If the substitution is invalid, or if a share is not between 0 and 1 or occurs twice.
         """
         path = AlchemicalPath.from_substitution(structure, substitution, sites=sites, coupling=coupling)
         return cls(path.system, tuple(map(tuple, path.weights(list(shares)).tolist())))
@@ -102,23 +102,23 @@ class CompositionGrid(MSONable):
         *,
         coupling: Coupling = "paired",
     ) -> CompositionGrid:
-        """Return all compositions whose fractions are multiples of 1/n, for each group of sites.
+        """Return all compositions whose fractions are multiples of 1/n on each site group.
 
         Parameters
         ----------
         structure
-            Ordered, or with partial occupancies, which are not read.
+            Ordered or disordered structure. Partial occupancies only select sites; their values are not used.
         choices
-            What the sites that hold an element may be, such as ``{"Na": ["Li", "Na", "K"]}``. With several entries the
-            grid is the product of all.
+            Elements allowed on the sites of an element, for example ``{"Na": ["Li", "Na", "K"]}``. With several entries
+            the grid is the product of their simplices.
         n_intervals
-            Intervals n along an edge: a ternary has (n + 1)(n + 2)/2 points.
+            Number n of intervals along an edge of the simplex; a ternary has (n + 1)(n + 2)/2 points.
 
         Raises
         ------
         InvalidInputError
-            If no site holds an element, a site holds two that have choices, a disordered site has none, an element is
-            unknown or named twice, or n is not positive.
+            If an element of `choices` is not in the structure, a site contains two of them, a disordered site contains
+            none, a choice is unknown or given twice, or n is not positive.
         """
         if n_intervals < 1:
             raise InvalidInputError(f"n_intervals must be at least 1; got {n_intervals}")
@@ -127,11 +127,15 @@ class CompositionGrid(MSONable):
         for index, occupancy in enumerate(occupancies):
             here = [element for element in choices if element in occupancy]
             if len(here) > 1:
-                raise InvalidInputError(f"site {index} holds {' and '.join(here)}, which both have choices")
+                raise InvalidInputError(
+                    f"choices: site {index} contains {' and '.join(here)}; give choices for one of them only"
+                )
             if here:
                 sites[here[0]].append(index)
             elif len(occupancy) > 1 or abs(sum(occupancy.values()) - 1) > WEIGHT_TOLERANCE:
-                raise InvalidInputError(f"site {index} is disordered ({occupancy}) and has no choices")
+                raise InvalidInputError(
+                    f"choices: site {index} is disordered ({occupancy}), but none of its elements has choices; add them"
+                )
         groups, grids = [], []
         for element, symbols in choices.items():
             if not sites[element]:
@@ -145,7 +149,7 @@ class CompositionGrid(MSONable):
             groups.append(uniform_group(sites[element], symbols))
             grids.append([np.array(parts) / n_intervals for parts in _partitions(n_intervals, len(symbols))])
         if not groups:
-            raise InvalidInputError("there are no choices")
+            raise InvalidInputError('choices is empty; give elements for at least one, e.g. {"Na": ["Na", "K"]}')
         check_exclusions(structure, occupancies)
         system = AlchemicalSystem(host_structure(structure, occupancies), tuple(groups), coupling)
         system.check_distances()
@@ -153,22 +157,23 @@ class CompositionGrid(MSONable):
 
     @property
     def points(self) -> np.ndarray:
-        """Weights as an array, shape (P, C)."""
+        """Weights of all points as an array, shape (P, C)."""
         return np.array(self.weights)
 
     def tree(self, roots: Sequence[int] = ()) -> list[tuple[int, int | None]]:
-        """Return all points but the roots, each with the neighbour that it may start from, which comes before it.
+        """Return an order in which to compute the points, each with an earlier point to start from.
 
         Parameters
         ----------
         roots
-            Points that are known already; without any, the one in the middle is first, and has no neighbour.
+            Points that are already computed; they are not returned. If empty, the central point comes first, with None
+            instead of an earlier point.
         """
         points = self.points
         if not roots:
             middle = int(np.linalg.norm(points - points.mean(axis=0), axis=1).round(_DIGITS).argmin())
             return [(middle, None), *self.tree([middle])]
-        # With squares, many small steps are shorter than a large one.
+        # Squared distances make a path of many small steps shorter than one large step.
         far, parents, _ = dijkstra(
             cdist(points, points, "sqeuclidean"), indices=list(roots), min_only=True, return_predecessors=True
         )
@@ -176,7 +181,10 @@ class CompositionGrid(MSONable):
         return [(int(k), int(parents[k])) for k in order if int(k) not in roots]
 
     def corners(self) -> list[int] | None:
-        """Return the points at which every group is one channel, in the order of :meth:`corner_shares`, or None."""
+        """Return the grid points with a single channel on every group, ordered as in :meth:`corner_shares`.
+
+        Return None if a corner is not on the grid.
+        """
         found = []
         for corner in self._corner_weights():
             here = np.flatnonzero(np.abs(self.points - corner).max(axis=1) < WEIGHT_TOLERANCE)
@@ -186,12 +194,12 @@ class CompositionGrid(MSONable):
         return found
 
     def corner_shares(self) -> np.ndarray:
-        """Return how much of each corner is in each point, shape (P, number of corners): products over the groups."""
+        """Return the share of each corner at each point, a product over the groups; shape (P, number of corners)."""
         chosen = np.array(list(self._corner_weights())).astype(bool)
         return np.array([[float(np.prod(point[corner])) for corner in chosen] for point in self.points])
 
     def direction(self) -> np.ndarray | None:
-        """Return the step in weights from the first to the last point of a line, shape (C,); None where it is none."""
+        """Return the difference in weights between the last and the first point, shape (C,); None if not a line."""
         steps = self.points[1:] - self.points[0]
         if not len(steps) or np.linalg.matrix_rank(steps, tol=WEIGHT_TOLERANCE) != 1:
             return None

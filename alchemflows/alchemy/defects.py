@@ -1,4 +1,4 @@
-"""Point defects of ordered crystals: the formula unit, the sites that are alike, and whether there are ions."""
+"""Point defects of ordered crystals: formula units, equivalent sites and oxidation states."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from alchemflows.alchemy.system import AlchemicalSystem
 
 
 def formula_unit(structure: Structure) -> tuple[dict[str, int], int]:
-    """Return the atoms of each element in a formula unit, and the number of formula units in the cell.
+    """Return the number of atoms of each element in a formula unit, and the number of formula units in the cell.
 
-    The formula unit has the smallest whole numbers; that of an element is one atom.
+    The formula unit has the smallest whole numbers; for a pure element it is one atom.
 
     Examples
     --------
@@ -32,30 +32,30 @@ def formula_unit(structure: Structure) -> tuple[dict[str, int], int]:
 
 
 def equivalent_sites(structure: Structure, site: int) -> list[int]:
-    """Return the atoms of an ordered crystal that its symmetry makes equivalent to one, that one included."""
+    """Return the indices of all atoms of an ordered crystal equivalent by symmetry to `site`, including `site`."""
     system, _ = AlchemicalSystem.from_structure(structure)
     labels = symmetry_of(system).equivalent_atoms
     return [int(atom) for atom in np.flatnonzero(labels == labels[site])]
 
 
 def equivalent_positions(structure: Structure, position: ArrayLike) -> int:
-    """Return how many places of the cell the symmetry of an ordered crystal makes equivalent to one.
+    """Return the number of positions in the cell that are equivalent by symmetry to `position`, including itself.
 
     Parameters
     ----------
     structure
-        The crystal.
+        The ordered crystal.
     position
-        In units of the cell, shape (3,).
+        Fractional coordinates, shape (3,).
     """
     system, _ = AlchemicalSystem.from_structure(structure)
     return len(images_of(system, position))
 
 
 def oxidation_states(structure: Structure) -> dict[str, float]:
-    """Return the most common oxidation states that balance, by pymatgen; empty where there are none but 0.
+    """Return the most common charge-balanced oxidation states, guessed by pymatgen.
 
-    Elements and most alloys have none.
+    The result is empty if there are none, as for pure elements and most alloys.
     """
     units, _ = formula_unit(structure)
     if len(units) < 2:
@@ -65,13 +65,13 @@ def oxidation_states(structure: Structure) -> dict[str, float]:
 
 
 def charge_caveats(structure: Structure) -> list[str]:
-    """Return what a reader has to know about charge, for a crystal of ions; nothing for others."""
+    """Return a note on charged defects if the crystal is ionic; otherwise an empty list."""
     states = oxidation_states(structure)
     if not states:
         return []
     ions = ", ".join(f"{symbol} {state:+g}" for symbol, state in sorted(states.items()))
     return [
-        f"the elements have oxidation states ({ions}), but the potential has no charges and no electrons: this is the "
-        "defect of a neutral cell as the training data imply it. Charged defects need a charge-aware model; "
-        "electrostatic corrections (image charges, band alignment, Fermi level) are out of reach"
+        f"the elements have oxidation states ({ions}), but the potential has neither charges nor electrons: the result "
+        "is for the neutral defect that the training data describe. Charged defects require a potential with charges; "
+        "electrostatic corrections (image charges, band alignment, Fermi level) are not available"
     ]

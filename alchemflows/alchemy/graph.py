@@ -1,8 +1,8 @@
-"""The alchemical graph: one node per atom and element, edges with weights.
+"""The alchemical graph: one node per atom and channel, with edge weights.
 
-The rules (Nam et al., Nat. Commun. 16, 4350, 2025, extended to several groups): an ordinary atom is one node
-of weight 1; an alchemical atom has one node for each channel of its group, with that channel's weight λ.
-The message on the edge sender → receiver is multiplied by
+Rules (Nam et al., Nat. Commun. 16, 4350, 2025, extended to several groups): an ordinary atom is one node of weight 1.
+An alchemical atom has one node for each channel of its group, with the weight λ of that channel. The message along the
+edge sender → receiver is multiplied by
 
 ======================  ===============================================================================
 sender → receiver       edge weight
@@ -14,10 +14,10 @@ same group, mean-field  λ of the sender; an atom and its own periodic image: 1 
 different groups        λ of the sender
 ======================  ===============================================================================
 
-All these messages can be computed edge by edge. Where a model's messages are linear in the sender's features
-and do not ask for the elements at the ends, most of them are the same and are computed once (*merged*): an atom
-sends Σ_f λ_jf h_jf along one edge to each neighbouring atom, all of whose nodes receive the sum of what comes
-in; only tied messages (same group and channel, weight 1) still go from node to node.
+All messages can be computed edge by edge. If the messages of a potential are linear in the features of the sender and
+do not depend on the elements at the ends, messages with equal values are computed only once (*merged*): an atom sends
+Σ_f λ_jf h_jf along one edge to each neighbouring atom, and all nodes of that atom receive the sum of its incoming
+messages. Only tied messages (same group and channel, weight 1) are still sent from node to node.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ import torch
 
 @dataclass(frozen=True)
 class AlchemicalGraph:
-    """What a backend evaluates: M nodes per replica, B replicas.
+    """Graph of B replicas with M nodes each, the input of a backend.
 
     Attributes
     ----------
     numbers
         Atomic number of each node, ascending, shape (B·M,), int64.
     elements
-        The elements among them, ascending, each with its number of nodes.
+        Pairs of atomic number and number of nodes, ascending.
     node_replica
         Replica of each node, shape (B·M,), int64.
     vectors
-        From the sender to the receiver, Å, in the model's dtype, shape (P, 3); all are shorter than the cutoff.
+        Vectors from sender to receiver (Å), in the dtype of the potential, shape (P, 3); all are shorter than the
+        cutoff.
     """
 
     numbers: torch.Tensor
@@ -51,18 +52,18 @@ class AlchemicalGraph:
 
 @dataclass(frozen=True)
 class Slots:
-    """Messages side by side: every row has as many slots as that to which most messages are sent.
+    """Messages as a padded table: one row per receiver, with as many slots as the largest number of messages.
 
     Attributes
     ----------
     n_rows, n_slots
-        Number of rows R, and of slots S of each row.
+        Number of rows R and of slots per row S.
     sender
-        Row that sends the message in each slot, shape (R·S,), int64. An empty slot is sent by its own row, so that
-        a NaN stays in its replica.
+        Row that sends the message in each slot, shape (R·S,), int64. The sender of an empty slot is its own row, so
+        that a NaN does not spread to other replicas.
     vector
-        Which of the graph's `vectors` the message in each slot goes along, shape (R·S,), int64; one past the last
-        in an empty slot.
+        Index into the graph's `vectors` for the message in each slot, shape (R·S,), int64; an empty slot has the number
+        of vectors as its index.
     """
 
     n_rows: int
@@ -73,16 +74,16 @@ class Slots:
 
 @dataclass(frozen=True)
 class EdgeGraph(AlchemicalGraph):
-    """A graph whose messages are computed edge by edge, from node to node; each edge has a vector of its own.
+    """A graph whose messages are computed edge by edge, from node to node; each edge has a separate vector.
 
     Attributes
     ----------
     sender, receiver
         Nodes of each edge, shape (P,), int64.
     edge_weights
-        Shape (P,), in the model's dtype.
+        Weight of each edge, shape (P,), in the dtype of the potential.
     slots
-        The same edges by their receivers; the rows are the nodes.
+        The same edges arranged by receiver; the rows are the nodes.
     """
 
     sender: torch.Tensor
@@ -91,28 +92,28 @@ class EdgeGraph(AlchemicalGraph):
     slots: Slots
 
     def send(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the features: each node sends its own."""
+        """Return the features unchanged: each node sends its features."""
         return features
 
     def receive(self, messages: torch.Tensor) -> torch.Tensor:
-        """Return the messages: each node receives its own."""
+        """Return the messages unchanged: each node receives its messages."""
         return messages
 
 
 @dataclass(frozen=True)
 class MergedGraph(AlchemicalGraph):
-    """A graph of merged messages, from row to row: one row for each atom, then one for each node that has ties.
+    """A graph with merged messages between rows: one row for each atom, then one for each node with tied messages.
 
     Attributes
     ----------
     atom
-        Row of each node's atom, shape (B·M,), int64.
+        Row of the atom of each node, shape (B·M,), int64.
     weights
-        λ of each node, shape (B·M,), in the model's dtype.
+        λ of each node, shape (B·M,), in the dtype of the potential.
     n_atom_rows
-        Number of rows of atoms.
+        Number of rows for atoms.
     tied
-        Nodes that have ties, in the order of their rows, shape (T,), int64.
+        Nodes with tied messages, in the order of their rows, shape (T,), int64.
     slots
         The messages.
     """
@@ -124,16 +125,16 @@ class MergedGraph(AlchemicalGraph):
     slots: Slots
 
     def send(self, features: torch.Tensor) -> torch.Tensor:
-        """Return what each row sends, shape (R, d), from the features of the nodes, shape (B·M, d)."""
+        """Return the features that each row sends, shape (R, d), from those of the nodes, shape (B·M, d)."""
         atoms = features.new_zeros(self.n_atom_rows, features.shape[1])
         atoms = atoms.index_add(0, self.atom, features * self.weights[:, None])
         return torch.cat([atoms, features.index_select(0, self.tied)]) if len(self.tied) else atoms
 
     def receive(self, messages: torch.Tensor) -> torch.Tensor:
-        """Return what each node receives, shape (B·M, d), from what came in at the rows, shape (R, d)."""
+        """Return the messages that each node receives, shape (B·M, d), from those of the rows, shape (R, d)."""
         received = messages.index_select(0, self.atom)
         return received.index_add(0, self.tied, messages[self.n_atom_rows :]) if len(self.tied) else received
 
 
-#: What a backend gets: merged messages if it can merge them.
+#: Input of a backend; a backend that supports merging gets a MergedGraph.
 Graph = EdgeGraph | MergedGraph

@@ -1,4 +1,4 @@
-"""Relaxations side by side: what each of them asks of the potential is evaluated in one batch."""
+"""Run several relaxations concurrently and evaluate their requests in one batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 class Seat:
-    """The potential as one of several callers sees it, each in a thread of its own; see :func:`in_lockstep`."""
+    """Access to a shared potential for one task of :func:`in_lockstep`, which runs in a separate thread."""
 
     def __init__(self, number: int, requests: SimpleQueue) -> None:
         self._number = number
@@ -24,12 +24,12 @@ class Seat:
         self.answers: SimpleQueue = SimpleQueue()
 
     def evaluate(self, positions: np.ndarray, cells: np.ndarray, weights: np.ndarray) -> Evaluation:
-        """Evaluate one replica, as :meth:`AlchemicalPotential.evaluate` does, together with what others ask for."""
+        """Evaluate one replica like :meth:`AlchemicalPotential.evaluate`, in one batch with the other tasks."""
         return self._ask((positions, cells, weights))
 
     def second_derivatives(self, positions: np.ndarray, cell: np.ndarray, weights: np.ndarray) -> SecondDerivatives:
-        """As :meth:`AlchemicalPotential.second_derivatives`."""
-        return self._ask(lambda model: model.second_derivatives(positions, cell, weights))
+        """Return second derivatives, see :meth:`AlchemicalPotential.second_derivatives`."""
+        return self._ask(lambda potential: potential.second_derivatives(positions, cell, weights))
 
     def _ask(self, request: Any) -> Any:
         self._requests.put((self._number, request))
@@ -40,32 +40,33 @@ class Seat:
 
 
 class _Ended:
-    """What a seat says last, with the error that it ended with."""
+    """Last message of a task: it has ended, with an error or None."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
 def in_lockstep(
-    make_model: Callable[[], AlchemicalPotential], tasks: Sequence[Callable[[Seat], Result]]
+    make_potential: Callable[[], AlchemicalPotential], tasks: Sequence[Callable[[Seat], Result]]
 ) -> list[Result]:
-    """Run tasks side by side and return their results, with one batch for what all of them ask of the potential.
+    """Run tasks concurrently and return their results; their evaluations of the potential share one batch.
 
-    Each task runs in a thread, until it asks for an evaluation. When all that have not ended have asked, the calling
-    thread evaluates. So which evaluations share a batch does not depend on how fast threads are, and only one thread
-    uses the models.
+    Each task runs in a thread until it requests an evaluation. When all unfinished tasks have made a request, the
+    calling thread evaluates the batch. The content of a batch therefore does not depend on the speed of threads, and
+    only one thread uses the potential.
 
     Parameters
     ----------
-    make_model
-        Makes a potential: one for the batch, and one for each task that asks for second derivatives.
+    make_potential
+        Function that returns a new potential. It is called once for the batch, and once for each task that requests
+        second derivatives.
     tasks
-        Functions of the potential that they are to use.
+        Functions of one argument, the :class:`Seat` that the task uses as its potential.
 
     Raises
     ------
     BaseException
-        Whatever a task raises first, or an evaluation; the other tasks end, too.
+        The first exception raised by a task or an evaluation; all other tasks are stopped.
     """
     requests: SimpleQueue = SimpleQueue()
     seats = [Seat(number, requests) for number in range(len(tasks))]
@@ -80,7 +81,7 @@ def in_lockstep(
         finally:
             requests.put((seat, _Ended(error)))
 
-    together = make_model()
+    together = make_potential()
     own: dict[int, AlchemicalPotential] = {}
     with ThreadPoolExecutor(len(tasks)) as pool:
         futures = [pool.submit(run, number) for number in range(len(tasks))]
@@ -103,17 +104,17 @@ def in_lockstep(
                         seats[number].answers.put(one)
                 for number in sorted(waiting.keys() - set(alike)):
                     if number not in own:
-                        own[number] = make_model()
+                        own[number] = make_potential()
                     seats[number].answers.put(waiting[number](own[number]))
         except BaseException as error:
-            for seat in seats:  # whatever it waits for, or will ask for next
+            for seat in seats:  # the answer to its current or next request
                 seat.answers.put(error)
             raise
         return [future.result() for future in futures]
 
 
 def _split(evaluation: Evaluation) -> list[Evaluation]:
-    """Return the evaluation of each replica."""
+    """Split the evaluation of a batch into one evaluation per replica."""
     derivatives = evaluation.forces, evaluation.stress, evaluation.weight_gradients
     return [
         Evaluation(evaluation.energy[k : k + 1], *(None if d is None else d[k : k + 1] for d in derivatives))

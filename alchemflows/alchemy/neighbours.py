@@ -1,4 +1,4 @@
-"""Neighbour lists of a batch of replicas, with a skin so that they are seldom rebuilt."""
+"""Neighbour lists of a batch of replicas, with a skin that makes rebuilding rare."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from matscipy.neighbours import neighbour_list
 
 
 class NeighbourList:
-    """Directed neighbour pairs of B replicas within a cutoff plus a skin; for one thread at a time.
+    """Directed neighbour pairs of B replicas within a cutoff plus a skin; not thread-safe.
 
     Parameters
     ----------
     cutoff_A
         Cutoff of the potential (Å).
     skin_A
-        Pairs up to ``cutoff_A + skin_A`` are kept; a replica's list is rebuilt once a pair that is not in it
-        could have come within the cutoff.
+        Pairs up to ``cutoff_A + skin_A`` are listed. The list of a replica is rebuilt as soon as an unlisted pair could
+        be within the cutoff.
 
     Attributes
     ----------
     pairs
-        For each replica ``first, second, shifts``: atoms of each pair, shape (P,), and cell vectors to add,
-        shape (P, 3). The vector from `first` to `second` is ``x[second] - x[first] + shifts @ cell``. Every
-        pair occurs in both directions.
+        For each replica ``first, second, shifts``: indices of the two atoms of each pair, shape (P,), and the cell
+        vectors to add, shape (P, 3). The vector from `first` to `second` is ``x[second] - x[first] + shifts @ cell``.
+        Every pair is listed in both directions.
     made_at
-        Positions and cells for which the lists were made, Å, shapes (B, N, 3) and (B, 3, 3).
+        Positions and cells (Å) for which the lists were built, shapes (B, N, 3) and (B, 3, 3).
     """
 
     def __init__(self, cutoff_A: float, skin_A: float) -> None:
@@ -35,21 +35,22 @@ class NeighbourList:
         self.forget()
 
     def forget(self) -> None:
-        """Let all lists be made anew at the next update."""
+        """Discard all lists, so that the next update rebuilds them."""
         self.made_at = torch.empty(0, 0, 3), torch.empty(0, 3, 3)
         self._inverse_cells = torch.empty(0, 3, 3)
 
     def update(self, positions: torch.Tensor, cells: torch.Tensor) -> list[int]:
-        """Rebuild what is out of date, and tell which replicas were.
+        """Rebuild the lists that are out of date and return the indices of their replicas.
 
-        The check runs where the positions are; only its outcome and what must be rebuilt leave the device.
+        The check runs on the device of the positions; only its result and the positions to rebuild are copied to the
+        host.
 
         Parameters
         ----------
         positions
-            Shape (B, N, 3), Å, float64.
+            Positions (Å), float64, shape (B, N, 3).
         cells
-            Shape (B, 3, 3), rows are lattice vectors, Å, float64.
+            Lattice vectors as rows (Å), float64, shape (B, 3, 3).
 
         Returns
         -------
@@ -68,7 +69,7 @@ class NeighbourList:
         stale = self._stale(positions, cells).nonzero().flatten().tolist()
         if stale:
             inverse = torch.linalg.inv(cells[stale])
-            # Stale until all is done: what interrupts this must not leave old lists that look new.
+            # Marked as stale until all lists are rebuilt, so that an interruption leaves no outdated list in use.
             self.made_at[0][stale] = torch.nan
             for b, x, cell in zip(stale, positions[stale].cpu().numpy(), cells[stale].cpu().numpy(), strict=True):
                 self.pairs[b] = neighbour_list(
@@ -84,15 +85,15 @@ class NeighbourList:
         return stale
 
     def _stale(self, positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-        """Which replicas may have a pair within the cutoff that their list lacks, shape (B,).
+        """Return which replicas may have an unlisted pair within the cutoff, shape (B,), bool.
 
-        With the cell deformed by F since the list was made, and atoms moved by at most d besides, a pair that
-        was at least cutoff + skin apart is now at least σ (cutoff + skin) − 2 d apart, σ the smallest stretch
-        of F; and σ ≥ 1 − |F − 1|.
+        Let F be the deformation of the cell since the list was built and d the largest displacement of an atom in
+        addition to F. A pair that was at least cutoff + skin apart is now at least σ (cutoff + skin) − 2 d apart, where
+        σ ≥ 1 − |F − 1| is the smallest stretch of F.
         """
         deformation = self._inverse_cells @ cells
         moved = torch.linalg.vector_norm(positions - self.made_at[0] @ deformation, dim=-1)
         strain = torch.linalg.matrix_norm(deformation - torch.eye(3, dtype=cells.dtype, device=cells.device))
         farthest = moved.amax(dim=-1) if positions.shape[1] else torch.zeros_like(strain)
-        # NaN, a list not yet made, is stale.
+        # The inverted comparison makes NaN, which marks a list that was never built, stale.
         return ~(2 * farthest < (1 - strain) * (self.cutoff_A + self.skin_A) - self.cutoff_A)

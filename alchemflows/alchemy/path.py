@@ -1,4 +1,4 @@
-"""Straight paths through the weights of an alchemical system, from one composition to another."""
+"""Straight paths in the weights of an alchemical system, from one composition to another."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from alchemflows.structures.sublattices import check_exclusions, occupancies_of
 
 @dataclass(frozen=True)
 class WeightPath(MSONable):
-    """A straight line through weights: w(λ) = (1 − λ) w_initial + λ w_final.
+    """A straight line in the weights: w(λ) = (1 − λ) w_initial + λ w_final.
 
     Parameters
     ----------
     system
         The alchemical system.
     initial, final
-        Weights at λ = 0 and λ = 1, as many as the energy model takes.
+        Weights at λ = 0 and λ = 1: those of the system, and further ones if the potential has them.
     """
 
     system: AlchemicalSystem
@@ -50,11 +50,11 @@ class WeightPath(MSONable):
 
     @property
     def direction(self) -> np.ndarray:
-        """dw/dλ, shape (C,): dU/dλ is its product with dE/dw."""
+        """dw/dλ, shape (C,); its scalar product with ∂E/∂w is dU/dλ."""
         return self.final_weights - self.initial_weights
 
     def weights(self, lambdas: ArrayLike) -> np.ndarray:
-        """Weights at each λ, shape (..., C) for λ of shape (...).
+        """Return the weights at each λ, shape (..., C) for λ of shape (...).
 
         Raises
         ------
@@ -63,17 +63,17 @@ class WeightPath(MSONable):
         """
         values = np.asarray(lambdas, dtype=float)
         if ((values < 0) | (values > 1)).any() or not np.isfinite(values).all():
-            raise InvalidInputError(f"λ must lie between 0 and 1; got {values.tolist()}")
+            raise InvalidInputError(f"lambdas: λ must lie between 0 and 1; got {values.tolist()}")
         return self.initial_weights + values[..., None] * self.direction
 
     def masses(self, lambdas: ArrayLike) -> np.ndarray:
-        """Mixed masses at each λ, atomic mass units, shape (..., N)."""
+        """Return the mixed masses at each λ in atomic mass units, shape (..., N)."""
         return self.system.masses(self.weights(lambdas)[..., : self.system.n_weights])
 
 
 @dataclass(frozen=True)
 class AlchemicalPath(WeightPath):
-    """Weights that go from one composition to another.
+    """A path from one composition of an alchemical system to another.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class AlchemicalPath(WeightPath):
     Raises
     ------
     InvalidInputError
-        If the weights at an end are not on the simplex.
+        If the weights at λ = 0 or λ = 1 are not on the simplex.
 
     Examples
     --------
@@ -101,17 +101,17 @@ class AlchemicalPath(WeightPath):
         for end in ("initial", "final"):
             values = self.system.check_weights(getattr(self, end))
             if values.ndim != 1:
-                raise InvalidInputError(f"the {end} weights must be one vector; got shape {values.shape}")
+                raise InvalidInputError(f"the {end} weights must have the shape (C,); got {values.shape}")
             object.__setattr__(self, end, tuple(values.tolist()))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for jobs, its system and its weights a string each (see :meth:`AlchemicalSystem.as_dict`)."""
+        """Return a dictionary with one string each for system and weights, see :meth:`AlchemicalSystem.as_dict`."""
         content = {"system": self.system.as_dict()["json"], "ends": json.dumps([self.initial, self.final])}
         return {"@module": type(self).__module__, "@class": type(self).__name__, **content}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> AlchemicalPath:
-        """Return the path of :meth:`as_dict`; the same object for the same content."""
+        """Return the path from the dictionary of :meth:`as_dict`; equal content gives the same object."""
         return _read(d["system"], d["ends"])
 
     @classmethod
@@ -125,51 +125,55 @@ class AlchemicalPath(WeightPath):
         coupling: Coupling = "paired",
         site_resolved: bool = False,
     ) -> AlchemicalPath:
-        """Return the path on which elements of a structure are substituted.
+        """Return the path that substitutes elements of a structure.
 
         Parameters
         ----------
         structure
-            Ordered or disordered pymatgen structure. On a disordered one the occupancies are the initial
-            weights and the substituted element's share moves to what replaces it.
+            Ordered or disordered pymatgen Structure. Partial occupancies become the initial weights, and the share of
+            a substituted element is transferred to its replacement.
         substitution
             ``{"Pb": "Sn"}``, ``{"Pb": {"Sn": 0.5, "Ge": 0.5}}``, or ``{"Fe": None}`` for a vacancy.
         sites
-            Indices of the sites to change; all sites with the element if not given.
+            Indices of the sites to change; by default all sites that contain the element.
         coupling
             See :class:`AlchemicalSystem`.
         site_resolved
-            If True every changed or disordered site is a group of its own. Otherwise sites of an ordered crystal that
-            change in the same way are one group, whatever their symmetry; disordered sites are one group if they are
+            If True, every changed or disordered site is a separate group. If False, sites of an ordered crystal that
+            change in the same way form one group, whatever their symmetry; disordered sites form one group if they are
             equivalent by symmetry and have the same occupancies.
 
         Raises
         ------
         InvalidInputError
-            If an element is unknown or not there (on the chosen sites), a site does not exist, fractions do
-            not lie on the simplex, two atoms are closer than 0.5 Å, sites exclude one another, or there are
-            isotopes or fixed atoms.
+            If an element is unknown or absent from the structure (or from `sites`), a site does not exist, fractions
+            are not on the simplex, two atoms are closer than 0.5 Å, sites exclude one another, or the structure
+            contains isotopes or fixed atoms.
         """
         targets = {check_symbol(source): _target(goal) for source, goal in substitution.items()}
         if not targets:
-            raise InvalidInputError("the substitution is empty")
+            raise InvalidInputError('the substitution is empty; give at least one element, e.g. {"Na": "K"}')
         chosen = set(range(len(structure))) if sites is None else set(sites)
         if sites is not None and len(chosen) < len(sites):
-            raise InvalidInputError(f"a site is given twice: {', '.join(map(str, sites))}")
+            raise InvalidInputError(f"sites: an index is given twice in {', '.join(map(str, sites))}")
         for site in chosen:
             if not 0 <= site < len(structure):
-                raise InvalidInputError(f"site {site} does not exist: there are {len(structure)} atoms")
+                raise InvalidInputError(
+                    f"sites: site {site} does not exist; the structure has the sites 0 to {len(structure) - 1}"
+                )
         occupancies = occupancies_of(structure)
         present = {symbol for i in chosen for symbol in occupancies.sites[i]}
         for source in targets:
             if source not in present:
-                where = "in the structure" if sites is None else "on the chosen sites"
-                raise InvalidInputError(f"{source} is not {where}, which has {', '.join(sorted(present)) or 'nothing'}")
+                where = "in the structure" if sites is None else "on the selected sites"
+                raise InvalidInputError(
+                    f"substitution: {source} is not {where}; elements there: {', '.join(sorted(present)) or 'none'}"
+                )
 
         if sites is not None:
             for site in sorted(chosen):
                 if not targets.keys() & occupancies.sites[site].keys():
-                    raise InvalidInputError(f"the chosen site {site} holds none of {', '.join(targets)}")
+                    raise InvalidInputError(f"sites: site {site} contains none of {', '.join(targets)}")
 
         members: dict[Hashable, list[int]] = {}
         ends: dict[int, tuple[dict[str, float], dict[str, float]]] = {}
@@ -178,12 +182,12 @@ class AlchemicalPath(WeightPath):
             partial = not is_full(before)
             if partial or after != before:
                 ends[i] = before, after
-                # An ordered crystal changes as a whole; disordered sites keep the composition of their sublattice.
+                # Ordered sites that change alike form one group; disordered sites are grouped by sublattice.
                 alike = i if site_resolved else occupancies.sublattices[i] if partial else None
                 members.setdefault((occupancy_key(before), occupancy_key(after), alike), []).append(i)
 
         if all(before == after for before, after in ends.values()):
-            raise InvalidInputError("the substitution changes nothing")
+            raise InvalidInputError("the substitution does not change the composition; give other elements")
 
         groups, initial, final = [], [], []
         for group_sites in members.values():
@@ -198,7 +202,7 @@ class AlchemicalPath(WeightPath):
         return cls(system, tuple(initial), tuple(final))
 
     def conserves_sites(self) -> bool:
-        """Tell whether every group keeps its total weight: no atom appears or vanishes on the way."""
+        """Return whether every group keeps its total weight, so that no atom appears or vanishes along the path."""
         totals = np.bincount(self.system.group_of_weight, weights=self.direction, minlength=len(self.system.groups))
         return bool((np.abs(totals) < WEIGHT_TOLERANCE).all())
 
@@ -210,12 +214,14 @@ def _target(goal: str | Mapping[str, float] | None) -> dict[str, float]:
     for symbol in mixture:
         check_symbol(symbol)
     if sum(mixture.values()) > 1 + WEIGHT_TOLERANCE:
-        raise InvalidInputError(f"the fractions {mixture} sum to more than 1")
+        raise InvalidInputError(
+            f"substitution: the fractions {mixture} sum to {sum(mixture.values()):.6g}; at most 1 is allowed"
+        )
     return mixture
 
 
 def _substitute(occupancy: Mapping[str, float], targets: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Move the share of each source element to its targets, all at the same time (Pb ↔ Sn swaps)."""
+    """Return the occupancy after all substitutions at once, so that swaps (Pb ↔ Sn) are possible."""
     after = {symbol: fraction for symbol, fraction in occupancy.items() if symbol not in targets}
     for source, mixture in targets.items():
         for symbol, fraction in mixture.items():
@@ -226,5 +232,5 @@ def _substitute(occupancy: Mapping[str, float], targets: Mapping[str, Mapping[st
 
 @lru_cache(maxsize=32)
 def _read(system: str, ends: str) -> AlchemicalPath:
-    """Read a path; FireWorks and jobflow read that of a job several times while it runs."""
+    """Return a path from its stored strings; cached, since FireWorks and jobflow read it several times per job."""
     return AlchemicalPath(AlchemicalSystem.from_dict({"json": system}), *json.loads(ends))

@@ -1,4 +1,4 @@
-"""Normal modes of an alchemical crystal at the Γ point of its cell, from forces of displaced atoms in batches."""
+"""Normal modes of an alchemical crystal at the Γ point of its cell, from finite displacements of its atoms."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from alchemflows.errors import UnstableCrystalError
 
 #: Displacement of the finite differences, Å.
 DISPLACEMENT_A = 0.01
-#: Displaced cells in one call.
+#: Number of coordinates displaced per evaluation; each gives two replicas.
 BATCH = 32
-#: An eigenvalue below this share of the largest is not a stable mode.
+#: A mode is unstable if its eigenvalue is below this fraction of the largest one.
 ZERO_SHARE = 1e-5
 
 
 def relaxed_positions(calculator: AlchemicalCalculator, fmax_eV_per_A: float = 1e-3, steps: int = 500) -> np.ndarray:
-    """Return the positions of least energy in the given cell, Å, shape (N, 3), by ASE's BFGS.
+    """Return the relaxed positions in a fixed cell (Å), shape (N, 3), by BFGS of ASE.
 
     Raises
     ------
     UnstableCrystalError
-        If forces do not vanish in so many steps.
+        If the forces do not fall below `fmax_eV_per_A` within `steps` steps.
     """
     atoms = calculator.make_atoms()
     if not BFGS(atoms, logfile=None).run(fmax=fmax_eV_per_A, steps=steps):
-        raise UnstableCrystalError(f"the forces in the fixed cell do not vanish within {steps} steps")
+        raise UnstableCrystalError(
+            f"the relaxation of positions in the fixed cell has not reached {fmax_eV_per_A} eV/Å within {steps} steps"
+        )
     return np.array(atoms.positions)
 
 
@@ -39,24 +41,24 @@ def mode_frequencies(
     weights: np.ndarray,
     mean: MassMean = "harmonic",
 ) -> np.ndarray:
-    """Return the angular frequencies of the 3N − 3 modes, in 1 / (ASE's unit of time).
+    """Return the angular frequencies of the 3N − 3 vibrational modes, in units of 1 / (time unit of ASE).
 
     Parameters
     ----------
     potential
-        Better in float64.
+        The potential; float64 is recommended.
     positions, cell
-        A minimum of the energy, Å, shapes (N, 3) and (3, 3).
+        Positions and cell at a minimum of the energy (Å), shapes (N, 3) and (3, 3).
     weights
-        Shape (C,).
+        Weights, shape (C,).
     mean
-        Masses of mixed sites, see :meth:`AlchemicalSystem.masses`: ``harmonic`` for quantum corrections, ``geometric``
-        for classical free energies.
+        Mean for the masses of mixed sites, see :meth:`AlchemicalSystem.masses`: ``harmonic`` for quantum corrections,
+        ``geometric`` for classical free energies.
 
     Returns
     -------
     omegas
-        √ of the eigenvalues of the dynamical matrix (eV/Å²/amu), negative where the eigenvalue is, increasing.
+        Square roots of the eigenvalues of the dynamical matrix (eV/Å²/amu), in ascending order.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def mode_frequencies(
         hessian[list(moved)] = (forces[1::2] - forces[0::2]) / (2 * DISPLACEMENT_A)
     masses = np.repeat(potential.system.masses(weights, mean), 3)
     dynamical = (hessian + hessian.T) / 2 / np.sqrt(np.outer(masses, masses))
-    # Out of the three translations, which finite differences leave a little off zero.
+    # Project out the three translations, whose eigenvalues are not exactly zero with finite differences.
     uniform = np.kron(np.ones((n, 1)), np.eye(3)) * np.sqrt(masses)[:, None]
     uniform /= np.linalg.norm(uniform, axis=0)
     internal = np.eye(3 * n) - uniform @ uniform.T
@@ -91,7 +93,7 @@ def mode_frequencies(
     eigenvalues = np.sort(np.delete(eigenvalues, np.argsort(np.abs(eigenvalues))[:3]))
     if eigenvalues[0] < ZERO_SHARE * eigenvalues[-1]:
         raise UnstableCrystalError(
-            f"{int((eigenvalues < ZERO_SHARE * eigenvalues[-1]).sum())} modes of the crystal are not stable at the "
-            "minimum of its energy: it has no harmonic free energy"
+            f"{int((eigenvalues < ZERO_SHARE * eigenvalues[-1]).sum())} modes of the crystal are unstable at its "
+            "relaxed positions, so it has no harmonic free energy; use a larger cell, or a stable phase"
         )
     return np.sqrt(eigenvalues)

@@ -1,7 +1,7 @@
-"""Strains of a cell: those that a pressure changes, those that the symmetry allows, and those of a trajectory.
+"""Strains of a cell: sampled at constant pressure, allowed by symmetry, and measured along a trajectory.
 
-A symmetric strain is a vector of six numbers (Mandel: xx, yy, zz, √2 yz, √2 xz, √2 xy), whose scalar product is that of
-the tensors.
+A symmetric strain is written as a vector of six numbers in Mandel notation (xx, yy, zz, √2 yz, √2 xz, √2 xy), so that
+the scalar product of two vectors equals that of the tensors.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from alchemflows.schemas.dynamics import CellFreedom
 
 _PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _SCALE = np.array([1.0, 1.0, 1.0, 2**0.5, 2**0.5, 2**0.5])
-#: A direction shorter than this is none.
+#: Singular values below this are treated as zero.
 _TOLERANCE = 1e-6
 
 
 def log_strains(cell_parameters: ArrayLike, cell: ArrayLike) -> np.ndarray:
-    """Return the logarithmic strains of cells against one of them, in its axes; rotations of a cell do not count.
+    """Return the logarithmic strains of cells relative to a reference cell; rotations have no effect.
 
     Parameters
     ----------
     cell_parameters
         a, b, c (Å), α, β, γ (degrees), shape (..., 6).
     cell
-        Å, shape (3, 3), rows are lattice vectors.
+        Reference cell with lattice vectors as rows (Å), shape (3, 3). The strains are given in its Cartesian axes.
 
     Returns
     -------
     strains
-        Shape (..., 6).
+        Strain vectors, shape (..., 6).
     """
     parameters = np.asarray(cell_parameters, dtype=float)
     lengths, cosines = parameters[..., :3], np.cos(np.deg2rad(parameters[..., 3:]))
@@ -46,28 +46,31 @@ def log_strains(cell_parameters: ArrayLike, cell: ArrayLike) -> np.ndarray:
 
 
 def sampled_directions(cell: ArrayLike, freedom: CellFreedom) -> np.ndarray:
-    """Return orthonormal strains that a pressure changes, shape (n, 6): 1, 3 or 6 for isotropic, axes and full."""
+    """Return the strains sampled at constant pressure, orthonormal, shape (n, 6).
+
+    n is 1 for ``isotropic``, 3 for ``axes`` and 6 for ``full``.
+    """
     h = np.asarray(cell, dtype=float)
     if freedom == "isotropic":
         return _vectors(np.eye(3)[None]) / 3**0.5
     if freedom == "full":
         return np.eye(6)
-    # Cell vector k alone becomes longer.
+    # In direction k, cell vector k becomes longer and the other two do not change.
     stretches = np.einsum("ik,kj->kij", np.linalg.inv(h), h)
     return _basis(_vectors(stretches + np.swapaxes(stretches, 1, 2)))
 
 
 def split_by_symmetry(directions: np.ndarray, cell: ArrayLike, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the parts of strains that a point group leaves alone, and those that break it, each orthonormal.
+    """Split strains into the part that keeps the symmetry and the part that breaks it; each is an orthonormal basis.
 
     Parameters
     ----------
     directions
         Strains, shape (n, 6).
     cell
-        Å, shape (3, 3), rows are lattice vectors.
+        Lattice vectors as rows (Å), shape (3, 3).
     rotations
-        On fractional coordinates, integers, shape (m, 3, 3).
+        Point group: integer rotations of fractional coordinates, shape (m, 3, 3).
     """
     h = symmetric_cell(cell, rotations)
     cartesian = np.einsum("ji,njk,lk->nil", h, rotations, np.linalg.inv(h))
@@ -76,10 +79,10 @@ def split_by_symmetry(directions: np.ndarray, cell: ArrayLike, rotations: np.nda
 
 
 def freedom_of_symmetry(cell: ArrayLike, rotations: np.ndarray) -> CellFreedom:
-    """Return the least freedom that changes all that a point group allows.
+    """Return the smallest cell freedom that includes all strains allowed by a point group.
 
-    It is ``isotropic`` for cubic crystals, ``axes`` where the lengths of the cell vectors are enough (tetragonal,
-    orthorhombic and hexagonal ones in their usual cells), and ``full`` for the rest.
+    It is ``isotropic`` for cubic crystals, ``axes`` if changing the lengths of the cell vectors suffices (tetragonal,
+    orthorhombic and hexagonal crystals in their conventional cells), and ``full`` otherwise.
     """
     allowed, _ = split_by_symmetry(np.eye(6), cell, rotations)
     for freedom in ("isotropic", "axes"):
@@ -90,18 +93,18 @@ def freedom_of_symmetry(cell: ArrayLike, rotations: np.ndarray) -> CellFreedom:
 
 
 def frozen_directions(cell: ArrayLike, rotations: np.ndarray, freedom: CellFreedom) -> int:
-    """Return how many strains the symmetry allows and the pressure does not change."""
+    """Return the number of strains that the symmetry allows but the cell freedom does not sample."""
     allowed, _ = split_by_symmetry(np.eye(6), cell, rotations)
     reached, _ = split_by_symmetry(sampled_directions(cell, freedom), cell, rotations)
     return len(allowed) - len(reached)
 
 
 def frozen_shape(freedom: CellFreedom, space_group: int, n_frozen: int) -> str:
-    """Return what is wrong with a freedom that leaves strains at the start's, of which the symmetry allows more."""
+    """Return the message for a cell freedom that does not sample all strains allowed by the symmetry."""
     return (
-        f"cell_freedom={freedom} keeps a part of the shape of the start cell, though space group {space_group} allows "
-        f"{n_frozen} more strain{'s' if n_frozen > 1 else ''}: the stress in these is not that of the pressure; choose "
-        f"{'axes or full' if freedom == 'isotropic' else 'full'}"
+        f"cell_freedom={freedom} keeps part of the shape of the initial cell, but space group {space_group} allows "
+        f"{n_frozen} more strain{'s' if n_frozen > 1 else ''} at constant pressure; along these the stress is not "
+        f"that of the pressure; choose {'axes or full' if freedom == 'isotropic' else 'full'}"
     )
 
 
@@ -117,6 +120,6 @@ def _tensors(vectors: np.ndarray) -> np.ndarray:
 
 
 def _basis(vectors: np.ndarray) -> np.ndarray:
-    """Return an orthonormal basis of what vectors span, shape (rank, 6)."""
+    """Return an orthonormal basis of the space spanned by vectors, shape (rank, 6)."""
     _, sizes, right = np.linalg.svd(vectors.reshape(-1, 6), full_matrices=False)
     return right[sizes > _TOLERANCE]

@@ -1,7 +1,7 @@
-"""Mean cells and mean positions of a crystal, averaged over the operations of its space group.
+"""Symmetrise mean cells and mean positions: average them over the operations of the space group.
 
-The mean over a trajectory has noise that breaks the symmetry of the crystal. The average over all operations is the
-projection on what the symmetry allows: it removes that part of the noise and leaves the rest as it is.
+The noise of a mean over a trajectory breaks the symmetry of the crystal. The average over all symmetry operations
+removes the symmetry-breaking part of the noise and does not change the rest.
 """
 
 from __future__ import annotations
@@ -16,42 +16,44 @@ from alchemflows.alchemy.system import AlchemicalSystem
 
 
 def symmetrised(structure: Structure, system: AlchemicalSystem, masses: ArrayLike) -> Structure:
-    """Return a structure with the space group of a system: its cell and its positions averaged over the operations.
+    """Return a structure whose cell and positions are averaged over the space group of a system.
 
-    Volume, orientation of the cell and centre of mass stay.
+    Volume, cell orientation and centre of mass are kept.
 
     Parameters
     ----------
     structure
-        The system's crystal after some noise: the same sites in the same order.
+        Structure with noise; same sites in the same order as in `system`.
     system
-        Whose symmetry is taken, as :func:`~alchemflows.alchemy.symmetry.symmetry_of` finds it.
+        System that has the symmetry, see :func:`~alchemflows.alchemy.symmetry.symmetry_of`.
     masses
-        Of the atoms, shape (N,).
+        Masses of the atoms, shape (N,).
     """
     rotations, translations = operations_of(system)
     cell = symmetric_cell(structure.lattice.matrix, rotations)
     before = np.asarray(structure.frac_coords)
     after = _symmetric_positions(before, np.asarray(system.structure.frac_coords), rotations, translations)
     shares = np.asarray(masses, dtype=float) / np.sum(masses)
-    # An operation may move the origin of a crystal that was given a little off its symmetry.
+    # If the input deviates slightly from its symmetry, operations may shift the origin; keep the centre of mass.
     return Structure(cell, structure.species, after + shares @ (before - after))
 
 
 def symmetric_cell(cell: ArrayLike, rotations: np.ndarray) -> np.ndarray:
-    """Return a cell that rotations map onto itself: the metric tensor is averaged, volume and orientation stay.
+    """Return a cell with the symmetry of a point group by averaging its metric tensor.
+
+    Volume and orientation are kept.
 
     Parameters
     ----------
     cell
-        Å, rows are lattice vectors.
+        Lattice vectors as rows (Å), shape (3, 3).
     rotations
-        On fractional coordinates, integers, shape (n, 3, 3); a group.
+        Point group: integer rotations of fractional coordinates, shape (n, 3, 3).
     """
     h = np.asarray(cell, dtype=float)
     metric = np.einsum("nji,jk,nkl->il", rotations, h @ h.T, rotations) / len(rotations)
     metric *= np.cbrt(np.linalg.det(h @ h.T) / np.linalg.det(metric))
-    # The cell with this metric that is nearest to the given one in orientation: h F, F symmetric.
+    # Of all cells with this metric, h F with symmetric F is closest in orientation to the given cell h.
     inverse = np.linalg.inv(h)
     values, vectors = np.linalg.eigh(inverse @ metric @ inverse.T)
     return h @ (vectors * np.sqrt(values)) @ vectors.T
@@ -60,9 +62,10 @@ def symmetric_cell(cell: ArrayLike, rotations: np.ndarray) -> np.ndarray:
 def _symmetric_positions(
     positions: np.ndarray, sites: np.ndarray, rotations: np.ndarray, translations: np.ndarray
 ) -> np.ndarray:
-    """Return the mean of the images of positions under a group of operations, all in fractional coordinates.
+    """Return the mean of the images of positions under a group of operations, in fractional coordinates.
 
-    The lattice translations come first, then one operation of each rotation: their products are the whole group.
+    The mean is taken over the lattice translations first, and then over one operation for each rotation; the products
+    of the two are the whole group.
     """
     _, first = np.unique(rotations, axis=0, return_index=True)
     pure = (rotations == np.eye(3, dtype=int)).all(axis=(1, 2))
@@ -78,5 +81,5 @@ def _symmetric_positions(
 
 
 def _wrapped(fractional: np.ndarray) -> np.ndarray:
-    # The remainder of a tiny negative number rounds to 1.
+    # Applied twice, since the remainder of a tiny negative number is rounded to 1.
     return fractional % 1.0 % 1.0

@@ -1,4 +1,4 @@
-"""Symmetry of an alchemical system: equivalent atoms and lattice translations, by spglib."""
+"""Symmetry of an alchemical system, found by spglib: equivalent atoms and symmetry operations."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from alchemflows.structures.sublattices import SYMPREC_A
 
 @dataclass(frozen=True)
 class Symmetry:
-    """Symmetry of a system's structure.
+    """Symmetry of the structure of an alchemical system.
 
     Attributes
     ----------
     equivalent_atoms
-        A label for each atom, the same for equivalent ones, shape (N,).
+        A label for each atom, shape (N,); equivalent atoms have the same label.
     n_primitive_cells
-        Lattice translations within the cell.
+        Number of primitive cells in the cell.
     space_group
-        Its number.
+        Number of the space group.
     point_group
-        Rotations of the cell onto itself, on fractional coordinates, shape (n, 3, 3), integers.
+        Integer rotations of fractional coordinates, shape (n, 3, 3).
     """
 
     equivalent_atoms: np.ndarray
@@ -39,7 +39,7 @@ class Symmetry:
 
 
 def symmetry_of(system: AlchemicalSystem) -> Symmetry:
-    """Find the symmetry, alchemical sites of a group and the same elements being alike."""
+    """Return the symmetry of a system; alchemical sites are of one kind if they have the same group and elements."""
     dataset = _dataset(system)
     if dataset is None:
         return Symmetry(np.arange(system.n_sites), 1, 1, np.eye(3, dtype=int)[None])
@@ -53,7 +53,10 @@ def symmetry_of(system: AlchemicalSystem) -> Symmetry:
 
 
 def operations_of(system: AlchemicalSystem) -> tuple[np.ndarray, np.ndarray]:
-    """Return all operations x → R x + t on fractional coordinates, shapes (n, 3, 3) and (n, 3), alike as above."""
+    """Return the symmetry operations x → R x + t on fractional coordinates, shapes (n, 3, 3) and (n, 3).
+
+    Kinds of sites are those of :func:`symmetry_of`.
+    """
     dataset = _dataset(system)
     if dataset is None:
         return np.eye(3, dtype=int)[None], np.zeros((1, 3))
@@ -61,7 +64,10 @@ def operations_of(system: AlchemicalSystem) -> tuple[np.ndarray, np.ndarray]:
 
 
 def site_permutations(system: AlchemicalSystem) -> np.ndarray:
-    """Return where each symmetry operation takes each atom, shape (operations, N), alike as in :func:`symmetry_of`."""
+    """Return the index of the image of each atom under each symmetry operation, shape (operations, N).
+
+    Kinds of sites are those of :func:`symmetry_of`.
+    """
     dataset = _dataset(system)
     if dataset is None:
         return np.arange(system.n_sites)[None]
@@ -75,20 +81,20 @@ def site_permutations(system: AlchemicalSystem) -> np.ndarray:
 
 
 def equivalent_sites(path: WeightPath) -> np.ndarray:
-    """Return a label for each site, the same for sites that symmetry makes equivalent at either end of a path.
+    """Return a label for each site; sites that are equivalent by symmetry at either end of a path share a label.
 
-    Where a path changes some of the equivalent sites only, they are equivalent at the end before the change; at the
-    other end the crystal is one of several arrangements.
+    If a path changes only some of several equivalent sites, they are equivalent before the change. After it the
+    crystal is one of several possible arrangements.
 
     Parameters
     ----------
     path
-        Its system's structure has the ideal positions.
+        Path whose system has the ideal positions in its structure.
 
     Returns
     -------
     labels
-        Shape (N,).
+        Labels of the sites, shape (N,).
     """
     system, n = path.system, path.system.n_sites
     links = []
@@ -101,7 +107,7 @@ def equivalent_sites(path: WeightPath) -> np.ndarray:
 
 
 def _composition_kinds(system: AlchemicalSystem, weights: ArrayLike) -> list[int]:
-    """Return a number for each site, the same for sites of the same composition."""
+    """Return a number for each site; sites of the same composition have the same number."""
     keys = [
         tuple(sorted((z, round(share, 6)) for z, share in site.items())) for site in system.site_composition(weights)
     ]
@@ -110,19 +116,20 @@ def _composition_kinds(system: AlchemicalSystem, weights: ArrayLike) -> list[int
 
 
 def images_of(system: AlchemicalSystem, position: ArrayLike) -> np.ndarray:
-    """Return the places in the cell to which the symmetry operations take a position, in units of the cell.
+    """Return the distinct images of a position under the symmetry operations of a crystal.
 
     Parameters
     ----------
     system
         The crystal.
     position
-        In units of the cell, shape (3,); no atom need be there.
+        Fractional coordinates of any point of the cell, shape (3,).
 
     Returns
     -------
     places
-        Shape (n, 3), the position first; places closer than :data:`SYMPREC_A` are one.
+        Fractional coordinates, shape (n, 3), starting with `position`; images closer than :data:`SYMPREC_A` are
+        counted once.
     """
     start = np.asarray(position, dtype=float)
     places = [start]

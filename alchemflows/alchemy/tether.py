@@ -1,9 +1,9 @@
-"""A potential with springs beside it, each with a weight of its own: towards an Einstein crystal, or a held atom.
+"""A potential combined with harmonic springs, for paths to an Einstein crystal or to a vacancy.
 
 U(x; w, s, κ) = s U_potential(x; w) + κ Σ_i ½ k_i |x_i − x⁰_i|²
 
-s and κ stand behind the weights w of the potential, so that everything that moves along a straight line of weights
-(windows, switching) can go from a crystal to its Einstein crystal, or let an atom vanish that a spring holds.
+The factors s and κ are appended to the weights w of the potential. Windows and switching follow straight lines in the
+weights, so they can transform a crystal into its Einstein crystal, or remove an atom that is held by a spring.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from alchemflows.errors import InvalidInputError
 
 @dataclass(frozen=True)
 class Springs(MSONable):
-    """Springs that hold atoms to their sites.
+    """Harmonic springs that hold atoms to their sites.
 
     Parameters
     ----------
     sites
-        Where each spring has no force, in units of the cell, shape (N, 3): sites move with the cell.
+        Rest positions in fractional coordinates, shape (N, 3); they deform with the cell.
     stiffness_eV_per_A2
-        k_i, shape (N,); zero for an atom that is not held.
+        Spring constants k_i, shape (N,); zero for an atom without a spring.
 
     Raises
     ------
     InvalidInputError
-        If a number is not finite, a stiffness is negative, or the shapes do not fit.
+        If a number is not finite, a spring constant is negative, or the shapes do not match.
     """
 
     sites: tuple[tuple[float, float, float], ...]
@@ -45,16 +45,22 @@ class Springs(MSONable):
     def __post_init__(self) -> None:
         sites, stiffness = np.asarray(self.sites, dtype=float), np.asarray(self.stiffness_eV_per_A2, dtype=float)
         if stiffness.ndim != 1 or sites.shape != (len(stiffness), 3):
-            raise InvalidInputError(f"springs need one site and one stiffness for each atom; got {sites.shape}")
+            raise InvalidInputError(
+                "sites and stiffness_eV_per_A2 must have the shapes (N, 3) and (N,); got "
+                f"{sites.shape} and {stiffness.shape}"
+            )
         if not np.isfinite(sites).all() or not np.isfinite(stiffness).all() or (stiffness < 0).any():
-            raise InvalidInputError("the stiffness of a spring must be a finite number and not negative")
+            raise InvalidInputError(
+                "sites must be finite, and stiffness_eV_per_A2 must be finite and not negative; got the stiffness "
+                f"{stiffness.tolist()}"
+            )
         object.__setattr__(self, "sites", tuple(map(tuple, sites.tolist())))
         object.__setattr__(self, "stiffness_eV_per_A2", tuple(stiffness.tolist()))
 
 
 @dataclass(frozen=True)
 class TetheredPath(WeightPath):
-    """A path of (w_1 … w_C, s, κ), for a :class:`TetheredPotential`."""
+    """A straight path in the weights (w_1 … w_C, s, κ) of a :class:`TetheredPotential`."""
 
     def __post_init__(self) -> None:
         for end in ("initial", "final"):
@@ -62,29 +68,29 @@ class TetheredPath(WeightPath):
 
     @classmethod
     def to_einstein_crystal(cls, system: AlchemicalSystem, weights: ArrayLike) -> TetheredPath:
-        """Return the path from a crystal at some weights, shape (C,), to its Einstein crystal."""
+        """Return the path from a crystal with the given weights, shape (C,), to its Einstein crystal."""
         w = tuple(system.check_weights(weights).tolist())
         return cls(system, (*w, 1.0, 0.0), (*w, 0.0, 1.0))
 
     @classmethod
     def with_growing_springs(cls, path: AlchemicalPath) -> TetheredPath:
-        """Return an alchemical path on which the springs grow, so that they hold what vanishes."""
+        """Return an alchemical path along which the springs are switched on, so that they hold vanishing atoms."""
         return cls(path.system, (*path.initial, 1.0, 0.0), (*path.final, 1.0, 1.0))
 
 
 class TetheredPotential:
-    """An energy model with springs; its weights are (w_1 … w_C, s, κ).
+    """A potential with springs; its weights are (w_1 … w_C, s, κ).
 
     Parameters
     ----------
     model
-        The potential.
+        The potential without springs.
     springs
         The springs.
 
     Notes
     -----
-    Where s is 0 in all replicas and ∂E/∂w is not asked for, the potential is not evaluated.
+    The potential is not evaluated if s is 0 in all replicas and ∂E/∂w is not requested.
     """
 
     def __init__(self, model: EnergyModel, springs: Springs) -> None:
@@ -95,7 +101,7 @@ class TetheredPotential:
 
     @property
     def device(self) -> torch.device:
-        """Where the potential runs."""
+        """Device of the potential."""
         return self.model.device
 
     def evaluate(
@@ -108,7 +114,7 @@ class TetheredPotential:
         stress: bool = True,
         weight_gradients: bool = True,
     ) -> Evaluation:
-        """Evaluate B replicas; as :meth:`AlchemicalPotential.evaluate`, with weights of shape (B, C + 2)."""
+        """Evaluate B replicas like :meth:`AlchemicalPotential.evaluate`; weights have the shape (B, C + 2)."""
         w, s, kappa = weights[:, :-2], weights[:, -2], weights[:, -1]
         displacement = positions - self._sites @ cells
         pull = self._stiffness[:, None] * displacement
@@ -128,7 +134,7 @@ class TetheredPotential:
             total_forces = s[:, None, None] * plain.forces - kappa[:, None, None] * pull
         if plain.stress is not None:
             volumes = torch.linalg.det(cells).abs()[:, None, None]
-            # The sites move with the cell, so that strain stretches each displacement.
+            # The rest positions deform with the cell, so a strain stretches each displacement.
             springs = torch.einsum("bni,bnj->bij", pull, displacement) / volumes
             total_stress = s[:, None, None] * plain.stress + kappa[:, None, None] * springs
         if plain.weight_gradients is not None:
@@ -138,20 +144,20 @@ class TetheredPotential:
         return Evaluation(s * plain.energy + kappa * spring_energy, total_forces, total_stress, gradients)
 
     def memory(self) -> dict[str, torch.Tensor]:
-        """Return that of the potential."""
+        """Return the memory of the potential, see :meth:`AlchemicalPotential.memory`."""
         return self.model.memory()
 
     def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
-        """Give the potential its memory."""
+        """Restore the memory of the potential, see :meth:`AlchemicalPotential.recall`."""
         self.model.recall(memory)
 
     def energies(self, positions: torch.Tensor, cells: torch.Tensor, weights: ArrayLike | torch.Tensor) -> torch.Tensor:
-        """Energies at K sets of weights, shape (B, K); `weights` have shape (B, K, C + 2)."""
+        """Return the energies (eV) at K sets of weights, shape (B, K); `weights` have the shape (B, K, C + 2)."""
         values = torch.as_tensor(np.array(weights), dtype=torch.float64, device=self.device)
         w, s, kappa = values[..., :-2], values[..., -2], values[..., -1]
         displacement = positions - self._sites @ cells
         spring_energy = 0.5 * (self._stiffness[:, None] * displacement**2).sum(dim=(1, 2))
-        # To an Einstein crystal the potential is the same everywhere: one evaluation gives it for all.
+        # On a path to an Einstein crystal w is constant, so one evaluation of the potential serves all K sets.
         once = bool((w == w[:, :1]).all())
         plain = self.model.energies(positions, cells, w[:, :1] if once else w)
         return s * plain + kappa * spring_energy[:, None]

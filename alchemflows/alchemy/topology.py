@@ -1,4 +1,4 @@
-"""How the alchemical graph of some replicas is built: nodes, edges, and what of them stays while atoms move.
+"""Build the alchemical graph of a batch of replicas: nodes, edges, and the part that is constant while atoms move.
 
 The rules are those of :mod:`alchemflows.alchemy.graph`.
 """
@@ -15,22 +15,22 @@ from alchemflows.alchemy.system import AlchemicalSystem
 
 
 class Nodes:
-    """The nodes of one replica of a system: M of them, in the order of the atoms.
+    """The M nodes of one replica of a system, in the order of the atoms.
 
     Parameters
     ----------
     system
         The system.
     present
-        Which of the C channels have nodes, shape (C,), bool; those whose weight is exactly zero may be left out
-        where no ∂E/∂w is asked for.
+        Which of the C channels have nodes, shape (C,), bool. Channels with a weight of exactly zero can be omitted if
+        ∂E/∂w is not requested.
 
     Attributes
     ----------
     atom, numbers, weight
         Atom, atomic number and index into ``[1, weights...]`` of each node; shape (M,).
     first, count, group
-        First node, number of nodes and group (-1: ordinary) of each atom; shape (N,).
+        First node, number of nodes and group (-1 for an ordinary atom) of each atom; shape (N,).
     """
 
     def __init__(self, system: AlchemicalSystem, present: np.ndarray) -> None:
@@ -54,12 +54,12 @@ class Nodes:
 
 
 class Edges:
-    """Edges of one replica over the pairs of its neighbour list.
+    """The edges of one replica, made from the pairs of its neighbour list.
 
     Parameters
     ----------
     system, nodes
-        The system, and the nodes that this replica has.
+        The system, and the nodes of this replica.
     pairs
         ``first, second, shifts`` as in :class:`~alchemflows.alchemy.neighbours.NeighbourList`.
     merged
@@ -72,10 +72,10 @@ class Edges:
     pair
         Pair of each edge, shape (E,).
     sender, receiver
-        Nodes of each edge, shape (E,). If messages are merged: rows; the row of atom i is i, that of node n
-        is N + n.
+        Nodes of each edge, shape (E,). If messages are merged, rows instead: atom i has row i, and node n has row
+        N + n.
     weight
-        Index of each edge's weight into ``[1, weights...]``, shape (E,); of no meaning if messages are merged.
+        Index of the weight of each edge into ``[1, weights...]``, shape (E,); not used if messages are merged.
     has_single_ties
         Whether a pair has a single tied edge.
     """
@@ -93,7 +93,7 @@ class Edges:
         tied = (group >= 0) & (group == nodes.group[self.second])
         if system.coupling == "mean-field":
             tied &= self.first == self.second
-        # Tied pairs have an edge for each channel. All others have one edge for each two nodes, or one if merged.
+        # A tied pair has one edge per channel. Other pairs have one edge per pair of nodes, or a single one if merged.
         n_receivers = np.where(tied | (not merged), nodes.count[self.first], 1)
         n_senders = np.where(tied | merged, 1, nodes.count[self.second])
         n_edges = n_receivers * n_senders
@@ -113,7 +113,7 @@ class Edges:
 
 
 class Topology:
-    """Everything about the graph of some replicas that stays while they move, ready on the device.
+    """The part of the graph of B replicas that is constant while atoms move, stored on the device.
 
     Parameters
     ----------
@@ -124,19 +124,19 @@ class Topology:
     merged
         Whether messages are merged.
     device
-        Where to put it.
+        Device of the tensors.
 
     Attributes
     ----------
     merged
-        As given.
+        Whether messages are merged.
     numbers, elements
         As in :class:`~alchemflows.alchemy.graph.AlchemicalGraph`.
     node_replica, node_weight
         Replica of each node, and index of its λ into the replica's ``[1, weights...]``; shape (B·M,), int64.
     replica, first, second, shifts
-        Of each pair of the neighbour lists: its replica, its atoms among the B·N of the batch, and the cell vectors
-        to add; shapes (P,), (P,), (P,), (P, 3).
+        For each pair of the neighbour lists: replica, the two atoms as indices into the B·N atoms of the batch, and the
+        cell vectors to add; shapes (P,), (P,), (P,), (P, 3).
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class Topology:
         n_pairs = np.array([len(e.first) for e in edges])
         first_node = np.cumsum(n_nodes) - n_nodes
 
-        # Nodes in the order of their elements, so that those of one element are a slice.
+        # Nodes are sorted by element, so that the nodes of one element are a slice.
         numbers = np.concatenate([n.numbers for n in nodes])
         order = np.argsort(numbers, kind="stable")
         place = torch.as_tensor(np.argsort(order, kind="stable"), device=device)
@@ -178,14 +178,14 @@ class Topology:
             self.atom = joined([n.atom for n in nodes], index * system.n_sites)[by_element]
 
             def rows(ends: list[np.ndarray]) -> torch.Tensor:
-                """Return rows of the batch; node n is N·B + n for now."""
+                """Return rows of the batch; node n has the provisional row N·B + n."""
                 atom = joined(ends, index * system.n_sites)
                 node = joined([np.maximum(e - system.n_sites, 0) for e in ends], first_node)
                 tied = joined([e >= system.n_sites for e in ends]).bool()
                 return torch.where(tied, self.n_atoms + place[node], atom)
 
             sender, receiver = rows([e.sender for e in edges]), rows([e.receiver for e in edges])
-            # Ties go both ways, so the nodes that receive along one are those that send.
+            # Tied edges exist in both directions, so the receiving nodes are also the sending ones.
             self.tied = torch.unique(receiver[receiver >= self.n_atoms]) - self.n_atoms
             row = torch.arange(self.n_atoms + len(numbers), device=device)
             row[self.n_atoms + self.tied] = self.n_atoms + torch.arange(len(self.tied), device=device)
@@ -195,25 +195,25 @@ class Topology:
                 place[joined([getattr(e, name) for e in edges], first_node)] for name in ("sender", "receiver")
             )
             self.weight = joined([e.weight for e in edges])
-        # Sorted by the receiver, so that each finds its messages next to each other.
+        # Sorted by receiver, so that the messages to one receiver are contiguous.
         self.receiver, by_receiver = torch.sort(receiver, stable=True)
         self.sender, self.pair = sender[by_receiver], self.pair[by_receiver]
         if not merged:
             self.weight = self.weight[by_receiver]
 
     def graph(self, vectors: torch.Tensor, inside: torch.Tensor, weights: torch.Tensor) -> Graph:
-        """Return the graph of the moment, or rather K copies of it that differ in their weights.
+        """Return the graph at the current positions, repeated for K sets of weights.
 
-        In what it returns, replica b and set k of weights is replica ``b * K + k``.
+        Replica b with set k of the weights becomes replica ``b * K + k`` of the graph.
 
         Parameters
         ----------
         vectors
-            Of the pairs inside the cutoff, shape (P', 3), in the model's dtype.
+            Vectors of the pairs within the cutoff, shape (P', 3), in the dtype of the potential.
         inside
-            Which pairs these are, shape (P,), bool.
+            Which of all pairs are within the cutoff, shape (P,), bool.
         weights
-            Shape (B, K, C), float64.
+            Weights, shape (B, K, C), float64.
         """
         n_sets = weights.shape[1]
         table = with_one(weights).to(vectors.dtype)
@@ -234,7 +234,7 @@ class Topology:
                 edge_weights=table[self.replica[pair], :, self.weight.index_select(0, kept)].flatten(),
                 slots=_slots(len(self.numbers), sender, receiver, edge, len(edge), n_sets, own_vectors=True),
             )
-        # Without ties within the cutoff there are as many messages as pairs, unless channels are single.
+        # Without tied pairs within the cutoff, there are as many messages as pairs, unless tied pairs have one channel.
         tied = self.tied if self.has_single_ties or len(sender) > len(vectors) else self.tied[:0]
         n_rows = self.n_atoms + len(tied)
         return MergedGraph(
@@ -260,7 +260,7 @@ def _slots(
     *,
     own_vectors: bool,
 ) -> Slots:
-    """Lay messages, sorted by receiver, side by side, K times; the copies have vectors of their own or the same."""
+    """Arrange messages that are sorted by receiver in slots, repeated K times with separate or shared vectors."""
     device = receiver.device
     counts = torch.zeros(n_rows, dtype=torch.int64, device=device).index_add(0, receiver, torch.ones_like(receiver))
     n_slots = int(counts.max()) if n_rows else 0
@@ -286,5 +286,5 @@ def with_one(weights: torch.Tensor) -> torch.Tensor:
 
 
 def _tiled(index: torch.Tensor, n_sets: int) -> torch.Tensor:
-    """Return the indices of copies: copy k of item i is item ``i * K + k``."""
+    """Return the indices repeated K times: repetition k of index i is ``i * K + k``."""
     return (index[:, None] * n_sets + torch.arange(n_sets, device=index.device)).flatten()

@@ -1,4 +1,4 @@
-"""Compare this installation with energies and derivatives that another implementation computed."""
+"""Compare energies and derivatives of this installation with reference results of another implementation."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from alchemflows.schemas.potential import Dtype, PotentialSpec
 
 
 class ReferenceCase(BaseModel):
-    """One case of a file of reference results: input and what should come out."""
+    """One case of a file of reference results: input and expected results."""
 
     model_config = ConfigDict(extra="ignore")
 
-    model: str = Field(description="`halide` stands for the file random-halide.model or halide.model")
-    cell: list[list[float]] = Field(description="lattice vectors as rows, Å")
-    positions: list[list[float]] = Field(description="Cartesian, Å")
+    model: str = Field(description="model file; `halide` stands for random-halide.model or halide.model")
+    cell: list[list[float]] = Field(description="lattice vectors as rows (Å)")
+    positions: list[list[float]] = Field(description="Cartesian positions (Å)")
     symbols: list[str]
     groups: list[list[tuple[int, int]]] = Field(
-        description="for each weight its [atom index, atomic number] pairs; channels over the same atoms "
-        "form one site group"
+        description="[atom index, atomic number] pairs of each weight; channels of the same atoms form one site group"
     )
     weights: list[float]
     coupling: Literal["paired", "mean-field"] = "paired"
@@ -54,13 +53,13 @@ class ReferenceCase(BaseModel):
                 found = np.array(getattr(self, name), dtype=float).shape
             except ValueError:
                 found = ("ragged",)
-            # no row at all is an empty list, whatever the length of its rows would be
+            # an array without rows is an empty list, so its row length is unknown
             if found != shape and not (found == (0,) and shape[0] == 0):
-                raise ValueError(f"{name} must have the shape {shape}, not {found}")
+                raise ValueError(f"{name} must have the shape {shape}; got {found}")
         return self
 
     def system(self) -> tuple[AlchemicalSystem, np.ndarray]:
-        """Return the alchemical system, and where each of its weights stands in the case's list."""
+        """Return the alchemical system, and the index of each of its weights in the list of the case."""
         channels: dict[tuple[int, ...], list[int]] = {}
         for index, channel in enumerate(self.groups):
             channels.setdefault(tuple(sorted(atom for atom, _ in channel)), []).append(index)
@@ -70,7 +69,7 @@ class ReferenceCase(BaseModel):
         )
         for symbol in self.symbols:
             if not Element.is_valid_symbol(symbol):
-                raise InvalidInputError(f"{symbol!r} is not the symbol of an element")
+                raise InvalidInputError(f"symbols: {symbol!r} is not an element symbol")
         structure = Structure(self.cell, self.symbols, self.positions, coords_are_cartesian=True)
         order = np.array([i for indices in channels.values() for i in indices], dtype=int)
         return AlchemicalSystem(structure, groups, self.coupling), order
@@ -78,7 +77,7 @@ class ReferenceCase(BaseModel):
 
 @dataclass(frozen=True)
 class Deviation:
-    """Largest absolute deviations of one case from its reference."""
+    """Largest absolute deviations of a case from its reference."""
 
     case: str
     energy_eV: float
@@ -88,7 +87,7 @@ class Deviation:
 
     @property
     def largest(self) -> float:
-        """The largest of them, each in its own unit; NaN if any is."""
+        """Largest of the four numbers, whatever their units; NaN if any of them is NaN."""
         values = [self.energy_eV, self.forces_eV_per_A, self.stress_eV_per_A3, self.dE_dweights_eV]
         return float(np.max(values))
 
@@ -99,7 +98,7 @@ def load_cases(path: Path) -> dict[str, ReferenceCase]:
     Raises
     ------
     InvalidInputError
-        If the file is missing, not JSON, empty, or a case is not complete.
+        If the file does not exist, is not JSON or has no cases, or if a case is incomplete.
     """
     try:
         content: Any = json.loads(path.read_text())
@@ -113,24 +112,28 @@ def load_cases(path: Path) -> dict[str, ReferenceCase]:
         first = error.errors()[0]
         raise InvalidInputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if not cases:
-        raise InvalidInputError(f"{path} holds no case")
+        raise InvalidInputError(f"{path} contains no reference cases")
     return cases
 
 
 def compare(
     name: str, case: ReferenceCase, models: Path, *, dtype: Dtype = "float64", device: str = "auto"
 ) -> Deviation:
-    """Evaluate one case and return how far it is from its reference.
+    """Evaluate a case and return its deviation from the reference.
 
     Parameters
     ----------
+    name, case
+        Name and content of the case.
     models
         Folder with the model files.
+    dtype, device
+        Floating-point type and device of the evaluation.
 
     Raises
     ------
     PotentialError, InvalidInputError
-        If the model cannot be loaded or the case is not a valid system.
+        If the model file cannot be loaded, or the case is not a valid system.
     """
     system, order = case.system()
     backend = load_potential(PotentialSpec(name=_model(case.model, models), dtype=dtype, device=device))

@@ -1,1 +1,1 @@
-"""Free energies from samples: decorrelation, TI, BAR, MBAR, and analytic terms."""
+"""Free energies from samples: decorrelation, TI, BAR, MBAR, nonequilibrium work and analytic terms."""

@@ -1,4 +1,4 @@
-"""What the noise of a mean cell does to the free energy at that cell, and whether the cell has broken its symmetry."""
+"""Effect of the noise of a mean cell on the free energy at that cell, and a test for broken symmetry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ase import units
 from pymbar.timeseries import statistical_inefficiency
 from scipy.stats import f
 
-#: A deviation that noise alone makes with this probability is one.
+#: A deviation is significant if noise alone causes it with less than this probability.
 CHANCE = 1e-3
 
 
@@ -20,11 +20,11 @@ class CellNoise:
     Attributes
     ----------
     bias_eV, error_eV
-        By how much F + pV at the mean cell is expected to lie above its minimum, and the standard deviation of that.
+        Expected excess of F + pV at the mean cell over its minimum, and the standard deviation of this excess.
     n_directions
-        d.
+        Number of directions d.
     n_independent
-        Independent samples of the direction that has fewest; infinite if nothing moves.
+        Smallest number of independent samples of any direction; infinite if there are no directions.
     """
 
     bias_eV: float
@@ -35,14 +35,14 @@ class CellNoise:
 
 @dataclass(frozen=True)
 class StrainDeviation:
-    """How far a mean strain is from zero.
+    """Deviation of a mean strain from zero.
 
     Attributes
     ----------
     sigma
-        Root mean square over its directions, in standard errors of the mean.
+        Root mean square over the directions, in standard errors of the mean.
     probability
-        With which noise alone makes a deviation as large (Hotelling's T²).
+        Probability that noise alone causes a deviation of at least this size (Hotelling's T²).
     """
 
     sigma: float
@@ -50,28 +50,28 @@ class StrainDeviation:
 
     @property
     def is_real(self) -> bool:
-        """Whether noise does not explain it."""
+        """Whether the deviation is significant, i.e. not explained by noise."""
         return self.probability < CHANCE
 
 
 def cell_noise(strains: np.ndarray, temperature_K: float) -> CellNoise:
-    """Return what the noise of a mean strain does to F + pV at that strain.
+    """Return the effect of the noise of a mean strain on F + pV at that strain.
 
-    F + pV has its minimum at the equilibrium cell, where its curvature is H = k_B T C⁻¹ with C the covariance of the
-    strains in the isothermal–isobaric ensemble (Parrinello & Rahman, J. Chem. Phys. 76, 2662, 1982). A mean over
-    correlated samples has the covariance S, and the expected excess is
+    F + pV is minimal at the equilibrium cell, where its curvature is H = k_B T C⁻¹; C is the covariance of the strains
+    in the isothermal–isobaric ensemble (Parrinello & Rahman, J. Chem. Phys. 76, 2662, 1982). A mean over correlated
+    samples has the covariance S, and the expected excess is
 
         ½ tr(H S) = ½ k_B T Σ_k 1/n_k,
 
-    with n_k the number of independent samples of direction k, in the directions in which C is the unit matrix. It is a
-    sum of squares: its variance is ½ (k_B T)² Σ_k 1/n_k². The excess is that of the whole cell, and positive.
+    where n_k is the number of independent samples of direction k, for directions in which C is the unit matrix. The
+    excess is a sum of squares with the variance ½ (k_B T)² Σ_k 1/n_k². It is positive and refers to the whole cell.
 
     Parameters
     ----------
     strains
         n samples of B independent replicas along d independent directions, shape (n, B, d).
     temperature_K
-        Temperature.
+        Temperature (K).
     """
     white, shares = _whitened(strains)
     kT = units.kB * temperature_K
@@ -84,12 +84,12 @@ def cell_noise(strains: np.ndarray, temperature_K: float) -> CellNoise:
 
 
 def deviation(strains: np.ndarray) -> StrainDeviation | None:
-    """Compare a mean strain with zero; None where there is no direction, or too few independent samples.
+    """Compare a mean strain with zero; return None if there are no directions or too few independent samples.
 
     Parameters
     ----------
     strains
-        As for :func:`cell_noise`.
+        Strains as in :func:`cell_noise`.
     """
     white, shares = _whitened(strains)
     d = white.shape[2]
@@ -100,10 +100,10 @@ def deviation(strains: np.ndarray) -> StrainDeviation | None:
 
 
 def _whitened(strains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return strains along directions of unit variance, and the variance of the mean of each, 1/n_k.
+    """Return strains along directions of unit variance, and the variance of the mean of each direction, 1/n_k.
 
-    The spread about the mean of the same samples is too small by the variance of that mean. A direction in which
-    nothing is seen to move has one sample.
+    The spread about the sample mean underestimates the variance by the variance of that mean, which is corrected. A
+    direction without observed motion counts as one independent sample.
     """
     _, n_replicas, d = strains.shape
     if d == 0 or strains.size < 2 * d:
@@ -119,12 +119,12 @@ def _whitened(strains: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _variance_of_mean(series: np.ndarray) -> float:
-    """Return the variance of the mean of a correlated series, in units of its own variance, at most 1.
+    """Return the variance of the mean of a correlated series relative to the variance of the series, at most 1.
 
-    The statistical inefficiency g of a series of few correlation times is estimated too low. Here it is the larger of
-    two estimates: the sum of the correlation function, the variance corrected by 1 − g/n, and that of an overdamped
-    strain, (1 + φ) / (1 − φ), with the correlation φ of successive samples corrected for the mean of the series
-    (Marriott & Pope, Biometrika 41, 390, 1954).
+    The statistical inefficiency g of a series of few correlation times is usually underestimated. Therefore the larger
+    of two estimates is used. The first sums the correlation function and corrects the variance by 1 − g/n. The second
+    is that of an overdamped strain, (1 + φ) / (1 − φ), where the correlation φ of successive samples is corrected for
+    the mean of the series (Marriott & Pope, Biometrika 41, 390, 1954).
     """
     n = len(series)
     if n < 4 or np.ptp(series) == 0:

@@ -1,20 +1,20 @@
-"""Whether the samples of different windows belong to one ensemble: tests of the ratio of their distributions.
+"""Statistical tests that the samples of different windows belong to one ensemble.
 
-Samples x of windows at equilibrium, at energies U_k, have the densities p_k(x) = exp[f_k − βU_k(x)]. Of a sample that
-was drawn from one of them, the probability that it came from window k is then that of a logistic regression whose
-slopes are all one,
+Samples x of windows at equilibrium, with the energies U_k, have the densities p_k(x) = exp[f_k − βU_k(x)]. The
+probability that a given sample comes from window k is then that of a logistic regression with unit slopes,
 
     P(k | x) ∝ n_k exp[f_k − βU_k(x)],
 
-and MBAR's free energies are the intercepts of greatest likelihood. For two windows this is the ratio
-P₁(ΔU)/P₀(ΔU) = exp[−β(ΔU − ΔF)] that Shirts (J. Chem. Theory Comput. 9, 909, 2013) tests by the slope of the
-regression. Here the score test is used (Rao, Math. Proc. Cambridge Philos. Soc. 44, 50, 1948): it asks whether a
-further term in the exponent would raise the likelihood, and needs no second fit. The terms are
+and the free energies of MBAR are the intercepts of maximum likelihood. For two windows this is the ratio
+P₁(ΔU)/P₀(ΔU) = exp[−β(ΔU − ΔF)], which Shirts (J. Chem. Theory Comput. 9, 909, 2013) tests by the slope of the
+regression. This module uses the score test (Rao, Math. Proc. Cambridge Philos. Soc. 44, 50, 1948), which tests whether
+an additional term in the exponent increases the likelihood, without a second fit. The terms are
 
-- ΔU and its square for two neighbours (:func:`pairs`): the ratio of their distributions is not exponential;
-- ±β∂U/∂λ for all windows, with one sign up to some λ and the other beyond it (:func:`breaks`): the state of the crystal
-  changes there, and not at the λ where both states are equally likely;
-- ±β∂U/∂λ with the sign of the end from which a window started (:func:`starts`): windows remember their start.
+- ΔU and its square for two neighbours (:func:`pairs`), which detect that the ratio of distributions is not exponential;
+- ±β∂U/∂λ for all windows, with opposite signs below and above some λ (:func:`breaks`), which detects that the state of
+  the crystal changes there instead of at the λ where both states are equally probable;
+- ±β∂U/∂λ with the sign of the end from which a window started (:func:`starts`), which detects that windows have not
+  forgotten their start.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from scipy.stats import norm, t
 from alchemflows.free_energy.decorrelation import Decorrelated
 from alchemflows.free_energy.estimators import LadderResult
 
-#: Chance of what cannot be tested.
+#: Probability returned if a test is not possible.
 _UNTESTED = 1.0
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Chances of all tests of a ladder: that noise alone makes so large a deviation, two-sided.
+    """Results of all tests of a ladder: two-sided probabilities that noise alone causes the deviation seen.
 
     Attributes
     ----------
     pairs, breaks
-        Of the K − 1 pairs of neighbours, and of a change of state between them.
+        Probabilities for each of the K − 1 pairs of neighbours, and for a change of state between them.
     starts
-        Of windows that remember the end that they started from.
+        Probability for windows that have not forgotten the end from which they started.
     """
 
     pairs: list[float]
@@ -68,11 +68,11 @@ class Agreement:
         windows
             Independent samples of the K windows.
         result
-            What they give.
+            Free energies estimated from these samples.
         temperature_K
-            Temperature.
+            Temperature (K).
         ends
-            λ of the structure that each window started from; None where it is unknown.
+            λ of the structure from which each window started; None if unknown.
         """
         inflation = inflations(result.inefficiency)
         mixture = Mixture.of(windows, result.free_energies_eV, temperature_K, inflation)
@@ -84,11 +84,11 @@ class Agreement:
 
 
 def inflations(inefficiencies: ArrayLike) -> np.ndarray:
-    """Return by how much the variance of the mean of each window's kept samples exceeds that of independent ones.
+    """Return the ratio of the variance of the mean of the kept samples to that of independent samples, for each window.
 
-    Samples at intervals of g with an exponential correlation, g = (1 + a)/(1 − a), still correlate by a^g.
-    And g itself is taken to be that of the ladder's median window at least: that of a short series is often low by
-    chance, and tests that trust it see what is not there.
+    Samples at intervals of g with an exponential correlation, g = (1 + a)/(1 − a), still have the correlation a^g. In
+    addition, g is set to at least its median over the ladder, since the estimate for a short series is often too low,
+    which would cause false alarms.
     """
     g = np.asarray(inefficiencies, dtype=float)
     left = ((g - 1) / (g + 1)) ** g
@@ -96,7 +96,7 @@ def inflations(inefficiencies: ArrayLike) -> np.ndarray:
 
 
 def sigmas(chance: float) -> float:
-    """Return a two-sided chance as the deviation of a normal distribution in standard errors, at most 37."""
+    """Convert a two-sided probability to a deviation of a normal distribution in standard errors, at most 37."""
     return float(norm.isf(max(chance, 1e-300) / 2))
 
 
@@ -108,15 +108,16 @@ def pairs(windows: Sequence[Decorrelated], temperature_K: float, inflation: Arra
     windows
         Independent samples of the K windows.
     temperature_K
-        Temperature.
+        Temperature (K).
     inflation
-        By how much the variance of the mean of each window's kept samples exceeds that of independent ones, shape (K,).
+        Ratio of variances of each window from :func:`inflations`, shape (K,).
 
     Returns
     -------
     chances
-        Two-sided probability that noise alone makes so large a deviation, of each of the K − 1 pairs; 1 where there is
-        nothing to test, as without overlap. The worse of the two terms counts, with the chance that either is so bad.
+        Two-sided probability, for each of the K − 1 pairs, that noise alone causes the deviation seen, or a larger one.
+        It is 1 if no test is possible, for example without overlap. The worse of the two terms counts, and the
+        probability is that of either of them being as bad.
     """
     beta = 1 / (units.kB * temperature_K)
     found = []
@@ -128,18 +129,18 @@ def pairs(windows: Sequence[Decorrelated], temperature_K: float, inflation: Arra
 
 @dataclass(frozen=True)
 class Mixture:
-    """Samples of all windows of a ladder as MBAR sees them: draws from one mixture.
+    """Samples of all windows of a ladder, treated as draws from one mixture as in MBAR.
 
     Attributes
     ----------
     chances
         P(k | x) of all samples, one window after the other, shape (n, K).
     slopes
-        β∂U/∂λ, up to a factor for each window, as the difference of energies at the windows on either side, (n, K).
+        β∂U/∂λ, up to a factor for each window, from the energies at the two adjacent windows, shape (n, K).
     counts
-        Samples of each window, shape (K,).
+        Number of samples of each window, shape (K,).
     inflation
-        See :func:`pairs`.
+        Ratio of variances of each window from :func:`inflations`, shape (K,).
     """
 
     chances: np.ndarray
@@ -155,7 +156,7 @@ class Mixture:
         temperature_K: float,
         inflation: ArrayLike,
     ) -> Mixture | None:
-        """Return the mixture at MBAR's free energies, shape (K,); None where MBAR has no solution."""
+        """Return the mixture for free energies of MBAR, shape (K,); None if MBAR has no solution."""
         if not np.isfinite(free_energies_eV).all():
             return None
         beta = 1 / (units.kB * temperature_K)
@@ -167,25 +168,25 @@ class Mixture:
         return cls(softmax(logits, axis=1), (u[:, upper] - u[:, lower]) / (upper - lower), counts, inflation)
 
     def chance(self, signs: np.ndarray) -> float:
-        """Return the chance of the term ±β∂U/∂λ with these signs, shape (K,)."""
+        """Return the probability for the term ±β∂U/∂λ with the given signs, shape (K,)."""
         return _chance(*_score(self.chances, self.counts, signs * self.slopes, self.inflation))
 
 
 def breaks(mixture: Mixture) -> list[float]:
-    """Test whether windows on the two sides of some λ sample one ensemble; return the K − 1 chances."""
+    """Test whether windows below and above some λ sample one ensemble; return the K − 1 probabilities."""
     k = np.arange(len(mixture.counts))
     return [mixture.chance(np.where(k > b, 1.0, -1.0)) for b in k[:-1]]
 
 
 def starts(mixture: Mixture, ends: Sequence[float | None]) -> float:
-    """Test whether windows that started from λ = 0 and from λ = 1 sample one ensemble; return the chance.
+    """Test whether windows that started from λ = 0 and from λ = 1 sample one ensemble; return the probability.
 
     Parameters
     ----------
     mixture
         The samples.
     ends
-        λ of the structure that each window started from; None where it is unknown.
+        λ of the structure from which each window started; None if unknown.
     """
     signs = np.array([0.0 if end is None else 2.0 * end - 1.0 for end in ends])
     return mixture.chance(signs) if (signs > 0).any() and (signs < 0).any() else _UNTESTED
@@ -213,24 +214,24 @@ def _pair(gaps: Sequence[np.ndarray], inflation: ArrayLike) -> float:
 
 
 def _score(chances: np.ndarray, counts: np.ndarray, term: np.ndarray, inflation: ArrayLike) -> tuple[float, float]:
-    """Return the score of a further term in its standard errors, and the degrees of freedom of that error.
+    """Return the score of an additional term in standard errors, and the degrees of freedom of its error.
 
     Parameters
     ----------
     chances
         P(k | x) of all samples, one window after the other, shape (n, K).
     counts
-        Samples of each window, shape (K,).
+        Number of samples of each window, shape (K,).
     term
-        What is added to the exponent of each class, shape (n, K).
+        Term added to the exponent of each window, shape (n, K).
     inflation
-        See :func:`pairs`.
+        Ratio of variances of each window from :func:`inflations`, shape (K,).
     """
     own = np.repeat(np.arange(len(counts)), counts)
     residual = -chances.copy()
     residual[np.arange(len(own)), own] += 1
     score = (residual * term).sum(axis=1)
-    # What the free energies take up of the term: they are fitted to the same samples.
+    # Subtract the part of the term that the free energies absorb, since they are fitted to the same samples.
     centred = chances * (term - (chances * term).sum(axis=1, keepdims=True))
     information = np.diag(chances.sum(axis=0)) - chances.T @ chances
     score = score - residual @ (np.linalg.pinv(information) @ centred.sum(axis=0))

@@ -1,9 +1,9 @@
-"""Whether the estimate of a ladder has converged: drift, equilibration, one ensemble, and what else speaks against it.
+"""Convergence tests for the estimate of a ladder: drift, equilibration, consistency of windows and other warnings.
 
-Each test gives the probability that noise alone makes so large a deviation. A ladder has many windows and pairs, so the
-least of these probabilities is compared with the share of false alarms that the whole ladder may have (Šidák, J. Am.
-Stat. Assoc. 62, 626, 1967). Forward and backward convergence as Klimovich, Shirts & Mobley (J. Comput.-Aided Mol. Des.
-29, 397, 2015) have it.
+Each test gives the probability that noise alone causes a deviation of at least the size seen. Since a ladder has many
+windows and pairs, the smallest of these probabilities is compared with the rate of false alarms allowed for the whole
+ladder (Šidák, J. Am. Stat. Assoc. 62, 626, 1967). Forward and backward convergence follow Klimovich, Shirts & Mobley
+(J. Comput.-Aided Mol. Des. 29, 397, 2015).
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from alchemflows.free_energy.estimators import LadderResult
 from alchemflows.schemas.samples import WindowSeries
 
 FRACTIONS = tuple(round(0.1 * k, 1) for k in range(1, 11))
-#: Independent samples of a window that the curve takes; more would cost more and show the same.
+#: Largest number of independent samples per window for the convergence curve; more samples do not change it visibly.
 MAX_SAMPLES = 300
-#: Shares of good ladders that each kind of test may refuse; that of shifts refuses a third of its share, as measured.
+#: Allowed rate of false alarms per ladder for each kind of test. The measured rate for shifts is a third of its value.
 ALLOWED = {"halves": 3e-3, "shifts": 8e-3, "pairs": 2e-3, "breaks": 2e-3, "starts": 2e-3}
-#: TI and MBAR that differ by more standard errors disagree. They share their samples: chance hardly ever does it.
+#: TI and MBAR disagree if they differ by more standard errors. They use the same samples, so this is rarely chance.
 MAX_SIGMA = 3.0
-#: Below this many independent samples in most windows, neither the error nor a test of it means much.
+#: With fewer independent samples in a typical window, neither the error nor the tests are meaningful.
 MIN_TYPICAL = 20
-#: A production is not split nearer to its ends than this share of it.
+#: Splits of a production run within this fraction of its ends are not considered.
 _EDGE = 0.1
-#: A difference that noise alone makes with this probability is a drift.
+#: A difference counts as drift if noise alone causes it with less than this probability.
 CHANCE = 1e-3
-#: Coefficients of the parabola that takes a drift out of the noise.
+#: Number of coefficients of the parabola that removes a drift from the noise.
 N_TREND = 3
-#: From a good guess a solution takes a dozen; without overlap there is none.
+#: Maximum number of iterations of MBAR. From a good guess about a dozen suffice; without overlap there is no solution.
 _ITERATIONS = 100
 
 Value = tuple[float, float]
@@ -47,16 +47,16 @@ Value = tuple[float, float]
 
 @dataclass(frozen=True)
 class Equilibration:
-    """Where the mean of one series changes most.
+    """Largest shift of the mean of a series.
 
     Attributes
     ----------
     fraction
-        Where in the production that is.
+        Position of the shift as a fraction of the production.
     shift_sigma
-        By how many standard errors the means before and after differ.
+        Difference of the means before and after, in standard errors.
     chance
-        Probability that a stationary series has so large a shift anywhere.
+        Probability that a stationary series has a shift of at least this size anywhere.
     """
 
     fraction: float
@@ -64,17 +64,17 @@ class Equilibration:
     chance: float
 
     def is_late(self, n_windows: int = 1) -> bool:
-        """Whether the production began before equilibrium, or jumped; `n_windows` windows are looked at."""
+        """Return whether the production started before equilibrium, or jumped, given that `n_windows` are tested."""
         return bool(self.chance < _each("shifts", n_windows))
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """MBAR's ΔF, eV, with errors, from the first and from the last part of each window, against that part.
+    """ΔF by MBAR (eV) with standard errors, from the first and from the last fractions of each window.
 
-    An estimate is None where MBAR has no solution. `halves_sigma` says by how many standard errors the first and the
-    second half of all windows differ; `degrees_of_freedom` are those of that error. Errors count the
-    correlation that is left between kept samples, see :func:`~alchemflows.free_energy.consistency.inflations`.
+    An estimate is None if MBAR has no solution. `halves_sigma` is the difference between the first and the second half
+    of all windows in standard errors; `degrees_of_freedom` are those of that error. Errors include the remaining
+    correlation between kept samples, see :func:`~alchemflows.free_energy.consistency.inflations`.
     """
 
     fractions: tuple[float, ...]
@@ -84,7 +84,7 @@ class Convergence:
 
     @property
     def halves_sigma(self) -> float | None:
-        """Difference of the two halves in units of its standard error."""
+        """Difference of the two halves in standard errors; None if MBAR has no solution for a half."""
         first, second = (curve[self.fractions.index(0.5)] for curve in (self.forward, self.backward))
         if first is None or second is None:
             return None
@@ -92,26 +92,27 @@ class Convergence:
 
     @property
     def halves_drift(self) -> bool:
-        """Whether the halves differ by more than noise explains."""
+        """Whether the halves differ by more than noise can explain."""
         sigma = self.halves_sigma
         return sigma is not None and 2 * float(t.sf(sigma, self.degrees_of_freedom)) < ALLOWED["halves"]
 
 
 def sigma_between(a: Value, b: Value) -> float:
-    """Return the difference of two independent estimates in units of its standard error."""
+    """Return the absolute difference of two independent estimates in standard errors."""
     error = float(np.hypot(a[1], b[1]))
     return abs(a[0] - b[0]) / error if error > 0 else (0.0 if a[0] == b[0] else float("inf"))
 
 
 def equilibration(observables: Sequence[np.ndarray], inefficiency: float = 1.0) -> Equilibration:
-    """Look for a shift in the series of one window, dU/dλ and perhaps the volume; return the worst.
+    """Search for a shift in the series of one window (dU/dλ, and the volume if it varies) and return the worst one.
 
     Parameters
     ----------
     observables
-        Series of its production.
+        Series of the production of the window.
     inefficiency
-        Statistical inefficiency at least, as other windows of the ladder have it: that of a short series is often low.
+        Lower bound of the statistical inefficiency, taken from other windows, since a short series often gives too low
+        a value.
     """
     found = [_shift(a, inefficiency) for a in observables if np.ptp(a) > 1e-12 * np.abs(a).max()]
     worst = min(found, key=lambda e: e.chance, default=Equilibration(0.0, 0.0, 1.0))
@@ -119,10 +120,10 @@ def equilibration(observables: Sequence[np.ndarray], inefficiency: float = 1.0) 
 
 
 def drift(what: str, series: np.ndarray) -> list[str]:
-    """Return what speaks against a production in which a quantity of B replicas, shape (n, B), drifts.
+    """Return a warning if a quantity of B replicas, shape (n, B), drifts during production; otherwise an empty list.
 
-    The two halves are compared. Their noise is that about a parabola through the replicas' mean, for a drift must not
-    count as noise; the fewer samples of it are independent, the larger the difference that chance explains.
+    The test compares the two halves. Their noise is measured about a parabola through the mean of the replicas, so that
+    a drift does not count as noise. The threshold is larger if fewer samples are independent.
     """
     n = len(series)
     mean, time = series.mean(axis=1), np.linspace(-1, 1, n)
@@ -135,14 +136,15 @@ def drift(what: str, series: np.ndarray) -> list[str]:
     sigma = float(abs(mean[n // 2 :].mean() - mean[: n // 2].mean()) / error)
     if sigma < t.isf(CHANCE / 2, max(1.0, noise.size / inefficiency - N_TREND)):
         return []
-    return [f"{what} drifts: the halves of the production differ by {sigma:.1f} σ"]
+    return [f"{what} drifts: the two halves of the production differ by {sigma:.1f} σ; equilibrate longer"]
 
 
 def _shift(series: np.ndarray, inefficiency: float) -> Equilibration:
-    """Find the split of a series whose parts have the most different means.
+    """Find the split of a series into two parts with the most different means.
 
-    The chance is that of the largest of all splits, for which Miller & Siegmund (Biometrics 38, 1011, 1982, eq. 8) give
-    an approximation for independent normal samples; the error has the degrees of freedom of its independent samples.
+    The probability is that of the largest shift over all splits, in the approximation of Miller & Siegmund (Biometrics
+    38, 1011, 1982, eq. 8) for independent normal samples. The degrees of freedom of the error are those of the
+    independent samples.
     """
     n = len(series)
     first, last = max(2, int(_EDGE * n)), min(n - 2, int((1 - _EDGE) * n))
@@ -155,7 +157,7 @@ def _shift(series: np.ndarray, inefficiency: float) -> Equilibration:
     residuals = np.concatenate([series[:split] - series[:split].mean(), series[split:] - series[split:].mean()])
     if not np.ptp(residuals) > 0:
         return Equilibration(split / n, float("inf"), 0.0)
-    # Two means that were fitted take a part of the correlation with them.
+    # Fitting two means removes part of the correlation, which is corrected here.
     own = statistical_inefficiency(residuals)
     g = max(own * (1 + 2 * own / n), inefficiency, 1.0)
     independent = n / g
@@ -174,14 +176,15 @@ def _chance_of_largest(sigma: float, degrees_of_freedom: float) -> float:
 
 
 def _each(test: str, n: int) -> float:
-    """Return the chance that one of n tests may have, so that all of them together have what is allowed."""
+    """Return the allowed probability for each of n tests so that all of them together have the allowed rate."""
     return float(-np.expm1(np.log1p(-ALLOWED[test]) / max(n, 1)))
 
 
 def steady(lambdas: Sequence[float], k: int, samples: WindowSeries) -> Decorrelated:
-    """Return the independent samples of window k as the halves are compared by: a drift does not count as correlation.
+    """Return independent samples of window k for the comparison of halves, in which a drift is not correlation.
 
-    The statistical inefficiency is that of what the estimators read less its straight line in time.
+    The statistical inefficiency is that of the quantities used by the estimators, after a linear trend in time is
+    removed.
     """
     time = np.linspace(-1, 1, len(samples))
     own = samples.energies_eV[:, k]
@@ -200,12 +203,22 @@ def convergence(
     fractions: Sequence[float] = FRACTIONS,
     whole: Value | None = None,
 ) -> Convergence:
-    """Return MBAR's ΔF against the part of each window that it is computed from, forward and backward in time.
+    """Return ΔF by MBAR as a function of the fraction of each window that is used, forward and backward in time.
 
-    Each window gives at most :data:`MAX_SAMPLES` of its independent samples, evenly over its time. The solver begins
-    at the free energies of the windows. The degrees of freedom of each window count by its share in the variance.
-    Fractions, one half among them, are the parts of the windows; `whole` is the estimate from all samples of the
-    ladder, the point of the fraction 1 if it is given.
+    Parameters
+    ----------
+    windows
+        Independent samples of the K windows; at most :data:`MAX_SAMPLES` of each, evenly spaced in time, are used.
+    free_energies_eV
+        Free energies of the windows from which the solver starts, shape (K,).
+    temperature_K
+        Temperature (K).
+    shares
+        Share of each window in the variance, shape (K,), by which its degrees of freedom are weighted.
+    fractions
+        Fractions of the windows; they must include 0.5.
+    whole
+        Estimate from all samples of the ladder, which becomes the point of the fraction 1 if it is given.
     """
     beta = 1 / (units.kB * temperature_K)
     thinned = []
@@ -251,9 +264,9 @@ def _mbar(reduced: Sequence[np.ndarray], guess: np.ndarray, beta: float, factor:
 
 
 def least_inefficiency(result: LadderResult) -> float:
-    """Return the statistical inefficiency that tests take for each window at least: the median of the ladder.
+    """Return the lower bound of the statistical inefficiency for tests: the median over the ladder.
 
-    That of a short series is often too low by chance, and tests that trust it then see what is not there.
+    The estimate for a single short series is often too low, which would cause false alarms.
     """
     return float(np.median(result.inefficiency))
 
@@ -267,35 +280,40 @@ def reasons_against(
     *,
     target_eV: float | None = None,
 ) -> list[str]:
-    """Return what speaks against the estimate of a ladder, in words; nothing if it has converged.
+    """Return the reasons why the estimate of a ladder has not converged; an empty list if it has.
 
-    These are too little overlap, too few independent samples and estimators without a solution (the warnings of the
-    estimate); halves of the sampling that disagree; windows whose mean shifts; windows whose samples are not of one
-    ensemble; TI and MBAR that disagree by more than chance and the discretisation of TI allow; and an error above its
-    target.
+    Possible reasons are the warnings of the estimate (too little overlap, too few independent samples, an estimator
+    without a solution), halves of the sampling that disagree, a window whose mean shifts, windows that do not sample
+    one ensemble, TI and MBAR that differ by more than noise and the discretisation of TI explain, and an error above
+    its target.
     """
     reasons = list(result.warnings)
     typical = float(np.median(result.n_independent))
     if typical < MIN_TYPICAL:
         reasons.append(
-            f"windows have some {typical:.0f} independent samples (below {MIN_TYPICAL}): too few for the error and for "
-            "the checks of convergence; sample longer"
+            f"a typical window has {typical:.0f} independent samples (below {MIN_TYPICAL}), too few for a reliable "
+            "error and for the convergence tests; sample longer"
         )
     sigma = halves.halves_sigma
     if sigma is None:
-        reasons.append("halves of the sampling cannot be compared: MBAR finds no solution for them")
+        reasons.append(
+            "halves of the sampling cannot be compared, since MBAR finds no solution for them; sample longer, or "
+            "add windows"
+        )
     elif halves.halves_drift:
-        reasons.append(f"drift: the first and the second half of the sampling disagree by {sigma:.1f} σ")
+        reasons.append(f"drift: the first and the second half of the sampling differ by {sigma:.1f} σ; sample longer")
     reasons += [
-        f"window λ = {value:g} began before equilibrium, drifts or jumped: ⟨∂U/∂λ⟩ or the volume shifts by "
-        f"{found.shift_sigma:.1f} σ after {100 * found.fraction:.0f} % of its production"
+        f"window λ = {value:g} is not stationary: ⟨∂U/∂λ⟩ or the volume shifts by {found.shift_sigma:.1f} σ after "
+        f"{100 * found.fraction:.0f} % of its production; equilibrate or sample longer"
         for value, found in zip(lambdas, equilibrations, strict=True)
         if found.is_late(len(lambdas))
     ]
     reasons += _disagreements(lambdas, agreement)
     difference, error = abs(result.ti[0] - result.mbar[0]), float(np.hypot(result.ti_statistical_eV, result.mbar[1]))
     if difference > MAX_SIGMA * error + result.ti_discretisation_eV:
-        reasons.append(f"TI and MBAR disagree by {difference:.4f} eV, {difference / error:.1f} σ")
+        reasons.append(
+            f"TI and MBAR disagree by {difference:.4f} eV ({difference / error:.1f} σ); add windows, or sample longer"
+        )
     if target_eV is not None and not result.mbar[1] <= target_eV:
         reasons.append(f"the error of MBAR is {result.mbar[1]:.2g} eV, above its target of {target_eV:.2g} eV")
     return reasons
@@ -306,18 +324,20 @@ def _disagreements(lambdas: Sequence[float], agreement: Agreement) -> list[str]:
     if agreement.starts < ALLOWED["starts"]:
         reasons.append(
             "windows that started from λ = 0 and from λ = 1 are in different states "
-            f"({sigmas(agreement.starts):.1f} σ): they remember their start; sample longer, or use replica exchange"
+            f"({sigmas(agreement.starts):.1f} σ) because they depend on their start; sample longer, or use replica "
+            "exchange"
         )
     reasons += [
         f"windows λ = {lambdas[k]:g} and {lambdas[k + 1]:g} do not sample one ensemble: P₁(ΔU)/P₀(ΔU) is not "
-        f"exp[−β(ΔU − ΔF)] ({sigmas(chance):.1f} σ); one of them is in another state of the crystal"
+        f"exp[−β(ΔU − ΔF)] ({sigmas(chance):.1f} σ); they may be in different states of the crystal"
         for k, chance in enumerate(agreement.pairs)
         if chance < _each("pairs", len(agreement.pairs))
     ]
     if agreement.breaks and min(agreement.breaks) < _each("breaks", len(agreement.breaks)):
         k = int(np.argmin(agreement.breaks))
         reasons.append(
-            f"hysteresis: windows up to λ = {lambdas[k]:g} and from λ = {lambdas[k + 1]:g} on do not sample one "
-            f"ensemble ({sigmas(agreement.breaks[k]):.1f} σ); the state of the crystal may change at another λ"
+            f"hysteresis: windows with λ ≤ {lambdas[k]:g} and those with λ ≥ {lambdas[k + 1]:g} do not sample one "
+            f"ensemble ({sigmas(agreement.breaks[k]):.1f} σ); at equilibrium the state of the crystal may change at "
+            "another λ"
         )
     return reasons

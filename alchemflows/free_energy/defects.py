@@ -1,4 +1,4 @@
-"""Thermodynamics of dilute point defects: concentrations, and entropy and enthalpy from several temperatures."""
+"""Thermodynamics of dilute point defects: concentrations, and formation entropies and enthalpies."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from numpy.typing import ArrayLike
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.size import MAX_CHI_SQUARED
 
-#: From as many temperatures on G_f(T) is a parabola, below a straight line.
+#: Number of temperatures from which G_f(T) is fitted by a parabola; with fewer, by a straight line.
 N_FOR_PARABOLA = 4
 
 
 def ln_site_fraction(
     formation_eV: float, error_eV: float, temperature_K: float, degeneracy: float = 1.0
 ) -> tuple[float, float]:
-    """Return ln c and its standard error, with c/(1 − c) = g exp(−G_f / k_B T).
+    """Return ln c of the defect concentration c per site, and its standard error, for c/(1 − c) = g exp(−G_f / k_B T).
 
-    Non-interacting defects on sites that are empty or occupied (Langmuir); for c ≪ 1, c = g exp(−G_f / k_B T).
+    This holds for non-interacting defects on sites that are either empty or occupied (Langmuir). For c ≪ 1 it becomes
+    c = g exp(−G_f / k_B T).
 
     Parameters
     ----------
     formation_eV, error_eV
-        G_f and its standard error.
+        Formation free energy G_f and its standard error.
     temperature_K
-        Temperature.
+        Temperature (K).
     degeneracy
-        g.
+        Degeneracy g.
     """
     kT = units.kB * temperature_K
     ln_c = -float(np.logaddexp(0.0, formation_eV / kT - np.log(degeneracy)))
@@ -45,23 +46,23 @@ def ln_schottky_units(
     sites_per_formula_unit: Sequence[float],
     degeneracies: Sequence[float],
 ) -> tuple[float, float]:
-    """Return ln of the Schottky defects per formula unit, and its standard error.
+    """Return ln of the number of Schottky defects per formula unit, and its standard error.
 
-    Law of mass action of the dilute limit, Π_i c_i^ν_i = Π_i g_i^ν_i exp(−G_S / k_B T), for a crystal in which nothing
-    but these vacancies is out of place: c_i = s ν_i / m_i with s Schottky defects per formula unit and m_i sites.
+    The law of mass action in the dilute limit is Π_i c_i^ν_i = Π_i g_i^ν_i exp(−G_S / k_B T). The crystal has no other
+    defects than these vacancies, so c_i = s ν_i / m_i with s Schottky defects and m_i sites per formula unit.
 
     Parameters
     ----------
     schottky_eV, error_eV
-        G_S of a formula unit, and its standard error.
+        Free energy G_S of a Schottky defect of one formula unit, and its standard error.
     temperature_K
-        Temperature.
+        Temperature (K).
     stoichiometry
-        ν, atoms of each element in a formula unit.
+        Number ν of atoms of each element in a formula unit.
     sites_per_formula_unit
-        m, sites of the kind that is vacated, for each element.
+        Number m of sites per formula unit on which the vacancy of each element can be.
     degeneracies
-        g of each vacancy.
+        Degeneracy g of each vacancy.
     """
     kT = units.kB * temperature_K
     nu, m, g = (np.asarray(v, dtype=float) for v in (stoichiometry, sites_per_formula_unit, degeneracies))
@@ -76,21 +77,21 @@ def ln_frenkel_pairs(
     interstitials_per_site: float,
     degeneracy: float = 1.0,
 ) -> tuple[float, float]:
-    """Return ln of the Frenkel pairs per site of the vacancy, and its standard error.
+    """Return ln of the number of Frenkel pairs per vacancy site, and its standard error.
 
-    Law of mass action of the dilute limit, c_V c_I = g exp(−G_F / k_B T), with as many vacancies as interstitials:
-    c_I = c_V / α.
+    The law of mass action in the dilute limit is c_V c_I = g exp(−G_F / k_B T). Vacancies and interstitials are equally
+    many, so c_I = c_V / α.
 
     Parameters
     ----------
     pair_eV, error_eV
-        G_F of a pair far apart, and its standard error.
+        Free energy G_F of a separated pair, and its standard error.
     temperature_K
-        Temperature.
+        Temperature (K).
     interstitials_per_site
-        α, interstitial sites for each site of the vacancy.
+        Number α of interstitial sites per vacancy site.
     degeneracy
-        g, product of those of vacancy and interstitial.
+        Product g of the degeneracies of vacancy and interstitial.
     """
     kT = units.kB * temperature_K
     return float(0.5 * (np.log(interstitials_per_site * degeneracy) - pair_eV / kT)), float(0.5 * error_eV / kT)
@@ -98,9 +99,10 @@ def ln_frenkel_pairs(
 
 @dataclass(frozen=True)
 class ThermalFit:
-    """S = −dG/dT and H = G + TS at each temperature with standard errors, shape (n,).
+    """Entropy S = −dG/dT and enthalpy H = G + TS at each temperature with standard errors, shape (n,).
 
-    `chi_squared_per_degree` says how well the polynomial fits; None without a degree of freedom.
+    `degree` is that of the fitted polynomial. `chi_squared_per_degree` measures the quality of the fit; it is None
+    without a degree of freedom.
     """
 
     degree: int
@@ -123,16 +125,16 @@ class ThermalFit:
 
 
 def thermal_fit(temperatures_K: ArrayLike, formation_eV: ArrayLike, errors_eV: ArrayLike) -> ThermalFit:
-    """Fit G_f(T) by a polynomial weighted by its errors: a straight line, or a parabola from four temperatures on.
+    """Fit G_f(T), weighted by its errors, by a straight line, or by a parabola with at least four temperatures.
 
-    A straight line holds an entropy that does not depend on temperature; what it does is a bias.
+    A straight line assumes that the entropy does not depend on temperature; any dependence is a bias of the result.
 
     Parameters
     ----------
     temperatures_K
-        At least two different ones, shape (n,).
+        Temperatures, at least two different ones, shape (n,).
     formation_eV, errors_eV
-        G_f and standard errors, independent of one another, shape (n,).
+        Formation free energies G_f and their independent standard errors, shape (n,).
 
     Raises
     ------
@@ -141,9 +143,9 @@ def thermal_fit(temperatures_K: ArrayLike, formation_eV: ArrayLike, errors_eV: A
     """
     t, g, sigma = (np.asarray(v, dtype=float) for v in (temperatures_K, formation_eV, errors_eV))
     if len(set(t.tolist())) < 2:
-        raise InvalidInputError(f"an entropy needs at least two temperatures; got {t.tolist()}")
+        raise InvalidInputError(f"temperatures_K: an entropy needs at least two temperatures; got {t.tolist()}")
     if not (sigma > 0).all():
-        raise InvalidInputError("every formation free energy needs a positive standard error")
+        raise InvalidInputError(f"errors_eV: standard errors must be positive; got {sigma.tolist()}")
     degree = 2 if len(set(t.tolist())) >= N_FOR_PARABOLA else 1
     x = (t - t.mean()) / np.ptp(t)
     powers = np.arange(degree + 1)

@@ -1,4 +1,4 @@
-"""The Einstein crystal, and what turns its free energy into that of a crystal; all in eV."""
+"""Free energy of the Einstein crystal, and the terms that lead from it to that of a real crystal (all in eV)."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from scipy.constants import physical_constants
 
 from alchemflows.errors import InvalidInputError
 
-#: ħ in eV times ASE's unit of time, so that ħ √(k/m) is in eV for k in eV/Å² and m in atomic mass units.
+#: ħ in eV times the time unit of ASE, so that ħ √(k/m) is in eV for k in eV/Å² and m in atomic mass units.
 HBAR = physical_constants["reduced Planck constant in eV s"][0] * units.s
 
 
 def spring_constants_eV_per_A2(msd_A2: ArrayLike, equivalent: ArrayLike, temperature_K: float) -> np.ndarray:
-    """Return k_i = 3 k_B T / ⟨|Δr_i|²⟩, averaged over equivalent atoms.
+    """Return spring constants k_i = 3 k_B T / ⟨|Δr_i|²⟩; displacements are averaged over equivalent atoms.
 
     Parameters
     ----------
     msd_A2
-        Mean squared distance of each atom from its mean place, shape (N,).
+        Mean squared displacement of each atom from its mean position, shape (N,).
     equivalent
-        A label for each atom, the same for equivalent ones, shape (N,).
+        A label for each atom, shape (N,); equivalent atoms have the same label.
     temperature_K
-        Temperature of the dynamics that the displacements are from.
+        Temperature of the dynamics in which the displacements were measured (K).
 
     Raises
     ------
     InvalidInputError
-        If an atom did not move at all.
+        If an atom has not moved at all.
     """
     msd, labels = np.asarray(msd_A2, dtype=float), np.asarray(equivalent)
     if not (msd > 0).all():
-        raise InvalidInputError(f"atom {int(np.argmin(msd))} has not moved: its spring would be infinitely stiff")
+        raise InvalidInputError(
+            f"atom {int(np.argmin(msd))} has a mean squared displacement of zero, so its spring constant is infinite; "
+            "sample longer"
+        )
     means = {label: msd[labels == label].mean() for label in set(labels.tolist())}
     return np.array([3 * units.kB * temperature_K / means[label] for label in labels.tolist()])
 
@@ -40,18 +43,18 @@ def spring_constants_eV_per_A2(msd_A2: ArrayLike, equivalent: ArrayLike, tempera
 def einstein_free_energy_eV(
     stiffness_eV_per_A2: ArrayLike, masses: ArrayLike, temperature_K: float, occupancies: ArrayLike = 1.0
 ) -> float:
-    """Return F = 3 k_B T Σ_i s_i ln(ħω_i / k_B T), ω_i = √(k_i / m_i), of free-standing classical oscillators.
+    """Return F of independent classical oscillators (eV): 3 k_B T Σ_i s_i ln(ħω_i / k_B T) with ω_i = √(k_i / m_i).
 
     Parameters
     ----------
     stiffness_eV_per_A2, masses
-        Shape (N,); masses in atomic mass units. On mixed sites the geometric mean over the elements makes F the mean of
-        the F of the elements' oscillators.
+        Spring constants, and masses in atomic mass units, shape (N,). On mixed sites use the geometric mean of the
+        masses; F is then the mean over the oscillators of the elements.
     temperature_K
-        Temperature.
+        Temperature (K).
     occupancies
-        s_i, how much of an atom is on each site, shape (N,). The vacant share of a site has no momentum, and its
-        coordinate, an oscillator on the site's spring, is not counted.
+        Occupancy s_i of each site, shape (N,). The vacant fraction of a site has no momentum, and the coordinate of its
+        oscillator is not counted.
     """
     kT = units.kB * temperature_K
     omega = np.sqrt(np.asarray(stiffness_eV_per_A2, dtype=float) / np.asarray(masses, dtype=float))
@@ -61,25 +64,29 @@ def einstein_free_energy_eV(
 def centre_of_mass_term_eV(
     stiffness_eV_per_A2: ArrayLike, masses: ArrayLike, free_volume_A3: float, temperature_K: float
 ) -> float:
-    """Return F − F_fixed of the crystal, less the same of its Einstein crystal.
+    """Return the correction for a fixed centre of mass (eV).
 
-    With the centre of mass fixed in both, F_crystal = F_Einstein + ΔF_fixed + this term,
+    It is F − F_fixed of the crystal minus the same difference of its Einstein crystal.
 
-        −k_B T ln[ v (β / (2π Σ_i μ_i² / k_i))^(3/2) ],   μ_i = m_i / Σ_j m_j:
+    If the centre of mass is fixed in both, F_crystal = F_Einstein + ΔF_fixed + this term,
 
-    the springs hold the centre of mass with a Gaussian of variance Σ μ_i² k_B T / k_i, the crystal's may be anywhere in
-    v, the volume of a primitive cell, since a translation by a lattice vector gives the same crystal (Polson, Trizac,
-    Pronk & Frenkel, J. Chem. Phys. 112, 5339, 2000; for one atom in the primitive cell, eq. 24 of Freitas, Asta & de
-    Koning, Comput. Mater. Sci. 112, 333, 2016). The term is configurational: masses only say which centre rests.
+        −k_B T ln[ v (β / (2π Σ_i μ_i² / k_i))^(3/2) ],   μ_i = m_i / Σ_j m_j.
+
+    The springs hold the centre of mass of the Einstein crystal with a Gaussian of variance Σ μ_i² k_B T / k_i. That of
+    the crystal can be anywhere in the volume v of a primitive cell, since a translation by a lattice vector gives the
+    same crystal (Polson, Trizac, Pronk & Frenkel, J. Chem. Phys. 112, 5339, 2000; for one atom in the primitive cell,
+    eq. 24 of Freitas, Asta & de Koning, Comput. Mater. Sci. 112, 333, 2016). The term is configurational: masses only
+    define which centre is fixed.
 
     Parameters
     ----------
     stiffness_eV_per_A2, masses
-        Shape (N,). The masses are those of the dynamics, whatever masses the momenta of the crystal have.
+        Spring constants and masses, shape (N,). The masses are those of the dynamics, even if the free energy of the
+        momenta uses others.
     free_volume_A3
-        v.
+        Volume v of a primitive cell.
     temperature_K
-        Temperature.
+        Temperature (K).
     """
     kT = units.kB * temperature_K
     k, m = np.asarray(stiffness_eV_per_A2, dtype=float), np.asarray(masses, dtype=float)
@@ -90,48 +97,57 @@ def centre_of_mass_term_eV(
 def classical_harmonic_free_energy_eV(
     omegas: ArrayLike, masses: ArrayLike, free_volume_A3: float, temperature_K: float
 ) -> float:
-    """Return F of a harmonic crystal with 3N − 3 modes and a free centre of mass, without its static energy.
+    """Return F (eV) of a harmonic crystal with 3N − 3 modes and a free centre of mass, without its static energy.
 
-    k_B T Σ ln(ħω / k_B T) − k_B T ln(v / Λ³), Λ the thermal wavelength of the total mass.
+    It is k_B T Σ ln(ħω / k_B T) − k_B T ln(v / Λ³), where Λ is the thermal wavelength of the total mass.
 
     Parameters
     ----------
     omegas
-        Angular frequencies of the 3N − 3 modes, in 1 / (ASE's unit of time): √ of (eV/Å²/amu).
+        Angular frequencies of the 3N − 3 modes in 1 / (time unit of ASE), i.e. square roots of eV/Å²/amu.
     masses
-        Atomic mass units, shape (N,).
+        Masses in atomic mass units, shape (N,).
     free_volume_A3
-        Volume of a primitive cell.
+        Volume v of a primitive cell.
     temperature_K
-        Temperature.
+        Temperature (K).
 
     Raises
     ------
     InvalidInputError
-        If a mode is not stable.
+        If a mode is unstable.
     """
     kT = units.kB * temperature_K
     omega = np.asarray(omegas, dtype=float)
     if not (omega > 0).all():
-        raise InvalidInputError(f"{int((~(omega > 0)).sum())} modes are not stable: there is no harmonic free energy")
+        raise InvalidInputError(
+            f"omegas: {int((~(omega > 0)).sum())} modes are unstable, so the harmonic free energy is not defined"
+        )
     wavelength = np.sqrt(2 * np.pi * HBAR**2 / (np.sum(masses) * kT))
     return float(kT * np.log(HBAR * omega / kT).sum() - kT * np.log(free_volume_A3 / wavelength**3))
 
 
 def quantum_correction_eV(omegas: ArrayLike, temperature_K: float) -> float:
-    """Return F_quantum − F_classical of harmonic modes, Σ [ħω/2 + k_B T ln(1 − e^(−βħω)) − k_B T ln(βħω)].
+    """Return F_quantum − F_classical of harmonic modes (eV): Σ [ħω/2 + k_B T ln(1 − e^(−βħω)) − k_B T ln(βħω)].
 
-    The anharmonic part is taken to be the same in both statistics.
+    The anharmonic part is assumed to be equal in both statistics.
 
     Parameters
     ----------
     omegas
-        As for :func:`classical_harmonic_free_energy_eV`.
+        Angular frequencies as in :func:`classical_harmonic_free_energy_eV`.
     temperature_K
-        Temperature.
+        Temperature (K).
+
+    Raises
+    ------
+    InvalidInputError
+        If a mode is unstable.
     """
     kT = units.kB * temperature_K
     x = HBAR * np.asarray(omegas, dtype=float) / kT
     if not (x > 0).all():
-        raise InvalidInputError(f"{int((~(x > 0)).sum())} modes are not stable: there is no quantum correction")
+        raise InvalidInputError(
+            f"omegas: {int((~(x > 0)).sum())} modes are unstable, so the quantum correction is not defined"
+        )
     return float(kT * (x / 2 + np.log(-np.expm1(-x)) - np.log(x)).sum())

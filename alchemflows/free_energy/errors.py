@@ -1,4 +1,4 @@
-"""Standard errors of sums over correlated and over few samples."""
+"""Standard errors of sums over few samples and over correlated samples."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, t
 
-#: Share of cases in which the exact value lies within norm.ppf((1 + LEVEL) / 2) = 1.44 errors, whatever the number of
-#: samples. It is between the shares of one and of two errors, so that both are near those of a normal distribution.
+#: Coverage of an interval of norm.ppf((1 + LEVEL) / 2) = 1.44 errors, which holds for any number of samples. It lies
+#: between the coverages of one and two errors, so that both are close to those of a normal distribution.
 LEVEL = 0.85
-#: S of Wolff's automatic window: the summed correlations decay S times as fast as they are integrated.
+#: Parameter S of the automatic window of Wolff, the assumed ratio of decay time to integrated correlation time.
 WINDOW = 1.5
 
 
 @dataclass(frozen=True)
 class Variance:
-    """Variance of an estimate, itself estimated.
+    """Estimated variance of an estimate.
 
     Attributes
     ----------
     value
-        In the unit of the estimate, squared.
+        Variance, in the squared unit of the estimate.
     degrees_of_freedom
-        Of the χ² distribution that `value` follows, about.
+        Degrees of freedom of the χ² distribution that `value` approximately follows.
     window
-        Lag up to which correlations were summed.
+        Largest lag at which correlations are included in the sum.
     """
 
     value: float
@@ -42,20 +42,21 @@ class Variance:
 def small_sample_factor(degrees_of_freedom: float) -> float:
     """Return the factor by which an error from few samples is enlarged.
 
-    A deviation in units of an error from ν degrees of freedom follows Student's t. The factor is the ratio of the
-    quantiles of t and of the normal distribution at :data:`LEVEL`: 2.89 for ν = 1, 1.34 for 3, 1.15 for 6, 1.03 for 30.
+    A deviation relative to an error with ν degrees of freedom follows Student's t distribution. The factor is the ratio
+    of the quantiles of t and of the normal distribution at :data:`LEVEL`: 2.89 for ν = 1, 1.34 for 3, 1.15 for 6, 1.03
+    for 30.
 
     Parameters
     ----------
     degrees_of_freedom
-        ν; below 1 it counts as 1.
+        Degrees of freedom ν; values below 1 count as 1.
     """
     tail = (1 + LEVEL) / 2
     return float(t.ppf(tail, max(1.0, degrees_of_freedom)) / norm.ppf(tail))
 
 
 def error_of_mean(values: Sequence[float]) -> float | None:
-    """Return the standard error of the mean of a few independent values; None of one value."""
+    """Return the standard error of the mean of independent values; None if there is only one."""
     n = len(values)
     if n < 2:
         return None
@@ -68,14 +69,14 @@ def independent_variance(parts: Sequence[np.ndarray]) -> Variance:
     Parameters
     ----------
     parts
-        What each sample adds to the estimate (its influence), an array for each set of samples that follow one
-        distribution; a constant in a set does not matter.
+        Contribution ψ of each sample to the estimate (its influence), one array for each set of samples from one
+        distribution; a constant added to a set has no effect.
 
     Returns
     -------
     variance
-        Σ n/(n − 1) Σ (ψ − ⟨ψ⟩)². Its degrees of freedom are half-way between those of Welch (Biometrika 34, 28, 1947),
-        which few samples make too small, and n − 1 of all sets.
+        Σ n/(n − 1) Σ (ψ − ⟨ψ⟩)². Its degrees of freedom are the mean of two numbers: those of Welch (Biometrika 34, 28,
+        1947), which are too small for few samples, and the sum of n − 1 over all sets.
     """
     counts = np.array([len(part) for part in parts])
     shares = np.array([len(part) * np.var(part, ddof=1) for part in parts])
@@ -84,26 +85,26 @@ def independent_variance(parts: Sequence[np.ndarray]) -> Variance:
 
 
 def correlated_variance(parts: Sequence[np.ndarray], *, n_fitted: int = 0) -> Variance:
-    """Return the variance of a sum over samples that follow one another in time (the Γ-method).
+    """Return the variance of a sum over successive, correlated samples (the Γ-method).
 
-    The autocovariances of all parts are added before they are summed over time: each is noise from a lag on that is
-    the larger, the more samples there are. The sum ends at the lag of Wolff's automatic window, and is corrected for
-    the means that were subtracted (Wolff, Comput. Phys. Commun. 156, 143, 2004; eqs. 31, 49, 51).
+    The autocovariances of all trajectories are added before they are summed over time, since each becomes pure noise
+    beyond some lag, which is larger for more samples. The sum ends at the lag of the automatic window of Wolff and is
+    corrected for the subtracted means (Wolff, Comput. Phys. Commun. 156, 143, 2004; eqs. 31, 49, 51).
 
     Parameters
     ----------
     parts
-        What each sample adds to the estimate (its influence), in the order of time, an array for each of the
-        trajectories, which are independent of one another; constants do not matter.
+        Contribution of each sample to the estimate (its influence) in the order of time, one array for each of the
+        independent trajectories; an added constant has no effect.
     n_fitted
-        Parameters that were fitted to each trajectory besides its mean: they follow its noise, which lowers what is
-        seen of it by 1 − n_fitted/n, n the number of its independent samples.
+        Number of parameters fitted to each trajectory besides its mean. They fit part of the noise and reduce its
+        observed variance by the factor 1 − n_fitted/n, where n is the number of independent samples.
     """
     parts = [part - np.mean(part) for part in parts if len(part) > 1]
     counts = np.array([len(part) for part in parts], dtype=float)
     zero = np.array([float(part @ part) for part in parts])
     total = zero.sum()
-    if not total > 0:  # nothing varies, or is a number
+    if not total > 0:  # all samples are equal, or a sample is NaN
         return Variance(float(total), float((counts - 1).sum()) if len(counts) else 1.0)
     length = total / (zero / counts).sum()
     n_effective = total**2 / (zero**2 / counts).sum()
@@ -124,7 +125,7 @@ def correlated_variance(parts: Sequence[np.ndarray], *, n_fitted: int = 0) -> Va
 
 
 def _window_ends(inefficiency: float, window: int, n_samples: float) -> bool:
-    """Whether noise outweighs what later correlations would add, by Wolff's eqs. 51 and 52."""
+    """Return whether noise exceeds the contribution of correlations at larger lags (eqs. 51 and 52 of Wolff)."""
     if inefficiency <= 1:  # no correlations
         return True
     tau = WINDOW / np.log((inefficiency + 1) / (inefficiency - 1))
@@ -132,6 +133,6 @@ def _window_ends(inefficiency: float, window: int, n_samples: float) -> bool:
 
 
 def _welch(shares: np.ndarray, degrees: np.ndarray) -> float:
-    """Return the degrees of freedom of a sum of variances, by Welch and Satterthwaite."""
+    """Return the degrees of freedom of a sum of variances (Welch–Satterthwaite)."""
     total = shares.sum()
     return float(total**2 / (shares**2 / degrees).sum()) if total > 0 else float(degrees.sum())

@@ -1,4 +1,4 @@
-"""Decides where a ladder needs more windows or longer ones."""
+"""Plan where a ladder needs additional or longer windows."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from numpy.typing import ArrayLike
 
 from alchemflows.free_energy.estimators import MIN_INDEPENDENT, MIN_OVERLAP
 
-#: Extensions aim at this share of the target's variance: the error after them is predicted from one before them,
-#: which is itself a guess.
+#: Extensions aim at this fraction of the target variance, since the predicted error is itself uncertain.
 AIM = 0.9
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to add to a ladder.
+    """Windows and production runs to add to a ladder.
 
     Attributes
     ----------
     insert
-        Indices in the grid of new windows.
+        Grid indices of new windows.
     extend
-        Production runs to be added to windows, by their index in the grid.
+        Number of additional production runs of existing windows, by grid index.
     """
 
     insert: list[int] = field(default_factory=list)
@@ -33,7 +32,7 @@ class Plan:
 
     @property
     def n_runs(self) -> int:
-        """Window-runs that it costs."""
+        """Number of additional window-runs."""
         return len(self.insert) + sum(self.extend.values())
 
 
@@ -50,39 +49,40 @@ def plan_round(
     misfits: ArrayLike | None = None,
     tolerance: float = 0.0,
 ) -> Plan:
-    """Plan the next round; an empty plan says that nothing is left to do, or nothing to do it with.
+    """Plan the next round of refinement; the plan is empty if the target is reached or the budget is spent.
 
-    Windows that overlap too little with their neighbour come first, since neither the error nor its shares can be
-    trusted before: one is inserted at the grid point nearest the middle of each such gap, the worst gap first.
-    Then come windows where the trapezoid rule and MBAR differ most, if together they differ by more than chance: the
-    curve of ⟨dU/dλ⟩ bends there between two windows. Otherwise windows with too few independent samples get the
-    runs that should give enough, the worst first; then runs go one by one to the window whose variance they lower
-    most (a share v of m runs becomes v m/(m + 1)), until the variance is predicted to be small enough. No window is
-    more than doubled in a round: correlation times from short runs are poor.
+    1. If neighbouring windows overlap too little, a window is inserted at the grid point closest to the middle of each
+       such gap, worst gap first. Without overlap, neither the error nor its shares are reliable.
+    2. If the trapezoid rule and MBAR differ by more than chance, windows are inserted where they differ most, since
+       ⟨dU/dλ⟩ is curved there.
+    3. Otherwise, windows with too few independent samples get additional runs, worst first. Further runs are then
+       assigned one by one to the window whose variance decreases most (a share v of m runs becomes v m/(m + 1)), until
+       the predicted variance is small enough. The length of a window is at most doubled in a round, since correlation
+       times from short runs are uncertain.
 
     Parameters
     ----------
     grid
-        λ that samples were evaluated at.
+        λ at which samples were evaluated.
     windows
-        Indices of the K sampled windows in it, increasing.
+        Grid indices of the K sampled windows, increasing.
     overlaps
         MBAR overlap between neighbouring windows, shape (K − 1,).
     variances
-        Share of each window in the variance of ΔF, shape (K,); not finite where nothing overlaps.
+        Share of each window in the variance of ΔF, shape (K,); not finite without overlap.
     n_runs
-        Production runs that each window has.
+        Number of production runs of each window.
     independent
-        Independent samples that each window has, shape (K,).
+        Number of independent samples of each window, shape (K,).
     target
-        Standard error wanted, in the unit of the square root of `variances`; None for any.
+        Target standard error, in the unit of the square root of `variances`; None for no target.
     budget
-        Window-runs left.
+        Number of window-runs left.
     misfits
-        ΔF between neighbouring windows by the trapezoid rule less that by MBAR, shape (K − 1,); None where TI has
+        ΔF between neighbouring windows by the trapezoid rule minus that by MBAR, shape (K − 1,); None if TI uses
         another rule.
     tolerance
-        By how much their sum may differ from 0 by chance.
+        Largest absolute value of the sum of `misfits` that is attributed to chance.
     """
     gaps = np.asarray(overlaps, dtype=float)
     poor = [int(k) for k in np.argsort(gaps) if not gaps[k] >= MIN_OVERLAP]
@@ -113,13 +113,13 @@ def plan_round(
 
 
 def _between(grid: Sequence[float], windows: Sequence[int], gaps: Sequence[int]) -> list[int]:
-    """Return the places of new windows in some gaps, as far as the grid has any."""
+    """Return grid indices of new windows for some gaps; gaps without a grid point inside are skipped."""
     middles = [_middle(grid, windows[k], windows[k + 1]) for k in gaps]
     return [middle for middle in middles if middle is not None]
 
 
 def _middle(grid: Sequence[float], first: int, last: int) -> int | None:
-    """Return the grid point nearest the middle between two windows, or None if there is no point between them."""
+    """Return the index of the grid point closest to the middle between two windows; None if there is none between."""
     between = range(first + 1, last)
     middle = (grid[first] + grid[last]) / 2
     return min(between, key=lambda k: abs(grid[k] - middle), default=None)

@@ -1,4 +1,4 @@
-"""Free energies of a large crystal from those of small cells."""
+"""Extrapolate free energies of small cells to an infinite crystal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_CHI_SQUARED = 4.0
 
 @dataclass(frozen=True)
 class Limit:
-    """Limit of a value per atom for 1/N → 0, its standard error, and how well the line fits (None: two cells)."""
+    """Limit of a value per atom for 1/N → 0, its standard error, and the reduced χ² of the fit (None for two sizes)."""
 
     limit: float
     error: float
@@ -32,20 +32,20 @@ class Limit:
 
 
 def logarithmic_term_eV_per_atom(n_atoms: ArrayLike, temperature_K: float) -> np.ndarray:
-    """Return −½ k_B T ln N / N, the part of F/N of a periodic crystal that falls slowest with its size.
+    """Return −½ k_B T ln N / N (eV/atom), the leading finite-size term of F/N of a periodic crystal.
 
-    The three acoustic branches go as ln |k| towards k = 0, and a mesh of N points without that one adds k_B T ln N to
-    k_B T Σ ln ω. The centre of mass, free in the volume of a primitive cell, adds −(3/2) k_B T ln N, by its thermal
-    wavelength. What is left falls as 1/N, and then as N^(−5/3) (Hoover, J. Chem. Phys. 49, 1981, 1968, and Polson,
-    Trizac, Pronk & Frenkel, J. Chem. Phys. 112, 5339, 2000, for the excess over an ideal gas, whose own terms differ).
-    In d dimensions the term is (1 − d/2) k_B T ln N.
+    ln ω of the three acoustic branches diverges as ln |k| at k = 0, and a mesh of N points without k = 0 adds
+    k_B T ln N to k_B T Σ ln ω. The centre of mass, which is free in the volume of a primitive cell, adds
+    −(3/2) k_B T ln N through its thermal wavelength. The next terms are of order 1/N and N^(−5/3) (Hoover, J. Chem.
+    Phys. 49, 1981, 1968, and Polson, Trizac, Pronk & Frenkel, J. Chem. Phys. 112, 5339, 2000, for the excess over an
+    ideal gas, which has different terms). In d dimensions the term is (1 − d/2) k_B T ln N.
 
     Parameters
     ----------
     n_atoms
-        Sizes. Those of primitive cells, or formula units, would change the term in 1/N alone.
+        Numbers of atoms N. Numbers of primitive cells or formula units instead would change only the term in 1/N.
     temperature_K
-        Temperature.
+        Temperature (K).
     """
     n = np.asarray(n_atoms, dtype=float)
     return -0.5 * units.kB * temperature_K * np.log(n) / n
@@ -54,16 +54,16 @@ def logarithmic_term_eV_per_atom(n_atoms: ArrayLike, temperature_K: float) -> np
 def extrapolate(
     n_atoms: Sequence[float], values: Sequence[float], errors: Sequence[float], temperature_K: float
 ) -> Limit:
-    """Fit F/N or G/N of a crystal by its logarithmic term, which is known, and a weighted straight line in 1/N.
+    """Fit F/N or G/N of a crystal by its known logarithmic term plus a straight line in 1/N, weighted by the errors.
 
     Parameters
     ----------
     n_atoms
-        Sizes, at least two different ones.
+        Numbers of atoms, at least two different ones.
     values, errors
-        eV per atom, with standard errors.
+        Values and standard errors (eV/atom).
     temperature_K
-        Temperature, for :func:`logarithmic_term_eV_per_atom`.
+        Temperature (K), for :func:`logarithmic_term_eV_per_atom`.
 
     Raises
     ------
@@ -74,14 +74,14 @@ def extrapolate(
 
 
 def straight_line(n_atoms: Sequence[float], values: ArrayLike, errors: Sequence[float]) -> Limit:
-    """Fit values by a weighted straight line in 1/N.
+    """Fit values by a straight line in 1/N, weighted by their errors.
 
     Parameters
     ----------
     n_atoms
-        Sizes, at least two different ones.
+        Numbers of atoms, at least two different ones.
     values, errors
-        With standard errors.
+        Values per atom and their standard errors.
 
     Raises
     ------
@@ -89,9 +89,9 @@ def straight_line(n_atoms: Sequence[float], values: ArrayLike, errors: Sequence[
         If there is only one size, or an error is not positive.
     """
     if len(set(n_atoms)) < 2:
-        raise InvalidInputError(f"cells of at least two sizes are needed; got {list(n_atoms)} atoms")
+        raise InvalidInputError(f"n_atoms: an extrapolation needs at least two cell sizes; got {list(n_atoms)} atoms")
     if not (np.asarray(errors) > 0).all():
-        raise InvalidInputError("every value needs a positive standard error")
+        raise InvalidInputError(f"errors: standard errors must be positive; got {np.asarray(errors).tolist()}")
     x, weights = 1 / np.asarray(n_atoms, dtype=float), 1 / np.asarray(errors) ** 2
     y = np.asarray(values, dtype=float)
     design = np.stack([np.ones_like(x), x], axis=1)

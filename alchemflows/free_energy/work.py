@@ -1,4 +1,4 @@
-"""ΔF from the work of nonequilibrium switches, forward and backward."""
+"""Free energy differences from the work of forward and backward nonequilibrium switches."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.errors import Variance, independent_variance, small_sample_factor
 from alchemflows.free_energy.estimators import bar_influences
 
-#: Forward and backward work distributions that overlap less than this say little about where they cross.
+#: Smallest overlap of the forward and backward work distributions for which BAR is used.
 MIN_WORK_OVERLAP = 0.1
 #: Below this overlap the error of BAR is at least that of the mean work.
 MODERATE_WORK_OVERLAP = 0.3
-#: The scatter of fewer switches says hardly anything of their error.
+#: Smallest number of switches each way for a meaningful error.
 MIN_SWITCHES = 3
-#: Dissipation that is so far below zero that noise alone makes it with this probability is no noise.
+#: A negative dissipation is significant if noise alone causes it with less than this probability.
 NEGLIGIBLE = 1e-3
 
 
 @dataclass(frozen=True)
 class WorkResult:
-    """ΔF = F(λ=1) − F(λ=0), eV, and what it rests on.
+    """Estimates of ΔF = F(λ=1) − F(λ=0) (eV) from switches, with measures of their reliability.
 
     Attributes
     ----------
     mean
-        (⟨W_f⟩ − ⟨W_b⟩)/2 and its standard error; right where both ways dissipate the same. What it differs from BAR by
-        beyond chance is in its error.
+        (⟨W_f⟩ − ⟨W_b⟩)/2 and its standard error; exact if both ways dissipate equally. The error includes any
+        difference from BAR beyond chance.
     bar
-        Bennett's acceptance ratio (Crooks' theorem) and its standard error; None where it finds no solution.
+        Bennett acceptance ratio (based on Crooks' theorem) and its standard error; None without a solution.
     dissipation_eV
-        (⟨W_f⟩ + ⟨W_b⟩)/2, never negative but for noise.
+        (⟨W_f⟩ + ⟨W_b⟩)/2, which is negative only because of noise.
     overlap
-        Of the distributions of W_f and −W_b: 0 none, 1 the same; 0 where BAR has no solution.
+        Overlap of the distributions of W_f and −W_b, from 0 (none) to 1 (equal); 0 if BAR has no solution.
     warnings
-        What a reader of the numbers must know.
+        Warnings about the reliability of the numbers.
     """
 
     mean: tuple[float, float]
@@ -53,7 +53,7 @@ class WorkResult:
 
     @property
     def best(self) -> tuple[float, float]:
-        """BAR where the works overlap; else the mean, with the dissipation as its error at least."""
+        """Best estimate: BAR if the works overlap, otherwise the mean with an error of at least the dissipation."""
         if self.bar is not None and self.overlap >= MIN_WORK_OVERLAP:
             return self.bar
         return self.mean[0], max(self.mean[1], abs(self.dissipation_eV))
@@ -61,7 +61,7 @@ class WorkResult:
 
 @dataclass(frozen=True)
 class Solution:
-    """BAR's ΔF and its error, and by how much each work moves it (up to a constant for each way); k_B T."""
+    """ΔF by BAR, its error, and the influence of each work on it (up to a constant for each way), in k_B T."""
 
     delta_f: float
     error: float
@@ -69,14 +69,16 @@ class Solution:
 
 
 def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temperature_K: float) -> WorkResult:
-    """Estimate ΔF from switches each way (Crooks, Phys. Rev. E 60, 2721, 1999; Shirts et al., PRL 91, 140601, 2003).
+    """Estimate ΔF from forward and backward switches.
+
+    The method is that of Crooks (Phys. Rev. E 60, 2721, 1999) and Shirts et al. (PRL 91, 140601, 2003).
 
     Parameters
     ----------
     forward_work_eV, backward_work_eV
-        Work of each switch, at least two each way.
+        Work of each switch (eV), at least two each way.
     temperature_K
-        Temperature at the start of the switches.
+        Temperature at the start of the switches (K).
 
     Raises
     ------
@@ -85,9 +87,12 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     """
     forward, backward = np.asarray(forward_work_eV, dtype=float), np.asarray(backward_work_eV, dtype=float)
     if min(len(forward), len(backward)) < 2:
-        raise InvalidInputError("at least two switches each way are needed for an error bar")
+        raise InvalidInputError(
+            f"at least 2 switches each way are required for an error; got {len(forward)} forward and {len(backward)} "
+            "backward"
+        )
     if not (np.isfinite(forward).all() and np.isfinite(backward).all()):
-        raise InvalidInputError("a work is not a finite number")
+        raise InvalidInputError("forward_work_eV and backward_work_eV must be finite numbers")
     beta = 1 / (units.kB * temperature_K)
     spread = float(np.sqrt(sum(w.var(ddof=1) / len(w) for w in (forward, backward))) / 2)
     dissipation = float((forward.mean() + backward.mean()) / 2)
@@ -96,7 +101,7 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     overlap = 0.0 if solved is None else _overlap(beta * forward, beta * backward, solved.delta_f)
     found = []
     if min(len(forward), len(backward)) < MIN_SWITCHES:
-        found.append(f"fewer than {MIN_SWITCHES} switches each way: the error bar is itself a guess; take more repeats")
+        found.append(f"fewer than {MIN_SWITCHES} switches each way, so the error is unreliable; use more repeats")
     if overlap < MIN_WORK_OVERLAP:
         found.append(
             f"forward and backward work overlap by {overlap:.3f} (below {MIN_WORK_OVERLAP}; dissipation "
@@ -105,8 +110,8 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     noise = t.isf(NEGLIGIBLE, len(forward) + len(backward) - 2) * spread
     if dissipation < -max(noise, 1e-9 / beta):
         found.append(
-            f"both ways together gain {-dissipation:.4f} eV, against the second law: the switches did not begin in "
-            "equilibrium"
+            f"the dissipation is {dissipation:.4f} eV; a negative value violates the second law, so the switches did "
+            "not start in equilibrium; equilibrate longer"
         )
     return WorkResult(
         mean=(mean / beta, mean_error / beta),
@@ -118,21 +123,21 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
 
 
 def _overlap(forward: np.ndarray, backward: np.ndarray, delta_f: float) -> float:
-    """Return 1 − the second eigenvalue of MBAR's overlap matrix of the two ends, all in k_B T.
+    """Return 1 minus the second eigenvalue of the MBAR overlap matrix of the two ends; works in k_B T.
 
-    pymbar's `bar_overlap` is the same number, but fails where there is no overlap.
+    `bar_overlap` of pymbar computes the same number, but fails if there is no overlap.
     """
     n, m = len(forward), len(backward)
     gap = np.concatenate([forward, -backward]) - delta_f
-    at_end = expit(-gap - np.log(n / m))  # how likely a work is from a backward switch
+    at_end = expit(-gap - np.log(n / m))  # probability that a work is that of a backward switch
     return float((at_end * (1 - at_end)).sum() * (1 / n + 1 / m))
 
 
 def _mean(forward: np.ndarray, backward: np.ndarray, solved: Solution | None) -> tuple[float, float]:
     """Return (⟨W_f⟩ − ⟨W_b⟩)/2 in k_B T, and its error.
 
-    Where BAR has a solution, the error has a part for what both ways dissipate differently: the square of the
-    difference from BAR, less what chance explains of it.
+    If BAR has a solution, the error includes a contribution for unequal dissipation: the squared difference from BAR
+    minus the part that chance explains.
     """
     value = float((forward.mean() - backward.mean()) / 2)
     moved = (forward / (2 * len(forward)), -backward / (2 * len(backward)))
@@ -149,13 +154,13 @@ def _spread(forward: np.ndarray, backward: np.ndarray) -> Variance:
 
 
 def _bar(forward: np.ndarray, backward: np.ndarray) -> Solution | None:
-    """BAR in k_B T, with the largest of its errors, enlarged for few works.
+    """Return the BAR estimate in k_B T with the largest of its errors, enlarged for few works; None without a solution.
 
-    One is the scatter of what each work adds to the estimate; the other is the asymptotic one, which takes the works
-    to obey Crooks' theorem: where they hardly overlap it is the larger, for works that decide have not been seen.
-    Where they overlap only moderately, BAR rests on few of the works, and its error is at least that of the mean work.
+    The first error is the scatter of the influences of the works. The second is the asymptotic error, which assumes
+    that the works obey Crooks' theorem; with little overlap it is larger, since the decisive works were not sampled.
+    With moderate overlap BAR depends on few works, and its error is at least that of the mean work.
     """
-    if np.ptp(np.concatenate([forward, -backward])) < 1e-9:  # there is no bracket for the solution
+    if np.ptp(np.concatenate([forward, -backward])) < 1e-9:  # all works are equal, so the solver finds no bracket
         return Solution(float(forward[0]), 0.0, (np.zeros(len(forward)), np.zeros(len(backward))))
     try:
         with np.errstate(all="ignore"):

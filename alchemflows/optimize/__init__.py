@@ -1,1 +1,1 @@
-"""Composition as a variable: how a relaxed crystal answers to its weights, and what follows from it."""
+"""Optimisation of composition: the response of a relaxed crystal to its weights, and gradient descent on them."""

@@ -1,4 +1,4 @@
-"""A crystal that is relaxed at each composition asked for, with its quantities and their total derivatives."""
+"""Relax a crystal at given compositions; return its quantities and their total derivatives."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from alchemflows.schemas.potential import PotentialSpec
 
 
 class RelaxedQuantities(dict[str, Quantity]):
-    """Quantities by name; some, which take work of their own, only come to be when they are read.
+    """Quantities by name; expensive ones are computed when they are first read.
 
     Parameters
     ----------
     known
-        Those that are there from the beginning.
+        Quantities that are already computed.
     later
-        How to compute others.
+        Functions that compute the other quantities, by name.
     """
 
     def __init__(self, known: Mapping[str, Quantity], later: Mapping[str, Callable[[], Quantity]]) -> None:
@@ -46,32 +46,32 @@ class RelaxedQuantities(dict[str, Quantity]):
 
 
 class RelaxedCrystal:
-    """Positions and the free part of the cell follow the composition; each relaxation starts from the last one.
+    """A crystal whose positions and free strains are relaxed at each composition, starting from the last result.
 
     Parameters
     ----------
     system
         The alchemical system; the first relaxation starts from its structure.
     potential
-        Evaluated in float64.
+        Potential spec; the potential is evaluated in float64.
     relaxation
-        What of the cell is free.
+        Cell degrees of freedom that relax.
     fmax_eV_per_A
-        Where a relaxation ends; the stress times the volume per atom counts as a force.
+        Largest force at convergence (eV/Å); the stress times the volume per atom counts as a force.
     max_steps
-        Of one relaxation.
+        Maximum number of steps of one relaxation.
     seat
-        What evaluates in the place of the potential, together with others.
+        Access to a potential shared with other relaxations; by default, the crystal uses a separate potential.
 
     Attributes
     ----------
     n_evaluations, n_second_derivatives
-        How often the potential was evaluated, and differentiated twice.
+        Numbers of evaluations, and of evaluations of second derivatives.
 
     Raises
     ------
     InvalidInputError
-        If the cell cannot relax in this way, or the model does not know an element.
+        If the cell cannot relax in this way, or the potential does not support an element.
     """
 
     def __init__(
@@ -99,16 +99,16 @@ class RelaxedCrystal:
 
     @property
     def structure(self) -> Structure:
-        """The crystal as it was relaxed last."""
+        """The structure of the last relaxation."""
         return AseAtomsAdaptor.get_structure(Atoms(self._atoms))
 
     def relax(self, weights: np.ndarray) -> None:
-        """Relax at a composition, shape (C,).
+        """Relax the crystal with the given weights, shape (C,).
 
         Raises
         ------
         AlchemflowsError
-            If it does not converge.
+            If the relaxation does not converge.
         """
         self._calculator.weights = self.system.check_weights(weights)
         self._calculator.reset()
@@ -117,20 +117,21 @@ class RelaxedCrystal:
         self.n_evaluations += optimizer.nsteps + 1
         if not converged:
             raise AlchemflowsError(
-                f"the relaxation at {self.system.formula(weights)} has not converged in {self._max_steps} steps"
+                f"the relaxation of {self.system.formula(weights)} has not converged in {self._max_steps} steps; allow "
+                "more steps, or larger forces"
             )
 
     def at(self, weights: np.ndarray) -> RelaxedQuantities:
-        """Relax at a composition, shape (C,), and return what can be aimed at; gradients are dy/dw, shape (C,).
+        """Relax the crystal with the given weights, shape (C,), and return its quantities y with gradients dy/dw.
 
-        The bulk modulus is computed if it is read, where :func:`names_of` has it.
+        The bulk modulus is computed when it is read, provided that it is among :func:`names_of`.
 
         Raises
         ------
         AlchemflowsError
             If the relaxation does not converge.
         UnstableCrystalError
-            If it ends at no minimum.
+            If the relaxed crystal is not at a minimum of the energy.
         """
         self.relax(weights)
         positions, cell = self._atoms.positions.copy(), self._atoms.cell.array.copy()
@@ -153,7 +154,7 @@ class RelaxedCrystal:
 
 
 def names_of(system: AlchemicalSystem, relaxation: CellRelaxation) -> list[str]:
-    """Return the names of what a relaxed crystal has; a bulk modulus only where relaxing leaves no stress."""
+    """Return the names of the quantities of a relaxed crystal; the bulk modulus is defined only without stress."""
     return [*plain_names(system), *([BULK_MODULUS] if relaxation in WITHOUT_STRESS else [])]
 
 

@@ -1,10 +1,11 @@
-"""The bulk modulus of a relaxed crystal, and its derivative in what the crystal is made of.
+"""The bulk modulus of a relaxed crystal and its derivatives with respect to positions, strains and weights.
 
-With positions relaxed the energy of a strain e is eᵀ(V C)e / 2, V C = H_ee − H_eu H_uu⁻¹ H_ue. Under a pressure the
-crystal strains by s = C⁻¹g for each unit of it, g = (1, 1, 1, 0, 0, 0), and K = 1 / (gᵀC⁻¹g).
+With relaxed positions, the energy of a strain e is eᵀ(V C)e / 2 with V C = H_ee − H_eu H_uu⁻¹ H_ue. The strain per unit
+of pressure is s = C⁻¹g with g = (1, 1, 1, 0, 0, 0), and K = 1 / (gᵀC⁻¹g).
 
-The derivative of sᵀ(V C)s in any coordinate is yᵀ(dH)y at a fixed y = (−H_uu⁻¹H_ue s, s), as y is where that form is
-least: third derivatives of the energy along one direction only, which differences of first derivatives along y give.
+The derivative of sᵀ(V C)s with respect to any coordinate is yᵀ(dH)y at fixed y = (−H_uu⁻¹H_ue s, s), since y minimises
+that quadratic form. This requires third derivatives of the energy along one direction only, which are computed by
+finite differences of first derivatives along y.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from alchemflows.optimize.quantities import STRAIN_UNITS, Quantity
 from alchemflows.optimize.response import ZERO_SHARE, CellRelaxation, at_rest
 
 BULK_MODULUS = "bulk_modulus_GPa"
-#: Ways to relax after which there is no stress: the last two where symmetry leaves no other than the relaxed ones.
+#: Relaxations that leave no stress; `axes` and `isotropic` do so only if symmetry allows no other strains.
 WITHOUT_STRESS: tuple[CellRelaxation, ...] = ("full", "axes", "isotropic")
 
-#: Steps along y go so far that the largest strain is this, and the largest displacement (Å) at most the other.
+#: Largest strain and largest displacement (Å) of the finite differences along y; the smaller step of the two is used.
 STRAIN_STEP = 1e-3
 DISPLACEMENT_STEP_A = 5e-3
-#: Evaluations that the derivative takes.
+#: Number of evaluations for the derivatives of the bulk modulus.
 N_EVALUATIONS = 2
 
 _PRESSURE = np.array([1.0, 1, 1, 0, 0, 0])
@@ -39,23 +40,23 @@ def bulk_modulus(
     weights: np.ndarray,
     derivatives: SecondDerivatives,
 ) -> Quantity:
-    """Return the bulk modulus, GPa, with its derivatives in the coordinates of `derivatives`.
+    """Return the bulk modulus (GPa) with its derivatives in the coordinates of `derivatives`.
 
     Parameters
     ----------
     potential
-        Evaluated in float64, :data:`N_EVALUATIONS` times.
+        Potential in float64; it is evaluated :data:`N_EVALUATIONS` times.
     positions, cell
-        Å, shapes (N, 3) and (3, 3): a crystal without forces and stress.
+        Positions and cell (Å) of a crystal without forces and stress, shapes (N, 3) and (3, 3).
     weights
-        Shape (C,).
+        Weights, shape (C,).
     derivatives
-        Of this crystal.
+        First and second derivatives of the energy of this crystal.
 
     Raises
     ------
     UnstableCrystalError
-        If the energy is not least there: positions or some strain lower it.
+        If the crystal is not at a minimum of the energy: a displacement or a strain lowers it.
     """
     n = 3 * len(positions)
     hessian, volume = derivatives.hessian, float(abs(np.linalg.det(cell)))
@@ -66,12 +67,15 @@ def bulk_modulus(
     for curvature in (inner, stiffness):
         eigenvalues = np.linalg.eigvalsh(curvature)
         if eigenvalues[0] < ZERO_SHARE * eigenvalues[-1]:
-            raise UnstableCrystalError("the crystal has no bulk modulus: displacements or strains lower its energy")
+            raise UnstableCrystalError(
+                f"{BULK_MODULUS} is not defined: a displacement or a strain lowers the energy of the crystal (lowest "
+                f"eigenvalue {eigenvalues[0]:.4g}); use a stable phase, or relax more tightly"
+            )
     strains = np.linalg.solve(stiffness, _PRESSURE)
     value = 1.0 / float(_PRESSURE @ strains)
     along = np.concatenate([answer @ strains, strains])
     change = _second_difference(potential, positions, cell, weights, derivatives.gradient, along)
-    # Strains multiply: C after a strain e is that of (1 + e)(1 + s), whose product adds es to e + s; V C s = V g.
+    # Strains are multiplicative: after a strain e, C is that of (1 + e)(1 + s), which adds es to e + s; V C s = V g.
     change[n : n + 6] += [2 * volume * np.trace(unit @ _matrix(strains)) for unit in STRAIN_UNITS]
     change /= volume
     change[n : n + 6] -= [np.trace(unit) / value for unit in STRAIN_UNITS]  # d(V C) = V dC + C dV
@@ -98,7 +102,7 @@ def _second_difference(
         h = cell @ stretch
         here = single(potential.evaluate(((positions + t * moves) @ stretch)[None], h[None], weights[None]))
         virial = here["stress"] * abs(np.linalg.det(h))
-        # By the chain rule: (x + dx)(1 + ε) and x(1 + ε + dε), of which dE is −F·dx(1 + ε) and tr(virial (1 + ε)⁻¹dε).
+        # Chain rule: for (x + dx)(1 + ε), dE = −F·dx(1 + ε); for x(1 + ε + dε), dE = tr(virial (1 + ε)⁻¹dε).
         in_strain = virial @ np.linalg.inv(stretch)
         total += np.concatenate(
             [

@@ -1,4 +1,4 @@
-"""What a descent lowers: a sum of targets, a function of the user's own, or both."""
+"""Objective of an optimisation: a sum of targets, a user-defined function, or both."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from alchemflows.optimize.elasticity import BULK_MODULUS, WITHOUT_STRESS
 from alchemflows.optimize.quantities import Quantity
 from alchemflows.schemas.optimization import Target
 
-#: A function of the quantities, each a float64 tensor without dimensions, that returns another such tensor.
+#: A function of the quantities, which are scalar float64 tensors, that returns a scalar tensor.
 Function = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Aim:
-    """What is wanted: targets, a function or both, and from when on it is reached.
+    """Targets, a user-defined function or both, with the tolerance within which they count as reached.
 
     Parameters
     ----------
     targets
-        What is wanted of single quantities.
+        Targets for single quantities.
     function
-        Of all quantities; it is added.
+        Function of all quantities that is added to the sum of targets.
     least
-        The least value of the function, if it is known.
+        Smallest possible value of the function; None if unknown.
     tolerance
-        Share of a target's scale; of a function, its root.
+        Tolerance of a target as a fraction of its scale; the tolerance of the function is its square.
     """
 
     targets: list[Target]
@@ -43,23 +43,23 @@ class Aim:
 
     @property
     def least_sum(self) -> float | None:
-        """The least value of all together, if it is known."""
+        """Smallest possible value of the objective; None if unknown."""
         if any(target.extremum is not None for target in self.targets):
             return None
         return 0.0 if self.function is None else self.least
 
     @property
     def smallest(self) -> float:
-        """Objectives that differ by no more are the same."""
+        """Difference up to which two values of the objective count as equal."""
         return self.tolerance**2 * min([target.factor for target in self.targets], default=1.0)
 
     def objective(self, found: Mapping[str, Quantity]) -> tuple[float, np.ndarray]:
-        """Return J and its gradient in what the quantities' gradients are in.
+        """Return the objective J and its gradient, in the coordinates of the gradients of the quantities.
 
         Raises
         ------
         InvalidInputError
-            As :func:`of_targets` and :func:`of_function`.
+            For the same reasons as in :func:`of_targets` and :func:`of_function`.
         """
         total, slope = of_targets(self.targets, found)
         if self.function is None:
@@ -68,27 +68,27 @@ class Aim:
         return total + own, slope + of_own
 
     def missed(self, values: Mapping[str, float], objective: float) -> list[str]:
-        """Say what has not been reached."""
+        """Return a description of each target that is not reached."""
         wanted = [(target, target.value) for target in self.targets if target.value is not None]
         missed = [
-            f"{target.quantity} is {values[target.quantity]:.6g}, not {value:.6g}"
+            f"{target.quantity} is {values[target.quantity]:.6g}, its target {value:.6g}"
             for target, value in wanted
             if abs(values[target.quantity] - value) > self.tolerance * target.scale
         ]
-        # With targets that are all reached the sum may be above its least value by that of their tolerances.
+        # Even if all targets are reached, the sum can exceed its smallest value by the sum of their tolerances.
         allowed = self.tolerance**2 * sum(target.factor for target in self.targets) + self.tolerance**2
         if self.function is not None and self.least_sum is not None and objective - self.least_sum > allowed:
-            missed.append(f"the objective is {objective:.6g}, not {self.least_sum:.6g}")
+            missed.append(f"the objective is {objective:.6g}, its smallest possible value {self.least_sum:.6g}")
         return missed
 
 
 def of_targets(targets: Sequence[Target], found: Mapping[str, Quantity]) -> tuple[float, np.ndarray]:
-    """Return the weighted sum of the targets, and its gradient in what the quantities' gradients are in.
+    """Return the weighted sum of the targets and its gradient, in the coordinates of the gradients of the quantities.
 
     Raises
     ------
     InvalidInputError
-        If a target is not a quantity.
+        If a target names an unknown quantity.
     """
     total, slope = 0.0, np.zeros_like(next(iter(found.values())).gradient)
     for target in targets:
@@ -108,15 +108,14 @@ def of_targets(targets: Sequence[Target], found: Mapping[str, Quantity]) -> tupl
 
 
 def of_function(function: Function, found: Mapping[str, Quantity]) -> tuple[float, np.ndarray]:
-    """Return the value of a function of the quantities, and its gradient in what theirs are in.
+    """Return the value of a user-defined function and its gradient, in the coordinates of those of the quantities.
 
-    Its derivatives in the quantities come from torch, and the chain rule does the rest.
+    torch differentiates the function with respect to the quantities; the chain rule gives the gradient.
 
     Raises
     ------
     InvalidInputError
-        If it reads what is not a quantity, returns something else than a finite scalar tensor, or one that depends on
-        no quantity.
+        If the function reads an unknown quantity, or does not return a finite scalar tensor that depends on a quantity.
     """
     read = _Readings(found)
     value = _called(function, read)
@@ -125,7 +124,7 @@ def of_function(function: Function, found: Mapping[str, Quantity]) -> tuple[floa
         raise InvalidInputError(f"the objective {name_of(function)} is {value.item()} at {there}")
     if not value.requires_grad:
         raise InvalidInputError(
-            f"the objective {name_of(function)} depends on no quantity in a way that torch can differentiate"
+            f"the objective {name_of(function)} must depend on a quantity in a way that torch can differentiate"
         )
     slopes = torch.autograd.grad(value, list(read.leaves.values()), allow_unused=True)
     total = np.zeros_like(next(iter(found.values())).gradient)
@@ -133,20 +132,22 @@ def of_function(function: Function, found: Mapping[str, Quantity]) -> tuple[floa
         if slope is not None:
             total += slope.item() * found[name].gradient
     if not np.isfinite(total).all():
-        raise InvalidInputError(f"the objective {name_of(function)} has no finite gradient where it is {value.item()}")
+        raise InvalidInputError(
+            f"the gradient of the objective {name_of(function)} is not finite where its value is {value.item()}"
+        )
     return value.item(), total
 
 
 def check_function(function: Function, names: Iterable[str]) -> None:
-    """Refuse a function that workers could not import, that reads what is not a quantity, or that returns no scalar.
+    """Check that workers can import a function, that it reads known quantities only, and that it returns a scalar.
 
-    It is called once, with ones for all quantities. As these are made up, it may fail there, or give a number that is
-    not finite, for reasons that say nothing: then only what it has read before is checked.
+    The function is called once with the value 1 for all quantities. Since these values are artificial, an exception or
+    a result that is not finite is not an error. Then only the quantities that were read before are checked.
 
     Raises
     ------
     InvalidInputError
-        Saying which of these it is.
+        If one of the checks fails.
     """
     module, path = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     try:
@@ -155,14 +156,14 @@ def check_function(function: Function, names: Iterable[str]) -> None:
         found = None
     if found is not function or module == "__main__":
         raise InvalidInputError(
-            f"the objective {path or function!r} must be a function that workers can import by its name: defined at "
-            "the top of a module, not in a function, a notebook or the script that runs, and no lambda"
+            f"workers cannot import the objective {path or function!r}; define it as a function at the top level of a "
+            "module, not as a lambda, nor in a function, a notebook or the script itself"
         )
     try:
         _called(function, _Readings({name: Quantity(1.0, np.zeros(0)) for name in names}))
     except InvalidInputError:
         raise
-    except Exception:  # whatever the function may raise at numbers that mean nothing
+    except Exception:  # at artificial values the function may raise any exception
         return
 
 
@@ -172,14 +173,17 @@ def name_of(function: Function) -> str:
 
 
 def unknown(name: object, known: Iterable[str]) -> InvalidInputError:
-    """Return the error for what is not a quantity, or not of this crystal."""
+    """Return the error for an unknown quantity, or one that is not defined for the chosen relaxation."""
     if name == BULK_MODULUS:
-        return InvalidInputError(f"{name} is that of a crystal without stress: relax {', '.join(WITHOUT_STRESS)}")
-    return InvalidInputError(f"{name!r} is not a quantity: there are {', '.join(known)}")
+        return InvalidInputError(
+            f"{name} is defined only for a crystal without stress; set the relaxation to one of "
+            f"{', '.join(WITHOUT_STRESS)}"
+        )
+    return InvalidInputError(f"unknown quantity {name!r}; choose from {', '.join(known)}")
 
 
 class _Readings(Mapping[str, torch.Tensor]):
-    """Quantities as tensors to differentiate by, made when they are read."""
+    """Quantities as differentiable tensors, which are created when they are read."""
 
     def __init__(self, found: Mapping[str, Quantity]) -> None:
         self.found = found
@@ -207,7 +211,7 @@ class _Readings(Mapping[str, torch.Tensor]):
 
 
 def _called(function: Function, read: _Readings) -> torch.Tensor:
-    """Call a function and check what it returns but for its value."""
+    """Call a function and check that it returns a scalar tensor."""
     try:
         with torch.enable_grad():
             value = function(read)

@@ -1,4 +1,4 @@
-"""Search for ordered arrangements: each site has weights of its own, and these descend to whole atoms."""
+"""Search for ordered arrangements by gradient descent on separate weights for each site."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from alchemflows.alchemy.interfaces import Backend
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 
-#: Size of the random start, in ln w.
+#: Standard deviation of ln w in the random starts.
 SPREAD = 0.2
-#: Largest step in ln w along the gradient, and by the pull to the vertices at the end.
+#: Largest step in ln w along the gradient, and due to the pull towards the vertices in the last step.
 STEP, PULL = 0.4, 0.25
-#: How far atoms move along their forces in a step, Å²/eV; and at most, Å.
+#: Displacement of atoms per force in a step (Å²/eV), and its upper limit (Å).
 MOBILITY, LARGEST_MOVE_A = 0.02, 0.05
-#: Change of weights for the curvature of one site by itself.
+#: Change of weights in the finite differences for the self-curvature of a site.
 PROBE = 0.01
 _SINKHORN = 60
 
 
 @dataclass(frozen=True)
 class DescentEnd:
-    """Where one start ended.
+    """Result of the search from one start.
 
     Attributes
     ----------
     labels
-        For each sublattice, which of its elements is at each of its sites, shape (sites,).
+        For each sublattice, the index of the element on each of its sites, shape (sites,).
     structure
-        The arrangement, with atoms where the descent moved them.
+        The arrangement, with the positions at the end of the descent.
     sharpness
-        Mean over the sites of the largest weight just before it was rounded: 1 is a vertex.
+        Largest weight of a site just before rounding, averaged over the sites; 1 means that no rounding was needed.
     """
 
     labels: list[np.ndarray]
@@ -55,32 +55,33 @@ def search(
     n_steps: int = 60,
     seed: int = 0,
 ) -> list[DescentEnd]:
-    """Descend from the disordered crystal to ordered ones, from several random starts in one batch.
+    """Search for ordered arrangements by descent from several random starts near the disordered crystal, in one batch.
 
-    Every site is a group of its own; the composition is kept by scaling the weights of all sites until each site and
-    each element has its sum (Sinkhorn & Knopp, Pacific J. Math. 21, 343, 1967). A step multiplies weights by the
-    exponential of their negative gradients, so scaled that the largest is :data:`STEP`: from a start near the
-    disordered crystal, the most unstable concentration wave grows fastest. A site's energy also curves with its own
-    weights, which no real atom feels; that is taken off, and a pull to the vertices grows from zero. Atoms follow their
-    forces meanwhile, in the cell given. At the end the nearest whole atoms are assigned.
+    Every site is a separate group. The composition is kept by scaling the weights until the sums over each site and
+    over each element are correct (Sinkhorn & Knopp, Pacific J. Math. 21, 343, 1967). A step multiplies the weights by
+    the exponential of their negative gradients, scaled so that the largest exponent is :data:`STEP`. Near the
+    disordered crystal, the most unstable concentration wave then grows fastest. The energy also has a curvature with
+    respect to the weights of a single site, which is an artefact of mixing; it is subtracted, and a pull towards the
+    vertices increases from zero. In each step atoms also move along their forces, in a fixed cell. At the end the
+    weights are rounded to the nearest arrangement of whole atoms.
 
     Parameters
     ----------
     disorder
         The disordered crystal.
     structure
-        Its supercell, relaxed as a disordered crystal.
+        Supercell of the disordered crystal, relaxed with its mean weights.
     backend
-        A loaded model.
+        Backend of the loaded potential.
     n_starts, n_steps
-        Replicas in the batch, steps of each.
+        Number of starts (replicas in the batch), and number of steps of each.
     seed
-        Of the starts.
+        Seed of the random starts.
 
     Raises
     ------
     InvalidInputError
-        If the model does not know an element.
+        If the potential does not support an element.
     """
     blocks = [_Block.of(sublattice.symbols, sublattice.counts) for sublattice in disorder.sublattices]
     groups = tuple(
@@ -122,7 +123,7 @@ def search(
 
 @dataclass(frozen=True)
 class _Block:
-    """Weights of a sublattice, one column for each element; the last may be vacancies, which no model sees."""
+    """Weights of a sublattice, one column per element; the last column may be vacancies, which have no nodes."""
 
     numbers: tuple[int, ...]
     counts: torch.Tensor
@@ -149,7 +150,7 @@ class _Block:
         return self.counts / self.n_sites
 
     def flat(self, weights: torch.Tensor) -> torch.Tensor:
-        """Return what the potential takes, shape (B, sites · elements), of weights of shape (B, sites, columns)."""
+        """Return the input of the potential, shape (B, sites · elements), for weights of shape (B, sites, columns)."""
         return weights[..., : len(self.numbers)].flatten(1)
 
     def unflat(self, gradients: torch.Tensor) -> torch.Tensor:
@@ -157,14 +158,14 @@ class _Block:
         return torch.nn.functional.pad(gradients, (0, len(self.counts) - len(self.numbers)))
 
     def scaled(self, logs: torch.Tensor) -> torch.Tensor:
-        """Return ln w, scaled so that each site has 1 and each element its count."""
+        """Return ln w, scaled so that the weights sum to 1 on each site and to its count for each element."""
         for _ in range(_SINKHORN):
             logs = logs - logs.logsumexp(dim=2, keepdim=True)
             logs = logs + (self.counts.log() - logs.logsumexp(dim=1))[:, None]
         return logs - logs.logsumexp(dim=2, keepdim=True)
 
     def nearest(self, weights: np.ndarray) -> np.ndarray:
-        """Return the whole atoms that have most of the weights, shape (sites,)."""
+        """Return the arrangement of whole atoms with the largest total weight, shape (sites,)."""
         owner = np.repeat(np.arange(len(self.counts)), self.counts.numpy().astype(int))
         return owner[linear_sum_assignment(-weights[:, owner])[1]]
 
@@ -172,9 +173,10 @@ class _Block:
 def _own_curvatures(
     potential: AlchemicalPotential, blocks: Sequence[_Block], positions: torch.Tensor, cell: torch.Tensor
 ) -> list[float]:
-    """Return the second derivative of E as one site of each sublattice exchanges its first two columns, eV.
+    """Return the self-curvature of a site of each sublattice (eV).
 
-    From gradients on either side of the disordered crystal.
+    It is the second derivative of E for an exchange between the first two columns on a single site, from gradients on
+    both sides of the disordered crystal.
     """
     middle = torch.cat([block.flat(block.mean.repeat(1, block.n_sites, 1))[0] for block in blocks])
     found, first = [], 0
@@ -193,7 +195,7 @@ def _own_curvatures(
 
 
 def _centred(values: torch.Tensor) -> torch.Tensor:
-    """Return what moves weight between sites: neither an element's nor a site's total."""
+    """Return the part of a gradient that changes neither the total of an element nor that of a site."""
     values = values - values.mean(dim=1, keepdim=True)
     return values - values.mean(dim=2, keepdim=True)
 

@@ -1,4 +1,4 @@
-"""Quantities of a crystal with their derivatives in positions, strain and weights."""
+"""Quantities of a crystal with their derivatives with respect to positions, strain and weights."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Quantity:
     Attributes
     ----------
     value
-        In the unit that its name says.
+        Value in the unit stated in the name of the quantity.
     gradient
-        Shape (3N + 6 + C,).
+        Derivatives, shape (3N + 6 + C,).
     """
 
     value: float
@@ -41,26 +41,26 @@ def names_of(system: AlchemicalSystem) -> list[str]:
 def quantities(
     system: AlchemicalSystem, cell: np.ndarray, weights: np.ndarray, derivatives: SecondDerivatives
 ) -> dict[str, Quantity]:
-    """Return what can be aimed at.
+    """Return the quantities that can be targets of an optimisation.
 
     Parameters
     ----------
     system
         The alchemical system.
     cell
-        Å, shape (3, 3).
+        Lattice vectors as rows (Å), shape (3, 3).
     weights
-        Composition, shape (C,).
+        Weights, shape (C,).
     derivatives
-        At this cell and composition.
+        Derivatives of the energy at this cell with these weights.
 
     Returns
     -------
     by_name
         ``a_A``, ``b_A``, ``c_A``, ``volume_A3``, ``energy_eV_per_atom``; stresses ``stress_xx_GPa`` and so on (tension
-        positive), ``stress_in_plane_GPa`` (the mean of xx and yy) and ``pressure_GPa``; for each group g and each two
-        of its channels ``mu_g_i_j_eV``, the difference (∂E/∂w_i − ∂E/∂w_j) per site. Their gradients are explicit ones:
-        at fixed positions and strain the weights, and so on.
+        positive), ``stress_in_plane_GPa`` (the mean of xx and yy) and ``pressure_GPa``; for each group g and each pair
+        of its channels ``mu_g_i_j_eV``, the difference (∂E/∂w_i − ∂E/∂w_j) per site. The gradients are partial
+        derivatives: each coordinate changes while all others are fixed.
     """
     n = 3 * system.n_sites
     strains = slice(n, n + 6)
@@ -98,7 +98,7 @@ def quantities(
 
 
 def _potentials(system: AlchemicalSystem) -> Iterator[tuple[str, int, int, int]]:
-    """Yield the name of each difference of chemical potentials, its two weights, and the number of sites."""
+    """Yield the name, the indices of the two weights and the number of sites of each chemical potential difference."""
     first = 0
     for g, group in enumerate(system.groups):
         for i in range(len(group.channels)):
@@ -108,12 +108,12 @@ def _potentials(system: AlchemicalSystem) -> Iterator[tuple[str, int, int, int]]
 
 
 def _stresses(derivatives: SecondDerivatives, n: int, volume: float, growth: np.ndarray) -> list[Quantity]:
-    """Return the six stresses, GPa.
+    """Return the six stresses (GPa).
 
-    A stress is the derivative in a strain δ of the cell as it is, h(1 + ε)(1 + δ); the product εδ adds a term to the
-    second derivative where there is stress already.
+    A stress is the derivative with respect to a strain δ of the current cell, h(1 + ε)(1 + δ). If the stress is not
+    zero, the product εδ contributes to the second derivative.
     """
-    # Off the diagonal a strain counts twice.
+    # An off-diagonal strain appears twice in the matrix.
     counts = np.array([1.0 + (i != j) for i, j in VOIGT])
     virial = derivatives.gradient[n : n + 6] / counts
     matrix = sum(value * unit for value, unit in zip(virial, STRAIN_UNITS, strict=True))

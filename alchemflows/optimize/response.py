@@ -1,7 +1,7 @@
-"""How a relaxed crystal answers to a change of its weights, by the theorem of implicit functions.
+"""Response of a relaxed crystal to a change of its weights, by the implicit function theorem.
 
-At the minimum over positions and free strains q the gradient ∂E/∂q vanishes, and it goes on vanishing when weights w
-change if dq/dw = −(∂²E/∂q²)⁻¹ ∂²E/∂q∂w.
+At the minimum over positions and free strains q the gradient ∂E/∂q vanishes. It remains zero when the weights w change
+if dq/dw = −(∂²E/∂q²)⁻¹ ∂²E/∂q∂w.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from alchemflows.alchemy.interfaces import SecondDerivatives
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 
-#: What of the cell is free: nothing, the volume, the lengths, c alone (a film on a substrate), or everything.
+#: Cell degrees of freedom that relax: none, the volume, the three lengths, c only (a film on a substrate), or all.
 CellRelaxation = Literal["none", "isotropic", "axes", "c", "full"]
 
 _FREE: dict[str, list[list[int]]] = {
@@ -23,9 +23,9 @@ _FREE: dict[str, list[list[int]]] = {
     "c": [[2]],
     "full": [[0], [1], [2], [3], [4], [5]],
 }
-#: A vector that is off its axis by less (Å) lies along it.
+#: Largest component of a cell vector off its axis (Å) for which it counts as parallel to the axis.
 MAX_TILT_A = 1e-3
-#: A curvature below this share of the largest is not that of a minimum.
+#: A crystal is not at a minimum if a curvature is below this fraction of the largest one.
 ZERO_SHARE = 1e-9
 
 
@@ -38,7 +38,7 @@ def free_strains(relaxation: CellRelaxation) -> np.ndarray:
         If the name is unknown.
     """
     if relaxation not in get_args(CellRelaxation):
-        raise InvalidInputError(f"the cell relaxes {', '.join(get_args(CellRelaxation))}; got {relaxation!r}")
+        raise InvalidInputError(f"relaxation must be one of {', '.join(get_args(CellRelaxation))}; got {relaxation!r}")
     members = _FREE[relaxation]
     basis = np.zeros((6, len(members)))
     for k, strains in enumerate(members):
@@ -47,43 +47,43 @@ def free_strains(relaxation: CellRelaxation) -> np.ndarray:
 
 
 def check_cell(relaxation: CellRelaxation, cell: np.ndarray) -> None:
-    """Refuse a cell, shape (3, 3), that cannot relax in this way.
+    """Check that a cell, shape (3, 3), can relax in this way.
 
     Raises
     ------
     InvalidInputError
-        If the name is unknown, or c alone is to relax and is not along z, with a and b in the plane of x and y.
+        If the name is unknown; for relaxation ``c`` also if c is not along z, or a or b is not in the xy plane.
     """
     free_strains(relaxation)
     if relaxation == "c" and np.abs([*cell[:2, 2], *cell[2, :2]]).max() > MAX_TILT_A:
-        raise InvalidInputError("for c to relax alone it must lie along z, and a and b in the plane of x and y")
+        raise InvalidInputError("relaxation 'c' requires c along z, and a and b in the xy plane; rotate the cell")
 
 
 def response(derivatives: SecondDerivatives, n_atoms: int, relaxation: CellRelaxation) -> np.ndarray:
-    """Return how all coordinates follow the weights while positions and the free part of the cell stay relaxed.
+    """Return the derivatives of all coordinates with respect to the weights while the crystal remains relaxed.
 
     Parameters
     ----------
     derivatives
-        At a minimum over positions and free strains.
+        Derivatives of the energy at a minimum over positions and free strains.
     n_atoms
-        N.
+        Number of atoms N.
     relaxation
-        What of the cell is free.
+        Cell degrees of freedom that relax.
 
     Returns
     -------
     dz_dw
-        Shape (3N + 6 + C, C), the coordinates as in :class:`SecondDerivatives`; the last C rows are the identity.
+        Shape (3N + 6 + C, C), with coordinates as in :class:`SecondDerivatives`; the last C rows are the identity.
 
     Raises
     ------
     UnstableCrystalError
-        If it is no minimum: a curvature is negative, or vanishes.
+        If the crystal is not at a minimum: a curvature is negative or zero.
     """
     n, n_weights = 3 * n_atoms, len(derivatives.gradient) - 3 * n_atoms - 6
     basis = free_strains(relaxation)
-    # From free coordinates q to all z, and from the weights.
+    # Matrices that map the free coordinates q, and the weights, to all coordinates z.
     to_z = np.zeros((n + 6 + n_weights, n + basis.shape[1]))
     to_z[:n, :n] = np.eye(n)
     to_z[n : n + 6, n:] = basis
@@ -93,22 +93,22 @@ def response(derivatives: SecondDerivatives, n_atoms: int, relaxation: CellRelax
     eigenvalues, modes = np.linalg.eigh(curvature)
     if eigenvalues[0] < ZERO_SHARE * eigenvalues[-1]:
         raise UnstableCrystalError(
-            f"{int((eigenvalues < ZERO_SHARE * eigenvalues[-1]).sum())} ways to deform the crystal do not raise its "
-            "energy: it is not relaxed, or not stable, and does not answer smoothly to its composition"
+            f"{int((eigenvalues < ZERO_SHARE * eigenvalues[-1]).sum())} deformations of the crystal do not raise its "
+            "energy; it is not fully relaxed or is unstable, so derivatives with respect to composition do not exist"
         )
     dq_dw = -modes @ ((modes.T @ (to_z.T @ derivatives.hessian @ weights)) / eigenvalues[:, None])
     return to_z @ dq_dw + weights
 
 
 def at_rest(curvature: np.ndarray, n_atoms: int) -> np.ndarray:
-    """Let it cost something to move all atoms alike, which costs nothing, so that a curvature has an inverse.
+    """Add a penalty for uniform translations, which do not change the energy, so that a curvature is invertible.
 
     Parameters
     ----------
     curvature
-        Shape (M, M); the first 3N coordinates are displacements.
+        Matrix of shape (M, M); the first 3N coordinates are displacements.
     n_atoms
-        N.
+        Number of atoms N.
     """
     uniform = np.zeros((len(curvature), 3))
     uniform[: 3 * n_atoms] = np.kron(np.ones((n_atoms, 1)), np.eye(3)) / np.sqrt(n_atoms)

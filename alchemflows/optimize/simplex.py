@@ -1,4 +1,4 @@
-"""Descent on the weights of site groups, which stay on their simplices and within bounds."""
+"""Gradient descent on the weights of site groups, constrained to their simplices and to bounds."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from scipy.optimize import brentq
 
 from alchemflows.errors import InvalidInputError
 
-#: How weights move: along the projected gradient; multiplied by exp(−η ∂J/∂w); or as a softmax of free variables.
+#: Update of the weights: along the projected gradient, multiplied by exp(−η ∂J/∂w), or as a softmax of free variables.
 Descent = Literal["projected", "exponentiated", "softmax"]
 
-#: Weights that are zero cannot grow where they are multiplied: they begin with this share instead.
+#: Smallest weight at the start of multiplicative updates, with which a weight of zero could not grow.
 SEED_SHARE = 1e-3
-#: No weight changes by more in one step.
+#: Largest change of a weight in one step.
 MAX_CHANGE = 0.2
-#: A step is halved so often before there is none that goes down.
+#: Number of times that a step is halved before the descent ends.
 MAX_HALVINGS = 12
 _TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Domain(MSONable):
-    """Where weights may be: each between its bounds, those of each group with a fixed sum.
+    """Allowed weights: each weight is within its bounds, and the weights of each group have a fixed sum.
 
     Parameters
     ----------
     group_of_weight
         Index of the group of each weight, shape (C,).
     lower, upper
-        Bounds, shape (C,).
+        Bounds of each weight, shape (C,).
     totals
-        Sum of the weights of each group: 1, or less where there are vacancies.
+        Sum of the weights of each group: 1, or less if the group has vacancies.
 
     Raises
     ------
     InvalidInputError
-        If bounds leave [0, 1] or cross, or a group's sum does not lie between those of its bounds.
+        If a bound is outside [0, 1], a lower bound exceeds the upper one, or the bounds of a group do not allow its
+        sum.
     """
 
     group_of_weight: tuple[int, ...]
@@ -51,21 +52,23 @@ class Domain(MSONable):
     def __post_init__(self) -> None:
         low, high = np.array(self.lower), np.array(self.upper)
         if not len(low) == len(high) == len(self.group_of_weight):
-            raise InvalidInputError(f"{len(self.group_of_weight)} bounds are needed below and above")
+            raise InvalidInputError(
+                f"lower and upper need {len(self.group_of_weight)} bounds each; got {len(low)} and {len(high)}"
+            )
         if not ((low >= 0) & (low <= high) & (high <= 1)).all():
             raise InvalidInputError(f"bounds must satisfy 0 ≤ lower ≤ upper ≤ 1; got {self.lower} and {self.upper}")
         if len(self.totals) != len(set(self.group_of_weight)):
-            raise InvalidInputError(f"{len(set(self.group_of_weight))} sums are needed; got {len(self.totals)}")
+            raise InvalidInputError(f"totals needs {len(set(self.group_of_weight))} sums; got {len(self.totals)}")
         for g, total in enumerate(self.totals):
             least, most = low[self._members(g)].sum(), high[self._members(g)].sum()
             if not (0 < total <= 1 and least - _TOLERANCE <= total <= most + _TOLERANCE):
                 raise InvalidInputError(
-                    f"the weights of group {g} cannot sum to {total:g}: their bounds allow {least:g} to "
+                    f"the weights of group {g} cannot sum to {total:g}; their bounds allow sums from {least:g} to "
                     f"{min(most, 1):g}"
                 )
 
     def project(self, weights: np.ndarray) -> np.ndarray:
-        """Return the nearest weights in the domain, shape (C,)."""
+        """Return the closest weights in the domain, shape (C,)."""
         found = np.array(weights, dtype=float)
         for g, total in enumerate(self.totals):
             members = self._members(g)
@@ -76,7 +79,7 @@ class Domain(MSONable):
             ) -> float:
                 return float(np.clip(v - shift, a, b).sum() - s)
 
-            # At these shifts all are at their upper, and at their lower bounds.
+            # At the first shift all weights are at their upper bounds, at the last one at their lower bounds.
             first, last = (values - high).min() - 1.0, (values - low).max() + 1.0
             if excess(first) <= 0:
                 shift = first
@@ -88,7 +91,7 @@ class Domain(MSONable):
         return found
 
     def scaled(self, weights: np.ndarray) -> np.ndarray:
-        """Return positive weights multiplied so that each group has its sum, then put within their bounds."""
+        """Return positive weights scaled to the sum of each group, and then projected into the domain."""
         found = np.array(weights, dtype=float)
         for g, total in enumerate(self.totals):
             members = self._members(g)
@@ -96,20 +99,20 @@ class Domain(MSONable):
         return self.project(found)
 
     def rounded(self, weights: np.ndarray, n_sites: Sequence[int]) -> np.ndarray:
-        """Return the nearest weights that whole atoms can have, by largest remainders within the bounds.
+        """Return the closest weights that correspond to whole atoms, by the method of largest remainders.
 
         Parameters
         ----------
         weights
-            Shape (C,).
+            Weights, shape (C,).
         n_sites
-            Sites of each group: weights become multiples of one over their number. The sum of a group does too, which
-            changes it where there are vacancies and they do not fit (halves are rounded up: fewer vacancies).
+            Number n of sites of each group; weights become multiples of 1/n. The sum of a group with vacancies is also
+            rounded to a multiple of 1/n (halves are rounded up, to fewer vacancies).
 
         Raises
         ------
         InvalidInputError
-            If no such weights are in the domain.
+            If the domain contains no weights of whole atoms.
         """
         found = np.array(weights, dtype=float)
         for g, (total, n) in enumerate(zip(self.totals, n_sites, strict=True)):
@@ -119,10 +122,10 @@ class Domain(MSONable):
             n_atoms = int(np.floor(n * total + 0.5 + _TOLERANCE))
             if n_atoms < 1 or (counts > most).any() or not counts.sum() <= n_atoms <= most.sum():
                 raise InvalidInputError(
-                    f"{n} sites of group {g} cannot have {n_atoms} atoms in whole numbers within the bounds: take "
-                    "more repeats of the cell, or wider bounds"
+                    f"the {n} sites of group {g} cannot hold {n_atoms} whole atoms within the bounds; use a larger "
+                    "supercell or wider bounds"
                 )
-            # The sum of squares is convex in each count, so that atoms, one by one, find their best places.
+            # The sum of squares is convex in each count, so adding atoms one by one finds the optimum.
             for _ in range(n_atoms - int(counts.sum())):
                 missing = np.where(counts < most, n * found[members] - counts, -np.inf)
                 counts[missing.round(9).argmax()] += 1
@@ -145,11 +148,11 @@ class Step:
     Attributes
     ----------
     weights
-        Shape (C,).
+        Weights, shape (C,).
     objective
-        J.
+        Objective J.
     gradient
-        dJ/dw, shape (C,).
+        Gradient dJ/dw, shape (C,).
     """
 
     weights: np.ndarray
@@ -168,35 +171,35 @@ def descend(
     max_steps: int = 50,
     rate: float = 1.0,
 ) -> list[Step]:
-    """Descend from a start until the objective is at its least value, or no step within the domain lowers it.
+    """Minimise an objective by gradient descent within a domain, until its smallest value or a local minimum.
 
-    Where a least value is known (a sum of squares has 0), a step is as long as the gradient needs to reach it if the
-    square root of the objective is linear: for one target that is Newton's method. A step that raises the objective is
-    halved.
+    If the smallest possible value is known (0 for a sum of squares), the step length is chosen so that the value is
+    reached if the square root of the objective is linear; for one target this is Newton's method. A step that raises
+    the objective is halved.
 
     Parameters
     ----------
     evaluate
-        Returns J and dJ/dw, shape (C,), at weights of shape (C,).
+        Function that returns J and dJ/dw, shape (C,), for weights of shape (C,).
     start
-        Shape (C,); put into the domain first.
+        Initial weights, shape (C,); they are projected into the domain.
     domain
-        Where weights may be.
+        Allowed weights.
     method
-        How weights move.
+        Update of the weights.
     least
-        Smallest possible value of J; None if it is not known: steps then have the length of `rate` times the gradient.
+        Smallest possible value of J. If None (unknown), a step is `rate` times the gradient.
     tolerance
-        Of J above its least value, or of its first-order decrease.
+        Tolerance of J above its smallest value, or of its first-order decrease.
     max_steps
-        At most so many steps.
+        Maximum number of steps.
     rate
-        Step length where no least value is known, in units of weights² per J.
+        Step length if the smallest value is unknown, in units of weights² per J.
 
     Returns
     -------
     trace
-        The accepted steps, the start first.
+        The start and all accepted steps.
 
     Raises
     ------
@@ -231,19 +234,19 @@ def descend(
 
 
 def check_method(method: Descent) -> None:
-    """Refuse an unknown method.
+    """Check the name of a method.
 
     Raises
     ------
     InvalidInputError
-        Naming those that there are.
+        If the name is unknown; the message lists the known ones.
     """
     if method not in get_args(Descent):
-        raise InvalidInputError(f"the method must be one of {', '.join(get_args(Descent))}; got {method!r}")
+        raise InvalidInputError(f"method must be one of {', '.join(get_args(Descent))}; got {method!r}")
 
 
 def _direction(method: Descent, domain: Domain, here: Step) -> np.ndarray:
-    """Return dw/dη at the beginning of a step."""
+    """Return the direction of a step, dw/dη at η = 0."""
     if method == "projected":
         return domain.tangent(here.weights, here.gradient)
     slopes = np.empty_like(here.gradient)
@@ -251,7 +254,7 @@ def _direction(method: Descent, domain: Domain, here: Step) -> np.ndarray:
         members = np.flatnonzero(np.array(domain.group_of_weight) == g)
         w, slope = here.weights[members], here.gradient[members]
         rate = slope - w @ slope / total
-        if method == "softmax":  # by the chain rule, once more
+        if method == "softmax":  # the chain rule through the softmax applies twice
             rate = w * rate
             rate = rate - w @ rate / total
         slopes[members] = -w * rate
@@ -261,6 +264,6 @@ def _direction(method: Descent, domain: Domain, here: Step) -> np.ndarray:
 def _moved(method: Descent, domain: Domain, here: Step, direction: np.ndarray, length: float) -> np.ndarray:
     if method == "projected":
         return domain.project(here.weights + length * direction)
-    # Multiplying by exp(η dw/w) is what both do: their rates of growth differ.
+    # Both methods multiply by exp(η dw/w); they differ in the direction dw.
     growth = np.divide(direction, here.weights, out=np.zeros_like(direction), where=here.weights > 0)
     return domain.scaled(here.weights * np.exp(np.clip(length * growth, -30, 30)))

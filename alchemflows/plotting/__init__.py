@@ -1,4 +1,4 @@
-"""Figures from documents."""
+"""Plot result documents with matplotlib."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
     "save",
 ]
 
-#: Of images made of pixels.
+#: Resolution of PNG images (dots per inch).
 _DPI = 150
 
 
@@ -47,6 +47,6 @@ def png(figure: Figure) -> bytes:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Save a figure, in the format that the file's ending says."""
+    """Save a figure in the format given by the extension of the file, and return the path."""
     figure.savefig(path, dpi=_DPI)
     return path

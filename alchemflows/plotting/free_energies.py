@@ -12,7 +12,7 @@ from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.schemas.vacancy import RemovalDocument
 
-#: A matrix of more windows is drawn without its numbers.
+#: Largest number of windows for which the numbers of the overlap matrix are printed.
 _MOST_NUMBERED = 12
 
 
@@ -40,10 +40,10 @@ def plot_gradient(document: FreeEnergyDocument) -> Figure:
 
 
 def plot_convergence(document: FreeEnergyDocument) -> Figure:
-    """Plot MBAR's ΔF from the first and from the last part of each window against the size of that part.
+    """Plot ΔF by MBAR from the first and from the last fraction of each window against that fraction.
 
-    The band is the estimate from all of the samples with its standard error. Curves that come from different sides,
-    or leave the band late, speak of drift.
+    The band is the estimate from all samples with its standard error. If the two curves approach it from opposite
+    sides, or are outside of it at large fractions, the windows drift.
     """
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(5, 3.6), layout="constrained")
@@ -64,7 +64,7 @@ def plot_convergence(document: FreeEnergyDocument) -> Figure:
             if known:
                 fractions, means, bars = zip(*known, strict=True)
                 axes.errorbar(fractions, means, yerr=bars, marker=marker, capsize=3, linewidth=1.2, label=label)
-        axes.set_xlabel("share of each window")
+        axes.set_xlabel("fraction of each window")
         axes.set_ylabel(f"{_difference(document)} by MBAR, without mass term (eV)")
         axes.set_title(
             f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K: "
@@ -76,7 +76,7 @@ def plot_convergence(document: FreeEnergyDocument) -> Figure:
 
 
 def plot_overlap(document: FreeEnergyDocument) -> Figure:
-    """Plot MBAR's overlap matrix between windows; where neighbours hardly overlap, ΔF between them is a guess."""
+    """Plot the overlap matrix of MBAR; ΔF between neighbouring windows is unreliable if they hardly overlap."""
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(5, 3.6), layout="constrained")
         axes = figure.subplots()
@@ -84,7 +84,7 @@ def plot_overlap(document: FreeEnergyDocument) -> Figure:
         image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
         if len(matrix) <= _MOST_NUMBERED:
             for (row, column), value in np.ndenumerate(matrix):
-                if value >= 0.005:  # others would be written 0.00
+                if value >= 0.005:  # smaller values would be printed as 0.00
                     colour = "white" if value > 0.5 else "black"
                     axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
         every = range(0, len(matrix), 1 + len(matrix) // (_MOST_NUMBERED + 1))
@@ -94,7 +94,7 @@ def plot_overlap(document: FreeEnergyDocument) -> Figure:
         axes.set_xlabel("λ")
         axes.set_ylabel("λ")
         neighbours = np.diagonal(matrix, offset=1)
-        axes.set_title(f"overlap of neighbouring windows: {neighbours.min():.3f} at least", fontsize=10)
+        axes.set_title(f"smallest overlap of neighbouring windows: {neighbours.min():.3f}", fontsize=10)
         figure.colorbar(image, label="overlap")
     return figure
 
@@ -104,7 +104,7 @@ def _difference(document: FreeEnergyDocument) -> str:
 
 
 def plot_switching(document: SwitchingDocument | FrenkelLaddDocument | RemovalDocument) -> Figure:
-    """Plot ∂U/∂λ along the switches both ways, and the distributions of W_f and −W_b, which cross at ΔF."""
+    """Plot ∂U/∂λ along forward and backward switches, and the distributions of W_f and −W_b, which cross at ΔF."""
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -133,7 +133,7 @@ def plot_switching(document: SwitchingDocument | FrenkelLaddDocument | RemovalDo
 
 
 def plot_sizes(document: SizeExtrapolation) -> Figure:
-    """Plot G per atom, less its term in ln N / N, against 1/N and the straight line to a large crystal."""
+    """Plot G per atom without its ln N / N term against 1/N, with the extrapolation to an infinite crystal."""
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(5, 3.6), layout="constrained")
         axes = figure.subplots()
@@ -153,7 +153,7 @@ def plot_sizes(document: SizeExtrapolation) -> Figure:
 
 
 def plot_phases(document: PhaseStabilityDocument) -> Figure:
-    """Plot G of the phases less that of the first, against T (or against x at each T, where x varies most)."""
+    """Plot G of each phase relative to the first one against T, or against x if there are more x than T."""
     known = {
         (p.phase, p.composition, p.temperature_K): (p.gibbs_eV_per_atom, p.error_eV_per_atom)
         for p in document.points

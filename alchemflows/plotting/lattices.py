@@ -1,4 +1,4 @@
-"""Figures of lattice parameters over compositions."""
+"""Figures of lattice parameters as functions of composition."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from alchemflows.schemas.reproduction import LatticeCurve, ReproductionDocument
 
 
 def plot_lattices(document: ReproductionDocument) -> Figure:
-    """Plot the curves of a figure of lattice parameters, each in a panel; squares are means of random arrangements.
+    """Plot lattice parameters against composition, one panel per crystal; squares are means of random arrangements.
 
     Raises
     ------
     InvalidInputError
-        If the document has no curves.
+        If the document has no curves of lattice parameters.
     """
     curves = document.curves
     if not curves:
@@ -63,7 +63,7 @@ def _line(axes: Axes, curve: LatticeCurve) -> None:
 
 
 def _edges(axes: Axes, curve: LatticeCurve) -> None:
-    """Draw the edges of a triangle one after the other, relative to the first pure crystal."""
+    """Plot the edges of a triangle of compositions side by side, relative to the first pure crystal."""
     weights, lengths = np.array(curve.weights), np.array(curve.lengths_A)
     first = lengths[weights[:, 0].argmax()]
     n = len(curve.elements)

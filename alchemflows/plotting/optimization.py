@@ -1,4 +1,4 @@
-"""Figures of composition optimization."""
+"""Figures of composition optimizations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from alchemflows.schemas.optimization import OptimizationDocument
 
 
 def plot_optimization(document: OptimizationDocument) -> Figure:
-    """Plot what is aimed at and the weights against the step, one curve for each start; dashed lines are targets.
+    """Plot the target quantities and the weights against the step; dashed lines are target values.
 
-    Where there is a function of the user's own, the objective is plotted too.
+    Quantities have one curve for each start; the weights are those of the best run. The objective is also plotted if it
+    contains a user-defined function.
     """
     wanted = list(dict.fromkeys(target.quantity for target in document.targets))
     n_panels = len(wanted) + (document.function is not None) + 1

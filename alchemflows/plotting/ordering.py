@@ -1,4 +1,4 @@
-"""Figures of order and disorder."""
+"""Figures of ordered and disordered arrangements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLOURS: dict[Kind, str] = {
 
 
 def plot_order(document: OrderDisorderDocument) -> Figure:
-    """Plot the energy of each arrangement above the best ordered one; the dashed line is the mean of random ones."""
+    """Plot the energy of each arrangement relative to the best ordered one; dashed: mean of random arrangements."""
     best = min(each.energy_eV_per_atom for each in document.arrangements if each.kind == "ordered")
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(5.5, 3.8), layout="constrained")
@@ -37,6 +37,6 @@ def plot_order(document: OrderDisorderDocument) -> Figure:
         axes.axhspan(mean - error, mean + error, color="0.5", alpha=0.15, linewidth=0)
         axes.set_xticks(range(len(_COLOURS)), list(_COLOURS))
         axes.set_xlim(-0.6, len(_COLOURS) - 0.4)
-        axes.set_ylabel("energy above the best order (meV/atom)")
+        axes.set_ylabel("energy above the best ordered arrangement (meV/atom)")
         axes.set_title(f"{document.formula}, {document.counts.title}")
     return figure

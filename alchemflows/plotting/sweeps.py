@@ -1,4 +1,4 @@
-"""Figures of sweeps over compositions."""
+"""Figures of composition sweeps."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from matplotlib.figure import Figure
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.sweep import CompositionPoint, CompositionSweepDocument
 
-#: Lattice parameters that differ by less (Å) are one curve.
+#: Lattice parameters that differ by less than this (Å) at all points share one curve.
 _SAME_A = 1e-3
 
 
 def plot_sweep(document: CompositionSweepDocument) -> Figure:
-    """Plot a sweep: on a line lattice parameters and mixing energy; volume and mixing energy on a triangle.
+    """Plot a composition sweep.
 
-    Vegard's line is dashed; it is drawn where both pure ends are among the points.
+    A line shows lattice parameters and mixing energy; the dashed line is Vegard's law, if both pure ends were computed.
+    A triangle shows volume and mixing energy.
 
     Raises
     ------
     InvalidInputError
-        If the points are neither on a line nor those of one group of three channels.
+        If the points are neither on a line nor those of one group with three channels.
     """
     known = [point for point in document.points if point.cell_parameters is not None]
     weights = np.array([point.weights for point in known])
@@ -34,7 +35,10 @@ def plot_sweep(document: CompositionSweepDocument) -> Figure:
             return _on_a_line(document, known, weights)
         if weights.shape[1] == 3:
             return _on_a_triangle(document, known, weights)
-    raise InvalidInputError("a sweep is drawn on a line, or on a triangle of three elements")
+    raise InvalidInputError(
+        "only sweeps along a line or over a triangle of three elements can be plotted; this one has the weights "
+        f"{', '.join(document.weight_labels)}"
+    )
 
 
 def _on_a_line(document: CompositionSweepDocument, known: Sequence[CompositionPoint], weights: np.ndarray) -> Figure:

@@ -1,1 +1,1 @@
-"""Static reports of what is in the database."""
+"""Reports of campaigns as static HTML files."""

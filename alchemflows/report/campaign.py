@@ -1,4 +1,4 @@
-"""A campaign's report: one HTML file without scripts, which needs nothing from a network."""
+"""Write the report of a campaign as one self-contained HTML file without scripts."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from alchemflows.report.details import Details, details
 from alchemflows.report.results import Result, means, read_results
 from alchemflows.storage.database import Database
 
-#: Results that have figures, if not asked for more or fewer.
+#: Default number of results with figures.
 N_FIGURES = 100
-#: FireWorks ids that are written of the jobs that failed for one reason.
+#: Largest number of FireWorks ids listed for one cause of failure.
 _MOST_IDS = 20
 
 
 def check_report(path: Path, n_figures: int = N_FIGURES) -> None:
-    """Raise if a report cannot be written to a file of this name.
+    """Check that a report can be written to a file.
 
     Raises
     ------
     InvalidInputError
-        If its ending is not .html, its folder does not exist or is read-only, or the number of figures is negative.
+        If the extension is not .html, the folder does not exist or is read-only, or the number of figures is negative.
     """
     if path.suffix != ".html":
-        raise InvalidInputError(f"a report is a .html file; got {path.name!r}")
+        raise InvalidInputError(f"the file name of a report must end with .html; got {path.name!r}")
     check_writable(path)
     if n_figures < 0:
-        raise InvalidInputError(f"figures are of at least 0 results; got {n_figures}")
+        raise InvalidInputError(f"n_figures must be at least 0; got {n_figures}")
 
 
 def write_report(database: Database, name: str, path: Path, n_figures: int = N_FIGURES) -> int:
-    """Write the report of a campaign: states of its jobs, failures, results, means over repeats, and figures.
+    """Write the report of a campaign: states of jobs, failures, results, means over repeats, and figures.
 
-    Documents are read, and figures drawn, one result at a time.
+    Documents are read and figures drawn one result at a time.
 
     Parameters
     ----------
     database
-        Where to look.
+        Database of the campaign.
     name
-        Of the campaign.
+        Name of the campaign.
     path
-        File that ends with .html. One that is there is replaced once the whole report is written.
+        Path of the report, ending with .html. An existing file is replaced when the whole report is written.
     n_figures
-        At most so many results are shown in detail, with figures; those that have not converged go first. All of them
-        are in the table.
+        Maximum number of results shown in detail, with figures; those that have not converged come first. The table
+        lists all results.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
     Raises
     ------
     InvalidInputError
-        See :func:`check_report`; and if there is no such campaign.
+        If the campaign does not exist, or for the same reasons as in :func:`check_report`.
     DatabaseError
         If no LaunchPad is configured.
 
@@ -91,7 +91,7 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
     states = campaign_status(database, name)
     results = read_results(database, name)
     shown = sorted(results, key=lambda result: result.converged)[:n_figures]
-    # What is written is a stream: no more than one result's figures are in memory.
+    # The report is written as a stream, so that the figures of only one result are in memory.
     html = _template().generate(
         name=name,
         made=datetime.now(UTC),
@@ -127,7 +127,7 @@ def _template() -> Template:
     )
     environment.filters |= {
         "fixed": lambda number, digits: f"{number:.{digits}f}",
-        # A term without statistics has no error; that of an estimator may be unknown.
+        # A term without statistics has the error 0 (not shown); the error of an estimator may be unknown (None).
         "error": lambda number, digits: "?" if number is None else f"{number:.{digits}f}" if number else "",
         "general": lambda number: f"{number:g}",
         "pressure": lambda pressure_GPa: "V const." if pressure_GPa is None else f"{pressure_GPa:g}",

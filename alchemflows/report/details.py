@@ -1,4 +1,4 @@
-"""What a report says of one result: figures, the terms of the free energy, the verdict, where it came from."""
+"""Details of one result for the report: figures, terms of the free energy, verdict and provenance."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from alchemflows.schemas.switching import SwitchingDocument, WorkDocument
 from alchemflows.schemas.vacancy import VacancyDocument
 from alchemflows.storage.database import Database
 
-#: A name and its text.
+#: Name and text of an entry.
 Fact = tuple[str, str]
 
 
 class Picture(NamedTuple):
-    """A figure as ``data:`` URI of a PNG image, and what it shows."""
+    """A figure as ``data:`` URI of a PNG image, with its caption."""
 
     uri: str
     caption: str
@@ -35,14 +35,20 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Details:
-    """A result in detail.
+    """Details of a result.
 
     Attributes
     ----------
+    result
+        Row of the table of results.
+    pictures
+        Figures.
     terms
-        What the free energy is made of, and other estimates of it.
+        Contributions to the free energy, and other estimates of it.
     reasons
-        What speaks against it: of the verdict, and warnings.
+        Reasons of the verdict and warnings.
+    sampling, provenance
+        Entries on the sampling, and on potential, seed and versions.
     """
 
     result: Result
@@ -54,17 +60,17 @@ class Details:
 
 
 def details(database: Database, result: Result) -> Details | str:
-    """Return a result in detail, its document read for it; why not, if that is damaged.
+    """Read the document of a result and return its details, or a message if the document cannot be read.
 
     Raises
     ------
     DocumentVersionError
-        If it is of a newer version.
+        If the document is of a newer version.
     """
     try:
         document = decoded(database.job_store.get_output(result.uuid, load=True))
-    except (KeyError, ValueError) as error:  # of jobflow, where samples are missing; of pydantic and jobflow
-        return f"the document cannot be read ({type(error).__name__}): it, or samples of it, are not whole"
+    except (KeyError, ValueError) as error:  # jobflow raises KeyError for missing samples, pydantic ValueError
+        return f"The document cannot be read ({type(error).__name__}); the document or its samples are incomplete."
     if isinstance(document, FreeEnergyDocument):
         return _ladder(database, result, document)
     if isinstance(document, VacancyDocument):
@@ -78,29 +84,31 @@ def _ladder(database: Database, result: Result, document: FreeEnergyDocument) ->
     sampling = [
         *_dynamics(document.dynamics),
         ("volume", f"{document.volume_A3:.2f} Å³"),
-        ("sampled", f"{sum(window['simulated_ns'] for window in windows):.4g} ns, equilibration included"),
-        ("independent samples", f"{min(window.n_independent for window in document.windows):.0f} at least in a window"),
+        ("simulated time", f"{sum(window['simulated_ns'] for window in windows):.4g} ns, including equilibration"),
+        ("independent samples", f"at least {min(window.n_independent for window in document.windows):.0f} per window"),
     ]
     if refinement.budget:
         sampling.append(("window-runs added", f"{refinement.n_runs_added} of {refinement.budget} allowed"))
     if refinement.target_error_eV_per_atom is not None:
         met = "met" if refinement.target_met else "not met"
-        sampling.append(("target of the error", f"{1e3 * refinement.target_error_eV_per_atom:g} meV/atom, {met}"))
-    # A job has done several windows at once, and the analysis is as nothing to them.
+        sampling.append(("target error", f"{1e3 * refinement.target_error_eV_per_atom:g} meV/atom, {met}"))
+    # A job runs several windows at once, so its time counts once; the time of the analysis is negligible.
     wall_time_s = sum({window["job"]: window["job_wall_time_s"] or 0.0 for window in windows}.values())
     return Details(
         result,
         [
             _picture(plotting.plot_gradient(document), "⟨∂U/∂λ⟩ of each window"),
-            _picture(plotting.plot_overlap(document), f"MBAR's overlap between windows; neighbours need {MIN_OVERLAP}"),
-            _picture(plotting.plot_convergence(document), "from the first and from the last part of each window"),
+            _picture(
+                plotting.plot_overlap(document), f"MBAR overlap between windows; neighbours need at least {MIN_OVERLAP}"
+            ),
+            _picture(plotting.plot_convergence(document), f"{symbol} from the first and the last part of each window"),
         ],
         [
             *_estimate(f"{symbol} by TI ({document.ti_rule}), configurational", document.ti, counts),
             *_estimate(f"{symbol} by BAR, configurational", document.bar, counts),
             *_estimate(f"{symbol} by MBAR, configurational", document.mbar, counts),
             Value("mass term", document.mass_term_eV, 0.0, counts),
-            *_estimate(f"{symbol}: MBAR and mass term", document.total, counts),
+            *_estimate(f"{symbol}: MBAR plus mass term", document.total, counts),
             *_left_out(document, symbol, counts),
         ],
         list(dict.fromkeys([*document.verdict.reasons, *document.warnings])),
@@ -113,12 +121,12 @@ def _switching(result: Result, document: SwitchingDocument) -> Details:
     symbol, counts, work = difference(document.pressure_GPa), document.counts, document.work
     return Details(
         result,
-        [_picture(plotting.plot_switching(document), "∂U/∂λ along the switches; distributions of their work")],
+        [_picture(plotting.plot_switching(document), "∂U/∂λ along the switches, and distributions of the work")],
         [
-            *_estimate(f"{symbol} by the mean work, configurational", work.mean, counts),
+            *_estimate(f"{symbol} from the mean work, configurational", work.mean, counts),
             *_estimate(f"{symbol} by BAR, configurational", work.bar, counts),
             Value("mass term", document.mass_term_eV, 0.0, counts),
-            *_estimate(f"{symbol}: best estimate and mass term", document.total, counts),
+            *_estimate(f"{symbol}: best estimate plus mass term", document.total, counts),
             *_left_out(document, symbol, counts),
         ],
         document.verdict.reasons,
@@ -132,7 +140,7 @@ def _absolute(result: Result, document: FrenkelLaddDocument) -> Details:
     terms = [
         Value("Einstein crystal", document.einstein_eV, 0.0, counts),
         Value(
-            "crystal less Einstein crystal, by switching", document.switching_eV, document.switching_error_eV, counts
+            "crystal minus Einstein crystal, by switching", document.switching_eV, document.switching_error_eV, counts
         ),
         Value("centre of mass", document.centre_of_mass_eV, 0.0, counts),
         Value("F, classical", helmholtz.value_eV, helmholtz.error_eV, counts),
@@ -147,7 +155,7 @@ def _absolute(result: Result, document: FrenkelLaddDocument) -> Details:
     springs = ", ".join(f"{spring.element} {spring.stiffness_eV_per_A2:.3g}" for spring in document.springs)
     return Details(
         result,
-        [_picture(plotting.plot_switching(document), "∂U/∂λ along the switches to the Einstein crystal; their work")],
+        [_picture(plotting.plot_switching(document), "∂U/∂λ and work of the switches to the Einstein crystal")],
         terms,
         document.verdict.reasons,
         [
@@ -165,19 +173,19 @@ def _vacancy(result: Result, document: VacancyDocument) -> Details:
     times = [part.provenance.wall_time_s for part in (document.perfect, document.defective, removal)]
     return Details(
         result,
-        [_picture(plotting.plot_switching(removal), "∂U/∂λ along the switches that remove the atom; their work")],
+        [_picture(plotting.plot_switching(removal), "∂U/∂λ and work of the switches that remove the atom")],
         [
             *(
                 Value(f"μ({document.element}): {each.limit}", each.value_eV, each.error_eV, None)
                 for each in (limit.chemical_potential for limit in document.limits)
             ),
-            Value("atom to its spring, by switching", removal.switching_eV, removal.switching_error_eV, None),
-            Value("its spring, to be subtracted", removal.spring_eV, 0.0, None),
+            Value("atom to spring, by switching", removal.switching_eV, removal.switching_error_eV, None),
+            Value("free energy of the spring, to be subtracted", removal.spring_eV, 0.0, None),
             Value("centre of mass", removal.centre_of_mass_eV, 0.0, None),
             Value("removal of the atom", removal.removal_eV, removal.removal_error_eV, None),
             *result.values,
             Value(
-                "difference of the routes, removal less Frenkel–Ladd",
+                "difference of the routes, removal minus Frenkel–Ladd",
                 document.difference_eV,
                 document.difference_error_eV,
                 None,
@@ -190,7 +198,7 @@ def _vacancy(result: Result, document: VacancyDocument) -> Details:
 
 
 def _equilibrium(document: VacancyDocument) -> list[Fact]:
-    """Return volumes and concentrations, in each limit of the chemical potentials."""
+    """Return volumes and concentrations for each limit of the chemical potentials."""
     facts = [
         ("V(N−1) − V(N)", f"{document.relaxation_volume_A3:.2f} ± {document.relaxation_volume_error_A3:.2f} Å³"),
     ]
@@ -198,7 +206,7 @@ def _equilibrium(document: VacancyDocument) -> list[Fact]:
         name, fraction = limit.chemical_potential.limit, limit.concentration
         facts.append(
             (
-                f"site fraction in equilibrium, {name}",
+                f"equilibrium site fraction, {name}",
                 f"{fraction.site_fraction:.3g} ({fraction.low:.2g} to {fraction.high:.2g}), "
                 f"{fraction.per_cm3:.3g} per cm³",
             )
@@ -218,7 +226,7 @@ def _estimate(name: str, estimate: Estimate | None, counts: Counts) -> list[Valu
 
 
 def _left_out(document: MixedEnds, symbol: str, counts: Counts) -> list[Value]:
-    """Return the terms of configurational entropy that the difference does not contain."""
+    """Return the terms of configurational entropy that are not included in the difference."""
     return [
         Value(f"{name}, not in {symbol}", value_eV, 0.0, counts)
         for name, value_eV in document.terms_not_in_total.items()
@@ -228,8 +236,11 @@ def _left_out(document: MixedEnds, symbol: str, counts: Counts) -> list[Value]:
 def _dynamics(settings: DynamicsSettings) -> list[Fact]:
     return [
         ("time step", f"{settings.timestep_fs:g} fs"),
-        ("steps of a run", f"{settings.n_equilibration_steps} and {settings.n_production_steps} of production"),
-        ("friction", f"{settings.friction_per_ps:g} /ps"),
+        (
+            "steps per run",
+            f"{settings.n_equilibration_steps} of equilibration, {settings.n_production_steps} of production",
+        ),
+        ("friction", f"{settings.friction_per_ps:g} ps⁻¹"),
     ]
 
 
@@ -238,7 +249,7 @@ def _switches(settings: SwitchingSettings, work: WorkDocument) -> list[Fact]:
         ("switches", f"{settings.n_repeats} each way, {1e-3 * work.switching_time_fs:g} ps each ({settings.schedule})"),
         ("time step", f"{settings.timestep_fs:g} fs"),
         ("dissipation", f"{work.dissipation_eV:.4f} eV"),
-        ("overlap of the works", f"{work.overlap:.2f}"),
+        ("overlap of the work distributions", f"{work.overlap:.2f}"),
     ]
 
 
@@ -248,7 +259,7 @@ def _provenance(provenance: Provenance, wall_time_s: float | None) -> list[Fact]
     if potential is not None:
         facts += [
             ("potential", potential_name(potential.name) + (f", head {potential.head}" if potential.head else "")),
-            ("its SHA-256", potential.sha256),
+            ("SHA-256 of the potential", potential.sha256),
             (
                 "evaluated",
                 f"{potential.backend}, {potential.dtype}, {potential.kernels} kernels, on {potential.device}",
@@ -256,7 +267,7 @@ def _provenance(provenance: Provenance, wall_time_s: float | None) -> list[Fact]
         ]
     if provenance.seed is not None:
         facts.append(("seed", str(provenance.seed)))
-    facts.append(("made", f"{provenance.created_at:%Y-%m-%d %H:%M:%S} UTC"))  # as MongoDB keeps it, without a zone
+    facts.append(("created", f"{provenance.created_at:%Y-%m-%d %H:%M:%S} UTC"))  # MongoDB stores UTC without a zone
     if wall_time_s is not None:
         facts.append(("wall time of sampling", f"{wall_time_s:.0f} s"))
     packages = ", ".join(f"{name} {version}" for name, version in provenance.versions.items())

@@ -1,4 +1,4 @@
-"""Results of a campaign as slim rows, and means over their repeats."""
+"""Results of a campaign as rows of a table, and means over repeats."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alchemflows.results.stored import Column, of_campaign, rows_of
 from alchemflows.schemas.counts import Counts
 from alchemflows.storage.database import Database
 
-#: Documents that are results, and what they are called.
+#: Classes of result documents, with the name of each kind.
 RESULTS: dict[str, str] = KINDS
 
 _COLUMNS: dict[str, Column] = {
@@ -41,10 +41,10 @@ _COLUMNS: dict[str, Column] = {
 
 
 class Value(NamedTuple):
-    """A free energy of the whole cell with its standard error, eV.
+    """A free energy of the whole cell with its standard error (eV).
 
-    The error is None where there is no finite one, and 0 for a term without statistics. `counts` is what both are
-    divided by; None where that has no meaning, as for a defect.
+    The error is None if it is not finite, and 0 for a term without statistics. `counts` gives the number of atoms for
+    values per atom; it is None if such values are meaningless, as for a defect.
     """
 
     name: str
@@ -54,17 +54,17 @@ class Value(NamedTuple):
 
     @property
     def value_eV_per_atom(self) -> float | None:
-        """The value, per atom."""
+        """Value per atom (eV)."""
         return None if self.counts is None else self.counts.per_atom(self.value_eV)
 
     @property
     def error_eV_per_atom(self) -> float | None:
-        """One standard error, per atom."""
+        """Standard error per atom (eV)."""
         return None if self.counts is None or self.error_eV is None else self.counts.per_atom(self.error_eV)
 
 
 class Crystal(NamedTuple):
-    """What repeats have in common; results of one crystal differ by chance alone, unless their settings do.
+    """Properties that repeats have in common; results of repeats with equal settings differ only by chance.
 
     Attributes
     ----------
@@ -73,9 +73,9 @@ class Crystal(NamedTuple):
     kind
         One of the values of :data:`RESULTS`.
     system
-        Formulas, or the element that is missing.
+        Formulas, or the element of the vacancy.
     sha256
-        Of the potential's file.
+        SHA-256 of the file of the potential.
     """
 
     structure: str
@@ -95,19 +95,19 @@ class Result:
     Attributes
     ----------
     uuid
-        Identifier of the job that gave it.
+        Identifier of the job that produced the result.
     crystal
-        What it is of.
+        Properties that it shares with its repeats.
     repeat
-        Which repeat of it.
+        Index of the repeat.
     values
         ΔF or ΔG; G and F; or G_f by both routes.
     n_windows
-        Of a ladder; None for other kinds.
+        Number of windows of a ladder; None for other kinds.
     verdict
-        Status of its verdict.
+        Status of the verdict.
     potential
-        Name of the potential, of a file without its folder.
+        Name of the potential; for a file, without its folder.
     """
 
     uuid: str
@@ -120,7 +120,7 @@ class Result:
 
     @property
     def converged(self) -> bool:
-        """Whether all checks have passed."""
+        """Whether the result passed all checks."""
         return self.verdict == "converged"
 
 
@@ -131,15 +131,16 @@ class Mean:
     Attributes
     ----------
     n, n_converged
-        Repeats, and those that have converged.
+        Number of repeats, and number of those that have converged.
     mean
-        Plain mean with the standard error that the scatter gives, scatter/√n times the factor for few repeats
-        (:func:`~alchemflows.free_energy.errors.small_sample_factor`). Not weighted: an error that is too small by
-        chance would decide.
+        Unweighted mean. Its standard error is scatter/√n times the factor for few repeats
+        (:func:`~alchemflows.free_energy.errors.small_sample_factor`). A weighted mean would be dominated by errors that
+        are too small by chance.
     scatter_eV
         Standard deviation of the repeats.
     quoted_eV
-        Root mean square of their own errors, which the scatter should be like; None if one has no finite error.
+        Root mean square of the errors of the repeats, which should be similar to the scatter; None if one of them is
+        not finite.
     """
 
     crystal: Crystal
@@ -151,7 +152,7 @@ class Mean:
 
 
 def read_results(database: Database, campaign: str) -> list[Result]:
-    """Return the results of a campaign, those of one crystal together, in the order of their conditions."""
+    """Return the results of a campaign, sorted by crystal and conditions."""
     criteria = of_campaign(campaign, *RESULTS)
     stored = rows_of(database.outputs(), criteria, _COLUMNS, classes=list(RESULTS), order=("completed_at", -1))
     rows = [_result(row) for row in newest_ladders(stored)]
@@ -159,14 +160,14 @@ def read_results(database: Database, campaign: str) -> list[Result]:
 
 
 def means(results: Iterable[Result]) -> Iterator[Mean]:
-    """Yield the means over repeats, for crystals that have at least two.
+    """Yield the mean over repeats for each crystal with at least two repeats.
 
-    Where a repeat is there twice, the campaign was submitted with several settings, of which there is no mean.
+    A crystal is skipped if a repeat occurs twice, since the campaign was then submitted with different settings.
 
     Parameters
     ----------
     results
-        As :func:`read_results` returns them.
+        Results in the order of :func:`read_results`.
     """
     for crystal, members in groupby(results, key=lambda result: result.crystal):
         repeats = list(members)
@@ -229,10 +230,10 @@ def _result(row: Mapping[str, Any]) -> Result:
 
 
 def difference(pressure_GPa: float | None) -> str:
-    """Return what a difference of free energies is called: ΔF at constant volume, ΔG at constant pressure."""
+    """Return the symbol of a free energy difference: ΔF at constant volume, ΔG at constant pressure."""
     return "ΔF" if pressure_GPa is None else "ΔG"
 
 
 def potential_name(name: str | None) -> str:
-    """Return the name of a potential, of a file without its folder, which says nothing elsewhere."""
+    """Return the name of a potential; for a file, without its folder."""
     return (name or "").rpartition("/")[2]

@@ -1,1 +1,1 @@
-"""Figures of Nam, Peng & Gómez-Bombarelli, Nat. Commun. 16, 4350 (2025), as flows with the paper's settings."""
+"""Flows that reproduce figures of Nam, Peng & Gómez-Bombarelli, Nat. Commun. 16, 4350 (2025)."""

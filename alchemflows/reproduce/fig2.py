@@ -1,4 +1,4 @@
-"""Fig. 2: lattice parameters of mixed crystals over their compositions, beside random arrangements of whole atoms."""
+"""Fig. 2: lattice parameters of mixed crystals against composition, compared with random arrangements of atoms."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import Check, LatticeCurve, RandomAverage, ReproductionDocument, Row, Version
 from alchemflows.schemas.sweep import CompositionSweepDocument
 
-#: A pure end of the alchemical cell, and the plain crystal (Å).
+#: Largest allowed difference between a pure end of the alchemical cell and the pure crystal (Å).
 SAME_A = 1e-3
-#: The alchemical cell, and random arrangements (share of the lattice parameter).
+#: Largest allowed relative difference between the alchemical cell and random arrangements.
 AGREEMENT = 0.03
-#: Lines have these intervals, so that their compositions are those of eight sites.
+#: Number of intervals on a line, so that all compositions are possible with eight sites.
 _ON_A_LINE = 8
 
 
 @dataclass
 class Fig2Maker(FigureMaker[LatticeEffort]):
-    """The flow of Fig. 2. See :class:`FigureMaker` for the parameters."""
+    """Flow that reproduces Fig. 2. See :class:`FigureMaker` for the parameters."""
 
     name: str = "Fig. 2"
 
     @property
     def efforts(self) -> Mapping[Version, LatticeEffort]:
-        """What each version computes."""
+        """Settings of each version."""
         return FIG2
 
     def make(self) -> Flow:
-        """Return the flow: of each crystal a sweep, its pure ends without alchemy, and random arrangements."""
+        """Return the flow: for each crystal a sweep, relaxed pure crystals and random arrangements."""
         effort = self.effort
         potential, _ = resolve(effort.potential)
         random_relaxation = replace(relaxing(0.005, steps=1000), require_convergence=False)
@@ -56,7 +56,7 @@ class Fig2Maker(FigureMaker[LatticeEffort]):
             relaxed = {job.name: job for job in sweep.jobs}
             ends = []
             for element, corner in zip(crystal.elements, np.eye(len(crystal.elements)).tolist(), strict=True):
-                # From its own structure, and from the sweep's end, in which the sweep may have found a lower minimum.
+                # Two starts: the given structure, and the end of the sweep, which may have found a lower minimum.
                 starts = [None, relaxed[f"relax {grid.system.formula(corner)}"].output.structure]
                 plain = AlchemicalSystem(crystal.pure(element))
                 ends.append(tolerant(tight_relaxation().make(plain, [], potential, starts)))
@@ -76,7 +76,7 @@ class Fig2Maker(FigureMaker[LatticeEffort]):
 
 @dataclass
 class Fig2ComparisonMaker(TableMaker):
-    """The table of Fig. 2. See :class:`TableMaker` for the parameters."""
+    """Job that makes the table of Fig. 2. See :class:`TableMaker` for the parameters."""
 
     figure = "Fig. 2"
     unit = "Å"
@@ -92,20 +92,20 @@ class Fig2ComparisonMaker(TableMaker):
         random: Sequence[Sequence[Sequence[RelaxDocument | None]]],
         version: Version,
     ) -> ReproductionDocument:
-        """Make the table.
+        """Compare the sweeps with pure crystals and random arrangements.
 
         Parameters
         ----------
         names
-            Of the crystals.
+            Names of the crystals.
         sweeps
-            Of each crystal.
+            Sweep of each crystal.
         pure
-            Of each crystal, the relaxed pure ends.
+            Relaxed pure crystals at the ends, for each crystal.
         random
-            Of each crystal, and of each composition at which there are any, the relaxed random arrangements.
+            Relaxed random arrangements, for each crystal and each composition at which they are computed.
         version
-            How much was computed.
+            Version of the settings.
         """
         rows: list[Row] = []
         checks: list[Check] = []
@@ -170,7 +170,7 @@ def _curve(
 
 
 def _lengths(name: str, document: RelaxDocument | None, repeats: Sequence[int] = (1, 1, 1)) -> np.ndarray:
-    """Return the lattice parameters of a relaxed crystal, Å; not a number where it failed."""
+    """Return the lattice parameters of a relaxed crystal (Å); NaN if the relaxation failed."""
     crystal = MIXED_CRYSTALS[name]
     if document is None:
         return np.full(len(crystal.parameters), np.nan)
@@ -178,6 +178,6 @@ def _lengths(name: str, document: RelaxDocument | None, repeats: Sequence[int] =
 
 
 def _largest(values: Sequence[np.ndarray]) -> float:
-    """Return the value of the largest magnitude; not a number if one is none, or there is none."""
+    """Return the value of largest magnitude; NaN if any value is NaN, or if there are no values."""
     flat = np.concatenate([np.ravel(value) for value in values]) if values else np.array([np.nan])
-    return float(flat[np.abs(flat).argmax()])  # argmax is the first that is not a number, where there is one
+    return float(flat[np.abs(flat).argmax()])  # argmax returns the index of the first NaN, if there is one

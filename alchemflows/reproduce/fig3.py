@@ -1,4 +1,4 @@
-"""Fig. 3: how much scandium makes (Al,Sc)N fit the in-plane lattice of GaN, by descent on the composition."""
+"""Fig. 3: composition of (Al,Sc)N that matches the in-plane lattice of GaN, by gradient descent."""
 
 from __future__ import annotations
 
@@ -28,26 +28,27 @@ from alchemflows.structures.prototypes import wurtzite_nitride
 
 _QUANTITY = "x(Sc) of (Al,Sc)N on GaN"
 _STRESS = "stress_in_plane_GPa"
-#: The paper's number (MACE-MP-0 medium); experiment has about 0.18.
+#: Value published in the paper (MACE-MP-0 medium); the experimental value is about 0.18.
 PUBLISHED = {_QUANTITY: {0.0: 0.198}}
-#: Agreement of the descent with the grid.
+#: Largest allowed difference in x between descent and grid.
 AGREEMENT = 0.005
+#: Upper bound of x(Sc).
 LARGEST_SHARE = 0.5
 
 
 @dataclass
 class Fig3Maker(FigureMaker[Effort]):
-    """The flow of Fig. 3. See :class:`FigureMaker` for the parameters."""
+    """Flow that reproduces Fig. 3. See :class:`FigureMaker` for the parameters."""
 
     name: str = "Fig. 3"
 
     @property
     def efforts(self) -> Mapping[Version, Effort]:
-        """What each version computes."""
+        """Settings of each version."""
         return FIG3
 
     def make(self) -> Flow:
-        """Return the flow: GaN is relaxed, (Al,Sc)N takes its cell, and c is free."""
+        """Return the flow: relax GaN, then optimise (Al,Sc)N in the cell of GaN with relaxed c."""
         potential, backend = resolve(self.effort.potential)
         substrate = AlchemicalSystem(wurtzite_nitride("Ga"))
         film = AlchemicalSystem(wurtzite_nitride("Al"), (uniform_group([0, 1], ["Al", "Sc"]),))
@@ -66,16 +67,16 @@ class Fig3Maker(FigureMaker[Effort]):
 
 @dataclass
 class StressGridMaker(Maker):
-    """In-plane stress over the composition, c relaxed at each, and where it vanishes.
+    """Job that computes the in-plane stress on a grid of compositions, with relaxed c, and finds its zero.
 
     Parameters
     ----------
     name
         Name of the job.
     potential
-        Evaluated in float64.
+        Potential spec; the potential is evaluated in float64.
     n_points
-        Points between no scandium and :data:`LARGEST_SHARE`.
+        Number of points between x(Sc) = 0 and :data:`LARGEST_SHARE`.
     """
 
     name: str = "grid of compositions"
@@ -84,14 +85,14 @@ class StressGridMaker(Maker):
 
     @job
     def make(self, film: AlchemicalSystem, structure: Structure) -> float:
-        """Return x(Sc) where the stress is zero, by monotone interpolation; not a number if it is nowhere.
+        """Return x(Sc) at zero stress, by monotone interpolation; NaN if there is none.
 
         Parameters
         ----------
         film
-            (Al,Sc)N, its weights those of Al and Sc.
+            Alchemical system of (Al,Sc)N with the weights of Al and Sc.
         structure
-            The substrate, whose cell it takes.
+            Substrate, whose cell is used for the film.
         """
         crystal = RelaxedCrystal(started_from(film, structure), self.potential, "c")
         shares = np.linspace(0, LARGEST_SHARE, self.n_points)
@@ -102,7 +103,7 @@ class StressGridMaker(Maker):
 
 @dataclass
 class Fig3ComparisonMaker(TableMaker):
-    """The table of Fig. 3. See :class:`TableMaker` for the parameters."""
+    """Job that makes the table of Fig. 3. See :class:`TableMaker` for the parameters."""
 
     figure = "Fig. 3"
     unit = ""
@@ -112,21 +113,21 @@ class Fig3ComparisonMaker(TableMaker):
 
     @job(output_schema=ReproductionDocument)
     def make(self, descent: OptimizationDocument, on_the_grid: float, version: Version) -> ReproductionDocument:
-        """Make the table.
+        """Compare the descent with the grid.
 
         Parameters
         ----------
         descent
-            The optimization.
+            Result of the optimization.
         on_the_grid
             x(Sc) from the grid.
         version
-            How much was computed.
+            Version of the settings.
         """
         (run,) = descent.runs
         last = run.steps[-1]
         x = last.weights[1]
-        # What is left of the stress, over its slope in x.
+        # The error of x is the remaining stress divided by its slope in x.
         stress, slope = _left(run.steps)
         rows = [self.row(version, _QUANTITY, 0.0, x, abs(stress / slope))]
         rows.append(self.row(version, f"{_QUANTITY}, from a grid", 0.0, on_the_grid, AGREEMENT))
@@ -138,7 +139,7 @@ class Fig3ComparisonMaker(TableMaker):
 
 
 def _left(steps: Sequence[OptimizationStep]) -> tuple[float, float]:
-    """Return the stress of the last step, GPa, and its slope in x since the first."""
+    """Return the stress of the last step (GPa) and its mean slope in x between the first and the last step."""
     first, last = steps[0], steps[-1]
     stress = last.quantities[_STRESS]
     return stress, (stress - first.quantities[_STRESS]) / (last.weights[1] - first.weights[1])

@@ -1,4 +1,4 @@
-"""Fig. 4: CsPbI3 → CsSnI3 by the alchemical path and by two Frenkel–Ladd runs, in the α and the δ phase."""
+"""Fig. 4: ΔG of CsPbI3 → CsSnI3 by an alchemical path and by two Frenkel–Ladd runs, in the α and the δ phase."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row, V
 from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.structures.prototypes import alpha_perovskite, delta_perovskite
 
-#: Agreement of the two routes (eV/atom).
+#: Largest allowed difference between the two routes (eV/atom).
 AGREEMENT_EV_PER_ATOM = 0.002
 _FREEDOM: dict[str, CellFreedom] = {"alpha": "isotropic", "delta": "axes"}
 _TEMPERATURES = (300.0, 350.0, 400.0, 450.0, 500.0)
 _CHANGE = "ΔG CsPbI3 → CsSnI3"
 _PHASES = "G(δ) − G(α) of CsPbI3"
-#: The paper's numbers (MACE-MP-0 small), eV/atom.
+#: Values published in the paper (MACE-MP-0 small), eV/atom.
 PUBLISHED = {
     quantity: dict(zip(_TEMPERATURES, values, strict=True))
     for quantity, values in {
@@ -40,17 +40,17 @@ PUBLISHED = {
 
 @dataclass
 class Fig4Maker(FigureMaker[DynamicsEffort]):
-    """The flow of Fig. 4. See :class:`FigureMaker` for the parameters."""
+    """Flow that reproduces Fig. 4. See :class:`FigureMaker` for the parameters."""
 
     name: str = "Fig. 4"
 
     @property
     def efforts(self) -> Mapping[Version, DynamicsEffort]:
-        """What each version computes."""
+        """Settings of each version."""
         return FIG4
 
     def make(self) -> Flow:
-        """Return the flow."""
+        """Return the flow: both routes for each phase and temperature, and their comparison."""
         effort = self.effort
         runs, keys = [], []
         for phase, repeats in effort.supercells.items():
@@ -77,7 +77,7 @@ class Fig4Maker(FigureMaker[DynamicsEffort]):
 
 @dataclass
 class Fig4ComparisonMaker(TableMaker):
-    """The table of Fig. 4. See :class:`TableMaker` for the parameters."""
+    """Job that makes the table of Fig. 4. See :class:`TableMaker` for the parameters."""
 
     figure = "Fig. 4"
     unit = "eV/atom"
@@ -92,16 +92,16 @@ class Fig4ComparisonMaker(TableMaker):
         documents: Sequence[SwitchingDocument | FrenkelLaddDocument],
         version: Version,
     ) -> ReproductionDocument:
-        """Make the table.
+        """Compare the two routes.
 
         Parameters
         ----------
         keys
-            Phase and temperature (K) of each three documents.
+            Phase and temperature (K) of each group of three documents.
         documents
-            The switching, and the Frenkel–Ladd runs of CsPbI3 and CsSnI3.
+            For each key: switching, Frenkel–Ladd run of CsPbI3, Frenkel–Ladd run of CsSnI3.
         version
-            How much was computed.
+            Version of the settings.
         """
         rows: list[Row] = []
         checks: list[Check] = []
@@ -137,6 +137,6 @@ class Fig4ComparisonMaker(TableMaker):
 
 
 def _difference(one: FrenkelLaddDocument, other: FrenkelLaddDocument) -> tuple[float, float]:
-    """Return G per atom of one less that of another, and the standard error."""
+    """Return the difference in G per atom (eV), `one` minus `other`, and its standard error."""
     a, b = one.gibbs, other.gibbs
     return a.value_eV_per_atom - b.value_eV_per_atom, float(np.hypot(a.error_eV_per_atom, b.error_eV_per_atom))

@@ -1,4 +1,4 @@
-"""Fig. 5: the free energy of a vacancy in bcc iron, by two Frenkel–Ladd runs and by an alchemical path."""
+"""Fig. 5: free energy of a vacancy in bcc iron, by two Frenkel–Ladd runs and by an alchemical path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alchemflows.structures.prototypes import bcc_iron
 
 _TEMPERATURES = (50.0, 100.0, 150.0, 200.0)
 _VACANCY = "G of a vacancy in bcc Fe"
-#: The paper's numbers (MACE-MP-0 small), eV.
+#: Values published in the paper (MACE-MP-0 small), eV.
 PUBLISHED = {
     f"{_VACANCY}, Frenkel–Ladd": dict(zip(_TEMPERATURES, (1.551, 1.548, 1.523, 1.511), strict=True)),
     f"{_VACANCY}, alchemical": dict(zip(_TEMPERATURES, (1.558, 1.541, 1.519, 1.500), strict=True)),
@@ -26,17 +26,17 @@ PUBLISHED = {
 
 @dataclass
 class Fig5Maker(FigureMaker[DynamicsEffort]):
-    """The flow of Fig. 5. See :class:`FigureMaker` for the parameters."""
+    """Flow that reproduces Fig. 5. See :class:`FigureMaker` for the parameters."""
 
     name: str = "Fig. 5"
 
     @property
     def efforts(self) -> Mapping[Version, DynamicsEffort]:
-        """What each version computes."""
+        """Settings of each version."""
         return FIG5
 
     def make(self) -> Flow:
-        """Return the flow."""
+        """Return the flow: the vacancy at each temperature, and the comparison."""
         effort = self.effort
         crystal = bcc_iron() * effort.supercells["iron"]
         runs = [
@@ -57,7 +57,7 @@ class Fig5Maker(FigureMaker[DynamicsEffort]):
 
 @dataclass
 class Fig5ComparisonMaker(TableMaker):
-    """The table of Fig. 5. See :class:`TableMaker` for the parameters."""
+    """Job that makes the table of Fig. 5. See :class:`TableMaker` for the parameters."""
 
     figure = "Fig. 5"
     unit = "eV"
@@ -67,14 +67,14 @@ class Fig5ComparisonMaker(TableMaker):
 
     @job(output_schema=ReproductionDocument)
     def make(self, documents: Sequence[VacancyDocument], version: Version) -> ReproductionDocument:
-        """Make the table.
+        """Compare the two routes.
 
         Parameters
         ----------
         documents
-            One for each temperature.
+            Vacancy document of each temperature.
         version
-            How much was computed.
+            Version of the settings.
         """
         rows: list[Row] = []
         checks: list[Check] = []

@@ -1,4 +1,4 @@
-"""What the figures have in common: version and potential, and a table beside the published numbers."""
+"""Base classes of the figures: versions of the settings, and tables compared with published values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ E = TypeVar("E", bound=Effort)
 
 
 class HasVerdict(Protocol):
-    """A result with a verdict."""
+    """A result with a verdict and provenance."""
 
     verdict: Verdict
     provenance: Provenance
@@ -25,18 +25,18 @@ class HasVerdict(Protocol):
 
 @dataclass
 class FigureMaker(Maker, Generic[E]):
-    """Base of the flows of figures, whose output is a :class:`ReproductionDocument`.
+    """Base class of flows that reproduce a figure; their output is a :class:`ReproductionDocument`.
 
     Parameters
     ----------
     name
         Name of the flow.
     version
-        ``paper``, ``medium`` (an hour or two on 2 CPU cores) or ``small`` (minutes).
+        Version of the settings: ``paper``, ``medium`` (one to two hours on 2 CPU cores) or ``small`` (minutes).
     seed
         Seed of all random numbers.
     device
-        What the potential runs on; None for that of the version's settings.
+        Device of the potential; None for the default of the version.
     """
 
     name: str = "figure"
@@ -46,12 +46,12 @@ class FigureMaker(Maker, Generic[E]):
 
     @property
     def efforts(self) -> Mapping[Version, E]:
-        """What each version computes."""
+        """Settings of each version."""
         raise NotImplementedError
 
     @property
     def effort(self) -> E:
-        """What this version computes."""
+        """Settings of this version, with the chosen device."""
         effort = self.efforts[self.version]
         if self.device is None:
             return effort
@@ -60,7 +60,7 @@ class FigureMaker(Maker, Generic[E]):
 
 @dataclass
 class TableMaker(Maker):
-    """Base of the jobs that make the table of a figure.
+    """Base class of jobs that make the table of a figure.
 
     Parameters
     ----------
@@ -70,13 +70,13 @@ class TableMaker(Maker):
 
     figure: ClassVar[str]
     unit: ClassVar[str]
-    #: The paper's numbers, by quantity and temperature (K).
+    #: Published values, by quantity and temperature (K).
     published: ClassVar[Mapping[str, Mapping[float, float]]] = {}
 
     name: str = "table"
 
     def row(self, version: Version, quantity: str, temperature_K: float, value: float, error: float | None) -> Row:
-        """Return a row; beside the published number where the settings are the paper's."""
+        """Return a row of the table, with the published value if the version is ``paper``."""
         published = self.published.get(quantity, {}) if version == "paper" else {}
         return Row(
             quantity=quantity,
@@ -94,9 +94,9 @@ class TableMaker(Maker):
         checks: Sequence[Check],
         results: Mapping[str, HasVerdict],
     ) -> ReproductionDocument:
-        """Return the document; its verdict has the checks that do not hold, and what single results warn of."""
+        """Return the document; its verdict lists failed checks and the reasons in the verdicts of single results."""
         failed = [
-            f"{check.name}: {check.value:.4g} {check.unit}, beyond ±{check.bound:g} {check.unit}"
+            f"{check.name}: {check.value:.4g} {check.unit}, outside ±{check.bound:g} {check.unit}"
             for check in checks
             if not check.holds
         ]

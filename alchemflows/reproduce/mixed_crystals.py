@@ -22,18 +22,18 @@ class MixedCrystal:
     Attributes
     ----------
     pure
-        Makes the cell with one of the elements.
+        Function that returns the unit cell with one of the elements on the sublattice.
     elements
-        That are distributed.
+        Elements on the sublattice.
     within
-        Which compositions belong to the figure.
+        Function that returns whether a composition belongs to the figure.
     averaged
         Compositions at which random arrangements are relaxed.
     repeats
         Supercell of the random arrangements.
     points_per_cube
-        Lattice points in the cubic cell, whose edge is the lattice parameter; 0 for a crystal of other symmetry, which
-        has a, b and c.
+        Number of lattice points in the conventional cell of a cubic crystal, whose edge is the lattice parameter; 0 for
+        other crystals, which have a, b and c.
     """
 
     pure: Callable[[str], Structure]
@@ -45,17 +45,17 @@ class MixedCrystal:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Which lattice parameters there are."""
+        """Names of the independent lattice parameters."""
         return ("a",) if self.points_per_cube else ("a", "b", "c")
 
     def grid(self, n_intervals: int) -> CompositionGrid:
-        """Return the compositions of the figure, in so many intervals from element to element."""
+        """Return the compositions of the figure, with `n_intervals` intervals between two pure elements."""
         first = self.elements[0]
         every = CompositionGrid.simplex(self.pure(first), {first: self.elements}, n_intervals)
         return CompositionGrid(every.system, tuple(filter(self.within, every.weights)))
 
     def arrangements(self, weights: Sequence[float], n: int, seed: int) -> list[Structure]:
-        """Return random arrangements of a composition in the supercell."""
+        """Return n random arrangements of a composition in the supercell."""
         crystal = self.pure(self.elements[0])
         present = {e: w for e, w in zip(self.elements, weights, strict=True) if w > 0}
         species = [present if site.specie.symbol == self.elements[0] else site.specie for site in crystal]
@@ -70,11 +70,11 @@ class MixedCrystal:
         Parameters
         ----------
         cell_parameters
-            a, b, c (Å) and angles of the cell.
+            a, b, c (Å) and angles of the cell (degrees).
         volume_A3
-            Its volume.
+            Volume of the cell (Å³).
         repeats
-            How often it repeats the one of the figure.
+            Numbers of repeats of the unit cell in this cell.
         """
         if self.points_per_cube:
             return [float(np.cbrt(self.points_per_cube * volume_A3 / np.prod(repeats)))]
@@ -92,7 +92,7 @@ def _oxide(metal: str) -> MixedCrystal:
     )
 
 
-#: By name.
+#: Mixed crystals of Fig. 2, by name.
 MIXED_CRYSTALS: dict[str, MixedCrystal] = {
     "(Ce,Sn)O2": _oxide("Sn"),
     "(Ce,Zr)O2": _oxide("Zr"),

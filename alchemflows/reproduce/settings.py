@@ -1,4 +1,4 @@
-"""Potential, cells and lengths: the paper's, and versions for 2 CPU cores and an hour or two, or a few minutes."""
+"""Settings of the figures: those of the paper, and shorter versions for one to two hours or minutes on 2 CPU cores."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from alchemflows.schemas.reproduction import Version
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is computed.
+    """Settings of one version of a figure.
 
     Attributes
     ----------
     potential
-        What to compute with.
+        Potential spec.
     """
 
     potential: PotentialSpec
@@ -24,18 +24,18 @@ class Effort:
 
 @dataclass(frozen=True)
 class DynamicsEffort(Effort):
-    """How long molecular dynamics are.
+    """Settings of a figure that needs molecular dynamics.
 
     Attributes
     ----------
     supercells
-        Repeats of the cell of each crystal.
+        Repeats of the unit cell of each crystal.
     temperatures_K
-        Temperatures of the figure.
+        Temperatures (K).
     timestep_fs
-        Time step.
+        Time step (fs).
     n_repeats, n_cell_steps, n_equilibration_steps, n_sampling_steps, n_switching_steps
-        As in :class:`FrenkelLaddMaker`.
+        Numbers of repeats and steps, see :class:`FrenkelLaddMaker`.
     """
 
     supercells: dict[str, tuple[int, int, int]]
@@ -48,23 +48,23 @@ class DynamicsEffort(Effort):
     n_switching_steps: int = 30000
 
     def lengths(self, *names: str) -> dict[str, Any]:
-        """Return the lengths of these names, or of all."""
+        """Return the numbers of repeats and steps with the given names, or all of them."""
         every = ("n_repeats", "n_cell_steps", "n_equilibration_steps", "n_sampling_steps", "n_switching_steps")
         return {name: getattr(self, name) for name in names or every}
 
 
 @dataclass(frozen=True)
 class LatticeEffort(Effort):
-    """How many mixed crystals are relaxed.
+    """Settings of a figure of lattice parameters.
 
     Attributes
     ----------
     crystals
-        Names of :data:`alchemflows.reproduce.mixed_crystals.MIXED_CRYSTALS`.
+        Names in :data:`alchemflows.reproduce.mixed_crystals.MIXED_CRYSTALS`.
     n_intervals
-        Intervals of the grid of compositions along an edge, a multiple of 4; lines have 8 in any case.
+        Number of intervals along an edge of a triangle of compositions, a multiple of 4; lines always have 8.
     n_random
-        Random arrangements of each composition at which there are any.
+        Number of random arrangements at each composition at which they are computed.
     """
 
     crystals: tuple[str, ...]
@@ -78,19 +78,19 @@ _DEMO = PotentialSpec(name="mace-demo", device="cpu")
 _SEVENNET = PotentialSpec(name="sevennet-0", device="cpu")
 
 _OFFLINE = ("(Ce,Sn)O2", "(Ce,Zr)O2", "(Li,Na,K)Cl")
-#: Efforts of Fig. 2. Nothing with Bi and S is known to mace-demo.
+#: Settings of Fig. 2. mace-demo does not support Bi and S.
 FIG2: dict[Version, LatticeEffort] = {
     "paper": LatticeEffort(_PAPER_STATIC, (*_OFFLINE, "BiS(Cl,Br,I)"), n_intervals=12, n_random=8),
     "medium": LatticeEffort(_SEVENNET, (*_OFFLINE, "BiS(Cl,Br,I)"), n_intervals=12, n_random=3),
     "small": LatticeEffort(_DEMO, _OFFLINE, n_intervals=12, n_random=2),
 }
-#: Efforts of Fig. 3.
+#: Settings of Fig. 3.
 FIG3: dict[Version, Effort] = {
     "paper": Effort(_PAPER_STATIC),
     "medium": Effort(_SEVENNET),
     "small": Effort(_DEMO),
 }
-#: Efforts of Fig. 4.
+#: Settings of Fig. 4.
 FIG4: dict[Version, DynamicsEffort] = {
     "paper": DynamicsEffort(_PAPER, {"alpha": (6, 6, 6), "delta": (6, 3, 3)}, (300.0, 350.0, 400.0, 450.0, 500.0)),
     "medium": DynamicsEffort(
@@ -116,7 +116,7 @@ FIG4: dict[Version, DynamicsEffort] = {
         n_switching_steps=900,
     ),
 }
-#: Efforts of Fig. 5.
+#: Settings of Fig. 5.
 FIG5: dict[Version, DynamicsEffort] = {
     "paper": DynamicsEffort(_PAPER, {"iron": (5, 5, 5)}, (50.0, 100.0, 150.0, 200.0)),
     "medium": DynamicsEffort(

@@ -1,14 +1,14 @@
 """A stochastic barostat for a batch of replicas: overdamped Langevin dynamics of the cell.
 
-This is stochastic cell rescaling (Bernetti & Bussi, J. Chem. Phys. 153, 114107, 2020; for whole cells Del Tatto,
-Raiteri, Bernetti & Bussi, Appl. Sci. 12, 1139, 2022), written on the group of deformations. The cell is deformed by
-exp(Σ_k ξ_k E_k), atoms along with it, velocities left alone. The isothermal–isobaric distribution in the Haar measure
-of that group is ρ ∝ V^(N+1) exp[−β(U + PV)] (dV for isotropic and V⁻² dh for full cells, as Martyna, Tobias & Klein,
-J. Chem. Phys. 101, 4177, 1994, have them), and
+This is stochastic cell rescaling (Bernetti & Bussi, J. Chem. Phys. 153, 114107, 2020; for anisotropic cells Del Tatto,
+Raiteri, Bernetti & Bussi, Appl. Sci. 12, 1139, 2022), formulated on the group of deformations. Cell and positions are
+deformed by exp(Σ_k ξ_k E_k); velocities do not change. The isothermal–isobaric distribution in the Haar measure of that
+group is ρ ∝ V^(N+1) exp[−β(U + PV)] (dV for isotropic and V⁻² dh for full cells, as in Martyna, Tobias & Klein,
+J. Chem. Phys. 101, 4177, 1994). The equation
 
     dξ_k = D ∂_k ln ρ dt + √(2D) dW_k,   ∂_k ln ρ = (N + 1 − βPV) tr E_k − βV σ : E_k
 
-samples it with a constant D, without further terms: the directions E_k leave the measure as it is.
+samples it with a constant D and without further terms, since the directions E_k preserve the measure.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from ase import units
 
 from alchemflows.schemas.dynamics import CellFreedom, Conditions
 
-#: A stiffness below this (GPa) is not believed: an unstable cell at the start must not move without bounds.
+#: Smallest bulk modulus (GPa) used to set the mobility, so that an initially unstable cell does not move too fast.
 MIN_BULK_MODULUS_GPA = 2.0
 
 
 class Barostat:
-    """Moves the cells of B replicas towards a pressure.
+    """Stochastic barostat for the cells of B replicas.
 
     Parameters
     ----------
     conditions
-        With a pressure.
+        Conditions of the dynamics, including a pressure.
 
     Attributes
     ----------
     mobility_step
-        D Δt of each replica, shape (B,); None until :meth:`set_stiffness`.
+        Mobility times time step, D Δt, of each replica, shape (B,); None until :meth:`set_stiffness` is called.
     """
 
     def __init__(self, conditions: Conditions) -> None:
         if conditions.pressure_GPa is None:
-            raise ValueError("a barostat needs a pressure")
+            raise ValueError("pressure_GPa must be set for a barostat")
         self.freedom: CellFreedom = conditions.cell_freedom
         self.pressure = conditions.pressure_GPa * units.GPa  # eV/Å³
         self._beta = 1 / (units.kB * conditions.temperature_K)
@@ -51,34 +51,34 @@ class Barostat:
         return {"isotropic": 1, "axes": 3, "full": 6}[self.freedom]
 
     def set_stiffness(self, bulk_moduli: torch.Tensor, volumes: torch.Tensor) -> None:
-        """Set what turns the relaxation time into a mobility D: it decides how fast volumes relax, not what is sampled.
+        """Set the mobility D from the relaxation time; it affects the speed of relaxation, not the distribution.
 
-        D must not follow the volume later: one that is proportional to 1/V samples ρ ∝ V^(N+2).
+        D must be constant afterwards: a mobility proportional to the current 1/V would sample ρ ∝ V^(N+2).
 
         Parameters
         ----------
         bulk_moduli
-            eV/Å³, shape (B,).
+            Bulk moduli (eV/Å³), shape (B,).
         volumes
-            Å³, shape (B,).
+            Volumes (Å³), shape (B,).
         """
         moduli = bulk_moduli.clamp(min=MIN_BULK_MODULUS_GPA * units.GPa)
-        # D Δt, such that volumes relax by Δt/τ: the curvature of −ln ρ along E = 1/√3 is 3 β V B.
+        # D Δt for which volumes relax by Δt/τ per step; the curvature of −ln ρ along E = 1/√3 is 3 β V B.
         self.mobility_step = self._share / (3 * self._beta * volumes * moduli)
 
     def deformation(self, cells: torch.Tensor, stress: torch.Tensor, n_atoms: int, noise: torch.Tensor) -> torch.Tensor:
-        """Return F of one time step, shape (B, 3, 3): positions become x F and cells h F.
+        """Return the deformation F of one time step, shape (B, 3, 3); positions become x F and cells h F.
 
         Parameters
         ----------
         cells
-            Å, shape (B, 3, 3), rows are lattice vectors.
+            Lattice vectors as rows (Å), shape (B, 3, 3).
         stress
-            ∂U/∂ε / V, eV/Å³, shape (B, 3, 3).
+            Stress ∂U/∂ε / V (eV/Å³), shape (B, 3, 3).
         n_atoms
-            N.
+            Number of atoms N.
         noise
-            Standard normal numbers, shape (B, n_directions).
+            Standard normal random numbers, shape (B, n_directions).
         """
         assert self.mobility_step is not None
         directions = self._directions(cells)
@@ -92,12 +92,12 @@ class Barostat:
         return torch.linalg.matrix_exp(torch.einsum("bk,bkij->bij", steps, directions))
 
     def _directions(self, cells: torch.Tensor) -> torch.Tensor:
-        """E_k, shape (B, n_directions, 3, 3)."""
+        """Return the directions E_k, shape (B, n_directions, 3, 3)."""
         unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
         if self.freedom == "isotropic":
             return (unit / 3**0.5).expand(len(cells), 1, 3, 3)
         if self.freedom == "axes":
-            # Cell vector k alone becomes longer: h E_k has only row k, which is h's.
+            # Direction k stretches cell vector k only: row k of h E_k equals that of h, the other rows are zero.
             return torch.einsum("bik,bkj->bkij", torch.linalg.inv(cells), cells)
         shears = [
             (unit[i, :, None] * unit[j] + unit[j, :, None] * unit[i]) / 2**0.5 for i, j in ((0, 1), (0, 2), (1, 2))

@@ -1,10 +1,11 @@
-"""Checkpoints of a run: where it is and what it has sampled, in files that survive whatever ends the process.
+"""Checkpoints of a run: its state and its samples, in files from which it can continue after the process ends.
 
-A run offers its state at the end of each block of steps; now and then it is written. Samples go into files of their
-own, those since the last checkpoint into each, so that a long run does not write its past again and again. Every file
-is written under a temporary name and renamed when it is whole, and holds checksums (those of the zip format); the last
-two states are kept. What is found damaged is passed over, and the run goes on from before it. Trajectories are
-deterministic, so that samples found twice, after a run that was taken over by another worker, are the same ones.
+A run offers its state at the end of each block of steps, and a checkpoint is written at regular intervals. Each
+checkpoint writes only the samples since the previous one, to a separate file, so that a long run does not rewrite its
+earlier samples. Every file is written under a temporary name, renamed when it is complete, and contains checksums (zip
+format). The last two states are kept. Damaged files are skipped, and the run continues from an earlier
+checkpoint. Trajectories are deterministic: if another worker takes a run over, samples that are stored twice are
+identical.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ logger = logging.getLogger(__name__)
 
 Arrays = Mapping[str, np.ndarray]
 
-#: States that are kept, the last ones: the one before the last is used where the last is damaged.
+#: Number of states to keep; the previous one is used if the last one is damaged.
 N_STATES = 2
 _OWNER = "owner"
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds.
+    """Content of a checkpoint.
 
     Attributes
     ----------
     state
-        Arrays by name.
+        Arrays of the state, by name.
     samples
-        All samples until then: arrays by name, the first axis of each is time; empty where nothing was sampled.
+        Arrays of all samples up to the checkpoint, by name; the first axis is time. Empty if there are no samples.
     """
 
     state: dict[str, np.ndarray]
@@ -51,16 +52,16 @@ class Saved:
 
 
 class Checkpoint:
-    """Checkpoints of one run in a folder, and whether the run is to stop.
+    """Checkpoints of one run in a folder; they also stop the run on request.
 
     Parameters
     ----------
     folder
-        Where they are, made when needed; None keeps none.
+        Folder of the checkpoints, created when needed; None writes no checkpoints.
     interval_s
-        Seconds between two of them.
+        Time between two checkpoints (s).
     should_stop
-        Asked at the end of each block whether the run is to stop, in good order.
+        Function called at the end of each block; if it returns True, the run writes a checkpoint and stops.
     """
 
     def __init__(
@@ -80,33 +81,33 @@ class Checkpoint:
 
     @property
     def spent_s(self) -> float:
-        """Seconds that earlier tries had taken until the checkpoints that were loaded, stages included."""
+        """Computing time of earlier attempts (s) up to the loaded checkpoints, including stages."""
         return self._spent_s + sum(stage.spent_s for stage in self._stages)
 
     def stage(self, name: str) -> Checkpoint:
-        """Return the checkpoints of a part of the run, in a folder within this one."""
+        """Return the checkpoints of a stage of the run, in a subfolder."""
         folder = None if self.folder is None else self.folder / name
         self._stages.append(Checkpoint(folder, self.interval_s, self._should_stop))
         return self._stages[-1]
 
     def load(self) -> Saved | None:
-        """Return the last checkpoint that is whole, if there is any, and take the run over from who wrote it."""
+        """Return the last undamaged checkpoint, or None, and take over the run from the worker that wrote it."""
         if self.folder is None:
             return None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._replace(_OWNER, lambda path: path.write_text(self._token))
-        except OSError as error:  # as when the disk is full: what is there can be read all the same
+        except OSError as error:  # for example if the disk is full; existing checkpoints can still be read
             logger.warning("checkpoints cannot be written to %s: %s", self.folder, error.strerror)
-            # Who had the run before must not count as one that has it now; to remove a file needs no room.
+            # The previous worker must no longer own the run; removing a file works even if the disk is full.
             with contextlib.suppress(OSError):
                 (self.folder / _OWNER).unlink()
         for path in self._files("state"):
             state = _read(path)
             samples = None if state is None else self._samples(int(state["n_samples"]))
             if state is None or samples is None:
-                logger.warning("the checkpoint %s is damaged; the one before it is used", path)
-                # Out of the way: the states that follow are of earlier steps, and must not count as older than it.
+                logger.warning("the checkpoint %s is damaged; using the previous one", path)
+                # Renamed, since new states will have smaller step numbers and would otherwise count as older.
                 with contextlib.suppress(OSError):
                     path.rename(path.with_name(f"damaged-{path.name}"))
                 continue
@@ -124,42 +125,42 @@ class Checkpoint:
         *,
         last: bool = False,
     ) -> None:
-        """Write a checkpoint if it is time to, and stop if that is asked for.
+        """Write a checkpoint if it is due, and stop the run if this is requested.
 
-        A disk that is full, or away, is logged, and the run goes on.
+        If the disk is full or unreachable, a warning is logged and the run continues.
 
         Parameters
         ----------
         step
-            Steps done.
+            Number of completed steps.
         state
-            Returns what the run needs to go on, by name.
+            Function that returns the arrays from which the run can continue, by name.
         n_samples
-            Samples taken so far.
+            Number of samples so far.
         samples
-            Returns those from a number on, by name.
+            Function that returns the arrays of all samples from a given index on, by name.
         last
-            Whether the run is at its end: then a checkpoint is written in any case.
+            Whether the run is complete; then a checkpoint is always written.
 
         Raises
         ------
         RunStoppedError
-            If the run is to stop, or another worker has taken it over.
+            If the run was asked to stop, or another worker has taken it over.
         """
         stop = not last and self._should_stop()
         if not (stop or last or time.monotonic() - self._written_at >= self.interval_s):
             return
-        kept = "nothing is kept"
+        kept = "no checkpoint is kept, so it restarts from the beginning"
         if self.folder is not None:
             try:
                 self._write(step, state(), n_samples, samples(self._n_written))
-                kept = f"it goes on from the checkpoint in {self.folder}"
+                kept = f"it continues from the checkpoint in {self.folder}"
             except OSError as error:
-                kept = f"this checkpoint could not be written to {self.folder}: {error.strerror}"
-                logger.warning("step %d: %s; the run goes on", step, kept)
+                kept = f"the checkpoint could not be written to {self.folder}: {error.strerror}"
+                logger.warning("step %d: %s; the run continues", step, kept)
         self._written_at = time.monotonic()
         if stop:
-            raise RunStoppedError(f"stopped in good order at step {step}; {kept}")
+            raise RunStoppedError(f"the run was stopped on request at step {step}; {kept}")
 
     def remove(self) -> None:
         """Remove all checkpoints."""
@@ -194,7 +195,7 @@ class Checkpoint:
             temporary.unlink(missing_ok=True)
 
     def _files(self, kind: str) -> list[Path]:
-        """Return the files of a kind, the newest first."""
+        """Return the files of a kind, newest first."""
         assert self.folder is not None
         return sorted(self.folder.glob(f"{kind}-*.npz"), reverse=True)
 
@@ -212,7 +213,7 @@ class Checkpoint:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-#: Keeps no checkpoints and never stops.
+#: Writes no checkpoints and never stops a run.
 NO_CHECKPOINT = Checkpoint()
 
 

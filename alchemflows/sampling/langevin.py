@@ -1,8 +1,8 @@
-"""Batched Langevin dynamics: the BAOAB splitting of Leimkuhler & Matthews.
+"""Batched Langevin dynamics with the BAOAB splitting of Leimkuhler & Matthews (Appl. Math. Res. Express 2013, 34).
 
-Appl. Math. Res. Express 2013, 34 (2013): half a kick, half a drift, the exact Ornstein–Uhlenbeck step of the
-velocities, half a drift, half a kick. Configurational averages are exact for a harmonic potential at any
-stable time step. A barostat deforms the cell and the atoms with it between the two drifts.
+A step consists of half a kick, half a drift, the exact Ornstein–Uhlenbeck step of the velocities, half a drift and half
+a kick. Configurational averages are exact for a harmonic potential at any stable time step. A barostat deforms the cell
+and the positions between the two drifts.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.sampling.barostat import Barostat
 from alchemflows.schemas.dynamics import Conditions
 
-#: Above these a trajectory is taken to have exploded.
+#: Limits of force and of temperature relative to the target; a trajectory beyond them counts as exploded.
 MAX_FORCE_EV_PER_A = 1000.0
 MAX_TEMPERATURE_RATIO = 100.0
-#: A cell that has grown or shrunk by this factor since the start no longer holds the crystal it began with.
+#: Largest factor by which the volume may grow or shrink from its initial value; beyond it the crystal counts as lost.
 MAX_VOLUME_RATIO = 1.5
-#: Volume strain by which the stiffness of a cell is measured.
+#: Volume strain used to measure the bulk modulus of a cell.
 _PROBE = 0.01
 
 
 @dataclass(frozen=True)
 class State:
-    """Where B replicas are: positions (Å, (B, N, 3)), cells (Å, (B, 3, 3)) and velocities (ASE units, (B, N, 3))."""
+    """State of B replicas: positions (Å), (B, N, 3); cells (Å), (B, 3, 3); velocities (ASE units), (B, N, 3)."""
 
     positions: torch.Tensor
     cells: torch.Tensor
@@ -45,40 +45,40 @@ class State:
 
 
 class Langevin:
-    """B replicas that move together, each with its own weights, masses and random numbers.
+    """Langevin dynamics of B replicas in one batch, with separate weights, masses and random numbers.
 
-    A replica's trajectory depends on its own seed and start alone, not on the replicas beside it (up to
-    the rounding of batched sums).
+    The trajectory of a replica depends only on its seed and its initial state, not on the other replicas (up to the
+    rounding of batched sums).
 
     Parameters
     ----------
     model
-        Energies and forces.
+        Potential that gives energies and forces.
     positions
-        Start, Å, shape (B, N, 3).
+        Initial positions (Å), shape (B, N, 3).
     cells
-        Å, shape (B, 3, 3); fixed unless there is a barostat.
+        Initial cells (Å), shape (B, 3, 3); constant without a barostat.
     weights
-        Shape (B, C); fixed unless :meth:`step` is given others.
+        Weights, shape (B, C); constant unless :meth:`step` is given new ones.
     masses
-        Atomic mass units, shape (B, N).
+        Masses in atomic mass units, shape (B, N).
     temperature_K, timestep_fs, friction_per_ps
-        Conditions.
+        Temperature (K), time step (fs) and friction (1/ps).
     seeds
-        One seed for each replica, for start velocities (Maxwell–Boltzmann) and noise.
+        One seed for each replica, for initial velocities (Maxwell–Boltzmann) and noise.
     velocities
-        Start velocities instead (ASE units, shape (B, N, 3)).
+        Initial velocities (ASE units), shape (B, N, 3); drawn at random by default.
     barostat
-        Moves the cells; without one the volume is constant.
+        Barostat that moves the cells; without one the volume is constant.
     fix_centre_of_mass
-        Whether the centre of mass rests (in units of the cell, where there is a barostat).
+        Whether the centre of mass is fixed (in fractional coordinates, if there is a barostat).
 
     Raises
     ------
     InvalidInputError
-        If a condition is not positive or the number of seeds is not B.
+        If a condition is not positive, or the number of seeds is not B.
     TrajectoryError
-        If energy, force or temperature are absurd, at the start or after a step.
+        If energy, force or temperature exceeds its limit or is not finite, at the start or after a step.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Langevin:
             for v in (positions, cells, weights, masses)
         )
         if len(seeds) != len(self.positions):
-            raise InvalidInputError(f"{len(self.positions)} seeds are needed; got {len(seeds)}")
+            raise InvalidInputError(f"seeds: one for each of the {len(self.positions)} replicas; got {len(seeds)}")
         self.temperature_K = temperature_K
         self.timestep_fs = timestep_fs
         self.n_steps = 0
@@ -141,7 +141,7 @@ class Langevin:
         *,
         fix_centre_of_mass: bool = False,
     ) -> Langevin:
-        """Return dynamics under conditions, from a state, or from positions and cells with new velocities."""
+        """Return dynamics at the given conditions, started from a state, or from positions and cells."""
         positions, cells = (start.positions, start.cells) if isinstance(start, State) else start
         return cls(
             model,
@@ -159,14 +159,14 @@ class Langevin:
         )
 
     def step(self, weights: ArrayLike | torch.Tensor | None = None, *, weight_gradients: bool = False) -> None:
-        """Advance all replicas by one time step; ``evaluation`` then belongs to the new positions.
+        """Advance all replicas by one time step and update ``evaluation`` to the new positions.
 
         Parameters
         ----------
         weights
-            Weights from the new positions on, shape (B, C), where λ changes in time.
+            New weights, shape (B, C), used from the new positions on; for λ that changes in time.
         weight_gradients
-            Whether the evaluation is to have ∂E/∂w.
+            Whether to compute ∂E/∂w.
         """
         half = self._dt / 2
         self.velocities = self.velocities + half * self._accelerations()
@@ -182,17 +182,17 @@ class Langevin:
         self.velocities = self.velocities + half * self._accelerations()
 
     def exchange(self, order: Sequence[int]) -> None:
-        """Give replica b the weights and the masses of replica ``order[b]``; its kinetic energy stays what it was.
+        """Give replica b the weights and masses of replica ``order[b]``; kinetic energies are kept.
 
         Raises
         ------
         InvalidInputError
-            If the centre of mass rests and masses differ: another centre would rest.
+            If the centre of mass is fixed and masses differ, since the exchange would change the fixed point.
         """
         index = list(order)
         masses = self.masses[index]
         if self._fixed and not torch.equal(masses, self.masses):
-            raise InvalidInputError("replicas whose centre of mass rests must have the same masses to swap")
+            raise InvalidInputError("fix_centre_of_mass: replicas can be exchanged only if their masses are equal")
         self.velocities = self.velocities * torch.sqrt(self.masses / masses)[..., None]
         self.weights = self.weights[index]
         self._set_masses(masses)
@@ -200,11 +200,11 @@ class Langevin:
 
     @property
     def state(self) -> State:
-        """Where the replicas are now."""
+        """Current state of the replicas."""
         return State(self.positions, self.cells, self.velocities)
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        """Return all that the next steps depend on, down to the last bit, for :meth:`restore`."""
+        """Return the complete state of the dynamics, from which :meth:`restore` continues bit for bit."""
         evaluation = self.evaluation
         assert evaluation.forces is not None
         tensors = {
@@ -224,9 +224,9 @@ class Langevin:
         return {name: values.cpu().numpy() for name, values in tensors.items()} | {"n_steps": np.array(self.n_steps)}
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
-        """Go on from a :meth:`snapshot` of the same run; the evaluation has no ∂E/∂w until the next step.
+        """Continue from a :meth:`snapshot` of the same run; the evaluation has no ∂E/∂w until the next step.
 
-        On a device of another kind random numbers have another state; they begin anew from a seed that derives from it.
+        A state of random numbers from a device of another kind cannot be restored; new seeds are derived from it.
         """
         random = torch.from_numpy(snapshot["random"])
         tensors = {k: torch.as_tensor(v, device=self.model.device) for k, v in snapshot.items() if k != "random"}
@@ -240,18 +240,21 @@ class Langevin:
             self._barostat.mobility_step = tensors["mobility_step"]
         for generator, state in zip(self._generators, random, strict=True):
             if len(state) == len(generator.get_state()):
-                generator.set_state(state.clone())  # it wants an aligned tensor, and crashes on others
+                generator.set_state(state.clone())  # set_state crashes if the tensor is not aligned in memory
             else:
                 generator.manual_seed(int.from_bytes(hashlib.sha256(state.numpy().tobytes()).digest()[:7], "big"))
         self.n_steps = int(snapshot["n_steps"])
         self.model.recall(tensors)
 
     def volumes(self) -> torch.Tensor:
-        """Volume of each cell, Å³, shape (B,)."""
+        """Return the volume of each cell (Å³), shape (B,)."""
         return torch.linalg.det(self.cells).abs()
 
     def kinetic_temperatures(self) -> torch.Tensor:
-        """Kinetic temperature of each replica, 2 E_kin / (n k_B) with n = 3N, or 3N − 3, K, shape (B,)."""
+        """Return the kinetic temperature of each replica (K), shape (B,).
+
+        It is 2 E_kin / (n k_B) with n = 3N, or 3N − 3 if the centre of mass is fixed.
+        """
         kinetic = 0.5 * (self.masses[..., None] * self.velocities**2).sum(dim=(1, 2))
         n_free = 3 * self.masses.shape[1] - (3 if self._fixed else 0)
         return kinetic / (0.5 * max(n_free, 1) * units.kB)
@@ -268,7 +271,7 @@ class Langevin:
         return self._internal(self.evaluation.forces * self._inverse_masses)
 
     def _internal(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Take the motion of the centre of mass out of velocities or accelerations, where it is to rest."""
+        """Remove the motion of the centre of mass from velocities or accelerations, if it is fixed."""
         return vectors - (self._mass_shares * vectors).sum(dim=1, keepdim=True) if self._fixed else vectors
 
     def _deform(self, barostat: Barostat) -> None:
@@ -284,12 +287,11 @@ class Langevin:
         if not sound.all():
             b = int((~sound).nonzero()[0, 0])
             raise TrajectoryError(
-                f"replica {b} does not keep its volume: at step {self.n_steps} it is {float(ratio[b]):.3g} times that "
-                "at the start"
+                f"replica {b} lost its volume at step {self.n_steps}: it is {float(ratio[b]):.3g} times the initial one"
             )
 
     def _bulk_moduli(self) -> torch.Tensor:
-        """Return −V dP/dV at the start, from two slightly scaled cells, eV/Å³, shape (B,)."""
+        """Return the bulk moduli −V dP/dV at the start (eV/Å³), shape (B,), from two slightly scaled cells."""
         means = []
         for sign in (-1, 1):
             scale = (1 + sign * _PROBE / 2) ** (1 / 3)
@@ -307,7 +309,7 @@ class Langevin:
         )
 
     def _evaluate(self, weight_gradients: bool) -> Evaluation:
-        # Before the evaluation: a neighbour list of atoms at infinity has no end.
+        # Checked before the evaluation, since a neighbour list of atoms at infinity never ends.
         self._check(self.positions.isfinite().all(dim=2), "position", self.positions)
         evaluation = self.model.evaluate(
             self.positions,

@@ -1,4 +1,4 @@
-"""How λ goes from 0 to 1 during switching: smooth schedules that start and stop gently lose less."""
+"""Schedules of λ during switching; a schedule that starts and ends smoothly reduces dissipation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from alchemflows.errors import InvalidInputError
 
 DEFAULT_SCHEDULE = "ninth-order"
 
-#: λ(τ) for τ from 0 to 1, by name. `ninth-order` has four vanishing derivatives at both ends (de Koning & Antonelli,
-#: Phys. Rev. E 53, 465, 1996); it is that of Nam et al., Nat. Commun. 16, 4350 (2025).
+#: Functions λ(τ) for τ from 0 to 1, by name. `ninth-order` has four vanishing derivatives at both ends (de Koning &
+#: Antonelli, Phys. Rev. E 53, 465, 1996); it is used by Nam et al., Nat. Commun. 16, 4350 (2025).
 SCHEDULES: MappingProxyType[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
     {
         "linear": lambda t: t,
@@ -25,7 +25,7 @@ SCHEDULES: MappingProxyType[str, Callable[[np.ndarray], np.ndarray]] = MappingPr
 
 
 def schedule(name: str, tau: ArrayLike) -> np.ndarray:
-    """Return λ at each τ in [0, 1], exactly 0 and 1 at the ends.
+    """Return λ at each τ in [0, 1]; λ is exactly 0 at τ = 0 and exactly 1 at τ = 1.
 
     Raises
     ------
@@ -33,5 +33,5 @@ def schedule(name: str, tau: ArrayLike) -> np.ndarray:
         If the name is unknown.
     """
     if name not in SCHEDULES:
-        raise InvalidInputError(f"the schedule must be one of {', '.join(SCHEDULES)}; got {name!r}")
+        raise InvalidInputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {name!r}")
     return np.clip(SCHEDULES[name](np.asarray(tau, dtype=float)), 0.0, 1.0)

@@ -1,1 +1,1 @@
-"""Structures as they are written: reading files, what their sites hold, and which sites are alike."""
+"""Read structure files, and find out which elements, vacancies and equivalent sites a structure has."""

@@ -1,4 +1,4 @@
-"""Read CIF files with pymatgen, and check what it read against what the file says."""
+"""Read CIF files with pymatgen and compare the result with the content of the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pymatgen.io.cif import CifBlock, CifParser, str2float
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.structure import Loss
 from alchemflows.structures.formula import amounts_of, reduced_formula
-from alchemflows.structures.parsed import Parsed, chosen, heard
+from alchemflows.structures.parsed import Parsed, collect_warnings, select_one
 from alchemflows.structures.species import (
     ISOTOPES,
     element_of,
@@ -22,13 +22,14 @@ from alchemflows.structures.species import (
     sum_tolerance,
 )
 
-#: Images of a site that are nearer than this (Å) are one place.
+#: Symmetry images of a site that are closer than this (Å) are the same position.
 SAME_PLACE_A = 0.01
-#: Amounts of elements differ from a formula by this much at most, relative and for rounding to two decimals.
+#: Largest allowed difference between the amount of an element and the stated formula: relative, and absolute for
+#: formulas that are rounded to two decimals.
 FORMULA_RELATIVE, FORMULA_ABSOLUTE = 0.01, 0.006
-#: Coordinates as near (relative) to a third are one: the default of pymatgen.
+#: Coordinates within this relative distance of 1/3 or 2/3 are set to that fraction, as pymatgen does by default.
 FRACTION_TOLERANCE = 1e-4
-#: Larger than any sum of occupancies; sums are checked here, where the message can name the site.
+#: Larger than any sum of occupancies. It turns off the check of pymatgen; this module checks sums and names the site.
 _ANY_SUM = 1e6
 
 #: How type symbols and labels of water and hydroxide begin, in lower case.
@@ -39,7 +40,7 @@ _GROUP_WITH_HYDROGEN = re.compile(r"[A-Z][a-z]?\d*H(?![a-z])|H\d+[A-Z]")
 
 @dataclass(frozen=True)
 class AtomSiteRow:
-    """One line of a CIF's loop of atoms, with the places that symmetry makes of it."""
+    """One row of the atom loop of a CIF, with its symmetry-equivalent positions."""
 
     label: str
     symbol: str | None
@@ -55,31 +56,32 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
     text
         Content of the file.
     block
-        Name or number of the data block; None if there is to be one with atoms only.
+        Name or number of the data block; None if the file has only one data block with atoms.
     largest_sum
-        Sums of occupancies up to this are rescaled to 1.
+        Sums of occupancies up to this value are rescaled to 1.
 
     Raises
     ------
     InvalidInputError
-        If there is no structure, or several and none is chosen; if a site holds an isotope, an occupancy or coordinate
-        is missing or impossible, or pymatgen read other atoms than the file lists.
+        If the file contains no structure, or several structures and `block` is None; if a site contains an isotope; if
+        an occupancy or a coordinate is missing or invalid; or if the atoms that pymatgen read differ from those listed
+        in the file.
     """
     every = data_blocks(text)
     blocks = [(name, body) for name, body in every if re.search(r"^\s*_atom_site_label", body, re.M)] or every
     if not blocks:
-        raise InvalidInputError("it has no data block")
-    place = chosen([name for name, _ in blocks], block, "data blocks with atoms")
+        raise InvalidInputError("the file has no data block")
+    place = select_one([name for name, _ in blocks], block, "data blocks with atoms")
     name, body = blocks[place]
     notes: list[str] = []
     losses: list[tuple[Loss, str]] = []
-    with heard(notes):
+    with collect_warnings(notes):
         data = CifBlock.from_str(body)
         _check_numbers(data)
         parser = CifParser.from_str(body, occupancy_tolerance=_ANY_SUM, check_cif=False)
         structure = parser.parse_structures(primitive=False, on_error="raise")[0]
         operations = parser.symmetry_operations
-    # Sums above 1 are checked below, with the tolerance that the user set; pymatgen names the one it was given.
+    # Sums above 1 are checked below with the tolerance set by the user; the note of pymatgen names another value.
     notes[:] = [note for note in notes if "occupancy_tolerance" not in note]
     parsed = Parsed(structure, "pymatgen (CIF)", name if len(blocks) > 1 else None, notes, losses)
     rows = _rows(data, structure, operations, parsed)
@@ -88,15 +90,18 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
     for members in shared:
         listed = {rows[k].label: rows[k].occupancy for k in members}
         total = sum(listed.values())
-        # The message comes before any other, since all else follows from it.
+        # This error is raised before any other check, since a wrong sum also makes the later checks fail.
         if total > max(1 + sum_tolerance(len(members)), largest_sum):
             raise InvalidInputError(occupancy_sum_message("site " + "/".join(listed), listed))
         if total > 1 + sum_tolerance(len(members)):
             notes.append(
-                f"the occupancies of {'/'.join(listed)} sum to {total:.6g} and were rescaled to 1, as accepted"
+                f"the occupancies of {'/'.join(listed)} sum to {total:.6g}; they were rescaled to 1, as the occupancy "
+                "tolerance allows"
             )
         elif total > 1 + 1e-6:
-            notes.append(f"the occupancies of {'/'.join(listed)} sum to {total:.6g}, which is rounding: rescaled to 1")
+            notes.append(
+                f"the occupancies of {'/'.join(listed)} sum to {total:.6g} because of rounding; they were rescaled to 1"
+            )
     _restore_hydrogen(structure, rows, parsed)
     if not any(row.symbol is None for row in rows) and "magmom" not in structure.site_properties:
         _check_atoms(structure, rows, shared)
@@ -105,9 +110,9 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
 
 
 def data_blocks(text: str) -> list[tuple[str, str]]:
-    """Return the data blocks of a CIF, names and texts; a name may occur twice."""
+    """Return name and text of each data block of a CIF; a name may occur more than once."""
     found: list[tuple[str, list[str]]] = []
-    inside = False  # a text field, between lines that begin with a semicolon
+    inside = False  # whether the line is in a text field, which starts and ends with a semicolon
     for line in text.splitlines():
         if line.startswith(";"):
             inside = not inside
@@ -119,12 +124,12 @@ def data_blocks(text: str) -> list[tuple[str, str]]:
 
 
 def type_symbol(text: str) -> str | None:
-    """Return the element of a type symbol such as ``Na``, ``Fe3+``, ``O2-``, ``O-2`` or ``Cval``; None if it is none.
+    """Return the element of a type symbol like ``Na``, ``Fe3+``, ``O2-``, ``O-2`` or ``Cval``; None if there is none.
 
     Raises
     ------
     InvalidInputError
-        If it is an isotope.
+        If the symbol is that of an isotope.
     """
     if isotope := re.fullmatch(r"([DT])\d*[+-]?\d*|\^?\d+\^?([A-Z][a-z]?)", text):
         raise InvalidInputError(isotope_message(text if isotope.group(2) else isotope.group(1), f"the type {text!r}"))
@@ -133,14 +138,15 @@ def type_symbol(text: str) -> str | None:
 
 
 def label_symbol(text: str) -> str | None:
-    """Return the element of a site's label such as ``Na1``, ``O2A`` or ``Fe1_2``; None if it names none clearly.
+    """Return the element of a site label like ``Na1``, ``O2A`` or ``Fe1_2``; None if it is ambiguous.
 
-    The letters that a label begins with have to be a symbol: ``Wat1`` is not W, ``OW1`` and ``OH1`` are not O.
+    All leading letters of the label together must be an element symbol: ``Wat1`` is not W, ``OW1`` and ``OH1`` are not
+    O.
 
     Raises
     ------
     InvalidInputError
-        If it is an isotope.
+        If the label names an isotope.
     """
     match = re.match(r"[A-Za-z]+", text)
     if match is None:
@@ -151,7 +157,7 @@ def label_symbol(text: str) -> str | None:
 
 
 def _symbol(letters: str) -> str | None:
-    """Return an element's symbol; in other than its own capitals only if it could not be two elements."""
+    """Return an element symbol; other capitalisation is accepted unless the letters could be two elements."""
     if Element.is_valid_symbol(letters) and letters not in ISOTOPES:
         return letters
     title = letters.title()
@@ -160,7 +166,7 @@ def _symbol(letters: str) -> str | None:
 
 
 def _column(data: CifBlock, *names: str) -> list[str] | None:
-    """Return a column of the loop of atoms, in the file's own capitals or not."""
+    """Return the first column of the atom loop that has one of these names; None if there is none."""
     for name in names:
         value = data.data.get(name)
         if value is not None:
@@ -171,24 +177,24 @@ def _column(data: CifBlock, *names: str) -> list[str] | None:
 def _number(text: str, what: str, default: float | None = None) -> float:
     if text.strip() in ("?", ".", ""):
         if default is None:
-            raise InvalidInputError(f"{what} is missing ({text.strip() or 'empty'})")
+            raise InvalidInputError(f"{what} is missing ({text.strip() or 'empty'}); add it to the file")
         return default
     try:
         value = str2float(text)
     except ValueError:
-        raise InvalidInputError(f"{what} is no number: {text!r}") from None
+        raise InvalidInputError(f"{what} is not a number: {text!r}") from None
     if not np.isfinite(value):
-        raise InvalidInputError(f"{what} is no finite number: {text!r}")
+        raise InvalidInputError(f"{what} is not a finite number: {text!r}")
     return value
 
 
 def _check_numbers(data: CifBlock) -> None:
-    """Refuse missing coordinates and numbers that are none; pymatgen may make 0 or 1 of them."""
+    """Raise an error for missing or malformed coordinates and occupancies, which pymatgen may read as 0 or 1."""
     for k, label in enumerate(_column(data, "_atom_site_label") or []):
         for axis in "xyz":
             column = _column(data, f"_atom_site_fract_{axis}")
             if column is None:
-                raise InvalidInputError("its atoms have no fractional coordinates (_atom_site_fract_x, ...)")
+                raise InvalidInputError("the atoms have no fractional coordinates (_atom_site_fract_x, ...)")
             _number(column[k], f"site {label}: a coordinate")
         occupancies = _column(data, "_atom_site_occupancy")
         if occupancies is not None and _number(occupancies[k], f"site {label}: the occupancy", 1.0) < 0:
@@ -205,38 +211,38 @@ def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed
     rows = []
     for k, label in enumerate(labels):
         if flags is not None and flags[k] == "dum":
-            raise InvalidInputError(f"site {label} is a dummy (_atom_site_calc_flag dum): remove it")
+            raise InvalidInputError(f"site {label} is a dummy site (_atom_site_calc_flag dum); remove it from the file")
         given = label if types is None else types[k]
         symbol = label_symbol(label) if types is None else type_symbol(given)
         where = f"site {label}"
         if symbol is None:
-            what = "label" if types is None else f"type symbol {given!r}"
-            parsed.losses.append(("symbols", f"{where}: its {what} is not clearly an element; pymatgen guesses one"))
+            source = "the label" if types is None else f"the type symbol {given!r}"
+            parsed.losses.append(("symbols", f"{where}: {source} does not name an element; pymatgen guesses one"))
         elif types is not None and (own := re.match(r"[A-Z][a-z]?(?![a-z])", label)):
             if own.group() in ISOTOPES and symbol == "H":
                 raise InvalidInputError(isotope_message(own.group(), where))
             if own.group() != symbol and Element.is_valid_symbol(own.group()):
-                parsed.notes.append(f"{where} is {symbol} by its type symbol {given!r}, which its label does not say")
+                parsed.notes.append(f"{where} is read as {symbol} from its type symbol {given!r}; its label differs")
         if hydrogens is not None and _number(hydrogens[k], f"{where}: _atom_site_attached_hydrogens", 0.0) > 0:
-            parsed.losses.append(("hydrogens", f"{where} has {hydrogens[k]} attached hydrogens without positions"))
+            parsed.losses.append(("hydrogens", f"{where} has {hydrogens[k]} attached hydrogen atoms without positions"))
         if given.lower().startswith(_WATER) or (symbol is None and _GROUP_WITH_HYDROGEN.match(given)):
-            parsed.losses.append(("hydrogens", f"{where}: {given!r} stands for hydrogens without positions"))
+            parsed.losses.append(("hydrogens", f"{where}: {given!r} implies hydrogen atoms without positions"))
         occupancy = 1.0 if occupancies is None else _number(occupancies[k], f"{where}: the occupancy", 1.0)
         if occupancy == 0:
-            parsed.notes.append(f"{where} has occupancy 0 and is left out")
+            parsed.notes.append(f"{where} has occupancy 0 and is omitted")
         position = [_ideal(_number(axis[k], f"{where}: a coordinate")) for axis in axes if axis is not None]
         images = np.array([operation.operate(position) for operation in operations]) % 1
-        rows.append(AtomSiteRow(label, symbol, occupancy, _different(images, structure)))
+        rows.append(AtomSiteRow(label, symbol, occupancy, _distinct(images, structure)))
     return [row for row in rows if row.occupancy > 0]
 
 
 def _ideal(coordinate: float) -> float:
-    """Return thirds with all their digits, as pymatgen does, so that special positions stay special."""
+    """Return 1/3 or 2/3 exactly for a rounded third, as pymatgen does, so that it stays a special position."""
     return next((third for third in (1 / 3, 2 / 3) if abs(coordinate / third - 1) <= FRACTION_TOLERANCE), coordinate)
 
 
-def _different(places: np.ndarray, structure: Structure) -> np.ndarray:
-    """Return places that differ, fractional, shape (n, 3)."""
+def _distinct(places: np.ndarray, structure: Structure) -> np.ndarray:
+    """Return positions without duplicates: fractional coordinates, shape (n, 3)."""
     kept = np.empty((0, 3))
     rest = places
     while len(rest):
@@ -251,7 +257,7 @@ def _distances(places: np.ndarray, place: np.ndarray, structure: Structure) -> n
 
 
 def _shared_sites(structure: Structure, rows: list[AtomSiteRow]) -> list[list[int]]:
-    """Return which rows share their sites: lists of places in `rows`."""
+    """Group the rows that occupy the same site; each group is a list of indices into `rows`."""
     shared: list[list[int]] = []
     for k, row in enumerate(rows):
         for members in shared:
@@ -264,9 +270,9 @@ def _shared_sites(structure: Structure, rows: list[AtomSiteRow]) -> list[list[in
 
 
 def _restore_hydrogen(structure: Structure, rows: list[AtomSiteRow], parsed: Parsed) -> None:
-    """Give sites of O and H their H back: pymatgen takes them for O with hydrogens attached.
+    """Restore H on sites shared by O and H, which pymatgen reads as O with attached hydrogen atoms.
 
-    Hydrogens that come from no line of the file, but from a symbol such as Wat, stay lost.
+    Hydrogen atoms that are not listed in the file, but implied by a symbol like Wat, are recorded as a loss.
     """
     implicit = structure.site_properties.get("implicit_hydrogens")
     if implicit is None:
@@ -287,11 +293,11 @@ def _restore_hydrogen(structure: Structure, rows: list[AtomSiteRow], parsed: Par
                 label=structure[index].label,
             )
         else:
-            parsed.losses.append(("hydrogens", f"site {structure[index].label} has hydrogens without positions"))
+            parsed.losses.append(("hydrogens", f"site {structure[index].label} has hydrogen atoms without positions"))
 
 
 def _check_atoms(structure: Structure, rows: list[AtomSiteRow], shared: list[list[int]]) -> None:
-    """Refuse a structure with other atoms than the rows and the symmetry of the file make."""
+    """Raise an error unless the amount of each element equals that from the atom rows and the symmetry of the file."""
     expected: dict[str, float] = {}
     for members in shared:
         total = sum(rows[k].occupancy for k in members)
@@ -303,13 +309,13 @@ def _check_atoms(structure: Structure, rows: list[AtomSiteRow], shared: list[lis
     found = _amounts(structure)
     if any(abs(found.get(s, 0.0) - expected.get(s, 0.0)) > 1e-3 for s in found.keys() | expected.keys()):
         raise InvalidInputError(
-            f"pymatgen reads {_listed(found)} in the cell, the atoms and the symmetry of the file make "
-            f"{_listed(expected)}: give special positions with more digits, or write the file anew"
+            f"pymatgen reads {_listed(found)} in the cell, but the atom rows and the symmetry operations give "
+            f"{_listed(expected)}; write special positions with more digits, or export the file again"
         )
 
 
 def _check_symmetry(data: CifBlock, n_operations: int, rows: list[AtomSiteRow], parsed: Parsed) -> None:
-    """Note symmetry that the file names and that was not applied."""
+    """Record a loss if the file states a symmetry that was not applied."""
     number = _column(data, "_space_group_IT_number", "_symmetry_Int_Tables_number") or ["1"]
     name = _column(data, "_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt") or ["P 1"]
     group = number[0].strip() not in ("1", "?", ".", "") or name[0].replace(" ", "").upper() not in ("P1", "?", ".", "")
@@ -325,12 +331,12 @@ def _check_symmetry(data: CifBlock, n_operations: int, rows: list[AtomSiteRow], 
         text = stated.get(row.label, "?").strip()
         if text.isdigit() and labels.count(row.label) == 1 and int(text) != len(row.places) and n_operations > 1:
             parsed.losses.append(
-                ("symmetry", f"site {row.label} has multiplicity {text} in the file, and {len(row.places)} as read")
+                ("symmetry", f"site {row.label} has multiplicity {text} in the file, but {len(row.places)} as read")
             )
 
 
 def _check_formula(data: CifBlock, structure: Structure, parsed: Parsed) -> None:
-    """Note elements and ratios that differ from the formulas in the file."""
+    """Record a loss if elements or ratios differ from the formulas stated in the file."""
     found = _amounts(structure)
     for key in ("_chemical_formula_sum", "_chemical_formula_moiety"):
         text = (_column(data, key) or ["?"])[0].strip()
@@ -338,14 +344,14 @@ def _check_formula(data: CifBlock, structure: Structure, parsed: Parsed) -> None
             continue
         stated = formula_sum(text) if key.endswith("sum") else moiety_elements(text)
         if stated is None:
-            parsed.notes.append(f"its {key} {text!r} could not be read and was not checked")
+            parsed.notes.append(f"{key} {text!r} could not be parsed and was not checked")
             continue
         for isotope in ISOTOPES:
             if isotope in stated:
-                raise InvalidInputError(isotope_message(isotope, f"the file's own formula {text!r}"))
+                raise InvalidInputError(isotope_message(isotope, f"the formula {text!r} in the file"))
         missing = sorted(set(stated) - set(found))
         surplus = sorted(set(found) - set(stated))
-        message = f"the file's own formula is {text!r}, and {reduced_formula(found)} was read"
+        message = f"the formula in the file is {text!r}, but {reduced_formula(found)} was read"
         if missing == ["H"] and not surplus:
             parsed.losses.append(("hydrogens", message))
         elif missing or surplus or (key.endswith("sum") and not _same_ratios(stated, found)):
@@ -355,7 +361,7 @@ def _check_formula(data: CifBlock, structure: Structure, parsed: Parsed) -> None
 
 
 def formula_sum(text: str) -> Mapping[str, float] | None:
-    """Return the elements and amounts of a formula such as ``'Ba1 Ti1 O2.4 H0.6'``; None if it is none."""
+    """Return the amount of each element in a formula like ``'Ba1 Ti1 O2.4 H0.6'``; None if it cannot be parsed."""
     parts = re.findall(r"([A-Z][a-z]?)\s*(\d*\.?\d*)(?:\(\d+\))?", text)
     rest = re.sub(r"[A-Z][a-z]?\s*\d*\.?\d*(?:\(\d+\))?", "", text)
     if not parts or re.sub(r"[\s'\"]", "", rest):
@@ -369,7 +375,7 @@ def formula_sum(text: str) -> Mapping[str, float] | None:
 
 
 def moiety_elements(text: str) -> Mapping[str, float] | None:
-    """Return the elements of a formula such as ``'C12 H8, 2(H2 O)'``, each with amount 1; None if it is none."""
+    """Return the elements of a formula like ``'C12 H8, 2(H2 O)'``, each with amount 1; None if it cannot be parsed."""
     symbols = re.findall(r"[A-Z][a-z]?", text)
     if not symbols or not all(Element.is_valid_symbol(symbol) for symbol in symbols):
         return None
@@ -377,7 +383,7 @@ def moiety_elements(text: str) -> Mapping[str, float] | None:
 
 
 def _same_ratios(stated: Mapping[str, float], found: Mapping[str, float], skip: str = "") -> bool:
-    """Tell whether amounts are proportional, within the rounding of formulas."""
+    """Return whether amounts are proportional within the rounding of formulas."""
     shared = {symbol: amount for symbol, amount in found.items() if symbol != skip and stated.get(symbol)}
     if not shared:
         return True

@@ -1,4 +1,4 @@
-"""Formulas of compositions."""
+"""Chemical formulas of compositions and sites."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from alchemflows.structures.species import sum_tolerance
 
 
 def reduced_formula(amounts: Mapping[str, float]) -> str:
-    """Return a reduced formula such as ``CsSn0.5Pb0.5I3``."""
-    # pymatgen writes ones beside fractions: Cs1Sn0.5Pb0.5I3
+    """Return a reduced formula, for example ``CsSn0.5Pb0.5I3``."""
+    # If there are fractions, pymatgen also writes the ones: Cs1Sn0.5Pb0.5I3
     return re.sub(r"(?<=[a-zA-Z])1(?=[A-Z]|$)", "", Composition(amounts).reduced_formula)
 
 
 def amounts_of(sites: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return how many atoms of each element there are on sites with these occupancies."""
+    """Return the number of atoms of each element on sites with these occupancies."""
     amounts: dict[str, float] = {}
     for occupancy in sites:
         for symbol, fraction in occupancy.items():
@@ -29,14 +29,14 @@ def amounts_of(sites: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def formula_of(sites: Sequence[Mapping[str, float]]) -> str:
-    """Return the formula of a cell with these sites, for one formula unit: ``K0.6Na0.4Cl``, not ``K2.4Na1.6Cl4``."""
+    """Return the formula of one formula unit of a cell: ``K0.6Na0.4Cl``, not ``K2.4Na1.6Cl4``."""
     kinds = Counter(frozenset((symbol, round(x, 6)) for symbol, x in occupancy.items()) for occupancy in sites)
     units = gcd(*kinds.values())
     return reduced_formula({symbol: round(amount / units, 4) for symbol, amount in amounts_of(sites).items()})
 
 
 def vacancies_of(sites: Sequence[Mapping[str, float]]) -> list[Vacancies]:
-    """Return the sites that are partly vacant, those with the same occupancies together."""
+    """Return the partly vacant sites, grouped by equal occupancies."""
     found: dict[tuple, int] = {}
     for occupancy in sites:
         if sum(occupancy.values()) < 1 - sum_tolerance(len(occupancy)):

@@ -1,4 +1,4 @@
-"""Read every format of ASE: extended XYZ, trajectories, inputs and outputs of codes."""
+"""Read structures in any format of ASE: extended XYZ, trajectories, input and output files of simulation codes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ase.io.formats import filetype
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.structures.parsed import Parsed, chosen, heard
+from alchemflows.structures.parsed import Parsed, collect_warnings, select_one
 from alchemflows.structures.species import ISOTOPES, isotope_message
 
-#: Formats whose atoms have types or labels instead of elements, from which ASE would invent elements.
+#: Formats that store atom types or labels instead of elements; ASE would guess the elements.
 WITHOUT_ELEMENTS = ("lammps-data", "lammps-dump-binary", "gromacs", "gromos", "dlp4", "dlp-history")
-#: Masses that differ by less (relative) are of the same element in another table.
+#: Relative difference in mass up to which two tables of standard atomic masses may disagree.
 SAME_MASS = 0.01
-#: Arrays of ASE that are the structure itself.
+#: Arrays of ASE Atoms that are part of the structure, or are reported separately.
 _OWN = ("numbers", "positions", "masses", "initial_magmoms", "initial_charges", "momenta", "tags")
 _KNOWN = {"initial_magmoms": "magnetic moments", "initial_charges": "charges", "momenta": "velocities"}
 
@@ -32,16 +32,16 @@ def read_image(path: Path, block: str | int | None) -> Parsed:
     path
         The file.
     block
-        Number of the image, from 1, or ``last``; None if there is to be one only.
+        Number of the image, counted from 1, or ``last``; None if the file has only one image.
 
     Raises
     ------
     InvalidInputError
-        If ASE cannot read it, it has no elements, no cell, or is not periodic in three dimensions, or if it has several
-        images and none is chosen.
+        If ASE cannot read the file, if the file does not contain elements, a cell and periodicity in three
+        dimensions, or if it has several images and `block` is None.
     """
     notes: list[str] = []
-    with heard(notes):
+    with collect_warnings(notes):
         try:
             kind = filetype(str(path))
             _check_elements(path, kind)
@@ -52,12 +52,12 @@ def read_image(path: Path, block: str | int | None) -> Parsed:
             name = str(error.args[0]) if error.args else ""
             if name in ISOTOPES:
                 raise InvalidInputError(isotope_message(name, "the file")) from error
-            raise InvalidInputError(f"ASE does not know {name!r}, which is not the symbol of an element") from error
-        except Exception as error:  # each parser of ASE fails in its own way
+            raise InvalidInputError(f"ASE cannot read it: {name!r} is not an element symbol") from error
+        except Exception as error:  # the parsers of ASE raise many kinds of exceptions
             raise InvalidInputError(f"ASE cannot read it: {_first_line(error)}") from error
     if not images:
-        raise InvalidInputError("it has no atoms")
-    place = chosen([str(k + 1) for k in range(len(images))], block, "images")
+        raise InvalidInputError("the file has no atoms")
+    place = select_one([str(k + 1) for k in range(len(images))], block, "images")
     parsed = of_atoms(images[place])
     parsed.reader, parsed.block = f"ASE ({kind})", str(place + 1) if len(images) > 1 else None
     parsed.notes[:0] = notes
@@ -65,24 +65,24 @@ def read_image(path: Path, block: str | int | None) -> Parsed:
 
 
 def of_atoms(atoms: Atoms) -> Parsed:
-    """Return the structure of an ASE Atoms object, and what of it is not used.
+    """Return the structure of an ASE Atoms object, with notes on arrays that are not used.
 
     Raises
     ------
     InvalidInputError
-        If it has no atoms, no cell, is not periodic in three dimensions, or an atom is no element.
+        If `atoms` is empty, has no cell, is not periodic in three dimensions, or contains an atom without an element.
     """
     if not len(atoms):
-        raise InvalidInputError("it has no atoms")
+        raise InvalidInputError("the structure has no atoms")
     if atoms.cell.rank < 3 or not abs(atoms.cell.volume) > 0:
-        raise InvalidInputError("it has no cell: three lattice vectors are needed")
+        raise InvalidInputError("the structure has no cell; add three lattice vectors")
     if not atoms.pbc.all():
         raise InvalidInputError(
-            f"it is periodic along {int(atoms.pbc.sum())} of three directions (pbc {atoms.pbc.tolist()}); a crystal is "
-            "along all"
+            f"the structure is periodic along {int(atoms.pbc.sum())} of three directions (pbc {atoms.pbc.tolist()}); "
+            "set pbc along all three"
         )
     if (atoms.numbers < 1).any():
-        raise InvalidInputError(f"atom {int(np.argmax(atoms.numbers < 1))} is no element (symbol X)")
+        raise InvalidInputError(f"atom {int(np.argmax(atoms.numbers < 1))} has the symbol X, which is not an element")
     structure = Structure(Lattice(atoms.cell.array), atoms.numbers.tolist(), atoms.positions, coords_are_cartesian=True)
     parsed = Parsed(structure, "ASE")
     if atoms.has("masses"):
@@ -93,17 +93,17 @@ def of_atoms(atoms: Atoms) -> Parsed:
             parsed.losses.append(
                 (
                     "masses",
-                    f"{len(other)} atoms have masses of their own (atom {k}, {atoms.symbols[k]}: {masses[k]:.4g} u), "
-                    "as isotopes do, and would get those of the natural elements",
+                    f"{len(other)} atoms have custom masses (atom {k}, {atoms.symbols[k]}: {masses[k]:.4g} u), which "
+                    "would be replaced by standard atomic masses",
                 )
             )
     if atoms.constraints:
         kinds = ", ".join(sorted({type(constraint).__name__ for constraint in atoms.constraints}))
         parsed.losses.append(
-            ("fixed-atoms", f"constraints ({kinds}) keep atoms from moving, which the dynamics cannot do")
+            ("fixed-atoms", f"atoms are constrained ({kinds}), but constraints are not supported in the dynamics")
         )
     if "occupancy" in atoms.info or "occupancy" in atoms.arrays or "occupancies" in atoms.arrays:
-        parsed.losses.append(("occupancies", "its occupancies are not read by ASE: give a CIF"))
+        parsed.losses.append(("occupancies", "ASE does not read the occupancies of this file; use a CIF"))
     unused = [name for key, name in _KNOWN.items() if atoms.has(key) and np.any(atoms.arrays[key])]
     unused += sorted(key for key in atoms.arrays if key not in _OWN)
     if unused:
@@ -112,18 +112,20 @@ def of_atoms(atoms: Atoms) -> Parsed:
 
 
 def _check_elements(path: Path, kind: str) -> None:
-    """Refuse formats and files that hold types of atoms instead of elements."""
+    """Raise an error for formats and files that contain atom types instead of elements."""
     if kind in WITHOUT_ELEMENTS:
-        raise InvalidInputError(f"the format {kind} has types of atoms instead of elements, and any would be invented")
+        raise InvalidInputError(
+            f"the format {kind} stores atom types instead of elements; convert the file to a format with elements"
+        )
     text = path.read_text(errors="replace") if kind in ("lammps-dump-text", "proteindatabank") else ""
     if kind == "lammps-dump-text":
         header = next((line for line in text.splitlines() if line.startswith("ITEM: ATOMS")), "")
         if "element" not in header.split():
-            raise InvalidInputError("it has types of atoms instead of elements: dump the column `element` too")
+            raise InvalidInputError("it has atom types instead of elements; add the column `element` to the dump")
     if kind == "proteindatabank":
         atoms = [line for line in text.splitlines() if line.startswith(("ATOM", "HETATM"))]
         if not all(line[76:78].strip() for line in atoms):
-            raise InvalidInputError("it names atoms without elements (columns 77 and 78), which would be guessed")
+            raise InvalidInputError("it has atoms without element symbols; add them in columns 77 and 78")
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What a parser hands over: a structure, what it said, and what was lost."""
+"""Result of parsing a structure file: the structure, notes and losses."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from alchemflows.schemas.structure import Loss
 
 @dataclass
 class Parsed:
-    """A structure as a parser understood it.
+    """A structure as returned by a parser.
 
     Attributes
     ----------
     structure
         The structure.
     reader
-        What parsed it.
+        Library and format, for example ``pymatgen (CIF)``.
     block
-        Data block or image that was read; None where there is one only.
+        Data block or image that was read; None if the file has only one.
     notes
-        What the parser said, and other things that a user should know.
+        Warnings of the parser and other notes for the user.
     losses
-        What was lost: the kind, and a sentence.
+        Content of the file that was lost: kind of loss and a description.
     """
 
     structure: Structure
@@ -40,7 +40,7 @@ class Parsed:
 
 
 def check_losses(names: object) -> tuple[Loss, ...]:
-    """Return kinds of losses.
+    """Return the kinds of losses to ignore, given as one name or several.
 
     Raises
     ------
@@ -50,57 +50,57 @@ def check_losses(names: object) -> tuple[Loss, ...]:
     given = (names,) if isinstance(names, str) else tuple(names)  # type: ignore[arg-type]
     for name in given:
         if name not in get_args(Loss):
-            raise InvalidInputError(f"{name!r} cannot be ignored; known are {', '.join(get_args(Loss))}")
+            raise InvalidInputError(f"ignore: unknown loss {name!r}; choose from {', '.join(get_args(Loss))}")
     return cast("tuple[Loss, ...]", given)
 
 
 @contextmanager
-def heard(notes: list[str]) -> Iterator[None]:
-    """Collect the warnings of a parser, each once and in one line, whatever filters there are."""
+def collect_warnings(notes: list[str]) -> Iterator[None]:
+    """Append the warnings raised in this context to `notes`, one line each and without repetitions."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
     for warning in caught:
-        # A note on the libraries' own code is not on the file.
+        # Deprecation warnings concern the code of the libraries, not the file.
         if not issubclass(warning.category, (DeprecationWarning, FutureWarning, PendingDeprecationWarning)):
-            said = " ".join(str(warning.message).split())
-            if said not in notes:
-                notes.append(said)
+            message = " ".join(str(warning.message).split())
+            if message not in notes:
+                notes.append(message)
 
 
-def chosen(names: list[str], wanted: str | int | None, what: str) -> int:
-    """Return the place of the one of several blocks or images that is to be read.
+def select_one(names: list[str], wanted: str | int | None, what: str) -> int:
+    """Return the index of the data block or image to read.
 
     Parameters
     ----------
     names
-        Their names.
+        Names of the blocks or images in the file.
     wanted
-        A name, a number from 1, or ``last``; None if there is to be one only.
+        A name, a number counted from 1, or ``last``; None if the file has only one.
     what
-        What they are, in the plural, for messages.
+        Plural noun for error messages, for example ``images``.
 
     Raises
     ------
     InvalidInputError
-        If there are several and none is chosen, or the chosen one does not exist or is not unique.
+        If there are several names and `wanted` is None, or if `wanted` does not exist or is not unique.
     """
     listed = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
     if wanted is None:
         if len(names) == 1:
             return 0
         raise InvalidInputError(
-            f"it has {len(names)} {what} ({listed}): choose one by its name, its number, or 'last' (--block, block=)"
+            f"the file has {len(names)} {what} ({listed}); choose one by name, number or 'last' (--block, block=)"
         )
     text = str(wanted)
     if names.count(text) == 1:
         return names.index(text)
     if names.count(text) > 1:
         raise InvalidInputError(
-            f"{names.count(text)} {what} are named {text}: choose one by its number (--block, block=)"
+            f"{names.count(text)} {what} are named {text}; choose one by its number (--block, block=)"
         )
     if text == "last":
         return len(names) - 1
     if text.isdigit() and 1 <= int(text) <= len(names):
         return int(text) - 1
-    raise InvalidInputError(f"there is no {text} among its {len(names)} {what} ({listed})")
+    raise InvalidInputError(f"{text!r} is not among the {len(names)} {what} of the file; choose from {listed}")

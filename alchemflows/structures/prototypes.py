@@ -6,13 +6,13 @@ from pymatgen.core import Lattice, Structure
 
 
 def alpha_perovskite(element: str = "Pb", a_A: float = 6.33) -> Structure:
-    """Return one cell of cubic α-CsPbI3, or with another element for Pb."""
+    """Return the unit cell of cubic α-CsPbI3, optionally with another element instead of Pb (5 atoms)."""
     sites = [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.5, 0.5]]
     return Structure(Lattice.cubic(a_A), ["Cs", element, "I", "I", "I"], sites)
 
 
 def delta_perovskite(element: str = "Pb") -> Structure:
-    """Return one cell (Pnma, NH4CdCl3 type, 20 atoms) of δ-CsPbI3, or with another element for Pb."""
+    """Return the unit cell of δ-CsPbI3 (Pnma, NH4CdCl3 type, 20 atoms), optionally with another element for Pb."""
     return Structure.from_spacegroup(
         62,
         Lattice.orthorhombic(11.1, 4.8, 18.2),
@@ -28,31 +28,31 @@ def delta_perovskite(element: str = "Pb") -> Structure:
 
 
 def bcc_iron(a_A: float = 2.84) -> Structure:
-    """Return the cubic cell of bcc Fe, 2 atoms."""
+    """Return the cubic cell of bcc Fe (2 atoms)."""
     return Structure(Lattice.cubic(a_A), ["Fe", "Fe"], [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
 
 
 def wurtzite_nitride(element: str = "Ga", a_A: float = 3.2, c_A: float = 5.2) -> Structure:
-    """Return the hexagonal cell of GaN, or with another element for Ga, 4 atoms."""
+    """Return the hexagonal cell of wurtzite GaN (4 atoms), optionally with another element instead of Ga."""
     return Structure.from_spacegroup(
         186, Lattice.hexagonal(a_A, c_A), [element, "N"], [[1 / 3, 2 / 3, 0.0], [1 / 3, 2 / 3, 0.38]]
     )
 
 
 def fluorite_oxide(element: str = "Ce", a_A: float = 5.3) -> Structure:
-    """Return the primitive cell of CeO2, or with another element for Ce, 3 atoms."""
+    """Return the primitive cell of fluorite CeO2 (3 atoms), optionally with another element instead of Ce."""
     sites = [[0.0, 0.0, 0.0], [0.25, 0.25, 0.25]]
     return Structure.from_spacegroup(225, Lattice.cubic(a_A), [element, "O"], sites).get_primitive_structure()
 
 
 def rocksalt_chloride(element: str = "Na", a_A: float = 5.6) -> Structure:
-    """Return the primitive cell of NaCl, or with another element for Na, 2 atoms."""
+    """Return the primitive cell of rocksalt NaCl (2 atoms), optionally with another element instead of Na."""
     sites = [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
     return Structure.from_spacegroup(225, Lattice.cubic(a_A), [element, "Cl"], sites).get_primitive_structure()
 
 
 def bismuth_sulfohalide(element: str = "I") -> Structure:
-    """Return one cell (Pnma, SbSI type, 12 atoms) of BiSI, or with another element for I."""
+    """Return the unit cell of BiSI (Pnma, SbSI type, 12 atoms), optionally with another element instead of I."""
     return Structure.from_spacegroup(
         62,
         Lattice.orthorhombic(8.5, 4.15, 10.2),

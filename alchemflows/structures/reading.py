@@ -1,4 +1,4 @@
-"""The one reader of structure files: command line, campaigns and Python."""
+"""Read and check structure files, for the command line, campaigns and Python."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from alchemflows.schemas.structure import Loss, StructureRecord
 from alchemflows.structures.cif import read_cif
 from alchemflows.structures.formula import formula_of, vacancies_of
 from alchemflows.structures.images import read_image
-from alchemflows.structures.parsed import Parsed, check_losses, heard
+from alchemflows.structures.parsed import Parsed, check_losses, collect_warnings
 from alchemflows.structures.poscar import INVENTED, read_poscar
 from alchemflows.structures.species import (
     element_of,
     fixed_atoms,
     occupancy_sum_message,
     sum_tolerance,
-    understood,
+    with_rounding_removed,
 )
 
-#: Formats of pymatgen that may hold several images, of which it takes one without a word; ASE has them all.
+#: Formats with several images of which pymatgen silently reads one. ASE reads all of them.
 _SEVERAL = ("vasprun", "xsf")
 
 
 @dataclass(frozen=True)
 class ReadStructure:
-    """A structure and the record of what was understood.
+    """A structure with a record of how it was read.
 
     Attributes
     ----------
     structure
-        The structure: elements without oxidation states, occupancies whose sums are 1 where they miss it by rounding
-        only, no site properties.
+        The structure, without oxidation states and site properties. Occupancies whose sum differs from 1 only by
+        rounding are rescaled to a sum of 1.
     record
-        Its composition, with vacancies, where it came from, and notes.
+        Composition, vacancies, source file and notes.
     """
 
     structure: Structure
@@ -54,10 +54,10 @@ class ReadStructure:
         Raises
         ------
         InvalidInputError
-            If a number of repeats is not at least 1.
+            If `supercell` is not three numbers of at least 1.
         """
         if len(supercell) != 3 or min(supercell) < 1:
-            raise InvalidInputError(f"a supercell repeats the cell at least once along each axis; got {supercell}")
+            raise InvalidInputError(f"supercell must be three numbers of repeats, each at least 1; got {supercell}")
         a, b, c = (int(n) for n in supercell)
         return ReadStructure(self.structure * (a, b, c), self.record.model_copy(update={"supercell": (a, b, c)}))
 
@@ -71,20 +71,21 @@ def read_structure(
 ) -> ReadStructure:
     """Read a structure file and check that nothing in it is lost.
 
-    All that pymatgen or ASE reads can be read. What the parser said is in the notes of the record.
+    All formats of pymatgen and ASE are supported. Warnings of the parser are stored in the notes of the record.
 
     Parameters
     ----------
     path
-        CIF, POSCAR, extended XYZ, pymatgen's JSON, or another format of pymatgen or ASE.
+        CIF, POSCAR, extended XYZ, JSON file of pymatgen, or another format of pymatgen or ASE.
     block
-        Which data block (CIF: name or number from 1) or image (number from 1, or ``last``) is read, of several.
+        If the file has several structures, the one to read: name or number of a CIF data block, or number of an image.
+        Numbers are counted from 1; ``last`` is the last one.
     ignore
-        Losses that are accepted: ``fixed-atoms``, ``formula``, ``hydrogens``, ``masses``, ``occupancies``, ``symbols``
-        or ``symmetry``.
+        Losses to accept: ``fixed-atoms``, ``formula``, ``hydrogens``, ``masses``, ``occupancies``, ``symbols`` or
+        ``symmetry``.
     occupancy_tolerance
-        Occupancies of a site that sum to at most this are rescaled to 1; sums that exceed 1 by rounding only always
-        are.
+        Largest sum of the occupancies of a site; sums between 1 and this value are rescaled to 1. Sums that exceed 1
+        only by rounding are always rescaled.
 
     Returns
     -------
@@ -94,8 +95,9 @@ def read_structure(
     Raises
     ------
     InvalidInputError
-        If the file does not exist or cannot be read, has several structures and none is chosen, holds isotopes or
-        symbols of no element, or if anything is lost that is not ignored; the message names the file.
+        If the file does not exist or cannot be read, if it has several structures and `block` is None, if it contains
+        isotopes or unknown elements, or if reading it loses something that is not in `ignore`. The message names the
+        file.
 
     Examples
     --------
@@ -111,10 +113,10 @@ def read_structure(
     accepted = check_losses(ignore)
     if not occupancy_tolerance >= 1:
         raise InvalidInputError(
-            f"an occupancy tolerance is a sum of occupancies, at least 1; got {occupancy_tolerance}"
+            f"occupancy_tolerance is the largest accepted sum and must be at least 1; got {occupancy_tolerance}"
         )
     if not file.is_file():
-        raise InvalidInputError(f"no structure file {str(file)!r}")
+        raise InvalidInputError(f"the structure file {str(file)!r} does not exist")
     try:
         parsed = _parsed(file, block, occupancy_tolerance)
         read = _examined(parsed, accepted, occupancy_tolerance)
@@ -125,25 +127,25 @@ def read_structure(
 
 
 def structure_of(content: Mapping[str, Any] | Structure, *, ignore: Iterable[Loss] = ()) -> ReadStructure:
-    """Check a structure of pymatgen, or its dictionary, as :func:`read_structure` checks a file.
+    """Check a pymatgen Structure, or its dictionary, in the same way as :func:`read_structure` checks a file.
 
     Raises
     ------
     InvalidInputError
-        As there.
+        If the dictionary is not a valid structure, or for the same reasons as in :func:`read_structure`.
     """
     notes: list[str] = []
-    with heard(notes):
+    with collect_warnings(notes):
         try:
             structure = content if isinstance(content, Structure) else Structure.from_dict(dict(content))
-        except Exception as error:  # whatever a wrong dictionary meets
-            said = f"{type(error).__name__}: {error}"
-            raise InvalidInputError(f"the dictionary is no structure of pymatgen: {said}") from error
+        except Exception as error:  # an invalid dictionary can cause any exception
+            reason = f"{type(error).__name__}: {error}"
+            raise InvalidInputError(f"the dictionary is not a valid pymatgen Structure: {reason}") from error
     return _examined(Parsed(structure, "pymatgen (dictionary)", notes=notes), check_losses(ignore), 1.0)
 
 
 def _parsed(file: Path, block: str | int | None, largest_sum: float) -> Parsed:
-    """Return what the parser for this file makes of it."""
+    """Read a file with the parser for its format."""
     try:
         kind = get_structure_format(filename=str(file)).name
     except ValueError:
@@ -168,10 +170,10 @@ def _parsed(file: Path, block: str | int | None, largest_sum: float) -> Parsed:
 
 def _with_pymatgen(file: Path, kind: str) -> Parsed:
     notes: list[str] = []
-    with heard(notes):
+    with collect_warnings(notes):
         structure = Structure.from_file(str(file))
     if any(INVENTED in note for note in notes):
-        raise InvalidInputError("it names no elements, and any would be invented")
+        raise InvalidInputError("the file has no element symbols; add them")
     return Parsed(structure, f"pymatgen ({kind})", notes=notes)
 
 
@@ -180,14 +182,14 @@ def _guarded(read: Any, library: str) -> Parsed:
         return read()
     except InvalidInputError:
         raise
-    except Exception as error:  # each parser fails in its own way
+    except Exception as error:  # the parsers raise many kinds of exceptions
         lines = " ".join(str(error).split())
         raise InvalidInputError(f"{library} cannot read it: {type(error).__name__}: {lines}") from error
 
 
 def _check_single(block: str | int | None) -> None:
     if block is not None and str(block) not in ("1", "last"):
-        raise InvalidInputError(f"there is no block or image {block} in it: it has one structure")
+        raise InvalidInputError(f"block {block} does not exist; the file has one structure, so omit the option")
 
 
 def _text(file: Path) -> str:
@@ -196,14 +198,16 @@ def _text(file: Path) -> str:
 
 
 def _examined(parsed: Parsed, accepted: tuple[Loss, ...], largest_sum: float) -> ReadStructure:
-    """Return a structure whose sites are understood, after losses are refused or accepted."""
+    """Check a parsed structure and return it with its record; raise an error for losses that are not accepted."""
     structure = parsed.structure
     if not len(structure):
-        raise InvalidInputError("it has no atoms")
+        raise InvalidInputError("the structure has no atoms")
     if not np.isfinite(structure.frac_coords).all() or not structure.lattice.volume > 0:
-        raise InvalidInputError("a coordinate or the cell is no finite number, or the cell has no volume")
+        raise InvalidInputError("coordinates and cell must be finite numbers, and the volume must not be zero")
     if not all(structure.lattice.pbc):
-        raise InvalidInputError(f"it is not periodic along all three directions (pbc {structure.lattice.pbc})")
+        raise InvalidInputError(
+            f"the structure must be periodic along all three directions; pbc is {structure.lattice.pbc}"
+        )
     notes, losses = list(parsed.notes), list(parsed.losses)
     sites = [_occupancy(structure, index, largest_sum, notes) for index in range(len(structure))]
     fixed = fixed_atoms(structure)
@@ -212,7 +216,7 @@ def _examined(parsed: Parsed, accepted: tuple[Loss, ...], largest_sum: float) ->
             (
                 "fixed-atoms",
                 f"selective dynamics fixes {len(fixed)} of {len(structure)} atoms (the first is site {fixed[0]}), "
-                "which the dynamics cannot do",
+                "but fixed atoms are not supported in the dynamics",
             )
         )
     notes += _unused(structure)
@@ -222,7 +226,7 @@ def _examined(parsed: Parsed, accepted: tuple[Loss, ...], largest_sum: float) ->
         texts = list(dict.fromkeys(text for _, text in refused))
         more = f" (and {len(texts) - 3} more)" if len(texts) > 3 else ""
         raise InvalidInputError(
-            f"{'; '.join(texts[:3])}{more}. Correct the file, or accept it as it is read with {kinds} (ignore=...)"
+            f"{'; '.join(texts[:3])}{more}. Correct the file, or ignore this with {kinds} (ignore=... in Python)"
         )
     record = StructureRecord(
         block=parsed.block,
@@ -239,7 +243,7 @@ def _examined(parsed: Parsed, accepted: tuple[Loss, ...], largest_sum: float) ->
 
 
 def _occupancy(structure: Structure, index: int, largest_sum: float, notes: list[str]) -> dict[str, float]:
-    """Return what a site holds, its sum 1 where it misses 1 by rounding or exceeds it as accepted."""
+    """Return the occupancies of a site; a sum that differs from 1 by rounding, or within the tolerance, becomes 1."""
     site = structure[index]
     where = f"site {index}" + (f" ({site.label})" if site.label else "")
     given: dict[str, float] = {}
@@ -252,16 +256,18 @@ def _occupancy(structure: Structure, index: int, largest_sum: float, notes: list
     if total > 1 + tolerance:
         if total > largest_sum:
             raise InvalidInputError(occupancy_sum_message(where, given))
-        notes.append(f"the occupancies {listed} sum to {total:.6g} and were rescaled to 1, as accepted")
+        notes.append(
+            f"the occupancies {listed} sum to {total:.6g}; they were rescaled to 1, as the occupancy tolerance allows"
+        )
         given = {symbol: fraction / total for symbol, fraction in given.items()}
     elif tolerance >= abs(total - 1) > 1e-6:
-        notes.append(f"the occupancies {listed} sum to {total:.6g}, which is rounding: they were rescaled to 1")
-    with heard(notes):
-        return understood(given, f"a site with {listed}")  # the same note for all sites that are alike
+        notes.append(f"the occupancies {listed} sum to {total:.6g} because of rounding; they were rescaled to 1")
+    with collect_warnings(notes):
+        return with_rounding_removed(given, f"a site with {listed}")  # one note for all sites with these occupancies
 
 
 def _unused(structure: Structure) -> list[str]:
-    """Return a note on site properties and oxidation states that nothing uses."""
+    """Return a note that lists the site properties that are not used, if there are any."""
     names = [
         name
         for name, values in structure.site_properties.items()

@@ -1,4 +1,4 @@
-"""Sublattices of a disordered crystal, by symmetry, and sites that exclude one another."""
+"""Symmetry-equivalent sublattices of a disordered crystal, and sites too close to be occupied together."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pymatgen.core import Lattice, Structure
 from alchemflows.errors import InvalidInputError
 from alchemflows.structures.species import FLOATING_POINT, OCCUPANCY_ROUNDING, is_full, site_occupancy, sum_tolerance
 
-#: How far (Å) atoms may be from ideal places.
+#: Tolerance (Å) of atomic positions in the search for symmetry.
 SYMPREC_A = 0.05
-#: Atoms are never nearer than this fraction of the sum of their covalent radii (Cordero et al., Dalton Trans. 2008,
-#: 2832): 0.75 for the shortest bonds of crystals (N≡N 0.77, V=O 0.73, C≡C 0.79).
+#: Two atoms are never closer than this fraction of the sum of their covalent radii (Cordero et al., Dalton Trans. 2008,
+#: 2832). The shortest bonds in crystals have about 0.75 (N≡N 0.77, V=O 0.73, C≡C 0.79).
 EXCLUSION_FRACTION = 0.7
-#: Atoms of the same element are never nearer than this (Å): O–O in O2 1.21, H–H in ices and hydrides 1.5.
+#: Two atoms of the same element are never closer than this (Å): O–O in O2 is 1.21, H–H in ices and hydrides 1.5.
 EXCLUSION_SAME_ELEMENT_A = 1.2
 
 
 @dataclass(frozen=True)
 class Occupancies:
-    """What the sites of a crystal hold, and which of them are alike.
+    """Occupancies of the sites of a crystal, and the sublattices of equivalent sites.
 
     Attributes
     ----------
     sites
-        Element symbols and occupancies of each site; the same on all disordered sites of a sublattice.
+        Element symbols and occupancies of each site, equal on all disordered sites of a sublattice.
     sublattices
-        A label for each site: disordered sites with the same label are equivalent by symmetry and have the same
+        A label for each site. Disordered sites with the same label are equivalent by symmetry and have the same
         occupancies.
     """
 
@@ -43,13 +43,13 @@ class Occupancies:
 def occupancies_of(structure: Structure) -> Occupancies:
     """Return the occupancies of a structure and its sublattices.
 
-    Occupancies that differ by at most twice :data:`~alchemflows.structures.species.OCCUPANCY_ROUNDING` count as the
-    same number, rounded in two ways; sites that are equivalent (spglib) if they do so get their mean.
+    Occupancies that differ by at most twice :data:`~alchemflows.structures.species.OCCUPANCY_ROUNDING` are treated as
+    equal up to rounding. Sites that spglib then finds equivalent get the mean of their occupancies.
 
     Raises
     ------
     InvalidInputError
-        If an occupancy makes no sense, see :func:`~alchemflows.structures.species.site_occupancy`.
+        If an occupancy is invalid, see :func:`~alchemflows.structures.species.site_occupancy`.
     """
     sites = [site_occupancy(structure, index) for index in range(len(structure))]
     disordered = [index for index, occupancy in enumerate(sites) if not is_full(occupancy)]
@@ -66,11 +66,11 @@ def occupancies_of(structure: Structure) -> Occupancies:
 
 
 def check_exclusions(structure: Structure, sites: Sequence[Mapping[str, float]]) -> None:
-    """Refuse a crystal in which sites exclude one another.
+    """Check that no two sites of a crystal exclude one another.
 
-    Two sites exclude one another if their occupancies sum to at most 1 and their distance is less than that of any two
-    atoms in a crystal: :data:`EXCLUSION_FRACTION` times the sum of the covalent radii of what they hold, and for an
-    element that both hold at least :data:`EXCLUSION_SAME_ELEMENT_A`.
+    Two sites exclude one another if their occupancies sum to at most 1 and they are closer than any two atoms in a
+    crystal. The limit is :data:`EXCLUSION_FRACTION` times the sum of the covalent radii of their elements, and at least
+    :data:`EXCLUSION_SAME_ELEMENT_A` if both sites contain the same element.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def check_exclusions(structure: Structure, sites: Sequence[Mapping[str, float]])
     Raises
     ------
     InvalidInputError
-        Naming the closest pair.
+        If sites exclude one another; the message names the closest pair.
     """
     partial = [k for k, occupancy in enumerate(sites) if sum(occupancy.values()) < 1 - FLOATING_POINT]
     if len(partial) < 1:
@@ -92,16 +92,16 @@ def check_exclusions(structure: Structure, sites: Sequence[Mapping[str, float]])
         distance, i, j = min(pairs)
         raise InvalidInputError(
             f"sites {i} ({_text(sites[i])}) and {j} ({_text(sites[j])}) are {distance:.2f} Å apart and exclude one "
-            f"another ({len(pairs)} such pairs): atoms are never on both, but an alchemical cell or an arrangement of "
-            "independent sites would have both at once. Merge each split position into one site at its centre, or "
-            "give an ordered structure"
+            f"another ({len(pairs)} pairs in total); they are never occupied together, but an alchemical cell or a "
+            "random arrangement could occupy both. Merge each split position into one site at its centre, or use an "
+            "ordered structure"
         )
 
 
 def exclusions(
     structure: Structure, sites: Sequence[Mapping[str, float]], partial: Sequence[int]
 ) -> list[tuple[float, int, int]]:
-    """Return the pairs of partly occupied sites that exclude one another: distance (Å) and the two sites."""
+    """Return the pairs of partly occupied sites that exclude one another: distance (Å) and the two site indices."""
     radii = {symbol: covalent_radii[atomic_numbers[symbol]] for k in partial for symbol in sites[k]}
     cutoff = max(EXCLUSION_SAME_ELEMENT_A, 2 * EXCLUSION_FRACTION * max(radii.values()))
     first, second, distances = neighbour_list(
@@ -126,7 +126,7 @@ def exclusions(
 
 
 def _limit(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Return the distance (Å) below which some atom of one site excludes some atom of the other."""
+    """Return the distance (Å) below which an atom on one site excludes an atom on the other."""
     limits = [EXCLUSION_SAME_ELEMENT_A] if one.keys() & other.keys() else []
     limits += [
         EXCLUSION_FRACTION * (covalent_radii[atomic_numbers[a]] + covalent_radii[atomic_numbers[b]])
@@ -137,7 +137,7 @@ def _limit(one: Mapping[str, float], other: Mapping[str, float]) -> float:
 
 
 def _kinds(sites: Sequence[Mapping[str, float]]) -> list[int]:
-    """Return a label for each site, the same for occupancies that are equal within rounding."""
+    """Return a label for each site; sites whose occupancies are equal within rounding get the same label."""
     known: list[Mapping[str, float]] = []
     kinds = []
     for occupancy in sites:
@@ -154,10 +154,10 @@ def _kinds(sites: Sequence[Mapping[str, float]]) -> list[int]:
 
 
 def _orbits(lattice: Lattice, places: np.ndarray, kinds: Sequence[int]) -> np.ndarray:
-    """Return a label for each site, the same for sites of one crystallographic orbit, shape (N,)."""
+    """Return a label for each site, shape (N,); sites of one crystallographic orbit get the same label."""
     cell = (lattice.matrix.tolist(), places.tolist(), [kind + 1 for kind in kinds])
     dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC_A)
-    # Orbits of the crystal, not of the supercell, whose shape may break its symmetry.
+    # Use the orbits of the crystal, since the shape of a supercell may break the symmetry.
     return np.arange(len(places)) if dataset is None else np.asarray(dataset.crystallographic_orbits)
 
 

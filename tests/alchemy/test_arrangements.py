@@ -75,14 +75,14 @@ def test_waves_make_the_orders_of_double_perovskites(name, space_group, neighbou
 
 def test_a_wave_that_does_not_fit_is_refused():
     cell = perovskite()
-    with pytest.raises(InvalidInputError, match="does not fit"):
+    with pytest.raises(InvalidInputError, match=r"0\.5, 0\.5, 0\.5"):
         Disorder(cell, (2, 2, 1)).wave((0.5, 0.5, 0.5), cell)
-    with pytest.raises(InvalidInputError, match="vanishes"):
+    with pytest.raises(InvalidInputError, match=r"0\.25"):
         Disorder(cell, (4, 1, 1)).wave((0.25, 0, 0), cell)
-    with pytest.raises(InvalidInputError, match="halves"):
+    with pytest.raises(InvalidInputError, match=r"0\.0, 0\.0, 0\.0.* 8 sites"):
         Disorder(cell, (2, 2, 2)).wave((0, 0, 0), cell)
     uneven = perovskite({"Mg": 0.25, "W": 0.75})
-    with pytest.raises(InvalidInputError, match="equal amounts"):
+    with pytest.raises(InvalidInputError, match="2, 6"):
         Disorder(uneven, (2, 2, 2)).wave((0.5, 0.5, 0.5), uneven)
 
 
@@ -141,15 +141,15 @@ def test_a_cif_with_partial_occupancies_goes_in_and_comes_out_ordered(tmp_path):
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(InvalidInputError, match="at least once"):
+    with pytest.raises(InvalidInputError, match=r"supercell.*2, 0, 1"):
         Disorder(perovskite(), (2, 0, 1))
-    with pytest.raises(InvalidInputError, match="larger supercell"):
+    with pytest.raises(InvalidInputError, match="supercell"):
         to_ordered(perovskite(), (2, 1, 1))
-    with pytest.raises(InvalidInputError, match="no site with partial"):
+    with pytest.raises(InvalidInputError, match="BaTiO3"):
         Disorder(perovskite({"Ti": 1.0}))
-    with pytest.raises(InvalidInputError, match="kind must be"):
+    with pytest.raises(InvalidInputError, match="ewald"):
         to_ordered(perovskite(), (2, 1, 1), kind="ewald")
-    with pytest.raises(InvalidInputError, match="too many"):
+    with pytest.raises(InvalidInputError, match="200000"):
         Disorder(perovskite(), (4, 3, 2)).distinct()
 
 

@@ -81,12 +81,12 @@ def test_wrong_atoms_are_refused(wrong, atoms):
         atoms.symbols[0] = "Sn"
     else:
         atoms.pbc = (True, True, False)
-    with pytest.raises(InvalidInputError, match="periodic" if wrong == "not periodic" else "not those of"):
+    with pytest.raises(InvalidInputError, match="pbc" if wrong == "not periodic" else "make_atoms"):
         atoms.get_potential_energy()
 
 
 def test_wrong_weights_are_refused(system, spec):
-    with pytest.raises(InvalidInputError, match="at most 1"):
+    with pytest.raises(InvalidInputError, match=r"\b2\b"):
         AlchemicalCalculator(system, [1, 1, 0, 0, 0], spec)
 
 

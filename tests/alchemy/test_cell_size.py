@@ -53,7 +53,7 @@ def test_cells_with_real_neighbours_are_accepted(atoms):
 
 def test_another_choice_of_axes_changes_nothing():
     skewed = Structure(Lattice([[1, 0, 0], [7, 1, 0], [-4, 9, 1]] @ IRON.lattice.matrix), ["Fe"], [[0.3, 0.1, 0.2]])
-    with pytest.raises(InvalidInputError, match="one atom"):
+    with pytest.raises(InvalidInputError, match="Fe"):
         check_neighbours(skewed)
     rocksalt = as_structure(bulk("NaCl", "rocksalt", a=5.6))
     cell = [[1, 0, 0], [3, 1, 0], [-2, 5, 1]] @ rocksalt.lattice.matrix
@@ -72,5 +72,5 @@ def test_another_choice_of_axes_changes_nothing():
     ],
 )
 def test_frenkel_ladd_vacancies_and_phases_refuse_them(make):
-    with pytest.raises(InvalidInputError, match=r"--supercell|supercell"):
+    with pytest.raises(InvalidInputError, match="supercell"):
         make()

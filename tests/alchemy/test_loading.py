@@ -124,20 +124,20 @@ def test_only_head_of_a_model(mace_file):
 
 @pytest.mark.parametrize("variant", ["heads", "residual"])
 def test_unknown_head_names_those_there_are(variant, mace_file):
-    with pytest.raises(PotentialError, match="no head 'pbe'; it has Default"):
+    with pytest.raises(PotentialError, match=r"pbe.*Default"):
         load_potential(cpu(mace_file(variant), head="pbe"))
 
 
 def test_no_default_among_several_heads(tmp_path):
     path = save_mace(tmp_path / "two.model", "heads", heads=["pbe", "r2scan"])
-    with pytest.raises(PotentialError, match="choose one: pbe, r2scan"):
+    with pytest.raises(PotentialError, match="pbe, r2scan"):
         load_potential(cpu(path))
     assert load_potential(cpu(path, head="r2scan")).record.head == "r2scan"
 
 
 def test_sevennet_has_no_heads():
     pytest.importorskip("sevenn")
-    with pytest.raises(PotentialError, match="no heads"):
+    with pytest.raises(PotentialError, match="head"):
         load_potential(cpu("sevennet-0", head="pbe"))
 
 
@@ -145,12 +145,12 @@ def test_sevennet_has_no_heads():
 
 
 def test_missing_file_names_what_is_known(tmp_path):
-    with pytest.raises(PotentialError, match=r"no model file .*absent\.model.*sevennet-0.*medium-mpa-0"):
+    with pytest.raises(PotentialError, match=r"absent\.model.*sevennet-0.*medium-mpa-0"):
         load_potential(cpu(tmp_path / "absent.model"))
 
 
 def test_a_folder_is_no_model(tmp_path):
-    with pytest.raises(PotentialError, match="no model file"):
+    with pytest.raises(PotentialError, match=tmp_path.name):
         load_potential(cpu(tmp_path))
 
 
@@ -205,7 +205,7 @@ def test_wrong_sha256_is_refused_before_anything_is_read(tmp_path):
     sprung = tmp_path / "sprung"
     path = tmp_path / "trap.model"
     torch.save(Trap(sprung), path)
-    with pytest.raises(PotentialError, match=f"SHA-256 is {sha256(path)}, not {'0' * 64}"):
+    with pytest.raises(PotentialError, match=f"{sha256(path)}.*{'0' * 64}|{'0' * 64}.*{sha256(path)}"):
         load_potential(cpu(path, sha256="0" * 64))
     assert not sprung.exists()
     with pytest.raises(PotentialError, match=r"trap\.model"):
@@ -233,11 +233,11 @@ def refused(model: torch.nn.Module, tmp_path: Path, reason: str) -> None:
 
 
 def test_mace_without_scale_and_shift_is_refused(tmp_path):
-    refused(build_mace(cls=MACE, **VARIANTS["residual"]), tmp_path, "holds a MACE; .* ScaleShiftMACE")
+    refused(build_mace(cls=MACE, **VARIANTS["residual"]), tmp_path, r"\bMACE\b.*ScaleShiftMACE")
 
 
 def test_another_network_is_refused(tmp_path):
-    refused(torch.nn.Linear(2, 2), tmp_path, "holds a Linear")
+    refused(torch.nn.Linear(2, 2), tmp_path, "Linear")
 
 
 @pytest.mark.parametrize("readout", [False, True])
@@ -262,13 +262,13 @@ def test_unknown_element_is_named(alchemical, backend):
         structure.replace(0, "Og")
     replacement = "Og" if alchemical else "Sn"
     system = AlchemicalPath.from_substitution(structure, {"Pb": replacement}).system
-    with pytest.raises(InvalidInputError, match=r"residual\.model does not know Og$"):
+    with pytest.raises(InvalidInputError, match=r"\bOg\b"):
         AlchemicalPotential(system, backend("residual"))
 
 
 def test_unknown_element_of_sevennet_is_named(backend):
     structure = Structure(perovskite().lattice, ["Cs", "Fm"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    with pytest.raises(InvalidInputError, match="sevennet-0 does not know Fm"):
+    with pytest.raises(InvalidInputError, match=r"\bFm\b"):
         AlchemicalPotential(AlchemicalSystem(structure), backend("sevennet"))
 
 
@@ -318,7 +318,7 @@ def mace_cache(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["small", "medium-mpa-0"])
 def test_foundation_model_without_network(name, mace_cache, capsys):
-    with pytest.raises(PotentialError, match=f"'{name}' is not in mace's cache.*no network"):
+    with pytest.raises(PotentialError, match=name):
         load_potential(cpu(name))
     assert capsys.readouterr().out == ""
 
@@ -358,7 +358,7 @@ def test_other_checkpoints_of_sevenn(name):
 
 def test_a_name_that_sevenn_does_not_have():
     pytest.importorskip("sevenn")
-    with pytest.raises(PotentialError, match="ships no model 'sevennet-99'"):
+    with pytest.raises(PotentialError, match="sevennet-99"):
         load_potential("sevennet-99")
 
 
@@ -389,7 +389,7 @@ def test_a_device_of_another_machine_can_be_asked_for(mace_file):
 def test_damaged_checkpoints_are_one_line(content, tmp_path):
     pytest.importorskip("sevenn")
     torch.save(content, tmp_path / "damaged.pth")
-    with pytest.raises(PotentialError, match="cannot be used") as caught:
+    with pytest.raises(PotentialError, match=r"damaged\.pth") as caught:
         load_potential(cpu(tmp_path / "damaged.pth"))
     assert "\n" not in str(caught.value)
 
@@ -398,7 +398,7 @@ def test_a_mace_model_that_lacks_a_part(tmp_path):
     model = build_mace(**VARIANTS["scalars"])
     del model.radial_embedding
     torch.save(model, tmp_path / "part.model")
-    with pytest.raises(PotentialError, match="cannot be used"):
+    with pytest.raises(PotentialError, match=r"part\.model"):
         load_potential(cpu(tmp_path / "part.model"))
 
 

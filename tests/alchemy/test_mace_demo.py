@@ -57,7 +57,7 @@ def test_a_file_of_that_name_is_not_taken_for_it(tmp_path, monkeypatch):
 
 
 def test_name_is_among_those_that_are_known():
-    with pytest.raises(PotentialError, match="known: mace-demo, sevennet-0"):
+    with pytest.raises(PotentialError, match="mace-demo, sevennet-0"):
         load_potential("no-such-potential")
 
 

@@ -193,7 +193,7 @@ def test_cuequivariance_gives_the_same_energies_or_is_refused(variant, backend):
     asked._specialised = {}
     asked.record = asked.record.model_copy(update={"kernels": "cuequivariance"})
     if variant in NOT_CONVERTED:
-        with pytest.raises(PotentialError, match="cannot convert"):
+        with pytest.raises(PotentialError, match=r"(?i)cuequivariance"):
             asked.specialised(system.elements)
         return
     converted = asked.specialised(system.elements)
@@ -228,7 +228,7 @@ def test_cuequivariance_is_not_quietly_left_out_for_an_unknown_architecture(back
     other.model = deepcopy(other.model)
     other.model.interactions[0] = Unknown(other.model.interactions[0])
     other.record = other.record.model_copy(update={"kernels": "cuequivariance"})
-    with pytest.raises(PotentialError, match=r"cuEquivariance.*unknown interaction block Unknown"):
+    with pytest.raises(PotentialError, match=r"cuEquivariance.*Unknown"):
         other.specialised(frozenset({53, 55, 82}))
 
 

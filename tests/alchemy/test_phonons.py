@@ -47,5 +47,5 @@ def test_a_saddle_point_has_no_modes():
     """Fe on a simple cubic lattice is no minimum."""
     atoms = bulk("Fe", "sc", a=2.35) * (2, 2, 2)
     calculator = AlchemicalCalculator(AlchemicalSystem(AseAtomsAdaptor.get_structure(atoms)), [], DEMO)
-    with pytest.raises(UnstableCrystalError, match="not stable"):
+    with pytest.raises(UnstableCrystalError, match=r"\d+ modes"):
         mode_frequencies(calculator.potential, atoms.positions, atoms.cell.array, np.zeros(0))

@@ -136,7 +136,7 @@ def test_coupling_of_a_case_matters(case, mace_file, tmp_path):
     [
         ({"coupling": "none"}, InvalidInputError, "coupling"),
         ({"weights": [0.1, 0.2, 0.3]}, InvalidInputError, "weights"),
-        ({"weights": [2.0, 0, 0, 0, 0]}, InvalidInputError, "at most 1"),
+        ({"weights": [2.0, 0, 0, 0, 0]}, InvalidInputError, r"\b2\b"),
         ({"symbols": ["Xx"] * 10}, InvalidInputError, "Xx"),
         ({"model": "missing"}, PotentialError, "missing"),
         ({"groups": "none"}, InvalidInputError, "groups"),
@@ -149,7 +149,7 @@ def test_wrong_cases_are_refused(change, error, reason, case, mace_file, tmp_pat
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("{}", "no case"), ("[1]", "dict"), ("no json", "not JSON"), ('{"a": {}}', "a.model"), (None, "cannot read")],
+    [("{}", "cases.json"), ("[1]", "dict"), ("no json", "JSON"), ('{"a": {}}', "a.model"), (None, "cases.json")],
 )
 def test_wrong_files_are_refused(text, reason, tmp_path):
     file = tmp_path / "cases.json"

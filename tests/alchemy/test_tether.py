@@ -144,16 +144,16 @@ def test_paths_lead_where_they_say():
     np.testing.assert_allclose(growing.masses(0.4), path.masses(0.4))
     for thing in (crystal, SPRINGS):
         assert json.loads(json.dumps(thing, cls=MontyEncoder), cls=MontyDecoder) == thing
-    with pytest.raises(InvalidInputError, match="sum to at most 1"):
+    with pytest.raises(InvalidInputError, match=r"1\.2"):
         TetheredPath.to_einstein_crystal(path.system, [0.6, 0.6])
 
 
 @pytest.mark.parametrize(
     ("sites", "stiffness", "reason"),
     [
-        (SITES, (1.0, 2.0), "one site and one stiffness"),
-        ([[0.0, 0.0]], (1.0,), "one site and one stiffness"),
-        (SITES, (1.0, -2.0, 1.0, 1.0), "not negative"),
+        (SITES, (1.0, 2.0), "shape"),
+        ([[0.0, 0.0]], (1.0,), "shape"),
+        (SITES, (1.0, -2.0, 1.0, 1.0), "-2"),
         (SITES, (1.0, np.inf, 1.0, 1.0), "finite"),
         ([[0.0, np.nan, 0.0]], (1.0,), "finite"),
     ],

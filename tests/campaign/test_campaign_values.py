@@ -132,12 +132,12 @@ def test_what_is_no_transformation_names_field_and_line(folder, transformation):
 def test_nobelium_needs_no_quotes(folder, word):
     campaign = read(folder, transformation=f"{{Na: {word}}}")
     assert campaign.transformations == {"change": {"Na": "No"}}
-    with pytest.raises(InvalidInputError, match="does not know No"):
+    with pytest.raises(InvalidInputError, match=r"\bNo\b"):
         next(tasks(campaign)).flow()
     assert read(folder, transformation="{Na: {No: 0.5, K: 0.5}}").transformations["change"] == {
         "Na": {"No": 0.5, "K": 0.5}
     }
-    with pytest.raises(InvalidInputError, match="No is not in the structure"):
+    with pytest.raises(InvalidInputError, match=r"\bNo\b.*Cl, Na"):
         next(tasks(read(folder, transformation="{No: K}"))).flow()
 
 
@@ -195,24 +195,22 @@ def test_a_key_twice_is_refused_with_both_lines(folder, line, again):
     text = TEXT.replace(line, f"{line}\n{again}") if not line.endswith(":") else TEXT + again
     number = text.splitlines().index(again) + 1
     key = again.strip().partition(":")[0]
-    with pytest.raises(
-        InvalidInputError, match=rf"campaign\.yaml, line {number}: the key (\w+\.)?{key} is given twice"
-    ):
+    with pytest.raises(InvalidInputError, match=rf"campaign\.yaml, line {number}: .*\b{key}\b"):
         read(folder, text)
 
 
 def test_the_same_under_two_names_is_refused(folder):
     for other in ("{{Na: K}}", "{{Na: {{K: 1}}}}", "{{Na: {{K: 1.0}}}}"):
-        with pytest.raises(InvalidInputError, match="change and other are the same"):
+        with pytest.raises(InvalidInputError, match="change and other"):
             read(folder, TEXT.replace("  change: {transformation}", f"  change: {{transformation}}\n  other: {other}"))
     twice = read(folder, TEXT.replace("structures:", "structures:\n  same: {{file: again.cif}}"))
-    with pytest.raises(InvalidInputError, match="same and NaCl are the same"):
+    with pytest.raises(InvalidInputError, match="same and NaCl"):
         next(tasks(twice))
 
 
 def test_too_few_samples_are_refused_before_anything_is_submitted(folder):
     for n in (1, 9, 10, 19, 39):
-        with pytest.raises(InvalidInputError, match=f"n_production_steps = {n} .*at least 4"):
+        with pytest.raises(InvalidInputError, match=f"n_production_steps = {n} "):
             next(tasks(read(folder, settings=f"n_production_steps: {n}"))).flow()
     next(tasks(read(folder, settings="n_production_steps: 40"))).flow()
 
@@ -220,6 +218,6 @@ def test_too_few_samples_are_refused_before_anything_is_submitted(folder):
 def test_a_large_campaign_is_checked_before_its_first_task_is_added(shared_database, folder):
     text = TEXT.replace("  change: {transformation}", "  change: {transformation}\n  gold: {{Na: Au}}")
     campaign = read(folder, text, temperatures=str(list(range(300, 420))), settings="n_production_steps: 40")
-    with pytest.raises(InvalidInputError, match="does not know Au"):
+    with pytest.raises(InvalidInputError, match=r"\bAu\b"):
         submit_campaign(shared_database, campaign, tasks(campaign))
     assert shared_database.launchpad.get_fw_ids() == []

@@ -117,7 +117,7 @@ def test_every_option_of_one_value_is_refused_twice(path, name):
     command = dict(commands(typer.main.get_command(app)))[tuple(path.split())]
     option = next(each for each in command.params if name in (*each.opts, *each.secondary_opts))
     values = [] if getattr(option, "is_flag", False) else ["1"] * option.nargs
-    with pytest.raises(InvalidInputError, match=rf"{option.opts[0]}.* twice"):
+    with pytest.raises(InvalidInputError, match=rf"{option.opts[0]}\b"):
         command.make_context(path, [name, *values, option.opts[0], *values])
     assert len(OPTIONS) > 150
 
@@ -144,11 +144,11 @@ def test_every_option_of_one_value_is_refused_twice(path, name):
         ((*TI, "--production", 10, "--interval", 10), ["at least 4"]),
         ((*TI, "--production", 39), ["at least 4"]),
         ((*ABSOLUTE, "--cell-steps", 30), ["at least 4"]),
-        (("frenkel-ladd", "Fe.vasp", "-T", 300, *DEMO), ["one atom", "--supercell"]),
-        (("frenkel-ladd", "Fe.vasp", "-T", 300, "--supercell", "1x1x3", *DEMO), ["own periodic image", "--supercell"]),
+        (("frenkel-ladd", "Fe.vasp", "-T", 300, *DEMO), ["1 atom", "--supercell"]),
+        (("frenkel-ladd", "Fe.vasp", "-T", 300, "--supercell", "1x1x3", *DEMO), ["periodic image", "--supercell"]),
         (("vacancy", "Fe.vasp", "-T", 300, *DEMO), ["1 atoms"]),
-        (("vacancy", "Fe.vasp", "-T", 300, "--supercell", 1, 1, 2, *DEMO), ["own periodic image", "--supercell"]),
-        (("phases", "bcc=Fe.vasp", "-T", 300, *DEMO), ["one atom", "--supercell"]),
+        (("vacancy", "Fe.vasp", "-T", 300, "--supercell", 1, 1, 2, *DEMO), ["periodic image", "--supercell"]),
+        (("phases", "bcc=Fe.vasp", "-T", 300, *DEMO), ["1 atom", "--supercell"]),
         ((*TI, "--cell", "axes"), ["--cell", "--pressure"]),
         ((*TI, "--replica-exchange"), ["windows_per_job"]),
         (("switch", "NaCl.cif", "Na:K", "-T", 300, "--constant-volume", "--pressure", 1, *DEMO), ["--pressure"]),

@@ -290,9 +290,9 @@ def test_the_queue_is_filled_as_long_as_jobs_are_ready(launchpad, queue, supervi
 
 
 def test_files_for_the_queue_are_checked(queue, tmp_path):
-    with pytest.raises(InvalidInputError, match=r"missing\.yaml does not exist"):
+    with pytest.raises(InvalidInputError, match=r"missing\.yaml"):
         Queue(tmp_path / "missing.yaml", tmp_path / "fworker.yaml", 1, tmp_path)
-    with pytest.raises(InvalidInputError, match=r"fworker\.yaml is not what it should be"):
+    with pytest.raises(InvalidInputError, match=r"fworker\.yaml"):
         Queue(tmp_path / "fworker.yaml", tmp_path / "fworker.yaml", 1, tmp_path)
 
 

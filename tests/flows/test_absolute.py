@@ -59,19 +59,19 @@ def run(flow, folder, **options):
     [
         (SwitchingMaker, {"temperature": -1.0}, "temperature_K"),
         (SwitchingMaker, {"pressure_GPa": float("nan")}, "pressure_GPa"),
-        (SwitchingMaker, {"schedule": "cubic"}, "schedule.*cubic"),
+        (SwitchingMaker, {"schedule": "cubic"}, "schedule"),
         (SwitchingMaker, {"n_repeats": 1}, "n_repeats"),
         (SwitchingMaker, {"cell_freedom": "none"}, "cell_freedom"),
-        (SwitchingMaker, {"barostat_time_ps": 0.01}, "barostat_time_ps must be at least 10 time steps"),
+        (SwitchingMaker, {"barostat_time_ps": 0.01}, "barostat_time_ps"),
         (SwitchingMaker, {"seed": -1}, "seed"),
         (FrenkelLaddMaker, {"temperature": 0.0}, "temperature_K"),
         (FrenkelLaddMaker, {"schedule": ""}, "schedule"),
-        (FrenkelLaddMaker, {"springs_eV_per_A2": {"Fe": 2.0}}, "no spring is given for Cl, Na"),
-        (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": 1.0, "Fe": 1.0}}, "there is no Fe"),
-        (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": -1.0}}, "springs must be positive"),
+        (FrenkelLaddMaker, {"springs_eV_per_A2": {"Fe": 2.0}}, "Cl, Na"),
+        (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": 1.0, "Fe": 1.0}}, "Fe"),
+        (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": -1.0}}, "-1.0"),
         (FrenkelLaddMaker, {"n_sampling_steps": 3}, "n_sampling_steps"),
-        (FrenkelLaddMaker, {"n_cell_steps": 3}, "at least 4"),
-        (vacancy_maker, {"pressure_GPa": None}, "needs a pressure"),
+        (FrenkelLaddMaker, {"n_cell_steps": 3}, r"\b4\b"),
+        (vacancy_maker, {"pressure_GPa": None}, "pressure"),
         (vacancy_maker, {"n_switching_steps": 0}, "n_switching_steps"),
     ],
 )
@@ -83,20 +83,20 @@ def test_bad_settings(maker, settings, reason):
 
 
 def test_bad_structures():
-    with pytest.raises(InvalidInputError, match="nothing holds an atom"):
+    with pytest.raises(InvalidInputError, match="vanish"):
         SwitchingMaker(potential=DEMO).make(iron(), {"Fe": None}, sites=[0])
-    with pytest.raises(InvalidInputError, match="does not know Au"):
+    with pytest.raises(InvalidInputError, match=r"\bAu\b"):
         SwitchingMaker(potential=DEMO).make(rocksalt(), {"Na": "Au"})
-    with pytest.raises(InvalidInputError, match="at least two sizes"):
+    with pytest.raises(InvalidInputError, match="supercells"):
         FrenkelLaddMaker(potential=DEMO).make(iron(), supercells=[(1, 1, 2), (2, 1, 1)])
-    with pytest.raises(InvalidInputError, match="site 99 cannot be removed"):
+    with pytest.raises(InvalidInputError, match="site 99"):
         vacancy_maker().make(iron(), 99)
     mixed = rocksalt().replace_species({"Na": {"Na": 0.5, "K": 0.5}}, in_place=False)
-    with pytest.raises(InvalidInputError, match="alchemical crystal"):
+    with pytest.raises(InvalidInputError, match="vacancy"):
         vacancy_maker().make(mixed)
-    with pytest.raises(InvalidInputError, match="same composition"):
+    with pytest.raises(InvalidInputError, match="Fe, NaCl"):
         phase_maker().make({"a": iron(), "b": rocksalt()}, [300.0])
-    with pytest.raises(InvalidInputError, match="not among the phases"):
+    with pytest.raises(InvalidInputError, match=r"freedom_of.*c"):
         PhaseStabilityMaker(freedom_of={"c": "full"}).make({"a": iron()}, [300.0])
 
 
@@ -145,7 +145,7 @@ def test_a_mean_cell_that_drifts_speaks_against_the_free_energy(tmp_path):
     )
     document, by_name = run(maker.make(iron(a=2.75)), tmp_path)
     cell = by_name["mean cell, 16 atoms"]
-    assert cell.verdict.status == "not converged" and "the volume drifts" in cell.verdict.reasons[0]
+    assert cell.verdict.status == "not converged" and "volume" in cell.verdict.reasons[0]
     assert f"mean cell: {cell.verdict.reasons[0]}" in document.verdict.reasons
 
 
@@ -205,7 +205,7 @@ def texts(table) -> list[str]:
 
 
 def test_a_spring_too_stiff_for_the_time_step_is_refused_before_a_job_exists():
-    with pytest.raises(InvalidInputError, match=r"spring of atom 0 .* needs a time step below"):
+    with pytest.raises(InvalidInputError, match="atom 0"):
         FrenkelLaddMaker(potential=DEMO, springs_eV_per_A2={"Fe": 1e4}, timestep_fs=4.0).make(iron())
 
 
@@ -365,7 +365,7 @@ def test_results_that_are_compared_do_not_share_their_noise():
 
 
 def test_phases_are_compared_at_one_pressure():
-    with pytest.raises(InvalidInputError, match="must not be None"):
+    with pytest.raises(InvalidInputError, match="pressure_GPa"):
         phase_maker(pressure_GPa=None).make({"a": iron()}, [300.0])
-    with pytest.raises(InvalidInputError, match="given twice"):
+    with pytest.raises(InvalidInputError, match="temperature"):
         phase_maker().make({"a": iron()}, [300.0, 300.0])

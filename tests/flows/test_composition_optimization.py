@@ -182,11 +182,11 @@ def test_the_gradient_of_a_function_is_that_of_its_quantities():
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
-        (lambda q: torch.log(q["a_A"] - 3), "is nan at a_A = 2"),
-        (lambda q: torch.sqrt(q["a_A"] - 2), "no finite gradient"),
-        (lambda q: q["a_A"].detach(), "depends on no quantity"),
-        (lambda q: q["c_A"], "'c_A' is not a quantity: there are a_A"),
-        (lambda q: q["a_A"].item(), "scalar torch tensor; got float"),
+        (lambda q: torch.log(q["a_A"] - 3), "nan.*a_A = 2"),
+        (lambda q: torch.sqrt(q["a_A"] - 2), "gradient"),
+        (lambda q: q["a_A"].detach(), "objective"),
+        (lambda q: q["c_A"], "c_A.*a_A"),
+        (lambda q: q["a_A"].item(), "float"),
     ],
 )
 def test_what_a_function_does_wrong_at_a_crystal(function, reason):
@@ -196,7 +196,7 @@ def test_what_a_function_does_wrong_at_a_crystal(function, reason):
 
 def test_what_a_function_does_at_made_up_numbers_proves_nothing():
     check_function(of_the_logarithm, ["energy_eV_per_atom", "a_A"])
-    with pytest.raises(InvalidInputError, match="'energy_eV_per_atom' is not a quantity"):
+    with pytest.raises(InvalidInputError, match="energy_eV_per_atom"):
         check_function(of_the_logarithm, ["a_A"])
 
 
@@ -217,33 +217,33 @@ def test_several_targets_and_an_extremum_make_one_objective():
 @pytest.mark.parametrize(
     ("options", "arguments", "reason"),
     [
-        ({}, {"targets": []}, "at least one"),
-        ({}, {"targets": [], "objective": lambda q: q["a_A"]}, "import by its name"),
-        ({}, {"objective": not_a_quantity}, "'hardness' is not a quantity: there are a_A"),
-        ({}, {"objective": no_tensor}, "scalar torch tensor; got float"),
+        ({}, {"targets": []}, "target"),
+        ({}, {"targets": [], "objective": lambda q: q["a_A"]}, "import.*lambda"),
+        ({}, {"objective": not_a_quantity}, "hardness.*a_A"),
+        ({}, {"objective": no_tensor}, "float"),
         ({}, {"objective": a_vector}, "shape \\(2,\\)"),
         ({}, {"objective": "a_A"}, "objective: .*callable.*a_A"),
         (
             {"optimize_maker": OptimizeMaker(relaxation="none")},
             {"targets": [Target(quantity="bulk_modulus_GPa", value=22.0)]},
-            "without stress: relax full, axes, isotropic",
+            "bulk_modulus_GPa.*full, axes, isotropic",
         ),
-        ({"optimize_maker": OptimizeMaker(relaxation="none")}, {"objective": of_the_modulus}, "without stress"),
-        ({}, {"least": 0.0}, "least is the least value of an objective"),
-        ({}, {"least": float("nan"), "objective": misfit}, "a finite number"),
-        ({}, {"least": 0.0, "objective": misfit, "targets": [Target(quantity="a_A", extremum="least")]}, "of no use"),
-        ({}, {"targets": [Target(quantity="a_A")]}, "a value or an extremum"),
-        ({}, {"targets": [Target(quantity="hardness", value=1.0)]}, "'hardness' is not a quantity: there are a_A"),
-        ({}, {"choices": {"Na": ["Na", "Rb"]}}, "does not know Rb"),
-        ({}, {"bounds": {"Na": {"Li": (0, 1)}}}, "not among its choices"),
-        ({}, {"bounds": {"Cl": {"Cl": (0, 1)}}}, "no choices"),
-        ({}, {"bounds": {"Na": {"Na": (0, 0.3), "K": (0, 0.3)}}}, "cannot sum to 1"),
-        ({}, {"totals": {"Na": 1.3}}, "cannot sum to 1.3"),
-        ({"optimize_maker": OptimizeMaker(relaxation="b")}, {}, "the cell relaxes"),
+        ({"optimize_maker": OptimizeMaker(relaxation="none")}, {"objective": of_the_modulus}, "bulk_modulus_GPa"),
+        ({}, {"least": 0.0}, r"least.*0\.0"),
+        ({}, {"least": float("nan"), "objective": misfit}, "least.*nan"),
+        ({}, {"least": 0.0, "objective": misfit, "targets": [Target(quantity="a_A", extremum="least")]}, "least"),
+        ({}, {"targets": [Target(quantity="a_A")]}, "target"),
+        ({}, {"targets": [Target(quantity="hardness", value=1.0)]}, "hardness.*a_A"),
+        ({}, {"choices": {"Na": ["Na", "Rb"]}}, r"\bRb\b"),
+        ({}, {"bounds": {"Na": {"Li": (0, 1)}}}, "Na, K"),
+        ({}, {"bounds": {"Cl": {"Cl": (0, 1)}}}, "Cl"),
+        ({}, {"bounds": {"Na": {"Na": (0, 0.3), "K": (0, 0.3)}}}, r"group 0 .*0\.6"),
+        ({}, {"totals": {"Na": 1.3}}, r"group 0 .*1\.3"),
+        ({"optimize_maker": OptimizeMaker(relaxation="b")}, {}, "none, isotropic.*'b'"),
         ({"optimize_maker": OptimizeMaker(method="newton")}, {}, "projected, exponentiated, softmax"),
         ({"n_starts": 0}, {}, "n_starts"),
-        ({"optimize_maker": OptimizeMaker(round_to=0)}, {}, "round_to must be at least 1"),
-        ({"optimize_maker": OptimizeMaker(round_to=4)}, {"bounds": {"Na": {"K": (0.3, 0.45)}}}, "4 sites .* whole"),
+        ({"optimize_maker": OptimizeMaker(round_to=0)}, {}, "round_to"),
+        ({"optimize_maker": OptimizeMaker(round_to=4)}, {"bounds": {"Na": {"K": (0.3, 0.45)}}}, "4 sites"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_a_job_exists(options, arguments, reason):

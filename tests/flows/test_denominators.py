@@ -68,9 +68,9 @@ def test_counts_of_cells():
     assert system.counts(weights) == Counts(atoms=14, sites=16, formula_units=8)
     assert system.counts([0.5]).title == "12 atoms on 16 sites" and system.counts([1.0]).title == "16 atoms"
     lone, _ = AlchemicalSystem.from_structure(iron())
-    with pytest.raises(InvalidInputError, match="no atom"):
+    with pytest.raises(InvalidInputError, match="atom"):
         lone.counts([0.0])
-    with pytest.raises(InvalidInputError, match="no atom"):
+    with pytest.raises(InvalidInputError, match="atom"):
         CompositionGrid.line(iron(), {"Fe": None}, [0.0, 1.0])
 
 
@@ -161,7 +161,7 @@ def test_arrangements_of_other_atoms_are_not_compared():
     kinds = ["paired", "random", "ordered"]
     documents = [relaxed(-4.0, Counts(atoms=n, sites=3, formula_units=1)) for n in (2, 2, 3)]
     names = [(kind, kind, None) for kind in kinds]
-    with pytest.raises(InvalidInputError, match="ordered has 3 atoms"):
+    with pytest.raises(InvalidInputError, match=r"ordered.*\b3\b"):
         OrderComparisonMaker.make.original(
             OrderComparisonMaker(), names, documents, None, Counts(atoms=2, sites=3, formula_units=1), 1.0
         )

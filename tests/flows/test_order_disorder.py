@@ -125,7 +125,7 @@ def test_failed_relaxations_are_named_and_left_out():
     document = compare({"paired": None, "mean-field": -1.0, "a": -1.0, "b": None, "rocksalt": -1.1, "layered": None})
     assert [reason.split(":")[0] for reason in document.verdict.reasons] == ["paired", "b", "layered"]
     assert document.coupling_deviations_eV_per_atom == {"mean-field": 0.0}
-    with pytest.raises(InvalidInputError, match="no ordered or no random arrangement"):
+    with pytest.raises(InvalidInputError, match="rocksalt"):
         compare({"paired": -1.0, "a": -1.0, "rocksalt": None})
 
 
@@ -134,17 +134,17 @@ def test_bad_input_is_refused_before_any_work():
     cell = oxide("Ce", "Zr")
     with pytest.raises(InvalidInputError, match="n_random"):
         OrderDisorderMaker(potential="mace-demo", n_random=0).make(cell, (2, 2, 2))
-    with pytest.raises(InvalidInputError, match="no site with partial"):
+    with pytest.raises(InvalidInputError, match="CeO2"):
         maker.make(oxide("Ce"), (2, 2, 2))
-    with pytest.raises(InvalidInputError, match="does not fit"):
+    with pytest.raises(InvalidInputError, match=r"0.5"):
         maker.make(cell, (2, 1, 1), PEROVSKITE_ORDERS)
     with pytest.raises(InvalidInputError, match="max_distinct"):
         OrderDisorderMaker(potential="mace-demo", max_distinct=2).make(cell, (2, 2, 2), "distinct")
     with pytest.raises(InvalidInputError, match=r"orders: .*search.*all"):
         maker.make(cell, (2, 2, 2), "all")
-    with pytest.raises(InvalidInputError, match="larger supercell"):
+    with pytest.raises(InvalidInputError, match="supercell"):
         OrderingSearchMaker(potential="mace-demo").make(oxide("Ce", "Zr", "Sn"), (2, 1, 1))
-    with pytest.raises(InvalidInputError, match="does not know"):
+    with pytest.raises(InvalidInputError, match=r"\bHf\b"):
         maker.make(oxide("Ce", "Hf"), (2, 2, 2))
     with pytest.raises(InvalidInputError, match="n_starts"):
         OrderingSearchMaker(potential="mace-demo", search_maker=SearchMaker(n_starts=0)).make(cell, (2, 2, 2))

@@ -16,18 +16,18 @@ from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegration
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"temperature": 0.0}, "temperature_K.*greater than 0"),
-        ({"temperature": -5.0}, "temperature_K.*greater than 0"),
+        ({"temperature": 0.0}, r"temperature_K.*0\.0"),
+        ({"temperature": -5.0}, "temperature_K.*-5"),
         ({"temperature": float("nan")}, "temperature.*nan"),
-        ({"timestep_fs": 0.0}, "timestep_fs.*greater than 0"),
+        ({"timestep_fs": 0.0}, r"timestep_fs.*0\.0"),
         ({"friction_per_ps": -1.0}, "friction_per_ps"),
         ({"n_production_steps": 0}, "n_production_steps"),
-        ({"n_production_steps": 5}, "at least 4"),
-        ({"n_windows": 1}, "n_windows must be at least 2"),
-        ({"seed": -1}, "seed must be at least 0"),
+        ({"n_production_steps": 5}, "n_production_steps = 5"),
+        ({"n_windows": 1}, "n_windows.*1"),
+        ({"seed": -1}, "seed.*-1"),
         ({"windows_per_job": 0}, "windows_per_job"),
-        ({"lambdas": [0.0, 0.7, 0.5, 1.0]}, "increase from 0 to 1"),
-        ({"lambdas": [0.1, 1.0]}, "increase from 0 to 1"),
+        ({"lambdas": [0.0, 0.7, 0.5, 1.0]}, r"lambdas.*0\.7"),
+        ({"lambdas": [0.1, 1.0]}, r"lambdas.*0\.1"),
         ({"coupling": "pairwise"}, "coupling.*pairwise"),
     ],
 )
@@ -40,16 +40,16 @@ def test_bad_settings(gentle_model, perovskite, settings, reason):
 @pytest.mark.parametrize(
     ("substitution", "options", "reason"),
     [
-        ({"Ge": "Sn"}, {}, "Ge is not in the structure"),
-        ({"Pb": "Sn"}, {"sites": [0]}, "Pb is not on the chosen sites"),
-        ({"Pb": "Sn"}, {"sites": [9]}, "site 9 does not exist"),
-        ({"Pb": "Xx"}, {}, "not the symbol of an element"),
-        ({"Pb": "Au"}, {}, "does not know Au"),
-        ({"Pb": None}, {}, "appear or vanish"),
-        ({}, {}, "empty"),
-        ({"Pb": "Pb"}, {}, "changes nothing"),
+        ({"Ge": "Sn"}, {}, r"\bGe\b"),
+        ({"Pb": "Sn"}, {"sites": [0]}, r"\bPb\b"),
+        ({"Pb": "Sn"}, {"sites": [9]}, "site 9"),
+        ({"Pb": "Xx"}, {}, "Xx"),
+        ({"Pb": "Au"}, {}, r"\bAu\b"),
+        ({"Pb": None}, {}, "vanish"),
+        ({}, {}, "substitution"),
+        ({"Pb": "Pb"}, {}, "substitution"),
         ({"Pb": "D"}, {}, "isotope"),
-        ({"Pb": "Sn"}, {"sites": [1, 0]}, "site 0 holds none of Pb"),
+        ({"Pb": "Sn"}, {"sites": [1, 0]}, "site 0 .*Pb"),
     ],
 )
 def test_bad_substitutions(gentle_model, perovskite, substitution, options, reason):
@@ -60,7 +60,7 @@ def test_bad_substitutions(gentle_model, perovskite, substitution, options, reas
 def test_atoms_too_close(gentle_model, perovskite):
     squeezed = perovskite.copy()
     squeezed.translate_sites([1], [0.5, 0.45, 0.5])
-    with pytest.raises(InvalidInputError, match=r"atoms 0 .* and 1 .* Å apart"):
+    with pytest.raises(InvalidInputError, match=r"atoms 0 .* and 1 .* Å"):
         ThermodynamicIntegrationMaker(potential=str(gentle_model)).make(squeezed, {"Pb": "Sn"})
 
 

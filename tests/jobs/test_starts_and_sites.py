@@ -159,5 +159,5 @@ def test_flows_relax_what_windows_start_from(gentle_model, perovskite):
     assert names(starts="middle")[0] == ["alchemical relax"]
     found, windows = names(relax_maker=None)
     assert found == [] and "ends" not in windows
-    with pytest.raises(InvalidInputError, match="'sideways'"):
+    with pytest.raises(InvalidInputError, match="sideways"):
         names(starts="sideways")

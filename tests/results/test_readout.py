@@ -106,7 +106,7 @@ def test_windows(stored, monkeypatch):
     assert set(chosen["lambda_value"]) == {0.5} and set(chosen["repeat"]) == {1}
     pd.testing.assert_frame_equal(readout.windows(stored.database), frame)
     assert readout.windows(stored.database, "another").empty
-    with pytest.raises(InvalidInputError, match="cannot be chosen by ns_per_day"):
+    with pytest.raises(InvalidInputError, match="ns_per_day"):
         readout.windows(stored.database, where={"ns_per_day": 1})
 
 
@@ -193,15 +193,15 @@ def test_files(stored, suffix, tmp_path, monkeypatch):
 def test_files_that_cannot_be_written(stored, tmp_path):
     frames = [readout.free_energies(stored.database)]
     for path, reason in (
-        (tmp_path / "table.xlsx", "written as .parquet, .csv, .json"),
-        (tmp_path / "nowhere/table.csv", "there is no folder"),
+        (tmp_path / "table.xlsx", ".parquet, .csv, .json"),
+        (tmp_path / "nowhere/table.csv", "nowhere"),
     ):
         with pytest.raises(InvalidInputError, match=reason):
             export(frames, path)
     kept = tmp_path / "kept.csv"
     kept.write_text("kept")
     for nothing in ([], [frames[0].head(0)]):
-        with pytest.raises(InvalidInputError, match="nothing to write"):
+        with pytest.raises(InvalidInputError, match=r"kept.csv"):
             export(nothing, kept)
     assert kept.read_text() == "kept" and list(tmp_path.iterdir()) == [kept]
 

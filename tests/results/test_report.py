@@ -173,7 +173,7 @@ def test_repeats_are_averaged_and_their_scatter_stands_beside_the_errors(stored,
     values = dict(zip(header, row, strict=True))
     totals = [output(stored, uuid)["total"] for uuid in stored.ladders]
     scatter = stdev(total["delta_f_eV"] for total in totals)
-    assert values["n"] == "3" and values["mean of"] == "ΔF"
+    assert values["n"] == "3" and values["quantity"] == "ΔF"
     assert values["eV"] == f"{fmean(total['delta_f_eV'] for total in totals):.5f}"
     error = scatter / 3**0.5 * small_sample_factor(2)
     assert values["± eV"] == f"{error:.5f}" and values["scatter (eV)"] == f"{scatter:.5f}"
@@ -220,7 +220,7 @@ def test_the_detail_of_each_result(stored, page):
     assert f"{mixing:.5f}" in rows["ideal mixing k_B T Σ x ln x, not in ΔG"]
     windows = readout.windows(stored.database, where={"job": {"$in": output(stored, stored.refined)["window_jobs"]}})
     section = page.sections[stored.refined]
-    assert "2 of 2 allowed" in section and f"{windows['simulated_ns'].sum():.4g} ns" in section
+    assert "2 of 2 " in section and f"{windows['simulated_ns'].sum():.4g} ns" in section
     wall_time = windows.drop_duplicates("job")["job_wall_time_s"].sum()
     assert re.search(rf"wall time of sampling\s*{wall_time:.0f} s", section)
     assert len(page.images) == 4 * 3 + 2 and all(map(is_whole_png, page.images))
@@ -270,7 +270,7 @@ def test_figures_are_limited_and_go_to_what_is_not_converged(stored, tmp_path, n
     page = Page(text)
     assert set(page.sections) == set(others[:n_figures]) and len(page.images) == (4 if n_figures else 0)
     assert len(page.tables["results"]) == 8
-    assert f"{n_figures} of 6 results have figures" in text and "2 of them not converged" in text
+    assert f"{n_figures} of 6 results" in text and "2 of them not converged" in text
 
 
 def test_no_more_than_one_result_is_in_memory(stored, tmp_path, monkeypatch):
@@ -304,15 +304,15 @@ def test_a_report_that_cannot_be_written(stored, tmp_path, monkeypatch):
     kept = tmp_path / "kept.html"
     kept.write_text("kept")
     for path, reason in (
-        (tmp_path / "report.pdf", ".html file"),
-        (tmp_path / "nowhere/report.html", "there is no folder"),
-        (tmp_path, ".html file"),
+        (tmp_path / "report.pdf", "report.pdf"),
+        (tmp_path / "nowhere/report.html", "nowhere"),
+        (tmp_path, ".html"),
     ):
         with pytest.raises(InvalidInputError, match=reason):
             write_report(None, CAMPAIGN, path)  # before any look at the database
-    with pytest.raises(InvalidInputError, match="at least 0"):
+    with pytest.raises(InvalidInputError, match="-1"):
         write_report(None, CAMPAIGN, kept, -1)
-    with pytest.raises(InvalidInputError, match=f"no campaign 'sugars' in this database; there are: .*{CAMPAIGN}|none"):
+    with pytest.raises(InvalidInputError, match=f"sugars.*{CAMPAIGN}"):
         write_report(stored.database, "sugars", kept)
     monkeypatch.setattr(module, "details", lambda database, result: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -349,5 +349,5 @@ def test_a_campaign_without_a_result(stored, ladder_flow, tmp_path):
     assert write_report(stored.database, "young", tmp_path / "report.html") == 0
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
-    assert "There is no result yet." in text and "Nothing has failed." in text and not page.images
+    assert "results" not in page.tables and "failures" not in page.tables and not page.images
     assert page.tables["jobs"][1][0] == NASTY and "<script" not in text

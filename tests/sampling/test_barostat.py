@@ -271,5 +271,5 @@ def test_replicas_of_a_batch_do_not_know_of_each_other():
 
 def test_a_crystal_that_flies_apart_is_an_error():
     """Springs that move with the cell do not hold the volume: nothing else does, here."""
-    with pytest.raises(TrajectoryError, match=r"replica \d does not keep its volume: at step \d+"):
+    with pytest.raises(TrajectoryError, match=r"replica \d .*step \d+"):
         run_crystal(HarmonicCrystal(SITES, SPRINGS), [0.0, 1.0], "isotropic", 2, 20000, 20000, fixed=False)

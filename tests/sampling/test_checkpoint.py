@@ -45,7 +45,7 @@ class StopAfter:
 def broken(run, folder, stops):
     """Run in pieces, each with a fresh checkpoint object, as other processes would."""
     for n in stops:
-        with pytest.raises(RunStoppedError, match="in good order"):
+        with pytest.raises(RunStoppedError, match=r"step \d+"):
             run(Checkpoint(folder, interval_s=1e9, should_stop=StopAfter(n)))
     return run(Checkpoint(folder, interval_s=1e9))
 
@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, caplog):
     again = run(Checkpoint(folder, interval_s=1e9, should_stop=lambda: bool(went_on_at.append(1))))
     for one, other in zip(whole.series, again.series, strict=True):
         assert_same(one, other)
-    assert "is damaged; the one before it is used" in caplog.text
+    assert all(path.name in caplog.text for path in (states if damage == "two states" else states[-1:]))
     # 46 blocks in all, less those that were kept
     assert len(went_on_at) == {"two states": 46}.get(damage, 46 - 17) - 1
 
@@ -229,11 +229,11 @@ def test_a_disk_that_fails_stops_no_run(tmp_path, monkeypatch, caplog):
 
     with monkeypatch.context() as patched:
         patched.setattr("numpy.savez", full)
-        with pytest.raises(RunStoppedError, match=r"could not be written .*No space left"):
+        with pytest.raises(RunStoppedError, match=r"No space left"):
             run(Checkpoint(folder, interval_s=0.0, should_stop=StopAfter(9)))
         assert sorted(path.name for path in folder.iterdir()) == before
         unwritten = run(Checkpoint(folder, interval_s=0.0))
-    assert "the run goes on" in caplog.text
+    assert "No space left" in caplog.text
     for one, other in zip(run(Checkpoint()).series, unwritten.series, strict=True):
         assert_same(one, other)
 
@@ -251,7 +251,7 @@ def test_a_run_that_was_taken_over_stops_writing(tmp_path):
         return False
 
     late._should_stop = take_over
-    with pytest.raises(RunStoppedError, match="another worker has taken over"):
+    with pytest.raises(RunStoppedError, match=folder.name):
         run(late)
     again = run(Checkpoint(folder))
     for one, other in zip(run(Checkpoint()).series, again.series, strict=True):

@@ -120,8 +120,8 @@ def test_mean_cell_at_constant_pressure():
 def test_a_crystal_that_leaves_its_sites_is_refused():
     settings = dynamics(n_production_steps=5000)
     for shift, error in (
-        (0.45, r"after 0\.\d+ ps, atom 1 \(Cl\) of replica \d was"),
-        (0.14, "the mean position of atom 1"),
+        (0.45, r" 0\.\d+ ps, atom 1 \(Cl\) of replica \d"),
+        (0.14, "mean position of atom 1"),
     ):
         places = STRUCTURE.frac_coords + np.array([[0.0, 0.0, 0.0], [0.0, shift, 0.0], [0.0, 0.0, 0.0]])
         with pytest.raises(UnstableCrystalError, match=error):

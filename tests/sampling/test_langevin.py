@@ -97,7 +97,7 @@ def test_conditions_must_be_positive(name, value):
 
 def test_an_unstable_time_step_is_an_error_that_says_where():
     langevin = sampler(2, [[1.0, 0.0], [0.0, 1.0]], timestep_fs=400.0)
-    with pytest.raises(TrajectoryError, match=r"replica \d exploded at step \d+"):
+    with pytest.raises(TrajectoryError, match=r"replica \d .*step \d+"):
         for _ in range(1000):
             langevin.step()
 

@@ -66,7 +66,7 @@ def test_an_explosion_keeps_the_samples_and_names_the_window():
             return result
 
     model = Breaks(path.system.structure.cart_coords, (1.0, 3.0))
-    with pytest.raises(WindowsStoppedError, match=r"replica 1 exploded at step 71: force.*atom 2.*1: λ = 1") as caught:
+    with pytest.raises(WindowsStoppedError, match=r"replica 1 .*step 71.*force.*atom 2.*1: λ = 1") as caught:
         run([0, 2], model=model)
     assert [len(series) for series in caught.value.series] == [5, 5]
     assert caught.value.series[0].energies_eV.shape == (5, 3)
@@ -91,7 +91,7 @@ def test_packing_is_exact_but_for_the_fluctuations_of_energies():
 
 
 def test_settings_that_would_sample_nothing_are_refused():
-    with pytest.raises(ValueError, match="at least 4"):
+    with pytest.raises(ValueError, match="n_production_steps"):
         DynamicsSettings(temperature_K=300, n_production_steps=5, sample_interval_steps=10)
     with pytest.raises(ValueError, match="temperature_K"):
         DynamicsSettings(temperature_K=-1)
@@ -114,7 +114,7 @@ def test_samples_that_are_not_finite_are_not_stored(quantity):
                 energies[1, 2] = torch.inf
             return energies
 
-    with pytest.raises(WindowsStoppedError, match=f"replica 1 exploded at step 30: {quantity} is not finite"):
+    with pytest.raises(WindowsStoppedError, match=f"replica 1 .*step 30.*{quantity}"):
         run([0, 2], model=Breaks(path.system.structure.cart_coords, (1.0, 3.0)))
 
 
@@ -131,7 +131,7 @@ def test_any_failure_keeps_the_samples():
                 raise RuntimeError("CUDA out of memory")
             return super().energies(positions, cells, weights)
 
-    with pytest.raises(WindowsStoppedError, match="RuntimeError: CUDA out of memory") as caught:
+    with pytest.raises(WindowsStoppedError, match="CUDA out of memory") as caught:
         run([0, 1, 2], model=Breaks(path.system.structure.cart_coords, (1.0, 3.0)))
     assert [len(series) for series in caught.value.series] == [3, 3, 3]
 

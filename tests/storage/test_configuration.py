@@ -109,7 +109,7 @@ def test_nothing_of_a_password_is_seen_and_nothing_connects(tmp_path_factory, pa
     seen = "".join(traceback.format_exception(caught.value)).replace(quoted, "")
     assert not leaked(password, str(caught.value)), caught.value
     assert not leaked(password, seen), seen
-    assert "percent-encode" in str(caught.value) or "not YAML" in str(caught.value)
+    assert "percent-encode" in str(caught.value) or "YAML" in str(caught.value)
 
 
 @given(password=PASSWORDS, form=st.sampled_from(FORMS + SRV_FORMS + ("mongodb://user:{}",)))
@@ -139,9 +139,9 @@ def test_what_is_no_uri_is_refused(uri):
 def test_a_key_twice_in_a_configuration_is_named_with_its_line(tmp_path, name):
     path = tmp_path / name
     path.write_text("host: a\nname: b\nhost: c\n")
-    with pytest.raises(DatabaseError, match=rf"{name}, line 3: the key host"):
+    with pytest.raises(DatabaseError, match=rf"{name}, line 3: .*host"):
         check_configuration(path)
-    with pytest.raises(InvalidInputError, match=rf"{name}, line 3: the key host"):
+    with pytest.raises(InvalidInputError, match=rf"{name}, line 3: .*host"):
         load_file(path, lambda text: text)
 
 
@@ -163,7 +163,7 @@ def nothing_configured(monkeypatch, tmp_path):
 
 
 def test_nothing_configured_means_the_private_database(nothing_configured, tmp_path):
-    with pytest.raises(AlchemflowsError, match="was started"):
+    with pytest.raises(AlchemflowsError, match="private database"):
         database.connect(Settings(home=tmp_path))
 
 
@@ -176,7 +176,7 @@ def test_its_own_files_mean_the_private_database(nothing_configured, tmp_path):
     for jobflow in (None, private / "jobflow.yaml"):
         if jobflow is not None:
             nothing_configured.setenv("JOBFLOW_CONFIG_FILE", str(jobflow))
-        with pytest.raises(AlchemflowsError, match="was started"):
+        with pytest.raises(AlchemflowsError, match="private database"):
             database.connect(Settings(home=tmp_path))
 
 
@@ -194,7 +194,7 @@ def test_a_store_in_the_environment_is_refused(nothing_configured, tmp_path):
 
 
 def test_jobflow_without_fireworks_is_refused(nothing_configured):
-    with pytest.raises(DatabaseError, match="FireWorks is not"):
+    with pytest.raises(DatabaseError, match="FW_CONFIG_FILE"):
         database.launchpad_of(database.Database(None, None, "", {}))
 
 

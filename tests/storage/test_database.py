@@ -91,12 +91,12 @@ def test_no_results_is_an_empty_list(database):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (None, "does not exist"),
-        ("JOB_STORE: 3", "not a jobflow configuration"),
-        ("JOB_STORE: {docs_store: {type: MemoryStore}}", "must be a MongoDB store"),
+        (None, "jobflow.yaml"),
+        ("JOB_STORE: 3", "jobflow.yaml"),
+        ("JOB_STORE: {docs_store: {type: MemoryStore}}", "docs_store.*MemoryStore"),
         (
             "JOB_STORE: {docs_store: {type: MongoStore, database: a, collection_name: b, host: localhost}}",
-            "additional store `data`",
+            "data",
         ),
     ],
 )

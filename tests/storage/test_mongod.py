@@ -189,7 +189,7 @@ def test_server_that_hangs_is_not_started_twice(server: PrivateMongod, monkeypat
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
-        with pytest.raises(DatabaseError, match="does not answer"):
+        with pytest.raises(DatabaseError, match=str(server.socket)):
             server.start()
         assert processes(server) == [pid]
     finally:
@@ -220,7 +220,7 @@ def test_temp_folder_that_is_a_link_is_refused(make: Maker, tmp_path: Path) -> N
     server = make("long" * 30)
     server.socket.parent.symlink_to(tmp_path)
     for use in (server.start, server.uri, server.is_running):
-        with pytest.raises(DatabaseError, match="is a link"):
+        with pytest.raises(DatabaseError, match=str(server.socket.parent)):
             use()
     server.socket.parent.unlink()
 
@@ -231,7 +231,7 @@ def test_temp_folder_of_another_user_is_refused(make: Maker) -> None:
     server.socket.parent.mkdir()
     os.chown(server.socket.parent, 12345, -1)
     for use in (server.start, server.uri, server.is_running):
-        with pytest.raises(DatabaseError, match="belongs to another user"):
+        with pytest.raises(DatabaseError, match=str(server.socket.parent)):
             use()
     server.socket.parent.rmdir()
 
@@ -283,9 +283,9 @@ def test_binary_of_the_wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     ("script", "reason"),
     [
         ("exit 1", "exit status 1"),
-        ("exit 0", "did not start"),
+        ("exit 0", "mongod"),
         ("echo mongod: no libssl; echo bye; exit 127", "mongod: no libssl"),
-        ("exec sleep 60", "not ready"),
+        ("exec sleep 60", "1 s"),
     ],
 )
 def test_binary_that_fails(

@@ -493,7 +493,7 @@ def test_a_file_that_others_can_read_is_refused(server: Server, tmp_path: Path) 
     path.write_text(server.uri("admin"))
     for mode in (0o640, 0o604):
         path.chmod(mode)
-        with pytest.raises(DatabaseError, match="others can read"):
+        with pytest.raises(DatabaseError, match="chmod 600"):
             read_admin_uri(path)
     path.chmod(0o600)
     assert read_admin_uri(path) == server.uri("admin")
@@ -502,7 +502,7 @@ def test_a_file_that_others_can_read_is_refused(server: Server, tmp_path: Path) 
 
 
 def test_a_server_without_authorization_is_refused(database: Database, tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match="lets in whoever comes"):
+    with pytest.raises(DatabaseError, match="authorization"):
         create_users(database.launchpad.host, "alchemflows", tmp_path / "config")
     assert not (tmp_path / "config").exists()
 
@@ -511,14 +511,14 @@ def test_a_server_without_authorization_is_refused(database: Database, tmp_path:
     "uri", ["mongodb://a:swordfish@192.0.2.1/", "mongodb://a:swordfish@localhost,192.0.2.1/?tls=false"]
 )
 def test_a_network_without_tls_is_refused(uri: str, tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match=r"192\.0\.2\.1.*: not without TLS") as caught:
+    with pytest.raises(DatabaseError, match=r"192\.0\.2\.1.*TLS") as caught:
         create_users(uri, "alchemflows", tmp_path / "config")
     assert "swordfish" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("users", "words"),
-    [({"../eve": ["reader"]}, "no name"), ({"eve": ["root"]}, "root"), ({"eve": []}, "must be of submitter")],
+    [({"../eve": ["reader"]}, r"\.\./eve"), ({"eve": ["root"]}, "root"), ({"eve": []}, "submitter")],
 )
 def test_names_and_roles_are_checked(users: dict[str, list[str]], words: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=words):
@@ -526,6 +526,6 @@ def test_names_and_roles_are_checked(users: dict[str, list[str]], words: str, tm
 
 
 def test_a_bad_uri_is_not_repeated(tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match="not valid") as caught:
+    with pytest.raises(DatabaseError, match="percent-encode") as caught:
         create_users("mongodb://admin:sword/fish@localhost", "alchemflows", tmp_path)
     assert "fish" not in str(caught.value)
