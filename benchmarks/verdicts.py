@@ -1,7 +1,7 @@
-"""How often synthetic ladders of each kind are called `converged`, and how wrong their results are.
+"""Measure how often synthetic ladders of each kind are called `converged`, and the errors of their results.
 
 ``python benchmarks/verdicts.py [--repeats N] [--quick] [--json FILE]`` prints the table of docs/verdicts.md. The
-ladders are those of tests/ladders.py, whose free energies are known.
+ladders are those of tests/ladders.py, which have known free energies.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from ladders import BAD, GOOD, SHORT, UNSEEN, Analysed, analysed
 from measure import Report
 
-#: Share of good ladders that must be converged, and of bad ones that may be.
+#: Minimum fraction of converged good ladders, and maximum fraction of converged bad ones.
 MIN_GOOD, MAX_BAD = 0.98, 0.02
-#: Words by which reasons are told apart, and the heading of each in the table.
+#: Text that identifies each reason, and its short name in the table.
 _REASONS = {
     "overlap by": "overlap",
     "MBAR gives no finite": "overlap",
@@ -39,7 +39,7 @@ _REASONS = {
 
 
 def repeats(kind: str, n: int, first: int) -> list[Analysed]:
-    """Return n ladders of a kind with seeds from a number on."""
+    """Return n ladders of a kind with consecutive seeds."""
     return [analysed({**GOOD, **SHORT, **BAD, **UNSEEN}[kind], seed) for seed in range(first, first + n)]
 
 
@@ -69,13 +69,13 @@ def _short(reason: str) -> str:
 
 
 def main() -> None:
-    """Print the table, and write the report if there is a file for it."""
+    """Print the table, and write the report if a file is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=100, help="ladders of each kind [100]")
-    parser.add_argument("--first", type=int, default=0, help="seed of the first [0]")
-    parser.add_argument("--quick", action="store_true", help="3 ladders of each kind")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads [1]")
-    parser.add_argument("--json", type=Path, help="file for the report")
+    parser.add_argument("--repeats", type=int, default=100, help="number of ladders of each kind [default: 100]")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first ladder [default: 0]")
+    parser.add_argument("--quick", action="store_true", help="use 3 ladders of each kind")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch threads [default: 1]")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     n = 3 if options.quick else options.repeats

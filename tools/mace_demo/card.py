@@ -138,7 +138,11 @@ def teacher_rows() -> str:
                 f"- {name}, {row['temperature_K']:.0f} K, {100 * (ratio - 1):+.0f} % volume, "
                 f"{row['completed_ps']:.0f} ps: displacement {moved:.2f} of the limit, {stay:.1f} ps on another site"
             )
-    return "\n".join(["The same dynamics with SevenNet-0, with the longest time on another site:", "", *lines]) if lines else ""
+    return (
+        "\n".join(["The same dynamics with SevenNet-0, with the longest time on another site:", "", *lines])
+        if lines
+        else ""
+    )
 
 
 def stability_section() -> str:
@@ -147,8 +151,8 @@ def stability_section() -> str:
 
 Dynamics of small cells at constant volume (BAOAB Langevin, friction {FRICTION_PER_PS:.0f}/ps, float32). Displacements
 are measured from the sites after the drift of the centre of mass is subtracted. The limit is half the distance to the
-nearest site of the same sublattice; below it, no other site can be closer to the atom than its own. An atom has left its
-site if it has been closer to another site for {STAY_PS:g} ps. Compounds with ½ are alchemical at λ = 0.5 with the
+nearest site of the same sublattice; below it, no other site can be closer to the atom than its own. An atom has left
+its site if it has been closer to another site for {STAY_PS:g} ps. Compounds with ½ are alchemical at λ = 0.5 with the
 coupling `paired`. Cubic SnO₂ and ZrO₂ are not energy minima, neither with `mace-demo` nor with SevenNet-0;
 `tools/mace_demo/README.md` describes the structures that they form.
 
@@ -189,10 +193,10 @@ alchemflows quickstart --potential mace-demo
 
 *Written by `tools/mace_demo/card.py` from the measurements of the other scripts in that folder; do not edit by hand.*
 
-**Made for learning and tests, not for publications.** `mace-demo` is a small MACE potential that comes with the package.
-It was distilled from SevenNet-0: it was trained on results of that potential, not of quantum mechanics. It is valid only
-for the systems below at moderate temperatures and strains. For publishable results, use a foundation model or your own
-potential.
+**Made for learning and tests, not for publications.** `mace-demo` is a small MACE potential that comes with the
+package. It was distilled from SevenNet-0: it was trained on results of that potential, not of quantum mechanics. It is
+valid only for the systems below at moderate temperatures and strains. For publishable results, use a foundation model
+or your own potential.
 
 - File: `alchemflows/data/mace-demo.safetensors`, {len(data) / 1e6:.2f} MB, tensors and JSON, no pickle;
   SHA-256 `{hashlib.sha256(data).hexdigest()}`
@@ -206,8 +210,8 @@ potential.
 
 ## Data
 
-The structures have pure and mixed compositions in random arrangements. They are relaxed, strained, rattled, or taken from
-short dynamics with SevenNet-0. More structures come from dynamics with the model itself after the first trainings,
+The structures have pure and mixed compositions in random arrangements. They are relaxed, strained, rattled, or taken
+from short dynamics with SevenNet-0. More structures come from dynamics with the model itself after the first trainings,
 including false minima of the energy. All energies, forces and stresses are computed with SevenNet-0. Whole trajectories
 and arrangements are held out ({TEST_SHARE:.0%} for tests, {VALID_SHARE:.0%} for choosing the epoch),
 never single frames. Strain scans of pure compounds are used only for training.
@@ -240,8 +244,8 @@ Energy difference of the relaxed cells, E(CsSnI₃) − E(CsPbI₃).
 ## Training
 
 There are {len(TRAININGS)} trainings. The first uses structures from SevenNet-0. Each later training starts from the
-parameters of the previous one and also uses structures that its model visited. Options of `mace_run_train`, without file
-names:
+parameters of the previous one and also uses structures that its model visited. Options of `mace_run_train`, without
+file names:
 
 {option_table()}
 
