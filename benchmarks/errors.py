@@ -78,7 +78,7 @@ def stiffening_works(factor: float, n_modes: int, n: int, rng: np.random.Generat
 
 
 def switching_rows(name: str, draw: Draw, n: int, n_repeats: int, seed: int = 0) -> Iterator[Row]:
-    """Yield the rows of the mean and of BAR from n switches each way."""
+    """Yield the rows of the mean and of BAR from n switches in each direction."""
     rng = np.random.default_rng(seed)
     results = [analyse_work(*draw(n, rng), T) for _ in range(n_repeats)]
     yield row(f"{name}, {n} + {n}: mean", [r.mean[0] / r.mean[1] for r in results], n_repeats)

@@ -363,7 +363,7 @@ def target_4(bench: Bench) -> None:
                 f"u_nk of one sample at {N_WINDOWS} windows, {label}, {n} atoms",
                 window_energies(potential(name, path), path),
             ),
-            (f"plain E, F, σ beside it, {label}, {n} atoms", calculator()),
+            (f"plain E, F, σ in the same rounds, {label}, {n} atoms", calculator()),
             f"u_nk at {N_WINDOWS} windows ÷ plain step, {label}, {n} atoms",
         )
 
