@@ -1,6 +1,6 @@
-"""What campaigns of thousands of windows cost beside their MD, against plain FireWorks, pymongo, GridFS and pymbar.
+"""Measure the cost of large campaigns apart from their MD, relative to plain FireWorks, pymongo, GridFS and pymbar.
 
-``python benchmarks/campaign.py`` (``--json FILE``, ``--quick``) works in a private database in a temporary folder.
+``python benchmarks/campaign.py`` (``--json FILE``, ``--quick``) uses a private database in a temporary folder.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from alchemflows.storage.mongod import PrivateMongod
 WINDOWS_PER_TASK = 10
 N_LAMBDA = 41
 
-#: One worker: it does a first job, so that all it needs is loaded, then says so and waits until all are to begin.
+#: One worker: it runs a first job to load all modules, prints "ready", and waits for the start signal.
 WORKER = """
 import logging, os, sys, time
 from pathlib import Path
@@ -52,7 +52,7 @@ import alchemflows.jobs.windows as windows
 from alchemflows.storage.database import connect
 from alchemflows.execution.worker import Worker
 
-logging.disable(logging.CRITICAL)  # nobody reads what the workers say while they work
+logging.disable(logging.CRITICAL)  # log messages of the workers are not needed
 kind, folder = sys.argv[1], Path(sys.argv[2])
 database = connect()
 SETTINGS.JOB_STORE = database.job_store
@@ -81,7 +81,7 @@ print(time.perf_counter() - started, md, flush=True)
 """
 
 
-#: A trivial job; a worker must be able to import it.
+#: A trivial job that workers can import.
 trivial_job = job(statistics.fmean)
 
 
@@ -92,7 +92,7 @@ def salt() -> Structure:
 
 
 def campaign(name: str, n_tasks: int, **settings: Any) -> Campaign:
-    """Return a campaign of ladders of NaCl → KCl at as many temperatures."""
+    """Return a campaign of NaCl → KCl ladders at n_tasks temperatures."""
     plain = {"n_windows": WINDOWS_PER_TASK, "windows_per_job": WINDOWS_PER_TASK}
     return Campaign(
         name=name,
@@ -113,7 +113,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def submission(report: Report, database: Database, n_windows: int, rounds: int) -> None:
-    """Target 1."""
+    """Measure target 1: submission."""
     launchpad, n_tasks = database.launchpad, n_windows // WINDOWS_PER_TASK
 
     def trivial() -> tuple[float, float]:
@@ -131,22 +131,23 @@ def submission(report: Report, database: Database, n_windows: int, rounds: int) 
         )
     converted = np.array(times["convert"]) + np.array(times["add"])
     report.measure(f"bulk_add_wfs of {n_windows} trivial fireworks", np.array(times["add"]), "s")
-    report.measure("conversion of as many trivial jobflow jobs, and bulk_add_wfs", converted, "s")
-    report.measure(f"submission of {n_windows} windows, ten a job", np.array(times["batches"]), "s")
-    report.measure(f"submission of {n_windows} windows, one a job", np.array(times["single"]), "s")
+    report.measure("conversion of the same number of trivial jobflow jobs, and bulk_add_wfs", converted, "s")
+    report.measure(f"submission of {n_windows} windows, ten per job", np.array(times["batches"]), "s")
+    report.measure(f"submission of {n_windows} windows, one per job", np.array(times["single"]), "s")
     what = f"submitting {n_windows} windows"
     peers = "trivial jobflow jobs"
-    report.target(1, f"{what}, ten a job / as many {peers}", np.array(times["batches"]) / converted, 2.0)
-    report.target(1, f"{what}, one a job / as many {peers}", np.array(times["single"]) / converted, 2.0)
+    report.target(1, f"{what}, ten per job / the same number of {peers}", np.array(times["batches"]) / converted, 2.0)
+    report.target(1, f"{what}, one per job / the same number of {peers}", np.array(times["single"]) / converted, 2.0)
     only = np.array(times["batches"]) / np.array(times["add"])
-    report.target(1, f"{what}, ten a job / bulk_add_wfs alone, nothing converted", only, None)
+    report.target(1, f"{what}, ten per job / bulk_add_wfs alone, without conversion", only, None)
     again = seconds(lambda: campaign("batches-0", n_tasks).submit(database))
-    report.measure("the same submission again, which adds nothing", again, "s")
+    report.measure("the same submission again, without new tasks", again, "s")
 
 
-def work_off(database: Database, kind: str, n_workers: int, folder: Path) -> float:
-    """Let workers take all jobs of a kind; return the seconds of a worker per job, without those of the MD."""
-    n_jobs = database.launchpad.fireworks.count_documents({"spec._category": kind}) - n_workers  # first ones not timed
+def run_jobs(database: Database, kind: str, n_workers: int, folder: Path) -> float:
+    """Run all jobs of a kind with workers; return the time of a worker per job without its MD (s)."""
+    # The first job of each worker is not timed.
+    n_jobs = database.launchpad.fireworks.count_documents({"spec._category": kind}) - n_workers
     environment = os.environ | database.environment | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     workers = [
         subprocess.Popen(
@@ -179,13 +180,13 @@ def work_off(database: Database, kind: str, n_workers: int, folder: Path) -> flo
 
 
 def trivial_ladder() -> Flow:
-    """Return trivial jobs in a flow like that of a ladder of two windows: two, and one behind them."""
+    """Return a flow of trivial jobs shaped like a ladder of two windows: two jobs, and one that depends on both."""
     windows = [trivial_job([1.0, 2.0]) for _ in range(2)]
     return Flow([*windows, trivial_job([job.output for job in windows])])
 
 
 def add_trivial(launchpad: LaunchPad, category: str, flows: list[Job | Flow]) -> None:
-    """Add flows, their jobs of a category but for the last job of a flow of several."""
+    """Add flows; all jobs except the last of each flow with several jobs get the category."""
     workflows = [flow_to_workflow(flow) for flow in flows]
     for workflow in workflows:
         for firework in workflow.fws[:-1] or workflow.fws:
@@ -194,14 +195,14 @@ def add_trivial(launchpad: LaunchPad, category: str, flows: list[Job | Flow]) ->
 
 
 def operations(launchpad: LaunchPad) -> int:
-    """Return how many operations the server has done since it started."""
+    """Return the number of operations of the server since its start."""
     return sum(launchpad.connection.admin.command("serverStatus")["opcounters"].values())
 
 
 def overhead(
     report: Report, database: Database, n_jobs: int, crews: tuple[int, ...], rounds: int, folder: Path
 ) -> None:
-    """Target 2."""
+    """Measure target 2: time of a worker per job."""
     launchpad = database.launchpad
     short = {
         "n_windows": 2,
@@ -230,7 +231,7 @@ def overhead(
             database.ensure_indexes()
             add()
             before = operations(launchpad)
-            spent = 1e3 * work_off(database, kind, n_workers, folder)
+            spent = 1e3 * run_jobs(database, kind, n_workers, folder)
             commands.append((operations(launchpad) - before) / n_jobs)
             return spent
 
@@ -243,10 +244,10 @@ def overhead(
         report.measure(f"a trivial job alone, {n_workers} workers (rapidfire)", times["trivial"])
         report.measure(f"a trivial job in a flow like a ladder's, {n_workers} workers (rapidfire)", times["shaped"])
         report.measure(f"a job of one window without its MD, {n_workers} workers", times["windows"])
-        name = f"a window job beside its MD, {n_workers} workers / a trivial job"
+        name = f"a window job without its MD, {n_workers} workers / a trivial job"
         report.target(2, f"{name} in a flow of the same shape", times["windows"] / times["shaped"], 1.5)
         report.target(2, f"{name} alone", times["windows"] / times["trivial"], 1.5)
-    report.measure("commands to the server, for a window job", commands[-1], "")
+    report.measure("database commands per window job", commands[-1], "")
     outputs = database.outputs()
     for collection in (outputs, launchpad.fireworks, launchpad.workflows, launchpad.launches):
         stats = outputs.database.command("collStats", collection.name)
@@ -254,7 +255,7 @@ def overhead(
 
 
 def grow(launchpad: LaunchPad, name: str, n_windows: int) -> None:
-    """Multiply the jobs of a campaign until it has so many windows, at other conditions and in other states."""
+    """Copy the jobs of a campaign, with other conditions and states, until it has n_windows windows."""
     documents = list(launchpad.fireworks.find({"spec.campaign.name": name}))
     windows = sum(document["name"].startswith("λ") for document in documents)
     next_id, rng = 10**7, np.random.default_rng(0)
@@ -270,7 +271,7 @@ def grow(launchpad: LaunchPad, name: str, n_windows: int) -> None:
 
 
 def status(report: Report, database: Database, n_windows: int, rounds: int) -> None:
-    """Target 3."""
+    """Measure target 3: status."""
     launchpad = database.launchpad
     launchpad.reset("", require_password=False, max_reset_wo_password=10**9)
     database.ensure_indexes()
@@ -300,7 +301,7 @@ def status(report: Report, database: Database, n_windows: int, rounds: int) -> N
 
 
 def reaggregation(report: Report, database: Database, n_windows: int, n_samples: int) -> None:
-    """Target 4."""
+    """Measure target 4: recalculation of free energies from stored windows."""
     per_ladder = WINDOWS_PER_TASK + 1
     n_ladders = max(1, round(n_windows / per_ladder))
     for seed in range(n_ladders):
@@ -315,7 +316,7 @@ def reaggregation(report: Report, database: Database, n_windows: int, n_samples:
 
 
 def storage(report: Report, database: Database, n_samples: int, rounds: int) -> None:
-    """Target 5."""
+    """Measure target 5: storage of samples."""
     rng = np.random.default_rng(0)
     columns = {name: rng.normal(size=n_samples) for name in ("time_fs", "energy_eV", "dudl_eV", "temperature_K")}
     series = WindowSeries(
@@ -326,7 +327,7 @@ def storage(report: Report, database: Database, n_samples: int, rounds: int) -> 
 
     def plain_write() -> Any:
         buffer = io.BytesIO()
-        np.savez(buffer, **vars(series))  # all of it in double precision
+        np.savez(buffer, **vars(series))  # all arrays in double precision
         return files.put(buffer.getvalue())
 
     def write() -> None:
@@ -358,13 +359,13 @@ def storage(report: Report, database: Database, n_samples: int, rounds: int) -> 
 
 
 def memory(report: Report, database: Database, folder: Path, n_windows: int) -> None:
-    """Target 6, in the database that the others have left."""
+    """Measure target 6: memory of the commands, in the database that the other targets have filled."""
     file = folder / "memory.yaml"
     n_tasks = n_windows // WINDOWS_PER_TASK
     spec = campaign("memory", n_tasks, windows_per_job=1).model_dump(mode="json", exclude_none=True)
     spec["pressures_GPa"] = [None]
     spec["structures"]["NaCl"].pop("supercell")
-    file.write_text(json.dumps(spec))  # which YAML is, too
+    file.write_text(json.dumps(spec))  # JSON is valid YAML
     commands = {
         "campaign check": ["campaign", "check", str(file), "--no-measure"],
         "campaign submit": ["campaign", "submit", str(file)],
@@ -395,13 +396,13 @@ def memory(report: Report, database: Database, folder: Path, n_windows: int) -> 
 
 
 def main() -> None:
-    """Measure, and show the table of targets."""
-    parser = argparse.ArgumentParser(description="Costs of campaigns beside their MD.")
+    """Measure the targets and print their table."""
+    parser = argparse.ArgumentParser(description="Measure the cost of campaigns apart from their MD.")
     parser.add_argument("--json", type=Path, help="write the report to this file")
-    parser.add_argument("--quick", action="store_true", help="few windows; the bounds are not meant for them")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads")
+    parser.add_argument("--quick", action="store_true", help="use few windows; the bounds do not apply")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch threads")
     parser.add_argument(
-        "--windows", type=int, default=10_000, help="windows of a campaign; ten times as many for status"
+        "--windows", type=int, default=10_000, help="number of windows of a campaign; ten times as many for status"
     )
     parser.add_argument("--only", type=int, nargs="+", choices=range(1, 7), help="targets to measure")
     arguments = parser.parse_args()
@@ -429,7 +430,7 @@ def main() -> None:
         finally:
             server.stop()
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    report.note(f"This process itself took {own:.2f} GB at most.")
+    report.note(f"Peak memory of this process: {own:.2f} GB.")
     report.finish(arguments.json)
 
 

@@ -1,16 +1,17 @@
-"""What it costs to find a composition by descent, and by relaxing a grid of compositions of the same resolution.
+"""Compare the cost of finding a composition by descent and by a grid of compositions of the same resolution.
 
     python benchmarks/composition_search.py [--quick] [--threads 1] [--json FILE]
 
-(Li,Na,K)Cl, isotropic, mace-demo in float64: which composition has a given lattice parameter (that of the primitive
-cell) to 2 mÅ? Descents start from random compositions; where they end, the crystal is relaxed again, tightly. The grid
-over the triangle is so fine that neighbours differ by at most twice that, so that a point is within it; each point
-starts from the relaxed crystal of a neighbour, with the same relaxation as in the descents.
+The task is to find a composition of (Li,Na,K)Cl with a given lattice parameter (of the primitive cell, isotropic)
+within 2 mÅ, with mace-demo in float64. Descents start from random compositions, and the crystal at the final
+composition is relaxed again with tight convergence. On the grid over the triangle the lattice parameters of neighbours
+differ by at most 4 mÅ, so that some point is within 2 mÅ. Each point starts from the relaxed crystal of a neighbour,
+with the same relaxation as in the descents.
 
-Costs are in evaluations, of the energy with its gradient. Second derivatives count as one, and one more for each of
-their 3N + 6 + C backward passes. The grid has tens of thousands of points: a random sample is relaxed, whose mean cost
-stands for all. For information there is also a grid along the edge from LiCl to KCl only, a line that happens to
-contain one. So is the time of all descents in one batch against one after the other.
+Costs are numbers of evaluations of the energy with its gradient. Second derivatives count as one evaluation, plus one
+for each of their 3N + 6 + C backward passes. The grid has tens of thousands of points. A random sample of them is
+relaxed, and its mean cost is used for all points. For information, a grid along the edge from LiCl to KCl, which
+contains a solution, is also measured, and the time of all descents in one batch relative to consecutive descents.
 """
 
 from __future__ import annotations
@@ -40,25 +41,25 @@ TARGET_A = 4.1
 TOLERANCE_A = 0.002
 BOUND = 0.2
 TIGHT_EV_PER_A = 1e-6
-#: Descents that are timed.
+#: Number of timed descents.
 ROUNDS = 5
-#: Points along an edge at which the slope of the lattice parameter is looked at.
+#: Points along an edge at which the slope of the lattice parameter is computed.
 COARSE = 6
 
 
 def salt() -> AlchemicalSystem:
-    """Rock salt with three cations on one site."""
+    """Return rock salt with three cations on one site."""
     cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     return CompositionGrid.simplex(cell.get_primitive_structure(), {"Na": ELEMENTS}, 1).system
 
 
 def relaxed_crystal() -> RelaxedCrystal:
-    """Return the crystal, to be relaxed as descents do."""
+    """Return the crystal with the relaxation settings of the descents."""
     return RelaxedCrystal(salt(), SPEC, "isotropic")
 
 
 def lattice_parameter_A(weights: list[float]) -> float:
-    """Return the lattice parameter at a composition, relaxed until forces are nothing."""
+    """Return the lattice parameter at a composition after a tight relaxation."""
     crystal = RelaxedCrystal(salt(), SPEC, "isotropic", fmax_eV_per_A=TIGHT_EV_PER_A)
     crystal.relax(np.array(weights))
     return float(crystal.structure.lattice.a)
@@ -70,22 +71,22 @@ def random_starts(n_starts: int, seed: int) -> np.ndarray:
 
 
 def descents(starts: np.ndarray) -> list[OptimizationRun]:
-    """Descend from each of some compositions, in one batch."""
+    """Run descents from the given compositions in one batch."""
     domain = Domain((0, 0, 0), (0.0,) * 3, (1.0,) * 3, (1.0,))
-    # Within half of the tolerance, as relaxations end somewhere within it, too.
+    # Half of the tolerance, because relaxations also end with a finite error.
     maker = OptimizeMaker(potential=SPEC, relaxation="isotropic", tolerance=TOLERANCE_A / 2)
     targets = [Target(quantity="a_A", value=TARGET_A)]
     return type(maker).make.original(maker, salt(), targets, starts.tolist(), domain).runs  # type: ignore[attr-defined]
 
 
 def cost(run: OptimizationRun, system: AlchemicalSystem) -> int:
-    """Count the evaluations of a descent, backward passes of second derivatives included."""
+    """Count the evaluations of a descent, including backward passes of second derivatives."""
     passes = 3 * system.n_sites + 6 + system.n_weights
     return run.n_evaluations + run.n_second_derivatives * (1 + passes)
 
 
 def steepest_A() -> float:
-    """Largest change of the lattice parameter with the share of a cation in place of another, Å, on a coarse grid."""
+    """Return the largest slope of the lattice parameter when one cation replaces another (Å), on a coarse grid."""
     crystal, slopes = relaxed_crystal(), []
     shares = np.linspace(0, 1, COARSE)
     for x in shares:
@@ -96,7 +97,7 @@ def steepest_A() -> float:
 
 
 def grid_sample(n_intervals: int, n_points: int, seed: int) -> np.ndarray:
-    """Count the evaluations of each of some random points of the grid, shape (n_points,)."""
+    """Count the evaluations of random points of the grid, shape (n_points,)."""
     rng = np.random.default_rng(seed)
     crystal, costs = relaxed_crystal(), []
     while len(costs) < n_points:
@@ -115,12 +116,12 @@ def grid_sample(n_intervals: int, n_points: int, seed: int) -> np.ndarray:
 
 
 def main() -> int:
-    """Measure, and report."""
-    parser = argparse.ArgumentParser(description="What it costs to find a composition.")
-    parser.add_argument("--quick", action="store_true", help="one start, few points of the grid: tries the script")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
-    parser.add_argument("--seed", type=int, default=1, help="of the starts and of the sample")
-    parser.add_argument("--json", type=Path, help="also write everything to this file")
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description="Measure the cost of finding a composition.")
+    parser.add_argument("--quick", action="store_true", help="use one start and few grid points, to try the script")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch threads")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the starts and of the sample")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(chosen.threads)
@@ -140,26 +141,33 @@ def main() -> int:
         report.note(
             f"from {run.start_formula} to {run.formula}: a = {a:.4f} Å; "
             f"{n} evaluations: {run.n_evaluations} of relaxations and "
-            f"{run.n_second_derivatives} times second derivatives"
+            f"{run.n_second_derivatives} second derivatives"
         )
     report.measure("evaluations of a descent", costs, "evaluations")
     n_intervals = int(np.ceil(steepest_A() / (2 * TOLERANCE_A)))
     n_points = (n_intervals + 1) * (n_intervals + 2) // 2
     sample = grid_sample(n_intervals, n_sample, chosen.seed)
-    report.measure("evaluations of a grid point, from its neighbour", sample, "evaluations")
+    report.measure("evaluations of a grid point, starting from its neighbour", sample, "evaluations")
     error = sample.std(ddof=1) / np.sqrt(n_sample) * n_points
     report.note(
         f"grid: {n_intervals} intervals along an edge, {n_points:,} points, {sample.mean() * n_points:,.0f} ± "
         f"{error:,.0f} evaluations, from a random sample of {n_sample} points"
     )
     report.target(
-        1, "farthest end of a descent, in tolerances", off / TOLERANCE_A, 1.0, value=float(off.max()) / TOLERANCE_A
+        1, "largest deviation of a descent, in tolerances", off / TOLERANCE_A, 1.0, value=float(off.max()) / TOLERANCE_A
     )
     ratios = costs / (sample.mean() * n_points)
-    report.target(2, "evaluations, dearest descent / grid", ratios, BOUND, value=float(ratios.max()), unit="share")
+    report.target(
+        2, "evaluations, most expensive descent / grid", ratios, BOUND, value=float(ratios.max()), unit="share"
+    )
     edge = costs / (sample.mean() * (n_intervals + 1))
     report.target(
-        3, "evaluations, dearest descent / grid on the edge LiCl–KCl", edge, None, value=float(edge.max()), unit="share"
+        3,
+        "evaluations, most expensive descent / grid on the edge LiCl–KCl",
+        edge,
+        None,
+        value=float(edge.max()),
+        unit="share",
     )
     turns = [(seconds(starts), sum(seconds(start[None]) for start in starts)) for _ in range(ROUNDS)]
     report.target(
@@ -170,7 +178,7 @@ def main() -> int:
 
 
 def seconds(starts: np.ndarray) -> float:
-    """Time descents from some compositions."""
+    """Time descents from the given compositions."""
     began = time.perf_counter()
     descents(starts)
     return time.perf_counter() - began

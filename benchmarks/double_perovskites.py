@@ -1,16 +1,17 @@
-"""Order against disorder for A2BB'O6 perovskites with SevenNet-0, beside what experiment knows of them.
+"""Compare ordered and disordered A2BB'O6 perovskites with SevenNet-0 and with experiment.
 
     python benchmarks/double_perovskites.py [--rows DIR] [--json FILE] [--only Ba2MgWO6 ...]
     python benchmarks/double_perovskites.py --search Ba2MgWO6
 
-For each compound 2×2×2 cubic cells (40 atoms): both alchemical cells, random arrangements, a quasirandom one, and
-rocksalt, layered and columnar order, relaxed alike (OrderDisorderMaker). A compound counts as ordered where the best
-order lies below disorder by more than k_B T S at 1300 K, about where cations cease to move; S is the ideal entropy.
-Each compound is written to the folder as soon as it is done, and a run goes on with those that are missing.
+For each compound, OrderDisorderMaker relaxes 2×2×2 cubic cells (40 atoms): both alchemical cells, random arrangements,
+a quasirandom one, and rocksalt, layered and columnar order. A compound counts as ordered if the energy of the best
+order is lower than that of disorder by more than k_B T S at 1300 K, roughly the temperature at which cations stop
+moving; S is the ideal entropy. Each finished compound is written to the folder; a new run computes only those that are
+missing.
 
-With --search it prints what OrderingSearchMaker finds by itself for one compound.
+With --search, print the orders that OrderingSearchMaker finds for one compound.
 
-What experiment knows is from the surveys of Anderson et al., Prog. Solid State Chem. 22, 197 (1993), and Vasala &
+The experimental orders are from the surveys of Anderson et al., Prog. Solid State Chem. 22, 197 (1993), and Vasala &
 Karppinen, Prog. Solid State Chem. 43, 1 (2015).
 """
 
@@ -37,7 +38,7 @@ from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.schemas.ordering import OrderDisorderDocument
 from alchemflows.schemas.potential import PotentialSpec
 
-#: A, B, B', a cubic lattice parameter to start from (Å), what experiment finds.
+#: A, B, B', initial cubic lattice parameter (Å), experimental order.
 COMPOUNDS: dict[str, tuple[str, str, str, float, str]] = {
     "Ba2MgWO6": ("Ba", "Mg", "W", 4.05, "rocksalt"),
     "Ba2CaWO6": ("Ba", "Ca", "W", 4.20, "rocksalt"),
@@ -67,7 +68,7 @@ def perovskite(a_site: str, b: str, other: str, a_A: float) -> Structure:
 
 
 def run(flow: Flow) -> Any:
-    """Return the document of a flow that is run here."""
+    """Run a flow in this process and return its document."""
     store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
     with tempfile.TemporaryDirectory() as folder:
         outputs = run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
@@ -95,7 +96,7 @@ def compute(name: str, n_random: int) -> dict[str, Any]:
 
 
 def search(name: str) -> str:
-    """Return what a search finds, as a table."""
+    """Return the result of a search as a table."""
     *what, a_A, known = COMPOUNDS[name]
     cell = perovskite(*what, a_A)
     maker = OrderingSearchMaker(potential=POTENTIAL, search_maker=SearchMaker(n_starts=8, n_relaxed=3))
@@ -122,13 +123,13 @@ def _alike(disorder: Disorder, symbols: list[str], order: Structure) -> bool:
 
 
 def says_ordered(row: dict[str, Any], picture: str) -> bool:
-    """Tell whether order wins at the temperature where cations freeze."""
+    """Tell whether order is favoured at the temperature at which cations stop moving."""
     threshold = -kB * FREEZES_K * row["entropy_kB_per_atom"]
     return row["ordering_energies_eV_per_atom"][picture] < threshold
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the table as Markdown, energies in meV/atom; bold where it is not what experiment finds."""
+    """Return the table as Markdown, energies in meV/atom; values that disagree with experiment are bold."""
     threshold = 1e3 * kB * FREEZES_K * rows[0]["entropy_kB_per_atom"]
     lines = [
         f"| compound | experiment | best order | {' | '.join(PICTURES)} |",
@@ -146,18 +147,18 @@ def table(rows: list[dict[str, Any]]) -> str:
             cells.append(value if agrees else f"**{value}**")
         lines.append(f"| {row['compound']} | {row['experiment']} | {row['best_ordered']} | {' | '.join(cells)} |")
     counts = " | ".join(f"{right[picture]} of {len(rows)}" for picture in PICTURES)
-    lines.append(f"| ranked rightly (below −{threshold:.1f}: ordered) | | | {counts} |")
+    lines.append(f"| correct of {len(rows)} (below −{threshold:.1f}: ordered) | | | {counts} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Compute what is missing, and print the table."""
+    """Compute missing compounds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=Path, default=Path("double_perovskites"), help="folder of finished compounds")
-    parser.add_argument("--json", type=Path, help="write all rows here")
+    parser.add_argument("--json", type=Path, help="file for all rows")
     parser.add_argument("--only", nargs="+", default=list(COMPOUNDS), choices=list(COMPOUNDS))
-    parser.add_argument("--search", choices=list(COMPOUNDS), help="search for the order of this one, and no more")
-    parser.add_argument("--random", type=int, default=4, help="random arrangements")
+    parser.add_argument("--search", choices=list(COMPOUNDS), help="only search for the order of this compound")
+    parser.add_argument("--random", type=int, default=4, help="number of random arrangements")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -1,11 +1,11 @@
-"""How often exact values lie within printed errors: coverage of every ± on systems whose answers are known.
+"""Measure how often exact values are within the printed errors, for systems with known results.
 
     python benchmarks/errors.py [--repeats 200] [--quick] [--json FILE]
 
-A row holds if 55 to 80 % of the repeats lie within one error of the exact value and 88 to 99 % within two. Works obey
-Crooks' theorem: Gaussians, and an instantaneous change of stiffness of harmonic modes. Ladders are harmonic modes whose
-stiffness changes by a factor of 3 along the path, sampled by an exact Ornstein–Uhlenbeck process: the defaults are 11
-windows of 2000 samples. Results that the verdict warns of are left out; the share of them is printed.
+A row holds if 55 to 80 % of the repeats are within one error of the exact value and 88 to 99 % within two. Works obey
+Crooks' theorem: Gaussian works, and an instantaneous change of the stiffness of harmonic modes. Ladders are harmonic
+modes whose stiffness changes by a factor of 3 along the path, sampled by an exact Ornstein–Uhlenbeck process; the
+default is 11 windows of 2000 samples. Results with a warning in the verdict are left out; their fraction is printed.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ T = 300.0
 KT = units.kB * T
 WITHIN_ONE = (0.55, 0.80)
 WITHIN_TWO = (0.88, 0.99)
-#: Samples of a window: the default, and a tenth of it.
+#: Number of samples of a window: the default, and a tenth of it.
 DEFAULT, TENTH = 2000, 200
-#: Modes of a ladder, and the factor by which their stiffness changes.
+#: Number of modes of a ladder, and the factor by which their stiffness changes.
 N_MODES, FACTOR = 12, 3.0
 
 Works = tuple[np.ndarray, np.ndarray]
@@ -46,7 +46,7 @@ Draw = Callable[[int, np.random.Generator], Works]
 
 @dataclass(frozen=True)
 class Row:
-    """Coverage of one number: shares of n repeats within one and two errors, and of those that were warned of."""
+    """Coverage of one number: fractions of n repeats within one and two errors, and fraction with a warning."""
 
     name: str
     value: tuple[float, float]
@@ -65,20 +65,20 @@ def row(name: str, z: np.ndarray | list[float], n_repeats: int) -> Row:
 
 
 def gaussian_works(sigma_kT: float, n: int, rng: np.random.Generator) -> Works:
-    """Return works (eV) of n switches each way with ΔF = 0; they dissipate σ²/2."""
+    """Return works (eV) of n switches in each direction with ΔF = 0; they dissipate σ²/2."""
     forward, backward = KT * rng.normal(sigma_kT**2 / 2, sigma_kT, (2, n))
     return forward, backward
 
 
 def stiffening_works(factor: float, n_modes: int, n: int, rng: np.random.Generator) -> Works:
-    """Return works (eV) of an instantaneous change of stiffness of harmonic modes, less its exact ΔF."""
+    """Return works (eV) of an instantaneous change of stiffness of harmonic modes, minus its exact ΔF."""
     forward, backward = rng.chisquare(n_modes, n), rng.chisquare(n_modes, n) / factor
     exact = n_modes / 2 * np.log(factor)
     return KT * ((factor - 1) / 2 * forward - exact), KT * ((1 - factor) / 2 * backward + exact)
 
 
 def switching_rows(name: str, draw: Draw, n: int, n_repeats: int, seed: int = 0) -> Iterator[Row]:
-    """Yield the rows of the mean and of BAR from n switches each way."""
+    """Yield the rows of the mean and of BAR from n switches in each direction."""
     rng = np.random.default_rng(seed)
     results = [analyse_work(*draw(n, rng), T) for _ in range(n_repeats)]
     yield row(f"{name}, {n} + {n}: mean", [r.mean[0] / r.mean[1] for r in results], n_repeats)
@@ -148,7 +148,7 @@ def volume_row(n: int, n_replicas: int, memory: float, n_repeats: int, seed: int
 
 
 def switched(n_cells: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return deviations and errors as 4 + 4 switches give them, in units of the exact error."""
+    """Return deviations and errors of 4 + 4 switches, in units of the exact error."""
     errors = np.sqrt(rng.chisquare(6, n_cells) / 6) * small_sample_factor(6)
     return rng.normal(size=n_cells), errors
 
@@ -223,15 +223,16 @@ def rows(n_repeats: int) -> Iterator[Row]:
 
 
 def main() -> int:
-    """Print the table, and write it."""
+    """Print the table and write it to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=200, help="repeats of each row [default: %(default)s]")
-    parser.add_argument("--quick", action="store_true", help="4 repeats, to see that it runs")
-    parser.add_argument("--json", type=Path, help="file to write the rows to")
+    parser.add_argument("--repeats", type=int, default=200, help="number of repeats of each row [default: %(default)s]")
+    parser.add_argument("--quick", action="store_true", help="use 4 repeats, to try the script")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
     chosen = parser.parse_args()
     found = []
     print(
-        "| number | within 1 error (%) | within 2 errors (%) | warned of (%) | holds |\n| --- | --- | --- | --- | --- |"
+        "| number | within 1 error (%) | within 2 errors (%) | with a warning (%) | holds |\n"
+        "| --- | --- | --- | --- | --- |"
     )
     for each in rows(4 if chosen.quick else chosen.repeats):
         found.append(each)

@@ -1,15 +1,16 @@
-"""Frenkel–Ladd here and in flmlip, an independent program on ASE: the same F, and the time for the same error bar.
+"""Compare F and computing time with flmlip, an independent Frenkel–Ladd program based on ASE.
 
     pip install flmlip
     python benchmarks/flmlip_agreement.py [--temperature 100] [--json FILE]
 
-Both have the potential mace-demo in float32, the same cell of bcc Fe (2×2×2 cubic cells), the same springs, time step,
-friction, and as many steps of equilibration and switching. flmlip runs on the plain MACECalculator, one switch each way
-after the other; the package runs all of its switches in one batch. flmlip anchors an atom and gives the free energy of
-3N − 3 modes, so what is compared is F less k_B T ln(Λ³/v), the centre of mass in the primitive cell.
+Both programs use the potential mace-demo in float32, the same cell of bcc Fe (2×2×2 cubic cells), and the same
+springs, time step, friction, and numbers of equilibration and switching steps. flmlip runs one switch in each
+direction after the other with the plain MACECalculator; alchemflows runs all switches in one batch. flmlip fixes one
+atom and gives the free energy of 3N − 3 modes. Therefore F without the term k_B T ln(Λ³/v) of the centre of mass in
+the primitive cell is compared.
 
-The time for the same error bar is σ² t of one over that of the other: errors fall as one over the root of the time. σ
-is the standard error from the scatter of independent switches, so the ratio is known to some 50 %.
+The ratio of the times for the same error is the ratio of σ² t, because errors are inversely proportional to the square
+root of the time. σ is the standard error from the scatter of independent switches, so the ratio is known to about 50 %.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ A_A = 2.84
 
 
 def vibrational_F_eV(document) -> float:
-    """Return F of the 3N − 3 modes: without the motion of the centre of mass in the primitive cell."""
+    """Return F of the 3N − 3 modes (eV), without the motion of the centre of mass in the primitive cell."""
     kT = units.kB * document.temperature_K
     mass = 55.845 * document.counts.atoms
     wavelength = np.sqrt(2 * np.pi * HBAR**2 / (mass * kT))
@@ -53,7 +54,7 @@ def vibrational_F_eV(document) -> float:
 
 
 def ours(structure, temperature_K: float, repeats: int, equilibration: int, switching: int):
-    """Return the document of one batch and its seconds."""
+    """Return the document of one batch and its time (s)."""
     maker = EinsteinSwitchesMaker(
         potential=PotentialSpec(name="mace-demo", device="cpu"),
         settings=SwitchingSettings(
@@ -73,7 +74,7 @@ def ours(structure, temperature_K: float, repeats: int, equilibration: int, swit
 
 
 def theirs(atoms: Atoms, temperature_K: float, seed: int, equilibration: int, switching: int) -> tuple[float, float]:
-    """Return F (eV) of one switch each way by flmlip, and its seconds."""
+    """Return F (eV) of one switch in each direction by flmlip, and its time (s)."""
     from flmlip import frenkel_ladd
 
     start = time.perf_counter()
@@ -93,20 +94,20 @@ def theirs(atoms: Atoms, temperature_K: float, seed: int, equilibration: int, sw
 
 
 def main() -> int:
-    """Measure, and report."""
-    parser = argparse.ArgumentParser(description="Frenkel–Ladd here and in flmlip.")
-    parser.add_argument("--temperature", type=float, default=100.0, help="K")
-    parser.add_argument("--repeats", type=int, default=8, help="switches each way, in both programs")
-    parser.add_argument("--equilibration", type=int, default=500, help="steps")
-    parser.add_argument("--switching", type=int, default=1000, help="steps")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
-    parser.add_argument("--json", type=Path, help="also write everything to this file")
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description="Compare Frenkel–Ladd results with flmlip.")
+    parser.add_argument("--temperature", type=float, default=100.0, help="temperature (K)")
+    parser.add_argument("--repeats", type=int, default=8, help="number of switches in each direction, in both programs")
+    parser.add_argument("--equilibration", type=int, default=500, help="number of equilibration steps")
+    parser.add_argument("--switching", type=int, default=1000, help="number of switching steps")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch threads")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(chosen.threads)
     lengths = chosen.equilibration, chosen.switching
     report = Report(
-        "Frenkel–Ladd of bcc Fe here and in flmlip",
+        "Frenkel–Ladd of bcc Fe with alchemflows and flmlip",
         "benchmarks/flmlip_agreement.py",
         {name: getattr(chosen, name) for name in ("temperature", "repeats", "equilibration", "switching", "threads")},
     )
@@ -120,7 +121,7 @@ def main() -> int:
         os.chdir(folder)
         ours(structure, chosen.temperature, 2, 10, 10)  # TorchScript compiles
         theirs(atoms, chosen.temperature, 0, 10, 10)
-        # In turns: half of theirs, ours, the other half.
+        # Half of the flmlip runs are before the alchemflows run and half after it.
         halves = [range(1, 1 + chosen.repeats // 2), range(1 + chosen.repeats // 2, 1 + chosen.repeats)]
         runs = [theirs(atoms, chosen.temperature, seed, *lengths) for seed in halves[0]]
         document, seconds = ours(structure, chosen.temperature, chosen.repeats, *lengths)
@@ -140,8 +141,10 @@ def main() -> int:
     sigmas = abs(own - values.mean()) / np.hypot(error, own_error)
     report.target(1, "difference of the two F in standard errors", np.array([sigmas]), 2.0)
     ratio = own_error**2 * seconds / (error**2 * times.sum())
-    report.target(2, "time for the same error bar, alchemflows / flmlip", np.array([ratio]), 0.5)
-    report.target(3, "time for as many switches, alchemflows / flmlip", np.array([seconds / times.sum()]), None)
+    report.target(2, "time for the same error, alchemflows / flmlip", np.array([ratio]), 0.5)
+    report.target(
+        3, "time for the same number of switches, alchemflows / flmlip", np.array([seconds / times.sum()]), None
+    )
     report.note(f"F: {own / n:.6f} and {values.mean() / n:.6f} eV/atom.")
     report.finish(chosen.json)
     return 0

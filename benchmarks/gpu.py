@@ -1,16 +1,16 @@
-"""A ladder of replicas in one batch on a GPU: target 6, against the ASE calculator.
+"""Measure target 6: a ladder of replicas in one batch on a GPU, relative to the ASE calculator.
 
     python benchmarks/gpu.py [--device cuda] [--cueq] [--json FILE]
-    python benchmarks/gpu.py --device cpu --quick    tries the script where there is no GPU
+    python benchmarks/gpu.py --device cpu --quick    tries the script without a GPU
 
-The ladder is 32 replicas of 40 atoms, λ from 0 to 1, in the package's Langevin dynamics at 400 K and 2 fs. Its peer
-is ASE's Langevin dynamics of one replica with the plain MACECalculator: a few tens of its steps are timed, and 32
-runs one after the other take 32 times as long. The two take turns of some steps each. The potential mace-demo is no
-model file, so that its peer is ASE with the package's own calculator.
+The ladder is 32 replicas of 40 atoms, λ from 0 to 1, in the package's Langevin dynamics at 400 K and 2 fs. It is
+compared with ASE's Langevin dynamics of one replica with the plain MACECalculator. A few tens of ASE steps are timed;
+32 consecutive runs are assumed to take 32 times as long. Both run alternately for some steps. MACECalculator cannot
+read the file of mace-demo, so mace-demo is compared with ASE and the package's own calculator.
 
-Also measured: ns/day and atoms·steps/s, peak memory of the device, the share of time in which the device is at work,
-a run of ``sample_windows`` with its samples, cuEquivariance through MACE's own conversion (`--cueq`), and what a
-device does that has too little memory for the batch. All models run in float32.
+Also measured: ns/day and atoms·steps/s, peak memory of the device, the fraction of time in which the device works, a
+run of ``sample_windows`` with its samples, cuEquivariance through MACE's own conversion (`--cueq`), and an evaluation
+on a device with too little memory for the batch. All models run in float32.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ TIMESTEP_FS = 2.0
 FRICTION_PER_PS = 5.0
 FS_PER_NS = 1e6
 SECONDS_PER_DAY = 86400
-#: The starved device has the memory of the model and this fraction of what the batch needs besides.
+#: Memory limit: the memory of the model plus this fraction of the additional memory of the batch.
 STARVED = 0.6
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much to measure. The size is that of the cell in five-atom cells along each axis."""
+    """Amount of measurements. The size is the number of five-atom cells along each axis."""
 
     shape: Shape
     size: int
@@ -74,7 +74,7 @@ QUICK_RUN = Settings(QUICK, 1, 3, 2, 2, 1, 4)
 
 @dataclass(frozen=True)
 class Case:
-    """A model, and the ASE calculator that its ladder is compared with."""
+    """A model, and the ASE calculator with which its ladder is compared."""
 
     label: str
     name: str
@@ -83,7 +83,7 @@ class Case:
 
 
 class Bench:
-    """Settings, the report, and the device."""
+    """Settings, report and device of the benchmark."""
 
     def __init__(self, settings: Settings, report: Report, device: str, folder: Path) -> None:
         self.settings = settings
@@ -94,7 +94,7 @@ class Bench:
 
     @property
     def cuda(self) -> bool:
-        """Whether the device is a GPU, so that there is memory to look at."""
+        """Whether the device is a GPU, whose memory can be measured."""
         return torch.device(self.device).type == "cuda"
 
     @property
@@ -104,7 +104,7 @@ class Bench:
 
 
 def ladder(bench: Bench, case: Case) -> None:
-    """Measure one case: the batch, its peer, and what else there is to say of the batch."""
+    """Measure one case: the batch, the ASE calculator, and further properties of the batch."""
     s, path = bench.settings, bench.path
     n_atoms = path.system.n_sites
     model = potential(case.name, path, bench.device)
@@ -168,7 +168,7 @@ def dynamics(bench: Bench, model: AlchemicalPotential) -> Langevin:
 
 
 def ase_dynamics(crystal: Atoms, calculator: Calculator) -> AseLangevin:
-    """Return ASE's dynamics of one replica, at the same conditions."""
+    """Return ASE's dynamics of one replica under the same conditions."""
     crystal.calc = calculator
     rng = np.random.default_rng(1)
     MaxwellBoltzmannDistribution(crystal, temperature_K=TEMPERATURE_K, rng=rng)
@@ -177,7 +177,7 @@ def ase_dynamics(crystal: Atoms, calculator: Calculator) -> AseLangevin:
 
 
 def production(bench: Bench, model: AlchemicalPotential, what: str) -> None:
-    """Measure a ladder that is sampled: u_nk at as many windows as there are replicas."""
+    """Measure a ladder with samples: u_nk at one window per replica."""
     s = bench.settings
     settings = DynamicsSettings(
         temperature_K=TEMPERATURE_K,
@@ -198,9 +198,9 @@ def production(bench: Bench, model: AlchemicalPotential, what: str) -> None:
 
 
 def device_seconds(work: Callable[[], None]) -> float:
-    """Return how long the GPU was at work (kernels and copies, overlaps counted once), as torch's profiler sees it.
+    """Return the working time of the GPU (kernels and copies, overlaps counted once) from torch's profiler.
 
-    The profiler slows the host down, not the kernels: compare with a wall time taken without it.
+    The profiler slows down the host but not the kernels: compare with a wall time measured without it.
     """
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
@@ -215,7 +215,7 @@ def device_seconds(work: Callable[[], None]) -> float:
 
 
 def union_length(spans: list[tuple[float, float]]) -> float:
-    """Length of the union of intervals, sorted by their starts."""
+    """Return the length of the union of intervals that are sorted by their starts."""
     total, reached = 0.0, -np.inf
     for start, end in spans:
         total += max(0.0, end - max(start, reached))
@@ -224,7 +224,7 @@ def union_length(spans: list[tuple[float, float]]) -> float:
 
 
 class Warnings(logging.Handler):
-    """Keeps what the package warns of."""
+    """Log handler that keeps the package's warnings."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -236,13 +236,13 @@ class Warnings(logging.Handler):
 
 
 def starve(bench: Bench, case: Case) -> None:
-    """Give the device too little memory for the batch, and see what an evaluation does."""
+    """Limit the memory of the device below that of the batch, and measure an evaluation."""
     path, n = bench.path, bench.settings.n_replicas
     positions, cells = replicas(path, n)
     weights = path.weights(bench.lambdas)
 
     def energies() -> torch.Tensor:
-        """Return the energies from a potential that holds no memory afterwards."""
+        """Return the energies from a potential that is freed afterwards."""
         return potential(case.name, path, bench.device).evaluate(positions, cells, weights).energy.cpu()
 
     energies()
@@ -255,7 +255,7 @@ def starve(bench: Bench, case: Case) -> None:
     limit = before + STARVED * needed
     total = torch.cuda.get_device_properties(bench.device).total_memory
 
-    index = torch.device(bench.device).index  # None is the current device
+    index = torch.device(bench.device).index  # None means the current device
 
     seen = Warnings()
     logger = logging.getLogger("alchemflows")
@@ -264,7 +264,7 @@ def starve(bench: Bench, case: Case) -> None:
     title = f"replicas evaluated with {100 * STARVED:.0f} % of the memory that the batch of {n} takes, {case.label}"
     try:
         found = energies()
-    except (RuntimeError, PotentialError) as error:  # out of memory within TorchScript is a plain RuntimeError
+    except (RuntimeError, PotentialError) as error:  # TorchScript raises a plain RuntimeError when it is out of memory
         share, note = 0.0, str(error).splitlines()[-1]
     else:
         share = 1.0 if seen.messages else 0.0
@@ -279,7 +279,7 @@ def starve(bench: Bench, case: Case) -> None:
 
 
 def cases(bench: Bench, cueq: bool) -> list[Case]:
-    """Return the cases that can be measured here, and note why others cannot."""
+    """Return the cases that can be measured on this machine, and note why others cannot."""
     label, device = bench.settings.shape.label, bench.device
     file = random_mace(bench.folder / "random.model", bench.settings.shape)
 
@@ -297,7 +297,9 @@ def cases(bench: Bench, cueq: bool) -> list[Case]:
         found.append(Case("mace-demo", demo.name, own, lambda p: AlchemicalCalculator(p.system, p.weights(0.5), demo)))
     if cueq:
         if find_spec("cuequivariance_torch") is None:
-            bench.report.note("cuEquivariance is not installed (pip install cuequivariance-torch); left out.")
+            bench.report.note(
+                "cuEquivariance is not installed (pip install cuequivariance-torch); it was not measured."
+            )
         else:
             converted = cuequivariance_model(file, device)
             bench.report.note(deviation(bench, file, converted))
@@ -309,7 +311,7 @@ def cases(bench: Bench, cueq: bool) -> list[Case]:
 
 
 def cuequivariance_model(file: Path, device: str) -> Path:
-    """Write the model with cuEquivariance's kernels in it, converted by MACE."""
+    """Write the model that MACE has converted to cuEquivariance's kernels."""
     from mace.cli.convert_e3nn_cueq import run
 
     converted = file.with_name("cueq.model")
@@ -319,7 +321,7 @@ def cuequivariance_model(file: Path, device: str) -> Path:
 
 
 def deviation(bench: Bench, *files: Path) -> str:
-    """Say how far energies and forces of two files of one model are apart."""
+    """Describe the differences in energies and forces between two files of one model."""
     path = bench.path
     positions, cells = replicas(path, 1)
     first, second = (
@@ -335,13 +337,13 @@ def deviation(bench: Bench, *files: Path) -> str:
 
 
 def main() -> int:
-    """Measure, and report."""
-    parser = argparse.ArgumentParser(description="A ladder in one batch on a GPU: target 6.")
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description="Measure a ladder in one batch on a GPU: target 6.")
     parser.add_argument("--device", default="cuda", help="cuda (default), cuda:1, ..., or cpu with --quick")
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch on the CPU (default: 2)")
-    parser.add_argument("--cueq", action="store_true", help="also with cuEquivariance, where it is installed")
-    parser.add_argument("--quick", action="store_true", help="a small model, cell and ladder: tries the script")
-    parser.add_argument("--json", type=Path, help="also write everything to this file")
+    parser.add_argument("--threads", type=int, default=2, help="number of torch threads on the CPU (default: 2)")
+    parser.add_argument("--cueq", action="store_true", help="also measure cuEquivariance, if it is installed")
+    parser.add_argument("--quick", action="store_true", help="use a small model, cell and ladder, to try the script")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
     chosen = parser.parse_args()
     if torch.device(chosen.device).type == "cuda" and not torch.cuda.is_available():
         print("torch finds no CUDA device; try the script with --device cpu --quick", file=sys.stderr)
@@ -369,7 +371,9 @@ def main() -> int:
         if bench.cuda:
             starve(bench, measurable[0])
         else:
-            report.note("Peak memory, the device's share of time and a device out of memory need a GPU.")
+            report.note(
+                "Peak memory, the working time of the device and the memory limit can be measured only on a GPU."
+            )
     report.finish(chosen.json)
     return 0
 

@@ -1,4 +1,4 @@
-"""Time things side by side, and report them: statistics, machine, tables, JSON."""
+"""Time functions side by side and report the results: statistics, machine, tables, JSON."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from alchemflows.schemas.provenance import installed_versions
 
 _TUNING = ("MALLOC_", "GLIBC_TUNABLES", "OMP_", "KMP_", "MKL_", "THP_MEM_ALLOC_ENABLE", "PYTORCH_", "CUDA_LAUNCH_")
 
-#: Does the work of one round and returns the seconds that count.
+#: A function that runs one round and returns its time (s).
 Contender = Callable[[], float]
 
 
 def synchronize(device: torch.device | str = "cpu") -> None:
-    """Wait until the device has done all that it was asked for."""
+    """Wait until the device has finished all its work."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds(work: Callable[[], Any], device: torch.device | str = "cpu") -> float:
-    """Time one call, to the end of its work on the device."""
+    """Time one call, including its work on the device."""
     synchronize(device)
     start = time.perf_counter()
     work()
@@ -46,16 +46,16 @@ def seconds(work: Callable[[], Any], device: torch.device | str = "cpu") -> floa
 
 
 def interleave(contenders: Mapping[str, Contender], rounds: int, warmup: int) -> dict[str, np.ndarray]:
-    """Run contenders in turns, A B A B ..., so that a slow moment of the machine hits them alike.
+    """Run contenders alternately, A B A B ..., so that a slow period of the machine affects all of them.
 
     Parameters
     ----------
     contenders
-        What to time.
+        Functions to time.
     rounds
-        Timed rounds.
+        Number of timed rounds.
     warmup
-        Rounds before them that do not count: TorchScript compiles during the first calls.
+        Number of earlier rounds that are not timed, because TorchScript compiles during the first calls.
 
     Returns
     -------
@@ -70,20 +70,20 @@ def interleave(contenders: Mapping[str, Contender], rounds: int, warmup: int) ->
 
 
 def loglog_slope(sizes: np.ndarray, values: np.ndarray) -> float:
-    """Exponent of the power law that fits best: least squares of log(value) over log(size)."""
+    """Return the exponent of a power law, by a least-squares fit of log(value) against log(size)."""
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def reason(error: Exception) -> str:
-    """Say in one short line why something cannot be measured."""
+    """Return in one short line why a quantity cannot be measured."""
     return f"not available: {str(error).splitlines()[0].split(' (')[0]}"
 
 
 @dataclass
 class Target:
-    """One number with its bound; `value` is None where it could not be measured, and `note` says why.
+    """One number with its bound. If it could not be measured, `value` is None and `note` gives the reason.
 
-    `bound` is None for numbers that are shown for information. `unit` is `ratio`, `share` (a fraction, shown in
+    `bound` is None if the number is shown for information only. `unit` is `ratio`, `share` (a fraction, shown in
     per cent) or `exponent`.
     """
 
@@ -107,7 +107,7 @@ class Target:
 
 @dataclass
 class Measurement:
-    """What was measured: median, minimum and maximum of `n` rounds, in `unit`."""
+    """A measured quantity: median, minimum and maximum of `n` rounds, in `unit`."""
 
     name: str
     unit: str
@@ -118,7 +118,7 @@ class Measurement:
 
 
 class Report:
-    """Collects targets, measurements and notes, and shows them.
+    """Collection of targets, measurements and notes, which it prints and writes.
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ class Report:
     script
         Path of the script from the repository's root, for the command that the report records.
     settings
-        What the numbers depend on: quick or not, threads, rounds.
+        Options that affect the numbers: quick or not, threads, rounds.
     device
-        Where the models run.
+        Device of the models.
     """
 
     def __init__(self, title: str, script: str, settings: dict[str, Any], device: str = "cpu") -> None:
@@ -171,23 +171,23 @@ class Report:
         value: float | None = None,
         **details: Any,
     ) -> None:
-        """Record a target with one value for each round; their median counts, unless `value` says otherwise."""
+        """Record a target with one value for each round; the target's value is their median unless `value` is given."""
         value = float(np.median(values)) if value is None else value
-        # A value from all rounds together (a total, a fit) may lie beyond those of single rounds.
+        # A value from all rounds together (a total, a fit) may be outside the range of single rounds.
         low, high = min(value, float(np.min(values))), max(value, float(np.max(values)))
         self.targets.append(Target(number, name, value, low, high, bound, **details))
 
     def missing(self, number: int, name: str, bound: float | None, reason: str, **details: Any) -> None:
-        """Record that a target could not be measured, and why."""
+        """Record that a target could not be measured, with the reason."""
         self.targets.append(Target(number, name, None, None, None, bound, note=reason, **details))
 
     def note(self, text: str) -> None:
-        """Record something that a reader of the numbers should know."""
+        """Record a remark for readers of the report."""
         self.notes.append(text)
         self.console.print(f"[dim]{text}[/dim]")
 
     def document(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
+        """Return the report as plain values, for JSON."""
         return {
             "title": self.title,
             "command": self.command,
@@ -199,7 +199,7 @@ class Report:
         }
 
     def finish(self, json_file: Path | None) -> None:
-        """Show the tables, and write the JSON file if there is one."""
+        """Print the tables, and write the JSON file if one is given."""
         document = self.document()
         for heading, rows in tables(document):
             table = Table(*rows[0], title=heading, title_justify="left", box=box.SIMPLE)
@@ -212,7 +212,7 @@ class Report:
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """Return what timings depend on besides the code."""
+    """Return the properties of the machine that affect timings."""
     info: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),
@@ -244,7 +244,7 @@ def _cpu_model() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return the variables that are set and bear on speed: threads, and how memory is given out."""
+    """Return the environment variables that affect speed: threads and memory allocation."""
     found = {k: v for k, v in sorted(os.environ.items()) if k.startswith(_TUNING)}
     if preloaded := os.environ.get("LD_PRELOAD"):
         found["LD_PRELOAD"] = " ".join(Path(library).name for library in re.split("[ :]+", preloaded))
@@ -252,7 +252,7 @@ def _environment() -> dict[str, str]:
 
 
 def _commit() -> dict[str, Any]:
-    """Return the commit of the working tree that these scripts are in, if it is one."""
+    """Return the commit of the working tree of these scripts, if there is one."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
@@ -266,7 +266,7 @@ def _commit() -> dict[str, Any]:
 
 
 def _without_output(arguments: list[str]) -> list[str]:
-    """Drop `--json FILE`: where a report is written changes nothing in it."""
+    """Remove `--json FILE`, because the path of the report does not affect its content."""
     kept, skip = [], False
     for argument in arguments:
         if not skip and argument != "--json" and not argument.startswith("--json="):
@@ -276,8 +276,8 @@ def _without_output(arguments: list[str]) -> list[str]:
 
 
 def tables(document: Mapping[str, Any]) -> list[tuple[str, list[list[str]]]]:
-    """Return the tables of a report: heading, and rows of text, the first of them the column names."""
-    targets = [["target", "what", "value", "min – max", "bound", "holds"]]
+    """Return the tables of a report: heading and rows of text; the first row has the column names."""
+    targets = [["target", "quantity", "value", "min – max", "bound", "holds"]]
     for t in document["targets"]:
         value, low, high, bound = (_shown(t[key], t["unit"]) for key in ("value", "minimum", "maximum", "bound"))
         held = {True: "yes", False: "no", None: "–"}[t["holds"]]
@@ -300,7 +300,7 @@ def tables(document: Mapping[str, Any]) -> list[tuple[str, list[list[str]]]]:
 
 
 def describe(document: Mapping[str, Any]) -> str:
-    """Say where the numbers come from, a line for each thing to know."""
+    """Return the origin of the numbers: machine, command, environment and notes, one line each."""
     m = document["machine"]
     versions = ", ".join(
         f"{p} {m['versions'][p]}" for p in ("torch", "mace-torch", "sevenn", "alchemflows") if p in m["versions"]
@@ -316,7 +316,7 @@ def describe(document: Mapping[str, Any]) -> str:
         lines.append(f"Environment: {', '.join(f'{k}={v}' for k, v in m['environment'].items())}")
     lines += [f"{t['name']}: {t['note']}." for t in document["targets"] if t["note"] and t["value"] is not None]
     if document["settings"].get("quick"):
-        lines.append("Quick: a small model, small cells and few rounds. The bounds are not meant for these.")
+        lines.append("Quick: a small model, small cells and few rounds. The bounds do not apply.")
     return "\n".join(lines + list(document["notes"]))
 
 

@@ -1,10 +1,10 @@
-"""The search for order against enumeration: ten small cells of two species with the potential mace-demo.
+"""Compare the ordering search with enumeration for ten small cells of two species, with the potential mace-demo.
 
     python benchmarks/ordering_search.py [--json FILE] [--starts 16]
 
-For each cell all arrangements that differ by symmetry are relaxed, atoms and cell; the search (site-resolved descent
-from the relaxed mean-field crystal) relaxes the five best of those it ended in. It has found the best where its energy
-is within 0.1 meV/atom of the lowest. `by chance`: the share of all arrangements that are the best one.
+For each cell, atoms and cell of all arrangements that differ by symmetry are relaxed. The search (site-resolved descent
+from the relaxed mean-field crystal) relaxes its five best results. It has found the best arrangement if its energy is
+within 0.1 meV/atom of the lowest. `chance` is the fraction of all arrangements that have the lowest energy.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ RELAX = replace(relaxing(0.01, steps=1000), require_convergence=False)
 
 
 def rocksalt(metal: dict[str, float]) -> Structure:
-    """Return (Na,K)Cl and the like, primitive."""
+    """Return a primitive rock-salt cell, such as (Na,K)Cl."""
     cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), [metal, "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     return cell.get_primitive_structure()
 
 
 def fluorite(metal: dict[str, float]) -> Structure:
-    """Return (Ce,Zr)O2 and the like, primitive."""
+    """Return a primitive fluorite cell, such as (Ce,Zr)O2."""
     cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.3), [metal, "O"], [[0, 0, 0], [0.25, 0.25, 0.25]])
     return cell.get_primitive_structure()
 
 
 def wurtzite(metal: dict[str, float]) -> Structure:
-    """Return (Al,Sc)N and the like."""
+    """Return a wurtzite cell, such as (Al,Sc)N."""
     sites = [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.38]]
     return Structure.from_spacegroup(186, Lattice.hexagonal(3.2, 5.1), [metal, "N"], sites)
 
@@ -59,7 +59,7 @@ def perovskite(metal: dict[str, float]) -> Structure:
 
 
 def cases() -> dict[str, tuple[Structure, tuple[int, int, int]]]:
-    """Return the cells: 8 to 16 sites."""
+    """Return the cells."""
     return {
         "(Na,K)Cl, 8 sites": (rocksalt({"Na": 0.5, "K": 0.5}), (2, 2, 2)),
         "(Li,K)Cl, 8 sites": (rocksalt({"Li": 0.5, "K": 0.5}), (2, 2, 2)),
@@ -75,7 +75,7 @@ def cases() -> dict[str, tuple[Structure, tuple[int, int, int]]]:
 
 
 def relaxed(system: AlchemicalSystem, weights: list[float], potential: PotentialSpec) -> RelaxDocument:
-    """Relax here and now."""
+    """Relax in this process."""
     return type(RELAX).make.original(RELAX, system, weights, potential)
 
 
@@ -95,11 +95,12 @@ def main() -> None:
 
 
 def measure(n_starts: int) -> list[dict[str, Any]]:
-    """Print the table row by row, and return it."""
+    """Print the table row by row, and return its rows."""
     potential, _ = resolve(PotentialSpec(name="mace-demo", device="cpu"))
     rows = []
     print(
-        "| cell | different orders | by chance | search − best (meV/atom) | starts in it | found | s, all orders | s |"
+        "| cell | different orders | chance | search − best (meV/atom) | starts that reached the search result "
+        "| found the best | s, all orders | s, search |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for name, (structure, supercell) in cases().items():
@@ -132,7 +133,7 @@ def measure(n_starts: int) -> list[dict[str, Any]]:
             }
         )
         row = rows[-1]
-        orders = f"{row['different']}" + (f" ({unfinished} not relaxed in 1000 steps)" if unfinished else "")
+        orders = f"{row['different']}" + (f" ({unfinished} did not relax in 1000 steps)" if unfinished else "")
         print(
             f"| {name} | {orders} | {chance:.3f} | {1e3 * above:.2f} "
             f"| {row['starts']} of {n_starts} | {'yes' if row['found'] else 'no'} "

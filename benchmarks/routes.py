@@ -1,10 +1,10 @@
-"""What an error bar costs by each route: MBAR windows, switching, two Frenkel–Ladd runs; and what switching dissipates.
+"""Compare the cost of an error bar by MBAR, switching and two Frenkel–Ladd runs, and measure the dissipation.
 
     python benchmarks/routes.py [--json FILE] [--figure FILE]
 
 CsPbI3 → CsSnI3 in the δ phase (20 atoms, 300 K, constant volume, mace-demo in float32), in the cell of CsPbI3 for all
-routes, so that all have the same ΔF. Each route runs at several lengths. Time is that of the CPU with one thread; the
-routes take turns. The Frenkel–Ladd route has two runs, one for each end, and its error is that of their difference.
+routes, so that all have the same ΔF. Each route runs at several lengths. Times are for one CPU thread; the routes run
+alternately. The Frenkel–Ladd route has one run for each compound, and its error is that of their difference.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ Result = tuple[float, float, float]  # ΔF without mass term and its error (eV),
 
 
 def run(maker, *arguments):
-    """Run a job's own function here."""
+    """Run the function of a job in this process."""
     return type(maker).make.original(maker, *arguments)  # type: ignore[attr-defined]
 
 
 def switching(path: AlchemicalPath, n_steps: int) -> Result:
-    """ΔF by switches of n steps each way."""
+    """Return ΔF from switches of n steps in each direction."""
     settings = SwitchingSettings(
         **CONDITIONS, n_repeats=REPEATS, n_equilibration_steps=EQUILIBRATION, n_switching_steps=n_steps
     )
@@ -60,7 +60,7 @@ def switching(path: AlchemicalPath, n_steps: int) -> Result:
 
 
 def frenkel_ladd(path: AlchemicalPath, n_steps: int) -> Result:
-    """ΔF from two absolute ones, with switches of n steps each way; without the mass term, which both contain."""
+    """Return ΔF without the mass term from two absolute free energies, with switches of n steps in each direction."""
     settings = SwitchingSettings(
         **CONDITIONS, n_repeats=REPEATS, n_equilibration_steps=EQUILIBRATION, n_switching_steps=n_steps
     )
@@ -73,7 +73,7 @@ def frenkel_ladd(path: AlchemicalPath, n_steps: int) -> Result:
 
 
 def windows(path: AlchemicalPath, n_steps: int) -> Result:
-    """ΔF by MBAR over windows; as many steps of production in all as the switches both ways have."""
+    """Return ΔF by MBAR, with the same total number of production steps as the switches in both directions."""
     dynamics = DynamicsSettings(
         **CONDITIONS,
         n_equilibration_steps=EQUILIBRATION,
@@ -94,20 +94,20 @@ ROUTES: dict[str, Callable[[AlchemicalPath, int], Result]] = {
 
 
 def cell() -> Structure:
-    """δ-CsPbI3 with the lattice parameters that mace-demo gives it."""
+    """Return δ-CsPbI3 with its lattice parameters in mace-demo."""
     prototype = delta_perovskite()
     return Structure(Lattice.orthorhombic(*CELL_A), prototype.species, prototype.frac_coords)
 
 
 def figure(lengths: list[int], results: dict[str, list[tuple[Result, float]]]) -> Figure:
-    """Dissipation against switching time, and error against time, both log–log."""
+    """Plot dissipation against switching time and error against computing time, both log–log."""
     drawn = Figure(figsize=(8, 3.6), layout="constrained")
     left, right = drawn.subplots(1, 2)
     styles = {"MBAR": ("^", "C0"), "switching": ("o", "C1"), "Frenkel–Ladd": ("s", "C2")}
     times = np.array(lengths) * CONDITIONS["timestep_fs"] * 1e-3
     for name, (marker, colour) in styles.items():
         dissipation = np.array([1e3 * r[2] for r, _ in results[name]])
-        known = dissipation > 0  # within the noise it may be negative; windows have none
+        known = dissipation > 0  # noise can make it negative; windows have no dissipation
         if known.any():
             left.loglog(times[known], dissipation[known], marker=marker, color=colour, label=name)
         errors = [1e3 * r[1] for r, _ in results[name]]
@@ -125,12 +125,12 @@ def figure(lengths: list[int], results: dict[str, list[tuple[Result, float]]]) -
 
 
 def main() -> int:
-    """Measure, and report."""
-    parser = argparse.ArgumentParser(description="What an error bar costs by each route.")
-    parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS), help="steps of a switch")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
-    parser.add_argument("--json", type=Path, help="also write everything to this file")
-    parser.add_argument("--figure", type=Path, help="also draw dissipation and errors")
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description="Compare the cost of an error bar by each route.")
+    parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS), help="numbers of steps of a switch")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch threads")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
+    parser.add_argument("--figure", type=Path, help="plot dissipation and errors to this file")
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(chosen.threads)
@@ -157,7 +157,7 @@ def main() -> int:
                 )
         os.chdir(before)
     for name, found in results.items():
-        # Errors fall as one over the root of the time: σ² t is what a route costs, whatever its length.
+        # Errors are inversely proportional to the square root of the time, so σ² t does not depend on the length.
         report.measure(f"σ² t, {name}", np.array([(1e3 * r[1]) ** 2 * s for r, s in found]), "meV² s")
     cost = {name: float(np.median([r[1] ** 2 * s for r, s in found])) for name, found in results.items()}
     values = [results[name][-1][0] for name in ROUTES]

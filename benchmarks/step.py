@@ -1,16 +1,16 @@
-"""What a step costs: targets 1 to 5, against the plain calculators in the same process.
+"""Measure targets 1 to 5: the cost of an MD step, relative to the plain calculators in the same process.
 
     python benchmarks/step.py [--quick] [--targets 1,2] [--threads 2] [--json FILE]
 
 1. alchemical step (E, F, σ, dE/dλ at λ = ½) ÷ step of the plain MACECalculator (E, F, σ), 89 elements
-2. the same against the plain SevenNetCalculator, SevenNet-0
-3. share of the sampler's own time in a step of dynamics
+2. the same for the plain SevenNetCalculator, SevenNet-0
+3. fraction of the time of an MD step that the sampler itself takes
 4. energies of one sample at 21 windows ÷ plain step
 5. exponent of the cost in the number of atoms and of replicas
 
-Contenders take turns, one call each. A ratio is taken in each round; its median counts. Every call sees positions
-that it has not seen before, a small random walk away, the same for all contenders. Calls that warm up TorchScript
-do not count. All models run in float32. A missed target is reported; the exit code is 0 all the same.
+Contenders run alternately, one call each. Ratios are computed in each round, and their median is reported. Every call
+has new positions, one step of a random walk from the previous ones, the same for all contenders. The first calls, in
+which TorchScript compiles, are not timed. All models run in float32. A missed target is reported; the exit code is 0.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from alchemflows.sampling.langevin import Langevin
 from alchemflows.sampling.windows import sample_windows
 from alchemflows.schemas.dynamics import MIN_SAMPLES, DynamicsSettings
 
-#: One coordinate's displacement from step to step (Å, standard deviation), as in MD at some 400 K and 2 fs.
+#: One coordinate's displacement from step to step (Å, standard deviation), as in MD at about 400 K and 2 fs.
 STEP_A = 0.003
 LAMBDA = 0.5
 N_WINDOWS = 21
@@ -49,7 +49,7 @@ TEMPERATURE_K = 400.0
 
 @dataclass(frozen=True)
 class Settings:
-    """How much to measure. Sizes are repeats of the five-atom cell along each axis."""
+    """Amount of measurements. Sizes are repeats of the five-atom cell along each axis."""
 
     shape: Shape
     rounds: int
@@ -67,7 +67,7 @@ QUICK_RUN = Settings(QUICK, 3, 2, (1,), 6, 2, 1, (1, 2), (1, 2))
 
 
 class Bench:
-    """Settings, the report, and the random model, made when it is first asked for."""
+    """Settings, report and the random model, which is made when it is first used."""
 
     def __init__(self, settings: Settings, report: Report, folder: Path) -> None:
         self.settings = settings
@@ -76,7 +76,7 @@ class Bench:
 
     @property
     def size(self) -> int:
-        """Repeats of the cell that one-size targets are measured on: the smallest, 40 atoms in a full run."""
+        """Repeats of the cell for targets with one size: the smallest, 40 atoms in a full run."""
         return self.settings.sizes[0]
 
     @property
@@ -90,7 +90,7 @@ class Bench:
 
 
 class Walk:
-    """Positions (N, 3) that move a little whenever they are asked for; walks of one seed are the same."""
+    """Random walk of positions (N, 3); walks with the same seed are the same."""
 
     def __init__(self, path: AlchemicalPath, seed: int = 1) -> None:
         self._positions = path.system.structure.cart_coords.copy()
@@ -136,7 +136,7 @@ def plain_step(calculator: Calculator, path: AlchemicalPath) -> Callable[[], flo
 
 
 def window_energies(model: AlchemicalPotential, path: AlchemicalPath) -> Callable[[], float]:
-    """Contender: u_nk of one sample, where the sampler has just evaluated the same positions."""
+    """Contender: u_nk of one sample, after the sampler has evaluated the same positions."""
     walk, cells = Walk(path), path.system.structure.lattice.matrix[None]
     weights, ladder = path.weights([LAMBDA]), path.weights(np.linspace(0, 1, N_WINDOWS))[None]
 
@@ -151,7 +151,7 @@ def window_energies(model: AlchemicalPotential, path: AlchemicalPath) -> Callabl
 def compare_steps(
     bench: Bench, number: int, bound: float, peer: str, name: str, calculator: Callable[[], Calculator]
 ) -> None:
-    """Measure an alchemical step against a plain one, at every size."""
+    """Measure the ratio of an alchemical step to a plain one, at every size."""
     for size in bench.settings.sizes:
         path = perovskite(size)
         n = path.system.n_sites
@@ -176,7 +176,7 @@ def compare(
     plain: tuple[str, Calculator],
     title: str,
 ) -> None:
-    """Measure something of ours against a plain step, in turns; both with the names of their times."""
+    """Measure the ratio of one of our functions to a plain step; both have names for their times."""
     times = interleave(
         {"ours": ours[1], "plain": plain_step(plain[1], path)}, bench.settings.rounds, bench.settings.warmup
     )
@@ -186,12 +186,12 @@ def compare(
 
 
 def target_1(bench: Bench) -> None:
-    """Measure the step against MACECalculator."""
+    """Measure the ratio of the step to that of MACECalculator."""
     compare_steps(bench, 1, 0.60, bench.settings.shape.label, str(bench.model_file), bench.mace_calculator)
 
 
 def target_2(bench: Bench) -> None:
-    """Measure the step against SevenNetCalculator."""
+    """Measure the ratio of the step to that of SevenNetCalculator."""
     try:
         calculator = sevennet_calculator()
     except ImportError as error:
@@ -201,7 +201,7 @@ def target_2(bench: Bench) -> None:
 
 
 def sevennet_calculator() -> Callable[[], Calculator]:
-    """Return what makes a plain SevenNet-0 calculator.
+    """Return a function that makes a plain SevenNet-0 calculator.
 
     Raises
     ------
@@ -214,7 +214,7 @@ def sevennet_calculator() -> Callable[[], Calculator]:
 
 
 class Timed:
-    """An energy model that adds up the time spent in it."""
+    """Potential that measures the time spent in it."""
 
     def __init__(self, model: AlchemicalPotential) -> None:
         self.model = model
@@ -222,18 +222,18 @@ class Timed:
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs."""
+        """Device of the model."""
         return self.model.device
 
     def evaluate(self, *arguments: Any, **options: Any) -> Evaluation:
-        """Evaluate, timed."""
+        """Evaluate and add the time."""
         start = perf_counter()
         result = self.model.evaluate(*arguments, **options)
         self.seconds += perf_counter() - start
         return result
 
     def energies(self, *arguments: Any) -> torch.Tensor:
-        """Evaluate at many weights, timed."""
+        """Evaluate at many weights and add the time."""
         start = perf_counter()
         result = self.model.energies(*arguments)
         self.seconds += perf_counter() - start
@@ -241,7 +241,7 @@ class Timed:
 
 
 def target_3(bench: Bench) -> None:
-    """Measure the sampler's own share."""
+    """Measure the fraction of time that the sampler itself takes."""
     sampler_share(bench, bench.settings.shape.label, str(bench.model_file), 0.03)
     try:
         potential("mace-demo", perovskite(bench.size))
@@ -255,9 +255,9 @@ def target_3(bench: Bench) -> None:
 def sampler_share(bench: Bench, label: str, name: str, bound: float) -> None:
     """Run dynamics, and report the time outside the potential.
 
-    The first share takes all of ``evaluate`` for the potential. The second, which is stricter, counts the rebuilding
-    of neighbour lists as the sampler's: of each step with a rebuild, what its evaluation took longer than the median
-    of the others. The third is that of a whole run of ``sample_windows``, with its samples.
+    In the first value the potential includes all of ``evaluate``. In the second, rebuilding the neighbour lists counts
+    as part of the sampler: for each step with a rebuild, the excess of its evaluation time over the median of the
+    others. The third value is for a whole run of ``sample_windows`` with its samples.
     """
     path = perovskite(bench.size)
     model = Timed(potential(name, path))
@@ -305,7 +305,7 @@ def sampler_share(bench: Bench, label: str, name: str, bound: float) -> None:
         sample_interval_steps=interval,
     )
     lambdas = np.linspace(0, 1, N_WINDOWS).tolist()
-    sample_windows(model, path, lambdas, [N_WINDOWS // 2], dynamics)  # warms up what only samples need
+    sample_windows(model, path, lambdas, [N_WINDOWS // 2], dynamics)  # compiles the functions that only samples use
     model.seconds = 0.0
     whole_s = seconds(lambda: sample_windows(model, path, lambdas, [N_WINDOWS // 2], dynamics))
     bench.report.target(
@@ -327,7 +327,7 @@ def _shares(label: str) -> list[str]:
 
 
 def rebuilds(track: list[np.ndarray]) -> np.ndarray:
-    """Tell after which steps an atom has moved half the skin since the last rebuild, as the list's rule is.
+    """Tell after which steps an atom has moved half the skin since the last rebuild, which is the rule for rebuilding.
 
     Parameters
     ----------
@@ -344,7 +344,7 @@ def rebuilds(track: list[np.ndarray]) -> np.ndarray:
 
 
 def target_4(bench: Bench) -> None:
-    """Measure u_nk against plain steps."""
+    """Measure the ratio of u_nk to plain steps."""
     path = perovskite(bench.size)
     n = path.system.n_sites
     peers: list[tuple[str, str, float | None, Callable[[], Calculator]]] = [
@@ -364,13 +364,13 @@ def target_4(bench: Bench) -> None:
                 f"u_nk of one sample at {N_WINDOWS} windows, {label}, {n} atoms",
                 window_energies(potential(name, path), path),
             ),
-            (f"plain E, F, σ beside it, {label}, {n} atoms", calculator()),
+            (f"plain E, F, σ in the same rounds, {label}, {n} atoms", calculator()),
             f"u_nk at {N_WINDOWS} windows ÷ plain step, {label}, {n} atoms",
         )
 
 
 def target_5(bench: Bench) -> None:
-    """Measure how the cost grows."""
+    """Measure the exponents of the cost."""
     label, settings = bench.settings.shape.label, bench.settings
     by_atoms, n_atoms = [], []
     for size in settings.scaling_sizes:
@@ -402,7 +402,7 @@ def target_5(bench: Bench) -> None:
 
 
 def batch_step(model: AlchemicalPotential, path: AlchemicalPath, n: int) -> Callable[[], float]:
-    """Contender: E, F, σ and ∂E/∂w of n replicas, each at a λ of its own inside the path."""
+    """Contender: E, F, σ and ∂E/∂w of n replicas, each at a different λ inside the path."""
     positions, cells = replicas(path, n)
     weights = path.weights(np.linspace(0, 1, n + 2)[1:-1])
     rng = np.random.default_rng(1)
@@ -419,7 +419,7 @@ TARGETS = {1: target_1, 2: target_2, 3: target_3, 4: target_4, 5: target_5}
 
 
 def arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="What a step costs: targets 1 to 5.")
     parser.add_argument("--targets", default="1,2,3,4,5", help="which, with commas (default: all)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: 2)")
@@ -436,7 +436,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure what was asked for, and report it."""
+    """Measure the chosen targets and report them."""
     chosen = arguments()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(chosen.threads)

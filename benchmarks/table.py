@@ -1,6 +1,6 @@
 """Turn reports (`--json`) into Markdown tables.
 
-``python benchmarks/table.py REPORT.json [REPORT.json ...]`` prints them, for the docs.
+``python benchmarks/table.py REPORT.json [REPORT.json ...]`` prints the tables for the docs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from measure import describe, tables
 
 
 def markdown(document: dict[str, Any]) -> str:
-    """Return the tables of a report, and where its numbers come from."""
+    """Return the tables of a report and the origin of its numbers."""
     blocks = []
     for heading, rows in tables(document):
         lines = [f"**{heading}**", "", _row(rows[0]), _row(["---"] * len(rows[0])), *map(_row, rows[1:])]
@@ -32,9 +32,9 @@ def _escape(text: str) -> str:
 
 
 def main() -> None:
-    """Print the tables of all reports that were named."""
-    parser = argparse.ArgumentParser(description="Markdown tables of benchmark reports.")
-    parser.add_argument("reports", nargs="+", type=Path, help="files that --json wrote")
+    """Print the tables of all given reports."""
+    parser = argparse.ArgumentParser(description="Print benchmark reports as Markdown tables.")
+    parser.add_argument("reports", nargs="+", type=Path, help="files written with --json")
     print("\n\n".join(markdown(json.loads(file.read_text())) for file in parser.parse_args().reports))
 
 

@@ -1,7 +1,7 @@
-"""How often ladders of each kind are called `converged`, and how wrong their results are.
+"""Measure how often synthetic ladders of each kind are called `converged`, and the errors of their results.
 
 ``python benchmarks/verdicts.py [--repeats N] [--quick] [--json FILE]`` prints the table of docs/verdicts.md. The
-ladders are those of tests/ladders.py, whose free energies are known.
+ladders are those of tests/ladders.py, which have known free energies.
 
 With ``--real`` it samples short ladders of LiCl → NaCl instead, and compares them with the mean of them all.
 """
@@ -32,9 +32,9 @@ from alchemflows.sampling.windows import run_windows, window_seed
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 
-#: Share of good ladders that must be converged, and of bad ones that may be.
+#: Minimum fraction of converged good ladders, and maximum fraction of converged bad ones.
 MIN_GOOD, MAX_BAD = 0.98, 0.02
-#: Words by which reasons are told apart, and the heading of each in the table.
+#: Text that identifies each reason, and its short name in the table.
 _REASONS = {
     "overlap by": "overlap",
     "MBAR gives no finite": "overlap",
@@ -50,7 +50,7 @@ _REASONS = {
 
 
 def repeats(kind: str, n: int, first: int) -> list[Analysed]:
-    """Return n ladders of a kind with seeds from a number on."""
+    """Return n ladders of a kind with consecutive seeds."""
     return [analysed({**GOOD, **SHORT, **BAD, **UNSEEN}[kind], seed) for seed in range(first, first + n)]
 
 
@@ -111,14 +111,14 @@ def _short(reason: str) -> str:
 
 
 def main() -> None:
-    """Print the table, and write the report if there is a file for it."""
+    """Print the table, and write the report if a file is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, help="ladders of each kind [100; 30 real ones]")
-    parser.add_argument("--first", type=int, default=0, help="seed of the first [0]")
-    parser.add_argument("--real", action="store_true", help="ladders of LiCl → NaCl, sampled with mace-demo")
-    parser.add_argument("--quick", action="store_true", help="3 ladders of each kind")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads [1]")
-    parser.add_argument("--json", type=Path, help="file for the report")
+    parser.add_argument("--repeats", type=int, help="number of ladders of each kind [default: 100; 30 real ones]")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first ladder [default: 0]")
+    parser.add_argument("--real", action="store_true", help="sample ladders of LiCl → NaCl with mace-demo instead")
+    parser.add_argument("--quick", action="store_true", help="use 3 ladders of each kind")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch threads [default: 1]")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     n = 3 if options.quick else options.repeats or (30 if options.real else 100)

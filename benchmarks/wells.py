@@ -1,4 +1,4 @@
-"""Ladders of harmonic wells in a database, as jobs write them, and their analysis under a stopwatch."""
+"""Write ladders of harmonic wells to a database in the form of job outputs, and time their analysis."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from alchemflows.schemas.windows import WindowDocument, WindowsDocument
 from alchemflows.storage.database import Database
 
 T = 300.0
-#: The campaign that the benchmark of status has jobs of; these are results of it.
+#: Name of the campaign to which the results belong; the benchmark of status uses it too.
 NAME = "many"
 
 
 def window(lambdas: list[float], index: int, n_samples: int, rng: np.random.Generator) -> WindowDocument:
-    """Return a window of 30 harmonic wells whose stiffness goes from 1 to 2 eV/Å²."""
+    """Return a window of 30 harmonic wells whose stiffness increases from 1 to 2 eV/Å²."""
     stiffness = 1.0 + np.array(lambdas)
     squares = (rng.normal(size=(n_samples, 30)) ** 2).sum(axis=1) * units.kB * T / stiffness[index]
     energies = 0.5 * squares[:, None] * stiffness
@@ -91,7 +91,7 @@ def _window_documents(n_windows: int, n_samples: int, rng: np.random.Generator) 
 
 @cache
 def _analysis(n_windows: int) -> FreeEnergyDocument:
-    """Return the first analysis of all ladders; its numbers, from few samples, do not matter here."""
+    """Return the first analysis of all ladders; its values, from few samples, are not used."""
     documents = _window_documents(n_windows, 50, np.random.default_rng(0))
     ladder = collect(None, documents)
     numbers = Numbers.of(ladder)
@@ -100,7 +100,7 @@ def _analysis(n_windows: int) -> FreeEnergyDocument:
 
 
 def write_ladder(database: Database, n_windows: int, n_samples: int, seed: int) -> None:
-    """Write the window jobs of a ladder, and its analysis."""
+    """Write the outputs of the window jobs of a ladder and of its analysis."""
     documents = _window_documents(n_windows, n_samples, np.random.default_rng(seed))
     jobs = [str(each.job_uuid) for each in documents]
     analysed = _analysis(n_windows).model_copy(update={"window_jobs": jobs})
@@ -112,7 +112,7 @@ def write_ladder(database: Database, n_windows: int, n_samples: int, seed: int) 
 
 
 def read_plainly(database: Database) -> float:
-    """Return how long plain pymongo takes to read the samples of all windows, s."""
+    """Return the time (s) that plain pymongo needs to read the samples of all windows."""
     started = time.perf_counter()
     outputs = database.outputs()
     files = gridfs.GridFS(outputs.database, "samples")
@@ -125,14 +125,14 @@ def read_plainly(database: Database) -> float:
 
 
 class Clock:
-    """Adds up the time in functions, those that they call once only."""
+    """Clock for the total time in functions; nested calls are counted once."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._depth = 0
 
     def watch(self, owner: object, name: str) -> None:
-        """Count the time in a function of a module or a class."""
+        """Add the time in a function of a module or a class."""
         function = getattr(owner, name)
 
         def timed(*arguments: object, **options: object) -> object:
@@ -150,7 +150,7 @@ class Clock:
 
 @contextmanager
 def pymbar_clock() -> Iterator[Clock]:
-    """Count the time in pymbar, through whatever the analysis calls it, within."""
+    """Measure the time in pymbar within the context, for all functions through which the analysis calls it."""
     clock = Clock()
     places = [(alchemlyb.estimators.MBAR, "fit"), (pymbar.MBAR, "__init__")]
     names = ("bar", "statistical_inefficiency", "subsample_correlated_data", "detect_equilibration")
@@ -166,7 +166,7 @@ def pymbar_clock() -> Iterator[Clock]:
 
 
 def reaggregate(database: Database) -> tuple[float, float]:
-    """Analyse all ladders again; return the seconds that it took, and those of them in pymbar."""
+    """Analyse all ladders again; return the total time and the time in pymbar (s)."""
     with pymbar_clock() as clock:
         started = time.perf_counter()
         builder = FreeEnergyBuilder.of(database, NAME, rebuild=True)

@@ -1,8 +1,8 @@
-"""What the benchmarks run: a model shaped like MACE-MP-0 small, and CsPbI3 with every Pb becoming Sn.
+"""Systems of the benchmarks: a model with the architecture of MACE-MP-0 small, and CsPbI3 in which every Pb becomes Sn.
 
-The model is random: time does not depend on what weights say. As initialised its forces are of the order of
-1e-4 eV/Å, so that dynamics do not explode. Atoms then fly freely at their thermal speeds, and leave the skin of a
-neighbour list at least as often as those of a crystal.
+The model has random parameters, because their values do not affect the time. Its initial forces are about 1e-4 eV/Å,
+so that dynamics are stable. Atoms then move freely at their thermal speeds, and leave the skin of a neighbour list at
+least as often as those of a crystal.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Shape:
 
     @property
     def label(self) -> str:
-        """What to call a model of this shape."""
+        """Name of a model of this shape."""
         full = self == Shape()
         return f"{self.n_elements}-element MACE" + ("" if full else f" of {self.channels} channels")
 
@@ -52,7 +52,7 @@ QUICK = Shape(channels=8, max_ell=1, correlation=2)
 def random_mace(file: Path, shape: Shape) -> Path:
     """Write a random ScaleShiftMACE in float32 to a file.
 
-    Elements are Z = 1 … 89. Couplings are not reduced, as in models of 2023, whatever is installed.
+    Elements are Z = 1 … 89. Couplings are not reduced, as in models of 2023, in every version of mace-torch.
     """
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
@@ -88,7 +88,7 @@ def random_mace(file: Path, shape: Shape) -> Path:
 
 @cache
 def perovskite(repeats: int) -> AlchemicalPath:
-    """CsPbI3 → CsSnI3 on repeats³ cubic cells of five atoms, a little rattled; every Pb changes."""
+    """Return CsPbI3 → CsSnI3 on repeats³ slightly rattled cubic cells of five atoms; every Pb changes."""
     sites = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
     structure = Structure(Lattice.cubic(LATTICE_PARAMETER_A), ["Cs", "Pb", "I", "I", "I"], sites)
     structure *= (repeats, repeats, repeats)
@@ -100,7 +100,7 @@ def perovskite(repeats: int) -> AlchemicalPath:
 
 
 def atoms(path: AlchemicalPath) -> Atoms:
-    """Return the path's structure, every element as it is at λ = 0, for a plain calculator."""
+    """Return the path's structure with the elements at λ = 0, for a plain calculator."""
     structure = path.system.structure
     return Atoms(
         symbols=[site.specie.symbol for site in structure],
@@ -116,7 +116,7 @@ def potential(name: str | Path, path: AlchemicalPath, device: str = "cpu") -> Al
 
 
 def replicas(path: AlchemicalPath, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (n, N, 3) and cells (n, 3, 3) of copies that differ in small random displacements."""
+    """Return positions (n, N, 3) and cells (n, 3, 3) of replicas that differ by small random displacements."""
     structure = path.system.structure
     noise = np.random.default_rng(SEED).normal(0, 0.01, (n, path.system.n_sites, 3))
     return structure.cart_coords + noise, np.repeat(structure.lattice.matrix[None], n, axis=0)

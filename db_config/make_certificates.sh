@@ -1,10 +1,10 @@
 #!/bin/sh
-# A certificate authority of your own, and the certificate of a MongoDB server.
+# Make your own certificate authority, and the certificate of a MongoDB server.
 set -eu
 
 if [ $# -lt 2 ]; then
     echo "Usage: make_certificates.sh FOLDER HOST..." >&2
-    echo "Write FOLDER/ca.pem (for everyone), ca.key (keep it apart) and server.pem (for mongod alone)." >&2
+    echo "Write FOLDER/ca.pem (for all clients), ca.key (keep it off the server) and server.pem (only for mongod)." >&2
     exit 2
 fi
 folder=$1
@@ -12,9 +12,9 @@ shift
 umask 077
 mkdir -p "$folder"
 cd "$folder"
-[ ! -e ca.key ] || { echo "make_certificates.sh: $folder/ca.key is there already" >&2; exit 1; }
+[ ! -e ca.key ] || { echo "make_certificates.sh: $folder/ca.key already exists; choose another folder" >&2; exit 1; }
 
-# localhost: the first user is made from the server itself.
+# localhost is included because the first user is created on the server itself.
 names=DNS:localhost,IP:127.0.0.1
 for host in "$@"; do
     names=$names,DNS:$host

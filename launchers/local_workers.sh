@@ -1,22 +1,23 @@
 #!/bin/sh
-# Workers on this node: one per GPU, or several that share the CPU cores.
+# Start workers on this node: one per GPU, or several that share the CPU cores.
 set -eu
 
 usage() {
     cat <<'END'
 Usage: local_workers.sh gpu|cpu [-n WORKERS] [-w FWORKER] [-d FOLDER] [-- WORKER_OPTIONS]
 
-Run workers (`alchemflows worker`) on this node, which share its CPU cores. Told to stop (SIGTERM, Ctrl-C), each gives
-its job back, which goes on elsewhere from its last checkpoint; this script ends with the last of them.
+Run workers (`alchemflows worker`) on this node. They share its CPU cores. On SIGTERM or Ctrl-C each worker returns its
+job to the queue, where another worker can continue it from the last checkpoint. The script ends when all workers have
+stopped.
 
-  gpu          one worker per GPU, which sees no other
+  gpu          one worker per GPU; each worker sees only its own GPU
   cpu          workers that see no GPU
-  -n WORKERS   how many; default: all GPUs (of CUDA_VISIBLE_DEVICES, else of nvidia-smi -L), or 1 on CPU
-  -w FWORKER   fworker file; default: my_fworker_gpu.yaml or my_fworker_cpu.yaml beside FW_CONFIG_FILE
-  -d FOLDER    folder for launch folders, and for logs in FOLDER/logs; default: the current folder
+  -n WORKERS   number of workers; default: all GPUs (CUDA_VISIBLE_DEVICES, or nvidia-smi -L if it is not set), 1 on CPU
+  -w FWORKER   fworker file; default: my_fworker_gpu.yaml or my_fworker_cpu.yaml in the folder of FW_CONFIG_FILE
+  -d FOLDER    folder of the launch folders and of the logs (FOLDER/logs); default: the current folder
 
-WORKER_OPTIONS go to `alchemflows worker`, which without any waits for new jobs until it is stopped.
-The exit status is 1 if a worker failed; a job that fails is no failure of its worker.
+WORKER_OPTIONS are passed to `alchemflows worker`. Without options, workers wait for new jobs until they are stopped.
+The exit status is 1 if a worker failed. A failed job is not a failure of its worker.
 END
 }
 
@@ -56,7 +57,7 @@ if [ "$mode" = gpu ]; then
     if [ "${CUDA_VISIBLE_DEVICES+set}" ]; then
         devices=$CUDA_VISIBLE_DEVICES
     else
-        # MIG slices are on lines of their own, indented.
+        # Only whole GPUs are counted: lines of MIG slices are indented.
         found=${n:-$(nvidia-smi -L | grep -c '^GPU ' || true)}
         [ "$found" -lt 1 ] || devices=$(seq -s , 0 $((found - 1)))
     fi
@@ -67,16 +68,16 @@ if [ "$mode" = gpu ]; then
 fi
 n=${n:-1}
 
-# nproc itself would obey OMP_NUM_THREADS.
+# nproc would otherwise return OMP_NUM_THREADS.
 cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
 threads=$((cores > n ? cores / n : 1))
 mkdir -p "$folder/logs"
 
 pids=
-# shellcheck disable=SC2317 # traps call it
+# shellcheck disable=SC2317 # called by the traps
 stop() {
     trap '' INT TERM HUP
-    # shellcheck disable=SC2086 # a word for each; the last may not be in the list yet
+    # shellcheck disable=SC2086 # word splitting is intended; the last process may not be in the list yet
     kill -s TERM $pids ${!-} 2>/dev/null || true
     wait
     exit "$1"

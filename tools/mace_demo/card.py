@@ -1,4 +1,4 @@
-"""Write the model card, docs/mace-demo.md, from what was measured."""
+"""Write the model card, docs/mace-demo.md, from the measured results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PACKAGES = ("mace-torch", "sevenn", "torch", "e3nn", "ase", "numpy")
 
 
 def compound(system: str, elements: list[str]) -> str:
-    """Return how a compound is written, pure or half and half."""
+    """Return the formula of a pure or a half-and-half compound."""
     metal = elements[0] if len(elements) == 1 else f"({elements[0]}½{elements[1]}½)"
     if system == "iron":
         return "Fe"
@@ -43,7 +43,7 @@ def table(head: list[str], body: list[list[str]]) -> str:
 
 
 def error_table(found: dict[str, Any]) -> str:
-    """Return held-out errors, root mean square / mean absolute."""
+    """Return the table of errors on held-out structures, root mean square / mean absolute."""
     body = []
     for name, title in TITLES.items():
         row = found["errors"][name]
@@ -58,7 +58,7 @@ def error_table(found: dict[str, Any]) -> str:
 
 
 def target_table(found: dict[str, Any]) -> str:
-    """Return what was aimed at, what came out, and whether it holds."""
+    """Return the table of targets, measured values, and whether each target is met."""
     overall = found["errors"]["all"]
     worst = max(found["lattices"].values(), key=lambda row: row["largest_deviation_percent"])
     away = max(abs(row["model"] - row["sevennet"]) for row in found["lead_to_tin_meV_per_atom"].values())
@@ -67,14 +67,14 @@ def target_table(found: dict[str, Any]) -> str:
         ("energy, held out, RMSE, meV/atom", overall["rmse_energy_meV_per_atom"], 4),
         ("forces, held out, RMSE, meV/Å", overall["rmse_forces_meV_per_A"], 70),
         (f"lattice parameters of pure compounds, % (worst: {worst['formula']})", worst["largest_deviation_percent"], 1),
-        ("energy of Pb → Sn in α and δ, away from SevenNet-0's, meV/atom", away, 3),
+        ("energy of Pb → Sn in α and δ, deviation from SevenNet-0, meV/atom", away, 3),
     ):
         body.append([what, f"{value:.2f}", f"≤ {bound}", "yes" if value <= bound else "**no**"])
     return table(["quantity", "measured", "target", "holds"], body)
 
 
 def lattice_table(found: dict[str, Any]) -> str:
-    """Return lattice parameters beside the teacher's."""
+    """Return the table of lattice parameters of mace-demo and SevenNet-0."""
     body = []
     for name, row in found["lattices"].items():
         system, element = name.split("-")
@@ -84,7 +84,7 @@ def lattice_table(found: dict[str, Any]) -> str:
 
 
 def option_table() -> str:
-    """Return the options of all trainings side by side."""
+    """Return the table of options of all trainings."""
     names = list(dict.fromkeys(name for options in TRAININGS for name in options))
     body = [
         [f"`{name}`"]
@@ -95,7 +95,7 @@ def option_table() -> str:
 
 
 def stability_table() -> str:
-    """Return the rows that are there, of this model; the others are named as not run."""
+    """Return the table of stability; rows that are missing or of another model are marked as not run."""
     sha256 = hashlib.sha256(MODEL.read_bytes()).hexdigest()
     body = []
     for system, elements in rows(list(CONDITIONS)):
@@ -116,14 +116,14 @@ def stability_table() -> str:
         "T, K",
         "step, fs",
         "displacement ÷ limit at −3 / 0 / +3 % volume",
-        "longest on another site, ps",
+        "longest time on another site, ps",
         "stable",
     ]
     return table(head, body)
 
 
 def teacher_rows() -> str:
-    """Return what is known of the same dynamics with SevenNet-0 itself."""
+    """Return a list of the same dynamics with SevenNet-0."""
     lines = []
     for path in sorted((ROWS / "sevennet-0").glob("*.json")):
         row = json.loads(path.read_text())
@@ -138,19 +138,23 @@ def teacher_rows() -> str:
                 f"- {name}, {row['temperature_K']:.0f} K, {100 * (ratio - 1):+.0f} % volume, "
                 f"{row['completed_ps']:.0f} ps: displacement {moved:.2f} of the limit, {stay:.1f} ps on another site"
             )
-    return "\n".join(["SevenNet-0 itself, with the longest stay on another site:", "", *lines]) if lines else ""
+    return (
+        "\n".join(["The same dynamics with SevenNet-0, with the longest time on another site:", "", *lines])
+        if lines
+        else ""
+    )
 
 
 def stability_section() -> str:
-    """Return the section on stability, which needs no more than the rows that are kept in the repository."""
+    """Return the section on stability, from the rows that are stored in the repository."""
     return f"""## Stability
 
-Dynamics at constant volume (BAOAB Langevin, friction {FRICTION_PER_PS:.0f}/ps, float32) of small cells. A displacement
-is measured from the atom's site after the drift of the centre of mass is taken out; its limit is half the distance
-to the nearest site of the same sublattice, below which no other site can be nearer to the atom than its own. One that
-has been nearer to another for {STAY_PS:g} ps has left its own. Half-and-half compounds are alchemical, λ = 0.5,
-coupling `paired`. Cubic SnO₂ and ZrO₂ are no minima, nor are they for SevenNet-0: `tools/mace_demo/README.md` says what
-they become.
+Dynamics of small cells at constant volume (BAOAB Langevin, friction {FRICTION_PER_PS:.0f}/ps, float32). Displacements
+are measured from the sites after the drift of the centre of mass is subtracted. The limit is half the distance to the
+nearest site of the same sublattice; below it, no other site can be closer to the atom than its own. An atom has left
+its site if it has been closer to another site for {STAY_PS:g} ps. Compounds with ½ are alchemical at λ = 0.5 with the
+coupling `paired`. Cubic SnO₂ and ZrO₂ are not energy minima, neither with `mace-demo` nor with SevenNet-0;
+`tools/mace_demo/README.md` describes the structures that they form.
 
 {stability_table()}
 
@@ -159,7 +163,7 @@ they become.
 
 
 def renew_stability() -> None:
-    """Write the section on stability of a card that is there."""
+    """Rewrite the section on stability of the existing card."""
     before, _, rest = CARD.read_text().partition("## Stability\n")
     _, heading, after = rest.partition("\n## Training\n")
     CARD.write_text(before + stability_section() + heading + after)
@@ -181,12 +185,18 @@ def main(work: Path) -> None:
     ]
     CARD.write_text(f"""# Model card: mace-demo
 
-*Written by `tools/mace_demo/card.py` from what the other scripts there measured; do not edit by hand.*
+Use `mace-demo` to try a workflow offline in seconds; do not use it for publications.
 
-**Made for learning and tests, not for publications.** `mace-demo` is a small MACE model that comes with the package, so
-that a workflow can be tried offline in seconds. It was distilled from SevenNet-0: its labels are another model's, not
-quantum mechanics. It knows the systems below at moderate temperatures and strains, and nothing else. For results, ask
-for a foundation model or one of your own.
+```bash
+alchemflows quickstart --potential mace-demo
+```
+
+*Written by `tools/mace_demo/card.py` from the measurements of the other scripts in that folder; do not edit by hand.*
+
+**Made for learning and tests, not for publications.** `mace-demo` is a small MACE potential that comes with the
+package. It was distilled from SevenNet-0: it was trained on results of that potential, not of quantum mechanics. It is
+valid only for the systems below at moderate temperatures and strains. For publishable results, use a foundation model
+or your own potential.
 
 - File: `alchemflows/data/mace-demo.safetensors`, {len(data) / 1e6:.2f} MB, tensors and JSON, no pickle;
   SHA-256 `{hashlib.sha256(data).hexdigest()}`
@@ -194,17 +204,17 @@ for a foundation model or one of your own.
 - Model: `ScaleShiftMACE` of mace-torch, {TRAININGS[0]["hidden_irreps"]} features, cutoff {TRAININGS[0]["r_max"]} Å,
   float32
 - Made with {", ".join(f"{name} {version(name)}" for name in PACKAGES)}; seed {SEED}
-- Licences: the weights are part of this package (MIT). The labels come from SevenNet-0 (11 July 2024), as the package
-  sevenn ships it; sevenn is GPL-3, and SevenNet-0 was trained on MPtrj, relaxations of the Materials Project.
+- Licences: the parameters are part of this package (MIT). The labels come from SevenNet-0 (11 July 2024) as distributed
+  with the package sevenn, which is GPL-3. SevenNet-0 was trained on MPtrj, relaxations of the Materials Project.
 - Made by `python tools/mace_demo/make.py --work DIR` (see `tools/mace_demo/README.md`)
 
 ## Data
 
-Pure and mixed compositions, in random arrangements; relaxed, strained, rattled, and from short dynamics with
-SevenNet-0; besides, what the model visited by itself after the first trainings, with the holes that it fell into.
-Energies, forces and stresses are SevenNet-0's throughout. Whole trajectories and arrangements are held out
-({TEST_SHARE:.0%} for tests, {VALID_SHARE:.0%} for choosing the epoch), never single frames; strain scans of pure
-compounds are all for training.
+The structures have pure and mixed compositions in random arrangements. They are relaxed, strained, rattled, or taken
+from short dynamics with SevenNet-0. More structures come from dynamics with the model itself after the first trainings,
+including false minima of the energy. All energies, forces and stresses are computed with SevenNet-0. Whole trajectories
+and arrangements are held out ({TEST_SHARE:.0%} for tests, {VALID_SHARE:.0%} for choosing the epoch),
+never single frames. Strain scans of pure compounds are used only for training.
 
 {table(["system", "training", "validation", "test", "mean atoms"], counts)}
 
@@ -214,31 +224,32 @@ compounds are all for training.
 
 ## Errors on held-out structures
 
-Root mean square / mean absolute; energies per structure, forces and stresses per component; model in float64.
+Root mean square / mean absolute errors of energies per structure and of forces and stresses per component, in float64.
 
 {error_table(found)}
 
 ## Lattice parameters
 
-Relaxed at 0 K within the symmetry. δ: a / b / c; nitrides: a / c; the others: the cubic a.
+Relaxed at 0 K with the symmetry kept. δ: a / b / c; nitrides: a / c; others: cubic a.
 
 {lattice_table(found)}
 
 ## Energy of Pb → Sn
 
-Difference of the relaxed cells' energies, E(CsSnI₃) − E(CsPbI₃).
+Energy difference of the relaxed cells, E(CsSnI₃) − E(CsPbI₃).
 
 {table(["", "`mace-demo`, meV/atom", "SevenNet-0, meV/atom"], differences)}
 
 {stability_section()}
 ## Training
 
-{len(TRAININGS)} trainings: the first on the teacher's structures, each later one, from the weights of the one before,
-also on what that one's model visited. Options of `mace_run_train`, besides file names:
+There are {len(TRAININGS)} trainings. The first uses structures from SevenNet-0. Each later training starts from the
+parameters of the previous one and also uses structures that its model visited. Options of `mace_run_train`, without
+file names:
 
 {option_table()}
 
-E0 (eV), fitted by least squares to the training energies, for want of isolated atoms:
+E0 (eV), fitted by least squares to the training energies, because there are no isolated atoms in the data:
 {", ".join(f"{element} {energy:.3f}" for element, energy in references.items())}.
 """)
 
@@ -246,8 +257,8 @@ E0 (eV), fitted by least squares to the training energies, for want of isolated 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--work", type=Path, help="folder of the data, the training and the results; without it only the rows of "
-        "stability.py are written anew"
+        "--work", type=Path, help="folder of the data, the training and the results; if omitted, only the section "
+        "on stability is rewritten"
     )  # fmt: skip
     chosen = parser.parse_args().work
     renew_stability() if chosen is None else main(chosen)

@@ -32,7 +32,7 @@ def student(atoms: Atoms, model: Path, dtype: str = "float64") -> AlchemicalCalc
 
 
 def errors(frames: list[Atoms], model: Path) -> dict[str, dict[str, float]]:
-    """Return the errors per system and over all, energies and stresses per structure, forces per component."""
+    """Return the errors of each system and of all: energies and stresses per structure, forces per component."""
     kinds = ("energy_meV_per_atom", "forces_meV_per_A", "stress_meV_per_A3")
     found: dict[str, list[list[np.ndarray]]] = {}
     for atoms in frames:
@@ -58,7 +58,7 @@ def errors(frames: list[Atoms], model: Path) -> dict[str, dict[str, float]]:
 
 
 def lattices(work: Path, model: Path) -> dict[str, dict[str, Any]]:
-    """Return lattice parameters (Å, of the conventional axes) and energies of the pure compounds by both models."""
+    """Return lattice parameters (Å, conventional axes) and energies of the pure compounds with both potentials."""
     table = {}
     for teacher in read(work / "relaxed.xyz", ":"):
         system, element = teacher.info["name"].split("-")
@@ -77,7 +77,7 @@ def lattices(work: Path, model: Path) -> dict[str, dict[str, Any]]:
 
 
 def step_time_ms(work: Path, model: Path) -> float:
-    """Return the median time of energy, forces, stress and ∂E/∂w of 40 atoms of CsPbI3 with each Pb alchemical."""
+    """Return the median time of energy, forces, stress and ∂E/∂w for 40 atoms of CsPbI3 with alchemical Pb."""
     atoms = next(a for a in read(work / "relaxed.xyz", ":") if a.info["name"] == "alpha-Pb") * (2, 2, 2)
     structure = AseAtomsAdaptor.get_structure(atoms)
     group = uniform_group(np.flatnonzero(atoms.symbols == "Pb"), ["Pb", "Sn"])

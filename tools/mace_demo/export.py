@@ -26,7 +26,7 @@ CASES_PER_SYSTEM = 3
 
 def main(work: Path, model_file: Path = MODEL, cases_file: Path = CASES) -> None:
     """Write both files."""
-    # A pickle, but one that was made here a moment ago.
+    # A pickle, but from the training that this machine has just run.
     model = torch.load(model_of(work), map_location="cpu", weights_only=False)
     save_mace(model.float(), model_file, name="mace-demo", description=ABOUT)
     cases = []
@@ -59,7 +59,7 @@ def main(work: Path, model_file: Path = MODEL, cases_file: Path = CASES) -> None
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder of the data and the training")
-    parser.add_argument("--model", type=Path, default=MODEL, help="what to write")
-    parser.add_argument("--cases", type=Path, default=CASES, help="what to write")
+    parser.add_argument("--model", type=Path, default=MODEL, help="file for the model")
+    parser.add_argument("--cases", type=Path, default=CASES, help="file for the held-out labels")
     arguments = parser.parse_args()
     main(arguments.work, arguments.model, arguments.cases)

@@ -1,4 +1,4 @@
-"""SevenNet-0, whose energies, forces and stresses are the labels; and relaxation with any calculator."""
+"""SevenNet-0, which computes the labels (energies, forces, stresses), and relaxation with any calculator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENERGY, FORCES, STRESS = "REF_energy", "REF_forces", "REF_stress"
 
 
 def teacher() -> Calculator:
-    """Return SevenNet-0 (11 July 2024) as the package sevenn ships it, on one thread."""
+    """Return SevenNet-0 (11 July 2024) as distributed with the package sevenn, on one thread."""
     torch.set_num_threads(1)
     from sevenn.calculator import SevenNetCalculator
 
@@ -23,7 +23,7 @@ def teacher() -> Calculator:
 
 
 def labelled(atoms: Atoms) -> Atoms:
-    """Return a copy with what the calculator of `atoms` says, under names that ase leaves alone."""
+    """Return a copy with the results of the calculator of `atoms`, under names that ase does not overwrite."""
     copy = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
     copy.info[ENERGY] = float(atoms.get_potential_energy())
     copy.info[STRESS] = np.asarray(atoms.get_stress())
@@ -32,7 +32,7 @@ def labelled(atoms: Atoms) -> Atoms:
 
 
 def relax(atoms: Atoms, calculator: Calculator, fmax: float = 0.001, steps: int = 200) -> Atoms:
-    """Return the pure cell relaxed, atoms and lattice, with its symmetry kept."""
+    """Return the pure cell with relaxed atoms and lattice; its symmetry is kept."""
     atoms = atoms.copy()
     atoms.set_constraint(FixSymmetry(atoms))
     atoms.calc = calculator

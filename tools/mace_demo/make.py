@@ -1,4 +1,4 @@
-"""Make `mace-demo`: data, training, file, measurements and card; what is done already is not done again."""
+"""Make `mace-demo`: data, training, file, measurements and card. Finished steps are not repeated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from train import TRAININGS
 
 
 def run(script: str, threads: int, *options: str) -> None:
-    """Run a script of this folder, on some threads."""
+    """Run a script of this folder with a number of threads."""
     command = [sys.executable, str(Path(__file__).with_name(script)), *options]
     print(" ".join(command), flush=True)
     subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": str(threads)})
@@ -37,7 +37,7 @@ def main(work: Path, workers: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder for everything but the model and its card")
+    parser.add_argument("--work", type=Path, required=True, help="folder for all files except the model and its card")
     parser.add_argument("--workers", type=int, default=2, help="CPU cores")
     arguments = parser.parse_args()
     main(arguments.work, arguments.workers)

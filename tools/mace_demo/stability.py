@@ -1,10 +1,11 @@
-"""Run 100 ps of dynamics at the relaxed volume and at ±3 %, and see whether every atom stays on its site.
+"""Run 100 ps of dynamics at the relaxed volume and at ±3 %, and check whether every atom stays on its site.
 
-Three replicas of one batch, one for each volume, moved by alchemflows' own Langevin dynamics in float32. An atom has
-left its site when it has been nearer to another of the same sublattice (beyond a face of its Wigner–Seitz cell) for
-1 ps; one that is never further away than half the distance to the nearest other site cannot have been. The drift of the
-centre of mass is taken out. Rows are written when they are done, and a run goes on with those that are missing: one
-after the other on the CPU, all of a system in one batch on a GPU, which small cells leave idle.
+Each batch has three replicas, one for each volume, in alchemflows' own Langevin dynamics in float32. An atom has left
+its site if it has been closer to another site of the same sublattice (outside its Wigner–Seitz cell) for 1 ps. This is
+impossible while its displacement is below half the distance to the nearest other site. The drift of the centre of mass
+is subtracted. Each row is written when it is finished; a new run computes only missing rows. On the CPU rows are
+computed one after the other; on a GPU all rows of a system form one batch, because a single small cell would not use
+it fully.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from alchemflows.errors import TrajectoryError
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.schemas.potential import PotentialSpec
 
-#: System: temperature (K), time step (fs; about a tenth of the period of the fastest mode), supercell, alchemical pairs
-#: (at λ = 0.5).
+#: For each system: temperature (K), time step (fs; about a tenth of the period of the fastest mode), supercell, and
+#: alchemical pairs (at λ = 0.5).
 CONDITIONS: dict[str, tuple[float, float, tuple[int, int, int], tuple[tuple[str, str], ...]]] = {
     "delta": (500, 8.0, (1, 2, 1), (("Pb", "Sn"),)),
     "chloride": (500, 5.0, (2, 2, 2), (("Na", "K"), ("Li", "Na"))),
@@ -49,14 +50,14 @@ CONDITIONS: dict[str, tuple[float, float, tuple[int, int, int], tuple[tuple[str,
 VOLUMES = (0.97, 1.0, 1.03)
 FRICTION_PER_PS = 1.0
 CHECK_EVERY = 5
-#: An atom that is on another site for so long does not just pass.
+#: An atom that is on another site for this time (ps) has left its own.
 STAY_PS = 1.0
-#: Kept with the package, since they take hours; each says of which model it is.
+#: Folder of the rows; they are kept in the repository because they take hours. Each has the hash of its model.
 ROWS = Path(__file__).with_name("stability")
 
 
 def rows(systems: list[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return (system, elements): one element is the pure compound, two are mixed half and half."""
+    """Return (system, elements): one element for a pure compound, two for a half-and-half mixture."""
     return [
         (system, elements)
         for system in systems
@@ -65,7 +66,7 @@ def rows(systems: list[str]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def sites_of(system: str, elements: tuple[str, ...], name: str) -> tuple[Atoms, np.ndarray]:
-    """Return the atoms on their sites, and the vectors from these to :func:`neighbours`."""
+    """Return the atoms on their sites, and the vectors from the sites to their :func:`neighbours`."""
     pure = {}
     for element in elements:
         cell = prototype(system, element)
@@ -73,7 +74,7 @@ def sites_of(system: str, elements: tuple[str, ...], name: str) -> tuple[Atoms, 
     if len(elements) == 1:
         unit = pure[f"{system}-{elements[0]}"]
     else:
-        # Between the two, then relaxed as what it is.
+        # The cell between the two compounds, then relaxed as an alchemical crystal.
         halves = np.array([0.5 if element in elements else 0.0 for element in SYSTEMS[system].elements])
         unused = {f"{system}-{element}": pure[f"{system}-{elements[0]}"] for element in SYSTEMS[system].elements}
         unit = mixed(system, unused | pure, halves)
@@ -82,7 +83,7 @@ def sites_of(system: str, elements: tuple[str, ...], name: str) -> tuple[Atoms, 
     atoms = make_supercell(unit, np.diag(CONDITIONS[system][2]))
     kind = np.where(np.isin(np.arange(len(atoms)), sublattice(system, atoms)), 0, atoms.numbers)
     others = neighbours(atoms, kind)
-    if SYSTEMS[system].vacancy:  # which is a site that an atom may jump to
+    if SYSTEMS[system].vacancy:  # a vacancy is a site to which an atom may jump
         del atoms[0]
         others = others[1:]
     return atoms, others
@@ -95,9 +96,9 @@ def _system(system: str, atoms: Atoms, elements: tuple[str, ...]) -> AlchemicalS
 
 
 def neighbours(atoms: Atoms, kind: np.ndarray) -> np.ndarray:
-    """Return the vectors from each site to the others of its sublattice, Å, shape (N, K, 3), the nearest first.
+    """Return the vectors from each site to the others of its sublattice, Å, shape (N, K, 3), in order of distance.
 
-    They reach to twice the nearest distance at least, which is all that a Wigner–Seitz cell takes in these crystals.
+    They reach at least twice the nearest distance, which is enough for the Wigner–Seitz cells of these crystals.
     """
     shifts = np.array(list(product((-1, 0, 1), repeat=3))) @ atoms.cell.array
     images = (atoms.positions + shifts[:, None]).reshape(-1, 3)
@@ -112,7 +113,7 @@ def neighbours(atoms: Atoms, kind: np.ndarray) -> np.ndarray:
 def run(
     system: str, compounds: list[tuple[str, ...]], spec: PotentialSpec, duration_ps: float, volumes: Sequence[float]
 ) -> list[dict[str, Any]]:
-    """Return the rows of some compounds of a system, whose dynamics are one batch."""
+    """Return the rows of some compounds of a system, computed in one batch."""
     temperature, timestep, _, _ = CONDITIONS[system]
     present = tuple(e for e in SYSTEMS[system].elements if any(e in elements for elements in compounds))
     starts = [sites_of(system, elements, spec.name) for elements in compounds]
@@ -124,7 +125,8 @@ def run(
     seeds = [int(rng_of("stability", system, *elements).integers(2**31)) for elements in compounds]
     scale = np.cbrt(volumes)[:, None, None]
     most = max(vectors.shape[1] for _, vectors in starts)
-    padded = [np.pad(v, [(0, 0), (0, most - v.shape[1]), (0, 0)], mode="edge") for _, v in starts]  # one of them twice
+    # The padding repeats a neighbour.
+    padded = [np.pad(v, [(0, 0), (0, most - v.shape[1]), (0, 0)], mode="edge") for _, v in starts]
     backend = load_potential(spec)
     on_device = partial(torch.as_tensor, device=backend.device)
     sites = on_device(np.concatenate([atoms.positions * scale for atoms, _ in starts]))
@@ -161,7 +163,7 @@ def run(
                 away = (away + CHECK_EVERY * timestep * 1e-3) * outside
                 longest = torch.maximum(longest, away)
     except TrajectoryError as error:
-        if len(compounds) > 1:  # the others are whole
+        if len(compounds) > 1:  # the other compounds have whole atoms
             return [row for elements in compounds for row in run(system, [elements], spec, duration_ps, volumes)]
         explosion = {"explosion": str(error)}
     found = []
@@ -200,7 +202,7 @@ def main(
     duration_ps: float,
     volumes: Sequence[float],
 ) -> None:
-    """Write SYSTEM-ELEMENTS.json for each row; rows of another model are made again."""
+    """Write SYSTEM-ELEMENTS.json for each row; rows of another model are computed again."""
     sha256 = load_potential(spec).record.sha256
     folder.mkdir(parents=True, exist_ok=True)
     missing: dict[str, list[tuple[str, ...]]] = {}
@@ -221,18 +223,20 @@ def main(
 
 
 def row_file(folder: Path, system: str, elements: Sequence[str]) -> Path:
-    """Return where a row is kept."""
+    """Return the path of a row."""
     return folder / f"{system}-{'-'.join(elements)}.json"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=str(MODEL), help="a file or a name; sevennet-0 is the teacher")
-    parser.add_argument("--folder", type=Path, default=ROWS, help="where the rows are")
+    parser.add_argument("--model", default=str(MODEL), help="file or name of the potential; sevennet-0 for comparison")
+    parser.add_argument("--folder", type=Path, default=ROWS, help="folder of the rows")
     parser.add_argument("--systems", nargs="+", default=list(CONDITIONS), choices=list(CONDITIONS))
-    parser.add_argument("--compounds", nargs="+", help="some of the rows: Sn, Ce-Zr, ...")
+    parser.add_argument("--compounds", nargs="+", help="only these compounds: Sn, Ce-Zr, ...")
     parser.add_argument("--ps", type=float, default=100.0)
-    parser.add_argument("--volumes", type=float, nargs="+", default=VOLUMES, help="shares of the relaxed volume")
+    parser.add_argument(
+        "--volumes", type=float, nargs="+", default=VOLUMES, help="volumes as fractions of the relaxed volume"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

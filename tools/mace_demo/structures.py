@@ -1,9 +1,10 @@
 """Make the data: structures of every system with labels from SevenNet-0.
 
-A piece of data is one file, written when it is complete, so that a run can be stopped and taken up again. Whole pieces
-are held out, never single frames of a trajectory:
+Each piece of data is one file, written when it is complete, so a stopped run can be continued. Whole pieces are held
+out, never single frames of a trajectory. There are four kinds:
 
-- scan: a pure compound, relaxed, then strained evenly, along each axis and in shear; and on the way from the prototype;
+- scan: a pure compound, relaxed, then strained isotropically, along each axis and in shear; and cells between the
+  prototype and the relaxed cell;
 - rattled: one random arrangement, strained and rattled several times;
 - relaxed: frames of a relaxation of positions and cell of one random arrangement;
 - md: frames of a short hot trajectory of one random arrangement, at a volume within 5 % of the mean.
@@ -33,7 +34,7 @@ _calculator: Calculator
 
 
 def pieces() -> list[tuple[str, str, int]]:
-    """Return (system, kind, number) of all pieces but the scans, the systems taken in turn."""
+    """Return (system, kind, number) of all pieces except the scans, alternating between the systems."""
     names = [
         (number / total, system, kind, number)
         for system, chemistry in SYSTEMS.items()
@@ -48,7 +49,7 @@ def pieces() -> list[tuple[str, str, int]]:
 
 
 def relaxed_pure(work: Path) -> dict[str, Atoms]:
-    """Return the pure compounds as SevenNet-0 relaxes them, by `system-element`."""
+    """Return the pure compounds relaxed with SevenNet-0, by `system-element`."""
     path = work / "relaxed.xyz"
     if not path.exists():
         calculator = teacher()
@@ -64,7 +65,7 @@ def relaxed_pure(work: Path) -> dict[str, Atoms]:
 
 
 def make_piece(work: Path, relaxed: dict[str, Atoms], piece: tuple[str, str, int]) -> str:
-    """Make one piece of data unless it is there already."""
+    """Make one piece of data unless it exists."""
     system, kind, number = piece
     path = work / "data" / f"{system}-{kind}-{number:03d}.xyz"
     if not path.exists():
@@ -75,7 +76,7 @@ def make_piece(work: Path, relaxed: dict[str, Atoms], piece: tuple[str, str, int
 
 
 def make_scan(work: Path, relaxed: dict[str, Atoms], name: str) -> str:
-    """Make the strain scan of a pure compound unless it is there already."""
+    """Make the strain scan of a pure compound unless it exists."""
     system, element = name.split("-")
     path = work / "data" / f"{system}-scan-{element}.xyz"
     if not path.exists():
@@ -92,7 +93,7 @@ def make_scan(work: Path, relaxed: dict[str, Atoms], name: str) -> str:
 
 
 def _way_from_prototype(relaxed: dict[str, Atoms], system: str, element: str) -> list[Atoms]:
-    """Return cells between the prototype and the relaxed one, which may be far: wurtzite ScN becomes flat."""
+    """Return cells between the prototype and the relaxed cell, which can differ strongly: wurtzite ScN becomes flat."""
     start, end = prototype(system, element), relaxed[f"{system}-{element}"]
     apart = end.get_scaled_positions(wrap=False) - start.get_scaled_positions(wrap=False)
     apart -= np.round(apart)
@@ -114,16 +115,16 @@ def arrangement(
     number: int,
     supercell: tuple[int, int, int] | None = None,
 ) -> Atoms:
-    """Return a random arrangement in the cell that fits its composition, in one of the system's supercells."""
+    """Return a random arrangement in one of the system's supercells, with the cell of its composition."""
     chemistry = SYSTEMS[system]
     n = len(chemistry.elements)
-    # Every other piece is pure, or of two elements where there are three; the rest is anywhere between.
+    # Every second piece is pure, or has two of three elements; the others have any composition.
     fractions = np.eye(n)[number // 2 % n] if number % 2 == 0 else rng.dirichlet(np.ones(n) * 0.8)
     shape = supercell or chemistry.supercells[rng.integers(len(chemistry.supercells))]
     atoms = make_supercell(mixed(system, relaxed, fractions), np.diag(shape))
     sites = sublattice(system, atoms)
     atoms.symbols[sites] = rng.choice(chemistry.elements, len(sites), p=fractions)
-    # The cell that fits what was drawn.
+    # The cell of the chosen composition.
     drawn = [(atoms.symbols[sites] == e).mean() for e in chemistry.elements]
     fitting = make_supercell(mixed(system, relaxed, np.array(drawn)), np.diag(shape))
     fitting.symbols = atoms.symbols
@@ -138,7 +139,7 @@ def _md(system: str, atoms: Atoms, rng: np.random.Generator) -> list[Atoms]:
     atoms = _strained(atoms, np.eye(3) * rng.uniform(-0.017, 0.017) + _random_strain(rng, 0.008))
     atoms.rattle(0.02, rng=rng)
     with_teacher(atoms)
-    # Half of the start's kinetic energy goes into the springs.
+    # Half of the initial kinetic energy becomes potential energy.
     MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, rng=rng)
     friction = 0.01 / units.fs
     dynamics = Langevin(atoms, chemistry.timestep_fs * units.fs, temperature_K=temperature, friction=friction, rng=rng)
@@ -180,13 +181,13 @@ def _strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
 
 
 def with_teacher(atoms: Atoms) -> Atoms:
-    """Return the atoms with the process's SevenNet-0."""
+    """Return the atoms with the SevenNet-0 calculator of this process."""
     atoms.calc = _calculator
     return atoms
 
 
 def write_piece(path: Path, frames: list[Atoms]) -> None:
-    """Write a piece of data, all of it or nothing."""
+    """Write a piece of data completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     write(partial, frames, format="extxyz")
@@ -194,13 +195,13 @@ def write_piece(path: Path, frames: list[Atoms]) -> None:
 
 
 def start_worker() -> None:
-    """Load SevenNet-0, once for a process."""
+    """Load SevenNet-0 once for each process."""
     global _calculator
     _calculator = teacher()
 
 
 def main(work: Path, n_workers: int) -> None:
-    """Make whatever is missing of the data in `work`."""
+    """Make the missing pieces of data in `work`."""
     relaxed = relaxed_pure(work)
     todo = pieces()
     with ProcessPoolExecutor(n_workers, get_context("spawn"), start_worker) as pool:
@@ -212,7 +213,7 @@ def main(work: Path, n_workers: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder for everything that is made")
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--work", type=Path, required=True, help="folder for all output")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes, with one thread each")
     arguments = parser.parse_args()
     main(arguments.work, arguments.workers)

@@ -10,31 +10,31 @@ from ase import Atoms
 from ase.build import bulk
 from ase.spacegroup import crystal
 
-#: The common seed: that of each piece of work is made of it and the work's name.
+#: The common seed; the seed of each piece of work is derived from it and the name of the work.
 SEED = 2025
 
 
 def rng_of(*names: object) -> np.random.Generator:
-    """Return the random numbers of a named piece of work, the same in every process."""
+    """Return the random generator of a named piece of work, which is the same in every process."""
     return np.random.default_rng([SEED, *(crc32(str(name).encode()) for name in names)])
 
 
 @dataclass(frozen=True)
 class Chemistry:
-    """A structure type, the elements that share one of its sites, and how its data is made.
+    """A structure type, the elements that share one of its sites, and the settings of its data.
 
     Attributes
     ----------
     elements
-        They share one sublattice.
+        Elements that share one sublattice.
     supercells
-        Of mixed and hot structures; drawn at random.
+        Supercells of mixed and hot structures; drawn at random.
     temperatures_K, timestep_fs
         Range of the dynamics.
     rattle_A
-        Standard deviation of the strongest random displacements: some way beyond the thermal ones.
+        Standard deviation of the strongest random displacements, larger than thermal displacements.
     n_trajectories, n_rattled, n_relaxed
-        Pieces of data; see `structures.py`.
+        Numbers of pieces of data; see `structures.py`.
     vacancy
         Whether half of the structures lack an atom.
     """
@@ -86,7 +86,7 @@ def prototype(system: str, element: str) -> Atoms:
 
 
 def lattice_parameters(system: str, atoms: Atoms) -> list[float]:
-    """Return the lattice parameters of a pure cell along its conventional axes, Å, each once."""
+    """Return the lattice parameters of a pure cell along its conventional axes, Å, without duplicates."""
     a, b, c = (float(v) for v in atoms.cell.lengths())
     if system in ("chloride", "oxide"):  # primitive cells of face-centred lattices
         return [a * np.sqrt(2)]
@@ -99,7 +99,7 @@ def sublattice(system: str, atoms: Atoms) -> np.ndarray:
 
 
 def mixed(system: str, relaxed: dict[str, Atoms], fractions: np.ndarray) -> Atoms:
-    """Return the cell between the relaxed pure ones (Vegard), still with the first element."""
+    """Return the cell between the relaxed pure cells (Vegard), with the first element on the mixed sites."""
     pure = [relaxed[f"{system}-{element}"] for element in SYSTEMS[system].elements]
     cell = np.tensordot(fractions, [p.cell.array for p in pure], 1)
     reference = pure[0].get_scaled_positions(wrap=False)

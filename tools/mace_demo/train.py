@@ -1,10 +1,10 @@
-"""Split the data and train the model with mace-torch's own `mace_run_train`; a stopped training goes on where it was.
+"""Split the data and train the model with mace-torch's own `mace_run_train`; a stopped training can be continued.
 
-The first training has the teacher's structures (`structures.py`). Each later one begins with the weights of the one
-before and has, besides, what that one's model visited (`visited.py`).
+The first training uses structures from SevenNet-0 (`structures.py`). Each later training starts from the parameters of
+the previous one and also uses structures that its model visited (`visited.py`).
 
-There are no isolated atoms among the labels: the energies E0 of the elements are a least-squares fit of the training
-energies to the compositions (of smallest norm, where the compositions leave a choice).
+The labels contain no isolated atoms. The energies E0 of the elements are therefore a least-squares fit of the training
+energies to the compositions (the solution of smallest norm if it is not unique).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ase.io import read, write
 from labels import ENERGY, FORCES, STRESS
 from systems import SEED, rng_of
 
-#: Shares of the pieces of each system and kind (but the scans, which are all for training).
+#: Fractions of the pieces of each system and kind (except scans, which are used only for training).
 TEST_SHARE, VALID_SHARE = 0.1, 0.05
 Options = dict[str, str | float | None]
-#: Of every training.
+#: Options of every training.
 COMMON: Options = {
     "scaling": "rms_forces_scaling",
     "loss": "universal",
@@ -64,7 +64,7 @@ FIRST: Options = COMMON | {
     "max_num_epochs": 30,
     "start_swa": 20,
 }
-#: The model is that of the training before; the loss that of its second stage, in steps that become small.
+#: Options of later trainings: they start from the previous model, with the loss of its second stage and small steps.
 SECOND: Options = COMMON | {
     "multiheads_finetuning": "False",
     "energy_weight": 1000,
@@ -74,7 +74,7 @@ SECOND: Options = COMMON | {
     "lr_scheduler_gamma": 0.8,
     "max_num_epochs": 12,
 }
-#: Options of `mace_run_train`. The last is short, and the weight of the forces makes up for the steep walls.
+#: Options of `mace_run_train` for each training. The last is short; a larger force weight balances the steep walls.
 TRAININGS = (
     FIRST,
     SECOND,
@@ -83,7 +83,7 @@ TRAININGS = (
 
 
 def weights(system: str, kind: str) -> dict[str, float]:
-    """Return weights in the loss: the lattice of soft crystals hangs on small energies and stresses."""
+    """Return the loss coefficients of a structure, larger for soft crystals with small energies and stresses."""
     return {
         "config_energy_weight": 2.0 if kind == "scan" else 1.0,
         "config_stress_weight": {"alpha": 5.0, "delta": 8.0, "chloride": 3.0}.get(system, 1.0),
@@ -91,7 +91,7 @@ def weights(system: str, kind: str) -> dict[str, float]:
 
 
 def split(work: Path) -> dict[str, list[Atoms]]:
-    """Return frames of the sets train, valid and test, and write them to `work`."""
+    """Return the frames of the sets train, valid and test, and write them to `work`."""
     families: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for path in sorted((work / "data").glob("*.xyz")):
         system, kind, _ = path.stem.split("-")
@@ -102,7 +102,7 @@ def split(work: Path) -> dict[str, list[Atoms]]:
         n_test, n_valid = (0 if kind == "scan" else max(1, round(s * len(paths))) for s in (TEST_SHARE, VALID_SHARE))
         for rank, index in enumerate(order):
             chosen = "test" if rank < n_test else "valid" if rank < n_test + n_valid else "train"
-            # Of a batch that exploded at once there may be no frame.
+            # A batch that was unstable from the start may have no frame.
             for atoms in read(paths[index], ":") if paths[index].stat().st_size else []:
                 atoms.info |= {"system": system, "kind": kind, "piece": paths[index].stem} | weights(system, kind)
                 sets[chosen].append(atoms)
@@ -122,7 +122,7 @@ def reference_energies(frames: list[Atoms]) -> dict[int, float]:
 
 
 def model_of(work: Path, training: int = len(TRAININGS)) -> Path:
-    """Return where a training leaves its model; by default the last."""
+    """Return the path of the model of a training; by default the last."""
     return work / f"training-{training}" / ("mace-demo_stagetwo.model" if training == 1 else "mace-demo.model")
 
 
@@ -132,7 +132,7 @@ def references_of(work: Path) -> dict[str, float]:
 
 
 def main(work: Path, training: int, threads: int) -> None:
-    """Do the training of that number, unless its model is there."""
+    """Run the training with this number, unless its model exists."""
     model = model_of(work, training)
     if model.exists():
         return
@@ -169,7 +169,7 @@ def main(work: Path, training: int, threads: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of the data")
-    parser.add_argument("--training", type=int, default=1, help="the first, or a later one")
+    parser.add_argument("--training", type=int, default=1, help="number of the training, from 1")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     main(arguments.work, arguments.training, arguments.threads)

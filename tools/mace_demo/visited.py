@@ -1,8 +1,9 @@
-"""Let a trained model move by itself, and ask SevenNet-0 about where it went.
+"""Run dynamics with a trained model, and label the visited structures with SevenNet-0.
 
-The teacher's own trajectories stay where the teacher is at ease; the model may have valleys beyond them, into which
-atoms of a soft crystal wander: δ-CsSnI3 lost sites at 500 K before it had seen these frames. A piece of data is what
-one replica of a batch visited, pure or in a random arrangement, at a volume within 5 % of the relaxed one.
+Trajectories with SevenNet-0 stay in regions of low energy of SevenNet-0. The trained model may have false minima
+outside these regions, which atoms of a soft crystal can reach: atoms of δ-CsSnI3 left their sites at 500 K before
+these frames were used in the training. A piece of data has the frames of one replica of a batch, pure or in a random
+arrangement, at a volume within 5 % of the relaxed one.
 """
 
 from __future__ import annotations
@@ -30,32 +31,32 @@ from alchemflows.sampling.langevin import Langevin
 from alchemflows.schemas.potential import PotentialSpec
 
 N_REPLICAS = 8
-#: What the pieces are called after each training, and how many batches of each system there are.
+#: For each training: the name of its pieces, and the number of batches of each system.
 ROUNDS = (
     ("visited", {"delta": 6, "chloride": 1, "iron": 1, "oxide": 1, "nitride": 1}),
     ("revisited", {"delta": 4}),
 )
-#: Frames of a replica, this far apart: the floppier a crystal, the more.
+#: Number of frames of a replica and the time between them; soft crystals have more frames.
 N_FRAMES, EVERY_PS = {"delta": 8}, {"delta": 4.0}
-#: Frames beyond teach nothing that is met at the temperatures of interest.
+#: Frames beyond this limit are not relevant at the temperatures of interest.
 MAX_FORCE_EV_PER_A = 10.0
 
 
 def files(work: Path, system: str, kind: str, batch: int) -> list[Path]:
-    """Return the pieces of a batch."""
+    """Return the pieces of data of a batch."""
     numbers = range(batch * N_REPLICAS, (batch + 1) * N_REPLICAS)
     return [work / "data" / f"{system}-{kind}-{number:03d}.xyz" for number in numbers]
 
 
 def make_batch(work: Path, relaxed: dict[str, Atoms], after: int, system: str, batch: int) -> str:
-    """Make the pieces of a batch unless they are there already."""
+    """Make the pieces of data of a batch unless they exist."""
     kind = ROUNDS[after - 1][0]
     paths = files(work, system, kind, batch)
     if all(path.exists() for path in paths):
         return f"{paths[0].stem} to {paths[-1].stem}"
     rng = rng_of(kind, system, batch)
     temperature, timestep, supercell, _ = CONDITIONS[system]
-    # Where there are vacancies, those arrangements that have one.
+    # In systems with vacancies, use the arrangements that have one.
     stride = 4 if SYSTEMS[system].vacancy else 1
     starts = [
         arrangement(system, relaxed, rng, stride * (batch * N_REPLICAS + k), supercell) for k in range(N_REPLICAS)
@@ -106,13 +107,13 @@ def _walk(
             where, energies = dynamics.positions.numpy(), dynamics.evaluation.energy.tolist()
             for found, atoms, positions, energy in zip(frames, starts, where, energies, strict=True):
                 found.append((Atoms(atoms.numbers, positions=positions, cell=atoms.cell, pbc=True), energy))
-    except TrajectoryError as error:  # what was seen before counts
+    except TrajectoryError as error:  # frames before the error are used
         print(system, error, flush=True)
     return frames
 
 
 def main(work: Path, after: int, n_workers: int) -> None:
-    """Make whatever is missing of what the model of the training of number `after` visits."""
+    """Make the missing pieces of data of the model from training number `after`."""
     relaxed = relaxed_pure(work)
     with ProcessPoolExecutor(n_workers, get_context("spawn"), start_worker) as pool:
         jobs = [
@@ -126,8 +127,8 @@ def main(work: Path, after: int, n_workers: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder for everything that is made")
-    parser.add_argument("--after", type=int, default=1, help="the number of the training whose model moves")
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--work", type=Path, required=True, help="folder for all output")
+    parser.add_argument("--after", type=int, default=1, help="number of the training whose model is used")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes, with one thread each")
     arguments = parser.parse_args()
     main(arguments.work, arguments.after, arguments.workers)
