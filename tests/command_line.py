@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import subprocess
@@ -10,6 +11,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+#: Entry points of commands.
+ALCHEMFLOWS, RLAUNCH, LPAD = (
+    "alchemflows.cli:main",
+    "fireworks.scripts.rlaunch_run:rlaunch",
+    "fireworks.scripts.lpad_run:lpad",
+)
 COMMAND = [sys.executable, "-c", "from alchemflows.cli import main; main()"]
 
 #: Processes are forked from one that has imported the libraries that take seconds; none of them reads a configuration.
@@ -26,32 +33,82 @@ _PROCESSES.set_forkserver_preload(
 )
 
 
+class StartedCommand:
+    """A command in a process of its own, with the methods of :class:`subprocess.Popen` that tests need.
+
+    It is forked from a process that has imported the large libraries, which saves some ten seconds for each command.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[object],
+        folder: Path,
+        environment: Mapping[str, str],
+        out: str | Path,
+        err: str | Path | None = None,
+        entry: str = ALCHEMFLOWS,
+    ) -> None:
+        self.args = list(map(str, arguments))
+        for file in (out, err):
+            if file is not None:
+                Path(file).write_bytes(b"")  # it is there as soon as this returns
+        given = (entry, self.args, folder, dict(environment), str(out), None if err is None else str(err))
+        self._process = _PROCESSES.Process(target=_main, args=given)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while the process runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end of the process and return its exit status."""
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+
+
 def run_command(
-    arguments: Sequence[object], folder: Path, environment: Mapping[str, str], timeout: float = 600.0
+    arguments: Sequence[object],
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout: float = 600.0,
+    entry: str = ALCHEMFLOWS,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, without the seconds that its imports take; it must end within minutes."""
-    words = list(map(str, arguments))
     with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
-        process = _PROCESSES.Process(target=_main, args=(words, folder, dict(environment), out.name, err.name))
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired(words, timeout, out.read(), err.read())
-        return subprocess.CompletedProcess(words, process.exitcode, out.read(), err.read())
+        command = StartedCommand(arguments, folder, environment, out.name, err.name, entry)
+        try:
+            status = command.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            command.kill()
+            command.wait()
+            raise subprocess.TimeoutExpired(command.args, timeout, out.read(), err.read()) from error
+        return subprocess.CompletedProcess(command.args, status, out.read(), err.read())
 
 
-def _main(words: list[str], folder: Path, environment: dict[str, str], out: str, err: str) -> None:
+def _main(entry: str, words: list[str], folder: Path, environment: dict[str, str], out: str, err: str | None) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for file, stream in ((out, 1), (err, 2)):
-        os.dup2(os.open(file, os.O_WRONLY), stream)
-    sys.argv = ["alchemflows", *words]
-    from alchemflows.cli import main
-
-    main()
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    flags = os.O_WRONLY | os.O_APPEND
+    os.dup2(os.open(out, flags), 1)
+    os.dup2(1 if err is None else os.open(err, flags), 2)
+    module, _, function = entry.partition(":")
+    sys.argv = [module, *words]
+    getattr(importlib.import_module(module), function)()
 
 
 def assert_one_line(completed: subprocess.CompletedProcess, *words: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import yaml
-from command_line import COMMAND
+from command_line import COMMAND, StartedCommand
 
 from alchemflows.storage.database import Database
 from alchemflows.storage.fireworks import LOCKS
@@ -23,8 +23,8 @@ T = TypeVar("T")
 _FIREWORKS = {"PING_TIME_SECS": 1, "RUN_EXPIRATION_SECS": 10, **LOCKS, "WFLOCK_EXPIRATION_SECS": 5}
 
 
-def _start(database: Database, folder: Path, command: Sequence[str], **environment: str) -> subprocess.Popen:
-    """Start a process that says all in a log, with FireWorks' settings in its folder."""
+def _prepared(database: Database, folder: Path, **more: str) -> dict[str, str]:
+    """Make the folder of a process, with FireWorks' settings in it, and return the environment of the process."""
     folder.mkdir(parents=True)
     (folder / "FW_config.yaml").write_text(yaml.safe_dump(_FIREWORKS))
     common = {
@@ -33,14 +33,7 @@ def _start(database: Database, folder: Path, command: Sequence[str], **environme
         # For the tasks of tests.
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
     }
-    with (folder / "log").open("w") as log:
-        return subprocess.Popen(
-            command,
-            env=os.environ | database.environment | common | environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-        )
+    return os.environ | database.environment | common | more
 
 
 class SupervisorProcess:
@@ -49,7 +42,8 @@ class SupervisorProcess:
     def __init__(self, database: Database, folder: Path, *options: str) -> None:
         self.log = folder / "log"
         often = ["--interval", "1", "--lost-after", "10"]
-        self.process = _start(database, folder, [*COMMAND, "supervise", *often, *options])
+        environment = _prepared(database, folder)
+        self.process = StartedCommand(["supervise", *often, *options], folder, environment, self.log)
 
     def said(self) -> list[str]:
         """Return the lines of its log, and make sure that it still looks."""
@@ -81,8 +75,16 @@ class WorkerProcess:
     ) -> None:
         self.folder = folder
         self.log = folder / "log"
-        command = [*before, *COMMAND, "worker", "--sleep", "0.5", "-d", str(folder), *options]
-        self.process = _start(database, folder, command, **{"ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.2"} | environment)
+        environment = _prepared(database, folder, **{"ALCHEMFLOWS_CHECKPOINT_INTERVAL_S": "0.2"} | environment)
+        words = ["worker", "--sleep", "0.5", "-d", str(folder), *options]
+        self.process: StartedCommand | subprocess.Popen
+        if before:
+            with self.log.open("w") as log:
+                self.process = subprocess.Popen(
+                    [*before, *COMMAND, *words], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder
+                )
+        else:
+            self.process = StartedCommand(words, folder, environment, self.log)
 
     def end(self, number: int | None = None) -> int:
         """Send a signal, wait for the end, and return the status."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from command_line import RLAUNCH, StartedCommand
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
@@ -26,7 +25,6 @@ from alchemflows.storage.fireworks import LOCKS
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 BCC = [[0, 0, 0], [0.5, 0.5, 0.5]]
-RLAUNCH = [sys.executable, "-c", "from fireworks.scripts.rlaunch_run import rlaunch; rlaunch()"]
 
 
 @pytest.fixture
@@ -51,7 +49,7 @@ class Workers:
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
         self._folder = folder
-        self.processes: dict[str, subprocess.Popen] = {}
+        self.processes: dict[str, StartedCommand] = {}
 
     def start(self, name: str) -> None:
         folder = self._folder / name
@@ -59,16 +57,9 @@ class Workers:
         (folder / "my_fworker.yaml").write_text(yaml.safe_dump({"name": name, "category": "", "query": "{}"}))
         (folder / "FW_config.yaml").write_text(yaml.safe_dump({"PING_TIME_SECS": 1, **LOCKS}))
         launchpad = Path(self._database.environment["FW_CONFIG_FILE"]).parent / "my_launchpad.yaml"
-        command = [*RLAUNCH, "-l", str(launchpad), "-w", "my_fworker.yaml"]
-        command += ["rapidfire", "--nlaunches", "infinite", "--sleep", "1"]
-        with (folder / "log").open("w") as log:
-            self.processes[name] = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=os.environ | self._database.environment | ONE_THREAD,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        arguments = ["-l", launchpad, "-w", "my_fworker.yaml", "rapidfire", "--nlaunches", "infinite", "--sleep", "1"]
+        environment = os.environ | self._database.environment | ONE_THREAD
+        self.processes[name] = StartedCommand(arguments, folder, environment, folder / "log", entry=RLAUNCH)
 
     def stop(self) -> None:
         for process in self.processes.values():

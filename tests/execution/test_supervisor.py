@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from command_line import COMMAND, assert_one_line, run_command
+from command_line import StartedCommand, assert_one_line, run_command
 from firetasks import Run
 from fireworks import Firework, FWAction, FWorker, LaunchPad, Workflow
 from fireworks.core.rocket_launcher import launch_rocket, rapidfire
@@ -229,7 +229,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 @pytest.fixture
 def supervise(database, tmp_path) -> Iterator[Callable[..., Callable[[], list[str]]]]:
     """Return what starts the command, which looks every second; it returns what reads the lines of its log."""
-    processes: list[subprocess.Popen] = []
+    processes: list[StartedCommand] = []
     log = tmp_path / "log"
 
     def lines() -> list[str]:
@@ -239,11 +239,11 @@ def supervise(database, tmp_path) -> Iterator[Callable[..., Callable[[], list[st
         return [line[20:] for line in said]
 
     def start(*arguments: object, **more: str) -> Callable[[], list[str]]:
-        command = [*COMMAND, "supervise", "--interval", "1", *map(str, arguments)]
+        command = ["supervise", "--interval", "1", *arguments]
         home = {"ALCHEMFLOWS_HOME": str(tmp_path / "home")}
         environment = os.environ | database.environment | PYTHONPATH | home | more
-        with log.open("w") as file, (tmp_path / "errors").open("w") as errors:  # there FireWorks says more
-            processes.append(subprocess.Popen(command, env=environment, stdout=file, stderr=errors))
+        errors = tmp_path / "errors"  # there FireWorks says more
+        processes.append(StartedCommand(command, Path.cwd(), environment, log, errors))
         return lines
 
     yield start

@@ -20,7 +20,7 @@ import gridfs
 import pytest
 import yaml
 from bson import json_util
-from command_line import COMMAND, assert_one_line
+from command_line import ALCHEMFLOWS, LPAD, RLAUNCH, assert_one_line, run_command
 from fireworks import FWorker, LaunchPad
 from jobflow import Flow, Job, JobStore, Response, job
 from jobflow.managers.fireworks import flow_to_workflow
@@ -29,7 +29,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from alchemflows.errors import DatabaseError, InvalidInputError
-from alchemflows.storage.database import OUTPUT_INDEXES, Database
+from alchemflows.execution.local import LocalWorkers, submit, wait
+from alchemflows.storage.database import OUTPUT_INDEXES, Database, connect
 from alchemflows.storage.mongod import find_binary
 from alchemflows.storage.users import ROLES, create_users, read_admin_uri
 
@@ -93,17 +94,9 @@ class Server:
 
 
 def run(
-    server: Server, user: str, *command: object, folder: Path, **environment: str
+    server: Server, user: str, *words: object, folder: Path, entry: str = ALCHEMFLOWS, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*map(str, command)],
-        env=server.environment(user) | environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_command(words, folder, server.environment(user) | environment, timeout=120, entry=entry)
     assert not any(password in done.stdout + done.stderr for password in server.passwords())
     return done
 
@@ -167,7 +160,7 @@ def worked(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     launchpad.add_wf(flow_to_workflow(Flow([first := sample(1000), spread(first.output["mean"])])))
     launchpad.add_wf(flow_to_workflow(fail()))
     launchpad.connection.close()
-    done = run(server, "worker", BIN / "rlaunch", "rapidfire", folder=folder)
+    done = run(server, "worker", "rapidfire", folder=folder, entry=RLAUNCH)
     assert done.returncode == 0, done.stderr
     (folder / "said").write_text(done.stdout + done.stderr)
     return folder, first
@@ -201,17 +194,17 @@ def test_a_reader_reads(worked: tuple[Path, Job], server: Server, tmp_path: Path
     (fw_id,) = launchpad.get_fw_ids({"name": "spread"})
     assert len(launchpad.get_fw_dict_by_id(fw_id)["launches"][0]["action"]["stored_data"]["text"]) == 17_000_000
     launchpad.connection.close()
-    done = run(server, "reader", BIN / "lpad", "get_wflows", folder=tmp_path)
+    done = run(server, "reader", "get_wflows", folder=tmp_path, entry=LPAD)
     assert done.returncode == 0, done.stderr
     assert '"state": "FIZZLED"' in done.stdout
-    assert "no free energies yet" in run(server, "reader", *COMMAND, "results", folder=tmp_path).stdout
+    assert "no free energies yet" in run(server, "reader", "results", folder=tmp_path).stdout
 
 
 def test_a_submitter_mends(
     worked: tuple[Path, Job], server: Server, clients: dict[str, MongoClient], tmp_path: Path
 ) -> None:
     def lpad(*arguments: str) -> str:
-        done = run(server, "submitter", BIN / "lpad", *arguments, folder=tmp_path)
+        done = run(server, "submitter", *arguments, folder=tmp_path, entry=LPAD)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -232,27 +225,24 @@ def test_a_worker_gives_back_what_it_cannot_finish(
 ) -> None:
     launchpad = server.launchpad("submitter")
     (fw_id,) = launchpad.add_wf(flow_to_workflow(Flow([pause(100)]))).values()
-    done = run(server, "worker", *COMMAND, "worker", "--stop-after", 8, folder=tmp_path)
+    done = run(server, "worker", "worker", "--stop-after", 8, folder=tmp_path)
     assert f"job {fw_id} is returned to the queue" in done.stdout, done.stderr
     assert ("pause", "READY") in states(clients["admin"])
     launchpad.defuse_fw(fw_id)
     launchpad.connection.close()
 
 
+def run_a_flow_here() -> None:
+    """Submit a flow and run it with a local worker, in a process that knows one user's configuration."""
+    database = connect()
+    fw_ids = submit(database, Flow([sample(3)]))
+    with LocalWorkers(database, fw_ids, 1, Path("runs")) as workers:
+        print(wait(database, fw_ids, lambda jobs: None, check=workers.check))
+
+
 def test_one_user_with_two_roles_runs_flows_here(server: Server, tmp_path: Path) -> None:
     create_users(server.uri("admin"), "alchemflows", server.config, {"ada": ["submitter", "worker"]})
-    script = """
-from pathlib import Path
-from jobflow import Flow
-from alchemflows.storage.database import connect
-from alchemflows.execution.local import LocalWorkers, submit, wait
-from test_users import sample
-database = connect()
-fw_ids = submit(database, Flow([sample(3)]))
-with LocalWorkers(database, fw_ids, 1, Path("runs")) as workers:
-    print(wait(database, fw_ids, lambda jobs: None, check=workers.check))
-"""
-    done = run(server, "ada", sys.executable, "-c", script, folder=tmp_path)
+    done = run(server, "ada", folder=tmp_path, entry="test_users:run_a_flow_here")
     assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
@@ -390,18 +380,18 @@ def test_a_wrong_password_is_told_without_it(server: Server, tmp_path: Path) -> 
     shutil.copytree(server.config / "reader", tmp_path / "reader")
     path = tmp_path / "reader" / "jobflow.yaml"
     path.write_text(path.read_text().replace("//reader:", "//reader:swordfish-7"))
-    done = run(server, "reader", *COMMAND, "results", folder=tmp_path, JOBFLOW_CONFIG_FILE=str(path))
+    done = run(server, "reader", "results", folder=tmp_path, JOBFLOW_CONFIG_FILE=str(path))
     assert_one_line(done, "refuses the user or password")
     assert "swordfish" not in done.stdout + done.stderr
     uri = server.uri("admin").replace("//admin:", "//admin:swordfish-7")
-    done = run(server, "reader", *COMMAND, "db", "init", "config", folder=tmp_path, ALCHEMFLOWS_ADMIN_URI=uri)
+    done = run(server, "reader", "db", "init", "config", folder=tmp_path, ALCHEMFLOWS_ADMIN_URI=uri)
     assert_one_line(done, "refuses the user or password")
     assert "swordfish" not in done.stdout + done.stderr
     assert not (tmp_path / "config").exists()
 
 
 def test_the_command_line_tells_a_reader_that_it_may_not(server: Server, tmp_path: Path) -> None:
-    assert_one_line(run(server, "reader", *COMMAND, "db", "index", folder=tmp_path), "does not let this user")
+    assert_one_line(run(server, "reader", "db", "index", folder=tmp_path), "does not let this user")
 
 
 # Making users
@@ -420,7 +410,7 @@ def test_again_changes_nothing(server: Server, clients: dict[str, MongoClient], 
         return [files, numbers, admin["alchemflows"].command("rolesInfo", showPrivileges=True)["roles"]]
 
     before = everything()
-    done = run(server, "worker", *COMMAND, "db", "init", server.config, folder=tmp_path, ALCHEMFLOWS_ADMIN_URI=uri)
+    done = run(server, "worker", "db", "init", server.config, folder=tmp_path, ALCHEMFLOWS_ADMIN_URI=uri)
     assert done.returncode == 0, done.stderr
     assert str(server.config / "worker") in done.stdout
     assert "swordfish" not in done.stdout
@@ -467,7 +457,7 @@ def test_indexes_are_there(clients: dict[str, MongoClient]) -> None:
 def test_new_passwords_on_request_only(server: Server, tmp_path: Path) -> None:
     def init(*options: str) -> subprocess.CompletedProcess[str]:
         command = ("db", "init", tmp_path / "config", "--admin-uri-file", server.admin, "--user", "bob=reader")
-        return run(server, "reader", *COMMAND, *command, *options, folder=tmp_path)
+        return run(server, "reader", *command, *options, folder=tmp_path)
 
     def uri() -> str:
         return yaml.safe_load((tmp_path / "config" / "bob" / "my_launchpad.yaml").read_text())["host"]
