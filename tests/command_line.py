@@ -107,7 +107,7 @@ def _main(entry: str, words: list[str], folder: Path, environment: dict[str, str
     os.dup2(os.open(out, flags), 1)
     os.dup2(1 if err is None else os.open(err, flags), 2)
     module, _, function = entry.partition(":")
-    sys.argv = [module, *words]
+    sys.argv = [module.partition(".")[0], *words]
     getattr(importlib.import_module(module), function)()
 
 
