@@ -29,8 +29,8 @@ def test_the_tutorial_as_written(home, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout)
     for words in (
-        "8 tasks, 24 jobs",
-        "8 tasks added (24 jobs), 0 were there",
+        "8 tasks, 40 jobs",
+        "8 tasks added (40 jobs), 0 were there",
         "0 tasks added (0 jobs), 8 were there",
         "nothing has failed",
     ):

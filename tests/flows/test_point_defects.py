@@ -166,7 +166,7 @@ def test_a_vacancy_in_a_compound(tmp_path):
     assert (d.concentration.n_sites, d.concentration.sites_per_formula_unit) == (4, 1.0)
     assert d.relaxation_volume_A3 == pytest.approx(d.defective.volume_A3 - d.perfect.volume_A3)
     assert d.relaxation_volume_error_A3 > 0 and d.formation_volume_A3 is None
-    assert "charge-aware" in d.verdict.notes[0]
+    assert "charges" in d.verdict.notes[0]
 
 
 def test_a_schottky_defect(tmp_path):

@@ -258,7 +258,7 @@ def test_ionic_compounds_say_that_the_potential_has_no_charges():
     for document in (EXACT.vacancy("K", references=["K"]), EXACT.schottky(), EXACT.pair()):
         assert document.verdict.converged  # it is no matter of convergence
         (caveat,) = document.verdict.notes
-        assert "charge-aware" in caveat and "electrostatic" in caveat and "K +1" in caveat
+        assert "charges" in caveat and "electrostatic" in caveat and "K +1" in caveat
 
 
 def test_sizes_share_the_error_of_a_reference():

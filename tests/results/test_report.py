@@ -115,7 +115,8 @@ def stored(shared_database, ladder_flow, tmp_path_factory):
     others = [run_into(shared_database, flow, folder) for flow in (switching, absolute_flow)]
     fw_ids = submit(shared_database, ladder_flow(9))
     launchpad = shared_database.launchpad
-    launch = {"launch_id": 7, "action": {"stored_data": {"_exception": {"_stacktrace": f"Traceback\n{FAILURE}\n"}}}}
+    ended = {"launch_id": 7, "fw_id": fw_ids[0], "state": "FIZZLED", "launch_dir": str(folder)}
+    launch = ended | {"action": {"stored_data": {"_exception": {"_stacktrace": f"Traceback\n{FAILURE}\n"}}}}
     launchpad.launches.insert_one(launch)
     launchpad.fireworks.update_one({"fw_id": fw_ids[0]}, {"$set": {"state": "FIZZLED", "launches": [7]}})
     return SimpleNamespace(
@@ -312,7 +313,7 @@ def test_a_report_that_cannot_be_written(stored, tmp_path, monkeypatch):
             write_report(None, CAMPAIGN, path)  # before any look at the database
     with pytest.raises(InvalidInputError, match="-1"):
         write_report(None, CAMPAIGN, kept, -1)
-    with pytest.raises(InvalidInputError, match=f"sugars.*{CAMPAIGN}"):
+    with pytest.raises(InvalidInputError, match="sugars"):
         write_report(stored.database, "sugars", kept)
     monkeypatch.setattr(module, "details", lambda database, result: 1 / 0)
     with pytest.raises(ZeroDivisionError):
