@@ -80,6 +80,8 @@ class PotentialMaker(Maker):
 class SampledMaker(PotentialMaker):
     """Base of makers whose jobs sample with a potential under common conditions.
 
+    See :class:`PotentialMaker` for the other parameters.
+
     Parameters
     ----------
     temperature
@@ -99,8 +101,6 @@ class SampledMaker(PotentialMaker):
         Relaxation time of the barostat (ps); at least 10 time steps.
     seed
         Seed of all random numbers; at least 0.
-
-    See :class:`PotentialMaker` for the other parameters.
     """
 
     name: str = "sampling"
@@ -164,6 +164,8 @@ class SampledMaker(PotentialMaker):
 class TransformationMaker(SampledMaker):
     """Base of makers of alchemical transformations.
 
+    See :class:`SampledMaker` for the other parameters.
+
     Parameters
     ----------
     coupling
@@ -180,8 +182,6 @@ class TransformationMaker(SampledMaker):
         Whether atoms are expected to stay on their sites; if they leave them, the verdict says so.
 
         False for systems in which atoms diffuse.
-
-    See :class:`SampledMaker` for the other parameters.
     """
 
     coupling: Coupling = "paired"

@@ -32,6 +32,8 @@ class CompositionOptimizationMaker(PotentialMaker):
     The gradient is that of the joint problem, by the theorem of implicit functions with second derivatives from
     automatic differentiation (:mod:`alchemflows.optimize.response`).
 
+    See :class:`PotentialMaker` for the other parameters.
+
     Parameters
     ----------
     coupling
@@ -44,8 +46,6 @@ class CompositionOptimizationMaker(PotentialMaker):
         Number of starts: the first in the middle of what the bounds allow, the others random.
     seed
         Seed of the random starts.
-
-    See :class:`PotentialMaker` for the other parameters.
 
     Examples
     --------

@@ -26,6 +26,8 @@ def tight_relaxation() -> AlchemicalRelaxMaker:
 class CompositionSweepMaker(PotentialMaker):
     """Relax atoms and cell at each composition of a grid, one job for each, started from its neighbour.
 
+    See :class:`PotentialMaker` for the other parameters.
+
     Parameters
     ----------
     relax_maker
@@ -34,8 +36,6 @@ class CompositionSweepMaker(PotentialMaker):
     both_starts
         Whether each point is also relaxed from the structure given, and the lower end kept. A crystal with several
         minima can follow its neighbours into the wrong one; where it has but one, this doubles the work for nothing.
-
-    See :class:`PotentialMaker` for the other parameters.
 
     Examples
     --------

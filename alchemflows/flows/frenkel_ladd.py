@@ -68,8 +68,6 @@ class FrenkelLaddMaker(SampledMaker):
 
         None starts from the given cell as it is.
 
-    See :class:`SampledMaker` for the other parameters.
-
     Examples
     --------
     >>> from pymatgen.core import Lattice, Structure

@@ -34,6 +34,8 @@ PEROVSKITE_ORDERS: dict[str, tuple[float, float, float]] = {
 class OrderDisorderMaker(PotentialMaker):
     """Relax a crystal disordered and ordered, in the same supercell and in the same way, and compare.
 
+    See :class:`PotentialMaker` for the other parameters.
+
     Parameters
     ----------
     n_random
@@ -56,8 +58,6 @@ class OrderDisorderMaker(PotentialMaker):
         Table, document and verdict say what was rounded.
     seed
         Seed of the arrangements and displacements; at least 0.
-
-    See :class:`PotentialMaker` for the other parameters.
 
     Examples
     --------

@@ -22,6 +22,8 @@ from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
 class OrderingSearchMaker(PotentialMaker):
     """Let every site find its element: a descent on site-resolved weights from the disordered crystal.
 
+    See :class:`PotentialMaker` for the other parameters.
+
     Parameters
     ----------
     search_maker
@@ -31,8 +33,6 @@ class OrderingSearchMaker(PotentialMaker):
     round_composition
         Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a
         composition that is not whole atoms is refused. The document and its verdict say what was rounded.
-
-    See :class:`PotentialMaker` for the other parameters.
 
     Examples
     --------

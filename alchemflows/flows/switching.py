@@ -33,8 +33,6 @@ class SwitchingMaker(TransformationMaker):
     schedule
         λ as a function of time during a switch.
 
-    See :class:`TransformationMaker` for the other parameters.
-
     Examples
     --------
     >>> from pymatgen.core import Lattice, Structure

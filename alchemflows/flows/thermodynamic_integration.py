@@ -82,8 +82,6 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
 
         Finished ladders can be given more of them (:meth:`extended`).
 
-    See :class:`TransformationMaker` for the other parameters; the volume is constant unless a pressure is given.
-
     Examples
     --------
     >>> from pymatgen.core import Lattice, Structure
