@@ -77,6 +77,7 @@ def test_gpu_on_a_cpu(tmp_path):
     np.testing.assert_allclose(medians["ns/day"], medians["1/s"] / 5 * 2e-6 * 86400, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_composition_search(tmp_path):
     document = report(tmp_path / "search.json", "composition_search.py")
     off, on_the_triangle, on_the_edge, together = (t["value"] for t in document["targets"])

@@ -40,6 +40,7 @@ def test_bad_input_is_one_line(run, salt, arguments, words):
     assert_one_line(run("sweep", salt, *arguments, "--potential", "mace-demo"), *words)
 
 
+@pytest.mark.slow
 def test_a_sweep_and_a_finer_one_that_repeats_nothing(run, salt, tmp_path):
     options = ["--potential", "mace-demo", "--plot", tmp_path / "salt.png"]
     done = run("sweep", salt, "Na:K", "--points", 2, *options)

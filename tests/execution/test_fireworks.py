@@ -99,6 +99,7 @@ def undisturbed(flow, folder: Path):
         torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing_but_time(database, workers, flow, tmp_path):
     fw_ids = submit(database, flow)
     workers.start("one")
@@ -142,6 +143,7 @@ def test_a_killed_worker_costs_nothing_but_time(database, workers, flow, tmp_pat
     assert row["n_windows"] == 4
 
 
+@pytest.mark.slow
 def test_samples_are_read_back_with_plain_pymongo(database, workers, flow):
     """As docs/database.md describes it."""
     import base64
@@ -185,6 +187,7 @@ def test_stopped_local_workers_leave_jobs_that_others_can_take(database, flow, t
     assert (tmp_path / "run").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_a_local_worker_that_dies_is_replaced(database, flow, tmp_path):
     from alchemflows.execution.local import LocalWorkers, wait
 

@@ -63,6 +63,7 @@ def finish(database: Database, fw_ids: list[int], folder: Path) -> None:
     assert {job.state for job in status(database, fw_ids)} == {"COMPLETED"}
 
 
+@pytest.mark.slow
 def test_a_stopped_job_goes_on_with_another_worker_to_the_same_samples(database, flow, tmp_path):
     """SIGTERM, then kill -9, then the end of its time; each time another worker goes on, nothing is sampled twice."""
     fw_ids = submit(database, flow)
@@ -173,6 +174,7 @@ def test_a_database_that_is_away_costs_nothing(database, flow, tmp_path):
     assert samples(database).shape == (2, 150, 2)
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_no_sample(database, flow, tmp_path):
     """The checkpoints' disk is full before the job is stopped: it goes on from the last one that fitted."""
     fw_ids = submit(database, flow)

@@ -116,6 +116,7 @@ def test_what_a_watch_has_seen_goes_on_bitwise(tmp_path):
     assert broken(run, tmp_path / "broken", [3, 9, 2]) == run(Checkpoint())
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_bitwise(perovskite, tmp_path):
     """What a process has in its memory (compiled modules, lists) leaves no trace in the numbers."""
     perovskite.to(str(tmp_path / "cell.json"))
