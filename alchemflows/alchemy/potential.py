@@ -287,7 +287,7 @@ class AlchemicalPotential:
         return [x, h, w]
 
     def _in_memory(self, n_replicas: int, n_sets: int, compute: Callable[[slice, int], Result]) -> list[Result]:
-        """Compute all replicas in as few parts as fit in memory, each with so many sets of weights at once."""
+        """Compute all replicas in as few parts as fit in memory, for a given number of sets of weights at once."""
         parts: list[Result] = []
         done = 0
         per_replica = max(1, *(len(first) for first, _, _ in self._pairs.pairs))

@@ -1,6 +1,6 @@
-"""Keys of tasks: the fields of each method that decide what is computed, and what they are left out for.
+"""Keys of tasks: the fields of each method that affect its result, and the fields that do not, with the reasons.
 
-A field of a maker stands either in :data:`FIELDS` or in :data:`NOT_IN_KEY`; a test makes sure of it.
+Each field of a maker is listed either in :data:`FIELDS` or in :data:`NOT_IN_KEY`; a test checks this.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ NOT_IN_KEY: Mapping[str, str] = MappingProxyType(
     {
         "name": "what the flow is called",
         "category": "which workers take its jobs",
-        "n_runs": "more runs continue what is there",
+        "n_runs": "a larger number continues the stored windows",
         "potential": "written by the SHA-256 of its file, its head and its precision",
         "relax_maker": "written by its own scientific fields",
     }
@@ -92,7 +92,7 @@ def task_key(
     maker: SampledMaker,
     vacancy: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the hash of all that the result of a task depends on; what has the same key need not be done again.
+    """Return the hash of everything that affects the result of a task; tasks with the same key are computed once.
 
     Parameters
     ----------

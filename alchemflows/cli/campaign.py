@@ -174,7 +174,10 @@ def status(
 def report(
     name: CampaignName,
     file: Annotated[Path, typer.Argument(help="a .html file")],
-    figures: Annotated[int, typer.Option(min=0, help="of at most so many results, those not converged first")] = 100,
+    figures: Annotated[
+        int,
+        typer.Option(min=0, help="Maximum number of results with figures; results that are not converged come first."),
+    ] = 100,
 ) -> None:
     """Write results, means over repeats, failures, figures and provenance to one file, for a browser or for paper."""
     from alchemflows.report.campaign import check_report, write_report

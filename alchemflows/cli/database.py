@@ -31,7 +31,7 @@ def results(
     temperature: Annotated[float | None, typer.Option(help="K")] = None,
     campaign: Annotated[str | None, typer.Option(help="name of a campaign")] = None,
     reanalysed: Annotated[bool, typer.Option(help="those that `alchemflows reanalyse` made")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="at most so many; 0 for all")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Maximum number of results; 0 for all.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
 ) -> None:

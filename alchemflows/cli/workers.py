@@ -34,7 +34,8 @@ def worker(
         bool, typer.Option("--until-idle", help="end when no job is ready, and none waits for one that runs")
     ] = False,
     idle_for: Annotated[
-        float | None, typer.Option(min=0, help="end after so many seconds without a job that is ready, whatever waits")
+        float | None,
+        typer.Option(min=0, help="Time (s) without a ready job after which the worker ends, even if jobs are waiting."),
     ] = None,
     stop_after: Annotated[
         float | None,
@@ -94,7 +95,7 @@ def supervise(
 
 
 def _launchpad(wait_s: float | None) -> LaunchPad:
-    """Return the LaunchPad; ask an unreachable database again after so many seconds, or not if None."""
+    """Return the LaunchPad; retry an unreachable database at this interval (s), or raise an error if it is None."""
     unreachable = False
     while True:
         try:

@@ -34,9 +34,10 @@ class RerunPolicy:
     retries
         Reruns of a job that failed.
     lost_retries
-        Reruns of a job that was lost: at a wall time, which is nobody's fault; but a job may also kill its worker.
+        Reruns of a job that was lost. Many are allowed, since a wall time is no fault of the job; the number is limited,
+        since some jobs kill their worker.
     lost_after_s
-        A running job without a heartbeat for so long, or one that was taken and has no launch after so long, is lost.
+        Time (s) after which a running job without a heartbeat, or a job that has not started, is lost.
     worker_restarts
         Restarts of local workers that died, all workers of one run together.
     """
@@ -55,7 +56,7 @@ class RerunPolicy:
         return attempts.n_lost < self.lost_retries
 
     def restarts_worker(self, n_restarts: int) -> bool:
-        """Tell whether a local worker that died is restarted after so many restarts."""
+        """Tell whether a local worker that died is restarted, given the number of earlier restarts."""
         return n_restarts < self.worker_restarts
 
 
@@ -70,14 +71,14 @@ def was_interrupted(launch: Launch) -> bool:
 
 
 def can_be_rerun(around: Relatives | None) -> bool:
-    """Tell whether a failed job can be rerun now, from what stands around it in its workflow.
+    """Tell whether a failed job can be rerun now, given the states of the other jobs in its workflow.
 
-    Not if one of the jobs that it follows has failed, with which it is rerun; and not while a job that depends on it is
-    running, whose input would be removed.
+    It cannot if one of its parents has failed, because the two are then rerun together. It cannot while a job that
+    depends on it is running, because the rerun would remove the input of that job.
     """
     return around is not None and FAILED not in around.parents and not around.dependents & set(HELD)
 
 
 def is_needed(around: Relatives | None) -> bool:
-    """Tell whether the workflow of a failed job has not ended: other jobs did not do without it."""
+    """Tell whether a failed job keeps its workflow from completing."""
     return around is not None and around.workflow not in ENDED

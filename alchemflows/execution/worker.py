@@ -89,7 +89,7 @@ class Worker:
         until_idle
             Whether to end when there is no job for this worker, now or behind those of its category that run.
         idle_for_s
-            End after so many seconds without a job, whatever other workers' jobs may make ready later; None for never.
+            Time (s) without a ready job after which the worker ends, even if jobs are waiting; None for never.
         stop_after_s
             Stop after this time (s), the current job checkpointed; None for never.
 

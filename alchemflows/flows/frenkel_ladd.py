@@ -172,6 +172,12 @@ class FrenkelLaddMaker(SampledMaker):
         if self.pressure_GPa is None:
             return None
         equilibration = self.n_cell_steps // 3
+        least = MIN_SAMPLES * DynamicsSettings.model_fields["sample_interval_steps"].default
+        if self.n_cell_steps - equilibration < least:
+            raise InvalidInputError(
+                f"n_cell_steps = {self.n_cell_steps} is too small: two thirds of it must be at least {least} steps for "
+                f"{MIN_SAMPLES} samples"
+            )
         return self.settings(
             DynamicsSettings,
             n_equilibration_steps=equilibration,

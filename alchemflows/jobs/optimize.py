@@ -226,7 +226,7 @@ class OptimizeMaker(Maker):
 
 
 def _n_sites(system: AlchemicalSystem, n_repeats: int) -> list[int]:
-    """Return how many whole choices each group has in so many cells: a pattern of elements is chosen as a whole."""
+    """Return the number of choices of each group in a number of cells; a pattern of elements is one choice."""
     return [
         n_repeats * (len(group.sites) if all(len(set(channel)) == 1 for channel in group.channels) else 1)
         for group in system.groups

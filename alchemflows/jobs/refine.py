@@ -66,7 +66,7 @@ class RoundMaker(MSONable):
         return jobs, RefinementRound(inserted=[grid[index] for index in plan.insert], extended=extended)
 
     def continued(self, path: AlchemicalPath, standing: Mapping[int, Standing], more: Mapping[int, int]) -> list[Job]:
-        """Return the jobs that give windows so many more production runs, both by their places in the grid."""
+        """Return the jobs that continue windows by additional production runs; both are given by index in the grid."""
         jobs = []
         for n_runs in sorted(set(more.values())):
             for chunk in chunks([index for index, n in more.items() if n == n_runs], self.windows_per_job):

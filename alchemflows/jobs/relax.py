@@ -191,7 +191,7 @@ class AlchemicalRelaxMaker(Maker):
 
 
 def relaxing(fmax_eV_per_A: float, steps: int = 500, optimizer: str = "FIRE") -> AlchemicalRelaxMaker:
-    """Return what relaxes atoms and cell to forces below a bound, in so many steps at most.
+    """Return a maker that relaxes atoms and cell until forces are below a bound, with a maximum number of steps.
 
     ASE's ``FIRE`` finds its way from anywhere; ``BFGS`` takes a fraction of the steps near a minimum, above all where
     some directions are far softer than others.

@@ -21,9 +21,8 @@ from alchemflows.free_energy.einstein import einstein_free_energy_eV
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.sites import Sites
-from alchemflows.sampling.switching import equilibrate_ends, switch
+from alchemflows.sampling.switching import equilibrate_and_switch
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.potential import PotentialSpec
@@ -91,30 +90,19 @@ class RemovalMaker(Maker):
         springs = Springs(tuple(map(tuple, structure.frac_coords.tolist())), tuple(stiffness.tolist()))
         potential = AlchemicalPotential(path.system, load_potential(self.potential))
         model, line = TetheredPotential(potential, springs), TetheredPath.with_growing_springs(path)
-        progress, n = ProgressFile(Path.cwd()), 2 * self.settings.n_repeats
         sites = Sites(structure, potential.device)
         # At rest, or the crystal would drift away from the spring.
         with resumable() as checkpoint:
-            ends = equilibrate_ends(
+            switches = equilibrate_and_switch(
                 model,
                 line,
                 self.settings,
-                derived_seeds(self.seed, "equilibration of the removal", n),
+                self.seed,
+                "the removal",
                 fix_centre_of_mass=True,
                 sites=sites,
-                on_progress=progress,
-                checkpoint=checkpoint.stage("equilibration"),
-            )
-            switches = switch(
-                model,
-                line,
-                self.settings,
-                ends,
-                derived_seeds(self.seed, "switching of the removal", n),
-                fix_centre_of_mass=True,
-                sites=sites,
-                on_progress=progress,
-                checkpoint=checkpoint.stage("switching"),
+                on_progress=ProgressFile(Path.cwd()),
+                checkpoint=checkpoint,
             )
         result, work = work_document(switches, self.settings, path.system.counts(path.initial))
         masses = path.masses(0.0)

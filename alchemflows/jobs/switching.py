@@ -18,9 +18,8 @@ from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.sites import SiteWatch
-from alchemflows.sampling.switching import equilibrate_ends, switch
+from alchemflows.sampling.switching import equilibrate_and_switch
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.free_energy import Estimate
 from alchemflows.schemas.potential import PotentialSpec
@@ -86,27 +85,17 @@ class SwitchesMaker(Maker):
         system = started_from(path.system, structure)
         path = AlchemicalPath(system, path.initial, path.final)
         model = AlchemicalPotential(system, load_potential(self.potential))
-        progress, n = ProgressFile(Path.cwd()), 2 * self.settings.n_repeats
+        n = 2 * self.settings.n_repeats
         watch = SiteWatch([system.structure] * n, model.device) if self.crystal else None
         with resumable() as checkpoint:
-            ends = equilibrate_ends(
+            switches = equilibrate_and_switch(
                 model,
                 path,
                 self.settings,
-                derived_seeds(self.seed, "equilibration", n),
+                self.seed,
                 watch=watch,
-                on_progress=progress,
-                checkpoint=checkpoint.stage("equilibration"),
-            )
-            switches = switch(
-                model,
-                path,
-                self.settings,
-                ends,
-                derived_seeds(self.seed, "switching", n),
-                watch=watch,
-                on_progress=progress,
-                checkpoint=checkpoint.stage("switching"),
+                on_progress=ProgressFile(Path.cwd()),
+                checkpoint=checkpoint,
             )
         counts = system.counts(path.initial)
         result, work = work_document(switches, self.settings, counts)

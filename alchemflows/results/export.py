@@ -15,7 +15,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
 
 SUFFIXES = (".parquet", ".csv", ".json")
-#: Small parts are joined up to so many rows: Parquet keeps an entry in memory for each part that it has written.
+#: Small parts are joined up to this number of rows, because Parquet keeps an entry in memory for each part.
 ROWS_AT_ONCE = 100_000
 
 

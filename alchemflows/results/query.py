@@ -203,7 +203,7 @@ def free_energies(
     temperature_K
         Temperature.
     limit
-        At most so many; 0 for all.
+        Maximum number of rows; 0 for all.
     reanalysed
         Whether to read what :class:`~alchemflows.results.builder.FreeEnergyBuilder` made, instead of the jobs'.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from alchemflows.sampling.blocks import Blocks, Resumable
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.schedules import schedule
+from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.sites import Sites, SiteWatch
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.progress import Progress
@@ -185,6 +187,50 @@ def switch(
     dudl = torch.stack(work.curve, dim=1).cpu().numpy()
     totals = work.total.cpu().numpy()
     return Switches(totals[:n], totals[n:], forward[kept], dudl[:n], dudl[n:])
+
+
+def equilibrate_and_switch(
+    model: EnergyModel,
+    path: WeightPath,
+    settings: SwitchingSettings,
+    seed: int,
+    purpose: str = "",
+    *,
+    fix_centre_of_mass: bool = False,
+    sites: Sites | None = None,
+    watch: SiteWatch | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
+) -> Switches:
+    """Equilibrate replicas at both ends of a path, then switch them to the other end.
+
+    Parameters
+    ----------
+    model, path, settings, fix_centre_of_mass, sites, watch, on_progress, checkpoint
+        As for :func:`equilibrate_ends`; the checkpoint has one stage for the equilibration and one for the switches.
+    seed
+        Seed from which those of all replicas are derived.
+    purpose
+        Name of the switches, so that different ones with the same seed have different random numbers.
+
+    Raises
+    ------
+    RunStoppedError
+        If the checkpoint says that the run is to stop.
+    TrajectoryError
+        If a trajectory explodes.
+    """
+    n, of = 2 * settings.n_repeats, f" of {purpose}" if purpose else ""
+    common: dict[str, Any] = {
+        "fix_centre_of_mass": fix_centre_of_mass,
+        "sites": sites,
+        "watch": watch,
+        "on_progress": on_progress,
+    }
+    seeds = derived_seeds(seed, f"equilibration{of}", n)
+    ends = equilibrate_ends(model, path, settings, seeds, checkpoint=checkpoint.stage("equilibration"), **common)
+    seeds = derived_seeds(seed, f"switching{of}", n)
+    return switch(model, path, settings, ends, seeds, checkpoint=checkpoint.stage("switching"), **common)
 
 
 def draw_einstein_crystal(

@@ -59,6 +59,10 @@ def migrated(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """
     current = current_version(kind)
     version = content.get("schema_version", current)
+    if isinstance(version, float) and version.is_integer():
+        version = int(version)  # numbers that were written by MongoDB's shell
+    if not isinstance(version, int):
+        raise DocumentVersionError(f"{kind}: schema_version must be a whole number; got {version!r}")
     if version > current:
         raise DocumentVersionError(
             f"{kind} of schema version {version}, but this alchemflows reads versions up to {current}: "

@@ -45,7 +45,7 @@ class DynamicsSettings(Conditions):
 
     n_equilibration_steps: int = Field(5000, ge=0, description="steps before the first sample")
     n_production_steps: int = Field(20000, gt=0)
-    sample_interval_steps: int = Field(10, gt=0, description="a sample every so many production steps")
+    sample_interval_steps: int = Field(10, gt=0, description="number of production steps between samples")
     replica_exchange: bool = Field(
         False, description="whether neighbouring windows of one batch may swap λ after each sample"
     )

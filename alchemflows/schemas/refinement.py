@@ -16,8 +16,8 @@ class RefinementSettings(MakerField):
     budget: int = Field(
         0,
         ge=0,
-        description="at most so many window-runs beyond the planned ones; a window-run is one production run of one "
-        "window, newly inserted or extended",
+        description="maximum number of additional window-runs; a window-run is one production run of one window, newly "
+        "inserted or extended",
     )
 
 

@@ -220,7 +220,7 @@ def members(launchpad: LaunchPad, fw_ids: Sequence[int]) -> tuple[list[int], boo
 
 
 def relatives(launchpad: LaunchPad, fw_id: int) -> Relatives | None:
-    """Return the states of what stands around a job; None if it has no workflow."""
+    """Return the states of the workflow, the parents and the dependents of a job; None without a workflow."""
     workflow = launchpad.workflows.find_one({"nodes": fw_id}, {"links": 1, "state": 1, "nodes": 1})
     if workflow is None:
         return None
@@ -251,8 +251,9 @@ def last_launches(launchpad: LaunchPad, jobs: Sequence[StoredJob]) -> dict[int, 
 
 
 def launch_in(launchpad: LaunchPad, folders: Sequence[str]) -> Launch | None:
-    """Return the last launch in a folder, of which several spellings may be given."""
-    return next(iter(_launches(launchpad, {"launch_dir": {"$in": list(folders)}}).values()), None)
+    """Return the last launch in a folder, given by one or several spellings of its path."""
+    launches = _launches(launchpad, {"launch_dir": {"$in": list(folders)}}).values()
+    return max(launches, key=lambda launch: launch.launch_id, default=None)
 
 
 def _launches(launchpad: LaunchPad, query: Mapping[str, Any]) -> dict[int, Launch]:
@@ -282,7 +283,7 @@ def attempts(launchpad: LaunchPad, job: StoredJob) -> Attempts:
 
 
 def rerun_lost_below(launchpad: LaunchPad, folder: str, fw_ids: Sequence[int]) -> None:
-    """Make jobs ready again whose launches are below a folder, where nobody runs them any more."""
+    """Return jobs to the queue whose launch folders are inside a folder; their workers must have ended."""
     mine = {"fw_id": {"$in": list(fw_ids)}, "launch_dir": {"$regex": f"^{re.escape(folder)}/"}}
     launchpad.detect_lostruns(expiration_secs=0, rerun=True, refresh=True, launch_query=mine)
 
@@ -291,7 +292,7 @@ def rerun_lost_below(launchpad: LaunchPad, folder: str, fw_ids: Sequence[int]) -
 
 
 def taken_and_not_started(launchpad: LaunchPad, seconds: float) -> list[StoredJob]:
-    """Return the jobs that were taken at least so many seconds ago, and have no launch.
+    """Return the jobs that were taken from the queue at least the given time (s) ago and have no launch.
 
     FireWorks looks for lost jobs among launches, and never finds these. One that waits in a queue has a launch.
     """
@@ -299,7 +300,7 @@ def taken_and_not_started(launchpad: LaunchPad, seconds: float) -> list[StoredJo
 
 
 def make_ready(launchpad: LaunchPad, fw_ids: Sequence[int], seconds: float) -> int:
-    """Make those of the jobs that were taken so many seconds ago, and have no launch, ready; return how many."""
+    """Return jobs to the queue that were taken at least the given time (s) ago and have no launch; count them."""
     ready = {"$set": {"state": "READY", "updated_on": datetime.now(UTC).isoformat()}}
     taken = {"fw_id": {"$in": list(fw_ids)}, **_taken(seconds)}
     number: int = launchpad.fireworks.update_many(taken, ready).modified_count

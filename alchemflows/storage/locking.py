@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 #: Collection of the submissions that run, a document each.
 SUBMISSIONS = "submissions"
-#: After so many seconds without a sign of life a submission counts as dead.
+#: Time (s) without a heartbeat after which a submission counts as dead.
 DEAD_AFTER_S = 60.0
 _POLL_S = 0.5
 

@@ -70,7 +70,7 @@ def run(flow, folder, **options):
         (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": 1.0, "Fe": 1.0}}, "Fe"),
         (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": -1.0}}, "-1.0"),
         (FrenkelLaddMaker, {"n_sampling_steps": 3}, "n_sampling_steps"),
-        (FrenkelLaddMaker, {"n_cell_steps": 3}, r"\b4\b"),
+        (FrenkelLaddMaker, {"n_cell_steps": 3}, r"n_cell_steps.*\b4\b"),
         (vacancy_maker, {"pressure_GPa": None}, "pressure"),
         (vacancy_maker, {"n_switching_steps": 0}, "n_switching_steps"),
     ],

@@ -93,6 +93,19 @@ def test_a_version_without_a_step_is_refused():
         Length.read({"schema_version": 0, "length_A": 3.0})
 
 
+@pytest.mark.parametrize("version", [None, "1", 1.5])
+def test_a_version_that_is_no_whole_number_is_refused(version):
+    with pytest.raises(DocumentVersionError, match=f"Length.*schema_version.*{version}"):
+        Length.read({"schema_version": version, "length_A": 3.0})
+
+
+def test_a_version_may_be_a_double(steps):
+    """MongoDB's shell writes whole numbers as doubles."""
+    assert Length.read({"schema_version": 1.0, "length": 3.0}) == Length(length_A=3.0)
+    with pytest.raises(DocumentVersionError, match="3"):
+        Length.read({"schema_version": 3.0, "length_A": 3.0})
+
+
 def test_steps_of_this_release_are_without_gaps():
     for kind in {kind for kind, _ in document.MIGRATIONS}:
         assert {version for name, version in document.MIGRATIONS if name == kind} == set(

@@ -28,11 +28,11 @@ from paced import pause
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
-from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.errors import DatabaseError
 from alchemflows.execution.local import LocalWorkers, submit, wait
-from alchemflows.storage.database import OUTPUT_INDEXES, Database, connect
+from alchemflows.storage.database import OUTPUT_INDEXES, connect
 from alchemflows.storage.mongod import find_binary
-from alchemflows.storage.users import ROLES, create_users, read_admin_uri
+from alchemflows.storage.users import create_users, read_admin_uri
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -434,17 +434,6 @@ def test_rights_that_someone_has_added_are_taken_back(server: Server, clients: d
         clients["reader"]["alchemflows"]["outputs"].insert_one({"uuid": "forged"})
 
 
-def test_the_rights_are_those_of_the_documentation() -> None:
-    text = (ROOT / "docs" / "security.md").read_text().partition("<!-- rights -->")[2].partition("- **submitter**")[0]
-    header, _, *rows = [
-        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.split("\n") if "|" in line
-    ]
-    told = {
-        role: {row[0]: tuple(row[k].split(", ")) for row in rows if row[k]} for k, role in enumerate(header) if k > 0
-    }
-    assert told == ROLES
-
-
 def test_indexes_are_there(clients: dict[str, MongoClient]) -> None:
     def indexes(collection: str) -> set[tuple[str, ...]]:
         return {tuple(index["key"]) for index in clients["admin"]["alchemflows"][collection].list_indexes()}
@@ -489,33 +478,3 @@ def test_a_file_that_others_can_read_is_refused(server: Server, tmp_path: Path) 
     assert read_admin_uri(path) == server.uri("admin")
     with pytest.raises(DatabaseError, match="FileNotFoundError"):
         read_admin_uri(tmp_path / "none")
-
-
-def test_a_server_without_authorization_is_refused(database: Database, tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match="authorization"):
-        create_users(database.launchpad.host, "alchemflows", tmp_path / "config")
-    assert not (tmp_path / "config").exists()
-
-
-@pytest.mark.parametrize(
-    "uri", ["mongodb://a:swordfish@192.0.2.1/", "mongodb://a:swordfish@localhost,192.0.2.1/?tls=false"]
-)
-def test_a_network_without_tls_is_refused(uri: str, tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match=r"192\.0\.2\.1.*TLS") as caught:
-        create_users(uri, "alchemflows", tmp_path / "config")
-    assert "swordfish" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("users", "words"),
-    [({"../eve": ["reader"]}, r"\.\./eve"), ({"eve": ["root"]}, "root"), ({"eve": []}, "submitter")],
-)
-def test_names_and_roles_are_checked(users: dict[str, list[str]], words: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match=words):
-        create_users("mongodb://localhost:1", "alchemflows", tmp_path, users)
-
-
-def test_a_bad_uri_is_not_repeated(tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match="percent-encode") as caught:
-        create_users("mongodb://admin:sword/fish@localhost", "alchemflows", tmp_path)
-    assert "fish" not in str(caught.value)

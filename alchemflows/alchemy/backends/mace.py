@@ -36,7 +36,7 @@ from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
 logger = logging.getLogger(__name__)
 
-#: A backend remembers so many of its specialised copies.
+#: Maximum number of specialised copies that a backend keeps.
 MAX_SPECIALISED = 4
 
 
