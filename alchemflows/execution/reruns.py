@@ -34,8 +34,8 @@ class RerunPolicy:
     retries
         Reruns of a job that failed.
     lost_retries
-        Reruns of a job that was lost. Many are allowed, since a wall time is no fault of the job; the number is limited,
-        since some jobs kill their worker.
+        Reruns of a job that was lost. Many are allowed, since a wall time is no fault of the job. The number is
+        limited, since some jobs kill their worker.
     lost_after_s
         Time (s) after which a running job without a heartbeat, or a job that has not started, is lost.
     worker_restarts
