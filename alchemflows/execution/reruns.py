@@ -37,7 +37,7 @@ class RerunPolicy:
         Reruns of a job that was lost. Many are allowed, since a wall time is no fault of the job. The number is
         limited, since some jobs kill their worker.
     lost_after_s
-        Time (s) after which a running job without a heartbeat, or a job that has not started, is lost.
+        Time (s) after which a running job without a heartbeat, or a taken job that has not started, is lost.
     worker_restarts
         Restarts of local workers that died, all workers of one run together.
     """
