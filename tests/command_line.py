@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import io
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+
+import pytest
+
+from alchemflows import cli
 
 #: Entry points of commands.
 ALCHEMFLOWS, RLAUNCH, LPAD = (
@@ -29,6 +36,9 @@ _PROCESSES.set_forkserver_preload(
         "matplotlib.pyplot",
         "emmet.core.tasks",
         "emmet.core.trajectory",
+        "maggma.stores",
+        "rich.table",
+        "typer",
     ]
 )
 
@@ -109,6 +119,21 @@ def _main(entry: str, words: list[str], folder: Path, environment: dict[str, str
     module, _, function = entry.partition(":")
     sys.argv = [module.partition(".")[0], *words]
     getattr(importlib.import_module(module), function)()
+
+
+def run_here(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch) -> subprocess.CompletedProcess[str]:
+    """Run a command of the package in this process, for commands that end before they connect to a database."""
+    out, err = io.StringIO(), io.StringIO()
+    with monkeypatch.context() as patch, redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+        patch.setattr(sys, "argv", ["alchemflows", *map(str, arguments)])
+        patch.setenv("PYTHONWARNINGS", "ignore")  # both are set by the command itself, and would stay
+        patch.setenv("TQDM_DISABLE", "1")
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return subprocess.CompletedProcess(sys.argv, status, out.getvalue(), err.getvalue())
 
 
 def assert_one_line(completed: subprocess.CompletedProcess, *words: str) -> None:

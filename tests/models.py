@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import mace  # noqa: F401  (before e3nn: it allows e3nn's own constants to load)
 import numpy as np
+import pytest
 import torch
 from e3nn import o3
 from mace.modules import (
@@ -92,6 +94,24 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "full-couplings": _RESIDUAL | {"use_reduced_cg": False},
     "scalars": _RESIDUAL | {"hidden_irreps": o3.Irreps("8x0e"), "correlation": 3},
 }
+
+#: Variants that between them have each kind of block, product, readout and edge; the others take minutes, in CI.
+CORE = (
+    "residual",
+    "attention",
+    "non-linear-cutoff",
+    "zbl-agnesi-density",
+    "heads-zbl-non-linear",
+    "agnostic-product",
+    "three-layers",
+    "keep-last-irreps",
+    "scalars",
+)
+
+
+def variants(names: Iterable[str] = VARIANTS) -> list[Any]:
+    """Return variants as parameters of a test, those outside :data:`CORE` marked as slow."""
+    return [name if name in CORE else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def build_mace(seed: int = 1, cls: type[torch.nn.Module] = ScaleShiftMACE, **changes: Any) -> torch.nn.Module:

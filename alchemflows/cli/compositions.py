@@ -21,7 +21,7 @@ from alchemflows.cli.options import (
     Supercell,
     Workers,
 )
-from alchemflows.cli.running import console, run_and_show, settings
+from alchemflows.cli.running import check_figures, console, run_and_show, settings
 from alchemflows.cli.tables import optimization_table, sweep_table
 from alchemflows.errors import InvalidInputError
 from alchemflows.results.query import relaxations
@@ -84,7 +84,9 @@ def sweep(
         shares = [until * k / (points - 1) for k in range(points)]
         grid = CompositionGrid.line(cell, substitution_of(substitutions or []), shares, coupling=kind)
     maker = CompositionSweepMaker(potential=potential.spec)
-    known = relaxations(connect(settings()), maker.keys(grid))
+    keys = maker.keys(grid)
+    check_figures([plot], submit_only)
+    known = relaxations(connect(settings()), keys)
     if known:
         console.print(f"{len(known)} of {len(grid.weights)} points are in the database already")
     run_and_show(

@@ -91,10 +91,10 @@ class CompositionSweepMaker(PotentialMaker):
 
         Raises
         ------
-        PotentialError
-            If the potential cannot be loaded.
+        PotentialError, InvalidInputError
+            If the potential cannot be loaded, or does not know an element.
         """
-        return self._keys(grid, self.checked_potential())
+        return self._keys(grid, self.checked_potential(grid.system))
 
     def _keys(self, grid: CompositionGrid, potential: PotentialSpec) -> list[str]:
         return [self.relax_maker.key(grid.system, weights, potential) for weights in grid.weights]

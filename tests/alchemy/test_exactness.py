@@ -10,7 +10,7 @@ import pytest
 import torch
 from ase import Atoms
 from mace.calculators import MACECalculator
-from models import CUTOFF_A, GROUPS, VARIANTS, interior, perovskite, perovskite_system, vertices
+from models import CUTOFF_A, GROUPS, interior, perovskite, perovskite_system, variants, vertices
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.groups import SiteGroup
@@ -77,7 +77,7 @@ def calculated(atoms: Atoms, calculator: object) -> tuple[float, np.ndarray, np.
 # Vertices
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", variants())
 def test_mace_vertices_equal_the_plain_calculator(variant, mace_file, backend):
     loaded = backend(variant)
     calculators: list[MACECalculator] = []
@@ -298,7 +298,16 @@ def test_energies_at_other_weights_equal_evaluations(model, backend):
     torch.testing.assert_close(energies, torch.stack(expected, dim=1), rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("variant", ["residual", "no-apply-cutoff", "non-linear", "zbl-agnesi-density", "sevennet"])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "residual",
+        "no-apply-cutoff",
+        "non-linear",
+        "zbl-agnesi-density",
+        pytest.param("sevennet", marks=pytest.mark.slow),
+    ],
+)
 def test_potential_in_long_use_equals_a_new_one(variant, backend):
     """Small moves keep the neighbour list, large ones and new cells renew it, for some replicas only."""
     system = system_for(variant, "several groups", "paired")
@@ -455,7 +464,7 @@ def test_mean_field_sees_the_number_of_cells_only_through_own_images(backend):
     assert (others[others > 0] < CUTOFF_A).any()
 
 
-@pytest.mark.parametrize("model", [*VARIANTS, "sevennet"])
+@pytest.mark.parametrize("model", [*variants(), "sevennet"])
 def test_systems_without_groups_and_atoms_without_neighbours(model, backend):
     """An ordinary structure is a system with no weights; far-apart atoms have no edges."""
     far = Structure(Lattice.cubic(30.0), ["Cs", "I"], [[0, 0, 0], [0.5, 0.5, 0.5]])

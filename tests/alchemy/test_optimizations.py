@@ -11,7 +11,7 @@ import pytest
 import torch
 from ase import units
 from comparison import assert_same, batch, evaluated
-from models import GROUPS, VARIANTS, perovskite_system
+from models import GROUPS, VARIANTS, perovskite_system, variants
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.backends.contraction import fold
@@ -45,7 +45,7 @@ MERGING = {
 # MACE: trimming, folding, merging, and all of it
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", variants())
 def test_trimmed_elements(variant, backend):
     system = perovskite_system("one group", "mean-field")
     trimmed = copy(backend(variant))
@@ -55,7 +55,7 @@ def test_trimmed_elements(variant, backend):
     assert_same(evaluated(trimmed, system), evaluated(backend(variant), system))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", variants())
 def test_folded_contractions(variant, backend):
     system = perovskite_system("one group")
     folded = copy(backend(variant))
@@ -64,7 +64,7 @@ def test_folded_contractions(variant, backend):
     assert_same(evaluated(folded, system), evaluated(backend(variant), system))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", variants())
 def test_convolutions(variant, backend):
     system = perovskite_system("several groups", "mean-field")
     fast = copy(backend(variant))
@@ -84,7 +84,7 @@ def test_merged_messages(variant, groups, coupling, backend):
     assert_same(evaluated(merged, system), evaluated(backend(variant), system))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", variants())
 def test_specialised(variant, backend):
     """Everything together; and it is known of each variant whether its messages can be merged."""
     system = perovskite_system("several groups", "mean-field")
@@ -247,7 +247,7 @@ def test_merged_messages_of_sevennet(groups, coupling, backend):
 # Dynamics
 
 
-@pytest.mark.parametrize("model", ["gentle", "mace-demo"])
+@pytest.mark.parametrize("model", ["gentle", pytest.param("mace-demo", marks=pytest.mark.slow)])
 def test_energy_is_conserved_with_skin_and_batch(model, gentle_model, perovskite):
     """Drift of E_pot + E_kin below 1e-5 eV/atom/ps at 1 fs, over lists that are rebuilt replica by replica."""
     system = AlchemicalPath.from_substitution(perovskite, {"Pb": "Sn"}).system

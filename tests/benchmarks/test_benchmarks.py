@@ -58,6 +58,7 @@ def report(file: Path, script: str, *arguments: str, timeout: float = 300) -> di
     return document
 
 
+@pytest.mark.slow
 def test_step(tmp_path):
     document = report(tmp_path / "step.json", "step.py", "--targets", "1,3,5")
     measured = {t["name"]: t for t in document["targets"] if t["value"] is not None}
@@ -68,6 +69,7 @@ def test_step(tmp_path):
     assert all(0 < share < 1 for share in shares)
 
 
+@pytest.mark.slow
 def test_gpu_on_a_cpu(tmp_path):
     document = report(tmp_path / "gpu.json", "gpu.py", "--device", "cpu")
     ladder = next(t for t in document["targets"] if t["value"] is not None)

@@ -284,6 +284,7 @@ def test_submitted_once_extended_and_done(database, folder, tmp_path):
         campaign_status(database, "sugars")
 
 
+@pytest.mark.slow
 def test_each_kind_of_job_has_its_own_resources(database, folder, tmp_path):
     """And windows that a ladder adds by itself have those of the others."""
     content = copy.deepcopy(SALT)
@@ -322,6 +323,7 @@ def run_all(database, folder):
         assert wait(database, fw_ids, lambda jobs: None, check=workers.check) == []
 
 
+@pytest.mark.slow
 def test_a_submission_that_was_killed_is_made_whole(database, folder, tmp_path):
     """FireWorks adds workflows first, and their jobs after them."""
     campaign = read(folder, changed("temperatures_K", [300.0, 400.0]))
@@ -366,6 +368,7 @@ def test_a_submission_waits_for_another_until_that_has_ended_or_died(database, c
     assert launchpad.db[SUBMISSIONS].count_documents({}) == 0
 
 
+@pytest.mark.slow
 def test_longer_windows_continue_those_that_are_there(database, folder, tmp_path):
     """Asked for while the ladder is not finished they are refused; then only what lacks is sampled."""
     short = Campaign(**dict(read(folder, SALT)))

@@ -7,9 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command_line import run_command
+from command_line import run_command, run_here
 
 from alchemflows.storage.mongod import PrivateMongod
+
+#: Modules of the command line that connect to a database.
+CONNECTING = ("campaign", "compositions", "database", "readout", "running", "workers")
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +31,17 @@ def run(home, tmp_path):
         return run_command(arguments, tmp_path, clean | ours | environment)
 
     return command
+
+
+@pytest.fixture
+def run_refused(tmp_path, monkeypatch):
+    """Return what runs a command in this process, where a database cannot be connected."""
+
+    def no_database(*_: object) -> None:
+        raise AssertionError("a database was connected")
+
+    for module in CONNECTING:
+        monkeypatch.setattr(f"alchemflows.cli.{module}.connect", no_database)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    return lambda *arguments: run_here(arguments, monkeypatch)

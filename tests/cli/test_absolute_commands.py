@@ -62,14 +62,15 @@ def salt(tmp_path_factory) -> Path:
         (["phases", "IRON", "-T", 100], ["alpha=alpha.cif"]),
     ],
 )
-def test_bad_input_is_one_line(run, iron, salt, arguments, words):
+def test_bad_input_is_one_line(run_refused, iron, salt, arguments, words):
     files = {"IRON": str(iron), "SALT": str(salt)}
     texts = [files.get(a, a) if isinstance(a, str) else a for a in arguments]
-    done = run(*texts, *(["--potential", "mace-demo"] if arguments[0] != "reproduce" else []))
+    done = run_refused(*texts, *(["--potential", "mace-demo"] if arguments[0] != "reproduce" else []))
     assert_one_line(done, *words)
     assert done.stdout == ""  # nothing was submitted
 
 
+@pytest.mark.slow
 def test_an_absolute_free_energy_from_a_file(run, iron, tmp_path):
     done = run(
         "frenkel-ladd", iron, "-T", 100, "--supercell", "2x2x2", "--cell-steps", 60, "--sampling", 40,
@@ -130,6 +131,7 @@ def test_defects_of_a_compound_are_submitted(run, salt, arguments, n_jobs):
     assert f"{n_jobs} jobs added to the LaunchPad" in done.stdout, json.dumps(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_vacancy_in_a_compound_is_shown_with_its_limits(run, salt):
     """The table has both limits, the concentration, and the note that the potential has no charges."""
     done = run(

@@ -64,6 +64,7 @@ def _exported(run, what: str, path: Path) -> str:
     return path.read_text()
 
 
+@pytest.mark.slow
 def test_ti_at_a_pressure_that_refines_itself(run, cif, gentle_model, tmp_path):
     settings = (
         "--windows",
@@ -115,7 +116,7 @@ def test_submit_only(run, cif, gentle_model):
         (("CIF", "Pb:Sn", "-T", 300, "--supercell", 0, 1, 1), ["supercell"]),
     ],
 )
-def test_errors_before_work(run, cif, gentle_model, perovskite, tmp_path, arguments, words):
+def test_errors_before_work(run_refused, cif, gentle_model, perovskite, tmp_path, arguments, words):
     close = perovskite.copy()
     close.translate_sites([1], [0.5, 0.45, 0.5])
     close.to(tmp_path / "POSCAR")
@@ -123,7 +124,7 @@ def test_errors_before_work(run, cif, gentle_model, perovskite, tmp_path, argume
     arguments = [files.get(a, a) for a in arguments]
     if "--potential" not in arguments:
         arguments += ["--potential", gentle_model]
-    done = run("ti", *arguments)
+    done = run_refused("ti", *arguments)
     assert_one_line(done, *words)
     assert done.stdout == ""  # nothing was submitted
 
@@ -166,6 +167,7 @@ def test_half_a_configuration(run, tmp_path):
     assert_one_line(run("results", ALCHEMFLOWS_DATABASE_TIMEOUT_S="abc"), "ALCHEMFLOWS_DATABASE_TIMEOUT_S")
 
 
+@pytest.mark.slow
 def test_a_killed_command_leaves_no_workers(home, cif, gentle_model, tmp_path):
     clean = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
     arguments = ("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, "--no-relax", "--windows", 2)

@@ -36,8 +36,8 @@ def salt(tmp_path_factory) -> Path:
         (["Na:K", "--plot", "figure.doc"], [".png"]),
     ],
 )
-def test_bad_input_is_one_line(run, salt, arguments, words):
-    assert_one_line(run("sweep", salt, *arguments, "--potential", "mace-demo"), *words)
+def test_bad_input_is_one_line(run_refused, salt, arguments, words):
+    assert_one_line(run_refused("sweep", salt, *arguments, "--potential", "mace-demo"), *words)
 
 
 @pytest.mark.slow
@@ -64,8 +64,10 @@ def test_a_sweep_and_a_finer_one_that_repeats_nothing(run, salt, tmp_path):
         (["--largest", "volume_A3", "--plot", "figure.doc"], [".png"]),
     ],
 )
-def test_bad_input_of_an_optimization_is_one_line(run, salt, arguments, words):
-    assert_one_line(run("optimize", salt, "--choose", "Na:Na,K", *arguments, "--potential", "mace-demo"), *words)
+def test_bad_input_of_an_optimization_is_one_line(run_refused, salt, arguments, words):
+    assert_one_line(
+        run_refused("optimize", salt, "--choose", "Na:Na,K", *arguments, "--potential", "mace-demo"), *words
+    )
 
 
 def test_targets_and_bounds_as_they_are_typed():
@@ -86,6 +88,7 @@ def test_targets_and_bounds_as_they_are_typed():
             bounds_of(texts, choices)
 
 
+@pytest.mark.slow
 def test_an_optimization_with_its_table_and_figure(run, salt, tmp_path):
     aim = ["--choose", "Na:Na,K", "--target", "a_A=4.1", "--bound", "K=0.1:0.9", "--relax", "isotropic"]
     more = ["--starts", 2, "--round-to", 8, "--plot", tmp_path / "descent.png"]

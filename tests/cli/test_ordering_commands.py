@@ -27,10 +27,11 @@ def oxide(tmp_path_factory):
         (["--plot", "figure.doc", "--no-quasirandom"], [".png"]),
     ],
 )
-def test_bad_input_is_one_line(run, oxide, arguments, words):
-    assert_one_line(run("order", oxide, "--supercell", 1, 1, 1, *arguments, "--potential", "mace-demo"), *words)
+def test_bad_input_is_one_line(run_refused, oxide, arguments, words):
+    assert_one_line(run_refused("order", oxide, "--supercell", 1, 1, 1, *arguments, "--potential", "mace-demo"), *words)
 
 
+@pytest.mark.slow
 def test_orders_of_a_file_with_partial_occupancies(run, oxide, tmp_path):
     """A CIF with oxidation states goes in as it is; its orders come out as a table and a figure."""
     done = run(

@@ -173,6 +173,7 @@ def test_samples_are_read_back_with_plain_pymongo(database, workers, flow):
     assert "IXSCAN" in str(used["queryPlanner"]["winningPlan"])
 
 
+@pytest.mark.slow
 def test_stopped_local_workers_leave_jobs_that_others_can_take(database, flow, tmp_path):
     """What Ctrl-C does to a run from the command line."""
     from alchemflows.execution.local import LocalWorkers
@@ -292,6 +293,7 @@ def test_a_failed_window_does_not_stop_the_others(database, gentle_model, perovs
     assert states == ["COMPLETED", "COMPLETED", "FIZZLED", "WAITING"]
 
 
+@pytest.mark.slow
 def test_phases_are_compared_without_one_whose_first_job_failed(database, tmp_path):
     """FireWorks starts no job behind a failed one by itself; here each runs, fails, and the comparison has the rest."""
     from alchemflows.execution.local import LocalWorkers, wait
@@ -322,6 +324,7 @@ def test_phases_are_compared_without_one_whose_first_job_failed(database, tmp_pa
     assert document["stable"][0]["phase"] == "bcc" and document["verdict"]["status"] == "not converged"
 
 
+@pytest.mark.slow
 def test_a_ladder_that_refines_itself_on_a_real_database(database, gentle_model, perovskite, tmp_path):
     """Jobs that a running job adds are done by the same workers, and the flow's output is the last analysis."""
     from alchemflows.execution.local import LocalWorkers, wait

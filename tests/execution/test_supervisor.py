@@ -296,6 +296,7 @@ def test_files_for_the_queue_are_checked(queue, tmp_path):
         Queue(tmp_path / "fworker.yaml", tmp_path / "fworker.yaml", 1, tmp_path)
 
 
+@pytest.mark.slow
 def test_command_outlives_a_database_that_goes_away(launchpad, work, supervise, tmp_path):
     lines = supervise("--retries", 1)
     (first,) = add(launchpad, Firework(POISON, name="first"))

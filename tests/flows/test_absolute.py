@@ -223,6 +223,7 @@ def test_no_quantum_correction_is_a_reason_and_costs_no_free_energy(tmp_path, mo
     assert any("no quantum correction: 2 modes" in reason for reason in document.verdict.reasons)
 
 
+@pytest.mark.slow
 def test_sizes_are_extrapolated(tmp_path):
     maker = FrenkelLaddMaker(
         potential=DEMO, temperature=50.0, pressure_GPa=None, quantum=True, **SHORT, n_sampling_steps=40

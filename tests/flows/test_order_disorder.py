@@ -35,6 +35,7 @@ def oxide(*elements: str) -> Structure:
     return cell.get_primitive_structure()
 
 
+@pytest.mark.slow
 def test_all_orders_of_a_small_cell(tmp_path):
     """Eight fluorite cells: the numbers of the document are those of its arrangements."""
     maker = OrderDisorderMaker(potential="mace-demo", n_random=3, relax_maker=relaxing(0.05))

@@ -169,6 +169,7 @@ def test_a_vacancy_in_a_compound(tmp_path):
     assert "charges" in d.verdict.notes[0]
 
 
+@pytest.mark.slow
 def test_a_schottky_defect(tmp_path):
     maker = SchottkyMaker(frenkel_ladd_maker=absolute())
     d = run(maker.make(rocksalt()), tmp_path)
@@ -224,6 +225,7 @@ def test_a_frenkel_pair(tmp_path):
     assert d.alchemical_eV > 0 and d.interstitial_shift_A < 0.5
 
 
+@pytest.mark.slow
 def test_sizes(tmp_path):
     """Iron: its own chemical potential at every size."""
     iron = bcc("Fe", 2.84)
@@ -237,6 +239,7 @@ def test_sizes(tmp_path):
     assert sizes.formation_limit_eV == pytest.approx(2 * large - small)
 
 
+@pytest.mark.slow
 def test_temperatures(tmp_path):
     maker = VacancyTemperatureMaker(vacancy_maker=vacancy(**QUICK))
     hot = run(maker.make(bcc("Fe", 2.84) * (2, 2, 1), [100.0, 50.0]), tmp_path)

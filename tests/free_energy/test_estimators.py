@@ -75,6 +75,7 @@ def repeats_at_constant_pressure():
     return exact, [analyse_ladder(LAMBDAS, series, T, pressure_GPa=pressure) for series in ladders]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ti", "bar", "mbar"])
 def test_errors_are_honest_at_constant_pressure(repeats_at_constant_pressure, method):
     exact, results = repeats_at_constant_pressure

@@ -132,6 +132,7 @@ def test_bad_ladders(arguments, reason):
         ladder(**arguments)
 
 
+@pytest.mark.slow
 def test_errors_of_gauss_legendre_are_honest():
     """Over many repeats the analytic ΔF lies within the error bars as often as it should, by TI and by MBAR."""
     path, planned = harmonic_path(2), ladder(3, "gauss-legendre")

@@ -140,6 +140,7 @@ def test_the_analysis_wants_every_window_once(ran):
     assert free_energy(path, [second, first]).mbar == ran[1][5].mbar
 
 
+@pytest.mark.slow
 def test_an_exploding_window_keeps_its_samples(gentle_model, perovskite, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = AlchemicalPath.from_substitution(perovskite, {"Pb": "Sn"})

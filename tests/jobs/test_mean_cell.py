@@ -182,6 +182,7 @@ def test_a_handful_of_samples_counts_as_one(n):
     assert cell.n_free_directions == 6 and 0 < cell.bias_eV <= 3.001 * KT and reasons == []
 
 
+@pytest.mark.slow
 def test_aluminium_nitride_stays_hexagonal(tmp_path, monkeypatch):
     """A short run with full cells: its mean cell is hexagonal, and lies lower than the one with noise."""
     monkeypatch.chdir(tmp_path)  # where the job writes its progress

@@ -75,6 +75,7 @@ def refining_flow(path, *, seed, target, budget, n_windows=2, windows_per_job=8,
     return Flow([first, analyse], output=analyse.output)
 
 
+@pytest.mark.slow
 def test_a_ladder_refines_itself_until_its_target_is_met_and_its_error_is_honest(wells, tmp_path):
     exact, z, reasons, extended = wells.model.delta_f_eV(T), [], [], 0
     for seed in range(N_REPEATS):

@@ -226,6 +226,7 @@ def test_the_lattice_parameters_of_a_supercell_are_those_of_the_cell():
         assert len(one) == len(crystal.parameters) and min(one) > 4
 
 
+@pytest.mark.slow
 def test_the_flow_of_fig_2():
     names = [job.name for job, _ in Fig2Maker(version="small").make().iterflow()]
     assert names[-1] == "table of Fig. 2"

@@ -33,6 +33,7 @@ def run(database, ladder_flow, tmp_path):
     return lambda repeat, **settings: run_into(database, ladder_flow(repeat, **settings), tmp_path)
 
 
+@pytest.mark.slow
 def test_only_what_is_new_is_estimated_and_gives_the_stored_numbers(database, run, monkeypatch):
     gauss = {"n_windows": 2, "spacing": "gauss-legendre", "windows_per_job": 2, "target_error": 1e-7, "budget": 2}
     first, second = run(0), run(1, pressure_GPa=0.5, barostat_time_ps=50.0, **gauss)
@@ -104,6 +105,7 @@ def test_other_estimators_make_other_numbers(database, run):
     assert reanalysed(database)[uuid]["output"]["total"] == before["total"]
 
 
+@pytest.mark.slow
 def test_one_bad_ladder_does_not_stop_the_others(database, run):
     lost, kept = run(0), run(1)
     job = database.outputs().find_one({"uuid": lost})["output"]["window_jobs"][1]

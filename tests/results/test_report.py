@@ -29,6 +29,8 @@ from alchemflows.results import readout
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.potential import PotentialSpec
 
+pytestmark = pytest.mark.slow  # for the seconds of their campaign
+
 SHORT = {"n_repeats": 2, "n_equilibration_steps": 30, "n_switching_steps": 60, "timestep_fs": 4.0, "relax_maker": None}
 #: A worker's message may quote what it tried to connect to.
 PASSWORD = "swordfish"

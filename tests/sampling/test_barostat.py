@@ -219,6 +219,7 @@ def run_crystal(model, weights, freedom: str, n_replicas: int, n_steps: int, sta
     return langevin, np.array(volumes), np.array(temperatures), np.array(displacements)
 
 
+@pytest.mark.slow
 def test_a_mixed_crystal_whose_sites_move_with_the_cell():
     """Halfway between two crystals; springs hold each atom in its share of V, so that ρ(V) ∝ exp[−β(U + PV)]."""
     model = HarmonicCrystal(SITES, SPRINGS, (1.2 * BULK, 0.8 * BULK), (0.95 * V0, 1.05 * V0))
@@ -243,6 +244,7 @@ def test_a_mixed_crystal_whose_sites_move_with_the_cell():
             assert_mean(volumes, mean + wrong * variance / mean)
 
 
+@pytest.mark.slow
 def test_a_crystal_with_its_centre_of_mass_at_rest():
     """Bonds hold N − 1 atoms, the centre of mass may be anywhere in V: ρ(V) ∝ V exp[−β(U + PV)], though it rests."""
     model = HarmonicCrystal(SITES, [chain(3, (2.0, 4.0))], [BULK], [V0])

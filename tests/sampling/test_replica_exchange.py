@@ -204,6 +204,7 @@ def test_an_error_names_the_window_that_a_replica_has_after_swaps():
     assert len(caught.value.series[0]) == 31
 
 
+@pytest.mark.slow
 def test_volumes_are_stored_and_exact_at_constant_pressure():
     """Windows of two crystals of different volume: ⟨V⟩ of ρ(V) ∝ exp[−β(U + PV)] at each λ, and ΔG by MBAR."""
     path = harmonic_path(2)
