@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import units
@@ -37,9 +38,9 @@ from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import check_same, reasons_of, started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.sampling.equilibrium import sample_equilibrium
+from alchemflows.sampling.equilibrium import Equilibrium, sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
-from alchemflows.sampling.switching import draw_einstein_crystal, joined, switch
+from alchemflows.sampling.switching import Switches, draw_einstein_crystal, joined, switch
 from alchemflows.schemas.crystal import EquilibriumDocument
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocument, SizeExtrapolation, SpringKind
@@ -52,6 +53,31 @@ from alchemflows.schemas.verdict import Verdict
 MAX_STEP_OF_SPRING = 1.0
 #: Steps from one sample of the displacements to the next.
 SAMPLE_INTERVAL_STEPS = 10
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """Dynamics of a Frenkel–Ladd job.
+
+    Attributes
+    ----------
+    run
+        The crystal at equilibrium.
+    mean
+        Its mean structure, to which the springs are tied.
+    stiffness
+        Spring of each atom, eV/Å², shape (N,).
+    switches
+        From the crystal to the Einstein crystal and back.
+    spent_s
+        Time that was spent before the job was resumed.
+    """
+
+    run: Equilibrium
+    mean: Structure
+    stiffness: np.ndarray
+    switches: Switches
+    spent_s: float
 
 
 @dataclass
@@ -145,98 +171,30 @@ class EinsteinSwitchesMaker(Maker):
         w = system.check_weights(weights)
         symmetry = symmetry_of(system)
         system = started_from(system, structure)
+        potential = AlchemicalPotential(system, load_potential(self.potential))
         settings = self.settings.model_copy(update={"pressure_GPa": None})
-        backend = load_potential(self.potential)
-        potential = AlchemicalPotential(system, backend)
-        progress, n, temperature = ProgressFile(Path.cwd()), settings.n_repeats, settings.temperature_K
         dynamics = _sampling(settings, self.n_sampling_steps)
-        given = self.springs_eV_per_A2
-        # Before any step: what is wrong with given springs needs no dynamics to be seen.
-        stiffness = None if given is None else given_stiffness(system, w, given, settings.timestep_fs)
-        masses = system.masses(w)
-        with resumable() as checkpoint:
-            run = sample_equilibrium(
-                potential,
-                system,
-                w,
-                dynamics,
-                derived_seeds(self.seed, "displacements", n),
-                on_progress=progress,
-                checkpoint=checkpoint.stage("displacements"),
-            )
-            if stiffness is None:
-                msd = run.msd_A2.mean(axis=0)
-                stiffness = spring_constants_eV_per_A2(msd, symmetry.equivalent_atoms, temperature)
-                _check_time_step(stiffness, masses, settings.timestep_fs)
-            mean = run.mean_structure()
-            if self.symmetrise:
-                mean = symmetrised(mean, system, masses)
-            springs = Springs(tuple(map(tuple, mean.frac_coords.tolist())), tuple(stiffness.tolist()))
-            start = joined(
-                run.state,
-                draw_einstein_crystal(
-                    springs, mean.lattice.matrix, masses, temperature, derived_seeds(self.seed, "Einstein crystal", n)
-                ),
-            )
-            switches = switch(
-                TetheredPotential(potential, springs),
-                TetheredPath.to_einstein_crystal(system, w),
-                settings,
-                start,
-                derived_seeds(self.seed, "switching", 2 * n),
-                fix_centre_of_mass=True,
-                on_progress=progress,
-                checkpoint=checkpoint.stage("switching"),
-            )
+        sampled = self._sample(potential, system, w, symmetry, settings, dynamics)
         counts = system.counts(w)
-        result, work = work_document(switches, settings, counts)
+        result, work = work_document(sampled.switches, settings, counts)
+        quantum, unstable = self._quantum_correction(system.with_structure(sampled.mean), w)
+        reasons = _reasons_of_cell(mean_cell, result.best[1])
+        reasons += drift("the energy of the crystal", sampled.run.energy_eV) + result.warnings + unstable
         points = symmetry.n_primitive_cells if n_primitive_cells is None else n_primitive_cells
-        free_volume = mean.volume / points
-        # The momenta of a mixture; those of the dynamics, with their mixed masses, are in no term.
-        einstein = einstein_free_energy_eV(stiffness, system.masses(w, "geometric"), temperature, system.occupancies(w))
-        centre = centre_of_mass_term_eV(stiffness, masses, free_volume, temperature)
-        helmholtz = einstein - result.best[0] + centre
-        pressure = ATMOSPHERE_GPA if self.settings.pressure_GPa is None else self.settings.pressure_GPa
-        pv = pressure * units.GPa * mean.volume
-        noise = None if mean_cell is None else mean_cell.mean_cell
-        bias, bias_error = (0.0, 0.0) if noise is None else (noise.bias_eV, noise.bias_error_eV)
-        reasons = [] if mean_cell is None else [f"mean cell: {reason}" for reason in mean_cell.verdict.reasons]
-        if bias > result.best[1]:
-            reasons.append(
-                f"mean cell: its noise adds {bias:.4f} ± {bias_error:.4f} eV to G, which is subtracted and larger than "
-                f"the error of the switching, {result.best[1]:.4f} eV; sample the cell for longer"
-            )
-        reasons += drift("the energy of the crystal", run.energy_eV) + result.warnings
-        quantum = None
-        if self.quantum:
-            try:
-                quantum = self._quantum_correction(system.with_structure(mean), w)
-            except UnstableCrystalError as error:  # many a crystal is stable only when hot; F is right all the same
-                reasons.append(f"no quantum correction: {error}")
         return FrenkelLaddDocument(
             formula=system.formula(w),
             weights=w.tolist(),
             weight_labels=list(system.weight_labels),
             coupling=system.coupling,
             counts=counts,
-            temperature_K=temperature,
-            pressure_GPa=pressure,
-            volume_A3=mean.volume,
-            structure=mean,
+            temperature_K=settings.temperature_K,
+            volume_A3=sampled.mean.volume,
+            structure=sampled.mean,
             space_group=symmetry.space_group,
-            springs=_kinds(system, symmetry, stiffness),
-            stiffness_eV_per_A2=stiffness.tolist(),
-            einstein_eV=einstein,
-            switching_eV=-result.best[0],
-            switching_error_eV=result.best[1],
-            centre_of_mass_eV=centre,
-            free_volume_A3=free_volume,
-            helmholtz=FreeEnergyValue.of(helmholtz, result.best[1], counts),
-            pv_eV=pv,
-            cell_bias_eV=bias,
-            cell_bias_error_eV=bias_error,
-            gibbs=FreeEnergyValue.of(helmholtz + pv - bias, float(np.hypot(result.best[1], bias_error)), counts),
-            mixing_term_eV=mixing_term_eV(system, w, temperature),
+            springs=_kinds(system, symmetry, sampled.stiffness),
+            stiffness_eV_per_A2=sampled.stiffness.tolist(),
+            **self._terms(system, w, sampled, sampled.mean.volume / points, result.best, _cell_bias_eV(mean_cell)),
+            mixing_term_eV=mixing_term_eV(system, w, settings.temperature_K),
             quantum_correction_eV=quantum,
             work=work,
             dynamics=dynamics,
@@ -244,16 +202,102 @@ class EinsteinSwitchesMaker(Maker):
             verdict=Verdict.of(reasons),
             provenance=Provenance(
                 potential=potential.record,
-                wall_time_s=time.perf_counter() - started + checkpoint.spent_s,
+                wall_time_s=time.perf_counter() - started + sampled.spent_s,
                 seed=self.seed,
             ),
         )
 
-    def _quantum_correction(self, system: AlchemicalSystem, weights: np.ndarray) -> float:
+    def _sample(
+        self,
+        potential: AlchemicalPotential,
+        system: AlchemicalSystem,
+        weights: np.ndarray,
+        symmetry: Symmetry,
+        settings: SwitchingSettings,
+        dynamics: DynamicsSettings,
+    ) -> _Sampled:
+        """Sample the displacements, choose the springs, and switch from the crystal and from the Einstein crystal."""
+        progress, n, masses = ProgressFile(Path.cwd()), settings.n_repeats, system.masses(weights)
+        given = self.springs_eV_per_A2
+        # Before any step: what is wrong with given springs needs no dynamics to be seen.
+        stiffness = None if given is None else given_stiffness(system, weights, given, settings.timestep_fs)
+        with resumable() as checkpoint:
+            run = sample_equilibrium(
+                potential,
+                system,
+                weights,
+                dynamics,
+                derived_seeds(self.seed, "displacements", n),
+                on_progress=progress,
+                checkpoint=checkpoint.stage("displacements"),
+            )
+            if stiffness is None:
+                msd = run.msd_A2.mean(axis=0)
+                stiffness = spring_constants_eV_per_A2(msd, symmetry.equivalent_atoms, settings.temperature_K)
+                _check_time_step(stiffness, masses, settings.timestep_fs)
+            mean = run.mean_structure()
+            if self.symmetrise:
+                mean = symmetrised(mean, system, masses)
+            springs = Springs(tuple(map(tuple, mean.frac_coords.tolist())), tuple(stiffness.tolist()))
+            seeds = derived_seeds(self.seed, "Einstein crystal", n)
+            einstein = draw_einstein_crystal(springs, mean.lattice.matrix, masses, settings.temperature_K, seeds)
+            switches = switch(
+                TetheredPotential(potential, springs),
+                TetheredPath.to_einstein_crystal(system, weights),
+                settings,
+                joined(run.state, einstein),
+                derived_seeds(self.seed, "switching", 2 * n),
+                fix_centre_of_mass=True,
+                on_progress=progress,
+                checkpoint=checkpoint.stage("switching"),
+            )
+        return _Sampled(run, mean, stiffness, switches, checkpoint.spent_s)
+
+    def _terms(
+        self,
+        system: AlchemicalSystem,
+        weights: np.ndarray,
+        sampled: _Sampled,
+        free_volume_A3: float,
+        switching_eV: tuple[float, float],
+        cell_bias_eV: tuple[float, float],
+    ) -> dict[str, Any]:
+        """Return F, G and their terms, by the names of the document's fields."""
+        counts, stiffness, temperature = system.counts(weights), sampled.stiffness, self.settings.temperature_K
+        (work, error), (bias, bias_error) = switching_eV, cell_bias_eV
+        # The momenta of a mixture; those of the dynamics, with their mixed masses, are in no term.
+        einstein = einstein_free_energy_eV(
+            stiffness, system.masses(weights, "geometric"), temperature, system.occupancies(weights)
+        )
+        centre = centre_of_mass_term_eV(stiffness, system.masses(weights), free_volume_A3, temperature)
+        helmholtz = einstein - work + centre
+        pressure = ATMOSPHERE_GPA if self.settings.pressure_GPa is None else self.settings.pressure_GPa
+        pv = pressure * units.GPa * sampled.mean.volume
+        return {
+            "pressure_GPa": pressure,
+            "einstein_eV": einstein,
+            "switching_eV": -work,
+            "switching_error_eV": error,
+            "centre_of_mass_eV": centre,
+            "free_volume_A3": free_volume_A3,
+            "helmholtz": FreeEnergyValue.of(helmholtz, error, counts),
+            "pv_eV": pv,
+            "cell_bias_eV": bias,
+            "cell_bias_error_eV": bias_error,
+            "gibbs": FreeEnergyValue.of(helmholtz + pv - bias, float(np.hypot(error, bias_error)), counts),
+        }
+
+    def _quantum_correction(self, system: AlchemicalSystem, weights: np.ndarray) -> tuple[float | None, list[str]]:
+        """Return the quantum correction (eV) if there is one, and why there is none where it was asked for."""
+        if not self.quantum:
+            return None, []
         calculator = AlchemicalCalculator(system, weights, self.potential.model_copy(update={"dtype": "float64"}))
         cell = system.structure.lattice.matrix
-        omegas = mode_frequencies(calculator.potential, relaxed_positions(calculator), cell, weights)
-        return quantum_correction_eV(omegas, self.settings.temperature_K)
+        try:
+            omegas = mode_frequencies(calculator.potential, relaxed_positions(calculator), cell, weights)
+            return quantum_correction_eV(omegas, self.settings.temperature_K), []
+        except UnstableCrystalError as error:  # many a crystal is stable only when hot; F is right all the same
+            return None, [f"no quantum correction: {error}"]
 
 
 @dataclass
@@ -319,6 +363,24 @@ class SizeExtrapolationMaker(Maker):
             verdict=Verdict.of(reasons),
             provenance=Provenance(potential=first.provenance.potential, seed=first.provenance.seed),
         )
+
+
+def _cell_bias_eV(mean_cell: EquilibriumDocument | None) -> tuple[float, float]:
+    """Return what the noise of a mean cell adds to G, and the standard error of that."""
+    noise = None if mean_cell is None else mean_cell.mean_cell
+    return (0.0, 0.0) if noise is None else (noise.bias_eV, noise.bias_error_eV)
+
+
+def _reasons_of_cell(mean_cell: EquilibriumDocument | None, switching_error_eV: float) -> list[str]:
+    """Return what speaks against the mean cell, and its noise where that is larger than the error of the switching."""
+    reasons = [] if mean_cell is None else [f"mean cell: {reason}" for reason in mean_cell.verdict.reasons]
+    bias, bias_error = _cell_bias_eV(mean_cell)
+    if bias > switching_error_eV:
+        reasons.append(
+            f"mean cell: its noise adds {bias:.4f} ± {bias_error:.4f} eV to G, which is subtracted and larger than "
+            f"the error of the switching, {switching_error_eV:.4f} eV; sample the cell for longer"
+        )
+    return reasons
 
 
 def _quantum_corrections(documents: Sequence[FrenkelLaddDocument]) -> list[float]:

@@ -15,7 +15,11 @@ TARGET = 0.015
 
 @pytest.mark.slow
 def test_from_three_windows_to_a_target(tmp_path):
-    """(Li→K)Cl, 16 atoms, 500 K: the ions differ so much in size that three windows do not overlap at all."""
+    """(Li→K)Cl, 16 atoms, 500 K: the ions differ so much in size that three windows do not overlap at all.
+
+    Atoms leave their sites in this small hot cell, and longer windows have longer correlation times: its error falls
+    slowly. Small targets are tested with harmonic wells in `tests/jobs/test_refine.py`.
+    """
     # A cell between those of both ends; the relaxed one at λ = ½ is so wide for Li+ that LiCl is no crystal.
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.65), ["Li", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     maker = ThermodynamicIntegrationMaker(

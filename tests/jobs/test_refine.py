@@ -110,6 +110,26 @@ def test_a_ladder_refines_itself_until_its_target_is_met_and_its_error_is_honest
     assert abs(z.mean()) < 0.8
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [0.0025, 0.00125])
+def test_small_targets_are_met_at_the_cost_that_the_first_error_predicts(wells, tmp_path, target):
+    """With long windows the variance falls as 1/runs, down to a quarter of the other tests' target."""
+    exact, z, cost = wells.model.delta_f_eV(T), [], []
+    for seed in range(2):
+        flow = refining_flow(wells.path, seed=seed, target=target, budget=400, n_steps=2000)
+        document, _ = run(flow, tmp_path)
+        record = document.refinement
+        assert record.target_met and document.total.error_eV_per_atom <= target
+        z.append((document.mbar.delta_f_eV - exact) / document.mbar.error_eV)
+        # Since the last window was inserted only extensions follow; with V the variance then, V/target² is needed.
+        last = max(k for k, each in enumerate(record.rounds) if each.inserted)
+        runs = 2 + sum(each.n_runs for each in record.rounds[: last + 1])
+        needed = runs * max(1.0, (record.rounds[last].error_eV_per_atom / target) ** 2)
+        cost.append((2 + record.n_runs_added) / needed)
+        print(target, needed, cost[-1], z[-1], len(record.rounds), [w.n_runs for w in document.windows])
+    assert max(cost) < 2 and np.abs(z).max() < 3.5
+
+
 def test_the_budget_is_kept(wells, tmp_path):
     document, _ = run(refining_flow(wells.path, seed=0, target=1e-5, budget=5), tmp_path)
     assert document.refinement.n_runs_added == 5

@@ -1,0 +1,98 @@
+"""The errors in documents of ladders against the scatter of independent ladders, from samples to document."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import units
+from harmonic import harmonic_path
+from ladders import correlated
+
+from alchemflows.jobs.analyse import free_energy
+from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.samples import PackedSeries, WindowSeries
+from alchemflows.schemas.windows import WindowDocument, WindowsDocument
+
+T = 300.0
+KT = units.kB * T
+LAMBDAS = np.linspace(0, 1, 5)
+#: Springs, eV/Å², at each λ: linear in λ, as an alchemical energy is.
+STIFFNESS = 2.0 + 1.5 * LAMBDAS
+N_MODES, N_SAMPLES, TAU = 12, 400, 3.0
+N_SEEDS = 60
+EXACT_EV = 0.5 * N_MODES * KT * float(np.log(STIFFNESS[-1] / STIFFNESS[0]))
+PATH = harmonic_path(2)
+
+
+def sampled(seed: int) -> WindowsDocument:
+    """Return the document of a window job: exact AR(1) samples of oscillators whose springs change along the path."""
+    rng = np.random.default_rng([seed, 17])
+    ones = np.ones(N_SAMPLES)
+    windows = []
+    for k, stiffness in enumerate(STIFFNESS):
+        # A product of two AR(1) coordinates forgets in half the time: dU/dλ remembers TAU samples.
+        half_squares = 0.5 * KT / stiffness * (correlated((N_SAMPLES, N_MODES), 2 * TAU, rng) ** 2).sum(axis=1)
+        energies = half_squares[:, None] * STIFFNESS
+        dudl = half_squares * (STIFFNESS[-1] - STIFFNESS[0])
+        series = WindowSeries(20.0 * np.arange(1, N_SAMPLES + 1), energies[:, k], dudl, T * ones, energies, ones)
+        windows.append(
+            WindowDocument(
+                index=k,
+                lambda_value=LAMBDAS[k],
+                weights=PATH.weights(LAMBDAS[k]).tolist(),
+                seed=seed,
+                n_samples=N_SAMPLES,
+                mean_dudl_eV=dudl.mean(),
+                mean_energy_eV=energies[:, k].mean(),
+                mean_temperature_K=T,
+                mean_volume_A3=1.0,
+                series=PackedSeries.pack(series),
+            )
+        )
+    return WindowsDocument(
+        windows=windows,
+        lambdas=LAMBDAS.tolist(),
+        temperature_K=T,
+        counts=Counts(atoms=2, sites=2, formula_units=1),
+        volume_A3=1.0,
+        initial_formula=PATH.system.formula(PATH.initial),
+        final_formula=PATH.system.formula(PATH.final),
+        coupling=PATH.system.coupling,
+        weight_labels=list(PATH.system.weight_labels),
+        initial_weights=list(PATH.initial),
+        final_weights=list(PATH.final),
+        dynamics=DynamicsSettings(temperature_K=T, n_production_steps=10 * N_SAMPLES, sample_interval_steps=10),
+        provenance=Provenance(seed=seed),
+    )
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return [free_energy(PATH, [sampled(seed)]) for seed in range(N_SEEDS)]
+
+
+@pytest.mark.parametrize("method", ["ti", "bar", "mbar"])
+def test_stored_errors_are_the_scatter_over_seeds(documents, method):
+    found = [getattr(document, method) for document in documents]
+    values, errors = np.array([[each.delta_f_eV, each.error_eV] for each in found]).T
+    scatter = values.std(ddof=1)
+    typical = np.sqrt((errors**2).mean())
+    print(method, typical / scatter, (values.mean() - EXACT_EV) / scatter)
+    assert 0.75 < typical / scatter < 1.25
+    assert abs(values.mean() - EXACT_EV) < 4 * scatter / np.sqrt(N_SEEDS)
+
+
+def test_the_total_has_the_error_of_mbar(documents):
+    for document in documents[:5]:
+        assert document.total.error_eV == document.mbar.error_eV
+        assert document.total.delta_f_eV == pytest.approx(document.mbar.delta_f_eV + document.mass_term_eV)
+
+
+def test_samples_are_counted_as_the_independent_ones_among_them(documents):
+    """The statistical inefficiency of AR(1) noise with decay a is (1 + a)/(1 − a)."""
+    decay = np.exp(-1 / TAU)
+    known = (1 + decay) / (1 - decay)
+    found = [window.statistical_inefficiency for document in documents for window in document.windows]
+    assert 0.75 < np.mean(found) / known < 1.25
