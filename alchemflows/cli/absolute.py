@@ -45,20 +45,28 @@ def frenkel_ladd(
     maker: Annotated[Any, FRENKEL_LADD_ALL],
     potential: PotentialOptions,
     reading: ReadingOptions,
-    constant_volume: Annotated[bool, typer.Option(help="take the (relaxed) cell as it is")] = False,
+    constant_volume: Annotated[
+        bool, typer.Option(help="Keep the cell fixed, after its relaxation unless --no-relax is given.")
+    ] = False,
     supercells: Annotated[
         list[str] | None,
-        typer.Option("--supercell", help="repeats such as 3x3x3; several are extrapolated to a large crystal"),
+        typer.Option(
+            "--supercell",
+            help="Supercell, such as 3x3x3; repeatable: several sizes are extrapolated to an infinite crystal.",
+        ),
     ] = None,
     springs: Annotated[
         list[str] | None,
-        typer.Option("--spring", help="spring constant of an element, such as Fe:5.2 (eV/Å²); repeatable"),
+        typer.Option("--spring", help="Spring constant of an element (eV/Å²), such as Fe:5.2; repeatable."),
     ] = None,
     workers: Workers = 1,
     plot: Plot = None,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """Absolute free energy of a crystal, ordered or alchemical, by Frenkel–Ladd switching."""
+    """Compute the absolute free energy of a crystal.
+
+    The crystal is ordered or alchemical; the method is Frenkel–Ladd switching.
+    """
     from alchemflows.plotting import plot_sizes, plot_switching
 
     maker.potential = potential.spec
@@ -80,26 +88,33 @@ def frenkel_ladd(
 @app.command()
 @grouped
 def phases(
-    structures: Annotated[list[str], typer.Argument(help="phases, such as alpha=alpha.cif delta=delta.cif")],
-    temperatures: Annotated[list[float], typer.Option("--temperature", "-T", help="K; repeatable")],
+    structures: Annotated[
+        list[str],
+        typer.Argument(help="Names and structure files of the phases, such as alpha=alpha.cif delta=delta.cif."),
+    ],
+    temperatures: Annotated[list[float], typer.Option("--temperature", "-T", help="Temperature (K); repeatable.")],
     maker: Annotated[Any, FRENKEL_LADD],
     potential: PotentialOptions,
     reading: ReadingOptions,
-    substitution: Annotated[str | None, typer.Option(help="what turns into what, such as Pb:Sn")] = None,
+    substitution: Annotated[str | None, typer.Option(help="Element and its substitute, such as Pb:Sn.")] = None,
     compositions: Annotated[
-        list[float] | None, typer.Option("--composition", "-x", help="share of the substitution; repeatable")
+        list[float] | None,
+        typer.Option("--composition", "-x", help="Substituted fraction, from 0 to 1; repeatable [default: 0 and 1]."),
     ] = None,
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     plot: Plot = None,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """G of several phases over temperature and composition, the stable one, and transitions between them."""
+    """Compare the Gibbs free energies of several phases.
+
+    Gives the stable phase at each temperature and composition, and the transition temperatures.
+    """
     with redirect_stdout(sys.stderr):
         from alchemflows.flows.phase_stability import PhaseStabilityMaker
         from alchemflows.plotting import plot_phases
     if compositions and not substitution:
-        raise InvalidInputError("a composition is a share of a substitution: give --substitution too")
+        raise InvalidInputError("--composition needs a --substitution, such as Pb:Sn")
     read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}
     maker.potential = potential.spec
     flow = PhaseStabilityMaker(frenkel_ladd_maker=maker).make(

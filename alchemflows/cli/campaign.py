@@ -28,19 +28,21 @@ campaign_app = App(
 )
 app.add_typer(campaign_app, name="campaign")
 
-CampaignFile = Annotated[Path, typer.Argument(help="campaign in YAML (docs/campaigns.md)")]
-CampaignName = Annotated[str, typer.Argument(help="name of a submitted campaign")]
+CampaignFile = Annotated[Path, typer.Argument(help="Campaign file in YAML (docs/campaigns.md).")]
+CampaignName = Annotated[str, typer.Argument(help="Name of a submitted campaign.")]
 
-# How many atoms a GPU is fed with at once, about: a batch of replicas is measured, not one.
+# Approximate number of atoms in the measured batch: one replica alone would not fill a GPU.
 _ATOMS_MEASURED = 400
 
 
 @campaign_app.command()
 def check(
     file: CampaignFile,
-    measure: Annotated[bool, typer.Option(help="measure a step here, for the hours")] = True,
+    measure: Annotated[
+        bool, typer.Option(help="Measure the time per step on this machine to estimate the hours needed.")
+    ] = True,
 ) -> None:
-    """Check all of a campaign, and say what it will cost; nothing is submitted."""
+    """Check a campaign and estimate its cost, without submitting it."""
     from alchemflows.campaign.estimate import (
         check_space,
         narrow_cells,
@@ -73,8 +75,8 @@ def check(
     seconds = seconds_per_atom_step(first, max(1, _ATOMS_MEASURED // len(first.crystal)))
     hours = seconds * work.n_atom_steps / 3600
     console.print(
-        f"{1e6 * seconds:.1f} µs per step and atom, measured here with {first.structure}: {hours:.3g} hours of this "
-        "device, relaxations and what ladders add by themselves not counted",
+        f"{1e6 * seconds:.1f} µs per step and atom, measured here with {first.structure}: {hours:.3g} hours on this "
+        "device, without relaxations and without windows that are added to reach a target error",
         highlight=False,
     )
     limit = campaign.budget.gpu_hours
@@ -84,7 +86,10 @@ def check(
 
 @campaign_app.command()
 def submit(file: CampaignFile) -> None:
-    """Add what is new in a campaign to the LaunchPad; what is there is left as it is, or continued."""
+    """Submit the tasks of a campaign that are not yet submitted.
+
+    Submitted tasks are kept. Their windows are continued if the file asks for more runs.
+    """
     from alchemflows.campaign.specification import read_campaign
 
     _submit(read_campaign(file))
@@ -93,14 +98,19 @@ def submit(file: CampaignFile) -> None:
 @campaign_app.command()
 def extend(
     file: CampaignFile,
-    runs: Annotated[int | None, typer.Option(min=1, help="production runs that each window is to have")] = None,
-    temperature: Annotated[list[float] | None, typer.Option("-T", "--temperature", help="one more, K")] = None,
-    pressure: Annotated[list[float] | None, typer.Option("-p", "--pressure", help="one more, GPa")] = None,
-    repeats: Annotated[int | None, typer.Option(min=1, help="repeats of each task, old and new")] = None,
+    runs: Annotated[int | None, typer.Option(min=1, help="Total number of production runs of each window.")] = None,
+    temperature: Annotated[
+        list[float] | None, typer.Option("-T", "--temperature", help="Additional temperature (K); repeatable.")
+    ] = None,
+    pressure: Annotated[
+        list[float] | None, typer.Option("-p", "--pressure", help="Additional pressure (GPa); repeatable.")
+    ] = None,
+    repeats: Annotated[int | None, typer.Option(min=1, help="Total number of repeats of each task.")] = None,
 ) -> None:
-    """Submit a campaign with more than its file says; what is there is kept, and windows are continued.
+    """Extend a campaign: longer windows, more conditions or repeats.
 
-    Put into the file what is to stay: `repeats`, `temperatures_K`, `pressures_GPa`, and `n_runs` in `method.settings`.
+    Submitted tasks are kept. The campaign file is not changed: to make an extension permanent, edit `repeats`,
+    `temperatures_K`, `pressures_GPa`, or `n_runs` in `method.settings`.
     """
     from alchemflows.campaign.specification import campaign_of, read_campaign
 
@@ -129,13 +139,13 @@ def _submit(campaign: CampaignSpec) -> None:
         highlight=False,
     )
     if done.n_unfinished:
-        console.print(f"{done.n_unfinished} ladders are to be longer and are not finished: submit again when they are")
+        console.print(f"{done.n_unfinished} ladders cannot be extended before they are completed: submit again then")
     if done.n_others:
         console.print(f"{done.n_others} tasks of earlier versions of this campaign stay in the database")
 
 
 def _structures(campaign: CampaignSpec) -> dict[str, ReadStructure]:
-    """Return the structures of a campaign, after saying on stderr what was understood."""
+    """Return the structures of a campaign and print a summary of each on stderr."""
     from alchemflows.campaign.specification import read_structures
 
     structures = read_structures(campaign)
@@ -147,10 +157,13 @@ def _structures(campaign: CampaignSpec) -> dict[str, ReadStructure]:
 @campaign_app.command()
 def status(
     name: CampaignName,
-    watch: Annotated[bool, typer.Option("--watch", help="until nothing is left to do")] = False,
-    interval: Annotated[float, typer.Option(min=0.1, help="seconds between looks")] = 5.0,
+    watch: Annotated[bool, typer.Option("--watch", help="Update the display until all jobs have ended.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Time between updates (s).")] = 5.0,
 ) -> None:
-    """Show how far a campaign is: jobs by state, those that run and how fast, and when all may be done."""
+    """Show the progress of a campaign.
+
+    Lists jobs by state, running jobs with their speed, and the estimated time of completion.
+    """
     from alchemflows.campaign.status import TO_DO, Condition, campaign_status, outlook, running_jobs
 
     database = connect(settings())
@@ -173,13 +186,16 @@ def status(
 @campaign_app.command()
 def report(
     name: CampaignName,
-    file: Annotated[Path, typer.Argument(help="a .html file")],
+    file: Annotated[Path, typer.Argument(help="HTML file to write (.html).")],
     figures: Annotated[
         int,
         typer.Option(min=0, help="Maximum number of results with figures; results that are not converged come first."),
     ] = 100,
 ) -> None:
-    """Write results, means over repeats, failures, figures and provenance to one file, for a browser or for paper."""
+    """Write a report of a campaign as one HTML file.
+
+    It contains results, means over repeats, failures, figures and provenance, and can be printed.
+    """
     from alchemflows.report.campaign import check_report, write_report
 
     check_report(file)
@@ -189,12 +205,12 @@ def report(
 
 @campaign_app.command()
 def failures(name: CampaignName) -> None:
-    """Show what failed, by cause, each with the command that runs it again."""
+    """Show failed jobs by cause, with the commands that retry them."""
     from alchemflows.campaign.submission import failures as failures_of
 
     found = failures_of(connect(settings()), name)
     if not found:
-        console.print("nothing has failed")
+        console.print("no job has failed")
     for failure in found:
         ids = ",".join(map(str, failure.fw_ids))
         console.print(f"{len(failure.fw_ids)} jobs: {failure.cause}", markup=False, highlight=False, soft_wrap=True)
@@ -208,9 +224,9 @@ def failures(name: CampaignName) -> None:
 @campaign_app.command()
 def retry(
     name: CampaignName,
-    jobs: Annotated[str | None, typer.Option(help="FireWorks ids, such as 3,7; all failed jobs if not given")] = None,
+    jobs: Annotated[str | None, typer.Option(help="FireWorks ids, such as 3,7 [default: all failed jobs].")] = None,
 ) -> None:
-    """Run failed jobs again; those that sample continue from their checkpoints."""
+    """Retry failed jobs; sampling continues from checkpoints."""
     from alchemflows.campaign.submission import retry as retry_jobs
 
     try:
@@ -231,7 +247,9 @@ def pause(name: CampaignName) -> None:
 @campaign_app.command()
 def resume(
     name: CampaignName,
-    cancelled: Annotated[bool, typer.Option("--cancelled", help="resume cancelled jobs instead")] = False,
+    cancelled: Annotated[
+        bool, typer.Option("--cancelled", help="Resume cancelled jobs instead of paused ones.")
+    ] = False,
 ) -> None:
     """Return paused jobs to the queue."""
     from alchemflows.campaign.submission import resume as resume_jobs
@@ -241,7 +259,10 @@ def resume(
 
 @campaign_app.command()
 def cancel(name: CampaignName) -> None:
-    """Cancel unfinished jobs; completed results are kept. `resume --cancelled` undoes it."""
+    """Cancel unfinished jobs; completed results are kept.
+
+    `resume --cancelled` returns cancelled jobs to the queue.
+    """
     from alchemflows.campaign.submission import cancel as cancel_jobs
 
     console.print(f"{cancel_jobs(connect(settings()), name)} jobs are cancelled")

@@ -1,4 +1,4 @@
-"""Commands that compare with what is known: figures of the paper, and reference results."""
+"""Commands that compare with the paper's figures and with reference results."""
 
 from __future__ import annotations
 
@@ -24,20 +24,32 @@ app = App()
 
 @app.command()
 def reproduce(
-    figure: Annotated[str, typer.Argument(help="fig2, fig3, fig4 or fig5")],
-    small: Annotated[bool, typer.Option("--small", help="minutes on 2 CPU cores, with mace-demo")] = False,
+    figure: Annotated[str, typer.Argument(help="Figure: fig2, fig3, fig4 or fig5.")],
+    small: Annotated[
+        bool, typer.Option("--small", help="Small version with mace-demo (minutes on 2 CPU cores).")
+    ] = False,
     medium: Annotated[
-        bool, typer.Option("--medium", help="up to an hour or two on 2 CPU cores; fig2, fig3 and fig4 with sevennet-0")
+        bool,
+        typer.Option(
+            "--medium", help="Medium version (up to 2 hours on 2 CPU cores); fig2, fig3 and fig4 use sevennet-0."
+        ),
     ] = False,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ... or auto; default: auto, but cpu with --small or --medium")
+        str | None,
+        typer.Option(
+            help="Device of the potential: cpu, cuda, cuda:1, ... or auto "
+            "[default: cpu with --small or --medium, else auto]."
+        ),
     ] = None,
     seed: Seed = 0,
     workers: Workers = 2,
     plot: Plot = None,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """Make the table of a figure of Nam et al., Nat. Commun. 16, 4350 (2025), and check it against itself."""
+    """Reproduce the data of a figure of the paper, and check them.
+
+    The paper is Nam et al., Nat. Commun. 16, 4350 (2025). The checks test the consistency of the results.
+    """
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         from alchemflows.plotting import plot_lattices
         from alchemflows.reproduce.fig2 import Fig2Maker
@@ -53,7 +65,7 @@ def reproduce(
     if figure not in makers:
         raise InvalidInputError(f"the figure must be one of {', '.join(makers)}; got {figure!r}")
     if small and medium:
-        raise InvalidInputError("--small or --medium, not both")
+        raise InvalidInputError("give either --small or --medium, not both")
     if plot is not None and figure != "fig2":
         raise InvalidInputError(f"only fig2 has a figure to plot; {figure} is a table")
     version: Version = "small" if small else "medium" if medium else "paper"
@@ -72,13 +84,15 @@ def reproduce(
 
 @app.command()
 def verify(
-    cases: Annotated[Path, typer.Argument(help="file of reference cases (JSON)")],
-    models: Annotated[Path, typer.Option(help="folder with the model files")],
-    tolerance: Annotated[float, typer.Option(help="largest deviation allowed, in eV, eV/Å, eV/Å³")] = 1e-9,
+    cases: Annotated[Path, typer.Argument(help="Reference cases (JSON file).")],
+    models: Annotated[Path, typer.Option(help="Folder of the model files.")],
+    tolerance: Annotated[
+        float, typer.Option(help="Maximum deviation of energies (eV), forces (eV/Å) and stresses (eV/Å³).")
+    ] = 1e-9,
     dtype: Dtype = "float64",
     device: Device = "auto",
 ) -> None:
-    """Compare energies and derivatives on this machine with reference results."""
+    """Compare energies and derivatives with reference results."""
     with redirect_stdout(sys.stderr):
         from alchemflows.alchemy.verify import compare, load_cases
 

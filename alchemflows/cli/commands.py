@@ -23,6 +23,7 @@ from alchemflows.schemas.provenance import Provenance
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich's panels cut the names of options at 80 columns
     help="Alchemical free energies with machine-learning interatomic potentials.",
 )
 

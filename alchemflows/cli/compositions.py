@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 app = App()
 
-CHOOSE = "what sites may be, such as Na:Li,Na,K; repeatable"
+CHOOSE = "Elements that may occupy the sites of an element, such as Na:Li,Na,K; repeatable."
 OPTIMIZATION = MakerOptions(
     "alchemflows.flows.composition_optimization:CompositionOptimizationMaker", ("coupling", "starts", "seed")
 )
@@ -48,15 +48,18 @@ def sweep(
     potential: PotentialOptions,
     reading: ReadingOptions,
     substitutions: Annotated[
-        list[str] | None, typer.Argument(help="along a line: what turns into what, such as Ce:Sn")
+        list[str] | None,
+        typer.Argument(help="Elements and their substitutes, such as Ce:Sn, for a sweep along a line."),
     ] = None,
-    points: Annotated[int, typer.Option(min=2, help="points on the line")] = 6,
-    until: Annotated[float, typer.Option(help="largest share of the substitution on the line")] = 1.0,
+    points: Annotated[int, typer.Option(min=2, help="Number of compositions on the line.")] = 6,
+    until: Annotated[float, typer.Option(help="Largest substituted fraction on the line.")] = 1.0,
     choices: Annotated[
         list[str] | None,
-        typer.Option("--choose", help=f"all over a simplex: {CHOOSE}"),
+        typer.Option("--choose", help=f"{CHOOSE} The sweep covers all their compositions."),
     ] = None,
-    intervals: Annotated[int, typer.Option(min=1, help="intervals along an edge of the simplex")] = 10,
+    intervals: Annotated[
+        int, typer.Option(min=1, help="Number of intervals along each edge of the simplex (--choose).")
+    ] = 10,
     supercell: Supercell = (1, 1, 1),
     coupling: Annotated[
         str, typer.Option(metavar="[paired|mean-field]", help="How alchemical sites of a group interact.")
@@ -65,7 +68,10 @@ def sweep(
     plot: Plot = None,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """Relaxed cells over compositions: lattice parameters, volumes, mixing energies; stored points are reused."""
+    """Relax a crystal at a series of compositions.
+
+    Gives lattice parameters, volumes and mixing energies; stored relaxations are reused.
+    """
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         from alchemflows.alchemy.compositions import CompositionGrid
         from alchemflows.flows.composition_sweep import CompositionSweepMaker
@@ -88,7 +94,7 @@ def sweep(
     check_figures([plot], submit_only)
     known = relaxations(connect(settings()), keys)
     if known:
-        console.print(f"{len(known)} of {len(grid.weights)} points are in the database already")
+        console.print(f"{len(known)} of {len(grid.weights)} compositions are already in the database")
     run_and_show(
         maker.make(grid, known=known),
         sweep_table,
@@ -112,19 +118,24 @@ def optimize(
     targets: Annotated[
         list[str] | None,
         typer.Option(
-            "--target", help="a wanted value, such as a_A=4.1, or pressure_GPa=0:0.1 with its scale; repeatable"
+            "--target",
+            help="Target value of a quantity, such as a_A=4.1, or pressure_GPa=0:0.1 with its scale; repeatable.",
         ),
     ] = None,
-    least: Annotated[list[str] | None, typer.Option(help="a quantity that is to be as small as can be")] = None,
-    largest: Annotated[list[str] | None, typer.Option(help="a quantity that is to be as large as can be")] = None,
+    least: Annotated[list[str] | None, typer.Option(help="Quantity to minimize; repeatable.")] = None,
+    largest: Annotated[list[str] | None, typer.Option(help="Quantity to maximize; repeatable.")] = None,
     bounds: Annotated[
-        list[str] | None, typer.Option("--bound", help="of an element's share, such as Sc=0:0.5; repeatable")
+        list[str] | None,
+        typer.Option("--bound", help="Bounds of the fraction of an element, such as Sc=0:0.5; repeatable."),
     ] = None,
     supercell: Supercell = (1, 1, 1),
     plot: Plot = None,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """Find the composition at which the relaxed crystal has the properties wanted, by descent (in float64)."""
+    """Find the composition with given properties by optimization.
+
+    The crystal is relaxed at each composition, always in float64.
+    """
     from alchemflows.plotting import plot_optimization
 
     chosen = choices_of(choices)

@@ -1,4 +1,4 @@
-"""Commands for the database: results in it, and the private one."""
+"""Commands for results in the database, and for the private MongoDB."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from alchemflows.storage.mongod import PrivateMongod
 from alchemflows.storage.users import DEFAULT_USERS, create_users, read_admin_uri
 
 app = App()
-private_app = App(no_args_is_help=True, help="The private MongoDB; users and indexes of one of your own.")
+private_app = App(no_args_is_help=True, help="Manage the private MongoDB, or users of your own MongoDB.")
 app.add_typer(private_app, name="db")
 
 
 @app.command()
 def results(
-    formula: Annotated[str | None, typer.Option(help="reduced formula at either end")] = None,
-    temperature: Annotated[float | None, typer.Option(help="K")] = None,
-    campaign: Annotated[str | None, typer.Option(help="name of a campaign")] = None,
-    reanalysed: Annotated[bool, typer.Option(help="those that `alchemflows reanalyse` made")] = False,
+    formula: Annotated[str | None, typer.Option(help="Reduced formula of the initial or final crystal.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Temperature (K).")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Name of a campaign.")] = None,
+    reanalysed: Annotated[bool, typer.Option(help="Show results of `alchemflows reanalyse` instead.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="Maximum number of results; 0 for all.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
 ) -> None:
-    """Finished free-energy differences in the database, the newest first."""
+    """List stored free-energy differences, newest first."""
     if as_json and as_csv:
         raise InvalidInputError("results are written as --json or as --csv, not both")
     database = connect(settings())
@@ -61,13 +61,13 @@ def results(
 
 @private_app.command()
 def start() -> None:
-    """Start the private MongoDB and say how to use it."""
+    """Start the private MongoDB and show how to connect to it."""
     show_database(start_private(settings()))
 
 
 @private_app.command()
 def stop() -> None:
-    """Shut the private MongoDB down; its data stay."""
+    """Stop the private MongoDB; its data are kept."""
     configured = settings()
     PrivateMongod(configured.home, configured.mongod).stop()
     console.print("the private MongoDB is stopped")
@@ -75,7 +75,7 @@ def stop() -> None:
 
 @private_app.command()
 def status() -> None:
-    """Say whether the private MongoDB runs."""
+    """Show whether the private MongoDB is running."""
     configured = settings()
     server = PrivateMongod(configured.home, configured.mongod)
     console.print(f"the private MongoDB in {server.folder} {'runs' if server.is_running() else 'does not run'}")
@@ -91,17 +91,26 @@ def index() -> None:
 
 @private_app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="where a folder of configuration for each user is written")],
+    folder: Annotated[Path, typer.Argument(help="Folder in which a configuration folder is written for each user.")],
     admin_uri_file: Annotated[
-        Path | None, typer.Option(help="file of mode 0600 with an administrator's URI; else ALCHEMFLOWS_ADMIN_URI")
+        Path | None,
+        typer.Option(
+            help="File (mode 0600) with the URI of an administrator [default: the variable ALCHEMFLOWS_ADMIN_URI]."
+        ),
     ] = None,
-    database: Annotated[str, typer.Option(help="name of the database")] = DATABASE,
+    database: Annotated[str, typer.Option(help="Name of the database.")] = DATABASE,
     user: Annotated[
-        list[str] | None, typer.Option(help="such as ada=submitter,worker; default: one submitter, worker and reader")
+        list[str] | None,
+        typer.Option(
+            help="User and roles, such as ada=submitter,worker; repeatable [default: a submitter, a worker, a reader]."
+        ),
     ] = None,
-    renew: Annotated[bool, typer.Option("--renew", help="give these users new passwords")] = False,
+    renew: Annotated[bool, typer.Option("--renew", help="Give these users new passwords.")] = False,
 ) -> None:
-    """Create users, roles and indexes in a MongoDB with authentication, and the files with which each connects."""
+    """Create users, roles and indexes in your own MongoDB.
+
+    The MongoDB must use authentication. Configuration files for each user are written to the folder.
+    """
     configured = settings()
     if admin_uri_file is not None:
         uri = read_admin_uri(admin_uri_file)
@@ -114,7 +123,7 @@ def init(
     folders = create_users(uri, database, folder, users, renew=renew, timeout_s=configured.database_timeout_s)
     for name, roles in users.items():
         console.print(f"{name} ({', '.join(roles)}): {folders[name]}", highlight=False, soft_wrap=True, markup=False)
-    console.print("Each user sets, to files in the own folder:")
+    console.print("Each user sets these variables to the files in the user's folder:")
     console.print("  export JOBFLOW_CONFIG_FILE=.../jobflow.yaml FW_CONFIG_FILE=.../FW_config.yaml", highlight=False)
 
 
@@ -130,5 +139,5 @@ def _users(texts: list[str]) -> dict[str, list[str]]:
 def _user(text: str) -> tuple[str, list[str]]:
     name, separator, roles = text.partition("=")
     if not separator:
-        raise InvalidInputError(f"{text!r} is no user with roles, such as ada=submitter,worker")
+        raise InvalidInputError(f"{text!r} must be a user with roles, such as ada=submitter,worker")
     return name, roles.split(",")

@@ -47,13 +47,15 @@ def vacancy(
     structure: PerfectCrystal,
     temperatures: Annotated[
         list[float],
-        typer.Option("--temperature", "-T", help="Temperature (K); repeatable: several give entropy and enthalpy too."),
+        typer.Option(
+            "--temperature", "-T", help="Temperature (K); repeatable: several also give entropy and enthalpy."
+        ),
     ],
     absolute: Annotated[Any, FRENKEL_LADD],
     defect: Annotated[Any, VACANCY],
     potential: PotentialOptions,
     reading: ReadingOptions,
-    site: Annotated[int, typer.Option(help="Index of the atom to remove, in the file.")] = 0,
+    site: Annotated[int, typer.Option(help="Index of the atom to remove, in the order of the file, from 0.")] = 0,
     chemical_potentials: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,15 +74,18 @@ def vacancy(
     supercell: Supercell = (1, 1, 1),
     sizes: Annotated[
         list[str] | None,
-        typer.Option("--size", help="Further supercell, such as 4x4x4; G_f is then extrapolated; repeatable."),
+        typer.Option(
+            "--size", help="Additional supercell, such as 4x4x4, for extrapolating G_f to infinite size; repeatable."
+        ),
     ] = None,
     workers: Workers = 1,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """Compute the formation free energy of a vacancy by two routes: Frenkel–Ladd runs, and the removal of an atom.
+    """Compute the free energy of a vacancy by two routes.
 
-    In an element the chemical potential is that of the crystal. In a compound, give that of the missing element, or
-    those of all other elements.
+    One route uses Frenkel–Ladd runs, the other the gradual removal of an atom. In an element the chemical potential is
+    that of the crystal. In a compound, give the chemical potential of the missing element, or those of all other
+    elements.
     """
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         from alchemflows.flows.vacancy import VacancyTemperatureMaker
@@ -126,13 +131,19 @@ def schottky(
     reading: ReadingOptions,
     sites: Annotated[
         list[str] | None,
-        typer.Option("--site", help="Atom of an element to remove, such as O=5 (index in the file); repeatable."),
+        typer.Option(
+            "--site",
+            help="Element and index of the atom to remove, such as O=5 (order of the file, from 0); repeatable.",
+        ),
     ] = None,
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """Compute the free energy of a neutral Schottky defect: vacancies of a whole formula unit, far from one another."""
+    """Compute the free energy of a neutral Schottky defect.
+
+    The defect consists of the isolated vacancies of one formula unit.
+    """
     with redirect_stdout(sys.stderr):
         from alchemflows.flows.defect_pairs import SchottkyMaker
     absolute.potential = potential.spec
@@ -158,14 +169,20 @@ def frenkel_pair(
     potential: PotentialOptions,
     reading: ReadingOptions,
     interstitial: Annotated[
-        tuple[float, float, float], typer.Option(help="Place of the interstitial, in units of the file's cell.")
+        tuple[float, float, float],
+        typer.Option(metavar="<x y z>", help="Fractional coordinates of the interstitial in the cell of the file."),
     ],
-    site: Annotated[int, typer.Option(help="Index of the atom whose site is vacant, in the file.")] = 0,
+    site: Annotated[
+        int, typer.Option(help="Index of the atom whose site becomes vacant, in the order of the file, from 0.")
+    ] = 0,
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """Compute the free energy of a neutral Frenkel pair: a vacancy and an interstitial, far from each other."""
+    """Compute the free energy of a neutral Frenkel pair.
+
+    The pair consists of an isolated vacancy and an isolated interstitial.
+    """
     with redirect_stdout(sys.stderr):
         from alchemflows.flows.defect_pairs import FrenkelPairMaker
     absolute.potential = potential.spec

@@ -1,4 +1,4 @@
-"""What users type, checked and turned into what makers take."""
+"""Check texts from the command line and convert them to arguments of makers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def substitution_of(texts: list[str]) -> Substitution:
 
 
 def choices_of(texts: list[str]) -> dict[str, list[str]]:
-    """Return what sites may be from texts such as Na:Li,Na,K."""
+    """Return the elements allowed on sites from texts such as Na:Li,Na,K."""
     choices: dict[str, list[str]] = {}
     for text in texts:
         element, colon, symbols = text.partition(":")
@@ -57,7 +57,7 @@ def choices_of(texts: list[str]) -> dict[str, list[str]]:
 
 
 def targets_of(values: Sequence[str], least: Sequence[str], largest: Sequence[str]) -> list[Target]:
-    """Return targets from texts such as a_A=4.1 or pressure_GPa=0:0.1, and from names of what is to be extreme."""
+    """Return targets from texts such as a_A=4.1 or pressure_GPa=0:0.1, and from quantities to be extreme."""
     targets = []
     for text in values:
         quantity, _, value = text.partition("=")
@@ -85,7 +85,7 @@ def bounds_of(texts: Sequence[str], choices: Mapping[str, Sequence[str]]) -> dic
             raise InvalidInputError(f"a bound is written like Sc=0:0.5; got {text!r}") from None
         bounded = [element for element, symbols in choices.items() if symbol in symbols]
         if not bounded:
-            raise InvalidInputError(f"a bound is for an element that is a choice; got {text!r}")
+            raise InvalidInputError(f"a bound needs an element named in --choose; got {text!r}")
         if any(symbol in bounds[element] for element in bounded):
             raise InvalidInputError(f"the bound of {symbol} is given twice; give it once")
         for element in bounded:
@@ -154,7 +154,7 @@ def chemical_potentials_of(
     references
         Crystals of pure elements by element.
     temperatures_K
-        Temperatures of the run; a value without a temperature needs there to be one alone.
+        Temperatures of the run; a value without a temperature is accepted only if there is one.
     """
     known: dict[float, dict[str, Given]] = {temperature: {} for temperature in temperatures_K}
     for text in values:
@@ -170,7 +170,7 @@ def chemical_potentials_of(
             ) from None
         if not at and len(temperatures_K) > 1:
             raise InvalidInputError(
-                f"{text!r}: a value holds at one temperature; write {element}@{temperature:g}={number} for each"
+                f"{text!r}: with several temperatures, write {element}@{temperature:g}={number} for each"
             )
         if temperature not in known:
             raise InvalidInputError(f"{text!r}: there is no run at {temperature:g} K")
@@ -216,7 +216,7 @@ def read_structure(
     ignore: Sequence[str] = (),
     occupancy_tolerance: float = 1.0,
 ) -> ReadStructure:
-    """Return the structure in a file, repeated, after saying on stderr what was understood."""
+    """Read a structure, repeat its cell and print a summary on stderr."""
     losses = check_losses(ignore)
     found = read_file(path, block=block, ignore=losses, occupancy_tolerance=occupancy_tolerance).repeated(supercell)
     show_record(path.name, found.record)
@@ -224,7 +224,7 @@ def read_structure(
 
 
 def show_record(name: str, record: StructureRecord) -> None:
-    """Print the composition that was understood, what was accepted, and notes, on stderr."""
+    """Print the composition that was read, ignored information and notes on stderr."""
     print(f"{name}: {record.summary}", file=sys.stderr)
     for text in record.accepted:
         print(f"{name}: accepted: {text}", file=sys.stderr)
@@ -233,7 +233,7 @@ def show_record(name: str, record: StructureRecord) -> None:
 
 
 def check_plot(plot: Path | None) -> None:
-    """Refuse a figure that could not be written at the end.
+    """Raise an error if a figure cannot be written to a file.
 
     Raises
     ------

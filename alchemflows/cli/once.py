@@ -1,4 +1,4 @@
-"""Commands whose options are given once: what is given twice is refused, where the last would win."""
+"""Commands that refuse an option that is given twice, instead of using its last value."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def given(name: str) -> bool:
 
 
 def refuse_given(names: dict[str, str], reason: str) -> None:
-    """Refuse options that would be without effect.
+    """Raise an error if an option is given that has no effect.
 
     Parameters
     ----------
     names
         Options, by the names of the function's parameters.
     reason
-        What makes them so.
+        Why they have no effect, as the end of the message.
 
     Raises
     ------

@@ -12,38 +12,40 @@ from alchemflows.cli.inputs import dtype_of, read_structure
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.structures.reading import ReadStructure
 
-StructureFile = Annotated[Path, typer.Argument(help="structure file (CIF, POSCAR, ...), ordered or disordered")]
-Substitutions = Annotated[list[str], typer.Argument(help="what turns into what, such as Pb:Sn")]
-Supercell = Annotated[tuple[int, int, int], typer.Option(help="repeats of the cell")]
-Potential = Annotated[
-    str, typer.Option(help="Potential: mace-demo, sevennet-0, a name that mace_mp knows, or the path of a model file.")
+StructureFile = Annotated[Path, typer.Argument(help="Structure file (CIF, POSCAR, ...), ordered or disordered.")]
+Substitutions = Annotated[list[str], typer.Argument(help="Elements and their substitutes, such as Pb:Sn.")]
+Supercell = Annotated[
+    tuple[int, int, int], typer.Option(metavar="<n n n>", help="Number of repeats of the cell along each axis.")
 ]
-Dtype = Annotated[str, typer.Option(metavar="[float32|float64]", help="Floating-point precision of the model.")]
+Potential = Annotated[
+    str, typer.Option(help="Potential: mace-demo, sevennet-0, a model name of mace_mp, or the path of a model file.")
+]
+Dtype = Annotated[str, typer.Option(metavar="[float32|float64]", help="Floating-point precision of the potential.")]
 Device = Annotated[str, typer.Option(help="Device of the potential: cpu, cuda, cuda:1, ... or auto.")]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
-Workers = Annotated[int, typer.Option(min=1, help="local workers, which share the CPU cores")]
-SubmitOnly = Annotated[bool, typer.Option("--submit", help="only add to the LaunchPad; workers elsewhere")]
-Plot = Annotated[Path | None, typer.Option(help="figure")]
+Workers = Annotated[int, typer.Option(min=1, help="Number of local workers; they share the CPU cores.")]
+SubmitOnly = Annotated[bool, typer.Option("--submit", help="Only add the jobs to the LaunchPad; run no local workers.")]
+Plot = Annotated[Path | None, typer.Option(help="Write a figure to this file (.png, .pdf or .svg).")]
 
 
 @dataclass(frozen=True)
 class PotentialOptions:
-    """What energies are computed with."""
+    """Options of the potential."""
 
     potential: Potential = "sevennet-0"
     dtype: Dtype = "float32"
     device: Device = "auto"
-    head: Annotated[str | None, typer.Option(help="head of a multi-head MACE model")] = None
+    head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None
 
     @property
     def spec(self) -> PotentialSpec:
-        """The potential that they ask for."""
+        """The potential spec of these options."""
         return PotentialSpec(name=self.potential, dtype=dtype_of(self.dtype), device=self.device, head=self.head)
 
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How structure files are read."""
+    """Options for reading structure files."""
 
     block: Annotated[
         str | None,
@@ -52,7 +54,8 @@ class ReadingOptions:
     ignore: Annotated[
         list[str] | None,
         typer.Option(
-            help="Accept a loss in reading: fixed-atoms, formula, hydrogens, masses, occupancies, symbols or symmetry; "
+            help="Information in the file that may be ignored: fixed-atoms, formula, hydrogens, masses, occupancies, "
+            "symbols or symmetry; "
             "repeatable."
         ),
     ] = None
@@ -61,7 +64,7 @@ class ReadingOptions:
     ] = 1.0
 
     def read(self, path: Path, supercell: tuple[int, int, int] = (1, 1, 1)) -> ReadStructure:
-        """Return the structure in a file, repeated, after saying on stderr what was understood."""
+        """Read a structure, repeat its cell and print a summary on stderr."""
         return read_structure(
             path,
             supercell,

@@ -45,17 +45,27 @@ def order(
     reading: ReadingOptions,
     supercell: Supercell = (2, 2, 2),
     waves: Annotated[
-        list[str] | None, typer.Option("--wave", help="an order by its wave, such as rocksalt=0.5,0.5,0.5; repeatable")
+        list[str] | None,
+        typer.Option("--wave", help="Order given by its wave vector, such as rocksalt=0.5,0.5,0.5; repeatable."),
     ] = None,
     perovskite: Annotated[
-        bool, typer.Option("--perovskite", help="rocksalt, layered and columnar order of a cubic perovskite's B sites")
+        bool,
+        typer.Option(
+            "--perovskite", help="Use rocksalt, layered and columnar order of the B sites of a cubic perovskite."
+        ),
     ] = False,
-    distinct: Annotated[bool, typer.Option("--distinct", help="all orders that differ by symmetry")] = False,
+    distinct: Annotated[
+        bool, typer.Option("--distinct", help="Use all orders that are not equivalent by symmetry.")
+    ] = False,
     workers: Workers = 1,
     plot: Plot = None,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """Energy of order against disorder, for a structure with partial occupancies; searched for if not told."""
+    """Compare the energies of ordered and disordered arrangements.
+
+    The structure has partial occupancies. Without --wave, --perovskite or --distinct, ordered arrangements are searched
+    for.
+    """
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS
         from alchemflows.plotting import plot_order

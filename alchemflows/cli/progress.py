@@ -14,7 +14,7 @@ _STATES = {"WAITING": "waiting", "READY": "waiting", "RESERVED": "queued", "RUNN
 
 
 class JobProgress:
-    """One bar for each job; where the output is no terminal, one line whenever a job has got further."""
+    """A progress bar for each job; in a log file, one line for each quarter of a job."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""Commands that read campaigns out: export of tables, and free energies from stored windows once more."""
+"""Commands that export tables and reanalyse stored windows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = App()
 
-Campaign = Annotated[str | None, typer.Option(help="name of a campaign; everything if not given")]
+Campaign = Annotated[str | None, typer.Option(help="Name of a campaign [default: all stored results].")]
 
 
 class What(StrEnum):
@@ -34,8 +34,8 @@ class What(StrEnum):
 
 @app.command()
 def export(
-    what: Annotated[What, typer.Argument(help="which table")],
-    file: Annotated[Path, typer.Argument(help="a .parquet, .csv or .json file")],
+    what: Annotated[What, typer.Argument(help="Table to export.")],
+    file: Annotated[Path, typer.Argument(help="File to write (.parquet, .csv or .json).")],
     campaign: Campaign = None,
 ) -> None:
     """Write free energies, windows or samples to a file."""
@@ -50,10 +50,12 @@ def export(
 @app.command()
 def reanalyse(
     campaign: Campaign = None,
-    discard: Annotated[float, typer.Option(help="share of each window's samples to leave out at its start")] = 0.0,
-    rebuild: Annotated[bool, typer.Option("--all", help="also ladders that are up to date")] = False,
+    discard: Annotated[float, typer.Option(help="Fraction of samples to discard at the start of each window.")] = 0.0,
+    rebuild: Annotated[
+        bool, typer.Option("--all", help="Also reanalyse ladders whose analysis is up to date.")
+    ] = False,
 ) -> None:
-    """Estimate free energies from stored windows once more, without any dynamics."""
+    """Recompute free energies from stored samples."""
     from alchemflows.results.builder import FreeEnergyBuilder
 
     database = connect(settings())

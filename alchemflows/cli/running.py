@@ -58,22 +58,22 @@ def run_and_show(
     figures: Sequence[tuple[Path | None, Callable[[Any], Figure]]] = (),
     read: Mapping[str, ReadStructure] | None = None,
 ) -> Any:
-    """Run a flow here and show what it gives, or add it to the LaunchPad for workers elsewhere.
+    """Run a flow with local workers and show its result, or only submit it.
 
     Parameters
     ----------
     flow
-        Its last job's document, which has a verdict, is shown.
+        The flow; the document of its last job, which has a verdict, is shown.
     table
         Makes the table of the document.
     device
-        What the potential runs on; it must be usable here, unless the flow is only submitted.
+        Device of the potential; it must be usable on this machine unless the flow is only submitted.
     workers
         Number of local workers.
     submit_only
-        Whether to add the flow to the LaunchPad and no more.
+        Whether to only add the flow to the LaunchPad.
     figures
-        Files that are asked for, and what draws each from the document.
+        Files of figures, each with the function that draws it from the document.
     read
         Structures that the flow was made of, by name; their records go into the metadata of its jobs.
 
@@ -84,8 +84,8 @@ def run_and_show(
     Raises
     ------
     AlchemflowsError
-        If a figure could not be written or the device not be used, both before anything is submitted; if a job fails
-        or the user interrupts.
+        If a figure cannot be written or the device cannot be used (before anything is submitted), if a job fails, or
+        if the user interrupts.
     """
     started = time.monotonic()
     check_figures([path for path, _ in figures], submit_only)
@@ -111,7 +111,7 @@ def run_and_show(
 
 
 def check_figures(paths: Sequence[Path | None], submit_only: bool) -> None:
-    """Refuse figures that could not be drawn or written at the end.
+    """Raise an error if a figure cannot be drawn or written.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def check_figures(paths: Sequence[Path | None], submit_only: bool) -> None:
 
 
 def show_database(database: Database, uuid: str | None = None) -> None:
-    """Say where documents are and how to reach them."""
+    """Print where documents are stored and how to query them."""
     console.print(f"\nDocuments: {database.place}\nQuery them with `alchemflows results`, or with pymongo:")
     outputs = database.outputs()
     criteria = {"uuid": uuid} if uuid else {"output.@class": "FreeEnergyDocument"}
@@ -147,7 +147,7 @@ def show_database(database: Database, uuid: str | None = None) -> None:
         markup=False,
     )
     if database.is_private:
-        console.print("The database keeps running; `alchemflows db stop` ends it.")
+        console.print("The database keeps running; stop it with `alchemflows db stop`.")
     console.print("For lpad, rlaunch and jobflow:")
     for name, value in database.environment.items():
         console.print(f"  export {name}={value}", highlight=False, soft_wrap=True)
@@ -175,10 +175,10 @@ def _run(flow: Flow, workers: int) -> tuple[Any, Database, str, Path]:
     except KeyboardInterrupt:
         exports = " ".join(f"{name}={value}" for name, value in database.environment.items())
         raise AlchemflowsError(
-            f"interrupted; finished jobs are kept, and `{exports} alchemflows worker --until-idle` does the rest"
+            f"interrupted; finished jobs are kept, and `{exports} alchemflows worker --until-idle` runs the others"
         ) from None
     for job in failed:
-        console.print(f"job {job.fw_id} ({job.name}) failed, and the others went on: {job.error}", markup=False)
+        console.print(f"job {job.fw_id} ({job.name}) failed; the other jobs were run: {job.error}", markup=False)
     uuid = _last_job(flow).uuid
     return decoded(database.job_store.get_output(uuid, load=True)), database, uuid, folder
 

@@ -79,11 +79,11 @@ def _outlook_lines(conditions: Sequence[Condition], running: Sequence[RunningJob
         lines.append(f"{100 * outlook.share_done:.1f} % of the planned MD steps are done")
     n_sampling = sum(job.progress is not None for job in running)
     if outlook.seconds_left is None:
-        lines.append(f"{n_left} jobs are left; none samples at this moment, so that nobody knows for how long")
+        lines.append(f"{n_left} jobs are left; no job is sampling now, so the remaining time is unknown")
     else:
         end = datetime.now() + timedelta(seconds=outlook.seconds_left)
         lines.append(
-            f"{n_left} jobs are left; {n_sampling} sample at {outlook.ns_per_day:.3g} ns/day together: the MD may be "
-            f"done by {end:%Y-%m-%d %H:%M}"
+            f"{n_left} jobs are left; {n_sampling} sample at {outlook.ns_per_day:.3g} ns/day together; "
+            f"estimated end of the MD: {end:%Y-%m-%d %H:%M}"
         )
     return lines

@@ -52,13 +52,18 @@ SWITCHING = MakerOptions(
 @app.command()
 def quickstart(
     potential: Potential = "mace-demo",
-    windows: Annotated[int, typer.Option(min=2, help="number of λ-windows")] = 6,
-    equilibration: Annotated[int, typer.Option(help="steps of 2 fs before sampling")] = 500,
-    production: Annotated[int, typer.Option(help="steps of 2 fs that are sampled, in each window")] = 1500,
+    windows: Annotated[int, typer.Option(min=2, help="Number of λ windows.")] = 6,
+    equilibration: Annotated[int, typer.Option(help="Number of equilibration steps (2 fs each).")] = 500,
+    production: Annotated[int, typer.Option(help="Number of production steps of each window (2 fs each).")] = 1500,
     workers: Workers = 2,
-    plot: Annotated[Path, typer.Option(help="figure of dU/dλ against λ")] = Path("quickstart.png"),
+    plot: Annotated[Path, typer.Option(help="Write a figure of dU/dλ against λ to this file.")] = Path(
+        "quickstart.png"
+    ),
 ) -> None:
-    """CsPbI3 → CsSnI3 (cubic α phase, 40 atoms, 400 K, NVT) by thermodynamic integration."""
+    """Run an example: ΔF of CsPbI3 → CsSnI3.
+
+    Thermodynamic integration for the cubic α phase with 40 atoms at 400 K and constant volume.
+    """
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
         from alchemflows.plotting import plot_gradient
@@ -84,13 +89,21 @@ def ti(
     potential: PotentialOptions,
     reading: ReadingOptions,
     supercell: Supercell = (1, 1, 1),
-    sites: Annotated[list[int] | None, typer.Option("--site", help="site to change (repeatable); default: all")] = None,
+    sites: Annotated[
+        list[int] | None,
+        typer.Option("--site", help="Index of a site to substitute; repeatable [default: all sites of the element]."),
+    ] = None,
     workers: Workers = 1,
-    plot: Annotated[Path | None, typer.Option(help="figure of dU/dλ against λ")] = None,
-    convergence_plot: Annotated[Path | None, typer.Option(help="figure of forward and backward convergence")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a figure of dU/dλ against λ to this file.")] = None,
+    convergence_plot: Annotated[
+        Path | None, typer.Option(help="Write a figure of the forward and backward convergence to this file.")
+    ] = None,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """ΔF of a substitution (ΔG with a pressure) by thermodynamic integration and MBAR."""
+    """Compute ΔF or ΔG of a substitution by TI and MBAR.
+
+    Thermodynamic integration at constant volume gives ΔF; with --pressure it gives ΔG.
+    """
     from alchemflows.plotting import plot_convergence, plot_gradient
 
     if maker.pressure_GPa is None:
@@ -117,13 +130,16 @@ def switch(
     maker: Annotated[Any, SWITCHING],
     potential: PotentialOptions,
     reading: ReadingOptions,
-    constant_volume: Annotated[bool, typer.Option(help="ΔF at constant volume instead of ΔG")] = False,
+    constant_volume: Annotated[bool, typer.Option(help="Compute ΔF at constant volume instead of ΔG.")] = False,
     supercell: Supercell = (1, 1, 1),
     workers: Workers = 1,
     plot: Plot = None,
     submit_only: SubmitOnly = False,
 ) -> None:
-    """ΔG (or ΔF) of a substitution by nonequilibrium switching."""
+    """Compute ΔG or ΔF of a substitution by switching.
+
+    λ is switched in both directions out of equilibrium.
+    """
     from alchemflows.plotting import plot_switching
 
     if constant_volume:

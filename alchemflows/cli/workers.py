@@ -1,4 +1,4 @@
-"""Workers, and the command that looks after them."""
+"""Commands that run jobs (worker) and rerun lost or failed ones (supervise)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,15 @@ app = App()
 
 @app.command()
 def worker(
-    fworker: Annotated[Path | None, typer.Option("-w", "--fworker", help="fworker file; all jobs if not given")] = None,
-    folder: Annotated[Path, typer.Option("-d", "--folder", help="folder of the launch folders")] = Path(),
+    fworker: Annotated[
+        Path | None,
+        typer.Option("-w", "--fworker", help="FireWorks worker file that selects jobs [default: all jobs]."),
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("-d", "--folder", help="Folder in which launch folders are created.")
+    ] = Path(),
     until_idle: Annotated[
-        bool, typer.Option("--until-idle", help="end when no job is ready, and none waits for one that runs")
+        bool, typer.Option("--until-idle", help="End when no job is ready and no job waits for a running one.")
     ] = False,
     idle_for: Annotated[
         float | None,
@@ -41,9 +46,12 @@ def worker(
         float | None,
         typer.Option(min=0, help="Time (s) after which the current job is checkpointed and the worker ends."),
     ] = None,
-    sleep: Annotated[float, typer.Option(min=0, help="seconds between looks for a job")] = 10.0,
+    sleep: Annotated[float, typer.Option(min=0, help="Time between checks for a queued job (s).")] = 10.0,
 ) -> None:
-    """Run queued jobs one after another. On SIGTERM the current job is checkpointed and returned to the queue."""
+    """Run queued jobs one after another.
+
+    On SIGTERM the current job is checkpointed and returned to the queue.
+    """
     from fireworks import FWorker
     from jobflow import SETTINGS
 
@@ -61,21 +69,39 @@ def worker(
 
 @app.command()
 def supervise(
-    interval: Annotated[float, typer.Option(min=1, help="seconds between looks")] = 300.0,
-    once: Annotated[bool, typer.Option("--once", help="look once, as from cron")] = False,
-    retries: Annotated[int, typer.Option(min=0, help="reruns of a job that failed")] = RerunPolicy.retries,
-    lost_retries: Annotated[int, typer.Option(min=0, help="reruns of a job that was lost")] = RerunPolicy.lost_retries,
+    interval: Annotated[float, typer.Option(min=1, help="Time between checks (s).")] = 300.0,
+    once: Annotated[bool, typer.Option("--once", help="Check once and end, for use with cron.")] = False,
+    retries: Annotated[
+        int, typer.Option(min=0, help="Maximum number of reruns of a failed job.")
+    ] = RerunPolicy.retries,
+    lost_retries: Annotated[
+        int, typer.Option(min=0, help="Maximum number of reruns of a lost job.")
+    ] = RerunPolicy.lost_retries,
     lost_after: Annotated[
-        float, typer.Option(min=1, help="seconds without a sign of life after which a running job is lost")
+        float, typer.Option(min=1, help="Time without a heartbeat after which a running job counts as lost (s).")
     ] = RerunPolicy.lost_after_s,
-    qadapter: Annotated[Path | None, typer.Option("--qadapter", "-q", help="submit batch jobs with this file")] = None,
-    fworker: Annotated[
-        Path | None, typer.Option("--fworker", "-w", help="[default: my_fworker_gpu.yaml beside FW_CONFIG_FILE]")
+    qadapter: Annotated[
+        Path | None, typer.Option("--qadapter", "-q", help="Queue adapter file for submitting batch jobs.")
     ] = None,
-    max_jobs: Annotated[int, typer.Option("--max-jobs", "-m", min=1, help="your batch jobs in the queue")] = 4,
-    folder: Annotated[Path, typer.Option("--folder", "-d", help="launch folders of batch jobs")] = Path(),
+    fworker: Annotated[
+        Path | None,
+        typer.Option(
+            "--fworker",
+            "-w",
+            help="FireWorks worker file of the batch jobs [default: my_fworker_gpu.yaml beside FW_CONFIG_FILE].",
+        ),
+    ] = None,
+    max_jobs: Annotated[
+        int, typer.Option("--max-jobs", "-m", min=1, help="Maximum number of your batch jobs in the queue.")
+    ] = 4,
+    folder: Annotated[
+        Path, typer.Option("--folder", "-d", help="Folder in which launch folders of batch jobs are created.")
+    ] = Path(),
 ) -> None:
-    """Rerun jobs that were lost or failed, a few times each; submit batch jobs while jobs are ready."""
+    """Rerun lost or failed jobs, and submit batch jobs.
+
+    Batch jobs are submitted with --qadapter while jobs are ready.
+    """
     if qadapter is None:
         names = {"fworker": "--fworker", "max_jobs": "--max-jobs", "folder": "--folder"}
         refuse_given(names, "without --qadapter, which submits batch jobs")

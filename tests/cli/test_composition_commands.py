@@ -60,7 +60,7 @@ def test_a_sweep_and_a_finer_one_that_repeats_nothing(run, salt, tmp_path):
         ([], ["nothing to aim at"]),
         (["--target", "a_A"], ["a_A=4.1"]),
         (["--target", "bulk_modulus_GPa=20", "--relax", "none"], ["bulk_modulus_GPa"]),
-        (["--target", "a_A=4.1", "--bound", "Rb=0:1"], ["an element that is a choice"]),
+        (["--target", "a_A=4.1", "--bound", "Rb=0:1"], ["Rb=0:1"]),
         (["--largest", "volume_A3", "--plot", "figure.doc"], [".png"]),
     ],
 )
