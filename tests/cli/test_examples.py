@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import assert_one_line
 from typer.testing import CliRunner
 
 from alchemflows.cli import commands
@@ -139,4 +138,3 @@ def test_the_command(run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "alchemflows campaign check salts.yaml" in done.stdout
     assert (tmp_path / "salts.yaml").is_file()
-    assert_one_line(run("example", "campaing"), "campaign")
