@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import sys
+import time
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from command_line import assert_one_line
 
 from alchemflows.cli import diagnosis
 from alchemflows.cli.diagnosis import diagnose
+from alchemflows.errors import DatabaseAwayError
 from alchemflows.settings import Settings
 from alchemflows.storage import mongod
 from alchemflows.storage.database import store_spec
@@ -83,6 +85,10 @@ def test_a_server_that_does_not_answer_is_given_up_soon(settings, tmp_path, monk
     assert str(port) in findings["database"].text
     assert findings["database"].remedy
     assert "secret" not in str(findings)
+    begin = time.monotonic()
+    with pytest.raises(DatabaseAwayError, match=str(port)):
+        list(diagnosis._database(settings))
+    assert time.monotonic() - begin < 4.0  # settings.database_timeout_s is 5
     assert findings["jobflow configuration"].text == str(path)
 
 

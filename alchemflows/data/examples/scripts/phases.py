@@ -23,9 +23,9 @@ frenkel_ladd_maker = FrenkelLaddMaker(
     potential="mace-demo",
     n_repeats=2 if short else 4,
     n_cell_steps=60 if short else 2000,
-    n_equilibration_steps=20 if short else 500,
-    n_sampling_steps=50 if short else 1000,
-    n_switching_steps=50 if short else 2000,
+    n_equilibration_steps=10 if short else 500,
+    n_sampling_steps=40 if short else 1000,
+    n_switching_steps=20 if short else 2000,
 )
 flow = PhaseStabilityMaker(frenkel_ladd_maker=frenkel_ladd_maker).make(phases, [300.0] if short else [300.0, 500.0])
 

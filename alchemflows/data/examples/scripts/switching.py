@@ -20,8 +20,8 @@ maker = SwitchingMaker(
     potential="mace-demo",
     temperature=400.0,
     n_repeats=2 if short else 4,
-    n_equilibration_steps=20 if short else 500,
-    n_switching_steps=50 if short else 2000,
+    n_equilibration_steps=10 if short else 500,
+    n_switching_steps=20 if short else 2000,
 )
 flow = maker.make(structure, {"Pb": "Sn"})
 

@@ -21,7 +21,7 @@ maker = ThermodynamicIntegrationMaker(
     temperature=400.0,
     n_windows=3 if short else 5,
     windows_per_job=5,
-    n_equilibration_steps=20 if short else 500,
+    n_equilibration_steps=10 if short else 500,
     n_production_steps=100 if short else 2000,
 )
 flow = maker.make(structure, {"Pb": "Sn"})
