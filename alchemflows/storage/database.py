@@ -163,6 +163,18 @@ def connect(settings: Settings | None = None) -> Database:
     0
     """
     settings = settings or Settings()
+    path = database_file(settings)
+    return start_private(settings) if path is None else _configured(path, settings)
+
+
+def database_file(settings: Settings) -> Path | None:
+    """Return the jobflow configuration of the database in use; None for the private one.
+
+    Raises
+    ------
+    DatabaseError
+        If the configurations of jobflow and FireWorks contradict each other.
+    """
     path = configured_file()
     if "JOBFLOW_JOB_STORE" in os.environ:
         raise DatabaseError("JOBFLOW_JOB_STORE is not read: write the store into a file that JOBFLOW_CONFIG_FILE names")
@@ -173,9 +185,7 @@ def connect(settings: Settings | None = None) -> Database:
         raise DatabaseError(
             f"FireWorks is configured by {fireworks}, but jobflow is not configured: set JOBFLOW_CONFIG_FILE as well"
         )
-    if path is None or (_same(path, private / "jobflow.yaml") and fireworks is None):
-        return start_private(settings)
-    return _configured(path, settings)
+    return None if path is None or (_same(path, private / "jobflow.yaml") and fireworks is None) else path
 
 
 def configured_file() -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -198,6 +199,17 @@ def test_a_reader_reads(worked: tuple[Path, Job], server: Server, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert '"state": "FIZZLED"' in done.stdout
     assert "no free energies yet" in run(server, "reader", "results", folder=tmp_path).stdout
+
+
+def test_the_doctor_names_the_user_and_the_database(server: Server, tmp_path: Path) -> None:
+    done = run(server, "reader", "doctor", "--json", folder=tmp_path, ALCHEMFLOWS_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    found = {finding["name"]: finding for finding in json.loads(done.stdout)}
+    assert found["database user"]["state"] == "ok"
+    assert found["database user"]["text"].startswith("reader")
+    assert found["LaunchPad"]["state"] == "ok"
+    assert str(server.config / "reader") in found["FireWorks configuration"]["text"]
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_submitter_mends(

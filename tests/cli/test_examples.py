@@ -1,0 +1,140 @@
+"""Examples: every one is written, its structures read as what they claim, and its script runs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from alchemflows.cli import commands
+from alchemflows.cli.example_files import FOLDER, describe, examples, find_example, notebook
+from alchemflows.errors import InvalidInputError
+from alchemflows.structures.reading import read_structure
+
+ROOT = Path(__file__).parents[2]
+NAMES = sorted(examples())
+SCRIPTS = sorted((FOLDER / "scripts").glob("*.py"))
+#: What each structure file is made from, by its name.
+STRUCTURES = runpy.run_path(str(ROOT / "tools" / "example_structures.py"))["structures"]()
+
+
+def test_every_file_of_the_package_is_in_an_example():
+    used = {source for example in examples().values() for source in example.sources}
+    assert used == {path for path in FOLDER.rglob("*.*") if path.suffix in (".cif", ".py", ".yaml")}
+
+
+def test_there_is_a_file_for_each_structure():
+    assert {path.stem for path in (FOLDER / "structures").iterdir()} == set(STRUCTURES)
+
+
+@pytest.mark.parametrize("name", sorted(STRUCTURES))
+def test_a_structure_reads_as_what_it_claims(name):
+    text, made = STRUCTURES[name]
+    path = FOLDER / "structures" / f"{name}.cif"
+    assert describe(path.read_text(encoding="utf-8")) == text
+    read = read_structure(path).structure
+    assert read.composition.fractional_composition.almost_equals(made.composition.fractional_composition)
+    assert read.volume / len(read) == pytest.approx(made.volume / len(made), rel=1e-5)
+    assert read.get_space_group_info(symprec=1e-3)[1] == made.get_space_group_info(symprec=1e-3)[1]
+    assert neighbours(read) == pytest.approx(neighbours(made), abs=1e-4)
+
+
+def neighbours(structure) -> np.ndarray:
+    """Return all distances of a site to others below 5 Å (Å), of all sites, per site of the cell."""
+    distances = sorted(structure.get_neighbor_list(5.0)[3])
+    step = len(structure)
+    return np.array(distances[::step])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_written(name, tmp_path):
+    written = find_example(name).write(tmp_path / "new")
+    assert sorted(written) == sorted((tmp_path / "new").iterdir())
+    assert all(path.stat().st_size for path in written)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_file_is_overwritten(name, tmp_path):
+    example = find_example(name)
+    last = tmp_path / list(example.contents())[-1]
+    last.write_text("mine")
+    with pytest.raises(InvalidInputError, match=last.name):
+        example.write(tmp_path)
+    assert list(tmp_path.iterdir()) == [last]
+    assert last.read_text() == "mine"
+
+
+def test_a_wrong_name_is_refused_with_the_closest():
+    with pytest.raises(InvalidInputError, match="did you mean vacancy"):
+        find_example("vacancies")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_compiles_and_what_it_imports_exists(script):
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, name.name) for name in node.names)
+    files = {
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and str(node.value).endswith(".cif")
+    }
+    example = find_example(script.stem.replace("_", "-"))
+    assert {source.name for source in example.sources} == files | {script.name}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_notebook_has_the_code_of_its_script(script):
+    text = script.read_text(encoding="utf-8")
+    made = json.loads(notebook(text))
+    assert (made["nbformat"], made["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in made["cells"]}) == len(made["cells"])
+    code = "\n\n".join("".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code")
+    body = ast.parse(text).body[1:]  # without the docstring, which is a cell of text
+    assert ast.dump(ast.parse(code)) == ast.dump(ast.Module(body, []))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_runs_with_short_lengths(script, tmp_path, monkeypatch, capsys):
+    """No database is configured, none is started, and the numbers are not looked at: the lengths are too short."""
+    find_example(script.stem.replace("_", "-")).write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALCHEMFLOWS_SHORT", "1")
+    monkeypatch.setenv("ALCHEMFLOWS_HOME", str(tmp_path / "home"))
+    runpy.run_path(str(tmp_path / script.name), run_name="__main__")
+    assert " eV" in (out := capsys.readouterr().out) or " Å" in out or "meV" in out
+    assert not (tmp_path / "home" / "mongod").exists()
+
+
+def invoke(*words: str, **environment: str):
+    return CliRunner().invoke(commands.app, ["example", *words], env=environment)
+
+
+def test_the_list(tmp_path):
+    assert [row["name"] for row in json.loads(invoke("--json").stdout)] == list(examples())
+    narrow = invoke(COLUMNS="40").stdout.splitlines()
+    assert all(any(line.endswith(f" {example.command}") for line in narrow) for example in examples().values())
+
+
+def test_the_default_folder_is_a_new_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written = json.loads(invoke("phases", "--json").stdout)
+    assert written["files"]
+    assert all(Path(file).parent == Path("phases") and Path(file).is_file() for file in written["files"])
+    with pytest.raises(InvalidInputError, match="phases exists"):
+        raise invoke("phases").exception
+    assert "command" in written
+
+
+def test_the_command(run, tmp_path):
+    done = run("example", "campaign", ".")
+    assert done.returncode == 0, done.stderr
+    assert "alchemflows campaign check salts.yaml" in done.stdout
+    assert (tmp_path / "salts.yaml").is_file()
