@@ -34,6 +34,18 @@ _ANY_SUM = 1e6
 
 #: How type symbols and labels of water and hydroxide begin, in lower case.
 _WATER = ("wat", "o-h", "oh", "h2o", "ow")
+#: Tags whose usual spelling, which pymatgen expects, has capital letters. The case of tags has no meaning in a CIF.
+_CAPITAL_TAGS = {
+    tag.lower(): tag
+    for tag in (
+        "_symmetry_space_group_name_H-M",
+        "_symmetry_space_group_name_H_M",
+        "_space_group_name_H-M_alt",
+        "_space_group_name_H_M_alt",
+        "_space_group_IT_number",
+        "_symmetry_Int_Tables_number",
+    )
+}
 #: Type symbols and labels that stand for a group of atoms with hydrogens: NH4, CH3, H3O.
 _GROUP_WITH_HYDROGEN = re.compile(r"[A-Z][a-z]?\d*H(?![a-z])|H\d+[A-Z]")
 
@@ -110,17 +122,25 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
 
 
 def data_blocks(text: str) -> list[tuple[str, str]]:
-    """Return name and text of each data block of a CIF; a name may occur more than once."""
+    """Return name and text of each data block of a CIF, with tags in their usual spelling; names may be repeated."""
     found: list[tuple[str, list[str]]] = []
     inside = False  # whether the line is in a text field, which starts and ends with a semicolon
     for line in text.splitlines():
         if line.startswith(";"):
             inside = not inside
+        if not inside:
+            line = re.sub(r"^\s*loop_", "loop_", line, flags=re.I)
+            line = re.sub(r"^(\s*(?:loop_\s+)?)(_\S+)", _usual_tag, line, flags=re.I)
         if not inside and (header := re.match(r"\s*data_(\S*)", line, re.I)):
             found.append((header.group(1), ["data_" + header.group(1)]))
         elif found:
             found[-1][1].append(line)
     return [(name, "\n".join(lines) + "\n") for name, lines in found]
+
+
+def _usual_tag(match: re.Match[str]) -> str:
+    tag = match.group(2).lower()
+    return match.group(1).lower() + _CAPITAL_TAGS.get(tag, tag)
 
 
 def type_symbol(text: str) -> str | None:

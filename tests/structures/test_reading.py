@@ -386,3 +386,15 @@ def test_a_doubtful_vacancy_is_noted_once(tmp_path):
     rows = ["Na1 Na 0 0 0 0.995", "Na2 Na 0.5 0.5 0 0.995", "Cl1 Cl 0.5 0.5 0.5 1"]
     notes = [note for note in read(tmp_path, cif(rows)).record.notes if "0.9950" in note]
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_the_case_of_cif_tags_has_no_meaning(tmp_path, change):
+    cell = "".join(f"_cell_length_{k} 5.64\n" for k in "abc")
+    cell += "".join(f"_cell_angle_{k} 90\n" for k in ("alpha", "beta", "gamma"))
+    columns = ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")
+    tags = cell + "_symmetry_space_group_name_H-M 'P 1'\nloop_\n" + "".join(f"_atom_site_{k}\n" for k in columns)
+    tags = "\n".join(" ".join([change(line.split(" ")[0]), *line.split(" ")[1:]]) for line in tags.split("\n"))
+    file = tmp_path / "tags.cif"
+    file.write_text(f"data_x\n{tags}Pb1 Pb 0 0 0 1\nI1 I 0.5 0.5 0.5 0.5\n")
+    assert read_structure(file).record.n_atoms == 1.5
