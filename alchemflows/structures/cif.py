@@ -34,6 +34,33 @@ _ANY_SUM = 1e6
 
 #: How type symbols and labels of water and hydroxide begin, in lower case.
 _WATER = ("wat", "o-h", "oh", "h2o", "ow")
+#: Parts of a line of a CIF: quoted text, which stays, or a tag or the word ``loop_``, whose case has no meaning.
+_QUOTED_OR_TAG = re.compile(r"""(?<!\S)(?:'.*?'(?!\S)|".*?"(?!\S)|(_\S+|loop_(?!\S)))""", re.I)
+#: Tags that pymatgen expects with capital letters, by their spelling in lower case. All others are in lower case.
+CAPITAL_TAGS = {
+    tag.lower(): tag
+    for tag in (
+        *(
+            tag + end
+            for tag in (
+                "_symmetry_space_group_name_H-M",
+                "_symmetry_space_group_name_H_M",
+                "_symmetry_space_group_name_Hall",
+                "_space_group_name_H-M_alt",
+                "_space_group_name_Hall",
+                "_space_group_IT_number",
+                "_symmetry_Int_Tables_number",
+            )
+            for end in ("", "_")
+        ),
+        *(
+            group + item
+            for group in ("_space_group_magn.", "_space_group_magn_", "_space_group.magn_")
+            for item in ("name_BNS", "number_BNS", "transform_BNS_Pp", "transform_BNS_Pp_abc")
+        ),
+        "_magnetic_space_group.transform_to_standard_Pp_abc",
+    )
+}
 #: Type symbols and labels that stand for a group of atoms with hydrogens: NH4, CH3, H3O.
 _GROUP_WITH_HYDROGEN = re.compile(r"[A-Z][a-z]?\d*H(?![a-z])|H\d+[A-Z]")
 
@@ -110,17 +137,24 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
 
 
 def data_blocks(text: str) -> list[tuple[str, str]]:
-    """Return name and text of each data block of a CIF; a name may occur more than once."""
+    """Return name and text of each data block of a CIF, with tags in their usual spelling; names may be repeated."""
     found: list[tuple[str, list[str]]] = []
     inside = False  # whether the line is in a text field, which starts and ends with a semicolon
     for line in text.splitlines():
         if line.startswith(";"):
             inside = not inside
+        if not inside:
+            line = _QUOTED_OR_TAG.sub(_usual_case, line)
         if not inside and (header := re.match(r"\s*data_(\S*)", line, re.I)):
             found.append((header.group(1), ["data_" + header.group(1)]))
         elif found:
             found[-1][1].append(line)
     return [(name, "\n".join(lines) + "\n") for name, lines in found]
+
+
+def _usual_case(match: re.Match[str]) -> str:
+    tag = match.group(1)
+    return match.group() if tag is None else CAPITAL_TAGS.get(tag.lower(), tag.lower())
 
 
 def type_symbol(text: str) -> str | None:
@@ -317,7 +351,9 @@ def _check_atoms(structure: Structure, rows: list[AtomSiteRow], shared: list[lis
 def _check_symmetry(data: CifBlock, n_operations: int, rows: list[AtomSiteRow], parsed: Parsed) -> None:
     """Record a loss if the file states a symmetry that was not applied."""
     number = _column(data, "_space_group_IT_number", "_symmetry_Int_Tables_number") or ["1"]
-    name = _column(data, "_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt") or ["P 1"]
+    hermann_mauguin = _column(data, "_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt")
+    hall = _column(data, "_symmetry_space_group_name_Hall", "_space_group_name_Hall")
+    name = hermann_mauguin or hall or ["P 1"]
     group = number[0].strip() not in ("1", "?", ".", "") or name[0].replace(" ", "").upper() not in ("P1", "?", ".", "")
     if group and n_operations == 1:
         listed = " ".join(dict.fromkeys(part.strip() for part in (name[0], number[0])))

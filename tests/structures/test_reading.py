@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+import re
 import warnings
 from pathlib import Path
 
 import ase.io
 import numpy as np
+import pymatgen.io.cif
 import pytest
 from ase import Atoms
 from ase.build import bulk
@@ -18,7 +21,7 @@ from pymatgen.core import Element, Lattice, Structure
 
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.errors import InvalidInputError
-from alchemflows.structures.cif import data_blocks, label_symbol, type_symbol
+from alchemflows.structures.cif import CAPITAL_TAGS, data_blocks, label_symbol, type_symbol
 from alchemflows.structures.reading import read_structure, structure_of
 
 LOOP = ("_atom_site_label", "_atom_site_type_symbol", "_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
@@ -386,3 +389,46 @@ def test_a_doubtful_vacancy_is_noted_once(tmp_path):
     rows = ["Na1 Na 0 0 0 0.995", "Na2 Na 0.5 0.5 0 0.995", "Cl1 Cl 0.5 0.5 0.5 1"]
     notes = [note for note in read(tmp_path, cif(rows)).record.notes if "0.9950" in note]
     assert len(notes) == 1
+
+
+def in_case(text: str, change) -> str:
+    """Return a CIF whose tags and words ``loop_`` are written in another case."""
+    return re.sub(r"(?<!\S)(_\S+|loop_)", lambda tag: change(tag.group()), text)
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.title])
+def test_the_case_of_cif_tags_has_no_meaning(tmp_path, change):
+    rows = ["Pb1 Pb 0 0 0 1", "I1 I 0.5 0.5 0.5 0.5"]
+    text = cif(rows, group=("F m -3 m", 225))
+    parts = text.split("_symmetry_Int_Tables_number 225\n")  # leave only the symbol, then only the number
+    by_symbol, by_number = "".join(parts), text.replace("_symmetry_space_group_name_H-M 'F m -3 m'\n", "")
+    for changed in (by_symbol, by_number, by_symbol.replace("\n_atom_site", " _atom_site")):
+        record = read(tmp_path, in_case(changed, change)).record
+        assert (record.formula, record.n_atoms) == ("PbI0.5", 6)
+
+
+def test_tags_in_quotes_and_text_fields_keep_their_case():
+    [(_, body)] = data_blocks("data_x\n_A 'on _B' _C \"on _D\" LOOP_ _E O1' _F O2'\n_G\n;\n_H\n;\n")
+    assert body == "data_x\n_a 'on _B' _c \"on _D\" loop_ _e O1' _f O2'\n_g\n;\n_H\n;\n"
+
+
+@pytest.mark.parametrize("change", [str, str.lower, str.upper])
+@pytest.mark.parametrize("tag", ["_space_group_magn.number_BNS", "_space_group_magn_number_BNS"])
+def test_magnetic_tags_may_have_any_case(tmp_path, change, tag):
+    extra = [f"{tag} 123.345", "_space_group_magn.transform_BNS_Pp_abc 'a,b,c;0,0,0'"]
+    moments = ["loop_", "_atom_site_moment_label", *(f"_atom_site_moment_crystalaxis_{axis}" for axis in "xyz")]
+    text = cif(["Fe1 Fe 0 0 0 1", "O1 O 0.5 0 0 1"], extra=[*extra, *moments, "Fe1 0 0 1"])
+    assert read(tmp_path, in_case(text, change)).record.formula == "FeO2"
+
+
+def test_all_tags_that_pymatgen_expects_with_capital_letters_are_known():
+    tags = re.findall(r"""["'](_[A-Za-z]\w*(?:[-.]\w+)*)["']""", inspect.getsource(pymatgen.io.cif))
+    assert len(tags) > 50
+    not_read = {"_cell_formula_units_Z", "_citation_DOI", "_journal_DOI"}  # written, or for references
+    assert {tag for tag in tags if tag != tag.lower()} - set(CAPITAL_TAGS.values()) == not_read
+
+
+def test_a_hall_symbol_without_operations_is_a_loss(tmp_path):
+    text = cif(SALT).replace("_symmetry_space_group_name_H-M 'P 1'", "_symmetry_space_group_name_Hall '-F 4 2 3'")
+    with pytest.raises(InvalidInputError, match="symmetry"):
+        read(tmp_path, text.replace("_symmetry_Int_Tables_number 1\n", ""))
