@@ -126,7 +126,7 @@ class Supervisor:
     queue: Queue | None = None
     checkpoints: Path | None = None
     _said: set[str] = field(default_factory=set)
-    _away: bool = False
+    _unreachable: bool = False
 
     def run(self, interval_s: float) -> None:
         """Look at intervals, for ever. A database that is unreachable is waited for."""
@@ -139,9 +139,9 @@ class Supervisor:
         try:
             with pymongo.timeout(PING_SECONDS):
                 client_of(self.launchpad).admin.command("ping")
-            if self._away:
+            if self._unreachable:
                 self.report("the database answers again")
-            self._away = False
+            self._unreachable = False
             self._return_taken()
             self._rerun_lost()
             self._rerun_failed()
@@ -150,10 +150,10 @@ class Supervisor:
             if self.queue is not None:
                 self._fill(self.queue)
         except (ConnectionFailure, ExecutionTimeout) as error:  # its text may quote a URI
-            if not self._away:
+            if not self._unreachable:
                 self.report(f"the database does not answer ({type(error).__name__})")
-            self._away = True
-        return not self._away
+            self._unreachable = True
+        return not self._unreachable
 
     def _return_taken(self) -> None:
         """Return jobs to the queue whose worker died, or lost the database, before it stored a launch."""

@@ -100,7 +100,7 @@ class Worker:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         n_jobs = 0
-        away_since: float | None = None
+        unreachable_since: float | None = None
         idle_since: float | None = None
         unfinished: Path | None = None
         found = False  # where there was a job there may be another
@@ -110,9 +110,9 @@ class Worker:
                     if unfinished is not None:
                         self._end_launch(unfinished)
                         unfinished = None
-                    if away_since is not None:
+                    if unreachable_since is not None:
                         self._report("the database is reachable again")
-                        away_since = None
+                        unreachable_since = None
                     if not (found or n_ready(self._launchpad, self._fworker, limit=1)):
                         now = time.monotonic()
                         idle_since = now if idle_since is None else idle_since
@@ -128,8 +128,8 @@ class Worker:
                         n_jobs += found
                     forget_current_job()  # jobflow keeps it where a job has failed
                 except PyMongoError as error:
-                    away_since = time.monotonic() if away_since is None else away_since
-                    if time.monotonic() - away_since > self._patience_s:
+                    unreachable_since = time.monotonic() if unreachable_since is None else unreachable_since
+                    if time.monotonic() - unreachable_since > self._patience_s:
                         raise DatabaseError(f"the database is unreachable ({type(error).__name__})") from error
                     self._report(f"the database is unreachable ({type(error).__name__}); waiting for it")
                     wait_for_stop(_RETRY_S)

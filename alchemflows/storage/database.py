@@ -20,7 +20,7 @@ from monty.json import MontyDecoder
 from pymongo import MongoClient
 from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
-from alchemflows.errors import DatabaseAwayError, DatabaseError
+from alchemflows.errors import DatabaseUnreachableError, DatabaseError
 from alchemflows.settings import Settings
 from alchemflows.storage.configuration import check_configuration, check_uri
 from alchemflows.storage.fireworks import LOCKS, client_of, create_indexes, database_of, initialise
@@ -288,7 +288,7 @@ def ping(client: MongoClient, timeout_s: float) -> None:
 
     Raises
     ------
-    DatabaseAwayError
+    DatabaseUnreachableError
         If it does not answer in time.
     DatabaseError
         If it refuses the user or password.
@@ -299,7 +299,9 @@ def ping(client: MongoClient, timeout_s: float) -> None:
     except OperationFailure as error:
         raise DatabaseError(f"the database at {_hosts(client)} refuses the user or password") from error
     except PyMongoError as error:
-        raise DatabaseAwayError(f"the database at {_hosts(client)} does not answer: {_first_line(error)}") from error
+        raise DatabaseUnreachableError(
+            f"the database at {_hosts(client)} does not answer: {_first_line(error)}"
+        ) from error
 
 
 def _hosts(client: MongoClient) -> str:
