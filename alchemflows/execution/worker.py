@@ -1,4 +1,4 @@
-"""A FireWorks worker that minds its process.
+"""A FireWorks worker that stops cleanly and waits for an unreachable database.
 
 ``rlaunch rapidfire`` dies with the signal that ends a batch job, and with a database that is unreachable for a minute;
 the job that it had then counts as lost, some time later. This one takes jobs in the same way, one after the other, but
@@ -6,7 +6,7 @@ the job that it had then counts as lost, some time later. This one takes jobs in
 - on SIGTERM, or when its time is over, the running job stops after a checkpoint (:mod:`alchemflows.jobs.resuming`),
   is returned to the queue, and continues with any other worker from its checkpoint;
 - when the database is unreachable it waits, and a job whose end could not be stored is returned to the queue, too;
-- where another worker writes into the same workflow, it waits for moments instead of tenths of a second;
+- if another worker is updating the same workflow, it retries within milliseconds instead of tenths of a second;
 - the checkpoints of a completed job are removed.
 """
 
@@ -54,11 +54,11 @@ class Worker:
     folder
         Folder of the launch directories.
     sleep_s
-        How long to wait where there is no job.
+        Time (s) to wait if there is no job.
     patience_s
-        How long a database may be unreachable (s).
+        Time (s) for which the database may be unreachable.
     report
-        Takes a line for what happens besides the jobs.
+        Called with one line for each event.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Worker:
     def run(
         self, *, until_idle: bool = False, idle_for_s: float | None = None, stop_after_s: float | None = None
     ) -> int:
-        """Work, and return how many jobs were run.
+        """Run jobs, and return their number.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Worker:
         unreachable_since: float | None = None
         idle_since: float | None = None
         unfinished: Path | None = None
-        found = False  # where there was a job there may be another
+        found = False  # after a job, try the next without counting
         with stopped_by_signals(stop_after_s), lasting_heartbeat(), prompt_locks():
             while not stop_requested():
                 try:
@@ -149,7 +149,7 @@ class Worker:
         if launch.state == COMPLETED and not self._has_checkpoints():
             return
         job = job_of(self._launchpad, launch)
-        if job is None:  # somebody took it for lost and runs it again
+        if job is None:  # it was considered lost and rerun
             return
         if launch.state == COMPLETED:
             for name in job_folders(job):
