@@ -29,7 +29,7 @@ class DatabaseError(AlchemflowsError):
     """A database that is not configured, cannot be started or cannot be reached."""
 
 
-class DatabaseAwayError(DatabaseError):
+class DatabaseUnreachableError(DatabaseError):
     """A database that is temporarily unreachable."""
 
 

@@ -1,4 +1,4 @@
-"""A campaign in Python: its specification, and what the database has of it."""
+"""Define, submit and read campaigns from Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a campaign will cost: jobs, replicas, steps, and the time of a short measured step."""
+"""Estimate the cost of a campaign: jobs, replicas, steps, and the measured time of a step."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.cost import cost_of
 from alchemflows.schemas.potential import PotentialSpec
 
-#: Steps that are measured, after as many that warm up.
+#: Number of measured steps, and of warm-up steps before them.
 _MEASURED = 5
 
 
 @dataclass(frozen=True)
 class Work:
-    """How much there is to do.
+    """The amount of work in tasks.
 
     Attributes
     ----------
     n_tasks, n_jobs
         Flows, and jobs in them.
     n_replicas
-        Replicas that move: windows, repeats, both directions of switches.
+        Simulated replicas: windows, repeats, both directions of switches.
     n_steps
-        Time steps of replicas: of a batch of B for 1000 steps, 1000 B.
+        Time steps summed over replicas; a batch of B replicas and 1000 steps counts as 1000 B.
     n_atom_steps
-        The same times the number of atoms.
+        Time steps of replicas times the number of atoms.
     n_bytes
-        Samples in the database.
+        Size of the samples in the database (bytes).
     """
 
     n_tasks: int = 0
@@ -54,7 +54,7 @@ class Work:
 
 
 def work_of(task: Task) -> Work:
-    """Return how much a task is, windows that a ladder may add by itself not counted.
+    """Return the work of a task, without windows that a refined ladder may add.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def work_of(task: Task) -> Work:
 
 
 def seconds_per_atom_step(task: Task, n_replicas: int = 1) -> float:
-    """Measure a step of a task's crystal here, on the device that the potential names, as time per replica and atom.
+    """Measure the time (s) of a step per replica and atom, for the crystal of a task on the device of its potential.
 
     Energies, forces, stress and ∂E/∂w of a batch, as in the dynamics; relaxations are not counted.
     """
@@ -94,9 +94,9 @@ def seconds_per_atom_step(task: Task, n_replicas: int = 1) -> float:
 
 
 def narrow_cells(tasks: Iterable[Task]) -> dict[str, tuple[float, float]]:
-    """Return the structures whose cell is narrower than the cutoff: their width and the cutoff, Å, by name.
+    """Return width and cutoff (Å), by name, of the structures whose cell is narrower than the cutoff.
 
-    Atoms see their own images there. The energy is right all the same, but thermal motion is not that of a crystal.
+    Atoms there interact with their own periodic images. The energy is correct, but the thermal motion is artificial.
     """
     crystals = {task.structure: task for task in tasks}
     found = {}
@@ -110,7 +110,7 @@ def narrow_cells(tasks: Iterable[Task]) -> dict[str, tuple[float, float]]:
 
 
 def writable_space(folder: Path) -> int:
-    """Return the bytes that are free for a folder, which is made if it is not there.
+    """Return the free space of a folder (bytes); create the folder if it does not exist.
 
     Raises
     ------
@@ -126,12 +126,12 @@ def writable_space(folder: Path) -> int:
 
 
 def check_space(needed: int, free: int | None, what: str) -> None:
-    """Refuse what does not fit on a disk; of a disk of which nothing is known, nothing is said.
+    """Raise if the needed space exceeds the free space; disks whose free space is unknown are skipped.
 
     Raises
     ------
     InvalidInputError
-        If less is free than is needed.
+        If there is too little free space.
     """
     if free is not None and needed > free:
         raise InvalidInputError(
@@ -140,5 +140,5 @@ def check_space(needed: int, free: int | None, what: str) -> None:
 
 
 def total(works: Iterable[Work]) -> Work:
-    """Return the sum."""
+    """Return the total work."""
     return sum(works, Work())

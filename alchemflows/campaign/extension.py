@@ -1,4 +1,4 @@
-"""Ladders of a campaign that are finished and are to have longer windows: what is there is continued."""
+"""Extend finished ladders of a campaign: continue their stored windows with more runs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from alchemflows.storage.database import Database
 
 
 def extension(database: Database, task: Task) -> Flow | None:
-    """Return the flow that brings a task's windows to the runs that it asks for, none where they have them.
+    """Return the flow that extends the windows of a task to its number of runs, or None if they have it.
 
     Parameters
     ----------
     database
-        Where its ladder is.
+        Database with the ladder.
     task
         A task whose ladder is finished, perhaps with fewer runs.
 
@@ -57,7 +57,7 @@ def _analysis(database: Database, task: Task) -> FreeEnergyDocument:
 
 
 def _standing(database: Database, jobs: Sequence[str]) -> dict[int, Standing]:
-    """Return how far windows are, by their places in the grid; the samples, which hold their ends, are references."""
+    """Return the number of runs of each window, and a reference to its samples, by its index in the grid."""
     criteria = {"uuid": {"$in": list(jobs)}, "output.@class": "WindowsDocument"}
     found = database.outputs().find(criteria, {"uuid": 1, "output": 1})
     rows = {row["uuid"]: migrated("WindowsDocument", row["output"])["windows"] for row in found}

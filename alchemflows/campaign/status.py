@@ -1,4 +1,4 @@
-"""How far a campaign is: its jobs by state, those that run at this moment, and when it may be done."""
+"""Report the progress of a campaign: its jobs by state, its running jobs, and the estimated time left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alchemflows.storage import fireworks
 from alchemflows.storage.database import Database, launchpad_of
 
 _CONDITIONS = ("structure", "transformation", "temperature_K", "pressure_GPa")
-#: What people are told of the states of FireWorks.
+#: FireWorks states by the name shown to users.
 STATES: dict[str, tuple[str, ...]] = {
     "finished": ("COMPLETED",),
     "running": ("RUNNING", "RESERVED"),
@@ -23,7 +23,7 @@ STATES: dict[str, tuple[str, ...]] = {
     "failed": ("FIZZLED",),
     "stopped": ("PAUSED", "DEFUSED", "ARCHIVED"),
 }
-#: States of jobs that will be done without anybody's help.
+#: States of jobs that will run without intervention.
 TO_DO = ("WAITING", "READY", "RESERVED", "RUNNING")
 
 
@@ -55,16 +55,16 @@ class Condition:
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job that a worker has.
+    """A running job.
 
     Attributes
     ----------
     fw_id, name, host
-        As FireWorks has them.
+        Values stored by FireWorks.
     task
         The campaign's labels of its task: `structure`, `transformation`, `temperature_K`, ..., `n_sites`.
     progress
-        How far its sampling is; None where it does not sample (yet), or its launch folder cannot be seen from here.
+        Progress of its sampling; None before or without sampling, or if its launch folder is not accessible.
     """
 
     fw_id: int
@@ -76,17 +76,17 @@ class RunningJob:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is left, at the speed of this moment.
+    """Progress and time left at the current speed.
 
     Attributes
     ----------
     share_done
-        Share of all planned MD steps; None where none are planned.
+        Completed fraction of all planned MD steps; None if no steps are planned.
     ns_per_day
-        Of all replicas that move now.
+        Total over all replicas that are running now.
     seconds_left
-        Until the steps left are done by as many workers as sample now; None while none does. Relaxations and analyses
-        are not in it.
+        Estimated time (s) for the remaining steps with the workers that are sampling now; None if there are none.
+        Relaxations and analyses are not included.
     """
 
     share_done: float | None
@@ -115,7 +115,7 @@ def campaign_status(database: Database, name: str) -> list[Condition]:
 
 
 def running_jobs(database: Database, name: str) -> list[RunningJob]:
-    """Return the jobs of a campaign that workers have, in the order of their FireWorks ids."""
+    """Return the running jobs of a campaign in the order of their FireWorks ids."""
     launchpad = launchpad_of(database)
     jobs = fireworks.campaign_jobs(launchpad, name, ["RUNNING"])
     launches = fireworks.last_launches(launchpad, jobs)
@@ -128,7 +128,7 @@ def _running(job: fireworks.StoredJob, launch: fireworks.Launch | None) -> Runni
 
 
 def outlook(conditions: Sequence[Condition], running: Sequence[RunningJob]) -> Outlook:
-    """Return what is left of a campaign, from :func:`campaign_status` and :func:`running_jobs`."""
+    """Return progress and time left, from :func:`campaign_status` and :func:`running_jobs`."""
     total = sum(sum(row.atom_steps.values()) for row in conditions)
     done = float(sum(row.atom_steps["COMPLETED"] for row in conditions))
     left = float(sum(row.atom_steps[state] for row in conditions for state in TO_DO))

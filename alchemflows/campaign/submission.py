@@ -33,20 +33,20 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True)
 class Submission:
-    """What a submission did.
+    """The result of a submission.
 
     Attributes
     ----------
     n_new, n_known
-        Tasks that were added, and that were there.
+        Numbers of tasks added, and of tasks already in the database.
     n_extended
-        Of those that were there: finished ladders that are continued, since their windows are to have more runs now.
+        Finished ladders that are continued because more runs are now requested.
     n_unfinished
-        Ladders that are to have more runs and are not finished; a submission after they are continues them.
+        Unfinished ladders for which more runs are requested; submit again after they finish to continue them.
     n_jobs
         Jobs that were added.
     n_others
-        Tasks of the campaign in the database that are not in its specification now; they stay.
+        Tasks in the database that are no longer in the specification of the campaign; they are kept.
     """
 
     n_new: int
@@ -67,18 +67,18 @@ class Failure:
 
 
 def submit_campaign(database: Database, campaign: CampaignSpec, tasks: Iterable[Task]) -> Submission:
-    """Add the tasks of a campaign that are not in the database yet, and continue ladders that are to be longer.
+    """Add the tasks of a campaign that are not in the database yet, and continue ladders with more runs.
 
-    A task is known by its hash: the same structure, change, settings, model and seed are not done twice, whatever
-    campaign of this name they were submitted with first. How many runs its windows have is not in it. While another
-    process submits the campaign, this waits.
+    A task is identified by its hash, so the same structure, transformation, settings, potential and seed are computed
+    once per campaign name. The hash does not include the number of runs. If another process is submitting the campaign,
+    wait for it.
 
     Parameters
     ----------
     database
         Where.
     campaign
-        Whose resources the jobs get.
+        Campaign with the resources of the jobs.
     tasks
         All its tasks.
 
@@ -129,9 +129,9 @@ def _submit(database: Database, campaign: CampaignSpec, tasks: Iterable[Task], a
 
 
 def failures(database: Database, name: str) -> list[Failure]:
-    """Return what failed, by cause, the most frequent first; numbers in messages do not make another cause.
+    """Return failed jobs by cause, most frequent first; messages that differ only in numbers are one cause.
 
-    What may be a password in a message is left out.
+    Passwords are removed from messages.
     """
     launchpad = launchpad_of(database)
     by_cause: dict[str, Failure] = {}
@@ -152,7 +152,7 @@ def failures(database: Database, name: str) -> list[Failure]:
 def retry(database: Database, name: str, fw_ids: Sequence[int] | None = None) -> int:
     """Run failed jobs of a campaign again, all of them or some; return how many.
 
-    Those that used up their reruns too, and each once more: its launches still count. A job that cannot be rerun now
+    Jobs that used up their reruns are rerun once, since earlier launches still count. A job that cannot be rerun now
     (:func:`~alchemflows.execution.reruns.can_be_rerun`) is left out; if it failed with one that it follows, it is rerun
     with that one.
     """
@@ -180,7 +180,7 @@ def resume(database: Database, name: str, *, cancelled: bool = False) -> int:
 def cancel(database: Database, name: str) -> int:
     """Cancel all jobs that are not completed; completed results are kept. Return how many.
 
-    Running jobs are told so by FireWorks when they end; they are not killed.
+    Running jobs are not killed; they are cancelled when they end.
     """
     launchpad = launchpad_of(database)
     return _each(fireworks.unfinished_ids(launchpad, name), launchpad.defuse_fw)
@@ -188,7 +188,7 @@ def cancel(database: Database, name: str) -> int:
 
 @contextmanager
 def _modules_kept() -> Iterator[None]:
-    """Keep the garbage collector from what is there now: of the time that thousands of jobs take, it took a quarter."""
+    """Exclude existing objects from garbage collection, which took a quarter of the time for thousands of jobs."""
     gc.freeze()
     try:
         yield
@@ -228,13 +228,13 @@ def _workflow(task: Task, flow: Flow, resources: Resources) -> Workflow:
 
 
 def _resources_of_refinement(flow: Flow, resources: Resources) -> None:
-    """Let the windows that a ladder adds by itself, and the analysis behind them, have what its other jobs have."""
+    """Give windows added by refinement, and the analysis after them, the resources of the other jobs."""
     sampling, analysis = resources.spec("sampling"), resources.spec("analysis")
     if resources.category is not None:
         sampling.setdefault("_category", resources.category)
     for job in flow.jobs:
         if isinstance(job, Job) and isinstance(job.maker, AnalyseMaker) and job.maker.refinement.budget:
-            # jobflow would give what an analysis has to the windows, too.
+            # Otherwise jobflow would apply the resources of the analysis to the windows.
             job.update_config(
                 {"manager_config": analysis, "pass_manager_config": False}, function_filter=AnalyseMaker.make
             )

@@ -13,7 +13,7 @@ import typer
 
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.running import console, settings
-from alchemflows.errors import DatabaseAwayError, InvalidInputError
+from alchemflows.errors import DatabaseUnreachableError, InvalidInputError
 from alchemflows.execution.reruns import RerunPolicy
 from alchemflows.execution.supervisor import Queue, Supervisor
 from alchemflows.output_file import make_folder
@@ -126,7 +126,7 @@ def _launchpad(wait_s: float | None) -> LaunchPad:
     while True:
         try:
             launchpad = launchpad_of(connect(settings()))
-        except DatabaseAwayError as error:
+        except DatabaseUnreachableError as error:
             if wait_s is None:
                 raise
             if not unreachable:

@@ -1,4 +1,4 @@
-"""Checkpoints that nobody needs any more: those of completed jobs."""
+"""Remove the checkpoints of completed jobs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def job_folders(job: StoredJob) -> list[str]:
 
 
 def remove_completed(launchpad: LaunchPad, checkpoints: Path) -> int:
-    """Remove the checkpoints of jobs that are completed, and return of how many.
+    """Remove the checkpoints of completed jobs, and return the number of these jobs.
 
     Folders of jobs that are not in this LaunchPad are left alone: they may belong to another one.
 
     Raises
     ------
     OSError
-        If the folder of the checkpoints cannot be read; one that is not there holds none.
+        If the folder of the checkpoints exists but cannot be read.
     """
     try:
         there = {path.name: path for path in checkpoints.iterdir()}

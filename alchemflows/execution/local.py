@@ -48,9 +48,9 @@ class JobStatus:
     fw_id, name, state
         As FireWorks has them.
     progress
-        How far a running job is, where it says so.
+        Progress of a running job; None if it reports none.
     error
-        The last line of what a failed job raised.
+        Last line of the error of a failed job.
     """
 
     fw_id: int
@@ -66,7 +66,7 @@ def submit(database: Database, flow: Flow) -> list[int]:
     Raises
     ------
     DatabaseError
-        If no LaunchPad is configured, or it was never initialised.
+        If no LaunchPad is configured, or it has not been initialised.
     """
     launchpad = launchpad_of(database)
     workflow: Workflow = flow_to_workflow(flow)
@@ -107,7 +107,7 @@ class LocalWorkers:
     fw_ids
         The jobs of a submitted flow: the workers take these, jobs that these add to their flow, and no others.
     n_workers
-        How many.
+        Number of workers.
     folder
         Folder for launch directories and the workers' logs.
     """
@@ -144,7 +144,7 @@ class LocalWorkers:
         self._return_jobs(self._folder)
 
     def check(self) -> None:
-        """Replace workers that have died, and make what they were running ready again.
+        """Restart workers that have died, and return their jobs to the queue.
 
         Raises
         ------
@@ -210,8 +210,8 @@ def wait(
 ) -> list[JobStatus]:
     """Wait until the workflows are completed, with the jobs that they add; report the states of jobs at intervals.
 
-    If a job fails, those that do not depend on it are still waited for; and where those that do can do without it, the
-    workflow is completed all the same, and the failed jobs are returned.
+    If a job fails, wait for the jobs that do not depend on it. If the jobs that depend on it can run without its
+    output, the workflow is still completed, and the failed jobs are returned.
 
     Parameters
     ----------
@@ -222,12 +222,12 @@ def wait(
     check
         Called each time, to look after the workers (:meth:`LocalWorkers.check`).
     interval_s
-        How often.
+        Time (s) between two checks.
 
     Raises
     ------
     AlchemflowsError
-        If a job has failed that others cannot do without; the message says which, why, and how to continue.
+        If a job failed whose output others need; the message names it, the reason, and how to continue.
     """
     launchpad = launchpad_of(database)
     while True:

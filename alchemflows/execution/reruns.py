@@ -1,4 +1,4 @@
-"""When a job is run again: what counts as lost and as failed, how often it is rerun, and when it is set aside."""
+"""When a job is run again: what counts as lost and as failed, and how often it is rerun."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class RerunPolicy:
     """When jobs are run again.
 
     A job *failed* if its last launch ended with an exception of its own, was *interrupted* if the exception is one of
-    :data:`INTERRUPTIONS`, and is *lost* if its worker no longer says that it is alive. An interrupted job is returned
-    to the queue whatever its history. A failed or lost job is rerun until its reruns are used up; then it is set aside:
-    it stays failed, and a user may retry it.
+    :data:`INTERRUPTIONS`, and is *lost* if its worker sends no heartbeat any more. An interrupted job is returned
+    to the queue whatever its history. A failed or lost job is rerun until its reruns are used up; then it stays
+    failed, and a user may retry it.
 
     Attributes
     ----------
     retries
         Reruns of a job that failed.
     lost_retries
-        Reruns of a job that was lost. Many are allowed, since a wall time is no fault of the job. The number is
-        limited, since some jobs kill their worker.
+        Reruns of a job that was lost. Many are allowed, since reaching the wall time is not an error
+        of the job. The number is limited, since some jobs kill their worker.
     lost_after_s
         Time (s) after which a running job without a heartbeat, or a taken job that has not started, is lost.
     worker_restarts
@@ -60,13 +60,13 @@ class RerunPolicy:
         return n_restarts < self.worker_restarts
 
 
-#: For workers of this machine: a worker that was stopped has no job any more, so that nothing has to be waited for but
-#: the moments, s, between taking a job and storing its launch.
+#: Policy for workers on this machine. The only delay is the time (s) between taking a job and storing its launch, since
+#: the jobs of stopped workers are known.
 LOCAL = RerunPolicy(lost_after_s=2.0)
 
 
 def was_interrupted(launch: Launch) -> bool:
-    """Tell whether a launch was stopped, or lost the database: it ended through no fault of its job."""
+    """Tell whether a launch was stopped, or lost the database: the job itself did not cause the end."""
     return launch.state == "RUNNING" or (launch.state == FAILED and launch.error_class in INTERRUPTIONS)
 
 

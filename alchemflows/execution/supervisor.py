@@ -40,21 +40,21 @@ PING_SECONDS = 5.0
 
 
 class Queue:
-    """The queue of a cluster, into which batch jobs go as long as there is work for them.
+    """The batch queue of a cluster; batch jobs are submitted while there are ready jobs.
 
     Parameters
     ----------
     qadapter, fworker
         FireWorks' files for a batch job, and for the worker that runs in it.
     max_jobs
-        Batch jobs of this user in the queue, waiting and running.
+        Maximum number of batch jobs of this user in the queue, waiting and running.
     folder
         Folder for the launch folders of batch jobs; compute nodes must see it.
 
     Raises
     ------
     InvalidInputError
-        If a file is missing or is not what it should be.
+        If a file is missing or FireWorks cannot read it.
     """
 
     def __init__(self, qadapter: Path, fworker: Path, max_jobs: int, folder: Path) -> None:
@@ -64,20 +64,20 @@ class Queue:
         self._folder = folder
 
     def fill(self, launchpad: LaunchPad) -> tuple[list[str], str | None]:
-        """Submit batch jobs, no more at once than jobs are ready.
+        """Submit batch jobs, at most one per ready job.
 
-        FireWorks' own ``rapidfire`` would stay until nothing is left to do.
+        FireWorks' own ``rapidfire`` would not return until no job is left.
 
         Returns
         -------
-        The identifiers of the new batch jobs, and what is wrong with the queue, if something is.
+        The identifiers of the new batch jobs, and a message if the queue has a problem, else None.
         """
         ready = n_ready(launchpad, self._fworker)
         if not ready:
             return [], None
         queued = self._qadapter.get_njobs_in_queue()
         if queued is None:
-            return [], "the queue does not say how many jobs are in it"
+            return [], "the queue does not report its number of jobs; check the queue adapter file"
         self._folder.mkdir(parents=True, exist_ok=True)
         submitted: list[str] = []
         for _ in range(min(ready, self._max_jobs - queued)):
@@ -92,7 +92,7 @@ class Queue:
             if batch_id is None:  # nothing is ready any more
                 break
             if not batch_id:
-                return submitted, f"the queue takes no batch job; see the last folder in {self._folder}"
+                return submitted, f"the queue rejected a batch job; see the last folder in {self._folder}"
             submitted.append(batch_id)
         return submitted, None
 
@@ -101,20 +101,20 @@ class Queue:
 class Supervisor:
     """Look after the jobs in a LaunchPad.
 
-    A job that has used up its reruns is set aside, FIZZLED as it is, and the others continue. What counts is stored
-    with the job (its launches), so that it does not matter who looks, and how often. Failed jobs that others did
-    without, in a workflow that is completed, are left alone.
+    A job that has used up its reruns stays failed (FIZZLED), and the others continue. Attempts are counted from the
+    launches stored with a job, so several supervisors may run at any interval. Failed jobs in a completed workflow are
+    left unchanged.
 
     Attributes
     ----------
     launchpad
-        Whose jobs.
+        LaunchPad with the jobs.
     report
         Called with a line for each event.
     policy
         When a job is run again.
     queue
-        What to keep filled, if anything.
+        Batch queue to keep filled; None for no queue.
     checkpoints
         Folder of all jobs' checkpoints. Workers that were killed, and those of plain ``rlaunch``, leave some of
         completed jobs; these are removed.
@@ -126,22 +126,22 @@ class Supervisor:
     queue: Queue | None = None
     checkpoints: Path | None = None
     _said: set[str] = field(default_factory=set)
-    _away: bool = False
+    _unreachable: bool = False
 
     def run(self, interval_s: float) -> None:
-        """Look at intervals, for ever. A database that is unreachable is waited for."""
+        """Check all jobs at intervals without end; wait while the database is unreachable."""
         while True:
             self.look()
             time.sleep(interval_s)
 
     def look(self) -> bool:
-        """Do once what is to be done; tell whether the database answered."""
+        """Check all jobs once; return whether the database answered."""
         try:
             with pymongo.timeout(PING_SECONDS):
                 client_of(self.launchpad).admin.command("ping")
-            if self._away:
+            if self._unreachable:
                 self.report("the database answers again")
-            self._away = False
+            self._unreachable = False
             self._return_taken()
             self._rerun_lost()
             self._rerun_failed()
@@ -150,22 +150,22 @@ class Supervisor:
             if self.queue is not None:
                 self._fill(self.queue)
         except (ConnectionFailure, ExecutionTimeout) as error:  # its text may quote a URI
-            if not self._away:
+            if not self._unreachable:
                 self.report(f"the database does not answer ({type(error).__name__})")
-            self._away = True
-        return not self._away
+            self._unreachable = True
+        return not self._unreachable
 
     def _return_taken(self) -> None:
         """Return jobs to the queue whose worker died, or lost the database, before it stored a launch."""
         seconds = self.policy.lost_after_s
         for job in taken_and_not_started(self.launchpad, seconds):
             if make_ready(self.launchpad, [job.fw_id], seconds):
-                self.report(f"{_name(job)} was taken, but never started: it is returned to the queue")
+                self.report(f"{_name(job)} was taken but did not start: returned to the queue")
 
     def _rerun_lost(self) -> None:
         detect = partial(self.launchpad.detect_lostruns, expiration_secs=self.policy.lost_after_s)
         _, lost, inconsistent = detect()
-        # Jobs whose worker died after its work was done, but before it could say so.
+        # Jobs whose worker died after the job ended but before it stored the state.
         for job in jobs_by_id(self.launchpad, inconsistent):
             with self._others_continue(job):
                 detect(refresh=True, query={"fw_id": job.fw_id})
@@ -186,7 +186,7 @@ class Supervisor:
             before = attempts(self.launchpad, job)
             reason = f"({_times(before)}): {self._error(job)}"
             if not self.policy.reruns_failed(before):
-                self._say_once(f"{_name(job)} is set aside {reason}")
+                self._say_once(f"{_name(job)} is not run again {reason}")
                 continue
             with self._others_continue(job):
                 self.launchpad.rerun_fw(job.fw_id)
@@ -208,11 +208,11 @@ class Supervisor:
 
     def _error(self, job: StoredJob) -> str:
         launch = last_launches(self.launchpad, [job]).get(job.fw_id)
-        return (launch and launch.error) or "no reason is known"
+        return (launch and launch.error) or "reason unknown"
 
     @contextmanager
     def _others_continue(self, job: StoredJob) -> Iterator[None]:
-        """Keep to itself what is wrong with one job: a workflow that is locked, tasks that cannot be imported here."""
+        """Report a problem with one job (locked workflow, task that cannot be imported) and continue with others."""
         try:
             yield
         except PyMongoError:
@@ -220,7 +220,7 @@ class Supervisor:
         except Exception as error:
             # FireWorks raises some with a stack trace as their text
             reason = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
-            self._say_once(f"{_name(job)} cannot be dealt with now: {without_passwords(reason)}")
+            self._say_once(f"{_name(job)} cannot be checked now: {without_passwords(reason)}")
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:

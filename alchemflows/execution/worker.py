@@ -1,4 +1,4 @@
-"""A FireWorks worker that minds its process.
+"""A FireWorks worker that stops cleanly and waits for an unreachable database.
 
 ``rlaunch rapidfire`` dies with the signal that ends a batch job, and with a database that is unreachable for a minute;
 the job that it had then counts as lost, some time later. This one takes jobs in the same way, one after the other, but
@@ -6,7 +6,7 @@ the job that it had then counts as lost, some time later. This one takes jobs in
 - on SIGTERM, or when its time is over, the running job stops after a checkpoint (:mod:`alchemflows.jobs.resuming`),
   is returned to the queue, and continues with any other worker from its checkpoint;
 - when the database is unreachable it waits, and a job whose end could not be stored is returned to the queue, too;
-- where another worker writes into the same workflow, it waits for moments instead of tenths of a second;
+- if another worker is updating the same workflow, it retries within milliseconds instead of tenths of a second;
 - the checkpoints of a completed job are removed.
 """
 
@@ -54,11 +54,11 @@ class Worker:
     folder
         Folder of the launch directories.
     sleep_s
-        How long to wait where there is no job.
+        Time (s) to wait if there is no job.
     patience_s
-        How long a database may be unreachable (s).
+        Time (s) for which the database may be unreachable.
     report
-        Takes a line for what happens besides the jobs.
+        Called with one line for each event.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Worker:
     def run(
         self, *, until_idle: bool = False, idle_for_s: float | None = None, stop_after_s: float | None = None
     ) -> int:
-        """Work, and return how many jobs were run.
+        """Run jobs, and return their number.
 
         Parameters
         ----------
@@ -100,19 +100,19 @@ class Worker:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         n_jobs = 0
-        away_since: float | None = None
+        unreachable_since: float | None = None
         idle_since: float | None = None
         unfinished: Path | None = None
-        found = False  # where there was a job there may be another
+        found = False  # after a job, try the next without counting
         with stopped_by_signals(stop_after_s), lasting_heartbeat(), prompt_locks():
             while not stop_requested():
                 try:
                     if unfinished is not None:
                         self._end_launch(unfinished)
                         unfinished = None
-                    if away_since is not None:
+                    if unreachable_since is not None:
                         self._report("the database is reachable again")
-                        away_since = None
+                        unreachable_since = None
                     if not (found or n_ready(self._launchpad, self._fworker, limit=1)):
                         now = time.monotonic()
                         idle_since = now if idle_since is None else idle_since
@@ -128,8 +128,8 @@ class Worker:
                         n_jobs += found
                     forget_current_job()  # jobflow keeps it where a job has failed
                 except PyMongoError as error:
-                    away_since = time.monotonic() if away_since is None else away_since
-                    if time.monotonic() - away_since > self._patience_s:
+                    unreachable_since = time.monotonic() if unreachable_since is None else unreachable_since
+                    if time.monotonic() - unreachable_since > self._patience_s:
                         raise DatabaseError(f"the database is unreachable ({type(error).__name__})") from error
                     self._report(f"the database is unreachable ({type(error).__name__}); waiting for it")
                     wait_for_stop(_RETRY_S)
@@ -149,7 +149,7 @@ class Worker:
         if launch.state == COMPLETED and not self._has_checkpoints():
             return
         job = job_of(self._launchpad, launch)
-        if job is None:  # somebody took it for lost and runs it again
+        if job is None:  # it was considered lost and rerun
             return
         if launch.state == COMPLETED:
             for name in job_folders(job):

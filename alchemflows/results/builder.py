@@ -1,4 +1,4 @@
-"""Free energies from stored windows once more, after a change of estimator, say, without any dynamics."""
+"""Reanalyse stored windows, for example after a change of estimator, without new dynamics."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class FreeEnergyBuilder(Builder):
     outputs, samples
         Stores of job outputs and of samples.
     free_energies
-        Where the documents go. They look like those of the jobs (`uuid`, `metadata`, `output`, `completed_at`), with
+        Store for new documents. They look like those of the jobs (`uuid`, `metadata`, `output`, `completed_at`), with
         `estimator` (what was done), `sources_completed_at` (when the newest of its jobs ended) and `last_updated`.
     campaign
         Name of a campaign; None for everything.
     discard
-        Share of each window's samples, from the first on, that is left out.
+        Fraction of the samples at the start of each window that is omitted.
     rebuild
         Whether to do all ladders again.
     chunk_size
@@ -93,7 +93,7 @@ class FreeEnergyBuilder(Builder):
             yield row | {"stored": stored, "documents": documents}
 
     def process_item(self, item: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the new document of a ladder; None where there can be none, of which the others know nothing."""
+        """Return the new document of a ladder, or None if it cannot be analysed; other ladders are unaffected."""
         try:
             document = reanalysed(item["stored"], item["documents"], discard=self.discard)
         except AlchemflowsError as error:

@@ -15,7 +15,7 @@ from alchemflows.schemas.windows import WindowsDocument
 
 
 def analysis(outputs: Store, uuid: str) -> FreeEnergyDocument:
-    """Return what the analysis of a ladder gave.
+    """Return the free energy document of a ladder.
 
     Parameters
     ----------

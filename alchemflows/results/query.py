@@ -1,4 +1,4 @@
-"""Read results out of the database, as flat rows."""
+"""Read results from the database as flat rows."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def free_energies(
 ) -> list[dict[str, Any]]:
     """Return finished free energies, the newest first, one flat row each.
 
-    Of a campaign's ladder that was made longer (more runs of its windows) the last one is there.
+    For an extended ladder of a campaign, only the latest analysis is returned.
 
     Parameters
     ----------
@@ -298,5 +298,5 @@ def _path(column: str) -> str:
     expression = WINDOW_FIELDS[column].expression if column in WINDOW_FIELDS else None
     if not isinstance(expression, str) or column == "n_windows_in_job":
         plain = [name for name, each in WINDOW_FIELDS.items() if isinstance(each.expression, str)]
-        raise InvalidInputError(f"windows cannot be chosen by {column}; by {', '.join(plain)} they can")
+        raise InvalidInputError(f"windows cannot be selected by {column}; use one of {', '.join(plain)}")
     return expression.removeprefix("$")

@@ -1,4 +1,4 @@
-"""What is in the database as pandas frames; units stand in the names of columns."""
+"""Return the contents of the database as pandas frames; column names include the units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored documents as rows of a table: MongoDB makes them; documents of older versions are migrated before."""
+"""Convert stored documents to table rows in MongoDB; documents of older versions are migrated first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Column(NamedTuple):
 
 
 def of_campaign(campaign: str | None, *classes: str) -> dict[str, Any]:
-    """Return criteria for documents of some classes, of a campaign or all there are."""
+    """Return criteria for documents of the given classes, in one campaign or in the whole database."""
     criteria: dict[str, Any] = {} if campaign is None else {"metadata.campaign.name": campaign}
     return criteria | {"output.@class": {"$in": list(classes)} if len(classes) > 1 else classes[0]}
 
@@ -39,39 +39,43 @@ def rows_of(
     where: Mapping[str, Any] | None = None,
     stages: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[dict[str, Any]]:
-    """Yield rows of stored documents in an order; what is missing in one is None.
+    """Yield stored documents as table rows in the given order; missing values are None.
 
     Parameters
     ----------
     collection
-        Of job outputs.
+        Collection of job outputs.
     criteria
-        Which documents, by fields that are the same in every version (:func:`of_campaign`, `uuid`).
+        Criteria for the documents, on fields that are the same in every version (:func:`of_campaign`, `uuid`).
     columns
         Columns of the rows.
     classes
         The classes of documents that the criteria admit.
     order
-        A field of the documents and 1 or -1, as pymongo has it.
+        Field of the documents, and 1 (ascending) or -1 (descending).
     where
-        More criteria, for documents in the current version.
+        Further criteria, on fields of the current version.
     stages
-        Stages of the pipeline before the columns are made.
+        Stages of the aggregation pipeline before the projection to columns.
 
     Raises
     ------
     DocumentVersionError
-        If a document is of a newer version.
+        If a document is of a newer version, or its version is not a whole number.
     """
     by, direction = order
     chosen = dict(where or {})
     to_rows = [*stages, {"$project": {**projection(columns), "_order": f"${by}"}}]
-    outdated = {"$or": [_another_version("metadata.campaign", _CAMPAIGN)]}
-    outdated["$or"] += [{"output.@class": kind, **_another_version("output", kind)} for kind in classes]
+    outdated = {
+        "$or": [
+            _another_version("metadata.campaign", _CAMPAIGN),
+            *({"output.@class": kind, **_another_version("output", kind)} for kind in classes),
+        ]
+    }
     others = [found["_id"] for found in collection.find({"$and": [criteria, outdated]}, {"_id": 1})]
     if others:
         chosen["_id"] = {"$nin": others}
-    # What is said of one window of a job must be said of the job first, for the indexes.
+    # Criteria on windows are also applied to the whole job first, so that indexes can be used.
     current = [{"$match": {**criteria, **chosen}}, {"$sort": {by: direction}}, *to_rows]
     rows: Iterator[dict[str, Any]] = collection.aggregate(current)
     if others:
@@ -84,13 +88,13 @@ def rows_of(
 
 
 def projection(columns: Mapping[str, Column]) -> dict[str, Any]:
-    """Return the ``$project`` stage of a table; what is missing is null."""
+    """Return the ``$project`` stage of a table; missing values become null."""
     return {"_id": 0} | {name: {"$ifNull": [column.expression, None]} for name, column in columns.items()}
 
 
 def _another_version(place: str, kind: str) -> dict[str, Any]:
-    current = current_version(kind)
-    return {"$or": [{f"{place}.schema_version": {"$lt": current}}, {f"{place}.schema_version": {"$gt": current}}]}
+    """Return criteria for documents whose version is not the current one; values that are not numbers are included."""
+    return {f"{place}.schema_version": {"$exists": True, "$ne": current_version(kind)}}
 
 
 def _older(

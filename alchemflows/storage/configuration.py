@@ -1,8 +1,8 @@
-"""Configuration files of jobflow and FireWorks, and the connection strings in them: checked before anything connects.
+"""Check the configuration files of jobflow and FireWorks, and the connection strings in them, before connecting.
 
-A driver takes a part of a password for a host where the password is not percent-encoded; it then looks that part up and
-prints it. None of the messages here quotes a part of a connection string. Neither jobflow nor FireWorks is imported:
-both read, and use, their configuration when they are.
+If a password is not percent-encoded, a driver may mistake a part of it for a host name, look it up and print it. No
+message of this module therefore quotes any part of a connection string. The module imports neither jobflow nor
+FireWorks, because both read and use their configuration on import.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _HOST = re.compile(
 
 
 def check_uri(uri: str, what: str = "the MongoDB URI") -> None:
-    """Refuse a connection string of which a driver could take a part of the password for a host.
+    """Raise if a driver could mistake a part of the password in a connection string for a host name.
 
     Parameters
     ----------
     uri
         The connection string.
     what
-        What the message calls it.
+        Name of the connection string in the message.
 
     Raises
     ------
     DatabaseError
         If it is not ``mongodb://[user[:password]@]host[:port][,...][/database][?options]`` with all special characters
-        of user and password percent-encoded; no part of it is in the message.
+        of user and password percent-encoded; the message quotes no part of it.
     """
     scheme = next((scheme for scheme in _SCHEMES if uri.startswith(scheme)), None)
     if scheme is None:
@@ -64,23 +64,23 @@ def check_uri(uri: str, what: str = "the MongoDB URI") -> None:
 
 
 def check_host(host: str, what: str = "the host of the database") -> None:
-    """Refuse a host, which may be a connection string, as :func:`check_uri` does.
+    """Check a host name or connection string; see :func:`check_uri`.
 
     Raises
     ------
     DatabaseError
-        If it is not valid; no part of it is in the message.
+        If it is not valid; the message quotes no part of it.
     """
     check_uri(host if "://" in host else f"mongodb://{host}", what)
 
 
 def check_configuration(path: Path) -> YamlFile:
-    """Read a file of jobflow's or FireWorks' configuration; refuse keys given twice and URIs that are not valid.
+    """Read a configuration file of jobflow or FireWorks; raise if a key is given twice or a URI is not valid.
 
     Raises
     ------
     DatabaseError
-        Naming the file and the line; no value of the file is in the message.
+        If the file is not valid; the message names the file and the line, but quotes no value.
     """
     try:
         file = read_yaml(path, secret=True)
@@ -91,13 +91,13 @@ def check_configuration(path: Path) -> YamlFile:
             what = "the MongoDB URI" if "://" in value else "the host"
             check_host(value, f"{file.where(place)}: {what}")
     stores = file.content.get("JOB_STORE") if isinstance(file.content, dict) else None
-    if isinstance(stores, str) and Path(stores).expanduser().is_file():  # jobflow takes a file of stores, too
+    if isinstance(stores, str) and Path(stores).expanduser().is_file():  # jobflow also accepts a file of stores
         check_configuration(Path(stores).expanduser())
     return file
 
 
 def check_configurations() -> None:
-    """Check the files that jobflow and FireWorks read when they are imported, as far as they exist.
+    """Check the files that jobflow and FireWorks read on import; files that do not exist are skipped.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def check_configurations() -> None:
 
 
 def load_file(path: Path, read: Callable[[str], T]) -> T:
-    """Return what FireWorks reads from a file.
+    """Return the object that FireWorks reads from a file.
 
     Raises
     ------
@@ -128,14 +128,15 @@ def load_file(path: Path, read: Callable[[str], T]) -> T:
     read_yaml(path, secret=True)
     try:
         return read(str(path))
-    except Exception as error:  # YAML and FireWorks raise what they like
-        raise InvalidInputError(f"{path} is not what it should be ({type(error).__name__})") from None
+    except Exception as error:  # YAML and FireWorks raise errors of many classes
+        raise InvalidInputError(f"{path} cannot be read by FireWorks ({type(error).__name__})") from None
 
 
 def without_passwords(text: str) -> str:
-    """Return a text without the connection strings and passwords in it.
+    """Return a text with connection strings and passwords removed.
 
-    A password may hold anything, spaces too: where a connection string begins, the rest of its line is left out.
+    A password may contain any character, including spaces, so the rest of a line is removed from the beginning of a
+    connection string on.
     """
     return re.sub(r"\S+@", "…@", re.sub(r"mongodb(?:\+srv)?://.*", "mongodb://…", text))
 

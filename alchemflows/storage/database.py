@@ -1,4 +1,4 @@
-"""The database in use: the user's own, as jobflow and FireWorks are configured, or a private one."""
+"""Connect to the database: the one configured for jobflow and FireWorks, or a private one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monty.json import MontyDecoder
 from pymongo import MongoClient
 from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoError
 
-from alchemflows.errors import DatabaseAwayError, DatabaseError
+from alchemflows.errors import DatabaseError, DatabaseUnreachableError
 from alchemflows.settings import Settings
 from alchemflows.storage.configuration import check_configuration, check_uri
 from alchemflows.storage.fireworks import LOCKS, client_of, create_indexes, database_of, initialise
@@ -30,7 +30,7 @@ from alchemflows.storage.mongod import PrivateMongod
 DATABASE = "alchemflows"
 OUTPUTS = "outputs"
 BLOBS = "samples"
-#: What the name of the collection of outputs is followed by in that of reanalysed free energies.
+#: Suffix to the name of the collection of outputs, for the collection of reanalysed free energies.
 REANALYSED = "_reanalysed"
 
 # pymongo's own message may quote a part of the password.
@@ -56,7 +56,7 @@ OUTPUT_INDEXES: tuple[str | tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class Database:
-    """A MongoDB with its two faces.
+    """A MongoDB database, used both by jobflow (outputs) and by FireWorks (jobs).
 
     Attributes
     ----------
@@ -65,9 +65,9 @@ class Database:
     launchpad
         FireWorks' LaunchPad, or None where none is configured.
     place
-        Where it is, for people; holds no password.
+        Location of the database for messages; contains no password.
     environment
-        Environment variables with which jobflow and FireWorks find it.
+        Environment variables that make jobflow and FireWorks use this database.
     is_private
         Whether it is the private database.
     """
@@ -79,7 +79,7 @@ class Database:
     is_private: bool = False
 
     def outputs(self) -> pymongo.collection.Collection:
-        """Return the collection of job outputs, for plain pymongo."""
+        """Return the pymongo collection of job outputs."""
         return collection_of(self.job_store.docs_store)
 
     def samples(self) -> Store:
@@ -88,15 +88,15 @@ class Database:
         return job_store.additional_stores["data"]
 
     def free_bytes(self) -> int | None:
-        """Return the space that is left on the database's disk; None where the server does not say."""
+        """Return the free space on the disk of the database (bytes); None if the server does not report it."""
         try:
             stats = self.outputs().database.command("dbStats")
-        except OperationFailure:  # a user without the right to ask
+        except OperationFailure:  # this user may not run the command
             return None
         return int(stats["fsTotalSize"] - stats["fsUsedSize"]) if "fsTotalSize" in stats else None
 
     def reanalysed_store(self) -> MongoStore:
-        """Return a store, not connected, beside the outputs: for free energies that were estimated once more."""
+        """Return the store of reanalysed free energies, not connected; it is in the database of the outputs."""
         store = copy_store(self.job_store.docs_store)
         store.collection_name += REANALYSED
         return store
@@ -106,7 +106,7 @@ class Database:
         create_output_indexes(self.outputs())
         if self.launchpad is not None:
             create_indexes(database_of(self.launchpad))
-        # jobflow asks for samples by this field, each time it reads or writes one.
+        # jobflow queries this field each time it reads or writes samples.
         self.samples().ensure_index("blob_uuid")
 
 
@@ -124,9 +124,9 @@ def launchpad_of(database: Database) -> LaunchPad:
 
 
 def collection_of(store: Any) -> pymongo.collection.Collection:
-    """Return the collection behind a connected maggma store, for what stores cannot do: aggregations, compound indexes.
+    """Return the pymongo collection of a connected maggma store, for aggregations and compound indexes.
 
-    It is a private attribute of ``MongoStore`` (seen in maggma 0.77.1), and this is the one place that knows it.
+    It is a private attribute of ``MongoStore`` (seen in maggma 0.77.1), and is used only here.
     """
     collection: pymongo.collection.Collection = store._collection
     return collection
@@ -139,7 +139,7 @@ def create_output_indexes(outputs: pymongo.collection.Collection) -> None:
 
 
 def copy_store(store: Any) -> Any:
-    """Return a maggma store with the settings of another and a connection of its own, still to be made."""
+    """Return an unconnected copy of a maggma store."""
     return MontyDecoder().process_decoded(store.as_dict())
 
 
@@ -177,7 +177,7 @@ def database_file(settings: Settings) -> Path | None:
     """
     path = configured_file()
     if "JOBFLOW_JOB_STORE" in os.environ:
-        raise DatabaseError("JOBFLOW_JOB_STORE is not read: write the store into a file that JOBFLOW_CONFIG_FILE names")
+        raise DatabaseError("JOBFLOW_JOB_STORE is not supported: set JOBFLOW_CONFIG_FILE to a file")
     # The private server's own configuration, exported for plain FireWorks and jobflow, means the private server.
     private = settings.home.expanduser() / "config"
     fireworks = configured_fireworks(private)
@@ -195,7 +195,7 @@ def configured_file() -> Path | None:
 
 
 def configured_fireworks(private: Path) -> str | None:
-    """Return what configures FireWorks to use another database than the private one; None where nothing does.
+    """Return the setting or file that makes FireWorks use a database other than the private one, or None.
 
     FireWorks looks for its files when it is imported: ``FW_config.yaml`` or ``my_launchpad.yaml`` in the current folder
     and in ``~/.fireworks``, and the file that ``FW_CONFIG_FILE`` names.
@@ -218,7 +218,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def start_private(settings: Settings) -> Database:
-    """Start the private database unless it runs, and return it; see :func:`connect`."""
+    """Start the private database unless it is running, and return it; see :func:`connect`."""
     server = PrivateMongod(settings.home, settings.mongod)
     server.start()
     uri = server.uri(DATABASE)
@@ -280,36 +280,38 @@ def _configured(path: Path, settings: Settings) -> Database:
         except (PyMongoError, ValueError) as error:
             host = str(file.content.get("host")) if isinstance(file.content, dict) else None
             raise DatabaseError(f"cannot use the LaunchPad of {LAUNCHPAD_LOC}: {uri_problem(error, host)}") from None
-        except Exception as error:  # a missing field, a wrong one: each in its own way, values of the file among them
+        except Exception as error:  # of many classes; the message may quote the file
             raise DatabaseError(f"{LAUNCHPAD_LOC} is not a LaunchPad file ({type(error).__name__})") from None
         ping(client_of(launchpad), settings.database_timeout_s)
         private = settings.home.expanduser() / "config"
         jobs_are_private = _same(Path(LAUNCHPAD_LOC), private / "my_launchpad.yaml")
         if jobs_are_private != _same(path, private / "jobflow.yaml"):
             raise DatabaseError(
-                f"one of {path} and {LAUNCHPAD_LOC} is of the private database, the other is not: jobs and results "
-                "would be in two places"
+                f"only one of {path} and {LAUNCHPAD_LOC} belongs to the private database, so jobs and results would be "
+                "in different databases; configure both for the same database"
             )
     return Database(job_store, launchpad, f"{_hosts(client)}, configured in {path}", environment)
 
 
 def ping(client: MongoClient, timeout_s: float) -> None:
-    """Ask the server whether it is there.
+    """Check that the server answers.
 
     Raises
     ------
-    DatabaseAwayError
+    DatabaseUnreachableError
         If it does not answer in time.
     DatabaseError
-        If it refuses the user or password.
+        If it rejects the user or password.
     """
     try:
         with pymongo.timeout(timeout_s):
             client.admin.command("ping")
     except OperationFailure as error:
-        raise DatabaseError(f"the database at {_hosts(client)} refuses the user or password") from error
+        raise DatabaseError(f"the database at {_hosts(client)} rejects the user or password") from error
     except PyMongoError as error:
-        raise DatabaseAwayError(f"the database at {_hosts(client)} does not answer: {_first_line(error)}") from error
+        raise DatabaseUnreachableError(
+            f"the database at {_hosts(client)} does not answer: {_first_line(error)}"
+        ) from error
 
 
 def _hosts(client: MongoClient) -> str:
@@ -319,7 +321,7 @@ def _hosts(client: MongoClient) -> str:
 
 
 def uri_problem(error: Exception, uri: str | None = None) -> str:
-    """Return what is wrong with a connection string, without any part of it that may be secret."""
+    """Describe the problem with a connection string without quoting any part that may be secret."""
     try:
         check_uri(uri or "", "the MongoDB URI")
     except DatabaseError:
@@ -340,8 +342,8 @@ def _first_line(error: BaseException) -> str:
 def store_spec(uri: str, database: str = DATABASE) -> dict[str, Any]:
     """Return jobflow's specification of a store: outputs, and samples in the additional store `data`."""
     common = {"uri": uri, "database": database}
-    # maggma looks for this field in what it stores; where it is missing, all samples are printed into an error that is
-    # caught. With a field that is there, they are written in half the time.
+    # If this field is missing in a document, maggma formats all samples into an error message and discards it. With an
+    # existing field, writing takes half the time.
     samples = {"type": "GridFSStore", "collection_name": BLOBS, "last_updated_field": "job_uuid", **common}
     return {
         "docs_store": {"type": "MongoStore", "collection_name": OUTPUTS, **common},
@@ -350,7 +352,7 @@ def store_spec(uri: str, database: str = DATABASE) -> dict[str, Any]:
 
 
 def _write_configuration(folder: Path, store: dict[str, Any], launchpad: LaunchPad) -> dict[str, str]:
-    """Write what plain jobflow and FireWorks need to find the private database."""
+    """Write configuration files that make jobflow and FireWorks use the private database."""
     files = {
         "jobflow.yaml": {"JOB_STORE": store},
         "my_launchpad.yaml": {"host": launchpad.host, "name": DATABASE, "uri_mode": True, "strm_lvl": "INFO"},
@@ -373,7 +375,7 @@ def _write_configuration(folder: Path, store: dict[str, Any], launchpad: LaunchP
 
 
 def write_files(folder: Path, files: dict[str, dict[str, Any]]) -> None:
-    """Write YAML files that hold passwords: only their owner can read them, at any moment."""
+    """Write YAML files that contain passwords; only their owner can ever read them."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     for name, content in files.items():

@@ -1,7 +1,7 @@
-"""All that this package knows of FireWorks beyond its documented calls: collections, stored launches, locks and pings.
+"""Use parts of FireWorks that it does not document: collections, stored launches, locks and heartbeats.
 
-Seen in FireWorks 2.0.4 and 2.1.4. ``tests/storage/test_fireworks_parts.py`` fails where another version differs; what
-has to be changed then is in this file alone.
+Seen in FireWorks 2.0.4 and 2.1.4. ``tests/storage/test_fireworks_parts.py`` fails if another version differs;
+only this file has to be adapted then.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from alchemflows.schemas.campaign import CampaignMetadata
 from alchemflows.schemas.document import current_version
 from alchemflows.storage.configuration import without_passwords
 
-#: FireWorks settings for the lock of a workflow: held for moments, and for ever by a worker that died with it.
+#: FireWorks options for workflow locks. A lock is held briefly, but a worker that dies never releases it.
 LOCKS = {"WFLOCK_EXPIRATION_SECS": 60, "WFLOCK_EXPIRATION_KILL": True}
 
 #: GridFS in which FireWorks stores actions that are too large for a document.
 LARGE_ACTIONS = ("fw_gridfs.files", "fw_gridfs.chunks")
 
-#: What each role may do on FireWorks' collections.
+#: Actions allowed to each role on the collections of FireWorks.
 RIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
     "submitter": {
         **dict.fromkeys(LARGE_ACTIONS, ("find",)),
         "fw_id_assigner": ("find", "update"),
-        "fireworks": ("find", "insert", "update", "remove"),  # a new workflow replaces what has its numbers
+        "fireworks": ("find", "insert", "update", "remove"),  # a new workflow replaces jobs with the same ids
         "workflows": ("find", "insert", "update"),
         "launches": ("find", "insert", "update"),
         "offline_runs": ("find",),
@@ -80,7 +80,7 @@ COMPLETED, FAILED, PAUSED, CANCELLED = "COMPLETED", "FIZZLED", "PAUSED", "DEFUSE
 HELD = ("RESERVED", "RUNNING")
 #: States of jobs that have not started.
 NOT_STARTED = ("WAITING", "READY", "RESERVED")
-#: States of jobs and workflows that are never run again unless somebody asks for it.
+#: States of jobs and workflows that are run again only on request.
 ENDED = (COMPLETED, CANCELLED, "ARCHIVED")
 
 #: How often, and for how long, to try to lock a workflow before FireWorks' own way of waiting.
@@ -95,13 +95,13 @@ class StoredJob:
     Attributes
     ----------
     fw_id, name, state
-        As FireWorks has them.
+        Values stored by FireWorks.
     launches, earlier_launches
         Identifiers of its launches: of the present attempt, and of those before reruns.
     uuids
         UUID and index of each jobflow job in it.
     labels
-        What a campaign stored with it; empty for other jobs.
+        Labels stored by its campaign; empty for other jobs.
     """
 
     fw_id: int
@@ -120,9 +120,9 @@ class Launch:
     Attributes
     ----------
     launch_id, fw_id, state, host, folder
-        As FireWorks has them.
+        Values stored by FireWorks.
     error
-        Last line of the stack trace, without what may be a password; None where there is none.
+        Last line of the stack trace, with passwords removed; None if there is no stack trace.
     """
 
     launch_id: int
@@ -139,7 +139,7 @@ class Launch:
 
 
 class Attempts(NamedTuple):
-    """How many launches of a job ended with an exception, and how many without one."""
+    """Numbers of launches of a job that failed with an exception and that were lost."""
 
     n_failed: int
     n_lost: int
@@ -182,7 +182,7 @@ def jobs_by_id(launchpad: LaunchPad, fw_ids: Sequence[int]) -> list[StoredJob]:
 
 
 def jobs_by_uuid(launchpad: LaunchPad, uuids: Sequence[str]) -> list[StoredJob]:
-    """Return the jobs that hold jobflow jobs of some UUIDs."""
+    """Return the jobs that contain jobflow jobs with the given UUIDs."""
     return find_jobs(launchpad, {_UUID: {"$in": list(uuids)}})
 
 
@@ -193,14 +193,14 @@ def job_of(launchpad: LaunchPad, launch: Launch) -> StoredJob | None:
 
 
 def n_ready(launchpad: LaunchPad, fworker: FWorker, limit: int = 0) -> int:
-    """Return how many jobs a worker could take now; count no further than the limit, if there is one."""
+    """Return the number of jobs that a worker could take now; stop counting at the limit unless it is 0."""
     query = {**fworker.query, "state": "READY"}
     number: int = launchpad.fireworks.count_documents(query, **({"limit": limit} if limit else {}))
     return number
 
 
 def worker_query(launchpad: LaunchPad, fw_ids: Sequence[int]) -> dict[str, Any]:
-    """Return the query of a worker that takes some jobs of flows, jobs that these add to their flows, and no others."""
+    """Return the query of a worker that takes only the given jobs and the jobs that they add to their flows."""
     mine: list[dict[str, Any]] = [{"fw_id": {"$in": list(fw_ids)}}]
     # Jobs that are added to a running flow have its identifier among their hosts.
     if flows := launchpad.fireworks.distinct(_HOSTS, mine[0]):
@@ -211,8 +211,8 @@ def worker_query(launchpad: LaunchPad, fw_ids: Sequence[int]) -> dict[str, Any]:
 def members(launchpad: LaunchPad, fw_ids: Sequence[int]) -> tuple[list[int], bool]:
     """Return the ids of all jobs in the workflows of some jobs, and whether these workflows are completed.
 
-    The jobs given come first, then those that running jobs have added. A workflow is not completed as long as one of
-    its jobs is being replaced by others, although that job itself may be.
+    The jobs given come first, then those that running jobs have added. A workflow is not completed
+    while other jobs are replacing one of its jobs, even if that job itself is completed.
     """
     workflows = list(launchpad.workflows.find({"nodes": {"$in": list(fw_ids)}}, {"nodes": 1, "state": 1}))
     added = {fw_id for workflow in workflows for fw_id in workflow["nodes"]} - set(fw_ids)
@@ -275,7 +275,7 @@ def _error(row: Mapping[str, Any]) -> str | None:
 
 
 def attempts(launchpad: LaunchPad, job: StoredJob) -> Attempts:
-    """Count the launches of a job that failed, those before its reruns too."""
+    """Count the failed and lost launches of a job, including those before reruns."""
     launches = {"launch_id": {"$in": [*job.launches, *job.earlier_launches]}, "state": FAILED}
     count = launchpad.launches.count_documents
     n_failed = count({**launches, _STACK_TRACE: {"$exists": True}})
@@ -283,7 +283,7 @@ def attempts(launchpad: LaunchPad, job: StoredJob) -> Attempts:
 
 
 def rerun_lost_below(launchpad: LaunchPad, folder: str, fw_ids: Sequence[int]) -> None:
-    """Return jobs to the queue whose launch folders are inside a folder; their workers must have ended."""
+    """Return jobs with launch folders below a folder to the queue; their workers must have ended."""
     mine = {"fw_id": {"$in": list(fw_ids)}, "launch_dir": {"$regex": f"^{re.escape(folder)}/"}}
     launchpad.detect_lostruns(expiration_secs=0, rerun=True, refresh=True, launch_query=mine)
 
@@ -294,13 +294,14 @@ def rerun_lost_below(launchpad: LaunchPad, folder: str, fw_ids: Sequence[int]) -
 def taken_and_not_started(launchpad: LaunchPad, seconds: float) -> list[StoredJob]:
     """Return the jobs that were taken from the queue at least the given time (s) ago and have no launch.
 
-    FireWorks looks for lost jobs among launches, and never finds these. One that waits in a queue has a launch.
+    FireWorks searches for lost jobs among launches and therefore misses these. A job that waits in a batch queue has a
+    launch.
     """
     return find_jobs(launchpad, _taken(seconds))
 
 
 def make_ready(launchpad: LaunchPad, fw_ids: Sequence[int], seconds: float) -> int:
-    """Return jobs to the queue that were taken at least the given time (s) ago and have no launch; count them."""
+    """Return to the queue the jobs taken at least the given time (s) ago without a launch; return their number."""
     ready = {"$set": {"state": "READY", "updated_on": datetime.now(UTC).isoformat()}}
     taken = {"fw_id": {"$in": list(fw_ids)}, **_taken(seconds)}
     number: int = launchpad.fireworks.update_many(taken, ready).modified_count
@@ -308,7 +309,7 @@ def make_ready(launchpad: LaunchPad, fw_ids: Sequence[int], seconds: float) -> i
 
 
 def any_taken(launchpad: LaunchPad, fw_ids: Sequence[int]) -> bool:
-    """Tell whether one of some jobs was taken and has no launch yet."""
+    """Tell whether any of the given jobs was taken and has no launch yet."""
     return launchpad.fireworks.find_one({"fw_id": {"$in": list(fw_ids)}, **_taken(0.0)}, {"_id": 1}) is not None
 
 
@@ -319,8 +320,7 @@ def _taken(seconds: float) -> dict[str, Any]:
 def unlock(launchpad: LaunchPad, fw_ids: Sequence[int], patience_s: float) -> None:
     """Unlock the workflows of some jobs that stay locked for longer than the patience.
 
-    A worker that is stopped within an update of its workflow leaves it locked for ever. Others hold the lock for
-    moments.
+    A worker that is stopped while it updates a workflow never releases the lock. Otherwise a lock is held only briefly.
     """
     locked = {"nodes": {"$in": list(fw_ids)}, "locked": {"$exists": True}}
     deadline = time.monotonic() + patience_s
@@ -330,7 +330,7 @@ def unlock(launchpad: LaunchPad, fw_ids: Sequence[int], patience_s: float) -> No
 
 
 class _PromptLock(WFLock):
-    """FireWorks' lock of a workflow, which tries again after milliseconds before it waits for tenths of a second."""
+    """Workflow lock that retries within milliseconds before it falls back to FireWorks' slower retries."""
 
     def __enter__(self) -> None:
         free = {"nodes": self.fw_id, "locked": {"$exists": False}}
@@ -344,7 +344,7 @@ class _PromptLock(WFLock):
 
 @contextlib.contextmanager
 def prompt_locks() -> Iterator[None]:
-    """Let FireWorks wait for milliseconds where a workflow is locked."""
+    """Make FireWorks retry a locked workflow within milliseconds."""
     fireworks_launchpad.WFLock = _PromptLock
     try:
         yield
@@ -356,7 +356,7 @@ def prompt_locks() -> Iterator[None]:
 def lasting_heartbeat() -> Iterator[None]:
     """Let the heartbeat of a running job continue after the database was unreachable, and end with the job.
 
-    FireWorks' own ends with the first failure, and pings once more when the job has ended.
+    The heartbeat of FireWorks ends with the first failure, and is sent once more after the job has ended.
     """
     theirs = rocket.ping_launch
 
@@ -378,7 +378,7 @@ def lasting_heartbeat() -> Iterator[None]:
 def campaign_jobs(
     launchpad: LaunchPad, name: str, states: Sequence[str], fw_ids: Sequence[int] | None = None
 ) -> list[StoredJob]:
-    """Return the jobs of a campaign that are in some states, of all its jobs or of those given."""
+    """Return the jobs of a campaign in the given states, optionally only those with the given ids."""
     query: dict[str, Any] = {f"{_LABELS}.name": name, "state": {"$in": list(states)}}
     return find_jobs(launchpad, query if fw_ids is None else {**query, "fw_id": {"$in": list(fw_ids)}})
 
@@ -390,9 +390,9 @@ def unfinished_ids(launchpad: LaunchPad, name: str) -> list[int]:
 
 
 def count_states(launchpad: LaunchPad, name: str, labels: Sequence[str]) -> Iterator[tuple[tuple, str, int, int]]:
-    """Yield the values of labels, the state, the number of jobs that have these, and their MD steps times sites.
+    """Yield label values, state, number of jobs, and total MD steps times sites for each combination.
 
-    An index alone is read.
+    Only an index is read.
     """
     group = {"_id": {**{key: f"${_LABELS}.{key}" for key in labels}, "state": "$state"}, "n": {"$sum": 1}}
     steps = {"atom_steps": {"$sum": f"${_LABELS}.n_atom_steps"}}
@@ -407,12 +407,12 @@ def campaign_names(launchpad: LaunchPad) -> list[str]:
 
 
 def submitted_tasks(launchpad: LaunchPad, name: str) -> dict[str, int]:
-    """Return the keys of a campaign's tasks, and the runs that their windows have, or will have.
+    """Return the number of runs per window, stored or queued, by the keys of a campaign's tasks.
 
     Raises
     ------
     DocumentVersionError
-        If a newer release has submitted some of them: their keys may be others.
+        If a newer release has submitted some of them, since its keys may differ.
     """
     newer = {_NAME: name, "metadata.campaign.schema_version": {"$gt": current_version("CampaignMetadata")}}
     if found := launchpad.workflows.find_one(newer, {"metadata.campaign": 1}):
@@ -425,7 +425,7 @@ def submitted_tasks(launchpad: LaunchPad, name: str) -> dict[str, int]:
 
 
 def unfinished_tasks(launchpad: LaunchPad, name: str, keys: Sequence[str]) -> set[str]:
-    """Return those of some task keys that have a workflow which is not completed."""
+    """Return the given task keys that have an unfinished workflow."""
     query = {_TASK: {"$in": list(keys)}, "state": {"$ne": COMPLETED}, _NAME: name}
     return set(launchpad.workflows.distinct(_TASK, query))
 
@@ -456,7 +456,7 @@ def jobs_of(workflow: Workflow) -> Iterator[tuple[Firework, Job]]:
 
 
 def add_to_spec(firework: Firework, entries: Mapping[str, Any], labels: Mapping[str, Any]) -> None:
-    """Add entries to what a Firework is told, such as its category, and labels to those that its campaign gave it."""
+    """Add entries, for example a category, to the spec of a Firework, and labels to its campaign labels."""
     firework.spec.update(entries)
     firework.spec["campaign"] = {**firework.spec["campaign"], **labels}
 
@@ -475,7 +475,7 @@ def client_of(launchpad: LaunchPad) -> MongoClient:
 
 
 def initialise(launchpad: LaunchPad) -> None:
-    """Do what ``lpad reset`` does to a new database, and nothing to one in use."""
+    """Initialise a new database as ``lpad reset`` does; leave a database in use unchanged."""
     start = {"next_fw_id": 1, "next_launch_id": 1}
     before = launchpad.fw_id_assigner.find_one_and_update({}, {"$setOnInsert": start}, upsert=True)
     if before is None:

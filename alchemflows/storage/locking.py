@@ -1,4 +1,4 @@
-"""One submission of a campaign at a time: two at once would both add the tasks that neither finds."""
+"""Allow one submission of a campaign at a time; simultaneous submissions would add the same tasks twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alchemflows.storage.fireworks import database_of
 
 logger = logging.getLogger(__name__)
 
-#: Collection of the submissions that run, a document each.
+#: Collection with one document per running submission.
 SUBMISSIONS = "submissions"
 #: Time (s) without a heartbeat after which a submission counts as dead.
 DEAD_AFTER_S = 60.0
@@ -25,26 +25,26 @@ _POLL_S = 0.5
 
 @contextmanager
 def submitting(launchpad: LaunchPad, name: str, dead_after_s: float = DEAD_AFTER_S) -> Iterator[Callable[[], None]]:
-    """Wait until no other process submits the campaign, and keep others waiting; gives what says that this one lives.
+    """Wait for other submissions of the campaign and block new ones; yield the function that sends a heartbeat.
 
     Parameters
     ----------
     launchpad
-        Where the campaign is submitted to.
+        LaunchPad of the campaign.
     name
         The campaign's name.
     dead_after_s
-        How long this submission may be without a sign of life.
+        Time (s) without a heartbeat after which another process may take over.
 
     Raises
     ------
     DatabaseError
-        If it was without one for longer, and another process has taken its place.
+        If no heartbeat was sent for longer and another process has taken over.
     """
     submissions, mine = database_of(launchpad)[SUBMISSIONS], uuid4().hex
 
     def alive() -> None:
-        # By the server's clock. Where another holds it this would be a second document of the name.
+        # Uses the server's clock. If another process holds the lock, the upsert raises DuplicateKeyError.
         until = {"$add": ["$$NOW", 1000.0 * dead_after_s]}
         submissions.update_one({"_id": name, "holder": mine}, [{"$set": {"until": until}}], upsert=True)
 
@@ -63,7 +63,7 @@ def submitting(launchpad: LaunchPad, name: str, dead_after_s: float = DEAD_AFTER
         yield alive
     except DuplicateKeyError as error:
         raise DatabaseError(
-            f"nothing was heard of this submission for {dead_after_s:g} s, and another process is at it; submit again"
+            f"this submission sent no heartbeat for {dead_after_s:g} s and another process took over; submit again"
         ) from error
     finally:
         submissions.delete_one({"_id": name, "holder": mine})

@@ -1,7 +1,7 @@
 """A private MongoDB server for one user, reached only through a Unix socket.
 
-Used when no database is configured. Data, log and socket live in a folder of the user's; nobody else on
-the machine can reach the server, and it opens no TCP port.
+Used when no database is configured. Data, log and socket are in a folder of the user. Other users of the machine cannot
+connect, and the server opens no TCP port.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ TEMP_FOLDER = Path("/tmp")
 # Recovery after a crash can take a while on a slow file system.
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
-# How long a killed server may take to let go of its data, and a running one to answer.
+# Times (s) allowed for a killed server to release its data, and for a running server to answer.
 RELEASE_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
 
@@ -86,7 +86,7 @@ def find_binary(binary: Path | str | None = None) -> Path:
 
 
 class PrivateMongod:
-    """A MongoDB server of this user's own; it outlives the process that starts it.
+    """A private MongoDB server of this user; it continues after the process that started it has ended.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class PrivateMongod:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the server, told by itself; None when none answers on the socket."""
+        """Process id that the server reports; None if no server answers on the socket."""
         self._check_socket_folder()
         # Asked first because the driver would retry on a dead socket until its timeout.
         with socket.socket(socket.AF_UNIX) as probe:
@@ -156,16 +156,16 @@ class PrivateMongod:
         with self._exclusive():
             if self.is_running():
                 return
-            # A second server would take away the socket of the first, even where it cannot open the data.
+            # A second server would replace the socket of the first, even if it could not open the data.
             if not self._data_released(RELEASE_SECONDS):
                 raise DatabaseError(
-                    f"A mongod uses {self.data} but does not answer on {self.socket}; it may run on another "
-                    f"machine, or hang. Its log: {self.log}"
+                    f"A mongod uses {self.data} but does not answer on {self.socket}; it may be "
+                    f"running on another machine or not responding. Log file: {self.log}"
                 )
             self._start_process(find_binary(self.binary))
 
     def stop(self) -> None:
-        """Shut the server down and wait until it has let go of its data; do nothing if none runs.
+        """Shut down the server and wait until it has released its data; do nothing if it is not running.
 
         Raises
         ------
@@ -193,7 +193,7 @@ class PrivateMongod:
         )
 
     def _check_socket_folder(self) -> None:
-        """Refuse a folder that another user put where ours would be."""
+        """Raise if the folder of the socket belongs to another user."""
         folder = self.socket.parent
         try:
             status = folder.lstat()
@@ -224,7 +224,7 @@ class PrivateMongod:
     def _data_released(self, seconds: float) -> bool:
         """Wait until no mongod holds the data; each keeps a lock on this file, however it ends.
 
-        Only under `_exclusive`: a mongod that starts while this looks would find its file locked.
+        Call only within `_exclusive`, since a mongod that starts during the check would find its file locked.
         """
         path = self.data / "mongod.lock"
         if not path.exists():

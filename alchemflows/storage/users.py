@@ -1,4 +1,4 @@
-"""Users of a MongoDB with authentication: what each may do, and the files with which each finds it."""
+"""Create the users of a MongoDB with authentication: their roles and their configuration files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIND = ("find",)
 #: GridFS of the samples.
 SAMPLES = (f"{BLOBS}.files", f"{BLOBS}.chunks")
 
-#: Roles: the actions that each may do on which collections. None may drop anything, or make users or indexes.
+#: Allowed actions by role and collection. No role may drop collections or create users or indexes.
 ROLES: dict[str, dict[str, tuple[str, ...]]] = {
     "submitter": {
         **RIGHTS["submitter"],
@@ -54,7 +54,7 @@ DEFAULT_USERS: dict[str, Sequence[str]] = {role: [role] for role in ROLES}
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-# What belongs to the administrator's own way of logging in.
+# Options that concern the login of the administrator only.
 _LOGIN_OPTIONS = {
     *("authsource", "authmechanism", "authmechanismproperties"),
     *("tlscertificatekeyfile", "tlscertificatekeyfilepassword"),
@@ -90,23 +90,23 @@ def create_users(
 ) -> dict[str, Path]:
     """Create or repair the roles and users of a database, its indexes, and a folder of configuration for each user.
 
-    Passwords are random, and stand in those folders only. A user whose folder is there keeps its password.
+    Passwords are random and are stored only in these folders. A user whose folder exists keeps the password.
 
     Parameters
     ----------
     admin_uri
-        Connection string of a user who may make users in the database (``dbOwner``). All that it says of the way to
-        the server, TLS too, goes into the files.
+        Connection string of a user who may create users in the database (``dbOwner``). Its connection options,
+        including TLS, are copied to the files.
     database
         Name of the database.
     folder
-        Folder of the folders.
+        Parent folder of the configuration folders.
     users
-        Names, and the roles of each: keys of :data:`ROLES`.
+        Roles (keys of :data:`ROLES`) by user name.
     renew
         Whether to give all these users new passwords.
     timeout_s
-        How long to wait for the server.
+        Time (s) to wait for the server.
 
     Returns
     -------
@@ -116,8 +116,8 @@ def create_users(
     Raises
     ------
     DatabaseError
-        If the server cannot be reached, or only over a network without TLS; if it lets in whoever comes, or does not
-        allow this; if a user exists whose folder is not there.
+        If the server cannot be reached, or only over a network without TLS; if it requires no
+        password, or does not allow the changes; if a user exists but the folder does not.
     InvalidInputError
         If a name or role is not valid.
     """
@@ -148,7 +148,7 @@ def create_users(
             _create_indexes(client[database], LaunchPad(admin_uri, name=database, uri_mode=True, strm_lvl="CRITICAL"))
             for name, roles in users.items():
                 password = known.get(name) or secrets.token_urlsafe(24)
-                # The file first: whatever ends this in between, doing it again makes the server agree with it.
+                # The file is written first: after an interruption, a repeated call sets the server to match it.
                 uri = _uri(admin_uri, database, name, password)
                 write_files(folders[name], _files(folders[name], uri, database, roles))
                 command = "updateUser" if name in there else "createUser"
@@ -166,31 +166,29 @@ def create_users(
 def _check(users: Mapping[str, Sequence[str]]) -> None:
     for name, roles in users.items():
         if not name.replace("-", "").replace("_", "").isalnum():
-            raise InvalidInputError(f"{name!r} is no name for a user: letters, digits, - and _ only")
+            raise InvalidInputError(f"{name!r} is not a valid user name: use letters, digits, - and _ only")
         if not roles or not set(roles) <= set(ROLES):
             raise InvalidInputError(f"the roles of {name} must be of {', '.join(ROLES)}; got {', '.join(roles)}")
 
 
 def _check_encrypted(uri: str, client: MongoClient) -> None:
-    """Refuse to send passwords over a network in the clear, as the command that makes a user does without TLS."""
+    """Raise if passwords would be sent unencrypted over a network, as happens without TLS."""
     options = {key.lower(): value for key, value in parse_qsl(urlsplit(uri).query)}
     encrypted = options.get("tls", options.get("ssl", str("+srv" in urlsplit(uri).scheme))).lower() == "true"
     hosts = [host for host, _ in client.topology_description.server_descriptions()]
     if not encrypted and not all(host in LOOPBACK or host.startswith("/") for host in hosts):
-        raise DatabaseError(
-            f"{', '.join(hosts)}: not without TLS (tls=true in the URI), which would show the passwords"
-        )
+        raise DatabaseError(f"{', '.join(hosts)}: TLS is needed to protect the passwords; add tls=true to the URI")
 
 
 def _check_authentication(admin_uri: str, database: str) -> None:
-    """Refuse a server that does not ask for passwords: users would protect nothing there."""
+    """Raise if the server requires no password, since users would then give no protection."""
     anybody: MongoClient = MongoClient(_uri(admin_uri, database))
     with anybody:
         try:
             anybody[database][OUTPUTS].find_one({}, {"_id": 1})
         except OperationFailure:
             return
-    raise DatabaseError("the server lets in whoever comes: start it with security.authorization enabled (mongod.conf)")
+    raise DatabaseError("the server requires no password: start it with security.authorization enabled (mongod.conf)")
 
 
 def _create_roles(database: MongoDatabase) -> None:
@@ -215,14 +213,14 @@ def _create_indexes(database: MongoDatabase, launchpad: LaunchPad) -> None:
     create_indexes(database)
     database[f"{OUTPUTS}{REANALYSED}"].create_index("uuid")
     database[SAMPLES[0]].create_index("metadata.blob_uuid")
-    # Those of GridFS, which its first writer would make, who may not.
+    # GridFS indexes: the first writer would create them, but its role may not.
     for files, chunks in (SAMPLES, LARGE_ACTIONS):
         database[files].create_index({"filename": 1, "uploadDate": 1})
         database[chunks].create_index({"files_id": 1, "n": 1}, unique=True)
 
 
 def _uri(admin_uri: str, database: str, name: str = "", password: str = "") -> str:
-    """Return the connection string of another user, or of nobody, of the same server."""
+    """Return the connection string of another user, or without a user, on the same server."""
     parts = urlsplit(admin_uri)
     options = [(key, value) for key, value in parse_qsl(parts.query) if key.lower() not in _LOGIN_OPTIONS]
     hosts = parts.netloc.rpartition("@")[2]

@@ -135,7 +135,7 @@ def test_wrong_password_is_told_without_it(
     fill(server.uri().replace("mongodb://", f"mongodb://walter:{PASSWORD}@"))
     error = connect(environment, tmp_path)["error"]
     assert str(server.socket) in error
-    assert "refuses the user or password" in error
+    assert "user or password" in error
     assert PASSWORD not in error
 
 

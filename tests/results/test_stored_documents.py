@@ -183,6 +183,16 @@ def test_a_newer_document_is_refused_with_what_to_install(examples, changed, tmp
     assert "pip install" in builder.failures[uuid]
 
 
+@pytest.mark.parametrize("version", ["1", None, {}], ids=["text", "null", "mapping"])
+@pytest.mark.parametrize(
+    ("place", "kind"), [("output", "FreeEnergyDocument"), ("metadata.campaign", "CampaignMetadata")]
+)
+def test_a_version_that_is_not_a_number_is_refused(examples, changed, place, kind, version):
+    changed("FreeEnergyDocument", {"$set": {f"{place}.schema_version": version}})
+    with pytest.raises(DocumentVersionError, match=kind):
+        readout.free_energies(examples, CAMPAIGN)
+
+
 def test_newer_windows_and_samples_are_refused(examples, changed):
     changed("WindowsDocument", {"$set": {"output.schema_version": 2}})
     with pytest.raises(DocumentVersionError, match="WindowsDocument"):

@@ -393,11 +393,11 @@ def test_a_wrong_password_is_told_without_it(server: Server, tmp_path: Path) -> 
     path = tmp_path / "reader" / "jobflow.yaml"
     path.write_text(path.read_text().replace("//reader:", "//reader:swordfish-7"))
     done = run(server, "reader", "results", folder=tmp_path, JOBFLOW_CONFIG_FILE=str(path))
-    assert_one_line(done, "refuses the user or password")
+    assert_one_line(done, "user or password")
     assert "swordfish" not in done.stdout + done.stderr
     uri = server.uri("admin").replace("//admin:", "//admin:swordfish-7")
     done = run(server, "reader", "db", "init", "config", folder=tmp_path, ALCHEMFLOWS_ADMIN_URI=uri)
-    assert_one_line(done, "refuses the user or password")
+    assert_one_line(done, "user or password")
     assert "swordfish" not in done.stdout + done.stderr
     assert not (tmp_path / "config").exists()
 
