@@ -143,7 +143,7 @@ class FreeEnergyDocument(MixedEnds):
     ti: Estimate = Field(description="thermodynamic integration by `ti_rule`; configurational part")
     ti_rule: Literal["corrected-trapezoid", "gauss-legendre"]
     ti_discretisation_eV: float | None = Field(
-        description="discretisation error, estimated with every other window by the same rule; part of the error of `ti`;"
+        description="discretisation error, estimated with every other window; part of the error of `ti`;"
         " 0 for gauss-legendre; none with two windows, for which `ti` has no error either"
     )
     bar: Estimate | None = Field(

@@ -22,7 +22,7 @@ class SitesSummary(BaseModel):
     largest_displacement_A: float = Field(description="largest distance of this atom from its site")
     nearest_A: float = Field(description="distance from its site to the nearest other site or periodic image")
     time_away: float = Field(
-        description="largest fraction of samples in which an atom was nearer to another site, or to its periodic image, "
+        description="largest fraction of samples in which any atom was nearer to another site, or to an image, "
         "than to its site"
     )
     away_at_end: bool = Field(description="whether an atom was nearer to another site at the end")
