@@ -1,4 +1,4 @@
-"""What flows have in common: a potential, where their jobs run, and, of those that sample, conditions."""
+"""Bases of flow makers: potential and FireWorks category, sampling conditions, and alchemical transformations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from alchemflows.schemas.potential import PotentialSpec
 
 #: FireWorks category of the jobs that evaluate a potential.
 GPU_CATEGORY = "gpu"
-#: A freedom of the cell, or the one that the symmetry of the crystal asks for.
+#: Cell degrees of freedom; ``auto`` chooses them by the symmetry of the crystal.
 CellChoice = CellFreedom | Literal["auto"]
 
 M = TypeVar("M", bound="SampledMaker")
@@ -55,14 +55,14 @@ class PotentialMaker(Maker):
     category: str | None = GPU_CATEGORY
 
     def checked_potential(self, *systems: AlchemicalSystem) -> PotentialSpec:
-        """Return what jobs load, with the SHA-256 of the model file; the model is loaded here, on the CPU.
+        """Return the potential spec with the SHA-256 of the model file, after loading the potential on the CPU.
 
         Raises
         ------
         PotentialError
-            If the model cannot be loaded.
+            If the potential cannot be loaded.
         InvalidInputError
-            If it does not know an element of the systems.
+            If the potential does not support an element of the systems.
         """
         potential, backend = resolve(self.potential)
         for system in systems:
@@ -70,7 +70,7 @@ class PotentialMaker(Maker):
         return potential
 
     def categorised(self, jobs: Iterable[Job | Flow]) -> list[Job | Flow]:
-        """Return the jobs, or flows of jobs, with the category."""
+        """Return the jobs, or flows of jobs, after setting their FireWorks category."""
         found = list(jobs)
         assign_category(found, self.category)
         return found
@@ -113,12 +113,12 @@ class SampledMaker(PotentialMaker):
     seed: int = 0
 
     def settings(self, kind: type[Settings], **lengths: Any) -> Settings:
-        """Return settings under these conditions; ``cell_freedom`` is known, see :meth:`in_crystal`.
+        """Return settings with these conditions; ``cell_freedom`` must not be ``auto``, see :meth:`in_crystal`.
 
         Raises
         ------
         InvalidInputError
-            If a number makes no sense.
+            If a number is out of range.
         """
         if self.seed < 0:
             raise InvalidInputError(f"seed must be at least 0; got {self.seed}")
@@ -133,7 +133,7 @@ class SampledMaker(PotentialMaker):
         return settings(kind, **conditions | lengths)
 
     def in_crystal(self: M, system: AlchemicalSystem) -> M:
-        """Return the maker with the freedom of the cell that a crystal's symmetry asks for in place of ``auto``."""
+        """Return the maker with ``auto`` replaced by the cell degrees of freedom that the crystal's symmetry allows."""
         if self.cell_freedom != "auto":
             self.warn_of_frozen_shape(system)
             return self
@@ -143,7 +143,7 @@ class SampledMaker(PotentialMaker):
         return replace(self, cell_freedom=freedom_of_symmetry(system.structure.lattice.matrix, rotations))
 
     def warn_of_frozen_shape(self, system: AlchemicalSystem) -> None:
-        """Log a warning if the pressure changes less of the cell than the symmetry of the crystal leaves free."""
+        """Log a warning if ``cell_freedom`` fixes cell parameters that the symmetry of the crystal leaves free."""
         freedom = self.cell_freedom
         if freedom == "auto" or freedom not in get_args(CellFreedom):
             return
@@ -151,9 +151,9 @@ class SampledMaker(PotentialMaker):
             logger.warning("%s: %s", system.structure.composition.reduced_formula, note)
 
     def seed_of(self, structure: Structure, *purpose: str) -> int:
-        """Return the seed of one run: other crystals, temperatures and purposes have other random numbers.
+        """Return the seed of one run, which differs between crystals, temperatures and purposes.
 
-        Results that are compared must not share their noise, or their errors would not be independent.
+        Results that are compared need independent random numbers, so that their errors are independent.
         """
         lengths = ", ".join(f"{v:.4f}" for v in structure.lattice.parameters)
         identity = [structure.formula, str(len(structure)), lengths, f"{self.temperature:g}", *purpose]
@@ -177,7 +177,7 @@ class TransformationMaker(SampledMaker):
     relax_maker
         Relax atoms and cell first.
 
-        None starts from the given cell as it is.
+        None starts from the given structure.
     crystal
         Whether atoms are expected to stay on their sites; if they leave them, the verdict says so.
 
@@ -192,25 +192,25 @@ class TransformationMaker(SampledMaker):
     def checked(
         self, structure: Structure, substitution: Substitution, sites: Sequence[int] | None
     ) -> tuple[AlchemicalPath, PotentialSpec]:
-        """Return the path and the potential.
+        """Return the path and the potential spec after checking them.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, the substitution or the potential is wrong, or atoms appear or vanish.
+            If the structure, the substitution or the potential is invalid, or atoms appear or vanish.
         """
         path = AlchemicalPath.from_substitution(
             structure, substitution, sites=sites, coupling=self.coupling, site_resolved=self.site_resolved
         )
         if not path.conserves_sites():
             raise InvalidInputError(
-                "on this path atoms appear or vanish, and nothing holds an atom that is gone, so that its free energy "
-                "diverges; for a vacancy use VacancyFreeEnergyMaker"
+                "atoms appear or vanish along this path; a vanished atom is not confined, so its free energy diverges; "
+                "for a vacancy use VacancyFreeEnergyMaker"
             )
         return path, self.checked_potential(path.system)
 
     def relaxed(self, path: AlchemicalPath, potential: PotentialSpec) -> tuple[list[Job], OutputReference | None]:
-        """Return the job that relaxes a path at λ = ½ and the structure that it gives; none without a `relax_maker`."""
+        """Return the job that relaxes a path at λ = ½ and its output structure; none without a `relax_maker`."""
         if self.relax_maker is None:
             return [], None
         relax = self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential)
@@ -219,11 +219,11 @@ class TransformationMaker(SampledMaker):
     def relaxed_ends(
         self, path: AlchemicalPath, potential: PotentialSpec
     ) -> tuple[list[Job], list[OutputReference] | None]:
-        """Return the jobs that relax a path at λ = 0 and 1, and the two structures; none without a `relax_maker`.
+        """Return the jobs that relax a path at λ = 0 and 1, and both structures; none without a `relax_maker`.
 
-        Where a pressure may change the whole cell, each end has its own. Else all windows need the same shape, and at
-        constant volume the same cell: it is relaxed at λ = ½, and then the atoms at the ends.
-        ``cell_freedom`` is known, see :meth:`in_crystal`.
+        If the barostat can change the whole cell, the cell is relaxed at each end. Otherwise all windows need a common
+        shape, or a common cell at constant volume: the cell is relaxed at λ = ½, and then only the atoms at the ends.
+        ``cell_freedom`` must not be ``auto``, see :meth:`in_crystal`.
         """
         if self.relax_maker is None:
             return [], None
@@ -244,6 +244,6 @@ class TransformationMaker(SampledMaker):
 
 
 def structure_of(relaxation: Job) -> OutputReference:
-    """Return the reference to the structure that a relaxation gives."""
-    # Without the schema of its output: to look an attribute up in it takes jobflow longer than all else here.
+    """Return a reference to the output structure of a relaxation."""
+    # Without the output schema, since jobflow's look-up of attributes in it is slow.
     return OutputReference(relaxation.uuid).structure

@@ -1,4 +1,4 @@
-"""From what is wanted of a crystal to the composition that has it."""
+"""The flow that optimizes the composition of a crystal for target properties."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from alchemflows.optimize.response import check_cell
 from alchemflows.optimize.simplex import Domain, check_method
 from alchemflows.schemas.optimization import Target
 
-#: Bounds of an element's share on the sites of an element.
+#: Bounds of shares, by the element of the sites and the element that occupies them.
 Bounds = Mapping[str, Mapping[str, tuple[float, float]]]
 
 
 @dataclass
 class CompositionOptimizationMaker(PotentialMaker):
-    """Find compositions by gradient descent; positions, and the free part of the cell, are relaxed at each step.
+    """Optimize the composition by gradient descent, relaxing positions and cell degrees of freedom at each step.
 
-    The gradient is that of the joint problem, by the theorem of implicit functions with second derivatives from
-    automatic differentiation (:mod:`alchemflows.optimize.response`).
+    The gradient includes the response of the relaxed crystal, by the implicit function theorem with second derivatives
+    from automatic differentiation (:mod:`alchemflows.optimize.response`).
 
     See :class:`PotentialMaker` for the other parameters.
 
@@ -41,9 +41,9 @@ class CompositionOptimizationMaker(PotentialMaker):
 
         See :class:`AlchemicalSystem`.
     optimize_maker
-        What of the cell is free, how weights move, when it ends, rounding; its potential is not used.
+        Relaxed cell degrees of freedom, method of the descent, tolerances and rounding; its potential is not used.
     n_starts
-        Number of starts: the first in the middle of what the bounds allow, the others random.
+        Number of starts: the first in the middle of the bounds, the others random.
     seed
         Seed of the random starts.
 
@@ -82,45 +82,47 @@ class CompositionOptimizationMaker(PotentialMaker):
         Parameters
         ----------
         structure
-            Where relaxations start; what of its cell is not free stays as it is.
+            Structure from which relaxations start; cell parameters that are not relaxed keep its values.
         choices
-            What the sites that hold an element may be, such as ``{"Al": ["Al", "Sc"]}``.
+            Elements allowed on the sites of an element, for example ``{"Al": ["Al", "Sc"]}``.
         targets
-            What is wanted.
+            Targets of the optimization.
         objective
-            A function of one's own, to which the targets are added: of a mapping from the names of quantities to
-            float64 tensors, it returns a tensor, both without dimensions. Workers import it by its name.
+            A user function, to which the targets are added. It takes a mapping from names of quantities to scalar
+            float64 tensors and returns a scalar tensor. Workers import it by its name.
         least
-            The least value of the function, where it is reached; without one, steps are `rate` times the gradient.
+            Minimum value of the function, at which a descent ends; without it, steps are `rate` times the gradient.
         bounds
-            Bounds of shares, such as ``{"Al": {"Sc": (0.0, 0.4)}}``.
+            Bounds of shares, for example ``{"Al": {"Sc": (0.0, 0.4)}}``.
         totals
-            Sums of the shares, such as ``{"Al": 0.95}`` for five per cent of vacancies; 1 if not given.
+            Sums of the shares, for example ``{"Al": 0.95}`` for 5 % of vacancies; 1 if not given.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, the choices, a target, the function, a bound or a sum makes no sense, no composition in
-            whole atoms is within the bounds, or the potential is wrong.
+            If the structure, the choices, a target, the function, a bound, a sum or the potential is invalid, or no
+            composition in whole atoms is within the bounds.
         """
         check_cell(self.optimize_maker.relaxation, structure.lattice.matrix)
         check_method(self.optimize_maker.method)
         if any((target.value is None) == (target.extremum is None) for target in targets):
-            raise InvalidInputError("each target has a value or an extremum")
+            raise InvalidInputError("each target needs either a value or an extremum")
         quantities = [target.quantity for target in targets]
         twice = next((name for name in quantities if quantities.count(name) > 1), None)
         if twice is not None:
             raise InvalidInputError(f"{twice} has two targets; give one for each quantity")
         if not targets and objective is None:
-            raise InvalidInputError("there is nothing to aim at: at least one target or an objective is needed")
+            raise InvalidInputError("at least one target or an objective is needed")
         if least is not None and (objective is None or not np.isfinite(least)):
-            raise InvalidInputError(f"least is the least value of an objective, a finite number; got {least}")
+            raise InvalidInputError(f"least must be finite, and needs an objective whose minimum it is; got {least}")
         if least is not None and any(target.extremum for target in targets):
             raise InvalidInputError(
-                "beside a target that is an extremum, the least value of the objective is of no use"
+                "least cannot be used with a target that is an extremum, since the minimum of their sum is not known"
             )
         if self.n_starts < 1 or self.seed < 0:
-            raise InvalidInputError("n_starts must be at least 1, and seed at least 0")
+            raise InvalidInputError(
+                f"n_starts must be at least 1 and seed at least 0; got {self.n_starts} and {self.seed}"
+            )
         system = CompositionGrid.simplex(structure, choices, 1, coupling=self.coupling).system
         names = names_of(system, self.optimize_maker.relaxation)
         for target in targets:
@@ -156,12 +158,15 @@ def _domain(
     for name, given in (("bounds", bounds), ("totals", totals)):
         unknown = sorted(set(given) - set(choices))
         if unknown:
-            raise InvalidInputError(f"{name} name {', '.join(unknown)}, for which there are no choices")
+            raise InvalidInputError(f"{name} are given for {', '.join(unknown)}, for which there are no choices")
     lower, upper = [], []
     for (element, symbols), group in zip(choices.items(), system.groups, strict=True):
         limits = bounds.get(element, {})
         if set(limits) - set(symbols):
-            raise InvalidInputError(f"bounds for {element} name what is not among its choices, {', '.join(symbols)}")
+            raise InvalidInputError(
+                f"bounds for {element} name {', '.join(sorted(set(limits) - set(symbols)))}; its choices are "
+                f"{', '.join(symbols)}"
+            )
         for channel in group.channels:
             low, high = limits.get(Element.from_Z(channel[0]).symbol, (0.0, 1.0))
             lower.append(float(low))

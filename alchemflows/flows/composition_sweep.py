@@ -1,4 +1,4 @@
-"""From a grid of compositions to energies, volumes and lattice parameters over it."""
+"""The flow that relaxes a crystal on a grid of compositions."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from alchemflows.schemas.relax import RelaxDocument
 
 
 def tight_relaxation() -> AlchemicalRelaxMaker:
-    """Return what relaxes atoms and cell to forces below 0.05 meV/Å."""
+    """Return a maker that relaxes atoms and cell to forces below 0.05 meV/Å."""
     return relaxing(5e-5, steps=1000, optimizer="BFGS")
 
 
 @dataclass
 class CompositionSweepMaker(PotentialMaker):
-    """Relax atoms and cell at each composition of a grid, one job for each, started from its neighbour.
+    """Relax atoms and cell at each composition of a grid, one job per composition, each started from a neighbour.
 
     See :class:`PotentialMaker` for the other parameters.
 
     Parameters
     ----------
     relax_maker
-        Relaxes one point; by default to forces below 0.05 meV/Å, which the lattice parameters of soft crystals need to
-        be right to 1e-3 Å: along the chains' stacking in BiSCl, 0.5 meV/Å still left 0.03 Å.
+        Maker that relaxes one point. Its default, forces below 0.05 meV/Å, converges the lattice parameters of soft
+        crystals to 1e-3 Å; with 0.5 meV/Å, the error along the stacking direction of the chains in BiSCl was 0.03 Å.
     both_starts
-        Whether each point is also relaxed from the structure given, and the lower end kept. A crystal with several
-        minima can follow its neighbours into the wrong one; where it has but one, this doubles the work for nothing.
+        Whether each point is also relaxed from the given structure, and the result of lower energy kept. This avoids
+        following neighbours into a metastable minimum, and doubles the cost.
 
     Examples
     --------
@@ -60,13 +60,13 @@ class CompositionSweepMaker(PotentialMaker):
         grid
             The compositions.
         known
-            Relaxations that need not be done again, of a coarser or an unfinished sweep; those that are not of this
-            system, model and settings are left aside.
+            Relaxations from a coarser or unfinished sweep, which are reused; those with another system, potential or
+            other settings are ignored.
 
         Raises
         ------
         PotentialError, InvalidInputError
-            If the potential cannot be loaded, or does not know an element.
+            If the potential cannot be loaded, or does not support an element.
         """
         potential = self.checked_potential(grid.system)
         keys = self._keys(grid, potential)
@@ -80,14 +80,14 @@ class CompositionSweepMaker(PotentialMaker):
             starts = [start, None] if self.both_starts else start
             jobs[k] = self.relax_maker.make(grid.system, list(grid.weights[k]), potential, starts)
             jobs[k].name = f"relax {grid.system.formula(grid.weights[k])}"
-            tolerant(jobs[k])  # where its neighbour has failed a point starts from the structure given
+            tolerant(jobs[k])  # if its neighbour failed, a point starts from the given structure
         outputs = [have[k] if k in have else jobs[k].output for k in range(len(keys))]
         sweep = tolerant(SweepMaker().make(grid, keys, outputs, n_known=len(have)))
         formulas = " to ".join(grid.system.formula(grid.weights[k]) for k in (0, -1))
         return Flow([*self.categorised(jobs.values()), sweep], output=sweep.output, name=f"{self.name} {formulas}")
 
     def keys(self, grid: CompositionGrid) -> list[str]:
-        """Return the keys of the relaxations of a grid, with which stored ones can be found.
+        """Return the keys of the relaxations of a grid, by which stored relaxations can be found.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Neutral Schottky defects and Frenkel pairs, whose free energies need no chemical potential."""
+"""Flows for neutral Schottky defects and Frenkel pairs, whose free energies need no chemical potential."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from alchemflows.jobs.defect_pairs import FrenkelPairJoinMaker, SchottkyDefectMa
 
 @dataclass
 class SchottkyMaker(Maker):
-    """Free energy of a neutral Schottky defect: vacancies of a whole formula unit, far from one another.
+    """Compute the free energy of a neutral Schottky defect: isolated vacancies of one formula unit.
 
-    G_S = Σ_i ν_i [G(N−1, V_i) − G(N)] + G(N)/n with n formula units in the cell. Each vacancy has a cell of its own, so
-    that the binding of vacancies is left out.
+    G_S = Σ_i ν_i [G(N−1, V_i) − G(N)] + G(N)/n with n formula units in the cell. Each vacancy is in a separate cell, so
+    the binding between vacancies is not included.
 
     Parameters
     ----------
     name
         Name of the flow.
     frenkel_ladd_maker
-        Potential, conditions and lengths; see :class:`VacancyFreeEnergyMaker`.
+        Potential, conditions and numbers of steps; see :class:`VacancyFreeEnergyMaker`.
     degeneracies
-        States of a vacancy on one site beside its vibrations, by element; 1 where nothing is given.
+        Number of states of a vacancy on one site by element, vibrations not counted; 1 if not given.
 
     Examples
     --------
@@ -53,20 +53,20 @@ class SchottkyMaker(Maker):
         Parameters
         ----------
         structure
-            The perfect crystal of a compound, ordered, so large that a vacancy does not see itself.
+            The perfect crystal of a compound, ordered, large enough that a vacancy does not interact with its images.
         sites
-            Index of the atom of each element to remove; needed where the atoms of an element are not all equivalent.
+            Index of the atom to remove for each element; needed if the atoms of an element are not all equivalent.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, a number, or the potential is wrong.
+            If the structure, a number, or the potential is invalid.
         """
         absolute = checked_maker(self.frenkel_ladd_maker, structure)
         units, _ = formula_unit(structure)
         formula = structure.composition.reduced_formula
         if len(units) < 2:
-            raise InvalidInputError(f"{formula} is an element; a Schottky defect is one of a compound")
+            raise InvalidInputError(f"{formula} is an element; a Schottky defect needs a compound")
         if unknown := sorted((set(sites or {}) | set(self.degeneracies)) - set(units)):
             raise InvalidInputError(f"there is no {unknown[0]} in {formula}")
         for element, degeneracy in self.degeneracies.items():
@@ -90,19 +90,19 @@ class SchottkyMaker(Maker):
 
 @dataclass
 class FrenkelPairMaker(Maker):
-    """Free energy of a neutral Frenkel pair: a vacancy and an interstitial of one element, far from each other.
+    """Compute the free energy of a neutral Frenkel pair: an isolated vacancy and interstitial of one element.
 
-    G_F = [G(N−1, vacancy) − G(N)] + [G(N+1, interstitial) − G(N)], each defect in a cell of its own: the pair neither
-    interacts nor recombines.
+    G_F = [G(N−1, vacancy) − G(N)] + [G(N+1, interstitial) − G(N)], each defect in a separate cell, so that they neither
+    interact nor recombine.
 
     Parameters
     ----------
     name
         Name of the flow.
     frenkel_ladd_maker
-        Potential, conditions and lengths; see :class:`VacancyFreeEnergyMaker`.
+        Potential, conditions and numbers of steps; see :class:`VacancyFreeEnergyMaker`.
     vacancy_degeneracy, interstitial_degeneracy
-        States of each defect on one site beside its vibrations.
+        Number of states of each defect on one site, vibrations not counted.
 
     Examples
     --------
@@ -127,16 +127,16 @@ class FrenkelPairMaker(Maker):
         Parameters
         ----------
         structure
-            The perfect crystal, ordered, so large that a defect does not see itself.
+            The perfect crystal, ordered, large enough that a defect does not interact with its images.
         site
-            Index of the atom whose site is vacant.
+            Index of the atom to remove.
         interstitial
-            Place of the interstitial in units of the cell, shape (3,).
+            Fractional coordinates of the interstitial, shape (3,).
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, a number, or the potential is wrong, or the interstitial is on an atom.
+            If the structure, a number, or the potential is invalid, or the interstitial is on an atom.
         """
         absolute = checked_maker(self.frenkel_ladd_maker, structure)
         if not 0 <= site < len(structure) or len(structure) < 2:
@@ -171,17 +171,20 @@ class FrenkelPairMaker(Maker):
 
 
 def _site_of(structure: Structure, element: str, site: int | None) -> int:
-    """Return the atom of an element to remove: that asked for, or the first where all are equivalent."""
+    """Return the index of the atom of an element to remove: the given one, or the first if all are equivalent."""
     atoms = [index for index, each in enumerate(structure) if each.specie.symbol == element]
     if site is not None:
         if site not in atoms:
-            raise InvalidInputError(f"site {site} is no {element}; those are {', '.join(map(str, atoms[:8]))}")
+            raise InvalidInputError(
+                f"site {site} is not {element}; sites of {element}: {', '.join(map(str, atoms[:8]))}"
+                f"{', ...' if len(atoms) > 8 else ''}"
+            )
         return site
     if len(equivalent_sites(structure, atoms[0])) < len(atoms):
         others = sorted(set(atoms) - set(equivalent_sites(structure, atoms[0])))
         raise InvalidInputError(
-            f"the atoms of {element} are not all equivalent (atoms {atoms[0]} and {others[0]} are not): "
-            f"say which is removed"
+            f"the atoms of {element} are not all equivalent (for example, atoms {atoms[0]} and {others[0]}): "
+            "give the index of the one to remove in sites"
         )
     return atoms[0]
 

@@ -1,4 +1,4 @@
-"""From a crystal to its absolute free energy."""
+"""The flow that computes the absolute free energy of a crystal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from alchemflows.schemas.potential import PotentialSpec
 
 @dataclass
 class FrenkelLaddMaker(SampledMaker):
-    """Absolute free energy of a crystal: mean cell at pressure, springs, switches to the Einstein crystal and back.
+    """Compute the absolute free energy of a crystal: mean cell, spring constants, switches to an Einstein crystal.
 
     See :class:`SampledMaker` for the other parameters.
 
@@ -39,8 +39,7 @@ class FrenkelLaddMaker(SampledMaker):
     n_cell_steps
         Number of steps at constant pressure for the mean cell; the first third is equilibration.
 
-        With ``pressure_GPa=None`` the given cell is taken (after relaxation, if there is one), and G = F + pV is at
-        1 atm.
+        With ``pressure_GPa=None`` the given or relaxed cell is used, and G = F + pV is at 1 atm.
     n_equilibration_steps
         Number of equilibration steps at constant volume.
     n_sampling_steps
@@ -58,7 +57,7 @@ class FrenkelLaddMaker(SampledMaker):
     symmetrise
         Whether mean cell and mean positions keep the space group of the relaxed structure.
 
-        The verdict says if the crystal has another one at this temperature.
+        The verdict says if the crystal has another space group at this temperature.
     coupling
         How alchemical sites of a structure with partial occupancies interact: ``paired`` or ``mean-field``.
 
@@ -66,7 +65,7 @@ class FrenkelLaddMaker(SampledMaker):
     relax_maker
         Relax atoms and cell first.
 
-        None starts from the given cell as it is.
+        None starts from the given structure.
 
     Examples
     --------
@@ -104,17 +103,17 @@ class FrenkelLaddMaker(SampledMaker):
         Parameters
         ----------
         structure
-            Ordered, or with partial occupancies: then the free energy is that of the alchemical crystal at this
-            composition, without the entropy of mixing.
+            Ordered structure, or one with partial occupancies. The latter gives the free energy of the alchemical
+            crystal at this composition, without the entropy of mixing.
         supercells
-            Repeats of the structure, at least two sizes: F and G are then extrapolated to a large crystal.
+            Repeats of the structure, of at least two sizes, for an extrapolation of F and G to a large crystal.
         n_primitive_cells
-            Lattice points of the structure, where a defect hides them from the symmetry.
+            Number of primitive cells in the structure; needed if a defect breaks its translational symmetry.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, a number, or the potential is wrong, or the nearest neighbours of an atom are its own
+            If the structure, a number, or the potential is invalid, or the nearest neighbours of an atom are its own
             periodic images.
         """
         if self.n_sampling_steps < MIN_SAMPLES * SAMPLE_INTERVAL_STEPS:
@@ -126,9 +125,9 @@ class FrenkelLaddMaker(SampledMaker):
             raise InvalidInputError(f"n_primitive_cells must be at least 1; got {n_primitive_cells}")
         sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
         if supercells is not None and len({a * b * c for a, b, c in sizes}) < 2:
-            raise InvalidInputError("supercells of at least two sizes are needed for an extrapolation")
+            raise InvalidInputError("supercells must have at least two sizes for an extrapolation")
         if len(set(sizes)) < len(sizes):
-            raise InvalidInputError("a supercell is given twice: its free energy would count twice")
+            raise InvalidInputError("supercells contains a supercell twice; give each once")
         for size in sizes:
             check_neighbours(structure * size)
         crystals = [AlchemicalSystem.from_structure(structure * size, coupling=self.coupling) for size in sizes]
@@ -157,7 +156,7 @@ class FrenkelLaddMaker(SampledMaker):
         Raises
         ------
         InvalidInputError
-            If a number makes no sense, or the schedule is unknown.
+            If a number is out of range, or the schedule is unknown.
         """
         schedule(self.schedule, [0.0])
         return self.settings(

@@ -1,4 +1,4 @@
-"""From a disordered crystal to the energy of ordering it, by alchemical cells and by explicit arrangements."""
+"""The flow that computes ordering energies from alchemical cells and from explicit arrangements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
 from alchemflows.schemas.ordering import Kind
 
-#: Orders of the B sites of a double perovskite A2BB'O6, as waves in the cubic cell of five atoms.
+#: Orderings of the B sites of a double perovskite A2BB'O6, as concentration waves in the cubic cell of five atoms.
 PEROVSKITE_ORDERS: dict[str, tuple[float, float, float]] = {
     "rocksalt": (0.5, 0.5, 0.5),
     "layered": (0.0, 0.0, 0.5),
@@ -32,30 +32,29 @@ PEROVSKITE_ORDERS: dict[str, tuple[float, float, float]] = {
 
 @dataclass
 class OrderDisorderMaker(PotentialMaker):
-    """Relax a crystal disordered and ordered, in the same supercell and in the same way, and compare.
+    """Compare the relaxed energies of ordered and disordered arrangements in the same supercell.
 
     See :class:`PotentialMaker` for the other parameters.
 
     Parameters
     ----------
     n_random
-        Number of random arrangements, whose mean is disorder; at least 1.
+        Number of random arrangements, whose mean energy represents disorder; at least 1.
     quasirandom
         Whether a special quasirandom structure is relaxed too (needs sqsgenerator).
     max_distinct
-        Most ordered arrangements for ``orders="distinct"``.
+        Maximum number of ordered arrangements for ``orders="distinct"``.
     search_maker
-        For ``orders="search"``.
+        Maker of the search for ``orders="search"``.
     relax_maker
-        Relaxes atoms and cell of each; what has not converged is used, and named in the verdict.
+        Maker that relaxes atoms and cell; results that have not converged are used and named in the verdict.
     rattle_A
-        Standard deviation of random displacements, the same for all, from which relaxations begin: without them a
-        symmetric crystal keeps its symmetry even where it is unstable (tilts of octahedra), and a random one does not.
+        Standard deviation (Å) of random displacements of the start structures, the same for all. Without them, a
+        symmetric crystal would keep its symmetry even if it is unstable (tilts of octahedra), unlike a random one.
     round_composition
-        Whether to round the composition to whole atoms in the supercell; without it, a composition that is not whole
-        atoms is refused.
+        Whether to round the composition to whole atoms in the supercell; without it, such a composition is an error.
 
-        Table, document and verdict say what was rounded.
+        Table, document and verdict state how it was rounded.
     seed
         Seed of the arrangements and displacements; at least 0.
 
@@ -94,18 +93,18 @@ class OrderDisorderMaker(PotentialMaker):
         Parameters
         ----------
         structure
-            With partial occupancies.
+            Structure with partial occupancies.
         supercell
-            Repeats of it.
+            Repeats of the structure along a, b, c.
         orders
-            The ordered arrangements: waves with their names (see :meth:`Disorder.wave`), such as
-            :data:`PEROVSKITE_ORDERS`; all that differ by symmetry; or those that a search finds.
+            The ordered arrangements: waves by name (see :meth:`Disorder.wave`), for example
+            :data:`PEROVSKITE_ORDERS`; ``distinct`` for all that differ by symmetry; ``search`` to search for them.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure is ordered or makes no sense, its composition is not whole atoms in the supercell,
-            a wave does not fit, a number is wrong, there are too many arrangements, or the potential is wrong.
+            If the structure is ordered or invalid, its composition does not give whole atoms in the supercell, a wave
+            does not fit, a number or the potential is invalid, or there are too many arrangements.
         """
         if self.n_random < 1 or not self.rattle_A >= 0 or self.seed < 0:
             raise InvalidInputError("n_random must be at least 1; rattle_A and seed must not be negative")
@@ -163,19 +162,19 @@ class OrderDisorderMaker(PotentialMaker):
         structure: Structure,
         orders: Mapping[str, Sequence[float]] | Literal["distinct", "search"],
     ) -> list[tuple[str, Structure, int | None]]:
-        """Return name, structure and multiplicity of the ordered arrangements that are known beforehand."""
+        """Return name, structure and multiplicity of the ordered arrangements; none if they are searched for."""
         if isinstance(orders, Mapping):
             if not orders:
-                raise InvalidInputError("there are no orders")
+                raise InvalidInputError("orders is empty; give at least one wave, distinct or search")
             return [(name, disorder.wave(wave, structure), None) for name, wave in orders.items()]
         if orders == "search":
             return []
         if orders != "distinct":
-            raise InvalidInputError(f"orders must be waves with their names, distinct or search; got {orders!r}")
+            raise InvalidInputError(f"orders must be waves by name, distinct or search; got {orders!r}")
         found = disorder.distinct()
         if len(found) > self.max_distinct:
             raise InvalidInputError(
-                f"{len(found)} arrangements differ by symmetry, more than max_distinct = {self.max_distinct}: search "
-                "instead"
+                f"{len(found)} arrangements differ by symmetry, more than max_distinct = {self.max_distinct}; use "
+                "orders = search"
             )
         return [(f"order {k + 1} {each.get_space_group_info()[0]}", each, n) for k, (each, n) in enumerate(found)]

@@ -1,4 +1,4 @@
-"""From a disordered crystal to the ordered arrangements of lowest energy."""
+"""The flow that searches for the ordered arrangements of lowest energy of a disordered crystal."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
 
 @dataclass
 class OrderingSearchMaker(PotentialMaker):
-    """Let every site find its element: a descent on site-resolved weights from the disordered crystal.
+    """Search for ordered arrangements by gradient descent on site-resolved weights from the disordered crystal.
 
     See :class:`PotentialMaker` for the other parameters.
 
     Parameters
     ----------
     search_maker
-        Starts, steps, and how many of the arrangements are relaxed; its potential and relaxation are not used.
+        Numbers of starts, steps and relaxed arrangements; its potential and relaxation are not used.
     relax_maker
-        Relaxes the disordered cell and the arrangements found, atoms and cell.
+        Maker that relaxes atoms and cell of the disordered crystal and of the arrangements found.
     round_composition
-        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it a
-        composition that is not whole atoms is refused. The document and its verdict say what was rounded.
+        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it, such a
+        composition is an error. The document and its verdict state how it was rounded.
 
     Examples
     --------
@@ -56,15 +56,15 @@ class OrderingSearchMaker(PotentialMaker):
         Parameters
         ----------
         structure
-            With partial occupancies: they are the composition.
+            Structure with partial occupancies, which set the composition.
         supercell
-            Repeats of it: the cell that is ordered.
+            Repeats of the structure along a, b, c; arrangements are searched for in this supercell.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure is ordered or makes no sense, its composition is not whole atoms, a number is wrong, or the
-            potential is.
+            If the structure is ordered or invalid, its composition does not give whole atoms, or a number or the
+            potential is invalid.
         """
         if min(self.search_maker.n_starts, self.search_maker.n_steps, self.search_maker.n_relaxed) < 1:
             raise InvalidInputError("n_starts, n_steps and n_relaxed must be at least 1")

@@ -1,4 +1,4 @@
-"""G of several phases over compositions and temperatures, and which of them is stable."""
+"""The flow that computes G of several phases over compositions and temperatures, and the stable phase."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from alchemflows.jobs.phases import PhaseComparisonMaker, Point
 
 @dataclass
 class PhaseStabilityMaker(Maker):
-    """G(x, T) of several phases from Frenkel–Ladd runs, the stable phase, and transition temperatures.
+    """Compute G(x, T) of several phases by Frenkel–Ladd runs, the stable phase, and transition temperatures.
 
-    At a composition between the ends the crystal is alchemical, and −T S of ideal mixing is added to its G.
+    Between the end compositions the crystal is alchemical, and −T S of ideal mixing is added to its G.
 
     Parameters
     ----------
     name
         Name of the flow.
     frenkel_ladd_maker
-        Potential, conditions and lengths of each run; its temperature is not used.
+        Potential, conditions and numbers of steps of each run; its temperature is not used.
     freedom_of
-        ``cell_freedom`` of single phases, by name, in place of that of the maker.
+        ``cell_freedom`` of individual phases by name, in place of that of the maker.
 
     Examples
     --------
@@ -68,16 +68,16 @@ class PhaseStabilityMaker(Maker):
         phases
             Structures by name, with the same composition.
         temperatures
-            K.
+            Temperatures (K).
         substitution
-            Such as ``{"Pb": "Sn"}``, for a dependence on the composition.
+            Substitution that changes the composition, for example ``{"Pb": "Sn"}``.
         compositions
-            Shares x of the substitution, between 0 and 1; only with one.
+            Fractions x of the substitution, between 0 and 1; used only with a substitution.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structures differ in composition, or anything else is wrong.
+            If the structures differ in composition, or another input is invalid.
         """
         if not phases or not temperatures or (substitution is not None and not compositions):
             raise InvalidInputError("at least one phase, one temperature and one composition are needed")
@@ -86,11 +86,11 @@ class PhaseStabilityMaker(Maker):
             raise InvalidInputError(f"phases must have the same composition; got {', '.join(sorted(formulas))}")
         unknown = sorted(set(self.freedom_of) - set(phases))
         if unknown:
-            raise InvalidInputError(f"freedom_of names {', '.join(unknown)}, which is not among the phases")
+            raise InvalidInputError(f"freedom_of names {', '.join(unknown)}, not among the phases {', '.join(phases)}")
         if self.frenkel_ladd_maker.pressure_GPa is None:
-            raise InvalidInputError("phases are compared at one pressure; pressure_GPa must not be None")
+            raise InvalidInputError("phases are compared at a common pressure; pressure_GPa must not be None")
         if len(set(temperatures)) < len(temperatures) or len(set(compositions)) < len(compositions):
-            raise InvalidInputError("a temperature or a composition is given twice")
+            raise InvalidInputError("temperatures or compositions contain a value twice; give each once")
         shares: list[float | None] = [None] if substitution is None else [float(x) for x in compositions]
         single = replace(self.frenkel_ladd_maker, potential=self.frenkel_ladd_maker.checked_potential())
         runs, points = [], []
@@ -116,7 +116,7 @@ class PhaseStabilityMaker(Maker):
 
 
 def _mixed(structure: Structure, substitution: Substitution, x: float) -> Structure:
-    """Return the structure with a share x of the substitution, as partial occupancies; ordered at the ends."""
+    """Return the structure with a fraction x of the substitution as partial occupancies; ordered at x = 0 and 1."""
     path = AlchemicalPath.from_substitution(structure, substitution)
     weights = path.weights(x)
     if np.isin(weights, (0.0, 1.0)).all():

@@ -1,4 +1,4 @@
-"""From a structure and a substitution to ΔF or ΔG by nonequilibrium switching."""
+"""The flow that computes ΔF or ΔG of a substitution by nonequilibrium switching."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alchemflows.schemas.dynamics import Schedule, SwitchingSettings
 
 @dataclass
 class SwitchingMaker(TransformationMaker):
-    """ΔF (``pressure_GPa=None``) or ΔG of an alchemical transformation from the work of switches both ways.
+    """Compute ΔF (``pressure_GPa=None``) or ΔG of an alchemical transformation from the work of switches both ways.
 
     See :class:`TransformationMaker` for the other parameters.
 
@@ -58,14 +58,14 @@ class SwitchingMaker(TransformationMaker):
         structure
             Ordered or disordered pymatgen structure, large enough that its thermal motion is representative.
         substitution
-            Such as ``{"Pb": "Sn"}``; see :meth:`AlchemicalPath.from_substitution`. Several elements may change at once.
+            For example ``{"Pb": "Sn"}``, see :meth:`AlchemicalPath.from_substitution`; may change several elements.
         sites
-            Indices of the sites to change; all with the element if not given.
+            Indices of the sites to change; all sites of the element if not given.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, the substitution, a number, or the potential is wrong.
+            If the structure, the substitution, a number, or the potential is invalid.
         """
         schedule(self.schedule, [0.0])
         path, potential = self.checked(structure, substitution, sites)

@@ -1,4 +1,4 @@
-"""From a structure and a substitution to ΔF, or ΔG at constant pressure, with an error bar."""
+"""The flow that computes ΔF of a substitution, or ΔG at constant pressure, by thermodynamic integration."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ Starts = Literal["both-ends", "middle"]
 
 
 def alternating(n: int) -> list[float]:
-    """Return from which end, λ = 0 or 1, each of n windows starts: in turn, the first and last from their own."""
+    """Return the end, λ = 0 or 1, from which each of n windows starts, alternating; the last starts from 1."""
     return [*(float(k % 2) for k in range(n - 1)), 1.0]
 
 
 @dataclass
 class ThermodynamicIntegrationMaker(TransformationMaker):
-    """Free-energy difference of an alchemical transformation from a ladder of λ-windows.
+    """Compute the free-energy difference of an alchemical transformation from a ladder of λ-windows.
 
-    At constant volume it is ΔF, with a pressure ΔG. With a target or a budget the ladder refines itself: see
-    :func:`~alchemflows.free_energy.refinement.plan_round`.
+    It is ΔF at constant volume, and ΔG at constant pressure. With a target error or a budget the ladder is refined
+    automatically, see :func:`~alchemflows.free_energy.refinement.plan_round`.
 
     See :class:`TransformationMaker` for the other parameters; the volume is constant unless a pressure is given.
 
@@ -47,30 +47,30 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         Spacing of the windows in λ: ``even`` or ``gauss-legendre``.
 
         With ``gauss-legendre`` TI uses that quadrature, exact for polynomials of degree 2 n − 1. The windows at λ = 0
-        and 1 have no weight in it, but MBAR and BAR need them to reach the ends.
+        and 1 have zero quadrature weight, but MBAR and BAR need them to reach the ends.
     lambdas
-        λ of the windows, increasing from 0 to 1; they replace number and spacing.
+        λ of the windows, increasing from 0 to 1; they replace `n_windows` and `spacing`.
     windows_per_job
         Number of windows that one job samples in one batch.
 
-        A GPU wants many, several CPU workers want few.
+        Use many on a GPU, and few with several CPU workers.
     replica_exchange
-        Whether neighbouring windows of a batch may swap λ; it needs more than one window per job.
+        Whether neighbouring windows of a batch may swap λ; needs more than one window per job.
     target_error
         Target standard error of ΔF from MBAR (eV/atom); windows are added or extended until it is reached.
     budget
         Maximum number of additional window-runs; none for twice the number of windows if a target error is set, and no
         additional runs otherwise.
 
-        A window-run is one production run of one window, new or continued. With a budget, windows are inserted where
-        neighbours overlap too little, and continued where independent samples are too few, even without a target.
+        A window-run is one production run of a new or existing window. Even without a target error, windows are
+        inserted if neighbours overlap too little, and extended if they have too few independent samples.
     starts
         Structures from which windows start: ``both-ends`` (those relaxed at λ = 0 and 1 in turn) or ``middle`` (that
         relaxed at λ = ½).
 
-        With ``both-ends`` the verdict compares the windows that started from either end, so that a window that stays in
-        the state in which it started is seen; at constant volume both structures have the cell relaxed at λ = ½.
-        Without a `relax_maker` all windows start from the given structure.
+        With ``both-ends`` the verdict compares windows that started from either end, to detect windows that stay in
+        their start state; at constant volume both structures have the cell relaxed at λ = ½. Without a `relax_maker`
+        all windows start from the given structure.
     n_equilibration_steps
         Number of equilibration steps of each window.
     n_production_steps
@@ -78,9 +78,9 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     sample_interval_steps
         Number of steps between samples.
     n_runs
-        Number of production runs of each window, one after the other without a break.
+        Number of consecutive production runs of each window.
 
-        Finished ladders can be given more of them (:meth:`extended`).
+        Completed ladders can be extended by more runs (:meth:`extended`).
 
     Examples
     --------
@@ -112,21 +112,21 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
         """Return the flow; its output is a :class:`FreeEnergyDocument`.
 
-        Everything that can be checked is checked here, before a job exists; the model is loaded for that.
+        All inputs are checked here, before any job is created; the potential is loaded for this.
 
         Parameters
         ----------
         structure
             Ordered or disordered pymatgen structure, large enough that its thermal motion is representative.
         substitution
-            Such as ``{"Pb": "Sn"}``; see :meth:`AlchemicalPath.from_substitution`.
+            For example ``{"Pb": "Sn"}``; see :meth:`AlchemicalPath.from_substitution`.
         sites
-            Indices of the sites to change; all with the element if not given.
+            Indices of the sites to change; all sites of the element if not given.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, the substitution, a number, or the potential is wrong.
+            If the structure, the substitution, a number, or the potential is invalid.
         """
         planned, refinement = self._ladder()
         path, potential = self.checked(structure, substitution, sites)
@@ -154,23 +154,23 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         sites: Sequence[int] | None = None,
         history: Sequence[RefinementRound] = (),
     ) -> Flow | None:
-        """Return the flow that gives the windows of a finished ladder the runs that they lack, and analyses it again.
+        """Return the flow that extends the windows of a completed ladder to `n_runs` runs and analyses it again.
 
         Parameters
         ----------
         structure, substitution, sites
-            As the ladder was made with, and the same settings but `n_runs`.
+            Inputs of the original ladder; settings of the maker must also be the same except `n_runs`.
         standing
-            How far the ladder's windows are, by their places in the grid of λ.
+            Progress of the windows, by their indices in the grid of λ.
         window_jobs
-            Identifiers of the jobs that sampled them; the flow refers to their outputs.
+            Identifiers of the jobs that sampled the windows; the flow refers to their outputs.
         history
-            The ladder's rounds of refinement.
+            Rounds of refinement of the ladder.
 
         Returns
         -------
         flow
-            None where no window has fewer than `n_runs`.
+            The flow; None if every window has `n_runs` or more.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         return Flow([*jobs, analyse], output=analyse.output, name=f"{self._title(path)}, {self.n_runs} runs")
 
     def _starts(self, path: AlchemicalPath, potential: PotentialSpec) -> tuple[list[Job], dict[str, Any]]:
-        """Return the jobs before any sampling, and where windows start, as keywords of their job."""
+        """Return the relaxation jobs, and the start structures of windows as keyword arguments of their jobs."""
         if self.starts == "middle":
             jobs, middle = self.relaxed(path, potential)
             return jobs, {"structure": middle}
@@ -197,7 +197,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         return jobs, {} if ends is None else {"ends": ends}
 
     def _windows(self, planned: Ladder) -> WindowsMaker:
-        """Return what samples windows, its potential still open."""
+        """Return the maker of window jobs, whose potential is set later."""
         if self.starts not in get_args(Starts):
             raise InvalidInputError(f"starts must be one of {', '.join(get_args(Starts))}; got {self.starts!r}")
         if self.n_runs < 1:
@@ -225,13 +225,11 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         return f"{self.name} {change} {self.temperature:g} K{pressure}"
 
     def _ladder(self) -> tuple[Ladder, RefinementSettings]:
-        """Return the planned windows, on a grid with room for more where there is a budget, and what to refine for."""
+        """Return the planned ladder, with grid points for new windows if there is a budget, and refinement settings."""
         if self.windows_per_job < 1:
             raise InvalidInputError(f"windows_per_job must be at least 1; got {self.windows_per_job}")
         if self.replica_exchange and self.windows_per_job < 2:
-            raise InvalidInputError(
-                "replica_exchange is between windows of one job: windows_per_job must be at least 2"
-            )
+            raise InvalidInputError("replica_exchange swaps windows of one job, so windows_per_job must be at least 2")
         planned = ladder(self.n_windows, self.spacing, self.lambdas)
         budget = self.budget
         if budget is None:

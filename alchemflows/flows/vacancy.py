@@ -1,4 +1,4 @@
-"""The formation free energy of a vacancy by two routes, for several cells or temperatures too."""
+"""Flows that compute the formation free energy of a vacancy by two routes, also for several cells or temperatures."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from alchemflows.schemas.dynamics import CellFreedom
 
 @dataclass
 class VacancyFreeEnergyMaker(Maker):
-    """G_f = G(N−1, vacancy) − G(N) + μ: from two Frenkel–Ladd runs, and from the removal of an atom.
+    """Compute G_f = G(N−1, vacancy) − G(N) + μ from two Frenkel–Ladd runs and from the removal of an atom.
 
-    In an element μ is G(N)/N of the same crystal. In a compound it has to be given.
+    In an elemental crystal μ is G(N)/N of the same crystal. In a compound it must be given.
 
     Parameters
     ----------
     name
         Name of the flow.
     frenkel_ladd_maker
-        Potential, conditions and lengths of the absolute free energies; the removal has the same. Its pressure must
+        Potential, conditions and numbers of steps of the absolute free energies and of the removal. Its pressure must
         not be None.
     degeneracy
         Number of states of the vacancy on one site, for its equilibrium concentration.
@@ -75,18 +75,18 @@ class VacancyFreeEnergyMaker(Maker):
         Parameters
         ----------
         structure
-            The perfect crystal, ordered, so large that the vacancy does not see itself.
+            The perfect crystal, ordered, large enough that the vacancy does not interact with its images.
         site
             Index of the atom to remove.
         chemical_potentials
-            For a compound: values, or elemental crystals, whose absolute free energies are then computed too.
+            For a compound: values, or elemental crystals whose absolute free energies are also computed.
         supercells
-            Repeats of the structure, at least two sizes: G_f is then extrapolated to a large crystal.
+            Repeats of the structure, of at least two sizes, for an extrapolation of G_f to a large crystal.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, a number, or the potential is wrong, or a chemical potential is missing.
+            If the structure, a number, or the potential is invalid, or a chemical potential is missing.
         """
         checked = checked_maker(self.frenkel_ladd_maker, structure)
         if not 0 <= site < len(structure) or (len(structure) < 2 and supercells is None):
@@ -95,7 +95,7 @@ class VacancyFreeEnergyMaker(Maker):
             raise InvalidInputError(f"degeneracy must be positive; got {self.degeneracy:g}")
         sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
         if supercells is not None and len({a * b * c for a, b, c in sizes}) < 2:
-            raise InvalidInputError("supercells of at least two sizes are needed for an extrapolation")
+            raise InvalidInputError("supercells must have at least two sizes for an extrapolation")
         known = chemical_potentials or ChemicalPotentials()
         assert checked.pressure_GPa is not None
         element = structure[site].specie.symbol
@@ -105,7 +105,7 @@ class VacancyFreeEnergyMaker(Maker):
         parts: list[Flow | Job] = list(references.values())
         comparisons = []
         for size in sizes:
-            # pymatgen puts the images of an atom one after the other.
+            # In pymatgen's supercells the images of an atom have consecutive indices.
             cell, index = structure * size, site * size[0] * size[1] * size[2]
             absolute = with_freedom_of(checked, without(cell, index))
             perfect = absolute.make(cell)
@@ -134,14 +134,14 @@ class VacancyFreeEnergyMaker(Maker):
 
 @dataclass
 class VacancyTemperatureMaker(Maker):
-    """Formation entropy and enthalpy of a vacancy, and its concentration, from G_f at several temperatures.
+    """Compute formation entropy, enthalpy and concentration of a vacancy from G_f at several temperatures.
 
     Parameters
     ----------
     name
         Name of the flow.
     vacancy_maker
-        What is done at each temperature; the temperature of its `frenkel_ladd_maker` is not used.
+        Maker of the flow at each temperature; the temperature of its `frenkel_ladd_maker` is not used.
 
     Examples
     --------
@@ -172,18 +172,18 @@ class VacancyTemperatureMaker(Maker):
         Parameters
         ----------
         structure
-            The perfect crystal, ordered, so large that the vacancy does not see itself.
+            The perfect crystal, ordered, large enough that the vacancy does not interact with its images.
         temperatures
-            K, at least two.
+            Temperatures (K), at least two.
         site
             Index of the atom to remove.
         chemical_potentials
-            For a compound: reference crystals, or, where there are values, the chemical potentials at each temperature.
+            For a compound: reference crystals, or a mapping from each temperature to its chemical potentials.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If anything is wrong, or a value would have to hold at several temperatures.
+            If an input is invalid, or one value of a chemical potential is given for several temperatures.
         """
         if len(set(temperatures)) < max(2, len(temperatures)):
             raise InvalidInputError(f"an entropy needs at least two different temperatures; got {list(temperatures)}")
@@ -211,27 +211,27 @@ def check_one_condition(known: ChemicalPotentials | None, what: str) -> None:
     Raises
     ------
     InvalidInputError
-        If one is.
+        If a chemical potential is given as a value.
     """
     if known is not None and known.values_eV:
         raise InvalidInputError(
-            f"the chemical potential of {', '.join(sorted(known.values_eV))} is a value, which holds at one {what}; "
-            f"give a value for each {what}, or a reference crystal"
+            f"the chemical potential of {', '.join(sorted(known.values_eV))} is given as one value, which is valid at "
+            f"one {what} only; give a value for each {what}, or a reference crystal"
         )
 
 
 def checked_maker(maker: FrenkelLaddMaker, structure: Structure) -> FrenkelLaddMaker:
-    """Return the maker of the absolute free energies of a defect with its potential resolved.
+    """Return the maker of a defect's absolute free energies with its potential resolved, after checking its settings.
 
     Raises
     ------
     InvalidInputError, PotentialError
-        If the structure is alchemical, there is no pressure, a number is wrong, or the potential is not there.
+        If the structure is alchemical, there is no pressure, a number is invalid, or the potential cannot be loaded.
     """
     if not structure.is_ordered:
         raise InvalidInputError("a vacancy in an alchemical crystal is not supported")
     if maker.pressure_GPa is None:
-        raise InvalidInputError("the free energy of a vacancy needs a pressure: the crystal shrinks around it")
+        raise InvalidInputError("pressure_GPa must not be None: the volume of a crystal changes with a vacancy")
     checked = replace(maker, potential=maker.checked_potential())
     checked.in_crystal(AlchemicalSystem.from_structure(structure)[0]).switching_settings()
     return checked
@@ -245,9 +245,9 @@ def without(structure: Structure, site: int) -> Structure:
 
 
 def with_freedom_of(maker: FrenkelLaddMaker, *defective: Structure) -> FrenkelLaddMaker:
-    """Return the maker with the freedom of the cell that the least symmetric crystal asks for in place of ``auto``.
+    """Return the maker with ``auto`` replaced by the cell degrees of freedom of the least symmetric crystal.
 
-    All runs that are subtracted have the same freedom.
+    All runs whose free energies are subtracted need the same cell degrees of freedom.
     """
     makers = [maker.in_crystal(AlchemicalSystem.from_structure(structure)[0]) for structure in defective]
     return max(makers, key=lambda each: get_args(CellFreedom).index(each.cell_freedom))
@@ -259,15 +259,15 @@ def vacancy_runs(maker: FrenkelLaddMaker, structure: Structure, site: int, perfe
     Parameters
     ----------
     maker
-        Of absolute free energies, its potential resolved.
+        Maker of absolute free energies, its potential resolved.
     structure
         The perfect crystal.
     site
-        Index of the atom.
+        Index of the atom to remove.
     perfect
         Run of the perfect crystal.
     """
-    # The vacancy keeps its place: its crystal may be shifted by a lattice vector of the perfect one no more.
+    # The vacancy breaks the translational symmetry, so the number of primitive cells is that of the perfect crystal.
     defective = maker.make(without(structure, site), n_primitive_cells=lattice_points(structure))
     settings, seed = maker.switching_settings(), maker.seed_of(structure, "removal", str(site))
     assert not isinstance(maker.potential, str)
@@ -277,7 +277,7 @@ def vacancy_runs(maker: FrenkelLaddMaker, structure: Structure, site: int, perfe
 
 
 def lattice_points(structure: Structure) -> int:
-    """Return the primitive cells in the cell of an ordered crystal."""
+    """Return the number of primitive cells in the cell of an ordered crystal."""
     system, _ = AlchemicalSystem.from_structure(structure)
     return symmetry_of(system).n_primitive_cells
 
@@ -285,7 +285,7 @@ def lattice_points(structure: Structure) -> int:
 def reference_flows(maker: FrenkelLaddMaker, known: ChemicalPotentials, crystal: Structure) -> dict[str, Flow]:
     """Return runs of the elemental reference crystals by element, with the settings of a maker.
 
-    Each is repeated until it is as wide as the crystal of the defect is at its narrowest.
+    Each crystal is repeated until it is at least as wide as the smallest width of the crystal with the defect.
     """
     flows = {}
     for element, structure in sorted(known.references.items()):
@@ -297,13 +297,13 @@ def reference_flows(maker: FrenkelLaddMaker, known: ChemicalPotentials, crystal:
 
 
 def as_wide_as(structure: Structure, other: Structure) -> Structure:
-    """Return a structure repeated until it is as wide, between its faces, as another is at its narrowest."""
+    """Return a structure repeated until its widths (distances of opposite faces) reach the smallest of another."""
     needed = _widths(other).min()
     return structure * [ceil(needed / width - 1e-6) for width in _widths(structure)]
 
 
 def mean_cell(run: Flow) -> Job:
-    """Return the job of a Frenkel–Ladd flow that gives the mean cell."""
+    """Return the job of a Frenkel–Ladd flow that computes the mean cell."""
     return next(job for job, _ in run.iterflow() if isinstance(job.maker, EquilibriumMaker))
 
 

@@ -1,4 +1,4 @@
-"""The job that turns the windows of a ladder into a free-energy difference, and asks for more of them."""
+"""The job that estimates a free-energy difference from the windows of a ladder and refines the ladder."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from alchemflows.schemas.windows import WindowsDocument
 class AnalyseMaker(Maker):
     """Estimate ΔF (ΔG at constant pressure) between λ = 0 and 1 from all windows of a ladder.
 
-    With a budget it refines the ladder: where there is something to gain, the job replaces itself by jobs that sample
-    more and by another analysis, which has the same identifier, so that references to its output stay good.
+    With a budget, the job refines the ladder: if more sampling is useful, it replaces itself by jobs that sample more
+    and by a new analysis. The new analysis has the same identifier, so references to its output remain valid.
 
     Parameters
     ----------
     name
         Name of the job.
     windows
-        Places of the planned windows in the grid of λ, increasing; all if not given.
+        Indices of the planned windows in the grid of λ, increasing; all if not given.
     quadrature
-        Weights of these windows in TI; the corrected trapezoid rule over all windows if not given.
+        Quadrature weights of these windows in TI; the corrected trapezoid rule over all windows if not given.
     refinement
-        What to refine for, and the budget.
+        Target error and budget of the refinement.
     rounds
-        Makes the jobs of a round.
+        Maker of the jobs of one round of refinement.
     """
 
     name: str = "free energy"
@@ -63,19 +63,19 @@ class AnalyseMaker(Maker):
         Parameters
         ----------
         path
-            The path that was sampled; its ends give the mass term and the terms of mixing.
+            The path that was sampled; the mass term and the mixing terms are those between its two ends.
         documents
-            Outputs of window jobs; None where a job of a round of refinement failed, which ends the refinement.
+            Outputs of window jobs; None if a job of a refinement round failed, which ends the refinement.
         earlier
-            Identifiers of jobs of earlier rounds, whose outputs are read from the store: a job that is added to a
-            running flow may refer to jobs that are added with it only.
+            Identifiers of jobs of earlier rounds, whose outputs are read from the store. A job that is added to a
+            running flow can refer only to jobs that are added with it.
         history
-            Rounds so far; the last is the one that `documents` came from.
+            Rounds so far; `documents` are from the last one.
 
         Raises
         ------
         InvalidInputError
-            If a planned window is missing or there twice, or the documents are of different ladders.
+            If a planned window is missing or duplicated, or the documents belong to different ladders.
         """
         arrived = [each for each in documents if each is not None]
         if len(arrived) < len(documents):
@@ -98,7 +98,7 @@ class AnalyseMaker(Maker):
             history=[*refinement.rounds, planned],
         )
         take_place_of(again, current)
-        tolerant(again)  # what was sampled before is a result, whatever becomes of this round
+        tolerant(again)  # if this round fails, the earlier samples still give a result
         return Response(replace=Flow([*jobs, again], name=f"{self.name}, round {len(refinement.rounds)}"))
 
     def _plan(self, ladder: CollectedLadder, numbers: Numbers, refinement: Refinement) -> Plan:

@@ -20,9 +20,9 @@ _A3_PER_CM3 = 1e24
 
 @dataclass(frozen=True)
 class Known:
-    """A chemical potential that does not rest on the crystal: eV per atom, ∂μ/∂p in Å³ per atom, standard errors.
+    """A chemical potential that is independent of the crystal (eV/atom), and its ∂μ/∂p (Å³/atom), with standard errors.
 
-    The volume is None for a given value.
+    The volume ∂μ/∂p is None for a given value.
     """
 
     element: str
@@ -34,7 +34,7 @@ class Known:
 
     @property
     def name(self) -> str:
-        """What fixes it, in words."""
+        """Description of how the chemical potential is fixed."""
         return f"μ({self.element}) as given" if self.source == "given" else f"{self.element}-rich (elemental crystal)"
 
 
@@ -43,7 +43,7 @@ def known_potentials(
     references: Mapping[str, FrenkelLaddDocument],
     volume_errors_A3: Mapping[str, float],
 ) -> dict[str, Known]:
-    """Return the chemical potentials of given values and of elemental crystals, G/N and V/N.
+    """Return the chemical potentials that are given as values or follow from elemental crystals, as G/N and V/N.
 
     Parameters
     ----------
@@ -69,10 +69,10 @@ def known_potentials(
 
 
 def limits_of(element: str, perfect: FrenkelLaddDocument, known: Mapping[str, Known]) -> list[ChemicalPotential]:
-    """Return the chemical potential of an element of a crystal in each limit that the known ones define.
+    """Return the chemical potential of an element of a crystal in each limit that known chemical potentials define.
 
-    In an element it is G/N of the crystal. In a compound it is the known one, and that which follows from
-    Σ_i ν_i μ_i = G of a formula unit where those of all other elements are known.
+    In an elemental crystal it is G/N. In a compound there are up to two limits: the known value of the element, and the
+    value that follows from Σ_i ν_i μ_i = G of a formula unit if those of all other elements are known.
 
     Parameters
     ----------
@@ -81,12 +81,12 @@ def limits_of(element: str, perfect: FrenkelLaddDocument, known: Mapping[str, Kn
     perfect
         The perfect crystal.
     known
-        By element; see :func:`known_potentials`.
+        Known chemical potentials by element; see :func:`known_potentials`.
 
     Raises
     ------
     InvalidInputError
-        If they define none.
+        If they define no limit.
     """
     nu, n_units = formula_unit(perfect.structure)
     gibbs, error, volume = perfect.gibbs.value_eV, perfect.gibbs.error_eV, perfect.volume_A3
@@ -149,7 +149,10 @@ def limits_of(element: str, perfect: FrenkelLaddDocument, known: Mapping[str, Kn
             )
         )
     if not limits:
-        raise InvalidInputError(f"the chemical potential of {element} does not follow from {sorted(known) or 'none'}")
+        raise InvalidInputError(
+            f"the chemical potential of {element} cannot be determined: chemical potentials are known for "
+            f"{', '.join(sorted(known)) or 'no element'}; give that of {element}, or those of all other elements"
+        )
     return limits
 
 
@@ -173,11 +176,11 @@ def concentration(
     perfect
         The perfect crystal.
     formation_eV, error_eV
-        G_f and its standard error.
+        G_f and its standard error, eV.
     n_sites
-        Sites of the defect's kind in the cell.
+        Number of sites in the cell on which the defect can be.
     degeneracy
-        States of the defect on one site.
+        Number of states of the defect on one site.
     """
     ln_c, error = ln_site_fraction(formation_eV, error_eV, perfect.temperature_K, degeneracy)
     return site_fraction(perfect, ln_c, error, n_sites, degeneracy)

@@ -1,4 +1,4 @@
-"""What jobs cost: their makers say so, for estimates and for the resources of a queue."""
+"""Costs of jobs, which their makers state; used for estimates and for queue resources."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from alchemflows.schemas.dynamics import SwitchingSettings
 
 @dataclass(frozen=True)
 class JobCost:
-    """What one job costs.
+    """Cost of one job.
 
     Attributes
     ----------
     kind
         ``relaxation``, ``sampling`` or ``analysis``.
     n_replicas
-        Replicas that dynamics move.
+        Number of replicas of the dynamics.
     n_steps
-        Time steps of all replicas together: of a batch of B for 1000 steps, 1000 B.
+        Time steps summed over all replicas: 1000 B for a batch of B replicas and 1000 steps.
     n_bytes
-        Size of its samples in the database, where they are large.
+        Size of the samples in the database (bytes); 0 if it is negligible.
     """
 
     kind: JobKind = "analysis"
@@ -35,21 +35,21 @@ class JobCost:
 
 @runtime_checkable
 class CostlyMaker(Protocol):
-    """A maker whose job is more than an analysis."""
+    """A maker whose jobs do more than an analysis."""
 
     def cost(self, *args: Any, **kwargs: Any) -> JobCost:
-        """Return what the job costs that ``make`` gives with the same arguments; none of them is resolved yet."""
+        """Return the cost of the job that ``make`` returns for the same arguments, whose references are unresolved."""
         ...
 
 
 def cost_of(job: Job) -> JobCost:
-    """Return what a job costs; that of a maker that does not say is an analysis."""
+    """Return the cost of a job; a job whose maker states no cost counts as an analysis."""
     if not isinstance(job.maker, CostlyMaker):
         return JobCost()
     return job.maker.cost(*job.function_args, **job.function_kwargs)
 
 
 def cost_of_switches(settings: SwitchingSettings) -> JobCost:
-    """Return what the equilibration of both ends and the switches both ways cost."""
+    """Return the cost of the equilibration at both ends and of the switches in both directions."""
     n = 2 * settings.n_repeats
     return JobCost("sampling", n, n * (settings.n_equilibration_steps + settings.n_switching_steps))

@@ -1,4 +1,4 @@
-"""Jobs that join the free energies of cells with one defect to those of Schottky defects and Frenkel pairs."""
+"""Jobs that combine free energies of cells with one defect into those of Schottky defects and Frenkel pairs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from alchemflows.schemas.verdict import Verdict
 
 @dataclass
 class SchottkyDefectMaker(Maker):
-    """Join the vacancies of all elements of a compound to a Schottky defect.
+    """Combine the vacancies of all elements of a compound into a Schottky defect.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class SchottkyDefectMaker(Maker):
         volume_error_A3: float = 0.0,
         volume_errors_A3: Sequence[float] | None = None,
     ) -> SchottkyDocument:
-        """Join.
+        """Compute the free energy of the Schottky defect.
 
         Parameters
         ----------
@@ -54,16 +54,16 @@ class SchottkyDefectMaker(Maker):
         defective, removals
             For each element: the crystal with a vacancy, and the removal of that atom.
         n_sites
-            Sites of the cell that are equivalent to each vacancy's.
+            Number of sites of the cell that are equivalent to the site of each vacancy.
         degeneracies
-            States of each vacancy on one site.
+            Number of states of each vacancy on one site.
         volume_error_A3, volume_errors_A3
-            Standard errors of the mean volumes, of the perfect crystal and of those with a vacancy.
+            Standard errors of the mean volumes of the perfect crystal and of the crystals with a vacancy.
 
         Raises
         ------
         InvalidInputError
-            If the runs do not belong together.
+            If the runs differ in conditions, or are not of the same perfect crystal.
         """
         check_conditions([perfect, *defective, *removals])
         nu, n_units = formula_unit(perfect.structure)
@@ -140,14 +140,14 @@ class SchottkyDefectMaker(Maker):
 
 @dataclass
 class FrenkelPairJoinMaker(Maker):
-    """Join a vacancy and an interstitial in cells of their own to a Frenkel pair.
+    """Combine a vacancy and an interstitial, computed in separate cells, into a Frenkel pair.
 
     Parameters
     ----------
     name
         Name of the job.
     vacancy_degeneracy, interstitial_degeneracy
-        States of each defect on one site beside its vibrations.
+        Number of states of each defect on one site, vibrations not counted.
     """
 
     name: str = "Frenkel pair"
@@ -166,30 +166,33 @@ class FrenkelPairJoinMaker(Maker):
         n_interstitials: int,
         volume_errors_A3: Sequence[float] = (0.0, 0.0, 0.0),
     ) -> FrenkelPairDocument:
-        """Join.
+        """Compute the free energy of the Frenkel pair.
 
         Parameters
         ----------
         perfect, with_vacancy, with_interstitial
             Crystals of N, N − 1 and N + 1 atoms; the interstitial is the last atom.
         removal
-            Of the vacancy's atom from the perfect crystal.
+            Removal of the vacancy's atom from the perfect crystal.
         interstitial
-            Place that was asked for, in units of the cell, shape (3,).
+            Requested position of the interstitial, fractional coordinates, shape (3,).
         n_sites, n_interstitials
-            Sites of the cell that are equivalent to the vacancy's, and to the interstitial's.
+            Number of sites of the cell that are equivalent to that of the vacancy, and to that of the interstitial.
         volume_errors_A3
             Standard errors of the mean volumes of the three crystals.
 
         Raises
         ------
         InvalidInputError
-            If the runs do not belong together.
+            If the runs differ in conditions, or are not of the same perfect crystal.
         """
         check_conditions([perfect, with_vacancy, with_interstitial, removal])
         n = len(perfect.structure)
         if (len(with_vacancy.structure), len(with_interstitial.structure)) != (n - 1, n + 1):
-            raise InvalidInputError("the crystals do not have N, N − 1 and N + 1 atoms")
+            raise InvalidInputError(
+                f"the crystals must have N, N − 1 and N + 1 atoms; got {n}, {len(with_vacancy.structure)} and "
+                f"{len(with_interstitial.structure)}"
+            )
         gibbs, error = perfect.gibbs.value_eV, perfect.gibbs.error_eV
         insertion = with_interstitial.gibbs.value_eV - gibbs
         one = removal.removal_eV + insertion
@@ -245,16 +248,16 @@ class FrenkelPairJoinMaker(Maker):
 
 
 def displacements_A(perfect: Structure, defective: Structure, interstitial: Sequence[float]) -> tuple[float, list[str]]:
-    """Return how far an interstitial is from the place asked for, Å, and what speaks against the defect.
+    """Return the distance of an interstitial from its requested position (Å), and reasons against the result.
 
     Parameters
     ----------
     perfect
         Mean positions of the perfect crystal.
     defective
-        Those of the crystal with the interstitial, its atoms in the same order, the interstitial last.
+        Mean positions of the crystal with the interstitial; atoms in the same order, the interstitial last.
     interstitial
-        Place asked for, in units of the cell.
+        Requested position, fractional coordinates.
     """
     moved = defective.frac_coords[:-1] - perfect.frac_coords
     moved -= moved.round()
@@ -267,7 +270,7 @@ def displacements_A(perfect: Structure, defective: Structure, interstitial: Sequ
     free = 0.5 * float(perfect.lattice.get_all_distances([interstitial], perfect.frac_coords).min())
     reasons = []
     if shift > free:
-        reasons.append(f"the interstitial is {shift:.2f} Å from the place asked for: it is another interstitial")
+        reasons.append(f"the interstitial is {shift:.2f} Å from its requested position: it moved to another site")
     if host.max() > half_way:
         atom = int(host.argmax())
         reasons.append(f"atom {atom} is {host[atom]:.2f} Å from its site in the crystal with the interstitial")

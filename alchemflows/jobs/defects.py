@@ -1,4 +1,4 @@
-"""What jobs of point defects have in common."""
+"""Functions shared by jobs of point defects."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from alchemflows.schemas.chemical_potentials import SiteFraction
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.vacancy import RemovalDocument
 
-#: Largest share of the sites with a defect at which defects count as dilute.
+#: Largest fraction of sites with a defect at which defects count as dilute.
 MAX_SITE_FRACTION = 0.01
 
 
 def check_conditions(documents: Sequence[FrenkelLaddDocument | RemovalDocument]) -> None:
-    """Check that runs are at one temperature and pressure.
+    """Check that all runs have the same temperature and pressure.
 
     Raises
     ------
     InvalidInputError
-        If they are not; it names the field.
+        If they do not; the message names the field.
     """
     check_same("runs", documents, "temperature_K", "pressure_GPa")
 
 
 def disagreement(difference_eV: float, error_eV: float) -> list[str]:
-    """Return the reason against two routes that differ; nothing where they agree within two standard errors."""
+    """Return a reason if two routes differ by more than two standard errors, and no reason otherwise."""
     if abs(difference_eV) <= 2 * error_eV:
         return []
     return [f"the routes differ by {difference_eV:.4f} eV, more than twice {error_eV:.4f} eV"]
 
 
 def dilution(fraction: SiteFraction) -> list[str]:
-    """Return the reason against a concentration at which defects meet; nothing where they are dilute."""
+    """Return a reason if the defects are not dilute, and no reason otherwise."""
     if fraction.site_fraction <= MAX_SITE_FRACTION:
         return []
     return [
@@ -44,5 +44,5 @@ def dilution(fraction: SiteFraction) -> list[str]:
 
 
 def quadrature(*errors: float) -> float:
-    """Return the standard error of a sum of independent terms from theirs."""
+    """Return the standard error of a sum of independent terms from the standard errors of the terms."""
     return float(np.sqrt(sum(error**2 for error in errors)))

@@ -1,4 +1,4 @@
-"""The job that brings a crystal to a temperature and a pressure, and gives its mean cell."""
+"""The job that equilibrates a crystal at a temperature and a pressure, and returns its mean cell."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ class EquilibriumMaker(Maker):
     name
         Name of the job.
     potential
-        What to sample with.
+        Potential to sample with.
     dynamics
-        Conditions and lengths.
+        Conditions and numbers of steps.
     n_replicas
-        Replicas in the batch; all count.
+        Number of replicas in the batch; means are over all of them.
     symmetrise
         Whether the mean cell and the mean positions keep the space group of the structure that dynamics start from.
     seed
-        Seed that those of the replicas derive from.
+        Seed from which the seeds of the replicas derive.
     """
 
     name: str = "equilibrium"
@@ -71,7 +71,7 @@ class EquilibriumMaker(Maker):
     seed: int = 0
 
     def cost(self, *_: object, **__: object) -> JobCost:
-        """Return what a job costs, see :mod:`alchemflows.jobs.cost`."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`."""
         n_steps = self.dynamics.n_equilibration_steps + self.dynamics.n_production_steps
         return JobCost("sampling", self.n_replicas, self.n_replicas * n_steps)
 
@@ -86,14 +86,14 @@ class EquilibriumMaker(Maker):
         system
             The crystal.
         weights
-            Its composition, shape (C,).
+            Composition weights, shape (C,).
         structure
-            Positions and cell to start from, in place of the system's.
+            Positions and cell to start from; those of the system if not given.
 
         Raises
         ------
         RunStoppedError
-            If the job was asked to stop: run again, it goes on from its last checkpoint.
+            If the job was asked to stop; a rerun resumes from its last checkpoint.
         UnstableCrystalError
             If atoms leave their sites.
         TrajectoryError
@@ -149,16 +149,16 @@ class EquilibriumMaker(Maker):
 def assess_mean_cell(
     run: Equilibrium, symmetry: Symmetry, dynamics: DynamicsSettings, symmetrise: bool
 ) -> tuple[MeanCell, list[str]]:
-    """Return what is known of the mean cell of a run at constant pressure, and what speaks against it.
+    """Return statistics of the mean cell of a run at constant pressure, and reasons against it.
 
     Parameters
     ----------
     run
-        Its start structure has the symmetry.
+        The run.
     symmetry
-        Of that structure.
+        Symmetry of the structure that it started from.
     dynamics
-        Temperature and freedom of the cell.
+        Temperature and cell degrees of freedom.
     symmetrise
         Whether the mean cell is symmetrised.
     """
@@ -172,9 +172,9 @@ def assess_mean_cell(
     reasons = []
     if symmetrise and broken is not None and broken.is_real:
         reasons.append(
-            f"the cell has another symmetry than space group {symmetry.space_group} of its start: the mean cell before "
-            f"symmetrisation is {broken.sigma:.1f} standard errors from it; start from the structure that it has at "
-            "this temperature"
+            f"the cell no longer has space group {symmetry.space_group} of the start structure: before symmetrisation "
+            f"the mean cell is {broken.sigma:.1f} standard errors from that symmetry; start from the structure that "
+            "is stable at this temperature"
         )
     if frozen := frozen_directions(start, rotations, freedom):
         reasons.append(frozen_shape(freedom, symmetry.space_group, frozen))

@@ -1,4 +1,4 @@
-"""The job that switches a crystal to its Einstein crystal and back, and the one that joins several sizes."""
+"""Jobs that switch a crystal to an Einstein crystal and back, and that extrapolate over cell sizes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from alchemflows.schemas.verdict import Verdict
 
 #: Longest time step in units of 1/ω of the stiffest spring.
 MAX_STEP_OF_SPRING = 1.0
-#: Steps from one sample of the displacements to the next.
+#: Number of steps between samples of the displacements.
 SAMPLE_INTERVAL_STEPS = 10
 
 
@@ -82,36 +82,36 @@ class _Sampled:
 
 @dataclass
 class EinsteinSwitchesMaker(Maker):
-    """Absolute free energy of a crystal in a given cell: displacements, springs, switches to the Einstein crystal.
+    """Compute the absolute free energy of a crystal in a given cell by switching it to an Einstein crystal.
 
-    The crystal is equilibrated at constant volume in as many replicas as there are switches each way, which gives the
-    springs and the starts of the forward switches; the backward ones start from the Einstein crystal's own
-    distribution, which is drawn exactly. The centre of mass rests throughout.
+    The crystal is equilibrated at constant volume, with one replica per forward switch. The mean squared displacements
+    give the spring constants, and the final states are the starts of the forward switches. Backward switches start
+    from the exact distribution of the Einstein crystal. The centre of mass is fixed throughout.
 
-    On mixed sites the dynamics have the mean mass. The momenta of F are those of a classical mixture. F does not
-    contain the entropy of mixing, which is a term of its own.
+    On mixed sites the dynamics use the mean mass, while the kinetic part of F is that of a classical mixture. F does
+    not contain the entropy of mixing, which is reported separately.
 
     Parameters
     ----------
     name
         Name of the job.
     potential
-        What to sample with.
+        Potential to sample with.
     settings
-        Temperature, number and length of the switches; the volume is constant whatever its pressure, which is that of
-        G = F + pV (1 atm if there is none).
+        Temperature, number and length of the switches. The volume is constant; the pressure is used only in G = F + pV
+        (1 atm if it is None).
     n_sampling_steps
-        Steps in which displacements are measured, after the settings' equilibration.
+        Number of steps in which displacements are measured, after the equilibration of the settings.
     springs_eV_per_A2
-        Springs by element instead of those from the displacements; atoms of an alchemical site go by their elements,
-        joined by / in alphabetical order (``Pb/Sn``).
+        Spring constants by element (eV/Å²), in place of those from the displacements; an alchemical site is named by
+        its elements, joined by / in alphabetical order (``Pb/Sn``).
     quantum
         Whether to compute the quantum correction of the harmonic modes (6N force evaluations).
     symmetrise
         Whether the mean positions, to which the springs are tied, keep the space group of the structure that dynamics
         start from. F does not depend on where the springs are tied.
     seed
-        Seed that all others derive from.
+        Seed from which all others derive.
     """
 
     name: str = "Frenkel–Ladd"
@@ -124,7 +124,7 @@ class EinsteinSwitchesMaker(Maker):
     seed: int = 0
 
     def cost(self, *_: object, **__: object) -> JobCost:
-        """Return what a job costs, see :mod:`alchemflows.jobs.cost`."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`."""
         settings, n = self.settings, self.settings.n_repeats
         n_sampled = n * (settings.n_equilibration_steps + self.n_sampling_steps)
         return JobCost("sampling", 2 * n, n_sampled + 2 * n * settings.n_switching_steps)
@@ -143,26 +143,26 @@ class EinsteinSwitchesMaker(Maker):
         Parameters
         ----------
         system
-            The crystal; symmetry (which atoms are equivalent) is read from its structure.
+            The crystal; equivalent atoms are found from the symmetry of its structure.
         weights
-            Its composition, shape (C,).
+            Composition weights, shape (C,).
         structure
-            Positions and cell to start from, in place of the system's.
+            Positions and cell to start from; those of the system if not given.
         n_primitive_cells
-            Lattice points in the cell; found by symmetry if not given. Give that of the perfect crystal where there is
-            a defect.
+            Number of primitive cells in the cell; found by symmetry if not given. With a defect, give that of the
+            perfect crystal.
         mean_cell
-            The sampling that the cell is the mean of: what speaks against it speaks against G too, and what its noise
-            adds to G is subtracted.
+            The run that gave the mean cell. Its reasons become reasons against G, and the bias that its noise adds to
+            G is subtracted.
 
         Raises
         ------
         RunStoppedError
-            If the job was asked to stop: run again, it goes on from its last checkpoint.
+            If the job was asked to stop; a rerun resumes from its last checkpoint.
         UnstableCrystalError
             If atoms leave their sites.
         InvalidInputError
-            If a spring is missing, or too stiff for the time step.
+            If a spring constant is missing, or too large for the time step.
         TrajectoryError
             If a trajectory explodes.
         """
@@ -302,10 +302,10 @@ class EinsteinSwitchesMaker(Maker):
 
 @dataclass
 class SizeExtrapolationMaker(Maker):
-    """Extrapolate F and G per atom of cells of several sizes to a large crystal.
+    """Extrapolate F and G per atom from cells of several sizes to a large crystal.
 
-    The term in ln N / N is known; what is left is a straight line in 1/N. The quantum correction has no such terms: its
-    limit is that of the largest cell.
+    The known term in ln N / N is subtracted, and a straight line in 1/N is fitted to the rest. The quantum correction
+    is not extrapolated; the value of the largest cell is used.
 
     Parameters
     ----------
@@ -317,17 +317,17 @@ class SizeExtrapolationMaker(Maker):
 
     @job(output_schema=SizeExtrapolation, data=["curves"])
     def make(self, documents: Sequence[FrenkelLaddDocument]) -> SizeExtrapolation:
-        """Extrapolate.
+        """Extrapolate to a large crystal.
 
         Parameters
         ----------
         documents
-            Of cells of at least two sizes of the same crystal at the same conditions.
+            Results for cells of at least two sizes, of the same crystal under the same conditions.
 
         Raises
         ------
         InvalidInputError
-            If they are of different crystals or conditions, or of one size.
+            If crystals or conditions differ, or all cells have the same size.
         """
         first = documents[0]
         check_same("cells", documents, "formula", "temperature_K", "pressure_GPa")
@@ -366,25 +366,25 @@ class SizeExtrapolationMaker(Maker):
 
 
 def _cell_bias_eV(mean_cell: EquilibriumDocument | None) -> tuple[float, float]:
-    """Return what the noise of a mean cell adds to G, and the standard error of that."""
+    """Return the bias of G due to the noise of a mean cell, and its standard error (eV)."""
     noise = None if mean_cell is None else mean_cell.mean_cell
     return (0.0, 0.0) if noise is None else (noise.bias_eV, noise.bias_error_eV)
 
 
 def _reasons_of_cell(mean_cell: EquilibriumDocument | None, switching_error_eV: float) -> list[str]:
-    """Return what speaks against the mean cell, and its noise where that is larger than the error of the switching."""
+    """Return the reasons against the mean cell: its own, and noise larger than the error of the switching."""
     reasons = [] if mean_cell is None else [f"mean cell: {reason}" for reason in mean_cell.verdict.reasons]
     bias, bias_error = _cell_bias_eV(mean_cell)
     if bias > switching_error_eV:
         reasons.append(
-            f"mean cell: its noise adds {bias:.4f} ± {bias_error:.4f} eV to G, which is subtracted and larger than "
-            f"the error of the switching, {switching_error_eV:.4f} eV; sample the cell for longer"
+            f"mean cell: its noise adds {bias:.4f} ± {bias_error:.4f} eV to G. This bias is subtracted, but it is "
+            f"larger than the error of the switching, {switching_error_eV:.4f} eV; sample the cell for longer"
         )
     return reasons
 
 
 def _quantum_corrections(documents: Sequence[FrenkelLaddDocument]) -> list[float]:
-    """Return the quantum corrections per atom of the cells that have one, one for each size, the largest cell last."""
+    """Return the quantum corrections per atom by increasing size of the cell, one for each size that has one."""
     by_size = {
         document.counts.atoms: document.counts.per_atom(document.quantum_correction_eV)
         for document in documents
@@ -405,21 +405,22 @@ def element_names(system: AlchemicalSystem) -> list[str]:
 def given_stiffness(
     system: AlchemicalSystem, weights: ArrayLike, springs_eV_per_A2: Mapping[str, float], timestep_fs: float
 ) -> np.ndarray:
-    """Return the spring of each atom, eV/Å², shape (N,), from springs by element.
+    """Return the spring constant of each atom (eV/Å²), shape (N,), from spring constants by element.
 
     Raises
     ------
     InvalidInputError
-        If an element has no spring, one is not there, or a spring is not positive or too stiff for the time step.
+        If an element has no spring constant or is not in the crystal, or if a spring constant is not positive or too
+        large for the time step.
     """
     names = element_names(system)
     missing, unknown = (sorted(set(x) - set(y)) for x, y in ((names, springs_eV_per_A2), (springs_eV_per_A2, names)))
     if missing or unknown:
-        told = f"no spring is given for {', '.join(missing)}" if missing else f"there is no {', '.join(unknown)}"
-        raise InvalidInputError(f"{told}; the crystal has {', '.join(sorted(set(names)))}")
+        wrong = f"has no value for {', '.join(missing)}" if missing else f"names {', '.join(unknown)}"
+        raise InvalidInputError(f"springs_eV_per_A2 {wrong}; the crystal has {', '.join(sorted(set(names)))}")
     stiffness = np.array([float(springs_eV_per_A2[name]) for name in names])
     if not (np.isfinite(stiffness) & (stiffness > 0)).all():
-        raise InvalidInputError(f"springs must be positive; got {dict(springs_eV_per_A2)}")
+        raise InvalidInputError(f"springs_eV_per_A2 must be positive; got {dict(springs_eV_per_A2)}")
     _check_time_step(stiffness, system.masses(weights), timestep_fs)
     return stiffness
 
@@ -446,7 +447,7 @@ def _kinds(system: AlchemicalSystem, symmetry: Symmetry, stiffness: np.ndarray) 
 
 
 def _sampling(settings: SwitchingSettings, n_steps: int) -> DynamicsSettings:
-    """Return the dynamics before the switches: their conditions, their equilibration, and the displacements."""
+    """Return the settings of the dynamics that measure displacements, under the conditions of the switches."""
     shared = {name: getattr(settings, name) for name in ("temperature_K", "timestep_fs", "friction_per_ps")}
     return DynamicsSettings(
         **shared,

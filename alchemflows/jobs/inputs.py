@@ -1,4 +1,4 @@
-"""What a job takes from those before it: whether it belongs together, and what happens where one of them failed."""
+"""Inputs from earlier jobs: checks that they belong together, and behaviour if an earlier job failed."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ J = TypeVar("J", Job, Flow)
 
 
 def failing_onwards(jobs: J) -> J:
-    """Let each job run although one before it failed, only to fail too.
+    """Make each job run and fail if an earlier job failed.
 
-    FireWorks never starts a job behind a failed one, and what waits for its end, good or bad, would wait for ever.
+    By default FireWorks never starts a job after a failed one, so jobs that tolerate failures would wait forever.
     """
     jobs.update_config({"on_missing_references": OnMissing.PASS}, dynamic=False)
     return jobs
 
 
 def tolerant(job: Job) -> Job:
-    """Let a job run although some before it failed; their outputs are None."""
+    """Let a job run even if earlier jobs failed; outputs of failed jobs are None."""
     job.update_config({"on_missing_references": OnMissing.NONE}, dynamic=False)
     return job
 
 
 def started_from(system: AlchemicalSystem, structure: Structure | None) -> AlchemicalSystem:
-    """Return the system with the structure that an earlier job gave, or as it is if there is none.
+    """Return the system with the structure from an earlier job, or unchanged if the structure is None.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def started_from(system: AlchemicalSystem, structure: Structure | None) -> Alche
         If that job failed.
     """
     if isinstance(structure, OutputReference):
-        raise AlchemflowsError("the job before this one failed, and its structure is missing: see its error")
+        raise AlchemflowsError("no start structure, because an earlier job failed; see the error of that job")
     return system if structure is None else system.with_structure(structure)
 
 
@@ -51,12 +51,12 @@ class Judged(Protocol):
 
 
 def check_same(what: str, documents: Sequence[object], *names: str) -> None:
-    """Check that documents agree in fields; a field of a field is named with a dot.
+    """Check that documents agree in the named fields; nested fields are written with a dot.
 
     Raises
     ------
     InvalidInputError
-        If they do not; it names the field.
+        If they differ; the message names the field.
     """
     for name in names:
         if len(set(map(attrgetter(name), documents))) > 1:
@@ -64,5 +64,5 @@ def check_same(what: str, documents: Sequence[object], *names: str) -> None:
 
 
 def reasons_of(parts: Iterable[tuple[str, Judged]]) -> list[str]:
-    """Return what speaks against the parts of a result, each reason with the name of its part."""
+    """Return the reasons against each part of a result, prefixed with the name of the part."""
     return [f"{name}: {reason}" for name, document in parts for reason in document.verdict.reasons]

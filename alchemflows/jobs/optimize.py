@@ -1,4 +1,4 @@
-"""The job that looks for compositions at which a crystal has the properties wanted."""
+"""The job that optimizes the composition of a crystal for target properties."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from alchemflows.schemas.verdict import Verdict
 
 @dataclass
 class OptimizeMaker(Maker):
-    """Descend on the weights of a crystal that is relaxed at each step, from several starts side by side.
+    """Optimize the weights of a crystal by gradient descent from several starts, relaxing the crystal at each step.
 
     Parameters
     ----------
@@ -50,15 +50,15 @@ class OptimizeMaker(Maker):
     method
         Descent on the weights: ``projected``, ``exponentiated`` or ``softmax``.
     tolerance
-        A value is reached within this share of its target's scale.
+        Tolerance of a target value, as a fraction of the target's scale.
     max_steps
-        Accepted steps from one start.
+        Maximum number of accepted steps from each start.
     rate
-        Step length where an extremum is wanted, whose value is not known.
+        Step length if a target is an extremum, whose value is not known.
     fmax_eV_per_A
-        Where a relaxation ends.
+        Maximum force at which a relaxation has converged (eV/Å).
     round_to
-        Number of cells in the supercell to whose whole atoms the best composition is rounded; none for no rounding.
+        Number of cells in the supercell in which the best composition is rounded to whole atoms; none for no rounding.
 
     Examples
     --------
@@ -79,7 +79,7 @@ class OptimizeMaker(Maker):
     round_to: int | None = None
 
     def cost(self, *_: object, **__: object) -> JobCost:
-        """Return what a job costs, see :mod:`alchemflows.jobs.cost`: steps of relaxations are not counted."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; relaxation steps are not counted."""
         return JobCost("relaxation")
 
     @job(output_schema=OptimizationDocument)
@@ -93,30 +93,30 @@ class OptimizeMaker(Maker):
         objective: Function | None = None,
         least: float | None = None,
     ) -> OptimizationDocument:
-        """Optimize.
+        """Optimize the composition.
 
         Parameters
         ----------
         system
             The crystal.
         targets
-            What is wanted.
+            Targets of the optimization.
         starts
             Weights to start from, shape (number of starts, C).
         domain
-            Where weights may be.
+            Allowed region of the weights.
         structure
-            Positions and cell to start from, in place of the system's.
+            Positions and cell to start from; those of the system if not given.
         objective
             A function of the quantities, to which the targets are added.
         least
-            Its least value, where it is reached; None if that is not known.
+            Minimum value of `objective`, at which a descent ends; None if it is not known.
 
         Raises
         ------
         InvalidInputError
-            If a target is not a quantity of the crystal, the function makes no sense, or no composition in whole atoms
-            is within the bounds.
+            If a target is not a quantity of the crystal, the function is invalid, or no composition in whole atoms is
+            within the bounds.
         AlchemflowsError
             If a relaxation does not converge.
         """
@@ -147,7 +147,7 @@ class OptimizeMaker(Maker):
         )
 
     def check_rounding(self, system: AlchemicalSystem, domain: Domain) -> None:
-        """Refuse what cannot be rounded.
+        """Check that compositions can be rounded to whole atoms.
 
         Raises
         ------
@@ -226,7 +226,10 @@ class OptimizeMaker(Maker):
 
 
 def _n_sites(system: AlchemicalSystem, n_repeats: int) -> list[int]:
-    """Return the number of choices of each group in a number of cells; a pattern of elements is one choice."""
+    """Return the number of sites of each group that choose their element independently, in a number of cells.
+
+    The sites of a group whose channels are patterns of several elements choose together.
+    """
     return [
         n_repeats * (len(group.sites) if all(len(set(channel)) == 1 for channel in group.channels) else 1)
         for group in system.groups

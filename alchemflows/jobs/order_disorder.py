@@ -1,4 +1,4 @@
-"""The job that sets order against disorder."""
+"""The job that compares ordered and disordered arrangements."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
 
-#: Numbers of atoms that differ by less are the same; weights carry rounding.
+#: Numbers of atoms that differ by less than this count as equal, since weights have rounding errors.
 ATOMS_TOLERANCE = 1e-3
 COUPLINGS: tuple[Coupling, ...] = get_args(Coupling)
 
 
 @dataclass
 class OrderComparisonMaker(Maker):
-    """Compare relaxed arrangements of one composition.
+    """Compare relaxed ordered and disordered arrangements of one composition.
 
     Parameters
     ----------
@@ -46,18 +46,18 @@ class OrderComparisonMaker(Maker):
         entropy_kB: float,
         rounding: str = "",
     ) -> OrderDisorderDocument:
-        """Compare.
+        """Compare the arrangements.
 
         Parameters
         ----------
         names
             Name, kind and multiplicity of each relaxed arrangement.
         relaxations
-            Their documents; None where one failed.
+            Documents of the relaxations; None for a failed relaxation.
         search
-            A search for ordered arrangements; None if there was none, or it failed.
+            Result of a search for ordered arrangements; None if there was no search, or it failed.
         counts
-            Of the cell, vacant sites among its sites; all arrangements have its number of atoms.
+            Atoms and sites of the cell, vacant sites included; all arrangements must have the same number of atoms.
         entropy_kB
             Ideal configurational entropy of the cell when it is disordered, k_B.
         rounding
@@ -66,7 +66,7 @@ class OrderComparisonMaker(Maker):
         Raises
         ------
         InvalidInputError
-            If no ordered arrangement, or no random one, was relaxed, or an arrangement has another number of atoms.
+            If no ordered or no random arrangement was relaxed, or the numbers of atoms differ.
         """
         reasons = []
         arrangements = []
@@ -104,7 +104,7 @@ class OrderComparisonMaker(Maker):
         ordering = {kind: best.energy_eV - energy for kind, energy in disorder.items()}
         deviations = {kind: disorder[kind] - disorder["random"] for kind in COUPLINGS if kind in disorder}
         if not deviations:
-            raise InvalidInputError("neither alchemical cell was relaxed")
+            raise InvalidInputError("neither the paired nor the mean-field alchemical cell was relaxed")
         rightly = {kind: (ordering[kind] < 0) == (ordering["random"] < 0) for kind in deviations}
         reasons += [
             f"the {kind} cell ranks order and disorder the other way round than random arrangements do"

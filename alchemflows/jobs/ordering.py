@@ -27,22 +27,22 @@ from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
 from alchemflows.structures.sublattices import SYMPREC_A
 
-#: Weights as sharp as this are whole atoms.
+#: Mean largest weight above which sites count as occupied by whole atoms.
 SHARP = 0.95
 
 
 @dataclass
 class SearchMaker(Maker):
-    """Descend to ordered arrangements in one batch, and relax the best of them.
+    """Find ordered arrangements by gradient descent in one batch, and relax those of lowest energy.
 
     Parameters
     ----------
     name
         Name of the job.
     potential
-        What the descent is on; relaxations are in float64.
+        Potential of the descent; relaxations use it in float64.
     relax_maker
-        Relaxes atoms and cell of the best.
+        Maker that relaxes atoms and cell of the arrangements of lowest energy.
     n_starts
         Number of starts of the search for order.
     n_steps
@@ -50,9 +50,9 @@ class SearchMaker(Maker):
     seed
         Seed of the random starts.
     n_relaxed
-        So many different arrangements are relaxed, those of lowest energy where the descent ended.
+        Number of distinct arrangements to relax, chosen by their energy at the end of the descent.
     round_composition
-        Whether to round the composition to whole atoms where it is none.
+        Whether to round a composition that does not correspond to whole atoms.
 
     Examples
     --------
@@ -71,21 +71,21 @@ class SearchMaker(Maker):
     round_composition: bool = False
 
     def cost(self, *_: object, **__: object) -> JobCost:
-        """Return what a job costs, see :mod:`alchemflows.jobs.cost`: steps of relaxations are not counted."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; relaxation steps are not counted."""
         return JobCost("relaxation")
 
     @job(output_schema=OrderingSearchDocument)
     def make(
         self, structure: Structure, supercell: Sequence[int], disordered: RelaxDocument | dict | None
     ) -> OrderingSearchDocument:
-        """Search.
+        """Search for ordered arrangements.
 
         Parameters
         ----------
         structure
-            With partial occupancies.
+            Structure with partial occupancies.
         supercell
-            Repeats of it.
+            Repeats of the structure along a, b, c.
         disordered
             The relaxed alchemical supercell.
 
@@ -97,7 +97,7 @@ class SearchMaker(Maker):
         began = time.perf_counter()
         known = RelaxDocument.read(disordered)
         if known is None:
-            raise AlchemflowsError("the relaxation of the disordered crystal failed: see its error")
+            raise AlchemflowsError("the relaxation of the disordered crystal failed; see the error of that job")
         disorder = Disorder(structure, supercell, rounded=self.round_composition)
         backend = load_potential(self.potential)
         ends = search(disorder, known.structure, backend, n_starts=self.n_starts, n_steps=self.n_steps, seed=self.seed)
@@ -105,7 +105,7 @@ class SearchMaker(Maker):
         for end in ends:
             here = different.setdefault(disorder.same_by_symmetry(end.labels), [])
             here.append((_energy(end.structure, backend), end))
-        # The energy where the descent ended says which are worth relaxing.
+        # The arrangements to relax are chosen by their energy at the end of the descent.
         best = sorted(((*min(here, key=_first), len(here)) for here in different.values()), key=_first)
         relax = replace(self.relax_maker, require_convergence=False)
         arrangements = []
@@ -117,7 +117,10 @@ class SearchMaker(Maker):
         sharpness = float(np.mean([end.sharpness for end in ends]))
         reasons = [f"{each.name}: the relaxation has not converged" for each in arrangements if not each.converged]
         if sharpness < SHARP:
-            reasons.append(f"weights were still mixed when they were rounded ({sharpness:.2f}): take more steps")
+            reasons.append(
+                f"weights were still mixed when they were rounded (mean of the largest weights {sharpness:.2f}): "
+                "increase n_steps"
+            )
         return OrderingSearchDocument(
             formula=disorder.system.formula(disorder.weights),
             counts=disorder.counts,

@@ -1,4 +1,4 @@
-"""The job that compares phases."""
+"""The job that compares the Gibbs free energies of phases."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from alchemflows.schemas.phases import PhasePoint, PhaseStabilityDocument, Phase
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
-#: Beyond this probability (or below 1 less it) it is said that there is a transition (or none).
+#: Above this probability a transition counts as certain, and below 1 minus this value its absence does.
 CERTAIN = 0.95
-#: Share of the range of temperatures; with larger errors the zero of a parabola is not linear in them, and too few
-#: transitions lie within one (50 to 66 % where the error is 12 to 35 %).
+#: Largest reliable error of a transition temperature, as a fraction of the range of temperatures. Above it, error
+#: propagation is not linear: with errors of 12 to 35 % only 50 to 66 % of transitions lie within one standard error.
 MAX_TRANSITION_ERROR = 0.1
-NO_RESULT = "the run of this point failed: see its error (an unstable phase is named there)"
+NO_RESULT = "the run of this point failed: see its error, which says if the phase is unstable"
 
 
 @dataclass(frozen=True)
 class Point(MSONable):
-    """What a Frenkel–Ladd run is a point of; −T S of ideal mixing is that of its cell, eV."""
+    """Phase, composition and temperature of a Frenkel–Ladd run; −T S of ideal mixing is that of its cell, eV."""
 
     phase: str
     formula: str
@@ -41,7 +41,7 @@ class Point(MSONable):
 
 @dataclass
 class PhaseComparisonMaker(Maker):
-    """Compare the G of phases; points whose runs failed are named, and the rest is compared.
+    """Compare the Gibbs free energies of phases; points whose runs failed are reported and left out.
 
     Parameters
     ----------
@@ -53,14 +53,14 @@ class PhaseComparisonMaker(Maker):
 
     @job(output_schema=PhaseStabilityDocument)
     def make(self, points: Sequence[Point], documents: Sequence[FrenkelLaddDocument | None]) -> PhaseStabilityDocument:
-        """Compare.
+        """Compare the phases.
 
         Parameters
         ----------
         points
-            What each document is of.
+            Phase, composition and temperature of each document.
         documents
-            Results, None where a run failed.
+            Results; None for a failed run.
 
         Raises
         ------
@@ -152,7 +152,7 @@ def _gibbs(point: PhasePoint) -> tuple[float, float]:
 
 
 def _difference(point: PhasePoint, other: PhasePoint) -> tuple[float, float]:
-    """Return G of a point less that of another, and the standard error, eV/atom."""
+    """Return G of a point minus that of another, and its standard error, eV/atom."""
     (g, error), (g_other, error_other) = _gibbs(point), _gibbs(other)
     return g - g_other, float(np.hypot(error, error_other))
 
@@ -176,7 +176,7 @@ def _stable(points: Sequence[PhasePoint], composition: float | None, temperature
 def _transition(
     points: Sequence[PhasePoint], composition: float | None, first: str, second: str
 ) -> PhaseTransition | None:
-    """Compare two phases at the temperatures that both have; None if these are fewer than two."""
+    """Return the transition between two phases; None if they share fewer than two temperatures."""
     one, other = ({p.temperature_K: p for p in _at(points, composition, phase=phase)} for phase in (first, second))
     common = sorted(one.keys() & other.keys())
     if len(common) < 2:

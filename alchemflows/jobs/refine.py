@@ -1,4 +1,4 @@
-"""The jobs of one round of refinement: new windows, and old ones that are continued."""
+"""Jobs of one round of refinement: new windows, and existing windows that are extended."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from alchemflows.schemas.windows import PackedState
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a window is.
+    """Progress of a window.
 
     Attributes
     ----------
     n_runs
-        Production runs that it has had.
+        Number of completed production runs.
     state
-        Where it is, or the reference to it.
+        State at the end of these runs, or a reference to it.
     """
 
     n_runs: int
@@ -35,16 +35,16 @@ class Standing:
 
 @dataclass
 class RoundMaker(MSONable):
-    """Makes the jobs of a round, with the settings of the ladder's first ones.
+    """Make the jobs of a refinement round, with the settings of the planned ladder.
 
     Parameters
     ----------
     windows
-        Samples windows.
+        Maker of the jobs that sample windows.
     windows_per_job
-        Windows in one batch.
+        Number of windows in one batch.
     category
-        FireWorks category of the jobs; None for none.
+        FireWorks category of the jobs; None for no category.
     """
 
     windows: WindowsMaker = field(default_factory=WindowsMaker)
@@ -52,12 +52,12 @@ class RoundMaker(MSONable):
     category: str | None = None
 
     def make(self, path: AlchemicalPath, ladder: CollectedLadder, plan: Plan) -> tuple[list[Job], RefinementRound]:
-        """Return the jobs of a plan, and the record of the round, its error still open."""
+        """Return the jobs of a plan, and the record of the round without its error, which is not known yet."""
         grid = ladder.first.lambdas
         known = {window.index: Standing(window.n_runs, window.final_state) for window in ladder.windows}
         jobs = []
         for chunk in chunks(plan.insert, self.windows_per_job):
-            # A window that is near in λ has found its way to equilibrium already.
+            # The nearest existing window is already equilibrated.
             starts = [ladder.nearest(grid[index]).final_state for index in chunk]
             jobs.append(self._named("new", chunk).make(path, chunk, starts=starts))
         assign_category(jobs, self.category)
@@ -66,7 +66,7 @@ class RoundMaker(MSONable):
         return jobs, RefinementRound(inserted=[grid[index] for index in plan.insert], extended=extended)
 
     def continued(self, path: AlchemicalPath, standing: Mapping[int, Standing], more: Mapping[int, int]) -> list[Job]:
-        """Return the jobs that continue windows by additional production runs; both are given by index in the grid."""
+        """Return the jobs that extend windows by additional production runs; mappings are by index in the grid of λ."""
         jobs = []
         for n_runs in sorted(set(more.values())):
             for chunk in chunks([index for index, n in more.items() if n == n_runs], self.windows_per_job):
@@ -88,7 +88,7 @@ class RoundMaker(MSONable):
 
 
 def chunks(indices: Sequence[int], size: int) -> list[list[int]]:
-    """Return the indices in lists of a size, the last perhaps shorter."""
+    """Return the indices in lists of a given size; the last list may be shorter."""
     if size < 1:
         raise InvalidInputError(f"windows_per_job must be at least 1; got {size}")
     return [list(indices[i : i + size]) for i in range(0, len(indices), size)]

@@ -1,4 +1,4 @@
-"""Relaxation of an alchemical system at fixed weights, by atomate2's force-field maker."""
+"""Relaxation of an alchemical system at fixed weights with atomate2's force-field maker."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 
-#: Scientific fields of a relaxation with the defaults that they had when they came into this table, which must never
-#: change (:func:`alchemflows.identity.not_default`). `fmax` (eV/Å) is of the maker's `relax_kwargs`, `optimizer` of its
-#: `optimizer_kwargs`, and `relax_options` and `optimizer_options` are the rest of these two.
+#: Scientific fields of a relaxation with the defaults that they had when they were added to this table. These must
+#: never change (:func:`alchemflows.identity.not_default`). `fmax` (eV/Å) is part of the maker's `relax_kwargs` and
+#: `optimizer` of its `optimizer_kwargs`; `relax_options` and `optimizer_options` hold the rest of these two.
 RELAXATION_FIELDS: Mapping[str, Any] = MappingProxyType(
     {
         "relax_cell": True,
@@ -41,7 +41,7 @@ RELAXATION_FIELDS: Mapping[str, Any] = MappingProxyType(
         "optimizer_options": {},
     }
 )
-#: What atomate2 takes where a maker does not say it.
+#: Defaults of atomate2 for values that a maker does not set.
 _ATOMATE2 = {"fmax": 0.1, "optimizer": "FIRE"}
 _CALCULATOR = {"@module": "alchemflows.alchemy.calculator", "@callable": "AlchemicalCalculator"}
 
@@ -52,17 +52,17 @@ def _default_maker() -> ForceFieldRelaxMaker:
 
 @dataclass
 class AlchemicalRelaxMaker(Maker):
-    """Relax atoms, and the cell if wanted, at given weights.
+    """Relax atoms, and optionally the cell, at fixed weights.
 
     Parameters
     ----------
     name
         Name of the job.
     maker
-        atomate2's maker with the settings of the relaxation (forces in eV/Å, at most 500 steps and the
-        cell free by default); its force field is replaced by the alchemical one.
+        atomate2's maker with the settings of the relaxation (by default the cell is relaxed too, in at most 500 steps,
+        to forces below 0.01 eV/Å); its force field is replaced by the alchemical potential.
     require_convergence
-        Whether to fail where the maker's steps do not suffice, rather than hand on what is there.
+        Whether a relaxation that has not converged fails; otherwise its last structure is returned.
 
     Examples
     --------
@@ -81,18 +81,18 @@ class AlchemicalRelaxMaker(Maker):
     require_convergence: bool = True
 
     def cost(self, *_: object, **__: object) -> JobCost:
-        """Return what a job costs, see :mod:`alchemflows.jobs.cost`: steps of relaxations are not counted."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; relaxation steps are not counted."""
         return JobCost("relaxation")
 
     def key(self, system: AlchemicalSystem, weights: Sequence[float], potential: PotentialSpec) -> str:
-        """Return a hash of all that a relaxation depends on, but for where it starts.
+        """Return a hash of all inputs of a relaxation except its start structure.
 
         Parameters
         ----------
         system, weights
             As for :meth:`make`.
         potential
-            With its SHA-256 (:func:`alchemflows.alchemy.backends.resolve`).
+            Potential spec with the SHA-256 of the model file (:func:`alchemflows.alchemy.backends.resolve`).
         """
         groups = [{"sites": group.sites, "channels": group.channels} for group in system.groups]
         return fingerprint(
@@ -107,7 +107,7 @@ class AlchemicalRelaxMaker(Maker):
         )
 
     def scientific_fields(self) -> dict[str, Any]:
-        """Return the fields of :data:`RELAXATION_FIELDS` that do not have their defaults, for keys."""
+        """Return the fields of :data:`RELAXATION_FIELDS` that differ from their defaults, for keys."""
         relax, optimizer = dict(self.maker.relax_kwargs or {}), dict(self.maker.optimizer_kwargs or {})
         fields = {name: getattr(self.maker, name) for name in RELAXATION_FIELDS if hasattr(self.maker, name)}
         fields["fmax"] = relax.pop("fmax", _ATOMATE2["fmax"])
@@ -129,19 +129,19 @@ class AlchemicalRelaxMaker(Maker):
         Parameters
         ----------
         system
-            What to relax.
+            The system to relax.
         weights
             Weights, shape (C,), on the simplex.
         potential
             The potential; evaluated in float64, since relaxations need smooth energies.
         structure
-            Positions and cell to start from, in place of the system's. Of several (None is the system's own) each is
-            relaxed, and the one of lowest energy kept.
+            Positions and cell to start from; those of the system if None. If several are given, each is relaxed, and
+            the result of lowest energy is returned.
 
         Raises
         ------
         AlchemflowsError
-            If it does not converge.
+            If the relaxation does not converge.
         """
         started = time.perf_counter()
         precise = potential.model_copy(update={"dtype": "float64"})
@@ -153,10 +153,10 @@ class AlchemicalRelaxMaker(Maker):
                 "weights": system.check_weights(weights).tolist(),
                 "potential": precise.model_dump(),
             },
-            # filled by the maker itself, with the name of the force field that is replaced (seen in atomate2 0.1.5)
+            # atomate2's maker adds the name of the force field, which is replaced here (seen in atomate2 0.1.5)
             task_document_kwargs={k: v for k, v in self.maker.task_document_kwargs.items() if k != "force_field_name"},
         )
-        # A reference that was left unresolved is for started_from.
+        # started_from reports references that could not be resolved.
         starts: list[Any] = list(structure) if isinstance(structure, list | tuple) else [structure]
         given = [start for start in starts if start is not None]
         if len(given) < len(starts):
@@ -164,7 +164,7 @@ class AlchemicalRelaxMaker(Maker):
         relaxed = [run_in_this_job(maker, started_from(system, start).structure) for start in given]
         converged = [result for result in relaxed if result.is_force_converged]
         if self.require_convergence and not converged:
-            raise AlchemflowsError(f"the relaxation has not converged in {maker.steps} steps")
+            raise AlchemflowsError(f"the relaxation has not converged in {maker.steps} steps; allow more steps")
         done = min(converged or relaxed, key=lambda result: result.output.energy)
         model = AlchemicalPotential(system, load_potential(precise))
         x, h = done.structure.cart_coords[None], done.structure.lattice.matrix[None]
@@ -191,10 +191,10 @@ class AlchemicalRelaxMaker(Maker):
 
 
 def relaxing(fmax_eV_per_A: float, steps: int = 500, optimizer: str = "FIRE") -> AlchemicalRelaxMaker:
-    """Return a maker that relaxes atoms and cell until forces are below a bound, with a maximum number of steps.
+    """Return a maker that relaxes atoms and cell until all forces are below a bound, in a maximum number of steps.
 
-    ASE's ``FIRE`` finds its way from anywhere; ``BFGS`` takes a fraction of the steps near a minimum, above all where
-    some directions are far softer than others.
+    ASE's ``FIRE`` is robust far from a minimum; ``BFGS`` needs far fewer steps near one, especially if some directions
+    are much softer than others.
     """
     maker = ForceFieldRelaxMaker(
         relax_cell=True,

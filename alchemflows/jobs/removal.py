@@ -1,4 +1,4 @@
-"""The job that lets an atom of a crystal vanish."""
+"""The job that removes an atom of a crystal alchemically."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from alchemflows.schemas.verdict import Verdict
 
 @dataclass
 class RemovalMaker(Maker):
-    """Let one atom of a crystal vanish, its weight going from 1 to 0, while a spring to its site takes hold of it.
+    """Remove one atom of a crystal by switching its weight from 1 to 0, while a spring to its site is switched on.
 
     Parameters
     ----------
     name
         Name of the job.
     potential
-        What to sample with.
+        Potential to sample with.
     settings
-        Conditions, lengths, number of switches, schedule.
+        Conditions, numbers of steps, number of switches, and schedule.
     seed
-        Seed that all others derive from.
+        Seed from which all others derive.
     """
 
     name: str = "removal of an atom"
@@ -54,7 +54,7 @@ class RemovalMaker(Maker):
     seed: int = 0
 
     def cost(self, *_: object, **__: object) -> JobCost:
-        """Return what a job costs, see :mod:`alchemflows.jobs.cost`."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`."""
         return cost_of_switches(self.settings)
 
     @job(output_schema=RemovalDocument, data=["curves"], config=JobConfig(expose_store=True))
@@ -64,16 +64,16 @@ class RemovalMaker(Maker):
         Parameters
         ----------
         perfect
-            The perfect crystal: its mean structure is where the dynamics start, and its spring holds the atom.
+            The perfect crystal. Dynamics start from its mean structure, and its spring constant is used for the atom.
         site
             Index of the atom.
 
         Raises
         ------
         InvalidInputError
-            If there is no such atom, or the crystal is alchemical itself.
+            If the atom does not exist, or the crystal is alchemical.
         RunStoppedError
-            If the job was asked to stop: run again, it goes on from its last checkpoint.
+            If the job was asked to stop; a rerun resumes from its last checkpoint.
         TrajectoryError
             If a trajectory explodes.
         """
@@ -91,7 +91,7 @@ class RemovalMaker(Maker):
         potential = AlchemicalPotential(path.system, load_potential(self.potential))
         model, line = TetheredPotential(potential, springs), TetheredPath.with_growing_springs(path)
         sites = Sites(structure, potential.device)
-        # At rest, or the crystal would drift away from the spring.
+        # The centre of mass is fixed, so that the crystal does not drift away from the spring.
         with resumable() as checkpoint:
             switches = equilibrate_and_switch(
                 model,

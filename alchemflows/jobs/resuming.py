@@ -1,4 +1,4 @@
-"""Long jobs that can be stopped and go on: where a job keeps its checkpoints, and how it is told to stop."""
+"""Stopping and resuming of long jobs: the folder of checkpoints of a job, and requests to stop."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from alchemflows.settings import Settings
 
 
 class JobInterrupted(KeyboardInterrupt):
-    """A job that cannot stop in good order was stopped."""
+    """A job without checkpoints was stopped."""
 
 
-#: Whether this process was asked to stop. No threading.Event: a signal may come while its lock is held, for which the
-#: handler would wait without end.
+#: Whether this process was asked to stop. Not a threading.Event: its lock may be held when a signal arrives, and the
+#: signal handler would then wait forever.
 _stop = False
-#: Whether what runs looks at `_stop` by itself.
+#: Whether the running code checks `_stop` itself.
 _in_blocks = threading.Event()
 
 
 def request_stop(*_: object) -> None:
-    """Ask what runs in this process to stop in good order; a handler of signals.
+    """Ask the job of this process to stop; a signal handler.
 
-    A job that samples stops at the end of its block, any other at once: it has nothing to lose but its time.
+    A job that samples stops at the end of its block, after a checkpoint. Any other job stops at once.
 
     Raises
     ------
     JobInterrupted
-        In the latter case.
+        If the job stops at once.
     """
     global _stop
     _stop = True
     if CURRENT_JOB.job is not None and not _in_blocks.is_set():
-        forget_current_job()  # a second signal, as a queue and a script may send, must not end what ends the job
-        raise JobInterrupted("stopped; this job begins anew")
+        forget_current_job()  # a second signal must not interrupt the clean-up after this one
+        raise JobInterrupted("stopped; this job has no checkpoint and will start again from its beginning")
 
 
 def stop_requested() -> bool:
-    """Tell whether this process was asked to stop."""
+    """Return whether this process was asked to stop."""
     return _stop
 
 
 def wait_for_stop(seconds: float) -> None:
-    """Sleep, but no longer than until this process is asked to stop."""
+    """Sleep for a number of seconds, or until this process is asked to stop."""
     end = time.monotonic() + seconds
     while not _stop and (left := end - time.monotonic()) > 0:
         time.sleep(min(left, 0.1))
@@ -61,7 +61,7 @@ def wait_for_stop(seconds: float) -> None:
 
 @contextmanager
 def stopped_by_signals(stop_after_s: float | None = None) -> Iterator[None]:
-    """Let SIGTERM, SIGINT, SIGHUP and the end of a time ask for a stop, within."""
+    """Treat SIGTERM, SIGINT, SIGHUP and an elapsed time limit (s) as requests to stop, within the context."""
     global _stop
     numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
@@ -81,15 +81,15 @@ def stopped_by_signals(stop_after_s: float | None = None) -> Iterator[None]:
 
 
 def job_folder(uuid: str, index: int) -> str:
-    """Return the name of the folder in which a job of FireWorks has its checkpoints."""
+    """Return the name of the folder for the checkpoints of a FireWorks job."""
     return f"{uuid}-{index}"
 
 
 def checkpoint_folder(settings: Settings) -> Path:
-    """Return where the current job has its checkpoints.
+    """Return the folder of the current job's checkpoints.
 
-    With FireWorks it is a folder that belongs to the job, whoever runs it and where; otherwise it is in the folder of
-    the job, which nobody else will run.
+    With FireWorks it depends only on the job, so that any worker can resume it. Otherwise it is a subfolder of the
+    job's folder.
     """
     job = CURRENT_JOB.job
     if job is None or "fw_id" not in job.metadata:
@@ -99,17 +99,16 @@ def checkpoint_folder(settings: Settings) -> Path:
 
 @contextmanager
 def resumable() -> Iterator[Checkpoint]:
-    """Give the current job its checkpoints; within, SIGTERM stops it in good order.
+    """Yield the checkpoint of the current job; within the context, SIGTERM stops the job after a checkpoint.
 
-    Where no worker of this package minds the signal (:mod:`alchemflows.execution.worker`), it then ends the process, as
-    it would have done at once.
+    Unless a worker of this package (:mod:`alchemflows.execution.worker`) handles the signal, the process then ends.
 
     Raises
     ------
     RunStoppedError
         If the job has stopped, and a worker of this package runs it.
     InvalidInputError
-        If checkpoints could not be written to their folder.
+        If the folder of checkpoints is not writable.
     """
     settings = Settings()
     check_folder(checkpoint_folder(settings))
@@ -129,4 +128,4 @@ def resumable() -> Iterator[Checkpoint]:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
     if checkpoint.folder is not None and checkpoint.folder.parent == Path.cwd():
-        checkpoint.remove()  # what a job of its own folder returns is stored next
+        checkpoint.remove()  # the job is complete, and its output is stored next

@@ -1,4 +1,4 @@
-"""Stores that a job needs besides that of its outputs: looked for before it does any work."""
+"""Check of the additional stores that a job needs, before it does any work."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from alchemflows.errors import DatabaseError
 
 
 def require_store(name: str = "data") -> None:
-    """Refuse to go on where the store of the running job lacks an additional store.
+    """Check that the job store of the running job has an additional store.
 
-    jobflow itself notices that when the job is done. The job must be told its store: ``JobConfig(expose_store=True)``.
+    jobflow itself checks this only when the job is done. The job needs ``JobConfig(expose_store=True)``.
 
     Parameters
     ----------
     name
-        Of the additional store; ``data`` is that of samples and curves.
+        Name of the additional store; ``data`` holds samples and curves.
 
     Raises
     ------
@@ -28,9 +28,9 @@ def require_store(name: str = "data") -> None:
     if CURRENT_JOB.job is None or store is None:
         return
     try:
-        store.additional_stores[name]  # jobflow's default makes one when it is asked for
+        store.additional_stores[name]  # jobflow's default job store creates it on access
     except KeyError:
         raise DatabaseError(
-            f"the JobStore has no additional store {name!r}, which holds the samples: "
+            f"the JobStore has no additional store {name!r} for samples; add one: "
             f"JobStore(docs_store, additional_stores={{{name!r}: another_store}})"
         ) from None

@@ -11,12 +11,12 @@ from alchemflows.schemas.structure import StructureRecord
 
 
 def structures_metadata(records: Mapping[str, StructureRecord]) -> dict[str, Any]:
-    """Return metadata of jobs that hold what was understood of structures, by name."""
+    """Return job metadata that hold the records of structures by name."""
     return {"structures": {name: record.model_dump(mode="json") for name, record in records.items()}}
 
 
 def record_structures(flow: Flow | Job, records: Mapping[str, StructureRecord]) -> None:
-    """Store what was understood of structures with all jobs of a flow, and those that they add.
+    """Store the records of structures in the metadata of all jobs of a flow, and of jobs that these add.
 
     The records are `metadata.structures.NAME` of each job's document in the job store.
 

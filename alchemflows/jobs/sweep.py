@@ -1,4 +1,4 @@
-"""The job that joins the relaxations of a sweep over compositions."""
+"""The job that collects the relaxations of a sweep over compositions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alchemflows.schemas.verdict import Verdict
 
 @dataclass
 class SweepMaker(Maker):
-    """Compare the relaxed crystals of a grid of compositions.
+    """Collect the relaxed crystals of a grid of compositions.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class SweepMaker(Maker):
         documents: Sequence[RelaxDocument | None],
         n_known: int = 0,
     ) -> CompositionSweepDocument:
-        """Compare.
+        """Collect the relaxations.
 
         Parameters
         ----------
@@ -46,14 +46,14 @@ class SweepMaker(Maker):
         keys
             Key of each relaxation.
         documents
-            Of each point; None where the relaxation failed.
+            Relaxation of each point; None if it failed.
         n_known
-            How many of them are of earlier relaxations.
+            Number of documents from earlier relaxations.
 
         Raises
         ------
         InvalidInputError
-            If no relaxation succeeded, or a document is of another composition.
+            If no relaxation succeeded, or a document has another composition than its point.
         """
         found = [RelaxDocument.read(document) for document in documents]
         done = [document for document in found if document is not None]
@@ -119,7 +119,7 @@ class SweepMaker(Maker):
 def _straight(
     values: Sequence[float | None], corners: Sequence[int] | None, shares: np.ndarray
 ) -> Sequence[float | None]:
-    """Return the mean of the pure ends' values, weighted by their shares in each point."""
+    """Return at each point the mean of the values of the pure ends, weighted by their shares."""
     ends = [None] if corners is None else [values[k] for k in corners]
     if any(value is None for value in ends):
         return [None] * len(values)

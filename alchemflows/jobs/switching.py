@@ -1,4 +1,4 @@
-"""The job that switches an alchemical transformation both ways."""
+"""The job that switches an alchemical transformation in both directions."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class SwitchesMaker(Maker):
     name
         Name of the job.
     potential
-        What to sample with.
+        Potential to sample with.
     settings
-        Conditions, lengths, number of switches, schedule.
+        Conditions, numbers of steps, number of switches, and schedule.
     seed
-        Seed that all others derive from.
+        Seed from which all others derive.
     crystal
         Whether atoms are expected to stay on their sites; False for systems in which they diffuse.
     """
@@ -55,32 +55,32 @@ class SwitchesMaker(Maker):
     crystal: bool = True
 
     def cost(self, *_: object, **__: object) -> JobCost:
-        """Return what a job costs, see :mod:`alchemflows.jobs.cost`."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`."""
         return cost_of_switches(self.settings)
 
     @job(output_schema=SwitchingDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(self, path: AlchemicalPath, structure: Structure | None = None) -> SwitchingDocument:
-        """Switch.
+        """Switch in both directions and estimate the free-energy difference.
 
         Parameters
         ----------
         path
-            The path; any number of groups may change on it.
+            The path; any number of site groups may change along it.
         structure
-            Positions and cell to start from, in place of those of the path's system.
+            Positions and cell to start from; those of the path's system if not given.
 
         Raises
         ------
         InvalidInputError
-            If atoms appear or vanish on the path.
+            If atoms appear or vanish along the path.
         RunStoppedError
-            If the job was asked to stop: run again, it goes on from its last checkpoint.
+            If the job was asked to stop; a rerun resumes from its last checkpoint.
         TrajectoryError
             If a trajectory explodes.
         """
         require_store()
         started = time.perf_counter()
-        terms = TransformationTerms.of(path, self.settings.temperature_K)  # by the ideal positions
+        terms = TransformationTerms.of(path, self.settings.temperature_K)  # symmetry of the ideal positions
         notes = shape_notes(path.system, self.settings.pressure_GPa, self.settings.cell_freedom)
         system = started_from(path.system, structure)
         path = AlchemicalPath(system, path.initial, path.final)

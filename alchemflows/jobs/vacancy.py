@@ -1,4 +1,4 @@
-"""Jobs of a vacancy: compare the routes to its free energy, join sizes and temperatures."""
+"""Jobs that compute the formation free energy of a vacancy, its limit for large cells, and its entropy."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from alchemflows.schemas.vacancy import (
 )
 from alchemflows.schemas.verdict import Verdict
 
-#: Fields in which documents of one vacancy agree.
+#: Fields that must be equal in all documents of one vacancy.
 _OF_A_VACANCY = ("element", "formula", "chemical_potential.limit")
 
 
 @dataclass
 class VacancyComparisonMaker(Maker):
-    """Join both routes to the formation free energy of a vacancy, G_f = G(N−1, vacancy) − G(N) + μ.
+    """Compute the formation free energy of a vacancy, G_f = G(N−1, vacancy) − G(N) + μ, by two routes.
 
     Parameters
     ----------
     name
         Name of the job.
     degeneracy
-        g, states of the vacancy on one site beside its vibrations (spin, or orientations of a distortion).
+        Number g of states of the vacancy on one site (spin, orientations of a distortion), vibrations not counted.
     """
 
     name: str = "vacancy"
@@ -58,41 +58,44 @@ class VacancyComparisonMaker(Maker):
         reference_volume_errors_A3: Mapping[str, float] | None = None,
         n_sites: int = 1,
     ) -> VacancyDocument:
-        """Compare.
+        """Compute G_f by both routes and compare them.
 
         Parameters
         ----------
         perfect, defective
             Absolute free energies of the crystal with N and with N − 1 atoms.
         removal
-            Of an atom of the perfect crystal.
+            Removal of an atom of the perfect crystal.
         volume_errors_A3
             Standard errors of the mean volumes of the perfect and the defective crystal.
         given
-            Chemical potentials by element, eV per atom, with standard errors; not needed for an element.
+            Chemical potentials by element (eV/atom), with standard errors; not needed for an elemental crystal.
         references
             Elemental crystals by element, whose G per atom is the chemical potential.
         reference_volume_errors_A3
-            Standard errors of their mean volumes.
+            Standard errors of the mean volumes of these crystals.
         n_sites
-            Sites of the perfect cell that are equivalent to that of the vacancy.
+            Number of sites of the perfect cell that are equivalent to that of the vacancy.
 
         Raises
         ------
         InvalidInputError
-            If the runs do not belong together, or the chemical potential of the element does not follow.
+            If the runs do not belong together, or the chemical potential of the element cannot be determined.
         """
         check_conditions([perfect, defective, removal, *(references or {}).values()])
         n = len(perfect.structure)
         if (len(defective.structure), removal.counts.sites) != (n - 1, n):
-            raise InvalidInputError("the crystals are not one with N atoms and one with N − 1")
+            raise InvalidInputError(
+                f"the crystals and the removal must have N, N − 1 and N atoms; got {n}, {len(defective.structure)} and "
+                f"{removal.counts.sites}"
+            )
         known = known_potentials(given or {}, references or {}, reference_volume_errors_A3 or {})
         limits = [
             _limit(potential, perfect, defective, removal, volume_errors_A3, n_sites, self.degeneracy)
             for potential in limits_of(removal.element, perfect, known)
         ]
         stability = stability_eV(perfect, known)
-        # G(N) is in both routes, and μ too: their difference has G(N) once and no μ.
+        # μ cancels in the difference of the routes, and G(N) remains once.
         difference = removal.removal_eV - (defective.gibbs.value_eV - perfect.gibbs.value_eV)
         difference_error = float(
             np.hypot(np.hypot(removal.removal_error_eV, defective.gibbs.error_eV), perfect.gibbs.error_eV)
@@ -140,9 +143,9 @@ class VacancyComparisonMaker(Maker):
 
 @dataclass
 class VacancySizesMaker(Maker):
-    """Extrapolate G_f of a vacancy in cells of several sizes to a large crystal, by a straight line in 1/N.
+    """Extrapolate G_f of a vacancy from cells of several sizes to a large crystal, by a straight line in 1/N.
 
-    The elastic interaction of the vacancy with its images falls off as 1/V at leading order (Leslie & Gillan,
+    The elastic interaction of the vacancy with its images decays as 1/V at leading order (Leslie & Gillan,
     J. Phys. C 18, 973, 1985; Varvenne et al., Phys. Rev. B 88, 134102, 2013).
 
     Parameters
@@ -155,24 +158,24 @@ class VacancySizesMaker(Maker):
 
     @job(output_schema=VacancySizes, data=["curves"])
     def make(self, documents: Sequence[VacancyDocument]) -> VacancySizes:
-        """Extrapolate.
+        """Extrapolate to a large crystal.
 
         Parameters
         ----------
         documents
-            Of cells of at least two sizes of the same crystal at the same conditions.
+            Results for cells of at least two sizes, of the same vacancy under the same conditions.
 
         Raises
         ------
         InvalidInputError
-            If they are of different vacancies or conditions, or of one size.
+            If vacancies or conditions differ, or all cells have the same size.
         """
         first = documents[0]
         check_same("vacancies", documents, *_OF_A_VACANCY, "temperature_K", "pressure_GPa")
         n_atoms, values = [d.counts.atoms for d in documents], [d.alchemical_eV for d in documents]
         shared = first.chemical_potential.independent_error_eV
         errors = [own_error_eV(d) for d in documents]
-        # G(N) has −½ k_B T ln N; μ brings a share of it into G_f.
+        # G(N) contains −½ k_B T ln N; G_f contains a share of it through μ.
         counted = np.array([d.counts.atoms * d.chemical_potential.crystal_share for d in documents])
         logarithms = counted * logarithmic_term_eV_per_atom(n_atoms, first.temperature_K)
         limit = straight_line(n_atoms, np.array(values) - logarithms, errors)
@@ -202,7 +205,7 @@ class VacancySizesMaker(Maker):
 
 @dataclass
 class VacancyTemperaturesMaker(Maker):
-    """Formation entropy and enthalpy of a vacancy from G_f at several temperatures.
+    """Compute the formation entropy and enthalpy of a vacancy from G_f at several temperatures.
 
     Parameters
     ----------
@@ -219,12 +222,12 @@ class VacancyTemperaturesMaker(Maker):
         Parameters
         ----------
         documents
-            Of the same vacancy at the same pressure and at least two temperatures.
+            Results for the same vacancy, cell and pressure at two or more temperatures.
 
         Raises
         ------
         InvalidInputError
-            If they are of different vacancies, sizes or pressures, or of one temperature.
+            If vacancies, sizes or pressures differ, or there is only one temperature.
         """
         found = sorted(documents, key=lambda d: d.temperature_K)
         first = found[0]
@@ -264,7 +267,7 @@ def _limit(
     n_sites: int,
     degeneracy: float,
 ) -> VacancyLimit:
-    """Return G_f in one limit; the error of G(N) enters once, with the sum of its coefficients."""
+    """Return G_f in one limit; the error of G(N) is counted once, with the sum of its coefficients."""
     g, error, share = perfect.gibbs.value_eV, perfect.gibbs.error_eV, potential.crystal_share
     independent = potential.independent_error_eV
     one = removal.removal_eV + potential.value_eV
@@ -288,6 +291,6 @@ def _limit(
 
 
 def own_error_eV(document: VacancyDocument) -> float:
-    """Return the standard error of G_f (removal) without the part of μ that does not rest on the same crystal."""
+    """Return the standard error of G_f (removal) without the part of μ that is independent of the perfect crystal."""
     share = document.chemical_potential.crystal_share
     return quadrature(document.removal.removal_error_eV, share * document.perfect.gibbs.error_eV)

@@ -1,4 +1,4 @@
-"""The job that samples some λ-windows of a ladder in one batch."""
+"""The job that samples λ-windows of a ladder in one batch."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class WindowsMaker(OneString, Maker):
     name
         Name of the job.
     potential
-        What to sample with.
+        Potential to sample with.
     dynamics
-        Conditions and lengths.
+        Conditions and numbers of steps.
     lambdas
-        λ of a grid, at which samples are evaluated; windows are at some of its points.
+        Grid of λ at which the energies of samples are evaluated; windows are at points of this grid.
     seed
-        Seed of the ladder; each window derives its own from it.
+        Seed of the ladder, from which the seeds of its windows derive.
     crystal
-        Whether atoms are expected to stay on their sites; False for systems in which they diffuse, whose windows then
-        carry no summary of sites.
+        Whether atoms are expected to stay on their sites. For systems in which atoms diffuse use False; their windows
+        have no summary of sites.
     """
 
     name: str = "λ-windows"
@@ -63,7 +63,7 @@ class WindowsMaker(OneString, Maker):
     crystal: bool = True
 
     def __post_init__(self) -> None:
-        self.lambdas = tuple(self.lambdas)  # JSON knows lists only
+        self.lambdas = tuple(self.lambdas)  # JSON turns tuples into lists
 
     def cost(
         self,
@@ -74,10 +74,10 @@ class WindowsMaker(OneString, Maker):
         n_runs: int = 1,
         **__: object,
     ) -> JobCost:
-        """Return what a job costs, see :mod:`alchemflows.jobs.cost`."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`."""
         n = len(indices)
         equilibration = 0 if first_runs else self.dynamics.n_equilibration_steps
-        # The energies at all λ of the grid in single precision and five more numbers (PackedSeries), as base64.
+        # Base64 of the energies at all λ of the grid in single precision and of five more numbers (PackedSeries).
         n_bytes = n * n_runs * self.dynamics.n_samples * (4 * len(self.lambdas) + 40) * 4 // 3
         return JobCost("sampling", n, n * (equilibration + n_runs * self.dynamics.n_production_steps), n_bytes)
 
@@ -101,36 +101,38 @@ class WindowsMaker(OneString, Maker):
         path
             Path through the weights of an alchemical system.
         indices
-            Which of the grid's points this job samples, in one batch.
+            Indices of the grid points that this job samples in one batch.
         structure
-            Positions and cell to start from, in place of those of the path's system.
+            Positions and cell to start from; those of the path's system if not given.
         ends
-            Structures relaxed at λ = 0 and at λ = 1, to start from instead.
+            Structures relaxed at λ = 0 and at λ = 1 to start from, in place of `structure`.
         start_lambdas
-            From which of them each window starts, 0 or 1.
+            For each window the λ, 0 or 1, of the structure in `ends` from which it starts.
         starts
-            Positions and cell for each window instead: where itself or another ended, or the samples of that.
+            Final state, of the same or another window, from which each window starts, in place of all these.
         first_runs
-            Production runs that each window has had; where it has had some, it is continued from `starts`, with the
-            velocities there and without equilibration. All or none of the windows.
+            Number of completed production runs of each window. If it is not zero, the window is extended from `starts`
+            with the velocities there and without equilibration. Either all or none of the windows are extended.
         n_runs
-            Production runs to sample, one after the other.
+            Number of production runs to sample, one after the other.
 
         Raises
         ------
         InvalidInputError
             If starts are missing.
         TrajectoryError
-            If a trajectory explodes or anything else stops the sampling; the samples so far are written to
-            the job's folder, which the message names.
+            If a trajectory explodes or another error stops the sampling. The samples so far are written to the folder
+            of the job, which the message names.
         RunStoppedError
-            If the job was asked to stop: run again, it goes on from its last checkpoint.
+            If the job was asked to stop; a rerun resumes from its last checkpoint.
         """
         require_store()
         started = time.perf_counter()
         done = [0] * len(indices) if first_runs is None else list(first_runs)
         if any(done) and (starts is None or not all(done)):
-            raise InvalidInputError("windows that are continued need a start each, and no new ones in their batch")
+            raise InvalidInputError(
+                "extended windows need one entry of starts each, and cannot share a batch with new windows"
+            )
         begun = _begun(path.system, len(indices), structure, ends, start_lambdas, starts)
         system = path.system.with_structure(begun.structures[0])
         path = AlchemicalPath(system, path.initial, path.final)
@@ -161,7 +163,7 @@ class WindowsMaker(OneString, Maker):
                 )
         except WindowsStoppedError as error:
             kept = _keep(Path.cwd(), indices, error.series)
-            raise TrajectoryError(f"{error}; what was sampled is kept in {kept}") from error
+            raise TrajectoryError(f"{error}; the samples so far are kept in {kept}") from error
         sites = [None] * len(indices) if watch is None else watch.summaries()
         return WindowsDocument(
             windows=[
@@ -203,16 +205,16 @@ class WindowsMaker(OneString, Maker):
 
 @dataclass(frozen=True)
 class _Begun:
-    """Where the windows of a batch begin.
+    """Start structures of the windows of a batch.
 
     Attributes
     ----------
     structures
-        Positions and cell of each.
+        Positions and cell from which each window starts.
     sites
-        The crystal that each was before any dynamics.
+        Crystal of each window before any dynamics.
     start_lambdas
-        λ at which that was relaxed, where it is known.
+        λ at which this crystal was relaxed; None if unknown.
     """
 
     structures: list[Structure]
@@ -226,7 +228,7 @@ class _Begun:
         )
 
     def kept(self, window: int, origin: int) -> dict[str, np.ndarray]:
-        """Return what a window that is continued must know of its beginning; replicas may have swapped places."""
+        """Return the arrays that an extended window needs of its start; `origin` accounts for replica exchange."""
         start = self.start_lambdas[window]
         return {
             "sites": self.sites[origin].frac_coords,
@@ -247,7 +249,7 @@ def _begun(
     if starts is not None:
         states = [start.end() for start in starts]
         if len(states) != n:
-            raise InvalidInputError(f"{n} windows need a start each; got {len(states)}")
+            raise InvalidInputError(f"{n} windows need one entry of starts each; got {len(states)}")
         return _Begun(
             [Structure(Lattice(s["cell_A"]), species, s["positions_A"], coords_are_cartesian=True) for s in states],
             [Structure(Lattice(s["sites_cell_A"]), species, s["sites"]) for s in states],
@@ -255,7 +257,7 @@ def _begun(
         )
     if ends is not None:
         if start_lambdas is None or len(start_lambdas) != n or not set(start_lambdas) <= {0, 1}:
-            raise InvalidInputError(f"{n} windows need a start at λ = 0 or 1 each; got {start_lambdas}")
+            raise InvalidInputError(f"start_lambdas must be λ = 0 or 1 for each of {n} windows; got {start_lambdas}")
         relaxed = [started_from(system, end).structure for end in ends]
         chosen = [relaxed[int(value)] for value in start_lambdas]
         return _Begun(chosen, chosen, [float(value) for value in start_lambdas])

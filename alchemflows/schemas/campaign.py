@@ -1,4 +1,4 @@
-"""What a campaign is: a matrix of structures, transformations and conditions, and a method for each point of it."""
+"""Specification of a campaign: a matrix of structures, transformations and conditions, and a method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alchemflows.schemas.substitution import Substitution, mixtures
 MethodKind = Literal["thermodynamic-integration", "switching", "frenkel-ladd", "vacancy"]
 #: Relaxations, jobs that sample, and jobs that evaluate no potential.
 JobKind = Literal["relaxation", "sampling", "analysis"]
-#: Methods that go from one composition to another.
+#: Methods that transform one composition into another.
 TRANSFORMING: tuple[MethodKind, ...] = ("thermodynamic-integration", "switching")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
@@ -42,11 +42,11 @@ class StructureSpec(_Strict):
     structure: dict[str, Any] | None = Field(None, description="as pymatgen's `Structure.as_dict`")
     supercell: tuple[PositiveInt, PositiveInt, PositiveInt] = Field((1, 1, 1), description="repeats of the cell")
     block: str | int | None = Field(
-        None, description="data block (CIF) or image of a file that has several: name, number from 1, or last"
+        None, description="data block (CIF) or image, if the file has several: name, number from 1, or last"
     )
     ignore: list[Loss] = Field(default_factory=list, description="losses in reading that are accepted")
     occupancy_tolerance: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
-        1.0, description="occupancies of a site are rescaled to 1 if they sum to at most this"
+        1.0, description="occupancies of a site whose sum is above 1, but at most this value, are rescaled to 1"
     )
 
     @model_validator(mode="after")
@@ -57,19 +57,19 @@ class StructureSpec(_Strict):
 
 
 class MethodSpec(_Strict):
-    """What is done at each point."""
+    """Method that is applied at each point."""
 
     kind: MethodKind
     settings: dict[str, Any] = Field(
         default_factory=dict,
-        description="fields of the flow maker, but those that the campaign sets (conditions, potential, seed); "
-        "`relax: false` starts from the given cell; `site`, `degeneracy`, `chemical_potentials_eV` and `references` "
-        "for a vacancy",
+        description="fields of the flow maker, except those that the campaign sets (conditions, potential, seed); "
+        "`relax: false` starts from the given structure; `site`, `degeneracy`, `chemical_potentials_eV` and "
+        "`references` for a vacancy",
     )
 
 
 class JobResources(_Strict):
-    """Who does the jobs of one kind; what is not given is as for all jobs."""
+    """Resources of one kind of job; values that are not given are those of all jobs."""
 
     category: str | None = Field(None, description="FireWorks category")
     priority: Integer | None = Field(None, description="FireWorks priority; higher goes first")
@@ -77,17 +77,17 @@ class JobResources(_Strict):
 
 
 class Resources(_Strict):
-    """Who does the work."""
+    """Category, priority and queue of jobs."""
 
     category: str | None = Field("gpu", description="FireWorks category of the jobs that evaluate the potential")
     priority: Integer = Field(0, description="FireWorks priority of all jobs; higher goes first")
     queue: Queue = Field(default_factory=dict, description="FireWorks `_queueadapter`: overrides of the queue")
     kinds: dict[JobKind, JobResources] = Field(
-        default_factory=dict, description="otherwise for `relaxation`, `sampling` or `analysis` jobs"
+        default_factory=dict, description="different resources for `relaxation`, `sampling` or `analysis` jobs"
     )
 
     def spec(self, kind: JobKind) -> dict[str, Any]:
-        """Return what jobs of a kind have in the spec of their Firework; no category where that of the maker is."""
+        """Return entries of the Firework spec for a kind of job; without a category, the maker's category is kept."""
         own = self.kinds.get(kind, JobResources())
         spec = {
             "_category": own.category,
@@ -98,40 +98,42 @@ class Resources(_Strict):
 
 
 class Budget(_Strict):
-    """What it may cost."""
+    """Limits of the cost of a campaign."""
 
     gpu_hours: Positive | None = Field(
-        None, description="`campaign check` refuses more than this; `submit` does not measure"
+        None, description="maximum estimated GPU hours in `campaign check`; `campaign submit` does not check it"
     )
 
 
 class CampaignMetadata(Document):
-    """What every job of a campaign carries in its metadata."""
+    """Metadata of every job of a campaign."""
 
-    name: str = Field(description="of the campaign")
-    task: str = Field(description="key of the task: the same key is the same calculation")
+    name: str = Field(description="name of the campaign")
+    task: str = Field(description="key of the task; equal keys mean the same calculation")
     structure: str
-    transformation: str = Field("", description="name of the substitution; empty where there is none")
+    transformation: str = Field("", description="name of the substitution; empty if there is none")
     temperature_K: float
     pressure_GPa: float | None = Field(description="none at constant volume")
     repeat: int
-    n_sites: int = Field(description="of the structure, vacant ones included")
+    n_sites: int = Field(description="sites of the structure, vacant ones included")
 
 
 class CampaignSpec(_Strict):
-    """A campaign: every structure × transformation × temperature × pressure × repeat is a task, a flow of its own."""
+    """A campaign: each structure × transformation × temperature × pressure × repeat is one task with its own flow."""
 
     name: Name
     structures: dict[Name, StructureSpec] = Field(min_length=1)
     transformations: dict[Name, Substitution] = Field(
         default_factory=dict,
-        description="substitutions by name, such as `PbSn: {Pb: Sn}`; none for methods of one composition",
+        description="substitutions by name, for example `PbSn: {Pb: Sn}`; none for methods with a single composition",
     )
     temperatures_K: list[Positive] = Field(min_length=1)
     pressures_GPa: list[Finite | None] = Field([ATMOSPHERE_GPA], min_length=1, description="null: constant volume")
     method: MethodSpec
     potential: PotentialSpec
-    repeats: PositiveInt = Field(1, description="each with a seed of its own")
+    repeats: PositiveInt = Field(
+        1, description="number of independent calculations of each point, with different seeds"
+    )
     seed: NonNegativeInt = 0
     resources: Resources = Resources()
     budget: Budget = Budget()
@@ -146,7 +148,7 @@ class CampaignSpec(_Strict):
         for field in ("temperatures_K", "pressures_GPa"):
             values = getattr(self, field)
             if len(set(values)) < len(values):
-                raise ValueError(f"{field}: a value is given twice")
+                raise ValueError(f"{field}: a value is given twice; give each value once")
         names: dict[str, str] = {}
         for name, substitution in self.transformations.items():
             same = names.setdefault(canonical(mixtures(substitution)), name)

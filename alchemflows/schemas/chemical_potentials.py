@@ -1,4 +1,4 @@
-"""Chemical potentials of elements: what a user gives, and what a result was made with."""
+"""Chemical potentials of elements: user input, and the values used in a result."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ AMBIENT_GPA = 0.01
 class ChemicalPotentials(MSONable):
     """Reference chemical potentials of elements, at the temperature and pressure of the run.
 
-    Each element is in one of the two mappings. With the values of all elements of a compound but one, the last follows
+    Each element is in only one of the two mappings. If all elements of a compound but one are given, the last follows
     from the compound itself: Σ_i ν_i μ_i is G of a formula unit.
 
     Parameters
     ----------
     values_eV
-        Chemical potential of an element (eV per atom) or a pair of it and its standard error, on the absolute scale of
+        Chemical potentials by element (eV/atom), or pairs of value and standard error, on the absolute energy scale of
         the same potential.
     references
-        Crystal of the pure element: μ is its G per atom, by Frenkel–Ladd switching with the same settings.
+        Crystals by element: μ is the G per atom from Frenkel–Ladd switching with the same settings.
 
     Raises
     ------
     InvalidInputError
-        If a name is no element or is there twice, a number is not finite, or a reference is not a crystal of its
+        If a symbol is unknown or in both mappings, a number is not finite, or a reference is not a crystal of its
         element.
 
     Examples
@@ -77,12 +77,12 @@ class ChemicalPotentials(MSONable):
         return sorted({*self.values_eV, *self.references})
 
     def value(self, element: str) -> tuple[float, float]:
-        """Return the value of an element in `values_eV` and its standard error, eV per atom."""
+        """Return the value of an element in `values_eV` and its standard error, eV/atom."""
         given = self.values_eV[element]
         return (float(given[0]), float(given[1])) if isinstance(given, tuple | list) else (float(given), 0.0)
 
     def check(self, structure: Structure, element: str, temperature_K: float, pressure_GPa: float) -> None:
-        """Check that the chemical potential of an element of a crystal follows from these.
+        """Check that these values determine the chemical potential of an element of a crystal.
 
         Parameters
         ----------
@@ -91,12 +91,12 @@ class ChemicalPotentials(MSONable):
         element
             The element that is removed or added.
         temperature_K, pressure_GPa
-            Conditions, at which a reference must not be a gas.
+            Conditions; a reference must not be a gas under them.
 
         Raises
         ------
         InvalidInputError
-            If it does not follow, if an element is not in the crystal, or if a reference is a gas.
+            If they do not determine it, if an element is not in the crystal, or if a reference is a gas.
         """
         known, present = set(self.elements), {e.symbol for e in structure.composition.elements}
         formula = structure.composition.reduced_formula
@@ -127,10 +127,10 @@ class ChemicalPotentials(MSONable):
 
 
 class ChemicalPotential(BaseModel):
-    """Chemical potential of one element in one limit, eV per atom."""
+    """Chemical potential of one element in one limit, eV/atom."""
 
     element: str
-    limit: str = Field(description="what fixes it, in words")
+    limit: str = Field(description="description of how the chemical potential is fixed")
     source: Literal["crystal", "given", "reference", "compound"] = Field(
         description="G/N of the crystal itself, a value, an elemental reference crystal, or the compound's G and the "
         "chemical potentials of its other elements"
@@ -139,19 +139,21 @@ class ChemicalPotential(BaseModel):
     error_eV: float
     crystal_share: float = Field(description="∂μ/∂G(N), the share of the perfect crystal's G, and of its error, in μ")
     independent_error_eV: float = Field(description="standard error without that of the perfect crystal")
-    volume_A3: float | None = Field(description="∂μ/∂p; none where it rests on a given value")
-    volume_independent_error_A3: float | None = Field(description="without the error of the perfect crystal's volume")
+    volume_A3: float | None = Field(description="∂μ/∂p; none if μ depends on a given value")
+    volume_independent_error_A3: float | None = Field(
+        description="standard error without that of the perfect crystal's volume"
+    )
 
 
 class SiteFraction(BaseModel):
     """Equilibrium concentration of a defect on its kind of site: c/(1 − c) = g exp(−G_f / k_B T)."""
 
-    degeneracy: float = Field(description="g, states of the defect on one site, beside its vibrations")
+    degeneracy: float = Field(description="g, number of states of the defect on one site, vibrations not counted")
     n_sites: int = Field(description="sites of this kind in the perfect cell")
     sites_per_formula_unit: float
     ln_site_fraction: float = Field(description="ln c")
     ln_error: float = Field(description="standard error of ln c")
-    site_fraction: float = Field(description="c; 0 where it is below the smallest number")
-    low: float = Field(description="c at one standard error below")
-    high: float = Field(description="c at one standard error above")
-    per_cm3: float = Field(description="defects in a volume of the perfect crystal")
+    site_fraction: float = Field(description="c; 0 if it is below the smallest floating-point number")
+    low: float = Field(description="c with ln c one standard error lower")
+    high: float = Field(description="c with ln c one standard error higher, at most 1")
+    per_cm3: float = Field(description="number of defects per cm³ of the perfect crystal")

@@ -1,4 +1,4 @@
-"""How many atoms, sites and formula units a cell holds: what totals are divided by."""
+"""Numbers of atoms, sites and formula units of a cell, by which its totals are divided."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Total = TypeVar("Total", float, np.ndarray)
 
 
 class Counts(BaseModel):
-    """Denominators of a cell.
+    """Numbers of atoms, sites and formula units of a cell.
 
-    Energies, volumes and entropies travel as totals of the cell, together with its counts. They are divided here and
-    nowhere else, so that two numbers with the same suffix always have the same denominator.
+    Energies, volumes and entropies are stored as totals of the cell, together with its counts. They are divided only
+    here, so that numbers with the same suffix always have the same denominator.
 
     Examples
     --------
@@ -26,7 +26,7 @@ class Counts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    atoms: float = Field(gt=0, description="atoms that are there: sites less vacancies; fractional where weights are")
+    atoms: float = Field(gt=0, description="sites minus vacancies; may be fractional, as weights are")
     sites: int = Field(gt=0, description="sites, occupied or vacant")
     formula_units: float = Field(
         gt=0, description="greatest common divisor of the numbers of sites of each element and of each site group"
@@ -50,6 +50,6 @@ class Counts(BaseModel):
 
     @property
     def title(self) -> str:
-        """The number of atoms, and that of sites where some are vacant, as tables and figures show them."""
+        """Text for tables and figures: the number of atoms, and the number of sites if some are vacant."""
         atoms = f"{self.atoms:.6g} atoms"
         return atoms if abs(self.sites - self.atoms) < 1e-6 else f"{atoms} on {self.sites} sites"

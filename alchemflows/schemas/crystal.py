@@ -13,27 +13,27 @@ from alchemflows.schemas.verdict import Verdict
 
 
 class MeanCell(BaseModel):
-    """What is known of a mean cell at constant pressure."""
+    """Statistics of a mean cell at constant pressure."""
 
     symmetrised: bool = Field(description="whether cell and positions have the space group of the start structure")
-    n_free_directions: int = Field(description="strains in which the mean cell has noise")
-    n_independent: float = Field(description="independent samples of the strain that has fewest")
+    n_free_directions: int = Field(description="number of independent strains of the mean cell that fluctuate")
+    n_independent: float = Field(description="smallest number of independent samples of these strains")
     bias_eV: float = Field(
-        description="expected excess of F + pV of the whole cell at the mean cell, which its noise makes: "
-        "½ k_B T Σ 1/n over the free directions, n the independent samples of each"
+        description="expected excess of F + pV of the cell due to the noise of the mean cell: ½ k_B T Σ 1/n over the "
+        "free directions, n the independent samples of each"
     )
     bias_error_eV: float = Field(description="standard deviation of that excess")
     symmetry_deviation_sigma: float | None = Field(
-        description="root mean square of the strains that break the symmetry, in standard errors; none if there are "
-        "none, or too few independent samples"
+        description="root mean square of the symmetry-breaking strains, in standard errors; none without such strains, "
+        "or with too few independent samples"
     )
 
 
 class EquilibriumDocument(Document):
-    """A crystal at a temperature and, with a pressure, its mean cell."""
+    """A crystal in equilibrium at a temperature, and its mean cell if the pressure is constant."""
 
     structure: Structure = Field(
-        description="mean cell and mean positions; elements on alchemical sites are those of the host and mean nothing"
+        description="mean cell and mean positions; elements on alchemical sites are placeholders"
     )
     formula: str
     weights: list[float]
@@ -41,11 +41,11 @@ class EquilibriumDocument(Document):
     coupling: str
     counts: Counts
     temperature_K: float
-    pressure_GPa: float | None = Field(description="none: the volume was constant")
+    pressure_GPa: float | None = Field(description="none at constant volume")
     volume_A3: float
-    volume_error_A3: float = Field(description="standard error of the mean, correlation accounted for; 0 at NVT")
+    volume_error_A3: float = Field(description="standard error of the mean, with correlations; 0 at constant volume")
     cell_parameters: list[float] = Field(description="mean a, b, c (Å), α, β, γ (degrees)")
-    space_group: int = Field(description="of the structure that dynamics start from")
+    space_group: int = Field(description="space group number of the structure that dynamics start from")
     mean_cell: MeanCell | None = Field(description="none at constant volume")
     mean_energy_eV: float
     mean_temperature_K: float

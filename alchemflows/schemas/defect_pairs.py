@@ -11,18 +11,18 @@ from alchemflows.schemas.vacancy import RemovalDocument
 
 
 class SchottkyVacancy(Routes):
-    """One vacancy of a Schottky defect: G(N−1, vacancy) − G(N), which has no meaning without the others."""
+    """One vacancy of a Schottky defect: G(N−1, vacancy) − G(N), meaningful only in the sum over all vacancies."""
 
     element: str
     site: int = Field(description="index of the atom in the perfect crystal")
     stoichiometry: int = Field(description="ν, atoms of the element in a formula unit")
-    concentration: SiteFraction = Field(description="where Schottky defects are the only ones")
+    concentration: SiteFraction = Field(description="equilibrium concentration if there are only Schottky defects")
     defective: FrenkelLaddDocument
     removal: RemovalDocument
 
 
 class SchottkyDocument(DefectDocument):
-    """Free energy of a Schottky defect of one formula unit, its vacancies far from one another, by two routes.
+    """Free energy of a Schottky defect, isolated vacancies of one formula unit, by two routes.
 
     G_S = Σ_i ν_i [G(N−1, V_i) − G(N)] + G(N)/n, with n formula units in the cell.
     """
@@ -36,18 +36,18 @@ class SchottkyDocument(DefectDocument):
 
 
 class FrenkelPairDocument(DefectDocument):
-    """Free energy of a vacancy and an interstitial of one element far from each other, by two routes.
+    """Free energy of a Frenkel pair, an isolated vacancy and interstitial of one element, by two routes.
 
     G_F = [G(N−1, vacancy) − G(N)] + [G(N+1, interstitial) − G(N)].
     """
 
     element: str
-    interstitial: list[float] = Field(description="place asked for, in units of the cell")
-    interstitial_shift_A: float = Field(description="from there to the mean place of the interstitial")
+    interstitial: list[float] = Field(description="requested position, fractional coordinates")
+    interstitial_shift_A: float = Field(description="distance from there to the mean position of the interstitial")
     formation_volume_A3: float = Field(description="∂G_F/∂p = V(N−1) + V(N+1) − 2 V(N)")
     formation_volume_error_A3: float
-    vacancies: SiteFraction = Field(description="where Frenkel pairs are the only defects")
-    interstitials: SiteFraction = Field(description="the same, on interstitial sites of this kind")
+    vacancies: SiteFraction = Field(description="equilibrium concentration if there are only Frenkel pairs")
+    interstitials: SiteFraction = Field(description="the same for interstitial sites of this kind")
     with_vacancy: FrenkelLaddDocument
     with_interstitial: FrenkelLaddDocument
     removal: RemovalDocument

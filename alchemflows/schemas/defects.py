@@ -1,4 +1,4 @@
-"""What documents of point defects have in common."""
+"""Bases of the documents of point defects."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Routes(BaseModel):
 
     frenkel_ladd_eV: float = Field(description="from absolute free energies of cells with and without the defect")
     frenkel_ladd_error_eV: float
-    alchemical_eV: float = Field(description="with each vacancy from the removal of an atom")
+    alchemical_eV: float = Field(description="with vacancies computed by the alchemical removal of an atom")
     alchemical_error_eV: float
 
 
 class DefectDocument(Routes, Document):
     """Free energy of a point defect by two routes, and how they compare."""
 
-    formula: str = Field(description="of the perfect crystal, reduced")
-    counts: Counts = Field(description="of the perfect crystal; N atoms")
+    formula: str = Field(description="reduced formula of the perfect crystal")
+    counts: Counts = Field(description="counts of the perfect crystal with N atoms")
     temperature_K: float
     pressure_GPa: float
     difference_eV: float = Field(description="alchemical − Frenkel–Ladd")
-    difference_error_eV: float = Field(description="what both routes share, as the perfect crystal, is accounted for")
+    difference_error_eV: float = Field(description="standard error, with correlations from runs that both routes share")
     agree: bool = Field(description="whether the difference is within two standard errors")
     perfect: FrenkelLaddDocument
     verdict: Verdict

@@ -1,13 +1,13 @@
-"""Documents that are stored: each has the version of its schema, and older ones are migrated when they are read.
+"""Stored documents and their schema versions; older documents are migrated when they are read.
 
-To change a kind of document so that stored ones are no longer read as they are, write the step from the last version::
+To change the schema of a kind of document, write a migration step from its current version::
 
     @migration("RelaxDocument", 1)
     def _energy_per_cell(content):
         content["energy_eV"] = content.pop("energy")
         return content
 
-With it the current version of that kind is 2. Steps stay for ever, and an example of each version in `tests/data`.
+The current version of that kind is then 2. Steps are never removed, nor the example of each version in `tests/data`.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from alchemflows.errors import DocumentVersionError
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
-#: Steps by the kind of document, which is the name of its class, and the version that they begin from.
+#: Steps by the kind of document (its class name) and the version that they start from.
 MIGRATIONS: dict[tuple[str, int], Step] = {}
 
 
 def migration(kind: str, version: int) -> Callable[[Step], Step]:
-    """Register a function that takes the fields of a document of a version and returns those of the next.
+    """Register a function that converts the fields of a document from one version to the next.
 
     Parameters
     ----------
     kind
         Name of the document's class.
     version
-        Version that it begins from.
+        Version that the function starts from.
     """
 
     def register(step: Step) -> Step:
@@ -45,39 +45,41 @@ def migration(kind: str, version: int) -> Callable[[Step], Step]:
 
 
 def current_version(kind: str) -> int:
-    """Return the version of a kind of document that this release writes: 1, or the one after its last step."""
+    """Return the version of a kind of document that this release writes: 1 without steps, else 1 + the last step."""
     return 1 + max((version for name, version in MIGRATIONS if name == kind), default=0)
 
 
 def migrated(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a document of a kind in the current version; without a version they count as current.
+    """Return the fields of a document in the current version; fields without a version count as current.
 
     Raises
     ------
     DocumentVersionError
-        If the document is of a newer version, or of one that is no longer read.
+        If the document has a newer version, or one that is no longer supported.
     """
     current = current_version(kind)
     version = content.get("schema_version", current)
     if isinstance(version, float) and version.is_integer():
-        version = int(version)  # numbers that were written by MongoDB's shell
+        version = int(version)  # MongoDB's shell writes numbers as doubles
     if not isinstance(version, int):
         raise DocumentVersionError(f"{kind}: schema_version must be a whole number; got {version!r}")
     if version > current:
         raise DocumentVersionError(
-            f"{kind} of schema version {version}, but this alchemflows reads versions up to {current}: "
-            f"install a newer alchemflows, {_release(content)}"
+            f"{kind} has schema version {version}, but this alchemflows reads versions up to {current}; "
+            f"install a newer alchemflows: {_release(content)}"
         )
     fields = dict(content)
     for step in range(version, current):
         if (kind, step) not in MIGRATIONS:
-            raise DocumentVersionError(f"{kind} of schema version {version}, which alchemflows no longer reads")
+            raise DocumentVersionError(
+                f"{kind} has schema version {version}, which this alchemflows no longer reads; use an older release"
+            )
         fields = MIGRATIONS[kind, step](fields)
     return fields | {"schema_version": current}
 
 
 def decoded(stored: Any) -> Any:
-    """Return what is stored as jobflow hands it to jobs: documents, with those within them, in the current version.
+    """Return stored content decoded as for jobs, with all documents, also nested ones, in the current version.
 
     Raises
     ------
@@ -88,18 +90,20 @@ def decoded(stored: Any) -> Any:
 
 
 def without_marks(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored document without what monty wrote into it."""
+    """Return a stored document without the keys that monty added."""
     return {name: value for name, value in stored.items() if not name.startswith("@")}
 
 
 class Document(BaseModel):
-    """Base of documents that are stored.
+    """Base of stored documents.
 
-    However one is read (by jobflow for a job, by :func:`decoded`, :meth:`read` or within another document), an older
+    Whenever a document is read (by jobflow, by :func:`decoded` or :meth:`read`, or within another document), an older
     version is migrated, and a newer one raises :class:`DocumentVersionError`.
     """
 
-    schema_version: int = Field(1, description="of this kind of document; older ones are migrated on reading")
+    schema_version: int = Field(
+        1, description="schema version of this kind of document; older ones are migrated on reading"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -116,7 +120,7 @@ class Document(BaseModel):
 
     @classmethod
     def read(cls, stored: Self | Mapping[str, Any] | None) -> Self | None:
-        """Return the document that is stored, or that a job was handed, which may be a dictionary; None for None.
+        """Return a document from a document or a dictionary, as stores and jobs provide them; None for None.
 
         Raises
         ------
@@ -129,7 +133,7 @@ class Document(BaseModel):
 
 
 def _release(content: Mapping[str, Any]) -> str:
-    """Return the command that installs a release which reads a document: the one that wrote it, where it says so."""
+    """Return the command that installs a release able to read a document, if known at least the one that wrote it."""
     made = content.get("provenance")
     versions = made.get("versions") if isinstance(made, Mapping) else getattr(made, "versions", None)
     release = (versions or {}).get("alchemflows")

@@ -1,4 +1,4 @@
-"""Settings of molecular dynamics: conditions, and how long and how often sampled."""
+"""Settings of molecular dynamics: conditions, numbers of steps, and sampling interval."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.base import MakerField
 
 CellFreedom = Literal["isotropic", "axes", "full"]
-#: How λ goes from 0 to 1 during a switch; the functions are in :mod:`alchemflows.sampling.schedules`.
+#: λ as a function of time during a switch; the functions are in :mod:`alchemflows.sampling.schedules`.
 Schedule = Literal["linear", "third-order", "fifth-order", "ninth-order"]
-#: Samples that an analysis needs: it compares the halves of a run, and each must have a spread.
+#: Minimum number of samples for an analysis, which compares the two halves of a run and needs a variance of each.
 MIN_SAMPLES = 4
 #: 1 atm.
 ATMOSPHERE_GPA = 1.01325e-4
@@ -22,16 +22,20 @@ Settings = TypeVar("Settings", bound=MakerField)
 
 
 class Conditions(MakerField):
-    """Temperature, pressure, and how the dynamics keep them."""
+    """Temperature, pressure, and parameters of thermostat and barostat."""
 
     temperature_K: float = Field(gt=0, allow_inf_nan=False)
-    pressure_GPa: float | None = Field(None, allow_inf_nan=False, description="none: the volume is constant")
+    pressure_GPa: float | None = Field(None, allow_inf_nan=False, description="none for constant volume")
     cell_freedom: CellFreedom = Field(
-        "isotropic", description="what a pressure may change: the volume, the lengths of the axes, or the whole cell"
+        "isotropic",
+        description="cell degrees of freedom at constant pressure: volume (isotropic), lengths of the axes (axes) or "
+        "the whole cell (full)",
     )
     timestep_fs: float = Field(2.0, gt=0, allow_inf_nan=False)
-    friction_per_ps: float = Field(5.0, gt=0, allow_inf_nan=False, description="Langevin γ")
-    barostat_time_ps: float = Field(0.5, gt=0, allow_inf_nan=False, description="relaxation time of the volume")
+    friction_per_ps: float = Field(
+        5.0, gt=0, allow_inf_nan=False, description="friction coefficient γ of the Langevin dynamics"
+    )
+    barostat_time_ps: float = Field(0.5, gt=0, allow_inf_nan=False, description="relaxation time of the barostat")
 
     @model_validator(mode="after")
     def _barostat_is_slow(self) -> Conditions:
@@ -41,7 +45,7 @@ class Conditions(MakerField):
 
 
 class DynamicsSettings(Conditions):
-    """Langevin dynamics at fixed λ: how long, how hot, how often sampled."""
+    """Settings of Langevin dynamics at fixed λ: conditions, numbers of steps, and sampling interval."""
 
     n_equilibration_steps: int = Field(5000, ge=0, description="steps before the first sample")
     n_production_steps: int = Field(20000, gt=0)
@@ -66,21 +70,23 @@ class DynamicsSettings(Conditions):
 
 
 class SwitchingSettings(Conditions):
-    """Nonequilibrium switching from λ = 0 to 1 and back."""
+    """Settings of nonequilibrium switching from λ = 0 to 1 and back."""
 
-    n_repeats: int = Field(4, ge=2, description="switches each way; at least two, or there is no error bar")
+    n_repeats: int = Field(4, ge=2, description="number of switches in each direction; an error bar needs at least two")
     n_equilibration_steps: int = Field(5000, ge=0, description="steps at fixed λ before a switch")
     n_switching_steps: int = Field(10000, gt=0)
-    schedule: Schedule = Field("ninth-order", description="how λ goes from 0 to 1, see `sampling.schedules`")
+    schedule: Schedule = Field(
+        "ninth-order", description="λ as a function of time during a switch, see `sampling.schedules`"
+    )
 
 
 def settings(kind: type[Settings], **values: Any) -> Settings:
-    """Return settings from numbers of a user.
+    """Return settings from values given by a user.
 
     Raises
     ------
     InvalidInputError
-        If a number makes no sense; it names the field.
+        If a value is invalid; the message names the field.
     """
     try:
         return kind(**values)

@@ -17,7 +17,7 @@ from alchemflows.schemas.verdict import Verdict
 
 Ensemble = Literal["NVT", "NPT"]
 
-#: What tables and reports call the terms of configurational entropy, which no free energy of a cell contains.
+#: Names in tables and reports of the terms of configurational entropy, which are not part of any free energy of a cell.
 MIXING = "ideal mixing k_B T Σ x ln x"
 ARRANGEMENT = "random distribution over equivalent sites"
 
@@ -26,7 +26,7 @@ class Estimate(BaseModel):
     """A free-energy difference with its standard error: ΔF at constant volume, ΔG at constant pressure."""
 
     delta_f_eV: float
-    error_eV: float | None = Field(description="one standard error; none where the estimator gives no finite one")
+    error_eV: float | None = Field(description="standard error; none if the estimator gives no finite value")
     delta_f_eV_per_atom: float
     error_eV_per_atom: float | None
 
@@ -42,43 +42,45 @@ class Estimate(BaseModel):
 
 
 class WindowStatistics(BaseModel):
-    """What the analysis says of one window."""
+    """Statistics of one window."""
 
     lambda_value: float
-    mean_dudl_eV: float = Field(description="over the independent samples, as TI takes it")
+    mean_dudl_eV: float = Field(description="mean over the independent samples, as used in TI")
     error_dudl_eV: float = Field(
-        description="standard error of the mean, with correlations and the small number of samples accounted for"
+        description="standard error of the mean, corrected for correlations and for the small number of samples"
     )
     n_samples: int
     n_independent: float = Field(description="samples divided by the statistical inefficiency")
     statistical_inefficiency: float
     mean_temperature_K: float
-    mean_volume_A3: float = Field(description="over all samples")
+    mean_volume_A3: float = Field(description="mean over all samples")
     n_runs: int = Field(description="production runs, each of `dynamics.n_production_steps`; more than 1 if extended")
-    ti_weight: float = Field(description="weight of its ⟨dU/dλ⟩ in TI")
+    ti_weight: float = Field(description="quadrature weight of ⟨dU/dλ⟩ in TI")
     slope_dudl_eV: float = Field(description="d⟨∂U/∂λ⟩/dλ = ⟨∂²U/∂λ²⟩ − β var(∂U/∂λ)")
-    ti_slope_weight: float = Field(description="weight of that slope in TI; 0 for gauss-legendre")
-    variance_share: float | None = Field(description="its share in the variance of MBAR; none where that is not finite")
+    ti_slope_weight: float = Field(description="quadrature weight of that slope in TI; 0 for gauss-legendre")
+    variance_share: float | None = Field(
+        description="share of the window in the variance of MBAR; none if that is not finite"
+    )
     equilibration_fraction: float = Field(
-        description="where in its production the means before and after differ most, of dU/dλ or the volume"
+        description="fraction of the production at which the means before and after differ most, of dU/dλ or the volume"
     )
     equilibration_shift_sigma: float = Field(
-        description="by how many standard errors they differ; the verdict says whether chance explains it"
+        description="difference of these means in standard errors; the verdict says if it is significant"
     )
     start_lambda: float | None = Field(
-        None, description="λ at which the structure was relaxed that it started from; none if all windows started alike"
+        None, description="λ at which the start structure was relaxed; none if all windows started from one structure"
     )
     sites: SitesSummary | None = Field(None, description="how far atoms were from their sites")
     overlap_with_next: float | None = Field(
-        description="MBAR overlap matrix element with the next window; below 0.03 is too little"
+        description="MBAR overlap matrix element with the next window; should be at least 0.03"
     )
 
 
 class ConvergenceCurve(BaseModel):
-    """MBAR's ΔF (configurational) from the first and the last part of each window, against the size of that part.
+    """Configurational ΔF from MBAR as a function of the fraction of samples used from the start or end of each window.
 
-    The last point is `mbar`. The others are from at most 300 independent samples of each window, so that their errors
-    may be larger than the shares explain. None where MBAR has no solution.
+    The last point is `mbar`. The other points use at most 300 independent samples of each window, so their errors may
+    be larger than the fraction alone would imply. None if MBAR has no solution.
     """
 
     fractions: list[float]
@@ -87,28 +89,28 @@ class ConvergenceCurve(BaseModel):
     backward_eV: list[float | None] = Field(description="from the last part of each window")
     backward_error_eV: list[float | None]
     halves_sigma: float | None = Field(
-        description="difference of the first and the second half in standard errors; the verdict says whether that is "
-        "chance"
+        description="difference of the first and the second half in standard errors; the verdict says if it is "
+        "significant"
     )
 
 
 class MixedEnds(Document):
-    """Ends of a transformation, and the terms of their configurational entropy, which its `total` does not contain."""
+    """End compositions of a transformation, and terms of configurational entropy that are not in its `total`."""
 
     initial_weights: list[float]
     final_weights: list[float]
     mixing_term_eV: float = Field(
-        description="k_B T Σ x ln x over sites, elements and vacancies, at λ = 1 less at λ = 0: ideal mixing on each "
+        description="k_B T Σ x ln x over sites, elements and vacancies, at λ = 1 minus at λ = 0: ideal mixing on each "
         "mixed site, NOT contained in `total`"
     )
     arrangement_term_eV: float = Field(
-        description="what a random distribution of the same atoms over equivalent sites would add to the mixing term, "
-        "at λ = 1 less at λ = 0, NOT contained in `total`; not zero where only some of the equivalent sites change"
+        description="contribution of a random distribution of the same atoms over equivalent sites, beyond the mixing "
+        "term, at λ = 1 minus at λ = 0, NOT contained in `total`; not zero if only some of the equivalent sites change"
     )
 
     @property
     def terms_not_in_total(self) -> dict[str, float]:
-        """Names and values (eV) of the terms of configurational entropy that concern these ends."""
+        """Names and values (eV) of the terms of configurational entropy that apply to these ends."""
         terms = {}
         if any(0 < weight < 1 for weight in (*self.initial_weights, *self.final_weights)):
             terms[MIXING] = self.mixing_term_eV
@@ -118,10 +120,10 @@ class MixedEnds(Document):
 
 
 class FreeEnergyDocument(MixedEnds):
-    """Free-energy difference along a path, that at λ = 1 less that at λ = 0, and what it rests on.
+    """Free-energy difference between λ = 1 and λ = 0 of a path, with the statistics of its windows.
 
-    At constant volume (`ensemble` NVT) every difference here is ΔF, Helmholtz; at constant pressure (NPT) it is ΔG,
-    Gibbs, whatever the `delta_f` in the names of the fields.
+    At constant volume (`ensemble` NVT) every difference is ΔF (Helmholtz). At constant pressure (NPT) it is ΔG (Gibbs),
+    also in fields named `delta_f`.
     """
 
     ensemble: Ensemble = Field(description="NVT: ΔF at constant volume; NPT: ΔG at constant pressure")
@@ -141,11 +143,11 @@ class FreeEnergyDocument(MixedEnds):
     ti: Estimate = Field(description="thermodynamic integration by `ti_rule`; configurational part")
     ti_rule: Literal["corrected-trapezoid", "gauss-legendre"]
     ti_discretisation_eV: float | None = Field(
-        description="error of the rule itself, from its difference with every other window; part of the error of `ti`; "
-        "0 for gauss-legendre, none with two windows, where `ti` has no error either"
+        description="discretisation error, estimated with every other window; part of the error of `ti`;"
+        " 0 for gauss-legendre; none with two windows, for which `ti` has no error either"
     )
     bar: Estimate | None = Field(
-        description="Bennett acceptance ratio between neighbours; configurational part; none where it has no solution"
+        description="Bennett acceptance ratio between neighbours; configurational part; none if it has no solution"
     )
     mbar: Estimate = Field(description="multistate BAR over all windows; configurational part")
     mass_term_eV: float = Field(
@@ -155,9 +157,9 @@ class FreeEnergyDocument(MixedEnds):
     total: Estimate = Field(description="MBAR plus the mass term; no mixing term, no arrangement term")
     overlap_matrix: list[list[float]] = Field(description="MBAR overlap matrix between windows")
     convergence: ConvergenceCurve
-    verdict: Verdict = Field(description="whether the checks of convergence have passed, and those that have not")
-    refinement: Refinement = Field(description="what was added to the planned ladder, and whether its target was met")
+    verdict: Verdict = Field(description="whether all checks of convergence passed, and those that failed")
+    refinement: Refinement = Field(description="additions to the planned ladder, and whether the target error was met")
     warnings: list[str] = Field(
-        default_factory=list, description="of the estimators (overlap, samples); the verdict has them too"
+        default_factory=list, description="warnings of the estimators (overlap, samples); also in the verdict"
     )
     provenance: Provenance

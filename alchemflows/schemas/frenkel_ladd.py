@@ -33,15 +33,15 @@ class FreeEnergyValue(BaseModel):
 
 
 class SpringKind(BaseModel):
-    """The spring that equivalent atoms have."""
+    """Spring constant of a set of equivalent atoms."""
 
-    element: str = Field(description="of the atoms; several, joined by /, on alchemical sites")
+    element: str = Field(description="element of the atoms; elements of alchemical sites are joined by /")
     n_atoms: int
     stiffness_eV_per_A2: float
 
 
 class FrenkelLaddDocument(Document):
-    """Absolute free energy of a crystal, of the whole cell.
+    """Absolute free energy of a crystal; values are for the whole cell.
 
     F = Einstein + switching + centre of mass, G = F + pV − bias of the mean cell.
     """
@@ -55,40 +55,41 @@ class FrenkelLaddDocument(Document):
     pressure_GPa: float
     volume_A3: float
     structure: Structure = Field(description="cell and mean positions, to which the springs are tied")
-    space_group: int = Field(description="by which atoms are equivalent")
+    space_group: int = Field(description="space group number that defines equivalent atoms")
     springs: list[SpringKind]
-    stiffness_eV_per_A2: list[float] = Field(description="of each atom")
+    stiffness_eV_per_A2: list[float] = Field(description="spring constant of each atom")
     einstein_eV: float = Field(
         description="3 k_B T Σ_i s_i ln(ħω_i / k_B T), ω_i = √(k_i/m_i), with the geometric mean m_i of the masses of "
-        "the site's elements, and s_i, how much of an atom is on the site"
+        "the site's elements, and the total occupancy s_i of the site"
     )
     switching_eV: float = Field(description="F(crystal) − F(Einstein crystal), centre of mass fixed in both")
     switching_error_eV: float
-    centre_of_mass_eV: float = Field(description="for letting the centre of mass go; see `free_energy.einstein`")
-    free_volume_A3: float = Field(description="volume of a primitive cell, in that term")
+    centre_of_mass_eV: float = Field(
+        description="free energy of releasing the centre of mass, see `free_energy.einstein`"
+    )
+    free_volume_A3: float = Field(description="volume of a primitive cell, used in that term")
     helmholtz: FreeEnergyValue = Field(
-        description="F of this very cell, classical, without `mixing_term_eV`; nuclei alone, without electronic or "
-        "magnetic excitations"
+        description="classical F at this cell, without `mixing_term_eV` and without electronic or magnetic excitations"
     )
     pv_eV: float
     cell_bias_eV: float = Field(
-        description="what the noise of the mean cell is expected to add to F + pV, see `MeanCell`; 0 for a given cell"
+        description="expected bias of F + pV due to the noise of the mean cell, see `MeanCell`; 0 for a given cell"
     )
-    cell_bias_error_eV: float = Field(description="its standard deviation")
+    cell_bias_error_eV: float = Field(description="standard deviation of the bias")
     gibbs: FreeEnergyValue = Field(
-        description="G = F + pV − bias, classical, without `mixing_term_eV`; its error is that of the switching and of "
-        "the bias in quadrature"
+        description="classical G = F + pV − bias, without `mixing_term_eV`; its error combines those of the switching "
+        "and of the bias in quadrature"
     )
     mixing_term_eV: float = Field(
         description="k_B T Σ x ln x over sites, elements and vacancies: ideal mixing on each mixed site, NOT contained "
         "in F and G"
     )
     quantum_correction_eV: float | None = Field(
-        description="F_quantum − F_classical of the harmonic Γ modes of this cell, to be added; none if it was not "
-        "asked for"
+        description="F_quantum − F_classical of the harmonic Γ modes of this cell, not included in F and G; none if it "
+        "was not requested"
     )
-    work: WorkDocument = Field(description="of switches from the crystal (λ = 0) to the Einstein crystal (λ = 1)")
-    dynamics: DynamicsSettings = Field(description="at constant volume, for the displacements")
+    work: WorkDocument = Field(description="work of switches from the crystal (λ = 0) to the Einstein crystal (λ = 1)")
+    dynamics: DynamicsSettings = Field(description="dynamics at constant volume that measured the displacements")
     settings: SwitchingSettings
     verdict: Verdict
     provenance: Provenance
@@ -105,7 +106,7 @@ class SizeExtrapolation(Document):
     formula: str
     temperature_K: float
     pressure_GPa: float
-    n_atoms: list[float] = Field(description="atoms of each cell")
+    n_atoms: list[float] = Field(description="number of atoms of each cell")
     helmholtz_eV_per_atom: list[float]
     gibbs_eV_per_atom: list[float]
     errors_eV_per_atom: list[float]
@@ -114,14 +115,15 @@ class SizeExtrapolation(Document):
     )
     helmholtz_limit_eV_per_atom: float
     gibbs_limit_eV_per_atom: float
-    limit_error_eV_per_atom: float = Field(description="from the errors of the cells by the weighted straight line")
-    chi_squared_per_degree: float | None = Field(description="of the line; none with two cells")
+    limit_error_eV_per_atom: float = Field(description="standard error of the limit from the weighted linear fit")
+    chi_squared_per_degree: float | None = Field(description="χ² per degree of freedom of the fit; none with two cells")
     quantum_correction_limit_eV_per_atom: float | None = Field(
-        description="that of the largest cell, whose Γ modes sample the q-points of its primitive cell; not in G; none "
-        "if it was not asked for"
+        description="quantum correction of the largest cell, whose Γ modes sample the q-points of its primitive cell; "
+        "not in G; none if it was not requested"
     )
     quantum_correction_change_eV_per_atom: float | None = Field(
-        description="between the two largest cells: how far it is from its limit, at most; none with one cell"
+        description="change between the two largest cells, an upper bound of the distance from the limit; none with "
+        "one cell"
     )
     cells: list[FrenkelLaddDocument]
     verdict: Verdict

@@ -23,15 +23,15 @@ class Target(MakerField):
     0.0
     """
 
-    quantity: str = Field(description="what is aimed at; see :func:`alchemflows.optimize.quantities.quantities`")
-    value: float | None = Field(None, allow_inf_nan=False, description="the wanted value, in the quantity's unit")
-    extremum: Literal["least", "largest"] | None = Field(None, description="instead of a value")
-    scale: float = Field(1.0, gt=0, allow_inf_nan=False, description="what counts as a deviation of one")
-    factor: float = Field(1.0, gt=0, allow_inf_nan=False, description="weight of this term in the sum")
+    quantity: str = Field(description="name of the quantity; see :func:`alchemflows.optimize.quantities.quantities`")
+    value: float | None = Field(None, allow_inf_nan=False, description="target value in the unit of the quantity")
+    extremum: Literal["least", "largest"] | None = Field(None, description="extremum to find, in place of a value")
+    scale: float = Field(1.0, gt=0, allow_inf_nan=False, description="unit of deviations, in the unit of the quantity")
+    factor: float = Field(1.0, gt=0, allow_inf_nan=False, description="factor of this term in the sum")
 
 
 class OptimizationStep(BaseModel):
-    """An accepted step."""
+    """An accepted step of the descent."""
 
     weights: list[float]
     objective: float
@@ -42,40 +42,44 @@ class OptimizationStep(BaseModel):
 class OptimizationRun(BaseModel):
     """The descent from one start."""
 
-    steps: list[OptimizationStep] = Field(description="the start first")
+    steps: list[OptimizationStep] = Field(description="accepted steps; the first is the start")
     start_formula: str
-    formula: str = Field(description="at the end")
-    structure: Structure = Field(description="relaxed, at the end; elements on alchemical sites mean nothing")
-    n_evaluations: int = Field(description="evaluations of the potential, those of the relaxations included")
+    formula: str = Field(description="formula at the end")
+    structure: Structure = Field(
+        description="relaxed structure at the end; elements on alchemical sites are placeholders"
+    )
+    n_evaluations: int = Field(description="evaluations of the potential, including those in relaxations")
     n_second_derivatives: int
     reached: bool = Field(
-        description="whether every value that is aimed at, and a known least one, is within its tolerance"
+        description="whether every target value, and the minimum of the function if known, is within its tolerance"
     )
 
 
 class RoundedComposition(BaseModel):
-    """The composition in whole atoms that is nearest to the best one, and what the crystal is there."""
+    """The composition in whole atoms nearest to the best one, and the crystal relaxed there."""
 
-    n_repeats: int = Field(description="of the cell, in the supercell that these atoms are of")
+    n_repeats: int = Field(description="number of cells in the supercell")
     weights: list[float]
-    formula: str = Field(description="of the supercell, in whole atoms")
+    formula: str = Field(description="formula of the supercell in whole atoms")
     objective: float
-    quantities: dict[str, float] = Field(description="of the alchemical crystal, relaxed at these weights")
-    structure: Structure = Field(description="one cell of it; elements on alchemical sites mean nothing")
+    quantities: dict[str, float] = Field(description="quantities of the alchemical crystal, relaxed at these weights")
+    structure: Structure = Field(description="one relaxed cell; elements on alchemical sites are placeholders")
 
 
 class OptimizationDocument(Document):
-    """Compositions at which a crystal has the properties wanted."""
+    """Result of an optimization of the composition for target properties."""
 
     targets: list[Target]
-    function: str | None = Field(None, description="the user's own objective, as it is imported")
-    least: float | None = Field(None, description="its least value, if that was known")
+    function: str | None = Field(None, description="import name of the user's objective function")
+    least: float | None = Field(None, description="minimum value of that function, if it was given")
     weight_labels: list[str]
     coupling: str
     n_sites: int = Field(description="sites of the cell; how many are occupied depends on the composition")
-    relaxation: str = Field(description="what of the cell was free")
+    relaxation: str = Field(description="cell degrees of freedom that were relaxed")
     runs: list[OptimizationRun]
     best: int = Field(description="index of the run with the lowest objective")
-    rounded: RoundedComposition | None = Field(None, description="of the best run, if it was asked for")
+    rounded: RoundedComposition | None = Field(
+        None, description="rounded composition of the best run, if it was requested"
+    )
     verdict: Verdict
     provenance: Provenance

@@ -13,7 +13,7 @@ from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
 
-#: Two alchemical couplings, two explicit pictures of disorder, and order.
+#: Alchemical cells with two couplings, two explicit models of disorder, and ordered arrangements.
 Kind = Literal["paired", "mean-field", "random", "quasirandom", "ordered"]
 
 
@@ -24,14 +24,14 @@ class Arrangement(BaseModel):
     kind: Kind
     formula: str
     counts: Counts
-    energy_eV: float = Field(description="of the cell")
+    energy_eV: float = Field(description="energy of the cell")
     volume_A3: float
     cell_parameters: list[float] = Field(description="a, b, c (Å), α, β, γ (degrees)")
     structure: Structure
-    multiplicity: int | None = Field(None, description="arrangements that symmetry makes the same, where all are known")
-    n_starts: int | None = Field(None, description="starts of a search that ended here")
-    converged: bool = Field(description="whether the relaxation reached its force")
-    key: str = Field(description="of the relaxation, see :class:`RelaxDocument`")
+    multiplicity: int | None = Field(None, description="number of equivalent arrangements, if all were enumerated")
+    n_starts: int | None = Field(None, description="number of starts of a search that ended here")
+    converged: bool = Field(description="whether the forces of the relaxation converged")
+    key: str = Field(description="key of the relaxation, see :class:`RelaxDocument`")
 
     @classmethod
     def of(
@@ -43,7 +43,7 @@ class Arrangement(BaseModel):
         multiplicity: int | None = None,
         n_starts: int | None = None,
     ) -> Arrangement:
-        """Return what a relaxation says of an arrangement."""
+        """Return the arrangement from the document of its relaxation."""
         return cls(
             name=name,
             kind=kind,
@@ -71,49 +71,49 @@ class Arrangement(BaseModel):
 
 
 class OrderingSearchDocument(Document):
-    """Ordered arrangements that a descent found, relaxed with the plain potential."""
+    """Ordered arrangements found by a descent on weights and then relaxed."""
 
     formula: str
     counts: Counts
-    arrangements: list[Arrangement] = Field(description="different by symmetry, the one of lowest energy first")
+    arrangements: list[Arrangement] = Field(description="symmetrically distinct arrangements, lowest energy first")
     n_starts: int
-    n_distinct: int = Field(description="different arrangements that the starts ended in; not all are relaxed")
-    n_arrangements: int = Field(description="all of the cell, symmetry not considered")
-    sharpness: float = Field(description="mean of the largest weights before they were rounded; 1: whole atoms")
-    disordered_energy_eV: float = Field(description="of the alchemical cell that the search began from")
-    rounding: str = Field("", description="how the composition was rounded to whole atoms; empty where it was not")
+    n_distinct: int = Field(description="number of distinct arrangements that were found; not all are relaxed")
+    n_arrangements: int = Field(description="number of all arrangements of the cell, symmetry not considered")
+    sharpness: float = Field(description="mean of the largest weights before rounding; 1 means whole atoms")
+    disordered_energy_eV: float = Field(description="energy of the alchemical cell from which the search started")
+    rounding: str = Field("", description="how the composition was rounded to whole atoms; empty if it was not")
     verdict: Verdict
     provenance: Provenance
 
 
 class OrderDisorderDocument(Document):
-    """Order against disorder: which has the lower energy, and whether an alchemical cell would have said so.
+    """Ordering energies from explicit arrangements and from alchemical cells.
 
-    Disorder is the mean over random arrangements; the others are other pictures of it. Energies of ordering are those
-    of the best ordered arrangement less those of disorder: negative where order is favoured. All energies and the
-    entropy are those of the cell, whose atoms and sites `counts` has; the properties divide them by its atoms.
+    The reference for disorder is the mean over random arrangements; quasirandom and alchemical cells are other models
+    of it. Ordering energies are that of the best ordered arrangement minus that of disorder, negative if order is
+    favoured. Energies and entropy are totals of the cell with these `counts`; properties give them per atom.
     """
 
     formula: str
     counts: Counts
     arrangements: list[Arrangement]
     best_ordered: str = Field(description="name of the ordered arrangement of lowest energy")
-    rounding: str = Field("", description="how the composition was rounded to whole atoms; empty where it was not")
-    random_energy_eV: float = Field(description="mean over random arrangements")
-    random_error_eV: float | None = Field(description="its standard error; none if only one was relaxed")
+    rounding: str = Field("", description="how the composition was rounded to whole atoms; empty if it was not")
+    random_energy_eV: float = Field(description="mean energy of random arrangements")
+    random_error_eV: float | None = Field(description="standard error of that mean; none if only one was relaxed")
     ordering_energies_eV: dict[str, float] = Field(
-        description="by picture of disorder: random, quasirandom, paired, mean-field"
+        description="ordering energies by model of disorder: random, quasirandom, paired, mean-field"
     )
     entropy_kB: float = Field(description="ideal configurational entropy, −Σ x ln x over sites and elements")
     transition_temperatures_K: dict[str, float | None] = Field(
-        description="ordering energy over ideal entropy, by picture; None where disorder is lower at any temperature"
+        description="−ordering energy / ideal entropy by model of disorder; none if the ordering energy is not negative"
     )
     coupling_deviations_eV: dict[str, float] = Field(
-        description="energy of the alchemical cell less the mean of random arrangements, by coupling"
+        description="energy of the alchemical cell minus the mean of random arrangements, by coupling"
     )
     nearest_coupling: str
     ranks_rightly: dict[str, bool] = Field(
-        description="by coupling: whether its ordering energy has the sign of that from random arrangements"
+        description="by coupling: whether its ordering energy has the same sign as that from random arrangements"
     )
     verdict: Verdict
     provenance: Provenance
@@ -130,7 +130,7 @@ class OrderDisorderDocument(Document):
 
     @property
     def ordering_energies_eV_per_atom(self) -> dict[str, float]:
-        """Ordering energies by picture of disorder, eV/atom."""
+        """Ordering energies by model of disorder, eV/atom."""
         return {kind: self.counts.per_atom(energy) for kind, energy in self.ordering_energies_eV.items()}
 
     @property

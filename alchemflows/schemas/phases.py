@@ -15,23 +15,23 @@ class PhasePoint(BaseModel):
 
     phase: str
     formula: str
-    composition: float | None = Field(description="x, the share of the substitution; none without one")
+    composition: float | None = Field(description="fraction x of the substitution; none without a substitution")
     temperature_K: float
-    counts: Counts = Field(description="of the cell")
-    gibbs_eV: float | None = Field(description="of the cell, with ideal mixing; none where the run failed")
+    counts: Counts = Field(description="counts of the cell")
+    gibbs_eV: float | None = Field(description="G of the cell, with ideal mixing; none if the run failed")
     error_eV: float | None
     ideal_mixing_eV: float = Field(description="k_B T Σ x ln x of the cell, contained in G")
     volume_A3: float | None
-    failure: str | None = Field(description="why there is no number: the phase is not mechanically stable, say")
+    failure: str | None = Field(description="reason for a missing result, for example a mechanically unstable phase")
 
     @property
     def gibbs_eV_per_atom(self) -> float | None:
-        """G with ideal mixing, eV/atom; None where the run failed."""
+        """G with ideal mixing, eV/atom; None if the run failed."""
         return None if self.gibbs_eV is None else self.counts.per_atom(self.gibbs_eV)
 
     @property
     def error_eV_per_atom(self) -> float | None:
-        """Standard error of G, eV/atom; None where the run failed."""
+        """Standard error of G, eV/atom; None if the run failed."""
         return None if self.error_eV is None else self.counts.per_atom(self.error_eV)
 
     @property
@@ -41,22 +41,24 @@ class PhasePoint(BaseModel):
 
     @property
     def volume_A3_per_atom(self) -> float | None:
-        """Volume, Å³/atom; None where the run failed."""
+        """Volume, Å³/atom; None if the run failed."""
         return None if self.volume_A3 is None else self.counts.per_atom(self.volume_A3)
 
 
 class PhaseTransition(BaseModel):
-    """Where two phases have the same G."""
+    """Transition between two phases, at the temperature at which their G are equal."""
 
     composition: float | None
     low_temperature_phase: str
     high_temperature_phase: str
-    temperature_K: float | None = Field(description="none: no transition between the temperatures given")
+    temperature_K: float | None = Field(description="none if there is no transition within the given temperatures")
     error_K: float | None
     entropy_eV_per_K_per_atom: float | None = Field(
-        description="S of the high-temperature phase less that of the other"
+        description="S of the high-temperature phase minus S of the low-temperature phase"
     )
-    probability: float = Field(description="that there is one between the temperatures, from the errors of G")
+    probability: float = Field(
+        description="probability of a transition within the given temperatures, from the errors of G"
+    )
 
 
 class StablePhase(BaseModel):
@@ -65,12 +67,14 @@ class StablePhase(BaseModel):
     composition: float | None
     temperature_K: float
     phase: str
-    margin_eV_per_atom: float | None = Field(description="G of the next less that of this one; none if it is alone")
+    margin_eV_per_atom: float | None = Field(
+        description="G of the second most stable phase minus G of this one; none without a second phase"
+    )
     margin_error_eV_per_atom: float | None
 
 
 class PhaseStabilityDocument(Document):
-    """G(x, T) of several phases, which is stable where, and the transitions between them."""
+    """G(x, T) of several phases, the stable phase at each point, and the transitions between phases."""
 
     pressure_GPa: float | None
     phases: list[str]

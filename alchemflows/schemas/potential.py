@@ -1,4 +1,4 @@
-"""What a potential is: what the user asks for, and what was loaded."""
+"""The specification of a potential, and the record of a loaded potential."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Kernels = Literal["built-in", "cuequivariance"]
 
 
 class PotentialSpec(MakerField):
-    """A request for a potential.
+    """Specification of a potential.
 
-    The SHA-256, if given, is compared with that of the file before anything in it is read: most model files are
-    pickles, which can run code when they are loaded.
+    If a SHA-256 is given, it is compared with that of the model file before the file is loaded, since most model files
+    are pickles, which can run code when they are loaded.
 
     Examples
     --------
@@ -26,13 +26,15 @@ class PotentialSpec(MakerField):
     """
 
     name: str = Field(
-        description="`mace-demo`, `sevennet-0`, a name that `mace_mp` knows (`small`, `medium-mpa-0`, ...), or a file"
+        description="`mace-demo`, `sevennet-0`, a name of `mace_mp` (`small`, `medium-mpa-0`, ...), or a model file"
     )
-    dtype: Dtype = Field("float32", description="precision of the model; positions and sums are float64")
-    device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`, ...; `auto`: CUDA where there is one")
+    dtype: Dtype = Field("float32", description="precision of the potential; positions and sums are float64")
+    device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`, ...; `auto` uses CUDA if available")
     head: str | None = Field(None, description="head of a multi-head MACE model")
     sha256: str | None = Field(None, description="SHA-256 that the model file must have")
-    kernels: Kernels = Field("built-in", description="of MACE models: ours, or cuEquivariance's (for NVIDIA GPUs)")
+    kernels: Kernels = Field(
+        "built-in", description="kernels of MACE potentials: built-in or cuequivariance (NVIDIA GPUs)"
+    )
 
 
 class PotentialRecord(BaseModel):
@@ -40,7 +42,7 @@ class PotentialRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(description="as it was asked for")
+    name: str = Field(description="name as specified")
     backend: str = Field(description="`mace` or `sevennet`")
     sha256: str = Field(description="SHA-256 of the model file")
     dtype: Dtype

@@ -1,4 +1,4 @@
-"""How far a job is, and the small file in its folder that says so to whoever watches."""
+"""Progress of a job, and the file in its folder that reports it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ PROGRESS_FILE = "progress.json"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a batch of replicas is.
+    """Progress of a batch of replicas.
 
     Attributes
     ----------
     phase
         ``equilibration``, ``production`` or ``switching``.
     step, n_steps
-        Steps done and to do, both phases together.
+        Completed steps and total number of steps, all phases together.
     temperatures_K
-        Kinetic temperature of each replica at this moment.
+        Current kinetic temperature of each replica.
     timestep_fs
         Time step.
     steps_per_s
-        Speed since the run began, or went on, here; None if it is not known yet.
+        Speed since the run was started or resumed; None if it is not known yet.
     """
 
     phase: str
@@ -38,21 +38,21 @@ class Progress:
 
     @property
     def ns_per_day(self) -> float | None:
-        """Speed of all replicas together."""
+        """Speed of all replicas together (ns/day)."""
         if self.steps_per_s is None:
             return None
         return len(self.temperatures_K) * self.steps_per_s * self.timestep_fs * 1e-6 * 86400
 
     @property
     def seconds_left(self) -> float | None:
-        """Time until the last step at this speed."""
+        """Estimated time until the last step (s)."""
         return None if not self.steps_per_s else (self.n_steps - self.step) / self.steps_per_s
 
 
 class ProgressFile:
-    """Writes :class:`Progress` to a file, at most every `interval_s` seconds.
+    """Write :class:`Progress` to a file, at most every `interval_s` seconds.
 
-    The file is replaced as a whole, so that a reader never sees half of it.
+    The file is replaced atomically, so that a reader never sees an incomplete file.
     """
 
     def __init__(self, folder: Path, interval_s: float = 1.0) -> None:
@@ -61,21 +61,21 @@ class ProgressFile:
         self._written_at = -float("inf")
 
     def __call__(self, progress: Progress) -> None:
-        """Write, unless it was done a moment ago and the job is not at its end."""
+        """Write the progress, except if less than `interval_s` has passed and the job is not at its last step."""
         now = time.monotonic()
         if now - self._written_at < self._interval_s and progress.step < progress.n_steps:
             return
         self._written_at = now
         temporary = self._path.with_suffix(".tmp")
-        # A full disk must not cost the samples that the progress is about.
+        # A failure to write, for example on a full disk, must not stop the sampling.
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps(vars(progress)))
             temporary.replace(self._path)
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """Return the progress written in a job's folder, if there is any."""
+    """Return the progress in a job's folder; None if there is none that can be read."""
     try:
         return Progress(**json.loads((folder / PROGRESS_FILE).read_text()))
-    except (OSError, ValueError, TypeError):  # TypeError: of another version
+    except (OSError, ValueError, TypeError):  # TypeError: written by another version
         return None

@@ -1,4 +1,4 @@
-"""Where a document came from."""
+"""Provenance of documents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def installed_versions() -> dict[str, str]:
     return dict(_versions())
 
 
-# Looked up once per process: it takes as long as everything else that a job does with its document.
+# Cached, since the look-up takes as long as the rest of the work on a document.
 @cache
 def _versions() -> dict[str, str]:
     found = {"alchemflows": __version__}  # an editable installation keeps the metadata of the day it was installed
@@ -46,11 +46,11 @@ def _versions() -> dict[str, str]:
 
 
 class Provenance(BaseModel):
-    """What made a document, when, and how long it took."""
+    """Potential, software versions, time and seed of a document."""
 
-    potential: PotentialRecord | None = Field(None, description="the model, where one was evaluated")
+    potential: PotentialRecord | None = Field(None, description="the potential, if one was evaluated")
     versions: dict[str, str] = Field(default_factory=installed_versions)
     python: str = Field(default_factory=platform.python_version)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     wall_time_s: float | None = None
-    seed: int | None = Field(None, description="seed that the seeds of all windows derive from")
+    seed: int | None = Field(None, description="seed from which all others derive")

@@ -14,7 +14,7 @@ class RelaxDocument(Document):
     """An alchemical system relaxed at fixed weights."""
 
     structure: Structure = Field(
-        description="positions and cell; the elements on alchemical sites are those of the host and mean nothing"
+        description="relaxed positions and cell; elements on alchemical sites are placeholders"
     )
     formula: str = Field(description="composition at these weights")
     weights: list[float]
@@ -23,15 +23,15 @@ class RelaxDocument(Document):
     counts: Counts
     energy_eV: float
     weight_gradients_eV: list[float] = Field(
-        description="∂E/∂w at the relaxed positions and cell; where both are free also the total derivative"
+        description="∂E/∂w at the relaxed positions and cell; equal to the total derivative if both were relaxed"
     )
     volume_A3: float
     cell_parameters: list[float] = Field(description="a, b, c (Å), α, β, γ (degrees)")
     max_force_eV_per_A: float
-    n_steps: int = Field(description="of the relaxation that was kept, where it had several starts")
+    n_steps: int = Field(description="number of steps; with several starts, that of the relaxation that was kept")
     converged: bool
     relax_cell: bool
     key: str = Field(
-        description="SHA-256 of system, weights, model and settings: what has the same key need not be computed again"
+        description="SHA-256 of system, weights, potential and settings; equal keys mean the same relaxation"
     )
     provenance: Provenance

@@ -10,7 +10,7 @@ from alchemflows.schemas.document import Document
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
-#: How much is computed; see :mod:`alchemflows.reproduce.settings`.
+#: Level of computational effort; see :mod:`alchemflows.reproduce.settings`.
 Version = Literal["paper", "medium", "small"]
 
 
@@ -34,9 +34,9 @@ class Row(BaseModel):
     quantity: str
     temperature_K: float
     value: float
-    error: float | None = Field(description="one standard error; none where it is not known")
+    error: float | None = Field(description="standard error; none if not known")
     published: float | None = Field(
-        description="in the paper, with its potential and cells; none for the other versions"
+        description="value in the paper, with its potential and cells; none for the other versions"
     )
     unit: str
 
@@ -52,13 +52,13 @@ class RandomAverage(BaseModel):
 
 
 class LatticeCurve(BaseModel):
-    """Lattice parameters over compositions, beside those of random arrangements."""
+    """Lattice parameters of alchemical cells over compositions, and those of random arrangements."""
 
     name: str
-    elements: list[str] = Field(description="that mix; the weights are their shares")
-    parameters: list[str] = Field(description="which lattice parameters")
+    elements: list[str] = Field(description="elements that mix; the weights are their shares")
+    parameters: list[str] = Field(description="names of the lattice parameters")
     weights: list[list[float]]
-    lengths_A: list[list[float]] = Field(description="of each composition, the alchemical cell")
+    lengths_A: list[list[float]] = Field(description="lattice parameters of the alchemical cell at each composition")
     random: list[RandomAverage]
 
 
@@ -70,10 +70,10 @@ class ReproductionDocument(Document):
     rows: list[Row]
     checks: list[Check]
     curves: list[LatticeCurve] = Field(default=[], description="Fig. 2 only")
-    verdict: Verdict = Field(description="the checks that do not hold, and what single results warn of")
+    verdict: Verdict = Field(description="failed checks, and reasons against individual results")
     provenance: Provenance
 
     @property
     def holds(self) -> bool:
-        """Whether every check holds."""
+        """Whether all checks hold."""
         return all(check.holds for check in self.checks)

@@ -17,7 +17,7 @@ _END = "end_"
 
 @dataclass(frozen=True)
 class WindowSeries:
-    """Samples of one window, in the order of time; n samples, K windows in the ladder.
+    """Time series of one window: n samples, with energies at K values of λ.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class WindowSeries:
     temperature_K
         Kinetic temperature, shape (n,).
     energies_eV
-        U of the same configuration at the λ of every window, shape (n, K); u_nk is β (U + PV).
+        U of each sampled configuration at every λ of the grid, shape (n, K); u_nk is β (U + PV).
     volume_A3
         Volume of the cell, shape (n,).
     """
@@ -46,13 +46,13 @@ class WindowSeries:
         return len(self.time_fs)
 
     def after(self, fraction: float) -> WindowSeries:
-        """Return the series without a first part of its samples."""
+        """Return the series without the given fraction of samples at its start."""
         start = int(fraction * len(self))
         return WindowSeries(**{name: values[start:] for name, values in vars(self).items()})
 
 
 class PackedArrays(Document):
-    """Named arrays as one string, so that a database stores them fast and without rounding.
+    """Named arrays as one string, which a database stores fast and without rounding.
 
     The string is the base64 form of an uncompressed NumPy ``.npz`` file;
     ``numpy.load(io.BytesIO(base64.b64decode(npz_base64)))`` reads it.
@@ -71,27 +71,27 @@ class PackedArrays(Document):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays, bitwise as they were packed."""
-        packed = pybase64.b64decode(self.npz_base64, validate=True)  # which is many times as fast as Python's own
+        packed = pybase64.b64decode(self.npz_base64, validate=True)  # much faster than the standard library
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             return dict(arrays)
 
 
 class PackedSeries(PackedArrays):
-    """A :class:`WindowSeries`, packed; the names of the arrays are its attributes, but for the energies at all λ.
+    """A packed :class:`WindowSeries`; arrays are named like its attributes, except the energies at all λ.
 
-    Of those, which are nearly all of the samples, each column is stored as what it fluctuates by: ``energies_eV`` =
-    ``energy_eV[:, None]`` + ``energy_offsets_eV`` (K, the mean of the rest) + ``energy_fluctuations_eV`` (n, K, in
-    single precision). That halves what a database holds, and rounds a fluctuation by 6e-8 of itself, far below kT.
+    These make up most of the data and are stored as mean and fluctuations: ``energies_eV`` = ``energy_eV[:, None]`` +
+    ``energy_offsets_eV`` (K) + ``energy_fluctuations_eV`` (n, K, single precision). This halves the size in the
+    database; the relative rounding error of a fluctuation is 6e-8, far below kT.
 
-    Where the window ended is with them, as a file of its own for each window is a tenth of what a worker asks of the
-    database: arrays whose names begin with ``end_``.
+    Arrays whose names begin with ``end_`` are the final state of the window. They are stored here, since a separate
+    file for each window would add a tenth to the database requests of a worker.
     """
 
     n_samples: int
 
     @classmethod
     def pack(cls, series: WindowSeries, end: Mapping[str, np.ndarray] | None = None) -> PackedSeries:
-        """Pack a series, and the arrays of the state at its end, if they are to be kept."""
+        """Pack a series, and optionally the arrays of its final state."""
         columns = {name: values for name, values in vars(series).items() if name != "energies_eV"}
         gaps = series.energies_eV - series.energy_eV[:, None]
         offsets = gaps.mean(axis=0) if len(series) else np.zeros(gaps.shape[1])
@@ -101,13 +101,13 @@ class PackedSeries(PackedArrays):
         return cls(n_samples=len(series), npz_base64=packed)
 
     def unpack(self) -> WindowSeries:
-        """Return the series, as it was packed but for the rounding of `energies_eV`."""
+        """Return the series as it was packed, except for the rounding of `energies_eV`."""
         arrays = {name: values for name, values in self.arrays().items() if not name.startswith(_END)}
         energies = arrays.pop("energy_fluctuations_eV").astype(np.float64)
-        energies += arrays.pop("energy_offsets_eV")  # in place: there may be a hundred MB of them
+        energies += arrays.pop("energy_offsets_eV")  # in place, since the array may have 100 MB
         energies += arrays["energy_eV"][:, None]
         return WindowSeries(**arrays, energies_eV=energies)
 
     def end(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the state at its end."""
+        """Return the arrays of the final state."""
         return {name.removeprefix(_END): values for name, values in self.arrays().items() if name.startswith(_END)}

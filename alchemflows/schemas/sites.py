@@ -1,4 +1,4 @@
-"""How far the atoms of a sampled crystal were from their sites."""
+"""Displacements of the atoms of a sampled crystal from their sites."""
 
 from __future__ import annotations
 
@@ -6,42 +6,44 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
-#: Beyond this share of the way to another site, an atom is no longer on its own.
+#: Fraction of the distance to another site beyond which an atom has left its own site.
 MAX_DISPLACEMENT_SHARE = 0.5
-#: A vibration carries an atom so far for less than this share of the time.
+#: Largest fraction of the time that vibrations displace an atom this far.
 MAX_TIME_AWAY = 0.05
 
 
 class SitesSummary(BaseModel):
-    """Displacements of a replica's atoms from the sites of its start, without the motion of all atoms together."""
+    """Displacements of a replica's atoms from their start sites, without the common translation of all atoms."""
 
-    atom: int = Field(description="index of the atom that went farthest towards another site, for the distance of that")
-    element: str = Field(description="element at that site in the given structure")
-    largest_displacement_A: float = Field(description="its largest distance from its site")
-    nearest_A: float = Field(description="distance from its site to the nearest other one, or to its own image")
+    atom: int = Field(
+        description="index of the atom with the largest displacement relative to the distance of another site"
+    )
+    element: str = Field(description="element of this atom in the given structure")
+    largest_displacement_A: float = Field(description="largest distance of this atom from its site")
+    nearest_A: float = Field(description="distance from its site to the nearest other site or periodic image")
     time_away: float = Field(
-        description="largest share of the samples, of any atom, in which it was nearer to another site, or to an image "
-        "of its own, than to its site"
+        description="largest fraction of samples in which any atom was nearer to another site, or to an image, "
+        "than to its site"
     )
     away_at_end: bool = Field(description="whether an atom was nearer to another site at the end")
     mean_shift_A: float = Field(description="largest distance of an atom's mean position from its site")
 
     @property
     def left(self) -> bool:
-        """Whether an atom left its site: the crystal melted, or an atom diffused."""
+        """Whether an atom left its site, by melting or diffusion."""
         return self.time_away > MAX_TIME_AWAY or self.away_at_end
 
     def reasons(self, where: str) -> list[str]:
-        """Return what speaks against a result in which the atoms moved so, if anything."""
+        """Return a reason against a result if atoms left their sites, and no reason otherwise."""
         if not self.left:
             return []
         return [
             f"{where}: the crystal melted, or atoms left their sites: atom {self.atom} ({self.element}) was "
-            f"{self.largest_displacement_A:.1f} Å from its site, the next is {self.nearest_A:.1f} Å away; an atom was "
+            f"{self.largest_displacement_A:.1f} Å from its site (nearest other: {self.nearest_A:.1f} Å); an atom was "
             f"nearer to another site than to its own in {self.time_away:.0%} of the samples"
         ]
 
 
 def worst(summaries: Sequence[SitesSummary]) -> SitesSummary:
-    """Return the summary of the replica whose atoms were away most."""
+    """Return the summary of the replica whose atoms were away from their sites most."""
     return max(summaries, key=lambda s: (s.left, s.time_away, s.largest_displacement_A / s.nearest_A))

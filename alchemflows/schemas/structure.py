@@ -1,4 +1,4 @@
-"""Documents of structures: what was understood of a file, before anything is computed with it."""
+"""Records of structures as they were read, before any computation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alchemflows.schemas.document import Document
 
-#: What a structure as it is used may lack of what its file says; each may be accepted by its name.
+#: Information of a file that can be lost in reading; each kind of loss can be accepted by its name.
 Loss = Literal["fixed-atoms", "formula", "hydrogens", "masses", "occupancies", "symbols", "symmetry"]
 
 
@@ -19,25 +19,27 @@ class Vacancies(BaseModel):
 
     occupancy: dict[str, float] = Field(description="elements and occupancies of each of the sites")
     n_sites: int
-    fraction: float = Field(description="of the sites that is vacant")
+    fraction: float = Field(description="fraction of vacant sites")
 
 
 class StructureRecord(Document):
-    """A structure as it was understood, and where it came from; stored in the metadata of jobs."""
+    """Summary of a structure and of the file it was read from; stored in the metadata of jobs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str | None = Field(None, description="name of the file, without its folder; None for a structure in Python")
-    sha256: str | None = Field(None, description="of the file")
-    block: str | None = Field(None, description="data block or image that was read, where the file has several")
-    reader: str = Field(description="what parsed it")
+    sha256: str | None = Field(None, description="SHA-256 of the file")
+    block: str | None = Field(None, description="data block or image that was read, if the file has several")
+    reader: str = Field(description="parser of the file")
     formula: str = Field(description="reduced formula, vacancies left out")
-    n_sites: int = Field(description="of the cell in the file")
+    n_sites: int = Field(description="sites of the cell in the file")
     n_atoms: float = Field(description="sum of the occupancies in the cell")
     vacancies: list[Vacancies] = Field(default_factory=list)
     supercell: tuple[int, int, int] = Field((1, 1, 1), description="repeats of the cell")
     accepted: list[str] = Field(default_factory=list, description="losses that the user accepted, each as a sentence")
-    notes: list[str] = Field(default_factory=list, description="what the parser said, what was rescaled or left out")
+    notes: list[str] = Field(
+        default_factory=list, description="messages of the parser, and changes such as rescaled occupancies"
+    )
 
     @property
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""What turns into what: the type of substitutions, and how it is checked."""
+"""The type of substitutions, and its check."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ _GOALS = 'an element such as "K", a mixture with fractions such as {"K": 0.5, "L
 
 
 def check_substitution(value: Any) -> dict[str, str | dict[str, float] | None]:
-    """Return a substitution of symbols, mixtures and None; whether the symbols are of elements is checked elsewhere.
+    """Check the form of a substitution and return it; unknown element symbols are found elsewhere.
 
     Raises
     ------
     InvalidInputError
-        If it is no mapping, an element is given twice, or a goal is none of the three; the message names the element.
+        If it is not a mapping, an element is given twice, or a replacement is neither a symbol, a mixture nor None; the
+        message names the element.
     """
     if not isinstance(value, Mapping):
         raise InvalidInputError(
-            f'a substitution maps elements to what replaces them, such as {{"Pb": "Sn"}}; got {value!r}'
+            f'a substitution maps elements to their replacements, for example {{"Pb": "Sn"}}; got {value!r}'
         )
     checked: dict[str, str | dict[str, float] | None] = {}
     for source, goal in value.items():
@@ -36,7 +37,7 @@ def check_substitution(value: Any) -> dict[str, str | dict[str, float] | None]:
 
 
 def mixtures(substitution: Mapping[str, str | Mapping[str, float] | None]) -> dict[str, dict[str, float]]:
-    """Return a substitution with every goal as a mixture: {"K": 1.0} for "K", an empty one for a vacancy.
+    """Return a substitution with every replacement as a mixture: {"K": 1.0} for "K", {} for a vacancy.
 
     Examples
     --------
@@ -87,5 +88,5 @@ def _symbol(name: Any, what: str) -> str:
     raise InvalidInputError(f"{what}: {name!r} is not the symbol of an element{advice}")
 
 
-#: What an element turns into: another one, a mixture with its fractions, or nothing (a vacancy).
+#: Replacements by element: another element, a mixture with fractions, or None for a vacancy.
 Substitution = Annotated[Mapping[str, str | Mapping[str, float] | None], BeforeValidator(check_substitution)]

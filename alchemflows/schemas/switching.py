@@ -14,31 +14,33 @@ from alchemflows.schemas.verdict import Verdict
 
 
 class WorkDocument(BaseModel):
-    """Work of switches both ways, and the estimates from it; λ = 0 → 1, configurational part."""
+    """Work of switches both ways, and estimates of the configurational free-energy difference, λ = 0 → 1."""
 
     forward_work_eV: list[float] = Field(description="W of each switch from λ = 0 to 1")
     backward_work_eV: list[float] = Field(description="W of each switch from λ = 1 to 0")
     mean: Estimate = Field(description="(⟨W_f⟩ − ⟨W_b⟩)/2")
-    bar: Estimate | None = Field(description="BAR (Crooks); none where it has no solution")
+    bar: Estimate | None = Field(description="BAR (Crooks); none if it has no solution")
     best: Estimate = Field(
-        description="BAR where the work distributions overlap, else the mean with at least the dissipation as its error"
+        description="BAR if the work distributions overlap, otherwise the mean with at least the dissipation as error"
     )
     dissipation_eV: float = Field(description="(⟨W_f⟩ + ⟨W_b⟩)/2")
     dissipation_eV_per_atom: float
-    overlap: float = Field(description="of the distributions of W_f and −W_b, between 0 and 1; below 0.1 is too little")
+    overlap: float = Field(
+        description="overlap of the distributions of W_f and −W_b, from 0 to 1; should be at least 0.1"
+    )
     switching_time_fs: float
     curves: PackedArrays = Field(
-        description="`lambdas` (m), and ∂U/∂λ (eV) along each switch: `forward_dudl_eV`, `backward_dudl_eV` (n, m)"
+        description="`lambdas` (m) and ∂U/∂λ (eV) along each switch: `forward_dudl_eV`, `backward_dudl_eV` (n, m)"
     )
 
 
 class SwitchingDocument(MixedEnds):
-    """ΔF (NVT) or ΔG (NPT) of a transformation by switching: at λ = 1 less at λ = 0."""
+    """ΔF (NVT) or ΔG (NPT) of a transformation by switching, between λ = 1 and λ = 0."""
 
     temperature_K: float
-    pressure_GPa: float | None = Field(description="none: ΔF at constant volume; else ΔG")
+    pressure_GPa: float | None = Field(description="none at constant volume, for which the result is ΔF")
     counts: Counts
-    volume_A3: float = Field(description="of the cell that the dynamics began with")
+    volume_A3: float = Field(description="volume of the cell from which dynamics start")
     initial_formula: str
     final_formula: str
     coupling: str
@@ -54,8 +56,8 @@ class SwitchingDocument(MixedEnds):
     )
     sites: SitesSummary | None = Field(
         None,
-        description="how far atoms were from their sites, in the replica in which they were away most; none where they "
-        "are not expected to stay on them",
+        description="displacements of atoms in the replica in which they were away from their sites most; none if they "
+        "are not expected to stay there",
     )
     verdict: Verdict
     provenance: Provenance

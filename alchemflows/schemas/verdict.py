@@ -1,4 +1,4 @@
-"""Whether a result may be trusted, and if not, why."""
+"""The verdict on the convergence of a result, and its reasons."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pydantic import BaseModel, Field
 
 
 class Verdict(BaseModel):
-    """What the convergence checks of a result say together."""
+    """Combined result of all convergence checks."""
 
     status: Literal["converged", "not converged"]
     reasons: list[str] = Field(default_factory=list, description="each check that failed, with its numbers")
     notes: list[str] = Field(
-        default_factory=list, description="what a reader has to know that no check is against, such as rounding"
+        default_factory=list, description="information that is not a failed check, for example rounding"
     )
 
     @classmethod
     def of(cls, reasons: Iterable[str], notes: Iterable[str] = ()) -> Verdict:
-        """Return the verdict of a result: converged if there is no reason against it."""
+        """Return the verdict: converged if there are no reasons against the result."""
         found = list(reasons)
         return cls(status="not converged" if found else "converged", reasons=found, notes=list(notes))
 

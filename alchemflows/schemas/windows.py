@@ -14,9 +14,10 @@ from alchemflows.schemas.sites import SitesSummary
 
 
 class PackedState(PackedArrays):
-    """Where a window was: `positions_A` (N, 3), `cell_A` (3, 3, rows are vectors), `velocities_A_per_fs` (N, 3).
+    """State of a window: `positions_A` (N, 3), `cell_A` (3, 3, rows are vectors), `velocities_A_per_fs` (N, 3).
 
-    And where it began: `sites` (N, 3, in units of the cell `sites_cell_A`), relaxed at `start_lambda` (NaN: unknown).
+    It also has the start structure: `sites` (N, 3, fractional coordinates in the cell `sites_cell_A`), relaxed at
+    `start_lambda` (NaN if unknown).
     """
 
     def end(self) -> dict[str, np.ndarray]:
@@ -25,46 +26,46 @@ class PackedState(PackedArrays):
 
 
 class WindowDocument(BaseModel):
-    """One λ-window: what it is, a summary, and its samples with its end (in the additional store `data`)."""
+    """One λ-window: a summary, and its samples and final state (in the additional store `data`)."""
 
-    index: int = Field(description="place in the grid of λ, from 0")
+    index: int = Field(description="index in the grid of λ, from 0")
     lambda_value: float = Field(description="λ of the window")
     weights: list[float] = Field(description="weights of the channels at this λ")
     seed: int = Field(description="seed of this window's random numbers")
     start_lambda: float | None = Field(
         None,
-        description="λ at which the structure was relaxed that the window started from, 0 or 1; none if all windows "
-        "started from one structure",
+        description="λ (0 or 1) at which the start structure was relaxed; none if all windows started from one "
+        "structure",
     )
-    first_run: int = Field(0, description="production runs of this window before these; they are continued here")
-    n_runs: int = Field(1, description="production runs in this document, one after the other without a break")
+    first_run: int = Field(0, description="number of earlier production runs, which these extend")
+    n_runs: int = Field(1, description="number of consecutive production runs in this document")
     n_samples: int
-    mean_dudl_eV: float = Field(description="plain mean of dU/dλ; the analysis gives it an error")
+    mean_dudl_eV: float = Field(description="mean of dU/dλ over all samples; the analysis estimates its error")
     mean_energy_eV: float = Field(description="mean potential energy")
     mean_temperature_K: float = Field(description="mean kinetic temperature")
     mean_volume_A3: float = Field(description="mean volume of the cell")
     sites: SitesSummary | None = Field(
-        None, description="how far atoms were from their sites; none where they are not expected to stay on them"
+        None, description="displacements of atoms from their sites; none if they are not expected to stay there"
     )
     series: PackedSeries
 
     @property
     def final_state(self) -> PackedState:
-        """Where the window ended, so that it can be continued."""
+        """Final state of the window, from which it can be extended."""
         return PackedState(npz_base64=PackedState.encode(**self.series.end()))
 
 
 class WindowsDocument(Document):
-    """Output of a window job: the windows it ran and the ladder that they belong to."""
+    """Output of a window job: its windows and the ladder to which they belong."""
 
     windows: list[WindowDocument]
     lambdas: list[float] = Field(
-        description="grid of λ at which samples are evaluated, columns of `energies_eV`: that of all windows of the "
-        "ladder, and points where windows may be inserted"
+        description="grid of λ at which samples are evaluated, the columns of `energies_eV`: λ of all windows of the "
+        "ladder, and points at which windows may be inserted"
     )
     temperature_K: float
     counts: Counts
-    volume_A3: float = Field(description="volume of the cell, at the start where it is not constant")
+    volume_A3: float = Field(description="volume of the cell at the start")
     initial_formula: str = Field(description="composition at λ = 0")
     final_formula: str = Field(description="composition at λ = 1")
     coupling: str
@@ -72,5 +73,5 @@ class WindowsDocument(Document):
     initial_weights: list[float]
     final_weights: list[float]
     dynamics: DynamicsSettings
-    job_uuid: str | None = Field(None, description="jobflow's identifier of the job that sampled them")
+    job_uuid: str | None = Field(None, description="jobflow's identifier of the job that sampled the windows")
     provenance: Provenance
