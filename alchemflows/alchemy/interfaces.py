@@ -1,4 +1,4 @@
-"""What is between backends, potentials and samplers: their interfaces, and the results that they hand on."""
+"""Interfaces of backends and potentials, and the results that they return."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import torch
 from alchemflows.alchemy.graph import Graph
 from alchemflows.schemas.potential import PotentialRecord
 
-#: Places of the six strains in the matrix, in the order of ASE's stresses.
+#: Indices of the six strain components in the strain tensor, in the order of ASE's stress vectors.
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 class Backend(Protocol):
-    """The few lines in which architectures differ. A backend has no state; potentials and threads may share it."""
+    """A loaded potential of one architecture, which returns node energies of an alchemical graph.
+
+    A backend has no state, so that several potentials and threads can share it.
+    """
 
     record: PotentialRecord
     cutoff_A: float
@@ -27,44 +30,44 @@ class Backend(Protocol):
 
     @property
     def merges_messages(self) -> bool:
-        """Whether graphs have merged messages, see :mod:`alchemflows.alchemy.graph`."""
+        """Whether the graphs of this backend have merged messages, see :mod:`alchemflows.alchemy.graph`."""
         ...
 
     def specialised(self, numbers: frozenset[int]) -> Backend:
-        """Return the same potential, made fast for some elements; it need not know others.
+        """Return the same potential, optimized for some elements; other elements need not be supported.
 
-        It is compared with the model as it is, see :mod:`alchemflows.alchemy.backends.selfcheck`.
+        It is compared with the original, see :mod:`alchemflows.alchemy.backends.selfcheck`.
 
         Raises
         ------
         PotentialError
-            If it cannot be had in the way that was asked for, or gives other results than the model's library.
+            If the requested kernels cannot be used, or results differ from those of the potential's library.
         """
         ...
 
     def geometry(self, graph: Graph) -> Any:
-        """Compute what does not depend on weights, for :meth:`node_energies` of any graph with the same vectors."""
+        """Return quantities that do not depend on weights, for :meth:`node_energies` of graphs with equal vectors."""
         ...
 
     def node_energies(self, graph: Graph, geometry: Any) -> torch.Tensor:
-        """Energy of each node (eV), shape (B·M,), reference energies included, not yet times λ."""
+        """Return the energy of each node (eV), including its reference energy and without the factor λ; (B·M,)."""
         ...
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results for B replicas; what was not asked for is None.
+    """Results for B replicas, all in float64; derivatives that were not requested are None.
 
     Attributes
     ----------
     energy
-        eV, shape (B,), float64.
+        Energy (eV), shape (B,).
     forces
-        eV/Å, shape (B, N, 3), float64.
+        Forces (eV/Å), shape (B, N, 3).
     stress
-        ∂E/∂ε / V, eV/Å³, shape (B, 3, 3), float64; tension positive, as ASE has it.
+        Stress ∂E/∂ε / V (eV/Å³), shape (B, 3, 3); positive under tension, as in ASE.
     weight_gradients
-        ∂E/∂w, eV, shape (B, C), float64.
+        ∂E/∂w (eV), shape (B, C).
     """
 
     energy: torch.Tensor
@@ -75,20 +78,20 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class SecondDerivatives:
-    """First and second derivatives of the energy in positions, strain and weights at once.
+    """Energy, and its first and second derivatives with respect to positions, strain and weights.
 
-    The coordinates z are the displacements u of the atoms (3N, Å, atom by atom), six strains ε and C weights: atoms are
-    at (r + u)(1 + ε), the cell is h(1 + ε), ε symmetric with the elements of :data:`VOIGT`, so that the off-diagonal
-    ones count twice.
+    The coordinates z are the displacements u of the atoms (3N, Å, atom by atom), six strains ε and C weights. Atoms are
+    at (r + u)(1 + ε) and the cell is h(1 + ε). The strain tensor is symmetric with the components :data:`VOIGT`; an
+    off-diagonal strain changes both components of the tensor.
 
     Attributes
     ----------
     energy_eV
-        E.
+        Energy (eV).
     gradient
-        ∂E/∂z, shape (3N + 6 + C,): eV/Å, eV, eV.
+        ∂E/∂z (eV/Å for displacements, eV for strains and weights), shape (3N + 6 + C,).
     hessian
-        ∂²E/∂z², shape (3N + 6 + C, 3N + 6 + C), symmetric.
+        ∂²E/∂z², symmetric, shape (3N + 6 + C, 3N + 6 + C).
     """
 
     energy_eV: float
@@ -97,7 +100,7 @@ class SecondDerivatives:
 
 
 class EnergyModel(Protocol):
-    """What a sampler moves atoms with: an :class:`AlchemicalPotential`, or something around one."""
+    """Interface of potentials for sampling, such as :class:`AlchemicalPotential` and :class:`TetheredPotential`."""
 
     @property
     def device(self) -> torch.device: ...
@@ -116,8 +119,8 @@ class EnergyModel(Protocol):
     def energies(self, positions: Any, cells: Any, weights: Any) -> torch.Tensor: ...
 
     def memory(self) -> dict[str, torch.Tensor]:
-        """Return what the last bits of evaluations depend on besides their arguments."""
+        """Return the internal state on which the rounding of results depends, for bitwise equal results later."""
         return {}
 
     def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
-        """Evaluate from now on as the model did whose memory this is."""
+        """Restore the internal state that :meth:`memory` returned."""

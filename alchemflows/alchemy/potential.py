@@ -1,4 +1,4 @@
-"""Alchemical energy of a batch of replicas, and its derivatives; the same for every backend."""
+"""Compute the alchemical energy of a batch of replicas and its derivatives, with any backend."""
 
 from __future__ import annotations
 
@@ -22,53 +22,53 @@ from alchemflows.schemas.potential import PotentialRecord
 
 logger = logging.getLogger(__name__)
 
-#: So many vectors take part in one call of the backend, about: few where caches count, many where thousands of cores
-#: are to be fed. What is more is split by replicas and sets of weights (but not below one).
+#: Approximate number of vectors per call of the backend, by device: small for CPU caches, large to use all cores of a
+#: GPU. Larger batches are split by replicas and sets of weights.
 VECTORS_AT_ONCE = {"cpu": 2**12, "cuda": 2**18}
-#: How the texts of errors tell a lack of memory: of torch.OutOfMemoryError, of the same within TorchScript (where it is
-#: a plain RuntimeError), of cuBLAS, and of the CPU's allocator.
+#: Parts of the messages of errors due to a lack of memory, which may be a torch.OutOfMemoryError, a plain RuntimeError
+#: from TorchScript, or an error of cuBLAS or of the CPU allocator.
 OUT_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
 
 Result = TypeVar("Result")
 
 
 def check_supported(system: AlchemicalSystem, backend: Backend) -> None:
-    """Check that a model can evaluate a system, without evaluating it.
+    """Check that a potential supports all elements of a system.
 
     Raises
     ------
     InvalidInputError
-        If the model does not know an element of the system.
+        If it does not support an element.
     """
     unknown = sorted(system.elements - backend.numbers)
     if unknown:
         names = ", ".join(chemical_symbols[z] for z in unknown)
-        raise InvalidInputError(f"the potential {backend.record.name} does not know {names}")
+        raise InvalidInputError(f"the potential {backend.record.name} does not support {names}; use another potential")
 
 
 class AlchemicalPotential:
-    """Energy, forces, stress and ∂E/∂w of replicas of one alchemical system.
+    """Potential of one alchemical system: energy, forces, stress and ∂E/∂w of a batch of replicas.
 
-    E = Σ_(i,e) λ_ie (E0_e + ε_ie), with messages weighted along the edges (see
-    :mod:`alchemflows.alchemy.graph`); all derivatives come from one backward pass.
+    The energy is E = Σ_(i,e) λ_ie (E0_e + ε_ie), where messages are multiplied by edge weights (see
+    :mod:`alchemflows.alchemy.graph`). All derivatives come from one backward pass.
 
     Parameters
     ----------
     system
         The alchemical system; replicas differ in positions, cell and weights.
     backend
-        A loaded model, see :func:`alchemflows.alchemy.backends.load_potential`.
+        Loaded potential, see :func:`alchemflows.alchemy.backends.load_potential`.
     skin_A
         Skin of the neighbour list (Å).
 
     Notes
     -----
-    A potential is for one thread at a time.
+    Not thread-safe.
 
     Raises
     ------
     InvalidInputError
-        If the model does not know an element of the system, or the skin is negative.
+        If the potential does not support an element of the system, or the skin is negative.
 
     Examples
     --------
@@ -96,23 +96,23 @@ class AlchemicalPotential:
 
     @cached_property
     def backend(self) -> Backend:
-        """The model, made fast for the elements of the system at the first evaluation.
+        """Backend, optimized for the elements of the system at the first evaluation.
 
         Raises
         ------
         PotentialError
-            As :meth:`Backend.specialised`.
+            As for :meth:`Backend.specialised`.
         """
         return self._loaded.specialised(self.system.elements)
 
     @property
     def record(self) -> PotentialRecord:
-        """What the potential is: name, SHA-256, dtype, device."""
+        """Name, SHA-256, dtype and device of the potential."""
         return self._loaded.record
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs."""
+        """Device of the potential."""
         return self._loaded.device
 
     def evaluate(
@@ -125,26 +125,26 @@ class AlchemicalPotential:
         stress: bool = True,
         weight_gradients: bool = True,
     ) -> Evaluation:
-        """Evaluate B replicas at once.
+        """Evaluate B replicas in one batch.
 
-        Where the device has too little memory for all, a warning is logged, and they are evaluated in halves, quarters
-        and so on, from then on.
+        If the device has too little memory, a warning is logged, and this and later batches are split into smaller
+        parts.
 
         Parameters
         ----------
         positions
-            Å, shape (B, N, 3); atoms need not lie in the cell.
+            Positions (Å), shape (B, N, 3); atoms may lie outside the cell.
         cells
-            Å, shape (B, 3, 3), rows are lattice vectors.
+            Lattice vectors as rows (Å), shape (B, 3, 3).
         weights
-            Shape (B, C). They are not checked here: sweeps and optimizers may step off the simplex.
+            Weights, shape (B, C). They are not checked, since sweeps and optimizers may leave the simplex.
         forces, stress, weight_gradients
-            What to compute besides the energy. Without `weight_gradients`, nodes of weight zero are left out.
+            Derivatives to compute. Without `weight_gradients`, nodes of weight zero are omitted.
 
         Raises
         ------
         InvalidInputError
-            If the shapes do not fit the system or each other.
+            If the shapes do not match the system or each other.
         PotentialError
             If the device has too little memory for a single replica.
         """
@@ -170,24 +170,24 @@ class AlchemicalPotential:
         cells: ArrayLike | torch.Tensor,
         weights: ArrayLike | torch.Tensor,
     ) -> torch.Tensor:
-        """Energies of each replica at K sets of weights, for u_nk; no derivatives.
+        """Return the energies of each replica at K sets of weights, as needed for u_nk.
 
         Parameters
         ----------
         positions, cells
             As for :meth:`evaluate`.
         weights
-            Shape (B, K, C).
+            Weights, shape (B, K, C).
 
         Returns
         -------
         energies
-            eV, shape (B, K), float64.
+            Energies (eV), shape (B, K), float64.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            As :meth:`evaluate`.
+            As for :meth:`evaluate`.
         """
         positions, cells, weights = self._tensors(positions, cells, weights, ("B", "K", "C"))
         self._refresh(positions, cells)
@@ -207,22 +207,22 @@ class AlchemicalPotential:
         return torch.cat(self._in_memory(len(positions), weights.shape[1], part))
 
     def second_derivatives(self, positions: ArrayLike, cell: ArrayLike, weights: ArrayLike) -> SecondDerivatives:
-        """Differentiate twice at one configuration, all by automatic differentiation.
+        """Return first and second derivatives of the energy at one configuration, by automatic differentiation.
 
         Parameters
         ----------
         positions, cell
-            Å, shapes (N, 3) and (3, 3).
+            Positions and cell (Å), shapes (N, 3) and (3, 3).
         weights
-            Shape (C,).
+            Weights, shape (C,).
 
         Raises
         ------
         InvalidInputError
-            If the shapes do not fit the system, or the model computes in float32, which is too coarse.
+            If the shapes do not match the system, or the potential is in float32, which is not precise enough.
         """
         if self.backend.dtype != torch.float64:
-            raise InvalidInputError("second derivatives need a potential in float64")
+            raise InvalidInputError("second derivatives require a potential with dtype float64")
         x, h, w = self._tensors(
             np.asarray(positions)[None], np.asarray(cell)[None], np.asarray(weights)[None], ("B", "C")
         )
@@ -252,12 +252,12 @@ class AlchemicalPotential:
         return SecondDerivatives(float(energy), gradient.detach().cpu().numpy(), (hessian + hessian.T) / 2)
 
     def memory(self) -> dict[str, torch.Tensor]:
-        """Return for which positions and cells the neighbour lists were made: sums follow their order."""
+        """Return the positions and cells of the current neighbour lists, whose order affects rounding."""
         positions, cells = self._pairs.made_at
         return {"list_positions": positions, "list_cells": cells}
 
     def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
-        """Make the neighbour lists that a potential had whose :meth:`memory` this is."""
+        """Rebuild the neighbour lists for the positions and cells that :meth:`memory` returned."""
         self._pairs.forget()
         self._refresh(memory["list_positions"].to(self.device), memory["list_cells"].to(self.device))
 
@@ -268,7 +268,7 @@ class AlchemicalPotential:
         weights: ArrayLike | torch.Tensor,
         axes: tuple[str, ...],
     ) -> list[torch.Tensor]:
-        """Return all on the device, in float64, after a check of their shapes; `axes` are those of the weights."""
+        """Check the shapes and return float64 tensors on the device; `axes` are the axes of the weights."""
         x, h, w = (
             torch.as_tensor(values, dtype=torch.float64, device=self.device).detach()
             for values in (positions, cells, weights)
@@ -283,11 +283,11 @@ class AlchemicalPotential:
             if tuple(values.shape) != shape:
                 raise InvalidInputError(f"{name} must have shape {shape}; got {tuple(values.shape)}")
         if n == 0 or ("K" in axes and sizes["K"] == 0):
-            raise InvalidInputError("there is no replica, or no set of weights, to evaluate")
+            raise InvalidInputError("positions and weights must contain at least one replica and one set of weights")
         return [x, h, w]
 
     def _in_memory(self, n_replicas: int, n_sets: int, compute: Callable[[slice, int], Result]) -> list[Result]:
-        """Compute all replicas in as few parts as fit in memory, for a given number of sets of weights at once."""
+        """Compute all replicas in as few parts as memory allows; `compute` gets replicas and a number of sets."""
         parts: list[Result] = []
         done = 0
         per_replica = max(1, *(len(first) for first, _, _ in self._pairs.pairs))
@@ -302,10 +302,12 @@ class AlchemicalPotential:
                 if not any(text in str(error).lower() for text in OUT_OF_MEMORY):
                     raise
                 if size * sets == 1:
-                    raise PotentialError(f"{self.device} has too little memory for one replica: {error}") from error
+                    raise PotentialError(
+                        f"{self.device} has too little memory for one replica; use a smaller cell: {error}"
+                    ) from error
                 self._vectors_at_once = per_replica * size * sets // 2
                 logger.warning("%s is out of memory with %d replicas at once; trying half", self.device, size * sets)
-            # Out of the except clause, where the error would keep what filled the memory.
+            # Outside the except clause, where the error would keep references to the tensors.
             self._topologies.clear()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -322,10 +324,10 @@ class AlchemicalPotential:
             self._edges = {key: edges for key, edges in self._edges.items() if key[0] not in stale}
 
     def _topology(self, replicas: slice, present: list[bytes]) -> Topology:
-        """Topology of some replicas, of each of whose channels it is known whether they are present."""
+        """Return the topology of some replicas; `present` tells which channels of each replica have nodes."""
         key = (replicas.start, tuple(present))
         if key not in self._topologies:
-            # Two kinds of evaluation (with ∂E/∂w and without) take turns; ever new weights must not fill the memory.
+            # Evaluations with and without ∂E/∂w may alternate; a limit keeps changing weights from filling the memory.
             limit = 4 * len(self._pairs.pairs) + 4
             for cache in (self._nodes, self._edges, self._topologies):
                 if len(cache) >= limit:
@@ -356,7 +358,7 @@ class AlchemicalPotential:
             present = [self._all_present] * len(weights)
             weights = weights.clone().requires_grad_()
         else:
-            # Of a replica in which nothing is left all is kept: an empty graph is no graph.
+            # Keep all nodes of a replica whose weights are all zero, since the backend needs at least one node.
             present = [row.tobytes() if row.any() else self._all_present for row in (weights != 0).cpu().numpy()]
         topology = self._topology(replicas, present)
         vectors, inside = self._vectors(topology, positions, cells)
@@ -385,16 +387,16 @@ class AlchemicalPotential:
     def _vectors(
         self, topology: Topology, positions: torch.Tensor, cells: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Vectors from sender to receiver of the pairs within the cutoff (Å), and which pairs these are."""
+        """Return the vectors from sender to receiver (Å) within the cutoff, and which pairs they belong to."""
         flat = positions.reshape(-1, 3)
         images = torch.einsum("pi,pij->pj", topology.shifts, cells[topology.replica])
         vectors = flat[topology.first] - flat[topology.second] - images
-        # Pairs in the skin must not enter: some models are not zero beyond their cutoff.
+        # Pairs in the skin are excluded, since some potentials do not vanish beyond their cutoff.
         inside = torch.linalg.vector_norm(vectors, dim=-1) < self.backend.cutoff_A
         return vectors[inside].to(self.backend.dtype), inside
 
     def _energy(self, topology: Topology, graph: Graph, geometry: Any, weights: torch.Tensor) -> torch.Tensor:
-        """Energies, shape (B, K), at weights of shape (B, K, C)."""
+        """Return the energies (eV), shape (B, K), at weights of shape (B, K, C)."""
         node_energies = self.backend.node_energies(graph, geometry).to(torch.float64)
         node_energies = node_energies * with_one(weights)[topology.node_replica, :, topology.node_weight].flatten()
         energy = torch.zeros(weights.shape[:2].numel(), dtype=torch.float64, device=self.device)
@@ -402,7 +404,7 @@ class AlchemicalPotential:
 
 
 def _flat(parts: Sequence[torch.Tensor | None], like: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Join derivatives to one vector, zero where nothing depends on a variable."""
+    """Join derivatives to one vector; derivatives that are None become zeros."""
     known = [torch.zeros_like(of) if part is None else part for part, of in zip(parts, like, strict=True)]
     return torch.cat([part.flatten() for part in known])
 
@@ -425,7 +427,7 @@ def _stress(slope: torch.Tensor, vectors: torch.Tensor, replica: torch.Tensor, c
 
 
 def single(evaluation: Evaluation) -> dict[str, float | np.ndarray]:
-    """Results of a batch of one replica as plain numbers and arrays."""
+    """Return the results of a batch of one replica as a float and NumPy arrays."""
     results: dict[str, float | np.ndarray] = {"energy": float(evaluation.energy[0])}
     for name in ("forces", "stress", "weight_gradients"):
         value = getattr(evaluation, name)

@@ -1,8 +1,8 @@
-"""Alchemical systems: a structure in which some sites are several elements at once.
+"""Define alchemical systems: structures in which some sites are mixtures of elements.
 
-Words used throughout the package: a *site group* is a set of sites that change together; a *channel* of a
-group is one choice of element for each of its sites; the *weight* λ of a channel says how much of it is
-there. The weights of all channels, group after group, are the flat vector ``weights`` of length C.
+Terms used throughout the package: a *site group* is a set of sites that change together. A *channel* of a group is one
+choice of an element for each of its sites. The *weight* λ of a channel, between 0 and 1, is its share. The weights of
+all channels, group after group, form the vector ``weights`` of length C.
 """
 
 from __future__ import annotations
@@ -34,42 +34,42 @@ Coupling = Literal["paired", "mean-field"]
 #: How the masses of the elements on one site are averaged.
 MassMean = Literal["arithmetic", "geometric", "harmonic"]
 
-#: Each mean of masses: the function of a mass that is averaged, and its inverse.
+#: For each mean of masses, the function of the mass that is averaged, and its inverse.
 _MEANS: dict[MassMean, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
     "arithmetic": (np.positive, np.positive),
     "geometric": (np.log, np.exp),
     "harmonic": (np.reciprocal, np.reciprocal),
 }
 
-#: Atoms closer than this (Å) are a mistake in the structure, not physics.
+#: Smallest distance between atoms (Å) that is accepted in a structure.
 MIN_DISTANCE_A = 0.5
-#: Weights may miss the simplex by this much (rounding of occupancies in files).
+#: Tolerance of weights outside the simplex, for occupancies that are rounded in files.
 WEIGHT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class AlchemicalSystem(MSONable):
-    """A structure, the site groups in it, and how alchemical sites see each other.
+    """A structure with site groups, and the coupling between alchemical sites.
 
     Parameters
     ----------
     structure
-        Ordered pymatgen structure with every atom that exists at any weight (N atoms). What it says of the
-        element of an alchemical site is not read.
+        Ordered pymatgen structure with every atom that exists at any weight (N atoms). Its elements on alchemical
+        sites are ignored.
     groups
-        Site groups; no site is in two of them.
+        Site groups; a site belongs to at most one group.
     coupling
-        How alchemical sites of the same group see each other. ``paired``: the whole group changes together,
-        so only channels of the same index interact (Nam et al., Nat. Commun. 16, 4350, 2025).
-        ``mean-field``: sites mix independently (a random solid solution); every pair of channels interacts,
-        weighted by the sender's λ, except that an atom's own periodic images stay the same element.
-        Sites of different groups always interact as in ``mean-field``.
+        Interaction between alchemical sites of the same group. ``paired``: all sites of the group change together, so
+        only channels of the same index interact (Nam et al., Nat. Commun. 16, 4350, 2025). ``mean-field``: sites mix
+        independently, as in a random solid solution; all pairs of channels interact, weighted by the sender's λ, except
+        that an atom and its own periodic images have the same element. Sites of different groups always interact as in
+        ``mean-field``.
 
     Raises
     ------
     InvalidInputError
-        If the structure is disordered, holds an isotope or fixed atoms, a site does not exist or is in two groups, or
-        the coupling is unknown.
+        If the structure is disordered or contains isotopes or fixed atoms, a site does not exist or is in two groups,
+        or the coupling is unknown.
 
     Examples
     --------
@@ -91,7 +91,7 @@ class AlchemicalSystem(MSONable):
         if self.coupling not in get_args(Coupling):
             raise InvalidInputError(f"coupling must be one of {', '.join(get_args(Coupling))}; got {self.coupling!r}")
         if not self.structure.is_ordered:
-            raise InvalidInputError("the host structure is disordered; use AlchemicalSystem.from_structure")
+            raise InvalidInputError("the structure is disordered; use AlchemicalSystem.from_structure")
         check_fixed_atoms(self.structure)
         for index, ordinary in enumerate(self.structure):
             element_of(ordinary.specie, f"site {index}")
@@ -99,9 +99,11 @@ class AlchemicalSystem(MSONable):
         for group in self.groups:
             for site in group.sites:
                 if not 0 <= site < len(self.structure):
-                    raise InvalidInputError(f"site {site} does not exist: there are {len(self.structure)} atoms")
+                    raise InvalidInputError(
+                        f"groups: site {site} does not exist; the sites are 0 to {len(self.structure) - 1}"
+                    )
                 if site in taken:
-                    raise InvalidInputError(f"site {site} is in two site groups")
+                    raise InvalidInputError(f"groups: site {site} is in two site groups; each site can be in one only")
                 taken.add(site)
 
     @classmethod
@@ -109,28 +111,29 @@ class AlchemicalSystem(MSONable):
     def from_structure(
         cls, structure: Structure, *, coupling: Coupling = "paired", site_resolved: bool = False
     ) -> tuple[AlchemicalSystem, np.ndarray]:
-        """Read a pymatgen structure: partial occupancies are weights, a shortfall is a vacancy.
+        """Return the alchemical system of a structure, and its weights from the partial occupancies.
 
         Parameters
         ----------
         structure
-            Ordered or disordered structure; oxidation states are ignored.
+            Ordered or disordered structure. Occupancies that sum to less than 1 imply vacancies; oxidation states are
+            ignored.
         coupling
-            See the class.
+            See :class:`AlchemicalSystem`.
         site_resolved
-            If True every disordered site is a group of its own; otherwise a group is a sublattice: disordered sites
+            If True, every disordered site is a separate group. If False, each sublattice is a group: disordered sites
             that are equivalent by symmetry and have the same occupancies.
 
         Returns
         -------
         system, weights
-            The system, and the weights (C,) that the occupancies say.
+            The system and its weights, shape (C,).
 
         Raises
         ------
         InvalidInputError
-            If an occupancy is not on the simplex, two atoms are closer than 0.5 Å, sites exclude one another, or there
-            are isotopes or fixed atoms.
+            If occupancies are not on the simplex, two atoms are closer than 0.5 Å, sites exclude one another, or the
+            structure contains isotopes or fixed atoms.
         """
         occupancies = occupancies_of(structure)
         members: dict[Hashable, list[int]] = {}
@@ -148,16 +151,16 @@ class AlchemicalSystem(MSONable):
         return system, system.check_weights(weights)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for jobs and databases, its content as one string.
+        """Return a dictionary for jobs and databases, with the content as one string.
 
-        A job holds its system. jobflow, FireWorks and monty walk through all that a job holds, several times; with a
-        site as a dozen leaves that would be most of the time that it takes to submit a campaign.
+        jobflow, FireWorks and monty walk through all content of a job several times. With one string instead of many
+        values per site, submitting a campaign is much faster.
         """
         return {"@module": type(self).__module__, "@class": type(self).__name__, "json": self._json}
 
     @classmethod
     def from_dict(cls, d: Mapping[str, Any]) -> AlchemicalSystem:
-        """Return the system of :meth:`as_dict`; the same object for the same content."""
+        """Return the system from the dictionary of :meth:`as_dict`; equal content gives the same object."""
         return _read(d["json"])
 
     @cached_property
@@ -167,39 +170,39 @@ class AlchemicalSystem(MSONable):
 
     @property
     def n_sites(self) -> int:
-        """Number of sites N, empty ones included; :meth:`amounts` gives the number of atoms."""
+        """Number of sites N, including empty sites; :meth:`amounts` returns numbers of atoms."""
         return len(self.structure)
 
     @property
     def n_weights(self) -> int:
-        """Number of weights C: channels of all groups."""
+        """Number of weights C, that is, of channels of all groups."""
         return sum(len(group.channels) for group in self.groups)
 
     @cached_property
     def numbers(self) -> np.ndarray:
-        """Atomic numbers of the host structure, shape (N,); meaningless on alchemical sites."""
+        """Atomic numbers of the structure, shape (N,); arbitrary on alchemical sites."""
         return np.array([site.specie.Z for site in self.structure])
 
     @cached_property
     def group_of_weight(self) -> np.ndarray:
-        """Index of the group that each weight belongs to, shape (C,)."""
+        """Index of the group of each weight, shape (C,)."""
         return np.repeat(np.arange(len(self.groups)), [len(group.channels) for group in self.groups])
 
     @cached_property
     def atoms_per_weight(self) -> np.ndarray:
-        """Number of atoms that each channel has at weight 1, shape (C,)."""
+        """Number of atoms of each channel at weight 1, shape (C,)."""
         return np.array([len(group.sites) for group in self.groups], dtype=float)[self.group_of_weight]
 
     @cached_property
     def elements(self) -> frozenset[int]:
-        """Atomic numbers of every element that occurs at any weight."""
+        """Atomic numbers of all elements that occur at any weight."""
         alchemical = {site for group in self.groups for site in group.sites}
         ordinary = {int(z) for i, z in enumerate(self.numbers) if i not in alchemical}
         return frozenset(ordinary | {z for group in self.groups for c in group.channels for z in c})
 
     @cached_property
     def weight_labels(self) -> tuple[str, ...]:
-        """A readable name of each weight, such as ``Pb[8]`` for eight Pb atoms."""
+        """Readable names of the weights, such as ``Pb[8]`` for eight Pb atoms."""
         labels = []
         for group in self.groups:
             for channel in group.channels:
@@ -208,12 +211,12 @@ class AlchemicalSystem(MSONable):
         return tuple(labels)
 
     def check_weights(self, weights: ArrayLike) -> np.ndarray:
-        """Return the weights as an array of shape (..., C), after checking that they lie on the simplex.
+        """Check that weights lie on the simplex, and return them as an array of shape (..., C).
 
         Raises
         ------
         InvalidInputError
-            If a weight is negative or not a number, a group's weights sum to more than 1, or their number
+            If a weight is negative or not finite, the weights of a group sum to more than 1, or the number of weights
             is wrong.
         """
         values = np.array(weights, dtype=float)
@@ -223,7 +226,7 @@ class AlchemicalSystem(MSONable):
                 f"got an array of shape {values.shape}"
             )
         if not np.isfinite(values).all():
-            raise InvalidInputError("a weight is not a finite number")
+            raise InvalidInputError("weights must be finite numbers")
         if (values < -WEIGHT_TOLERANCE).any():
             where = int(np.argwhere(values < -WEIGHT_TOLERANCE)[0][-1])
             raise InvalidInputError(
@@ -233,18 +236,18 @@ class AlchemicalSystem(MSONable):
             total = values[..., self.group_of_weight == index].sum(axis=-1)
             if (total > 1 + WEIGHT_TOLERANCE).any():
                 raise InvalidInputError(
-                    f"the weights of a site group must sum to at most 1: group {index} "
-                    f"(sites {list(group.sites)}) sums to {np.max(total):g}"
+                    f"the weights of each site group must sum to at most 1; those of group {index} "
+                    f"(sites {list(group.sites)}) sum to {np.max(total):g}"
                 )
         return np.clip(values, 0.0, 1.0)
 
     def check_distances(self, structure: Structure | None = None) -> None:
-        """Refuse a structure (the host, if none is given) with atoms closer than 0.5 Å.
+        """Check that atoms of a structure (by default that of the system) are at least 0.5 Å apart.
 
         Raises
         ------
         InvalidInputError
-            Naming the closest pair.
+            If atoms are closer; it names the closest pair.
         """
         structure = structure or self.structure
         first, second, distance = neighbour_list(
@@ -264,25 +267,25 @@ class AlchemicalSystem(MSONable):
             )
 
     def masses(self, weights: ArrayLike, mean: MassMean = "arithmetic") -> np.ndarray:
-        """Return one mass for each site: a mean over its elements with their shares λ_ie / Σ_e λ_ie.
+        """Return a mass for each site: the mean over its elements, weighted by their shares λ_ie / Σ_e λ_ie.
 
-        An element that is absent has no share, and a vacancy has no mass. A site that is empty altogether has the mean
-        mass of its elements, which keeps its motion finite.
+        Vacancies do not contribute. An empty site has the mean mass of its possible elements, so that its motion is
+        finite.
 
         Parameters
         ----------
         weights
             Shape (..., C).
         mean
-            ``arithmetic``, for the dynamics: their masses change no configurational average. ``geometric``
-            (ln m_i = Σ_e x_ie ln m_e), for classical free energies: the momenta of a mixture contribute
-            Σ_e x_ie (3/2) k_B T ln(1 / m_e) for each site, a sum over elements. ``harmonic``
-            (1/m_i = Σ_e x_ie / m_e), for quantum corrections: their leading term is proportional to the mean of 1/m.
+            ``arithmetic`` for dynamics, where masses do not change configurational averages. ``geometric``
+            (ln m_i = Σ_e x_ie ln m_e) for classical free energies, in which the momenta of a mixture contribute
+            Σ_e x_ie (3/2) k_B T ln(1 / m_e) per site. ``harmonic`` (1/m_i = Σ_e x_ie / m_e) for quantum corrections,
+            whose leading term is proportional to the mean of 1/m.
 
         Returns
         -------
         masses
-            In atomic mass units, shape (..., N).
+            Masses (atomic mass units), shape (..., N).
 
         Raises
         ------
@@ -304,17 +307,17 @@ class AlchemicalSystem(MSONable):
         return masses
 
     def occupancies(self, weights: ArrayLike) -> np.ndarray:
-        """Return how much of an atom each site holds, Σ_e λ_ie: 1 for a full site, 0 for an empty one.
+        """Return the occupancy of each site, Σ_e λ_ie: 1 for a full site, 0 for an empty site.
 
         Parameters
         ----------
         weights
-            Shape (..., C).
+            Weights, shape (..., C).
 
         Returns
         -------
         occupancies
-            Shape (..., N).
+            Occupancies, shape (..., N).
         """
         values = self.check_weights(weights)
         occupancies = np.ones((*values.shape[:-1], self.n_sites))
@@ -324,9 +327,9 @@ class AlchemicalSystem(MSONable):
         return occupancies
 
     def site_composition(self, weights: ArrayLike) -> list[dict[int, float]]:
-        """Return the share of each element on each site, by atomic numbers, at given weights, shape (C,).
+        """Return the share of each element on each site, by atomic number, at given weights, shape (C,).
 
-        Elements of weight 0 are left out; shares that sum to less than 1 leave a vacancy.
+        Elements of weight 0 are omitted; shares that sum to less than 1 imply a vacancy.
         """
         values = self.check_weights(weights)
         composition: list[dict[int, float]] = [{int(z): 1.0} for z in self.numbers]
@@ -341,7 +344,7 @@ class AlchemicalSystem(MSONable):
         return composition
 
     def amounts(self, weights: ArrayLike) -> dict[str, float]:
-        """How many atoms of each element there are at given weights, shape (C,); those that are absent are left out."""
+        """Return the number of atoms of each element at given weights, shape (C,); absent elements are omitted."""
         values = self.check_weights(weights)
         amounts: dict[str, float] = {}
         sites = {site for group in self.groups for site in group.sites}
@@ -353,27 +356,27 @@ class AlchemicalSystem(MSONable):
         return {symbol: round(amount, 6) for symbol, amount in amounts.items() if amount > WEIGHT_TOLERANCE}
 
     def counts(self, weights: ArrayLike) -> Counts:
-        """How many atoms, sites and formula units there are at given weights, shape (C,).
+        """Return the numbers of atoms, sites and formula units at given weights, shape (C,).
 
         Raises
         ------
         InvalidInputError
-            If no atom is left.
+            If there are no atoms.
         """
         alchemical = {site for group in self.groups for site in group.sites}
         ordinary = Counter(int(z) for i, z in enumerate(self.numbers) if i not in alchemical)
         atoms = sum(ordinary.values()) + float(self.atoms_per_weight @ self.check_weights(weights))
         if atoms < WEIGHT_TOLERANCE:
-            raise InvalidInputError("there is no atom at these weights")
+            raise InvalidInputError(f"weights: there are no atoms at {np.asarray(weights).tolist()}")
         units = gcd(*ordinary.values(), *(len(group.sites) for group in self.groups))
         return Counts(atoms=round(atoms, 9), sites=self.n_sites, formula_units=units)
 
     def formula(self, weights: ArrayLike) -> str:
-        """Reduced formula at given weights, shape (C,), such as ``CsSn0.5Pb0.5I3``."""
+        """Return the reduced formula at given weights, shape (C,), such as ``CsSn0.5Pb0.5I3``."""
         return reduced_formula(self.amounts(weights))
 
     def at_vertex(self, weights: ArrayLike) -> Structure:
-        """Return the plain structure at a vertex of the simplex (all weights 0 or 1).
+        """Return the ordered structure at a vertex of the simplex (all weights 0 or 1), without vacant sites.
 
         Raises
         ------
@@ -382,7 +385,7 @@ class AlchemicalSystem(MSONable):
         """
         values = self.check_weights(weights)
         if not np.isin(values, (0.0, 1.0)).all():
-            raise InvalidInputError(f"not a vertex of the simplex: weights {values.tolist()}")
+            raise InvalidInputError(f"weights must all be 0 or 1 at a vertex of the simplex; got {values.tolist()}")
         numbers: list[int | None] = [int(z) for z in self.numbers]
         start = 0
         for group in self.groups:
@@ -406,7 +409,9 @@ class AlchemicalSystem(MSONable):
             If the number of atoms differs or two atoms are closer than 0.5 Å.
         """
         if len(structure) != self.n_sites:
-            raise InvalidInputError(f"the structure has {len(structure)} atoms, the system {self.n_sites}")
+            raise InvalidInputError(
+                f"structure: the number of atoms must be {self.n_sites}, as in the system; got {len(structure)}"
+            )
         host = Structure(structure.lattice, self.structure.species, structure.frac_coords)
         system = AlchemicalSystem(host, self.groups, self.coupling)
         system.check_distances()
@@ -414,17 +419,17 @@ class AlchemicalSystem(MSONable):
 
 
 def occupancy_key(occupancy: Mapping[str, float]) -> Hashable:
-    """Return what equal occupancies have in common, whatever their order."""
+    """Return a key that is equal for equal occupancies, regardless of the order of elements."""
     return tuple(sorted((symbol, round(fraction, 6)) for symbol, fraction in occupancy.items()))
 
 
 def host_structure(structure: Structure, sites: Sequence[Mapping[str, float]]) -> Structure:
-    """Return an ordered copy without oxidation states: the first element of each site stands for it.
+    """Return an ordered copy of a structure without oxidation states, with the first element of each site.
 
     Raises
     ------
     InvalidInputError
-        If it has fixed atoms.
+        If the structure has fixed atoms.
     """
     check_fixed_atoms(structure)
     return Structure(Lattice(structure.lattice.matrix), [next(iter(each)) for each in sites], structure.frac_coords)
@@ -432,10 +437,10 @@ def host_structure(structure: Structure, sites: Sequence[Mapping[str, float]]) -
 
 @lru_cache(maxsize=32)
 def _read(content: str) -> AlchemicalSystem:
-    """Read a system; FireWorks and jobflow read that of a job a dozen times while it runs."""
+    """Return a system from its stored string; cached, since FireWorks and jobflow read it several times per job."""
     fields = json.loads(content)
     structure = Structure.from_dict(fields.pop("structure"))
     groups = [SiteGroup(**group) for group in fields.pop("groups")]
     system = AlchemicalSystem(structure, tuple(groups), **fields)
-    system.__dict__["_json"] = content  # its cached property
+    system.__dict__["_json"] = content  # fills the cached property
     return system

@@ -1,1 +1,1 @@
-"""Free energies from samples: decorrelation, TI, BAR, MBAR, nonequilibrium work and analytic terms."""
+"""Estimate free energies from samples: decorrelation, TI, BAR, MBAR, nonequilibrium work and analytic terms."""

@@ -1,4 +1,4 @@
-"""Independent samples of a window."""
+"""Select independent samples of a window."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from alchemflows.schemas.samples import WindowSeries
 
 @dataclass(frozen=True)
 class Decorrelated:
-    """Samples of a window after decorrelation; m are kept of n, K windows in the ladder.
+    """Independent samples of a window: m of its n samples, for a ladder of K windows.
 
     Attributes
     ----------
     n_samples, inefficiency
-        n, and the statistical inefficiency, of what the estimators read.
+        Number n of all samples, and the largest statistical inefficiency of the quantities used by the estimators.
     spread_dudl_eV
-        Standard deviation of dU/dλ over all n samples.
+        Standard deviation of dU/dλ over all n samples (eV).
     time_fs, dudl_eV
-        Of the kept samples, shape (m,).
+        Time (fs) and dU/dλ (eV) of the kept samples, shape (m,).
     gaps_eV
-        Energies at the λ of all windows less that at the window's own, shape (m, K): small exponents.
+        Energies of the kept samples at the λ of all windows minus that at their own λ (eV), shape (m, K).
     volume_A3
-        Shape (m,).
+        Volumes of the kept samples (Å³), shape (m,).
     """
 
     n_samples: int
@@ -42,17 +42,31 @@ class Decorrelated:
 def decorrelate(
     lambdas: Sequence[float], k: int, samples: WindowSeries, inefficiency: float | None = None
 ) -> Decorrelated:
-    """Return the independent samples of window k of a ladder; see :func:`analyse_ladder` for what is refused.
+    """Return independent samples of window k of a ladder.
 
-    The statistical inefficiency is estimated if it is not given; 1 keeps all samples.
+    Parameters
+    ----------
+    lambdas
+        λ of the K windows.
+    k
+        Index of the window.
+    samples
+        Samples of the window, with energies at all K windows.
+    inefficiency
+        Statistical inefficiency, by default estimated from the samples; 1 keeps all samples.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are fewer than two samples, energies at another number of windows, or values that are not finite.
     """
     if len(samples) < 2 or samples.energies_eV.shape[1] != len(lambdas):
         raise InvalidInputError(
-            f"window λ = {lambdas[k]:g} has samples of shape {samples.energies_eV.shape}; "
+            f"window λ = {lambdas[k]:g}: energies_eV has the shape {samples.energies_eV.shape}; "
             f"at least 2 samples at {len(lambdas)} λ are needed"
         )
     if not (np.isfinite(samples.dudl_eV).all() and np.isfinite(samples.energies_eV).all()):
-        raise InvalidInputError(f"window λ = {lambdas[k]:g} has samples that are not finite numbers")
+        raise InvalidInputError(f"window λ = {lambdas[k]:g}: dudl_eV and energies_eV must be finite numbers")
     inefficiency = _inefficiency(k, samples) if inefficiency is None else inefficiency
     kept = subsample_correlated_data(samples.dudl_eV, g=inefficiency)
     return Decorrelated(
@@ -67,12 +81,12 @@ def decorrelate(
 
 
 def _inefficiency(k: int, samples: WindowSeries) -> float:
-    """Statistical inefficiency of what the estimators read: dU/dλ and the gaps to the neighbours."""
+    """Return the largest statistical inefficiency of dU/dλ and of ΔU to the neighbouring windows."""
     observables = [samples.dudl_eV]
     observables += [
         samples.energies_eV[:, other] - samples.energies_eV[:, k]
         for other in (k - 1, k + 1)
         if 0 <= other < samples.energies_eV.shape[1]
     ]
-    # A constant observable has no correlation time (and none is needed).
+    # Constant observables are skipped, since their statistical inefficiency is not defined.
     return max([1.0] + [statistical_inefficiency(a) for a in observables if np.ptp(a) > 1e-12 * np.abs(a).max()])

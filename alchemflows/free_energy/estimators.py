@@ -1,7 +1,7 @@
-"""ΔF or ΔG from the samples of a ladder of windows: TI, BAR and MBAR, after decorrelation.
+"""Estimate ΔF or ΔG from the samples of a ladder of windows by TI, BAR and MBAR, after decorrelation.
 
-MBAR is alchemlyb's, BAR pymbar's. What is said of F here holds for G where the pressure is constant: reduced energies
-are then u = β (U + pV).
+MBAR is that of alchemlyb, BAR that of pymbar. At constant pressure, F stands for the Gibbs free energy G, and reduced
+energies are u = β (U + pV).
 """
 
 from __future__ import annotations
@@ -25,52 +25,53 @@ from alchemflows.free_energy.errors import correlated_variance, small_sample_fac
 from alchemflows.free_energy.integration import integrate
 from alchemflows.schemas.samples import WindowSeries
 
-# alchemlyb leaves pymbar's bootstrap solver at a value that pymbar warns of, though nothing is bootstrapped; and that a
-# solver has failed says little, since another comes next. Names of loggers as seen in pymbar 4.
+# Silence two warnings of pymbar that do not matter here: about the solver for bootstrapping, which is not used, and
+# about a failed solver, after which pymbar tries the next one. Names of loggers as in pymbar 4.
 for _name in ("pymbar.mbar", "pymbar.mbar_solvers"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
-#: MBAR needs neighbours that overlap at least this much (Klimovich, Shirts & Mobley, J. Comput.-Aided
+#: Smallest overlap of neighbouring windows for reliable results of MBAR (Klimovich, Shirts & Mobley, J. Comput.-Aided
 #: Mol. Des. 29, 397, 2015).
 MIN_OVERLAP = 0.03
-#: Below this many independent samples a window's error bar is itself a guess.
+#: Smallest number of independent samples of a window for a reliable error.
 MIN_INDEPENDENT = 10
-#: Newton's method for MBAR has converged long before, or never will, as without overlap.
+#: Maximum number of iterations of MBAR. Far fewer suffice if there is a solution; without overlap there may be none.
 MAX_ITERATIONS = 1000
 
 
 @dataclass(frozen=True)
 class LadderResult:
-    """ΔF = F(last λ) − F(first λ), configurational part, eV, with what it rests on; K windows.
+    """Estimates of the configurational ΔF = F(last λ) − F(first λ) for a ladder of K windows, and their diagnostics.
 
     Attributes
     ----------
     ti, bar, mbar
-        Each (ΔF, standard error), eV; `bar` is None where BAR finds no solution.
+        ΔF and its standard error (eV) by each estimator; `bar` is None if BAR has no solution.
     ti_statistical_eV
-        The part of the error of `ti` that is not that of its rule.
+        Statistical part of the error of `ti`.
     ti_weights, ti_slope_weights
-        Weights of ⟨dU/dλ⟩ and of its slope in TI, each shape (K,); the slopes have none in a given quadrature.
+        Quadrature weights of ⟨dU/dλ⟩ and of its slope in TI, each of shape (K,); those of slopes are zero for a given
+        quadrature.
     ti_discretisation_eV
-        The error of TI's rule, from its difference with every other window; part of the error of `ti`. 0 for a given
-        quadrature; infinite with two windows.
+        Part of the error of `ti` due to the quadrature rule, from its differences to other rules; 0 for a given
+        quadrature, infinite for two windows.
     mean_dudl_eV, error_dudl_eV
-        ⟨dU/dλ⟩ over the independent samples, as TI takes it, and its standard error, shape (K,).
+        ⟨dU/dλ⟩ over the independent samples, as used by TI, and its standard error, shape (K,).
     slope_dudl_eV
-        d⟨dU/dλ⟩/dλ of each window, ⟨d²U/dλ²⟩ − β var(dU/dλ), shape (K,).
+        d⟨dU/dλ⟩/dλ = ⟨d²U/dλ²⟩ − β var(dU/dλ) of each window, shape (K,).
     inefficiency
         Statistical inefficiency g of each window, in samples, shape (K,).
     n_samples
-        Samples of each window, shape (K,).
+        Number of samples of each window, shape (K,).
     overlap
         MBAR overlap matrix, shape (K, K).
     variances_eV2
-        Share of each window in the variance of MBAR's ΔF, eV², shape (K,), scaled so that they add up to it (from few
-        samples the two differ somewhat); see :func:`variance_shares`.
+        Share of each window in the variance of ΔF by MBAR (eV²), shape (K,); scaled so that their sum is the squared
+        error of `mbar`, see :func:`variance_shares`.
     free_energies_eV
-        MBAR's free energy of each window above that of the first, shape (K,).
+        Free energy of each window relative to the first by MBAR, shape (K,).
     warnings
-        What a reader of the numbers must know.
+        Warnings about the reliability of the numbers.
     """
 
     ti: tuple[float, float]
@@ -91,14 +92,14 @@ class LadderResult:
     warnings: list[str]
 
     def misfits_eV(self, lambdas: Sequence[float]) -> np.ndarray:
-        """Return ΔF between neighbours by the corrected trapezoid rule less that by MBAR, shape (K − 1,)."""
+        """Return ΔF between neighbours by the corrected trapezoid rule minus that by MBAR, shape (K − 1,)."""
         means, steps = self.mean_dudl_eV, np.diff(lambdas)
         corrected = steps * (means[1:] + means[:-1]) / 2 - steps**2 / 12 * np.diff(self.slope_dudl_eV)
         return corrected - np.diff(self.free_energies_eV)
 
     @property
     def n_independent(self) -> np.ndarray:
-        """Independent samples of each window, n / g, shape (K,)."""
+        """Number of independent samples of each window, n / g, shape (K,)."""
         return self.n_samples / self.inefficiency
 
 
@@ -117,20 +118,20 @@ def analyse_ladder(
     lambdas
         λ of the K windows, increasing.
     series
-        Samples of each window; their ``energies_eV`` have K columns in the order of `lambdas`. They are taken
-        one at a time, so that a generator need not hold a whole ladder in memory.
+        Samples of each window; their ``energies_eV`` have K columns in the order of `lambdas`. They are read one window
+        at a time, so that a generator can be passed to save memory.
     temperature_K
-        Temperature of all windows.
+        Temperature (K) of all windows.
     pressure_GPa
-        Pressure of all windows; None at constant volume.
+        Pressure (GPa) of all windows; None at constant volume.
     quadrature
-        Weights that integrate dU/dλ, shape (K,); the trapezoid rule if not given.
+        Quadrature weights of ⟨dU/dλ⟩, shape (K,); by default those of the corrected trapezoid rule.
 
     Raises
     ------
     InvalidInputError
-        If there are fewer than two windows, λ do not increase, or a window has no more than one sample,
-        another number of columns, or a sample that is not finite.
+        If there are fewer than two windows, or λ do not increase; if a window has fewer than two samples, energies at
+        another number of windows, or values that are not finite.
     """
     windows = [decorrelate(lambdas, k, samples) for k, samples in enumerate(series) if k < len(lambdas)]
     return estimate(lambdas, windows, temperature_K, pressure_GPa=pressure_GPa, quadrature=quadrature)
@@ -144,11 +145,13 @@ def estimate(
     pressure_GPa: float | None = None,
     quadrature: Sequence[float] | None = None,
 ) -> LadderResult:
-    """Estimate ΔF from decorrelated windows; see :func:`analyse_ladder`."""
+    """Estimate ΔF from the independent samples of the windows; parameters as for :func:`analyse_ladder`."""
     if (np.diff(lambdas) <= 0).any():
-        raise InvalidInputError(f"the λ of the windows must increase: {list(lambdas)}")
+        raise InvalidInputError(f"lambdas must increase; got {list(lambdas)}")
     if len(lambdas) < 2 or len(windows) != len(lambdas):
-        raise InvalidInputError(f"{len(windows)} series for {len(lambdas)} windows; at least two are needed")
+        raise InvalidInputError(
+            f"lambdas and series must have the same length, at least 2; got {len(lambdas)} λ and {len(windows)} series"
+        )
     beta = 1 / (units.kB * temperature_K)
     inefficiency = np.array([window.inefficiency for window in windows])
     n_samples = np.array([window.n_samples for window in windows])
@@ -184,27 +187,28 @@ def estimate(
 
 
 def variance_shares(reduced: Sequence[np.ndarray], f_k: ArrayLike) -> np.ndarray:
-    """Return the share of each window in the variance of MBAR's f_K − f_1, shape (K,).
+    """Return the share of each window in the variance of f_K − f_1 by MBAR, shape (K,).
 
-    A sample n moves the solution of the MBAR equations by −J⁺ W_n, with W the matrix of weights of Shirts & Chodera
-    (J. Chem. Phys. 129, 124105, 2008, eq. 9) and J = 1 − WᵀW N the derivative of Σ_n W_ni − 1; samples of one window
-    are independent of one another, so that their influences add in variance, about the window's mean. The sum is
-    MBAR's asymptotic variance.
+    The influence of sample n on the solution of the MBAR equations is −J⁺ W_n, where W is the matrix of sample weights
+    of Shirts & Chodera (J. Chem. Phys. 129, 124105, 2008, eq. 9) and J = 1 − WᵀW N is the derivative of Σ_n W_ni − 1.
+    The samples of a window are independent, so the variances of their influences about the mean of the window add up.
+    The sum over all windows is the asymptotic variance of MBAR.
 
-    See :func:`mbar_influences` for the parameters.
+    Parameters as for :func:`mbar_influences`.
     """
     return _shares(mbar_influences(reduced, f_k))
 
 
 def mbar_influences(reduced: Sequence[np.ndarray], f_k: ArrayLike) -> list[np.ndarray]:
-    """Return by how much each sample moves MBAR's f_K − f_1, k_B T, an array (m,) for each window.
+    """Return the influence of each sample on f_K − f_1 by MBAR (k_B T), one array of shape (m,) for each window.
 
     Parameters
     ----------
     reduced
-        Reduced energies of each window's samples at all K windows, up to a constant for each sample, each (m, K).
+        Reduced energies of the samples of each window at all K windows, up to a constant for each sample; arrays of
+        shape (m, K).
     f_k
-        MBAR's reduced free energies, shape (K,); where they are not finite, neither are the influences.
+        Reduced free energies by MBAR, shape (K,). If one is not finite, all influences are NaN.
     """
     counts = np.array([len(window) for window in reduced])
     u = np.concatenate(reduced)
@@ -223,10 +227,10 @@ def _shares(influences: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _mbar_error(asymptotic: float, influences: Sequence[np.ndarray], shares: np.ndarray) -> tuple[float, float]:
-    """Return MBAR's error, and by which factor variances exceed those of independent samples.
+    """Return the error of MBAR in the unit of `asymptotic`, and the ratio of variances to those of independent samples.
 
-    Kept samples are a statistical inefficiency apart, at which an exponential memory still makes the variance of their
-    mean 1.3 times that of independent ones. The asymptotic error takes them to be independent.
+    The asymptotic error of MBAR assumes independent samples. Kept samples at intervals of the statistical inefficiency
+    are still slightly correlated: for exponential correlations, the variance of their mean is 1.3 times larger.
     """
     if not (np.isfinite(asymptotic) and np.isfinite(shares).all()):
         return asymptotic, 1.0
@@ -236,7 +240,7 @@ def _mbar_error(asymptotic: float, influences: Sequence[np.ndarray], shares: np.
 
 
 def _error_of_window(window: Decorrelated, remaining: float) -> float:
-    """Return the standard error of a window's mean of its kept samples, eV."""
+    """Return the standard error of ⟨dU/dλ⟩ over the kept samples of a window (eV)."""
     m = len(window.dudl_eV)
     spread = window.spread_dudl_eV / np.sqrt(max(1 - window.inefficiency / window.n_samples, 0.5))
     return float(spread * np.sqrt(max(1.0, remaining) / m)) * small_sample_factor(m - 1)
@@ -245,31 +249,31 @@ def _error_of_window(window: Decorrelated, remaining: float) -> float:
 def u_nk(
     lambdas: Sequence[float], windows: Sequence[Decorrelated], temperature_K: float, pressure_GPa: float | None = None
 ) -> pd.DataFrame:
-    """Return reduced energies of a ladder as alchemlyb's ``MBAR`` and ``BAR`` take them.
+    """Return the reduced energies of a ladder in the format of alchemlyb's ``MBAR`` and ``BAR``.
 
     Parameters
     ----------
     lambdas
         λ of the K windows.
     windows
-        Samples of each, m in all.
+        Independent samples of each window, m in total.
     temperature_K, pressure_GPa
-        Conditions; no pressure at constant volume.
+        Temperature (K) and pressure (GPa); None at constant volume.
 
     Returns
     -------
     frame
-        β (U + pV) less each sample's β U at its own window, kT, shape (m, K); columns λ; index (``time`` in ps,
-        ``fep-lambda``).
+        β (U + pV) minus β U of the same sample at its own λ (kT), shape (m, K). Columns are λ; the index is ``time``
+        (ps) and ``fep-lambda``.
     """
     pressure = 0.0 if pressure_GPa is None else pressure_GPa * units.GPa
-    # pV is the same for all λ of a sample, so no estimate depends on it.
+    # pV of a sample is the same at all λ, so estimates do not depend on it.
     energies = [window.gaps_eV + pressure * window.volume_A3[:, None] for window in windows]
     return _frame(lambdas, windows, np.concatenate(energies), list(lambdas), temperature_K)
 
 
 def dhdl(lambdas: Sequence[float], windows: Sequence[Decorrelated], temperature_K: float) -> pd.DataFrame:
-    """Return β dU/dλ of a ladder, kT, as alchemlyb's ``TI`` takes it: column ``fep``; see :func:`u_nk`."""
+    """Return β dU/dλ of a ladder (kT) in the format of alchemlyb's ``TI``, as column ``fep``; see :func:`u_nk`."""
     return _frame(lambdas, windows, np.concatenate([window.dudl_eV for window in windows]), ["fep"], temperature_K)
 
 
@@ -280,7 +284,7 @@ def _frame(
     columns: list,
     temperature_K: float,
 ) -> pd.DataFrame:
-    """Return energies of all samples, one window after the other, in kT."""
+    """Return the energies of all samples as a data frame in kT, one window after the other."""
     time_ps = np.concatenate([window.time_fs for window in windows]) * 1e-3
     own = np.repeat(lambdas, [len(window.time_fs) for window in windows])
     index = pd.MultiIndex.from_arrays([time_ps, own], names=["time", "fep-lambda"])
@@ -290,10 +294,11 @@ def _frame(
 
 
 def _bar(gaps: list[np.ndarray], beta: float) -> tuple[float, float] | None:
-    """Sum BAR over neighbours; gaps[k] are the energies of window k's samples at all windows, less their own.
+    """Return the sum of BAR over all neighbours and its error (eV); None if BAR has no solution.
 
-    A window's samples move the steps to both of its neighbours; its error is that of the sum of both. None where BAR
-    finds no solution (no overlap, or no spread).
+    `gaps` are the :attr:`Decorrelated.gaps_eV` of each window. The samples of a window contribute to ΔF on both sides
+    of it, so the influences are added before the variance is computed. BAR has no solution without overlap, or if all
+    ΔU are equal.
     """
     total, moved = 0.0, [np.zeros(len(g)) for g in gaps]
     try:
@@ -311,10 +316,10 @@ def _bar(gaps: list[np.ndarray], beta: float) -> tuple[float, float] | None:
 
 
 def bar_influences(forward: ArrayLike, backward: ArrayLike, delta_f: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return by how much each work moves BAR's ΔF, up to a constant for each direction; all in k_B T.
+    """Return the influence of each work on ΔF by BAR, up to a constant for each direction; all in k_B T.
 
-    ΔF solves Σ_f f(M + W_f − ΔF) = Σ_b f(−M + W_b + ΔF), f(x) = 1/(1 + eˣ), M = ln(n_f / n_b) (Shirts, Bair, Hooker
-    & Pande, Phys. Rev. Lett. 91, 140601, 2003); the influences are those of its linear form.
+    ΔF solves Σ_f f(M + W_f − ΔF) = Σ_b f(−M + W_b + ΔF) with f(x) = 1/(1 + eˣ) and M = ln(n_f / n_b) (Shirts, Bair,
+    Hooker & Pande, Phys. Rev. Lett. 91, 140601, 2003). The influences follow from a linearisation of this equation.
     """
     ahead, behind = np.asarray(forward, dtype=float), np.asarray(backward, dtype=float)
     m = np.log(len(ahead) / len(behind))
@@ -325,24 +330,26 @@ def bar_influences(forward: ArrayLike, backward: ArrayLike, delta_f: float) -> t
 
 def _warnings(lambdas: Sequence[float], result: LadderResult) -> list[str]:
     thin = [
-        f"windows λ = {lambdas[k]:g} and {lambdas[k + 1]:g} overlap by {overlap:.3f} "
-        f"(below {MIN_OVERLAP}): add windows between them"
+        f"the overlap of the windows λ = {lambdas[k]:g} and {lambdas[k + 1]:g} is {overlap:.3f} "
+        f"(below {MIN_OVERLAP}); add windows between them"
         for k, overlap in enumerate(np.diagonal(result.overlap, offset=1))
         if overlap < MIN_OVERLAP
     ]
     short = [
-        f"window λ = {lambdas[k]:g} has {n:.1f} independent samples (below {MIN_INDEPENDENT}): "
-        "sample longer before trusting its error"
+        f"window λ = {lambdas[k]:g} has {n:.1f} independent samples (below {MIN_INDEPENDENT}), too few for a reliable "
+        "error; sample longer"
         for k, n in enumerate(result.n_independent)
         if n < MIN_INDEPENDENT
     ]
     unsolved = []
     if result.bar is None and (np.diagonal(result.overlap, offset=1) >= MIN_OVERLAP).all():
         unsolved = [
-            "BAR finds no solution: ΔU between neighbouring windows is the same in all samples, so that sampling adds "
-            "nothing to it; check that the atoms of the structure interact (its scale, the cutoff of the potential)"
+            "BAR has no solution, since ΔU between neighbouring windows is the same in all samples; check that the "
+            "atoms interact (lattice parameters, cutoff of the potential)"
         ]
     elif result.bar is None:
-        unsolved = ["BAR finds no solution: neighbouring windows do not overlap"]
-    unknown = [] if np.isfinite(result.mbar).all() else ["MBAR gives no finite error: the windows do not overlap"]
+        unsolved = ["BAR has no solution, since neighbouring windows do not overlap; add windows"]
+    unknown = []
+    if not np.isfinite(result.mbar).all():
+        unknown = ["MBAR has no finite error, since the windows do not overlap; add windows"]
     return thin + short + unsolved + unknown

@@ -1,4 +1,4 @@
-"""Thermodynamic integration: quadratures of ⟨dU/dλ⟩ and its slopes, and the error of a rule."""
+"""Thermodynamic integration (TI): integrate ⟨dU/dλ⟩ over a ladder, and estimate the error of the quadrature rule."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from alchemflows.free_energy.decorrelation import Decorrelated
 from alchemflows.free_energy.errors import Variance, correlated_variance
 from alchemflows.free_energy.ladders import trapezoid_weights
 
-#: Windows whose energies give the curvature of U in λ at a window.
+#: Number of nearest windows whose energies are used for the curvature of U in λ.
 N_NEAREST = 3
 
 
 @dataclass(frozen=True)
 class Integral:
-    """ΔF by TI over K windows, eV.
+    """Result of TI over K windows (eV).
 
     Attributes
     ----------
     value_eV
-        The integral of ⟨dU/dλ⟩.
+        ΔF, the integral of ⟨dU/dλ⟩.
     statistical_eV
-        Standard error from the samples.
+        Standard error due to the finite number of samples.
     discretisation_eV
-        Error of the rule, from its difference with other rules; 0 for a given quadrature, infinite with two windows.
+        Error of the quadrature rule, from its differences to other rules; 0 for a given quadrature, infinite for two
+        windows.
     means_eV, slopes_eV
-        ⟨dU/dλ⟩ and its slope d⟨dU/dλ⟩/dλ, each shape (K,).
+        ⟨dU/dλ⟩ and its slope d⟨dU/dλ⟩/dλ, each of shape (K,).
     weights, slope_weights
-        Weights of both in the integral, each shape (K,).
+        Quadrature weights of means and slopes, each of shape (K,).
     """
 
     value_eV: float
@@ -46,7 +47,7 @@ class Integral:
 
     @property
     def error_eV(self) -> float:
-        """Standard error, that of the rule included."""
+        """Standard error, including the error of the quadrature rule."""
         return float(np.hypot(self.statistical_eV, self.discretisation_eV))
 
 
@@ -60,21 +61,23 @@ def integrate(
     lambdas
         λ of the K windows, increasing.
     windows
-        Samples of each.
+        Independent samples of each window.
     beta
-        1 / k_B T, 1/eV.
+        1 / k_B T (1/eV).
     quadrature
-        Weights that integrate dU/dλ, shape (K,).
+        Quadrature weights of ⟨dU/dλ⟩, shape (K,).
 
     Raises
     ------
     InvalidInputError
-        If the quadrature has another number of weights.
+        If the number of quadrature weights is not K.
     """
     means = np.array([window.dudl_eV.mean() for window in windows])
     weights = trapezoid_weights(lambdas) if quadrature is None else np.asarray(quadrature, dtype=float)
     if weights.shape != means.shape:
-        raise InvalidInputError(f"{len(weights)} weights of a quadrature for {len(lambdas)} windows")
+        raise InvalidInputError(
+            f"quadrature: one quadrature weight is needed for each of the {len(lambdas)} windows; got {len(weights)}"
+        )
     slope_weights = slope_correction_weights(lambdas) if quadrature is None else np.zeros(len(lambdas))
     slopes, influences = _slopes(lambdas, windows, beta)
     return Integral(
@@ -89,10 +92,10 @@ def integrate(
 
 
 def slope_correction_weights(lambdas: Sequence[float]) -> np.ndarray:
-    """Return the weights of the slopes f′ in the corrected trapezoid rule, shape (K,).
+    """Return the quadrature weights of the slopes f′ in the corrected trapezoid rule, shape (K,).
 
-    ∫f = Σ h (f_k + f_{k+1})/2 − h²/12 (f′_{k+1} − f′_k), exact for cubic f (Davis & Rabinowitz, Methods of Numerical
-    Integration, 1984, 2.1.6). On an even grid all slopes but those of the ends cancel.
+    The rule is ∫f = Σ h (f_k + f_{k+1})/2 − h²/12 (f′_{k+1} − f′_k), which is exact for cubic f (Davis & Rabinowitz,
+    Methods of Numerical Integration, 1984, 2.1.6). On an even grid only the slopes at the two ends contribute.
     """
     squares = np.diff(lambdas) ** 2 / 12
     return np.append(squares, 0.0) - np.insert(squares, 0, 0.0)
@@ -101,7 +104,7 @@ def slope_correction_weights(lambdas: Sequence[float]) -> np.ndarray:
 def _slopes(
     lambdas: Sequence[float], windows: Sequence[Decorrelated], beta: float
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return d⟨dU/dλ⟩/dλ of each window, and by how much each sample moves it (m times that)."""
+    """Return d⟨dU/dλ⟩/dλ of each window, and m times the influence of each of its m samples on it."""
     slopes, influences = np.empty(len(windows)), []
     for k, window in enumerate(windows):
         curvature, dudl = _curvature(lambdas, k, window), window.dudl_eV
@@ -114,9 +117,9 @@ def _slopes(
 
 
 def _curvature(lambdas: Sequence[float], k: int, window: Decorrelated) -> np.ndarray:
-    """Return d²U/dλ² of each sample at its own window, from dU/dλ and the energies at the nearest windows.
+    """Return d²U/dλ² of each sample at the λ of its window, from dU/dλ and the energies at the nearest windows.
 
-    U(λ + h) − U(λ) = h U′ + h²/2 U″ + ..., with as many terms as windows that are taken.
+    It follows from U(λ + h) − U(λ) = h U′ + h²/2 U″ + ..., with one term beyond U′ for each of the nearest windows.
     """
     offsets = np.asarray(lambdas, dtype=float) - lambdas[k]
     nearest = np.argsort(np.abs(offsets), kind="stable")[1 : 1 + N_NEAREST]
@@ -129,13 +132,13 @@ def _curvature(lambdas: Sequence[float], k: int, window: Decorrelated) -> np.nda
 def _variance(
     windows: Sequence[Decorrelated], weights: np.ndarray, slope_weights: np.ndarray, slopes: Sequence[np.ndarray]
 ) -> Variance:
-    """Return the statistical variance of TI, eV²."""
+    """Return the statistical variance of TI (eV²)."""
     parts = [
         (weights[k] * window.dudl_eV + slope_weights[k] * slopes[k]) / len(window.dudl_eV)
         for k, window in enumerate(windows)
         if weights[k] or slope_weights[k]
     ]
-    if min(len(part) for part in parts) < 2:  # nothing is known of the variance of one of them
+    if min(len(part) for part in parts) < 2:  # one sample does not give a variance
         return Variance(float("nan"), 1.0)
     return correlated_variance(parts)
 
@@ -143,13 +146,13 @@ def _variance(
 def _discretisation(
     lambdas: Sequence[float], windows: Sequence[Decorrelated], slopes: np.ndarray, influences: Sequence[np.ndarray]
 ) -> float:
-    """Return the error of the corrected trapezoid rule, from its differences with other rules on the same windows.
+    """Return the error of the corrected trapezoid rule (eV), from its differences to other rules on the same windows.
 
-    These are the integral of a cubic spline through the means, and a 7th of the difference from the rule with every
-    other window: Richardson's extrapolation, for an error that falls as the third power of the spacing. (It falls as
-    the fourth where the spacing is short, and often it is not.) With an even number of windows one spacing is left
-    over, at either end in turn. The largest difference counts, after the square of what noise explains of it is taken
-    off.
+    The other rules are the integral of a cubic spline through the means, and the corrected trapezoid rule with every
+    second window. The difference to the latter is divided by 7, which is Richardson extrapolation for an error of third
+    order in the spacing (the fourth order is reached only for small spacings). If the number of windows is even, the
+    windows are selected from either end. The error is the largest difference, after subtraction of the variance due to
+    noise from its square.
     """
     if len(lambdas) < 3:
         return float("inf")
@@ -169,7 +172,7 @@ def _discretisation(
 
 
 def _corrected_trapezoid(lambdas: Sequence[float], windows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights of all means and of all slopes in the rule over some of the windows, each shape (K,)."""
+    """Return the quadrature weights of means and slopes for a rule that uses some of the windows, each shape (K,)."""
     some, grid = list(windows), [lambdas[k] for k in windows]
     on_means, on_slopes = np.zeros(len(lambdas)), np.zeros(len(lambdas))
     on_means[some], on_slopes[some] = trapezoid_weights(grid), slope_correction_weights(grid)

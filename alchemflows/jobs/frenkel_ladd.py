@@ -296,7 +296,7 @@ class EinsteinSwitchesMaker(Maker):
         try:
             omegas = mode_frequencies(calculator.potential, relaxed_positions(calculator), cell, weights)
             return quantum_correction_eV(omegas, self.settings.temperature_K), []
-        except UnstableCrystalError as error:  # many a crystal is stable only when hot; F is right all the same
+        except UnstableCrystalError as error:  # F is valid even if the crystal is stable only at high temperature
             return None, [f"no quantum correction: {error}"]
 
 

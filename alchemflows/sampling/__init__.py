@@ -1,1 +1,1 @@
-"""Moves atoms: batched Langevin dynamics at fixed λ."""
+"""Sample configurations by batched Langevin dynamics, at fixed λ or with λ changing in time."""

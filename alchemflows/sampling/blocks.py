@@ -1,4 +1,4 @@
-"""The loop of every run: steps in blocks, with progress, checkpoints, requests to stop, and resuming."""
+"""Run dynamics in blocks of steps, with progress, checkpoints, requests to stop, and resuming."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from alchemflows.schemas.progress import Progress
 
 
 class Resumable(Protocol):
-    """A part of a run that changes with its steps, beside the dynamics."""
+    """A part of a run, besides the dynamics, that changes from step to step."""
 
     def snapshot(self) -> Mapping[str, np.ndarray]:
-        """Return all that the part needs to go on; no other part of the run uses the same names."""
+        """Return all arrays from which the part can continue, by names that no other part of the run uses."""
         ...
 
     def restore(self, snapshot: Mapping[str, np.ndarray], /) -> None:
-        """Go on from the snapshot of a run, in which the names of the other parts are too."""
+        """Continue from the snapshot of a run, which also contains the arrays of the other parts."""
         ...
 
 
 class Samples:
-    """Samples of a batch: arrays by name, one of each appended per sample."""
+    """Samples of a batch: named quantities, with one array appended for each sample."""
 
     def __init__(self, *names: str) -> None:
         self._samples: dict[str, list[np.ndarray]] = {name: [] for name in names}
@@ -35,16 +35,16 @@ class Samples:
         return len(next(iter(self._samples.values()), []))
 
     def append(self, **values: np.ndarray) -> None:
-        """Add a sample, which has all names."""
+        """Add a sample: one array for each name."""
         for name, samples in self._samples.items():
             samples.append(values[name])
 
     def since(self, first: int) -> dict[str, np.ndarray]:
-        """Return the samples from a number on; time is the first axis."""
+        """Return the samples from index `first` on; the first axis is time."""
         return {name: np.array(samples[first:]) for name, samples in self._samples.items()}
 
     def restore(self, samples: Mapping[str, np.ndarray]) -> None:
-        """Go on from the samples of a checkpoint."""
+        """Continue from the samples of a checkpoint."""
         for name, values in samples.items():
             self._samples[name] = list(values)
 
@@ -52,23 +52,23 @@ class Samples:
 class Blocks:
     """A run of Langevin dynamics in blocks of steps.
 
-    At the end of each block it reports progress, offers a checkpoint, and stops if the checkpoint says so. A run that
-    has a checkpoint of an earlier try goes on from there, to the same numbers as without a break.
+    At the end of each block it reports progress, offers a checkpoint, and stops if this was requested. If there is a
+    checkpoint of an earlier attempt, the run continues from it, with the same results as an uninterrupted run.
 
     Parameters
     ----------
     langevin
-        The dynamics, at their start.
+        Dynamics in their initial state.
     n_steps
-        Steps of the run, all phases together.
+        Number of steps of the run, all phases together.
     parts
-        What else changes during the run and belongs into a checkpoint.
+        Other parts of the run whose state is stored in checkpoints.
     samples
-        What the run samples.
+        Samples of the run; stored in checkpoints.
     on_progress
-        Called after each block.
+        Function called after each block.
     checkpoint
-        Where the state is kept, and whether the run is to stop.
+        Checkpoints of the run, which also tell it to stop.
     """
 
     def __init__(
@@ -94,29 +94,29 @@ class Blocks:
             self._samples.restore(saved.samples)
 
     def steps(self, phase: str, first: int, end: int, length: int) -> Iterator[tuple[int, bool]]:
-        """Iterate over the steps of a phase that are still to be done.
+        """Iterate over the remaining steps of a phase.
 
-        The caller does the step; where it is the last one of a block, the caller also takes its samples.
+        The caller advances the dynamics and, at the end of a block, adds samples.
 
         Parameters
         ----------
         phase
-            Name in the progress.
+            Name of the phase in progress reports.
         first, end
-            Steps of the run that were done before the phase, and that are done after it.
+            Number of completed steps of the run before and after the phase.
         length
-            Steps of a block; the last block of the run may be shorter. Steps at the end of an earlier phase that make
-            no whole block end none.
+            Steps per block. The last block of the run may be shorter; an incomplete block at the end of an earlier
+            phase is not reported.
 
         Yields
         ------
         step, ends_block
-            Number of the step from 1, and whether it is the last one of a block.
+            Number of the step, counted from 1, and whether it is the last one of a block.
 
         Raises
         ------
         RunStoppedError
-            If the run is to stop, or another worker has taken it over.
+            If the run was asked to stop, or another worker has taken it over.
         """
         for step in range(max(self._langevin.n_steps, first) + 1, end + 1):
             ends_block = (step - first) % length == 0 or step == self._n_steps
@@ -127,7 +127,7 @@ class Blocks:
     def _end_block(self, phase: str, step: int) -> None:
         if self._on_progress is not None:
             now = time.monotonic()
-            # From the end of the first block: models warm up in it.
+            # Measured from the end of the first block, which includes the warm-up of the potential.
             begun, since = self._began = self._began or (step, now)
             temperatures = tuple(self._langevin.kinetic_temperatures().tolist())
             speed = (step - begun) / (now - since) if now > since else None

@@ -1,4 +1,4 @@
-"""Equilibrium of replicas at fixed weights: mean cell, mean sites and mean squared displacements of a crystal."""
+"""Sample a crystal at fixed weights: mean cell, mean positions and mean squared displacements."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from alchemflows.sampling.sites import Sites
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.progress import Progress
 
-#: After so long an atom of a crystal is somewhere else, about: for the noise of a mean position.
+#: Approximate correlation time of an atom's displacement (fs), used for the standard error of mean positions.
 CORRELATION_TIME_FS = 1000.0
 
 
 @dataclass(frozen=True)
 class Equilibrium:
-    """What B replicas of a crystal did; n samples of each.
+    """Results of sampling a crystal: n samples of each of B replicas.
 
     Attributes
     ----------
     time_fs
-        Time since production began, shape (n,).
+        Time since production began (fs), shape (n,).
     energy_eV, volume_A3, temperature_K
-        Shape (n, B).
+        Potential energy (eV), volume (Å³) and kinetic temperature (K), shape (n, B).
     cell_parameters
         a, b, c (Å), α, β, γ (degrees), shape (n, B, 6).
     mean_displacement_A
-        Mean vector of each atom from its start site, which moves with the cell, shape (B, N, 3).
+        Mean displacement of each atom from its initial site (Å), shape (B, N, 3); sites move with the cell.
     msd_A2
-        Mean squared distance from the mean place, shape (B, N).
+        Mean squared displacement from the mean position (Å²), shape (B, N).
     structure
-        The start structure.
+        Initial structure.
     state
-        Where the replicas are at the end.
+        Final state of the replicas.
     """
 
     time_fs: np.ndarray
@@ -56,13 +56,13 @@ class Equilibrium:
     state: State
 
     def mean_structure(self) -> Structure:
-        """Return the crystal with mean cell parameters, mean volume and mean positions, its axes as at the start.
+        """Return the crystal with mean cell parameters, mean volume and mean positions, oriented as at the start.
 
-        Its centre of mass is that of the dynamics: a crystal that springs hold to these sites has the same.
+        Its centre of mass is that of the dynamics, and therefore also that of an Einstein crystal on these sites.
         """
         lattice = Lattice.from_parameters(*self.cell_parameters.mean(axis=(0, 1)))
         matrix = lattice.scale(float(self.volume_A3.mean())).matrix
-        # The rotation (or reflection) that brings the mean cell closest to the first.
+        # Rotate (or reflect) the mean cell to match the initial cell most closely.
         left, _, right = np.linalg.svd(matrix.T @ self.structure.lattice.matrix)
         cell = matrix @ left @ right
         fractional = self.structure.frac_coords + self.mean_displacement_A.mean(axis=0) @ np.linalg.inv(cell)
@@ -79,31 +79,31 @@ def sample_equilibrium(
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Equilibrium:
-    """Equilibrate and sample replicas of a crystal at fixed weights, the centre of mass at rest.
+    """Equilibrate and sample replicas of a crystal at fixed weights, with a fixed centre of mass.
 
     Parameters
     ----------
     model
-        Energies at weights of shape (C',).
+        Potential with C' weights.
     system
         The crystal; dynamics start from its structure.
     weights
-        Shape (C',); the first C are those of the system.
+        Weights, shape (C',); the first C are those of the system.
     dynamics
-        Conditions and lengths.
+        Conditions, and lengths of equilibration and production.
     seeds
-        One for each replica.
+        One seed for each replica.
     on_progress
-        Called after each sample.
+        Function called after each sample.
     checkpoint
         As for :func:`~alchemflows.sampling.windows.run_windows`.
 
     Raises
     ------
     RunStoppedError
-        If the checkpoint says that the run is to stop.
+        If the run was asked to stop, or another worker has taken it over.
     UnstableCrystalError
-        If an atom leaves its site, or mean positions are not those of the structure.
+        If an atom leaves its site, or mean positions differ from those of the structure.
     TrajectoryError
         If a trajectory explodes.
     """
@@ -150,7 +150,7 @@ def sample_equilibrium(
     mean = moments.total / n
     cell = langevin.cells.mean(dim=0)
     msd = moments.squares / n - (mean**2).sum(dim=2)
-    # A run shorter than the slowest modes has seen each place once.
+    # Each replica counts as at least one independent sample.
     n_independent = n_replicas * (1 + n * interval * dynamics.timestep_fs / CORRELATION_TIME_FS)
     noise = torch.sqrt((moments.squares / n).mean(dim=0) / n_independent)
     sites.check_mean(sites.fractional + mean.mean(dim=0) @ torch.linalg.inv(cell), cell, noise)
@@ -168,7 +168,7 @@ def sample_equilibrium(
 
 
 class _Moments:
-    """Sums over samples of displacements and of their squares, for each atom of each replica."""
+    """Sums of displacements and of squared displacements over the samples, for each atom of each replica."""
 
     def __init__(self, positions: torch.Tensor) -> None:
         self.total = torch.zeros_like(positions)

@@ -1,4 +1,4 @@
-"""Whether atoms are where a crystal has them."""
+"""Check whether the atoms of a crystal stay on their sites."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pymatgen.core import Structure
 from alchemflows.errors import UnstableCrystalError
 from alchemflows.schemas.sites import MAX_DISPLACEMENT_SHARE, SitesSummary
 
-#: An atom whose mean place is further from its site than this share of the distance to the nearest other site has
-#: found another structure (tilted octahedra, say), though it is still between the same neighbours.
+#: Largest distance of an atom's mean position from its site, relative to the distance to the nearest other site. Beyond
+#: it the crystal counts as another structure (for example with tilted octahedra), even if no atom has left its site.
 MAX_SHIFT_SHARE = 0.15
-#: Neighbouring sites that an atom may have gone to.
+#: Number of neighbouring sites that are considered as destinations of an atom.
 N_NEIGHBOURS = 32
 
 
 def nearest_sites_A(structure: Structure) -> np.ndarray:
-    """Return the distance from each site to the nearest other one, or to its own nearest image, Å, shape (N,)."""
+    """Return the distance from each site to the nearest other site or own periodic image (Å), shape (N,)."""
     distances = structure.distance_matrix + np.diag(np.full(len(structure), np.inf))
-    # The shortest vector of a reduced lattice; a cell may be given by longer ones.
+    # The reduced cell contains the shortest lattice vector.
     own_image = min(structure.lattice.get_lll_reduced_lattice().abc)
     return np.minimum(distances.min(axis=1), own_image)
 
 
 def neighbour_vectors(structure: Structure) -> np.ndarray:
-    """Return the vectors from each site to the nearest others, periodic images included, in units of the cell.
+    """Return the vectors from each site to its nearest sites, including periodic images, in fractional coordinates.
 
     Returns
     -------
     vectors
-        Shape (N, :data:`N_NEIGHBOURS`, 3); where there are fewer neighbours, the first is repeated.
+        Shape (N, :data:`N_NEIGHBOURS`, 3); if there are fewer neighbours, they are repeated.
     """
     cutoff, found = 2.2 * float(nearest_sites_A(structure).max()), []
     places = structure.frac_coords
@@ -46,40 +46,41 @@ def neighbour_vectors(structure: Structure) -> np.ndarray:
 
 
 def shares_of_the_way(vectors: torch.Tensor, neighbours: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-    """Return how far each atom is on the way to another site; beyond ½ it is nearer to that one than to its own.
+    """Return how far each atom has moved towards another site, as a share of the distance between both sites.
 
-    Half of the way is the plane between both sites, so that a large swing between neighbours, as of the anions of a
-    perovskite, does not count.
+    Displacements are projected on the line to the other site. Beyond ½ the atom is closer to that site than to its own.
+    Large displacements perpendicular to these lines, as those of the anions of a perovskite, do not count.
 
     Parameters
     ----------
     vectors
-        From the sites to the atoms, Å, shape (B, N, 3).
+        Displacements of the atoms from their sites (Å), shape (B, N, 3).
     neighbours
-        From :func:`neighbour_vectors`, shape (N, M, 3), or (B, N, M, 3).
+        Result of :func:`neighbour_vectors`, shape (N, M, 3) or (B, N, M, 3).
     cells
-        Å, shape (B, 3, 3).
+        Cells (Å), shape (B, 3, 3).
 
     Returns
     -------
     shares
-        The largest of all neighbours, shape (B, N).
+        Largest share over all neighbours, shape (B, N).
     """
     ways = neighbours @ cells[:, None]
     return (torch.einsum("bnj,bnkj->bnk", vectors, ways) / (ways**2).sum(dim=3)).amax(dim=2)
 
 
 class Sites:
-    """Sites of a crystal, in units of its cell, and how far an atom may go from them.
+    """Sites of a crystal, with checks that raise an error if atoms leave them.
 
-    An atom has left its site where it is nearer to another, as for :class:`SiteWatch`. The centre of mass must rest.
+    An atom has left its site if it is closer to another one, as in :class:`SiteWatch`. The dynamics must keep the
+    centre of mass fixed.
 
     Parameters
     ----------
     structure
-        The crystal; its sites are those at the start.
+        The crystal, with all atoms on their sites.
     device
-        Where positions will be.
+        Device of the positions.
     """
 
     def __init__(self, structure: Structure, device: torch.device | str = "cpu") -> None:
@@ -89,16 +90,16 @@ class Sites:
         self._neighbours = torch.as_tensor(neighbour_vectors(structure), dtype=torch.float64, device=device)
 
     def displacements(self, positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-        """Vectors from the sites, which move with the cell, to the atoms, Å, shape (B, N, 3)."""
+        """Return the displacements of the atoms from their sites (Å), shape (B, N, 3); sites move with the cell."""
         return positions - self.fractional @ cells
 
     def check(self, positions: torch.Tensor, cells: torch.Tensor, when: str) -> None:
-        """Refuse atoms that have left their sites, even for a moment.
+        """Check that all atoms are on their sites at this moment; `when` is used in the error message.
 
         Raises
         ------
         UnstableCrystalError
-            Naming replica, atom and how far it went.
+            If an atom is closer to another site; it names the replica, the atom and the displacement.
         """
         displacements = self.displacements(positions, cells)
         shares = shares_of_the_way(displacements, self._neighbours, cells)
@@ -107,28 +108,27 @@ class Sites:
             raise UnstableCrystalError(
                 f"{self.structure.composition.reduced_formula} is not mechanically stable, or an atom diffuses: "
                 f"{when}, atom {atom} ({self.structure[atom].species_string}) of replica {b} was "
-                f"{float(displacements[b, atom].norm()):.2f} Å from its site and nearer to another one; the nearest "
-                f"is {float(self.nearest_A[atom]):.2f} Å away"
+                f"{float(displacements[b, atom].norm()):.2f} Å from its site and closer to another site; the distance "
+                f"between its site and the nearest one is {float(self.nearest_A[atom]):.2f} Å"
             )
 
     def check_mean(self, mean: torch.Tensor, cell: torch.Tensor, noise_A: torch.Tensor | None = None) -> None:
-        """Refuse a crystal whose mean positions are those of another structure.
-
-        A motion of all atoms together does not count.
+        """Check that the mean positions are still those of the structure, up to a common translation.
 
         Parameters
         ----------
         mean
-            Mean positions in units of the cell, shape (N, 3).
+            Mean positions (fractional coordinates), shape (N, 3).
         cell
-            Å, shape (3, 3).
+            Mean cell (Å), shape (3, 3).
         noise_A
-            Standard error of the mean position of each atom, Å, shape (N,); a shift below three of them says nothing.
+            Standard error of the mean position of each atom (Å), shape (N,); shifts below three standard errors are
+            ignored.
 
         Raises
         ------
         UnstableCrystalError
-            Naming the atom that moved farthest.
+            If an atom's mean position is too far from its site; it names the atom with the largest shift.
         """
         shift = (mean - self.fractional) @ cell
         shift = torch.linalg.vector_norm(shift - shift.mean(dim=0), dim=1)
@@ -140,25 +140,25 @@ class Sites:
             raise UnstableCrystalError(
                 f"{self.structure.composition.reduced_formula} is not mechanically stable as given: the mean position "
                 f"of atom {atom} ({self.structure[atom].species_string}) is {float(shift[atom]):.2f} Å from its site, "
-                f"more than {MAX_SHIFT_SHARE:.0%} of the distance to the next; relax it, or start from the structure "
-                "that it turns into"
+                f"more than {MAX_SHIFT_SHARE:.0%} of the distance to the nearest site; relax the structure, or start "
+                "from the structure that it transforms into"
             )
 
 
 class SiteWatch:
-    """Adds up how far the atoms of B replicas are from their sites; the device does it, and nothing waits for it.
+    """Statistics of the displacements of atoms from their sites, for B replicas.
 
-    An atom is away where it is nearer to another site, or to an image of its own, than to its site. Trajectories are
-    continuous across the borders of the cell, so that an atom that moved by a lattice vector has left its site. The
-    median displacement of all atoms is subtracted along each axis: the crystal may move as a whole, and one atom that
-    leaves does not carry the others along, as it would with the mean.
+    An atom is away from its site if it is closer to another site or to a periodic image of its own site. Trajectories
+    are not wrapped into the cell, so that an atom that moved by a lattice vector has left its site. The median
+    displacement of all atoms along each axis is subtracted, since the crystal may move as a whole; unlike the mean, the
+    median is not changed by one atom that leaves its site. Sums stay on the device, without synchronisation.
 
     Parameters
     ----------
     structures
-        The crystal that each replica began as: sites, in units of its cell, and elements.
+        Initial crystal of each replica, which defines its sites and elements.
     device
-        Where positions will be.
+        Device of the positions.
     """
 
     def __init__(self, structures: Sequence[Structure], device: torch.device | str = "cpu") -> None:
@@ -167,7 +167,7 @@ class SiteWatch:
             torch.as_tensor(np.array(values), dtype=torch.float64, device=device)
             for values in ([s.frac_coords for s in structures], [nearest_sites_A(s) for s in structures])
         )
-        # Starts of one ladder are few; their neighbours are looked for once.
+        # Many replicas share one initial structure, whose neighbours are determined once.
         known = {id(structure): neighbour_vectors(structure) for structure in structures}
         vectors = np.array([known[id(structure)] for structure in structures])
         self._neighbours = torch.as_tensor(vectors, dtype=torch.float64, device=device)
@@ -176,7 +176,10 @@ class SiteWatch:
         self._total = torch.zeros_like(self.fractional)
 
     def see(self, positions: torch.Tensor, cells: torch.Tensor, order: Sequence[int] | None = None) -> None:
-        """Add the positions of one moment, shape (B, N, 3); `order` names the replica at each place, if they swap."""
+        """Add the positions (Å) at one time, shape (B, N, 3).
+
+        With replica exchange, `order` is the replica in each window, and statistics are kept for each window.
+        """
         vectors = positions - self.fractional @ cells
         vectors = vectors - vectors.median(dim=1, keepdim=True).values
         shares = shares_of_the_way(vectors, self._neighbours, cells)
@@ -202,7 +205,7 @@ class SiteWatch:
         return arrays | {"sites_samples": np.array(self._n_samples)}
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
-        """Go on from a snapshot."""
+        """Continue from a :meth:`snapshot`."""
         self._n_samples = int(snapshot["sites_samples"])
         self._share, self._largest, self._count, self._last, self._total = (
             torch.as_tensor(snapshot[f"sites_{name}"], device=self.nearest_A.device)
@@ -210,7 +213,7 @@ class SiteWatch:
         )
 
     def summaries(self) -> list[SitesSummary]:
-        """Return what became of each replica, or place where they swap."""
+        """Return a summary for each replica or, with replica exchange, for each window."""
         n = max(self._n_samples, 1)
         found = []
         shifts = torch.linalg.vector_norm(self._total, dim=2) / n

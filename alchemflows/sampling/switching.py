@@ -1,4 +1,4 @@
-"""Nonequilibrium switching: λ goes from 0 to 1 and back in finite time, and the work is measured."""
+"""Nonequilibrium switching: change λ from 0 to 1 and from 1 to 0 in finite time, and measure the work."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from alchemflows.sampling.sites import Sites, SiteWatch
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.progress import Progress
 
-#: Points of the curves that are kept of each switch.
+#: Number of points of ∂U/∂λ that are stored for each switch.
 N_CURVE_POINTS = 200
-#: Steps after which sites are watched, progress is reported, and a checkpoint may be written.
+#: Number of steps between two checks of the sites, progress reports and possible checkpoints.
 BLOCK = 20
 
 
 @dataclass(frozen=True)
 class Switches:
-    """Work of n switches each way, and how it came about; m points along the way.
+    """Work of n switches in each direction, and ∂U/∂λ at m points along them.
 
     Attributes
     ----------
     forward_work_eV, backward_work_eV
-        W = ∫ (∂U/∂λ) dλ from λ = 0 to 1, and from 1 to 0, shape (n,).
+        W = ∫ (∂U/∂λ) dλ (eV) from λ = 0 to 1, and from 1 to 0, shape (n,).
     lambdas
-        λ along a forward switch, shape (m,); a backward switch passes them in the opposite order.
+        λ along a forward switch, shape (m,); a backward switch passes through them in reverse order.
     forward_dudl_eV, backward_dudl_eV
-        ∂U/∂λ at `lambdas` in the order of time, shape (n, m).
+        ∂U/∂λ (eV) in the order of time, shape (n, m).
     """
 
     forward_work_eV: np.ndarray
@@ -68,21 +68,21 @@ def equilibrate_ends(
     Parameters
     ----------
     model
-        Energies at the weights of `path`.
+        Potential at the weights of `path`.
     path
-        The path; all replicas have the masses of its middle, which changes no configurational average.
+        The path. All replicas have the masses at λ = ½, which does not change configurational averages.
     settings
-        Conditions and lengths.
+        Conditions, and lengths of equilibration and switches.
     seeds
         2n seeds.
     fix_centre_of_mass
-        Whether the centre of mass rests.
+        Whether the centre of mass is fixed.
     sites
-        Where atoms must stay; only with a resting centre of mass.
+        Sites that atoms must not leave; requires a fixed centre of mass.
     watch
-        Sees the positions now and then.
+        Collects statistics of the positions, every :data:`BLOCK` steps.
     on_progress
-        Called now and then.
+        Function called every :data:`BLOCK` steps.
     checkpoint
         As for :func:`~alchemflows.sampling.windows.run_windows`.
 
@@ -94,7 +94,7 @@ def equilibrate_ends(
     Raises
     ------
     RunStoppedError
-        If the checkpoint says that the run is to stop.
+        If the run was asked to stop, or another worker has taken it over.
     InvalidInputError
         If the number of seeds is odd.
     TrajectoryError
@@ -147,14 +147,14 @@ def switch(
     start
         2n replicas in equilibrium, those at λ = 0 first.
     seeds
-        2n seeds of the noise.
+        2n seeds for the noise.
 
     Raises
     ------
     RunStoppedError
-        If the checkpoint says that the run is to stop.
+        If the run was asked to stop, or another worker has taken it over.
     InvalidInputError
-        If there are not as many seeds as replicas, or their number is odd.
+        If the number of seeds differs from that of replicas, or is odd.
     TrajectoryError
         If a trajectory explodes.
     """
@@ -162,7 +162,7 @@ def switch(
     system = path.system
     forward = schedule(settings.schedule, np.linspace(0, 1, n_steps + 1))
     backward = schedule(settings.schedule, np.linspace(1, 0, n_steps + 1))
-    # By step and replica.
+    # Shape (steps + 1, replicas).
     lambdas = np.stack([forward] * n + [backward] * n, axis=1)
     weights = torch.as_tensor(path.weights(lambdas[0]), device=model.device)
     langevin = Langevin.under(
@@ -202,21 +202,21 @@ def equilibrate_and_switch(
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Switches:
-    """Equilibrate replicas at both ends of a path, then switch them to the other end.
+    """Equilibrate replicas at both ends of a path, and switch each of them to the other end.
 
     Parameters
     ----------
     model, path, settings, fix_centre_of_mass, sites, watch, on_progress, checkpoint
         As for :func:`equilibrate_ends`; the checkpoint has one stage for the equilibration and one for the switches.
     seed
-        Seed from which those of all replicas are derived.
+        Seed from which the seeds of all replicas are derived.
     purpose
-        Name of the switches, so that different ones with the same seed have different random numbers.
+        Name of these switches; different names give different random numbers for the same seed.
 
     Raises
     ------
     RunStoppedError
-        If the checkpoint says that the run is to stop.
+        If the run was asked to stop, or another worker has taken it over.
     TrajectoryError
         If a trajectory explodes.
     """
@@ -236,23 +236,23 @@ def equilibrate_and_switch(
 def draw_einstein_crystal(
     springs: Springs, cell: ArrayLike, masses: ArrayLike, temperature_K: float, seeds: Sequence[int]
 ) -> State:
-    """Draw replicas of an Einstein crystal from its distribution, the centre of mass at that of the sites.
+    """Draw replicas of an Einstein crystal from its equilibrium distribution, with a fixed centre of mass.
 
-    Positions are Gaussian with variance k_B T / k_i along each axis, under the condition Σ m_i Δx_i = 0; velocities are
-    those of Maxwell and Boltzmann, without motion of the centre of mass.
+    Displacements are Gaussian with variance k_B T / k_i along each axis, under the condition Σ m_i Δx_i = 0; velocities
+    follow the Maxwell–Boltzmann distribution, without motion of the centre of mass.
 
     Parameters
     ----------
     springs
-        Every atom has one.
+        Springs, one for each atom.
     cell
-        Å, shape (3, 3).
+        Cell (Å), shape (3, 3).
     masses
-        Atomic mass units, shape (N,).
+        Masses (atomic mass units), shape (N,).
     temperature_K
-        Temperature.
+        Temperature (K).
     seeds
-        One for each replica.
+        One seed for each replica.
     """
     kT = units.kB * temperature_K
     h = np.asarray(cell, dtype=float)
@@ -275,7 +275,7 @@ def draw_einstein_crystal(
 
 
 def joined(first: State, second: State) -> State:
-    """Return the replicas of both."""
+    """Return one state with the replicas of both states."""
     device = first.positions.device
     return State(
         torch.cat([first.positions, second.positions.to(device)]),
@@ -286,7 +286,7 @@ def joined(first: State, second: State) -> State:
 
 def _each_way(seeds: Sequence[int]) -> int:
     if len(seeds) % 2:
-        raise InvalidInputError(f"as many seeds are needed at λ = 0 as at λ = 1; got {len(seeds)}")
+        raise InvalidInputError(f"seeds: an even number is needed, half for λ = 0 and half for λ = 1; got {len(seeds)}")
     return len(seeds) // 2
 
 
@@ -299,7 +299,7 @@ def _look(langevin: Langevin, sites: Sites | None, watch: SiteWatch | None) -> N
 
 
 class _Work:
-    """The work of switches until now, by the trapezoid rule, and ∂U/∂λ at the steps that are kept."""
+    """Work of the switches so far, by the trapezoid rule, and ∂U/∂λ at the stored steps."""
 
     def __init__(self, langevin: Langevin, direction: torch.Tensor) -> None:
         self._direction = direction
@@ -308,7 +308,7 @@ class _Work:
         self.curve = [self._slope]
 
     def add(self, langevin: Langevin, change: np.ndarray, *, keep: bool) -> None:
-        """Add a step in which λ of each replica has changed by so much."""
+        """Add a step in which λ changed by `change`, shape (2n,)."""
         before, self._slope = self._slope, self._slope_of(langevin)
         self.total = self.total + 0.5 * (before + self._slope) * torch.as_tensor(change, device=before.device)
         if keep:

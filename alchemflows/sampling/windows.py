@@ -1,4 +1,4 @@
-"""Samples λ-windows: replicas at fixed λ, in one batch."""
+"""Sample λ windows: replicas at fixed λ, in one batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from alchemflows.schemas.samples import WindowSeries
 
 
 class WindowsStoppedError(TrajectoryError):
-    """Sampling broke off (an explosion, a device out of memory); `series` holds what all windows had by then."""
+    """Sampling failed (a trajectory exploded, a device ran out of memory); `series` holds the samples until then."""
 
     def __init__(self, message: str, series: list[WindowSeries]) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class WindowsStoppedError(TrajectoryError):
 
 @dataclass(frozen=True)
 class WindowsRun:
-    """What sampling gave: the series of each window, where it is now, and which replica of the start has come there."""
+    """Results of sampling: time series and final state of each window, and the initial replica that ended in it."""
 
     series: list[WindowSeries]
     end: State
@@ -41,9 +41,10 @@ class WindowsRun:
 
 
 def window_seed(seed: int, index: int, first_run: int = 0) -> int:
-    """Seed of one window's random numbers, derived from the seed of the ladder.
+    """Return the seed of one window, derived from the seed of the ladder.
 
-    A window that is continued after `first_run` production runs has another one, or its noise would repeat.
+    A window that is continued after `first_run` production runs gets a different seed, so that its noise does not
+    repeat.
     """
     entropy = [seed, index & 0xFFFFFFFF] + ([first_run] if first_run else [])
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
@@ -60,9 +61,9 @@ def sample_windows(
     fix_centre_of_mass: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[WindowSeries]:
-    """Equilibrate and sample some windows of a ladder, all in one batch, from the path's structure.
+    """Equilibrate and sample some windows of a ladder in one batch, starting from the structure of the path.
 
-    As :func:`run_windows`, with seeds derived from that of the ladder.
+    Calls :func:`run_windows` with seeds derived from the seed of the ladder.
     """
     seeds = [window_seed(seed, index) for index in indices]
     return run_windows(
@@ -93,48 +94,49 @@ def run_windows(
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> WindowsRun:
-    """Equilibrate and sample some windows of a ladder, all in one batch.
+    """Equilibrate and sample some windows of a ladder in one batch.
 
-    With a pressure cells move; with replica exchange, windows of the batch that are neighbours in it swap their
-    configurations after a sample with the probability that keeps each in equilibrium (Sugita, Kitao & Okamoto,
-    J. Chem. Phys. 113, 6042, 2000).
+    If a pressure is given, the cells move. With replica exchange, neighbouring windows of the batch may swap their
+    configurations after each sample, with the probability that preserves equilibrium in every window (Sugita, Kitao &
+    Okamoto, J. Chem. Phys. 113, 6042, 2000).
 
     Parameters
     ----------
     model
-        Energies of ``path.system``.
+        Potential of ``path.system``.
     path
         Path through the weights.
     lambdas
-        λ of a grid of K points; every sample is evaluated at each of them.
+        λ at K points; the energy of every sample is evaluated at each of them.
     indices
-        Which of them to sample here.
+        Indices of the points to sample.
     dynamics
-        Conditions and lengths.
+        Conditions, and lengths of equilibration and production.
     seeds
-        One for each of `indices`; without replica exchange, a window's trajectory does not depend on which windows
-        share its batch.
+        One seed for each of `indices`; without replica exchange, the trajectory of a window does not depend on the
+        other windows of the batch.
     start
-        Where each replica begins: a state (to continue), or positions and cells; the path's structure if not given.
+        Initial state of each replica (to continue a run), or its positions and cells (Å); by default the structure of
+        the path.
     exchange_seed
-        Of the decisions to swap.
+        Seed for replica exchange.
     fix_centre_of_mass
-        Whether the centre of mass rests, as it must where springs hold atoms to a place. All windows then have the
-        masses of the path's middle: which centre rests must not depend on λ.
+        Whether the centre of mass is fixed, as springs to fixed sites require. All windows then have the masses at
+        λ = ½, so that the fixed point does not depend on λ.
     watch
-        Sees the positions of every sample; its summaries are in the order of `indices`.
+        Collects statistics of the positions at each sample; its summaries are in the order of `indices`.
     on_progress
-        Called after each block of `sample_interval_steps` steps.
+        Function called after each block of `sample_interval_steps` steps.
     checkpoint
-        Offered a state after each block; where it has one of an earlier try, the run goes on from there, to the same
-        numbers as without a break.
+        Receives the state after each block. If it contains one from an earlier attempt, the run continues from it, with
+        the same results as an uninterrupted run.
 
     Raises
     ------
     WindowsStoppedError
-        If a trajectory explodes or anything else fails; it keeps what was sampled.
+        If a trajectory explodes or another error occurs; it contains the samples until then.
     RunStoppedError
-        If the checkpoint says that the run is to stop.
+        If the run was asked to stop, or another worker has taken it over.
     """
     system = path.system
     n_replicas = len(indices)
@@ -177,7 +179,7 @@ def run_windows(
                 if not np.isfinite(values).all():
                     b = int(np.flatnonzero(~np.isfinite(values))[0])
                     raise TrajectoryError(f"replica {b} exploded at step {langevin.n_steps}: {quantity} is not finite")
-            # Which replica has window k of the batch.
+            # Element k is the replica in window k of the batch.
             order = np.arange(n_replicas) if exchange is None else exchange.replicas
             samples.append(
                 time_fs=np.full(n_replicas, (step - n_equilibration) * dynamics.timestep_fs),
@@ -207,7 +209,7 @@ def run_windows(
 
 
 class _Exchange:
-    """Decides which windows next to each other in a batch swap λ; even and odd pairs take turns."""
+    """Replica exchange between neighbouring windows of a batch; even and odd pairs are tried alternately."""
 
     def __init__(self, indices: Sequence[int], temperature_K: float, seed: int) -> None:
         self._indices = list(indices)
@@ -219,7 +221,10 @@ class _Exchange:
         self._neighbours = list(pairwise(order))
 
     def attempt(self, energies: np.ndarray) -> list[int] | None:
-        """Return for each replica whose λ it takes over, or None; `energies` (B, K) are at the λ of all windows."""
+        """Return, for each replica, the replica whose λ it takes over; None if no swap is accepted.
+
+        Energies (eV) have shape (B, K): each replica at the λ of all windows.
+        """
         takes = list(range(len(self.replicas)))
         for first, second in self._neighbours[int(self._odd) :: 2]:
             a, b = self.replicas[first], self.replicas[second]
@@ -245,7 +250,7 @@ class _Exchange:
 
 
 def _series(samples: Samples, n_replicas: int, n_windows: int) -> list[WindowSeries]:
-    """Return the samples of each replica; there may be none yet."""
+    """Return the time series of each window; they are empty before the first sample."""
     arrays = samples.since(0)
     if not len(samples):
         arrays = {name: np.empty((0, n_replicas)) for name in arrays} | {

@@ -1,8 +1,8 @@
-"""Remember on disk which fast forms of models were compared with the originals, and found equal.
+"""Record on disk which optimized potentials were compared with the originals and found equal.
 
-A record is one small file in the folder ``checks`` of :class:`~alchemflows.settings.Settings`. Its name is the digest
-of everything that the comparison depends on. Another release of a library and another device are compared again.
-If the folder cannot be written or read, each process compares again; this is no error.
+A record is one small file in the folder ``checks`` of :class:`~alchemflows.settings.Settings`. Its name is a hash of
+everything that the comparison depends on, so that it is repeated for another release of a library or another device.
+If the folder cannot be read or written, each process repeats the comparison; this is not an error.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import torch
 from alchemflows.alchemy.potential import Backend
 from alchemflows.settings import Settings
 
-#: Packages whose versions a comparison depends on.
+#: Packages whose versions are part of a record.
 PACKAGES = ("alchemflows", "torch", "e3nn", "mace-torch", "sevenn", "cuequivariance-torch")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a comparison depends on, as text."""
+    """Everything that a comparison depends on, as text."""
 
     text: str
 
@@ -36,21 +36,21 @@ class Facts:
 
 
 def describe(backend: Backend, numbers: frozenset[int]) -> Facts:
-    """Return what the comparison of a model for some elements depends on."""
+    """Return everything that the comparison of a potential for some elements depends on."""
     known = backend.record.model_dump(include={"backend", "sha256", "dtype", "head", "kernels"})
     device = _device_name(backend.device)
     return Facts(json.dumps(known | {"device": device, "elements": sorted(numbers), "versions": installed()}))
 
 
 def is_recorded(facts: Facts) -> bool:
-    """Whether an earlier process has found no difference."""
+    """Return whether an earlier process found no difference."""
     with contextlib.suppress(OSError, ValueError):
         return (Settings().checks / facts.digest).read_text() == facts.text
     return False
 
 
 def record(facts: Facts) -> None:
-    """Write down that there is no difference, if it can be written."""
+    """Record that no difference was found; do nothing if the file cannot be written."""
     with contextlib.suppress(OSError, ValueError):
         folder = Settings().checks
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def record(facts: Facts) -> None:
 
 
 def installed() -> dict[str, str]:
-    """Versions of the :data:`PACKAGES`, as far as they are installed."""
+    """Return the versions of those :data:`PACKAGES` that are installed."""
     return dict(_installed())
 
 

@@ -1,10 +1,10 @@
-"""MACE's symmetric contraction with all that is constant multiplied out beforehand.
+"""Evaluate MACE's symmetric contraction as a polynomial with precomputed coefficients.
 
 For each element and channel the contraction (Batatia et al., NeurIPS 2022, Eqs. 10, 11) is a polynomial in the
-few components x_i of that channel: f = Σ_ν Σ_{i1 ≤ ... ≤ iν} c_{i1...iν} x_i1 ... x_iν. The model's own modules
-multiply coupling coefficients with weights anew for each atom and in each step; here c is made once. Each part
-of degree ν is stored as ν symmetric tensors would be contracted, f_ν = Σ_k x_k g_k, with g_k a sum over monomials
-of degree ν − 1, because then, by Euler's theorem, ∂f_ν/∂x_k = ν g_k comes with it for nothing.
+few components x_i of that channel: f = Σ_ν Σ_{i1 ≤ ... ≤ iν} c_{i1...iν} x_i1 ... x_iν. The modules of mace-torch
+multiply coupling coefficients and parameters again for each atom and in each step; here c is computed once. The part
+of degree ν is stored in the form f_ν = Σ_k x_k g_k, where g_k is a sum over monomials of degree ν − 1. By Euler's
+theorem, ∂f_ν/∂x_k = ν g_k, so that the derivative costs no extra products.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from mace.modules.symmetric_contraction import Contraction
 
 from alchemflows.alchemy.backends import mace_internals as internals
 
-#: A contraction with more coefficients (1 GB in float32, 2 GB in float64) is left as it is.
+#: Maximum number of coefficients (1 GB in float32, 2 GB in float64); larger contractions are not replaced.
 MAX_COEFFICIENTS = 2**28
 
 
 class _Polynomial(torch.autograd.Function):
-    """f = Σ_k x_k Σ_ν g_νk, whose derivative is known; twice differentiable.
+    """Evaluate f = Σ_k x_k Σ_ν g_νk with its analytic derivative; twice differentiable.
 
     Shapes: x (C, I, n), coefficients of degree ν (C, O·I, monomials of degree ν − 1), f (C, O, n).
     """
@@ -39,7 +39,7 @@ class _Polynomial(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, slope, *coefficients = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the derivative is to be differentiated
+        if torch.is_grad_enabled():  # for second derivatives
             _, slope = _value_and_slope(x, ctx.monomials, coefficients, True)
         return (upstream[:, :, None] * slope).sum(dim=1), None, *(None for _ in coefficients)
 
@@ -50,7 +50,7 @@ def _value_and_slope(
     coefficients: tuple[torch.Tensor, ...] | list[torch.Tensor],
     with_slope: bool,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return f (C, O, n) and, if wanted, ∂f/∂x (C, O, I, n)."""
+    """Return f (C, O, n) and, if requested, ∂f/∂x (C, O, I, n)."""
     n_channels, n_in, n_nodes = x.shape
     total = slope = None
     for degree, (index, c) in enumerate(zip(monomials, coefficients, strict=True), start=1):
@@ -70,12 +70,12 @@ def _value_and_slope(
 
 
 class FoldedContraction(torch.nn.Module):
-    """A :class:`mace.modules.symmetric_contraction.SymmetricContraction` with constants multiplied out.
+    """A :class:`mace.modules.symmetric_contraction.SymmetricContraction` with precomputed coefficients.
 
     Parameters
     ----------
     parts
-        The model's contractions, one for each output.
+        Original contractions, one for each output.
     """
 
     def __init__(self, parts: list[Contraction]) -> None:
@@ -92,19 +92,19 @@ class FoldedContraction(torch.nn.Module):
                 self.register_buffer(f"coefficients_{k}_{degree}", _coefficients(part, degree))
 
     def forward(self, x: torch.Tensor, element_counts: list[tuple[int, int]]) -> torch.Tensor:
-        """Contract.
+        """Return the contracted features of each node.
 
         Parameters
         ----------
         x
-            Features, shape (nodes, C, I); the nodes of an element are next to each other.
+            Features, shape (nodes, C, I), sorted by element.
         element_counts
-            Index of each element among those of the model, and its number of nodes.
+            Index of each element in the potential, and its number of nodes.
 
         Returns
         -------
         out
-            Shape (nodes, Σ C·O), as the model's module.
+            Contracted features, shape (nodes, Σ C·O), in the order of the original module.
         """
         results = []
         for (element, _), nodes in zip(element_counts, x.split([n for _, n in element_counts]), strict=True):
@@ -127,7 +127,7 @@ class FoldedContraction(torch.nn.Module):
 
 
 def fold(product: EquivariantProductBasisBlock) -> FoldedContraction | None:
-    """Fold the contraction of a product block; None if its coefficients would need too much memory."""
+    """Return the contraction of a product block with precomputed coefficients; None if they need too much memory."""
     parts = internals.contractions(product)
     n_in = internals.coupling(parts[0], 1).shape[-2]
     largest = 0
@@ -141,7 +141,7 @@ def fold(product: EquivariantProductBasisBlock) -> FoldedContraction | None:
 
 
 def _coefficients(part: Contraction, degree: int) -> torch.Tensor:
-    """Coefficients of one degree, shape (elements, C, O·I, monomials of degree − 1)."""
+    """Return the coefficients of one degree, shape (elements, C, O·I, monomials of degree − 1)."""
     weights = internals.parameters(part, degree)
     tensor: Any = internals.coupling(part, degree).to(torch.float64)  # (O,) I, ..., I, paths
     if tensor.dim() == degree + 1:  # scalars have no O
@@ -152,7 +152,7 @@ def _coefficients(part: Contraction, degree: int) -> torch.Tensor:
     tuples = list(combinations_with_replacement(range(n_in), degree - 1))
     columns = []
     for indices in tuples:
-        # the last index is k of g_k; a monomial of different factors stands for all their orders
+        # The last index is k of g_k; a monomial with different factors represents all their permutations.
         multiplicity = factorial(degree - 1)
         for i in set(indices):
             multiplicity //= factorial(indices.count(i))

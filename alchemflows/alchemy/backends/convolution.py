@@ -1,9 +1,9 @@
-"""The convolution that MACE and SevenNet share: senders' features times spherical harmonics, summed at receivers.
+"""Evaluate the convolution of MACE and SevenNet: features of senders times spherical harmonics, summed at receivers.
 
-m_r = Σ_(edges s → r) Σ_paths w ⊙ (h_s ⊗ Y): a tensor product with a weight for each path and channel, which comes
-from the distance. e3nn's own product makes the message of each edge, which is many times larger than what goes in
-and what comes out. Here the edges of each receiver lie side by side (padded to the largest number of them), so that
-product and sum together are one batched matrix multiplication for each path.
+m_r = Σ_(edges s → r) Σ_paths w ⊙ (h_s ⊗ Y) is a tensor product with path weights w, one for each path and channel,
+which depend on the distance. e3nn stores the message of each edge, which needs many times more memory than the input
+and the output. Here the edges of each receiver are stored next to each other (padded to the largest number of edges),
+so that product and sum are one batched matrix multiplication for each path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from alchemflows.alchemy.graph import Slots
 
 @dataclass(frozen=True)
 class _Path:
-    """One path: where its operands lie, and the name of the buffer with its coupling coefficients."""
+    """One path: slices of its operands, and the name of the buffer with its coupling coefficients."""
 
     features: slice
     angular: slice
@@ -29,12 +29,12 @@ class _Path:
 
 
 class Convolution(torch.nn.Module):
-    """Sends messages along the edges of a graph.
+    """Convolution along the edges of a graph, which replaces the tensor product of an interaction block.
 
     Parameters
     ----------
     product
-        The model's tensor product: of `uvu` paths, with weights from outside.
+        Original tensor product, with `uvu` paths and external path weights.
 
     Raises
     ------
@@ -48,7 +48,7 @@ class Convolution(torch.nn.Module):
         paths = product.instructions
         usual = all(p.connection_mode == "uvu" and p.has_weight and product.irreps_in2[p.i_in2][0] == 1 for p in paths)
         if not usual or sorted(p.i_out for p in paths) != list(range(len(product.irreps_out))):
-            raise ValueError(f"a tensor product of another kind than is known: {product}")
+            raise ValueError(f"this kind of tensor product is not supported: {product}")
         features, angular, output = (
             irreps.slices() for irreps in (product.irreps_in1, product.irreps_in2, product.irreps_out)
         )
@@ -71,9 +71,10 @@ class Convolution(torch.nn.Module):
             self.register_buffer(path.coupling, coupling)
 
     def _couplings(self, product: o3.TensorProduct) -> list[torch.Tensor]:
-        """Coupling coefficients of each path, shape (harmonics, features, output), as the product itself has them.
+        """Return the coupling coefficients of each path, shape (harmonics, features, output).
 
-        They are what comes out for unit vectors that go in: models differ in normalisation and in rounding.
+        They are the output of the original product for unit vectors as input, since potentials differ in normalisation
+        and rounding.
         """
         example = next(iter(product.buffers()))
         unit = torch.eye(product.irreps_in2.dim, dtype=example.dtype, device=example.device)
@@ -95,27 +96,27 @@ class Convolution(torch.nn.Module):
     def forward(
         self, features: torch.Tensor, angular: torch.Tensor, path_weights: torch.Tensor, slots: Slots
     ) -> torch.Tensor:
-        """Convolve.
+        """Return the sum of the messages at each row.
 
         Parameters
         ----------
         features
-            What each row sends, shape (R, d).
+            Features of each row as a sender, shape (R, d).
         angular, path_weights
-            Spherical harmonics and weights of the paths on each of the graph's vectors, shape (P, ...).
+            Spherical harmonics and path weights of each vector of the graph, shape (P, ...).
         slots
-            What goes where.
+            Sender and vector of each message, and its receiver.
 
         Returns
         -------
         received
-            Shape (R, d').
+            Sum of the messages at each row, shape (R, d').
         """
         n_rows, n_slots = len(features), slots.n_slots
         if n_slots == 0:
-            # depends on what goes in, so that forces are zero, not an error of autograd
+            # Zero, but connected to the input, so that autograd returns zero forces instead of an error.
             return features.new_zeros(n_rows, self.dim) + 0 * path_weights.sum()
-        # Empty slots have the zero vector that is appended.
+        # Empty slots refer to the appended row of zeros.
         angular, path_weights = (
             torch.cat([values, values.new_zeros(1, values.shape[1])]).index_select(0, slots.vector)
             for values in (angular, path_weights)

@@ -1,4 +1,4 @@
-"""A MACE model on cuEquivariance's kernels, by MACE's own conversion."""
+"""Convert a MACE potential to the kernels of cuEquivariance, with the conversion of mace-torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alchemflows.errors import PotentialError
 
 
 def convert(model: ScaleShiftMACE) -> ScaleShiftMACE:
-    """Return a copy of the model that runs on cuEquivariance's kernels.
+    """Return a copy of the potential that runs on cuEquivariance's kernels.
 
     Raises
     ------
@@ -20,16 +20,16 @@ def convert(model: ScaleShiftMACE) -> ScaleShiftMACE:
         If cuequivariance-torch is not installed, or the conversion fails.
     """
     if find_spec("cuequivariance_torch") is None:
-        raise PotentialError('kernels="cuequivariance" needs the package cuequivariance-torch')
+        raise PotentialError('kernels="cuequivariance" requires the package cuequivariance-torch; install it')
     from mace.cli.convert_e3nn_cueq import run
 
     parameter = next(model.parameters())
     try:
         with default_dtype(parameter.dtype):
             converted = run(model, device=parameter.device.type).to(parameter.device).eval()
-    except Exception as error:  # mace's conversion raises what it meets
+    except Exception as error:  # the conversion may raise any error
         raise PotentialError(
-            f"mace-torch cannot convert this model to cuEquivariance: {type(error).__name__}: {error}"
+            f"mace-torch cannot convert this potential to cuEquivariance: {type(error).__name__}: {error}"
         ) from error
     for value in converted.parameters():
         value.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Find a model file by name or path, check it, and hand it to the backend that fits."""
+"""Load a potential by name or from a file, with the backend for its architecture."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from alchemflows.alchemy.interfaces import Backend
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialSpec
 
-#: The small model of this package, for learning and tests; see docs/mace-demo.md.
+#: Small potential included in this package, for learning and tests; see docs/mace-demo.md.
 DEMO = "mace-demo"
 
-#: Names that start so are models that the package sevenn ships.
+#: Prefixes of the names of potentials that are included in the package sevenn.
 SEVENNET_PREFIXES = ("sevennet-", "7net-")
 
 
 def load_potential(spec: PotentialSpec | str) -> Backend:
-    """Load a model, once per process for each distinct request.
+    """Load a potential, once per process for each distinct spec.
 
     Parameters
     ----------
     spec
-        What to load; a plain string is a name or a path with the defaults of :class:`PotentialSpec`.
+        Potential spec, or the name or path of a potential; then the defaults of :class:`PotentialSpec` are used.
 
     Raises
     ------
     PotentialError
-        If the file is missing, not a model, not the one whose SHA-256 was asked for, or cannot be
-        supported exactly; if a package or a device is missing.
+        If the file is missing, contains no potential, has another SHA-256 than the spec, or its architecture is not
+        supported; or if a package or a device is missing.
 
     Examples
     --------
@@ -48,26 +48,25 @@ def load_potential(spec: PotentialSpec | str) -> Backend:
     spec = PotentialSpec(name=spec) if isinstance(spec, str) else spec
     device = check_device(spec.device)
     path = _model_file(spec.name)
-    # What has the SHA-256 asked for is not read again, however often it is asked for: models can be large.
+    # With a given SHA-256 the file is not read again if the potential is loaded already, since files can be large.
     sha256 = spec.sha256 or hashlib.sha256(_read(path)).hexdigest()
     return _load(spec.model_copy(update={"sha256": sha256, "device": str(device)}), path)
 
 
 def resolve(spec: PotentialSpec | str) -> tuple[PotentialSpec, Backend]:
-    """Load the potential here, on the CPU, and fill in the file's full path and SHA-256.
+    """Load the potential on the CPU, and return its spec with the full path and the SHA-256 of the file.
 
-    Jobs made from the specification refuse any other file, in whatever folder and on whatever machine they run;
-    its device need not exist on this one.
+    Jobs with this spec refuse any other file on every machine. The device of the spec need not exist on this machine.
 
     Returns
     -------
     spec, backend
-        The specification to hand to jobs, and the model.
+        Potential spec for jobs, and the loaded potential.
 
     Raises
     ------
     PotentialError
-        As :func:`load_potential`.
+        As for :func:`load_potential`.
     """
     spec = PotentialSpec(name=spec) if isinstance(spec, str) else spec
     backend = load_potential(spec.model_copy(update={"device": "cpu"}))
@@ -76,17 +75,17 @@ def resolve(spec: PotentialSpec | str) -> tuple[PotentialSpec, Backend]:
     return spec.model_copy(update={"sha256": backend.record.sha256, "name": name}), backend
 
 
-# The SHA-256 is part of the key: another file of that name is another model.
+# The SHA-256 is part of the cache key: another file of the same name is another potential.
 @lru_cache(maxsize=4)
 def _load(spec: PotentialSpec, path: Path) -> Backend:
-    # A profiled TorchScript module rounds otherwise in its first evaluations than later; a run that goes on in another
-    # process would not give the same numbers. Private to torch; seen in torch 2.13.0.
+    # With profiling, the first evaluations of a TorchScript module round differently from later ones, and a run that is
+    # continued in another process would give different results. Private to torch; seen in torch 2.13.0.
     torch._C._jit_set_profiling_mode(False)
     device = torch.device(spec.device)
     data = _read(path)
     found = hashlib.sha256(data).hexdigest()
     if found != spec.sha256:
-        raise PotentialError(f"{spec.name}: the file's SHA-256 is {found}, not {spec.sha256} as asked for")
+        raise PotentialError(f"{spec.name}: the file has the SHA-256 {found}, but the potential spec has {spec.sha256}")
     content = _content(data, spec.name, path)
     try:
         if isinstance(content, dict) and {"model_state_dict", "config"} <= set(content):
@@ -98,11 +97,14 @@ def _load(spec: PotentialSpec, path: Path) -> Backend:
             return MACEBackend(content, spec, found, device)
     except PotentialError:
         raise
-    except Exception as error:  # a model of another version lacks what is looked for
+    except Exception as error:  # a potential of another library version may lack attributes
         raise PotentialError(
-            f"{spec.name} holds a model that cannot be used: {type(error).__name__}: {_line(error)}"
+            f"{spec.name}: the potential in this file cannot be used: {type(error).__name__}: {_line(error)}"
         ) from error
-    raise PotentialError(f"{spec.name} holds {type(content).__name__}, not a MACE model or SevenNet checkpoint")
+    raise PotentialError(
+        f"{spec.name} contains an object of type {type(content).__name__}; "
+        "a MACE model or a SevenNet checkpoint is needed"
+    )
 
 
 def _content(data: bytes, name: str, path: Path) -> object:
@@ -113,8 +115,8 @@ def _content(data: bytes, name: str, path: Path) -> object:
             raise PotentialError(f"{name}: {error}") from error
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
-    except Exception as error:  # an unpickler raises what the bytes lead it to
-        raise PotentialError(f"{name} is not a model file that can be read: {_line(error)}") from error
+    except Exception as error:  # unpickling may raise any error
+        raise PotentialError(f"{name} cannot be read as the file of a potential: {_line(error)}") from error
 
 
 def _read(path: Path) -> bytes:
@@ -142,21 +144,21 @@ def _model_file(name: str) -> Path:
     if path.is_file():
         return path.resolve()
     known = ", ".join([DEMO, "sevennet-0", *mace_names()])
-    raise PotentialError(f"no model file {name!r}, and no potential of that name (known: {known})")
+    raise PotentialError(f"{name!r} is neither a file nor the name of a potential (known: {known})")
 
 
 def _need_sevennet(name: str) -> None:
     if find_spec("sevenn") is None:
-        raise PotentialError(f'{name} needs the package sevenn (GPL-3): pip install "alchemflows[sevennet]"')
+        raise PotentialError(f'{name} requires the package sevenn (GPL-3): pip install "alchemflows[sevennet]"')
 
 
 def check_device(name: str) -> torch.device:
-    """Return the device of a name, after checking that this machine can use it.
+    """Return the torch device of a name, and check that this machine has it.
 
     Raises
     ------
     PotentialError
-        If it cannot.
+        If the device cannot be used.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

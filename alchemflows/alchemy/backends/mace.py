@@ -1,8 +1,9 @@
-"""MACE: any ScaleShiftMACE, its blocks run one after the other, with faster parts in them once it is specialised.
+"""Evaluate MACE potentials (ScaleShiftMACE) on an alchemical graph, optionally with faster modules.
 
-The edge weights go to each interaction block through its `cutoff` argument, which multiplies the messages
-(and the densities of density-normalised blocks) and is multiplied with the model's own cutoff where the
-model applies it there. Checked against mace-torch 0.3.16, ``ScaleShiftMACE.forward``.
+The blocks of the original model are called one after the other. Edge weights are passed to each interaction block in
+its `cutoff` argument, which multiplies the messages (and the densities of density-normalised blocks); if the model
+applies its cutoff function there, they are multiplied with it. Checked against ``ScaleShiftMACE.forward`` of
+mace-torch 0.3.16.
 """
 
 from __future__ import annotations
@@ -36,69 +37,70 @@ from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
 logger = logging.getLogger(__name__)
 
-#: Maximum number of specialised copies that a backend keeps.
+#: Maximum number of copies for different sets of elements that a backend keeps.
 MAX_SPECIALISED = 4
 
 
 def mace_names() -> list[str]:
-    """Names of the foundation models that the installed mace-torch can download."""
+    """Return the names of the foundation models that the installed mace-torch can download."""
     return list(foundations_models.mace_mp_urls)
 
 
 def mace_model_file(name: str) -> Path:
-    """Return the file of a foundation model, downloaded by mace-torch unless it is in its cache.
+    """Return the file of a foundation model, and download it with mace-torch if it is not in the cache.
 
     Raises
     ------
     PotentialError
-        If it can be neither found nor downloaded.
+        If the file is not in the cache and the download fails.
     """
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             return Path(foundations_models.download_mace_mp_checkpoint(name))
     except (OSError, RuntimeError) as error:
         raise PotentialError(
-            f"the MACE model {name!r} is not in mace's cache and could not be downloaded ({error}); "
-            "give the path of a model file instead"
+            f"the MACE potential {name!r} is not in the cache of mace-torch and could not be downloaded ({error}); "
+            "give the path of its file instead"
         ) from error
 
 
 class MACEBackend:
-    """Node energies of a ScaleShiftMACE on an alchemical graph.
+    """Backend for MACE: node energies of a ScaleShiftMACE on an alchemical graph.
 
     Parameters
     ----------
     model
-        The unpickled model.
+        Model as loaded from the file.
     spec, sha256
-        What was asked for, and the SHA-256 of the file.
+        Potential spec, and the SHA-256 of the file.
     device
-        Where to run.
+        Device of the potential.
 
     Raises
     ------
     PotentialError
-        If the model is not a ScaleShiftMACE, or has a part that cannot be weighted exactly.
+        If the model is not a ScaleShiftMACE, or edge weights cannot be applied to one of its terms.
     """
 
     def __init__(self, model: torch.nn.Module, spec: PotentialSpec, sha256: str, device: torch.device) -> None:
-        # A subclass (long-range charges, say) adds energy that the edge weights would not reach.
+        # A subclass (for example with long-range charges) adds energy terms to which edge weights would not apply.
         if type(model) is not ScaleShiftMACE:
             raise PotentialError(
-                f"{spec.name} holds a {type(model).__name__}; of the MACE family, ScaleShiftMACE is supported"
+                f"{spec.name} is a {type(model).__name__}, which is not supported; use a ScaleShiftMACE"
             )
         if internals.embeds_other_inputs(model):
             raise PotentialError(
-                f"{spec.name} embeds total charge, spin or other inputs besides the elements; "
-                "such models are not supported"
+                f"{spec.name} takes total charge, spin or other inputs besides the elements, which is not supported"
             )
         if isinstance(model.radial_embedding.bessel_fn, ChebychevBasis):
-            raise PotentialError(f"{spec.name} has a Chebyshev radial basis, which torch cannot differentiate")
+            raise PotentialError(
+                f"{spec.name} has a Chebyshev radial basis, which is not supported: torch cannot differentiate it"
+            )
         heads = list(getattr(model, "heads", None) or ["Default"])
         self._head = _head_index(spec, heads)
         self.dtype = getattr(torch, spec.dtype)
         self.device = device
-        # In float64 whatever the dtype: all-electron references would drown the interaction in float32.
+        # Always float64: next to all-electron reference energies, float32 would round off the interaction energy.
         references = torch.atleast_2d(cast(Any, model).atomic_energies_fn.atomic_energies)[self._head]
         self._references = torch.zeros(120, dtype=torch.float64, device=device)
         self._references[cast(Any, model).atomic_numbers.to(device)] = references.to(device, torch.float64)
@@ -130,17 +132,17 @@ class MACEBackend:
         self._index[elements] = torch.arange(len(elements), device=self.device)
 
     def specialised(self, numbers: frozenset[int]) -> Backend:
-        """Return the same potential for some of its elements, with all that is constant computed beforehand.
+        """Return the same potential, optimized for some of its elements.
 
-        Parameters of other elements are dropped, symmetric contractions folded, and messages merged where the
-        architecture allows it; or the model runs on other kernels, if these were asked for. The result is compared
-        with the model as it is; see :mod:`alchemflows.alchemy.backends.selfcheck`.
+        Parameters of other elements are removed, symmetric contractions are replaced by polynomials with precomputed
+        coefficients, and messages are merged if the architecture allows it; or the potential is converted to the
+        requested kernels. The result is compared with the original, see
+        :mod:`alchemflows.alchemy.backends.selfcheck`.
 
         Raises
         ------
         PotentialError
-            If other kernels were asked for and cannot be had, or the model gives other results than mace-torch's
-            calculator.
+            If the requested kernels cannot be used, or results differ from those of mace-torch's calculator.
         """
         origin = self._origin or self
         cache = origin._specialised
@@ -152,18 +154,18 @@ class MACEBackend:
 
     @property
     def replacements(self) -> tuple[str, ...]:
-        """What takes the place of the model's own modules, in the order in which it does."""
+        """Names of the replacements that make the potential faster, in the order in which they are made."""
         if self.record.kernels == "cuequivariance":
             return ("trimmed elements", "cuEquivariance kernels")
         return ("trimmed elements", "convolutions", "folded contractions")
 
     def fast(self, numbers: frozenset[int], replacements: Sequence[str]) -> MACEBackend:
-        """Return a copy for some elements, in which some of the :attr:`replacements` are made.
+        """Return a copy for some elements, with some of the :attr:`replacements`.
 
         Raises
         ------
         PotentialError
-            If other kernels were asked for and cannot be had.
+            If the requested kernels cannot be used.
         """
         special = copy(self)
         special._origin = self
@@ -172,7 +174,7 @@ class MACEBackend:
         except ValueError as error:
             if self.record.kernels == "cuequivariance":
                 raise PotentialError(f"{self.record.name} cannot be converted to cuEquivariance: {error}") from error
-            logger.info("%s keeps all its elements and modules, which costs time: %s", self.record.name, error)
+            logger.info("%s is evaluated with its original modules, which is slower: %s", self.record.name, error)
             return special
         special._set_elements()
         if "cuEquivariance kernels" in replacements:
@@ -184,8 +186,8 @@ class MACEBackend:
         return special
 
     def library_calculator(self) -> Calculator:
-        """Return mace-torch's own calculator of the model."""
-        # It logs through the root logger, which would give a root logger without handlers one for good.
+        """Return mace-torch's own ASE calculator of the potential."""
+        # It logs to the root logger; this handler prevents logging from adding a permanent one.
         root, quiet = logging.getLogger(), logging.NullHandler()
         root.addHandler(quiet)
         try:
@@ -200,7 +202,7 @@ class MACEBackend:
             root.removeHandler(quiet)
 
     def _replace_convolutions(self, merge: bool) -> None:
-        """Let our convolutions take the place of the model's, as MACE's own switch for fused ones provides for."""
+        """Replace the convolutions of the model, through MACE's own option for fused convolutions."""
         self.merges_messages = merge
         self._radial_networks = []
         for block in self.model.interactions:
@@ -210,14 +212,14 @@ class MACEBackend:
                 self._radial_networks.append(internals.take_radial_network(block))
 
     def geometry(self, graph: Graph) -> _MaceGeometry:
-        """Compute what depends on the P vectors alone.
+        """Return the quantities that depend only on the P vectors of the graph.
 
         Returns
         -------
         geometry
             Spherical harmonics (P, Σ(2l+1)); for each layer the radial functions (P, n) or, if messages are merged,
-            what its radial network makes of them (P, weights of the paths); the cutoff function, where it is not in
-            these, (P, 1); ZBL energies (P,).
+            the path weights (P, n_weights); the cutoff function (P, 1), unless it is part of the radial functions; ZBL
+            energies (eV), shape (P,).
         """
         model = self.model
         lengths = torch.linalg.vector_norm(graph.vectors, dim=-1, keepdim=True)
@@ -235,7 +237,7 @@ class MACEBackend:
         )
 
     def node_energies(self, graph: Graph, geometry: _MaceGeometry) -> torch.Tensor:
-        """Energy of each node (eV), shape (B·M,), float64."""
+        """Return the energy of each node (eV), shape (B·M,), float64."""
         model = self.model
         attributes = self._attributes(graph)
         nodes = torch.arange(len(attributes), device=self.device)
@@ -274,7 +276,7 @@ class MACEBackend:
         return self._references[graph.numbers] + interaction_energy.to(torch.float64)
 
     def _attributes(self, graph: Graph) -> torch.Tensor:
-        """One-hot elements of the nodes, shape (B·M, Z)."""
+        """Return the one-hot encoded elements of the nodes, shape (B·M, Z)."""
         return torch.nn.functional.one_hot(self._index[graph.numbers], len(self.model.atomic_numbers)).to(self.dtype)
 
     def _product(
@@ -295,9 +297,9 @@ class MACEBackend:
         return features + skip if product.use_sc and skip is not None else features
 
     def _pair_repulsion(self, graph: EdgeGraph, lengths: torch.Tensor) -> torch.Tensor:
-        """ZBL energy of each edge, shape (E,).
+        """Return the ZBL energy of each edge (eV), shape (E,).
 
-        The model's own function sums over edges, so it is asked about a graph in which no two edges meet.
+        The function of the model sums over the edges of a node, so it is called with a graph whose edges share no node.
         """
         n_edges = len(lengths)
         if n_edges == 0:
@@ -311,17 +313,17 @@ class MACEBackend:
 
 @dataclass(frozen=True)
 class _MaceGeometry:
-    """What depends on the vectors of a graph alone."""
+    """Quantities that depend only on the vectors of a graph."""
 
     angular: torch.Tensor
-    #: What goes into each interaction block as edge features.
+    #: Edge features of each interaction block.
     radial: list[torch.Tensor]
     cutoff: torch.Tensor | None
     pair_repulsion: torch.Tensor | None
 
 
 class _Ends(NamedTuple):
-    """What stands for the edges on their way through an interaction block, which may read the first two."""
+    """Edges in the form that an interaction block passes to its convolution; some blocks read the first two items."""
 
     sender: torch.Tensor | None
     receiver: torch.Tensor | None
@@ -329,7 +331,7 @@ class _Ends(NamedTuple):
 
 
 class _Messages(torch.nn.Module):
-    """What an interaction block calls instead of its tensor product: product and sum over edges in one."""
+    """Replacement of an interaction block's tensor product, which also sums over edges."""
 
     def __init__(self, convolution: Convolution) -> None:
         super().__init__()
@@ -348,7 +350,7 @@ def _edge_index(graph: Graph) -> torch.Tensor:
 
 
 def _can_merge(model: Any) -> bool:
-    """Whether all messages are linear in the sender's features and ask for no elements."""
+    """Return whether all messages are linear in the sender's features and do not depend on elements."""
     blocks = (RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock)
     return (
         all(type(block) in blocks for block in model.interactions)
@@ -358,7 +360,7 @@ def _can_merge(model: Any) -> bool:
 
 
 def _head_index(spec: PotentialSpec, heads: list[str]) -> int:
-    """Choose the head as MACECalculator does: the one asked for, the only one, or `default`."""
+    """Return the index of the head, chosen as by MACECalculator: the requested one, the only one, or `default`."""
     if spec.head is not None:
         if spec.head not in heads:
             raise PotentialError(f"{spec.name} has no head {spec.head!r}; it has {', '.join(heads)}")
@@ -368,4 +370,4 @@ def _head_index(spec: PotentialSpec, heads: list[str]) -> int:
     for index, head in enumerate(heads):
         if head.lower() == "default":
             return index
-    raise PotentialError(f"{spec.name} has several heads, choose one: {', '.join(heads)}")
+    raise PotentialError(f"{spec.name} has several heads; choose one of {', '.join(heads)}")

@@ -1,8 +1,8 @@
-"""A ScaleShiftMACE in one safetensors file: tensors and a description in JSON, and nothing that could run code.
+"""Read and write a ScaleShiftMACE as a safetensors file: tensors and a description in JSON, without code.
 
-mace-torch pickles whole models. A pickle runs code when it is loaded and carries paths of the machine that made
-it; this file does neither. The description holds the arguments of mace's own constructor, with classes and
-functions by the names of those that are known here.
+mace-torch pickles whole models. Loading a pickle runs code, and a pickle contains paths of the machine on which it was
+written; a safetensors file avoids both. The description contains the arguments of MACE's own constructor; classes and
+functions are given by name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from alchemflows.errors import PotentialError
 
 SUFFIX = ".safetensors"
 
-#: The key of the description in the file's metadata. One key: the order of several would not be kept.
+#: Key of the description in the metadata of the file. Only one key is used, since the order of several is not kept.
 METADATA_KEY = "mace_model"
 
 _RADIAL = {"bessel": BesselBasis, "gaussian": GaussianBasis}
@@ -40,9 +40,9 @@ Irreps = Annotated[str, Field(pattern=r"^\d{1,4}x\d{1,2}[eo](\+\d{1,4}x\d{1,2}[e
 
 
 class MACEArchitecture(BaseModel):
-    """Arguments of mace's constructor that the tensors do not hold.
+    """Arguments of MACE's constructor that do not follow from the tensors.
 
-    Bounds keep a damaged or hostile description from asking for more memory than there is.
+    Values are bounded, so that a damaged or malicious description cannot request too much memory.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -85,9 +85,12 @@ class MACEArchitecture(BaseModel):
             (self.gate, gate_dict),
         ):
             if name not in known:
-                raise ValueError(f"{name!r} is none of {', '.join(known)}")
+                raise ValueError(f"{name!r} is not one of {', '.join(known)}")
         if len(self.correlation) != self.num_interactions:
-            raise ValueError("there must be one correlation order for each interaction")
+            raise ValueError(
+                f"correlation must have one value for each of the {self.num_interactions} interactions; "
+                f"got {len(self.correlation)}"
+            )
         return self
 
 
@@ -101,50 +104,50 @@ class _Description(BaseModel):
 
 
 def save_mace(model: torch.nn.Module, path: Path, *, name: str, description: str) -> None:
-    """Write a ScaleShiftMACE to a safetensors file, once it is sure that the file gives the same energies.
+    """Write a ScaleShiftMACE to a safetensors file, after checking that the file gives the same energies.
 
     Parameters
     ----------
     model
-        In one precision throughout, float32 or float64.
+        Model with all parameters in the same precision, float32 or float64.
     path
-        The file; its name ends with ``.safetensors``.
+        Path of the file, ending with ``.safetensors``.
     name, description
-        Free text, for people.
+        Free text for readers.
 
     Raises
     ------
     PotentialError
-        If the model has something that the format cannot describe.
+        If the format cannot describe the model.
     """
-    # Only the class itself: a subclass has parts of its own.
+    # Subclasses have other parts.
     if type(model) is not ScaleShiftMACE:
-        raise PotentialError(f"a {type(model).__name__} cannot be written; only a ScaleShiftMACE can")
+        raise PotentialError(f"a {type(model).__name__} cannot be written; only ScaleShiftMACE is supported")
     if path.suffix != SUFFIX:
         raise PotentialError(f"the name of {path} must end with {SUFFIX}")
-    # The work happens on a copy on the CPU: buffers may be views of one another.
+    # A copy on the CPU, since buffers may be views of one another.
     model = copy.deepcopy(model).to("cpu").eval()
     tensors = {k: v.detach().contiguous().clone() for k, v in model.state_dict().items()}
     about = _Description(name=name, description=description, architecture=_describe(model))
     data = safetensors.torch.save(tensors, {METADATA_KEY: about.model_dump_json()})
     if not _same_energies(model, load_mace(data)):
-        raise PotentialError("the model cannot be written: rebuilt from its description it gives other energies")
+        raise PotentialError("the model cannot be written: rebuilt from its description, it gives different energies")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 
 
 def load_mace(data: bytes) -> ScaleShiftMACE:
-    """Rebuild the model from the content of a file of :func:`save_mace`, in the precision it was written in.
+    """Return the model from the content of a file that :func:`save_mace` wrote, in its original precision.
 
     Raises
     ------
     PotentialError
-        If the content is not such a file, or is damaged.
+        If the content is damaged or does not describe a MACE model.
     """
     try:
         tensors = safetensors.torch.load(data)
     except safetensors.SafetensorError as error:
-        raise PotentialError(f"not a safetensors file that can be read: {error}") from error
+        raise PotentialError(f"not a valid safetensors file: {error}") from error
     architecture = _description(data).architecture
     try:
         with default_dtype(getattr(torch, architecture.dtype)):
@@ -152,18 +155,18 @@ def load_mace(data: bytes) -> ScaleShiftMACE:
         model.load_state_dict(tensors, strict=True)
     except KeyError as error:
         raise PotentialError(f"the file lacks the tensor {error}") from error
-    except Exception as error:  # constructors of mace and e3nn raise what they meet
+    except Exception as error:  # constructors of mace and e3nn may raise any error
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise PotentialError(f"tensors and description do not fit together: {first}") from error
+        raise PotentialError(f"the tensors do not match the description: {first}") from error
     return model.eval()
 
 
 def _description(data: bytes) -> _Description:
-    # safetensors, which has checked the header by now, returns metadata from files only.
+    # safetensors returns metadata only from files on disk; it has already validated the header.
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     text = header.get("__metadata__", {}).get(METADATA_KEY)
     if text is None:
-        raise PotentialError(f"a safetensors file without the description {METADATA_KEY!r} of a MACE model")
+        raise PotentialError(f"the safetensors file has no description {METADATA_KEY!r} of a MACE model")
     try:
         return _Description.model_validate_json(text)
     except ValidationError as error:
@@ -173,7 +176,7 @@ def _description(data: bytes) -> _Description:
 
 
 def _arguments(architecture: MACEArchitecture, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Return what mace's constructor takes; values that the tensors hold come from there."""
+    """Return the arguments of MACE's constructor, from the description and from the tensors."""
     arguments = architecture.model_dump(exclude={"model_class", "dtype"})
     for name in ("interaction_cls_first", "interaction_cls"):
         arguments[name] = interaction_classes[arguments[name]]
@@ -193,7 +196,7 @@ def _arguments(architecture: MACEArchitecture, tensors: Mapping[str, torch.Tenso
 
 def _describe(model: Any) -> MACEArchitecture:
     if internals.embeds_other_inputs(model):
-        raise PotentialError("the model cannot be written: it embeds other inputs besides the elements")
+        raise PotentialError("the model cannot be written: it takes other inputs besides the elements")
     dtypes = {v.dtype for v in model.state_dict().values() if v.is_floating_point()}
     first, last, radial = model.interactions[0], model.interactions[-1], model.radial_embedding
     hidden = o3.Irreps(str(model.products[0].linear.irreps_out))
@@ -244,7 +247,7 @@ def _gate(readout: Any) -> str:
     activation = getattr(readout, "non_linearity", None)
     if activation is None:
         return "None"
-    # e3nn wraps the function to normalise its second moment.
+    # e3nn wraps the function to normalise its second moment; `f` is the original.
     return _name_of(gate_dict, getattr(activation.acts[0], "f", activation.acts[0]))
 
 
@@ -252,7 +255,7 @@ def _name_of(known: Mapping[str, Any], value: Any) -> str:
     for name, candidate in known.items():
         if candidate is value:
             return name
-    raise PotentialError(f"the model cannot be written: {getattr(value, '__name__', value)} is not known here")
+    raise PotentialError(f"the model cannot be written: {getattr(value, '__name__', value)} is not supported")
 
 
 def _only(values: Iterator[_T]) -> _T:
@@ -263,7 +266,7 @@ def _only(values: Iterator[_T]) -> _T:
 
 
 def _same_energies(one: ScaleShiftMACE, other: ScaleShiftMACE) -> bool:
-    """Whether two models agree in every bit about a cluster of all elements, for every head."""
+    """Return whether two models give bitwise equal energies for a cluster with all elements, for every head."""
     for head in range(len(getattr(one, "heads", None) or ["Default"])):
         example = cluster(one, head)
         first, second = (cast(Any, m)(dict(example), compute_force=False)["node_energy"] for m in (one, other))
@@ -273,7 +276,7 @@ def _same_energies(one: ScaleShiftMACE, other: ScaleShiftMACE) -> bool:
 
 
 def cluster(model: Any, head: int = 0) -> dict[str, torch.Tensor]:
-    """Return what a model's own forward method takes, for a random cluster of all its elements."""
+    """Return the input of a model's forward method for a random cluster with all its elements."""
     n_elements = len(model.atomic_numbers)
     rng = np.random.default_rng(0)
     n = max(8, n_elements)
@@ -297,7 +300,7 @@ def cluster(model: Any, head: int = 0) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Set torch's default dtype for a while."""
+    """Set torch's default dtype within a with block."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

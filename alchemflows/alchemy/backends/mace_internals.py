@@ -1,7 +1,8 @@
-"""Names inside mace-torch's blocks that are no part of its documented interface; seen in mace-torch 0.3.16.
+"""Access to attributes of mace-torch that are not part of its documented interface; seen in mace-torch 0.3.16.
 
-All files of this folder reach them through these functions. ``tests/alchemy/test_library_internals.py`` fails by name
-if a release changes one, and :mod:`~alchemflows.alchemy.backends.selfcheck` compares energies wherever a model is used.
+All files of this folder use them through these functions only. If a release changes one,
+``tests/alchemy/test_library_internals.py`` fails and names it; :mod:`~alchemflows.alchemy.backends.selfcheck` compares
+energies wherever a potential is used.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from e3nn import o3
 from mace.modules.symmetric_contraction import Contraction
 
-#: Set on an interaction block, it makes the block pass the edges to its tensor product, which then also sums.
+#: If this attribute of an interaction block is set, the block passes the edges to its tensor product and skips the sum.
 FUSION = "conv_fusion"
 TENSOR_PRODUCT = "conv_tp"
 RADIAL_NETWORK = "conv_tp_weights"
@@ -25,50 +26,50 @@ def tensor_product(block: Any) -> Any:
 
 
 def replace_tensor_product(block: Any, messages: torch.nn.Module) -> None:
-    """Let a module compute messages and sum them; it is called with features, harmonics, path weights and edges."""
+    """Replace the tensor product by a module that also sums; its input is features, harmonics, path weights, edges."""
     setattr(block, FUSION, True)
     setattr(block, TENSOR_PRODUCT, messages)
 
 
 def take_radial_network(block: Any) -> torch.nn.Module:
-    """Remove and return the network that makes path weights of edge features; the block then gets path weights."""
+    """Remove and return the network from edge features to path weights; the block must then be given path weights."""
     network = getattr(block, RADIAL_NETWORK)
     setattr(block, RADIAL_NETWORK, torch.nn.Identity())
     return cast(torch.nn.Module, network)
 
 
 def embeds_other_inputs(model: Any) -> bool:
-    """Whether a model takes total charge, spin or other inputs besides the elements."""
+    """Return whether a model takes total charge, spin or other inputs besides the elements."""
     return hasattr(model, "joint_embedding")
 
 
 def has_pair_repulsion(model: Any) -> bool:
-    """Whether a model adds ZBL energies."""
+    """Return whether a model adds ZBL energies."""
     return hasattr(model, "pair_repulsion")
 
 
 def has_distance_transform(model: Any) -> bool:
-    """Whether distances are transformed by the elements at both ends before they enter the radial basis."""
+    """Return whether distances are transformed, depending on both elements, before they enter the radial basis."""
     return hasattr(model.radial_embedding, "distance_transform")
 
 
 def is_agnostic(product: Any) -> bool:
-    """Whether the contraction of a product block has the same parameters for all elements."""
+    """Return whether the contraction of a product block has the same parameters for all elements."""
     return bool(getattr(product, "use_agnostic_product", False))
 
 
 def contractions(product: Any) -> list[Contraction]:
-    """Return the contractions of a product block, one for each irreducible representation that comes out."""
+    """Return the contractions of a product block, one for each irreducible representation of the output."""
     return list(product.symmetric_contractions.contractions)
 
 
 def coupling(part: Contraction, degree: int) -> torch.Tensor:
-    """Coupling coefficients of one degree, shape ((O,) I, ..., I, paths)."""
+    """Return the coupling coefficients of one degree, shape ((O,) I, ..., I, paths)."""
     return part.U_tensors(degree)
 
 
 def parameters(part: Contraction, degree: int) -> torch.Tensor:
-    """Parameters of one degree of a contraction, shape (elements, paths, channels)."""
+    """Return the parameters of one degree of a contraction, shape (elements, paths, channels)."""
     return part.weights_max if degree == part.correlation else part.weights[part.correlation - degree - 1]
 
 
@@ -89,10 +90,10 @@ def change_parameters(part: Contraction, change: Callable[[torch.Tensor], torch.
 
 
 def one_hot_linears(block: Any) -> list[str]:
-    """Names of the linear maps of one-hot elements that an interaction block has."""
+    """Return the names of an interaction block's linear maps of one-hot encoded elements."""
     return [name for name in ("source_embedding", "target_embedding") if hasattr(block, name)]
 
 
 def one_hot_products(block: Any) -> list[str]:
-    """Names of the tensor products with one-hot elements that an interaction block has."""
+    """Return the names of an interaction block's tensor products with one-hot encoded elements."""
     return ["skip_tp"] if isinstance(getattr(block, "skip_tp", None), o3.FullyConnectedTensorProduct) else []

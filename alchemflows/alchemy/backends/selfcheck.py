@@ -1,9 +1,8 @@
-"""Compare the fast form of a model with the model as it is, and that with its library's own calculator.
+"""Compare an optimized potential with the original, and the original with the calculator of its library.
 
-The comparison runs where a model is evaluated: at the first evaluation of a potential, on its device and in its dtype,
-once for each model file, set of elements, and versions of the libraries (see
-:mod:`~alchemflows.alchemy.backends.check_records`). It does not run where flows are made. The test system is a small
-random crystal with all elements in use, some of them on alchemical sites.
+The comparison runs at the first evaluation of a potential, on its device and in its dtype, once for each file, set of
+elements, and versions of the libraries (see :mod:`~alchemflows.alchemy.backends.check_records`). It does not run when
+flows are made. The test system is a small random crystal with all elements in use, some of them on alchemical sites.
 """
 
 from __future__ import annotations
@@ -31,69 +30,69 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest differences that count as rounding.
+    """Largest relative differences that count as rounding.
 
     Attributes
     ----------
     energy
-        Of energies relative to the larger of |E| and Σ|F| · 1 Å, and of weight gradients relative to the largest.
+        For energies, relative to the larger of |E| and Σ|F| · 1 Å, and for weight gradients, relative to the largest.
     forces
-        Of forces and of stress relative to their largest component.
+        For forces and stress, relative to their largest component.
     """
 
     energy: float
     forces: float
 
     def of(self, result: str) -> float:
-        """Return the tolerance of one of the results."""
+        """Return the tolerance of a result (energy, forces, stress or weight_gradients)."""
         return self.forces if result in ("forces", "stress") else self.energy
 
 
-#: Largest differences seen between the fast form, the model as it is, and the library's calculator (mace-demo,
-#: SevenNet-0, and random models of all 25 MACE variants of the tests; CPU): float32 3e-7 (energy) and 2e-5 (forces),
-#: float64 1e-15 and 2e-14. A wrong normalisation of one module changes forces by 1e-2 and more.
+#: The largest differences seen between optimized potential, original and calculator of the library (mace-demo,
+#: SevenNet-0, and random models of all 25 MACE variants of the tests; CPU) are 3e-7 (energy) and 2e-5 (forces) in
+#: float32, 1e-15 and 2e-14 in float64. A wrong normalisation of one module changes forces by 1e-2 and more.
 TOLERANCES = {torch.float32: Tolerance(1e-5, 1e-3), torch.float64: Tolerance(1e-10, 1e-9)}
 
-#: Distance of neighbouring sites in the test crystal, in cutoffs and at most in Å, and the largest displacement.
+#: Test crystal: distance of neighbouring sites relative to the cutoff, its maximum (Å), and largest displacement (Å).
 SPACING_IN_CUTOFFS, MAX_SPACING_A, RATTLE_A = 0.6, 3.0, 0.35
 
 Results = Mapping[str, np.ndarray]
 
 _lock = threading.RLock()
-#: What was found in this process: for the digest of each comparison, why the fast form is off, or None if it is on.
+#: Comparisons of this process: reason not to use the optimized potential, or None if it is used, by digest.
 _found: dict[str, str | None] = {}
 
 
 class Plain(Backend, Protocol):
-    """A backend that runs a model's own modules, and knows which of them can be replaced by faster ones."""
+    """A backend that runs the original modules of a potential, some of which can be replaced by faster ones."""
 
     @property
     def replacements(self) -> tuple[str, ...]:
-        """Names of what can be replaced, in the order in which it is."""
+        """Names of the possible replacements, in the order in which they are made."""
         ...
 
     def fast(self, numbers: frozenset[int], replacements: Sequence[str]) -> Backend:
-        """Return the model for some elements, with some of the replacements."""
+        """Return the potential for some elements, with some of the replacements."""
         ...
 
     def library_calculator(self) -> Calculator:
-        """Return the library's own ASE calculator of the model."""
+        """Return the library's own ASE calculator of the potential."""
         ...
 
 
 def fastest(plain: Plain, numbers: frozenset[int]) -> Backend:
-    """Return the fast form of a model for some elements, or the model as it is if the fast form gives other results.
+    """Return the optimized potential for some elements, or the original one if their results differ.
 
     Warns
     -----
     AlchemflowsWarning
-        Once per process, if the fast form gives other results; it names what is at fault.
+        Once per process, if the results of the optimized potential differ; it names the replacement that causes this.
 
     Raises
     ------
     PotentialError
-        If the model as it is gives other results than its library's calculator; or if other kernels were asked for,
-        and they cannot be had or give other results.
+        If the results of the original potential differ from those of its library's calculator; or if other kernels
+        were requested, and they cannot be used or give different results.
     """
     facts = describe(plain, numbers)
     with _lock:
@@ -109,12 +108,12 @@ def fastest(plain: Plain, numbers: frozenset[int]) -> Backend:
             record(facts)
             return fast
         name, culprit = plain.record.name, check.first_fault()
-        message = f"{name}: {culprit} give other results than the model's own modules ({fault})"
+        message = f"{name}: {culprit} and the original modules of the potential give different results ({fault})"
         if plain.record.kernels != "built-in":
             raise PotentialError(f"{message}; use built-in kernels")
         _found[facts.digest] = message
     warnings.warn(
-        f"{message}. The model is evaluated with its own modules instead, which takes longer",
+        f"{message}. The original modules are used instead, which is slower",
         AlchemflowsWarning,
         stacklevel=2,
     )
@@ -122,12 +121,12 @@ def fastest(plain: Plain, numbers: frozenset[int]) -> Backend:
 
 
 def random_system(cutoff_A: float, numbers: Sequence[int]) -> AlchemicalSystem:
-    """Return a small random crystal with all the elements; three of its sites are alchemical, in two groups.
+    """Return a small random crystal with all given elements and three alchemical sites in two groups.
 
     Parameters
     ----------
     cutoff_A
-        Cutoff of the model; it determines the distances of the atoms (Å).
+        Cutoff of the potential (Å), which determines the distances of the atoms.
     numbers
         Atomic numbers.
     """
@@ -147,13 +146,13 @@ def random_system(cutoff_A: float, numbers: Sequence[int]) -> AlchemicalSystem:
 
 
 def _weights(system: AlchemicalSystem) -> np.ndarray:
-    """Two sets of weights, shape (2, C): inside the simplex, and at a vertex with all sites filled."""
+    """Return two sets of weights, shape (2, C): inside the simplex, and at a vertex with all sites occupied."""
     inside = [0.7] if system.n_weights == 2 else [0.5, 0.3]
     return np.array([[*inside, 0.6], [1.0, *([0.0] * (len(inside) - 1)), 1.0]])
 
 
 class _AsItIs:
-    """A backend that is not made fast once more."""
+    """A backend without further optimization."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -166,7 +165,7 @@ class _AsItIs:
 
 
 def _evaluate(backend: Backend, system: AlchemicalSystem) -> Results:
-    """Evaluate both sets of weights; the first axis of each result is that of the sets."""
+    """Return the results at both sets of weights; the first axis of each result runs over the sets."""
     potential = AlchemicalPotential(system, cast(Backend, _AsItIs(backend)))
     positions, cells = (np.tile(v, (2, 1, 1)) for v in (system.structure.cart_coords, system.structure.lattice.matrix))
     evaluation = potential.evaluate(positions, cells, _weights(system))
@@ -176,7 +175,7 @@ def _evaluate(backend: Backend, system: AlchemicalSystem) -> Results:
 
 
 class _Comparison:
-    """Compare the forms of one model for some elements."""
+    """Comparison of the original and the optimized forms of one potential for some elements."""
 
     def __init__(self, plain: Plain, numbers: frozenset[int]) -> None:
         self.plain, self.numbers = plain, numbers
@@ -184,7 +183,7 @@ class _Comparison:
         self.expected = _evaluate(plain, self.system)
 
     def with_library(self) -> None:
-        """Compare the model as it is with its library's calculator, with the whole atoms of the vertex.
+        """Compare the original potential with its library's calculator, for the structure at the vertex.
 
         Raises
         ------
@@ -200,33 +199,33 @@ class _Comparison:
                 "forces": atoms.get_forces()[None],
                 "stress": atoms.get_stress(voigt=False)[None],
             }
-        except Exception as error:  # whatever a calculator of another version raises
+        except Exception as error:  # a calculator of another version may raise any error
             raise PotentialError(
                 f"{name} cannot be compared with {library}'s own calculator: {type(error).__name__}: {error}"
             ) from error
-        single = expected["forces"].dtype == np.float32  # sevenn's, whatever the dtype asked for
+        single = expected["forces"].dtype == np.float32  # sevenn's calculator always computes in float32
         tolerance = TOLERANCES[torch.float32 if single else self.plain.dtype]
         different = _difference({key: self.expected[key][1:] for key in expected}, expected, tolerance)
         if different:
             raise PotentialError(
-                f"{name} gives other results here than with {library}'s own calculator ({different}). The installed "
-                f"{library} may compute something that alchemflows does not know of; install a version that is tested "
+                f"{name}: results differ from those of {library}'s own calculator ({different}). The installed version "
+                f"of {library} may have energy terms that alchemflows does not support; install a tested version "
                 "(constraints.txt)"
             )
 
     def fast_form(self, replacements: Sequence[str]) -> tuple[Backend, None] | tuple[None, str]:
-        """Return the model with some replacements; or None and how it differs from the model as it is."""
+        """Return the potential with some replacements, or None and how its results differ from the original's."""
         try:
             fast = self.plain.fast(self.numbers, replacements)
             difference = _difference(_evaluate(fast, self.system), self.expected, TOLERANCES[self.plain.dtype])
         except PotentialError:
             raise
-        except Exception as error:  # a module of another version of the library lacks what is looked for
+        except Exception as error:  # modules of another library version may lack attributes
             difference = f"{type(error).__name__}: {error}"
         return (fast, None) if difference is None else (None, difference)
 
     def first_fault(self) -> str:
-        """Return the name of the first replacement with which results differ."""
+        """Return the name of the first replacement that changes results."""
         replacements = self.plain.replacements
         for n in range(1, len(replacements)):
             if self.fast_form(replacements[:n])[0] is None:
@@ -235,7 +234,7 @@ class _Comparison:
 
 
 def _difference(results: Results, expected: Results, tolerance: Tolerance) -> str | None:
-    """Return the first result that differs by more than the tolerance, None if none does."""
+    """Return the first result that differs by more than the tolerance, or None."""
     forces = expected["forces"]
     for key, reference in expected.items():
         scale = np.abs(reference).max(initial=0.0)

@@ -1,7 +1,8 @@
-"""SevenNet: its sequential modules run one by one, with the edge attributes times the edge weights.
+"""Evaluate SevenNet potentials on an alchemical graph.
 
-The package sevenn is GPL-3 and is imported only here, when a SevenNet potential is asked for. Checked
-against sevenn 0.10.4, the version that shares e3nn 0.4.4 with mace-torch.
+The modules of the original model are called one after the other, with edge attributes multiplied by edge weights. The
+package sevenn is licensed under GPL-3 and is imported only if a SevenNet potential is requested. Checked against
+sevenn 0.10.4, which uses e3nn 0.4.4, as mace-torch does.
 """
 
 from __future__ import annotations
@@ -28,47 +29,47 @@ from alchemflows.alchemy.potential import Backend
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
-#: Names of modules after the energies of the atoms are known; ours take their place. One is misspelt in sevenn 0.10.4.
+#: Modules that follow the energies of the atoms and are not used here. One name is misspelt in sevenn 0.10.4.
 _AFTER_ATOMIC_ENERGIES = ("reduce_total_enegy", "force_output")
 
 
 def sevennet_model_file(name: str) -> Path:
-    """Return the checkpoint of a pretrained model that the package sevenn ships.
+    """Return the checkpoint of a pretrained potential that is included in the package sevenn.
 
     Raises
     ------
     PotentialError
-        If it ships none of that name.
+        If the package includes no potential of that name.
     """
     try:
         return Path(pretrained_name_to_path(name))
     except ValueError as error:
-        raise PotentialError(f"the installed sevenn ships no model {name!r}; try sevennet-0") from error
+        raise PotentialError(f"the installed sevenn includes no potential {name!r}; try sevennet-0") from error
 
 
 class SevenNetBackend:
-    """Node energies of a SevenNet model on an alchemical graph, its modules run one after the other.
+    """Backend for SevenNet: node energies on an alchemical graph.
 
     Parameters
     ----------
     checkpoint
-        The unpickled checkpoint.
+        Checkpoint as loaded from the file.
     spec, sha256
-        What was asked for, and the SHA-256 of the file.
+        Potential spec, and the SHA-256 of the file.
     device
-        Where to run.
+        Device of the potential.
 
     Raises
     ------
     PotentialError
-        If a head or other kernels are asked for; whatever sevenn raises where it cannot build the model.
+        If a head or other kernels are requested. Errors of sevenn from building the model are not converted.
     """
 
     def __init__(self, checkpoint: dict[str, Any], spec: PotentialSpec, sha256: str, device: torch.device) -> None:
         if spec.head is not None:
-            raise PotentialError(f"{spec.name} is a SevenNet model and has no heads")
+            raise PotentialError(f"head: {spec.name} is a SevenNet potential and has no heads")
         if spec.kernels != "built-in":
-            raise PotentialError(f"{spec.name} is a SevenNet model; {spec.kernels} kernels are for MACE models")
+            raise PotentialError(f"kernels: {spec.name} is a SevenNet potential; {spec.kernels} supports MACE only")
         model, config = model_from_checkpoint(checkpoint)
         self.dtype = getattr(torch, spec.dtype)
         self.device = device
@@ -82,7 +83,7 @@ class SevenNetBackend:
             parameter.requires_grad_(False)
         self._embedding = cast(Any, model.edge_embedding)
         basis = self._embedding.basis_function
-        basis.coeffs = basis.coeffs.to(device=device, dtype=self.dtype)  # no buffer in untrained bases
+        basis.coeffs = basis.coeffs.to(device=device, dtype=self.dtype)  # not a buffer if the basis is not trained
         self._modules = [m for name, m in model.named_children() if name not in _AFTER_ATOMIC_ENERGIES]
         self._model = model
         self._convolutions: dict[IrrepsConvolution, Convolution] = {}
@@ -92,22 +93,22 @@ class SevenNetBackend:
         )
 
     def specialised(self, numbers: frozenset[int]) -> Backend:
-        """Return the same potential with merged messages, compared with the model as it is.
+        """Return the same potential with merged messages, after comparing it with the original.
 
-        See :mod:`alchemflows.alchemy.backends.selfcheck`; it is the same for all elements.
+        It is the same for all elements; see :mod:`alchemflows.alchemy.backends.selfcheck`.
 
         Raises
         ------
         PotentialError
-            If the model gives other results than sevenn's calculator.
+            If results differ from those of sevenn's calculator.
         """
         return fastest(self._origin or self, numbers)
 
-    #: What takes the place of the model's own modules.
+    #: Names of the replacements that make the potential faster.
     replacements = ("convolutions",)
 
     def fast(self, numbers: frozenset[int], replacements: Sequence[str]) -> SevenNetBackend:
-        """Return a copy with merged messages; only the embedding and the scale of the energies ask for elements."""
+        """Return a copy with merged messages, which is the same for all elements."""
         return self._with_convolutions
 
     @cached_property
@@ -123,11 +124,11 @@ class SevenNetBackend:
 
     @property
     def merges_messages(self) -> bool:
-        """Whether our convolutions are in the place of the model's."""
+        """Whether messages are merged, that is, whether the convolutions are replaced."""
         return bool(self._convolutions)
 
     def library_calculator(self) -> Calculator:
-        """Return sevenn's own calculator of the model, which computes in float32."""
+        """Return sevenn's own ASE calculator of the potential, which computes in float32."""
         model = self._model
         if self.dtype != torch.float32:
             model = deepcopy(model).float()
@@ -136,13 +137,13 @@ class SevenNetBackend:
         return SevenNetCalculator(cast(Any, model), file_type="model_instance", device=self.device)
 
     def geometry(self, graph: Graph) -> _SevenNetGeometry:
-        """Spherical harmonics, and what each convolution's radial network makes of the distances."""
+        """Return the quantities that depend only on vectors: spherical harmonics, radial functions, path weights."""
         data = self._embedding({KEY.EDGE_VEC: -graph.vectors})  # sevenn's edges point from receiver to sender
         path_weights = {module: module.weight_nn(data[KEY.EDGE_EMBEDDING]) for module in self._convolutions}
         return _SevenNetGeometry(data[KEY.EDGE_ATTR], data[KEY.EDGE_EMBEDDING], path_weights)
 
     def node_energies(self, graph: Graph, geometry: _SevenNetGeometry) -> torch.Tensor:
-        """Energy of each node (eV), shape (B·M,)."""
+        """Return the energy of each node (eV), shape (B·M,)."""
         data = {KEY.NODE_FEATURE: self._index[graph.numbers], KEY.BATCH: graph.node_replica}
         if isinstance(graph, EdgeGraph):
             data[KEY.EDGE_IDX] = torch.stack([graph.receiver, graph.sender])
@@ -159,7 +160,7 @@ class SevenNetBackend:
                 continue
             data = module(data)
             if data[KEY.NODE_FEATURE].is_floating_point() and data[KEY.NODE_FEATURE].dtype != self.dtype:
-                # the one-hot embedding is always float32
+                # The one-hot embedding is always float32.
                 for key in (KEY.NODE_FEATURE, KEY.NODE_ATTR):
                     data[key] = data[key].to(self.dtype)
         return data[KEY.ATOMIC_ENERGY].squeeze(-1)
@@ -167,7 +168,7 @@ class SevenNetBackend:
 
 @dataclass(frozen=True)
 class _SevenNetGeometry:
-    """What depends on the vectors of a graph alone."""
+    """Quantities that depend only on the vectors of a graph."""
 
     angular: torch.Tensor
     radial: torch.Tensor

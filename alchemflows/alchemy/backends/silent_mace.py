@@ -1,6 +1,6 @@
-"""Import mace without the line that it prints where cuequivariance is not installed.
+"""Import mace without the line that it prints if cuequivariance is not installed.
 
-Who asks for those kernels (``kernels="cuequivariance"``) gets an error that says so.
+A request for these kernels (``kernels="cuequivariance"``) raises an error that says so.
 """
 
 from __future__ import annotations

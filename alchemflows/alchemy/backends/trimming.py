@@ -1,7 +1,7 @@
-"""A MACE model with fewer elements: the weights of the others are never read, but cost time.
+"""Reduce a MACE model to some of its elements, since the parameters of unused elements cost time.
 
-Elements enter as one-hot vectors of length Z, into linear maps and tensor products that divide by √Z (e3nn's
-normalisation of paths), and as the first axis of the contraction's weights.
+Elements enter a model as one-hot vectors of length Z, in linear maps and tensor products that divide by √Z (e3nn's
+normalisation of paths), and as the first axis of the parameters of contractions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mace.modules import (
 
 from alchemflows.alchemy.backends import mace_internals as internals
 
-#: Interaction blocks in which it is known where elements enter.
+#: Interaction blocks that can be reduced.
 KNOWN_BLOCKS = (
     RealAgnosticInteractionBlock,
     RealAgnosticResidualInteractionBlock,
@@ -36,38 +36,38 @@ KNOWN_BLOCKS = (
 
 
 def keep_elements(model: ScaleShiftMACE, numbers: frozenset[int]) -> ScaleShiftMACE:
-    """Return a copy of a model that knows only some of its elements, with the same energies.
+    """Return a copy of a model with only some of its elements, which gives the same energies.
 
     Parameters
     ----------
     model
-        Its dtype and device are kept.
+        Original model; dtype and device are kept.
     numbers
-        Atomic numbers to keep.
+        Atomic numbers of the elements to keep.
 
     Raises
     ------
     ValueError
-        If the model has a part in which it is not known where elements enter; its message says which.
+        If one part of the model is not of a known kind; it names this part.
     """
     source = cast(Any, model)
     for block in source.interactions:
         if type(block) not in KNOWN_BLOCKS:
             raise ValueError(f"unknown interaction block {type(block).__name__}")
     if type(source.node_embedding.linear) is not o3.Linear:
-        raise ValueError(f"converted to other kernels ({type(source.node_embedding.linear).__module__})")
+        raise ValueError(f"the model was converted to other kernels ({type(source.node_embedding.linear).__module__})")
     trimmed = cast(Any, deepcopy(model))
     n_elements = len(source.atomic_numbers)
     kept = [k for k, z in enumerate(source.atomic_numbers.tolist()) if z in numbers]
 
     def linear(old: o3.Linear) -> o3.Linear:
-        """Trim a linear map of one-hot vectors."""
+        """Reduce a linear map of one-hot vectors."""
         new = o3.Linear(o3.Irreps([(len(kept), (0, 1))]), old.irreps_out)
         _set(new, old.weight.reshape(n_elements, -1)[kept] * sqrt(len(kept) / n_elements))
         return new
 
     def tensor_product(old: o3.FullyConnectedTensorProduct) -> o3.FullyConnectedTensorProduct:
-        """Trim a tensor product with one-hot vectors."""
+        """Reduce a tensor product with one-hot vectors."""
         new = o3.FullyConnectedTensorProduct(old.irreps_in1, o3.Irreps([(len(kept), (0, 1))]), old.irreps_out)
         weights = [w[:, kept].reshape(-1) for w in old.weight_views()]
         _set(new, torch.cat(weights) * sqrt(len(kept) / n_elements) if weights else old.weight)
