@@ -134,8 +134,8 @@ def _submit(campaign: CampaignSpec) -> None:
     done = submit_campaign(database, campaign, every)
     longer = f", {done.n_extended} of them are continued" if done.n_extended else ""
     console.print(
-        f"{campaign.name}: {done.n_new} tasks added ({done.n_jobs} jobs), {done.n_known} were there{longer} "
-        f"({database.place})",
+        f"{campaign.name}: {done.n_new} tasks added ({done.n_jobs} jobs), {done.n_known} already in the database"
+        f"{longer} ({database.place})",
         highlight=False,
     )
     if done.n_unfinished:

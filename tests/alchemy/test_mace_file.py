@@ -183,12 +183,12 @@ def refused(content: bytes, folder: Path, reason: str) -> None:
 @pytest.mark.parametrize("cut", [0, 4, 100, 0.5, 0.999])
 def test_truncated(cut, residual, tmp_path):
     content = residual.read_bytes()
-    refused(content[: cut if cut in (0, 4, 100) else int(cut * len(content))], tmp_path, "not a safetensors file")
+    refused(content[: cut if cut in (0, 4, 100) else int(cut * len(content))], tmp_path, ".*deserializing")
 
 
 @pytest.mark.parametrize("content", [b"no model\n" * 50, np.random.default_rng(0).bytes(3000), pickle.dumps([1])])
 def test_not_safetensors(content, tmp_path):
-    refused(content, tmp_path, "not a safetensors file")
+    refused(content, tmp_path, ".*deserializing")
 
 
 def changed(path: Path, tensors: dict | None = None, **architecture: object) -> bytes:
@@ -204,19 +204,19 @@ def changed(path: Path, tensors: dict | None = None, **architecture: object) -> 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"interaction_cls": "os.system"}, r"the description .* 'os\.system' is none of"),
-        ({"readout_cls": "Thing"}, "the description .* 'Thing' is none of"),
-        ({"gate": "eval"}, "the description .* 'eval' is none of"),
+        ({"interaction_cls": "os.system"}, r".*architecture.*'os\.system'"),
+        ({"readout_cls": "Thing"}, ".*architecture.*'Thing'"),
+        ({"gate": "eval"}, ".*architecture.*'eval'"),
         ({"model_class": "MACELES"}, r"the description .* architecture\.model_class"),
         ({"hidden_irreps": "__import__('os')"}, r"the description .* architecture\.hidden_irreps"),
         ({"hidden_irreps": "99999999x0e"}, r"the description .* architecture\.hidden_irreps"),
         ({"num_bessel": 10**9}, r"the description .* architecture\.num_bessel"),
-        ({"correlation": [2, 2, 2]}, "the description .* one correlation order for each interaction"),
+        ({"correlation": [2, 2, 2]}, ".*correlation.* 2 interactions"),
         ({"surprise": 1}, r"the description .* architecture\.surprise"),
-        ({"num_bessel": 7}, "tensors and description do not fit"),
-        ({"hidden_irreps": "4x0e+4x1o"}, "tensors and description do not fit"),
-        ({"pair_repulsion": True}, "tensors and description do not fit"),
-        ({"max_ell": 1}, "tensors and description do not fit"),
+        ({"num_bessel": 7}, ".*tensors"),
+        ({"hidden_irreps": "4x0e+4x1o"}, ".*tensors"),
+        ({"pair_repulsion": True}, ".*tensors"),
+        ({"max_ell": 1}, ".*tensors"),
     ],
 )
 def test_descriptions_that_are_refused(change, reason, residual, tmp_path):
@@ -227,9 +227,9 @@ def test_descriptions_that_are_refused(change, reason, residual, tmp_path):
     ("tensors", "reason"),
     [
         ({"atomic_numbers": None}, "the file lacks the tensor 'atomic_numbers'"),
-        ({"node_embedding.linear.weight": None}, "tensors and description do not fit"),
-        ({"more": torch.ones(2)}, "tensors and description do not fit"),
-        ({"node_embedding.linear.weight": torch.ones(3)}, "tensors and description do not fit"),
+        ({"node_embedding.linear.weight": None}, ".*tensors"),
+        ({"more": torch.ones(2)}, ".*tensors"),
+        ({"node_embedding.linear.weight": torch.ones(3)}, ".*tensors"),
     ],
 )
 def test_tensors_that_are_refused(tensors, reason, residual, tmp_path):
@@ -237,7 +237,7 @@ def test_tensors_that_are_refused(tensors, reason, residual, tmp_path):
 
 
 def test_safetensors_of_something_else(tmp_path):
-    refused(safetensors.torch.save({"a": torch.ones(2)}), tmp_path, "a safetensors file without the description")
+    refused(safetensors.torch.save({"a": torch.ones(2)}), tmp_path, f".*{METADATA_KEY}")
     refused(safetensors.torch.save({"a": torch.ones(2)}, {METADATA_KEY: "{"}), tmp_path, "the description .* not valid")
 
 

@@ -110,7 +110,7 @@ SETTINGS = ("method", "settings")
         (changed("transformations", {"NaK": "K"}), ["transformations.NaK"]),
         (changed("transformations", {"MgK": {"Mg": "K"}}), ["Mg"]),
         (changed("transformations", {"NaX": {"Na": "Xx"}}), ["Xx"]),
-        (changed("transformations", {"NaAu": {"Na": "Au"}}), ["does not know Au"]),
+        (changed("transformations", {"NaAu": {"Na": "Au"}}), ["NaAu", "mace-demo", "Au"]),
         (changed("transformations", {"gone": {"Na": None}}), ["VacancyFreeEnergyMaker"]),
         (changed("temperatures_K", []), ["temperatures_K", "at least 1"]),
         (changed("temperatures_K", [-5]), ["temperatures_K.0", "-5"]),

@@ -65,7 +65,7 @@ def test_a_time_survives(folder, days, hours, seconds, key):
     ),
 )
 def test_a_time_without_a_unit_is_refused_with_the_line(folder, key, written):
-    with pytest.raises(InvalidInputError, match=rf"campaign\.yaml, line 13: resources\.queue: {key}: ") as error:
+    with pytest.raises(InvalidInputError, match=rf"campaign\.yaml, line 13: resources\.queue: {key}\b") as error:
         read(folder, queue=f"{key}: {written}")
     assert "\n" not in str(error.value)
 

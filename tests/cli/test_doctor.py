@@ -14,7 +14,7 @@ from command_line import assert_one_line
 
 from alchemflows.cli import diagnosis
 from alchemflows.cli.diagnosis import diagnose
-from alchemflows.errors import DatabaseAwayError
+from alchemflows.errors import DatabaseUnreachableError
 from alchemflows.settings import Settings
 from alchemflows.storage import mongod
 from alchemflows.storage.database import store_spec
@@ -86,7 +86,7 @@ def test_a_server_that_does_not_answer_is_given_up_soon(settings, tmp_path, monk
     assert findings["database"].remedy
     assert "secret" not in str(findings)
     begin = time.monotonic()
-    with pytest.raises(DatabaseAwayError, match=str(port)):
+    with pytest.raises(DatabaseUnreachableError, match=str(port)):
         list(diagnosis._database(settings))
     assert time.monotonic() - begin < 4.0  # settings.database_timeout_s is 5
     assert findings["jobflow configuration"].text == str(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote_plus, unquote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pymongo.uri_parser import parse_uri
 
@@ -79,6 +79,8 @@ def test_an_encoded_password_is_accepted(password, form):
     place=st.sampled_from(["jobflow", "launchpad", "admin"]),
 )
 def test_nothing_of_a_password_is_seen_and_nothing_connects(tmp_path_factory, password, form, place):
+    if form.startswith("mongodb://{}"):
+        assume(":" not in password)  # it would end the user's name, and what follows be a password
     uri = form.format(password)
     folder = tmp_path_factory.getbasetemp() / "passwords"
     folder.mkdir(exist_ok=True)
