@@ -10,4 +10,4 @@ import numpy as np
 def derived_seeds(seed: int, purpose: str, n: int) -> list[int]:
     """Return n seeds for a purpose, derived from one seed; different purposes get different seeds."""
     sequence = np.random.SeedSequence([seed, crc32(purpose.encode())])
-    return [int(state >> 1) for state in sequence.generate_state(n, np.uint64)]
+    return [int(state) >> 1 for state in sequence.generate_state(n, np.uint64)]

@@ -47,7 +47,7 @@ def window_seed(seed: int, index: int, first_run: int = 0) -> int:
     repeat.
     """
     entropy = [seed, index & 0xFFFFFFFF] + ([first_run] if first_run else [])
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1
 
 
 def sample_windows(

@@ -41,6 +41,15 @@ logger = logging.getLogger(__name__)
 MAX_SPECIALISED = 4
 
 
+class _LibraryCalculator(MACECalculator):
+    """mace-torch's own calculator; up to release 0.3.15, it prepares atoms in torch's default dtype."""
+
+    def calculate(self, *arguments: Any, **options: Any) -> None:
+        """Calculate as mace-torch does, in the dtype of the model."""
+        with default_dtype(next(self.models[0].parameters()).dtype):
+            super().calculate(*arguments, **options)
+
+
 def mace_names() -> list[str]:
     """Return the names of the foundation models that the installed mace-torch can download."""
     return list(foundations_models.mace_mp_urls)
@@ -192,7 +201,7 @@ class MACEBackend:
         root.addHandler(quiet)
         try:
             with default_dtype(self.dtype):
-                return MACECalculator(
+                return _LibraryCalculator(
                     models=[self.model],
                     device=str(self.device),
                     default_dtype=self.record.dtype,

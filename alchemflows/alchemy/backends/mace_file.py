@@ -8,6 +8,7 @@ functions are given by name.
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import safetensors
 import safetensors.torch
 import torch
 from e3nn import o3
-from mace.modules import ScaleShiftMACE, gate_dict, interaction_classes, readout_classes
+from mace.modules import MACE, ScaleShiftMACE, gate_dict, interaction_classes, readout_classes
 from mace.modules.radial import AgnesiTransform, BesselBasis, GaussianBasis, SoftTransform
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -177,7 +178,10 @@ def _description(data: bytes) -> _Description:
 
 def _arguments(architecture: MACEArchitecture, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """Return the arguments of MACE's constructor, from the description and from the tensors."""
+    # A release of mace-torch that lacks an option does what later ones do where it is false.
+    known = inspect.signature(MACE).parameters
     arguments = architecture.model_dump(exclude={"model_class", "dtype"})
+    arguments = {name: value for name, value in arguments.items() if value is not False or name in known}
     for name in ("interaction_cls_first", "interaction_cls"):
         arguments[name] = interaction_classes[arguments[name]]
     for name in ("hidden_irreps", "edge_irreps", "MLP_irreps"):
