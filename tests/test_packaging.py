@@ -8,6 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 from ruamel.yaml import YAML
 
 import alchemflows
@@ -66,6 +69,38 @@ def test_python_versions_agree():
     in_ci = setup["python-version"].split()
     assert sorted(tuple(map(int, version.split("."))) for version in in_ci) == versions
     assert in_ci[-1] == lowest  # the last one is `python3`
+
+
+def requirements(*without: str) -> list[Requirement]:
+    """Requirements of the package and its extras, except its own extras and those of some extras."""
+    extras = {
+        name: lines for name, lines in PYPROJECT["project"]["optional-dependencies"].items() if name not in without
+    }
+    found = map(
+        Requirement, [*PYPROJECT["project"]["dependencies"], *(line for lines in extras.values() for line in lines)]
+    )
+    return [requirement for requirement in found if requirement.name != PYPROJECT["project"]["name"]]
+
+
+def pins(name: str) -> dict[str, Version]:
+    lines = [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+    return {canonicalize_name(package): Version(version) for package, version in (line.split("==") for line in lines)}
+
+
+def test_what_ci_tests_is_in_the_ranges():
+    """Pins of `constraints.txt` are in the ranges; each lower bound is what `constraints-lowest.txt` pins."""
+    newest, lowest = pins("constraints.txt"), pins("constraints-lowest.txt")
+    outside = [str(one) for one in requirements() if newest[canonicalize_name(one.name)] not in one.specifier]
+    assert not outside
+    assert lowest["torch"] == newest["torch"]
+    bounds = {
+        canonicalize_name(one.name): Version(part.version)
+        for one in requirements("dev", "docs")
+        for part in one.specifier
+        if part.operator in {">=", "=="} and one.name != "torch"
+    }
+    assert bounds == {name: lowest[name] for name in bounds}
+    assert len(bounds) == len(requirements("dev", "docs")) - 1  # each but torch has one
 
 
 def test_the_paper_has_one_doi():

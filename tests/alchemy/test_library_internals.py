@@ -9,7 +9,7 @@ import logging
 import pytest
 import torch
 from mace.modules import ScaleShiftMACE
-from models import VARIANTS, build_mace
+from models import VARIANTS, build_mace, perovskite
 
 from alchemflows.alchemy.backends import mace_internals as internals
 from alchemflows.alchemy.backends.trimming import KNOWN_BLOCKS
@@ -41,6 +41,15 @@ def test_gates_are_attributes_of_models_that_have_them():
     specs = {"total_charge": {"type": "continuous", "per": "graph", "in_dim": 1, "emb_dim": 4}}
     charged = build_mace(**VARIANTS["residual"], embedding_specs=specs)
     assert internals.embeds_other_inputs(charged) and not internals.embeds_other_inputs(plain)
+
+
+def test_the_calculator_of_mace_prepares_atoms_in_the_dtype_of_its_model():
+    """Also where torch's default is another one; otherwise positions would be rounded to float32."""
+    calculator = internals.LibraryCalculator(models=[build_mace()], device="cpu", default_dtype="float64")
+    with internals.default_dtype(torch.float32):
+        calculator.calculate(perovskite().to_ase_atoms())
+        batch = calculator._atoms_to_batch(perovskite().to_ase_atoms())
+    assert batch["positions"].dtype == batch["node_attrs"].dtype == torch.float64
 
 
 def test_contractions_of_mace():

@@ -211,7 +211,7 @@ def test_a_calculator_that_cannot_be_used(monkeypatch):
     def fails(*arguments, **options):
         raise TypeError("unexpected keyword models")
 
-    monkeypatch.setattr(mace, "_LibraryCalculator", fails)
+    monkeypatch.setattr(mace.internals, "LibraryCalculator", fails)
     with pytest.raises(PotentialError, match=r"mace-demo.*unexpected keyword models"):
         evaluate(demo())
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from ase.calculators.calculator import Calculator
-from mace.calculators import MACECalculator, foundations_models
+from mace.calculators import foundations_models
 from mace.modules import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE
 from mace.modules.radial import ChebychevBasis
 
@@ -27,7 +27,7 @@ from alchemflows.alchemy.backends import mace_internals as internals
 from alchemflows.alchemy.backends.contraction import FoldedContraction, fold
 from alchemflows.alchemy.backends.convolution import Convolution
 from alchemflows.alchemy.backends.cuequivariance import convert
-from alchemflows.alchemy.backends.mace_file import default_dtype
+from alchemflows.alchemy.backends.mace_internals import default_dtype
 from alchemflows.alchemy.backends.selfcheck import fastest
 from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import EdgeGraph, Graph
@@ -196,12 +196,12 @@ class MACEBackend:
 
     def library_calculator(self) -> Calculator:
         """Return mace-torch's own ASE calculator of the potential."""
-        # It logs to the root logger; this handler prevents logging from adding a permanent one.
+        # It logs to the root logger; this handler prevents logging from adding a permanent one. Release 0.3.14 prints.
         root, quiet = logging.getLogger(), logging.NullHandler()
         root.addHandler(quiet)
         try:
-            with default_dtype(self.dtype):
-                return _LibraryCalculator(
+            with default_dtype(self.dtype), contextlib.redirect_stdout(io.StringIO()):
+                return internals.LibraryCalculator(
                     models=[self.model],
                     device=str(self.device),
                     default_dtype=self.record.dtype,

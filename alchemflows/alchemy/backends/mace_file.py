@@ -11,7 +11,6 @@ import copy
 import inspect
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -25,6 +24,7 @@ from mace.modules.radial import AgnesiTransform, BesselBasis, GaussianBasis, Sof
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alchemflows.alchemy.backends import mace_internals as internals
+from alchemflows.alchemy.backends.mace_internals import default_dtype
 from alchemflows.errors import PotentialError
 
 SUFFIX = ".safetensors"
@@ -300,14 +300,3 @@ def cluster(model: Any, head: int = 0) -> dict[str, torch.Tensor]:
         "ptr": torch.tensor([0, n]),
         "head": torch.tensor([head]),
     }
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Set torch's default dtype within a with block."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)

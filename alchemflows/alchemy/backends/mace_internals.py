@@ -7,11 +7,14 @@ energies wherever a potential is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
+from ase import Atoms
 from e3nn import o3
+from mace.calculators import MACECalculator
 from mace.modules.symmetric_contraction import Contraction
 
 #: If this attribute of an interaction block is set, the block passes the edges to its tensor product and skips the sum.
@@ -97,3 +100,25 @@ def one_hot_linears(block: Any) -> list[str]:
 def one_hot_products(block: Any) -> list[str]:
     """Return the names of an interaction block's tensor products with one-hot encoded elements."""
     return ["skip_tp"] if isinstance(getattr(block, "skip_tp", None), o3.FullyConnectedTensorProduct) else []
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Set torch's default dtype within a with block."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+class LibraryCalculator(MACECalculator):
+    """mace-torch's own calculator, which prepares atoms in the dtype of the model.
+
+    Up to release 0.3.15, mace-torch prepares them in the default dtype of torch.
+    """
+
+    def _atoms_to_batch(self, atoms: Atoms) -> Any:
+        with default_dtype(next(self.models[0].parameters()).dtype):
+            return super()._atoms_to_batch(atoms)
