@@ -41,15 +41,6 @@ logger = logging.getLogger(__name__)
 MAX_SPECIALISED = 4
 
 
-class _LibraryCalculator(MACECalculator):
-    """mace-torch's own calculator; up to release 0.3.15, it prepares atoms in torch's default dtype."""
-
-    def calculate(self, *arguments: Any, **options: Any) -> None:
-        """Calculate as mace-torch does, in the dtype of the model."""
-        with default_dtype(next(self.models[0].parameters()).dtype):
-            super().calculate(*arguments, **options)
-
-
 def mace_names() -> list[str]:
     """Return the names of the foundation models that the installed mace-torch can download."""
     return list(foundations_models.mace_mp_urls)
