@@ -14,6 +14,11 @@ from alchemflows.schemas.document import current_version, migrated
 #: Older documents that are migrated at a time; a command to MongoDB has at most 48 MB.
 _AT_ONCE = 20
 _CAMPAIGN = "CampaignMetadata"
+#: Fields of a row that are needed to check its versions; a missing version counts as the current one.
+_VERSIONS = {
+    "_output": {"@class": "$output.@class", "schema_version": "$output.schema_version"},
+    "_campaign": {"schema_version": "$metadata.campaign.schema_version"},
+}
 
 
 class Column(NamedTuple):
@@ -65,14 +70,8 @@ def rows_of(
     """
     by, direction = order
     chosen = dict(where or {})
-    to_rows = [*stages, {"$project": {**projection(columns), "_order": f"${by}"}}]
-    outdated = {
-        "$or": [
-            _another_version("metadata.campaign", _CAMPAIGN),
-            *({"output.@class": kind, **_another_version("output", kind)} for kind in classes),
-        ]
-    }
-    others = [found["_id"] for found in collection.find({"$and": [criteria, outdated]}, {"_id": 1})]
+    to_rows = [*stages, {"$project": {**projection(columns), **_VERSIONS, "_order": f"${by}"}}]
+    others = [found["_id"] for found in collection.find({"$and": [criteria, another_version(classes)]}, {"_id": 1})]
     if others:
         chosen["_id"] = {"$nin": others}
     # Criteria on windows are also applied to the whole job first, so that indexes can be used.
@@ -84,6 +83,10 @@ def rows_of(
         rows = heapq.merge(rows, older, key=lambda row: row["_order"], reverse=direction < 0)
     for row in rows:
         del row["_order"]
+        # The search above finds numbers only, so that it stays in the indexes; this check refuses other values.
+        output = row.pop("_output")
+        migrated(output["@class"], output)
+        migrated(_CAMPAIGN, row.pop("_campaign"))
         yield row
 
 
@@ -92,9 +95,19 @@ def projection(columns: Mapping[str, Column]) -> dict[str, Any]:
     return {"_id": 0} | {name: {"$ifNull": [column.expression, None]} for name, column in columns.items()}
 
 
-def _another_version(place: str, kind: str) -> dict[str, Any]:
-    """Return criteria for documents whose version is not the current one; values that are not numbers are included."""
-    return {f"{place}.schema_version": {"$exists": True, "$ne": current_version(kind)}}
+def another_version(classes: Sequence[str]) -> dict[str, Any]:
+    """Return criteria for documents with another version than the current one.
+
+    Only versions that are numbers are found. With `$ne`, or with one flat `$or`, MongoDB would read every document of a
+    campaign; with these criteria it reads indexes only.
+    """
+    outputs = ({"output.@class": kind, **_other_number("output", kind)} for kind in classes)
+    return {"$or": [_other_number("metadata.campaign", _CAMPAIGN), *outputs]}
+
+
+def _other_number(place: str, kind: str) -> dict[str, Any]:
+    current = current_version(kind)
+    return {"$or": [{f"{place}.schema_version": {comparison: current}} for comparison in ("$lt", "$gt")]}
 
 
 def _older(

@@ -314,7 +314,7 @@ def test_command_outlives_an_unreachable_database(launchpad, work, supervise, tm
         f"job {first} (first) has failed: run again",
         "the database does not answer (",
         "the database answers again",
-        f"job {first} (first) is set aside",
+        f"job {first} (first) is not run again",
     ]
     assert all(line.startswith(beginning) for line, beginning in zip(lines(), beginnings, strict=True)), lines()
 

@@ -19,6 +19,7 @@ from alchemflows.results.builder import FreeEnergyBuilder
 from alchemflows.results.export import export
 from alchemflows.results.ladders import analysis, window_documents
 from alchemflows.results.query import relaxations
+from alchemflows.results.stored import another_version, of_campaign
 from alchemflows.schemas import document
 from alchemflows.schemas.document import Document, current_version, decoded, migration
 from alchemflows.storage.fireworks import submitted_tasks
@@ -183,7 +184,11 @@ def test_a_newer_document_is_refused_with_what_to_install(examples, changed, tmp
     assert "pip install" in builder.failures[uuid]
 
 
-@pytest.mark.parametrize("version", ["1", None, {}], ids=["text", "null", "mapping"])
+@pytest.mark.parametrize(
+    "version",
+    ["1", None, {}, True, [1], [0, 1], []],
+    ids=["text", "null", "mapping", "boolean", "array", "two versions", "empty array"],
+)
 @pytest.mark.parametrize(
     ("place", "kind"), [("output", "FreeEnergyDocument"), ("metadata.campaign", "CampaignMetadata")]
 )
@@ -191,6 +196,25 @@ def test_a_version_that_is_not_a_number_is_refused(examples, changed, place, kin
     changed("FreeEnergyDocument", {"$set": {f"{place}.schema_version": version}})
     with pytest.raises(DocumentVersionError, match=kind):
         readout.free_energies(examples, CAMPAIGN)
+
+
+def test_a_missing_version_counts_as_the_current_one(examples, changed):
+    before = readout.free_energies(examples, CAMPAIGN)
+    changed("FreeEnergyDocument", {"$unset": {"output.schema_version": 1, "metadata.campaign.schema_version": 1}})
+    assert readout.free_energies(examples, CAMPAIGN).equals(before)
+
+
+def test_documents_of_other_versions_are_found_by_indexes_alone(examples):
+    outputs, kinds = examples.outputs(), ["FreeEnergyDocument", "WindowsDocument"]
+    row = {"output": {"schema_version": 1}, "metadata": {"campaign": {"name": "many", "schema_version": 1}}}
+    copies = [row | {"output": row["output"] | {"@class": kinds[k % 2]}} for k in range(400)]
+    inserted = outputs.insert_many(copies).inserted_ids
+    try:
+        for criteria in (of_campaign("many", *kinds), of_campaign("many", kinds[1]), of_campaign(None, kinds[1])):
+            statistics = outputs.find({"$and": [criteria, another_version(kinds)]}).explain()["executionStats"]
+            assert statistics["totalDocsExamined"] == 0 and statistics["totalKeysExamined"] < 10
+    finally:
+        outputs.delete_many({"_id": {"$in": inserted}})
 
 
 def test_newer_windows_and_samples_are_refused(examples, changed):
