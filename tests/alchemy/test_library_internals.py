@@ -45,7 +45,9 @@ def test_gates_are_attributes_of_models_that_have_them():
 
 def test_the_calculator_of_mace_prepares_atoms_in_the_dtype_of_its_model():
     """Also where torch's default is another one; otherwise positions would be rounded to float32."""
-    calculator = internals.LibraryCalculator(models=[build_mace(**VARIANTS["residual"])], device="cpu", default_dtype="float64")
+    calculator = internals.LibraryCalculator(
+        models=[build_mace(**VARIANTS["residual"])], device="cpu", default_dtype="float64"
+    )
     with internals.default_dtype(torch.float32):
         calculator.calculate(perovskite().to_ase_atoms())
         batch = calculator._atoms_to_batch(perovskite().to_ase_atoms())
