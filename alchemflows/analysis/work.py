@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from alchemflows.free_energy.work import WorkResult, analyse_work
-from alchemflows.sampling.switching import Switches
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.free_energy import Estimate
 from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.switching import WorkDocument
+
+if TYPE_CHECKING:
+    from alchemflows.sampling.switching import Switches
 
 
 def work_document(switches: Switches, settings: SwitchingSettings, counts: Counts) -> tuple[WorkResult, WorkDocument]:

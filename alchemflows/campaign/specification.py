@@ -14,7 +14,6 @@ from monty.json import MSONable
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, ValidationError, create_model
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import resolve
 from alchemflows.arguments import number_checked, problem_of
 from alchemflows.campaign.keys import chemical_potential_fields, task_key
 from alchemflows.descriptions import field_descriptions
@@ -339,6 +338,8 @@ def _crystal(where: str, spec: StructureSpec) -> ReadStructure:
 
 
 def _maker(campaign: CampaignSpec) -> tuple[SampledMaker, VacancyTask | None]:
+    from alchemflows.alchemy.backends import resolve
+
     kind = campaign.method.kind
     model = _validated(settings_model(kind), campaign.method.settings, ("method", "settings"))
     given = model.model_dump(exclude_unset=True)

@@ -10,9 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 from jobflow import Flow, Job, Maker, OutputReference
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
-from alchemflows.alchemy.potential import check_supported
 from alchemflows.alchemy.strains import freedom_of_symmetry
 from alchemflows.alchemy.symmetry import symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem, Coupling
@@ -64,6 +62,9 @@ class PotentialMaker(Maker):
         InvalidInputError
             If the potential does not support an element of the systems.
         """
+        from alchemflows.alchemy.backends import resolve
+        from alchemflows.alchemy.potential import check_supported
+
         potential, backend = resolve(self.potential)
         for system in systems:
             check_supported(system, backend)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jobflow import Flow
@@ -15,11 +16,14 @@ from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import PotentialMaker
 from alchemflows.jobs.optimize import OptimizeMaker
-from alchemflows.optimize.crystal import names_of
-from alchemflows.optimize.objective import Function, check_function, unknown
 from alchemflows.optimize.response import check_cell
 from alchemflows.optimize.simplex import Domain, check_method
 from alchemflows.schemas.optimization import Target
+
+if TYPE_CHECKING:
+    from alchemflows.optimize.objective import Function
+else:  # its annotation names tensors; arguments are checked without it
+    Function = Callable
 
 #: Bounds of shares, by the element of the sites and the element that occupies them.
 Bounds = Mapping[str, Mapping[str, tuple[float, float]]]
@@ -103,6 +107,9 @@ class CompositionOptimizationMaker(PotentialMaker):
             If the structure, the choices, a target, the function, a bound, a sum or the potential is invalid, or no
             composition in whole atoms is within the bounds.
         """
+        from alchemflows.optimize.crystal import names_of
+        from alchemflows.optimize.objective import check_function, unknown
+
         check_cell(self.optimize_maker.relaxation, structure.lattice.matrix)
         check_method(self.optimize_maker.method)
         if any((target.value is None) == (target.extremum is None) for target in targets):

@@ -6,13 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jobflow import Maker, job
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.strains import (
     frozen_directions,
     frozen_shape,
@@ -29,7 +28,6 @@ from alchemflows.free_energy.errors import correlated_variance
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
-from alchemflows.sampling.equilibrium import Equilibrium, sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.crystal import EquilibriumDocument, MeanCell
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings
@@ -37,6 +35,9 @@ from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
+
+if TYPE_CHECKING:
+    from alchemflows.sampling.equilibrium import Equilibrium
 
 
 def _default_dynamics() -> DynamicsSettings:
@@ -99,6 +100,10 @@ class EquilibriumMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.sampling.equilibrium import sample_equilibrium
+
         started = time.perf_counter()
         system = started_from(system, structure)
         model = AlchemicalPotential(system, load_potential(self.potential))

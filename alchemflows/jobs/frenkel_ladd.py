@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import units
@@ -15,14 +15,9 @@ from jobflow import JobConfig, Maker, job
 from numpy.typing import ArrayLike
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.calculator import AlchemicalCalculator
-from alchemflows.alchemy.phonons import mode_frequencies, relaxed_positions
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.symmetrise import symmetrised
 from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
 from alchemflows.analysis.terms import mixing_term_eV
 from alchemflows.analysis.work import work_document
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
@@ -38,9 +33,7 @@ from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import check_same, reasons_of, started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.sampling.equilibrium import Equilibrium, sample_equilibrium
 from alchemflows.sampling.seeds import derived_seeds
-from alchemflows.sampling.switching import Switches, draw_einstein_crystal, joined, switch
 from alchemflows.schemas.crystal import EquilibriumDocument
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocument, SizeExtrapolation, SpringKind
@@ -48,6 +41,11 @@ from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.potential import AlchemicalPotential
+    from alchemflows.sampling.equilibrium import Equilibrium
+    from alchemflows.sampling.switching import Switches
 
 #: Longest time step in units of 1/ω of the stiffest spring.
 MAX_STEP_OF_SPRING = 1.0
@@ -166,6 +164,9 @@ class EinsteinSwitchesMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.alchemy.potential import AlchemicalPotential
+
         require_store()
         started = time.perf_counter()
         w = system.check_weights(weights)
@@ -217,6 +218,10 @@ class EinsteinSwitchesMaker(Maker):
         dynamics: DynamicsSettings,
     ) -> _Sampled:
         """Sample the displacements, choose the springs, and switch from the crystal and from the Einstein crystal."""
+        from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
+        from alchemflows.sampling.equilibrium import sample_equilibrium
+        from alchemflows.sampling.switching import draw_einstein_crystal, joined, switch
+
         progress, n, masses = ProgressFile(Path.cwd()), settings.n_repeats, system.masses(weights)
         given = self.springs_eV_per_A2
         # Before any step: what is wrong with given springs needs no dynamics to be seen.
@@ -291,6 +296,9 @@ class EinsteinSwitchesMaker(Maker):
         """Return the quantum correction (eV) if there is one, and why there is none where it was asked for."""
         if not self.quantum:
             return None, []
+        from alchemflows.alchemy.calculator import AlchemicalCalculator
+        from alchemflows.alchemy.phonons import mode_frequencies, relaxed_positions
+
         calculator = AlchemicalCalculator(system, weights, self.potential.model_copy(update={"dtype": "float64"}))
         cell = system.structure.lattice.matrix
         try:

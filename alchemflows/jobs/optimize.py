@@ -6,20 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jobflow import Maker, job
 from pymatgen.core import Composition, Structure
 
-from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.lockstep import Seat, in_lockstep
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
-from alchemflows.optimize.crystal import RelaxedCrystal
-from alchemflows.optimize.objective import Aim, Function, name_of
 from alchemflows.optimize.response import CellRelaxation
 from alchemflows.optimize.simplex import Descent, Domain, descend
 from alchemflows.schemas.optimization import (
@@ -32,6 +28,11 @@ from alchemflows.schemas.optimization import (
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.lockstep import Seat
+    from alchemflows.optimize.crystal import RelaxedCrystal
+    from alchemflows.optimize.objective import Aim, Function
 
 
 @dataclass
@@ -120,6 +121,11 @@ class OptimizeMaker(Maker):
         AlchemflowsError
             If a relaxation does not converge.
         """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.alchemy.lockstep import in_lockstep
+        from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.optimize.objective import Aim, name_of
+
         began = time.perf_counter()
         system = started_from(system, structure)
         self.check_rounding(system, domain)
@@ -179,6 +185,8 @@ class OptimizeMaker(Maker):
         )
 
     def _crystal(self, system: AlchemicalSystem, seat: Seat | None = None) -> RelaxedCrystal:
+        from alchemflows.optimize.crystal import RelaxedCrystal
+
         return RelaxedCrystal(system, self.potential, self.relaxation, fmax_eV_per_A=self.fmax_eV_per_A, seat=seat)
 
     def _run(

@@ -5,27 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jobflow import Maker, job
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.arrangements import Disorder
-from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.interfaces import Backend
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.jobflow_parts import run_in_this_job
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
-from alchemflows.optimize.ordering import DescentEnd, search
 from alchemflows.schemas.ordering import Arrangement, OrderingSearchDocument
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
 from alchemflows.structures.sublattices import SYMPREC_A
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.interfaces import Backend
+    from alchemflows.optimize.ordering import DescentEnd
 
 #: Mean largest weight above which sites count as occupied by whole atoms.
 SHARP = 0.95
@@ -94,6 +95,9 @@ class SearchMaker(Maker):
         AlchemflowsError
             If that relaxation failed.
         """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.optimize.ordering import search
+
         began = time.perf_counter()
         known = RelaxDocument.read(disordered)
         if known is None:
@@ -137,6 +141,8 @@ class SearchMaker(Maker):
 
 
 def _energy(structure: Structure, backend: Backend) -> float:
+    from alchemflows.alchemy.potential import AlchemicalPotential
+
     potential = AlchemicalPotential(AlchemicalSystem(structure), backend)
     positions, cells = structure.cart_coords[None], structure.lattice.matrix[None]
     return float(potential.energies(positions, cells, np.zeros((1, 1, 0)))[0, 0])

@@ -6,15 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from atomate2.forcefields.jobs import ForceFieldRelaxMaker
 from jobflow import Maker, job
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
 from alchemflows.identity import fingerprint, not_default
@@ -24,6 +21,9 @@ from alchemflows.jobs.jobflow_parts import run_in_this_job
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
+
+if TYPE_CHECKING:
+    from atomate2.forcefields.jobs import ForceFieldRelaxMaker
 
 #: Scientific fields of a relaxation with the defaults that they had when they were added to this table. These must
 #: never change (:func:`alchemflows.identity.not_default`). `fmax` (eV/Å) is part of the maker's `relax_kwargs` and
@@ -47,6 +47,8 @@ _CALCULATOR = {"@module": "alchemflows.alchemy.calculator", "@callable": "Alchem
 
 
 def _default_maker() -> ForceFieldRelaxMaker:
+    from atomate2.forcefields.jobs import ForceFieldRelaxMaker
+
     return ForceFieldRelaxMaker(relax_cell=True, steps=500, relax_kwargs={"fmax": 0.01})
 
 
@@ -143,6 +145,9 @@ class AlchemicalRelaxMaker(Maker):
         AlchemflowsError
             If the relaxation does not converge.
         """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.alchemy.potential import AlchemicalPotential
+
         started = time.perf_counter()
         precise = potential.model_copy(update={"dtype": "float64"})
         maker = replace(
@@ -196,6 +201,8 @@ def relaxing(fmax_eV_per_A: float, steps: int = 500, optimizer: str = "FIRE") ->
     ASE's ``FIRE`` is robust far from a minimum; ``BFGS`` needs far fewer steps near one, especially if some directions
     are much softer than others.
     """
+    from atomate2.forcefields.jobs import ForceFieldRelaxMaker
+
     maker = ForceFieldRelaxMaker(
         relax_cell=True,
         steps=steps,

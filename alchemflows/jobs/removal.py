@@ -11,18 +11,13 @@ from ase import units
 from ase.data import chemical_symbols
 from jobflow import JobConfig, Maker, job
 
-from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.potential import AlchemicalPotential
-from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
 from alchemflows.analysis.work import work_document
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.sampling.sites import Sites
-from alchemflows.sampling.switching import equilibrate_and_switch
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.potential import PotentialSpec
@@ -77,6 +72,12 @@ class RemovalMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
+        from alchemflows.sampling.sites import Sites
+        from alchemflows.sampling.switching import equilibrate_and_switch
+
         require_store()
         started = time.perf_counter()
         if perfect.weights:

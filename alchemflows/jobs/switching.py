@@ -9,17 +9,13 @@ from pathlib import Path
 from jobflow import JobConfig, Maker, job
 from pymatgen.core import Structure
 
-from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.analysis.terms import TransformationTerms, shape_notes
 from alchemflows.analysis.work import work_document
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.sampling.sites import SiteWatch
-from alchemflows.sampling.switching import equilibrate_and_switch
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.free_energy import Estimate
 from alchemflows.schemas.potential import PotentialSpec
@@ -78,6 +74,11 @@ class SwitchesMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.sampling.sites import SiteWatch
+        from alchemflows.sampling.switching import equilibrate_and_switch
+
         require_store()
         started = time.perf_counter()
         terms = TransformationTerms.of(path, self.settings.temperature_K)  # symmetry of the ideal positions

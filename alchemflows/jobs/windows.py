@@ -6,25 +6,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from ase import units
 from jobflow import CURRENT_JOB, JobConfig, Maker, job
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.sampling.langevin import State
-from alchemflows.sampling.sites import SiteWatch
-from alchemflows.sampling.windows import WindowsStoppedError, run_windows, window_seed
 from alchemflows.schemas.base import OneString
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
@@ -32,6 +27,11 @@ from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
 from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
+
+if TYPE_CHECKING:
+    import torch
+
+    from alchemflows.sampling.langevin import State
 
 
 @dataclass
@@ -126,6 +126,11 @@ class WindowsMaker(OneString, Maker):
         RunStoppedError
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.sampling.sites import SiteWatch
+        from alchemflows.sampling.windows import WindowsStoppedError, run_windows, window_seed
+
         require_store()
         started = time.perf_counter()
         done = [0] * len(indices) if first_runs is None else list(first_runs)
@@ -275,6 +280,10 @@ def _arrays(state: State, replica: int) -> dict[str, np.ndarray]:
 
 
 def _joined(states: Sequence[PackedState | PackedSeries], device: torch.device) -> State:
+    import torch
+
+    from alchemflows.sampling.langevin import State
+
     unpacked = [state.end() for state in states]
     positions, cells, velocities = (
         torch.as_tensor(np.stack([arrays[name] for arrays in unpacked]), device=device)

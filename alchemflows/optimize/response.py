@@ -6,12 +6,14 @@ if dq/dw = −(∂²E/∂q²)⁻¹ ∂²E/∂q∂w.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from alchemflows.alchemy.interfaces import SecondDerivatives
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.interfaces import SecondDerivatives
 
 #: Cell degrees of freedom that relax: none, the volume, the three lengths, c only (a film on a substrate), or all.
 CellRelaxation = Literal["none", "isotropic", "axes", "c", "full"]

@@ -213,7 +213,7 @@ def test_no_quantum_correction_is_a_reason_and_costs_no_free_energy(tmp_path, mo
     def unstable(*args):
         raise UnstableCrystalError("2 modes are not stable")
 
-    monkeypatch.setattr("alchemflows.jobs.frenkel_ladd.mode_frequencies", unstable)
+    monkeypatch.setattr("alchemflows.alchemy.phonons.mode_frequencies", unstable)
     maker = FrenkelLaddMaker(
         potential=DEMO, temperature=50.0, pressure_GPa=None, quantum=True, **SHORT, n_sampling_steps=40
     )

@@ -51,8 +51,8 @@ def wells(monkeypatch):
     path = harmonic_path(2)
     model = HarmonicWells(path.system.structure.cart_coords, (8.0, 120.0), (0.0, 0.05))
     model.record = PotentialRecord(name="wells", backend="none", sha256="0" * 64, dtype="float64", device="cpu")
-    monkeypatch.setattr("alchemflows.jobs.windows.AlchemicalPotential", lambda *_: model)
-    monkeypatch.setattr("alchemflows.jobs.windows.load_potential", lambda *_: None)
+    monkeypatch.setattr("alchemflows.alchemy.potential.AlchemicalPotential", lambda *_: model)
+    monkeypatch.setattr("alchemflows.alchemy.backends.load_potential", lambda *_: None)
     return SimpleNamespace(path=path, model=model)
 
 
@@ -155,7 +155,7 @@ def test_a_round_that_fails_ends_the_refinement_and_hides_no_result(wells, tmp_p
             raise WindowsStoppedError("replica 0 exploded", [])
         return sample(*arguments, **options)
 
-    monkeypatch.setattr("alchemflows.jobs.windows.run_windows", run_windows)
+    monkeypatch.setattr("alchemflows.sampling.windows.run_windows", run_windows)
     flow = refining_flow(wells.path, seed=0, target=1e-5, budget=9, windows_per_job=1)
     document, _ = run(flow, tmp_path, ensure_success=False)
     record = document.refinement
