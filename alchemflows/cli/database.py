@@ -30,12 +30,14 @@ def results(
     formula: Annotated[str | None, typer.Option(help="Reduced formula of the initial or final crystal.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Temperature (K).")] = None,
     campaign: Annotated[str | None, typer.Option(help="Name of a campaign.")] = None,
-    reanalysed: Annotated[bool, typer.Option(help="Show results of `alchemflows reanalyse` instead.")] = False,
+    reanalysed: Annotated[
+        bool, typer.Option(help="Show the results of `alchemflows reanalyse` in place of those of the jobs.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=0, help="Maximum number of results; 0 for all.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
 ) -> None:
-    """List stored free-energy differences, newest first."""
+    """List stored results of thermodynamic integration, newest first."""
     if as_json and as_csv:
         raise InvalidInputError("results are written as --json or as --csv, not both")
     database = connect(settings())

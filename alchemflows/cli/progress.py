@@ -14,7 +14,7 @@ _STATES = {"WAITING": "waiting", "READY": "waiting", "RESERVED": "queued", "RUNN
 
 
 class JobProgress:
-    """A progress bar for each job; in a log file, one line for each quarter of a job."""
+    """A progress bar for each job; in a log file, a line for each state, phase and quarter of a job."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
