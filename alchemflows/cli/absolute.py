@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from functools import partial
 from typing import Annotated, Any
 
@@ -110,9 +108,9 @@ def phases(
 
     Gives the stable phase at each temperature and composition, and the transition temperatures.
     """
-    with redirect_stdout(sys.stderr):
-        from alchemflows.flows.phase_stability import PhaseStabilityMaker
-        from alchemflows.plotting import plot_phases
+    from alchemflows.flows.phase_stability import PhaseStabilityMaker
+    from alchemflows.plotting import plot_phases
+
     if compositions and not substitution:
         raise InvalidInputError("--composition needs a --substitution, such as Pb:Sn")
     read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}

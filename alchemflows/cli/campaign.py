@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
@@ -20,7 +18,9 @@ from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.campaign import CampaignSpec
 from alchemflows.storage.database import connect
-from alchemflows.structures.reading import ReadStructure
+
+if TYPE_CHECKING:
+    from alchemflows.structures.reading import ReadStructure
 
 app = App()
 campaign_app = App(
@@ -76,7 +76,7 @@ def check(
     hours = seconds * work.n_atom_steps / 3600
     console.print(
         f"{1e6 * seconds:.1f} µs per step and atom, measured here with {first.structure}: {hours:.3g} hours on this "
-        "device, without relaxations and without windows that are added to reach a target error",
+        "device, without relaxations, and without windows that a refinement adds or extends",
         highlight=False,
     )
     limit = campaign.budget.gpu_hours
@@ -157,7 +157,9 @@ def _structures(campaign: CampaignSpec) -> dict[str, ReadStructure]:
 @campaign_app.command()
 def status(
     name: CampaignName,
-    watch: Annotated[bool, typer.Option("--watch", help="Update the display until all jobs have ended.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Update the display until no job is waiting, ready or running.")
+    ] = False,
     interval: Annotated[float, typer.Option(min=0.1, help="Time between updates (s).")] = 5.0,
 ) -> None:
     """Show the progress of a campaign.
@@ -271,7 +273,6 @@ def cancel(name: CampaignName) -> None:
 @campaign_app.command()
 def schema() -> None:
     """Print the JSON schema of campaigns."""
-    with redirect_stdout(sys.stderr):  # mace-torch prints on import
-        from alchemflows.campaign.specification import json_schema
+    from alchemflows.campaign.specification import json_schema
 
     print(json.dumps(json_schema(), indent=1))

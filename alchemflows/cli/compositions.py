@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -72,10 +70,10 @@ def sweep(
 
     Gives lattice parameters, volumes and mixing energies; stored relaxations are reused.
     """
-    with redirect_stdout(sys.stderr):  # mace-torch prints on import
-        from alchemflows.alchemy.compositions import CompositionGrid
-        from alchemflows.flows.composition_sweep import CompositionSweepMaker
-        from alchemflows.plotting import plot_sweep
+    from alchemflows.alchemy.compositions import CompositionGrid
+    from alchemflows.flows.composition_sweep import CompositionSweepMaker
+    from alchemflows.plotting import plot_sweep
+
     if bool(substitutions) == bool(choices):
         raise InvalidInputError("a sweep needs substitutions (a line) or --choose (a simplex), and not both")
     if choices:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -87,8 +85,8 @@ def vacancy(
     that of the crystal. In a compound, give the chemical potential of the missing element, or those of all other
     elements.
     """
-    with redirect_stdout(sys.stderr):  # mace-torch prints on import
-        from alchemflows.flows.vacancy import VacancyTemperatureMaker
+    from alchemflows.flows.vacancy import VacancyTemperatureMaker
+
     run = partial(run_and_show, device=potential.device, workers=workers, submit_only=submit_only)
     if sizes and len(temperatures) > 1:
         raise InvalidInputError("several sizes are for one temperature; give one --temperature, or no --size")
@@ -144,8 +142,8 @@ def schottky(
 
     The defect consists of the isolated vacancies of one formula unit.
     """
-    with redirect_stdout(sys.stderr):
-        from alchemflows.flows.defect_pairs import SchottkyMaker
+    from alchemflows.flows.defect_pairs import SchottkyMaker
+
     absolute.potential = potential.spec
     repeats = supercell[0] * supercell[1] * supercell[2]
     chosen = {element: site * repeats for element, site in sites_of(sites or []).items()}
@@ -183,8 +181,8 @@ def frenkel_pair(
 
     The pair consists of an isolated vacancy and an isolated interstitial.
     """
-    with redirect_stdout(sys.stderr):
-        from alchemflows.flows.defect_pairs import FrenkelPairMaker
+    from alchemflows.flows.defect_pairs import FrenkelPairMaker
+
     absolute.potential = potential.spec
     place = [x / n for x, n in zip(interstitial, supercell, strict=True)]
     read, repeats = reading.read(structure, supercell), supercell[0] * supercell[1] * supercell[2]

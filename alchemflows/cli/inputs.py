@@ -13,14 +13,12 @@ from alchemflows.schemas.chemical_potentials import ChemicalPotentials, Given
 from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.potential import Dtype
 from alchemflows.schemas.structure import StructureRecord
-from alchemflows.structures.parsed import check_losses
-from alchemflows.structures.reading import ReadStructure
-from alchemflows.structures.reading import read_structure as read_file
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from alchemflows.alchemy.path import Substitution
+    from alchemflows.structures.reading import ReadStructure
 
 
 def dtype_of(name: str) -> Dtype:
@@ -217,6 +215,9 @@ def read_structure(
     occupancy_tolerance: float = 1.0,
 ) -> ReadStructure:
     """Read a structure, repeat its cell and print a summary on stderr."""
+    from alchemflows.structures.parsed import check_losses
+    from alchemflows.structures.reading import read_structure as read_file
+
     losses = check_losses(ignore)
     found = read_file(path, block=block, ignore=losses, occupancy_tolerance=occupancy_tolerance).repeated(supercell)
     show_record(path.name, found.record)

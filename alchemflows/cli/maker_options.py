@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cached_property, wraps
 from types import NoneType
@@ -42,8 +40,8 @@ DECLARED = {"temperature": ("--temperature", "-T"), "crystal": ("--crystal/--dif
 class MakerOptions:
     """Options that are fields of a maker.
 
-    A parameter of a command (:func:`grouped`) that is annotated with it gets the maker. The maker's module, which
-    imports torch, is imported when the options are needed: when the command runs, or shows its help.
+    A parameter of a command (:func:`grouped`) that is annotated with it gets the maker. The maker's module is imported
+    when the options are needed: when the command runs, or shows its help.
 
     Attributes
     ----------
@@ -65,8 +63,7 @@ class MakerOptions:
     @cached_property
     def maker(self) -> type[Maker]:
         """The class of the maker."""
-        with redirect_stdout(sys.stderr):  # mace-torch prints on import
-            kind: type[Maker] = pkgutil.resolve_name(self.place)
+        kind: type[Maker] = pkgutil.resolve_name(self.place)
         return kind
 
     def field_of(self, name: str) -> str:

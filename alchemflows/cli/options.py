@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alchemflows.cli.inputs import dtype_of, read_structure
+from alchemflows.cli.inputs import check_plot, dtype_of, read_structure
 from alchemflows.schemas.potential import PotentialSpec
-from alchemflows.structures.reading import ReadStructure
+
+if TYPE_CHECKING:
+    from alchemflows.structures.reading import ReadStructure
 
 StructureFile = Annotated[Path, typer.Argument(help="Structure file (CIF, POSCAR, ...), ordered or disordered.")]
 Substitutions = Annotated[list[str], typer.Argument(help="Elements and their substitutes, such as Pb:Sn.")]
@@ -25,7 +27,20 @@ Device = Annotated[str, typer.Option(help="Device of the potential: cpu, cuda, c
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Workers = Annotated[int, typer.Option(min=1, help="Number of local workers; they share the CPU cores.")]
 SubmitOnly = Annotated[bool, typer.Option("--submit", help="Only add the jobs to the LaunchPad; run no local workers.")]
-Plot = Annotated[Path | None, typer.Option(help="Write a figure to this file (.png, .pdf or .svg).")]
+
+
+def _checked_plot(path: Path | None) -> Path | None:
+    """Return the file of a figure, after checking that it can be written; typer calls this before the command."""
+    check_plot(path)
+    return path
+
+
+def plot_option(text: str) -> Any:
+    """Return the option for the file of a figure, with its help text."""
+    return typer.Option(help=text, callback=_checked_plot)
+
+
+Plot = Annotated[Path | None, plot_option("Write a figure to this file (.png, .pdf or .svg).")]
 
 
 @dataclass(frozen=True)

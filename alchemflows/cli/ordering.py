@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -66,9 +64,9 @@ def order(
     The structure has partial occupancies. Without --wave, --perovskite or --distinct, ordered arrangements are searched
     for.
     """
-    with redirect_stdout(sys.stderr):  # mace-torch prints on import
-        from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS
-        from alchemflows.plotting import plot_order
+    from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS
+    from alchemflows.plotting import plot_order
+
     named: dict[str, tuple[float, ...]] = dict(waves_of(waves or []))
     for name, wave in PEROVSKITE_ORDERS.items() if perovskite else ():
         if name in named:

@@ -25,10 +25,11 @@ from alchemflows.jobs.structures import record_structures
 from alchemflows.schemas.document import decoded
 from alchemflows.settings import Settings
 from alchemflows.storage.database import Database, connect
-from alchemflows.structures.reading import ReadStructure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from alchemflows.structures.reading import ReadStructure
 
 console = Console()
 

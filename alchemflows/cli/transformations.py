@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +21,7 @@ from alchemflows.cli.options import (
     Substitutions,
     Supercell,
     Workers,
+    plot_option,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.cli.tables import free_energy_tables, switching_table
@@ -56,17 +55,15 @@ def quickstart(
     equilibration: Annotated[int, typer.Option(help="Number of equilibration steps (2 fs each).")] = 500,
     production: Annotated[int, typer.Option(help="Number of production steps of each window (2 fs each).")] = 1500,
     workers: Workers = 2,
-    plot: Annotated[Path, typer.Option(help="Write a figure of dU/dλ against λ to this file.")] = Path(
-        "quickstart.png"
-    ),
+    plot: Annotated[Path, plot_option("Write a figure of dU/dλ against λ to this file.")] = Path("quickstart.png"),
 ) -> None:
     """Run an example: ΔF of CsPbI3 → CsSnI3.
 
     Thermodynamic integration for the cubic α phase with 40 atoms at 400 K and constant volume.
     """
-    with redirect_stdout(sys.stderr):  # mace-torch prints on import
-        from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
-        from alchemflows.plotting import plot_gradient
+    from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+    from alchemflows.plotting import plot_gradient
+
     maker = ThermodynamicIntegrationMaker(
         potential=potential,
         temperature=400.0,
@@ -94,9 +91,9 @@ def ti(
         typer.Option("--site", help="Index of a site to substitute; repeatable [default: all sites of the element]."),
     ] = None,
     workers: Workers = 1,
-    plot: Annotated[Path | None, typer.Option(help="Write a figure of dU/dλ against λ to this file.")] = None,
+    plot: Annotated[Path | None, plot_option("Write a figure of dU/dλ against λ to this file.")] = None,
     convergence_plot: Annotated[
-        Path | None, typer.Option(help="Write a figure of the forward and backward convergence to this file.")
+        Path | None, plot_option("Write a figure of the forward and backward convergence to this file.")
     ] = None,
     submit_only: SubmitOnly = False,
 ) -> None:

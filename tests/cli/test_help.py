@@ -1,0 +1,96 @@
+"""Help and refusals of the command line: they import no potential, and help fits into a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+#: Refused by the command line itself.
+REFUSED = (
+    ("ti", "--nope"),
+    ("ti", "x.cif", "Pb:Sn"),
+    ("ti", "x.cif", "Pb:Sn", "--temperature", "hot"),
+    ("ti", "x.cif", "Pb:Sn", "--temperature", "300", "--workers", "0"),
+    ("ti", "x.cif", "Pb:Sn", "--temperature", "300", "--plot", "x.foo"),
+    ("ti", "x.cif", "PbSn", "--temperature", "300"),
+    ("ti", "x.cif", "Pb:Sn", "--temperature", "300", "--temperature", "400"),
+    ("switch", "x.cif", "Pb:Sn", "--temperature", "300", "--dtype", "float16"),
+    ("phases", "alpha", "--temperature", "300"),
+    ("optimize", "x.cif", "--choose", "Na"),
+    ("order", "x.cif", "--wave", "0.5"),
+    ("reproduce", "fig9"),
+    ("verify", "x.json", "--models", ".", "--dtype", "float16"),
+    ("campaign", "check"),
+)
+#: Runs in an interpreter of its own. Prints help and option names of each command, and after which command torch is
+#: imported.
+SCRIPT = """
+import contextlib, io, json, sys
+import typer
+from alchemflows.cli.commands import app
+
+def run(*arguments):
+    text, status = io.StringIO(), 0
+    try:
+        with contextlib.redirect_stdout(text):
+            tree.main(list(arguments), prog_name="alchemflows", standalone_mode=False)
+    except Exception as error:
+        status = type(error).__name__
+    return {"text": text.getvalue(), "error": status, "torch": "torch" in sys.modules}
+
+def walk(command, path):
+    names = [name for each in command.params for name in each.opts + each.secondary_opts if name.startswith("-")]
+    shown.append({"path": path, "names": names} | run(*path, "--help"))
+    for name, inner in getattr(command, "commands", {}).items():
+        walk(inner, (*path, name))
+
+tree, shown = typer.main.get_command(app), []
+walk(tree, ())
+refused = [{"path": path} | run(*path) for path in json.loads(sys.argv[1])]
+print(json.dumps({"shown": shown, "refused": refused}))
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory) -> dict[str, list[dict[str, Any]]]:
+    """Return what each command says about itself, and then what is refused, all in one new interpreter."""
+    folder = tmp_path_factory.mktemp("help")
+    environment = os.environ | {"COLUMNS": "80", "ALCHEMFLOWS_HOME": str(folder / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(REFUSED)], capture_output=True, text=True, cwd=folder, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_help_imports_no_torch(said):
+    assert len(said["shown"]) > 30 and ["campaign", "submit"] in [each["path"] for each in said["shown"]]
+    assert {each["error"] for each in said["shown"]} == {0}
+    assert [each["path"] for each in said["shown"] if each["torch"]] == []
+
+
+def test_refusals_import_no_torch(said):
+    assert [each["path"] for each in said["refused"] if not each["error"]] == []
+    assert [each["path"] for each in said["refused"] if each["torch"]] == []
+
+
+def test_help_fits_into_80_columns(said):
+    long = [line for each in said["shown"] for line in each["text"].splitlines() if len(line) > 80]
+    assert long == []
+
+
+def test_help_cuts_no_option_name(said):
+    cut = [
+        (each["path"], name)
+        for each in said["shown"]
+        for name in each["names"]
+        if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", each["text"])
+    ]
+    assert cut == []
+    assert sum(len(each["names"]) for each in said["shown"]) > 200
