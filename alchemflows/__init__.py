@@ -1,7 +1,7 @@
 """Workflow-managed alchemical calculations with machine-learning interatomic potentials.
 
-What users need is here. Each name is imported from its module when it is first used: ``import alchemflows`` alone
-takes no time.
+The root package exports the public names. Each is imported from its module when it is first used, so that
+``import alchemflows`` is fast.
 """
 
 from importlib import import_module
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-#: Where each public name is.
+#: Module of each public name.
 _MODULES = {
     "AlchemflowsError": "errors",
     "AlchemicalCalculator": "alchemy.calculator",
@@ -82,10 +82,10 @@ if TYPE_CHECKING:
     from alchemflows.schemas.potential import PotentialSpec as PotentialSpec
     from alchemflows.storage.database import connect as connect
     from alchemflows.structures.reading import read_structure as read_structure
-else:  # type checkers would take any name for one of the package
+else:  # with `__getattr__`, type checkers would accept any name
 
     def __getattr__(name: str) -> object:
-        """Import what a public name stands for (PEP 562)."""
+        """Import the object of a public name (PEP 562)."""
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,11 +1,11 @@
-"""Descriptions of the fields of makers, as their docstrings have them: help texts and schemas take them from there."""
+"""Read the descriptions of the fields of makers from their docstrings, for help texts and schemas."""
 
 from __future__ import annotations
 
 import inspect
 import re
 
-#: What marks words in docstrings: roles of Sphinx, and quotes.
+#: A role of Sphinx, with the name that it refers to.
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
 _SECTION = re.compile(r"^(?:Parameters|Attributes)\n-+\n(.*?)(?=^\w+\n-+\n|^\S[^\n]*\.$|\Z)", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^(\w[\w, ]*)\n((?:(?:    .*)?\n)+)", re.MULTILINE)
@@ -14,13 +14,13 @@ _ENTRY = re.compile(r"^(\w[\w, ]*)\n((?:(?:    .*)?\n)+)", re.MULTILINE)
 def field_descriptions(kind: type) -> dict[str, str]:
     """Return the descriptions of a dataclass's fields by name, as plain text.
 
-    A description is the first paragraph below the field's name in the section ``Parameters`` (or ``Attributes``) of
-    the class's docstring, or of that of the class from which the field comes.
+    A description is the first paragraph below the name of the field in the section ``Parameters`` (or ``Attributes``)
+    of the docstring of the class, or of the base class that defines the field.
 
     Parameters
     ----------
     kind
-        A class with a docstring in NumPy's style.
+        A dataclass with a NumPy-style docstring.
 
     Examples
     --------
@@ -45,5 +45,5 @@ def _described(docstring: str) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    """Return a text in one line, without the marks of docstrings."""
+    """Return a text as one line, without roles and backticks."""
     return " ".join(_ROLE.sub(r"\1", text).replace("`", "").split())

@@ -34,7 +34,7 @@ class DatabaseUnreachableError(DatabaseError):
 
 
 class DocumentVersionError(AlchemflowsError):
-    """A stored document is of a version that this release cannot read; the message says what to install."""
+    """A stored document whose version this release cannot read; the message says which release to install."""
 
 
 class TrajectoryError(AlchemflowsError):

@@ -1,7 +1,8 @@
-"""What makes two calculations the same: values written in one way only, and the SHA-256 of that text.
+"""Identify calculations by the SHA-256 of a canonical text of their scientific fields.
 
-Classes, modules and versions are not written, so that a release of this package or of another one changes no key. Who
-computes a key lists its fields (:mod:`alchemflows.campaign.keys`, :meth:`AlchemicalRelaxMaker.key`).
+The text contains no classes, modules or versions, so that new releases of this package or its dependencies do not
+change keys. The fields are listed where a key is computed (:mod:`alchemflows.campaign.keys`,
+:meth:`AlchemicalRelaxMaker.key`).
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Structure
 
-#: Lengths (Å), angles (degrees), fractional coordinates and occupancies of structures are written in steps of 1/GRID,
-#: 8e-6. A CIF has 8 decimals, and no number of that many lies between two steps, where rounding would be undecided.
+#: Lengths (Å), angles (degrees), fractional coordinates and occupancies of structures are rounded to multiples of
+#: 1/GRID (8e-6). No number with the 8 decimals of a CIF lies halfway between multiples, where rounding is ambiguous.
 GRID = 2**17
-#: Below this all integers are floats, too.
+#: All integers below this value are represented exactly by floats.
 _MAX_EXACT = 2**53
 
 
 def canonical(value: Any) -> str:
-    """Return a value as text, the same for the same content.
+    """Return a canonical text of a value; values with the same content have the same text.
 
-    Mappings are sorted by their keys. Numbers are written as Python's ``repr`` does, whole ones as integers: 1 and 1.0
-    are the same, and so are 0.0 and -0.0. Values of NumPy are written as those of Python, tuples as lists, and a
-    structure as :func:`structure_fields`.
+    Mappings are sorted by their keys. Numbers are written as by ``repr`` in Python, whole numbers as integers, so that
+    1 and 1.0 are the same, as are 0.0 and -0.0. NumPy values are written as Python values, tuples as lists, and
+    structures as their :func:`structure_fields`.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such text for a value: an object of another class, or a number that is not finite.
+        If a value is of an unsupported class, or a number is not finite.
 
     Examples
     --------
@@ -43,7 +44,7 @@ def canonical(value: Any) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """Return the SHA-256 of a value's canonical text.
+    """Return the SHA-256 of the canonical text of a value.
 
     Examples
     --------
@@ -56,16 +57,16 @@ def fingerprint(value: Any) -> str:
 def not_default(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that differ from given defaults.
 
-    A key leaves out what has its default, so that a new option, at its default, changes no key. The defaults must be
-    those that the fields had when they were introduced, and never be changed: where a release changes the default of a
-    maker, the new value then differs from the one in the table, is written, and changes the key.
+    Fields with their default value are omitted from keys, so that a new option with its default value does not change
+    existing keys. The given defaults must be those that the fields had when they were introduced, and must never
+    change: if a later release changes the default of a maker, the new value is written and changes the key.
 
     Parameters
     ----------
     values
-        Fields of a calculation.
+        Values of the fields of a calculation.
     defaults
-        Default of each of these fields.
+        Original default of each field.
 
     Examples
     --------
@@ -76,16 +77,16 @@ def not_default(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[
 
 
 def structure_fields(structure: Structure) -> dict[str, Any]:
-    """Return what of a structure a calculation depends on, in steps of 1/:data:`GRID`.
+    """Return the properties of a structure that affect a calculation, as multiples of 1/:data:`GRID`.
 
-    Written are the lengths and angles of the cell and, for each site in its order, the elements with their occupancies
-    and the fractional coordinates within the cell. How the crystal is turned in space is not, nor are oxidation states,
-    labels, charges and magnetic moments, on which no potential here depends.
+    These are the lengths and angles of the cell and, for each site in order, the elements with their occupancies and
+    the fractional coordinates within the cell. The orientation of the crystal, oxidation states, labels, charges and
+    magnetic moments are not included, since no supported potential depends on them.
 
     Parameters
     ----------
     structure
-        Ordered or disordered.
+        Ordered or disordered structure.
     """
     sites = []
     for site in structure:
@@ -99,7 +100,7 @@ def structure_fields(structure: Structure) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value made of what JSON knows."""
+    """Return a value converted to the types of JSON."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if value is None or isinstance(value, str | bool):
@@ -110,7 +111,7 @@ def _plain(value: Any) -> Any:
         return _plain(structure_fields(value))
     if isinstance(value, Mapping):
         if odd := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(f"the key {odd[0]!r} of a mapping is not a text")
+            raise TypeError(f"the key {odd[0]!r} of a mapping is not a string")
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]

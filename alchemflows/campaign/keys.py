@@ -42,8 +42,8 @@ _FRENKEL_LADD: dict[str, Any] = _SAMPLED | {
     "coupling": "paired",
 }
 
-#: Scientific fields of each method's maker, with the default that each had when it came into this table. A field is
-#: not written into a key where it has that default. The values must never change: see `identity.not_default`.
+#: Scientific fields of the maker of each method, with the defaults that they had when they were added to this table.
+#: A field with that value is omitted from the key. The values must never change: see `identity.not_default`.
 FIELDS: Mapping[MethodKind, Mapping[str, Any]] = MappingProxyType(
     {
         "thermodynamic-integration": _TRANSFORMATION
@@ -67,21 +67,21 @@ FIELDS: Mapping[MethodKind, Mapping[str, Any]] = MappingProxyType(
         "vacancy": _FRENKEL_LADD,
     }
 )
-#: Fields of makers that are in no key as they are, and why.
+#: Fields of makers that are not written to the key, and the reasons.
 NOT_IN_KEY: Mapping[str, str] = MappingProxyType(
     {
-        "name": "what the flow is called",
-        "category": "which workers take its jobs",
+        "name": "a label of the flow",
+        "category": "selects the workers",
         "n_runs": "a larger number continues the stored windows",
-        "potential": "written by the SHA-256 of its file, its head and its precision",
-        "relax_maker": "written by its own scientific fields",
+        "potential": "represented by the SHA-256 of its file, its head and its precision",
+        "relax_maker": "represented by its own scientific fields",
     }
 )
-#: As :data:`FIELDS`, of a vacancy beside its maker.
+#: Additional fields of a vacancy, as in :data:`FIELDS`.
 VACANCY_FIELDS: Mapping[str, Any] = MappingProxyType(
     {"site": 0, "degeneracy": 1.0, "chemical_potentials_eV": {}, "references": {}}
 )
-#: As :data:`FIELDS`, of the potential; its SHA-256 is always written.
+#: Fields of the potential, as in :data:`FIELDS`; its SHA-256 is always written.
 POTENTIAL_FIELDS: Mapping[str, Any] = MappingProxyType({"dtype": "float32", "head": None})
 
 

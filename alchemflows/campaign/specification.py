@@ -1,4 +1,4 @@
-"""From a campaign's specification to its tasks: structures read, settings checked, a flow and a hash for each task."""
+"""Make the tasks of a campaign from its specification: read structures, check settings, make flows and keys."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ from alchemflows.schemas.structure import StructureRecord
 from alchemflows.structures.reading import ReadStructure, read_structure, structure_of
 from alchemflows.yaml_file import Place, YamlFile, read_yaml
 
-#: The maker whose settings a method has.
+#: Maker of each method; its fields are the settings of the method.
 MAKERS: dict[MethodKind, type[SampledMaker]] = {
     "thermodynamic-integration": ThermodynamicIntegrationMaker,
     "switching": SwitchingMaker,
     "frenkel-ladd": FrenkelLaddMaker,
     "vacancy": FrenkelLaddMaker,
 }
-#: Fields that the campaign sets itself, task by task.
+#: Fields of makers that the campaign sets for each task.
 _OURS = ("name", "potential", "temperature", "pressure_GPa", "seed", "category", "relax_maker")
-#: Settings of a vacancy beside those of its maker.
+#: Settings of the method `vacancy` in addition to the fields of its maker.
 _VACANCY: dict[str, Any] = {
     "site": (NonNegativeInt, Field(0, description="index of the atom to remove, in the repeated cell")),
     "degeneracy": (
@@ -61,40 +61,55 @@ _VACANCY: dict[str, Any] = {
     ),
     "chemical_potentials_eV": (
         dict[str, Finite],
-        Field({}, description="of a compound's elements, eV per atom; at one temperature and pressure"),
+        Field({}, description="chemical potentials of elements (eV/atom), valid for one temperature and pressure"),
     ),
     "references": (
         dict[str, StructureSpec],
-        Field({}, description="crystals of pure elements, whose G per atom is the chemical potential"),
+        Field(
+            {},
+            description="crystals of pure elements; the chemical potential of an element is G per atom of its crystal",
+        ),
     ),
 }
 
 
 @dataclass(frozen=True)
 class VacancyTask(MSONable):
-    """Which vacancy: the atom that is missing, its degeneracy, and the chemical potentials of a compound."""
+    """The vacancy of a task: the removed atom, its degeneracy, and the chemical potentials.
+
+    Attributes
+    ----------
+    site
+        Index of the removed atom in the repeated cell.
+    degeneracy
+        Number of states of the vacancy on one site.
+    chemical_potentials
+        Chemical potentials of the elements.
+    """
 
     site: int = 0
     degeneracy: float = 1.0
     chemical_potentials: ChemicalPotentials = field(default_factory=ChemicalPotentials)
 
     def scientific_fields(self) -> dict[str, Any]:
-        """Return what of it stands in the key of a task, see :mod:`alchemflows.campaign.keys`."""
+        """Return the fields that are part of the key of a task, see :mod:`alchemflows.campaign.keys`."""
         known = chemical_potential_fields(self.chemical_potentials)
         return {"site": self.site, "degeneracy": self.degeneracy, **known}
 
     def check(self, name: str, crystal: Structure, temperature_K: float, pressure_GPa: float | None) -> None:
-        """Check that the vacancy of a structure can be computed, before any task is submitted.
+        """Raise if the vacancy of a structure cannot be computed.
+
+        It is called for all structures before the first task is submitted.
 
         Raises
         ------
         InvalidInputError
-            If there is no such atom, or its chemical potential does not follow; it names the structure.
+            If the atom does not exist, or its chemical potential is not determined; the message names the structure.
         """
         try:
             if not 0 <= self.site < len(crystal):
                 raise InvalidInputError(f"site {self.site} cannot be removed: there are {len(crystal)} atoms")
-            if crystal.is_ordered and pressure_GPa is not None:  # else the flow's maker says what is wrong
+            if crystal.is_ordered and pressure_GPa is not None:  # otherwise the maker of the flow raises an error
                 element = crystal[self.site].specie.symbol
                 self.chemical_potentials.check(crystal, element, temperature_K, pressure_GPa)
         except InvalidInputError as error:
@@ -103,24 +118,24 @@ class VacancyTask(MSONable):
 
 @dataclass(frozen=True)
 class Task:
-    """One point of a campaign's matrix.
+    """One calculation of a campaign: a structure, a transformation, conditions and a repeat.
 
     Attributes
     ----------
     campaign
         Name of the campaign.
     structure, transformation
-        Names; the transformation's is empty where there is none.
+        Names in the campaign; the name of the transformation is empty for methods without one.
     temperature_K, pressure_GPa, repeat
-        Conditions.
+        Temperature (K), pressure (GPa; None for constant volume) and index of the repeat.
     crystal, record
-        The structure, and what was understood of it.
+        The structure, and the record of how it was read.
     substitution
         The transformation.
     kind, maker
-        What is done.
+        The method and the maker of its flow.
     vacancy
-        What is done beside that for a vacancy; None for other methods.
+        Settings of a vacancy; None for other methods.
     """
 
     campaign: str
@@ -138,18 +153,18 @@ class Task:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of all that its result depends on: what has the same key need not be done again."""
+        """SHA-256 of everything that affects the result; tasks with the same key are computed once."""
         vacancy = None if self.vacancy is None else self.vacancy.scientific_fields()
         return task_key(self.kind, self.crystal, self.substitution, self.maker, vacancy)
 
     @property
     def n_runs(self) -> int:
-        """Production runs that windows are to have."""
+        """Number of production runs of each window."""
         return self.maker.n_runs if isinstance(self.maker, ThermodynamicIntegrationMaker) else 1
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What every job of the task carries."""
+        """Metadata of every job of the task."""
         understood = {} if self.record is None else structures_metadata({self.structure: self.record})
         campaign = CampaignMetadata(
             name=self.campaign,
@@ -169,12 +184,12 @@ class Task:
         return f"{self.structure}{change}, {self.temperature_K:g} K{pressure}, repeat {self.repeat}"
 
     def flow(self) -> Flow:
-        """Return the flow of the task, its jobs marked as those of the campaign.
+        """Return the flow of the task; its jobs have the metadata of the campaign.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            What the flow's maker refuses; the message names the task.
+            If the maker of the flow raises an error; the message names the task.
         """
         maker: Any = self.maker
         try:
@@ -193,12 +208,12 @@ class Task:
 
 
 def label(flow: Flow, metadata: dict[str, Any]) -> None:
-    """Give all jobs of a flow, and those that they add, their metadata, with the kind of each job: `job_kind`."""
+    """Add metadata, with the kind of each job (`job_kind`), to the jobs of a flow and to jobs that these add."""
     for job in flow.jobs:
         if isinstance(job, Flow):
             label(job, metadata)
             continue
-        # Window jobs, which are the most by far, add none: they need not carry it a second time.
+        # Most jobs are window jobs. They add no jobs, so they need no second copy of the metadata.
         job.update_metadata(_with_kind(metadata, cost_of(job).kind), dynamic=not isinstance(job.maker, WindowsMaker))
         if isinstance(job.maker, AnalyseMaker):
             of_windows = {"campaign": _with_kind(metadata, "sampling")["campaign"]}
@@ -210,16 +225,16 @@ def _with_kind(metadata: dict[str, Any], kind: JobKind) -> dict[str, Any]:
 
 
 def read_campaign(path: Path) -> CampaignSpec:
-    """Return the campaign in a YAML file; paths in it are relative to its folder.
+    """Read a campaign from a YAML file; paths in the file are relative to its folder.
 
     Raises
     ------
     InvalidInputError
-        If it cannot be read, or is no campaign; the message names the line, or the field.
+        If the file cannot be read, or a field is invalid; the message names the line and the field.
     """
     file = read_yaml(path)
     if not isinstance(file.content, dict):
-        raise InvalidInputError(f"{path} holds no campaign: fields such as `name` and `structures` are needed")
+        raise InvalidInputError(f"{path} must contain the fields of a campaign, such as `name` and `structures`")
     campaign = _validated(CampaignSpec, file.content, file=file)
     settings = campaign.method.settings
     _validated(settings_model(campaign.method.kind), settings, ("method", "settings"), file=file)
@@ -233,7 +248,7 @@ def read_campaign(path: Path) -> CampaignSpec:
 
 
 def _references_located(method: MethodSpec, folder: Path) -> MethodSpec:
-    """Return a method with the files of its reference crystals relative to a folder."""
+    """Return a method whose paths of reference crystals start at the given folder."""
     references = method.settings.get("references")
     if not isinstance(references, dict):
         return method
@@ -252,32 +267,32 @@ def campaign_of(content: Mapping[str, Any]) -> CampaignSpec:
     Raises
     ------
     InvalidInputError
-        Naming the first field that is wrong.
+        If a field is invalid; the message names the first one.
     """
     return _validated(CampaignSpec, content)
 
 
 def tasks(campaign: CampaignSpec, structures: Mapping[str, ReadStructure] | None = None) -> Iterator[Task]:
-    """Yield the tasks, all structures and settings checked before the first one.
+    """Yield the tasks of a campaign; all structures and settings are checked before the first one.
 
     Parameters
     ----------
     campaign
         The campaign.
     structures
-        Its structures, where they have been read already (:func:`read_structures`).
+        Its structures, if they have already been read (:func:`read_structures`).
 
     Raises
     ------
     InvalidInputError, PotentialError
-        If a structure cannot be read, a setting is wrong, or the potential cannot be loaded.
+        If a structure cannot be read, a setting is invalid, or the potential cannot be loaded.
     """
     crystals = read_structures(campaign) if structures is None else structures
     names: dict[str, str] = {}
     for name, crystal in crystals.items():
         same = names.setdefault(fingerprint(crystal.structure), name)
         if same != name:
-            raise InvalidInputError(f"structures: {same} and {name} are the same; each is computed once, so give one")
+            raise InvalidInputError(f"structures: {same} and {name} are the same structure; remove one of them")
     maker, vacancy = _maker(campaign)
     if vacancy is not None:
         for what, values in (("temperature", campaign.temperatures_K), ("pressure", campaign.pressures_GPa)):
@@ -313,12 +328,12 @@ def tasks(campaign: CampaignSpec, structures: Mapping[str, ReadStructure] | None
 
 
 def read_structures(campaign: CampaignSpec) -> dict[str, ReadStructure]:
-    """Return the structures of a campaign, with the records of what was understood.
+    """Read the structures of a campaign; each has a record of how it was read.
 
     Raises
     ------
     InvalidInputError
-        If one cannot be read as it is written; the message names it.
+        If a structure cannot be read without losses; the message names it.
     """
     return {name: _crystal(f"structures.{name}", spec) for name, spec in campaign.structures.items()}
 
@@ -361,7 +376,7 @@ def _maker(campaign: CampaignSpec) -> tuple[SampledMaker, VacancyTask | None]:
 
 @lru_cache
 def settings_model(kind: MethodKind) -> type[BaseModel]:
-    """Return the model of a method's settings in a campaign: fields of its maker, `relax`, and those of a vacancy."""
+    """Return the pydantic model of the settings of a method: fields of its maker, `relax`, and fields of a vacancy."""
     maker = MAKERS[kind]
     hints, texts = get_type_hints(maker), field_descriptions(maker)
     known: dict[str, Any] = {
@@ -380,7 +395,7 @@ def settings_model(kind: MethodKind) -> type[BaseModel]:
 def _validated(
     model: type[BaseModel], content: Mapping[str, Any], place: Place = (), *, file: YamlFile | None = None
 ) -> Any:
-    """Validate a part of a campaign; an error names the field, and the line where there is a file."""
+    """Validate a part of a campaign; errors name the field and, for a file, the line."""
     try:
         return model.model_validate(content)
     except ValidationError as error:

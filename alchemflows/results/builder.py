@@ -17,31 +17,31 @@ from alchemflows.results.stored import of_campaign
 from alchemflows.schemas.provenance import installed_versions
 from alchemflows.storage.database import Database, collection_of, copy_store
 
-#: Packages of which another version may give another free energy from the same samples.
+#: Packages whose version may affect the free energy estimated from given samples.
 _ESTIMATORS = ("alchemflows", "alchemlyb", "pymbar")
 
 
 class FreeEnergyBuilder(Builder):
-    """Estimates the free energies of ladders from their stored windows, and keeps one document for each ladder.
+    """Reanalyse ladders from their stored windows, and store one document for each ladder.
 
-    A ladder is what one finished analysis took: its document names the window jobs. A ladder is done again only if
-    its jobs have ended anew since, or the estimators are others: another share of samples left out, another version.
+    A ladder is identified by a finished analysis, whose document names the window jobs. It is reanalysed only if one of
+    its jobs has ended since the last time, or if `discard` or the version of an estimator package has changed.
 
     Parameters
     ----------
     outputs, samples
         Stores of job outputs and of samples.
     free_energies
-        Store for new documents. They look like those of the jobs (`uuid`, `metadata`, `output`, `completed_at`), with
-        `estimator` (what was done), `sources_completed_at` (when the newest of its jobs ended) and `last_updated`.
+        Store for new documents. They have the fields of job outputs (`uuid`, `metadata`, `output`, `completed_at`) and
+        `estimator` (settings and versions), `sources_completed_at` (end of the latest job) and `last_updated`.
     campaign
-        Name of a campaign; None for everything.
+        Name of a campaign; None for the whole database.
     discard
         Fraction of the samples at the start of each window that is omitted.
     rebuild
-        Whether to do all ladders again.
+        Whether to reanalyse all ladders.
     chunk_size
-        Ladders that are in memory, and written, at a time.
+        Number of ladders that are read and written at a time.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class FreeEnergyBuilder(Builder):
         chunk_size: int = 1,
     ):
         if not 0 <= discard < 1:
-            raise InvalidInputError(f"the share of samples to leave out must be at least 0 and below 1; got {discard}")
+            raise InvalidInputError(f"discard must be at least 0 and less than 1; got {discard}")
         self.outputs = outputs
         self.samples = samples
         self.free_energies = free_energies
@@ -74,12 +74,12 @@ class FreeEnergyBuilder(Builder):
 
     @property
     def estimator(self) -> dict[str, Any]:
-        """What is done with the samples."""
+        """Settings and package versions that affect the estimate."""
         versions = installed_versions()
         return {"discard": self.discard, "versions": {name: versions[name] for name in _ESTIMATORS}}
 
     def get_items(self) -> Iterator[dict[str, Any]]:
-        """Yield each ladder that is to be done: its analysis, and its windows with all samples."""
+        """Yield the analysis, and the windows with their samples, of each ladder to reanalyse."""
         self.free_energies.ensure_index(self.free_energies.key)
         stale = self._stale()
         self.n_ladders = self.total = len(stale)
@@ -111,12 +111,12 @@ class FreeEnergyBuilder(Builder):
         }
 
     def update_targets(self, items: list[dict[str, Any]]) -> None:
-        """Write documents."""
+        """Write new documents to the store."""
         if items:
             self.free_energies.update(items, key="uuid")
 
     def _stale(self) -> list[dict[str, Any]]:
-        """Return identifiers of the ladders to be done, with their metadata, and when the newest job of each ended."""
+        """Return identifier, metadata and end of the latest job for each ladder to reanalyse."""
         windows = {
             "from": self.outputs.collection_name,
             "localField": "output.window_jobs",

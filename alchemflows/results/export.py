@@ -25,10 +25,10 @@ def check_export(path: Path) -> None:
     Raises
     ------
     InvalidInputError
-        If its ending is not one of :data:`SUFFIXES`, or it cannot be written there.
+        If its extension is not one of :data:`SUFFIXES`, or it cannot be written there.
     """
     if path.suffix not in SUFFIXES:
-        raise InvalidInputError(f"{path.name}: a table is written as {', '.join(SUFFIXES)}")
+        raise InvalidInputError(f"{path.name}: unknown extension; use one of {', '.join(SUFFIXES)}")
     check_writable(path)
 
 
@@ -38,10 +38,10 @@ def export(frames: Iterable[pd.DataFrame], path: Path) -> int:
     Parameters
     ----------
     frames
-        Parts, all with the same columns and dtypes.
+        Parts of the table, with the same columns and dtypes.
     path
-        Its ending says what is written; JSON is a list with an object for each row. A file that is there is replaced
-        once the whole table is written.
+        Path of the file; its extension gives the format. JSON is a list with one object per row. An existing file is
+        replaced when the whole table has been written.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def export(frames: Iterable[pd.DataFrame], path: Path) -> int:
     Raises
     ------
     InvalidInputError
-        See :func:`check_export`; and if there is no row.
+        For the same reasons as in :func:`check_export`, or if there are no rows.
     """
     check_export(path)
     write = {".parquet": _parquet, ".csv": _csv, ".json": _json}[path.suffix]
@@ -66,7 +66,7 @@ def export(frames: Iterable[pd.DataFrame], path: Path) -> int:
     try:
         write(counted(), temporary)
         if not n_rows:
-            raise InvalidInputError(f"there is nothing to write to {path.name}")
+            raise InvalidInputError(f"{path.name} is not written, since the table has no rows")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -74,6 +74,7 @@ def export(frames: Iterable[pd.DataFrame], path: Path) -> int:
 
 
 def _joined(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yield the frames joined to parts of at least :data:`ROWS_AT_ONCE` rows, except for the last."""
     waiting: list[pd.DataFrame] = []
     for frame in frames:
         waiting.append(frame)
@@ -104,7 +105,7 @@ def _json(frames: Iterator[pd.DataFrame], path: Path) -> None:
         between = "["
         for frame in frames:
             if len(frame):
-                # 15 decimals are the most that pandas writes.
+                # pandas writes at most 15 decimals.
                 rows = frame.to_json(orient="records", force_ascii=False, double_precision=15)
                 file.write(between + rows[1:-1])
                 between = ",\n"

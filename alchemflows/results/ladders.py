@@ -1,4 +1,4 @@
-"""Windows of a ladder as they were handed to its analysis, read from the stores of outputs and of samples."""
+"""Read the windows of a ladder from the stores of outputs and samples, in the form that its analysis used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def analysis(outputs: Store, uuid: str) -> FreeEnergyDocument:
     Raises
     ------
     DatabaseError
-        If there is no such analysis, or it does not say which jobs sampled its windows.
+        If the analysis does not exist, or does not name the jobs that sampled its windows.
     """
     row = outputs.query_one({"uuid": uuid, "output.@class": "FreeEnergyDocument"}, {"output": 1})
     if row is None:
@@ -39,7 +39,7 @@ def analysis(outputs: Store, uuid: str) -> FreeEnergyDocument:
 
 
 def window_documents(outputs: Store, samples: Store, jobs: Sequence[str]) -> list[WindowsDocument]:
-    """Return outputs of window jobs with their samples, in the order of the jobs.
+    """Return the outputs of window jobs with their samples, in the order of the jobs.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def window_documents(outputs: Store, samples: Store, jobs: Sequence[str]) -> lis
     Raises
     ------
     DatabaseError
-        If one of them, or samples of one, are not there.
+        If an output or its samples are missing.
     """
     wanted = {"uuid": {"$in": list(jobs)}, "output.@class": "WindowsDocument"}
     rows = outputs.query(wanted, {"uuid": 1, "output": 1})
@@ -64,12 +64,12 @@ def window_documents(outputs: Store, samples: Store, jobs: Sequence[str]) -> lis
 
 
 def read_series(samples: Store, blobs: Sequence[str]) -> dict[str, PackedSeries]:
-    """Return samples of windows by their identifiers in the store of samples.
+    """Return the samples of windows by their identifiers in the store of samples.
 
     Raises
     ------
     DatabaseError
-        If some are not there.
+        If samples are missing.
     """
     rows = samples.query({"blob_uuid": {"$in": list(blobs)}}, properties=["blob_uuid", "data"])
     found = {row["blob_uuid"]: PackedSeries.read(row["data"]) for row in rows}

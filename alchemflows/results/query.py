@@ -12,7 +12,7 @@ from alchemflows.schemas.document import decoded
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.storage.database import REANALYSED, Database
 
-#: A criterion must fit into a document of 16 MB with room to spare.
+#: Number of keys in one query, which must fit into a document of 16 MB.
 _KEYS_AT_ONCE = 1000
 
 
@@ -32,7 +32,7 @@ def _number(path: str) -> Column:
     return Column(f"${path}")
 
 
-#: Documents that hold a free energy, and what they are called.
+#: Names of the classes of documents that contain a free energy.
 KINDS: dict[str, str] = {
     "FreeEnergyDocument": "ladder",
     "SwitchingDocument": "switching",
@@ -40,7 +40,7 @@ KINDS: dict[str, str] = {
     "VacancyDocument": "vacancy",
 }
 
-#: What a job knows of its campaign.
+#: Columns from the campaign's metadata of a job.
 CAMPAIGN_FIELDS: dict[str, Column] = {
     "campaign": _text("metadata.campaign.name"),
     "task": _text("metadata.campaign.task"),
@@ -49,7 +49,7 @@ CAMPAIGN_FIELDS: dict[str, Column] = {
     "repeat": _integer("metadata.campaign.repeat"),
 }
 
-#: Columns of a row of results. A column that a kind of document does not have is empty there.
+#: Columns of a row of results; columns that a kind of document does not have are empty.
 RESULT_FIELDS: dict[str, Column] = {
     "uuid": _text("uuid"),
     "initial": _text("output.initial_formula"),
@@ -119,7 +119,7 @@ _SIMULATED_NS = {
     ]
 }
 
-#: Columns of a row of windows: of one window in one job; a window that was continued has a row for each job.
+#: Columns of a row of windows: one row per window and job, so a continued window has several rows.
 WINDOW_FIELDS: dict[str, Column] = {
     **CAMPAIGN_FIELDS,
     "job": _text("uuid"),
@@ -158,14 +158,14 @@ WINDOW_FIELDS: dict[str, Column] = {
 
 
 def relaxations(database: Database, keys: Sequence[str]) -> list[RelaxDocument]:
-    """Return relaxations with these keys (see :meth:`AlchemicalRelaxMaker.key`), one for each that there is.
+    """Return the stored relaxations with the given keys (see :meth:`AlchemicalRelaxMaker.key`).
 
     Parameters
     ----------
     database
-        Where to look.
+        Database to read.
     keys
-        Keys; those that are not there are passed over.
+        Keys of relaxations; keys that are not in the database are skipped.
     """
     found = {}
     for start in range(0, len(keys), _KEYS_AT_ONCE):
@@ -186,32 +186,32 @@ def free_energies(
     limit: int = 0,
     reanalysed: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return finished free energies, the newest first, one flat row each.
+    """Return finished free energies as flat rows, newest first.
 
     For an extended ladder of a campaign, only the latest analysis is returned.
 
     Parameters
     ----------
     database
-        Where to look.
+        Database to read.
     campaign
-        Name of a campaign; None for everything.
+        Name of a campaign; None for the whole database.
     kinds
-        Which, of the values of :data:`KINDS`.
+        Kinds of results, from the values of :data:`KINDS`.
     formula
         Reduced formula at either end of the path.
     temperature_K
-        Temperature.
+        Temperature (K).
     limit
         Maximum number of rows; 0 for all.
     reanalysed
-        Whether to read what :class:`~alchemflows.results.builder.FreeEnergyBuilder` made, instead of the jobs'.
+        Whether to return results of :class:`~alchemflows.results.builder.FreeEnergyBuilder` instead of those of jobs.
 
     Returns
     -------
     rows
-        With the keys of :data:`RESULT_FIELDS`; ΔF includes the mass term unless its name says otherwise. No ΔF, F or G
-        includes `mixing_term_eV` or `arrangement_term_eV`.
+        Rows with the keys :data:`RESULT_FIELDS`. `delta_f_eV` includes the mass term; `ti_delta_f_eV` and
+        `mbar_delta_f_eV` do not. No ΔF, F or G includes `mixing_term_eV` or `arrangement_term_eV`.
     """
     classes = [name for name, kind in KINDS.items() if kind in kinds]
     where: dict[str, Any] = {}
@@ -232,7 +232,7 @@ def free_energies(
 
 
 def newest_ladders(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield rows of results, which come the newest first, without ladders that there is a newer analysis of."""
+    """Yield the given rows, which must be sorted newest first, without older analyses of the same ladder."""
     seen = set()
     for row in rows:
         ladder = (row["campaign"], row["task"])
@@ -250,30 +250,30 @@ def windows(
     where: Mapping[str, Any] | None = None,
     jobs: Sequence[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield windows in the order in which their jobs ended, one flat row for each window of each job.
+    """Yield one flat row for each window of each job, in the order in which the jobs ended.
 
     Parameters
     ----------
     database
-        Where to look.
+        Database to read.
     campaign
-        Name of a campaign; None for everything.
+        Name of a campaign; None for the whole database.
     where
-        MongoDB criteria on other columns of :data:`WINDOW_FIELDS` that are plain fields, such as
+        MongoDB criteria on those columns of :data:`WINDOW_FIELDS` that are stored fields, such as
         ``{"structure": "CsPbI3", "lambda_value": {"$lt": 0.5}}``.
     jobs
-        Identifiers of window jobs; all if not given.
+        Identifiers of window jobs; None for all.
 
     Returns
     -------
     rows
-        With the keys of :data:`WINDOW_FIELDS`. `simulated_ns` is with equilibration; `ns_per_day` is that of one
-        window: the job did `n_windows_in_job` of them at a time.
+        Rows with the keys :data:`WINDOW_FIELDS`. `simulated_ns` includes equilibration. `ns_per_day` is the speed of
+        one window; the job ran `n_windows_in_job` windows at once.
 
     Raises
     ------
     InvalidInputError
-        If `where` names another column.
+        If `where` names a column that is not a stored field.
     """
     criteria = of_campaign(campaign, "WindowsDocument")
     if jobs is not None:

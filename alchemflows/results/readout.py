@@ -18,27 +18,27 @@ from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.samples import WindowSeries
 from alchemflows.storage.database import Database
 
-#: Rows that are Python objects at a time; as a frame they are far smaller.
+#: Number of rows that are Python objects at a time; a frame needs far less memory.
 ROWS_AT_ONCE = 5000
 
 
 def free_energies(database: Database, campaign: str | None = None, *, reanalysed: bool = False) -> pd.DataFrame:
-    """Return free energies, the newest first: of ladders, of switching, and absolute ones.
+    """Return free energies of all kinds, newest first.
 
     Parameters
     ----------
     database
-        Where to look.
+        Database to read.
     campaign
-        Name of a campaign; None for everything.
+        Name of a campaign; None for the whole database.
     reanalysed
-        Whether to read those of ladders that were estimated once more (``alchemflows reanalyse``) instead.
+        Whether to return the reanalysed free energies of ladders (``alchemflows reanalyse``) instead.
 
     Returns
     -------
     frame
-        A row for each, columns :data:`~alchemflows.results.query.RESULT_FIELDS`; `kind` is ``ladder``, ``switching``
-        or ``frenkel-ladd``, and columns that a kind does not have are empty.
+        One row per result, with the columns :data:`~alchemflows.results.query.RESULT_FIELDS`. `kind` is ``ladder``,
+        ``switching``, ``frenkel-ladd`` or ``vacancy``; columns that a kind does not have are empty.
     """
     kinds = list(query.KINDS.values())
     rows = query.free_energies(database, campaign=campaign, kinds=kinds, reanalysed=reanalysed)
@@ -46,14 +46,14 @@ def free_energies(database: Database, campaign: str | None = None, *, reanalysed
 
 
 def windows(database: Database, campaign: str | None = None, *, where: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """Return the windows, a row for each window of each job; see :func:`alchemflows.results.query.windows`."""
+    """Return one row per window of each job; see :func:`alchemflows.results.query.windows`."""
     return pd.concat(window_frames(database, campaign, where=where), ignore_index=True)
 
 
 def window_frames(
     database: Database, campaign: str | None = None, *, where: Mapping[str, Any] | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield the frame of :func:`windows` in parts, at least one."""
+    """Yield the frame of :func:`windows` in parts; the first may be empty."""
     rows = query.windows(database, campaign=campaign, where=where)
     part = list(islice(rows, ROWS_AT_ONCE))
     yield _frame(part, query.WINDOW_FIELDS)
@@ -68,7 +68,7 @@ def window_samples(
     where: Mapping[str, Any] | None = None,
     jobs: Sequence[str] | None = None,
 ) -> Iterator[tuple[dict[str, Any], WindowSeries]]:
-    """Yield each window as its row in :func:`windows` and its samples, which are read one window at a time.
+    """Yield the row of each window, as in :func:`windows`, and its samples, which are read one window at a time.
 
     See :func:`alchemflows.results.query.windows` for the parameters.
     """
@@ -98,7 +98,7 @@ def samples(
     where: Mapping[str, Any] | None = None,
     jobs: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return the samples of windows, one row each, all in memory; :func:`window_samples` is for many windows.
+    """Return the samples of windows, one row each, in memory; use :func:`window_samples` for many windows.
 
     See :func:`alchemflows.results.query.windows` for the parameters. The energies at other λ are in :func:`u_nk`.
 
@@ -106,41 +106,41 @@ def samples(
     -------
     frame
         `task`, `job`, `index`, `lambda_value` and `first_run` of the window, as in :func:`windows`; `time_fs` since
-        the job's first production step, `energy_eV`, `dudl_eV`, `temperature_K`, `volume_A3`.
+        the first production step of the job, `energy_eV`, `dudl_eV`, `temperature_K`, `volume_A3`.
     """
     frames = list(sample_frames(database, campaign, where=where, jobs=jobs))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def dhdl(database: Database, uuid: str, *, decorrelated: bool = True) -> pd.DataFrame:
-    """Return dU/dλ of a ladder as alchemlyb's ``TI`` takes it, which then gives the `ti` of the document, in kT.
+    """Return dU/dλ of a ladder for the ``TI`` estimator of alchemlyb, which reproduces `ti` of the document, in kT.
 
     Parameters
     ----------
     database
-        Where to look.
+        Database to read.
     uuid
-        Identifier of the ladder's analysis, `uuid` in :func:`free_energies`.
+        Identifier of the analysis of the ladder, `uuid` in :func:`free_energies`.
     decorrelated
-        Whether to leave correlated samples out, as the analysis does.
+        Whether to omit correlated samples, as the analysis does.
 
     Returns
     -------
     frame
-        See :func:`alchemflows.free_energy.estimators.dhdl`. alchemlyb's ``TI`` is the trapezoid rule; `ti_weight` in
-        the document has the weights of a Gauss–Legendre ladder.
+        See :func:`alchemflows.free_energy.estimators.dhdl`. alchemlyb's ``TI`` uses the trapezoid rule; `ti_weight`
+        in the document contains the quadrature weights of a Gauss–Legendre ladder.
 
     Raises
     ------
     DatabaseError
-        If the ladder or its samples are not there.
+        If the ladder or its samples are not in the database.
     """
     document, lambdas, kept = _ladder(database, uuid, decorrelated)
     return estimators.dhdl(lambdas, kept, document.temperature_K)
 
 
 def u_nk(database: Database, uuid: str, *, decorrelated: bool = True) -> pd.DataFrame:
-    """Return reduced energies of a ladder as alchemlyb's ``MBAR`` takes them, which then gives `mbar`, in kT.
+    """Return reduced energies of a ladder for ``MBAR`` of alchemlyb, which reproduces `mbar` of the document, in kT.
 
     See :func:`dhdl` for the parameters and :func:`alchemflows.free_energy.estimators.u_nk` for the frame.
     """

@@ -60,7 +60,7 @@ def migrated(kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
     current = current_version(kind)
     version = content.get("schema_version", current)
     if isinstance(version, float) and version.is_integer():
-        version = int(version)  # numbers that were written by MongoDB's shell
+        version = int(version)  # the MongoDB shell writes numbers as doubles
     if not isinstance(version, int) or isinstance(version, bool):
         raise DocumentVersionError(f"{kind}: schema_version must be a whole number; got {version!r}")
     if version > current:

@@ -36,7 +36,7 @@ REANALYSED = "_reanalysed"
 # pymongo's own message may quote a part of the password.
 _BAD_URI = "the MongoDB URI or its options are not valid (user name and password must be percent-encoded)"
 
-#: Indexes of the collection of outputs, for the queries in docs/database.md; those of several fields are tuples.
+#: Indexes of the collection of outputs, for the queries in docs/database.md; compound indexes are tuples.
 OUTPUT_INDEXES: tuple[str | tuple[str, ...], ...] = (
     "uuid",
     "completed_at",
@@ -63,7 +63,7 @@ class Database:
     job_store
         jobflow's store: outputs, and samples in the additional store `data`; connected.
     launchpad
-        FireWorks' LaunchPad, or None where none is configured.
+        LaunchPad of FireWorks, or None if FireWorks is not configured.
     place
         Location of the database for messages; contains no password.
     environment
@@ -116,7 +116,7 @@ def launchpad_of(database: Database) -> LaunchPad:
     Raises
     ------
     DatabaseError
-        If none is configured.
+        If FireWorks is not configured.
     """
     if database.launchpad is None:
         raise DatabaseError("jobflow is configured, but FireWorks is not: set FW_CONFIG_FILE (templates in db_config/)")
@@ -152,13 +152,13 @@ def connect(settings: Settings | None = None) -> Database:
     Raises
     ------
     DatabaseError
-        If the database cannot be reached within a few seconds, the configuration is not of a MongoDB, or no
-        private database can be started.
+        If the database cannot be reached within a few seconds, the configuration is not for MongoDB, or the
+        private database cannot be started.
 
     Examples
     --------
     >>> from alchemflows import connect
-    >>> database = connect()  # the private database, where none is configured
+    >>> database = connect()  # the private database, if none is configured
     >>> database.job_store.count()
     0
     """
@@ -178,7 +178,7 @@ def database_file(settings: Settings) -> Path | None:
     path = configured_file()
     if "JOBFLOW_JOB_STORE" in os.environ:
         raise DatabaseError("JOBFLOW_JOB_STORE is not supported: set JOBFLOW_CONFIG_FILE to a file")
-    # The private server's own configuration, exported for plain FireWorks and jobflow, means the private server.
+    # The files of the private database may be exported for plain FireWorks and jobflow; they mean the private database.
     private = settings.home.expanduser() / "config"
     fireworks = configured_fireworks(private)
     if path is None and fireworks is not None:
@@ -246,7 +246,7 @@ def _configured(path: Path, settings: Settings) -> Database:
     check_configuration(path)
     try:
         job_store: Any = JobflowSettings(CONFIG_FILE=str(path)).JOB_STORE
-    except Exception as error:  # jobflow, yaml and the stores raise what they like, parts of passwords too
+    except Exception as error:  # of any class; the message may quote the password
         raise DatabaseError(f"{path} is not a jobflow configuration ({type(error).__name__})") from None
     docs = job_store.docs_store
     if isinstance(docs, MemoryStore) or not hasattr(docs, "mongoclient_kwargs"):
@@ -261,7 +261,7 @@ def _configured(path: Path, settings: Settings) -> Database:
     outputs = collection_of(docs)
     client = outputs.database.client
     ping(client, settings.database_timeout_s)
-    try:  # a server that wants a password answers a ping without one
+    try:  # a server with authentication answers a ping without a password
         outputs.find_one({}, {"_id": 1})
     except OperationFailure as error:
         raise DatabaseError(

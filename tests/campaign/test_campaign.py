@@ -1,4 +1,4 @@
-"""Campaigns: specified, refused, submitted once, watched and mended, on a real MongoDB."""
+"""Campaigns on a real MongoDB: read and check specifications, submit, monitor, pause, retry and cancel."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
 
 
 def changed(*path_and_value):
-    """Return the campaign with one value another; `...` takes the field away."""
+    """Return the campaign with one value changed, or with a field removed for `...`."""
     content = copy.deepcopy(SALT)
     *path, value = path_and_value
     place = content
@@ -90,8 +90,8 @@ SETTINGS = ("method", "settings")
     ("content", "words"),
     [
         ("name: [", ["line 1"]),
-        ("- a list", ["holds no campaign"]),
-        ("", ["holds no campaign"]),
+        ("- a list", ["campaign.yaml", "structures"]),
+        ("", ["campaign.yaml", "structures"]),
         (changed("name", ...), ["name", "required"]),
         (changed("name", "two words"), ["name", "two words"]),
         (changed("name", 7), ["name", "7"]),
@@ -157,7 +157,7 @@ def test_atoms_too_close_are_refused_with_the_name_of_the_task(folder):
         task.flow()
 
 
-def test_the_schema_is_of_what_is_read():
+def test_the_published_schema_is_current():
     schema = json.loads(json.dumps(json_schema()))
     published = Path(__file__).parents[2] / "docs" / "campaign.schema.json"
     assert json.loads(published.read_text()) == schema, "alchemflows campaign schema > docs/campaign.schema.json"
@@ -167,7 +167,7 @@ def test_the_schema_is_of_what_is_read():
     assert "site" in schema["$defs"]["settings of vacancy"]["properties"]
 
 
-def test_a_key_is_of_what_the_result_depends_on(folder):
+def test_a_key_depends_on_everything_that_affects_the_result(folder):
     def key(content):
         return next(iter(tasks(read(folder, content)))).key
 
@@ -187,7 +187,7 @@ def test_a_key_is_of_what_the_result_depends_on(folder):
         assert key(other) != here
 
 
-def test_what_there_is_to_do_is_counted(folder):
+def test_work_is_counted(folder):
     wide = changed("temperatures_K", [300.0, 400.0]) | {"repeats": 3, "pressures_GPa": [None, 0.1]}
     every = list(tasks(read(folder, wide)))
     work = total(map(work_of, every))
@@ -225,7 +225,7 @@ def vacancies(**settings):
 
 
 def test_a_campaign_of_vacancies_has_chemical_potentials(folder):
-    """All is refused before the first task; a reference's file is beside the campaign's."""
+    """Errors are raised before the first task; paths of references are relative to the file of the campaign."""
     first = Structure(Lattice.cubic(4.2), ["Na", "Na"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     first.to(str(folder / "Na.cif"))
     reference = {"references": {"Na": {"file": "Na.cif"}}}
@@ -252,8 +252,8 @@ def test_a_campaign_of_vacancies_has_chemical_potentials(folder):
         assert all(word in str(error.value) for word in words), str(error.value)
 
 
-def test_submitted_once_extended_and_done(database, folder, tmp_path):
-    """A second submission adds nothing, a temperature more adds itself; results have the conditions."""
+def test_tasks_are_submitted_once_and_completed(database, folder, tmp_path):
+    """A second submission adds no tasks, and a further temperature adds only its own; results have the conditions."""
     campaign = read(folder, SALT | {"resources": {"priority": 3, "queue": {"walltime": "01:00:00"}}})
     first = submit_campaign(database, campaign, tasks(campaign))
     assert (first.n_new, first.n_known, first.n_jobs) == (1, 0, 2)
@@ -276,7 +276,7 @@ def test_submitted_once_extended_and_done(database, folder, tmp_path):
     table = free_energies(database, "salts")
     assert sorted(table["temperature_K"]) == [300.0, 400.0] and set(table["transformation"]) == {"NaK"}
     assert failures(database, "salts") == []
-    # What a status needs is in an index: no document of a job is read.
+    # The status is read from an index, without documents of jobs.
     pipeline = [{"$match": {"spec.campaign.name": "salts"}}, {"$group": {"_id": "$state", "n": {"$sum": 1}}}]
     plan = str(database.launchpad.db.command("aggregate", "fireworks", pipeline=pipeline, explain=True, cursor={}))
     assert "IXSCAN" in plan and "FETCH" not in plan
@@ -286,7 +286,7 @@ def test_submitted_once_extended_and_done(database, folder, tmp_path):
 
 @pytest.mark.slow
 def test_each_kind_of_job_has_its_own_resources(database, folder, tmp_path):
-    """And windows that a ladder adds by itself have those of the others."""
+    """Windows added by a refined ladder have the resources of its other windows."""
     content = copy.deepcopy(SALT)
     content["method"]["settings"] |= {"relax": True, "target_error": 1e-9, "budget": 1}
     analysis = {"category": "cpu", "priority": 7, "queue": {}}
@@ -324,8 +324,8 @@ def run_all(database, folder):
 
 
 @pytest.mark.slow
-def test_a_submission_that_was_killed_is_made_whole(database, folder, tmp_path):
-    """FireWorks adds workflows first, and their jobs after them."""
+def test_an_interrupted_submission_is_completed(database, folder, tmp_path):
+    """FireWorks stores workflows before their jobs, so an interrupted submission can lack jobs."""
     campaign = read(folder, changed("temperatures_K", [300.0, 400.0]))
     submit_campaign(database, campaign, tasks(campaign))
     launchpad = database.launchpad
@@ -363,14 +363,14 @@ def test_a_submission_waits_for_another_until_that_has_ended_or_died(database, c
         with submitting(launchpad, "sugars"):
             assert not waiting.done()
         last = time.monotonic()
-        assert waiting.result() - last < 4.0  # nothing was heard of the first
+        assert waiting.result() - last < 4.0  # the first one has sent no sign of life for 2 s
         assert "another process is submitting the campaign salts" in caplog.text
     assert launchpad.db[SUBMISSIONS].count_documents({}) == 0
 
 
 @pytest.mark.slow
-def test_longer_windows_continue_those_that_are_there(database, folder, tmp_path):
-    """Asked for while the ladder is not finished they are refused; then only what lacks is sampled."""
+def test_more_runs_continue_stored_windows(database, folder, tmp_path):
+    """Unfinished ladders are not extended; for finished ones only the missing runs are sampled."""
     short = Campaign(**dict(read(folder, SALT)))
     longer = Campaign(**dict(read(folder, changed(*SETTINGS, "n_runs", 3))))
     assert [task.key for task in tasks(short)] == [task.key for task in tasks(longer)]
@@ -398,8 +398,8 @@ def test_longer_windows_continue_those_that_are_there(database, folder, tmp_path
     assert (done.n_extended, done.n_unfinished, done.n_jobs) == (0, 0, 0)
 
 
-def test_running_jobs_and_what_is_left(database, folder, tmp_path):
-    """A job that says how far it is gives the speed, and with the steps left the time left."""
+def test_running_jobs_and_time_left(database, folder, tmp_path):
+    """The progress of a running job gives the speed and the estimated time left."""
     campaign = read(folder, changed("temperatures_K", [300.0, 400.0]))
     submit_campaign(database, campaign, tasks(campaign))
     conditions = campaign_status(database, "salts")
@@ -427,7 +427,7 @@ def shown(view):
     return console.export_text()
 
 
-def test_a_thousand_conditions_are_not_a_thousand_rows():
+def test_many_conditions_are_summarised_in_few_rows():
     conditions = [
         Condition(structure, "NaK", 300.0 + t, pressure, Counter(COMPLETED=3, READY=1))
         for structure in ("KCl", "NaCl")
@@ -442,7 +442,7 @@ def test_a_thousand_conditions_are_not_a_thousand_rows():
     assert sum("KCl" in line for line in few) == 9
 
 
-def test_paused_cancelled_failed_and_mended(database, folder, tmp_path):
+def test_pause_resume_retry_and_cancel(database, folder, tmp_path):
     explosive = changed(*SETTINGS, "timestep_fs", 500.0) | {"temperatures_K": [300.0, 310.0]}
     campaign = read(folder, explosive)
     submit_campaign(database, campaign, tasks(campaign))
@@ -459,11 +459,11 @@ def test_paused_cancelled_failed_and_mended(database, folder, tmp_path):
     assert cancel(database, "salts") == 4
     assert all(set(row.states) == {"DEFUSED"} for row in campaign_status(database, "salts"))
     assert resume(database, "salts") == 0 and resume(database, "salts", cancelled=True) == 4
-    states = [dict(row.states) for row in campaign_status(database, "salts")]  # what has failed has failed
+    states = [dict(row.states) for row in campaign_status(database, "salts")]  # failed jobs are not cancelled
     assert sorted(states, key=sorted) == [{"FIZZLED": 1, "WAITING": 1}, {"READY": 1, "WAITING": 1}]
 
 
-def test_a_disordered_file_and_a_dictionary_go_in(folder):
+def test_structures_can_be_disordered_and_given_as_dictionaries(folder):
     mixed = Structure.from_file(folder / "NaCl.cif").replace_species({"Na": {"Na": 0.5, "K": 0.5}}, in_place=False)
     content = changed("transformations", ...) | {
         "structures": {"mixed": {"structure": json.loads(mixed.to_json())}},

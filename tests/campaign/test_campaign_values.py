@@ -1,4 +1,4 @@
-"""Values of campaign files: what YAML makes of them, what any kind of them is refused for, and where."""
+"""Values in campaign files: how YAML types are read, and errors with field and line."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read(folder, text=TEXT, **values):
 
 
 @given(days=st.integers(0, 60), hours=st.integers(0, 99), seconds=st.integers(0, 3599), key=st.sampled_from(TIMES))
-def test_a_time_survives(folder, days, hours, seconds, key):
+def test_a_time_is_read_as_a_string(folder, days, hours, seconds, key):
     time = f"{hours:02}:{seconds // 60:02}:{seconds % 60:02}"
     times = [time, f'"{time}"', f"{days}-{hours % 24:02}:00:00"]
     for written in times:
@@ -83,7 +83,7 @@ def test_a_time_without_a_unit_is_refused_with_the_line(folder, key, written):
         "? true\n: x",
     ],
 )
-def test_what_does_not_fit_into_a_batch_script_is_refused(folder, queue):
+def test_invalid_queue_values_are_refused(folder, queue):
     with pytest.raises(InvalidInputError, match=r"campaign\.yaml, line 1"):
         read(folder, queue=queue)
 
@@ -96,14 +96,14 @@ def test_what_does_not_fit_into_a_batch_script_is_refused(folder, queue):
         ("constraint: 2026-01-01", {"constraint": "2026-01-01"}), ("gres: gpu:1", {"gres": "gpu:1"}),
     ],
 )  # fmt: skip
-def test_what_fits_is_kept(folder, queue, found):
+def test_valid_queue_values_are_kept(folder, queue, found):
     assert read(folder, queue=queue).resources.queue == found
 
 
 @pytest.mark.parametrize(
     "queue", [{"walltime": 86400}, {"walltime": "86400"}, {"walltime": True}, ["walltime"], "24:00:00"]
 )
-def test_the_same_is_refused_from_python(folder, queue):
+def test_invalid_queue_values_are_refused_from_python(folder, queue):
     content = read(folder).model_dump()
     for make in (campaign_of, lambda fields: Campaign(**fields)):
         with pytest.raises(InvalidInputError, match=r"resources\.queue") as error:
@@ -123,7 +123,7 @@ def test_a_wrong_transformation_names_field_and_line(folder, transformation):
 
 
 @pytest.mark.parametrize("transformation", ["[Na, K]", "Na", "3", "null", "true"])
-def test_what_is_no_transformation_names_field_and_line(folder, transformation):
+def test_an_invalid_transformation_names_field_and_line(folder, transformation):
     with pytest.raises(InvalidInputError, match=r"campaign\.yaml, line 5: transformations\.change: "):
         read(folder, transformation=transformation)
 
@@ -177,7 +177,7 @@ def test_numbers_are_numbers(folder, written, found):
 
 
 @pytest.mark.parametrize("word", ["no", "No", "off", "false", "n"])
-def test_words_for_no_are_no_where_a_truth_value_is_meant(folder, word):
+def test_words_for_no_are_false_for_a_boolean_field(folder, word):
     text = TEXT.replace("relax: false", f"relax: {word}")
     assert next(tasks(read(folder, text))).maker.relax_maker is None
 
@@ -199,7 +199,7 @@ def test_a_key_twice_is_refused_with_both_lines(folder, line, again):
         read(folder, text)
 
 
-def test_the_same_under_two_names_is_refused(folder):
+def test_duplicates_under_two_names_are_refused(folder):
     for other in ("{{Na: K}}", "{{Na: {{K: 1}}}}", "{{Na: {{K: 1.0}}}}"):
         with pytest.raises(InvalidInputError, match="change and other"):
             read(folder, TEXT.replace("  change: {transformation}", f"  change: {{transformation}}\n  other: {other}"))

@@ -1,4 +1,4 @@
-"""Keys of tasks: the same for the same calculation, in every release; another for everything that changes a result."""
+"""Keys of tasks: equal for the same calculation in every release, different if anything that affects it differs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def task(kind, *, relax_maker=..., **settings):
     }.items(),
 )
 def test_keys_of_every_release(kind, key):
-    """A change here makes every campaign anew: nothing but a decision to do so may change these."""
+    """If these keys change, all campaigns are computed again; change them only on purpose."""
     assert task(kind).key == key
 
 
@@ -91,8 +91,8 @@ def other(value):
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, f.name) for kind in KINDS for f in fields(MAKERS[kind])])
-def test_what_a_field_changes(kind, name):
-    """Those with a reason change nothing, all others change the key; also back to what was a default once."""
+def test_the_effect_of_each_field_on_the_key(kind, name):
+    """Fields in NOT_IN_KEY do not change the key; all others do, also when set to an earlier default."""
     default = FIELDS[kind].get(name, getattr(task(kind).maker, name))
     before, after = task(kind, **{name: default}), task(kind, **{name: other(default)})
     if name == "relax_maker":
@@ -103,7 +103,7 @@ def test_what_a_field_changes(kind, name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_else_changes_a_key(kind):
+def test_other_changes_of_the_key(kind):
     here = task(kind)
     moved = SALT.copy()
     moved.translate_sites([0], [0.01, 0, 0])
@@ -130,7 +130,7 @@ def test_what_else_changes_a_key(kind):
     assert len({*keys}) == len(different) + 1 and len(different) >= len(VACANCY_FIELDS)
 
 
-def test_what_is_said_in_two_ways_has_one_key():
+def test_equivalent_input_has_one_key():
     assert replace(task("vacancy"), vacancy=VacancyTask(1, 1, ChemicalPotentials({"Na": (-1.3, 0)}))).key == (
         task("vacancy").key
     )
@@ -181,7 +181,7 @@ def test_a_relaxation_changes_the_key_of_a_task():
 
 
 def test_keys_of_files(tmp_path):
-    """The same from a CIF and from its dictionary, on any device, of the model under its name or from any folder."""
+    """Keys do not depend on the format of the structure, the device, or the path of the model."""
     SALT.to(str(tmp_path / "NaCl.cif"))
     model = tmp_path / "copy.safetensors"
     shutil.copy(str(files("alchemflows") / "data" / "mace-demo.safetensors"), model)

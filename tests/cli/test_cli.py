@@ -53,7 +53,7 @@ def test_ti_from_a_file_to_results(run, cif, gentle_model, tmp_path):
     (exported,) = csv.DictReader(io.StringIO(_exported(run, "free-energies", tmp_path / "energies.csv")))
     assert float(exported["delta_f_eV"]) == row["delta_f_eV"] and exported["kind"] == "ladder"
     assert len(json.loads(_exported(run, "samples", tmp_path / "samples.json"))) == 3 * 20
-    assert_one_line(run("export", "samples", "none.csv", "--campaign", "none"), "nothing to write")
+    assert_one_line(run("export", "samples", "none.csv", "--campaign", "none"), "none.csv")
     assert_one_line(run("export", "windows", "windows.txt"), ".parquet")
     assert "ladders analysed: 1" in run("reanalyse").stdout
     assert json.loads(run("results", "--json", "--reanalysed").stdout)[0]["delta_f_eV"] == row["delta_f_eV"]

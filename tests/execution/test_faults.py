@@ -1,4 +1,4 @@
-"""A campaign under which the floor is pulled away again and again, on a real MongoDB with real workers."""
+"""A campaign with many faults of workers, database and disk, on a real MongoDB with real workers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def poisoned() -> Campaign:
 
 
 class Crew:
-    """Three workers, of which one that ends is always replaced at once, and a supervisor."""
+    """Three workers, each replaced immediately when it ends, and a supervisor."""
 
     def __init__(self, home: Path, folder: Path) -> None:
         self.home, self.folder = home, folder
@@ -95,7 +95,7 @@ class Crew:
             worker.kill()
 
     def busy(self) -> tuple[WorkerProcess, dict]:
-        """Wait for a worker that samples, and return one of those that do, and its job."""
+        """Wait until a worker samples; return it and its job."""
 
         def found() -> list[tuple[WorkerProcess, dict]]:
             for worker in [worker for worker in self.workers if worker.process.poll() is not None]:
@@ -124,7 +124,7 @@ class Crew:
         start_private(Settings(home=self.home))
 
     def race(self, worker: WorkerProcess, job: dict) -> None:
-        """Let a worker sleep until it is taken for lost and another one has its job, and then wake it up."""
+        """Suspend a worker until its job is lost and taken by another worker, then resume it."""
         worker.process.send_signal(signal.SIGSTOP)
 
         def taken_over() -> bool:
@@ -169,13 +169,13 @@ def homes(tmp_path):
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_and_nothing_counted_twice(homes, gentle_model, perovskite, tmp_path, capsys):
-    """30 kills, and between them all else that goes wrong; in the end it is as if nothing had happened."""
+def test_no_sample_is_lost_or_counted_twice(homes, gentle_model, perovskite, tmp_path, capsys):
+    """After 30 kills and all other faults, the results are those of an undisturbed campaign."""
     random.seed(1)
     started = time.monotonic()
 
     def tell(what: str) -> None:
-        """Say at once how far it is; it takes minutes."""
+        """Print the progress immediately, since the test takes minutes."""
         with capsys.disabled():
             print(f"[{time.monotonic() - started:.0f} s: {what}] ", end="", flush=True)
 
@@ -210,7 +210,7 @@ def test_nothing_is_lost_and_nothing_counted_twice(homes, gentle_model, perovski
                 states[-1].write_bytes(states[-1].read_bytes()[:100])
                 damaged.add(folder.name)
                 events.append("checkpoint")
-            # What goes on never goes back behind a checkpoint, but for the damaged one.
+            # No resumed job goes back behind a checkpoint, except for the damaged one.
             after = crew.steps()
             for name in before.keys() & after.keys() - damaged:
                 assert after[name] >= before[name], (
@@ -227,18 +227,18 @@ def test_nothing_is_lost_and_nothing_counted_twice(homes, gentle_model, perovski
         said = crew.supervisor.said()
     assert set(events) == {"SIGTERM and wall time", "database", "race", "checkpoint"}
     database = crew.database
-    # The poisoned job was tried, and not run again; nothing of it kept the others from their work.
+    # The poisoned job was rerun and then given up by the supervisor; it did not delay other jobs.
     (failed,) = database.launchpad.fireworks.find({"spec.campaign.name": "poison", "state": "FIZZLED"}, limit=1)
     assert any(f"job {failed['fw_id']} " in line and "is not run again" in line for line in said)
     tried = {"launch_id": {"$in": [*failed["launches"], *failed["archived_launches"]]}}
     exceptions = tried | {"action.stored_data._exception": {"$exists": True}}
     assert database.launchpad.launches.count_documents(exceptions) == RETRIES + 1
-    # Every window once, whole.
+    # Every window exists once and is complete.
     windows = plan.windows(database)
     assert len(windows) == N_WINDOWS * N_REPEATS
     assert not windows.duplicated(["task", "index"]).any()
     assert set(windows["n_samples"]) == {N_STEPS // INTERVAL}
-    # As if nothing had happened.
+    # The results are those of an undisturbed campaign.
     quiet = start_private(Settings(home=undisturbed))
     plan.submit(quiet)
     pair = [WorkerProcess(quiet, tmp_path / f"quiet-{k}", "--until-idle") for k in range(2)]

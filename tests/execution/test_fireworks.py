@@ -1,4 +1,4 @@
-"""The whole line on a real MongoDB with real rlaunch workers, one of which is killed in the middle."""
+"""Flows on a real MongoDB with real rlaunch workers, one of which is killed while it samples."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_killed_worker_costs_nothing_but_time(database, workers, flow, tmp_pat
     killed = workers.processes[launch["fworker"]["name"]]
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-    assert status(database, [victim.fw_id])[0].state == "RUNNING"  # nobody has noticed yet
+    assert status(database, [victim.fw_id])[0].state == "RUNNING"  # the loss is not detected yet
 
     def recovered():
         lost, _, inconsistent = launchpad.detect_lostruns(expiration_secs=6, rerun=True)
@@ -127,7 +127,7 @@ def test_a_killed_worker_costs_nothing_but_time(database, workers, flow, tmp_pat
     wait_for(recovered)
     wait_for(lambda: all(job.state == "COMPLETED" for job in status(database, fw_ids)), timeout_s=240)
 
-    # every window is there once, complete, and as an undisturbed run gives it
+    # every window exists once, is complete, and equals that of an undisturbed run
     documents = list(database.outputs().find({"output.@class": "WindowsDocument"}))
     windows = [window for document in documents for window in document["output"]["windows"]]
     assert sorted(window["index"] for window in windows) == [0, 1, 2, 3]
@@ -175,7 +175,7 @@ def test_samples_are_read_back_with_plain_pymongo(database, workers, flow):
 
 @pytest.mark.slow
 def test_stopped_local_workers_leave_jobs_that_others_can_take(database, flow, tmp_path):
-    """What Ctrl-C does to a run from the command line."""
+    """Stop the workers as Ctrl-C does in a run from the command line."""
     from alchemflows.execution.local import LocalWorkers
 
     fw_ids = submit(database, flow)
@@ -295,7 +295,7 @@ def test_a_failed_window_does_not_stop_the_others(database, gentle_model, perovs
 
 @pytest.mark.slow
 def test_phases_are_compared_without_one_whose_first_job_failed(database, tmp_path):
-    """FireWorks starts no job behind a failed one by itself; here each runs, fails, and the comparison has the rest."""
+    """Phases with a failed job are left out of the comparison, which runs although FireWorks would not start it."""
     from alchemflows.execution.local import LocalWorkers, wait
 
     absolute = FrenkelLaddMaker(
@@ -326,7 +326,7 @@ def test_phases_are_compared_without_one_whose_first_job_failed(database, tmp_pa
 
 @pytest.mark.slow
 def test_a_ladder_that_refines_itself_on_a_real_database(database, gentle_model, perovskite, tmp_path):
-    """Jobs that a running job adds are done by the same workers, and the flow's output is the last analysis."""
+    """Jobs added by a running job are run by the same workers; the output of the flow is the last analysis."""
     from alchemflows.execution.local import LocalWorkers, wait
 
     maker = ThermodynamicIntegrationMaker(
@@ -343,7 +343,7 @@ def test_a_ladder_that_refines_itself_on_a_real_database(database, gentle_model,
     )
     flow = maker.make(perovskite, {"Pb": "Sn"})
     fw_ids = submit(database, flow)
-    other = submit(database, maker.make(perovskite, {"Pb": "Sn"}))  # of somebody else
+    other = submit(database, maker.make(perovskite, {"Pb": "Sn"}))  # a flow of another user
     seen: dict[int, str] = {}
     with LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers:
         wait(database, fw_ids, lambda jobs: seen.update({j.fw_id: j.name for j in jobs}), check=workers.check)

@@ -1,4 +1,4 @@
-"""What counts as lost and failed, and how often it is rerun."""
+"""Which jobs count as lost or failed, and how often they are rerun."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_a_job_that_was_interrupted_is_not_at_fault(state, error, interrupted):
         (None, False, False),
     ],
 )
-def test_what_stands_around_a_failed_job(around, can, needed):
+def test_a_rerun_depends_on_jobs_before_and_after(around, can, needed):
     assert (can_be_rerun(around), is_needed(around)) == (can, needed)
 
 
 def test_a_campaign_retries_by_the_same_policy(database, tmp_path, monkeypatch):
-    """A failed job whose dependent runs, since it does without, is left alone; after that it is rerun."""
+    """A failed job is rerun only after a dependent job that runs without its output has ended."""
     monkeypatch.chdir(tmp_path)
     launchpad = database.launchpad
     labels = {"campaign": {"name": "small"}}

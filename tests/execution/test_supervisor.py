@@ -65,7 +65,7 @@ def state(launchpad: LaunchPad, fw_id: int) -> str:
 
 
 def be_silent(launchpad: LaunchPad, launch_id: int, seconds: float) -> None:
-    """Make the last sign of life of a launch an old one."""
+    """Set the last heartbeat of a launch to a time in the past."""
     then = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
     launchpad.launches.update_one(
         {"launch_id": launch_id},
@@ -74,7 +74,7 @@ def be_silent(launchpad: LaunchPad, launch_id: int, seconds: float) -> None:
     )
 
 
-def test_a_lost_run_is_rerun_and_a_living_one_left_alone(launchpad, supervisor, said, work, tmp_path):
+def test_a_lost_job_is_rerun_and_a_running_one_is_not(launchpad, supervisor, said, work, tmp_path):
     lost, alive = (add(launchpad, Firework(GOOD, name=name))[0] for name in ("lost", "alive"))
     launches = [launchpad.checkout_fw(FWorker(name="node"), str(tmp_path), fw_id=fw_id)[1] for fw_id in (lost, alive)]
     be_silent(launchpad, launches[0], 61)
@@ -87,7 +87,7 @@ def test_a_lost_run_is_rerun_and_a_living_one_left_alone(launchpad, supervisor, 
     assert state(launchpad, lost) == "COMPLETED"
 
 
-def test_a_job_that_kills_its_workers_is_set_aside(launchpad, supervisor, said, tmp_path):
+def test_a_job_that_kills_its_workers_is_not_run_again(launchpad, supervisor, said, tmp_path):
     (deadly,) = add(launchpad, Firework(GOOD, name="deadly"))
     for _ in range(3):
         _, launch = launchpad.checkout_fw(FWorker(name="node"), str(tmp_path), fw_id=deadly)
@@ -102,7 +102,7 @@ def test_a_job_that_kills_its_workers_is_set_aside(launchpad, supervisor, said, 
     assert state(launchpad, deadly) == "FIZZLED"
 
 
-def test_a_poisoned_job_is_set_aside_and_the_rest_completed(launchpad, supervisor, said, work):
+def test_a_poisoned_job_is_not_run_again_and_the_others_are_completed(launchpad, supervisor, said, work):
     poison, after = Firework(POISON, name="poison"), Firework(GOOD, name="after")
     fw_ids = add(launchpad, poison, after, links={poison: [after]})
     others = [add(launchpad, Firework(GOOD))[0] for _ in range(2)]
@@ -137,7 +137,7 @@ def test_a_job_that_fails_once_is_completed_with_those_behind_it(launchpad, supe
 
 
 def test_a_failure_that_others_do_without_is_rerun_only_while_they_wait(launchpad, supervisor, said, work, tmp_path):
-    """A comparison of phases takes what there is: its parents may have failed."""
+    """A comparison of phases runs with the available results, although some of its parents have failed."""
     poison = Firework(POISON, name="poison")
     follows = Firework(POISON, {"_allow_fizzled_parents": True}, name="follows")
     last = Firework(GOOD, {"_allow_fizzled_parents": True}, name="last")
@@ -145,7 +145,7 @@ def test_a_failure_that_others_do_without_is_rerun_only_while_they_wait(launchpa
     for fw_id in fw_ids[:2]:
         rapidfire_one(launchpad, fw_id)
     launchpad.checkout_fw(FWorker(name="node"), str(tmp_path), fw_id=fw_ids[2])
-    supervisor.look()  # what is running behind it keeps its ground
+    supervisor.look()  # a running job that depends on it is not disturbed
     assert said == [] and state(launchpad, fw_ids[2]) == "RUNNING"
     launchpad.detect_lostruns(expiration_secs=0, rerun=True)
     supervisor.look()  # the first one, which the second follows
@@ -170,8 +170,8 @@ def test_a_job_that_cannot_be_imported_here_does_not_keep_others_waiting(launchp
     assert [state(launchpad, fw_id) for fw_id in (foreign, own)] == ["FIZZLED", "READY"]
 
 
-def test_a_job_that_ended_unsaid_and_cannot_be_read_does_not_end_the_supervisor(launchpad, supervisor, said, tmp_path):
-    """Its worker died between the end of the launch and that of the job; FireWorks raises where it reads such a job."""
+def test_an_unreadable_job_does_not_end_the_supervisor(launchpad, supervisor, said, tmp_path):
+    """The worker died after the launch ended and before the job did; FireWorks cannot read such a job."""
     (fw_id,) = add(launchpad, Firework(GOOD, name="unsaid"))
     _, launch = launchpad.checkout_fw(FWorker(name="node"), str(tmp_path), fw_id=fw_id)
     launchpad.launches.update_one(
@@ -189,7 +189,7 @@ def test_a_job_that_ended_unsaid_and_cannot_be_read_does_not_end_the_supervisor(
 
 
 def test_a_job_whose_worker_died_as_it_took_it_is_ready_again(launchpad, supervisor, said, work, monkeypatch):
-    """FireWorks marks a job as reserved, and only then writes down its launch."""
+    """FireWorks marks a job as reserved before it stores the launch."""
     (fw_id,) = add(launchpad, Firework(GOOD, name="taken"))
     with monkeypatch.context() as patch:
         patch.setattr(launchpad, "get_new_launch_id", lambda: 1 / 0)
@@ -242,7 +242,7 @@ def supervise(database, tmp_path) -> Iterator[Callable[..., Callable[[], list[st
         command = ["supervise", "--interval", "1", *arguments]
         home = {"ALCHEMFLOWS_HOME": str(tmp_path / "home")}
         environment = os.environ | database.environment | PYTHONPATH | home | more
-        errors = tmp_path / "errors"  # there FireWorks says more
+        errors = tmp_path / "errors"  # log of FireWorks
         processes.append(StartedCommand(command, Path.cwd(), environment, log, errors))
         return lines
 
@@ -254,7 +254,7 @@ def supervise(database, tmp_path) -> Iterator[Callable[..., Callable[[], list[st
 
 @pytest.fixture
 def queue(tmp_path, monkeypatch) -> Path:
-    """A SLURM in which nothing ever runs; its batch jobs are lines of the file returned."""
+    """Make commands of a SLURM that runs no job; return the file that lists its batch jobs, one per line."""
     jobs = tmp_path / "jobs"
     jobs.touch()
     programs = tmp_path / "bin"
@@ -320,7 +320,7 @@ def test_command_outlives_an_unreachable_database(launchpad, work, supervise, tm
 
 
 def move_configuration(database: Database, tmp_path: Path) -> dict[str, str]:
-    """Make the private database one of somebody else's, which nobody starts; return how it is found."""
+    """Move the configuration so that the database is no longer the private one and is not started; return variables."""
     (tmp_path / "home" / "config").rename(tmp_path / "config")
     for path in (tmp_path / "config").iterdir():
         path.write_text(path.read_text().replace("/home/config/", "/config/"))
@@ -344,7 +344,7 @@ def test_command_waits_for_a_database_unreachable_at_its_start(database, launchp
 
 
 def test_checkpoints_of_completed_jobs_are_removed(launchpad, supervisor, said, tmp_path):
-    """And no others: not of jobs that go on, nor of those of another LaunchPad, nor what is no checkpoint at all."""
+    """Checkpoints of unfinished jobs and of other LaunchPads, and other files, are kept."""
     flows = {name: Flow([pause(0)]) for name in ("completed", "running", "failed", "ready", "twice", "elsewhere")}
     states = {"completed": "COMPLETED", "running": "RUNNING", "failed": "FIZZLED", "ready": "READY", "twice": "READY"}
     for name, there in [*states.items(), ("twice", "COMPLETED")]:

@@ -1,4 +1,4 @@
-"""Workers that are told to stop, and databases that go away, on a real MongoDB."""
+"""Workers that are stopped, and unreachable databases, on a real MongoDB."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def finish(database: Database, fw_ids: list[int], folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stopped_job_goes_on_with_another_worker_to_the_same_samples(database, flow, tmp_path):
-    """SIGTERM, then kill -9, then the end of its time; each time another worker goes on, nothing is sampled twice."""
+    """After SIGTERM, SIGKILL and the end of the wall time, another worker continues without repeating samples."""
     fw_ids = submit(database, flow)
     first = WorkerProcess(database, tmp_path / "one")
     wait_for(lambda: has_samples(database))
     assert first.end(signal.SIGTERM) == 0
-    assert status(database, fw_ids)[0].state == "READY"  # at once, not after it counts as lost
+    assert status(database, fw_ids)[0].state == "READY"  # immediately, before it counts as lost
     assert "returned to the queue" in first.log.read_text()
     before = len(list(checkpoints(database).glob("*/samples-*.npz")))
     second = WorkerProcess(database, tmp_path / "two")
@@ -83,7 +83,7 @@ def test_a_stopped_job_goes_on_with_another_worker_to_the_same_samples(database,
     assert launches >= 3
     broken = samples(database)
     assert broken.shape == (2, 150, 2)
-    assert not any(checkpoints(database).iterdir())  # what is completed needs none
+    assert not any(checkpoints(database).iterdir())  # completed jobs need no checkpoints
     database.outputs().delete_many({})
     database.launchpad.rerun_fw(fw_ids[0])
     finish(database, fw_ids, tmp_path / "five")
@@ -91,7 +91,7 @@ def test_a_stopped_job_goes_on_with_another_worker_to_the_same_samples(database,
 
 
 def test_a_worker_ends_when_it_was_idle_for_long_enough(database, tmp_path):
-    """Although a job waits, which a running one of another category will make ready: a GPU would be held for it."""
+    """A waiting job does not keep the worker alive, since the worker would hold an idle GPU."""
     launchpad = database.launchpad
     gpu = {"_category": "gpu"}
     analysis = Firework(Run(command="true"))
@@ -134,8 +134,8 @@ def test_the_heartbeat_outlasts_the_database_and_ends_with_the_job(monkeypatch):
     assert not beats
 
 
-def test_a_workflow_that_others_write_into_is_waited_for(database, monkeypatch):
-    """For moments by our own waiting; then by FireWorks' own, which gives up in the end."""
+def test_a_locked_workflow_is_waited_for(database, monkeypatch):
+    """Wait briefly with the lock of this package, then with the lock of FireWorks, which times out."""
     launchpad = database.launchpad
     launchpad.add_wf(Workflow([Firework(Run(command="true"))]))
     workflow = {"nodes": 1}
@@ -158,8 +158,8 @@ def test_a_workflow_that_others_write_into_is_waited_for(database, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_database_that_is_away_costs_nothing(database, flow, tmp_path):
-    """The job ends while nobody can store its result; once the database is back, it is stored, without a step more."""
+def test_an_unreachable_database_loses_no_result(database, flow, tmp_path):
+    """A result of a job that ends without a database is stored when the database is reachable again."""
     home = Path(database.environment["ALCHEMFLOWS_HOME"])
     fw_ids = submit(database, flow)
     worker = WorkerProcess(database, tmp_path / "worker", "--until-idle")
@@ -175,8 +175,8 @@ def test_a_database_that_is_away_costs_nothing(database, flow, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_full_disk_costs_no_sample(database, flow, tmp_path):
-    """The checkpoints' disk is full before the job is stopped: it goes on from the last one that fitted."""
+def test_a_full_disk_loses_no_sample(database, flow, tmp_path):
+    """If the disk for checkpoints is full when the job is stopped, it continues from the last complete checkpoint."""
     fw_ids = submit(database, flow)
     folder = checkpoints(database)
     folder.mkdir(parents=True)

@@ -88,7 +88,7 @@ def test_numbers_fit_together(kind: str) -> None:
     assert f"OMP_NUM_THREADS={cores}\n" in content["pre_rocket"]
 
 
-def test_qlaunch_has_gpu_jobs_worked_off(
+def test_qlaunch_runs_gpu_jobs(
     kind: str, launchpad: LaunchPad, config: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     for category in ("gpu", "gpu", None):
@@ -97,7 +97,7 @@ def test_qlaunch_has_gpu_jobs_worked_off(
         job = f"{RECORD}; sleep 4" if kind.endswith("node") else RECORD
         launchpad.add_wf(Workflow([Firework(ScriptTask.from_str(job), spec)]))
     program, answer = SUBMIT[kind.partition("_")[0]]
-    # As in a queue, nothing of the environment of who submits, but the home; and what the queue says of the GPUs.
+    # As in a queue: of the submitting environment only HOME, and the GPUs assigned by the queue.
     gpus = "0,1" if kind.endswith("node") else "0"
     run = f'env -i HOME="$HOME" PATH=/usr/bin:/bin CUDA_VISIBLE_DEVICES={gpus} bash "$1" > batch.log 2>&1'
     (tmp_path / "bin" / program).write_text(f"#!/bin/sh\n{run}\necho '{answer}'\n")
@@ -125,7 +125,7 @@ def test_qlaunch_has_gpu_jobs_worked_off(
 def test_a_signal_to_the_batch_script_reaches_the_workers(
     kind: str, script: str, launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """As PBS sends it: to the process of the script alone. A shell in between would die, its worker work on."""
+    """PBS signals only the process of the script; an intermediate shell would end and leave its worker running."""
     workers = 2 if kind.endswith("node") else 1
     for _ in range(workers + 1):
         workflow = flow_to_workflow(Flow([pause(300)]))

@@ -158,7 +158,7 @@ def test_qlaunch_submits_and_windows_are_run(
     assert requested["NumNodes"] == "1" and requested["NumCPUs"] == "2" and requested["CPUs/Task"] == "2"
     assert requested["TimeLimit"] == "00:05:00" and requested["JobName"] == "alchemflows"
     wait_for(lambda: set(states(launchpad)) == {"COMPLETED"})
-    wait_for(lambda: job(number)["JobState"] == "COMPLETED")  # it ends when nothing is left to do
+    wait_for(lambda: job(number)["JobState"] == "COMPLETED")  # it ends when no job is left
     workers = {
         (
             firework["spec"].get("_category"),
@@ -211,7 +211,7 @@ def first_step(launchpad: LaunchPad, n_launches: int) -> int:
 
 @pytest.fixture
 def sampling(launchpad, gentle_model: Path, perovskite: Structure, stopped_at) -> Callable[[], None]:
-    """Submit two windows in one job, and return what waits until they have sampled for a while."""
+    """Submit two windows in one job; return a function that waits until both have sampled for some time."""
     submit(launchpad, flow(gentle_model, perovskite, n_windows=2, n_steps=N_STEPS, windows_per_job=2))
     return lambda: wait_for(lambda: stopped_at() >= 300)
 
@@ -227,7 +227,7 @@ def assert_complete(launchpad: LaunchPad, n_launches: int) -> None:
 def test_scancel_leaves_the_job_ready_and_the_next_batch_job_goes_on(
     launchpad, qlaunch, job, call, cpu_worker, sampling, stopped_at
 ) -> None:
-    """SIGTERM, as at the time limit and where a job has to make room for another."""
+    """SLURM sends SIGTERM, as at the time limit or on preemption."""
     first = qlaunch("slurm_gpu_qadapter.yaml")
     sampling()
     call("scancel", first)
@@ -237,7 +237,7 @@ def test_scancel_leaves_the_job_ready_and_the_next_batch_job_goes_on(
     step = stopped_at()
     assert 300 <= step < N_STEPS
     second = qlaunch("slurm_gpu_qadapter.yaml")
-    assert first_step(launchpad, 2) > step  # nothing is done again
+    assert first_step(launchpad, 2) > step  # no step is repeated
     wait_for(lambda: job(second)["JobState"] == "COMPLETED")
     wait_for(lambda: set(states(launchpad)) == {"COMPLETED"})
     assert_complete(launchpad, 2)
@@ -275,17 +275,17 @@ def test_a_worker_stops_before_its_time_is_over_and_the_next_batch_job_goes_on(
 def test_job_killed_at_the_time_limit_is_completed_by_the_next(
     launchpad, config: Path, tmp_path: Path, qlaunch, job, call, cpu_worker, adapted, sampling, stopped_at
 ) -> None:
-    # A worker that hangs when it is told to, deaf to SIGTERM; SLURM wakes what is stopped, hence again and again.
+    # A worker that hangs and ignores SIGTERM. It is stopped repeatedly, since SLURM continues stopped processes.
     hang = f"trap '' TERM; me=$BASHPID; while sleep 0.1; do [ ! -e {tmp_path}/stop ] || kill -STOP $me; done &"
     first = qlaunch(adapted("exec alchemflows", f"{hang} exec env --block-signal=TERM alchemflows"))
     sampling()
     (victim,) = launchpad.fireworks.find({"state": "RUNNING"})
-    # SLURM looks for exhausted limits twice a minute, and a minute is the shortest. Here the limit is brought forward.
+    # SLURM checks limits twice a minute, and the shortest limit is a minute; here the limit is shortened.
     (tmp_path / "stop").touch()
     call("scontrol", "update", f"JobId={first}", "EndTime=now+1")
     wait_for(lambda: job(first)["JobState"] == "TIMEOUT")
     wait_for(lambda: not call("squeue", "-h"))
-    assert states(launchpad, {"fw_id": victim["fw_id"]}) == ["RUNNING"]  # nobody has noticed
+    assert states(launchpad, {"fw_id": victim["fw_id"]}) == ["RUNNING"]  # the loss is not detected yet
     step = stopped_at()
     assert 300 <= step < N_STEPS
 

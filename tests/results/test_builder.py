@@ -1,4 +1,4 @@
-"""Free energies from stored windows once more: the same numbers, only what is new, and other estimators."""
+"""Reanalysis of stored windows: the same free energies, only for new ladders, and with other settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(database, ladder_flow, tmp_path):
 
 
 @pytest.mark.slow
-def test_only_what_is_new_is_estimated_and_gives_the_stored_numbers(database, run, monkeypatch):
+def test_only_new_ladders_are_analysed_and_give_the_stored_numbers(database, run, monkeypatch):
     gauss = {"n_windows": 2, "spacing": "gauss-legendre", "windows_per_job": 2, "target_error": 1e-7, "budget": 2}
     first, second = run(0), run(1, pressure_GPa=0.5, barostat_time_ps=50.0, **gauss)
     builder = build(database)
@@ -57,7 +57,7 @@ def test_only_what_is_new_is_estimated_and_gives_the_stored_numbers(database, ru
     frame = readout.free_energies(database, CAMPAIGN, reanalysed=True).set_index("uuid")
     assert frame["delta_f_eV"].to_dict() == readout.free_energies(database).set_index("uuid")["delta_f_eV"].to_dict()
 
-    # nothing is new; then one more repeat is, and no other ladder's samples are read
+    # no ladder is new; then one more repeat is added, and only its samples are read
     assert build(database).n_ladders == 0
     third = run(2)
     monkeypatch.setattr(module, "window_documents", spy := _Spy(module.window_documents))
@@ -67,7 +67,7 @@ def test_only_what_is_new_is_estimated_and_gives_the_stored_numbers(database, ru
     after = reanalysed(database)
     assert set(after) == {first, second, third} and all(after[uuid] == made[uuid] for uuid in made)
 
-    # a window job that ran again makes its ladder old, and no other
+    # a window job that ran again makes only its own ladder outdated
     database.outputs().update_one({"uuid": window_jobs[0]}, {"$set": {"completed_at": "2999-01-01T00:00:00"}})
     assert build(database).n_ladders == 1
     assert reanalysed(database)[third]["sources_completed_at"] == "2999-01-01T00:00:00"
@@ -84,7 +84,7 @@ class _Spy:
         return self.function(outputs, samples, jobs)
 
 
-def test_other_estimators_make_other_numbers(database, run):
+def test_other_settings_give_other_numbers(database, run):
     uuid = run(0)
     build(database)
     before = reanalysed(database)[uuid]["output"]
@@ -93,14 +93,14 @@ def test_other_estimators_make_other_numbers(database, run):
     assert row["estimator"]["discard"] == 0.25
     assert [window["n_samples"] for window in row["output"]["windows"]] == [15] * 3
     assert row["output"]["total"]["delta_f_eV"] != before["total"]["delta_f_eV"]
-    # by hand: TI over what is left, which is all independent samples of the last three quarters
+    # TI from the remaining samples: all independent samples of the last three quarters
     dhdl = readout.samples(database)
     assert (dhdl.groupby("lambda_value")["time_fs"].count() == 20).all()
     late = dhdl[dhdl["time_fs"] > 100.0].groupby("lambda_value")["dudl_eV"].mean()
     for window in row["output"]["windows"]:
         spread = 4 * window["error_dudl_eV"] * (window["statistical_inefficiency"] > 1) + 1e-10
         assert window["mean_dudl_eV"] == pytest.approx(late[window["lambda_value"]], abs=spread)
-    # a build with the old settings is a change again
+    # returning to the old settings is also a change
     assert build(database).n_ladders == 1
     assert reanalysed(database)[uuid]["output"]["total"] == before["total"]
 
@@ -115,7 +115,7 @@ def test_one_bad_ladder_does_not_stop_the_others(database, run):
     assert builder.n_ladders == 2 and list(builder.failures) == [lost]
     assert blob in builder.failures[lost]
     assert set(reanalysed(database)) == {kept}
-    # too few samples are left: each ladder says so
+    # too few samples are left, which is reported for each ladder
     assert "2 samples" in build(database, discard=0.99).failures[kept]
 
 

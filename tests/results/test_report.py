@@ -144,10 +144,10 @@ def output(stored, uuid: str) -> dict:
     return stored.database.outputs().find_one({"uuid": uuid, "output.verdict": {"$exists": True}})["output"]
 
 
-def test_every_result_is_there_with_its_error_and_verdict(stored, page):
+def test_every_result_is_listed_with_error_and_verdict(stored, page):
     header, *rows = page.tables["results"]
     column = {name: k for k, name in enumerate(header)}
-    assert len(rows) == 7  # G and F of the absolute one
+    assert len(rows) == 7  # the absolute free energy has two rows, G and F
     rest = [tuple(row) for row in rows]
     for uuid in (*stored.ladders, stored.refined, stored.switching):
         known = output(stored, uuid)
@@ -171,7 +171,7 @@ def test_every_result_is_there_with_its_error_and_verdict(stored, page):
     assert any(row[column["verdict"]] == "not converged" for row in rows)
 
 
-def test_repeats_are_averaged_and_their_scatter_stands_beside_the_errors(stored, page):
+def test_means_over_repeats_are_listed_with_scatter_and_quoted_errors(stored, page):
     header, row = page.tables["means"]
     values = dict(zip(header, row, strict=True))
     totals = [output(stored, uuid)["total"] for uuid in stored.ladders]
@@ -235,10 +235,10 @@ def test_states_and_failures(stored, page):
     assert (values["failed"], values["ready"], values["waiting"]) == ("1", "2", "1")
     _, (n, cause, ids) = page.tables["failures"]
     assert (n, ids) == ("1", str(stored.fw_ids[0]))
-    assert cause == "InvalidURI: <b>mongodb://…"  # a password may hold anything, so all that follows is left out
+    assert cause == "InvalidURI: <b>mongodb://…"  # a password may contain any character, so the rest is omitted
 
 
-def test_nothing_is_loaded_run_or_given_away(stored, text, page):
+def test_the_page_loads_and_runs_nothing_and_contains_no_secrets(stored, text, page):
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "form", "base", "svg"}
     for tag, values in page.tags:
         assert not [name for name in values if name.startswith("on")], (tag, values)
@@ -254,7 +254,7 @@ def test_nothing_is_loaded_run_or_given_away(stored, text, page):
 
 
 @pytest.mark.parametrize("n_figures", [0, 2])
-def test_figures_are_limited_and_go_to_what_is_not_converged(stored, tmp_path, n_figures):
+def test_figures_are_limited_and_unconverged_results_come_first(stored, tmp_path, n_figures):
     outputs = stored.database.outputs()
     others = [stored.ladders[0], stored.switching]
     bad = {"output.verdict.status": "not converged"}
@@ -277,7 +277,7 @@ def test_figures_are_limited_and_go_to_what_is_not_converged(stored, tmp_path, n
 
 
 def test_no_more_than_one_result_is_in_memory(stored, tmp_path, monkeypatch):
-    """What is of one result is written before the next is read."""
+    """Details of a result are written before the next one is read."""
     path, sizes = tmp_path / "report.html", []
     whole = module.details
 
@@ -291,7 +291,7 @@ def test_no_more_than_one_result_is_in_memory(stored, tmp_path, monkeypatch):
     assert len(sizes) == 6 and all(after - before > 20_000 for before, after in pairwise(sizes))
 
 
-def test_a_damaged_document_is_said_and_the_others_are_shown(stored, tmp_path):
+def test_a_damaged_document_is_reported_and_the_others_are_shown(stored, tmp_path):
     blobs = stored.database.outputs().database["samples.files"]
     curves = output(stored, stored.switching)["work"]["curves"]["blob_uuid"]
     row = blobs.find_one_and_delete({"metadata.blob_uuid": curves})
@@ -312,7 +312,7 @@ def test_a_report_that_cannot_be_written(stored, tmp_path, monkeypatch):
         (tmp_path, ".html"),
     ):
         with pytest.raises(InvalidInputError, match=reason):
-            write_report(None, CAMPAIGN, path)  # before any look at the database
+            write_report(None, CAMPAIGN, path)  # before the database is read
     with pytest.raises(InvalidInputError, match="-1"):
         write_report(None, CAMPAIGN, kept, -1)
     with pytest.raises(InvalidInputError, match="sugars"):
@@ -340,7 +340,7 @@ def test_vacancies_are_given_by_both_routes(stored, tmp_path):
     known = output(stored, uuid)
     for quantity, prefix in (("G_f, two Frenkel–Ladd runs", "frenkel_ladd"), ("G_f, removal of an atom", "alchemical")):
         expected = (known[f"{prefix}_eV"], known[f"{prefix}_error_eV"])
-        assert rows[quantity][8:12] == [*(f"{value:.5f}" for value in expected), "", ""]  # none per atom
+        assert rows[quantity][8:12] == [*(f"{value:.5f}" for value in expected), "", ""]  # no values per atom
         assert rows[quantity][-1] == known["verdict"]["status"]
     assert len(page.images) == 3 and f"{known['removal']['removal_eV']:.5f}" in page.sections[uuid]
 

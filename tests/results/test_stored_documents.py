@@ -1,4 +1,4 @@
-"""What any release has stored is read, tabulated, reported and run by this one; what a newer one stored is refused."""
+"""Documents and queued jobs of all earlier releases can be read and run; those of newer releases are refused."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from alchemflows.storage.fireworks import submitted_tasks
 
 CAMPAIGN = "examples"
 PATHS = sorted(DOCUMENTS.glob("*.json"))
-#: Documents that no job returns: what two kinds have in common, and where a window was, in arguments of queued jobs.
+#: Documents that no job returns: base classes, and states of windows in the arguments of queued jobs.
 NOT_STORED = {"DefectDocument", "MixedEnds", "PackedState", "VacancySeries"}
 
 
 @pytest.fixture(scope="module")
 def examples(shared_database):
-    """Return a database that holds all examples, and the queued workflow of the same campaign."""
+    """Return a database with all examples and the queued workflow of the same campaign."""
     store_examples(shared_database, PATHS)
     shared_database.launchpad.add_wf(read_workflow())
     return shared_database
@@ -40,7 +40,7 @@ def examples(shared_database):
 
 @pytest.fixture
 def changed(examples):
-    """Return what changes the documents of a class, until the end of a test."""
+    """Return a function that changes the documents of a class until the end of the test."""
     before = list(examples.outputs().find())
 
     def change(kind, update):
@@ -118,7 +118,7 @@ def test_a_stored_ladder_is_estimated_again(examples):
 
 
 def test_a_queued_workflow_runs(database, tmp_path):
-    """What was submitted before an upgrade is done after it."""
+    """Jobs submitted by an earlier release run in this one."""
     fw_ids = sorted(database.launchpad.add_wf(read_workflow(MODEL)).values())
     with LocalWorkers(database, fw_ids, 1, tmp_path / "runs") as workers:
         assert wait(database, fw_ids, lambda jobs: None, check=workers.check) == []
@@ -130,7 +130,7 @@ def test_a_queued_workflow_runs(database, tmp_path):
 
 
 def test_older_rows_are_like_those_of_this_version(examples, changed, monkeypatch):
-    """A field of a ladder and one of its windows had other names in version 0."""
+    """Test with a version 0 in which a field of ladders, of windows and of campaigns had another name."""
     before = [make(examples, CAMPAIGN) for make in (readout.free_energies, readout.windows)]
     monkeypatch.setattr(document, "MIGRATIONS", {})
 

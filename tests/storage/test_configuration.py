@@ -1,4 +1,4 @@
-"""Configuration files: what is refused before anything connects, and what of a password is seen, which is nothing."""
+"""Configuration files: invalid ones are refused before connecting, and messages contain no part of a password."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def leaked(password: str, text: str) -> list[str]:
 
 
 @given(password=PASSWORDS, form=st.sampled_from(FORMS + SRV_FORMS + ("mongodb://user:{}", "mongodb://user:{}/db")))
-def test_what_is_accepted_a_driver_reads_in_the_same_way(password, form):
+def test_accepted_uris_are_read_in_the_same_way_by_the_driver(password, form):
     uri = form.format(password)
     try:
         check_uri(uri)
@@ -78,7 +78,7 @@ def test_an_encoded_password_is_accepted(password, form):
     form=st.sampled_from(FORMS + SRV_FORMS),
     place=st.sampled_from(["jobflow", "launchpad", "admin"]),
 )
-def test_nothing_of_a_password_is_seen_and_nothing_connects(tmp_path_factory, password, form, place):
+def test_no_part_of_a_password_is_shown_and_no_connection_is_made(tmp_path_factory, password, form, place):
     if form.startswith("mongodb://{}"):
         assume(":" not in password)  # it would end the user's name, and what follows be a password
     uri = form.format(password)
@@ -115,7 +115,7 @@ def test_nothing_of_a_password_is_seen_and_nothing_connects(tmp_path_factory, pa
 
 
 @given(password=PASSWORDS, form=st.sampled_from(FORMS + SRV_FORMS + ("mongodb://user:{}",)))
-def test_texts_of_others_lose_connection_strings(password, form):
+def test_connection_strings_are_removed_from_foreign_messages(password, form):
     line = f"pymongo.errors.ConfigurationError: {form.format(password)} is not to be had"
     shown = without_passwords(f"first line\n{line}\nlast line")
     assert not leaked(password, shown), shown
@@ -132,7 +132,7 @@ def test_uris_without_a_password_are_accepted(uri):
 @pytest.mark.parametrize(
     "uri", ["", "localhost", "http://host", "mongodb://", "mongodb:///db", "mongodb://h:port", "mongodb://h,"]
 )
-def test_what_is_no_uri_is_refused(uri):
+def test_invalid_uris_are_refused(uri):
     with pytest.raises(DatabaseError):
         check_uri(uri)
 
@@ -201,7 +201,7 @@ def test_jobflow_without_fireworks_is_refused(nothing_configured):
 
 
 def test_results_in_one_database_and_jobs_in_another_are_refused(database_of_its_own, tmp_path, monkeypatch):
-    """jobflow's file is the user's own, with the address of a real server; FireWorks' is that of the private one."""
+    """jobflow is configured for a server of the user, FireWorks for the private database."""
     home, environment = database_of_its_own
     own = tmp_path / "own.yaml"
     own.write_text(Path(environment["JOBFLOW_CONFIG_FILE"]).read_text())
@@ -222,7 +222,7 @@ def database_of_its_own(shared_database):
     return Path(shared_database.environment["ALCHEMFLOWS_HOME"]), shared_database.environment
 
 
-def test_what_the_driver_said_is_not_chained():
+def test_errors_of_the_driver_are_not_chained():
     with pytest.raises(DatabaseError) as caught:
         create_users("mongodb://user:QXZJ@127.0.0.1:99999/", "db", Path("users"))
     assert caught.value.__cause__ is None and caught.value.__suppress_context__

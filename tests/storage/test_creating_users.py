@@ -1,4 +1,4 @@
-"""What `create_users` refuses before it changes a server, and the documentation of the rights."""
+"""Errors of `create_users` before it changes a server, and the documentation of the rights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The private database as others see it, and the limits of documents."""
+"""The private database as used by other tools, and the size limit of documents."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_indexes_are_there(database):
 
 
 def test_plain_tools_find_it(database):
-    """The variables that the quickstart prints are enough for FireWorks and jobflow."""
+    """The variables printed by the quickstart are sufficient for FireWorks and jobflow."""
     script = (
         "from fireworks import LaunchPad; from jobflow import SETTINGS; "
         "SETTINGS.JOB_STORE.connect(); print(LaunchPad.auto_load().get_fw_ids(), SETTINGS.JOB_STORE.count())"
@@ -132,7 +132,7 @@ def test_an_unreachable_database_is_named_without_its_password(tmp_path, monkeyp
     ],
 )
 def test_bad_fireworks_configurations_are_named(database, tmp_path, launchpad, reason):
-    """FireWorks reads its configuration when it is imported, so in a process of its own."""
+    """Run in a separate process, since FireWorks reads its configuration when it is imported."""
     config = tmp_path / "FW_config.yaml"
     if launchpad is not None:
         (tmp_path / "my_launchpad.yaml").write_text(launchpad)

@@ -55,7 +55,7 @@ def names(function) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-def test_what_is_replaced_has_the_signature_that_the_replacement_has():
+def test_replaced_functions_have_the_signatures_of_their_replacements():
     assert names(WFLock.__init__) == ["self", "lp", "fw_id", "expire_secs", "kill"]
     assert fireworks_launchpad.WFLock is WFLock
     assert names(rocket.ping_launch) == ["launchpad", "launch_id", "stop_event", "master_thread"]
@@ -118,7 +118,7 @@ def test_a_rerun_archives_launches(database, tmp_path, monkeypatch):
 
 
 def test_a_job_that_was_taken_has_a_date_and_no_launch(database):
-    """FireWorks takes a job, and then stores its launch; this is the state between."""
+    """FireWorks reserves a job before it stores the launch; this is the state in between."""
     launchpad = database.launchpad
     launchpad.add_wf(Workflow([Firework(Run(command="true"))]))
     firework = launchpad._get_a_fw_to_run()
@@ -154,7 +154,7 @@ def test_a_flow_has_its_jobs_in_the_tasks(database):
     assert fireworks.unfinished_tasks(launchpad, "numbers", ["key", "other"]) == {"key"}
 
 
-def test_indexes_are_of_collections_that_are_there(launchpad, failed):
+def test_indexes_belong_to_existing_collections(launchpad, failed):
     there = set(fireworks.database_of(launchpad).list_collection_names())
     assert {"fireworks", "workflows", "launches", "fw_id_assigner"} <= there
     for rights in fireworks.RIGHTS.values():

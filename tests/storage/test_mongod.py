@@ -62,7 +62,7 @@ def tmp_path() -> Iterator[Path]:
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
-    """Make servers that are gone after the test, whatever happens in it."""
+    """Make servers that are stopped after the test, even if it fails."""
     monkeypatch.setattr(mongod, "TEMP_FOLDER", tmp_path)
     servers = []
 
@@ -301,7 +301,7 @@ def test_binary_that_fails(
     assert str(server.log) in str(caught.value)
 
 
-def test_error_of_the_server_is_told(server: PrivateMongod) -> None:
+def test_error_of_the_server_is_shown(server: PrivateMongod) -> None:
     server.data.mkdir(parents=True)
     (server.data / "storage.bson").write_bytes(b"not a database")
     with pytest.raises(DatabaseError, match="Unable to read the storage engine metadata") as caught:

@@ -1,4 +1,4 @@
-"""A MongoDB with users and TLS, made as db_config/README.md says, and what each user can do in it."""
+"""A MongoDB with users and TLS, set up as described in db_config/README.md, and the rights of each user."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sample(n: int) -> dict[str, object]:
 
 @job
 def spread(mean: float) -> Response:
-    """Replace itself, as a ladder that refines itself does; what it says is too large for a launch's document."""
+    """Replace this job, as a refined ladder does; the output is too large for the document of a launch."""
     return Response(replace=sample(int(mean)), stored_data={"text": "x" * 17_000_000})
 
 
@@ -212,7 +212,7 @@ def test_the_doctor_names_the_user_and_the_database(server: Server, tmp_path: Pa
     assert not (tmp_path / "home").exists()
 
 
-def test_a_submitter_mends(
+def test_a_submitter_reruns_failed_jobs(
     worked: tuple[Path, Job], server: Server, clients: dict[str, MongoClient], tmp_path: Path
 ) -> None:
     def lpad(*arguments: str) -> str:
@@ -232,9 +232,7 @@ def test_a_submitter_mends(
     assert ("fail", "DEFUSED") in states(clients["admin"])
 
 
-def test_a_worker_gives_back_what_it_cannot_finish(
-    server: Server, clients: dict[str, MongoClient], tmp_path: Path
-) -> None:
+def test_a_worker_returns_an_unfinished_job(server: Server, clients: dict[str, MongoClient], tmp_path: Path) -> None:
     launchpad = server.launchpad("submitter")
     (fw_id,) = launchpad.add_wf(flow_to_workflow(Flow([pause(100)]))).values()
     done = run(server, "worker", "worker", "--stop-after", 8, folder=tmp_path)
@@ -318,8 +316,8 @@ def test_no_user_can_do_more(
     assert clients["admin"]["alchemflows"]["outputs"].count_documents({}) >= 3
 
 
-def test_what_is_refused_to_some_is_possible(worked: tuple[Path, Job], clients: dict[str, MongoClient]) -> None:
-    """Each act is one that a user with the right can do: nothing but the right is missing."""
+def test_refused_actions_are_possible_with_the_right(worked: tuple[Path, Job], clients: dict[str, MongoClient]) -> None:
+    """Each action succeeds for a user with the right, so only the right is missing elsewhere."""
     for name, act in CHANGES.items():
         assert act(clients["worker"]) is not None, name
     for name, act in (SUBMISSIONS | JOBS).items():
@@ -388,7 +386,7 @@ def test_the_files_are_the_templates_filled_in(server: Server, user: str) -> Non
         assert yaml.safe_load((folder / name).read_text()) == template
 
 
-def test_a_wrong_password_is_told_without_it(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_but_not_shown(server: Server, tmp_path: Path) -> None:
     shutil.copytree(server.config / "reader", tmp_path / "reader")
     path = tmp_path / "reader" / "jobflow.yaml"
     path.write_text(path.read_text().replace("//reader:", "//reader:swordfish-7"))
@@ -402,7 +400,7 @@ def test_a_wrong_password_is_told_without_it(server: Server, tmp_path: Path) -> 
     assert not (tmp_path / "config").exists()
 
 
-def test_the_command_line_tells_a_reader_that_it_may_not(server: Server, tmp_path: Path) -> None:
+def test_the_command_line_reports_missing_rights(server: Server, tmp_path: Path) -> None:
     assert_one_line(run(server, "reader", "db", "index", folder=tmp_path), "does not let this user")
 
 
@@ -410,7 +408,7 @@ def test_the_command_line_tells_a_reader_that_it_may_not(server: Server, tmp_pat
 
 
 def test_again_changes_nothing(server: Server, clients: dict[str, MongoClient], tmp_path: Path) -> None:
-    """By the command, and an administrator of this database alone."""
+    """Run the command again, as an administrator of this database only."""
     admin = clients["admin"]
     owner = {"pwd": "swordfish-7", "roles": [{"role": "dbOwner", "db": "alchemflows"}]}
     admin["admin"].command("createUser", "owner", **owner)
@@ -432,7 +430,7 @@ def test_again_changes_nothing(server: Server, clients: dict[str, MongoClient], 
             client["alchemflows"]["outputs"].find_one()
 
 
-def test_rights_that_someone_has_added_are_taken_back(server: Server, clients: dict[str, MongoClient]) -> None:
+def test_rights_added_by_hand_are_removed(server: Server, clients: dict[str, MongoClient]) -> None:
     database = clients["admin"]["alchemflows"]
     more = [{"resource": {"db": "alchemflows", "collection": "outputs"}, "actions": ["remove"]}]
     database.command("grantPrivilegesToRole", "reader", privileges=more)
