@@ -26,7 +26,7 @@ from mace.modules import (
 from mace.modules.blocks import NonLinearBiasReadoutBlock
 from pymatgen.core import Lattice, PeriodicSite, Structure
 
-from alchemflows.alchemy.backends.mace_internals import default_dtype
+from alchemflows.alchemy.backends.precision import default_dtype
 from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.system import AlchemicalSystem
 

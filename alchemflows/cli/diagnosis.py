@@ -1,4 +1,4 @@
-"""Checks of an installation, for `alchemflows doctor`: each says what is there, and how to correct what is not."""
+"""Check an installation for `alchemflows doctor`: each check returns a state, and how to correct it."""
 
 from __future__ import annotations
 

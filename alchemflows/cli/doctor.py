@@ -27,7 +27,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
-    """Say what is installed and configured, what is missing, and how to correct it."""
+    """Check the installation and its configuration, and show how to correct problems."""
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         findings = diagnose(settings(), potential)
     if as_json:
@@ -37,7 +37,7 @@ def doctor(
             _show(finding)
     broken = [finding.name for finding in findings if finding.state == "broken"]
     if broken:
-        raise AlchemflowsError(f"to be corrected: {', '.join(broken)}")
+        raise AlchemflowsError(f"these checks failed: {', '.join(broken)}; the lines above show how to correct them")
 
 
 def _show(finding: Finding) -> None:

@@ -11,7 +11,7 @@ import torch
 from models import VARIANTS, save_mace
 
 from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.backends.mace_internals import default_dtype
+from alchemflows.alchemy.backends.precision import default_dtype
 from alchemflows.alchemy.interfaces import Backend
 from alchemflows.schemas.potential import PotentialSpec
 

@@ -12,6 +12,7 @@ from mace.modules import ScaleShiftMACE
 from models import VARIANTS, build_mace, perovskite
 
 from alchemflows.alchemy.backends import mace_internals as internals
+from alchemflows.alchemy.backends.precision import default_dtype
 from alchemflows.alchemy.backends.trimming import KNOWN_BLOCKS
 
 #: ``hasattr`` gates of ScaleShiftMACE.forward in mace-torch 0.3.16, all of which the backend knows.
@@ -48,7 +49,7 @@ def test_the_calculator_of_mace_prepares_atoms_in_the_dtype_of_its_model():
     calculator = internals.LibraryCalculator(
         models=[build_mace(**VARIANTS["residual"])], device="cpu", default_dtype="float64"
     )
-    with internals.default_dtype(torch.float32):
+    with default_dtype(torch.float32):
         calculator.calculate(perovskite().to_ase_atoms())
         batch = calculator._atoms_to_batch(perovskite().to_ase_atoms())
     assert batch["positions"].dtype == batch["node_attrs"].dtype == torch.float64

@@ -335,6 +335,7 @@ def test_foundation_model_from_the_cache(mace_cache, mace_file, capsys):
     _load.cache_clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sevennet-0_22May2024", "7net-l3i5"])
 def test_other_checkpoints_of_sevenn(name):
     """At a vertex they give what the plain calculator gives (float32)."""

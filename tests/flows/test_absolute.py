@@ -242,6 +242,7 @@ def test_sizes_are_extrapolated(tmp_path):
     assert document.quantum_correction_change_eV_per_atom == pytest.approx(abs(per_atom[1] - per_atom[0]))
 
 
+@pytest.mark.slow
 def test_both_routes_to_a_vacancy(tmp_path):
     maker = vacancy_maker(temperature=50.0, **SHORT, **CELL)
     document, _ = run(maker.make(iron(), 3), tmp_path)
@@ -256,6 +257,7 @@ def test_both_routes_to_a_vacancy(tmp_path):
     assert document.difference_eV == pytest.approx(document.alchemical_eV - document.frenkel_ladd_eV)
 
 
+@pytest.mark.slow
 def test_phases_and_one_that_fails(tmp_path):
     """A cell that is crushed has no crystal; the other phase's numbers are there all the same."""
     maker = phase_maker(**SHORT, **CELL)

@@ -71,6 +71,7 @@ def run(flow, folder):
     return MontyDecoder().process_decoded(store.get_output(flow.jobs[-1].uuid))
 
 
+@pytest.mark.slow
 def test_scandium_for_a_film_without_stress_on_gallium_nitride(tmp_path):
     """In-plane lattice of the substrate, c free; the same x as a search for the zero of the stress."""
     maker = CompositionOptimizationMaker(potential=DEMO, optimize_maker=OptimizeMaker(relaxation="c"))

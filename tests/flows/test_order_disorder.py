@@ -63,6 +63,7 @@ def test_all_orders_of_a_small_cell(tmp_path):
         assert t == (pytest.approx(-energy / (kB * entropy)) if energy < 0 else None)
 
 
+@pytest.mark.slow
 def test_the_search_finds_the_best_of_all(tmp_path):
     """(Ce,Zr)O2, 4 cations: what the search relaxes to is the lowest of all arrangements, relaxed alike."""
     relax = relaxing(0.05)

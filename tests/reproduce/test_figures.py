@@ -203,6 +203,7 @@ def test_figure_2_must_meet_plain_ends_and_random_arrangements(wrong, failed):
     assert not document.holds and [failed in reason for reason in document.verdict.reasons] == [True]
 
 
+@pytest.mark.slow
 def test_compositions_of_figure_2():
     sizes = {name: len(crystal.grid(12).weights) for name, crystal in MIXED_CRYSTALS.items()}
     assert sizes == {"(Ce,Sn)O2": 8, "(Ce,Zr)O2": 8, "(Li,Na,K)Cl": 91, "BiS(Cl,Br,I)": 36}

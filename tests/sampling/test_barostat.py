@@ -140,6 +140,7 @@ def shapes(cells: np.ndarray) -> np.ndarray:
     return np.concatenate([np.abs(np.linalg.det(cells))[..., None], metric[..., i, j]], axis=-1)
 
 
+@pytest.mark.slow
 def test_whole_cells_have_the_distribution_of_all_strains():
     model = SolidElasticity(OBLIQUE, (0.6 * BULK, 0.5 * BULK))
     strain, weights = weighted_strains(model)
@@ -160,6 +161,7 @@ def test_whole_cells_have_the_distribution_of_all_strains():
             assert_mean(found[..., 0], wrong)
 
 
+@pytest.mark.slow
 def test_axes_change_their_lengths_alone():
     """ρ(a, b, c) ∝ V^N exp[−β(U + PV)] of a stretched oblique cell, summed on a grid."""
     model = SolidElasticity(OBLIQUE, (0.6 * BULK, 0.5 * BULK))

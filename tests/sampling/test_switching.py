@@ -128,6 +128,7 @@ def test_ends_and_seeds_must_pair(wells, n_seeds):
         equilibrate_ends(wells, path, conditions, range(3))
 
 
+@pytest.mark.slow
 def test_switching_at_constant_pressure():
     """ΔG of two crystals of different stiffness and volume, ∫ dV exp[−β(U + PV)] det K^(−3/2) of each."""
     path = harmonic_path(2)

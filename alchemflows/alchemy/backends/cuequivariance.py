@@ -7,7 +7,7 @@ from typing import cast
 
 from mace.modules import ScaleShiftMACE
 
-from alchemflows.alchemy.backends.mace_internals import default_dtype
+from alchemflows.alchemy.backends.precision import default_dtype
 from alchemflows.errors import PotentialError
 
 

@@ -27,7 +27,7 @@ from alchemflows.alchemy.backends import mace_internals as internals
 from alchemflows.alchemy.backends.contraction import FoldedContraction, fold
 from alchemflows.alchemy.backends.convolution import Convolution
 from alchemflows.alchemy.backends.cuequivariance import convert
-from alchemflows.alchemy.backends.mace_internals import default_dtype
+from alchemflows.alchemy.backends.precision import default_dtype
 from alchemflows.alchemy.backends.selfcheck import fastest
 from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import EdgeGraph, Graph

@@ -24,7 +24,7 @@ from mace.modules.radial import AgnesiTransform, BesselBasis, GaussianBasis, Sof
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alchemflows.alchemy.backends import mace_internals as internals
-from alchemflows.alchemy.backends.mace_internals import default_dtype
+from alchemflows.alchemy.backends.precision import default_dtype
 from alchemflows.errors import PotentialError
 
 SUFFIX = ".safetensors"

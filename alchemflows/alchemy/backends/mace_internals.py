@@ -7,8 +7,7 @@ energies wherever a potential is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -16,6 +15,8 @@ from ase import Atoms
 from e3nn import o3
 from mace.calculators import MACECalculator
 from mace.modules.symmetric_contraction import Contraction
+
+from alchemflows.alchemy.backends.precision import default_dtype
 
 #: If this attribute of an interaction block is set, the block passes the edges to its tensor product and skips the sum.
 FUSION = "conv_fusion"
@@ -100,17 +101,6 @@ def one_hot_linears(block: Any) -> list[str]:
 def one_hot_products(block: Any) -> list[str]:
     """Return the names of an interaction block's tensor products with one-hot encoded elements."""
     return ["skip_tp"] if isinstance(getattr(block, "skip_tp", None), o3.FullyConnectedTensorProduct) else []
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Set torch's default dtype within a with block."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 class LibraryCalculator(MACECalculator):
