@@ -128,7 +128,7 @@ def test_the_default_folder_is_a_new_one(tmp_path, monkeypatch):
     written = json.loads(invoke("phases", "--json").stdout)
     assert written["files"]
     assert all(Path(file).parent == Path("phases") and Path(file).is_file() for file in written["files"])
-    with pytest.raises(InvalidInputError, match="phases exists"):
+    with pytest.raises(InvalidInputError, match="phases"):
         raise invoke("phases").exception
     assert "command" in written
 

@@ -32,9 +32,8 @@ def wells(monkeypatch, tmp_path):
     def of(*stiffness):
         model = HarmonicWells(path.system.structure.cart_coords, stiffness)
         model.record = PotentialRecord(name="wells", backend="none", sha256="0" * 64, dtype="float64", device="cpu")
-        for module in ("windows", "switching"):
-            monkeypatch.setattr(f"alchemflows.jobs.{module}.AlchemicalPotential", lambda *_: model)
-            monkeypatch.setattr(f"alchemflows.jobs.{module}.load_potential", lambda *_: None)
+        monkeypatch.setattr("alchemflows.alchemy.potential.AlchemicalPotential", lambda *_: model)
+        monkeypatch.setattr("alchemflows.alchemy.backends.load_potential", lambda *_: None)
         return SimpleNamespace(path=path, model=model)
 
     return of
