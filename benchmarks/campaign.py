@@ -48,7 +48,7 @@ from pathlib import Path
 from fireworks import FWorker, LaunchPad
 from fireworks.core.rocket_launcher import launch_rocket, rapidfire
 from jobflow import SETTINGS
-import alchemflows.jobs.windows as windows
+import alchemflows.sampling.windows as windows
 from alchemflows.storage.database import connect
 from alchemflows.execution.worker import Worker
 

@@ -70,7 +70,9 @@ class Example:
         contents = {folder / name: text for name, text in self.contents().items()}
         there = [str(path) for path in contents if path.exists()]
         if there:
-            raise InvalidInputError(f"these files exist already: {', '.join(there)}; remove them or name another folder")
+            raise InvalidInputError(
+                f"these files exist already: {', '.join(there)}; remove them or name another folder"
+            )
         make_folder(folder)
         for path, text in contents.items():
             path.write_text(text, encoding="utf-8")

@@ -318,7 +318,7 @@ def test_phases_are_compared_without_one_whose_first_job_failed(database, tmp_pa
         failed = wait(database, fw_ids, lambda jobs: None, check=workers.check)
     assert [job.name.partition(",")[0] for job in failed] == ["mean cell", "Frenkel–Ladd"]
     assert "exploded" in failed[0].error or "crushed" in failed[0].error
-    assert "the job before this one failed" in failed[1].error
+    assert "earlier job failed" in failed[1].error
     document = database.job_store.get_output(flow.output.uuid)
     assert [point["gibbs_eV"] is None for point in document["points"]] == [False, True]
     assert document["stable"][0]["phase"] == "bcc" and document["verdict"]["status"] == "not converged"
