@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -14,13 +13,11 @@ from alchemflows.cli.options import (
     Plot,
     PotentialOptions,
     ReadingOptions,
+    RunOptions,
     StructureFile,
-    SubmitOnly,
     Supercell,
-    Workers,
 )
 from alchemflows.cli.running import run_and_show
-from alchemflows.cli.tables import absolute_table, phase_table, sizes_table
 from alchemflows.errors import InvalidInputError
 
 app = App()
@@ -43,6 +40,7 @@ def frenkel_ladd(
     maker: Annotated[Any, FRENKEL_LADD_ALL],
     potential: PotentialOptions,
     reading: ReadingOptions,
+    run: RunOptions,
     constant_volume: Annotated[
         bool, typer.Option(help="Keep the cell fixed, after its relaxation unless --no-relax is given.")
     ] = False,
@@ -57,30 +55,28 @@ def frenkel_ladd(
         list[str] | None,
         typer.Option("--spring", help="Spring constant of an element (eV/Å²), such as Fe:5.2; repeatable."),
     ] = None,
-    workers: Workers = 1,
     plot: Plot = None,
-    submit_only: SubmitOnly = False,
 ) -> None:
     """Compute the absolute free energy of a crystal.
 
     The crystal is ordered or alchemical; the method is Frenkel–Ladd switching.
     """
-    from alchemflows.plotting import plot_sizes, plot_switching
-
     maker.potential = potential.spec
     maker.springs_eV_per_A2 = springs_of(springs) if springs else None
     if constant_volume:
         at_pressure = {"pressure": "--pressure", "cell": "--cell", "cell_steps": "--cell-steps"}
         refuse_given(at_pressure, "with --constant-volume")
         maker.pressure_GPa = None
-    run = partial(run_and_show, device=potential.device, workers=workers, submit_only=submit_only)
     sizes = [supercell_of(text) for text in supercells or ["1x1x1"]]
     read = reading.read(structure, sizes[0] if len(sizes) == 1 else (1, 1, 1))
-    run = partial(run, read={structure.name: read})
-    if len(sizes) == 1:
-        run(maker.make(read.structure), absolute_table, figures=[(plot, plot_switching)])
-    else:
-        run(maker.make(read.structure, supercells=sizes), sizes_table, figures=[(plot, plot_sizes)])
+    one = len(sizes) == 1
+    run_and_show(
+        maker.make(read.structure) if one else maker.make(read.structure, supercells=sizes),
+        run,
+        device=potential.device,
+        figures={"switching" if one else "sizes": plot},
+        read={structure.name: read},
+    )
 
 
 @app.command()
@@ -94,22 +90,20 @@ def phases(
     maker: Annotated[Any, FRENKEL_LADD],
     potential: PotentialOptions,
     reading: ReadingOptions,
+    run: RunOptions,
     substitution: Annotated[str | None, typer.Option(help="Element and its substitute, such as Pb:Sn.")] = None,
     compositions: Annotated[
         list[float] | None,
         typer.Option("--composition", "-x", help="Substituted fraction, from 0 to 1; repeatable [default: 0 and 1]."),
     ] = None,
     supercell: Supercell = (1, 1, 1),
-    workers: Workers = 1,
     plot: Plot = None,
-    submit_only: SubmitOnly = False,
 ) -> None:
     """Compare the Gibbs free energies of several phases.
 
     Gives the stable phase at each temperature and composition, and the transition temperatures.
     """
     from alchemflows.flows.phase_stability import PhaseStabilityMaker
-    from alchemflows.plotting import plot_phases
 
     if compositions and not substitution:
         raise InvalidInputError("--composition needs a --substitution, such as Pb:Sn")
@@ -123,10 +117,8 @@ def phases(
     )
     run_and_show(
         flow,
-        phase_table,
+        run,
         device=potential.device,
-        workers=workers,
-        submit_only=submit_only,
-        figures=[(plot, plot_phases)],
+        figures={"phases": plot},
         read=read,
     )

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alchemflows.cli.inputs import dtype_of
+from alchemflows.cli.maker_options import grouped
 from alchemflows.cli.once import App
-from alchemflows.cli.options import Device, Dtype, Plot, Seed, SubmitOnly, Workers
+from alchemflows.cli.options import Device, Dtype, Plot, RunOptions, Seed
 from alchemflows.cli.running import console, run_and_show
-from alchemflows.cli.tables import deviation_table, reproduction_tables
+from alchemflows.cli.tables import deviation_table
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ FIGURES = {f"fig{n}": f"alchemflows.reproduce.fig{n}:Fig{n}Maker" for n in (2, 3
 
 
 @app.command()
+@grouped
 def reproduce(
     figure: Annotated[str, typer.Argument(help="Figure: fig2, fig3, fig4 or fig5.")],
+    run: RunOptions,
     small: Annotated[
         bool, typer.Option("--small", help="Small version with mace-demo (minutes on 2 CPU cores).")
     ] = False,
@@ -46,17 +49,13 @@ def reproduce(
         ),
     ] = None,
     seed: Seed = 0,
-    workers: Workers = 2,
     plot: Plot = None,
-    submit_only: SubmitOnly = False,
 ) -> None:
     """Reproduce the data of a figure of the paper, and check them.
 
     The paper is Nam et al., Nat. Commun. 16, 4350 (2025). The checks compare results with each other, for example two
     routes to one free energy. With the paper's settings its values are shown as well; they are not checked.
     """
-    from alchemflows.plotting import plot_lattices
-
     if figure not in FIGURES:
         raise InvalidInputError(f"the figure must be one of {', '.join(FIGURES)}; got {figure!r}")
     if small and medium:
@@ -67,11 +66,9 @@ def reproduce(
     maker = pkgutil.resolve_name(FIGURES[figure])(version=version, seed=seed, device=device)
     document = run_and_show(
         maker.make(),
-        reproduction_tables,
+        run,
         device=maker.effort.potential.device,
-        workers=workers,
-        submit_only=submit_only,
-        figures=[(plot, plot_lattices)],
+        figures={"lattices": plot},
     )
     if document is not None and not document.holds:
         raise AlchemflowsError("a check does not hold")

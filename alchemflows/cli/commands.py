@@ -17,6 +17,7 @@ from alchemflows.cli import (
     example,
     ordering,
     readout,
+    results,
     transformations,
     workers,
 )
@@ -65,6 +66,7 @@ for commands in (
     checks,
     database,
     doctor,
+    results,
     readout,
     workers,
 ):

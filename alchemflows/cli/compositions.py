@@ -14,13 +14,11 @@ from alchemflows.cli.options import (
     Plot,
     PotentialOptions,
     ReadingOptions,
+    RunOptions,
     StructureFile,
-    SubmitOnly,
     Supercell,
-    Workers,
 )
 from alchemflows.cli.running import check_figures, console, run_and_show, settings
-from alchemflows.cli.tables import optimization_table, sweep_table
 from alchemflows.errors import InvalidInputError
 from alchemflows.results.query import relaxations
 from alchemflows.storage.database import connect
@@ -45,6 +43,7 @@ def sweep(
     structure: StructureFile,
     potential: PotentialOptions,
     reading: ReadingOptions,
+    run: RunOptions,
     substitutions: Annotated[
         list[str] | None,
         typer.Argument(help="Elements and their substitutes, such as Ce:Sn, for a sweep along a line."),
@@ -62,9 +61,7 @@ def sweep(
     coupling: Annotated[
         str, typer.Option(metavar="[paired|mean-field]", help="How alchemical sites of a group interact.")
     ] = "paired",
-    workers: Workers = 1,
     plot: Plot = None,
-    submit_only: SubmitOnly = False,
 ) -> None:
     """Relax a crystal at a series of compositions.
 
@@ -72,7 +69,6 @@ def sweep(
     """
     from alchemflows.alchemy.compositions import CompositionGrid
     from alchemflows.flows.composition_sweep import CompositionSweepMaker
-    from alchemflows.plotting import plot_sweep
 
     if bool(substitutions) == bool(choices):
         raise InvalidInputError("a sweep needs substitutions (a line) or --choose (a simplex), and not both")
@@ -89,17 +85,15 @@ def sweep(
         grid = CompositionGrid.line(cell, substitution_of(substitutions or []), shares, coupling=kind)
     maker = CompositionSweepMaker(potential=potential.spec)
     keys = maker.keys(grid)
-    check_figures([plot], submit_only)
+    check_figures([plot], run.submit_only)
     known = relaxations(connect(settings()), keys)
     if known:
         console.print(f"{len(known)} of {len(grid.weights)} compositions are already in the database")
     run_and_show(
         maker.make(grid, known=known),
-        sweep_table,
+        run,
         device=potential.device,
-        workers=workers,
-        submit_only=submit_only,
-        figures=[(plot, plot_sweep)],
+        figures={"sweep": plot},
         read={structure.name: read},
     )
 
@@ -112,6 +106,7 @@ def optimize(
     descent: Annotated[Any, DESCENT],
     potential: PotentialOptions,
     reading: ReadingOptions,
+    run: RunOptions,
     choices: Annotated[list[str], typer.Option("--choose", help=CHOOSE)],
     targets: Annotated[
         list[str] | None,
@@ -128,14 +123,11 @@ def optimize(
     ] = None,
     supercell: Supercell = (1, 1, 1),
     plot: Plot = None,
-    submit_only: SubmitOnly = False,
 ) -> None:
     """Find the composition with given properties by optimization.
 
     The crystal is relaxed at each composition, always in float64.
     """
-    from alchemflows.plotting import plot_optimization
-
     chosen = choices_of(choices)
     maker = replace(maker, potential=potential.spec, optimize_maker=descent)
     read = reading.read(structure, supercell)
@@ -147,10 +139,8 @@ def optimize(
     )
     run_and_show(
         flow,
-        optimization_table,
+        run,
         device=potential.device,
-        workers=1,
-        submit_only=submit_only,
-        figures=[(plot, plot_optimization)],
+        figures={"optimization": plot},
         read={structure.name: read},
     )

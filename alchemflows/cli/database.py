@@ -1,10 +1,7 @@
-"""Commands for results in the database, and for the private MongoDB."""
+"""Commands for the private MongoDB, and for users of one's own."""
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,10 +9,8 @@ import typer
 
 from alchemflows.cli.once import App
 from alchemflows.cli.running import console, settings, show_database
-from alchemflows.cli.tables import results_table
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.output_file import check_folder
-from alchemflows.results.query import RESULT_FIELDS, free_energies
 from alchemflows.storage.database import DATABASE, connect, start_private
 from alchemflows.storage.mongod import PrivateMongod
 from alchemflows.storage.users import DEFAULT_USERS, create_users, read_admin_uri
@@ -23,42 +18,6 @@ from alchemflows.storage.users import DEFAULT_USERS, create_users, read_admin_ur
 app = App()
 private_app = App(no_args_is_help=True, help="Manage the private MongoDB, or users of your own MongoDB.")
 app.add_typer(private_app, name="db")
-
-
-@app.command()
-def results(
-    formula: Annotated[str | None, typer.Option(help="Reduced formula of the initial or final crystal.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Temperature (K).")] = None,
-    campaign: Annotated[str | None, typer.Option(help="Name of a campaign.")] = None,
-    reanalysed: Annotated[
-        bool, typer.Option(help="Show the results of `alchemflows reanalyse` in place of those of the jobs.")
-    ] = False,
-    limit: Annotated[int, typer.Option(min=0, help="Maximum number of results; 0 for all.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
-) -> None:
-    """List stored results of thermodynamic integration, newest first."""
-    if as_json and as_csv:
-        raise InvalidInputError("results are written as --json or as --csv, not both")
-    database = connect(settings())
-    rows = free_energies(
-        database,
-        campaign=campaign,
-        formula=formula,
-        temperature_K=temperature,
-        limit=limit,
-        reanalysed=reanalysed,
-    )
-    if as_json:
-        print(json.dumps(rows, indent=1, default=str, allow_nan=False))
-    elif as_csv:
-        writer = csv.DictWriter(sys.stdout, fieldnames=list(RESULT_FIELDS))
-        writer.writeheader()
-        writer.writerows(rows)
-    elif rows:
-        console.print(results_table(rows))
-    else:
-        console.print(f"no free energies yet ({database.place})")
 
 
 @private_app.command()

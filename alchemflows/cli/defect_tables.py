@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ase.units import kB
 from rich.console import Group
-from rich.table import Table
 
+from alchemflows.cli.layout import ResultTable
 from alchemflows.cli.tables import empty_table
 from alchemflows.schemas.chemical_potentials import SiteFraction
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
-from alchemflows.schemas.vacancy import VacancyDocument, VacancySizes, VacancyTemperatures
+from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument, VacancySizes, VacancyTemperatures
 
 
-def vacancy_table(document: VacancyDocument) -> Table:
+def vacancy_table(document: VacancyDocument) -> ResultTable:
     """G_f by both routes in each limit of the chemical potentials, volumes and the equilibrium concentration."""
     table = empty_table(
         f"vacancy of {document.element} in {document.formula}, {document.counts.title}, {document.temperature_K:g} K",
@@ -45,7 +45,21 @@ def vacancy_table(document: VacancyDocument) -> Table:
     return table
 
 
-def vacancy_sizes_table(document: VacancySizes) -> Table:
+def removal_table(document: RemovalDocument) -> ResultTable:
+    """Return the terms of the free energy of removing one atom."""
+    table = empty_table(
+        f"removal of one {document.element} atom, {document.counts.title}, {document.temperature_K:g} K",
+        ("", "eV", "±"),
+    )
+    table.add_row("switching", f"{document.switching_eV:.4f}", f"{document.switching_error_eV:.4f}")
+    table.add_row("spring, to be subtracted", f"{document.spring_eV:.4f}", "")
+    table.add_row("centre of mass", f"{document.centre_of_mass_eV:.4f}", "")
+    table.add_section()
+    table.add_row("G(N−1) − G(N)", f"{document.removal_eV:.4f}", f"{document.removal_error_eV:.4f}")
+    return table
+
+
+def vacancy_sizes_table(document: VacancySizes) -> ResultTable:
     """G_f in each cell, and in a large crystal."""
     table = empty_table(
         f"vacancy of {document.element} in {document.formula}, {document.temperature_K:g} K, {document.limit}",
@@ -60,7 +74,7 @@ def vacancy_sizes_table(document: VacancySizes) -> Table:
     return table
 
 
-def vacancy_temperatures_table(document: VacancyTemperatures) -> Table:
+def vacancy_temperatures_table(document: VacancyTemperatures) -> ResultTable:
     """G_f, S_f and H_f at each temperature, and the equilibrium concentration."""
     table = empty_table(
         f"vacancy of {document.element} in {document.formula}, {document.counts.title}, {document.limit}",
@@ -112,7 +126,7 @@ def schottky_tables(document: SchottkyDocument) -> Group:
     return Group(total, parts)
 
 
-def frenkel_pair_table(document: FrenkelPairDocument) -> Table:
+def frenkel_pair_table(document: FrenkelPairDocument) -> ResultTable:
     """G_F by both routes, and the concentrations."""
     table = empty_table(
         f"Frenkel pair of {document.element} in {document.formula}, {document.counts.title}, "

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from alchemflows.cli.absolute import FRENKEL_LADD, FRENKEL_LADD_AT
-from alchemflows.cli.defect_tables import (
-    frenkel_pair_table,
-    schottky_tables,
-    vacancy_sizes_table,
-    vacancy_table,
-    vacancy_temperatures_table,
-)
 from alchemflows.cli.inputs import chemical_potentials_of, references_of, sites_of, supercell_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App
 from alchemflows.cli.options import (
+    Plot,
     PotentialOptions,
     ReadingOptions,
-    SubmitOnly,
+    RunOptions,
     Supercell,
-    Workers,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
@@ -53,6 +45,7 @@ def vacancy(
     defect: Annotated[Any, VACANCY],
     potential: PotentialOptions,
     reading: ReadingOptions,
+    run: RunOptions,
     site: Annotated[int, typer.Option(help="Index of the atom to remove, in the order of the file, from 0.")] = 0,
     chemical_potentials: Annotated[
         list[str] | None,
@@ -76,8 +69,7 @@ def vacancy(
             "--size", help="Additional supercell, such as 4x4x4, for extrapolating G_f to infinite size; repeatable."
         ),
     ] = None,
-    workers: Workers = 1,
-    submit_only: SubmitOnly = False,
+    plot: Plot = None,
 ) -> None:
     """Compute the free energy of a vacancy by two routes.
 
@@ -87,14 +79,12 @@ def vacancy(
     """
     from alchemflows.flows.vacancy import VacancyTemperatureMaker
 
-    run = partial(run_and_show, device=potential.device, workers=workers, submit_only=submit_only)
     if sizes and len(temperatures) > 1:
         raise InvalidInputError("several sizes are for one temperature; give one --temperature, or no --size")
     read = {structure.name: reading.read(structure, supercell if not sizes else (1, 1, 1))}
     files = references_of(references or [])
     crystals = {element: reading.read(path) for element, path in files.items()}
     read |= {f"reference {element}": found for element, found in crystals.items()}
-    run = partial(run, read=read)
     repeated = read[structure.name].structure
     repeats = 1 if sizes else supercell[0] * supercell[1] * supercell[2]
     index = site * repeats
@@ -107,17 +97,17 @@ def vacancy(
     )
     absolute = replace(absolute, potential=potential.spec, temperature=temperatures[0])
     maker = replace(defect, frenkel_ladd_maker=absolute)
+    figure = "temperatures" if len(temperatures) > 1 else "sizes" if sizes else "switching"
     if len(temperatures) > 1:
         flow = VacancyTemperatureMaker(vacancy_maker=maker).make(
             repeated, temperatures, index, chemical_potentials=known
         )
-        run(flow, vacancy_temperatures_table)
     elif sizes:
         cells = [supercell, *map(supercell_of, sizes)]
         flow = maker.make(repeated, index, chemical_potentials=known[temperatures[0]], supercells=cells)
-        run(flow, vacancy_sizes_table)
     else:
-        run(maker.make(repeated, index, chemical_potentials=known[temperatures[0]]), vacancy_table)
+        flow = maker.make(repeated, index, chemical_potentials=known[temperatures[0]])
+    run_and_show(flow, run, device=potential.device, figures={figure: plot}, read=read)
 
 
 @app.command()
@@ -127,6 +117,7 @@ def schottky(
     absolute: Annotated[Any, FRENKEL_LADD_AT],
     potential: PotentialOptions,
     reading: ReadingOptions,
+    run: RunOptions,
     sites: Annotated[
         list[str] | None,
         typer.Option(
@@ -135,8 +126,6 @@ def schottky(
         ),
     ] = None,
     supercell: Supercell = (1, 1, 1),
-    workers: Workers = 1,
-    submit_only: SubmitOnly = False,
 ) -> None:
     """Compute the free energy of a neutral Schottky defect.
 
@@ -151,10 +140,8 @@ def schottky(
     flow = SchottkyMaker(frenkel_ladd_maker=absolute).make(read.structure, chosen)
     run_and_show(
         flow,
-        schottky_tables,
+        run,
         device=potential.device,
-        workers=workers,
-        submit_only=submit_only,
         read={structure.name: read},
     )
 
@@ -166,6 +153,7 @@ def frenkel_pair(
     absolute: Annotated[Any, FRENKEL_LADD_AT],
     potential: PotentialOptions,
     reading: ReadingOptions,
+    run: RunOptions,
     interstitial: Annotated[
         tuple[float, float, float],
         typer.Option(metavar="<x y z>", help="Fractional coordinates of the interstitial in the cell of the file."),
@@ -174,8 +162,6 @@ def frenkel_pair(
         int, typer.Option(help="Index of the atom whose site becomes vacant, in the order of the file, from 0.")
     ] = 0,
     supercell: Supercell = (1, 1, 1),
-    workers: Workers = 1,
-    submit_only: SubmitOnly = False,
 ) -> None:
     """Compute the free energy of a neutral Frenkel pair.
 
@@ -192,9 +178,7 @@ def frenkel_pair(
     flow = FrenkelPairMaker(frenkel_ladd_maker=absolute).make(read.structure, site * repeats, place)
     run_and_show(
         flow,
-        frenkel_pair_table,
+        run,
         device=potential.device,
-        workers=workers,
-        submit_only=submit_only,
         read={structure.name: read},
     )

@@ -25,7 +25,14 @@ Potential = Annotated[
 Dtype = Annotated[str, typer.Option(metavar="[float32|float64]", help="Floating-point precision of the potential.")]
 Device = Annotated[str, typer.Option(help="Device of the potential: cpu, cuda, cuda:1, ... or auto.")]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
-Workers = Annotated[int, typer.Option(min=1, help="Number of local workers; they share the CPU cores.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Number of local workers, which share the CPU cores [default: 1 on a GPU, else one per core, up to 4].",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and all else on stderr.")]
 SubmitOnly = Annotated[bool, typer.Option("--submit", help="Only add the jobs to the LaunchPad; run no local workers.")]
 
 
@@ -56,6 +63,21 @@ class PotentialOptions:
     def spec(self) -> PotentialSpec:
         """The potential spec of these options."""
         return PotentialSpec(name=self.potential, dtype=dtype_of(self.dtype), device=self.device, head=self.head)
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """Options of commands that make a flow: where it runs, and how its result is printed."""
+
+    submit_only: SubmitOnly = False
+    as_json: AsJson = False
+
+
+@dataclass(frozen=True)
+class RunOptions(SubmitOptions):
+    """Options of commands whose flow can use several workers."""
+
+    workers: Workers = None
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,11 @@ from alchemflows.cli.options import (
     Plot,
     PotentialOptions,
     ReadingOptions,
+    RunOptions,
     StructureFile,
-    SubmitOnly,
     Supercell,
-    Workers,
 )
 from alchemflows.cli.running import run_and_show
-from alchemflows.cli.tables import order_tables
 from alchemflows.errors import InvalidInputError
 
 app = App()
@@ -41,6 +39,7 @@ def order(
     search: Annotated[Any, SEARCH],
     potential: PotentialOptions,
     reading: ReadingOptions,
+    run: RunOptions,
     supercell: Supercell = (2, 2, 2),
     waves: Annotated[
         list[str] | None,
@@ -55,9 +54,7 @@ def order(
     distinct: Annotated[
         bool, typer.Option("--distinct", help="Use all orders that are not equivalent by symmetry.")
     ] = False,
-    workers: Workers = 1,
     plot: Plot = None,
-    submit_only: SubmitOnly = False,
 ) -> None:
     """Compare the energies of ordered and disordered arrangements.
 
@@ -65,7 +62,6 @@ def order(
     for.
     """
     from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS
-    from alchemflows.plotting import plot_order
 
     named: dict[str, tuple[float, ...]] = dict(waves_of(waves or []))
     for name, wave in PEROVSKITE_ORDERS.items() if perovskite else ():
@@ -80,10 +76,8 @@ def order(
     read = reading.read(structure)
     run_and_show(
         maker.make(read.structure, supercell, named or ("distinct" if distinct else "search")),
-        order_tables,
+        run,
         device=potential.device,
-        workers=workers,
-        submit_only=submit_only,
-        figures=[(plot, plot_order)],
+        figures={"arrangements": plot},
         read={structure.name: read},
     )

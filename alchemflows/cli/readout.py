@@ -26,6 +26,7 @@ Campaign = Annotated[str | None, typer.Option(help="Name of a campaign [default:
 class What(StrEnum):
     """Tables that can be exported."""
 
+    results = "results"
     free_energies = "free-energies"
     reanalysed = "reanalysed"
     windows = "windows"
@@ -38,7 +39,7 @@ def export(
     file: Annotated[Path, typer.Argument(help="File to write (.parquet, .csv or .json).")],
     campaign: Campaign = None,
 ) -> None:
-    """Write free energies, windows or samples to a file."""
+    """Write results of every kind, free energies, windows or samples to a file."""
     from alchemflows.results.export import check_export
     from alchemflows.results.export import export as write
 
@@ -73,6 +74,8 @@ def _frames(database: Database, what: What, campaign: str | None) -> Iterator[pd
 
     if what is What.windows:
         yield from readout.window_frames(database, campaign)
+    elif what is What.results:
+        yield readout.all_results(database, campaign)
     elif what is What.samples:
         yield from readout.sample_frames(database, campaign)
     else:

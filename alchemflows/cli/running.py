@@ -6,32 +6,36 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Job
+from monty.json import jsanitize
 from pydantic import ValidationError
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from alchemflows.cli.inputs import check_plot
+from alchemflows.cli.layout import stdout_console
+from alchemflows.cli.options import RunOptions
 from alchemflows.cli.progress import JobProgress
-from alchemflows.cli.tables import verdict_lines
+from alchemflows.cli.shown import show
 from alchemflows.errors import AlchemflowsError, InvalidInputError
-from alchemflows.execution.local import LocalWorkers, submit, wait
+from alchemflows.execution.interrupted import SubmittedFlow, as_metadata
+from alchemflows.execution.local import LocalWorkers, n_cores, submit, wait
 from alchemflows.jobs.structures import record_structures
-from alchemflows.schemas.document import decoded
+from alchemflows.schemas.document import Document, decoded
 from alchemflows.settings import Settings
 from alchemflows.storage.database import Database, connect
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from alchemflows.structures.reading import ReadStructure
 
-console = Console()
+console = stdout_console()
+#: Workers on the CPU, unless a number is given: more would need much memory.
+_MAX_WORKERS = 4
 
 
 def settings() -> Settings:
@@ -49,14 +53,30 @@ def settings() -> Settings:
         raise InvalidInputError(f"ALCHEMFLOWS_{str(first['loc'][0]).upper()}: {first['msg']}") from error
 
 
+def n_workers(device: str, given: int | None) -> int:
+    """Return the number of local workers: the given one, or 1 on a GPU and one per core (up to 4) on the CPU.
+
+    Parameters
+    ----------
+    device
+        Device of the potential; it must be usable on this machine.
+    given
+        Number that the user gave, or None.
+    """
+    with redirect_stdout(sys.stderr):  # mace-torch prints on import
+        from alchemflows.alchemy.backends import check_device
+    used = check_device(device)
+    if given is not None:
+        return given
+    return 1 if used.type != "cpu" else min(n_cores(), _MAX_WORKERS)
+
+
 def run_and_show(
     flow: Flow,
-    table: Callable[[Any], RenderableType],
+    run: RunOptions,
     *,
     device: str,
-    workers: int,
-    submit_only: bool = False,
-    figures: Sequence[tuple[Path | None, Callable[[Any], Figure]]] = (),
+    figures: Mapping[str, Path | None] | None = None,
     read: Mapping[str, ReadStructure] | None = None,
 ) -> Any:
     """Run a flow with local workers and show its result, or only submit it.
@@ -64,17 +84,13 @@ def run_and_show(
     Parameters
     ----------
     flow
-        The flow; the document of its last job, which has a verdict, is shown.
-    table
-        Makes the table of the document.
+        The flow; the document of its last job is shown.
+    run
+        Options of the run.
     device
         Device of the potential; it must be usable on this machine unless the flow is only submitted.
-    workers
-        Number of local workers.
-    submit_only
-        Whether to only add the flow to the LaunchPad.
     figures
-        Files of figures, each with the function that draws it from the document.
+        Files of figures by the name of the figure (:func:`~alchemflows.plotting.figures_of`).
     read
         Structures that the flow was made of, by name; their records go into the metadata of its jobs.
 
@@ -88,27 +104,66 @@ def run_and_show(
         If a figure cannot be written or the device cannot be used (before anything is submitted), if a job fails, or
         if the user interrupts.
     """
-    started = time.monotonic()
-    check_figures([path for path, _ in figures], submit_only)
+    wanted = {name: path.expanduser().absolute() for name, path in (figures or {}).items() if path is not None}
+    check_figures(list(wanted.values()), run.submit_only)
     record_structures(flow, {name: found.record for name, found in (read or {}).items()})
-    if submit_only:
-        _submit(flow)
+    workers = 0 if run.submit_only else n_workers(device, run.workers)
+    database = connect(settings())
+    result = _last_job(flow).uuid
+    fw_ids = submit(database, flow, as_metadata(result, wanted))
+    say = Console(stderr=True) if run.as_json else console
+    if run.submit_only:
+        say.print(f"{len(fw_ids)} jobs added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})")
+        say.print(f"ID {result[:8]}: `alchemflows resume {result[:8]}` runs them here", highlight=False)
         return None
-    with redirect_stdout(sys.stderr):  # mace-torch prints on import
-        from alchemflows.alchemy.backends import check_device
-    check_device(device)
-    document, database, uuid, folder = _run(flow, workers)
-    console.print(table(document))
-    for line in verdict_lines(document.verdict):
-        console.print(line, highlight=False)
-    for path, draw in figures:
-        if path is not None:
-            from alchemflows.plotting import save
+    submitted = SubmittedFlow(flow.name, fw_ids, result, wanted, completed=False)
+    return run_submitted(database, submitted, workers, as_json=run.as_json)
 
-            console.print(f"figure: {save(draw(document), path)}")
-    console.print(f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}")
-    show_database(database, uuid)
+
+def run_submitted(database: Database, flow: SubmittedFlow, workers: int, *, as_json: bool = False) -> Any:
+    """Run the jobs of a submitted flow with local workers, show its result, and return the document.
+
+    Parameters
+    ----------
+    database
+        Where the flow is.
+    flow
+        The flow; it may be completed.
+    workers
+        Number of local workers.
+    as_json
+        Whether to print the result as JSON on stdout, and all else on stderr.
+
+    Raises
+    ------
+    AlchemflowsError
+        If a job fails, or if the user interrupts.
+    """
+    started = time.monotonic()
+    say = Console(stderr=True) if as_json else console
+    if not flow.completed:
+        folder = _work(database, flow, workers, say)
+    document = decoded(database.job_store.get_output(flow.result, load=True))
+    if as_json:
+        print(as_text(flow.result, document))
+    else:
+        show(document, console)
+    if flow.figures:
+        from alchemflows.plotting import figures_of, save
+
+        drawn = figures_of(document)
+        for name, path in flow.figures.items():
+            say.print(f"figure: {save(drawn[name](), path)}", highlight=False, soft_wrap=True)
+    if not flow.completed:
+        say.print(f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}")
+    say.print(f"ID {flow.result[:8]}: `alchemflows show {flow.result[:8]}` prints this result again", highlight=False)
+    show_database(database, flow.result, say)
     return document
+
+
+def as_text(uuid: str, document: Document) -> str:
+    """Return a result as JSON: its identifier and the fields of its document."""
+    return json.dumps({"uuid": uuid} | jsanitize(document, strict=True), indent=1)
 
 
 def check_figures(paths: Sequence[Path | None], submit_only: bool) -> None:
@@ -131,7 +186,7 @@ def check_figures(paths: Sequence[Path | None], submit_only: bool) -> None:
         check_plot(path)
 
 
-def show_database(database: Database, uuid: str | None = None) -> None:
+def show_database(database: Database, uuid: str | None = None, console: Console = console) -> None:
     """Print where documents are stored and how to query them."""
     console.print(f"\nDocuments: {database.place}\nQuery them with `alchemflows results`, or with pymongo:")
     outputs = database.outputs()
@@ -154,34 +209,27 @@ def show_database(database: Database, uuid: str | None = None) -> None:
         console.print(f"  export {name}={value}", highlight=False, soft_wrap=True)
 
 
-def _submit(flow: Flow) -> None:
-    database = connect(settings())
-    fw_ids = submit(database, flow)
-    console.print(f"{len(fw_ids)} jobs added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})")
-
-
-def _run(flow: Flow, workers: int) -> tuple[Any, Database, str, Path]:
-    """Run a flow here, and return its last job's document, the database, that job's UUID and the launch folder."""
+def _work(database: Database, flow: SubmittedFlow, workers: int, say: Console) -> Path:
+    """Run the jobs of a flow with local workers, and return the folder of the launches."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    configured = settings()
-    database = connect(configured)
-    n_jobs = len(list(flow.iterflow()))
-    console.print(f"{flow.name}\n{n_jobs} jobs, {workers} local workers, {database.place}", highlight=False)
-    fw_ids = submit(database, flow)
-    folder = configured.home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
+    fw_ids = flow.fw_ids
+    workers = min(workers, len(fw_ids))
+    say.print(f"{flow.name}\n{len(fw_ids)} jobs, {workers} local workers, {database.place}", highlight=False)
+    say.print(
+        f"ID {flow.result[:8]}; if interrupted, `alchemflows resume {flow.result[:8]}` continues", highlight=False
+    )
+    folder = settings().home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
     try:
-        with JobProgress(console) as progress, LocalWorkers(database, fw_ids, workers, folder) as local:
+        with JobProgress(say) as progress, LocalWorkers(database, fw_ids, workers, folder) as local:
             failed = wait(database, fw_ids, progress, check=local.check)
     except KeyboardInterrupt:
-        exports = " ".join(f"{name}={value}" for name, value in database.environment.items())
         raise AlchemflowsError(
-            f"interrupted; finished jobs are kept, and `{exports} alchemflows worker --until-idle` runs the others"
+            f"interrupted; finished jobs are kept, and `alchemflows resume {flow.result[:8]}` runs the others"
         ) from None
     for job in failed:
-        console.print(f"job {job.fw_id} ({job.name}) failed; the other jobs were run: {job.error}", markup=False)
-    uuid = _last_job(flow).uuid
-    return decoded(database.job_store.get_output(uuid, load=True)), database, uuid, folder
+        say.print(f"job {job.fw_id} ({job.name}) failed; the other jobs were run: {job.error}", markup=False)
+    return folder
 
 
 def _last_job(flow: Flow) -> Job:

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from itertools import groupby
 
 from rich.console import Group
-from rich.table import Table
 
 from alchemflows.campaign.status import STATES, TO_DO, Condition, Outlook, RunningJob
+from alchemflows.cli.layout import ResultTable
 
 #: Running jobs that are shown one by one.
 _SHOWN = 20
@@ -25,8 +25,8 @@ def status_view(name: str, conditions: Sequence[Condition], running: Sequence[Ru
     return Group(*tables, *_outlook_lines(conditions, running, outlook))
 
 
-def _conditions_table(name: str, conditions: Sequence[Condition]) -> Table:
-    table = Table(title=name, title_justify="left", show_footer=len(conditions) > 1)
+def _conditions_table(name: str, conditions: Sequence[Condition]) -> ResultTable:
+    table = ResultTable(name, show_footer=len(conditions) > 1)
     for heading, footer in (("structure", "all"), ("transformation", ""), ("T (K)", ""), ("p (GPa)", "")):
         table.add_column(heading, footer=footer)
     totals = [sum(counts) for counts in zip(*(row.counts() for row in conditions), strict=True)]
@@ -49,8 +49,8 @@ def _span(values: Sequence[float | None]) -> str:
     return f"{different[0]:g} – {different[-1]:g} ({len(different)})"
 
 
-def _running_table(running: Sequence[RunningJob]) -> Table:
-    table = Table(title="running", title_justify="left")
+def _running_table(running: Sequence[RunningJob]) -> ResultTable:
+    table = ResultTable("running")
     for heading in ("job", "task", "host", "phase", "done", "ns/day"):
         table.add_column(heading, justify="right" if heading in ("job", "done", "ns/day") else "left")
     for job in running[:_SHOWN]:

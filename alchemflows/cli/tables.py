@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Group
 from rich.markup import escape
-from rich.table import Table
 
+from alchemflows.cli.layout import ResultTable
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import MIXING, Estimate, FreeEnergyDocument, MixedEnds
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.optimization import OptimizationDocument
-from alchemflows.schemas.ordering import OrderDisorderDocument
+from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.refinement import Refinement
+from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
@@ -44,7 +44,7 @@ def free_energy_tables(document: FreeEnergyDocument) -> Group:
     return Group(*tables)
 
 
-def sweep_table(document: CompositionSweepDocument) -> Table:
+def sweep_table(document: CompositionSweepDocument) -> ResultTable:
     """One row for each composition."""
     table = empty_table(
         f"{document.points[0].formula} to {document.points[-1].formula}, {document.n_sites} sites, {document.coupling}",
@@ -99,7 +99,51 @@ def order_tables(document: OrderDisorderDocument) -> Group:
     return Group(table, pictures)
 
 
-def optimization_table(document: OptimizationDocument) -> Table:
+def search_table(document: OrderingSearchDocument) -> ResultTable:
+    """Return a table with one row for each ordered arrangement that was found, lowest energy first."""
+    table = empty_table(
+        f"search for order: {document.formula}, {document.counts.title}",
+        ("arrangement", "eV/atom", "above the lowest (meV/atom)", "Å³/atom", "found from starts"),
+    )
+    best = document.arrangements[0].energy_eV_per_atom
+    for each in document.arrangements:
+        table.add_row(
+            each.name,
+            f"{each.energy_eV_per_atom:.5f}",
+            f"{1e3 * (each.energy_eV_per_atom - best):.2f}",
+            f"{each.volume_A3_per_atom:.3f}",
+            "" if each.n_starts is None else str(each.n_starts),
+        )
+    start = document.counts.per_atom(document.disordered_energy_eV)
+    table.caption = (
+        f"{document.n_starts} starts from the alchemical cell ({start:.5f} eV/atom) gave "
+        f"{document.n_distinct} distinct arrangements of {document.n_arrangements} possible ones"
+    )
+    if document.rounding:
+        table.caption += f"\n{document.rounding}"
+    return table
+
+
+def relaxation_table(document: RelaxDocument) -> ResultTable:
+    """Return the energy and the cell of a relaxed crystal."""
+    table = empty_table(
+        f"relaxation: {document.formula}, {document.counts.title}, {document.coupling}",
+        ("eV/atom", "Å³/atom", "a (Å)", "b (Å)", "c (Å)", "largest force (eV/Å)", "steps", "forces converged"),
+        left=(),
+    )
+    counts = document.counts
+    table.add_row(
+        f"{counts.per_atom(document.energy_eV):.5f}",
+        f"{counts.per_atom(document.volume_A3):.3f}",
+        *(f"{length:.4f}" for length in document.cell_parameters[:3]),
+        f"{document.max_force_eV_per_A:.4f}",
+        str(document.n_steps),
+        "yes" if document.converged else "NO",
+    )
+    return table
+
+
+def optimization_table(document: OptimizationDocument) -> ResultTable:
     """One row for each start, and one for the composition in whole atoms."""
     wanted = list(dict.fromkeys(target.quantity for target in document.targets))
     table = empty_table(
@@ -125,7 +169,7 @@ def optimization_table(document: OptimizationDocument) -> Table:
     return table
 
 
-def _ladder_table(document: FreeEnergyDocument) -> Table:
+def _ladder_table(document: FreeEnergyDocument) -> ResultTable:
     """One row for each window."""
     held = "" if document.pressure_GPa is None else f" at {document.pressure_GPa:g} GPa, mean volume"
     table = empty_table(
@@ -147,7 +191,7 @@ def _ladder_table(document: FreeEnergyDocument) -> Table:
     return table
 
 
-def _estimate_table(document: FreeEnergyDocument) -> Table:
+def _estimate_table(document: FreeEnergyDocument) -> ResultTable:
     """ΔF or ΔG by each estimator, the mass term apart, and the total."""
     letter = "F" if document.ensemble == "NVT" else "G"
     table = empty_table(f"Δ{letter} = {letter}(λ=1) − {letter}(λ=0), one standard error", _ENERGIES)
@@ -161,7 +205,7 @@ def _estimate_table(document: FreeEnergyDocument) -> Table:
     return table
 
 
-def _refinement_table(refinement: Refinement) -> Table:
+def _refinement_table(refinement: Refinement) -> ResultTable:
     """One row for each round of refinement."""
     target = refinement.target_error_eV_per_atom
     met = {True: "met", False: "not met", None: ""}[refinement.target_met]
@@ -182,7 +226,7 @@ def _refinement_table(refinement: Refinement) -> Table:
     return table
 
 
-def switching_table(document: SwitchingDocument) -> Table:
+def switching_table(document: SwitchingDocument) -> ResultTable:
     """ΔF or ΔG by each estimate, the mass term apart."""
     kind = "ΔF, NVT" if document.pressure_GPa is None else f"ΔG at {document.pressure_GPa:g} GPa"
     work, counts = document.work, document.counts
@@ -204,7 +248,7 @@ def switching_table(document: SwitchingDocument) -> Table:
     return table
 
 
-def absolute_table(document: FrenkelLaddDocument) -> Table:
+def absolute_table(document: FrenkelLaddDocument) -> ResultTable:
     """All terms of an absolute free energy."""
     counts = document.counts
     table = empty_table(
@@ -236,7 +280,7 @@ def absolute_table(document: FrenkelLaddDocument) -> Table:
     return table
 
 
-def sizes_table(document: SizeExtrapolation) -> Table:
+def sizes_table(document: SizeExtrapolation) -> ResultTable:
     """G of each cell, and of a large crystal."""
     table = empty_table(f"{document.formula}, {document.temperature_K:g} K", ("atoms", "G (eV/atom)", "±"))
     for n, g, error in zip(document.n_atoms, document.gibbs_eV_per_atom, document.errors_eV_per_atom, strict=True):
@@ -255,7 +299,7 @@ def sizes_table(document: SizeExtrapolation) -> Table:
     return table
 
 
-def phase_table(document: PhaseStabilityDocument) -> Table:
+def phase_table(document: PhaseStabilityDocument) -> ResultTable:
     """G of every point, the stable phase marked, and the transitions."""
     headings = ("phase", "formula", "T (K)", "G (eV/atom)", "±", "of which ideal mixing", "")
     table = empty_table("G of the phases (* stable)", headings)
@@ -285,7 +329,7 @@ def reproduction_tables(document: ReproductionDocument) -> Group:
     return Group(_rows_table(f"{document.figure}{kind}", document.rows), _checks_table(document.checks))
 
 
-def _rows_table(title: str, rows: list[Row]) -> Table:
+def _rows_table(title: str, rows: list[Row]) -> ResultTable:
     table = empty_table(title, ("", "T (K)", "here", "±", "published", ""))
     for row in rows:
         published = "" if row.published is None else f"{row.published:.4f}"
@@ -295,40 +339,54 @@ def _rows_table(title: str, rows: list[Row]) -> Table:
     return table
 
 
-def _checks_table(checks: list[Check]) -> Table:
+def _checks_table(checks: list[Check]) -> ResultTable:
     table = empty_table("cross-checks", ("", "value", "bound", "unit", "holds"))
     for check in checks:
         table.add_row(check.name, f"{check.value:.5f}", f"{check.bound:g}", check.unit, "yes" if check.holds else "NO")
     return table
 
 
-def results_table(rows: list[dict[str, Any]]) -> Table:
-    """One row for each finished free energy."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for heading in ("path", "T (K)", "ΔF (eV)", "ΔF (eV/atom)", "model"):
-        table.add_column(
-            heading,
-            justify="left" if heading in ("path", "model") else "right",
-            no_wrap=heading not in ("path", "model"),
-        )
+def results_table(rows: list[dict[str, Any]]) -> ResultTable:
+    """Return a table with one row for each result."""
+    table = empty_table(
+        "", ("ID", "kind", "system", "T (K)", "result", "potential", "completed"), left=(0, 1, 2, 4, 5, 6)
+    )
     for row in rows:
+        temperature = row["temperature_K"]
         table.add_row(
-            f"{row['initial']} → {row['final']}" + ("" if row.get("verdict") == "converged" else " (!)"),
-            f"{row['temperature_K']:g}",
-            f"{row['delta_f_eV']:.4f} ± {_number(row['error_eV'], 4)}",
-            f"{row['delta_f_eV_per_atom']:.5f} ± {_number(row['error_eV_per_atom'], 5)}",
-            row["potential"].rpartition("/")[2],
+            row["uuid"][:8],
+            row["kind"],
+            row["system"],
+            "" if temperature is None else f"{temperature:g}",
+            _main_number(row) + ("" if row["verdict"] in ("converged", None) else " (!)"),
+            (row["potential"] or "").rpartition("/")[2],
+            str(row["completed_at"])[:16].replace("T", " "),
         )
     notes = []
-    if any(row.get("verdict") != "converged" for row in rows):
-        notes.append("(!): not converged; see `verdict` of the document")
+    if any(row["verdict"] not in ("converged", None) for row in rows):
+        notes.append("(!): not converged; `alchemflows show ID` prints the reasons")
     if any(row.get("mixing_term_eV") or row.get("arrangement_term_eV") for row in rows):
         notes.append("ΔF does not contain the entropy of mixing; see `mixing_term_eV` and `arrangement_term_eV`")
     table.caption = "\n".join(notes) or None
     return table
 
 
-def deviation_table(deviations: list[Deviation], tolerance: float) -> Table:
+#: Decimals of numbers by their unit.
+_DECIMALS = {"eV": 4, "eV/atom": 5, "meV/atom": 2, "K": 0}
+
+
+def _main_number(row: dict[str, Any]) -> str:
+    """Return the main number of a result with its symbol, standard error and unit."""
+    value, error, decimals = row["value"], row["error"], _DECIMALS.get(row["unit"])
+    if value is None:
+        return f"{row['quantity']} = ?"
+    if decimals is None:
+        return f"{row['quantity']} = {value:.4g}"
+    spread = "" if error is None else f" ± {error:.{decimals}f}"
+    return f"{row['quantity']} = {value:.{decimals}f}{spread} {row['unit']}"
+
+
+def deviation_table(deviations: list[Deviation], tolerance: float) -> ResultTable:
     """Largest deviations of each case; those beyond the tolerance are marked."""
     table = empty_table(
         f"largest absolute deviations (tolerance {tolerance:g})",
@@ -341,9 +399,9 @@ def deviation_table(deviations: list[Deviation], tolerance: float) -> Table:
     return table
 
 
-def empty_table(title: str, headings: tuple[str, ...], *, left: tuple[int, ...] = (0,)) -> Table:
+def empty_table(title: str, headings: tuple[str, ...], *, left: tuple[int, ...] = (0,)) -> ResultTable:
     """Return an empty table; the columns `left` are aligned to the left."""
-    table = Table(title=title)
+    table = ResultTable(title)
     for k, heading in enumerate(headings):
         table.add_column(heading, justify="left" if k in left else "right")
     return table
@@ -367,7 +425,7 @@ def _term(name: str, value_eV: float, counts: Counts) -> tuple[str, ...]:
     return name, f"{value_eV:.5f}", "", f"{counts.per_atom(value_eV):.6f}", ""
 
 
-def _add_left_out(table: Table, document: MixedEnds, counts: Counts) -> None:
+def _add_left_out(table: ResultTable, document: MixedEnds, counts: Counts) -> None:
     """Add a row for each term of configurational entropy that the total does not contain."""
     for name, value_eV in document.terms_not_in_total.items():
         table.add_row(*_term(f"{name}, not in the total", value_eV, counts))

@@ -16,15 +16,13 @@ from alchemflows.cli.options import (
     Potential,
     PotentialOptions,
     ReadingOptions,
+    RunOptions,
     StructureFile,
-    SubmitOnly,
     Substitutions,
     Supercell,
-    Workers,
     plot_option,
 )
-from alchemflows.cli.running import run_and_show
-from alchemflows.cli.tables import free_energy_tables, switching_table
+from alchemflows.cli.running import n_workers, run_and_show
 from alchemflows.structures.prototypes import alpha_perovskite
 
 app = App()
@@ -49,12 +47,13 @@ SWITCHING = MakerOptions(
 
 
 @app.command()
+@grouped
 def quickstart(
+    run: RunOptions,
     potential: Potential = "mace-demo",
     windows: Annotated[int, typer.Option(min=2, help="Number of λ windows.")] = 6,
     equilibration: Annotated[int, typer.Option(help="Number of equilibration steps (2 fs each).")] = 500,
     production: Annotated[int, typer.Option(help="Number of production steps of each window (2 fs each).")] = 1500,
-    workers: Workers = 2,
     plot: Annotated[Path, plot_option("Write a figure of dU/dλ against λ to this file.")] = Path("quickstart.png"),
 ) -> None:
     """Run an example: ΔF of CsPbI3 → CsSnI3.
@@ -62,8 +61,8 @@ def quickstart(
     Thermodynamic integration for the cubic α phase with 40 atoms at 400 K and constant volume.
     """
     from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
-    from alchemflows.plotting import plot_gradient
 
+    workers = n_workers("auto", run.workers)
     maker = ThermodynamicIntegrationMaker(
         potential=potential,
         temperature=400.0,
@@ -74,7 +73,7 @@ def quickstart(
         sample_interval_steps=20,
     )
     flow = maker.make(alpha_perovskite() * (2, 2, 2), {"Pb": "Sn"})
-    run_and_show(flow, free_energy_tables, device="auto", workers=workers, figures=[(plot, plot_gradient)])
+    run_and_show(flow, run, device="auto", figures={"gradient": plot})
 
 
 @app.command()
@@ -85,24 +84,21 @@ def ti(
     maker: Annotated[Any, LADDER],
     potential: PotentialOptions,
     reading: ReadingOptions,
+    run: RunOptions,
     supercell: Supercell = (1, 1, 1),
     sites: Annotated[
         list[int] | None,
         typer.Option("--site", help="Index of a site to substitute; repeatable [default: all sites of the element]."),
     ] = None,
-    workers: Workers = 1,
     plot: Annotated[Path | None, plot_option("Write a figure of dU/dλ against λ to this file.")] = None,
     convergence_plot: Annotated[
         Path | None, plot_option("Write a figure of the forward and backward convergence to this file.")
     ] = None,
-    submit_only: SubmitOnly = False,
 ) -> None:
     """Compute ΔF or ΔG of a substitution by TI and MBAR.
 
     Thermodynamic integration at constant volume gives ΔF; with --pressure it gives ΔG.
     """
-    from alchemflows.plotting import plot_convergence, plot_gradient
-
     if maker.pressure_GPa is None:
         refuse_given({"cell": "--cell"}, "at constant volume; give a --pressure as well")
     maker.potential = potential.spec
@@ -110,11 +106,9 @@ def ti(
     flow = maker.make(read.structure, substitution_of(substitutions), sites=sites)
     run_and_show(
         flow,
-        free_energy_tables,
+        run,
         device=potential.device,
-        workers=workers,
-        submit_only=submit_only,
-        figures=[(plot, plot_gradient), (convergence_plot, plot_convergence)],
+        figures={"gradient": plot, "convergence": convergence_plot},
         read={structure.name: read},
     )
 
@@ -127,18 +121,15 @@ def switch(
     maker: Annotated[Any, SWITCHING],
     potential: PotentialOptions,
     reading: ReadingOptions,
+    run: RunOptions,
     constant_volume: Annotated[bool, typer.Option(help="Compute ΔF at constant volume instead of ΔG.")] = False,
     supercell: Supercell = (1, 1, 1),
-    workers: Workers = 1,
     plot: Plot = None,
-    submit_only: SubmitOnly = False,
 ) -> None:
     """Compute ΔG or ΔF of a substitution by switching.
 
     λ is switched in both directions out of equilibrium.
     """
-    from alchemflows.plotting import plot_switching
-
     if constant_volume:
         refuse_given({"pressure": "--pressure", "cell": "--cell"}, "with --constant-volume")
         maker.pressure_GPa = None
@@ -146,10 +137,8 @@ def switch(
     read = reading.read(structure, supercell)
     run_and_show(
         maker.make(read.structure, substitution_of(substitutions)),
-        switching_table,
+        run,
         device=potential.device,
-        workers=workers,
-        submit_only=submit_only,
-        figures=[(plot, plot_switching)],
+        figures={"switching": plot},
         read={structure.name: read},
     )

@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import yaml
 from fireworks import Workflow
@@ -60,8 +61,17 @@ class JobStatus:
     error: str | None = None
 
 
-def submit(database: Database, flow: Flow) -> list[int]:
+def submit(database: Database, flow: Flow, metadata: Mapping[str, Any] | None = None) -> list[int]:
     """Add a flow to the LaunchPad and return the FireWorks ids of its jobs, in their order.
+
+    Parameters
+    ----------
+    database
+        Where it is added.
+    flow
+        The flow.
+    metadata
+        Metadata of the workflow.
 
     Raises
     ------
@@ -69,7 +79,7 @@ def submit(database: Database, flow: Flow) -> list[int]:
         If no LaunchPad is configured, or it has not been initialised.
     """
     launchpad = launchpad_of(database)
-    workflow: Workflow = flow_to_workflow(flow)
+    workflow: Workflow = flow_to_workflow(flow, metadata=dict(metadata or {}))
     temporary = [firework.fw_id for firework in workflow.fws]
     try:
         ids = launchpad.add_wf(workflow)
@@ -250,8 +260,13 @@ def wait(
         time.sleep(interval_s)
 
 
+def n_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _threads(n_workers: int) -> dict[str, str]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = n_cores()
     given = os.environ.get("OMP_NUM_THREADS", "")
     threads = str(max(1, min(cores // n_workers, int(given) if given.isdecimal() else cores)))
     return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONWARNINGS": "ignore"}

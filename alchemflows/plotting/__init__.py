@@ -7,6 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
+from alchemflows.plotting.figures import figures_of
 from alchemflows.plotting.free_energies import (
     plot_convergence,
     plot_gradient,
@@ -17,10 +19,11 @@ from alchemflows.plotting.free_energies import (
 )
 from alchemflows.plotting.lattices import plot_lattices
 from alchemflows.plotting.optimization import plot_optimization
-from alchemflows.plotting.ordering import plot_order
+from alchemflows.plotting.ordering import plot_order, plot_search
 from alchemflows.plotting.sweeps import plot_sweep
 
 __all__ = [
+    "figures_of",
     "plot_convergence",
     "plot_gradient",
     "plot_lattices",
@@ -28,9 +31,12 @@ __all__ = [
     "plot_order",
     "plot_overlap",
     "plot_phases",
+    "plot_search",
     "plot_sizes",
     "plot_sweep",
     "plot_switching",
+    "plot_vacancy_sizes",
+    "plot_vacancy_temperatures",
     "png",
     "save",
 ]

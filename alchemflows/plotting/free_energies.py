@@ -104,7 +104,7 @@ def _difference(document: FreeEnergyDocument) -> str:
 
 
 def plot_switching(document: SwitchingDocument | FrenkelLaddDocument | RemovalDocument) -> Figure:
-    """Plot ∂U/∂λ along forward and backward switches, and the distributions of W_f and −W_b, which cross at ΔF."""
+    """Plot ∂U/∂λ along forward and backward switches, and the cumulative distributions of W_f and −W_b."""
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
@@ -119,14 +119,18 @@ def plot_switching(document: SwitchingDocument | FrenkelLaddDocument | RemovalDo
         left.set_xlabel("λ")
         left.set_ylabel("∂U/∂λ (eV)")
         left.legend(frameon=False)
-        forward, backward = np.array(document.work.forward_work_eV), -np.array(document.work.backward_work_eV)
-        bins = np.histogram_bin_edges(np.concatenate([forward, backward]), bins=max(5, len(forward)))
-        right.hist(forward, bins=bins, alpha=0.5, color="C0", label="W forward")
-        right.hist(backward, bins=bins, alpha=0.5, color="C1", label="−W backward")
+        for label, colour, works in (
+            ("$W$ forward", "C0", np.array(document.work.forward_work_eV)),
+            ("$-W$ backward", "C1", -np.array(document.work.backward_work_eV)),
+        ):
+            right.ecdf(works, color=colour, linewidth=1)
+            shares = np.arange(1, len(works) + 1) / len(works)
+            right.plot(np.sort(works), shares, "o", color=colour, markersize=4, label=label)
         best = document.work.best
         right.axvline(best.delta_f_eV, color="0.3", linewidth=1)
         error = "?" if best.error_eV is None else f"{best.error_eV:.4f}"
         right.set_xlabel("work (eV)")
+        right.set_ylabel("share of the switches with less work")
         right.set_title(f"{best.delta_f_eV:.4f} ± {error} eV, overlap {document.work.overlap:.2f}", fontsize=10)
         right.legend(frameon=False)
     return figure

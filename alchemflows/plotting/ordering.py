@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from alchemflows.schemas.ordering import Kind, OrderDisorderDocument
+from alchemflows.schemas.ordering import Kind, OrderDisorderDocument, OrderingSearchDocument
 
 _COLOURS: dict[Kind, str] = {
     "ordered": "tab:blue",
@@ -39,4 +40,22 @@ def plot_order(document: OrderDisorderDocument) -> Figure:
         axes.set_xlim(-0.6, len(_COLOURS) - 0.4)
         axes.set_ylabel("energy above the best ordered arrangement (meV/atom)")
         axes.set_title(f"{document.formula}, {document.counts.title}")
+    return figure
+
+
+def plot_search(document: OrderingSearchDocument) -> Figure:
+    """Plot the energy of each ordered arrangement relative to the lowest; dashed: the alchemical cell at the start."""
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(5, 3.6), layout="constrained")
+        axes = figure.subplots()
+        best = document.arrangements[0].energy_eV
+        energies = [1e3 * document.counts.per_atom(each.energy_eV - best) for each in document.arrangements]
+        axes.scatter(range(1, len(energies) + 1), energies, color=_COLOURS["ordered"], label="ordered")
+        start = 1e3 * document.counts.per_atom(document.disordered_energy_eV - best)
+        axes.axhline(start, color="0.5", linestyle="--", linewidth=0.8, label="alchemical cell at the start")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("arrangement, lowest energy first")
+        axes.set_ylabel("energy above the lowest (meV/atom)")
+        axes.set_title(f"{document.formula}, {document.counts.title}")
+        axes.legend(frameon=False, fontsize=9)
     return figure

@@ -11,7 +11,7 @@ import pandas as pd
 from alchemflows.analysis.collect import collect
 from alchemflows.free_energy import estimators
 from alchemflows.free_energy.decorrelation import Decorrelated, decorrelate
-from alchemflows.results import query
+from alchemflows.results import listing, query
 from alchemflows.results.ladders import analysis, read_series, window_documents
 from alchemflows.results.stored import Column
 from alchemflows.schemas.free_energy import FreeEnergyDocument
@@ -43,6 +43,25 @@ def free_energies(database: Database, campaign: str | None = None, *, reanalysed
     kinds = list(query.KINDS.values())
     rows = query.free_energies(database, campaign=campaign, kinds=kinds, reanalysed=reanalysed)
     return _frame(rows, query.RESULT_FIELDS)
+
+
+def all_results(database: Database, campaign: str | None = None) -> pd.DataFrame:
+    """Return results of every kind, newest first.
+
+    Parameters
+    ----------
+    database
+        Database to read.
+    campaign
+        Name of a campaign; None for the whole database.
+
+    Returns
+    -------
+    frame
+        One row per result, with the columns :data:`~alchemflows.results.listing.LISTED_FIELDS`: those of
+        :func:`free_energies`, and the main number of each result (`system`, `quantity`, `value`, `error`, `unit`).
+    """
+    return _frame(listing.results(database, campaign=campaign), listing.LISTED_FIELDS)
 
 
 def windows(database: Database, campaign: str | None = None, *, where: Mapping[str, Any] | None = None) -> pd.DataFrame:

@@ -219,6 +219,14 @@ def members(launchpad: LaunchPad, fw_ids: Sequence[int]) -> tuple[list[int], boo
     return [*fw_ids, *sorted(added)], all(workflow["state"] == COMPLETED for workflow in workflows)
 
 
+def workflows_by_result(launchpad: LaunchPad, beginning: str) -> list[dict[str, Any]]:
+    """Return name, nodes, state and metadata of the workflows whose result's UUID begins with a text."""
+    of_job = launchpad.fireworks.find({_UUID: {"$regex": f"^{re.escape(beginning)}"}}, {"fw_id": 1})
+    nodes = [row["fw_id"] for row in of_job]
+    criteria = {"nodes": {"$in": nodes}, "metadata.result": {"$regex": f"^{re.escape(beginning)}"}}
+    return list(launchpad.workflows.find(criteria, dict.fromkeys(("name", "nodes", "state", "metadata"), 1)))
+
+
 def relatives(launchpad: LaunchPad, fw_id: int) -> Relatives | None:
     """Return the states of the workflow, the parents and the dependents of a job; None without a workflow."""
     workflow = launchpad.workflows.find_one({"nodes": fw_id}, {"links": 1, "state": 1, "nodes": 1})
@@ -286,6 +294,14 @@ def rerun_lost_below(launchpad: LaunchPad, folder: str, fw_ids: Sequence[int]) -
     """Return jobs with launch folders below a folder to the queue; their workers must have ended."""
     mine = {"fw_id": {"$in": list(fw_ids)}, "launch_dir": {"$regex": f"^{re.escape(folder)}/"}}
     launchpad.detect_lostruns(expiration_secs=0, rerun=True, refresh=True, launch_query=mine)
+
+
+def rerun_lost(launchpad: LaunchPad, fw_ids: Sequence[int], after_s: float) -> int:
+    """Return to the queue those of the given jobs that sent no heartbeat for a time (s); return their number."""
+    lost = launchpad.detect_lostruns(
+        expiration_secs=after_s, rerun=True, refresh=True, launch_query={"fw_id": {"$in": list(fw_ids)}}
+    )
+    return len(lost[1])
 
 
 # Jobs that were taken and have no launch; locks

@@ -12,7 +12,7 @@ from command_line import run_command, run_here
 from alchemflows.storage.mongod import PrivateMongod
 
 #: Modules of the command line that connect to a database.
-CONNECTING = ("campaign", "compositions", "database", "readout", "running", "workers")
+CONNECTING = ("campaign", "compositions", "database", "readout", "results", "running", "workers")
 
 
 @pytest.fixture(scope="module")

@@ -197,7 +197,7 @@ def test_a_killed_command_leaves_no_workers(home, cif, gentle_model, tmp_path):
         assert not alive(worker)
         if number == signal.SIGTERM:
             assert command.returncode == 1 and "interrupted" in said
-            assert "alchemflows worker --until-idle`" in said
+            assert "alchemflows resume " in said
 
 
 def alive(pid: str) -> bool:

@@ -192,8 +192,8 @@ def test_switching_to_a_mixture_and_of_some_sites(tmp_path):
 @pytest.mark.parametrize(("mixing", "arrangement", "said"), [(0.0, 0.0, False), (-0.1, 0.0, True), (0.0, -0.1, True)])
 def test_rows_of_results_say_what_they_do_not_contain(mixing, arrangement, said):
     row = {
-        "initial": "NaCl", "final": "KNaCl2", "temperature_K": 300.0, "verdict": "converged", "potential": "mace-demo",
-        "delta_f_eV": 1.0, "error_eV": 0.1, "delta_f_eV_per_atom": 0.1, "error_eV_per_atom": 0.01,
+        "uuid": "0123abcd", "kind": "ladder", "system": "NaCl → KNaCl2", "temperature_K": 300.0, "verdict": "converged",
+        "potential": "mace-demo", "quantity": "ΔF", "value": 1.0, "error": 0.1, "unit": "eV", "completed_at": "2026",
     }  # fmt: skip
     caption = results_table([row | {"mixing_term_eV": mixing, "arrangement_term_eV": arrangement}]).caption
     assert ("mixing_term_eV" in (caption or "")) == said

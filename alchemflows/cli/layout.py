@@ -1,0 +1,77 @@
+"""Tables that fit the terminal without cutting a number or a formula."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+#: Columns of a pipe or a file: no line is broken there.
+_UNLIMITED = 10_000
+
+
+def stdout_console() -> Console:
+    """Return the console for stdout: as wide as the terminal (or COLUMNS); a pipe or a file breaks no line."""
+    in_terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if in_terminal else _UNLIMITED)
+
+
+class ResultTable(Table):
+    """A table with one line per row; if that is wider than the terminal, each row becomes a list of its cells.
+
+    Title and caption are written above and below it, as wide as the terminal.
+    """
+
+    def __init__(self, title: str, **settings: Any) -> None:
+        super().__init__(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), **settings)
+        self.heading = title
+
+    def add_column(self, *arguments: Any, **settings: Any) -> None:
+        """Add a column, whose cells are never broken."""
+        super().add_column(*arguments, **{"no_wrap": True} | settings)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.heading:
+            yield Text(self.heading, style="bold")
+        caption, self.caption = self.caption, None
+        try:
+            if self._fits(console, options):
+                yield from super().__rich_console__(console, options)
+            else:
+                yield from self._records()
+        finally:
+            self.caption = caption
+        if caption:
+            yield caption if isinstance(caption, Text) else Text(str(caption))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(options.max_width, options.max_width)
+
+    def _fits(self, console: Console, options: ConsoleOptions) -> bool:
+        unlimited = options.update(width=_UNLIMITED)
+        return super().__rich_measure__(console, unlimited).maximum <= options.max_width
+
+    def _records(self) -> Iterator[Text]:
+        """Yield each row as lines of heading and cell, with an empty line between rows."""
+        headings = [_plain(column.header) for column in self.columns]
+        width = max(map(len, headings), default=0)
+        rows = list(zip(*([_plain(cell) for cell in column.cells] for column in self.columns), strict=True))
+        if self.show_footer:
+            rows.append(tuple(_plain(column.footer) for column in self.columns))
+        for row in rows:
+            yield Text("")
+            for heading, cell in zip(headings, row, strict=True):
+                if cell:
+                    yield Text(f"{heading:<{width}}  {cell}", overflow="fold")
+        yield Text("")
+
+
+def _plain(cell: Any) -> str:
+    return cell.plain if isinstance(cell, Text) else Text.from_markup(str(cell)).plain

@@ -1,0 +1,155 @@
+"""Commands for stored results: list, print, plot and resume."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alchemflows.cli.inputs import check_plot
+from alchemflows.cli.once import App
+from alchemflows.cli.options import Device, Workers
+from alchemflows.cli.running import as_text, console, n_workers, run_submitted, settings
+from alchemflows.cli.shown import show as print_result
+from alchemflows.cli.tables import results_table
+from alchemflows.errors import InvalidInputError
+from alchemflows.execution.interrupted import find_flow, return_stopped_jobs
+from alchemflows.results.kinds import KINDS
+from alchemflows.results.listing import LISTED_FIELDS, classes_of, find_result
+from alchemflows.results.listing import results as stored_results
+from alchemflows.storage.database import connect
+
+app = App()
+
+_KIND_HELP = f"Kind of result; repeatable: {', '.join(kind.name for kind in KINDS.values())}."
+ResultID = Annotated[
+    str, typer.Argument(metavar="ID", help="ID of a result, or its first characters, as `results` lists them.")
+]
+
+
+@app.command()
+def results(
+    kind: Annotated[list[str] | None, typer.Option(help=_KIND_HELP)] = None,
+    formula: Annotated[
+        str | None, typer.Option(help="Formula of the crystal, of an end of a path, or of a composition.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Temperature (K).")] = None,
+    potential: Annotated[str | None, typer.Option(help="Name of the potential, or of its file.")] = None,
+    campaign: Annotated[str | None, typer.Option(help="Name of a campaign.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="<date>", help="First day, such as 2026-03-31.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="<date>", help="Last day, such as 2026-03-31.")] = None,
+    reanalysed: Annotated[
+        bool,
+        typer.Option("--reanalysed", help="Show results of `alchemflows reanalyse` in place of those of jobs."),
+    ] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Maximum number of results; 0 for all.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+) -> None:
+    """List stored results, newest first.
+
+    Relaxations and removals of single atoms are steps of larger calculations; they are listed with --kind only.
+    """
+    if as_json and as_csv:
+        raise InvalidInputError("results are written as --json or as --csv, not both")
+    filters = {
+        "kinds": kind or (),
+        "campaign": campaign,
+        "formula": formula,
+        "potential": potential,
+        "temperature_K": temperature,
+        "since": _day("--since", since),
+        "until": _day("--until", until),
+    }
+    classes_of(kind or ())
+    database = connect(settings())
+    rows = stored_results(database, **filters, limit=limit, reanalysed=reanalysed)  # type: ignore[arg-type]
+    if as_json:
+        print(json.dumps(rows, indent=1, default=str, allow_nan=False))
+    elif as_csv:
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(LISTED_FIELDS))
+        writer.writeheader()
+        writer.writerows(rows)
+    elif rows:
+        console.print(results_table(rows))
+        console.print("`alchemflows show ID` prints a result, `alchemflows plot ID FILE` draws it")
+    elif any(value not in (None, ()) for value in filters.values()):
+        console.print(f"no result matches these filters ({database.place})")
+    else:
+        console.print(f"no results yet ({database.place})")
+
+
+@app.command()
+def show(
+    result: ResultID,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all fields of the result as JSON.")] = False,
+) -> None:
+    """Print a stored result as the command that computed it did."""
+    uuid, document = find_result(connect(settings()), result)
+    if as_json:
+        print(as_text(uuid, document))
+    else:
+        print_result(document, console)
+
+
+@app.command()
+def plot(
+    result: ResultID,
+    file: Annotated[Path, typer.Argument(help="File to write (.png, .pdf or .svg).")],
+    figure: Annotated[str | None, typer.Option(help="Name of the figure [default: the main figure].")] = None,
+) -> None:
+    """Draw a figure of a stored result."""
+    check_plot(file)
+    _, document = find_result(connect(settings()), result)
+    from alchemflows.plotting import figures_of, save
+
+    figures = figures_of(document)
+    if not figures:
+        raise InvalidInputError(f"there is no figure of results of this kind ({KINDS[type(document).__name__].name})")
+    name = next(iter(figures)) if figure is None else figure
+    if name not in figures:
+        raise InvalidInputError(f"--figure must be one of {', '.join(figures)}; got {name!r}")
+    console.print(f"figure: {save(figures[name](), file)}", highlight=False, soft_wrap=True)
+    others = [other for other in figures if other != name]
+    if others and figure is None:
+        console.print(f"other figures: {', '.join(others)} (--figure)", highlight=False)
+
+
+@app.command()
+def resume(
+    result: Annotated[str, typer.Argument(metavar="ID", help="ID that the interrupted command printed.")],
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON on stdout, and all else on stderr.")
+    ] = False,
+) -> None:
+    """Continue an interrupted command, and show its result.
+
+    Jobs continue from their checkpoints, and failed jobs are run again. The figures that the command was asked for are
+    drawn.
+    """
+    database = connect(settings())
+    flow = find_flow(database, result)
+    for path in flow.figures.values():
+        check_plot(path)
+    if not flow.completed:
+        n_workers_here = n_workers(device, workers)
+        return_stopped_jobs(database, flow)
+        run_submitted(database, flow, n_workers_here, as_json=as_json)
+    else:
+        run_submitted(database, flow, 0, as_json=as_json)
+
+
+def _day(option: str, text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise InvalidInputError(f"{option} is a day such as 2026-03-31; got {text!r}") from None

@@ -1,0 +1,52 @@
+"""How results of each kind are shown in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from alchemflows.cli import defect_tables, tables
+from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
+from alchemflows.schemas.document import Document
+from alchemflows.schemas.free_energy import FreeEnergyDocument
+from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
+from alchemflows.schemas.optimization import OptimizationDocument
+from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
+from alchemflows.schemas.phases import PhaseStabilityDocument
+from alchemflows.schemas.relax import RelaxDocument
+from alchemflows.schemas.reproduction import ReproductionDocument
+from alchemflows.schemas.sweep import CompositionSweepDocument
+from alchemflows.schemas.switching import SwitchingDocument
+from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument, VacancySizes, VacancyTemperatures
+
+#: What makes the tables of each class of documents.
+TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
+    FreeEnergyDocument: tables.free_energy_tables,
+    SwitchingDocument: tables.switching_table,
+    FrenkelLaddDocument: tables.absolute_table,
+    SizeExtrapolation: tables.sizes_table,
+    VacancyDocument: defect_tables.vacancy_table,
+    VacancySizes: defect_tables.vacancy_sizes_table,
+    VacancyTemperatures: defect_tables.vacancy_temperatures_table,
+    SchottkyDocument: defect_tables.schottky_tables,
+    FrenkelPairDocument: defect_tables.frenkel_pair_table,
+    RemovalDocument: defect_tables.removal_table,
+    PhaseStabilityDocument: tables.phase_table,
+    CompositionSweepDocument: tables.sweep_table,
+    OptimizationDocument: tables.optimization_table,
+    OrderingSearchDocument: tables.search_table,
+    OrderDisorderDocument: tables.order_tables,
+    ReproductionDocument: tables.reproduction_tables,
+    RelaxDocument: tables.relaxation_table,
+}
+
+
+def show(document: Document, console: Console) -> None:
+    """Print the tables of a result, and its verdict if it has one."""
+    console.print(TABLES[type(document)](document))
+    verdict = getattr(document, "verdict", None)
+    if verdict is not None:
+        for line in tables.verdict_lines(verdict):
+            console.print(line, highlight=False)

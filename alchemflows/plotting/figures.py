@@ -1,0 +1,67 @@
+"""The figures of each kind of result, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
+from alchemflows.plotting.free_energies import (
+    plot_convergence,
+    plot_gradient,
+    plot_overlap,
+    plot_phases,
+    plot_sizes,
+    plot_switching,
+)
+from alchemflows.plotting.lattices import plot_lattices
+from alchemflows.plotting.optimization import plot_optimization
+from alchemflows.plotting.ordering import plot_order, plot_search
+from alchemflows.plotting.sweeps import plot_sweep
+from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
+from alchemflows.schemas.document import Document
+from alchemflows.schemas.free_energy import FreeEnergyDocument
+from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
+from alchemflows.schemas.optimization import OptimizationDocument
+from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
+from alchemflows.schemas.phases import PhaseStabilityDocument
+from alchemflows.schemas.reproduction import ReproductionDocument
+from alchemflows.schemas.sweep import CompositionSweepDocument
+from alchemflows.schemas.switching import SwitchingDocument
+from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument, VacancySizes, VacancyTemperatures
+
+#: The figures of each class of documents. The first is the main one.
+_FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
+    FreeEnergyDocument: {"gradient": plot_gradient, "convergence": plot_convergence, "overlap": plot_overlap},
+    SwitchingDocument: {"switching": plot_switching},
+    FrenkelLaddDocument: {"switching": plot_switching},
+    RemovalDocument: {"switching": plot_switching},
+    SizeExtrapolation: {"sizes": plot_sizes},
+    VacancyDocument: {"switching": lambda document: plot_switching(document.removal)},
+    VacancySizes: {"sizes": plot_vacancy_sizes},
+    VacancyTemperatures: {"temperatures": plot_vacancy_temperatures},
+    FrenkelPairDocument: {"switching": lambda document: plot_switching(document.removal)},
+    PhaseStabilityDocument: {"phases": plot_phases},
+    CompositionSweepDocument: {"sweep": plot_sweep},
+    OptimizationDocument: {"optimization": plot_optimization},
+    OrderingSearchDocument: {"arrangements": plot_search},
+    OrderDisorderDocument: {"arrangements": plot_order},
+}
+
+
+def figures_of(document: Document) -> dict[str, Callable[[], Figure]]:
+    """Return functions that draw the figures of a result, by name; the first is the main figure.
+
+    Parameters
+    ----------
+    document
+        A result of any kind. There are no figures of relaxations, nor of reproduced tables.
+    """
+    if isinstance(document, SchottkyDocument):
+        return {f"switching-{each.element}": partial(plot_switching, each.removal) for each in document.vacancies}
+    if isinstance(document, ReproductionDocument):
+        return {"lattices": partial(plot_lattices, document)} if document.curves else {}
+    return {name: partial(draw, document) for name, draw in _FIGURES.get(type(document), {}).items()}

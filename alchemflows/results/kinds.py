@@ -1,0 +1,197 @@
+"""Kinds of results, and the main number of each, for lists of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from alchemflows.results.query import KINDS as FREE_ENERGIES
+from alchemflows.results.stored import Column
+from alchemflows.schemas.counts import Counts
+
+Row = Mapping[str, Any]
+
+
+class Summary(NamedTuple):
+    """The main number of a result.
+
+    Attributes
+    ----------
+    system
+        What was computed: formulas, or the names of phases.
+    quantity
+        Symbol or name of the number.
+    value, error
+        The number and its standard error; None if there is none.
+    unit
+        Unit of both; empty for a count.
+    """
+
+    system: str
+    quantity: str
+    value: float | None
+    error: float | None
+    unit: str
+
+
+class Kind(NamedTuple):
+    """A kind of result.
+
+    Attributes
+    ----------
+    name
+        Name in lists and options.
+    summary
+        Makes the summary from a row with the columns :data:`COLUMNS`.
+    is_step
+        Whether results of this kind are steps of larger calculations, which are listed on request only.
+    """
+
+    name: str
+    summary: Callable[[Row], Summary]
+    is_step: bool = False
+
+
+#: Small parts of documents, from which the summaries are made.
+COLUMNS: dict[str, Column] = {
+    "class": Column("$output.@class"),
+    "temperatures_K": Column("$output.temperatures_K"),
+    "counts": Column("$output.counts"),
+    "phases": Column("$output.phases"),
+    "transitions": Column("$output.transitions"),
+    "formulas": Column("$output.points.formula"),
+    "run_formulas": Column("$output.runs.formula"),
+    "objective": Column({"$last": {"$arrayElemAt": ["$output.runs.steps.objective", "$output.best"]}}),
+    "best": Column("$output.best"),
+    "energies_eV": Column("$output.arrangements.energy_eV"),
+    "disordered_energy_eV": Column("$output.disordered_energy_eV"),
+    "ordering_energies_eV": Column("$output.ordering_energies_eV"),
+    "random_error_eV": Column("$output.random_error_eV"),
+    "formation_series_eV": Column("$output.formation_eV"),
+    "formation_series_errors_eV": Column("$output.errors_eV"),
+    "formation_limit_eV": Column("$output.formation_limit_eV"),
+    "limit_error_eV": Column("$output.limit_error_eV"),
+    "gibbs_limit_eV_per_atom": Column("$output.gibbs_limit_eV_per_atom"),
+    "limit_error_eV_per_atom": Column("$output.limit_error_eV_per_atom"),
+    "removal_eV": Column("$output.removal_eV"),
+    "removal_error_eV": Column("$output.removal_error_eV"),
+    "energy_eV": Column("$output.energy_eV"),
+    "figure": Column("$output.figure"),
+    "version": Column("$output.version"),
+    "checks": Column("$output.checks"),
+}
+
+
+def _difference(row: Row) -> Summary:
+    symbol = "ΔF" if row["pressure_GPa"] is None else "ΔG"
+    return Summary(f"{row['initial']} → {row['final']}", symbol, row["delta_f_eV"], row["error_eV"], "eV")
+
+
+def _absolute(row: Row) -> Summary:
+    counts = Counts.model_validate(row["counts"])
+    value, error = row["gibbs_eV"], row["gibbs_error_eV"]
+    return Summary(row["formula"], "G", counts.per_atom(value), counts.per_atom(error), "eV/atom")
+
+
+def _sizes(row: Row) -> Summary:
+    value, error = row["gibbs_limit_eV_per_atom"], row["limit_error_eV_per_atom"]
+    return Summary(row["formula"], "G (∞)", value, error, "eV/atom")
+
+
+def _vacancy(row: Row) -> Summary:
+    system = f"{row['formula']}, vacancy of {row['element']}"
+    return Summary(system, "G_f", row["formation_eV"], row["formation_error_eV"], "eV")
+
+
+def _vacancy_sizes(row: Row) -> Summary:
+    system = f"{row['formula']}, vacancy of {row['element']}"
+    return Summary(system, "G_f (∞)", row["formation_limit_eV"], row["limit_error_eV"], "eV")
+
+
+def _vacancy_temperatures(row: Row) -> Summary:
+    system = f"{row['formula']}, vacancy of {row['element']}"
+    temperatures, values, errors = (
+        row[name] for name in ("temperatures_K", "formation_series_eV", "formation_series_errors_eV")
+    )
+    return Summary(system, f"G_f ({temperatures[0]:g} K)", values[0], errors[0], "eV")
+
+
+def _schottky(row: Row) -> Summary:
+    return Summary(row["formula"], "G_S", row["formation_eV"], row["formation_error_eV"], "eV")
+
+
+def _frenkel_pair(row: Row) -> Summary:
+    system = f"{row['formula']}, Frenkel pair of {row['element']}"
+    return Summary(system, "G_F", row["formation_eV"], row["formation_error_eV"], "eV")
+
+
+def _removal(row: Row) -> Summary:
+    return Summary(f"one {row['element']} atom", "G(N−1) − G(N)", row["removal_eV"], row["removal_error_eV"], "eV")
+
+
+def _phases(row: Row) -> Summary:
+    for each in row["transitions"]:
+        if each["temperature_K"] is not None:
+            name = f"T({each['low_temperature_phase']} → {each['high_temperature_phase']})"
+            return Summary(", ".join(row["phases"]), name, each["temperature_K"], each["error_K"], "K")
+    return Summary(", ".join(row["phases"]), "transitions", 0, None, "")
+
+
+def _sweep(row: Row) -> Summary:
+    formulas = row["formulas"]
+    return Summary(f"{formulas[0]} to {formulas[-1]}", "compositions", len(formulas), None, "")
+
+
+def _optimization(row: Row) -> Summary:
+    return Summary(row["run_formulas"][row["best"]], "objective", row["objective"], None, "")
+
+
+def _search(row: Row) -> Summary:
+    counts = Counts.model_validate(row["counts"])
+    above = counts.per_atom(row["energies_eV"][0] - row["disordered_energy_eV"])
+    return Summary(row["formula"], "E(ordered) − E(alchemical)", 1e3 * above, None, "meV/atom")
+
+
+def _order(row: Row) -> Summary:
+    counts, error = Counts.model_validate(row["counts"]), row["random_error_eV"]
+    energy = counts.per_atom(row["ordering_energies_eV"]["random"])
+    spread = None if error is None else 1e3 * counts.per_atom(error)
+    return Summary(row["formula"], "ordering energy", 1e3 * energy, spread, "meV/atom")
+
+
+def _relaxation(row: Row) -> Summary:
+    counts = Counts.model_validate(row["counts"])
+    return Summary(row["formula"], "E", counts.per_atom(row["energy_eV"]), None, "eV/atom")
+
+
+def _reproduction(row: Row) -> Summary:
+    n_holding = sum(abs(check["value"]) <= check["bound"] for check in row["checks"])
+    return Summary(
+        f"{row['figure']}, {row['version']}", f"checks that hold, of {len(row['checks'])}", n_holding, None, ""
+    )
+
+
+_SUMMARIES: dict[str, Callable[[Row], Summary]] = {
+    "FreeEnergyDocument": _difference,
+    "SwitchingDocument": _difference,
+    "FrenkelLaddDocument": _absolute,
+    "VacancyDocument": _vacancy,
+}
+
+#: Kinds by the class of their documents.
+KINDS: dict[str, Kind] = {
+    **{document: Kind(name, _SUMMARIES[document]) for document, name in FREE_ENERGIES.items()},
+    "SizeExtrapolation": Kind("size-extrapolation", _sizes),
+    "VacancySizes": Kind("vacancy-sizes", _vacancy_sizes),
+    "VacancyTemperatures": Kind("vacancy-temperatures", _vacancy_temperatures),
+    "SchottkyDocument": Kind("schottky", _schottky),
+    "FrenkelPairDocument": Kind("frenkel-pair", _frenkel_pair),
+    "PhaseStabilityDocument": Kind("phases", _phases),
+    "CompositionSweepDocument": Kind("sweep", _sweep),
+    "OptimizationDocument": Kind("optimization", _optimization),
+    "OrderingSearchDocument": Kind("ordering-search", _search),
+    "OrderDisorderDocument": Kind("order-disorder", _order),
+    "ReproductionDocument": Kind("reproduction", _reproduction),
+    "RelaxDocument": Kind("relaxation", _relaxation, is_step=True),
+    "RemovalDocument": Kind("removal", _removal, is_step=True),
+}

@@ -1,0 +1,188 @@
+"""Find results of every kind: a list with their main numbers, and single results by the beginning of their ID."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date, timedelta
+from itertools import islice
+from typing import Any
+
+from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.results.kinds import COLUMNS, KINDS
+from alchemflows.results.query import RESULT_FIELDS, newest_ladders
+from alchemflows.results.stored import Column, of_campaign, rows_of
+from alchemflows.schemas.document import Document, decoded
+from alchemflows.storage.database import REANALYSED, Database
+
+#: Fewest characters of an ID that are searched for.
+MIN_ID = 4
+#: Candidates that an error message names.
+_SHOWN = 5
+#: Places of formulas in documents.
+_FORMULAS = ("initial_formula", "final_formula", "formula", "points.formula", "runs.formula")
+#: Columns of the summary (:class:`~alchemflows.results.kinds.Summary`).
+SUMMARY_FIELDS: dict[str, str] = {
+    "system": "string",
+    "quantity": "string",
+    "value": "float64",
+    "error": "float64",
+    "unit": "string",
+}
+#: Columns of a row of :func:`results`, with their pandas dtypes.
+LISTED_FIELDS: dict[str, Column] = RESULT_FIELDS | {name: Column(None, dtype) for name, dtype in SUMMARY_FIELDS.items()}
+
+
+def results(
+    database: Database,
+    *,
+    kinds: Sequence[str] = (),
+    campaign: str | None = None,
+    formula: str | None = None,
+    potential: str | None = None,
+    temperature_K: float | None = None,
+    since: date | None = None,
+    until: date | None = None,
+    limit: int = 0,
+    reanalysed: bool = False,
+) -> list[dict[str, Any]]:
+    """Return results of every kind as flat rows, newest first.
+
+    For an extended ladder of a campaign, only the latest analysis is returned.
+
+    Parameters
+    ----------
+    database
+        Database to read.
+    kinds
+        Names of kinds (:data:`~alchemflows.results.kinds.KINDS`); none for all that are not steps of larger
+        calculations.
+    campaign
+        Name of a campaign; None for the whole database.
+    formula
+        Formula as documents contain it: of the crystal, of either end of a path, or of a composition.
+    potential
+        Name of the potential; for a file, its path or its file name.
+    temperature_K
+        Temperature (K).
+    since, until
+        First and last day on which results were completed, in UTC.
+    limit
+        Maximum number of rows; 0 for all.
+    reanalysed
+        Whether to return results of :class:`~alchemflows.results.builder.FreeEnergyBuilder` instead of those of jobs.
+
+    Returns
+    -------
+    rows
+        Rows with the keys :data:`LISTED_FIELDS`; values that a kind does not have are None.
+
+    Raises
+    ------
+    InvalidInputError
+        If a kind is unknown.
+    """
+    classes = classes_of(kinds)
+    outputs = database.outputs()
+    rows = rows_of(
+        outputs.database[f"{outputs.name}{REANALYSED}"] if reanalysed else outputs,
+        of_campaign(campaign, *classes),
+        RESULT_FIELDS | COLUMNS,
+        classes=classes,
+        order=("sources_completed_at" if reanalysed else "completed_at", -1),
+        where=_criteria(formula, potential, temperature_K, since, until),
+    )
+    return list(islice(newest_ladders(map(_listed, rows)), limit or None))
+
+
+def find_result(database: Database, beginning: str) -> tuple[str, Document]:
+    """Return the identifier and the document of a result.
+
+    Parameters
+    ----------
+    database
+        Database to read.
+    beginning
+        The identifier (UUID) of the result's job, or its first characters.
+
+    Raises
+    ------
+    InvalidInputError
+        If the text is no beginning of an identifier, or if it fits none or several results.
+    DatabaseError
+        If the document is incomplete.
+    """
+    if not re.fullmatch(rf"[0-9a-f-]{{{MIN_ID},36}}", beginning):
+        raise InvalidInputError(
+            f"{beginning!r} is not an ID: give at least {MIN_ID} characters of an ID that `alchemflows results` lists"
+        )
+    outputs = database.outputs()
+    fields = {"_id": 0, "uuid": 1, "class": "$output.@class", "completed_at": 1}
+    found = {row["uuid"]: row for row in outputs.find({"uuid": {"$regex": f"^{beginning}"}}, fields)}
+    fitting = [row for row in found.values() if row.get("class") in KINDS]
+    if len(fitting) > 1:
+        several = "; ".join(f"{row['uuid'][:13]} ({_described(row)})" for row in fitting[:_SHOWN])
+        raise InvalidInputError(f"the ID {beginning} fits {len(fitting)} results; give more characters: {several}")
+    if not fitting:
+        (*_, other) = [None, *found.values()]
+        reason = "no result" if other is None else f"no result but the output of a job ({other.get('class')})"
+        raise InvalidInputError(f"the ID {beginning} fits {reason}; `alchemflows results` lists IDs")
+    (row,) = fitting
+    try:
+        document = decoded(database.job_store.get_output(row["uuid"], load=True))
+    except (KeyError, ValueError) as error:  # jobflow raises KeyError for missing samples, pydantic ValueError
+        raise DatabaseError(
+            f"the result {row['uuid']} cannot be read ({type(error).__name__}): its document or samples are incomplete"
+        ) from error
+    return row["uuid"], document
+
+
+def classes_of(names: Sequence[str]) -> list[str]:
+    """Return the classes of documents of some kinds; without names, of all kinds that are not steps.
+
+    Raises
+    ------
+    InvalidInputError
+        If a kind is unknown.
+    """
+    if not names:
+        return [document for document, kind in KINDS.items() if not kind.is_step]
+    known = {kind.name: document for document, kind in KINDS.items()}
+    for name in names:
+        if name not in known:
+            raise InvalidInputError(f"the kind must be one of {', '.join(known)}; got {name!r}")
+    return [known[name] for name in names]
+
+
+def _criteria(
+    formula: str | None, potential: str | None, temperature_K: float | None, since: date | None, until: date | None
+) -> dict[str, Any]:
+    """Return MongoDB criteria on documents of the current version."""
+    wanted: list[dict[str, Any]] = []
+    if formula is not None:
+        wanted.append({"$or": [{f"output.{place}": formula} for place in _FORMULAS]})
+    if potential is not None:
+        wanted.append({"output.provenance.potential.name": {"$regex": f"(^|/){re.escape(potential)}$"}})
+    if temperature_K is not None:
+        places = ("temperature_K", "temperatures_K")
+        wanted.append({"$or": [{f"output.{place}": temperature_K} for place in places]})
+    if since is not None:
+        wanted.append({"completed_at": {"$gte": since.isoformat()}})
+    if until is not None:
+        wanted.append({"completed_at": {"$lt": (until + timedelta(days=1)).isoformat()}})
+    return {"$and": wanted} if wanted else {}
+
+
+def _listed(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with its summary instead of the parts that this is made of."""
+    kind = KINDS[row["class"]]
+    summary = kind.summary(row)
+    if row["temperature_K"] is None and row["temperatures_K"]:
+        row["temperature_K"] = min(row["temperatures_K"])
+    for name in COLUMNS:
+        del row[name]
+    return row | {"kind": kind.name} | summary._asdict()
+
+
+def _described(row: dict[str, Any]) -> str:
+    return f"{KINDS[row['class']].name}, {str(row['completed_at'])[:16]}"

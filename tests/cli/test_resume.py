@@ -1,0 +1,64 @@
+"""A command that was interrupted is continued by `alchemflows resume`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from command_line import StartedCommand, assert_one_line
+
+
+@pytest.fixture(scope="session")
+def cif(perovskite, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("cif") / "CsPbI3.cif"
+    perovskite.to(path)
+    return path
+
+
+def until(found, seconds: float = 90.0):
+    """Return the first true value of a function."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert value
+    return value
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_command_is_resumed(run, home, cif, gentle_model, tmp_path, number):
+    settings = ("--windows", 2, "--windows-per-job", 2, "--equilibration", 20, "--production", 800, "--no-relax")
+    arguments = ("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, *settings, "--plot", "dudl.png")
+    out, err = tmp_path / "out", tmp_path / "err"
+    clean = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
+    environment = clean | {"ALCHEMFLOWS_HOME": str(home), "HOME": str(tmp_path), "COLUMNS": "160"}
+    command = StartedCommand(arguments, tmp_path, environment, out, err)
+    (beginning,) = until(lambda: re.findall(r"^ID (\w{8})", out.read_text(), re.MULTILINE))
+    until(lambda: "production" in out.read_text())
+    command.send_signal(number)
+    assert command.wait(60) == 1
+    (line,) = [line for line in err.read_text().splitlines() if line.startswith("error:")]
+    assert f"alchemflows resume {beginning}" in line and "Traceback" not in err.read_text()
+    assert not (tmp_path / "dudl.png").exists()
+
+    done = run("resume", beginning)
+    assert done.returncode == 0, done.stderr
+    assert "MBAR (config" in done.stdout and (tmp_path / "dudl.png").read_bytes().startswith(b"\x89PNG")
+    rows = json.loads(run("results", "--json").stdout)
+    assert [row["uuid"][:8] for row in rows].count(beginning) == 1
+    (row,) = (row for row in rows if row["uuid"].startswith(beginning))
+    shown = json.loads(run("show", beginning, "--json").stdout)
+    assert all(window["n_samples"] == 80 for window in shown["windows"])
+
+    (tmp_path / "dudl.png").unlink()
+    again = run("resume", beginning, "--json")
+    assert json.loads(again.stdout)["total"]["delta_f_eV"] == row["delta_f_eV"]
+    assert (tmp_path / "dudl.png").exists()
+
+
+def test_refused(run):
+    assert_one_line(run("resume", "0123abcd"), "0123abcd")

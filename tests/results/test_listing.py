@@ -1,0 +1,186 @@
+"""Results of every kind are listed, found by the beginning of their ID, printed and plotted."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from datetime import date
+
+import pytest
+from command_line import assert_one_line, run_command
+from rich.console import Console
+from stored import DOCUMENTS, read_example, store_examples
+
+from alchemflows.cli.shown import TABLES, show
+from alchemflows.cli.tables import results_table
+from alchemflows.errors import InvalidInputError
+from alchemflows.plotting import figures_of
+from alchemflows.results.kinds import COLUMNS, KINDS
+from alchemflows.results.listing import LISTED_FIELDS, find_result, results
+from alchemflows.schemas.document import decoded
+
+PATHS = sorted(DOCUMENTS.glob("*.json"))
+CLASSES = {path.stem.rpartition("-")[0] for path in PATHS}
+#: Outputs of jobs that are no results: parts of a ladder, and of an absolute free energy.
+PARTS = {"WindowsDocument", "EquilibriumDocument"}
+#: Kinds without a figure; the stored reproduction is a table.
+WITHOUT_FIGURE = {"RelaxDocument", "ReproductionDocument"}
+
+
+@pytest.fixture(scope="module")
+def examples(shared_database):
+    """Return a database with a document of every kind."""
+    store_examples(shared_database, PATHS)
+    return shared_database
+
+
+@pytest.fixture(scope="module")
+def documents(examples):
+    """Return the stored result of each kind, with its identifier."""
+    found = {}
+    for path in PATHS:
+        row = read_example(path)["outputs"][-1]
+        if (kind := row["output"]["@class"]) in KINDS:
+            found[kind] = row["uuid"], decoded(examples.job_store.get_output(row["uuid"], load=True))
+    return found
+
+
+def printed(renderable, width: int) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def test_every_stored_document_has_a_kind_and_tables():
+    assert CLASSES - PARTS == set(KINDS) == {each.__name__ for each in TABLES}
+    assert len({kind.name for kind in KINDS.values()}) == len(KINDS)
+    assert not set(COLUMNS) & set(LISTED_FIELDS)
+
+
+def test_all_kinds_are_listed(examples, documents):
+    rows = results(examples)
+    steps = {kind.name for kind in KINDS.values() if kind.is_step}
+    assert {row["kind"] for row in rows} == {kind.name for kind in KINDS.values()} - steps
+    assert {row["kind"] for row in results(examples, kinds=sorted(steps))} == steps
+    times = [row["completed_at"] for row in rows]
+    assert times == sorted(times, reverse=True)
+    for row in rows:
+        assert list(row) == list(LISTED_FIELDS)
+        assert row["system"] and row["value"] is not None and row["potential"]
+    by_kind = {row["kind"]: row for row in rows}
+    _, ladder = documents["FreeEnergyDocument"]
+    assert (by_kind["ladder"]["value"], by_kind["ladder"]["error"]) == (
+        pytest.approx(ladder.total.delta_f_eV),
+        pytest.approx(ladder.total.error_eV),
+    )
+    _, absolute = documents["FrenkelLaddDocument"]
+    assert by_kind["frenkel-ladd"]["value"] == pytest.approx(absolute.gibbs.value_eV_per_atom)
+    _, order = documents["OrderDisorderDocument"]
+    assert by_kind["order-disorder"]["value"] == pytest.approx(1e3 * order.ordering_energies_eV_per_atom["random"])
+    _, optimization = documents["OptimizationDocument"]
+    assert by_kind["optimization"]["value"] == optimization.runs[optimization.best].steps[-1].objective
+
+
+def test_filters(examples, documents):
+    everything = results(examples)
+    (ladder,) = results(examples, kinds=["ladder"])
+    assert results(examples, formula=ladder["final"], kinds=["ladder"]) == [ladder]
+    assert results(examples, formula="Xe") == results(examples, campaign="none") == []
+    assert results(examples, potential=ladder["potential"]) and results(examples, potential="no-such") == []
+    day = date.fromisoformat(ladder["completed_at"][:10])
+    assert ladder in results(examples, since=day, until=day)
+    assert results(examples, since=date(2999, 1, 1)) == results(examples, until=date(1999, 1, 1)) == []
+    assert len(results(examples, limit=2)) == 2 and len(everything) > 10
+    sweep = documents["CompositionSweepDocument"][1]
+    assert "sweep" in {row["kind"] for row in results(examples, formula=sweep.points[1].formula)}
+    with pytest.raises(InvalidInputError, match="no-such"):
+        results(examples, kinds=["no-such"])
+
+
+def test_a_result_is_found_by_the_beginning_of_its_id(examples, documents):
+    uuid, document = documents["SwitchingDocument"]
+    for beginning in (uuid, uuid[:8]):
+        assert find_result(examples, beginning) == (uuid, document)
+    with pytest.raises(InvalidInputError, match="00000000"):
+        find_result(examples, "00000000")
+    for wrong in ("abc", ".*.*", "", "xyzw"):
+        with pytest.raises(InvalidInputError, match=re.escape(repr(wrong))):
+            find_result(examples, wrong)
+    windows = read_example(DOCUMENTS / "WindowsDocument-1.json")["outputs"][-1]["uuid"]
+    with pytest.raises(InvalidInputError, match="WindowsDocument"):
+        find_result(examples, windows[:8])
+
+
+def test_a_beginning_that_fits_two_results_is_refused(examples, documents):
+    uuid, _ = documents["SwitchingDocument"]
+    row = examples.outputs().find_one({"uuid": uuid}, {"_id": 0})
+    twin = uuid[:-1] + ("0" if uuid[-1] != "0" else "1")
+    inserted = examples.outputs().insert_one(row | {"uuid": twin}).inserted_id
+    try:
+        with pytest.raises(InvalidInputError, match=r"2 results.*switching"):
+            find_result(examples, uuid[:10])
+    finally:
+        examples.outputs().delete_one({"_id": inserted})
+
+
+@pytest.mark.parametrize("width", [60, 80, 200, 10_000])
+def test_no_table_cuts_a_number_or_a_formula(examples, documents, width):
+    tables = [TABLES[type(document)](document) for _, document in documents.values()]
+    for table in [*tables, results_table(results(examples))]:
+        text, wide = (printed(table, columns) for columns in (width, 10_000))
+        assert "…" not in text
+        words = [word for word in wide.split() if any(map(str.isdigit, word))]
+        missing = [word for word in words if word not in text]
+        assert not missing
+        if width < 10_000:
+            assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_each_kind_is_plotted(documents, kind, tmp_path):
+    _, document = documents[kind]
+    figures = figures_of(document)
+    assert bool(figures) == (kind not in WITHOUT_FIGURE)
+    for name, draw in figures.items():
+        axes = draw().axes
+        assert axes and all(each.get_ylabel() or each.get_xlabel() or each.images for each in axes), name
+
+
+def test_the_verdict_follows_the_tables(documents):
+    _, document = documents["SwitchingDocument"]
+    console = Console(width=120, file=io.StringIO(), color_system=None)
+    show(document, console)
+    text = console.file.getvalue()
+    assert text.index(f"{document.total.delta_f_eV:.5f}") < text.index("not converged")
+    assert all(reason in " ".join(text.split()) for reason in document.verdict.reasons)
+
+
+def test_commands(examples, documents, tmp_path):
+    environment = os.environ | examples.environment
+
+    def run(*arguments):
+        done = run_command(arguments, tmp_path, environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    uuid, document = documents["FreeEnergyDocument"]
+    rows = json.loads(run("results", "--json"))
+    assert uuid in {row["uuid"] for row in rows}
+    assert len(list(csv.DictReader(io.StringIO(run("results", "--csv"))))) == len(rows)
+    listed = run("results")
+    assert all(row["uuid"][:8] in listed for row in rows)
+    assert "no result matches" in run("results", "--formula", "Xe")
+    assert f"{document.total.delta_f_eV:.5f}" in run("show", uuid[:8])
+    stored = json.loads(run("show", uuid[:8], "--json"))
+    assert stored["uuid"] == uuid and stored["total"]["delta_f_eV"] == document.total.delta_f_eV
+    assert "convergence" in run("plot", uuid[:8], "main.png")
+    run("plot", uuid[:8], "overlap.pdf", "--figure", "overlap")
+    assert (tmp_path / "main.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "overlap.pdf").read_bytes().startswith(b"%PDF")
+    assert_one_line(run_command(["plot", uuid[:8], "x.png", "--figure", "none"], tmp_path, environment), "overlap")
+    run("export", "results", "all.csv")
+    with (tmp_path / "all.csv").open() as file:
+        assert {row["kind"] for row in csv.DictReader(file)} == {row["kind"] for row in rows}
