@@ -22,6 +22,7 @@ class Settings(BaseSettings):
         description="folder for the checkpoints of running jobs; all workers need access to it",
     )
     checkpoint_interval_s: float = Field(300.0, ge=0, description="time between two checkpoints of a job (s)")
+    potential: str | None = Field(None, description="potential of commands without --potential: a name or a path")
     mongod: Path | None = Field(None, description="path of the mongod program for the private database")
     database_timeout_s: float = Field(5.0, gt=0, description="time to wait for an answer of a database (s)")
     admin_uri: SecretStr | None = Field(

@@ -61,21 +61,22 @@ def frenkel_ladd(
 
     The crystal is ordered or alchemical; the method is Frenkel–Ladd switching.
     """
-    maker.potential = potential.spec
     maker.springs_eV_per_A2 = springs_of(springs) if springs else None
     if constant_volume:
         at_pressure = {"pressure": "--pressure", "cell": "--cell", "cell_steps": "--cell-steps"}
         refuse_given(at_pressure, "with --constant-volume")
         maker.pressure_GPa = None
     sizes = [supercell_of(text) for text in supercells or ["1x1x1"]]
-    read = reading.read(structure, sizes[0] if len(sizes) == 1 else (1, 1, 1))
+    read = {structure.name: reading.read(structure, sizes[0] if len(sizes) == 1 else (1, 1, 1))}
+    maker.potential = potential.spec(read)
+    crystal = read[structure.name].structure
     one = len(sizes) == 1
     run_and_show(
-        maker.make(read.structure) if one else maker.make(read.structure, supercells=sizes),
+        maker.make(crystal) if one else maker.make(crystal, supercells=sizes),
         run,
         device=potential.device,
         figures={"switching" if one else "sizes": plot},
-        read={structure.name: read},
+        read=read,
     )
 
 
@@ -108,11 +109,12 @@ def phases(
     if compositions and not substitution:
         raise InvalidInputError("--composition needs a --substitution, such as Pb:Sn")
     read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}
-    maker.potential = potential.spec
+    change = substitution_of([substitution]) if substitution else None
+    maker.potential = potential.spec(read, (change or {}).values())
     flow = PhaseStabilityMaker(frenkel_ladd_maker=maker).make(
         {name: found.structure for name, found in read.items()},
         temperatures,
-        substitution=substitution_of([substitution]) if substitution else None,
+        substitution=change,
         compositions=compositions or (0.0, 1.0),
     )
     run_and_show(

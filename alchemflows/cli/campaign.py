@@ -11,9 +11,10 @@ import typer
 from rich.console import Group
 from rich.live import Live
 
+from alchemflows.cli.configured import settings
 from alchemflows.cli.inputs import show_record
 from alchemflows.cli.once import App
-from alchemflows.cli.running import console, settings
+from alchemflows.cli.running import console
 from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.campaign import CampaignSpec

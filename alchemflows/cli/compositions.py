@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from alchemflows.cli.configured import settings
 from alchemflows.cli.inputs import bounds_of, choices_of, substitution_of, targets_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
@@ -18,7 +19,7 @@ from alchemflows.cli.options import (
     StructureFile,
     Supercell,
 )
-from alchemflows.cli.running import check_figures, console, run_and_show, settings
+from alchemflows.cli.running import check_figures, console, run_and_show
 from alchemflows.errors import InvalidInputError
 from alchemflows.results.query import relaxations
 from alchemflows.storage.database import connect
@@ -79,11 +80,15 @@ def sweep(
     read, kind = reading.read(structure, supercell), cast("Coupling", coupling)
     cell = read.structure
     if choices:
-        grid = CompositionGrid.simplex(cell, choices_of(choices), intervals, coupling=kind)
+        chosen = choices_of(choices)
+        grid = CompositionGrid.simplex(cell, chosen, intervals, coupling=kind)
+        substitutes = [element for symbols in chosen.values() for element in symbols]
     else:
+        change = substitution_of(substitutions or [])
         shares = [until * k / (points - 1) for k in range(points)]
-        grid = CompositionGrid.line(cell, substitution_of(substitutions or []), shares, coupling=kind)
-    maker = CompositionSweepMaker(potential=potential.spec)
+        grid = CompositionGrid.line(cell, change, shares, coupling=kind)
+        substitutes = list(change.values())
+    maker = CompositionSweepMaker(potential=potential.spec({structure.name: read}, substitutes))
     keys = maker.keys(grid)
     check_figures([plot], run.submit_only)
     known = relaxations(connect(settings()), keys)
@@ -129,8 +134,10 @@ def optimize(
     The crystal is relaxed at each composition, always in float64.
     """
     chosen = choices_of(choices)
-    maker = replace(maker, potential=potential.spec, optimize_maker=descent)
     read = reading.read(structure, supercell)
+    elements = [element for symbols in chosen.values() for element in symbols]
+    spec = potential.spec({structure.name: read}, elements)
+    maker = replace(maker, potential=spec, optimize_maker=descent)
     flow = maker.make(
         read.structure,
         chosen,

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from alchemflows.cli.configured import settings
 from alchemflows.cli.once import App
-from alchemflows.cli.running import console, settings, show_database
+from alchemflows.cli.running import console, show_database
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.output_file import check_folder
 from alchemflows.storage.database import DATABASE, connect, start_private

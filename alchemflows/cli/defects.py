@@ -95,7 +95,7 @@ def vacancy(
     known = chemical_potentials_of(
         chemical_potentials or [], {element: found.structure for element, found in crystals.items()}, temperatures
     )
-    absolute = replace(absolute, potential=potential.spec, temperature=temperatures[0])
+    absolute = replace(absolute, potential=potential.spec(read), temperature=temperatures[0])
     maker = replace(defect, frenkel_ladd_maker=absolute)
     figure = "temperatures" if len(temperatures) > 1 else "sizes" if sizes else "switching"
     if len(temperatures) > 1:
@@ -133,10 +133,10 @@ def schottky(
     """
     from alchemflows.flows.defect_pairs import SchottkyMaker
 
-    absolute.potential = potential.spec
     repeats = supercell[0] * supercell[1] * supercell[2]
     chosen = {element: site * repeats for element, site in sites_of(sites or []).items()}
     read = reading.read(structure, supercell)
+    absolute.potential = potential.spec({structure.name: read})
     flow = SchottkyMaker(frenkel_ladd_maker=absolute).make(read.structure, chosen)
     run_and_show(
         flow,
@@ -169,12 +169,12 @@ def frenkel_pair(
     """
     from alchemflows.flows.defect_pairs import FrenkelPairMaker
 
-    absolute.potential = potential.spec
     place = [x / n for x, n in zip(interstitial, supercell, strict=True)]
     read, repeats = reading.read(structure, supercell), supercell[0] * supercell[1] * supercell[2]
     n_atoms = len(read.structure) // repeats
     if not 0 <= site < n_atoms:
         raise InvalidInputError(f"site {site} cannot be removed: there are {n_atoms} atoms in {structure}")
+    absolute.potential = potential.spec({structure.name: read})
     flow = FrenkelPairMaker(frenkel_ladd_maker=absolute).make(read.structure, site * repeats, place)
     run_and_show(
         flow,

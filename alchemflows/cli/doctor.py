@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from alchemflows.cli.configured import settings
 from alchemflows.cli.diagnosis import Finding, diagnose
 from alchemflows.cli.once import App
-from alchemflows.cli.running import console, settings
+from alchemflows.cli.running import console
 from alchemflows.errors import AlchemflowsError
 
 app = App()

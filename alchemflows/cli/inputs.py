@@ -17,7 +17,6 @@ from alchemflows.schemas.structure import StructureRecord
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    from alchemflows.alchemy.path import Substitution
     from alchemflows.structures.reading import ReadStructure
 
 
@@ -28,7 +27,7 @@ def dtype_of(name: str) -> Dtype:
     return cast(Dtype, name)
 
 
-def substitution_of(texts: list[str]) -> Substitution:
+def substitution_of(texts: list[str]) -> dict[str, str]:
     """Return a substitution from texts such as Pb:Sn."""
     pairs: dict[str, str] = {}
     for text in texts:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alchemflows.cli.configured import settings
+from alchemflows.cli.default_potential import default_potential
 from alchemflows.cli.inputs import check_plot, dtype_of, read_structure
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -54,15 +57,37 @@ Plot = Annotated[Path | None, plot_option("Write a figure to this file (.png, .p
 class PotentialOptions:
     """Options of the potential."""
 
-    potential: Potential = "sevennet-0"
+    potential: Annotated[
+        str | None,
+        typer.Option(
+            help="Potential: mace-demo, sevennet-0, a model name of mace_mp, or the path of a model file "
+            "[default: ALCHEMFLOWS_POTENTIAL; otherwise mace-demo for crystals that it was made for]."
+        ),
+    ] = None
     dtype: Dtype = "float32"
     device: Device = "auto"
     head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None
 
-    @property
-    def spec(self) -> PotentialSpec:
-        """The potential spec of these options."""
-        return PotentialSpec(name=self.potential, dtype=dtype_of(self.dtype), device=self.device, head=self.head)
+    def spec(self, read: Mapping[str, ReadStructure], substitutes: Iterable[str] = ()) -> PotentialSpec:
+        """Return the potential spec of these options.
+
+        Parameters
+        ----------
+        read
+            Structures of the calculation, by name.
+        substitutes
+            Further elements that sites may become.
+
+        Raises
+        ------
+        InvalidInputError
+            If no potential is given or configured, and there is no default for these structures.
+        """
+        name = self.potential
+        if name is None:
+            structures = [found.structure for found in read.values()]
+            name = default_potential(settings().potential, structures, substitutes, next(iter(read)))
+        return PotentialSpec(name=name, dtype=dtype_of(self.dtype), device=self.device, head=self.head)
 
 
 @dataclass(frozen=True)

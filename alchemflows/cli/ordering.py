@@ -72,8 +72,9 @@ def order(
         raise InvalidInputError("orders are either named (--wave, --perovskite) or all of them (--distinct)")
     if named or distinct:
         refuse_given({"starts": "--starts"}, "without the search for order")
-    maker = replace(maker, potential=potential.spec, search_maker=replace(search, seed=maker.seed))
     read = reading.read(structure)
+    spec = potential.spec({structure.name: read})
+    maker = replace(maker, potential=spec, search_maker=replace(search, seed=maker.seed))
     run_and_show(
         maker.make(read.structure, supercell, named or ("distinct" if distinct else "search")),
         run,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alchemflows.cli.configured import settings
 from alchemflows.cli.once import App
-from alchemflows.cli.running import console, settings
+from alchemflows.cli.running import console
 from alchemflows.errors import AlchemflowsError
 from alchemflows.storage.database import Database, connect
 

@@ -11,10 +11,11 @@ from typing import Annotated
 
 import typer
 
+from alchemflows.cli.configured import settings
 from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, Workers
-from alchemflows.cli.running import as_text, console, n_workers, run_submitted, settings
+from alchemflows.cli.running import as_text, console, n_workers, run_submitted
 from alchemflows.cli.shown import show as print_result
 from alchemflows.cli.tables import results_table
 from alchemflows.errors import InvalidInputError

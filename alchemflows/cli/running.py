@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Job
 from monty.json import jsanitize
-from pydantic import ValidationError
 from rich.console import Console
 
+from alchemflows.cli.configured import settings
 from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.layout import stdout_console
 from alchemflows.cli.options import RunOptions
@@ -27,7 +27,6 @@ from alchemflows.execution.interrupted import SubmittedFlow, as_metadata
 from alchemflows.execution.local import LocalWorkers, n_cores, submit, wait
 from alchemflows.jobs.structures import record_structures
 from alchemflows.schemas.document import Document, decoded
-from alchemflows.settings import Settings
 from alchemflows.storage.database import Database, connect
 
 if TYPE_CHECKING:
@@ -36,21 +35,6 @@ if TYPE_CHECKING:
 console = stdout_console()
 #: Workers on the CPU, unless a number is given: more would need much memory.
 _MAX_WORKERS = 4
-
-
-def settings() -> Settings:
-    """Return the settings of the environment.
-
-    Raises
-    ------
-    InvalidInputError
-        Naming the variable that is wrong.
-    """
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInputError(f"ALCHEMFLOWS_{str(first['loc'][0]).upper()}: {first['msg']}") from error
 
 
 def n_workers(device: str, given: int | None) -> int:

@@ -101,9 +101,10 @@ def ti(
     """
     if maker.pressure_GPa is None:
         refuse_given({"cell": "--cell"}, "at constant volume; give a --pressure as well")
-    maker.potential = potential.spec
+    change = substitution_of(substitutions)
     read = reading.read(structure, supercell)
-    flow = maker.make(read.structure, substitution_of(substitutions), sites=sites)
+    maker.potential = potential.spec({structure.name: read}, change.values())
+    flow = maker.make(read.structure, change, sites=sites)
     run_and_show(
         flow,
         run,
@@ -133,10 +134,11 @@ def switch(
     if constant_volume:
         refuse_given({"pressure": "--pressure", "cell": "--cell"}, "with --constant-volume")
         maker.pressure_GPa = None
-    maker.potential = potential.spec
+    change = substitution_of(substitutions)
     read = reading.read(structure, supercell)
+    maker.potential = potential.spec({structure.name: read}, change.values())
     run_and_show(
-        maker.make(read.structure, substitution_of(substitutions)),
+        maker.make(read.structure, change),
         run,
         device=potential.device,
         figures={"switching": plot},

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alchemflows.cli.configured import settings
 from alchemflows.cli.once import App, refuse_given
-from alchemflows.cli.running import console, settings
+from alchemflows.cli.running import console
 from alchemflows.errors import DatabaseUnreachableError, InvalidInputError
 from alchemflows.execution.reruns import RerunPolicy
 from alchemflows.execution.supervisor import Queue, Supervisor
