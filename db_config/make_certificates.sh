@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make your own certificate authority, and the certificate of a MongoDB server.
+# Create a certificate authority, and a certificate of a MongoDB server that it signs.
 set -eu
 
 if [ $# -lt 2 ]; then
