@@ -123,7 +123,7 @@ def _alike(disorder: Disorder, symbols: list[str], order: Structure) -> bool:
 
 
 def says_ordered(row: dict[str, Any], picture: str) -> bool:
-    """Tell whether order is favoured at the temperature at which cations stop moving."""
+    """Return whether order is favoured at the temperature at which cations stop moving."""
     threshold = -kB * FREEZES_K * row["entropy_kB_per_atom"]
     return row["ordering_energies_eV_per_atom"][picture] < threshold
 

@@ -91,7 +91,7 @@ def harmonic_ladder(
 ) -> list[WindowSeries]:
     """Return samples of modes whose stiffness goes from 1 to FACTOR, linearly in λ or exponentially.
 
-    dU/dλ forgets within `memory` samples.
+    The autocorrelation time of dU/dλ is `memory` samples.
     """
     places = np.array(lambdas)
     stiffness = FACTOR**places if exponential else 1 + (FACTOR - 1) * places

@@ -1,7 +1,7 @@
 """Measure target 6: a ladder of replicas in one batch on a GPU, relative to the ASE calculator.
 
     python benchmarks/gpu.py [--device cuda] [--cueq] [--json FILE]
-    python benchmarks/gpu.py --device cpu --quick    tries the script without a GPU
+    python benchmarks/gpu.py --device cpu --quick    # to test the script without a GPU
 
 The ladder is 32 replicas of 40 atoms, λ from 0 to 1, in the package's Langevin dynamics at 400 K and 2 fs. It is
 compared with ASE's Langevin dynamics of one replica with the plain MACECalculator. A few tens of ASE steps are timed;

@@ -327,7 +327,7 @@ def _shares(label: str) -> list[str]:
 
 
 def rebuilds(track: list[np.ndarray]) -> np.ndarray:
-    """Tell after which steps an atom has moved half the skin since the last rebuild, which is the rule for rebuilding.
+    """Return after which steps the neighbour list is rebuilt: an atom has moved half the skin since the last rebuild.
 
     Parameters
     ----------
@@ -421,10 +421,10 @@ TARGETS = {1: target_1, 2: target_2, 3: target_3, 4: target_4, 5: target_5}
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description="What a step costs: targets 1 to 5.")
-    parser.add_argument("--targets", default="1,2,3,4,5", help="which, with commas (default: all)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch (default: 2)")
-    parser.add_argument("--quick", action="store_true", help="a small model, small cells, few rounds: tries the script")
-    parser.add_argument("--json", type=Path, help="also write everything to this file")
+    parser.add_argument("--targets", default="1,2,3,4,5", help="targets to measure, separated by commas (default: all)")
+    parser.add_argument("--threads", type=int, default=2, help="number of torch threads (default: 2)")
+    parser.add_argument("--quick", action="store_true", help="small model and cells, few rounds: to test the script")
+    parser.add_argument("--json", type=Path, help="write the report to this file")
     chosen = parser.parse_args()
     try:
         chosen.targets = sorted({int(number) for number in chosen.targets.split(",")})

@@ -54,7 +54,7 @@ def repeats(kind: str, n: int, first: int) -> list[Analysed]:
     return [analysed({**GOOD, **SHORT, **BAD, **UNSEEN}[kind], seed) for seed in range(first, first + n)]
 
 
-#: Windows of a real ladder, and what each is sampled for: 0.2 ps and 1.6 ps at constant volume.
+#: Number of windows of a real ladder, and its dynamics: 0.2 ps of equilibration and 1.6 ps at constant volume.
 REAL_LAMBDAS = [0.0, 0.25, 0.5, 0.75, 1.0]
 REAL_DYNAMICS = DynamicsSettings(
     temperature_K=T, timestep_fs=4.0, n_equilibration_steps=50, n_production_steps=400, sample_interval_steps=5
@@ -65,9 +65,9 @@ AT_ONCE = 10
 
 
 def real(n: int, first: int, dynamics: DynamicsSettings = REAL_DYNAMICS) -> list[Analysed]:
-    """Return n ladders of LiCl → NaCl with mace-demo, 8 atoms, against their mean.
+    """Return n ladders of LiCl → NaCl with mace-demo, 8 atoms, with deviations from their mean.
 
-    Deviations are from the mean of all, times √(n/(n − 1)), since each ladder is a part of that mean.
+    The deviations are multiplied by √(n/(n − 1)), since each ladder contributes to the mean.
     """
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.4), ["Li", "Cl"], [[0] * 3, [0.5] * 3])
     path = AlchemicalPath.from_substitution(salt, {"Li": "Na"})
@@ -113,7 +113,7 @@ def _short(reason: str) -> str:
 def main() -> None:
     """Print the table, and write the report if a file is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, help="number of ladders of each kind [default: 100; 30 real ones]")
+    parser.add_argument("--repeats", type=int, help="number of ladders of each kind [default: 100; 30 with --real]")
     parser.add_argument("--first", type=int, default=0, help="seed of the first ladder [default: 0]")
     parser.add_argument("--real", action="store_true", help="sample ladders of LiCl → NaCl with mace-demo instead")
     parser.add_argument("--quick", action="store_true", help="use 3 ladders of each kind")

@@ -61,6 +61,13 @@ CAPITAL_TAGS = {
         "_magnetic_space_group.transform_to_standard_Pp_abc",
     )
 }
+#: Tags of the symmetry, in the spellings of pymatgen.
+_GROUP_NUMBERS = ("_space_group_IT_number", "_symmetry_Int_Tables_number")
+_HERMANN_MAUGUIN = ("_symmetry_space_group_name_H-M", "_symmetry_space_group_name_H_M", "_space_group_name_H-M_alt")
+_HALL = ("_symmetry_space_group_name_Hall", "_space_group_name_Hall")
+_OPERATIONS = tuple(
+    tag + end for tag in ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz") for end in ("", "_")
+)
 #: Type symbols and labels that stand for a group of atoms with hydrogens: NH4, CH3, H3O.
 _GROUP_WITH_HYDROGEN = re.compile(r"[A-Z][a-z]?\d*H(?![a-z])|H\d+[A-Z]")
 
@@ -350,15 +357,20 @@ def _check_atoms(structure: Structure, rows: list[AtomSiteRow], shared: list[lis
 
 def _check_symmetry(data: CifBlock, n_operations: int, rows: list[AtomSiteRow], parsed: Parsed) -> None:
     """Record a loss if the file states a symmetry that was not applied."""
-    number = _column(data, "_space_group_IT_number", "_symmetry_Int_Tables_number") or ["1"]
-    hermann_mauguin = _column(data, "_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt")
-    hall = _column(data, "_symmetry_space_group_name_Hall", "_space_group_name_Hall")
-    name = hermann_mauguin or hall or ["P 1"]
-    group = number[0].strip() not in ("1", "?", ".", "") or name[0].replace(" ", "").upper() not in ("P1", "?", ".", "")
-    if group and n_operations == 1:
-        listed = " ".join(dict.fromkeys(part.strip() for part in (name[0], number[0])))
+    numbers, names, hall = (_stated(data, tags) for tags in (_GROUP_NUMBERS, _HERMANN_MAUGUIN, _HALL))
+    trivial = all(text == "1" for text in numbers) and all(_is_p1(text) for text in names + hall)
+    if n_operations == 1 and not trivial:
+        listed = " ".join(dict.fromkeys(names + hall + numbers))
         parsed.losses.append(
             ("symmetry", f"the file names the space group {listed}, but only the identity was applied")
+        )
+    elif hall and not trivial and not names and not _stated(data, _OPERATIONS):
+        parsed.losses.append(
+            (
+                "symmetry",
+                f"the file has the Hall symbol {hall[0]} but no symmetry operations and no Hermann–Mauguin symbol; "
+                "Hall symbols are not interpreted",
+            )
         )
     labels = _column(data, "_atom_site_label") or []
     counts = _column(data, "_atom_site_symmetry_multiplicity", "_atom_site_site_symmetry_multiplicity") or []
@@ -369,6 +381,16 @@ def _check_symmetry(data: CifBlock, n_operations: int, rows: list[AtomSiteRow], 
             parsed.losses.append(
                 ("symmetry", f"site {row.label} has multiplicity {text} in the file, but {len(row.places)} as read")
             )
+
+
+def _stated(data: CifBlock, tags: tuple[str, ...]) -> list[str]:
+    """Return the first value of each of these tags that has a known value."""
+    values = ((_column(data, tag) or [""])[0].strip() for tag in tags)
+    return [value for value in values if value not in ("?", ".", "")]
+
+
+def _is_p1(name: str) -> bool:
+    return re.sub(r"[\s_]", "", name).upper() == "P1"
 
 
 def _check_formula(data: CifBlock, structure: Structure, parsed: Parsed) -> None:

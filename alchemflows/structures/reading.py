@@ -193,7 +193,8 @@ def _check_single(block: str | int | None) -> None:
 
 
 def _text(file: Path) -> str:
-    with zopen(str(file), "rt", encoding="utf-8", errors="replace") as stream:
+    """Return the content of a text file, which may be compressed, without a byte-order mark."""
+    with zopen(str(file), "rt", encoding="utf-8-sig", errors="replace") as stream:
         return str(stream.read())
 
 

@@ -428,7 +428,35 @@ def test_all_tags_that_pymatgen_expects_with_capital_letters_are_known():
     assert {tag for tag in tags if tag != tag.lower()} - set(CAPITAL_TAGS.values()) == not_read
 
 
-def test_a_hall_symbol_without_operations_is_a_loss(tmp_path):
-    text = cif(SALT).replace("_symmetry_space_group_name_H-M 'P 1'", "_symmetry_space_group_name_Hall '-F 4 2 3'")
-    with pytest.raises(InvalidInputError, match="symmetry"):
-        read(tmp_path, text.replace("_symmetry_Int_Tables_number 1\n", ""))
+@pytest.mark.parametrize("hermann_mauguin", ["", "_symmetry_space_group_name_H-M ?\n"])
+@pytest.mark.parametrize(
+    "hall",
+    [
+        "_symmetry_space_group_name_Hall '-F 4 2 3'",
+        "_space_group_name_Hall '-F 4 2 3'",
+        "_space_group_name_Hall 'P 4 2'",  # P422; pymatgen reads P4_2
+    ],
+)
+def test_a_hall_symbol_alone_is_a_loss(tmp_path, hall, hermann_mauguin):
+    head = "_symmetry_space_group_name_H-M 'P 1'\n_symmetry_Int_Tables_number 1\n"
+    text = cif(SALT).replace(head, f"{hall}\n{hermann_mauguin}")
+    with pytest.raises(InvalidInputError, match="--ignore symmetry"):
+        read(tmp_path, text)
+    accepted = read(tmp_path, text, ignore=["symmetry"]).record.accepted
+    assert len(accepted) == 1 and hall.split("'")[1] in accepted[0]
+
+
+def test_a_hall_symbol_beside_operations_or_a_hermann_mauguin_symbol_is_no_loss(tmp_path):
+    hall = "_space_group_name_Hall '-F 4 2 3'"
+    by_symbol = cif(SALT, group=("F m -3 m", 225), extra=[hall])
+    assert read(tmp_path, by_symbol).record.n_sites == 8
+    operations = ["loop_", "_space_group_symop_operation_xyz", "'x, y, z'", "'-x, -y, -z'"]
+    by_operations = cif(["Na1 Na 0.1 0 0 1"], group=("?", "?"), extra=["_space_group_name_Hall '-P 1'", *operations])
+    assert read(tmp_path, by_operations).record.n_sites == 2
+
+
+def test_a_byte_order_mark_is_ignored(tmp_path):
+    path = tmp_path / "x.cif"
+    path.write_bytes(b"\xef\xbb\xbf" + cif(SALT).encode())
+    record = read_structure(path).record
+    assert record.formula == "NaCl" and record.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

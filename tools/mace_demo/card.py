@@ -150,8 +150,8 @@ def stability_section() -> str:
     return f"""## Stability
 
 Dynamics of small cells at constant volume (BAOAB Langevin, friction {FRICTION_PER_PS:.0f}/ps, float32). Displacements
-are measured from the sites after the drift of the centre of mass is subtracted. The limit is half the distance to the
-nearest site of the same sublattice; below it, no other site can be closer to the atom than its own. An atom has left
+are measured from the sites, without the drift of the centre of mass. The limit is half the distance to the nearest
+site of the same sublattice. An atom below this limit is always closest to its own site. An atom has left
 its site if it has been closer to another site for {STAY_PS:g} ps. Compounds with ½ are alchemical at λ = 0.5 with the
 coupling `paired`. Cubic SnO₂ and ZrO₂ are not energy minima, neither with `mace-demo` nor with SevenNet-0;
 `tools/mace_demo/README.md` describes the structures that they form.
@@ -193,10 +193,10 @@ alchemflows quickstart --potential mace-demo
 
 *Written by `tools/mace_demo/card.py` from the measurements of the other scripts in that folder; do not edit by hand.*
 
-**Made for learning and tests, not for publications.** `mace-demo` is a small MACE potential that comes with the
-package. It was distilled from SevenNet-0: it was trained on results of that potential, not of quantum mechanics. It is
-valid only for the systems below at moderate temperatures and strains. For publishable results, use a foundation model
-or your own potential.
+**`mace-demo` is for learning and tests, not for publications.** It is a small MACE potential that comes with the
+package. It was distilled from SevenNet-0, that is, trained on results of that potential and not on
+quantum-mechanical results. It is valid only for the systems below at moderate temperatures and strains. For
+publishable results, use a foundation model or your own potential.
 
 - File: `alchemflows/data/mace-demo.safetensors`, {len(data) / 1e6:.2f} MB, tensors and JSON, no pickle;
   SHA-256 `{hashlib.sha256(data).hexdigest()}`
@@ -204,17 +204,19 @@ or your own potential.
 - Model: `ScaleShiftMACE` of mace-torch, {TRAININGS[0]["hidden_irreps"]} features, cutoff {TRAININGS[0]["r_max"]} Å,
   float32
 - Made with {", ".join(f"{name} {version(name)}" for name in PACKAGES)}; seed {SEED}
-- Licences: the parameters are part of this package (MIT). The labels come from SevenNet-0 (11 July 2024) as distributed
-  with the package sevenn, which is GPL-3. SevenNet-0 was trained on MPtrj, relaxations of the Materials Project.
-- Made by `python tools/mace_demo/make.py --work DIR` (see `tools/mace_demo/README.md`)
+- Licences: the parameters are part of this package (MIT). The training data were computed with SevenNet-0 (11 July
+  2024) as distributed with the package sevenn, which is GPL-3. SevenNet-0 was trained on MPtrj, relaxations of the
+  Materials Project.
+- Command: `python tools/mace_demo/make.py --work DIR` (see `tools/mace_demo/README.md`)
 
 ## Data
 
 The structures have pure and mixed compositions in random arrangements. They are relaxed, strained, rattled, or taken
-from short dynamics with SevenNet-0. More structures come from dynamics with the model itself after the first trainings,
-including false minima of the energy. All energies, forces and stresses are computed with SevenNet-0. Whole trajectories
-and arrangements are held out ({TEST_SHARE:.0%} for tests, {VALID_SHARE:.0%} for choosing the epoch),
-never single frames. Strain scans of pure compounds are used only for training.
+from short dynamics with SevenNet-0. After the first and the second training, structures from dynamics with the
+trained model itself were added, including false minima of its energy. All energies, forces and stresses are computed
+with SevenNet-0. Whole trajectories and arrangements are held out
+({TEST_SHARE:.0%} for tests, {VALID_SHARE:.0%} for choosing the epoch),
+never single frames of a trajectory. Strain scans of pure compounds are used only for training.
 
 {table(["system", "training", "validation", "test", "mean atoms"], counts)}
 
@@ -244,12 +246,12 @@ Energy difference of the relaxed cells, E(CsSnI₃) − E(CsPbI₃).
 ## Training
 
 There are {len(TRAININGS)} trainings. The first uses structures from SevenNet-0. Each later training starts from the
-parameters of the previous one and also uses structures that its model visited. Options of `mace_run_train`, without
-file names:
+parameters of the previous one and also uses structures from dynamics with the previous model. Options of
+`mace_run_train`, except file names:
 
 {option_table()}
 
-E0 (eV), fitted by least squares to the training energies, because there are no isolated atoms in the data:
+E0 (eV), fitted by least squares to the training energies, because the data contain no isolated atoms:
 {", ".join(f"{element} {energy:.3f}" for element, energy in references.items())}.
 """)
 
