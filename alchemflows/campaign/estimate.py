@@ -1,4 +1,4 @@
-"""Estimate the cost of a campaign: jobs, replicas, steps, and the measured time of a step."""
+"""Estimate the cost of flows and campaigns: jobs, replicas, steps, and the measured time of a step."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jobflow import Flow, Job
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.campaign.specification import Task
@@ -61,28 +63,71 @@ def work_of(task: Task) -> Work:
     InvalidInputError, PotentialError
         What the task's maker refuses.
     """
-    jobs = [job for job, _ in task.flow().iterflow()]
+    return work_of_flow(task.flow(), len(task.crystal))
+
+
+def work_of_flow(flow: Flow, n_sites: int | None = None) -> Work:
+    """Return the work of a flow, without jobs that it adds while it runs.
+
+    Parameters
+    ----------
+    flow
+        The flow.
+    n_sites
+        Number of sites of its cells; by default that of each job's system. Jobs that get theirs from an earlier job
+        count with the largest.
+    """
+    jobs = [job for job, _ in flow.iterflow()]
     costs = [cost_of(job) for job in jobs]
-    n_steps = sum(cost.n_steps for cost in costs)
+    systems = [None if n_sites is not None else system_of(job) for job in jobs]
+    largest = n_sites or max((system.n_sites for system in systems if system is not None), default=0)
+    sizes = [largest if system is None else system.n_sites for system in systems]
     return Work(
         n_tasks=1,
         n_jobs=len(jobs),
         n_replicas=sum(cost.n_replicas for cost in costs),
-        n_steps=n_steps,
-        n_atom_steps=n_steps * len(task.crystal),
+        n_steps=sum(cost.n_steps for cost in costs),
+        n_atom_steps=sum(cost.n_steps * size for cost, size in zip(costs, sizes, strict=True)),
         n_bytes=sum(cost.n_bytes for cost in costs),
     )
 
 
-def seconds_per_atom_step(task: Task, n_replicas: int = 1) -> float:
-    """Measure the time (s) of a step per replica and atom, for the crystal of a task on the device of its potential.
+def system_of(job: Job) -> AlchemicalSystem | None:
+    """Return the alchemical system among the arguments of a job; None if there is none."""
+    for argument in (*job.function_args, *job.function_kwargs.values()):
+        if isinstance(argument, AlchemicalPath):
+            return argument.system
+        if isinstance(argument, AlchemicalSystem):
+            return argument
+    return None
 
-    Energies, forces, stress and ∂E/∂w of a batch, as in the dynamics; relaxations are not counted.
-    """
+
+def seconds_per_atom_step(task: Task, n_replicas: int = 1) -> float:
+    """Measure the time (s) of a step per replica and atom, for the crystal of a task on the device of its potential."""
     assert isinstance(task.maker.potential, PotentialSpec)
     system, weights = AlchemicalSystem.from_structure(task.crystal)
-    model = AlchemicalPotential(system, load_potential(task.maker.potential))
-    x, h = (np.tile(a, (n_replicas, 1, 1)) for a in (task.crystal.cart_coords, task.crystal.lattice.matrix))
+    return step_seconds(system, weights, task.maker.potential, n_replicas)
+
+
+def step_seconds(system: AlchemicalSystem, weights: np.ndarray, potential: PotentialSpec, n_replicas: int = 1) -> float:
+    """Measure the time (s) of a step per replica and atom on the device of a potential.
+
+    Energies, forces, stress and ∂E/∂w of a batch, as in the dynamics; relaxations are not counted.
+
+    Parameters
+    ----------
+    system
+        The crystal.
+    weights
+        Its weights, shape (C,).
+    potential
+        The potential.
+    n_replicas
+        Number of replicas that are evaluated at once.
+    """
+    model = AlchemicalPotential(system, load_potential(potential))
+    crystal = system.structure
+    x, h = (np.tile(a, (n_replicas, 1, 1)) for a in (crystal.cart_coords, crystal.lattice.matrix))
     w = np.tile(weights, (n_replicas, 1))
     started = 0.0
     for k in range(2 * _MEASURED):
@@ -90,7 +135,7 @@ def seconds_per_atom_step(task: Task, n_replicas: int = 1) -> float:
             started = time.perf_counter()
         evaluation = model.evaluate(x, h, w)
         float(evaluation.energy.sum())  # waits for the device
-    return (time.perf_counter() - started) / (_MEASURED * n_replicas * len(task.crystal))
+    return (time.perf_counter() - started) / (_MEASURED * n_replicas * len(crystal))
 
 
 def narrow_cells(tasks: Iterable[Task]) -> dict[str, tuple[float, float]]:

@@ -14,7 +14,7 @@ from rich.live import Live
 from alchemflows.cli.configured import settings
 from alchemflows.cli.inputs import show_record
 from alchemflows.cli.once import App
-from alchemflows.cli.running import console
+from alchemflows.cli.running import ATOMS_MEASURED, console
 from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.campaign import CampaignSpec
@@ -31,9 +31,6 @@ app.add_typer(campaign_app, name="campaign")
 
 CampaignFile = Annotated[Path, typer.Argument(help="Campaign file in YAML (docs/campaigns.md).")]
 CampaignName = Annotated[str, typer.Argument(help="Name of a submitted campaign.")]
-
-# Approximate number of atoms in the measured batch: one replica alone would not fill a GPU.
-_ATOMS_MEASURED = 400
 
 
 @campaign_app.command()
@@ -73,7 +70,7 @@ def check(
     if not measure:
         return
     first = every[0]
-    seconds = seconds_per_atom_step(first, max(1, _ATOMS_MEASURED // len(first.crystal)))
+    seconds = seconds_per_atom_step(first, max(1, ATOMS_MEASURED // len(first.crystal)))
     hours = seconds * work.n_atom_steps / 3600
     console.print(
         f"{1e6 * seconds:.1f} µs per step and atom, measured here with {first.structure}: {hours:.3g} hours on this "

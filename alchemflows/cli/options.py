@@ -96,6 +96,10 @@ class SubmitOptions:
 
     submit_only: SubmitOnly = False
     as_json: AsJson = False
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Only print the number of jobs and steps and the time that they need here."),
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jobflow import Flow, Job
 from monty.json import jsanitize
 from rich.console import Console
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 console = stdout_console()
 #: Workers on the CPU, unless a number is given: more would need much memory.
 _MAX_WORKERS = 4
+#: Approximate number of atoms in a batch whose time is measured: one replica alone would not fill a GPU.
+ATOMS_MEASURED = 400
 
 
 def n_workers(device: str, given: int | None) -> int:
@@ -90,6 +93,9 @@ def run_and_show(
     """
     wanted = {name: path.expanduser().absolute() for name, path in (figures or {}).items() if path is not None}
     check_figures(list(wanted.values()), run.submit_only)
+    if run.estimate:
+        print_estimate(flow, as_json=run.as_json)
+        return None
     record_structures(flow, {name: found.record for name, found in (read or {}).items()})
     workers = 0 if run.submit_only else n_workers(device, run.workers)
     database = connect(settings())
@@ -102,6 +108,45 @@ def run_and_show(
         return None
     submitted = SubmittedFlow(flow.name, fw_ids, result, wanted, completed=False)
     return run_submitted(database, submitted, workers, as_json=run.as_json)
+
+
+def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
+    """Print the number of jobs and steps of a flow, and the time that they need on this machine.
+
+    Parameters
+    ----------
+    flow
+        The flow; it is not submitted.
+    as_json
+        Whether to print JSON.
+    """
+    from alchemflows.campaign.estimate import step_seconds, system_of, work_of_flow
+
+    work = work_of_flow(flow)
+    sampling = [job for job, _ in flow.iterflow() if system_of(job) is not None and hasattr(job.maker, "potential")]
+    hours = None
+    if work.n_steps and sampling:
+        system = system_of(sampling[0])
+        assert system is not None
+        weights = np.concatenate([np.full(len(group.channels), 1 / len(group.channels)) for group in system.groups])
+        n_replicas = max(1, ATOMS_MEASURED // system.n_sites)
+        potential = sampling[0].maker.potential
+        hours = step_seconds(system, weights, potential, n_replicas) * work.n_atom_steps / 3600
+    if as_json:
+        counts = {"jobs": work.n_jobs, "replicas": work.n_replicas, "steps": work.n_steps, "bytes": work.n_bytes}
+        print(json.dumps(counts | {"hours": hours}, indent=1))
+        return
+    console.print(f"{flow.name}: {work.n_jobs} jobs", highlight=False)
+    if hours is None:
+        console.print("no dynamics; relaxations take minutes", highlight=False)
+        return
+    time_text = f"{hours:.2g} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"
+    console.print(f"{work.n_replicas} replicas, {work.n_steps:,} MD steps of replicas", highlight=False)
+    console.print(
+        f"about {time_text} of dynamics on this device (measured here), without relaxations, the start of workers, and "
+        "windows that a refinement adds",
+        highlight=False,
+    )
 
 
 def run_submitted(database: Database, flow: SubmittedFlow, workers: int, *, as_json: bool = False) -> Any:
