@@ -71,7 +71,7 @@ class RelaxedCrystal:
     Raises
     ------
     InvalidInputError
-        If the cell cannot relax in this way, or the potential does not support an element.
+        If the relaxation does not fit the cell, or the potential does not support an element.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class RelaxedCrystal:
 
     @property
     def structure(self) -> Structure:
-        """The structure of the last relaxation."""
+        """Structure at the end of the last relaxation."""
         return AseAtomsAdaptor.get_structure(Atoms(self._atoms))
 
     def relax(self, weights: np.ndarray) -> None:
@@ -124,7 +124,7 @@ class RelaxedCrystal:
     def at(self, weights: np.ndarray) -> RelaxedQuantities:
         """Relax the crystal with the given weights, shape (C,), and return its quantities y with gradients dy/dw.
 
-        The bulk modulus is computed when it is read, provided that it is among :func:`names_of`.
+        The bulk modulus is computed when it is read, if it is one of the names that :func:`names_of` returns.
 
         Raises
         ------

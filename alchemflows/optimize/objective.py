@@ -1,4 +1,4 @@
-"""Objective of an optimisation: a sum of targets, a user-defined function, or both."""
+"""Evaluate the objective of an optimisation: a sum of targets, a user-defined function, or both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Function = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 
 @dataclass(frozen=True)
 class Aim:
-    """Targets, a user-defined function or both, with the tolerance within which they count as reached.
+    """Targets, a user-defined function or both, and the tolerance within which they count as reached.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Aim:
 
     @property
     def smallest(self) -> float:
-        """Difference up to which two values of the objective count as equal."""
+        """Largest difference of two values of the objective that count as equal."""
         return self.tolerance**2 * min([target.factor for target in self.targets], default=1.0)
 
     def objective(self, found: Mapping[str, Quantity]) -> tuple[float, np.ndarray]:
@@ -108,9 +108,10 @@ def of_targets(targets: Sequence[Target], found: Mapping[str, Quantity]) -> tupl
 
 
 def of_function(function: Function, found: Mapping[str, Quantity]) -> tuple[float, np.ndarray]:
-    """Return the value of a user-defined function and its gradient, in the coordinates of those of the quantities.
+    """Return the value of a user-defined function and its gradient.
 
-    torch differentiates the function with respect to the quantities; the chain rule gives the gradient.
+    torch differentiates the function with respect to the quantities; the chain rule gives the gradient, in the
+    coordinates of the gradients of the quantities.
 
     Raises
     ------

@@ -18,7 +18,7 @@ from alchemflows.alchemy.system import AlchemicalSystem
 
 #: Standard deviation of ln w in the random starts.
 SPREAD = 0.2
-#: Largest step in ln w along the gradient, and due to the pull towards the vertices in the last step.
+#: Largest step in ln w along the gradient, and due to the pull towards pure elements in the last step.
 STEP, PULL = 0.4, 0.25
 #: Displacement of atoms per force in a step (Å²/eV), and its upper limit (Å).
 MOBILITY, LARGEST_MOVE_A = 0.02, 0.05
@@ -61,9 +61,9 @@ def search(
     over each element are correct (Sinkhorn & Knopp, Pacific J. Math. 21, 343, 1967). A step multiplies the weights by
     the exponential of their negative gradients, scaled so that the largest exponent is :data:`STEP`. Near the
     disordered crystal, the most unstable concentration wave then grows fastest. The energy also has a curvature with
-    respect to the weights of a single site, which is an artefact of mixing; it is subtracted, and a pull towards the
-    vertices increases from zero. In each step atoms also move along their forces, in a fixed cell. At the end the
-    weights are rounded to the nearest arrangement of whole atoms.
+    respect to the weights of a single site, which is an artefact of mixing; it is subtracted. Instead, a pull
+    towards pure elements on each site grows from zero. In each step atoms also move along their forces, in a fixed
+    cell. At the end the weights are rounded to the nearest arrangement of whole atoms.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def _own_curvatures(
 
 
 def _centred(values: torch.Tensor) -> torch.Tensor:
-    """Return the part of a gradient that changes neither the total of an element nor that of a site."""
+    """Return the part of a gradient that changes neither the sum over an element nor the sum over a site."""
     values = values - values.mean(dim=1, keepdim=True)
     return values - values.mean(dim=2, keepdim=True)
 

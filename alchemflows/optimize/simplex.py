@@ -15,7 +15,7 @@ from alchemflows.errors import InvalidInputError
 #: Update of the weights: along the projected gradient, multiplied by exp(−η ∂J/∂w), or as a softmax of free variables.
 Descent = Literal["projected", "exponentiated", "softmax"]
 
-#: Smallest weight at the start of multiplicative updates, with which a weight of zero could not grow.
+#: Smallest weight at the start of multiplicative updates, since these cannot increase a weight of zero.
 SEED_SHARE = 1e-3
 #: Largest change of a weight in one step.
 MAX_CHANGE = 0.2
@@ -79,7 +79,7 @@ class Domain(MSONable):
             ) -> float:
                 return float(np.clip(v - shift, a, b).sum() - s)
 
-            # At the first shift all weights are at their upper bounds, at the last one at their lower bounds.
+            # All weights are at their upper bounds for the first shift, and at their lower bounds for the last one.
             first, last = (values - high).min() - 1.0, (values - low).max() + 1.0
             if excess(first) <= 0:
                 shift = first

@@ -19,13 +19,13 @@ _SAME_A = 1e-3
 def plot_sweep(document: CompositionSweepDocument) -> Figure:
     """Plot a composition sweep.
 
-    A line shows lattice parameters and mixing energy; the dashed line is Vegard's law, if both pure ends were computed.
-    A triangle shows volume and mixing energy.
+    The figure of a line shows lattice parameters and mixing energy; the dashed line is Vegard's law, if both pure ends
+    were computed. The figure of a triangle shows volume and mixing energy.
 
     Raises
     ------
     InvalidInputError
-        If the points are neither on a line nor those of one group with three channels.
+        If the points are neither on a line nor over the triangle of one site group with three channels.
     """
     known = [point for point in document.points if point.cell_parameters is not None]
     weights = np.array([point.weights for point in known])

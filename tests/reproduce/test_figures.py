@@ -193,9 +193,9 @@ def test_the_table_of_figure_2():
 @pytest.mark.parametrize(
     ("wrong", "failed"),
     [
-        ({"pure_off_A": 0.002}, "plain crystals: "),
+        ({"pure_off_A": 0.002}, "ordinary crystals: "),
         ({"random_A": (0.2, 0.3)}, "random − 1"),
-        ({"without_end": True}, "plain crystals: nan"),
+        ({"without_end": True}, "ordinary crystals: nan"),
     ],
 )
 def test_figure_2_must_meet_plain_ends_and_random_arrangements(wrong, failed):
