@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import pytest
 from atomate2.forcefields.jobs import ForceFieldRelaxMaker
-from jobflow import CURRENT_JOB, JobStore, Maker, Response, job, run_locally
+from jobflow import CURRENT_JOB, Job, JobStore, Maker, Response, job, run_locally
 from maggma.stores import MemoryStore, MongoStore
 from monty.json import MSONable
 from pymongo.collection import Collection
@@ -60,6 +61,14 @@ def test_current_job_is_cleared():
     CURRENT_JOB.job = CountMaker().make(1)
     forget_current_job()
     assert CURRENT_JOB.job is None
+
+
+@pytest.mark.parametrize("test", ["first", "second"])
+def test_failed_job_is_not_the_current_job_of_the_next_test(test):
+    assert CURRENT_JOB.job is None and CURRENT_JOB.store is None
+    with pytest.raises(ZeroDivisionError):
+        Job(divmod, function_args=(1, 0)).run(JobStore(MemoryStore()))
+    assert CURRENT_JOB.job is not None  # the fixture `no_current_job` clears it
 
 
 def test_store_gives_access_to_its_collection(shared_database):
