@@ -112,7 +112,7 @@ class RelaxedCrystal:
         """
         self._calculator.weights = self.system.check_weights(weights)
         self._calculator.reset()
-        optimizer = BFGS(_filtered(self._atoms, self.relaxation), logfile=None)
+        optimizer = BFGS(_with_cell_filter(self._atoms, self.relaxation), logfile=None)
         converged = optimizer.run(fmax=self._fmax, steps=self._max_steps)
         self.n_evaluations += optimizer.nsteps + 1
         if not converged:
@@ -158,7 +158,8 @@ def names_of(system: AlchemicalSystem, relaxation: CellRelaxation) -> list[str]:
     return [*plain_names(system), *([BULK_MODULUS] if relaxation in WITHOUT_STRESS else [])]
 
 
-def _filtered(atoms: Atoms, relaxation: CellRelaxation) -> Any:
+def _with_cell_filter(atoms: Atoms, relaxation: CellRelaxation) -> Any:
+    """Return atoms with the ASE filter that relaxes the free strains; the atoms themselves for a fixed cell."""
     if relaxation == "none":
         return atoms
     if relaxation == "isotropic":

@@ -118,8 +118,8 @@ def of_function(function: Function, found: Mapping[str, Quantity]) -> tuple[floa
     InvalidInputError
         If the function reads an unknown quantity, or does not return a finite scalar tensor that depends on a quantity.
     """
-    read = _Readings(found)
-    value = _called(function, read)
+    read = _QuantityTensors(found)
+    value = _checked_value(function, read)
     if not isfinite(value.item()):
         there = ", ".join(f"{name} = {x.item():.6g}" for name, x in read.leaves.items())
         raise InvalidInputError(f"the objective {name_of(function)} is {value.item()} at {there}")
@@ -161,7 +161,7 @@ def check_function(function: Function, names: Iterable[str]) -> None:
             "module, not as a lambda, nor in a function, a notebook or the script itself"
         )
     try:
-        _called(function, _Readings({name: Quantity(1.0, np.zeros(0)) for name in names}))
+        _checked_value(function, _QuantityTensors({name: Quantity(1.0, np.zeros(0)) for name in names}))
     except InvalidInputError:
         raise
     except Exception:  # at artificial values the function may raise any exception
@@ -183,7 +183,7 @@ def unknown(name: object, known: Iterable[str]) -> InvalidInputError:
     return InvalidInputError(f"unknown quantity {name!r}; choose from {', '.join(known)}")
 
 
-class _Readings(Mapping[str, torch.Tensor]):
+class _QuantityTensors(Mapping[str, torch.Tensor]):
     """Quantities as differentiable tensors, which are created when they are read."""
 
     def __init__(self, found: Mapping[str, Quantity]) -> None:
@@ -211,7 +211,7 @@ class _Readings(Mapping[str, torch.Tensor]):
         return len(self.found)
 
 
-def _called(function: Function, read: _Readings) -> torch.Tensor:
+def _checked_value(function: Function, read: _QuantityTensors) -> torch.Tensor:
     """Call a function and check that it returns a scalar tensor."""
     try:
         with torch.enable_grad():

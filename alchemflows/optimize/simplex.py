@@ -222,7 +222,7 @@ def descend(
         length = rate if least is None else 2 * (here.objective - least) / gain
         length = min(length, MAX_CHANGE / max(float(np.abs(direction).max()), 1e-12))
         for _ in range(MAX_HALVINGS):
-            weights = _moved(method, domain, here, direction, length)
+            weights = _after_step(method, domain, here, direction, length)
             found = Step(weights, *evaluate(weights))
             if found.objective < here.objective:
                 break
@@ -261,7 +261,8 @@ def _direction(method: Descent, domain: Domain, here: Step) -> np.ndarray:
     return slopes
 
 
-def _moved(method: Descent, domain: Domain, here: Step, direction: np.ndarray, length: float) -> np.ndarray:
+def _after_step(method: Descent, domain: Domain, here: Step, direction: np.ndarray, length: float) -> np.ndarray:
+    """Return the weights after a step of a given length along a direction."""
     if method == "projected":
         return domain.project(here.weights + length * direction)
     # Both methods multiply by exp(η dw/w); they differ in the direction dw.

@@ -13,7 +13,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.sweep import CompositionPoint, CompositionSweepDocument
 
 #: Lattice parameters that differ by less than this (Å) at all points share one curve.
-_SAME_A = 1e-3
+_EQUAL_WITHIN_A = 1e-3
 
 
 def plot_sweep(document: CompositionSweepDocument) -> Figure:
@@ -51,7 +51,7 @@ def _on_a_line(document: CompositionSweepDocument, known: Sequence[CompositionPo
     drawn: list[np.ndarray] = []
     for k, name in enumerate("abc"):
         values = parameters[:, k]
-        if any(np.abs(values - other).max() < _SAME_A for other in drawn):
+        if any(np.abs(values - other).max() < _EQUAL_WITHIN_A for other in drawn):
             continue
         drawn.append(values)
         (curve,) = left.plot(x[order], values[order], marker="o", label=name)

@@ -26,7 +26,7 @@ SAME_A = 1e-3
 #: Largest allowed relative difference between the alchemical cell and random arrangements.
 AGREEMENT = 0.03
 #: Number of intervals on a line, so that all compositions are possible with eight sites.
-_ON_A_LINE = 8
+_N_INTERVALS_OF_LINES = 8
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Fig2Maker(FigureMaker[LatticeEffort]):
         sweeps, pure, random = [], [], []
         for name in effort.crystals:
             crystal = MIXED_CRYSTALS[name]
-            grid = crystal.grid(_ON_A_LINE if len(crystal.elements) == 2 else effort.n_intervals)
+            grid = crystal.grid(_N_INTERVALS_OF_LINES if len(crystal.elements) == 2 else effort.n_intervals)
             sweep = CompositionSweepMaker(potential=potential).make(grid)
             jobs.append(sweep)
             sweeps.append(sweep.output)

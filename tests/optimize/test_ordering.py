@@ -67,7 +67,7 @@ def test_search_ends_in_whole_atoms_with_the_given_composition_and_vacancies():
 
 
 def test_scaled_weights_keep_the_composition():
-    block = ordering._Block.of(["Na", "K", None], [4, 3, 1])
+    block = ordering._SublatticeWeights.of(["Na", "K", None], [4, 3, 1])
     logs = block.scaled(torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3)
     weights = logs.exp()
     assert torch.allclose(weights.sum(dim=2), torch.ones(5, 8, dtype=torch.float64))
