@@ -34,7 +34,7 @@ store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
 responses = run_locally(flow, store=store, create_folders=True, ensure_success=True)
 document = responses[flow.output.uuid][1].output
 
-# %% G of each phase, or why there is none
+# %% G of each phase, or the reason for its failure
 for point in document.points:
     result = point.failure or f"G = {point.gibbs_eV_per_atom:.5f} ± {point.error_eV_per_atom:.5f} eV/atom"
     print(f"{point.phase} at {point.temperature_K:g} K: {result}")

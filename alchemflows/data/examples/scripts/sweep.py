@@ -1,6 +1,6 @@
 """Relax (Ce,Zr)O2 at several compositions.
 
-Atoms and cell are relaxed at each share of Zr, in one cell of 12 sites.
+Atoms and cell are relaxed at each fraction of Zr, in a cell of 12 sites.
 """
 
 # %%
