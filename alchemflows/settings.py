@@ -24,11 +24,11 @@ class Settings(BaseSettings):
     checkpoint_interval_s: float = Field(300.0, ge=0, description="time between two checkpoints of a job (s)")
     potential: str | None = Field(None, description="potential of commands without --potential: a name or a path")
     mongod: Path | None = Field(None, description="path of the mongod program for the private database")
-    database_timeout_s: float = Field(5.0, gt=0, description="time to wait for an answer of a database (s)")
+    database_timeout_s: float = Field(5.0, gt=0, description="maximum time to wait for an answer from a database (s)")
     admin_uri: SecretStr | None = Field(
         None, description="connection string of a database administrator, for `alchemflows db init`"
     )
     checks: Path = Field(
         default_factory=lambda data: data["home"] / "checks",
-        description="folder with records of the models that were compared with their libraries; may be deleted",
+        description="folder with records of the potentials that were compared with their libraries; may be deleted",
     )

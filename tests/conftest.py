@@ -1,10 +1,10 @@
-"""What tests of several rooms share: a gentle small potential, a crystal, and real databases."""
+"""Fixtures for tests of several packages: a small potential with weak forces, a crystal, and real databases."""
 
 from __future__ import annotations
 
 import os
 
-# Before torch: tests run side by side, and threads of several processes on the same cores slow each other down.
+# Before torch is imported: test processes run in parallel, and several threads each would slow them down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable, Iterator
@@ -18,29 +18,37 @@ from models import save_mace
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.jobs.jobflow_parts import forget_current_job
 from alchemflows.settings import Settings
 from alchemflows.storage.database import Database, start_private
 from alchemflows.storage.mongod import PrivateMongod
 
-#: Weak forces, and the same reference energy for Pb and Sn, so that neighbouring windows overlap.
+#: Parameters of a MACE model with weak forces and equal reference energies, so that neighbouring windows overlap.
 GENTLE = {"seed": 5, "atomic_inter_scale": 0.3, "correlation": 2, "atomic_energies": np.full(5, -3.0)}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def checks_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the records of compared models out of the user's folder, also those of commands that tests start."""
+    """Store the records of compared potentials outside the user's folder, also for commands that tests start."""
     os.environ["ALCHEMFLOWS_CHECKS"] = str(tmp_path_factory.mktemp("checks"))
+
+
+@pytest.fixture(autouse=True)
+def no_current_job() -> Iterator[None]:
+    """Clear jobflow's record of the current job after each test; jobflow keeps it if a job raises an exception."""
+    yield
+    forget_current_job()
 
 
 @pytest.fixture(scope="session")
 def gentle_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file of a small random MACE model with weak forces: dynamics stay whole for picoseconds."""
+    """Return the file of a small random MACE model with weak forces, whose dynamics are stable for picoseconds."""
     return save_mace(tmp_path_factory.mktemp("gentle") / "gentle.model", "scalars", **GENTLE)
 
 
 @pytest.fixture(scope="session")
 def perovskite() -> Structure:
-    """Return one cell of CsPbI3."""
+    """Return the unit cell of cubic CsPbI3."""
     return Structure(
         Lattice.cubic(6.3),
         ["Cs", "Pb", "I", "I", "I"],
@@ -71,7 +79,7 @@ def shared_database(tmp_path_factory) -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def ladder_flow(gentle_model, perovskite) -> Callable[..., Flow]:
-    """Return what makes a short flow of a ladder, a repeat of the campaign."""
+    """Return a function that makes a short flow of a ladder as one repeat of the campaign."""
 
     def make(repeat: int, **settings: object) -> Flow:
         short = {"n_windows": 3, "n_equilibration_steps": 20, "n_production_steps": 200, "relax_maker": None}

@@ -1,1 +1,1 @@
-"""From stored samples to documents: collect windows, estimate free energies, add analytic terms."""
+"""Make free-energy documents from stored samples: collect windows, estimate free energies, add analytic terms."""

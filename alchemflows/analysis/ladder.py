@@ -1,4 +1,4 @@
-"""The free-energy document of a ladder: from its collected windows, when they are sampled or any time after."""
+"""Make the free-energy document of a ladder from its windows, after sampling or in a later reanalysis."""
 
 from __future__ import annotations
 
@@ -30,16 +30,32 @@ from alchemflows.schemas.refinement import Refinement, RefinementRound, Refineme
 from alchemflows.schemas.verdict import Verdict
 from alchemflows.schemas.windows import WindowsDocument
 
-#: Note where windows did not start from both ends.
+#: Note for ladders whose windows did not start from both ends.
 ONE_START = (
-    "all windows started from one structure, not from both ends: no check shows whether they remember it, or whether "
-    "another state exists"
+    "all windows started from one structure instead of both ends, so no check shows whether the result depends on it "
+    "or whether another state exists"
 )
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """What the samples of a ladder give: independent samples, where windows shift, and the estimates."""
+    """Numerical results of a ladder.
+
+    Attributes
+    ----------
+    windows
+        Independent samples of each window.
+    steady
+        Samples of each window for the comparison of its first and second half.
+    equilibrations
+        Test of each window for an initial shift of its means.
+    agreement
+        Agreement between windows, and between the two start structures.
+    result
+        Free energies by all estimators.
+    ti_rule
+        Quadrature rule of TI.
+    """
 
     windows: list[Decorrelated]
     steady: list[Decorrelated]
@@ -56,7 +72,7 @@ class Numbers:
         quadrature: Sequence[float] | None = None,
         discard: float = 0.0,
     ) -> Numbers:
-        """Return the numbers of a ladder, without a first part of each window's samples.
+        """Return the results of a ladder; a fraction `discard` at the start of each window is omitted.
 
         See :class:`~alchemflows.jobs.analyse.AnalyseMaker` for the planned windows and the quadrature.
         """
@@ -70,7 +86,7 @@ class Numbers:
             observables.append([series.dudl_eV] + ([] if pressure is None else [series.volume_A3]))
         weights = None
         if quadrature is not None:
-            # Windows that were inserted later are no nodes of the rule.
+            # Windows that were inserted later are not nodes of the quadrature rule.
             nodes = range(len(first.lambdas)) if planned is None else planned
             of = dict(zip(nodes, quadrature, strict=True))
             weights = [of.get(index, 0.0) for index in ladder.indices]
@@ -88,25 +104,25 @@ class Numbers:
 def reanalysed(
     stored: FreeEnergyDocument, documents: Sequence[WindowsDocument], *, discard: float = 0.0
 ) -> FreeEnergyDocument:
-    """Return the document of a ladder that was analysed before, from the same samples by the estimators of now.
+    """Analyse the samples of a ladder again with the current estimators, and return the new document.
 
     Parameters
     ----------
     stored
-        What the earlier analysis gave; the rule of TI, the analytic terms and the record of refinement are taken
-        from it.
+        Document of the earlier analysis, from which the quadrature rule of TI, the analytic terms and the record of
+        the refinement are taken.
     documents
-        Outputs of its window jobs.
+        Outputs of the window jobs of the ladder.
     discard
-        Share of each window's samples, from the first on, that is left out.
+        Fraction of samples to discard at the start of each window.
 
     Raises
     ------
     InvalidInputError
-        If the documents are not those of the ladder, or too few samples are left.
+        If the documents do not belong to the ladder, or too few samples remain.
     """
     at = {value: index for index, value in enumerate(documents[0].lambdas)}
-    planned = [at.get(window.lambda_value, -1) for window in stored.windows]  # collect refuses one that is nowhere
+    planned = [at.get(window.lambda_value, -1) for window in stored.windows]  # collect raises for -1
     weights = [window.ti_weight for window in stored.windows] if stored.ti_rule == "gauss-legendre" else None
     ladder = collect(None, documents, planned)
     numbers = Numbers.of(ladder, planned, weights, discard)
@@ -125,7 +141,7 @@ def document(
     terms: TransformationTerms,
     notes: Sequence[str] = (),
 ) -> FreeEnergyDocument:
-    """Return the free-energy document of a ladder; the verdict has the notes."""
+    """Return the free-energy document of a ladder, with the notes added to its verdict."""
     first, result, counts = ladder.first, numbers.result, ladder.first.counts
     pressure, target = first.dynamics.pressure_GPa, refinement.target_error_eV_per_atom
     shares, temperature = result.variances_eV2, first.temperature_K
@@ -146,7 +162,7 @@ def document(
         notes = [*notes, ONE_START]
     n_failed = refinement.rounds[-1].n_failed_jobs
     if n_failed:
-        reasons.append(f"{n_failed} jobs of the last round of refinement failed, and it was ended: see their errors")
+        reasons.append(f"{n_failed} jobs of the last round failed, so the refinement ended; see their errors")
     volumes = [window.mean("mean_volume_A3") for window in ladder.windows]
     return FreeEnergyDocument(
         ensemble="NVT" if pressure is None else "NPT",
@@ -217,7 +233,7 @@ def _statistics(ladder: CollectedLadder, numbers: Numbers, volumes: Sequence[flo
 def refined(
     settings: RefinementSettings, history: Sequence[RefinementRound], result: LadderResult, counts: Counts
 ) -> Refinement:
-    """Return the record of all rounds, the last of them with its outcome."""
+    """Return the record of the refinement, with the error and the overlap after its last round."""
     *before, last = history or [RefinementRound()]
     target = settings.target_error_eV_per_atom
     error, overlap = counts.per_atom(result.mbar[1]), float(np.diagonal(result.overlap, offset=1).min())

@@ -1,4 +1,4 @@
-"""Analytic terms of free energies at mixed compositions: the momenta, and the configurational entropy."""
+"""Analytic terms of free energies at mixed compositions: mass term and configurational entropy."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from alchemflows.free_energy.corrections import mass_term_eV
 from alchemflows.free_energy.phases import ideal_mixing_eV
 from alchemflows.schemas.dynamics import CellFreedom
 
-#: Share of each element on a site, by atomic number.
+#: Fraction of each element on a site, by atomic number.
 SiteComposition = Mapping[int, float]
 
 
 @dataclass(frozen=True)
 class TransformationTerms:
-    """Analytic terms of a free-energy difference, of the whole cell, eV: those at λ = 1 less those at λ = 0.
+    """Analytic terms of a free-energy difference of the whole cell (eV): values at λ = 1 minus values at λ = 0.
 
     Attributes
     ----------
     mass_eV
-        Of the momenta; the total of a document contains it.
+        Contribution of the momenta, included in the total of a document.
     mixing_eV
-        Change of k_B T Σ x ln x over sites, elements and vacancies: ideal mixing on each mixed site. No total contains
-        it.
+        Change of k_B T Σ x ln x over sites, elements and vacancies: ideal mixing on each mixed site, not included in
+        the total.
     arrangement_eV
-        What a random distribution of the same atoms over equivalent sites would add to that. It is not zero where a
-        path changes only some of the equivalent sites, so that an end is one of several arrangements. No total
-        contains it.
+        Additional contribution of a random distribution of the same atoms over equivalent sites, not included in the
+        total. It is zero unless a path changes only some of the equivalent sites, so that an end is one of several
+        equivalent arrangements.
     """
 
     mass_eV: float
@@ -49,19 +49,19 @@ class TransformationTerms:
         Parameters
         ----------
         path
-            Its system's structure has the ideal positions, which decide what sites are equivalent.
+            Path of a system whose structure has the ideal positions, which determine the equivalent sites.
         temperature_K
-            Temperature.
+            Temperature (K).
 
         Raises
         ------
         InvalidInputError
-            If atoms appear or vanish on the path.
+            If atoms appear or vanish along the path.
         """
         system, initial, final = path.system, path.initial_weights, path.final_weights
         occupancies = system.occupancies(initial)
         if not np.allclose(occupancies, system.occupancies(final), rtol=0, atol=WEIGHT_TOLERANCE):
-            raise InvalidInputError("atoms appear or vanish on this path, so that it has no mass term")
+            raise InvalidInputError("atoms appear or vanish along this path, so its mass term is not defined")
         mass = mass_term_eV(
             system.masses(initial, "geometric"), system.masses(final, "geometric"), temperature_K, occupancies
         )
@@ -75,33 +75,33 @@ class TransformationTerms:
 
 
 def mixing_term_eV(system: AlchemicalSystem, weights: ArrayLike, temperature_K: float) -> float:
-    """Return k_B T Σ_i Σ_e x_ie ln x_ie over all sites, elements and vacancies, eV: −T S of ideal mixing.
+    """Return the free energy of ideal mixing, k_B T Σ_i Σ_e x_ie ln x_ie over all sites, elements and vacancies (eV).
 
-    The free energy of an alchemical cell at fixed weights does not contain it.
+    It is not included in the free energy of an alchemical cell at fixed weights.
 
     Parameters
     ----------
     system
-        The crystal.
+        The alchemical system.
     weights
-        Its composition, shape (C,).
+        Weights, shape (C,).
     temperature_K
-        Temperature.
+        Temperature (K).
     """
     return _mixing_eV(system.site_composition(weights), temperature_K)
 
 
 def shape_notes(system: AlchemicalSystem, pressure_GPa: float | None, freedom: CellFreedom) -> list[str]:
-    """Return a note if the pressure changes less of the cell than the symmetry of the crystal leaves free.
+    """Return a note if some strains that the symmetry of the crystal allows are fixed at constant pressure.
 
     Parameters
     ----------
     system
-        The crystal; its structure has the ideal positions.
+        The alchemical system; its structure has the ideal positions.
     pressure_GPa
-        Pressure; None at constant volume, where there is nothing to note.
+        Pressure (GPa); None at constant volume, where no note is needed.
     freedom
-        What the pressure changes.
+        Cell degrees of freedom at constant pressure.
     """
     if pressure_GPa is None:
         return []
@@ -115,13 +115,13 @@ def _mixing_eV(composition: Sequence[SiteComposition], temperature_K: float) -> 
 
 
 def _splits(*compositions: Sequence[SiteComposition]) -> bool:
-    """Tell whether sites that are alike at one end differ at the other."""
+    """Return whether sites with equal composition at one end differ at the other end."""
     kinds = [[_rounded(site) for site in composition] for composition in compositions]
     return not len(set(zip(*kinds, strict=True))) == len(set(kinds[0])) == len(set(kinds[1]))
 
 
 def _arrangement_eV(composition: Sequence[SiteComposition], labels: np.ndarray, temperature_K: float) -> float:
-    """Return what k_B T Σ x ln x changes by if the sites of each label share their mean composition; at most 0."""
+    """Return the change of k_B T Σ x ln x if all sites with the same label get their mean composition; at most 0."""
     total = 0.0
     for label in np.unique(labels):
         members = [composition[site] for site in np.flatnonzero(labels == label).tolist()]

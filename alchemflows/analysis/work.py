@@ -1,4 +1,4 @@
-"""What the jobs that switch have in common: from the work of switches to its document."""
+"""Analyse the work of switches and return its document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def work_document(switches: Switches, settings: SwitchingSettings, counts: Counts) -> tuple[WorkResult, WorkDocument]:
-    """Analyse switches, and return the numbers and their document."""
+    """Estimate free energies from the work of switches, and return the results and their document."""
     result = analyse_work(switches.forward_work_eV, switches.backward_work_eV, settings.temperature_K)
     return result, WorkDocument(
         forward_work_eV=switches.forward_work_eV.tolist(),

@@ -1,1 +1,1 @@
-"""Optimisation of composition: the response of a relaxed crystal to its weights, and gradient descent on them."""
+"""Optimise compositions: derivatives of a relaxed crystal with respect to its weights, and gradient descent."""

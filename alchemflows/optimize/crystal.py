@@ -71,7 +71,7 @@ class RelaxedCrystal:
     Raises
     ------
     InvalidInputError
-        If the cell cannot relax in this way, or the potential does not support an element.
+        If the relaxation does not fit the cell, or the potential does not support an element.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class RelaxedCrystal:
 
     @property
     def structure(self) -> Structure:
-        """The structure of the last relaxation."""
+        """Structure at the end of the last relaxation."""
         return AseAtomsAdaptor.get_structure(Atoms(self._atoms))
 
     def relax(self, weights: np.ndarray) -> None:
@@ -112,7 +112,7 @@ class RelaxedCrystal:
         """
         self._calculator.weights = self.system.check_weights(weights)
         self._calculator.reset()
-        optimizer = BFGS(_filtered(self._atoms, self.relaxation), logfile=None)
+        optimizer = BFGS(_with_cell_filter(self._atoms, self.relaxation), logfile=None)
         converged = optimizer.run(fmax=self._fmax, steps=self._max_steps)
         self.n_evaluations += optimizer.nsteps + 1
         if not converged:
@@ -124,7 +124,7 @@ class RelaxedCrystal:
     def at(self, weights: np.ndarray) -> RelaxedQuantities:
         """Relax the crystal with the given weights, shape (C,), and return its quantities y with gradients dy/dw.
 
-        The bulk modulus is computed when it is read, provided that it is among :func:`names_of`.
+        The bulk modulus is computed when it is read, if it is one of the names that :func:`names_of` returns.
 
         Raises
         ------
@@ -158,7 +158,8 @@ def names_of(system: AlchemicalSystem, relaxation: CellRelaxation) -> list[str]:
     return [*plain_names(system), *([BULK_MODULUS] if relaxation in WITHOUT_STRESS else [])]
 
 
-def _filtered(atoms: Atoms, relaxation: CellRelaxation) -> Any:
+def _with_cell_filter(atoms: Atoms, relaxation: CellRelaxation) -> Any:
+    """Return atoms with the ASE filter that relaxes the free strains; the atoms themselves for a fixed cell."""
     if relaxation == "none":
         return atoms
     if relaxation == "isotropic":

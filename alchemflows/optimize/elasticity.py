@@ -1,4 +1,4 @@
-"""The bulk modulus of a relaxed crystal and its derivatives with respect to positions, strains and weights.
+"""Compute the bulk modulus of a relaxed crystal, with derivatives with respect to positions, strains and weights.
 
 With relaxed positions, the energy of a strain e is eᵀ(V C)e / 2 with V C = H_ee − H_eu H_uu⁻¹ H_ue. The strain per unit
 of pressure is s = C⁻¹g with g = (1, 1, 1, 0, 0, 0), and K = 1 / (gᵀC⁻¹g).
@@ -47,7 +47,7 @@ def bulk_modulus(
     potential
         Potential in float64; it is evaluated :data:`N_EVALUATIONS` times.
     positions, cell
-        Positions and cell (Å) of a crystal without forces and stress, shapes (N, 3) and (3, 3).
+        Positions and cell (Å) of a crystal with zero forces and stress, shapes (N, 3) and (3, 3).
     weights
         Weights, shape (C,).
     derivatives

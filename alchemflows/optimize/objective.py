@@ -1,4 +1,4 @@
-"""Objective of an optimisation: a sum of targets, a user-defined function, or both."""
+"""Evaluate the objective of an optimisation: a sum of targets, a user-defined function, or both."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Function = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 
 @dataclass(frozen=True)
 class Aim:
-    """Targets, a user-defined function or both, with the tolerance within which they count as reached.
+    """Targets, a user-defined function or both, and the tolerance within which they count as reached.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Aim:
 
     @property
     def smallest(self) -> float:
-        """Difference up to which two values of the objective count as equal."""
+        """Largest difference of two values of the objective that count as equal."""
         return self.tolerance**2 * min([target.factor for target in self.targets], default=1.0)
 
     def objective(self, found: Mapping[str, Quantity]) -> tuple[float, np.ndarray]:
@@ -108,17 +108,18 @@ def of_targets(targets: Sequence[Target], found: Mapping[str, Quantity]) -> tupl
 
 
 def of_function(function: Function, found: Mapping[str, Quantity]) -> tuple[float, np.ndarray]:
-    """Return the value of a user-defined function and its gradient, in the coordinates of those of the quantities.
+    """Return the value of a user-defined function and its gradient.
 
-    torch differentiates the function with respect to the quantities; the chain rule gives the gradient.
+    torch differentiates the function with respect to the quantities; the chain rule gives the gradient, in the
+    coordinates of the gradients of the quantities.
 
     Raises
     ------
     InvalidInputError
         If the function reads an unknown quantity, or does not return a finite scalar tensor that depends on a quantity.
     """
-    read = _Readings(found)
-    value = _called(function, read)
+    read = _QuantityTensors(found)
+    value = _checked_value(function, read)
     if not isfinite(value.item()):
         there = ", ".join(f"{name} = {x.item():.6g}" for name, x in read.leaves.items())
         raise InvalidInputError(f"the objective {name_of(function)} is {value.item()} at {there}")
@@ -160,7 +161,7 @@ def check_function(function: Function, names: Iterable[str]) -> None:
             "module, not as a lambda, nor in a function, a notebook or the script itself"
         )
     try:
-        _called(function, _Readings({name: Quantity(1.0, np.zeros(0)) for name in names}))
+        _checked_value(function, _QuantityTensors({name: Quantity(1.0, np.zeros(0)) for name in names}))
     except InvalidInputError:
         raise
     except Exception:  # at artificial values the function may raise any exception
@@ -182,7 +183,7 @@ def unknown(name: object, known: Iterable[str]) -> InvalidInputError:
     return InvalidInputError(f"unknown quantity {name!r}; choose from {', '.join(known)}")
 
 
-class _Readings(Mapping[str, torch.Tensor]):
+class _QuantityTensors(Mapping[str, torch.Tensor]):
     """Quantities as differentiable tensors, which are created when they are read."""
 
     def __init__(self, found: Mapping[str, Quantity]) -> None:
@@ -210,7 +211,7 @@ class _Readings(Mapping[str, torch.Tensor]):
         return len(self.found)
 
 
-def _called(function: Function, read: _Readings) -> torch.Tensor:
+def _checked_value(function: Function, read: _QuantityTensors) -> torch.Tensor:
     """Call a function and check that it returns a scalar tensor."""
     try:
         with torch.enable_grad():

@@ -18,7 +18,7 @@ from alchemflows.alchemy.system import AlchemicalSystem
 
 #: Standard deviation of ln w in the random starts.
 SPREAD = 0.2
-#: Largest step in ln w along the gradient, and due to the pull towards the vertices in the last step.
+#: Largest step in ln w along the gradient, and due to the pull towards pure elements in the last step.
 STEP, PULL = 0.4, 0.25
 #: Displacement of atoms per force in a step (Å²/eV), and its upper limit (Å).
 MOBILITY, LARGEST_MOVE_A = 0.02, 0.05
@@ -61,9 +61,9 @@ def search(
     over each element are correct (Sinkhorn & Knopp, Pacific J. Math. 21, 343, 1967). A step multiplies the weights by
     the exponential of their negative gradients, scaled so that the largest exponent is :data:`STEP`. Near the
     disordered crystal, the most unstable concentration wave then grows fastest. The energy also has a curvature with
-    respect to the weights of a single site, which is an artefact of mixing; it is subtracted, and a pull towards the
-    vertices increases from zero. In each step atoms also move along their forces, in a fixed cell. At the end the
-    weights are rounded to the nearest arrangement of whole atoms.
+    respect to the weights of a single site, which is an artefact of mixing; it is subtracted. Instead, a pull
+    towards pure elements on each site grows from zero. In each step atoms also move along their forces, in a fixed
+    cell. At the end the weights are rounded to the nearest arrangement of whole atoms.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def search(
     InvalidInputError
         If the potential does not support an element.
     """
-    blocks = [_Block.of(sublattice.symbols, sublattice.counts) for sublattice in disorder.sublattices]
+    blocks = [_SublatticeWeights.of(sublattice.symbols, sublattice.counts) for sublattice in disorder.sublattices]
     groups = tuple(
         SiteGroup((site,), tuple((z,) for z in block.numbers))
         for sublattice, block in zip(disorder.sublattices, blocks, strict=True)
@@ -92,7 +92,7 @@ def search(
     potential = AlchemicalPotential(AlchemicalSystem(structure, groups), backend)
     positions = torch.as_tensor(structure.cart_coords, device=backend.device).repeat(n_starts, 1, 1)
     cells = torch.as_tensor(structure.lattice.matrix.copy(), device=backend.device).repeat(n_starts, 1, 1)
-    curvatures = _own_curvatures(potential, blocks, positions[0], cells[0])
+    curvatures = _self_curvatures(potential, blocks, positions[0], cells[0])
     generator = torch.Generator().manual_seed(seed)
     logs = [
         block.scaled(
@@ -109,7 +109,7 @@ def search(
             away = logs[k].exp() - block.mean
             downhill = -_centred(block.unflat(gradient) - curvature * away)
             pull = PULL * step / max(n_steps - 1, 1)
-            logs[k] = block.scaled(logs[k] + STEP * _normed(downhill) + pull * _normed(away))
+            logs[k] = block.scaled(logs[k] + STEP * _normalised(downhill) + pull * _normalised(away))
         moves = (MOBILITY * found.forces).clamp(-LARGEST_MOVE_A, LARGEST_MOVE_A)
         positions = positions + moves - moves.mean(dim=1, keepdim=True)
     results = []
@@ -122,14 +122,15 @@ def search(
 
 
 @dataclass(frozen=True)
-class _Block:
+class _SublatticeWeights:
     """Weights of a sublattice, one column per element; the last column may be vacancies, which have no nodes."""
 
     numbers: tuple[int, ...]
     counts: torch.Tensor
 
     @classmethod
-    def of(cls, symbols: Sequence[str | None], counts: Sequence[int]) -> _Block:
+    def of(cls, symbols: Sequence[str | None], counts: Sequence[int]) -> _SublatticeWeights:
+        """Return the weights of a sublattice with these elements (None for vacancies) and numbers of sites."""
         numbers = tuple(Element(symbol).Z for symbol in symbols if symbol is not None)
         return cls(numbers, torch.tensor(counts, dtype=torch.float64))
 
@@ -147,6 +148,7 @@ class _Block:
 
     @property
     def mean(self) -> torch.Tensor:
+        """Weights of the disordered crystal, the same on each site, shape (columns,)."""
         return self.counts / self.n_sites
 
     def flat(self, weights: torch.Tensor) -> torch.Tensor:
@@ -154,6 +156,7 @@ class _Block:
         return weights[..., : len(self.numbers)].flatten(1)
 
     def unflat(self, gradients: torch.Tensor) -> torch.Tensor:
+        """Return gradients of the potential in the shape (B, sites, columns), with zeros for vacancies."""
         gradients = gradients.reshape(-1, self.n_sites, len(self.numbers))
         return torch.nn.functional.pad(gradients, (0, len(self.counts) - len(self.numbers)))
 
@@ -170,8 +173,8 @@ class _Block:
         return owner[linear_sum_assignment(-weights[:, owner])[1]]
 
 
-def _own_curvatures(
-    potential: AlchemicalPotential, blocks: Sequence[_Block], positions: torch.Tensor, cell: torch.Tensor
+def _self_curvatures(
+    potential: AlchemicalPotential, blocks: Sequence[_SublatticeWeights], positions: torch.Tensor, cell: torch.Tensor
 ) -> list[float]:
     """Return the self-curvature of a site of each sublattice (eV).
 
@@ -195,10 +198,11 @@ def _own_curvatures(
 
 
 def _centred(values: torch.Tensor) -> torch.Tensor:
-    """Return the part of a gradient that changes neither the total of an element nor that of a site."""
+    """Return the part of a gradient that changes neither the sum over an element nor the sum over a site."""
     values = values - values.mean(dim=1, keepdim=True)
     return values - values.mean(dim=2, keepdim=True)
 
 
-def _normed(values: torch.Tensor) -> torch.Tensor:
+def _normalised(values: torch.Tensor) -> torch.Tensor:
+    """Return values scaled so that the largest magnitude in each replica is 1."""
     return values / values.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)

@@ -1,4 +1,4 @@
-"""Quantities of a crystal with their derivatives with respect to positions, strain and weights."""
+"""Compute quantities of a crystal and their derivatives with respect to positions, strain and weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def names_of(system: AlchemicalSystem) -> list[str]:
     """Return the names of the quantities of a system; see :func:`quantities`."""
     plain = ["a_A", "b_A", "c_A", "volume_A3", "energy_eV_per_atom"]
     stresses = [f"stress_{name}_GPa" for name in (*STRESSES, "in_plane")]
-    return [*plain, *stresses, "pressure_GPa", *(name for name, _, _, _ in _potentials(system))]
+    return [*plain, *stresses, "pressure_GPa", *(name for name, _, _, _ in _chemical_potential_differences(system))]
 
 
 def quantities(
@@ -88,7 +88,7 @@ def quantities(
     found["stress_in_plane_GPa"] = _mean(stresses[:2])
     hydrostatic = _mean(stresses[:3])
     found["pressure_GPa"] = Quantity(-hydrostatic.value, -hydrostatic.gradient)
-    for name, i, j, n_sites in _potentials(system):
+    for name, i, j, n_sites in _chemical_potential_differences(system):
         a, b = n + 6 + i, n + 6 + j
         found[name] = Quantity(
             float(derivatives.gradient[a] - derivatives.gradient[b]) / n_sites,
@@ -97,8 +97,8 @@ def quantities(
     return found
 
 
-def _potentials(system: AlchemicalSystem) -> Iterator[tuple[str, int, int, int]]:
-    """Yield the name, the indices of the two weights and the number of sites of each chemical potential difference."""
+def _chemical_potential_differences(system: AlchemicalSystem) -> Iterator[tuple[str, int, int, int]]:
+    """Yield the name of each chemical potential difference, the indices of its two weights, and its number of sites."""
     first = 0
     for g, group in enumerate(system.groups):
         for i in range(len(group.channels)):

@@ -1,4 +1,4 @@
-"""Response of a relaxed crystal to a change of its weights, by the implicit function theorem.
+"""Differentiate a relaxed crystal with respect to its weights, by the implicit function theorem.
 
 At the minimum over positions and free strains q the gradient ∂E/∂q vanishes. It remains zero when the weights w change
 if dq/dw = −(∂²E/∂q²)⁻¹ ∂²E/∂q∂w.
@@ -49,7 +49,7 @@ def free_strains(relaxation: CellRelaxation) -> np.ndarray:
 
 
 def check_cell(relaxation: CellRelaxation, cell: np.ndarray) -> None:
-    """Check that a cell, shape (3, 3), can relax in this way.
+    """Check that the axes of a cell, shape (3, 3), are suitable for a relaxation.
 
     Raises
     ------

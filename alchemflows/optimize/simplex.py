@@ -15,7 +15,7 @@ from alchemflows.errors import InvalidInputError
 #: Update of the weights: along the projected gradient, multiplied by exp(−η ∂J/∂w), or as a softmax of free variables.
 Descent = Literal["projected", "exponentiated", "softmax"]
 
-#: Smallest weight at the start of multiplicative updates, with which a weight of zero could not grow.
+#: Smallest weight at the start of multiplicative updates, since these cannot increase a weight of zero.
 SEED_SHARE = 1e-3
 #: Largest change of a weight in one step.
 MAX_CHANGE = 0.2
@@ -79,7 +79,7 @@ class Domain(MSONable):
             ) -> float:
                 return float(np.clip(v - shift, a, b).sum() - s)
 
-            # At the first shift all weights are at their upper bounds, at the last one at their lower bounds.
+            # All weights are at their upper bounds for the first shift, and at their lower bounds for the last one.
             first, last = (values - high).min() - 1.0, (values - low).max() + 1.0
             if excess(first) <= 0:
                 shift = first
@@ -222,7 +222,7 @@ def descend(
         length = rate if least is None else 2 * (here.objective - least) / gain
         length = min(length, MAX_CHANGE / max(float(np.abs(direction).max()), 1e-12))
         for _ in range(MAX_HALVINGS):
-            weights = _moved(method, domain, here, direction, length)
+            weights = _after_step(method, domain, here, direction, length)
             found = Step(weights, *evaluate(weights))
             if found.objective < here.objective:
                 break
@@ -261,7 +261,8 @@ def _direction(method: Descent, domain: Domain, here: Step) -> np.ndarray:
     return slopes
 
 
-def _moved(method: Descent, domain: Domain, here: Step, direction: np.ndarray, length: float) -> np.ndarray:
+def _after_step(method: Descent, domain: Domain, here: Step, direction: np.ndarray, length: float) -> np.ndarray:
+    """Return the weights after a step of a given length along a direction."""
     if method == "projected":
         return domain.project(here.weights + length * direction)
     # Both methods multiply by exp(η dw/w); they differ in the direction dw.

@@ -76,7 +76,7 @@ def plot_convergence(document: FreeEnergyDocument) -> Figure:
 
 
 def plot_overlap(document: FreeEnergyDocument) -> Figure:
-    """Plot the overlap matrix of MBAR; ΔF between neighbouring windows is unreliable if they hardly overlap."""
+    """Plot the overlap matrix of MBAR; ΔF between neighbouring windows is unreliable if their overlap is small."""
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(5, 3.6), layout="constrained")
         axes = figure.subplots()

@@ -10,7 +10,7 @@ from alchemflows.schemas.optimization import OptimizationDocument
 
 
 def plot_optimization(document: OptimizationDocument) -> Figure:
-    """Plot the target quantities and the weights against the step; dashed lines are target values.
+    """Plot the target quantities and the weights against the step; dashed lines are the target values.
 
     Quantities have one curve for each start; the weights are those of the best run. The objective is also plotted if it
     contains a user-defined function.

@@ -18,7 +18,10 @@ _COLOURS: dict[Kind, str] = {
 
 
 def plot_order(document: OrderDisorderDocument) -> Figure:
-    """Plot the energy of each arrangement relative to the best ordered one; dashed: mean of random arrangements."""
+    """Plot the energy of each arrangement relative to that of the best ordered one.
+
+    The dashed line is the mean of the random arrangements, with its standard error.
+    """
     best = min(each.energy_eV_per_atom for each in document.arrangements if each.kind == "ordered")
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(5.5, 3.8), layout="constrained")

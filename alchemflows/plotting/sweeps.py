@@ -13,19 +13,19 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.sweep import CompositionPoint, CompositionSweepDocument
 
 #: Lattice parameters that differ by less than this (Å) at all points share one curve.
-_SAME_A = 1e-3
+_EQUAL_WITHIN_A = 1e-3
 
 
 def plot_sweep(document: CompositionSweepDocument) -> Figure:
     """Plot a composition sweep.
 
-    A line shows lattice parameters and mixing energy; the dashed line is Vegard's law, if both pure ends were computed.
-    A triangle shows volume and mixing energy.
+    The figure of a line shows lattice parameters and mixing energy; the dashed line is Vegard's law, if both pure ends
+    were computed. The figure of a triangle shows volume and mixing energy.
 
     Raises
     ------
     InvalidInputError
-        If the points are neither on a line nor those of one group with three channels.
+        If the points are neither on a line nor over the triangle of one site group with three channels.
     """
     known = [point for point in document.points if point.cell_parameters is not None]
     weights = np.array([point.weights for point in known])
@@ -51,7 +51,7 @@ def _on_a_line(document: CompositionSweepDocument, known: Sequence[CompositionPo
     drawn: list[np.ndarray] = []
     for k, name in enumerate("abc"):
         values = parameters[:, k]
-        if any(np.abs(values - other).max() < _SAME_A for other in drawn):
+        if any(np.abs(values - other).max() < _EQUAL_WITHIN_A for other in drawn):
             continue
         drawn.append(values)
         (curve,) = left.plot(x[order], values[order], marker="o", label=name)

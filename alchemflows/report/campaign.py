@@ -104,7 +104,7 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
         means=list(means(results)),
         potentials=Counter((result.potential, result.crystal.sha256) for result in results),
         shown={result.uuid for result in shown},
-        every_detail=_each(database, shown),
+        every_detail=_results_with_details(database, shown),
     )
     temporary = path.with_name(f".{path.name}.part")
     try:
@@ -116,7 +116,7 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
     return len(results)
 
 
-def _each(database: Database, results: Sequence[Result]) -> Iterator[tuple[Result, Details | str]]:
+def _results_with_details(database: Database, results: Sequence[Result]) -> Iterator[tuple[Result, Details | str]]:
     for result in results:
         yield result, details(database, result)
 

@@ -46,9 +46,9 @@ class Details:
     terms
         Contributions to the free energy, and other estimates of it.
     reasons
-        Reasons of the verdict and warnings.
+        Reasons for the verdict, and warnings.
     sampling, provenance
-        Entries on the sampling, and on potential, seed and versions.
+        Entries on the sampling, and on the potential, seed and versions.
     """
 
     result: Result
@@ -65,7 +65,7 @@ def details(database: Database, result: Result) -> Details | str:
     Raises
     ------
     DocumentVersionError
-        If the document is of a newer version.
+        If the document was stored by a newer version of this package.
     """
     try:
         document = decoded(database.job_store.get_output(result.uuid, load=True))
@@ -109,7 +109,7 @@ def _ladder(database: Database, result: Result, document: FreeEnergyDocument) ->
             *_estimate(f"{symbol} by MBAR, configurational", document.mbar, counts),
             Value("mass term", document.mass_term_eV, 0.0, counts),
             *_estimate(f"{symbol}: MBAR plus mass term", document.total, counts),
-            *_left_out(document, symbol, counts),
+            *_terms_not_included(document, symbol, counts),
         ],
         list(dict.fromkeys([*document.verdict.reasons, *document.warnings])),
         sampling,
@@ -127,7 +127,7 @@ def _switching(result: Result, document: SwitchingDocument) -> Details:
             *_estimate(f"{symbol} by BAR, configurational", work.bar, counts),
             Value("mass term", document.mass_term_eV, 0.0, counts),
             *_estimate(f"{symbol}: best estimate plus mass term", document.total, counts),
-            *_left_out(document, symbol, counts),
+            *_terms_not_included(document, symbol, counts),
         ],
         document.verdict.reasons,
         [*_switches(document.settings, work), ("volume at the start", f"{document.volume_A3:.2f} Å³")],
@@ -179,13 +179,13 @@ def _vacancy(result: Result, document: VacancyDocument) -> Details:
                 Value(f"μ({document.element}): {each.limit}", each.value_eV, each.error_eV, None)
                 for each in (limit.chemical_potential for limit in document.limits)
             ),
-            Value("atom to spring, by switching", removal.switching_eV, removal.switching_error_eV, None),
-            Value("free energy of the spring, to be subtracted", removal.spring_eV, 0.0, None),
+            Value("switching of the atom to a spring", removal.switching_eV, removal.switching_error_eV, None),
+            Value("free energy of the spring, subtracted", removal.spring_eV, 0.0, None),
             Value("centre of mass", removal.centre_of_mass_eV, 0.0, None),
             Value("removal of the atom", removal.removal_eV, removal.removal_error_eV, None),
             *result.values,
             Value(
-                "difference of the routes, removal minus Frenkel–Ladd",
+                "difference between the routes, removal minus Frenkel–Ladd",
                 document.difference_eV,
                 document.difference_error_eV,
                 None,
@@ -225,8 +225,8 @@ def _estimate(name: str, estimate: Estimate | None, counts: Counts) -> list[Valu
     return [] if estimate is None else [Value(name, estimate.delta_f_eV, estimate.error_eV, counts)]
 
 
-def _left_out(document: MixedEnds, symbol: str, counts: Counts) -> list[Value]:
-    """Return the terms of configurational entropy that are not included in the difference."""
+def _terms_not_included(document: MixedEnds, symbol: str, counts: Counts) -> list[Value]:
+    """Return the terms of configurational entropy that the free-energy difference does not include."""
     return [
         Value(f"{name}, not in {symbol}", value_eV, 0.0, counts)
         for name, value_eV in document.terms_not_in_total.items()
@@ -246,7 +246,8 @@ def _dynamics(settings: DynamicsSettings) -> list[Fact]:
 
 def _switches(settings: SwitchingSettings, work: WorkDocument) -> list[Fact]:
     return [
-        ("switches", f"{settings.n_repeats} each way, {1e-3 * work.switching_time_fs:g} ps each ({settings.schedule})"),
+        ("switches", f"{settings.n_repeats} in each direction, {settings.schedule}"),
+        ("time per switch", f"{1e-3 * work.switching_time_fs:g} ps"),
         ("time step", f"{settings.timestep_fs:g} fs"),
         ("dissipation", f"{work.dissipation_eV:.4f} eV"),
         ("overlap of the work distributions", f"{work.overlap:.2f}"),

@@ -64,7 +64,7 @@ class Value(NamedTuple):
 
 
 class Crystal(NamedTuple):
-    """Properties that repeats have in common; results of repeats with equal settings differ only by chance.
+    """Properties shared by repeats; results of repeats with equal settings differ only by statistical noise.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class Result:
     repeat
         Index of the repeat.
     values
-        ΔF or ΔG; G and F; or G_f by both routes.
+        ΔF or ΔG of a transformation, G and F of a crystal, or G_f of a vacancy by both routes.
     n_windows
         Number of windows of a ladder; None for other kinds.
     verdict

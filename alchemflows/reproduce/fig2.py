@@ -26,7 +26,7 @@ SAME_A = 1e-3
 #: Largest allowed relative difference between the alchemical cell and random arrangements.
 AGREEMENT = 0.03
 #: Number of intervals on a line, so that all compositions are possible with eight sites.
-_ON_A_LINE = 8
+_N_INTERVALS_OF_LINES = 8
 
 
 @dataclass
@@ -49,14 +49,14 @@ class Fig2Maker(FigureMaker[LatticeEffort]):
         sweeps, pure, random = [], [], []
         for name in effort.crystals:
             crystal = MIXED_CRYSTALS[name]
-            grid = crystal.grid(_ON_A_LINE if len(crystal.elements) == 2 else effort.n_intervals)
+            grid = crystal.grid(_N_INTERVALS_OF_LINES if len(crystal.elements) == 2 else effort.n_intervals)
             sweep = CompositionSweepMaker(potential=potential).make(grid)
             jobs.append(sweep)
             sweeps.append(sweep.output)
             relaxed = {job.name: job for job in sweep.jobs}
             ends = []
             for element, corner in zip(crystal.elements, np.eye(len(crystal.elements)).tolist(), strict=True):
-                # Two starts: the given structure, and the end of the sweep, which may have found a lower minimum.
+                # Relax from two starts: the given structure, and the end of the sweep, which may be in a lower minimum.
                 starts = [None, relaxed[f"relax {grid.system.formula(corner)}"].output.structure]
                 plain = AlchemicalSystem(crystal.pure(element))
                 ends.append(tolerant(tight_relaxation().make(plain, [], potential, starts)))
@@ -101,7 +101,7 @@ class Fig2ComparisonMaker(TableMaker):
         sweeps
             Sweep of each crystal.
         pure
-            Relaxed pure crystals at the ends, for each crystal.
+            Relaxed pure crystals at the ends of the sweep, for each crystal.
         random
             Relaxed random arrangements, for each crystal and each composition at which they are computed.
         version
@@ -119,7 +119,7 @@ class Fig2ComparisonMaker(TableMaker):
                 for end, corner in zip(ends, np.eye(len(curve.elements)).tolist(), strict=True)
             ]
             checks.append(
-                Check(name=f"{name}: pure ends − plain crystals", value=_largest(off), bound=SAME_A, unit="Å")
+                Check(name=f"{name}: pure ends − ordinary crystals", value=_largest(off), bound=SAME_A, unit="Å")
             )
             relative = []
             for average in curve.random:

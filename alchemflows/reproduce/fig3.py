@@ -128,17 +128,17 @@ class Fig3ComparisonMaker(TableMaker):
         last = run.steps[-1]
         x = last.weights[1]
         # The error of x is the remaining stress divided by its slope in x.
-        stress, slope = _left(run.steps)
+        stress, slope = _remaining_stress(run.steps)
         rows = [self.row(version, _QUANTITY, 0.0, x, abs(stress / slope))]
         rows.append(self.row(version, f"{_QUANTITY}, from a grid", 0.0, on_the_grid, AGREEMENT))
         checks = [
             Check(name="descent − grid", value=x - on_the_grid, bound=AGREEMENT, unit="in x"),
-            Check(name="in-plane stress left", value=stress, bound=1e-3, unit="GPa"),
+            Check(name="remaining in-plane stress", value=stress, bound=1e-3, unit="GPa"),
         ]
         return self.document(version, rows, checks, {"descent": descent})
 
 
-def _left(steps: Sequence[OptimizationStep]) -> tuple[float, float]:
+def _remaining_stress(steps: Sequence[OptimizationStep]) -> tuple[float, float]:
     """Return the stress of the last step (GPa) and its mean slope in x between the first and the last step."""
     first, last = steps[0], steps[-1]
     stress = last.quantities[_STRESS]

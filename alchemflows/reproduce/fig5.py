@@ -36,7 +36,7 @@ class Fig5Maker(FigureMaker[DynamicsEffort]):
         return FIG5
 
     def make(self) -> Flow:
-        """Return the flow: the vacancy at each temperature, and the comparison."""
+        """Return the flow: the vacancy at each temperature, and the comparison of the two routes."""
         effort = self.effort
         crystal = bcc_iron() * effort.supercells["iron"]
         runs = [

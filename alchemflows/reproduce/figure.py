@@ -1,4 +1,4 @@
-"""Base classes of the figures: versions of the settings, and tables compared with published values."""
+"""Base classes of the figures: flows with several versions of the settings, and tables with published values."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TableMaker(Maker):
         checks: Sequence[Check],
         results: Mapping[str, HasVerdict],
     ) -> ReproductionDocument:
-        """Return the document; its verdict lists failed checks and the reasons in the verdicts of single results."""
+        """Return the document; its verdict lists failed checks and the reasons of the single results."""
         failed = [
             f"{check.name}: {check.value:.4g} {check.unit}, outside ±{check.bound:g} {check.unit}"
             for check in checks

@@ -26,7 +26,7 @@ class MixedCrystal:
     elements
         Elements on the sublattice.
     within
-        Function that returns whether a composition belongs to the figure.
+        Function that returns whether a composition is shown in the figure.
     averaged
         Compositions at which random arrangements are relaxed.
     repeats

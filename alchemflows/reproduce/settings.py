@@ -1,4 +1,4 @@
-"""Settings of the figures: those of the paper, and shorter versions for one to two hours or minutes on 2 CPU cores."""
+"""Settings of the figures: those of the paper, and versions that take hours or minutes on 2 CPU cores."""
 
 from __future__ import annotations
 

@@ -15,17 +15,17 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
 
 SUFFIXES = (".parquet", ".csv", ".json")
-#: Small parts are joined up to this number of rows, because Parquet keeps an entry in memory for each part.
+#: Minimum number of rows of a written part, because Parquet keeps an entry in memory for each part.
 ROWS_AT_ONCE = 100_000
 
 
 def check_export(path: Path) -> None:
-    """Raise if a table cannot be written to a file of this name.
+    """Check that a table can be written to a file.
 
     Raises
     ------
     InvalidInputError
-        If its extension is not one of :data:`SUFFIXES`, or it cannot be written there.
+        If the extension is not one of :data:`SUFFIXES`, or the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
         raise InvalidInputError(f"{path.name}: unknown extension; use one of {', '.join(SUFFIXES)}")
@@ -66,7 +66,7 @@ def export(frames: Iterable[pd.DataFrame], path: Path) -> int:
     try:
         write(counted(), temporary)
         if not n_rows:
-            raise InvalidInputError(f"{path.name} is not written, since the table has no rows")
+            raise InvalidInputError(f"{path.name} is not written because the table has no rows")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

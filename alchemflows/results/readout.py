@@ -18,7 +18,7 @@ from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.samples import WindowSeries
 from alchemflows.storage.database import Database
 
-#: Number of rows that are Python objects at a time; a frame needs far less memory.
+#: Number of rows that are read before they are converted to a frame, which needs far less memory.
 ROWS_AT_ONCE = 5000
 
 
@@ -72,7 +72,7 @@ def windows(database: Database, campaign: str | None = None, *, where: Mapping[s
 def window_frames(
     database: Database, campaign: str | None = None, *, where: Mapping[str, Any] | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield the frame of :func:`windows` in parts; the first may be empty."""
+    """Yield the frame of :func:`windows` in parts; the first part may be empty."""
     rows = query.windows(database, campaign=campaign, where=where)
     part = list(islice(rows, ROWS_AT_ONCE))
     yield _frame(part, query.WINDOW_FIELDS)
@@ -103,7 +103,7 @@ def sample_frames(
     where: Mapping[str, Any] | None = None,
     jobs: Sequence[str] | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Yield the frame of :func:`samples` window by window."""
+    """Yield the frame of :func:`samples` in parts, one for each window."""
     for row, series in window_samples(database, campaign, where=where, jobs=jobs):
         own = {name: row[name] for name in ("task", "job", "index", "lambda_value", "first_run")}
         columns = {name: values for name, values in vars(series).items() if values.ndim == 1}
@@ -117,7 +117,7 @@ def samples(
     where: Mapping[str, Any] | None = None,
     jobs: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return the samples of windows, one row each, in memory; use :func:`window_samples` for many windows.
+    """Return the samples of windows, one row per sample; use :func:`window_samples` if they exceed the memory.
 
     See :func:`alchemflows.results.query.windows` for the parameters. The energies at other λ are in :func:`u_nk`.
 

@@ -1,1 +1,1 @@
-"""Read structure files, and find out which elements, vacancies and equivalent sites a structure has."""
+"""Read structure files, and find the elements, vacancies and equivalent sites of a structure."""

@@ -32,9 +32,9 @@ FRACTION_TOLERANCE = 1e-4
 #: Larger than any sum of occupancies. It turns off the check of pymatgen; this module checks sums and names the site.
 _ANY_SUM = 1e6
 
-#: How type symbols and labels of water and hydroxide begin, in lower case.
+#: First letters of type symbols and labels of water and hydroxide, in lower case.
 _WATER = ("wat", "o-h", "oh", "h2o", "ow")
-#: Parts of a line of a CIF: quoted text, which stays, or a tag or the word ``loop_``, whose case has no meaning.
+#: Parts of a line of a CIF: quoted text, which is kept, or a tag or the word ``loop_``, which are case-insensitive.
 _QUOTED_OR_TAG = re.compile(r"""(?<!\S)(?:'.*?'(?!\S)|".*?"(?!\S)|(_\S+|loop_(?!\S)))""", re.I)
 #: Tags that pymatgen expects with capital letters, by their spelling in lower case. All others are in lower case.
 CAPITAL_TAGS = {
@@ -144,9 +144,9 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
 
 
 def data_blocks(text: str) -> list[tuple[str, str]]:
-    """Return name and text of each data block of a CIF, with tags in their usual spelling; names may be repeated."""
+    """Return name and text of each data block of a CIF, with tags in their usual case; names may occur twice."""
     found: list[tuple[str, list[str]]] = []
-    inside = False  # whether the line is in a text field, which starts and ends with a semicolon
+    inside = False  # whether the line is in a text field, which begins and ends with a semicolon
     for line in text.splitlines():
         if line.startswith(";"):
             inside = not inside

@@ -1,4 +1,4 @@
-"""Crystals that commands and figures start from: prototypes with approximate cells, and elements to choose."""
+"""Prototype crystals with approximate cells, used by commands and figures; some elements can be chosen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def alpha_perovskite(element: str = "Pb", a_A: float = 6.33) -> Structure:
 
 
 def delta_perovskite(element: str = "Pb") -> Structure:
-    """Return the unit cell of δ-CsPbI3 (Pnma, NH4CdCl3 type, 20 atoms), optionally with another element for Pb."""
+    """Return the cell of δ-CsPbI3 (Pnma, NH4CdCl3 type, 20 atoms), optionally with another element instead of Pb."""
     return Structure.from_spacegroup(
         62,
         Lattice.orthorhombic(11.1, 4.8, 18.2),

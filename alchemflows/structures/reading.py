@@ -119,7 +119,7 @@ def read_structure(
         raise InvalidInputError(f"the structure file {str(file)!r} does not exist")
     try:
         parsed = _parsed(file, block, occupancy_tolerance)
-        read = _examined(parsed, accepted, occupancy_tolerance)
+        read = _checked(parsed, accepted, occupancy_tolerance)
     except InvalidInputError as error:
         raise InvalidInputError(f"{file}: {error}") from error
     source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
@@ -141,7 +141,7 @@ def structure_of(content: Mapping[str, Any] | Structure, *, ignore: Iterable[Los
         except Exception as error:  # an invalid dictionary can cause any exception
             reason = f"{type(error).__name__}: {error}"
             raise InvalidInputError(f"the dictionary is not a valid pymatgen Structure: {reason}") from error
-    return _examined(Parsed(structure, "pymatgen (dictionary)", notes=notes), check_losses(ignore), 1.0)
+    return _checked(Parsed(structure, "pymatgen (dictionary)", notes=notes), check_losses(ignore), 1.0)
 
 
 def _parsed(file: Path, block: str | int | None, largest_sum: float) -> Parsed:
@@ -151,14 +151,14 @@ def _parsed(file: Path, block: str | int | None, largest_sum: float) -> Parsed:
     except ValueError:
         kind = ""
     if kind in ("cif", "mcif"):
-        return _guarded(lambda: read_cif(_text(file), block, largest_sum), "pymatgen")
+        return _with_readable_errors(lambda: read_cif(_text(file), block, largest_sum), "pymatgen")
     if kind == "poscar":
         _check_single(block)
-        return _guarded(lambda: read_poscar(_text(file)), "pymatgen")
+        return _with_readable_errors(lambda: read_poscar(_text(file)), "pymatgen")
     if not kind or kind in _SEVERAL:
         return read_image(file, block)
     try:
-        parsed = _guarded(lambda: _with_pymatgen(file, kind), "pymatgen")
+        parsed = _with_readable_errors(lambda: _with_pymatgen(file, kind), "pymatgen")
     except InvalidInputError as error:
         try:
             return read_image(file, block)
@@ -177,7 +177,8 @@ def _with_pymatgen(file: Path, kind: str) -> Parsed:
     return Parsed(structure, f"pymatgen ({kind})", notes=notes)
 
 
-def _guarded(read: Any, library: str) -> Parsed:
+def _with_readable_errors(read: Any, library: str) -> Parsed:
+    """Call a parser; any exception becomes an error of one line that names the library."""
     try:
         return read()
     except InvalidInputError:
@@ -198,7 +199,7 @@ def _text(file: Path) -> str:
         return str(stream.read())
 
 
-def _examined(parsed: Parsed, accepted: tuple[Loss, ...], largest_sum: float) -> ReadStructure:
+def _checked(parsed: Parsed, accepted: tuple[Loss, ...], largest_sum: float) -> ReadStructure:
     """Check a parsed structure and return it with its record; raise an error for losses that are not accepted."""
     structure = parsed.structure
     if not len(structure):

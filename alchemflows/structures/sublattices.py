@@ -1,4 +1,4 @@
-"""Symmetry-equivalent sublattices of a disordered crystal, and sites too close to be occupied together."""
+"""Find symmetry-equivalent sublattices of a disordered crystal, and sites too close to be occupied together."""
 
 from __future__ import annotations
 

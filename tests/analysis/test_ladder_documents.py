@@ -1,4 +1,4 @@
-"""The errors in documents of ladders against the scatter of independent ladders, from samples to document."""
+"""Tests of the errors in free-energy documents, by comparison with the scatter of independent ladders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from alchemflows.schemas.windows import WindowDocument, WindowsDocument
 T = 300.0
 KT = units.kB * T
 LAMBDAS = np.linspace(0, 1, 5)
-#: Springs, eV/Å², at each λ: linear in λ, as an alchemical energy is.
+#: Stiffness of the springs (eV/Å²) at each λ, linear in λ like an alchemical energy.
 STIFFNESS = 2.0 + 1.5 * LAMBDAS
 N_MODES, N_SAMPLES, TAU = 12, 400, 3.0
 N_SEEDS = 60
@@ -27,12 +27,12 @@ PATH = harmonic_path(2)
 
 
 def sampled(seed: int) -> WindowsDocument:
-    """Return the document of a window job: exact AR(1) samples of oscillators whose springs change along the path."""
+    """Return the document of a window job, with AR(1) samples of oscillators whose springs change along the path."""
     rng = np.random.default_rng([seed, 17])
     ones = np.ones(N_SAMPLES)
     windows = []
     for k, stiffness in enumerate(STIFFNESS):
-        # A product of two AR(1) coordinates forgets in half the time: dU/dλ remembers TAU samples.
+        # The square of an AR(1) coordinate decays twice as fast, so dU/dλ has a correlation time of TAU samples.
         half_squares = 0.5 * KT / stiffness * (correlated((N_SAMPLES, N_MODES), 2 * TAU, rng) ** 2).sum(axis=1)
         energies = half_squares[:, None] * STIFFNESS
         dudl = half_squares * (STIFFNESS[-1] - STIFFNESS[0])
@@ -74,7 +74,7 @@ def documents():
 
 
 @pytest.mark.parametrize("method", ["ti", "bar", "mbar"])
-def test_stored_errors_are_the_scatter_over_seeds(documents, method):
+def test_stored_errors_equal_the_scatter_of_independent_ladders(documents, method):
     found = [getattr(document, method) for document in documents]
     values, errors = np.array([[each.delta_f_eV, each.error_eV] for each in found]).T
     scatter = values.std(ddof=1)
@@ -84,13 +84,13 @@ def test_stored_errors_are_the_scatter_over_seeds(documents, method):
     assert abs(values.mean() - EXACT_EV) < 4 * scatter / np.sqrt(N_SEEDS)
 
 
-def test_the_total_has_the_error_of_mbar(documents):
+def test_total_is_mbar_plus_mass_term_with_the_error_of_mbar(documents):
     for document in documents[:5]:
         assert document.total.error_eV == document.mbar.error_eV
         assert document.total.delta_f_eV == pytest.approx(document.mbar.delta_f_eV + document.mass_term_eV)
 
 
-def test_samples_are_counted_as_the_independent_ones_among_them(documents):
+def test_statistical_inefficiency_equals_that_of_the_ar1_noise(documents):
     """The statistical inefficiency of AR(1) noise with decay a is (1 + a)/(1 − a)."""
     decay = np.exp(-1 / TAU)
     known = (1 + decay) / (1 - decay)

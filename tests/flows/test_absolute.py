@@ -1,4 +1,4 @@
-"""Flows of switching, Frenkel–Ladd, vacancies and phases: what they refuse, and what short runs give."""
+"""Tests of flows for switching, Frenkel–Ladd, vacancies and phases: invalid input, and short runs."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def run(flow, folder, **options):
         (vacancy_maker, {"n_switching_steps": 0}, "n_switching_steps"),
     ],
 )
-def test_bad_settings(maker, settings, reason):
+def test_invalid_settings_are_refused(maker, settings, reason):
     arguments = [{"Na": "K"}] if maker is SwitchingMaker else []
     with pytest.raises(InvalidInputError, match=reason) as caught:
         maker(**{"potential": DEMO} | settings).make(rocksalt(), *arguments)
     assert "\n" not in str(caught.value)
 
 
-def test_bad_structures():
+def test_invalid_structures_and_supercells_are_refused():
     with pytest.raises(InvalidInputError, match="vanish"):
         SwitchingMaker(potential=DEMO).make(iron(), {"Fe": None}, sites=[0])
     with pytest.raises(InvalidInputError, match=r"\bAu\b"):
@@ -100,7 +100,7 @@ def test_bad_structures():
         PhaseStabilityMaker(freedom_of={"c": "full"}).make({"a": iron()}, [300.0])
 
 
-def test_switching_of_two_groups_at_once(tmp_path):
+def test_work_and_mass_term_of_a_switching_flow(tmp_path):
     maker = SwitchingMaker(potential=DEMO, temperature=300.0, seed=2, **SHORT)
     flow = maker.make(rocksalt(), {"Na": "K", "Cl": {"Cl": 1.0}} | {"Na": "K"})
     document, _ = run(flow, tmp_path)
@@ -108,7 +108,7 @@ def test_switching_of_two_groups_at_once(tmp_path):
     assert document.pressure_GPa is not None and len(document.work.forward_work_eV) == 2
     curves = document.work.curves.arrays()
     assert curves["lambdas"][0] == 0 and curves["lambdas"][-1] == 1
-    # ∂U/∂λ along the first forward switch, integrated, is its work (up to the points that are kept)
+    # the integral of ∂U/∂λ along a switch is its work, except for the spacing of the stored points
     area = np.trapezoid(curves["forward_dudl_eV"][0], curves["lambdas"])
     assert area == pytest.approx(document.work.forward_work_eV[0], abs=0.02 * abs(area))
     masses = mass_term_eV([22.98976928] * 4, [39.0983] * 4, 300.0)
@@ -117,7 +117,7 @@ def test_switching_of_two_groups_at_once(tmp_path):
     assert document.terms_not_in_total == {}
 
 
-def test_the_terms_of_an_absolute_free_energy_add_up(tmp_path):
+def test_terms_of_an_absolute_free_energy_add_up(tmp_path):
     maker = FrenkelLaddMaker(potential=DEMO, temperature=100.0, quantum=True, **SHORT, **CELL)
     document, outputs = run(maker.make(iron()), tmp_path)
     d = document
@@ -131,15 +131,15 @@ def test_the_terms_of_an_absolute_free_energy_add_up(tmp_path):
     assert d.gibbs.error_eV == pytest.approx(np.hypot(d.switching_error_eV, d.cell_bias_error_eV))
     cell = outputs["mean cell, 16 atoms"].mean_cell
     assert (cell.bias_eV, cell.bias_error_eV) == (d.cell_bias_eV, d.cell_bias_error_eV)
-    # Four samples of a cubic cell count as one: half a degree of freedom, at most.
+    # Four samples count as one independent sample, with a mean energy of at most k_B T/2 for one free strain.
     assert cell.n_free_directions == 1 and 0 < cell.bias_eV <= 0.5 * units.kB * 100 * 1.000001
     assert 0 < d.quantum_correction_eV / 16 < 0.05
     assert d.volume_A3 == pytest.approx(outputs["mean cell, 16 atoms"].volume_A3)
     assert d.provenance.potential.sha256
 
 
-def test_a_mean_cell_that_drifts_speaks_against_the_free_energy(tmp_path):
-    """A compressed crystal that has had no time to expand."""
+def test_drift_of_the_mean_cell_is_a_reason_in_the_verdict(tmp_path):
+    """The crystal starts compressed, and the run is too short for it to expand."""
     maker = FrenkelLaddMaker(
         potential=DEMO, temperature=100.0, barostat_time_ps=1.0, **SHORT | CELL | {"n_cell_steps": 240}
     )
@@ -149,7 +149,7 @@ def test_a_mean_cell_that_drifts_speaks_against_the_free_energy(tmp_path):
     assert f"mean cell: {cell.verdict.reasons[0]}" in document.verdict.reasons
 
 
-def test_given_springs_and_a_constant_volume(tmp_path):
+def test_given_springs_are_used_at_constant_volume(tmp_path):
     springs = {"Cl": 1.2, "K/Na": 1.5}
     mixed = rocksalt().replace_species({"Na": {"Na": 0.5, "K": 0.5}}, in_place=False)
     maker = FrenkelLaddMaker(
@@ -159,7 +159,7 @@ def test_given_springs_and_a_constant_volume(tmp_path):
     assert document.volume_A3 == pytest.approx(rocksalt().volume) and len(outputs) == 1
     assert sorted({(s.element, s.stiffness_eV_per_A2) for s in document.springs}) == [("Cl", 1.2), ("K/Na", 1.5)]
     assert document.formula == "KNaCl2"
-    # momenta of the mixture, not those of the mean mass
+    # mean over the masses of the mixture, not the value at the mean mass
     oscillators = [einstein_free_energy_eV([1.5] * 4, [mass] * 4, 50.0) for mass in (22.98976928, 39.0983)]
     chlorine = einstein_free_energy_eV([1.2] * 4, [35.45] * 4, 50.0)
     assert document.einstein_eV == pytest.approx(np.mean(oscillators) + chlorine)
@@ -167,13 +167,13 @@ def test_given_springs_and_a_constant_volume(tmp_path):
     assert document.helmholtz.value_eV == pytest.approx(
         document.einstein_eV + document.switching_eV + document.centre_of_mass_eV
     )
-    shown = texts(absolute_table(document))
+    shown = cell_texts(absolute_table(document))
     assert any("not in F and G" in text for text in shown)
     assert f"{document.mixing_term_eV:.5f}" in shown
 
 
-def test_switching_to_a_mixture_and_of_some_sites(tmp_path):
-    """Half of the mass term of the whole change; what the total does not contain stands beside it."""
+def test_terms_of_switching_to_a_mixture_on_some_sites(tmp_path):
+    """The mass term is half that of the full substitution; the table lists the terms that the total excludes."""
     maker = SwitchingMaker(potential=DEMO, temperature=300.0, **SHORT | {"n_equilibration_steps": 5})
     document, _ = run(maker.make(rocksalt(), {"Na": {"Na": 0.5, "K": 0.5}}, sites=[0, 1]), tmp_path)
     half = 0.5 * mass_term_eV([22.98976928] * 2, [39.0983] * 2, 300.0)
@@ -183,33 +183,33 @@ def test_switching_to_a_mixture_and_of_some_sites(tmp_path):
     assert document.mixing_term_eV == pytest.approx(-2 * kT * np.log(2))
     whole = 4 * kT * (0.25 * np.log(0.25) + 0.75 * np.log(0.75))
     assert document.mixing_term_eV + document.arrangement_term_eV == pytest.approx(whole)
-    shown = texts(switching_table(document))
+    shown = cell_texts(switching_table(document))
     assert sum("not in the total" in text for text in shown) == 2
     for value in (document.mixing_term_eV, document.arrangement_term_eV):
         assert f"{value:.5f}" in shown
 
 
-@pytest.mark.parametrize(("mixing", "arrangement", "said"), [(0.0, 0.0, False), (-0.1, 0.0, True), (0.0, -0.1, True)])
-def test_rows_of_results_say_what_they_do_not_contain(mixing, arrangement, said):
+@pytest.mark.parametrize(("mixing", "arrangement", "named"), [(0.0, 0.0, False), (-0.1, 0.0, True), (0.0, -0.1, True)])
+def test_table_of_results_names_terms_that_are_not_included(mixing, arrangement, named):
     row = {
         "uuid": "0123abcd", "kind": "ladder", "system": "NaCl → KNaCl2", "temperature_K": 300.0, "verdict": "converged",
         "potential": "mace-demo", "quantity": "ΔF", "value": 1.0, "error": 0.1, "unit": "eV", "completed_at": "2026",
     }  # fmt: skip
     caption = results_table([row | {"mixing_term_eV": mixing, "arrangement_term_eV": arrangement}]).caption
-    assert ("mixing_term_eV" in (caption or "")) == said
+    assert ("mixing_term_eV" in (caption or "")) == named
 
 
-def texts(table) -> list[str]:
-    """Return the texts of the cells of a table."""
+def cell_texts(table) -> list[str]:
+    """Return the texts of all cells of a table."""
     return [cell for column in table.columns for cell in column.cells]
 
 
-def test_a_spring_too_stiff_for_the_time_step_is_refused_before_a_job_exists():
+def test_spring_too_stiff_for_the_time_step_is_refused():
     with pytest.raises(InvalidInputError, match="atom 0"):
         FrenkelLaddMaker(potential=DEMO, springs_eV_per_A2={"Fe": 1e4}, timestep_fs=4.0).make(iron())
 
 
-def test_no_quantum_correction_is_a_reason_and_costs_no_free_energy(tmp_path, monkeypatch):
+def test_missing_quantum_correction_is_a_reason_but_the_classical_value_is_kept(tmp_path, monkeypatch):
     def unstable(*args):
         raise UnstableCrystalError("2 modes are not stable")
 
@@ -224,7 +224,7 @@ def test_no_quantum_correction_is_a_reason_and_costs_no_free_energy(tmp_path, mo
 
 
 @pytest.mark.slow
-def test_sizes_are_extrapolated(tmp_path):
+def test_free_energies_of_several_sizes_are_extrapolated(tmp_path):
     maker = FrenkelLaddMaker(
         potential=DEMO, temperature=50.0, pressure_GPa=None, quantum=True, **SHORT, n_sampling_steps=40
     )
@@ -236,18 +236,18 @@ def test_sizes_are_extrapolated(tmp_path):
     slope = np.diff(line)[0] / np.diff(x)[0]
     assert document.gibbs_limit_eV_per_atom == pytest.approx(line[0] - slope * x[0])
     assert document.chi_squared_per_degree is None
-    # Quantum corrections are not extrapolated: that of the largest cell is the limit.
+    # Quantum corrections are not extrapolated; the limit is the correction of the largest cell.
     per_atom = [cell.quantum_correction_eV / cell.counts.atoms for cell in document.cells]
     assert document.quantum_correction_limit_eV_per_atom == pytest.approx(per_atom[1])
     assert document.quantum_correction_change_eV_per_atom == pytest.approx(abs(per_atom[1] - per_atom[0]))
 
 
 @pytest.mark.slow
-def test_both_routes_to_a_vacancy(tmp_path):
+def test_both_routes_to_the_formation_of_a_vacancy(tmp_path):
     maker = vacancy_maker(temperature=50.0, **SHORT, **CELL)
     document, _ = run(maker.make(iron(), 3), tmp_path)
     assert (document.counts.atoms, document.defective.counts.atoms, document.removal.site) == (16, 15, 3)
-    # the vacancy keeps its place: its crystal moves within the primitive cell of the perfect one
+    # the vacancy does not move, so the free volume is that of the primitive cell of the perfect crystal
     assert document.defective.free_volume_A3 == pytest.approx(document.defective.volume_A3 / 16)
     assert document.frenkel_ladd_eV == pytest.approx(
         document.defective.gibbs.value_eV - 15 / 16 * document.perfect.gibbs.value_eV
@@ -258,8 +258,8 @@ def test_both_routes_to_a_vacancy(tmp_path):
 
 
 @pytest.mark.slow
-def test_phases_and_one_that_fails(tmp_path):
-    """A cell that is crushed has no crystal; the other phase's numbers are there all the same."""
+def test_phase_stability_names_a_failed_phase_and_keeps_the_other(tmp_path):
+    """The strongly compressed phase fails; the results of the other phase are kept."""
     maker = phase_maker(**SHORT, **CELL)
     flow = maker.make({"bcc": iron(), "crushed": iron(a=1.2)}, [50.0, 100.0])
     document, _ = run(flow, tmp_path)
@@ -270,7 +270,7 @@ def test_phases_and_one_that_fails(tmp_path):
     assert [s.phase for s in document.stable] == ["bcc", "bcc"] and document.transitions == []
 
 
-def test_mixing_is_ideal(tmp_path):
+def test_phases_include_ideal_mixing(tmp_path):
     maker = phase_maker(**SHORT, **CELL)
     flow = maker.make({"rocksalt": rocksalt()}, [100.0], substitution={"Na": "K"}, compositions=[0.0, 0.25])
     document, outputs = run(flow, tmp_path)
@@ -278,10 +278,11 @@ def test_mixing_is_ideal(tmp_path):
     assert (pure.formula, mixed.formula) == ("NaCl", "KNa3Cl4") and pure.ideal_mixing_eV_per_atom == 0
     entropy = 0.25 * np.log(0.25) + 0.75 * np.log(0.75)
     assert mixed.ideal_mixing_eV_per_atom == pytest.approx(units.kB * 100 * entropy / 2)
-    (absolute,) = (output for output in outputs.values() if isinstance(output, FrenkelLaddDocument))  # the last one
+    # Both runs have the same name, so `outputs` contains only the second one.
+    (absolute,) = (output for output in outputs.values() if isinstance(output, FrenkelLaddDocument))
     assert absolute.formula == "KNa3Cl4" and absolute.mixing_term_eV == pytest.approx(4 * units.kB * 100 * entropy)
     assert mixed.gibbs_eV_per_atom == pytest.approx((absolute.gibbs.value_eV + absolute.mixing_term_eV) / 8)
-    assert f"{mixed.ideal_mixing_eV_per_atom:.6f}" in texts(phase_table(document))
+    assert f"{mixed.ideal_mixing_eV_per_atom:.6f}" in cell_texts(phase_table(document))
     assert "ideal mixing included" in plot_phases(document).axes[0].get_ylabel()
 
 
@@ -291,25 +292,25 @@ def nitride() -> Structure:
 
 
 def freedoms(flow) -> list[str]:
-    """Return the freedom of each mean cell, and of each removal, of a flow."""
+    """Return the cell freedom of each mean-cell job and each removal job of a flow."""
     makers = [job.maker for job, _ in flow.iterflow()]
     cells = [maker.dynamics.cell_freedom for maker in makers if maker.name.startswith("mean cell")]
     return cells + [maker.settings.cell_freedom for maker in makers if maker.name.startswith("removal")]
 
 
-def test_the_cell_has_the_freedom_of_the_crystal(caplog):
+def test_default_cell_freedom_follows_from_the_symmetry(caplog):
     make = FrenkelLaddMaker(potential=DEMO).make
     assert freedoms(make(iron())) == ["isotropic"] and freedoms(make(nitride())) == ["axes"]
     assert freedoms(make(iron(1), supercells=[(2, 2, 2), (2, 2, 3)])) == ["isotropic", "axes"]
     assert freedoms(phase_maker().make({"a": nitride()}, [300.0, 400.0])) == ["axes"] * 2
-    # An atom less: the site's symmetry is the lower one, and all runs of the vacancy have its freedom.
+    # A vacancy lowers the symmetry to that of its site; all runs for the vacancy use the same freedom.
     assert freedoms(vacancy_maker().make(iron(), 3)) == ["isotropic"] * 3
     skewed = nitride() * (1, 2, 1)
     assert (
         freedoms(vacancy_maker().make(skewed, 0, chemical_potentials=ChemicalPotentials({"Al": -4.0}))) == ["full"] * 3
     )
     assert not caplog.records
-    # What is asked for is done, and what speaks against it is said before any work.
+    # A freedom chosen by the user is used, with a warning if the symmetry allows more strains.
     assert freedoms(FrenkelLaddMaker(potential=DEMO, cell_freedom="isotropic").make(nitride())) == ["isotropic"]
     assert len(caplog.records) == 1 and "isotropic" in caplog.text and "186" in caplog.text and "AlN" in caplog.text
     FrenkelLaddMaker(potential=DEMO, cell_freedom="isotropic", pressure_GPa=None).make(nitride())
@@ -319,7 +320,7 @@ def test_the_cell_has_the_freedom_of_the_crystal(caplog):
     assert len(caplog.records) == 2
 
 
-def test_transformations_have_the_freedom_of_their_crystal():
+def test_default_cell_freedom_of_transformations_follows_from_the_symmetry():
     for maker in (SwitchingMaker(potential=DEMO), ThermodynamicIntegrationMaker(potential=DEMO, pressure_GPa=0.0)):
         for structure, substitution, expected in (
             (nitride(), {"Al": "Ga"}, "axes"),
@@ -331,8 +332,8 @@ def test_transformations_have_the_freedom_of_their_crystal():
 
 
 @pytest.mark.parametrize("symmetrise", [True, False])
-def test_a_crystal_keeps_its_symmetry_unless_told_otherwise(symmetrise, tmp_path):
-    """The noise of few steps is far more than the switches' error, and the verdict says so."""
+def test_mean_structure_is_symmetrised_by_default(symmetrise, tmp_path):
+    """The verdict has a reason if the noise of the mean cell exceeds the error of the switching."""
     maker = FrenkelLaddMaker(
         potential=DEMO, temperature=300.0, cell_freedom="full", symmetrise=symmetrise, **SHORT | CELL
     )
@@ -348,15 +349,15 @@ def test_a_crystal_keeps_its_symmetry_unless_told_otherwise(symmetrise, tmp_path
     assert told is (document.cell_bias_eV > document.switching_error_eV)
 
 
-def test_jobs_that_sample_have_the_category():
+def test_all_jobs_but_the_comparison_have_the_category():
     flow = vacancy_maker(category="h200").make(iron())
     for firework in flow_to_workflow(flow).fws:
         expected = None if firework.name == "vacancy" else "h200"
         assert firework.spec.get("_category") == expected
 
 
-def test_results_that_are_compared_do_not_share_their_noise():
-    """Perfect and defective crystals, other temperatures, and the removal of an atom have seeds of their own."""
+def test_compared_runs_have_different_seeds():
+    """Perfect and defective crystals, the removal of an atom, and other temperatures have different seeds."""
 
     def seeds(temperature):
         flow = vacancy_maker(temperature=temperature, seed=5).make(iron())
@@ -367,7 +368,7 @@ def test_results_that_are_compared_do_not_share_their_noise():
     assert seeds(100.0) == seeds(100.0)
 
 
-def test_phases_are_compared_at_one_pressure():
+def test_phases_require_a_pressure_and_distinct_temperatures():
     with pytest.raises(InvalidInputError, match="pressure_GPa"):
         phase_maker(pressure_GPa=None).make({"a": iron()}, [300.0])
     with pytest.raises(InvalidInputError, match="temperature"):

@@ -1,4 +1,4 @@
-"""Compositions found by descent, against grids; what is refused."""
+"""Tests of composition optimization: comparison with other searches, and invalid input."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ def rocksalt() -> Structure:
 
 
 def misfit(q):
-    """Least, 0, at a volume of 48.5 Å3 and equal lengths; of no form that targets have."""
+    """Objective with its minimum, 0, at a volume of 48.5 Å³ and a = b, which targets cannot express."""
     return torch.log1p(100 * (q["volume_A3"] / 48.5 - 1) ** 2) + (q["a_A"] / q["b_A"] - 1) ** 2
 
 
-def not_a_quantity(q):
+def of_an_unknown_quantity(q):
     return q["hardness"] ** 2
 
 
-def no_tensor(q):
+def float_result(q):
     return float(q["a_A"])
 
 
-def a_vector(q):
+def vector_result(q):
     return q["a_A"] * torch.ones(2)
 
 
 def of_the_logarithm(q):
-    """Not a number at the ones that it is tried with."""
+    """Objective that is not a number at the trial values, which are all 1."""
     return torch.log(q["energy_eV_per_atom"] - 2) + q["a_A"]
 
 
@@ -72,8 +72,8 @@ def run(flow, folder):
 
 
 @pytest.mark.slow
-def test_scandium_for_a_film_without_stress_on_gallium_nitride(tmp_path):
-    """In-plane lattice of the substrate, c free; the same x as a search for the zero of the stress."""
+def test_stress_free_film_on_gan_agrees_with_a_root_search(tmp_path):
+    """With the in-plane lattice of GaN and relaxed c, x equals the root of the stress."""
     maker = CompositionOptimizationMaker(potential=DEMO, optimize_maker=OptimizeMaker(relaxation="c"))
     target = Target(quantity="stress_in_plane_GPa", value=0.0)
     flow = maker.make(wurtzite(), {"Al": ["Al", "Sc"]}, [target], bounds={"Al": {"Sc": (0.0, 0.5)}})
@@ -92,7 +92,7 @@ def test_scandium_for_a_film_without_stress_on_gallium_nitride(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["projected", "exponentiated", "softmax"])
-def test_a_lattice_parameter_on_a_ternary_from_three_starts(method, tmp_path):
+def test_lattice_parameter_is_reached_from_three_starts_in_a_ternary(method, tmp_path):
     maker = CompositionOptimizationMaker(
         potential=DEMO, optimize_maker=OptimizeMaker(relaxation="isotropic", method=method), n_starts=3, seed=1
     )
@@ -102,12 +102,13 @@ def test_a_lattice_parameter_on_a_ternary_from_three_starts(method, tmp_path):
     for descent in document.runs:
         assert abs(descent.steps[-1].quantities["a_A"] - 4.1) < 2e-3
         assert sum(descent.steps[-1].weights) == pytest.approx(1)
-    assert len({descent.formula for descent in document.runs}) == 3  # a line of compositions has this lattice
-    # a grid search of the same resolution, 2 mÅ of the 0.9 Å between LiCl and KCl, relaxes thousands of points
+    # A whole line of compositions has this lattice parameter.
+    assert len({descent.formula for descent in document.runs}) == 3
+    # a grid with the same resolution, 2 mÅ of the 0.9 Å between LiCl and KCl, would need thousands of points
     assert sum(descent.n_second_derivatives for descent in document.runs) < 40
 
 
-def test_a_target_beyond_the_bounds_says_how_close_it_came(tmp_path):
+def test_verdict_gives_the_closest_value_if_a_target_is_out_of_reach(tmp_path):
     maker = CompositionOptimizationMaker(potential=DEMO, optimize_maker=OptimizeMaker(relaxation="isotropic"))
     target = Target(quantity="a_A", value=4.6)
     document = run(maker.make(rocksalt(), {"Na": ["Na", "K"]}, [target], bounds={"Na": {"K": (0.0, 0.6)}}), tmp_path)
@@ -116,8 +117,8 @@ def test_a_target_beyond_the_bounds_says_how_close_it_came(tmp_path):
     assert reason.startswith("a_A is 4.") and "4.6" in reason
 
 
-def test_the_nearest_composition_of_a_supercell(tmp_path):
-    """Eight cells: eight sites. What the document says of it is what the crystal is there."""
+def test_nearest_composition_of_whole_atoms_is_evaluated(tmp_path):
+    """In a supercell of eight sites, the stored quantities are those of the crystal at the rounded composition."""
     steps = OptimizeMaker(relaxation="isotropic", round_to=8)
     target = Target(quantity="a_A", value=4.1)
     flow = CompositionOptimizationMaker(potential=DEMO, optimize_maker=steps).make(
@@ -131,14 +132,14 @@ def test_the_nearest_composition_of_a_supercell(tmp_path):
     assert sodium * potassium > 0 and np.abs(best - expected).max() > 1e-3
     assert Composition(rounded.formula) == Composition({"Na": int(sodium), "K": int(potassium), "Cl": 8})
     there = RelaxedCrystal(flow.jobs[0].function_args[0], DEMO, "isotropic").at(expected)
-    assert rounded.quantities["a_A"] == pytest.approx(there["a_A"].value, abs=5e-4)  # where relaxations end
+    assert rounded.quantities["a_A"] == pytest.approx(there["a_A"].value, abs=5e-4)  # relaxations converge within 5e-4
     assert rounded.objective == pytest.approx((rounded.quantities["a_A"] - 4.1) ** 2)
     assert rounded.objective > document.runs[0].steps[-1].objective
     assert list(rounded.quantities) == list(document.runs[0].steps[-1].quantities)
 
 
-def test_a_function_of_ones_own(tmp_path):
-    """It survives the way to a worker; the volume that it wants is found, with the least value known and without."""
+def test_user_defined_function_is_serialised_and_minimised(tmp_path):
+    """The optimum is found whether the smallest value of the function is given or not."""
     steps = OptimizeMaker(relaxation="isotropic", tolerance=1e-2)
     for least in (0.0, None):
         maker = CompositionOptimizationMaker(potential=DEMO, optimize_maker=replace(steps, rate=0.05))
@@ -157,8 +158,8 @@ def test_a_function_of_ones_own(tmp_path):
     "wanted",
     [{"targets": [Target(quantity="bulk_modulus_GPa", value=22.0)]}, {"objective": of_the_modulus, "least": 0}],
 )
-def test_a_bulk_modulus_that_is_wanted(wanted, tmp_path):
-    """By a target or by a function that reads it; it is in the document then, and only then."""
+def test_bulk_modulus_as_target_or_in_a_function(wanted, tmp_path):
+    """The document contains the bulk modulus if a target or a function uses it."""
     steps = OptimizeMaker(relaxation="isotropic", tolerance=1e-2)
     flow = CompositionOptimizationMaker(potential=DEMO, optimize_maker=steps).make(
         rocksalt(), {"Na": ["Na", "K"]}, **wanted
@@ -169,7 +170,7 @@ def test_a_bulk_modulus_that_is_wanted(wanted, tmp_path):
     assert last.quantities["bulk_modulus_GPa"] == pytest.approx(22, abs=0.3)
 
 
-def test_the_gradient_of_a_function_is_that_of_its_quantities():
+def test_gradient_of_a_function_follows_from_the_chain_rule():
     found = {"a_A": Quantity(2.0, np.array([1.0, 0.5])), "b_A": Quantity(3.0, np.array([0.0, -1.0]))}
     total, slope = of_function(lambda q: q["a_A"] ** 2 * torch.exp(q["b_A"]), found)
     assert total == pytest.approx(4 * np.exp(3))
@@ -190,18 +191,18 @@ def test_the_gradient_of_a_function_is_that_of_its_quantities():
         (lambda q: q["a_A"].item(), "float"),
     ],
 )
-def test_what_a_function_does_wrong_at_a_crystal(function, reason):
+def test_invalid_results_of_a_function_are_refused(function, reason):
     with pytest.raises(InvalidInputError, match=reason):
         of_function(function, {"a_A": Quantity(2.0, np.ones(2))})
 
 
-def test_what_a_function_does_at_made_up_numbers_proves_nothing():
+def test_non_finite_result_at_the_trial_values_is_accepted():
     check_function(of_the_logarithm, ["energy_eV_per_atom", "a_A"])
     with pytest.raises(InvalidInputError, match="energy_eV_per_atom"):
         check_function(of_the_logarithm, ["a_A"])
 
 
-def test_several_targets_and_an_extremum_make_one_objective():
+def test_objective_is_the_weighted_sum_of_targets_and_extrema():
     grid = CompositionGrid.line(rocksalt(), {"Na": "K"}, [0.5])
     found = RelaxedCrystal(grid.system, DEMO, "isotropic").at(grid.points[0])
     targets = [
@@ -220,9 +221,9 @@ def test_several_targets_and_an_extremum_make_one_objective():
     [
         ({}, {"targets": []}, "target"),
         ({}, {"targets": [], "objective": lambda q: q["a_A"]}, "import.*lambda"),
-        ({}, {"objective": not_a_quantity}, "hardness.*a_A"),
-        ({}, {"objective": no_tensor}, "float"),
-        ({}, {"objective": a_vector}, "shape \\(2,\\)"),
+        ({}, {"objective": of_an_unknown_quantity}, "hardness.*a_A"),
+        ({}, {"objective": float_result}, "float"),
+        ({}, {"objective": vector_result}, "shape \\(2,\\)"),
         ({}, {"objective": "a_A"}, "objective: .*callable.*a_A"),
         (
             {"optimize_maker": OptimizeMaker(relaxation="none")},
@@ -247,7 +248,7 @@ def test_several_targets_and_an_extremum_make_one_objective():
         ({"optimize_maker": OptimizeMaker(round_to=4)}, {"bounds": {"Na": {"K": (0.3, 0.45)}}}, "4 sites"),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_a_job_exists(options, arguments, reason):
+def test_invalid_input_is_refused_before_a_job_exists(options, arguments, reason):
     defaults = {"choices": {"Na": ["Na", "K"]}, "targets": [Target(quantity="a_A", value=4.1)]}
     with pytest.raises(InvalidInputError, match=reason):
         CompositionOptimizationMaker(potential=DEMO, **options).make(rocksalt(), **defaults | arguments)

@@ -1,4 +1,4 @@
-"""Sweeps over compositions: the ends are plain relaxations, points are not computed twice, failures are named."""
+"""Tests of composition sweeps: pure ends, slopes, reuse of known points, and failures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def swept(tmp_path_factory):
     return grid, *run(flow, tmp_path_factory.mktemp("sweep"), ensure_success=True)
 
 
-def test_the_ends_are_plain_relaxations(swept):
+def test_pure_ends_equal_ordinary_relaxations(swept):
     _, document, relaxed = swept
     assert document.verdict.status == "converged" and len(relaxed) == 3
     for k, element in ((0, "Na"), (2, "K")):
@@ -59,7 +59,7 @@ def test_the_ends_are_plain_relaxations(swept):
         assert point.volume_deviation == pytest.approx(0, abs=1e-12)
 
 
-def test_numbers_between_the_ends(swept):
+def test_mixing_energy_and_volume_deviation_of_a_mixture(swept):
     _, document, _ = swept
     first, middle, last = document.points
     assert [p.formula for p in document.points] == ["NaCl", "K0.5Na0.5Cl", "KCl"]
@@ -70,15 +70,15 @@ def test_numbers_between_the_ends(swept):
     assert document.corners == [0, 2] and document.coupling == "paired"
 
 
-def test_the_slope_is_the_derivative_of_the_relaxed_energy(tmp_path):
-    """dE/dx at relaxed points, where positions and cell do not count, against finite differences."""
+def test_slope_equals_the_derivative_of_the_relaxed_energy(tmp_path):
+    """At relaxed points, dE/dx equals finite differences of relaxed energies."""
     step = 0.02
     grid = CompositionGrid.line(rocksalt(), {"Na": "K"}, [0.5 - step, 0.5, 0.5 + step])
     maker = CompositionSweepMaker(potential=DEMO)
     maker.relax_maker.maker.relax_kwargs = {"fmax": 1e-4}
     document, _ = run(maker.make(grid), tmp_path, ensure_success=True)
     low, middle, high = document.points
-    # x goes from 0 to 1 over the line, which is 2 steps long
+    # x goes from 0 to 1 along the line, whose length is 2 steps
     assert middle.slope_eV_per_atom == pytest.approx(high.energy_eV_per_atom - low.energy_eV_per_atom, rel=1e-3)
     assert document.corners is None and middle.mixing_energy_eV_per_atom is None
 
@@ -94,30 +94,30 @@ def test_known_points_are_not_computed_again(swept, tmp_path):
     for old, new in ((0, 0), (1, 2), (2, 3)):
         assert document.points[new].energy_eV_per_atom == before.points[old].energy_eV_per_atom
     assert [p.key for p in document.points] == maker.keys(finer)
-    # of other settings, another coupling or another structure they are not known
+    # points with other settings, another coupling or another structure are computed again
     maker.relax_maker.maker.relax_kwargs = {"fmax": 0.02}
     assert len(maker.make(finer, known=relaxed).jobs) == 5
     other = CompositionGrid.line(rocksalt(5.8), {"Na": "K"}, [0.0, 1.0])
     assert len(CompositionSweepMaker(potential=DEMO).make(other, known=relaxed).jobs) == 3
     mean_field = CompositionGrid.line(rocksalt(), {"Na": "K"}, [0.0, 1.0], coupling="mean-field")
     assert len(CompositionSweepMaker(potential=DEMO).make(mean_field, known=relaxed).jobs) == 3
-    # nothing is left to do but to compare
+    # if all points are known, only the comparison remains
     grid = CompositionGrid.line(rocksalt(), {"Na": "K"}, [0.0, 1.0])
     assert len(CompositionSweepMaker(potential=DEMO).make(grid, known=relaxed).jobs) == 1
 
 
-def test_a_point_that_fails_is_named_and_its_neighbours_go_on(tmp_path):
-    """The middle one comes first, and all others start from it."""
+def test_failed_point_is_named_and_the_others_are_computed(tmp_path):
+    """The failed point is the middle one, from which the others would start."""
     grid = CompositionGrid.line(rocksalt(), {"Na": "K"}, [0.0, 0.5, 1.0])
     flow = CompositionSweepMaker(potential=DEMO).make(grid)
-    flow.jobs[0].function_args = (grid.system, [0.5, 0.7], *flow.jobs[0].function_args[2:])  # off the simplex
+    flow.jobs[0].function_args = (grid.system, [0.5, 0.7], *flow.jobs[0].function_args[2:])  # not on the simplex
     document, relaxed = run(flow, tmp_path)
     assert len(relaxed) == 2
     assert [p.energy_eV_per_atom is None for p in document.points] == [False, True, False]
     assert document.verdict.reasons == ["K0.5Na0.5Cl: the relaxation failed"]
 
 
-def test_an_element_that_the_model_does_not_know_is_refused_before_a_job_exists():
+def test_unsupported_element_is_refused_before_a_job_exists():
     grid = CompositionGrid.line(rocksalt(), {"Na": "Rb"}, [0.0, 1.0])
     with pytest.raises(InvalidInputError, match=r"\bRb\b"):
         CompositionSweepMaker(potential=DEMO).make(grid)

@@ -1,4 +1,4 @@
-"""Numbers per atom where sites are vacant: one denominator everywhere, and what does not depend on the cell's size."""
+"""Tests of values per atom in crystals with vacant sites: all are divided by the number of existing atoms."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PRECISE = DEMO.model_copy(update={"dtype": "float64"})
 
 
 def salt(sodium: float = 0.75) -> Structure:
-    """Rock salt, 4 + 4 sites, with vacant Na sites."""
+    """Return rock salt with 4 Na sites, partly vacant, and 4 Cl sites."""
     return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), [{"Na": sodium}, "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
@@ -61,7 +61,7 @@ def shown(table) -> str:
     return console.file.getvalue()
 
 
-def test_counts_of_cells():
+def test_counts_of_cells_with_vacancies():
     system, weights = AlchemicalSystem.from_structure(salt())
     assert system.counts(weights) == Counts(atoms=7, sites=8, formula_units=4)
     system, weights = AlchemicalSystem.from_structure(salt() * (2, 1, 1))
@@ -75,7 +75,7 @@ def test_counts_of_cells():
 
 
 @pytest.mark.parametrize("structure", [salt(), salt(1.0), iron()])
-def test_energies_per_atom_do_not_depend_on_the_size_of_the_cell(structure):
+def test_energies_per_atom_do_not_depend_on_the_cell(structure):
     values = []
     for repeats in ((1, 1, 1), (2, 1, 1)):
         system, weights = AlchemicalSystem.from_structure(structure * repeats)
@@ -87,8 +87,8 @@ def test_energies_per_atom_do_not_depend_on_the_size_of_the_cell(structure):
     np.testing.assert_allclose(*values, rtol=1e-9)
 
 
-def test_iron_with_vacancies_is_ordered_by_energies_of_the_same_atoms(tmp_path):
-    """Fe14 on 16 sites: energies of cells, alchemical or not, are those of 14 atoms, whichever way they are shown."""
+def test_ordering_energies_with_vacancies_are_per_existing_atom(tmp_path):
+    """All energies of Fe14 on 16 sites are divided by 14, in documents, tables and figures."""
     maker = OrderDisorderMaker(potential=DEMO, n_random=2, quasirandom=False, relax_maker=relaxing(0.1))
     document = run(maker.make(iron(), (2, 2, 2), "distinct"), tmp_path)
     assert document.counts == Counts(atoms=14, sites=16, formula_units=16)
@@ -107,13 +107,13 @@ def test_iron_with_vacancies_is_ordered_by_energies_of_the_same_atoms(tmp_path):
     assert "14 atoms on 16 sites" in plot_order(document).axes[0].get_title()
 
 
-def test_a_search_compares_cells_of_the_same_atoms(tmp_path):
+def test_ordering_search_compares_cells_with_equal_numbers_of_atoms(tmp_path):
     maker = OrderingSearchMaker(
         potential=DEMO, search_maker=SearchMaker(n_starts=2, n_steps=5, n_relaxed=1), relax_maker=relaxing(0.2)
     )
     document = run(maker.make(iron(), (2, 2, 2)), tmp_path)
     assert document.counts.atoms == 14 and document.arrangements[0].counts.atoms == 14
-    # Both are of 14 atoms, so they are near each other; per site and per atom they would be 1 eV apart.
+    # Both cells have 14 atoms; dividing one energy by 16 sites would cause a difference of 1 eV.
     gap = document.counts.per_atom(document.disordered_energy_eV) - document.arrangements[0].energy_eV_per_atom
     assert abs(gap) < 0.3
 
@@ -128,7 +128,7 @@ def relaxed(energy_eV: float, counts: Counts, weights=(), volume_A3: float = 60.
 
 
 def ordering(repeats: int = 1, inert: int = 0):
-    """Two Fe on three sites, repeated, with atoms of an inert sublattice in each cell, −3 eV each."""
+    """Return the comparison for 2 Fe on 3 sites per cell and `inert` atoms of −3 eV on another sublattice."""
     counts = Counts(atoms=repeats * (2 + inert), sites=repeats * (3 + inert), formula_units=repeats)
     explicit = Counts(atoms=repeats * (2 + inert), sites=repeats * (2 + inert), formula_units=repeats)
     energies = {"paired": -3.9, "mean-field": -4.1, "a": -4.0, "b": -4.04, "order": -4.2}
@@ -144,7 +144,7 @@ def ordering(repeats: int = 1, inert: int = 0):
 
 @pytest.mark.parametrize("repeats", [1, 2, 5])
 @pytest.mark.parametrize("inert", [0, 1, 4])
-def test_order_does_not_depend_on_the_cell_or_on_inert_sublattices(repeats, inert):
+def test_ordering_results_do_not_depend_on_the_cell_or_on_inert_sublattices(repeats, inert):
     one, other = ordering(), ordering(repeats, inert)
     assert other.transition_temperatures_K == pytest.approx(one.transition_temperatures_K)
     assert (other.ranks_rightly, other.best_ordered) == (one.ranks_rightly, one.best_ordered)
@@ -157,7 +157,7 @@ def test_order_does_not_depend_on_the_cell_or_on_inert_sublattices(repeats, iner
         assert other.entropy_kB_per_atom == pytest.approx(one.entropy_kB_per_atom)
 
 
-def test_arrangements_of_other_atoms_are_not_compared():
+def test_arrangements_with_different_numbers_of_atoms_are_refused():
     kinds = ["paired", "random", "ordered"]
     documents = [relaxed(-4.0, Counts(atoms=n, sites=3, formula_units=1)) for n in (2, 2, 3)]
     names = [(kind, kind, None) for kind in kinds]
@@ -168,7 +168,7 @@ def test_arrangements_of_other_atoms_are_not_compared():
 
 
 def swept(repeats: int):
-    """A line along which Na vanishes from NaCl; the energy of a cell is a parabola in the amount of Na."""
+    """Return a sweep from NaCl to Na0.5Cl, in which the energy is quadratic in the amount of Na."""
     grid = CompositionGrid.line(salt(1.0) * (repeats, 1, 1), {"Na": None}, [0.0, 0.25, 0.5])
     documents = []
     for (w,) in grid.weights:
@@ -179,24 +179,24 @@ def swept(repeats: int):
     return SweepMaker.make.original(SweepMaker(), grid, ["0"] * 3, documents)
 
 
-def test_a_sweep_over_vacancies_divides_by_the_atoms_of_each_point():
+def test_sweep_over_vacancies_divides_by_the_atoms_of_each_point():
     one, two = swept(1), swept(2)
     assert [point.counts.atoms for point in one.points] == [8, 7, 6]
     for a, b, w in zip(one.points, two.points, (1.0, 0.75, 0.5), strict=True):
         energy, atoms = -20.0 * w - 10.0 + 3.0 * w**2, 4 + 4 * w
         assert a.energy_eV_per_atom == pytest.approx(energy / atoms)
         assert a.volume_A3_per_atom == pytest.approx(160 / atoms)
-        # d(E/N)/dx with x = 1 − w from 0 to ½: the line's x is twice that.
+        # d(E/N)/dx, where x along the line is 2 (1 − w), from 0 to 1.
         slope = -((-20.0 + 6.0 * w) * atoms - energy * 4) / atoms**2 / 2
         assert a.slope_eV_per_atom == pytest.approx(slope)
         for name in ("energy_eV_per_atom", "volume_A3_per_atom", "slope_eV_per_atom"):
             assert getattr(b, name) == pytest.approx(getattr(a, name))
     assert f"{one.points[1].energy_eV / 7:.5f}" in shown(sweep_table(one))
-    # An empty site has no volume of its own, so there is no line of Vegard.
+    # Vegard's law is not defined, since a cell without Na was not computed.
     assert one.points[1].volume_deviation is None
 
 
-def test_the_energy_per_atom_of_a_descent_follows_vanishing_atoms():
+def test_energy_per_atom_in_an_optimization_follows_the_number_of_atoms():
     system, weights = AlchemicalSystem.from_structure(salt())
     potential = AlchemicalPotential(system, load_potential(PRECISE))
     x, h = system.structure.cart_coords, system.structure.lattice.matrix
@@ -215,7 +215,7 @@ def test_the_energy_per_atom_of_a_descent_follows_vanishing_atoms():
 LENGTHS = {"n_equilibration_steps": 10, "timestep_fs": 2.0, "relax_maker": None, "temperature": 100.0}
 
 
-def test_ladders_and_switches_divide_by_the_atoms_that_are_there(tmp_path):
+def test_ladders_and_switches_divide_by_the_existing_atoms(tmp_path):
     ladder = ThermodynamicIntegrationMaker(
         potential=DEMO, n_windows=2, windows_per_job=2, n_production_steps=40, **LENGTHS
     )
@@ -233,7 +233,7 @@ def test_ladders_and_switches_divide_by_the_atoms_that_are_there(tmp_path):
     assert document.work.dissipation_eV_per_atom == pytest.approx(document.work.dissipation_eV / 7)
 
 
-def test_absolute_free_energies_and_phases_divide_by_the_atoms_that_are_there(tmp_path):
+def test_absolute_free_energies_and_phases_divide_by_the_existing_atoms(tmp_path):
     maker = FrenkelLaddMaker(
         potential=DEMO, n_repeats=2, n_switching_steps=40, n_cell_steps=80, n_sampling_steps=40, **LENGTHS
     )

@@ -1,4 +1,4 @@
-"""Model files are pickles: jobs read none but the file that their flow was made with."""
+"""Tests that jobs read only the potential file with which their flow was made, since model files are pickles."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEMO = "mace-demo"
 
 
 class Trap:
-    """A pickle that makes a file when it is read."""
+    """A pickle that creates a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,7 +43,7 @@ class Trap:
         return Path.touch, (self.path,)
 
 
-def test_a_file_that_is_swapped_after_submission_is_not_read(
+def test_potential_file_that_was_replaced_after_submission_is_not_read(
     gentle_model: Path, perovskite: Structure, tmp_path: Path
 ) -> None:
     path, sprung = tmp_path / "my.model", tmp_path / "sprung"
@@ -55,7 +55,7 @@ def test_a_file_that_is_swapped_after_submission_is_not_read(
         run_locally(flow, store=store, raise_immediately=True, log=False)
     assert not sprung.exists()
     torch.load(path, weights_only=False)
-    assert sprung.exists()  # the trap works
+    assert sprung.exists()  # loading the pickle does create the file
 
 
 def flows() -> Iterator[Flow]:
@@ -78,7 +78,7 @@ def flows() -> Iterator[Flow]:
 
 
 def hashes(value: Any) -> Iterator[str | None]:
-    """Yield what a serialized job says of the SHA-256 of its potentials; a bare name, where there is one."""
+    """Yield the SHA-256 of each potential spec in a serialised job, and each potential that is given by name only."""
     if isinstance(value, dict):
         if value.get("@class") == "PotentialSpec":
             yield PotentialSpec.from_dict(value).sha256
@@ -90,7 +90,7 @@ def hashes(value: Any) -> Iterator[str | None]:
             yield from hashes(inner)
 
 
-def test_every_flow_tells_every_job_the_hash() -> None:
+def test_every_job_of_every_flow_contains_the_hash_of_its_potential() -> None:
     digest = load_potential(DEMO).record.sha256
     for flow in flows():
         jobs = [json.loads(json.dumps(job, cls=MontyEncoder)) for job, _ in flow.iterflow()]

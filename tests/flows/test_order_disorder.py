@@ -1,4 +1,4 @@
-"""Order against disorder, and the search for order, as flows with the model that comes with the package."""
+"""Tests of the flows that compare order and disorder and search for order, with mace-demo."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def oxide(*elements: str) -> Structure:
 
 
 @pytest.mark.slow
-def test_all_orders_of_a_small_cell(tmp_path):
-    """Eight fluorite cells: the numbers of the document are those of its arrangements."""
+def test_ordering_energies_follow_from_all_arrangements_of_a_small_cell(tmp_path):
+    """In 8 fluorite cells, the values in the document follow from the energies of its arrangements."""
     maker = OrderDisorderMaker(potential="mace-demo", n_random=3, relax_maker=relaxing(0.05))
     flow = maker.make(oxide("Ce", "Zr"), (2, 2, 2), "distinct")
     document = run(flow, tmp_path)
@@ -54,7 +54,7 @@ def test_all_orders_of_a_small_cell(tmp_path):
     assert document.best_ordered == best.name
     assert document.random_energy_eV_per_atom == pytest.approx(np.mean(random))
     assert document.random_error_eV_per_atom == pytest.approx(error_of_mean(random))
-    # A random arrangement is one of the ordered ones, so none is lower than the best.
+    # The ordered ones are all arrangements, so no random one is lower than the best.
     assert min(random) > best.energy_eV_per_atom - 1e-3
     entropy = np.log(2) * 8 / 24
     assert document.entropy_kB_per_atom == pytest.approx(entropy)
@@ -64,8 +64,8 @@ def test_all_orders_of_a_small_cell(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_search_finds_the_best_of_all(tmp_path):
-    """(Ce,Zr)O2, 4 cations: what the search relaxes to is the lowest of all arrangements, relaxed alike."""
+def test_search_finds_the_lowest_of_all_arrangements(tmp_path):
+    """In (Ce,Zr)O2 with 4 cations, the search finds the lowest of all relaxed arrangements."""
     relax = relaxing(0.05)
     search = OrderingSearchMaker(
         potential="mace-demo", search_maker=SearchMaker(n_starts=6, n_steps=40, n_relaxed=2), relax_maker=relax
@@ -81,7 +81,7 @@ def test_the_search_finds_the_best_of_all(tmp_path):
     assert found.arrangements[0].energy_eV_per_atom == pytest.approx(best, abs=1e-3)
 
 
-def test_a_search_takes_the_place_of_named_orders(tmp_path):
+def test_search_provides_the_ordered_arrangements(tmp_path):
     maker = OrderDisorderMaker(
         potential="mace-demo", n_random=1, quasirandom=False, relax_maker=relaxing(0.1),
         search_maker=SearchMaker(n_starts=2, n_steps=10, n_relaxed=1),
@@ -110,7 +110,7 @@ def compare(energies: dict, **kwargs) -> OrderDisorderDocument:
     return OrderComparisonMaker.make.original(OrderComparisonMaker(), names, documents, None, ONE, np.log(2), **kwargs)
 
 
-def test_what_a_coupling_gets_wrong_is_said():
+def test_verdict_names_a_coupling_that_ranks_order_wrongly():
     document = compare({"paired": -1.2, "mean-field": -1.02, "a": -1.0, "b": -1.02, "rocksalt": -1.1, "layered": -1.05})
     assert document.best_ordered == "rocksalt" and document.nearest_coupling == "mean-field"
     assert document.ordering_energies_eV_per_atom["random"] == pytest.approx(-0.09)
@@ -123,7 +123,7 @@ def test_what_a_coupling_gets_wrong_is_said():
     ]
 
 
-def test_failed_relaxations_are_named_and_left_out():
+def test_failed_relaxations_are_named_and_omitted():
     document = compare({"paired": None, "mean-field": -1.0, "a": -1.0, "b": None, "rocksalt": -1.1, "layered": None})
     assert [reason.split(":")[0] for reason in document.verdict.reasons] == ["paired", "b", "layered"]
     assert document.coupling_deviations_eV_per_atom == {"mean-field": 0.0}
@@ -131,7 +131,7 @@ def test_failed_relaxations_are_named_and_left_out():
         compare({"paired": -1.0, "a": -1.0, "rocksalt": None})
 
 
-def test_bad_input_is_refused_before_any_work():
+def test_invalid_input_is_refused_before_any_work():
     maker = OrderDisorderMaker(potential="mace-demo")
     cell = oxide("Ce", "Zr")
     with pytest.raises(InvalidInputError, match="n_random"):
@@ -152,8 +152,8 @@ def test_bad_input_is_refused_before_any_work():
         OrderingSearchMaker(potential="mace-demo", search_maker=SearchMaker(n_starts=0)).make(cell, (2, 2, 2))
 
 
-def test_a_rounded_composition_is_refused_or_said(tmp_path):
-    """Ce0.4Zr0.6O2 on two cations: refused, or computed as Ce0.5Zr0.5O2 and said in document and verdict."""
+def test_composition_without_whole_atoms_is_refused_or_rounded_with_a_note(tmp_path):
+    """Ce0.4Zr0.6O2 on two cation sites is refused, or computed as Ce0.5Zr0.5O2 with a note."""
     cell = oxide("Ce", "Zr")
     cell.replace(next(i for i, site in enumerate(cell) if len(site.species) > 1), {"Ce": 0.4, "Zr": 0.6})
     for kind in (OrderDisorderMaker, OrderingSearchMaker):

@@ -1,4 +1,4 @@
-"""Flows of vacancies in compounds, Schottky defects and Frenkel pairs: what they refuse, and what short runs give."""
+"""Tests of flows for vacancies in compounds, Schottky defects and Frenkel pairs: invalid input, and short runs."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run(flow, folder):
     [(rocksalt("K", a=6.37), "K"), (rocksalt("K", a=6.37), "Cl"), (wurtzite(), "Al"), (fluorite(), "Ce")],
     ids=["K in KCl", "Cl in KCl", "AlN", "CeO2"],
 )
-def test_a_vacancy_in_a_compound_needs_a_chemical_potential(crystal, element):
+def test_vacancy_in_a_compound_requires_a_chemical_potential(crystal, element):
     site = [each.specie.symbol for each in crystal].index(element)
     (other,) = {each.specie.symbol for each in crystal} - {element}
     with pytest.raises(InvalidInputError, match=rf"chemical potential of {element}\b.*\b{other}\b") as error:
@@ -84,12 +84,12 @@ def test_a_vacancy_in_a_compound_needs_a_chemical_potential(crystal, element):
         ({"references": {"Na": bcc("K", 5.3)}}, "Na.*K"),
     ],
 )
-def test_chemical_potentials_are_checked(arguments, words):
+def test_invalid_chemical_potentials_are_refused(arguments, words):
     with pytest.raises(InvalidInputError, match=words):
         ChemicalPotentials(**arguments)
 
 
-def test_chemical_potentials_that_do_not_fit_are_refused():
+def test_chemical_potentials_that_do_not_match_crystal_or_temperature_are_refused():
     with pytest.raises(InvalidInputError, match=r"Li.*NaCl"):
         vacancy().make(rocksalt(), chemical_potentials=ChemicalPotentials({"Na": -1.0, "Li": -1.0}))
     with pytest.raises(InvalidInputError, match="Fe"):
@@ -108,19 +108,20 @@ def test_chemical_potentials_that_do_not_fit_are_refused():
         temperatures.make(bcc("Fe", 2.84) * (2, 2, 2), [50.0])
 
 
-def test_a_reference_crystal_is_run_with_the_settings_of_the_compound():
+def test_reference_crystal_uses_the_settings_of_the_compound():
     known = ChemicalPotentials(references={"Na": bcc("Na", 4.2)})
     maker = vacancy(springs_eV_per_A2={"Na": 1.0, "Cl": 1.0})
     flow = maker.make(rocksalt(), 4, chemical_potentials=known)
     runs = [job for job, _ in flow.iterflow() if "Frenkel" in job.name]
-    assert [len(job.function_args[0].structure) for job in runs] == [16, 8, 7]  # as wide as the compound's cell
+    # The cells of the reference, of the perfect crystal and of the defective crystal have equal widths.
+    assert [len(job.function_args[0].structure) for job in runs] == [16, 8, 7]
     reference, perfect = runs[0].maker, runs[1].maker
     assert reference.settings == perfect.settings and reference.springs_eV_per_A2 == {"Na": 1.0}
     (joined,) = [job for job, _ in flow.iterflow() if isinstance(job.maker, VacancyComparisonMaker)]
     assert list(joined.function_args[5]) == ["Na"]
 
 
-def test_a_reference_is_as_wide_as_the_crystal():
+def test_reference_cell_is_at_least_as_wide_as_the_crystal():
     host = rocksalt() * (2, 2, 3)
     primitive = Structure([[-2.1, 2.1, 2.1], [2.1, -2.1, 2.1], [2.1, 2.1, -2.1]], ["Na"], [[0, 0, 0]])
     wide = as_wide_as(primitive, host)
@@ -133,19 +134,19 @@ def test_a_reference_is_as_wide_as_the_crystal():
 @pytest.mark.parametrize(
     ("crystal", "units_of", "n"), [(rocksalt(), {"Cl": 1, "Na": 1}, 4), (fluorite(), {"Ce": 1, "O": 2}, 4)]
 )
-def test_formula_units_and_sites(crystal, units_of, n):
+def test_formula_units_and_equivalent_sites(crystal, units_of, n):
     assert formula_unit(crystal) == (units_of, n)
     assert len(equivalent_sites(crystal, 0)) == 4
     assert len(equivalent_sites(crystal * (2, 1, 1), 0)) == 8
 
 
-def test_interstitial_places_of_rock_salt():
-    assert equivalent_positions(rocksalt(), [0.25, 0.25, 0.25]) == 8  # tetrahedral
+def test_number_of_equivalent_interstitial_positions():
+    assert equivalent_positions(rocksalt(), [0.25, 0.25, 0.25]) == 8  # tetrahedral positions
     assert equivalent_positions(rocksalt() * (2, 1, 1), [0.125, 0.25, 0.25]) == 16
-    assert equivalent_positions(fluorite(), [0.5, 0.5, 0.5]) == 4  # octahedral
+    assert equivalent_positions(fluorite(), [0.5, 0.5, 0.5]) == 4  # octahedral positions
 
 
-def test_ions_are_told_from_metals():
+def test_caveat_on_charges_is_given_for_ionic_crystals_only():
     assert charge_caveats(bcc("Fe", 2.84)) == []
     b2 = Structure(Lattice.cubic(2.88), ["Fe", "Sn"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     assert not any("K" in caveat for caveat in charge_caveats(b2))
@@ -153,7 +154,7 @@ def test_ions_are_told_from_metals():
         assert ion in charge_caveats(crystal)[0]
 
 
-def test_a_vacancy_in_a_compound(tmp_path):
+def test_formation_of_a_vacancy_in_a_compound(tmp_path):
     known = ChemicalPotentials({"Na": (-1.3, 0.02)})
     document = run(vacancy().make(rocksalt(), 6, chemical_potentials=known), tmp_path)
     d, mu = document, document.chemical_potential
@@ -170,7 +171,7 @@ def test_a_vacancy_in_a_compound(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_schottky_defect(tmp_path):
+def test_formation_of_a_schottky_defect(tmp_path):
     maker = SchottkyMaker(frenkel_ladd_maker=absolute())
     d = run(maker.make(rocksalt()), tmp_path)
     assert {(v.element, v.stoichiometry, v.site) for v in d.vacancies} == {("Cl", 1, 4), ("Na", 1, 0)}
@@ -179,11 +180,11 @@ def test_a_schottky_defect(tmp_path):
     without = sum(v.defective.gibbs.value_eV for v in d.vacancies)
     assert d.frenkel_ladd_eV == pytest.approx(without - 7 / 4 * d.perfect.gibbs.value_eV)
     assert d.formation_volume_error_A3 > 0 and d.vacancies[0].concentration.n_sites == 4
-    # the same perfect crystal in all: it is computed once
+    # the two defective crystals differ; the perfect crystal is computed once
     assert len({id(v.defective) for v in d.vacancies}) == 2
 
 
-def test_what_a_schottky_defect_refuses():
+def test_invalid_schottky_defects_are_refused():
     maker = SchottkyMaker(frenkel_ladd_maker=absolute())
     with pytest.raises(InvalidInputError, match="Fe"):
         maker.make(bcc("Fe", 2.84) * (2, 2, 2))
@@ -193,14 +194,14 @@ def test_what_a_schottky_defect_refuses():
         maker.make(rocksalt(), {"Cl": 0})
     with pytest.raises(InvalidInputError, match="Na"):
         SchottkyMaker(frenkel_ladd_maker=absolute(), degeneracies={"Na": -1.0}).make(rocksalt())
-    # γ-like crystal: two inequivalent Cl
+    # crystal with two inequivalent Cl sites
     cell = Structure(Lattice.tetragonal(5.0, 8.0), ["Pb", "Cl", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.1], [0.5, 0.0, 0.45]])
     with pytest.raises(InvalidInputError, match=r"Cl .*atoms 1 and 2"):
         maker.make(cell)
     maker.make(cell, {"Cl": 2})
 
 
-def test_what_a_frenkel_pair_refuses():
+def test_invalid_frenkel_pairs_are_refused():
     maker = FrenkelPairMaker(frenkel_ladd_maker=absolute())
     with pytest.raises(InvalidInputError, match=r"0\.5"):
         maker.make(rocksalt(), 0, [0.01, 0.0, 0.0])
@@ -211,8 +212,8 @@ def test_what_a_frenkel_pair_refuses():
 
 
 @pytest.mark.slow
-def test_a_frenkel_pair(tmp_path):
-    """Oxygen in ceria, whose interstitial is in the empty cube."""
+def test_formation_of_a_frenkel_pair(tmp_path):
+    """The interstitial oxygen in CeO2 occupies the empty cube of the fluorite structure."""
     crystal = fluorite() * (2, 2, 1)
     site = [each.specie.symbol for each in crystal].index("O")
     d = run(FrenkelPairMaker(frenkel_ladd_maker=absolute()).make(crystal, site, [0.25, 0.25, 0.5]), tmp_path)
@@ -226,21 +227,21 @@ def test_a_frenkel_pair(tmp_path):
 
 
 @pytest.mark.slow
-def test_sizes(tmp_path):
-    """Iron: its own chemical potential at every size."""
+def test_vacancies_of_several_sizes_are_extrapolated(tmp_path):
+    """At each size, the perfect iron crystal of this size is the reference."""
     iron = bcc("Fe", 2.84)
     sizes = run(vacancy(**QUICK).make(iron, 1, supercells=[(2, 2, 1), (2, 2, 2)]), tmp_path)
     assert sizes.n_atoms == [8, 16] and [d.removal.site for d in sizes.cells] == [4, 8]
     for document in sizes.cells:
         removed = document.perfect.structure[document.removal.site].frac_coords * [2, 2, document.counts.atoms / 8]
-        assert np.abs(removed - removed.round()).max() == pytest.approx(0.5, abs=0.1)  # the centre of the file's cell
-    # G(N)/N has −½ k_B T ln N / N, and so has μ of an element
+        assert np.abs(removed - removed.round()).max() == pytest.approx(0.5, abs=0.1)  # atom at the cell centre
+    # G(N)/N, and therefore μ of an element, contains −½ k_B T ln N / N
     small, large = np.array(sizes.formation_eV) + 0.5 * units.kB * 50 * np.log([8, 16]) / [8, 16]
     assert sizes.formation_limit_eV == pytest.approx(2 * large - small)
 
 
 @pytest.mark.slow
-def test_temperatures(tmp_path):
+def test_entropy_and_enthalpy_from_two_temperatures(tmp_path):
     maker = VacancyTemperatureMaker(vacancy_maker=vacancy(**QUICK))
     hot = run(maker.make(bcc("Fe", 2.84) * (2, 2, 1), [100.0, 50.0]), tmp_path)
     assert hot.temperatures_K == [50.0, 100.0]

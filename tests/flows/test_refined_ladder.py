@@ -1,4 +1,4 @@
-"""A hard path with the model that comes with the package: the ladder finds its windows by itself."""
+"""Test of a refined ladder with mace-demo, on a path whose first windows do not overlap."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TARGET = 0.015
 
 
 @pytest.mark.slow
-def test_from_three_windows_to_a_target(tmp_path):
-    """(Li→K)Cl, 16 atoms, 500 K: the ions differ so much in size that three windows do not overlap at all.
+def test_refinement_from_three_windows_reaches_the_target(tmp_path):
+    """The ions of (Li→K)Cl, 16 atoms, 500 K, differ so much in size that three windows do not overlap at all.
 
-    Atoms leave their sites in this small hot cell, and longer windows have longer correlation times: its error falls
-    slowly. Small targets are tested with harmonic wells in `tests/jobs/test_refine.py`.
+    Atoms leave their sites in this small cell, and longer windows have longer correlation times, so that the error
+    decreases slowly. Small targets are tested with harmonic wells in `tests/jobs/test_refine.py`.
     """
-    # A cell between those of both ends; the relaxed one at λ = ½ is so wide for Li+ that LiCl is no crystal.
+    # A cell between those of the two ends; in the cell relaxed at λ = ½, LiCl would not be stable.
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.65), ["Li", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     maker = ThermodynamicIntegrationMaker(
         potential="mace-demo",

@@ -1,4 +1,4 @@
-"""The flow maker: what it refuses before a job exists, and what the jobs carry."""
+"""Tests of the flow maker of thermodynamic integration: invalid input, metadata and serialisation of jobs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegration
         ({"coupling": "pairwise"}, "coupling.*pairwise"),
     ],
 )
-def test_bad_settings(gentle_model, perovskite, settings, reason):
+def test_invalid_settings_are_refused(gentle_model, perovskite, settings, reason):
     with pytest.raises(InvalidInputError, match=reason) as caught:
         ThermodynamicIntegrationMaker(potential=str(gentle_model), **settings).make(perovskite, {"Pb": "Sn"})
     assert "\n" not in str(caught.value)
@@ -52,19 +52,19 @@ def test_bad_settings(gentle_model, perovskite, settings, reason):
         ({"Pb": "Sn"}, {"sites": [1, 0]}, "site 0 .*Pb"),
     ],
 )
-def test_bad_substitutions(gentle_model, perovskite, substitution, options, reason):
+def test_invalid_substitutions_are_refused(gentle_model, perovskite, substitution, options, reason):
     with pytest.raises(InvalidInputError, match=reason):
         ThermodynamicIntegrationMaker(potential=str(gentle_model)).make(perovskite, substitution, **options)
 
 
-def test_atoms_too_close(gentle_model, perovskite):
+def test_atoms_too_close_are_refused(gentle_model, perovskite):
     squeezed = perovskite.copy()
     squeezed.translate_sites([1], [0.5, 0.45, 0.5])
     with pytest.raises(InvalidInputError, match=r"atoms 0 .* and 1 .* Å"):
         ThermodynamicIntegrationMaker(potential=str(gentle_model)).make(squeezed, {"Pb": "Sn"})
 
 
-def test_bad_potential(perovskite, tmp_path):
+def test_unreadable_potential_files_are_refused(perovskite, tmp_path):
     (tmp_path / "text.model").write_text("not a model")
     for name in ("missing.model", str(tmp_path / "text.model")):
         with pytest.raises(PotentialError, match=name.rpartition("/")[2]) as caught:
@@ -72,7 +72,7 @@ def test_bad_potential(perovskite, tmp_path):
         assert isinstance(caught.value, AlchemflowsError) and "\n" not in str(caught.value)
 
 
-def test_jobs_carry_the_category_and_the_hash(gentle_model, perovskite):
+def test_jobs_have_the_category_and_the_hash_of_the_potential(gentle_model, perovskite):
     flow = ThermodynamicIntegrationMaker(potential=str(gentle_model), n_windows=5, windows_per_job=2).make(
         perovskite, {"Pb": "Sn"}
     )
@@ -84,7 +84,7 @@ def test_jobs_carry_the_category_and_the_hash(gentle_model, perovskite):
     assert all("_category" not in fw.spec for fw in flow_to_workflow(anywhere).fws)
 
 
-def test_a_changed_model_file_is_refused_by_the_worker(gentle_model, perovskite, tmp_path):
+def test_changed_potential_file_is_refused_by_the_job(gentle_model, perovskite, tmp_path):
     from alchemflows.alchemy.backends.loading import _load
     from alchemflows.jobs.windows import WindowsMaker
 
@@ -92,13 +92,13 @@ def test_a_changed_model_file_is_refused_by_the_worker(gentle_model, perovskite,
     copy.write_bytes(gentle_model.read_bytes())
     flow = ThermodynamicIntegrationMaker(potential=str(copy), relax_maker=None).make(perovskite, {"Pb": "Sn"})
     copy.write_bytes(gentle_model.read_bytes() + b" ")
-    _load.cache_clear()  # as in the process of a worker: here the right model is in memory already
+    _load.cache_clear()  # as in a new process; in this one, the original potential is cached
     job = flow.jobs[0]
     with pytest.raises(PotentialError, match="SHA-256"):
         WindowsMaker.make.original(job.maker, *job.function_args)
 
 
-def test_the_flow_survives_json(gentle_model, perovskite):
+def test_flow_is_restored_from_json(gentle_model, perovskite):
     flow = ThermodynamicIntegrationMaker(potential=str(gentle_model)).make(perovskite, {"Pb": "Sn"})
     back = MontyDecoder().process_decoded(json.loads(json.dumps(flow, cls=MontyEncoder)))
     assert isinstance(back, Flow)
@@ -106,7 +106,7 @@ def test_the_flow_survives_json(gentle_model, perovskite):
     assert back.jobs[3].function_args[0] == flow.jobs[3].function_args[0]
 
 
-def test_the_maker_survives_json(gentle_model):
+def test_maker_is_restored_from_json(gentle_model):
     maker = ThermodynamicIntegrationMaker(potential=str(gentle_model), temperature=123.0)
     back = MontyDecoder().process_decoded(json.loads(json.dumps(maker, cls=MontyEncoder)))
     assert back.temperature == 123.0 and back.relax_maker.maker.steps == maker.relax_maker.maker.steps

@@ -1,4 +1,4 @@
-"""What jobs cost is said by their makers."""
+"""Tests of the cost of jobs, which their makers state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SWITCHES = SwitchingSettings(temperature_K=300.0, n_repeats=3, n_equilibration_s
 
 @dataclass
 class TwiceMaker(Maker):
-    """A maker of another package."""
+    """A maker that is defined outside this package."""
 
     name: str = "twice"
 
@@ -42,7 +42,7 @@ class TwiceMaker(Maker):
         return 2 * n
 
 
-def test_windows():
+def test_cost_of_windows():
     maker = WindowsMaker(dynamics=DYNAMICS, lambdas=[0.0, 0.5, 1.0])
     assert cost_of(maker.make(None, [0, 2])) == JobCost("sampling", 2, 2 * 140, 2 * 10 * (4 * 3 + 40) * 4 // 3)
     longer = cost_of(maker.make(None, indices=[0], first_runs=[1], starts=[None], n_runs=3))
@@ -66,11 +66,11 @@ def test_windows():
     ],
     ids=lambda value: value.name if isinstance(value, Job) else "",
 )
-def test_other_jobs(made, expected):
+def test_cost_of_other_jobs(made, expected):
     assert cost_of(made) == expected
 
 
-def test_a_campaign_counts_what_a_new_maker_says():
+def test_cost_of_a_campaign_includes_makers_of_other_packages():
     flow = Flow([TwiceMaker().make(3), TwiceMaker().make(n=4), AnalyseMaker().make(None, [])])
     work = work_of(SimpleNamespace(flow=lambda: flow, crystal=[None] * 10))
     assert (work.n_jobs, work.n_replicas, work.n_steps, work.n_atom_steps, work.n_bytes) == (3, 7, 14, 140, 10)
@@ -86,6 +86,6 @@ def makers_with_a_potential() -> list[type[Maker]]:
     return found
 
 
-def test_no_maker_with_a_potential_is_taken_for_an_analysis():
+def test_every_maker_with_a_potential_states_its_cost():
     assert len(found := makers_with_a_potential()) >= 7
     assert [each.__name__ for each in found if not isinstance(each(), CostlyMaker)] == []

@@ -1,4 +1,4 @@
-"""What is made of the free energies of cells with a defect: identities, and error bars over many seeds."""
+"""Tests of defect documents with artificial free energies: exact identities, and errors over many seeds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument
 from alchemflows.schemas.verdict import Verdict
 
 PROVENANCE = Provenance(seed=1)
-#: Exact free energies, eV, of a cell of eight formula units KCl, and of potassium (per atom).
+#: Exact free energies (eV) of a cell of eight formula units of KCl, and of potassium (per atom).
 G_KCL, V_KCL = -54.0, 500.0
 REMOVAL = {"K": 5.1, "Cl": 5.6}
 POTASSIUM = -1.2
@@ -75,7 +75,7 @@ def without(structure, site) -> Structure:
 
 @dataclass
 class Runs:
-    """Documents of one set of runs of KCl, with noise or without."""
+    """Documents of all runs for defects in KCl, with or without noise."""
 
     perfect: FrenkelLaddDocument
     vacant: dict[str, FrenkelLaddDocument]
@@ -141,8 +141,8 @@ G_UNIT = G_KCL / 8
 SCHOTTKY = sum(REMOVAL.values()) + G_UNIT
 
 
-def test_a_vacancy_takes_away_its_own_element():
-    """Not an average atom: G_f of K and of Cl differ as their chemical potentials do."""
+def test_formation_of_a_vacancy_uses_the_chemical_potential_of_its_element():
+    """G_f contains the chemical potential of the removed element, not the mean free energy per atom."""
     chlorine = G_UNIT - POTASSIUM
     k = EXACT.vacancy("K", references=["K"])
     cl = EXACT.vacancy("Cl", references=["K"])
@@ -155,7 +155,7 @@ def test_a_vacancy_takes_away_its_own_element():
 
 
 @pytest.mark.parametrize("potassium", [-4.0, -1.2, 0.0, 3.3])
-def test_vacancies_of_a_formula_unit_are_a_schottky_defect_whatever_the_chemical_potentials(potassium):
+def test_vacancies_of_a_formula_unit_sum_to_the_schottky_defect(potassium):
     given = {"K": (potassium, 0.0)}
     parts = [EXACT.vacancy(element, given) for element in ("K", "Cl")]
     schottky = EXACT.schottky()
@@ -168,19 +168,19 @@ def test_vacancies_of_a_formula_unit_are_a_schottky_defect_whatever_the_chemical
     assert ln_c[0] == pytest.approx(ln_c[1]) == pytest.approx(-SCHOTTKY / (2 * units.kB * 800.0))
 
 
-def test_both_limits_are_given_where_all_chemical_potentials_are_known():
+def test_rich_and_poor_limits_are_given_if_all_chemical_potentials_are_known():
     document = EXACT.vacancy("K", {"Cl": (-5.3, 0.0)}, ["K"])
     rich, poor = document.limits
     assert document.alchemical_eV == rich.alchemical_eV == pytest.approx(REMOVAL["K"] + POTASSIUM)
     assert poor.alchemical_eV == pytest.approx(REMOVAL["K"] + G_UNIT + 5.3)
-    # between the limits lies the free energy of formation of the compound
+    # the limits differ by the free energy of formation of the compound
     assert document.stability_eV == pytest.approx(poor.alchemical_eV - rich.alchemical_eV)
     assert document.verdict.converged
     unstable = EXACT.vacancy("K", {"Cl": (-6.5, 0.0)}, ["K"])
     assert unstable.stability_eV > 0 and "KCl" in "; ".join(unstable.verdict.reasons)
 
 
-def test_an_element_has_its_own_chemical_potential():
+def test_vacancy_in_an_element_uses_the_crystal_as_its_reference():
     crystal = iron()
     perfect, defective = absolute(crystal, -130.0, 0.02, 180.0), absolute(without(crystal, 3), -120.3, 0.03, 172.0)
     removal = removal_of(crystal, 3, 9.68, 0.005)
@@ -192,7 +192,7 @@ def test_an_element_has_its_own_chemical_potential():
     assert document.difference_error_eV == pytest.approx(np.sqrt(0.005**2 + 0.03**2 + 0.02**2))
     assert document.formation_volume_A3 == pytest.approx(172.0 - 15 / 16 * 180.0)
     assert document.formation_volume_error_A3 == pytest.approx(np.hypot(0.4, 15 / 16 * 0.3))
-    assert document.verdict.notes == []  # a metal
+    assert document.verdict.notes == []  # no note on charges for a metal
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_an_element_has_its_own_chemical_potential():
         ("K", {"Cl": -5.55}, []),
     ],
 )
-def test_errors_of_a_vacancy_are_honest(element, given, references):
-    """All parts with noise of their own; that of the perfect crystal is in the difference and in μ."""
+def test_errors_of_a_vacancy_are_calibrated(element, given, references):
+    """All runs have independent noise; that of the perfect crystal enters the difference and μ."""
     found, sigma = [], 0.01
     for seed in range(400):
         rng = np.random.default_rng(10_000 + seed)
@@ -233,7 +233,7 @@ def test_errors_of_a_vacancy_are_honest(element, given, references):
 
 
 @pytest.mark.parametrize("kind", ["schottky", "pair"])
-def test_errors_of_neutral_defects_are_honest(kind):
+def test_errors_of_neutral_defects_are_calibrated(kind):
     found, exact = [getattr(Runs.of(seed), kind)() for seed in range(400)], getattr(EXACT, kind)()
     for name, unit in (("frenkel_ladd", "eV"), ("alchemical", "eV"), ("difference", "eV"), ("formation_volume", "A3")):
         values, errors = ([getattr(d, f"{name}{end}_{unit}") for d in found] for end in ("", "_error"))
@@ -250,18 +250,18 @@ def test_volumes_and_concentrations_of_neutral_defects():
     assert pair.alchemical_eV == pytest.approx(REMOVAL["K"] - 2.0) == pair.frenkel_ladd_eV
     ln_v, ln_i = pair.vacancies.ln_site_fraction, pair.interstitials.ln_site_fraction
     assert ln_v + ln_i == pytest.approx(-pair.alchemical_eV / (units.kB * 800.0))
-    assert pair.vacancies.per_cm3 == pytest.approx(pair.interstitials.per_cm3)  # as many of both
+    assert pair.vacancies.per_cm3 == pytest.approx(pair.interstitials.per_cm3)  # equal concentrations of both
     assert schottky.vacancies[0].concentration.sites_per_formula_unit == 1
 
 
-def test_ionic_compounds_say_that_the_potential_has_no_charges():
+def test_verdict_of_ionic_compounds_notes_that_the_potential_has_no_charges():
     for document in (EXACT.vacancy("K", references=["K"]), EXACT.schottky(), EXACT.pair()):
-        assert document.verdict.converged  # it is no matter of convergence
+        assert document.verdict.converged  # the note does not change the status
         (caveat,) = document.verdict.notes
         assert "charges" in caveat and "electrostatic" in caveat and "K +1" in caveat
 
 
-def test_sizes_share_the_error_of_a_reference():
+def test_extrapolation_in_size_adds_the_error_of_the_shared_reference():
     documents = [Runs.of(None, n).vacancy("K", references=["K"]) for n in (1, 2, 3)]
     result = VacancySizesMaker.make.original(VacancySizesMaker(), documents)
     assert result.n_atoms == [16, 64, 144] and result.formation_limit_eV == pytest.approx(REMOVAL["K"] + POTASSIUM)
@@ -279,8 +279,8 @@ def test_sizes_share_the_error_of_a_reference():
         )
 
 
-def test_the_logarithm_of_the_size_is_that_of_the_chemical_potential():
-    """−½ k_B T ln N of G(N) enters G_f by the compound's μ, and not by an elemental crystal's."""
+def test_size_logarithm_enters_by_the_chemical_potential_of_the_compound_only():
+    """The term −½ k_B T ln N of G(N) enters G_f by the μ of the compound, not by that of an elemental crystal."""
     sizes = (1, 2, 3)
     for element, share in (("Cl", 1.0), ("K", 0.0)):
         documents = []
@@ -299,18 +299,18 @@ def test_the_logarithm_of_the_size_is_that_of_the_chemical_potential():
         assert result.formation_limit_eV == pytest.approx(exact)
 
 
-def test_errors_of_the_extrapolated_vacancy_are_honest():
+def test_errors_of_the_extrapolated_vacancy_are_calibrated():
     found = []
     for seed in range(300):
         runs = [Runs.of(seed * 3 + n, n) for n in (1, 2, 3)]
         for run in runs[1:]:
-            run.potassium = runs[0].potassium  # one reference for all sizes
+            run.potassium = runs[0].potassium  # all sizes share one reference
         documents = [run.vacancy("K", references=["K"]) for run in runs]
         found.append(VacancySizesMaker.make.original(VacancySizesMaker(), documents))
     assert_honest([d.formation_limit_eV for d in found], [d.limit_error_eV for d in found], REMOVAL["K"] + POTASSIUM)
 
 
-def test_temperatures_give_entropy_and_enthalpy():
+def test_entropy_and_enthalpy_follow_from_several_temperatures():
     documents = [Runs.of(None, temperature_K=t).vacancy("K", {"K": (-1.2 + 3e-4 * t, 0.0)}) for t in (400.0, 200.0)]
     result = VacancyTemperaturesMaker.make.original(VacancyTemperaturesMaker(), documents)
     assert result.temperatures_K == [200.0, 400.0] and result.degree == 1
@@ -319,18 +319,18 @@ def test_temperatures_give_entropy_and_enthalpy():
     assert result.entropy_error_eV_per_K == pytest.approx([np.sqrt(2) * ERRORS["removal"] / 200] * 2)
 
 
-def test_many_vacancies_are_not_dilute():
+def test_verdict_warns_if_vacancies_are_not_dilute():
     document = EXACT.vacancy("K", {"K": (-5.0, 0.0)})
     assert not document.verdict.converged and any("dilute" in reason for reason in document.verdict.reasons)
 
 
-def test_the_degeneracy_multiplies_a_dilute_concentration():
+def test_dilute_concentration_is_proportional_to_the_degeneracy():
     one, six = (EXACT.vacancy("K", {"K": (-1.2, 0.0)}, degeneracy=g).concentration for g in (1.0, 6.0))
     assert six.site_fraction == pytest.approx(6 * one.site_fraction)
     assert one.per_cm3 == pytest.approx(one.site_fraction * 8 / (V_KCL * 1e-24))
 
 
-def test_runs_that_do_not_belong_together_are_refused():
+def test_runs_with_different_conditions_are_refused():
     other = Runs.of(None, temperature_K=500.0)
     mixed = Runs(EXACT.perfect, other.vacant, EXACT.removals, EXACT.potassium, EXACT.interstitial)
     with pytest.raises(InvalidInputError, match="temperature_K"):
@@ -339,11 +339,12 @@ def test_runs_that_do_not_belong_together_are_refused():
         EXACT.vacancy("K")
 
 
-def test_an_interstitial_that_leaves_its_place_speaks_against_the_pair():
+def test_displaced_interstitial_is_a_reason_against_the_frenkel_pair():
     crystal, place = salt(), [0.25, 0.25, 0.125]
     there = crystal.copy()
     there.append("K", place)
-    drifted = Structure(there.lattice, there.species, there.frac_coords + np.array([0.3, 0.1, 0.0]))  # as a whole
+    # A drift of the whole crystal is not a displacement.
+    drifted = Structure(there.lattice, there.species, there.frac_coords + np.array([0.3, 0.1, 0.0]))
     assert displacements_A(crystal, drifted, place)[0] == pytest.approx(0.0, abs=1e-9)
     assert displacements_A(crystal, drifted, place)[1] == []
     gone = there.copy()

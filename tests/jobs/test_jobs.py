@@ -1,4 +1,4 @@
-"""Jobs and the flow, run by jobflow in this process."""
+"""Tests of the jobs of a ladder, run by jobflow in this process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def store() -> JobStore:
 
 @pytest.fixture(scope="module")
 def ran(gentle_model, perovskite, tmp_path_factory):
-    """Return a flow with relaxation and chunks of windows, its outputs and its store."""
+    """Run a flow with relaxation and two window jobs; return the flow, its outputs, its store and its folder."""
     maker = ThermodynamicIntegrationMaker(potential=str(gentle_model), windows_per_job=2, seed=3, **SHORT)
     maker.relax_maker.maker.relax_kwargs = {"fmax": 1e-5}
     maker.relax_maker.maker.steps = 20
@@ -42,7 +42,7 @@ def ran(gentle_model, perovskite, tmp_path_factory):
     return flow, [outputs[job.uuid][1].output for job in flow.jobs], job_store, folder
 
 
-def test_the_flow_relaxes_samples_and_analyses(ran):
+def test_flow_relaxes_samples_and_analyses(ran):
     flow, (relaxed, *ends, first, second, result), _, _ = ran
     assert [job.name for job in flow.jobs] == [
         "alchemical relax",
@@ -68,8 +68,8 @@ def test_the_flow_relaxes_samples_and_analyses(ran):
     assert [w.n_samples for w in result.windows] == [10, 10, 10]
 
 
-def test_a_ladder_to_a_mixture(gentle_model, perovskite, tmp_path):
-    """Half of the mass term of the whole change; the entropy of mixing is a term that the total does not contain."""
+def test_terms_of_a_ladder_that_ends_in_a_mixture(gentle_model, perovskite, tmp_path):
+    """The mass term is half that of the full substitution; the total does not include the entropy of mixing."""
     maker = ThermodynamicIntegrationMaker(
         potential=str(gentle_model), windows_per_job=3, relax_maker=None, **SHORT | {"n_equilibration_steps": 0}
     )
@@ -88,7 +88,7 @@ def test_a_ladder_to_a_mixture(gentle_model, perovskite, tmp_path):
         assert getattr(again, name) == getattr(result, name)
 
 
-def test_windows_carry_provenance_and_parameters(ran):
+def test_documents_contain_provenance_and_settings(ran):
     _, (*_, first, _, result), _, _ = ran
     for document in (first, result):
         assert document.provenance.potential.backend == "mace"
@@ -100,7 +100,7 @@ def test_windows_carry_provenance_and_parameters(ran):
     assert first.weight_labels == ["Pb[1]", "Sn[1]"]
 
 
-def test_series_are_in_the_data_store_only(ran):
+def test_samples_are_stored_in_the_data_store_only(ran):
     flow, (*_, first, _, _), job_store, _ = ran
     stored = job_store.query_one({"uuid": flow.jobs[3].uuid})["output"]["windows"][0]["series"]
     assert "npz_base64" not in stored and stored["store"] == "data"
@@ -111,14 +111,14 @@ def test_series_are_in_the_data_store_only(ran):
     assert series.dudl_eV.mean() == pytest.approx(first.windows[1].mean_dudl_eV)
 
 
-def test_running_jobs_say_how_far_they_are(ran):
+def test_jobs_write_their_progress(ran):
     folders = [folder for folder in ran[3].iterdir() if (folder / "progress.json").exists()]
     assert len(folders) == 2
     assert all(read_progress(folder).step == 120 for folder in folders)
     assert read_progress(ran[3]) is None
 
 
-def test_the_analysis_wants_every_window_once(ran):
+def test_analysis_requires_every_window_once_from_one_ladder(ran):
     flow, _, job_store, _ = ran
     first, second = (MontyDecoder().process_decoded(job_store.get_output(flow.jobs[k].uuid, load=True)) for k in (3, 4))
     path = flow.jobs[5].function_args[0]
@@ -141,7 +141,7 @@ def test_the_analysis_wants_every_window_once(ran):
 
 
 @pytest.mark.slow
-def test_an_exploding_window_keeps_its_samples(gentle_model, perovskite, tmp_path, monkeypatch):
+def test_samples_before_a_sampling_error_are_kept(gentle_model, perovskite, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = AlchemicalPath.from_substitution(perovskite, {"Pb": "Sn"})
     maker = WindowsMaker(
@@ -151,7 +151,7 @@ def test_an_exploding_window_keeps_its_samples(gentle_model, perovskite, tmp_pat
             temperature_K=300, timestep_fs=5000.0, n_equilibration_steps=0, sample_interval_steps=1
         ),
     )
-    # Free flight at 5 ps per step: forces stay finite, so heat the atoms until the sampler objects.
+    # With a time step of 5 ps atoms move freely and forces stay finite, so lower the limit of the temperature.
     monkeypatch.setattr("alchemflows.sampling.langevin.MAX_TEMPERATURE_RATIO", 3.0)
     with pytest.raises(TrajectoryError, match=f"step.*λ = 0.5.*{tmp_path}"):
         WindowsMaker.make.original(maker, path, [0, 1])
@@ -160,7 +160,7 @@ def test_an_exploding_window_keeps_its_samples(gentle_model, perovskite, tmp_pat
     assert kept[0]["energies_eV"].shape == (len(kept[0]["energy_eV"]), 3)
 
 
-def test_formula():
+def test_formulas_of_pure_and_mixed_ends():
     from pymatgen.core import Lattice, Structure
 
     salt = Structure(Lattice.cubic(5.6), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -1,4 +1,4 @@
-"""The noise of a mean cell: cells drawn from the fluctuations of a crystal of known elastic constants."""
+"""Tests of the noise of a mean cell, with cells drawn from the fluctuations of a crystal of known elastic constants."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def vector(strain: np.ndarray) -> np.ndarray:
 
 
 def elastic_tensor(crystal: Structure, seed: int = 0) -> np.ndarray:
-    """Return elastic constants with the symmetry of a crystal, eV/Å³, shape (6, 6) in Mandel's notation."""
+    """Return elastic constants (eV/Å³) with the symmetry of a crystal, shape (6, 6) in Mandel notation."""
     noise = np.random.default_rng(seed).normal(size=(6, 6))
     stiffness = np.diag([1.5, 1.5, 1.5, 0.7, 0.7, 0.7]) + 0.05 * (noise + noise.T)
     stiffness[:3, :3] += 0.6
@@ -55,7 +55,7 @@ def elastic_tensor(crystal: Structure, seed: int = 0) -> np.ndarray:
 
 
 def run_of(crystal: Structure, strains: np.ndarray) -> Equilibrium:
-    """Return a run of one replica with these strains, atoms at rest on their sites."""
+    """Return a run of one replica with the given strains and all atoms on their sites."""
     h = crystal.lattice.matrix
     values, vectors = np.linalg.eigh(np.array([tensor(e) for e in strains]))
     cells = h @ np.einsum("nij,nj,nkj->nik", vectors, np.exp(values), vectors)
@@ -89,7 +89,7 @@ def settings(**changes) -> DynamicsSettings:
 
 
 def sampled(crystal: Structure, n_seeds: int, *, symmetrise: bool, shift: np.ndarray | float = 0.0):
-    """Return the elastic energy at the mean cell, and what is said of that cell, over many seeds."""
+    """Return elastic energies at the mean cell, assessments of that cell, and reasons against it, one per seed."""
     system, symmetry = AlchemicalSystem(crystal), symmetry_of(AlchemicalSystem(crystal))
     masses = system.masses([])
     stiffness = crystal.volume * elastic_tensor(crystal)
@@ -119,12 +119,12 @@ def sampled(crystal: Structure, n_seeds: int, *, symmetrise: bool, shift: np.nda
         (TRICLINIC, True, 6, 0.0),
         (HEXAGONAL * (2, 2, 1), False, 6, 0.0),
     ],
-    ids=["cubic", "hexagonal", "tetragonal", "monoclinic", "triclinic", "hexagonal, as it is"],
+    ids=["cubic", "hexagonal", "tetragonal", "monoclinic", "triclinic", "hexagonal, not symmetrised"],
 )
-def test_the_corrected_energy_is_unbiased_and_its_error_is_honest(crystal, symmetrise, n_free, rival):
-    """The excess is a sum of few squares, so its error is seen beside another one, as that of the switching is.
+def test_corrected_energy_is_unbiased_with_a_calibrated_error(crystal, symmetrise, n_free, rival):
+    """The excess energy is a sum of few squares, which is not Gaussian: 87 % are within one standard deviation.
 
-    One or two squares alone are not Gaussian: 87 % of them lie within one standard deviation.
+    Its error is therefore tested together with a Gaussian error, like that of the switching in a real calculation.
     """
     n_seeds = 160
     energies, cells, reasons = sampled(crystal, n_seeds, symmetrise=symmetrise)
@@ -135,33 +135,33 @@ def test_the_corrected_energy_is_unbiased_and_its_error_is_honest(crystal, symme
     assert biases.mean() == pytest.approx(exact, rel=0.2)
     corrected = energies - biases
     assert abs(corrected.mean()) < 3 * corrected.std() / np.sqrt(n_seeds) + 0.1 * exact
-    # Uncorrected, it would be above by many errors of this mean.
+    # Without the correction, the mean energy is significantly above zero.
     assert energies.mean() > 5 * energies.std() / np.sqrt(n_seeds)
     other = rival * KT * np.sqrt(n_free / 2) / n_independent
     noise = other * np.random.default_rng(99).normal(size=n_seeds)
     assert_honest(corrected + noise, np.hypot(errors, other), 0.0)
-    # Chance alone says at most once or twice that the symmetry is another.
+    # By chance, a lower symmetry may be reported once or twice.
     assert sum(bool(against) for against in reasons) <= 2
 
 
-def test_symmetry_takes_most_of_the_noise_away():
+def test_symmetrisation_reduces_the_noise_to_the_free_strains():
     crystal = HEXAGONAL * (2, 2, 1)
     energies = {kept: sampled(crystal, 60, symmetrise=kept)[0].mean() for kept in (True, False)}
     assert energies[True] == pytest.approx(energies[False] * 2 / 6, rel=0.35)
 
 
-def test_a_crystal_that_turns_tetragonal_is_seen():
-    """1 % longer along c than a cubic cell: many standard errors, however short the run."""
+def test_cubic_cell_that_becomes_tetragonal_is_a_reason():
+    """A c axis that is 1 % longer than in the cubic cell is significant even in a short run."""
     stretch = np.array([-0.0033, -0.0033, 0.0067, 0, 0, 0])
     _, cells, reasons = sampled(CUBIC * (2, 2, 2), 10, symmetrise=True, shift=stretch)
     assert all(len(against) == 1 and "space group 225" in against[0] for against in reasons)
     assert min(cell.symmetry_deviation_sigma for cell in cells) > 2
-    # Nothing is forced on it without symmetrisation.
+    # Without symmetrisation the deviation is reported but not a reason.
     _, cells, reasons = sampled(CUBIC * (2, 2, 2), 3, symmetrise=False, shift=stretch)
     assert not any(reasons) and min(cell.symmetry_deviation_sigma for cell in cells) > 2
 
 
-def test_a_frozen_shape_speaks_against_the_cell():
+def test_isotropic_cell_freedom_is_a_reason_for_a_hexagonal_crystal():
     crystal = HEXAGONAL * (2, 2, 1)
     strains = 1e-3 * correlated(np.random.default_rng(0), 100, 4.0)[:, :1] * np.array([1, 1, 1, 0, 0, 0])
     run, symmetry = run_of(crystal, strains), symmetry_of(AlchemicalSystem(crystal))
@@ -174,7 +174,7 @@ def test_a_frozen_shape_speaks_against_the_cell():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_a_handful_of_samples_counts_as_one(n):
+def test_few_samples_count_as_one_independent_sample(n):
     strains = 1e-3 * np.random.default_rng(0).normal(size=(n, 6))
     cell, reasons = assess_mean_cell(
         run_of(TRICLINIC, strains), symmetry_of(AlchemicalSystem(TRICLINIC)), settings(), True
@@ -183,9 +183,9 @@ def test_a_handful_of_samples_counts_as_one(n):
 
 
 @pytest.mark.slow
-def test_aluminium_nitride_stays_hexagonal(tmp_path, monkeypatch):
-    """A short run with full cells: its mean cell is hexagonal, and lies lower than the one with noise."""
-    monkeypatch.chdir(tmp_path)  # where the job writes its progress
+def test_mean_cell_of_aluminium_nitride_is_hexagonal(tmp_path, monkeypatch):
+    """In a short run with full cells, the symmetrised mean cell has a lower energy than the noisy one."""
+    monkeypatch.chdir(tmp_path)  # the job writes its progress there
     potential = PotentialSpec(name="mace-demo", device="cpu")
     crystal = Structure(Lattice.hexagonal(3.13, 5.02), HEXAGONAL.species, HEXAGONAL.frac_coords) * (2, 2, 1)
     system = AlchemicalSystem(crystal)
@@ -208,5 +208,5 @@ def test_aluminium_nitride_stays_hexagonal(tmp_path, monkeypatch):
         float(model.evaluate(s.cart_coords[None], s.lattice.matrix[None], np.zeros((1, 0))).energy[0])
         for s in (Structure(d.structure.lattice, crystal.species, found.structure.frac_coords) for d in (raw, found))
     ]
-    print(f"as it is: {raw.cell_parameters}; static energy {1e3 * (static[0] - static[1]) / 16:.3f} meV/atom above")
+    print(f"raw: {raw.cell_parameters}; static energy {1e3 * (static[0] - static[1]) / 16:.3f} meV/atom above")
     assert static[0] - static[1] > 0.001

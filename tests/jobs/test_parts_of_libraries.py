@@ -1,14 +1,15 @@
-"""What this package uses of jobflow, maggma, atomate2 and monty beyond their documented calls.
+"""Tests of the undocumented parts of jobflow, maggma, atomate2 and monty that this package uses.
 
-If one of these fails after an upgrade: `tests/test_house.py` names the file that uses each part.
+If a test fails after an upgrade, `tests/test_house.py` names the file that uses each part.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import pytest
 from atomate2.forcefields.jobs import ForceFieldRelaxMaker
-from jobflow import CURRENT_JOB, JobStore, Maker, Response, job, run_locally
+from jobflow import CURRENT_JOB, Job, JobStore, Maker, Response, job, run_locally
 from maggma.stores import MemoryStore, MongoStore
 from monty.json import MSONable
 from pymongo.collection import Collection
@@ -20,13 +21,13 @@ from alchemflows.storage.database import collection_of
 
 @dataclass
 class CountMaker(Maker):
-    """Counts down by jobs that replace one another."""
+    """Maker that counts down by jobs that replace one another."""
 
     name: str = "count"
 
     @job
     def make(self, number: int):
-        """Return 0, or replace this job with one for the number below."""
+        """Return 0, or replace this job with a job for the next lower number."""
         if number == 0:
             return 0
         current = CURRENT_JOB.job
@@ -39,7 +40,7 @@ class CountMaker(Maker):
 
 @dataclass
 class PlainMaker(OneString):
-    """A maker in one string."""
+    """A maker that is serialised as one string."""
 
     number: int = 3
 
@@ -49,20 +50,28 @@ def test_jobflow_keeps_the_undecorated_make():
     assert hasattr(ForceFieldRelaxMaker.make, "original")
 
 
-def test_a_job_takes_the_place_of_another():
+def test_replacing_job_has_the_identity_of_the_replaced_job():
     first = CountMaker().make(2)
     outputs = run_locally(first, store=JobStore(MemoryStore()), log=False, ensure_success=True)
     assert set(outputs) == {first.uuid}
     assert {index: response.output for index, response in outputs[first.uuid].items()}[3] == 0
 
 
-def test_the_current_job_is_forgotten():
+def test_current_job_is_cleared():
     CURRENT_JOB.job = CountMaker().make(1)
     forget_current_job()
     assert CURRENT_JOB.job is None
 
 
-def test_a_store_has_a_collection(shared_database):
+@pytest.mark.parametrize("test", ["first", "second"])
+def test_failed_job_is_not_the_current_job_of_the_next_test(test):
+    assert CURRENT_JOB.job is None and CURRENT_JOB.store is None
+    with pytest.raises(ZeroDivisionError):
+        Job(divmod, function_args=(1, 0)).run(JobStore(MemoryStore()))
+    assert CURRENT_JOB.job is not None  # the fixture `no_current_job` clears it
+
+
+def test_store_gives_access_to_its_collection(shared_database):
     store = MongoStore.from_dict(shared_database.job_store.docs_store.as_dict())
     store.connect()
     assert isinstance(collection_of(store), Collection)
@@ -70,13 +79,13 @@ def test_a_store_has_a_collection(shared_database):
     store.close()
 
 
-def test_atomate2_puts_the_force_field_into_the_task_document():
+def test_atomate2_stores_the_force_field_in_the_task_document():
     assert "task_document_kwargs" in {field.name for field in fields(ForceFieldRelaxMaker)}
     maker = ForceFieldRelaxMaker(force_field_name="CHGNet")
     assert "force_field_name" in maker.task_document_kwargs
 
 
-def test_monty_writes_three_keys_of_its_own():
+def test_monty_adds_module_class_and_version():
     assert set(MSONable.as_dict(PlainMaker())) == {"@module", "@class", "@version", "number"}
     assert set(PlainMaker().as_dict()) == {"@module", "@class", "@version", "json"}
     assert PlainMaker.from_dict(PlainMaker(number=4).as_dict()).number == 4

@@ -1,4 +1,4 @@
-"""Ladders that refine themselves, through the real jobs, run by jobflow in this process."""
+"""Tests of the refinement of ladders with the real jobs, run by jobflow in this process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ N_REPEATS = 16
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+def _separate_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
@@ -47,7 +47,7 @@ def run(flow: Flow, folder, *, ensure_success: bool = True) -> tuple[object, Job
 
 @pytest.fixture
 def wells(monkeypatch):
-    """Harmonic wells in place of a potential: stiff enough at λ = 1 that the two ends hardly overlap."""
+    """Replace the potential with harmonic wells, so stiff at λ = 1 that the two ends hardly overlap."""
     path = harmonic_path(2)
     model = HarmonicWells(path.system.structure.cart_coords, (8.0, 120.0), (0.0, 0.05))
     model.record = PotentialRecord(name="wells", backend="none", sha256="0" * 64, dtype="float64", device="cpu")
@@ -76,7 +76,7 @@ def refining_flow(path, *, seed, target, budget, n_windows=2, windows_per_job=8,
 
 
 @pytest.mark.slow
-def test_a_ladder_refines_itself_until_its_target_is_met_and_its_error_is_honest(wells, tmp_path):
+def test_refined_ladder_reaches_its_target_with_a_calibrated_error(wells, tmp_path):
     exact, z, reasons, extended = wells.model.delta_f_eV(T), [], [], 0
     for seed in range(N_REPEATS):
         document, store = run(refining_flow(wells.path, seed=seed, target=TARGET, budget=60), tmp_path)
@@ -84,7 +84,7 @@ def test_a_ladder_refines_itself_until_its_target_is_met_and_its_error_is_honest
         reasons += document.verdict.reasons
         assert record.target_met and document.total.error_eV_per_atom <= TARGET
         assert not any("target" in reason for reason in document.verdict.reasons)
-        # what the rounds say they added is what there is
+        # the record of the rounds agrees with the windows
         inserted = sorted(value for each in record.rounds for value in each.inserted)
         assert [0.0, *inserted, 1.0] == [window.lambda_value for window in document.windows]
         runs = {window.lambda_value: 1 for window in document.windows}
@@ -98,7 +98,7 @@ def test_a_ladder_refines_itself_until_its_target_is_met_and_its_error_is_honest
         assert record.rounds[-1].error_eV_per_atom == document.total.error_eV_per_atom
         assert record.n_runs_added > 0
         extended += sum(runs.values()) > len(runs)
-        # one result only in the database, the final one
+        # the database contains only the final result
         assert store.count({"output.@class": "FreeEnergyDocument"}) == 1
         z.append((document.mbar.delta_f_eV - exact) / document.mbar.error_eV)
     z = np.array(z)
@@ -112,8 +112,8 @@ def test_a_ladder_refines_itself_until_its_target_is_met_and_its_error_is_honest
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", [0.0025, 0.00125])
-def test_small_targets_are_met_at_the_cost_that_the_first_error_predicts(wells, tmp_path, target):
-    """With long windows the variance falls as 1/runs, down to a quarter of the other tests' target."""
+def test_cost_of_small_targets_follows_from_the_error_before(wells, tmp_path, target):
+    """The variance of long windows is proportional to 1/runs."""
     exact, z, cost = wells.model.delta_f_eV(T), [], []
     for seed in range(2):
         flow = refining_flow(wells.path, seed=seed, target=target, budget=400, n_steps=2000)
@@ -121,7 +121,7 @@ def test_small_targets_are_met_at_the_cost_that_the_first_error_predicts(wells, 
         record = document.refinement
         assert record.target_met and document.total.error_eV_per_atom <= target
         z.append((document.mbar.delta_f_eV - exact) / document.mbar.error_eV)
-        # Since the last window was inserted only extensions follow; with V the variance then, V/target² is needed.
+        # After the last insertion, at variance V, extensions should increase the number of runs by V / target².
         last = max(k for k, each in enumerate(record.rounds) if each.inserted)
         runs = 2 + sum(each.n_runs for each in record.rounds[: last + 1])
         needed = runs * max(1.0, (record.rounds[last].error_eV_per_atom / target) ** 2)
@@ -130,7 +130,7 @@ def test_small_targets_are_met_at_the_cost_that_the_first_error_predicts(wells, 
     assert max(cost) < 2 and np.abs(z).max() < 3.5
 
 
-def test_the_budget_is_kept(wells, tmp_path):
+def test_refinement_stops_at_the_budget(wells, tmp_path):
     document, _ = run(refining_flow(wells.path, seed=0, target=1e-5, budget=5), tmp_path)
     assert document.refinement.n_runs_added == 5
     assert document.refinement.target_met is False
@@ -138,7 +138,7 @@ def test_the_budget_is_kept(wells, tmp_path):
     assert any("target" in reason for reason in document.verdict.reasons)
 
 
-def test_without_a_target_a_budget_mends_overlap_only(wells, tmp_path, monkeypatch):
+def test_budget_without_a_target_only_improves_the_overlap(wells, tmp_path, monkeypatch):
     monkeypatch.setattr("alchemflows.free_energy.refinement.MIN_OVERLAP", 0.15)
     document, _ = run(refining_flow(wells.path, seed=0, target=None, budget=20), tmp_path)
     assert document.refinement.target_met is None
@@ -146,7 +146,7 @@ def test_without_a_target_a_budget_mends_overlap_only(wells, tmp_path, monkeypat
     assert 0 < document.refinement.n_runs_added < 20
 
 
-def test_a_round_that_fails_ends_the_refinement_and_hides_no_result(wells, tmp_path, monkeypatch):
+def test_failed_round_ends_the_refinement_and_earlier_samples_are_analysed(wells, tmp_path, monkeypatch):
     runs = []
 
     def run_windows(*arguments, **options):
@@ -166,8 +166,8 @@ def test_a_round_that_fails_ends_the_refinement_and_hides_no_result(wells, tmp_p
 
 
 @pytest.mark.parametrize("pressure", [None, 0.5])
-def test_a_continued_window_goes_on_where_it_was(gentle_model, perovskite, pressure):
-    """Without friction, and so without noise, two runs in two jobs are two runs in one."""
+def test_continued_window_equals_one_longer_window(gentle_model, perovskite, pressure):
+    """Without friction there is no noise, so that two jobs of one run equal one job of two runs."""
     path = AlchemicalPath.from_substitution(perovskite, {"Pb": "Sn"})
     dynamics = DynamicsSettings(
         temperature_K=200,
@@ -195,7 +195,7 @@ def test_a_continued_window_goes_on_where_it_was(gentle_model, perovskite, press
     assert (whole.windows[0].series.unpack().volume_A3[0] == perovskite.volume) == (pressure is None)
 
 
-def test_a_continued_window_has_new_noise(wells):
+def test_continued_window_has_independent_noise(wells):
     make, maker = (
         WindowsMaker.make.original,
         WindowsMaker(
@@ -210,7 +210,7 @@ def test_a_continued_window_has_new_noise(wells):
     assert abs(correlation) < 0.3
 
 
-def test_parts_of_a_window_must_follow_one_another(wells):
+def test_windows_with_gaps_or_repetitions_are_refused(wells):
     dynamics = DynamicsSettings(temperature_K=T, n_equilibration_steps=0, n_production_steps=40)
     maker, make = WindowsMaker(dynamics=dynamics, lambdas=(0.0, 1.0)), WindowsMaker.make.original
     first = make(maker, wells.path, [0, 1])
@@ -230,7 +230,7 @@ def test_parts_of_a_window_must_follow_one_another(wells):
 SHORT = {"n_equilibration_steps": 20, "n_production_steps": 60, "temperature": 200.0, "relax_maker": None}
 
 
-def test_the_flow_at_constant_pressure_with_gauss_legendre_and_exchange(gentle_model, perovskite, tmp_path):
+def test_refined_flow_at_constant_pressure_with_gauss_legendre_and_replica_exchange(gentle_model, perovskite, tmp_path):
     maker = ThermodynamicIntegrationMaker(
         potential=str(gentle_model),
         n_windows=2,
@@ -255,7 +255,7 @@ def test_the_flow_at_constant_pressure_with_gauss_legendre_and_exchange(gentle_m
     assert document.windows[0].lambda_value == 0 and document.windows[-1].lambda_value == 1
     volumes = [w.mean_volume_A3 for w in document.windows]
     assert len(set(volumes)) == len(volumes) and document.volume_A3 == pytest.approx(np.mean(volumes))
-    # six samples a window are fewer than ten: each that the budget reaches is continued
+    # six samples per window are fewer than ten, so windows are extended until the budget is spent
     assert document.refinement.n_runs_added == 3
     assert sum(window.n_runs for window in document.windows) == 4 + 3
     figure = plot_convergence(document)
@@ -274,13 +274,13 @@ def test_the_flow_at_constant_pressure_with_gauss_legendre_and_exchange(gentle_m
         ({"pressure_GPa": 0.0, "barostat_time_ps": 0.01}, "barostat_time_ps"),
     ],
 )
-def test_bad_settings(gentle_model, perovskite, settings, reason):
+def test_invalid_settings_are_refused(gentle_model, perovskite, settings, reason):
     with pytest.raises(InvalidInputError, match=reason):
         ThermodynamicIntegrationMaker(potential=str(gentle_model), **settings).make(perovskite, {"Pb": "Sn"})
 
 
-def test_the_budget_of_a_target(gentle_model, perovskite):
-    """Without a number it is twice the planned windows; without a target nothing is added."""
+def test_default_budget_is_twice_the_planned_windows(gentle_model, perovskite):
+    """Without a target error and a budget, no windows are added."""
     for options, budget, n_grid in (({"target_error": 0.01}, 6, 17), ({}, 0, 3), ({"budget": 2}, 2, 17)):
         maker = ThermodynamicIntegrationMaker(potential=str(gentle_model), n_windows=3, **SHORT, **options)
         flow = maker.make(perovskite, {"Pb": "Sn"})

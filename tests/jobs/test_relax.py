@@ -1,4 +1,4 @@
-"""Relaxation by atomate2's maker: end members as the plain potential relaxes them, compositions in between."""
+"""Tests of relaxation with the maker of atomate2, at pure and mixed compositions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ N_STEPS = 12
 @pytest.fixture
 def path(perovskite) -> AlchemicalPath:
     structure = perovskite.copy()
-    structure.apply_strain([-0.3, -0.25, -0.28])  # where the weak forces of the model are felt
+    structure.apply_strain([-0.3, -0.25, -0.28])  # compressed, so that the weak forces of the model matter
     structure.translate_sites([2], [0.02, 0.01, 0.0])
     return AlchemicalPath.from_substitution(structure, {"Pb": "Sn"})
 
@@ -40,7 +40,7 @@ def relax(path, weights, potential, tmp_path):
 
 
 @pytest.mark.parametrize("end", [0.0, 1.0])
-def test_end_members_relax_as_the_plain_potential(end, path, gentle_model, tmp_path):
+def test_end_members_relax_like_the_original_potential(end, path, gentle_model, tmp_path):
     relaxed = relax(path, path.weights(end), PotentialSpec(name=str(gentle_model), device="cpu"), tmp_path)
     atoms = path.system.at_vertex(path.weights(end)).to_ase_atoms()
     start = atoms.cell.array.copy()
@@ -48,10 +48,10 @@ def test_end_members_relax_as_the_plain_potential(end, path, gentle_model, tmp_p
     BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-6, steps=N_STEPS)
     np.testing.assert_allclose(relaxed.structure.lattice.matrix, atoms.cell.array, atol=1e-6)
     np.testing.assert_allclose(relaxed.structure.cart_coords, atoms.positions, atol=1e-6)
-    assert np.abs(atoms.cell.array - start).max() > 1e-3  # something happened
+    assert np.abs(atoms.cell.array - start).max() > 1e-3  # the cell has changed
 
 
-def test_between_the_ends_the_cell_is_another(path, gentle_model, tmp_path):
+def test_relaxed_volume_depends_on_the_composition(path, gentle_model, tmp_path):
     spec = PotentialSpec(name=str(gentle_model), device="cpu")
     documents = [relax(path, path.weights(x), spec, tmp_path) for x in (0.0, 0.5, 1.0)]
     assert len({round(document.volume_A3, 6) for document in documents}) == 3
@@ -60,16 +60,16 @@ def test_between_the_ends_the_cell_is_another(path, gentle_model, tmp_path):
     assert not documents[1].converged
 
 
-def test_a_relaxation_that_does_not_converge_is_an_error(path, gentle_model, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # atomate2 writes where it runs
+def test_unconverged_relaxation_is_an_error(path, gentle_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # atomate2 writes files to the current folder
     maker = AlchemicalRelaxMaker(maker=ForceFieldRelaxMaker(steps=1, relax_kwargs={"fmax": 1e-6}))
     spec = PotentialSpec(name=str(gentle_model), device="cpu")
     with pytest.raises(AlchemflowsError, match="1 steps"):
         AlchemicalRelaxMaker.make.original(maker, path.system, path.weights(0.5), spec)
 
 
-def test_of_several_starts_the_lowest_end_is_kept(path, gentle_model, tmp_path):
-    """In cells that are kept; the structure given, for which None stands, is one of them."""
+def test_lowest_result_of_several_starts_is_returned(path, gentle_model, tmp_path):
+    """The cells are fixed; a start of None is the structure of the system."""
     maker = AlchemicalRelaxMaker(
         require_convergence=False, maker=ForceFieldRelaxMaker(relax_cell=False, steps=2, relax_kwargs={"fmax": 1e-6})
     )

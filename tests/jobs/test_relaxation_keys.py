@@ -1,4 +1,4 @@
-"""Keys of relaxations: the same for the same relaxation, in every release."""
+"""Tests of the keys of relaxations, which must be the same in every release."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def key(structure, weights=(0.5, 0.5), maker=None, potential=POTENTIAL, change=N
     return (maker or AlchemicalRelaxMaker()).key(system, list(weights), potential)
 
 
-def test_the_key_of_every_release(perovskite):
-    """A change here makes every relaxation anew: nothing but a decision to do so may change it."""
+def test_key_is_the_same_in_every_release(perovskite):
+    """If this key changes, all stored relaxations are repeated; change it only on purpose."""
     assert key(perovskite) == "221ce77f2984af17d36e1a5d9dcc950d5f241ec4513b91f583c78d0548368e2d"
 
 
-def test_a_release_or_a_moved_module_changes_no_key(perovskite, monkeypatch):
+def test_key_does_not_depend_on_versions_or_module_names(perovskite, monkeypatch):
     before = key(perovskite)
     monkeypatch.setattr(alchemflows, "__version__", "99.9", raising=False)
     monkeypatch.setattr(atomate2, "__version__", "99.9")
@@ -34,7 +34,7 @@ def test_a_release_or_a_moved_module_changes_no_key(perovskite, monkeypatch):
     assert key(perovskite) == before
 
 
-def test_what_changes_a_key(perovskite):
+def test_key_depends_on_crystal_composition_relaxation_and_potential(perovskite):
     doubled = perovskite * (2, 1, 1)
     keys = {
         "here": key(perovskite),
@@ -51,6 +51,6 @@ def test_what_changes_a_key(perovskite):
 
 
 @pytest.mark.parametrize("change", [{"name": "elsewhere"}, {"device": "cpu"}, {"dtype": "float64"}])
-def test_what_does_not_change_a_key(perovskite, change):
-    """A relaxation is in float64 whatever the precision asked for."""
+def test_key_does_not_depend_on_name_device_or_precision_of_the_potential(perovskite, change):
+    """A relaxation always uses float64, regardless of the chosen precision."""
     assert key(perovskite, potential=POTENTIAL.model_copy(update=change)) == key(perovskite)

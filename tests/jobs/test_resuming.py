@@ -1,4 +1,4 @@
-"""Jobs that are told to stop where no worker of this package runs them, and those that cannot stop in good order."""
+"""Tests of jobs that are asked to stop, with and without checkpoints."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ run_locally(maker.make(Structure.from_file(sys.argv[2]), {"Pb": "Sn"}), root_dir
 """
 
 
-def test_a_signal_ends_the_process_after_a_checkpoint(gentle_model, perovskite, tmp_path):
+def test_signal_ends_the_process_after_a_checkpoint(gentle_model, perovskite, tmp_path):
     perovskite.to(str(tmp_path / "cell.json"))
     arguments = [sys.executable, "-c", CODE, str(gentle_model), str(tmp_path / "cell.json"), str(tmp_path)]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -35,33 +35,33 @@ def test_a_signal_ends_the_process_after_a_checkpoint(gentle_model, perovskite, 
             assert time.monotonic() < end and process.poll() is None
             time.sleep(0.1)
         process.terminate()
-        assert process.wait(timeout=60) == -signal.SIGTERM  # as without a handler, a moment later
+        assert process.wait(timeout=60) == -signal.SIGTERM  # the same exit status as without a handler
     finally:
         process.kill()
     assert len(list(tmp_path.glob("job_*/checkpoint/state-*.npz"))) == 1
 
 
-def test_what_cannot_stop_in_good_order_stops_at_once():
-    """A worker's signal reaches a job between its blocks as an interrupt, which nothing takes for an error."""
+def test_job_without_checkpoints_stops_at_once():
+    """The job receives an interrupt, which a handler of exceptions in the job does not catch."""
 
     @job
-    def stubborn():
+    def interrupted():
         try:
             signal.raise_signal(signal.SIGTERM)
         except Exception as error:
-            raise AssertionError("taken for an error") from error
+            raise AssertionError("the interrupt was caught as an Exception") from error
 
     with stopped_by_signals(), pytest.raises(JobInterrupted):
-        stubborn().run(None)
-    assert not stop_requested()  # the next worker of this process was not asked
+        interrupted().run(None)
+    assert not stop_requested()  # the request does not reach the next worker in this process
 
 
-def test_a_second_signal_does_not_disturb_the_end():
-    """A queue signals the worker and the script that started it, which passes the signal on."""
+def test_second_signal_does_not_interrupt_the_clean_up():
+    """A queue signals both the worker and its script, which forwards the signal, so the worker receives two."""
     ended = []
 
     @job
-    def stubborn():
+    def interrupted():
         try:
             signal.raise_signal(signal.SIGTERM)
         finally:
@@ -69,11 +69,11 @@ def test_a_second_signal_does_not_disturb_the_end():
             ended.append(True)
 
     with stopped_by_signals(), pytest.raises(JobInterrupted):
-        stubborn().run(None)
+        interrupted().run(None)
     assert ended
 
 
-def test_no_handler_stays_behind(tmp_path, monkeypatch):
+def test_signal_handler_and_checkpoint_are_removed_at_the_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = signal.getsignal(signal.SIGTERM)
     with resumable() as checkpoint:
@@ -81,10 +81,10 @@ def test_no_handler_stays_behind(tmp_path, monkeypatch):
         checkpoint.offer(1, dict, last=True)
         assert (tmp_path / "checkpoint").is_dir()
     assert signal.getsignal(signal.SIGTERM) is before
-    assert not (tmp_path / "checkpoint").exists()  # nobody else would find it
+    assert not (tmp_path / "checkpoint").exists()  # no other job could use it
 
 
-def test_a_time_that_is_over_asks_for_a_stop():
+def test_elapsed_time_limit_requests_a_stop():
     with stopped_by_signals(stop_after_s=0.2):
         resuming.wait_for_stop(10.0)
         assert stop_requested()

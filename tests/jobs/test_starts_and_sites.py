@@ -1,4 +1,4 @@
-"""Windows that start from both ends, and crystals that are none any more, through the real jobs."""
+"""Tests of windows that start from both ends, and of crystals that melt, with the real jobs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LAMBDAS = [0.0, 0.5, 1.0]
 
 @pytest.fixture
 def wells(monkeypatch, tmp_path):
-    """Return a function that puts harmonic wells of some stiffness in place of a potential."""
+    """Return a function that replaces the potential with harmonic wells of a given stiffness."""
     monkeypatch.chdir(tmp_path)
     path = harmonic_path(2)
 
@@ -53,13 +53,13 @@ def moved(structure: Structure, by: float) -> Structure:
     return Structure(structure.lattice, structure.species, positions, coords_are_cartesian=True)
 
 
-def test_windows_start_from_the_ends_in_turn():
+def test_start_structures_alternate_between_the_ends():
     assert alternating(2) == [0.0, 1.0]
     assert alternating(5) == [0.0, 1.0, 0.0, 1.0, 1.0]
     assert alternating(6) == [0.0, 1.0, 0.0, 1.0, 0.0, 1.0]
 
 
-def test_a_window_knows_where_it_started_however_often_it_is_continued(wells):
+def test_continued_windows_keep_their_start_lambda(wells):
     path = wells(2.0, 3.0).path
     given = path.system.structure
     ends = [moved(given, -0.1), moved(given, 0.2)]
@@ -76,15 +76,15 @@ def test_a_window_knows_where_it_started_however_often_it_is_continued(wells):
         sampled(maker(), path, ends=ends, start_lambdas=[0.0, 0.5, 1.0])
 
 
-def test_the_verdict_says_where_starts_and_shapes_were_not_free(wells):
-    """Notes: they are no reasons, and they are there after a new analysis of the same samples too."""
+def test_verdict_notes_a_single_start_and_a_fixed_cell_shape(wells):
+    """Notes are not reasons, and a reanalysis of the same samples gives the same notes."""
     path = wells(2.0, 3.0).path
     given = path.system.structure
     alike = sampled(maker(), path)
     ends = sampled(maker(), path, ends=[given, moved(given, 0.1)], start_lambdas=[0.0, 1.0, 1.0])
     (note,) = free_energy(path, [alike]).verdict.notes
     assert "both ends" in note and free_energy(path, [ends]).verdict.notes == []
-    # A cell whose axes the symmetry does not make equal.
+    # The symmetry of a tetragonal cell allows different lengths of its axes.
     tall = AlchemicalPath.from_substitution(
         Structure(Lattice.tetragonal(10, 12), ["Pb", "Pb"], [[0, 0, 0], [0.5, 0.5, 0.5]]), {"Pb": "Sn"}
     )
@@ -99,7 +99,7 @@ def test_the_verdict_says_where_starts_and_shapes_were_not_free(wells):
     assert reanalysed(result, [squeezed]).verdict.notes == result.verdict.notes
 
 
-def test_the_curve_ends_with_the_estimate(wells):
+def test_convergence_curve_ends_with_the_estimate_from_all_samples(wells):
     path = wells(2.0, 3.0).path
     result = free_energy(path, [sampled(maker(), path)])
     curve = result.convergence
@@ -108,8 +108,8 @@ def test_the_curve_ends_with_the_estimate(wells):
         assert None not in values and values[4] != values[-1]
 
 
-def test_atoms_that_leave_their_sites_are_a_reason_unless_they_may(wells):
-    """Wells so soft that atoms 10 Å apart move by some 7 Å."""
+def test_atoms_that_leave_their_sites_are_a_reason_unless_crystal_is_false(wells):
+    """The wells are so soft that atoms 10 Å apart move by about 7 Å."""
     soft = wells(5e-4, 5e-4)
     made = maker()
     made.dynamics = made.dynamics.model_copy(update={"friction_per_ps": 0.5, "timestep_fs": 10.0})
@@ -127,7 +127,7 @@ def test_atoms_that_leave_their_sites_are_a_reason_unless_they_may(wells):
 
 
 @pytest.mark.parametrize("stiffness", [5e-4, 2.0])
-def test_switches_know_whether_atoms_left_their_sites(wells, stiffness):
+def test_switches_report_atoms_that_left_their_sites(wells, stiffness):
     path = wells(stiffness, stiffness).path
     settings = SwitchingSettings(
         temperature_K=300.0,
@@ -144,7 +144,7 @@ def test_switches_know_whether_atoms_left_their_sites(wells, stiffness):
     assert diffusing.sites is None
 
 
-def test_flows_relax_what_windows_start_from(gentle_model, perovskite):
+def test_flow_relaxes_the_start_structures_of_the_windows(gentle_model, perovskite):
     def names(**options):
         made = ThermodynamicIntegrationMaker(potential=str(gentle_model), n_windows=3, **options)
         flow = made.make(perovskite, {"Pb": "Sn"})
@@ -153,7 +153,7 @@ def test_flows_relax_what_windows_start_from(gentle_model, perovskite):
     found, windows = names()
     assert found == ["alchemical relax", "alchemical relax λ = 0", "alchemical relax λ = 1"]
     assert windows["start_lambdas"] == [1.0] and len(windows["ends"]) == 2
-    assert names(pressure_GPa=0.0)[0] == found  # the cell of a cubic crystal keeps its shape
+    assert names(pressure_GPa=0.0)[0] == found  # at constant pressure, only the volume of a cubic cell changes
     assert names(pressure_GPa=0.0, cell_freedom="full")[0] == ["alchemical relax λ = 0", "alchemical relax λ = 1"]
     assert names(starts="middle")[0] == ["alchemical relax"]
     found, windows = names(relax_maker=None)

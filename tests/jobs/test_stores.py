@@ -1,4 +1,4 @@
-"""A store without `data`, and checkpoints that cannot be written, are refused before anything is sampled."""
+"""Tests of errors before sampling: a store without `data`, and a checkpoint folder that is not writable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 DEMO = {"potential": "mace-demo", "relax_maker": None}
-#: Steps without end: only a job that does not begin to sample ends at once.
+#: So many steps that only a job that does not begin to sample ends within the test.
 LONG = 10**9
 FLOWS = {
     "ti": lambda: ThermodynamicIntegrationMaker(n_production_steps=LONG, **DEMO).make(SALT, {"Na": "K"}),
@@ -42,7 +42,7 @@ def test_a_store_without_data_is_refused_before_sampling(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", FLOWS)
-def test_every_job_that_stores_arrays_of_samples_knows_its_store(kind):
+def test_every_job_that_stores_samples_has_access_to_its_store(kind):
     from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
     from alchemflows.jobs.removal import RemovalMaker
     from alchemflows.jobs.switching import SwitchesMaker
@@ -53,7 +53,7 @@ def test_every_job_that_stores_arrays_of_samples_knows_its_store(kind):
     assert jobs and all(job.config.expose_store for job in jobs)
 
 
-def test_jobflows_own_default_store_is_accepted(tmp_path, monkeypatch):
+def test_default_store_of_jobflow_is_accepted(tmp_path, monkeypatch):
     monkeypatch.setattr(SETTINGS, "JOB_STORE", type(SETTINGS)().JOB_STORE)
     maker = SwitchingMaker(n_switching_steps=4, n_equilibration_steps=2, n_repeats=2, **DEMO)
     run_locally(
@@ -61,8 +61,8 @@ def test_jobflows_own_default_store_is_accepted(tmp_path, monkeypatch):
     )
 
 
-def test_checkpoints_that_cannot_be_written_are_refused_at_the_beginning(tmp_path, monkeypatch):
+def test_unwritable_checkpoint_folder_is_refused_before_sampling(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(resuming, "checkpoint_folder", lambda settings: tmp_path / "file" / "job-1")
     with pytest.raises(InvalidInputError, match="file"), resuming.resumable():
-        raise AssertionError("the work has begun")
+        raise AssertionError("the job has started")

@@ -1,4 +1,4 @@
-"""What was understood of a structure is stored with the jobs made of it."""
+"""Tests of the record of a structure, which is stored with all jobs made from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def jobs_of(flow):
     return [job for each in flow.jobs for job in (jobs_of(each) if isinstance(each, Flow) else [each])]
 
 
-def test_all_jobs_of_a_flow_carry_the_record_and_hand_it_on():
+def test_all_jobs_of_a_flow_and_their_replacements_have_the_record():
     read = structure_of(SALT).repeated((2, 1, 1))
     flow = ThermodynamicIntegrationMaker(potential="mace-demo", n_windows=2).make(read.structure, {"Na": "Li"})
     record_structures(flow, {"salt": read.record})
@@ -28,7 +28,7 @@ def test_all_jobs_of_a_flow_carry_the_record_and_hand_it_on():
         assert any("structures" in update["update"] for update in job.metadata_updates)
 
 
-def test_tasks_of_a_campaign_carry_the_record_of_their_structure():
+def test_all_jobs_of_a_campaign_have_the_record_of_their_structure():
     campaign = campaign_of(
         {
             "name": "salts",

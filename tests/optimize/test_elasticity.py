@@ -1,4 +1,4 @@
-"""Bulk moduli against energies over volumes, and their derivatives against crystals relaxed at compositions beside."""
+"""Tests of bulk moduli and their derivatives, by comparison with finite differences of relaxed crystals."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ DIRECTION = np.array([-1.0, 1.0])
 
 
 def mixed(structure: Structure, first: str, second: str) -> AlchemicalSystem:
-    """Let all sites of an element be another one."""
+    """Return a system in which all sites of one element can change to another element."""
     return CompositionGrid.line(structure, {first: second}, [0.0]).system
 
 
 def fluorite() -> AlchemicalSystem:
-    """Ceria with zirconia, primitive cell: oxygen atoms have a degree of freedom that symmetry keeps at rest."""
+    """Return the primitive cell of (Ce,Zr)O2; oxygen has an internal degree of freedom that symmetry keeps at zero."""
     cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.4), ["Ce", "O"], [[0, 0, 0], [0.25, 0.25, 0.25]])
     return mixed(cell.get_primitive_structure(), "Ce", "Zr")
 
@@ -40,7 +40,7 @@ def rocksalt() -> AlchemicalSystem:
 
 
 def wurtzite() -> AlchemicalSystem:
-    """Hexagonal: the strain under pressure is not isotropic, and atoms follow it."""
+    """Return hexagonal (Al,Sc)N, whose strain under pressure is anisotropic and whose atoms relax with it."""
     structure = Structure.from_spacegroup(
         186, Lattice.hexagonal(3.19, 5.10), ["Al", "N"], [[1 / 3, 2 / 3, 0.0], [1 / 3, 2 / 3, 0.38]]
     )
@@ -54,7 +54,7 @@ def modulus(system: AlchemicalSystem, weights: np.ndarray, relaxation: str):
 
 
 def relaxed_energy(system: AlchemicalSystem, structure: Structure, factor: float) -> float:
-    """Energy (eV) with all lengths times a factor, positions relaxed."""
+    """Return the energy (eV) with all lengths multiplied by a factor and relaxed positions."""
     calculator = AlchemicalCalculator(system, WEIGHTS, DEMO)
     atoms = calculator.make_atoms()
     atoms.set_cell(structure.lattice.matrix, scale_atoms=False)
@@ -66,8 +66,8 @@ def relaxed_energy(system: AlchemicalSystem, structure: Structure, factor: float
 
 @pytest.mark.parametrize("make", [fluorite, rocksalt])
 @pytest.mark.parametrize("relaxation", ["isotropic", "full"])
-def test_cubic_crystals_against_energies_over_volumes(make, relaxation):
-    """K = V d²E/dV², and at the minimum in strains, 9 K V = d²E/dε²."""
+def test_bulk_modulus_of_cubic_crystals_equals_curvature_of_the_energy_in_volume(make, relaxation):
+    """K = V d²E/dV², which for an isotropic strain ε at the minimum is 9 K V = d²E/dε²."""
     found, structure = modulus(make(), WEIGHTS, relaxation)
     h = 1e-3
     energies = [relaxed_energy(make(), structure, 1 + k * h) for k in (-2, -1, 0, 1, 2)]
@@ -79,15 +79,15 @@ def test_cubic_crystals_against_energies_over_volumes(make, relaxation):
 @pytest.mark.parametrize(
     ("make", "relaxation"), [(fluorite, "isotropic"), (rocksalt, "full"), (rocksalt, "axes"), (wurtzite, "full")]
 )
-def test_derivatives_are_those_of_crystals_relaxed_beside(make, relaxation):
+def test_derivatives_equal_finite_differences_of_relaxed_crystals(make, relaxation):
     found, _ = modulus(make(), WEIGHTS, relaxation)
     step = 5e-3
     before, after = (modulus(make(), WEIGHTS + sign * step * DIRECTION, relaxation)[0].value for sign in (-1, 1))
     assert found.gradient @ DIRECTION == pytest.approx((after - before) / (2 * step), rel=1e-3)
 
 
-def test_a_hexagonal_crystal_against_stresses_under_pressure():
-    """The volume at which all three stresses are −p, from relaxed crystals, gives the compressibility."""
+def test_bulk_modulus_of_a_hexagonal_crystal_equals_inverse_compressibility():
+    """The compressibility follows from volumes relaxed at small positive and negative pressures."""
     found, structure = modulus(wurtzite(), WEIGHTS, "full")
     volumes = []
     pressure = 0.05
@@ -103,7 +103,7 @@ def test_a_hexagonal_crystal_against_stresses_under_pressure():
     assert found.value == pytest.approx(compressed, rel=1e-3)
 
 
-def test_it_costs_nothing_when_it_is_not_asked_for():
+def test_bulk_modulus_is_computed_only_when_it_is_read():
     crystal = RelaxedCrystal(rocksalt(), DEMO, "isotropic")
     found = crystal.at(WEIGHTS)
     before = crystal.n_evaluations
@@ -115,7 +115,7 @@ def test_it_costs_nothing_when_it_is_not_asked_for():
         RelaxedCrystal(rocksalt(), DEMO, "none").at(WEIGHTS)[BULK_MODULUS]
 
 
-def test_what_is_no_minimum_has_none():
+def test_bulk_modulus_of_an_unstable_crystal_is_an_error():
     system = rocksalt()
     curvatures = np.diag([1.0] * 6 + [1, 1, 1, -1, 1, 1] + [0, 0])
     derivatives = SecondDerivatives(0.0, np.zeros(14), curvatures)

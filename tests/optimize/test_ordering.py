@@ -1,4 +1,4 @@
-"""The search for order: a model with a known ground state, vacancies, and the model that comes with the package."""
+"""Tests of the search for ordered arrangements, with a pair model of known ground state and with mace-demo."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from alchemflows.schemas.potential import PotentialSpec
 
 
 class PairModel:
-    """E = Σ over pairs J_ij p_i p_j with p = w_first − w_second, a curvature of each site by itself, no forces."""
+    """Pair model E = Σ_ij J_ij p_i p_j + k Σ_i p_i², with p = w_first − w_second and self-curvature k; no forces."""
 
-    def __init__(self, couplings: np.ndarray, own: float) -> None:
+    def __init__(self, couplings: np.ndarray, self_curvature: float) -> None:
         self.J = torch.as_tensor(couplings)
-        self.own = own
+        self.self_curvature = self_curvature
 
     def evaluate(self, positions, cells, weights, *, forces=True, stress=True, weight_gradients=True) -> Evaluation:
         w = weights.clone().requires_grad_()
         p = w.reshape(len(w), -1, 2)
         p = p[..., 0] - p[..., 1]
-        energy = torch.einsum("bi,ij,bj->b", p, self.J, p) + self.own * (p**2).sum(dim=1)
+        energy = torch.einsum("bi,ij,bj->b", p, self.J, p) + self.self_curvature * (p**2).sum(dim=1)
         (gradients,) = torch.autograd.grad(energy.sum(), w)
         return Evaluation(energy.detach(), torch.zeros_like(positions), None, gradients)
 
@@ -36,24 +36,24 @@ class Device:
     device = torch.device("cpu")
 
 
-@pytest.mark.parametrize("own", [0.0, 3.0, -3.0])
-def test_the_most_unstable_wave_wins_whatever_a_site_does_to_itself(monkeypatch, own):
-    """Antiferromagnetic pairs on a simple cubic lattice: rocksalt order; the own curvature is no physics."""
+@pytest.mark.parametrize("self_curvature", [0.0, 3.0, -3.0])
+def test_search_finds_the_most_unstable_wave_regardless_of_self_curvature(monkeypatch, self_curvature):
+    """Repulsive like neighbours on a simple cubic lattice order as rocksalt; the self-curvature is an artefact."""
     cell = Structure(Lattice.cubic(4.0), [{"Mg": 0.5, "W": 0.5}], [[0, 0, 0]])
     disorder = Disorder(cell, (2, 2, 2))
     sites = disorder.system.structure
     apart = sites.distance_matrix
     couplings = np.where(np.isclose(apart, 4.0), 0.05, 0.0)
-    monkeypatch.setattr(ordering, "AlchemicalPotential", lambda system, backend: PairModel(couplings, own))
+    monkeypatch.setattr(ordering, "AlchemicalPotential", lambda system, backend: PairModel(couplings, self_curvature))
     found = search(disorder, sites, Device(), n_starts=8, seed=1)
     rocksalt = disorder.wave((0.5, 0.5, 0.5), cell)
     key = disorder.same_by_symmetry([np.array([site.specie.symbol == "W" for site in rocksalt], dtype=int)])
     right = [disorder.same_by_symmetry(end.labels) == key for end in found]
-    assert sum(right) >= 6  # 2 of 70 by chance
+    assert sum(right) >= 6  # by chance, 2 of the 70 arrangements
     assert all(end.sharpness > 0.95 for end in found)
 
 
-def test_ends_are_whole_atoms_of_the_composition_vacancies_included():
+def test_search_ends_in_whole_atoms_with_the_given_composition_and_vacancies():
     salt = Structure.from_spacegroup(
         "Fm-3m", Lattice.cubic(5.7), [{"Na": 0.5, "K": 0.25}, "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
     )
@@ -66,8 +66,8 @@ def test_ends_are_whole_atoms_of_the_composition_vacancies_included():
         assert end.structure == same.structure
 
 
-def test_a_step_keeps_the_composition():
-    block = ordering._Block.of(["Na", "K", None], [4, 3, 1])
+def test_scaled_weights_keep_the_composition():
+    block = ordering._SublatticeWeights.of(["Na", "K", None], [4, 3, 1])
     logs = block.scaled(torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3)
     weights = logs.exp()
     assert torch.allclose(weights.sum(dim=2), torch.ones(5, 8, dtype=torch.float64))
@@ -75,8 +75,8 @@ def test_a_step_keeps_the_composition():
     assert np.bincount(block.nearest(weights[0].numpy())).tolist() == [4, 3, 1]
 
 
-def test_atoms_follow_their_forces():
-    """A large and a small ion: O between them moves, and the energy is below that of the same order unmoved."""
+def test_atoms_relax_during_the_search():
+    """O between a large and a small cation moves, which lowers the energy of the same arrangement."""
     oxide = Structure.from_spacegroup(
         "Fm-3m", Lattice.cubic(5.3), [{"Ce": 0.5, "Zr": 0.5}, "O"], [[0, 0, 0], [0.25, 0.25, 0.25]]
     )

@@ -1,4 +1,4 @@
-"""How relaxed crystals answer to their composition, against relaxations at compositions beside it."""
+"""Tests of derivatives of relaxed crystals with respect to composition, against finite differences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from alchemflows.schemas.potential import PotentialSpec
 
 WEIGHTS = np.array([0.7, 0.3])
 DEMO = PotentialSpec(name="mace-demo", dtype="float64", device="cpu")
-#: Strains that ASE may change, in the order of Voigt, for each way to relax.
+#: Strains that ASE relaxes (1) or keeps (0), in Voigt order, for each relaxation.
 MASKS = {"none": [0] * 6, "c": [0, 0, 1, 0, 0, 0], "axes": [1, 1, 1, 0, 0, 0], "full": [1] * 6}
 
 
@@ -46,8 +46,8 @@ def found(calculator: AlchemicalCalculator):
 
 
 @pytest.mark.parametrize("relaxation", list(MASKS))
-def test_total_derivatives_are_those_of_relaxations(relaxation):
-    """Lengths, volume, energy, stresses and chemical potentials of the joint problem, to a relative 1e-4."""
+def test_total_derivatives_equal_finite_differences_of_relaxations(relaxation):
+    """Lengths, volume, energy, stresses and chemical potentials agree within a relative 2e-4."""
     system = wurtzite()
     derivatives, here = found(relaxed(system, WEIGHTS, relaxation))
     assert list(here) == names_of(system)
@@ -68,8 +68,8 @@ def test_total_derivatives_are_those_of_relaxations(relaxation):
         assert abs(here["stress_in_plane_GPa"].value) > 0.1 or relaxation == "axes"
 
 
-def test_the_stress_of_a_stressed_crystal_follows_its_strain():
-    """With stress there is a term that the second derivative of the energy has not."""
+def test_strain_derivatives_are_correct_for_a_stressed_crystal():
+    """The strain derivative of a nonzero stress has a term beyond the second derivative of the energy."""
     system = wurtzite()
     calculator = relaxed(system, WEIGHTS, "none")
     _, here = found(calculator)
@@ -87,7 +87,7 @@ def test_the_stress_of_a_stressed_crystal_follows_its_strain():
             assert here[name].gradient[n + k] == pytest.approx(expected, rel=1e-4, abs=1e-2), (name, i, j)
 
 
-def test_what_is_no_minimum_does_not_answer():
+def test_unstable_crystals_and_unknown_relaxations_are_errors():
     derivatives = SecondDerivatives(0.0, np.zeros(6 + 6 + 1), np.diag([1.0, 1, 1, 1, 1, -1, 2, 2, 2, 2, 2, 2, 0]))
     with pytest.raises(UnstableCrystalError, match="1 deformations"):
         response(derivatives, 2, "none")
@@ -95,7 +95,7 @@ def test_what_is_no_minimum_does_not_answer():
         free_strains("b")  # type: ignore[arg-type]
 
 
-def test_a_film_lies_in_the_plane():
+def test_relaxation_of_c_requires_c_along_z():
     check_cell("c", wurtzite().structure.lattice.matrix)
     tilted = Lattice.monoclinic(3.2, 3.2, 5.1, 100).matrix
     check_cell("full", tilted)

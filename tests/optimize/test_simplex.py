@@ -1,4 +1,4 @@
-"""Descent on simplices: it stays in its domain, finds what is to be found, and says how close it came."""
+"""Tests of gradient descent on simplices: projection, rounding, convergence and bounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def in_domain(domain: Domain, weights: np.ndarray) -> bool:
     return bool(inside.all() and np.allclose(sums, domain.totals, atol=1e-9))
 
 
-def test_the_projection_is_the_nearest_point():
+def test_projection_returns_the_nearest_point_of_the_domain():
     rng = np.random.default_rng(0)
     domain = Domain((0, 0, 0, 1, 1), (0.1, 0, 0, 0, 0.2), (1, 0.5, 1, 1, 1), (1.0, 0.7))
     for _ in range(20):
@@ -28,13 +28,13 @@ def test_the_projection_is_the_nearest_point():
         nearest = domain.project(outside)
         assert in_domain(domain, nearest)
         np.testing.assert_allclose(domain.project(nearest), nearest, atol=1e-12)
-        for _ in range(50):  # no other point of the domain is nearer
+        for _ in range(50):  # no other point of the domain is closer
             other = domain.project(rng.normal(size=5))
             assert np.linalg.norm(outside - nearest) <= np.linalg.norm(outside - other) + 1e-12
 
 
-def test_rounding_is_the_nearest_composition_in_whole_atoms():
-    """Against all of them, with bounds, several groups and vacancies."""
+def test_rounding_returns_the_nearest_composition_of_whole_atoms():
+    """Compared with all compositions of whole atoms, with bounds, several groups and vacancies."""
     rng = np.random.default_rng(2)
     domain = Domain((0, 0, 0, 1, 1), (0.1, 0, 0, 0, 0.2), (1, 0.4, 1, 1, 1), (1.0, 0.7))
     n_sites = [7, 4]
@@ -53,11 +53,11 @@ def test_rounding_is_the_nearest_composition_in_whole_atoms():
     ("arguments", "n"),
     [
         (((0, 0), (0.0, 0.3), (1.0, 0.45), (1.0,)), 4),  # 1.2 to 1.8 of 4 sites: no whole number
-        (((0, 0), (0.0, 0.0), (0.6, 0.6), (1.0,)), 3),  # at most 1 of each
-        (((0,), (0.0,), (1.0,), (0.1,)), 4),  # no atom would be left
+        (((0, 0), (0.0, 0.0), (0.6, 0.6), (1.0,)), 3),  # at most 1 atom of each element on 3 sites
+        (((0,), (0.0,), (1.0,), (0.1,)), 4),  # 0.4 of an atom is rounded to none
     ],
 )
-def test_bounds_without_whole_atoms_are_refused(arguments, n):
+def test_rounding_is_refused_if_no_whole_atoms_are_within_the_bounds(arguments, n):
     domain = Domain(*arguments)
     with pytest.raises(InvalidInputError, match=f"{n} sites of group 0"):
         domain.rounded(domain.project(np.array(domain.upper)), [n])
@@ -65,8 +65,8 @@ def test_bounds_without_whole_atoms_are_refused(arguments, n):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("seed", range(4))
-def test_a_target_is_met_from_random_starts_in_few_evaluations(method, seed):
-    """A property that is not linear in the composition, as a lattice parameter is."""
+def test_target_is_reached_from_random_starts_in_few_evaluations(method, seed):
+    """The target property is not linear in the composition, like a lattice parameter."""
     calls = []
 
     def evaluate(w):
@@ -84,7 +84,7 @@ def test_a_target_is_met_from_random_starts_in_few_evaluations(method, seed):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_minimum_inside_and_one_at_a_vertex(method):
+def test_descent_finds_minima_inside_the_simplex_and_at_a_vertex(method):
     goal = np.array([0.2, 0.5, 0.3])
     trace = descend(
         lambda w: (float((w - goal) @ (w - goal)), 2 * (w - goal)),
@@ -96,8 +96,8 @@ def test_a_minimum_inside_and_one_at_a_vertex(method):
     np.testing.assert_allclose(trace[-1].weights, [1, 0, 0], atol=0.02)
 
 
-def test_bounds_and_a_target_beyond_them():
-    """It ends at the bound, and the objective says how close it came."""
+def test_descent_stops_at_the_bound_if_the_target_is_out_of_reach():
+    """The objective of the last step measures the remaining distance to the target."""
     domain = Domain((0, 0), (0.0, 0.0), (1.0, 0.3), (1.0,))
 
     def evaluate(w):
@@ -121,11 +121,11 @@ def test_bounds_and_a_target_beyond_them():
         (((0, 0), (0.0, 0.0), (1.0, 1.0), (1.2,)), r"group 0 .* 1\.2"),
     ],
 )
-def test_domains_without_a_point_are_refused(arguments, reason):
+def test_empty_domains_are_refused(arguments, reason):
     with pytest.raises(InvalidInputError, match=reason):
         Domain(*arguments)
 
 
-def test_an_unknown_method():
+def test_unknown_method_is_refused():
     with pytest.raises(InvalidInputError, match="projected, exponentiated, softmax"):
         descend(lambda w: (0.0, w), [1.0, 0, 0], TERNARY, method="newton")  # type: ignore[arg-type]

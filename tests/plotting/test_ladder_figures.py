@@ -1,4 +1,4 @@
-"""What the figure of MBAR's overlap draws."""
+"""Tests of the figure of the MBAR overlap matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alchemflows.plotting import plot_overlap
 
 
 def ladder(n_windows: int) -> SimpleNamespace:
-    """Return what the figure reads of a ladder: neighbours overlap less towards λ = 1."""
+    """Return the fields of a ladder that the figure reads; the overlap of neighbours decreases towards λ = 1."""
     overlaps = np.linspace(0.4, 0.002, n_windows - 1)
     matrix = np.diag(overlaps, 1) + np.diag(overlaps, -1)
     matrix += np.diag(1 - matrix.sum(axis=1))
@@ -19,7 +19,7 @@ def ladder(n_windows: int) -> SimpleNamespace:
     return SimpleNamespace(overlap_matrix=matrix.tolist(), windows=windows)
 
 
-def test_the_matrix_is_drawn_with_its_numbers():
+def test_overlap_figure_shows_the_matrix_and_its_numbers():
     document = ladder(4)
     axes, _ = plot_overlap(document).axes
     assert axes.images[0].get_array().tolist() == document.overlap_matrix
@@ -27,11 +27,11 @@ def test_the_matrix_is_drawn_with_its_numbers():
     assert "0.002" in axes.get_title()
     drawn = {tuple(text.get_position()): text.get_text() for text in axes.texts}
     assert drawn[(1, 0)] == drawn[(0, 1)] == "0.40" and drawn[(3, 3)] == "1.00"
-    assert (3, 2) not in drawn and (3, 0) not in drawn  # would be 0.00
+    assert (3, 2) not in drawn and (3, 0) not in drawn  # numbers that would be printed as 0.00 are omitted
 
 
 @pytest.mark.parametrize("n_windows", [13, 40])
-def test_many_windows_stay_readable(n_windows):
+def test_overlap_figure_of_many_windows_has_no_numbers_and_few_ticks(n_windows):
     axes, _ = plot_overlap(ladder(n_windows)).axes
     places = axes.get_xticks()
     assert not axes.texts and len(places) <= 13

@@ -1,4 +1,4 @@
-"""What figures of lattice parameters draw."""
+"""Tests of the figures of lattice parameters."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def document(*curves) -> ReproductionDocument:
     )
 
 
-def test_a_line_has_vegards_line_and_the_random_arrangements():
+def test_binary_figure_shows_vegards_law_and_random_arrangements():
     figure = plot_lattices(document(curve([(1, 0), (0.5, 0.5), (0, 1)], ["a"], (0.5, 0.5))))
     drawn, vegard, random = figure.axes[0].get_lines()
     assert drawn.get_ydata().tolist() == pytest.approx([5, 5.5, 6])
@@ -57,7 +57,7 @@ def test_a_line_has_vegards_line_and_the_random_arrangements():
     assert (random.get_xdata()[0], random.get_ydata()[0]) == pytest.approx((0.5, 6.05))
 
 
-def test_the_edges_of_a_triangle_are_drawn_one_after_the_other():
+def test_edges_of_a_triangle_are_plotted_side_by_side():
     (axes,) = plot_lattices(document(curve(EDGES, ["a", "b"], (0, 0.5, 0.5)))).axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["Cl", "Br", "I", "Cl"]
     first, second, random = axes.get_lines()[:3]
@@ -66,7 +66,7 @@ def test_the_edges_of_a_triangle_are_drawn_one_after_the_other():
     assert (random.get_xdata()[0], random.get_ydata()[0]) == pytest.approx((1.5, 21))
 
 
-def test_a_whole_triangle_is_ternary_and_shares_its_colours_with_the_random_arrangements(tmp_path):
+def test_ternary_figure_uses_one_colour_scale_for_sweep_and_random_arrangements(tmp_path):
     figure = plot_lattices(document(curve(ALL, ["a"], (0.25, 0.5, 0.25))))
     axes = figure.axes[0]
     assert axes.name == "ternary"

@@ -1,4 +1,4 @@
-"""What the figure of an optimization draws."""
+"""Tests of the figure of a composition optimization."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(shares) -> OptimizationRun:
     )
 
 
-def test_one_curve_for_each_start_and_the_weights_of_the_best(tmp_path):
+def test_figure_shows_one_curve_per_start_and_the_weights_of_the_best_run(tmp_path):
     document = OptimizationDocument(
         targets=[Target(quantity="a_A", value=4.1), Target(quantity="b_A", extremum="least")],
         weight_labels=["Na[1]", "K[1]"],
@@ -47,7 +47,7 @@ def test_one_curve_for_each_start_and_the_weights_of_the_best(tmp_path):
     assert save(figure, tmp_path / "trace.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_function_has_a_panel(tmp_path):
+def test_user_defined_function_has_its_own_panel(tmp_path):
     document = OptimizationDocument(
         targets=[],
         function="mine.misfit",

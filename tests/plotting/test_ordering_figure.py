@@ -1,4 +1,4 @@
-"""What the figure of order and disorder draws."""
+"""Test of the figure of ordered and disordered arrangements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alchemflows.schemas.verdict import Verdict
 COUNTS = Counts(atoms=40, sites=40, formula_units=8)
 
 
-def test_energies_are_above_the_best_order():
+def test_energies_are_relative_to_the_best_ordered_arrangement():
     energies = {
         "rocksalt": ("ordered", -8.00), "layered": ("ordered", -7.99), "random 1": ("random", -7.97),
         "random 2": ("random", -7.99), "paired": ("paired", -7.9),

@@ -1,4 +1,4 @@
-"""What figures of sweeps draw."""
+"""Tests of the figures of composition sweeps."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def document(weights, labels=("Na[4]", "K[4]"), mixing=True, corners=None) -> Co
     )
 
 
-def test_a_line_has_one_curve_for_each_length_that_differs_and_vegards_line(tmp_path):
+def test_line_figure_shows_each_distinct_lattice_parameter_and_vegards_law(tmp_path):
     figure = plot_sweep(document([(0.5, 0.5), (1.0, 0.0), (0.0, 1.0)], corners=[1, 2]))  # in any order
     left, right = figure.axes
     curves = [(line.get_xdata().tolist(), line.get_ydata().tolist()) for line in left.lines]
@@ -56,13 +56,13 @@ def test_a_line_has_one_curve_for_each_length_that_differs_and_vegards_line(tmp_
     assert save(figure, tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_both_ends_there_is_the_energy():
+def test_line_figure_shows_the_energy_if_a_pure_end_is_missing():
     left, right = plot_sweep(document([(1.0, 0.0), (0.5, 0.5)], mixing=False)).axes
     assert [line.get_linestyle() for line in left.lines] == ["-", "-"]  # a chord to x = 0.5 is not Vegard's line
     assert right.get_ylabel() == "energy (eV/atom)"
 
 
-def test_a_triangle(tmp_path):
+def test_triangle_figure_is_ternary(tmp_path):
     weights = [(i / 4, j / 4, 1 - (i + j) / 4) for i in range(5) for j in range(5 - i)]
     figure = plot_sweep(document(weights, ("Li[4]", "Na[4]", "K[4]")))
     ternary = [axes for axes in figure.axes if hasattr(axes, "get_tlabel")]
@@ -70,6 +70,6 @@ def test_a_triangle(tmp_path):
     assert save(figure, tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_four_elements_are_not_drawn():
+def test_sweep_over_four_elements_is_refused():
     with pytest.raises(InvalidInputError, match="A, B, C, D"):
         plot_sweep(document(np.eye(4).tolist(), ("A", "B", "C", "D")))

@@ -1,4 +1,4 @@
-"""The tables of the figures, from results as they might be."""
+"""Tests of the tables, checks and flows of the figures, with artificial results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from alchemflows.schemas.verdict import Verdict
 
 
 def result(kind, *reasons, **numbers):
-    """Return a document that has only these numbers."""
+    """Return a document that contains only the given fields."""
     return kind.model_construct(verdict=Verdict.of(reasons), provenance=Provenance(seed=3), **numbers)
 
 
@@ -49,39 +49,39 @@ def fig5(difference_eV: float, *reasons: str, version: str = "small") -> Reprodu
 
 
 def fig4(tin_eV: float, version: str = "paper") -> ReproductionDocument:
-    """Both phases at 300 K, each by the three runs; by the alchemical path ΔG is 0.02 eV/atom."""
+    """Return the table for both phases at 300 K; ΔG is 0.02 eV/atom by switching, `tin_eV` by Frenkel–Ladd."""
     keys, documents = [("alpha", 300.0), ("delta", 300.0)], []
     for lead_eV in (0.0, -0.005):
         change = Estimate(delta_f_eV=0.2, error_eV=0.003, delta_f_eV_per_atom=0.02, error_eV_per_atom=0.0003)
         documents.append(result(SwitchingDocument, total=change))
         for name, value in (("CsPbI3", lead_eV), ("CsSnI3", lead_eV + tin_eV)):
             gibbs = FreeEnergyValue.of(10 * value, 0.004, Counts(atoms=10, sites=10, formula_units=2))
-            documents.append(result(FrenkelLaddDocument, f"{name} is odd", gibbs=gibbs))
+            documents.append(result(FrenkelLaddDocument, f"{name} is not converged", gibbs=gibbs))
     return Fig4ComparisonMaker.make.original(Fig4ComparisonMaker(), keys, documents, version)
 
 
-def test_checks_that_hold_and_quiet_results_are_converged():
+def test_passed_checks_without_warnings_give_a_converged_verdict():
     document = fig5(0.015)
     assert document.verdict.converged and document.holds
     assert [row.value for row in document.rows] == pytest.approx([1.5, 1.515])
     assert document.provenance.seed == 3
 
 
-def test_a_check_that_does_not_hold_is_in_the_verdict_with_its_numbers():
+def test_failed_check_is_in_the_verdict_with_value_and_bound():
     document = fig5(-0.025)
     assert not document.holds and not document.verdict.converged
     (reason,) = document.verdict.reasons
     assert "100 K" in reason and "-2.5 σ" in reason and "±2 σ" in reason
 
 
-def test_what_a_single_result_warns_of_is_no_check():
+def test_reason_of_a_single_result_is_in_the_verdict_but_fails_no_check():
     document = fig5(0.015, "too short")
     assert document.holds
     assert document.verdict.reasons == ["100 K: too short"]
 
 
 @pytest.mark.parametrize(("version", "published"), [("paper", [1.548, 1.541]), ("medium", [None, None])])
-def test_published_numbers_stand_beside_the_papers_settings_only(version, published):
+def test_published_values_are_shown_only_for_the_settings_of_the_paper(version, published):
     assert [row.published for row in fig5(0.0, version=version).rows] == published
 
 
@@ -89,19 +89,19 @@ def test_published_numbers_stand_beside_the_papers_settings_only(version, publis
     ("version", "device", "used"),
     [("small", None, "cpu"), ("paper", None, "auto"), ("small", "cuda:1", "cuda:1"), ("paper", "cpu", "cpu")],
 )
-def test_a_figure_runs_on_the_device_of_its_version_unless_told(version, device, used):
+def test_chosen_device_replaces_the_default_of_the_version(version, device, used):
     for maker in (Fig4Maker(version=version, device=device), Fig5Maker(version=version, device=device)):
         assert maker.effort.potential.device == used
         assert replace(maker.effort, potential=maker.efforts[version].potential) == maker.efforts[version]
 
 
-def test_the_device_reaches_every_job():
+def test_every_job_uses_the_chosen_device():
     flow = Fig5Maker(version="small", device="cuda:1").make()
     potentials = [job.maker.potential for job, _ in flow.iterflow() if hasattr(job.maker, "potential")]
     assert len(potentials) == 5 and {potential.device for potential in potentials} == {"cuda:1"}
 
 
-def test_the_table_of_figure_4():
+def test_table_of_figure_4():
     document = fig4(0.021)
     rows = {row.quantity: (row.value, row.error, row.published) for row in document.rows}
     assert rows == {
@@ -112,10 +112,10 @@ def test_the_table_of_figure_4():
         "G(δ) − G(α) of CsPbI3": pytest.approx((-0.005, 0.0004 * 2**0.5, -0.0046)),
     }
     assert document.holds and len(document.checks) == 4
-    assert "delta, 300 K, CsSnI3: CsSnI3 is odd" in document.verdict.reasons
+    assert "delta, 300 K, CsSnI3: CsSnI3 is not converged" in document.verdict.reasons
 
 
-def test_the_routes_of_figure_4_must_agree_in_both_measures():
+def test_routes_of_figure_4_must_agree_in_sigma_and_in_eV_per_atom():
     failed = fig4(0.0235).verdict.reasons
     in_sigma, in_eV = (reason for reason in failed if reason.startswith("alpha, 300 K: alchemical − Frenkel–Ladd"))
     assert "-5.466 σ" in in_sigma and "±2 σ" in in_sigma
@@ -125,7 +125,7 @@ def test_the_routes_of_figure_4_must_agree_in_both_measures():
 @pytest.mark.parametrize(
     ("on_the_grid", "stress", "holds"), [(0.202, 5e-4, True), (0.21, 5e-4, False), (0.2, 0.1, False)]
 )
-def test_the_descent_of_fig_3_must_meet_the_grid_and_leave_no_stress(on_the_grid, stress, holds):
+def test_descent_of_figure_3_must_agree_with_the_grid_and_end_without_stress(on_the_grid, stress, holds):
     steps = [
         OptimizationStep.model_construct(weights=[1 - x, x], quantities={"stress_in_plane_GPa": s})
         for x, s in ((0.25, -2.5), (0.2, stress))
@@ -138,7 +138,7 @@ def test_the_descent_of_fig_3_must_meet_the_grid_and_leave_no_stress(on_the_grid
     assert document.rows[0].error == pytest.approx(stress / (2.5 + stress) * 0.05, rel=1e-6)
 
 
-def test_a_grid_without_a_zero_fails_the_check():
+def test_check_of_figure_3_fails_if_the_grid_has_no_zero_stress():
     step = OptimizationStep.model_construct(weights=[0.5, 0.5], quantities={"stress_in_plane_GPa": 3.0})
     first = OptimizationStep.model_construct(weights=[0.8, 0.2], quantities={"stress_in_plane_GPa": 5.0})
     descent = result(OptimizationDocument, runs=[OptimizationRun.model_construct(steps=[first, step])])
@@ -146,7 +146,7 @@ def test_a_grid_without_a_zero_fails_the_check():
     assert not document.holds
 
 
-def test_the_flow_of_fig_3():
+def test_flow_of_figure_3_has_four_jobs():
     flow = Fig3Maker(version="small").make()
     assert [job.name for job in flow.jobs] == [
         "relax GaN", "descent on the in-plane stress", "grid of compositions", "table of Fig. 3",
@@ -154,12 +154,12 @@ def test_the_flow_of_fig_3():
 
 
 def relaxed_cube(a_A, n_points):
-    """Return a relaxed cell with so many lattice points of a face-centred cubic crystal."""
+    """Return a relaxed cell of a face-centred cubic crystal with the given number of lattice points."""
     return result(RelaxDocument, formula="?", volume_A3=n_points * a_A**3 / 4, cell_parameters=[0.0] * 6)
 
 
 def fig2(*, pure_off_A: float = 0.0, random_A: tuple[float, ...] = (0.0, 0.02), without_end: bool = False):
-    """(Ce,Sn)O2 whose lattice parameter is 5.4 − 0.3 x; random arrangements are off by `random_A`."""
+    """Return the table for (Ce,Sn)O2 with lattice parameter 5.4 − 0.3 x; random arrangements differ by `random_A`."""
     crystal = MIXED_CRYSTALS["(Ce,Sn)O2"]
     grid = crystal.grid(8)
     points = [
@@ -179,7 +179,7 @@ def fig2(*, pure_off_A: float = 0.0, random_A: tuple[float, ...] = (0.0, 0.02), 
     return make(Fig2ComparisonMaker(), ["(Ce,Sn)O2"], [sweep], [pure], [random], "small")
 
 
-def test_the_table_of_figure_2():
+def test_table_of_figure_2():
     document = fig2()
     rows = {row.quantity: (row.value, row.error) for row in document.rows}
     assert rows["a of Ce0.5Sn0.5O2, alchemical"] == pytest.approx((5.25, 0.0))
@@ -193,12 +193,12 @@ def test_the_table_of_figure_2():
 @pytest.mark.parametrize(
     ("wrong", "failed"),
     [
-        ({"pure_off_A": 0.002}, "plain crystals: "),
+        ({"pure_off_A": 0.002}, "ordinary crystals: "),
         ({"random_A": (0.2, 0.3)}, "random − 1"),
-        ({"without_end": True}, "plain crystals: nan"),
+        ({"without_end": True}, "ordinary crystals: nan"),
     ],
 )
-def test_figure_2_must_meet_plain_ends_and_random_arrangements(wrong, failed):
+def test_figure_2_must_agree_with_ordinary_crystals_and_random_arrangements(wrong, failed):
     document = fig2(**wrong)
     assert not document.holds and [failed in reason for reason in document.verdict.reasons] == [True]
 
@@ -218,7 +218,7 @@ def test_compositions_of_figure_2():
             assert one != other
 
 
-def test_the_lattice_parameters_of_a_supercell_are_those_of_the_cell():
+def test_lattice_parameters_of_a_supercell_equal_those_of_the_unit_cell():
     for crystal in MIXED_CRYSTALS.values():
         cell = crystal.pure(crystal.elements[0])
         large = cell * crystal.repeats
@@ -228,13 +228,13 @@ def test_the_lattice_parameters_of_a_supercell_are_those_of_the_cell():
 
 
 @pytest.mark.slow
-def test_the_flow_of_fig_2():
+def test_flow_of_figure_2_relaxes_all_crystals():
     names = [job.name for job, _ in Fig2Maker(version="small").make().iterflow()]
     assert names[-1] == "table of Fig. 2"
-    assert names.count("alchemical relax") == 7 + 3 * 3 * 2  # plain ends, random arrangements
+    assert names.count("alchemical relax") == 7 + 3 * 3 * 2  # pure ends and random arrangements
     assert sum(name.startswith("relax ") for name in names) == 2 * 6 + 91
 
 
-def test_a_document_without_curves_is_not_drawn():
+def test_plotting_a_document_without_curves_is_refused():
     with pytest.raises(InvalidInputError, match=r"Fig\. 5"):
         plot_lattices(fig5(0.0))

@@ -1,4 +1,4 @@
-"""The report of a campaign of real runs, read back with the standard library's HTML parser."""
+"""Tests of the report of a campaign with real runs, read with the HTML parser of the standard library."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from alchemflows.results import readout
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.potential import PotentialSpec
 
-pytestmark = pytest.mark.slow  # for the seconds of their campaign
+pytestmark = pytest.mark.slow  # running the campaign takes several seconds
 
 SHORT = {"n_repeats": 2, "n_equilibration_steps": 30, "n_switching_steps": 60, "timestep_fs": 4.0, "relax_maker": None}
-#: A worker's message may quote what it tried to connect to.
+#: Password in an error message that quotes a connection string.
 PASSWORD = "swordfish"
 FAILURE = f"InvalidURI: <b>mongodb://walter:{PASSWORD}@192.0.2.1/x</b>, and walter:{PASSWORD}@192.0.2.1 either"
 NASTY = "<script>alert('x')</script>"
 
 
 class Page(HTMLParser):
-    """Rows of tables by the heading above, sections by identifier, and everything that could be loaded or run."""
+    """A parsed page: rows of tables by heading, sections by identifier, images, and all tags with attributes."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Page(HTMLParser):
 
 
 def is_whole_png(image: bytes) -> bool:
-    """Return whether all chunks are there, with right sums, and as many pixels as the header says."""
+    """Return whether a PNG image is complete: all chunks with correct checksums, and the stated number of pixels."""
     place, data, size = 8, b"", (0, 0)
     while place < len(image):
         (length,) = struct.unpack(">I", image[place : place + 4])
@@ -102,7 +102,7 @@ def is_whole_png(image: bytes) -> bool:
 
 @pytest.fixture(scope="module")
 def stored(shared_database, ladder_flow, tmp_path_factory):
-    """Three repeats of a ladder, one at a pressure, a switching, an absolute free energy; a job that failed."""
+    """Store a campaign: four ladders, a switching, an absolute free energy, and a job that failed."""
     folder = tmp_path_factory.mktemp("runs")
     demo = PotentialSpec(name="mace-demo", device="cpu")
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -144,7 +144,7 @@ def output(stored, uuid: str) -> dict:
     return stored.database.outputs().find_one({"uuid": uuid, "output.verdict": {"$exists": True}})["output"]
 
 
-def test_every_result_is_listed_with_error_and_verdict(stored, page):
+def test_table_lists_every_result_with_error_and_verdict(stored, page):
     header, *rows = page.tables["results"]
     column = {name: k for k, name in enumerate(header)}
     assert len(rows) == 7  # the absolute free energy has two rows, G and F
@@ -171,7 +171,7 @@ def test_every_result_is_listed_with_error_and_verdict(stored, page):
     assert any(row[column["verdict"]] == "not converged" for row in rows)
 
 
-def test_means_over_repeats_are_listed_with_scatter_and_quoted_errors(stored, page):
+def test_table_lists_means_over_repeats_with_scatter_and_quoted_errors(stored, page):
     header, row = page.tables["means"]
     values = dict(zip(header, row, strict=True))
     totals = [output(stored, uuid)["total"] for uuid in stored.ladders]
@@ -186,7 +186,7 @@ def test_means_over_repeats_are_listed_with_scatter_and_quoted_errors(stored, pa
     assert values["converged"] == str(converged)
 
 
-def test_there_is_no_mean_of_several_settings_and_no_quoted_error_without_all_errors():
+def test_mean_is_omitted_for_different_settings_and_quoted_error_if_one_is_missing():
     def ladder(repeat: int, error_eV: float | None, structure: str = "a") -> Result:
         crystal = Crystal(structure, "", 300.0, None, "ladder", "NaCl → KCl", 8, "sha")
         value = Value("ΔF", 1.0 + repeat, error_eV, Counts(atoms=8, sites=8, formula_units=4))
@@ -201,7 +201,7 @@ def test_there_is_no_mean_of_several_settings_and_no_quoted_error_without_all_er
     assert one.mean.error_eV_per_atom == pytest.approx(error / 8) and one.scatter_eV == pytest.approx(0.5**0.5)
 
 
-def test_the_detail_of_each_result(stored, page):
+def test_details_of_each_result(stored, page):
     assert set(page.sections) == {*stored.ladders, stored.refined, stored.switching, stored.absolute}
     for uuid, section in page.sections.items():
         known = output(stored, uuid)
@@ -217,7 +217,7 @@ def test_the_detail_of_each_result(stored, page):
         assert str(known["provenance"]["seed"]) in section
         assert f"{known['provenance']['created_at']:%Y-%m-%d %H:%M:%S} UTC" in section
     mixing = output(stored, stored.switching)["mixing_term_eV"]
-    assert mixing < -0.05  # four sites, half of each
+    assert mixing < -0.05  # four sites, each with half Na and half K
     assert readout.free_energies(stored.database).set_index("uuid")["mixing_term_eV"][stored.switching] == mixing
     rows = {row[0]: row for row in page.tables["details"] if row}
     assert f"{mixing:.5f}" in rows["ideal mixing k_B T Σ x ln x, not in ΔG"]
@@ -229,7 +229,7 @@ def test_the_detail_of_each_result(stored, page):
     assert len(page.images) == 4 * 3 + 2 and all(map(is_whole_png, page.images))
 
 
-def test_states_and_failures(stored, page):
+def test_report_lists_states_and_failures(stored, page):
     header, row = page.tables["jobs"]
     values = dict(zip(header, row, strict=True))
     assert (values["failed"], values["ready"], values["waiting"]) == ("1", "2", "1")
@@ -238,7 +238,7 @@ def test_states_and_failures(stored, page):
     assert cause == "InvalidURI: <b>mongodb://…"  # a password may contain any character, so the rest is omitted
 
 
-def test_the_page_loads_and_runs_nothing_and_contains_no_secrets(stored, text, page):
+def test_page_has_no_external_resources_scripts_or_secrets(stored, text, page):
     assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "form", "base", "svg"}
     for tag, values in page.tags:
         assert not [name for name in values if name.startswith("on")], (tag, values)
@@ -248,7 +248,7 @@ def test_the_page_loads_and_runs_nothing_and_contains_no_secrets(stored, text, p
     assert "<script" not in text and NASTY in {row[1] for row in page.tables["results"]}
     links = {values["href"][1:] for tag, values in page.tags if tag == "a"}
     assert links == set(page.sections)
-    # neither a password, nor the place of the database, nor folders of this machine
+    # no password, address of the database or folder of this machine
     assert PASSWORD not in text and "/tmp" not in text and str(stored.database.place) not in text
     assert "default-src 'none'" in next(v["content"] for t, v in page.tags if t == "meta" and "http-equiv" in v)
 
@@ -276,7 +276,7 @@ def test_figures_are_limited_and_unconverged_results_come_first(stored, tmp_path
     assert f"{n_figures} of 6 results" in text and "2 of them not converged" in text
 
 
-def test_no_more_than_one_result_is_in_memory(stored, tmp_path, monkeypatch):
+def test_results_are_read_and_written_one_at_a_time(stored, tmp_path, monkeypatch):
     """Details of a result are written before the next one is read."""
     path, sizes = tmp_path / "report.html", []
     whole = module.details
@@ -291,7 +291,7 @@ def test_no_more_than_one_result_is_in_memory(stored, tmp_path, monkeypatch):
     assert len(sizes) == 6 and all(after - before > 20_000 for before, after in pairwise(sizes))
 
 
-def test_a_damaged_document_is_reported_and_the_others_are_shown(stored, tmp_path):
+def test_damaged_document_is_reported_and_the_others_are_shown(stored, tmp_path):
     blobs = stored.database.outputs().database["samples.files"]
     curves = output(stored, stored.switching)["work"]["curves"]["blob_uuid"]
     row = blobs.find_one_and_delete({"metadata.blob_uuid": curves})
@@ -303,7 +303,7 @@ def test_a_damaged_document_is_reported_and_the_others_are_shown(stored, tmp_pat
     assert "cannot be read" in page.sections[stored.switching] and len(page.images) == 13
 
 
-def test_a_report_that_cannot_be_written(stored, tmp_path, monkeypatch):
+def test_unwritable_report_is_refused_and_an_existing_file_is_kept(stored, tmp_path, monkeypatch):
     kept = tmp_path / "kept.html"
     kept.write_text("kept")
     for path, reason in (
@@ -323,7 +323,7 @@ def test_a_report_that_cannot_be_written(stored, tmp_path, monkeypatch):
     assert kept.read_text() == "kept" and list(tmp_path.iterdir()) == [kept]
 
 
-def test_vacancies_are_given_by_both_routes(stored, tmp_path):
+def test_report_gives_both_routes_of_a_vacancy(stored, tmp_path):
     absolute = FrenkelLaddMaker(
         potential=PotentialSpec(name="mace-demo", device="cpu"), temperature=50.0, n_cell_steps=60, n_sampling_steps=40,
         **SHORT,
@@ -345,7 +345,7 @@ def test_vacancies_are_given_by_both_routes(stored, tmp_path):
     assert len(page.images) == 3 and f"{known['removal']['removal_eV']:.5f}" in page.sections[uuid]
 
 
-def test_a_campaign_without_a_result(stored, ladder_flow, tmp_path):
+def test_report_of_a_campaign_without_results(stored, ladder_flow, tmp_path):
     flow = ladder_flow(0)
     flow.update_metadata({"campaign": campaign_metadata(0)["campaign"] | {"name": "young", "structure": NASTY}})
     submit(stored.database, flow)

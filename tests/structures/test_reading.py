@@ -1,4 +1,4 @@
-"""Structure files are read as they are written, or refused with what is lost and the option that accepts it."""
+"""Tests of reading structure files: nothing in a file is lost without an error that names the loss."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def poscar(names="Na Cl", selective="", s="", t="", more="") -> str:
     return text.replace("0 0 5.68\n\n", "0 0 5.68\n")
 
 
-def test_the_record_says_what_was_understood(tmp_path):
+def test_record_contains_formula_vacancies_supercell_and_notes(tmp_path):
     rows = ["Ba1 Ba 0 0 0 1", "Ti1 Ti 0.5 0.5 0.5 1", "O1 O 0.5 0.5 0 0.8"]
     path = write(tmp_path, cif(rows, a=4.02, group=("P m -3 m", 221)))
     record = read_structure(path).repeated((2, 2, 1)).record
@@ -77,10 +77,10 @@ def test_the_record_says_what_was_understood(tmp_path):
     assert [(v.occupancy, v.n_sites, v.fraction) for v in record.vacancies] == [({"O": 0.8}, 3, 0.2)]
     assert "20 %" in record.summary and "O0.8" in record.summary and "2×2×1" in record.summary
     assert record.sha256 == hashlib.sha256(path.read_bytes()).hexdigest() and record.file == "x.cif"
-    assert any("_symmetry_equiv_pos_as_xyz" in note for note in record.notes)  # what pymatgen said
+    assert any("_symmetry_equiv_pos_as_xyz" in note for note in record.notes)  # a warning of pymatgen
 
 
-def test_warnings_are_heard_whatever_the_filters(tmp_path):
+def test_parser_warnings_are_recorded_even_if_warnings_are_ignored(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert read(tmp_path, cif(SALT)).record.notes
@@ -88,7 +88,7 @@ def test_warnings_are_heard_whatever_the_filters(tmp_path):
 
 @given(share=st.integers(1, 9), host=st.sampled_from(["O", "F", "N", "Cl"]), guest=st.sampled_from(["H", "O", "S"]))
 @settings(max_examples=25, deadline=None)
-def test_no_element_of_a_shared_site_vanishes(tmp_path_factory, share, host, guest):
+def test_all_elements_of_a_shared_site_are_read(tmp_path_factory, share, host, guest):
     if host == guest:
         return
     x = share / 10
@@ -133,21 +133,21 @@ def test_no_element_of_a_shared_site_vanishes(tmp_path_factory, share, host, gue
         ),
     ],
 )
-def test_losses_of_cifs_are_refused_by_name(tmp_path, rows, extra, columns, loss):
+def test_losses_in_cifs_are_refused_and_named(tmp_path, rows, extra, columns, loss):
     text = cif(rows, extra=extra, columns=columns or (*LOOP, "_atom_site_occupancy"))
     with pytest.raises(InvalidInputError, match=f"{loss}|X1|M1|Ln1"):
         read(tmp_path, text)
 
 
 @pytest.mark.parametrize("symbol", ["Wat", "OH-", "NH4", "NH4+", "NH2", "CH3", "H3O+"])
-def test_a_guessed_element_does_not_make_up_for_its_hydrogens(tmp_path, symbol):
+def test_missing_hydrogens_are_refused_even_if_symbols_are_ignored(tmp_path, symbol):
     file = tmp_path / "x.cif"
     file.write_text(cif([*SALT, f"A1 {symbol} 0.25 0.25 0.25 1"], columns=(*LOOP, "_atom_site_occupancy")))
     with pytest.raises(InvalidInputError, match=r"hydrogens|not an element"):
         read_structure(file, ignore=["symbols"])
 
 
-def test_an_accepted_loss_is_recorded(tmp_path):
+def test_accepted_loss_is_recorded(tmp_path):
     text = cif(SALT, extra=("_chemical_formula_sum 'Na Cl H2'",))
     record = read(tmp_path, text, ignore=["hydrogens"]).record
     assert record.formula == "NaCl" and "H2" in record.accepted[0]
@@ -156,14 +156,14 @@ def test_an_accepted_loss_is_recorded(tmp_path):
 
 
 @pytest.mark.parametrize("symbol", [e.symbol for e in Element if e.Z <= 103 and e.name not in ("D", "T")])
-def test_type_symbols_are_those_of_elements(symbol):
+def test_type_symbols_and_labels_of_all_elements_are_recognised(symbol):
     for text in (symbol, f"{symbol}2+", f"{symbol}1-", f"{symbol}+", f"{symbol}-2", f"{symbol}0+"):
         assert type_symbol(text) == symbol
     assert label_symbol(f"{symbol}1") == label_symbol(f"{symbol}12A") == label_symbol(symbol) == symbol
 
 
 @given(st.text("ABCDEFGHIKLMNOPRSTUVWXYZabcdefghiklmnoprstuvwxyz", min_size=3, max_size=6))
-def test_a_word_that_begins_like_an_element_is_none(text):
+def test_words_that_begin_like_an_element_are_not_recognised(text):
     if text[:1] in ("D", "T") or text.endswith(("val", "va")):
         return
     assert type_symbol(text) is None and label_symbol(text + "1") is None
@@ -191,8 +191,8 @@ def test_isotopes_by_label_formula_or_mixture_are_refused(tmp_path, rows, extra,
 
 @given(parts=st.lists(st.integers(1, 8), min_size=2, max_size=7), digits=st.integers(3, 4))
 @settings(max_examples=30, deadline=None)
-def test_occupancies_rounded_to_three_or_four_digits_are_full(tmp_path_factory, parts, digits):
-    """Any fractions of small integers: no vacancy of 0.001 and no refusal comes from rounding, and it is said."""
+def test_rounded_occupancies_leave_no_vacancies(tmp_path_factory, parts, digits):
+    """Fractions rounded to 3 or 4 digits are rescaled to a sum of 1, with a note."""
     elements = ["Na", "K", "Li", "Rb", "Cs", "Ag", "Cu"][: len(parts)]
     exact = {e: p / sum(parts) for e, p in zip(elements, parts, strict=True)}
     rounded = {e: round(x, digits) for e, x in exact.items()}
@@ -212,7 +212,7 @@ def _in_order(structure, exact, n):
     return [round(exact[e.symbol] * n) for e in site.species]
 
 
-def test_a_sum_over_one_names_site_and_sum_and_is_rescaled_if_accepted(tmp_path):
+def test_occupancy_sum_above_one_is_refused_or_rescaled_within_the_tolerance(tmp_path):
     rows = ["Na1 Na 0.5 0.5 0.5 0.34", "K1 K 0.5 0.5 0.5 0.34", "Li1 Li 0.5 0.5 0.5 0.33", "Cl1 Cl 0 0 0 1"]
     with pytest.raises(InvalidInputError, match=r"Na1/K1/Li1.* 1\.01"):
         read(tmp_path, cif(rows))
@@ -230,16 +230,16 @@ def test_a_sum_over_one_names_site_and_sum_and_is_rescaled_if_accepted(tmp_path)
 @pytest.mark.parametrize(
     "row", ["Cl1 Cl 0.5 ? 0.5 1", "Cl1 Cl 0.5 . 0.5 1", "Cl1 Cl 0.5 0.5 0.5 -0.5", "Cl1 Cl 0.5 0.5 0.5 much"]
 )
-def test_missing_and_impossible_numbers_are_refused(tmp_path, row):
+def test_missing_and_invalid_numbers_are_refused(tmp_path, row):
     with pytest.raises(InvalidInputError, match="Cl1"):
         read(tmp_path, cif([SALT[0], row]))
 
 
-def test_an_unknown_occupancy_is_full(tmp_path):
+def test_unknown_occupancy_is_read_as_one(tmp_path):
     assert read(tmp_path, cif([SALT[0], "Cl1 Cl 0.5 0.5 0.5 ?"])).record.formula == "NaCl"
 
 
-def test_blocks_are_chosen(tmp_path):
+def test_data_block_is_chosen_by_name_or_number(tmp_path):
     text = cif(SALT, name="first") + cif(SALT, a=6.6, name="second") + "data_text\n_journal_year 2020\n"
     with pytest.raises(InvalidInputError, match="first, second"):
         read(tmp_path, text)
@@ -250,18 +250,18 @@ def test_blocks_are_chosen(tmp_path):
         read(tmp_path, text, block="third")
 
 
-def test_blocks_of_the_same_name_do_not_hide_one_another(tmp_path):
+def test_data_blocks_with_equal_names_are_chosen_by_number(tmp_path):
     text = cif(SALT) + cif(SALT, a=6.6)
     with pytest.raises(InvalidInputError, match="2 data blocks"):
         read(tmp_path, text)
     assert read(tmp_path, text, block="2").structure.lattice.a == 6.6
 
 
-def test_a_text_field_is_no_block():
+def test_text_field_is_not_read_as_a_data_block():
     assert [name for name, _ in data_blocks("data_a\n_x\n;\ndata_b\n;\ndata_c\n")] == ["a", "c"]
 
 
-def test_poscars(tmp_path):
+def test_poscars_with_several_kinds_of_element_names_are_read(tmp_path):
     for names in ("Na Cl", "Na_pv Cl", "Na_pv/f474ac0d Cl/79d9987ad87"):
         assert read(tmp_path, poscar(names), "POSCAR").record.formula == "NaCl"
     named_sites = poscar("", s="Na", t="Cl")
@@ -286,7 +286,7 @@ def test_poscars_that_would_be_misread_are_refused(tmp_path, text, value):
         read(tmp_path, text, "POSCAR_x")
 
 
-def test_fixed_atoms_are_accepted_by_name_and_velocities_are_noted(tmp_path):
+def test_fixed_atoms_can_be_ignored_and_velocities_are_noted(tmp_path):
     text = poscar(selective="Selective dynamics\n", s="F F F", t="T T T")
     found = read(tmp_path, text, "POSCAR", ignore=["fixed-atoms"])
     assert not found.structure.site_properties and "4 of 8" in found.record.accepted[0]
@@ -300,7 +300,7 @@ FORMATS += ["geometry.in", "x.pwi", "x.cif.gz", "x.res"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_all_formats_of_both_libraries(tmp_path, name):
+def test_formats_of_pymatgen_and_ase_are_read(tmp_path, name):
     salt = bulk("NaCl", "rocksalt", a=5.68, cubic=True)
     path = tmp_path / name
     structure = Structure(Lattice(salt.cell.array), salt.numbers, salt.positions, coords_are_cartesian=True)
@@ -315,7 +315,7 @@ def test_all_formats_of_both_libraries(tmp_path, name):
     assert found.structure.lattice.volume == pytest.approx(5.68**3, rel=1e-6)
 
 
-def test_images_are_chosen(tmp_path):
+def test_image_is_chosen_by_number(tmp_path):
     frames = [bulk("NaCl", "rocksalt", a=a, cubic=True) for a in (5.6, 5.7, 5.8)]
     ase.io.write(tmp_path / "x.extxyz", frames)
     with pytest.raises(InvalidInputError, match="3 images"):
@@ -334,7 +334,7 @@ def test_images_are_chosen(tmp_path):
         (lambda atoms: atoms.set_masses([2.014, *atoms.get_masses()[1:]]), "2.014.*masses"),
     ],
 )
-def test_atoms_that_are_no_crystal_or_lose_something(tmp_path, change, value):
+def test_ase_atoms_without_periodicity_or_with_constraints_are_refused(tmp_path, change, value):
     atoms = Atoms("HLi", cell=[3, 3, 3], positions=[[0, 0, 0], [1.5, 1.5, 1.5]], pbc=True)
     change(atoms)
     ase.io.write(tmp_path / "x.traj", atoms)
@@ -342,7 +342,7 @@ def test_atoms_that_are_no_crystal_or_lose_something(tmp_path, change, value):
         read_structure(tmp_path / "x.traj")
 
 
-def test_isotopes_and_unknown_symbols_in_extended_xyz(tmp_path):
+def test_isotopes_and_unknown_symbols_in_extended_xyz_are_refused(tmp_path):
     text = '1\nLattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3\n{} 0 0 0\n'
     with pytest.raises(InvalidInputError, match="isotope D"):
         read(tmp_path, text.format("D"), "x.extxyz")
@@ -352,7 +352,7 @@ def test_isotopes_and_unknown_symbols_in_extended_xyz(tmp_path):
         read(tmp_path, text.format("X"), "x.extxyz")
 
 
-def test_types_are_no_elements(tmp_path):
+def test_lammps_atom_types_without_elements_are_refused(tmp_path):
     dump = "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 3\n0 3\n0 3\n"
     with pytest.raises(InvalidInputError, match="types"):
         read(tmp_path, dump + "ITEM: ATOMS id type x y z\n1 1 0 0 0\n", "x.lammpstrj")
@@ -364,14 +364,14 @@ def test_types_are_no_elements(tmp_path):
         read_structure(tmp_path / "x.data")
 
 
-def test_properties_are_noted(tmp_path):
+def test_unused_properties_are_noted(tmp_path):
     salt = bulk("NaCl", "rocksalt", a=5.68, cubic=True)
     salt.set_initial_magnetic_moments([1.0] * 8)
     ase.io.write(tmp_path / "x.traj", salt)
     assert any("magnetic moments" in note for note in read_structure(tmp_path / "x.traj").record.notes)
 
 
-def test_dictionaries_are_checked_too():
+def test_dictionaries_are_checked_like_files():
     salt = Structure(Lattice.cubic(3.4), ["Cs", "Cl"], [[0, 0, 0], [0.5] * 3])
     assert structure_of(salt.as_dict()).record.formula == "CsCl"
     salt.add_site_property("selective_dynamics", [[False] * 3, [True] * 3])
@@ -385,25 +385,26 @@ def test_dictionaries_are_checked_too():
         structure_of({"lattice": 1})
 
 
-def test_a_doubtful_vacancy_is_noted_once(tmp_path):
+def test_possible_rounding_error_of_an_occupancy_is_noted_once(tmp_path):
     rows = ["Na1 Na 0 0 0 0.995", "Na2 Na 0.5 0.5 0 0.995", "Cl1 Cl 0.5 0.5 0.5 1"]
     notes = [note for note in read(tmp_path, cif(rows)).record.notes if "0.9950" in note]
     assert len(notes) == 1
 
 
-def in_case(text: str, change) -> str:
-    """Return a CIF whose tags and words ``loop_`` are written in another case."""
+def with_tag_case(text: str, change) -> str:
+    """Return a CIF with the case of its tags and of the word ``loop_`` changed."""
     return re.sub(r"(?<!\S)(_\S+|loop_)", lambda tag: change(tag.group()), text)
 
 
 @pytest.mark.parametrize("change", [str.lower, str.upper, str.title])
-def test_the_case_of_cif_tags_has_no_meaning(tmp_path, change):
+def test_cif_tags_are_case_insensitive(tmp_path, change):
     rows = ["Pb1 Pb 0 0 0 1", "I1 I 0.5 0.5 0.5 0.5"]
     text = cif(rows, group=("F m -3 m", 225))
-    parts = text.split("_symmetry_Int_Tables_number 225\n")  # leave only the symbol, then only the number
+    # Keep only the symbol of the space group, then only its number.
+    parts = text.split("_symmetry_Int_Tables_number 225\n")
     by_symbol, by_number = "".join(parts), text.replace("_symmetry_space_group_name_H-M 'F m -3 m'\n", "")
     for changed in (by_symbol, by_number, by_symbol.replace("\n_atom_site", " _atom_site")):
-        record = read(tmp_path, in_case(changed, change)).record
+        record = read(tmp_path, with_tag_case(changed, change)).record
         assert (record.formula, record.n_atoms) == ("PbI0.5", 6)
 
 
@@ -414,17 +415,18 @@ def test_tags_in_quotes_and_text_fields_keep_their_case():
 
 @pytest.mark.parametrize("change", [str, str.lower, str.upper])
 @pytest.mark.parametrize("tag", ["_space_group_magn.number_BNS", "_space_group_magn_number_BNS"])
-def test_magnetic_tags_may_have_any_case(tmp_path, change, tag):
+def test_magnetic_cif_tags_are_case_insensitive(tmp_path, change, tag):
     extra = [f"{tag} 123.345", "_space_group_magn.transform_BNS_Pp_abc 'a,b,c;0,0,0'"]
     moments = ["loop_", "_atom_site_moment_label", *(f"_atom_site_moment_crystalaxis_{axis}" for axis in "xyz")]
     text = cif(["Fe1 Fe 0 0 0 1", "O1 O 0.5 0 0 1"], extra=[*extra, *moments, "Fe1 0 0 1"])
-    assert read(tmp_path, in_case(text, change)).record.formula == "FeO2"
+    assert read(tmp_path, with_tag_case(text, change)).record.formula == "FeO2"
 
 
 def test_all_tags_that_pymatgen_expects_with_capital_letters_are_known():
     tags = re.findall(r"""["'](_[A-Za-z]\w*(?:[-.]\w+)*)["']""", inspect.getsource(pymatgen.io.cif))
     assert len(tags) > 50
-    not_read = {"_cell_formula_units_Z", "_citation_DOI", "_journal_DOI"}  # written, or for references
+    # Tags that pymatgen only writes, or uses for references.
+    not_read = {"_cell_formula_units_Z", "_citation_DOI", "_journal_DOI"}
     assert {tag for tag in tags if tag != tag.lower()} - set(CAPITAL_TAGS.values()) == not_read
 
 

@@ -1,4 +1,4 @@
-"""Sublattices are orbits with their own occupancies; sites that exclude one another are not filled together."""
+"""Tests of sublattices of equivalent sites, and of sites that are too close to be occupied together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ELPASOLITE = Structure.from_spacegroup("Fm-3m", Lattice.cubic(10.5), ["Na", "K",
 
 
 def elpasolite(on_8c, on_4a) -> Structure:
-    """Sites 8c are the first eight, 4a the next four."""
+    """Return an elpasolite; its first eight sites are 8c and the next four are 4a."""
     return ELPASOLITE.replace_species({"Na": on_8c, "K": on_4a}, in_place=False)
 
 
@@ -35,7 +35,7 @@ def sizes(groups) -> list[int]:
 
 @given(x=st.sampled_from([0.25, 0.5, 0.75]), seed=st.integers(0, 99), repeats=st.sampled_from([(1, 1, 1), (2, 1, 1)]))
 @settings(max_examples=6, deadline=None)
-def test_inequivalent_sites_with_equal_occupancies_stay_apart(x, seed, repeats):
+def test_inequivalent_sites_with_equal_occupancies_are_separate_sublattices(x, seed, repeats):
     mix = {"Na": x, "K": 1 - x}
     structure = shuffled(elpasolite(mix, mix), seed)
     n = repeats[0]
@@ -51,7 +51,7 @@ def test_inequivalent_sites_with_equal_occupancies_stay_apart(x, seed, repeats):
 
 @given(offsets=st.lists(st.floats(-4e-4, 4e-4), min_size=12, max_size=12))
 @settings(max_examples=6, deadline=None)
-def test_rounding_splits_no_sublattice(offsets):
+def test_rounded_occupancies_do_not_split_a_sublattice(offsets):
     structure = elpasolite({"Na": 0.5, "K": 0.5}, {"Na": 0.5, "K": 0.5})
     for i, d in enumerate(offsets):
         structure.replace(i, {"Na": 0.5 + d, "K": 0.5 - d})
@@ -62,21 +62,21 @@ def test_rounding_splits_no_sublattice(offsets):
     assert any(abs(w - 0.5 - mean) < 1e-9 for w in weights)
 
 
-def test_other_occupancies_on_one_orbit_are_another_sublattice():
+def test_sites_of_one_orbit_with_different_occupancies_are_separate_sublattices():
     structure = elpasolite({"Na": 0.5, "K": 0.5}, "Li")
     structure.replace(0, {"Na": 0.25, "K": 0.75})
     assert sum(sizes(AlchemicalSystem.from_structure(structure)[0].groups)) == 8
     assert len(AlchemicalSystem.from_structure(structure)[0].groups) > 1
 
 
-def test_orbits_of_a_supercell_whose_shape_breaks_the_symmetry():
-    """Oxygens of a cubic perovskite are one orbit in 2×1×1 cells too."""
+def test_sublattices_do_not_depend_on_the_shape_of_the_supercell():
+    """The anion sites of a cubic perovskite are one sublattice in a 2×1×1 cell, too."""
     places = [[0, 0, 0], [0.5] * 3, [0.5, 0.5, 0]]
     cell = Structure.from_spacegroup("Pm-3m", Lattice.cubic(4), ["Ba", "Ti", {"O": 0.5, "F": 0.5}], places)
     assert len(AlchemicalSystem.from_structure(cell * (2, 1, 1))[0].groups) == 1
 
 
-def test_an_ordered_crystal_changes_as_a_whole():
+def test_substitution_in_an_ordered_crystal_forms_one_group():
     structure = elpasolite("Na", "Na")
     path = AlchemicalPath.from_substitution(structure, {"Na": "K"})
     assert sizes(path.system.groups) == [12]
@@ -102,7 +102,7 @@ def split(symbol: str, distance: float, occupancies=(0.5, 0.5)) -> Structure:
 
 
 @pytest.mark.parametrize(("symbol", "distance"), SPLIT)
-def test_sites_that_exclude_one_another_are_refused(symbol, distance):
+def test_sites_of_one_element_that_are_too_close_are_refused(symbol, distance):
     structure = split(symbol, distance)
     for make in (
         lambda: AlchemicalSystem.from_structure(structure),
@@ -118,15 +118,15 @@ def test_sites_that_exclude_one_another_are_refused(symbol, distance):
 @pytest.mark.parametrize(
     ("symbol", "distance"), [("Na", 3.2), ("Li", 2.6), ("O", 1.45), ("H", 1.6), ("Cu", 2.5), ("Cl", 2.0), ("Fe", 2.48)]
 )
-def test_sites_that_both_may_be_filled_are_not(symbol, distance):
+def test_sites_at_bond_distance_are_accepted(symbol, distance):
     assert len(AlchemicalSystem.from_structure(split(symbol, distance))[0].groups) == 1
 
 
-def test_sites_with_more_than_one_atom_together_do_not_exclude_one_another():
+def test_close_sites_with_occupancies_above_one_in_total_are_accepted():
     AlchemicalSystem.from_structure(split("Na", 1.5, (0.75, 0.75)))
 
 
-def test_sites_of_two_elements_that_exclude_one_another():
+def test_sites_of_two_elements_that_are_too_close_are_refused():
     structure = Structure(Lattice.cubic(8), [{"Na": 0.4}, {"K": 0.6}, "Cl"], [[0, 0, 0], [0.1, 0, 0], [0.5, 0.5, 0.5]])
     with pytest.raises(InvalidInputError, match=r"0\.80 Å"):
         AlchemicalSystem.from_structure(structure)
@@ -134,7 +134,7 @@ def test_sites_of_two_elements_that_exclude_one_another():
 
 @given(x=st.floats(0.02, 0.98), n=st.integers(2, 6))
 @settings(max_examples=40, deadline=None)
-def test_compositions_that_are_no_whole_atoms_are_refused_or_said(x, n):
+def test_compositions_without_whole_atoms_are_refused_or_rounded_with_a_message(x, n):
     cell = Structure(Lattice.cubic(3.5), [{"Na": x, "K": 1 - x}, "Cl"], [[0, 0, 0], [0.5] * 3])
     whole = abs(x * n - round(x * n)) <= 5e-4 * n * (1 + 2 * min(x, 1 - x))
     empty = round(x * n) in (0, n)
@@ -149,7 +149,7 @@ def test_compositions_that_are_no_whole_atoms_are_refused_or_said(x, n):
         assert disorder.weights.sum() == pytest.approx(1)
 
 
-def test_thirds_are_thirds():
+def test_rounded_thirds_fill_a_cell_of_three_sites():
     for x in (0.333, 0.3333, 1 / 3):
         cell = Structure(Lattice.cubic(3.5), [{"Na": x, "K": x, "Li": x}, "Cl"], [[0, 0, 0], [0.5] * 3])
         disorder = Disorder(cell, (3, 1, 1))
@@ -179,7 +179,7 @@ def test_isotopes_are_refused_everywhere(isotope):
         CompositionGrid.simplex(plain, {"H": ["H", symbol]}, 2)
 
 
-def test_fixed_atoms_are_refused_by_everything_that_takes_a_structure():
+def test_fixed_atoms_are_refused_everywhere():
     structure = Structure(Lattice.cubic(4), ["Li", "H"], [[0, 0, 0], [0.5] * 3])
     structure.add_site_property("selective_dynamics", [[True, True, False], [True] * 3])
     for make in (
@@ -194,7 +194,7 @@ def test_fixed_atoms_are_refused_by_everything_that_takes_a_structure():
     AlchemicalSystem(structure)
 
 
-def test_occupancies_over_one_name_the_site():
+def test_occupancies_above_one_are_refused_with_the_site():
     structure = Structure(Lattice.cubic(4), ["Li", "H"], [[0, 0, 0], [0.5] * 3])
     structure.sites[1]._species = type(structure[1].species)({"H": 0.6, "F": 0.5}, allow_negative=False)
     with pytest.raises(InvalidInputError, match=r"site 1 .*1\.1"):

@@ -1,6 +1,6 @@
 """Use the alchemical ASE calculator directly.
 
-Energy, forces, stress and ∂E/∂w of (Na,K)Cl at several λ, and a relaxation with ASE.
+Evaluate energy and ∂E/∂w of (Na,K)Cl at several λ, and relax displaced atoms with ASE.
 """
 
 # %%
@@ -10,7 +10,7 @@ from ase.optimize import BFGS
 
 from alchemflows import AlchemicalCalculator, AlchemicalPath, PotentialSpec, read_structure
 
-# Short lengths test the script in seconds; their numbers mean nothing.
+# Short lengths test the script within seconds; the results are then not meaningful.
 short = "ALCHEMFLOWS_SHORT" in os.environ
 
 # %% The alchemical crystal

@@ -11,7 +11,7 @@ from maggma.stores import MemoryStore
 
 from alchemflows import CompositionOptimizationMaker, OptimizeMaker, Target, read_structure
 
-# Short lengths test the script in seconds; their numbers mean nothing.
+# Short lengths test the script within seconds; the results are then not meaningful.
 short = "ALCHEMFLOWS_SHORT" in os.environ
 
 # %% The crystal and the target

@@ -11,7 +11,7 @@ from maggma.stores import MemoryStore
 
 from alchemflows import OrderDisorderMaker, read_structure
 
-# Short lengths test the script in seconds; their numbers mean nothing.
+# Short lengths test the script within seconds; the results are then not meaningful.
 short = "ALCHEMFLOWS_SHORT" in os.environ
 
 # %% The disordered crystal and the method
@@ -24,7 +24,7 @@ store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
 responses = run_locally(flow, store=store, create_folders=True, ensure_success=True)
 document = responses[flow.output.uuid][1].output
 
-# %% The energy of ordering by each picture of disorder
+# %% The energy of ordering relative to each description of disorder
 for kind, energy in document.ordering_energies_eV_per_atom.items():
     print(f"{kind}: {1000 * energy:.2f} meV/atom")
 print(document.verdict.status, *document.verdict.reasons, sep="\n")

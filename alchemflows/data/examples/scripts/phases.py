@@ -11,7 +11,7 @@ from maggma.stores import MemoryStore
 
 from alchemflows import FrenkelLaddMaker, PhaseStabilityMaker, read_structure
 
-# Short lengths test the script in seconds; their numbers mean nothing.
+# Short lengths test the script within seconds; the results are then not meaningful.
 short = "ALCHEMFLOWS_SHORT" in os.environ
 
 # %% The crystals and the method
@@ -34,7 +34,7 @@ store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
 responses = run_locally(flow, store=store, create_folders=True, ensure_success=True)
 document = responses[flow.output.uuid][1].output
 
-# %% G of each phase, or why there is none
+# %% G of each phase, or the reason for its failure
 for point in document.points:
     result = point.failure or f"G = {point.gibbs_eV_per_atom:.5f} ± {point.error_eV_per_atom:.5f} eV/atom"
     print(f"{point.phase} at {point.temperature_K:g} K: {result}")

@@ -1,6 +1,6 @@
 """Relax (Ce,Zr)O2 at several compositions.
 
-Atoms and cell are relaxed at each share of Zr, in one cell of 12 sites.
+Atoms and cell are relaxed at each fraction of Zr, in a cell of 12 sites.
 """
 
 # %%
@@ -11,7 +11,7 @@ from maggma.stores import MemoryStore
 
 from alchemflows import CompositionGrid, CompositionSweepMaker, read_structure
 
-# Short lengths test the script in seconds; their numbers mean nothing.
+# Short lengths test the script within seconds; the results are then not meaningful.
 short = "ALCHEMFLOWS_SHORT" in os.environ
 
 # %% The crystal and the compositions
