@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     admin_uri: SecretStr | None = Field(
         None, description="connection string of a database administrator, for `alchemflows db init`"
     )
+    short: str | None = Field(
+        None, description="if set, commands and example scripts take few steps; their numbers then mean nothing"
+    )
     checks: Path = Field(
         default_factory=lambda data: data["home"] / "checks",
         description="folder with records of the potentials that were compared with their libraries; may be deleted",

@@ -39,6 +39,8 @@ def structures() -> dict[str, tuple[str, Structure]]:
     salt = prototypes.rocksalt_chloride("Na", 6.0395)
     made["Na0.5K0.5Cl"] = f"rock salt, Na and K disordered; {VEGARD}", mixture(salt, "Na", {"Na": 0.5, "K": 0.5})
     made["Fe"] = f"bcc; {RELAXED}", prototypes.bcc_iron(2.838)
+    potassium = Structure(Lattice.cubic(5.33), ["K", "K"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    made["K"] = "bcc; approximate lattice parameter; mace-demo was not made for this metal", potassium
     for metal, a_A in (("Ce", 5.464), ("Zr", 5.149)):
         made[f"{metal}O2"] = f"fluorite; {RELAXED}", prototypes.fluorite_oxide(metal, a_A)
     oxide = prototypes.fluorite_oxide("Ce", 5.3065)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 from jobflow import Maker
 
+from alchemflows.cli.configured import settings
 from alchemflows.descriptions import field_descriptions
 
 #: Fields whose options have another name: what a unit or a count adds to a name is left out on the command line.
@@ -34,6 +35,20 @@ SHORT = {
 }
 #: Options that are not `--name`.
 DECLARED = {"temperature": ("--temperature", "-T"), "crystal": ("--crystal/--diffusing",)}
+
+
+#: Lengths with which any command ends soon (``ALCHEMFLOWS_SHORT``).
+SHORT_LENGTHS: dict[str, int] = {
+    "n_windows": 3,
+    "n_equilibration_steps": 10,
+    "n_production_steps": 200,
+    "n_cell_steps": 60,
+    "n_sampling_steps": 40,
+    "n_switching_steps": 40,
+    "n_repeats": 2,
+    "n_random": 2,
+    "n_starts": 1,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +107,14 @@ class MakerOptions:
                 del given[path]
                 if not value:
                     given[path] = None
-        return self.maker(**given)
+        return self.maker(**shortened(given))
+
+
+def shortened(lengths: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of a maker, with short lengths if ``ALCHEMFLOWS_SHORT`` is set."""
+    if settings().short is None:
+        return dict(lengths)
+    return {name: SHORT_LENGTHS.get(name, value) for name, value in lengths.items()}
 
 
 def _option(hint: Any, known: Field) -> tuple[Any, Any, str | None]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 
 from alchemflows.cli.inputs import waves_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
-from alchemflows.cli.once import App, refuse_given
+from alchemflows.cli.once import App, given, refuse_given
 from alchemflows.cli.options import (
     Plot,
     PotentialOptions,
@@ -74,6 +76,12 @@ def order(
         refuse_given({"starts": "--starts"}, "without the search for order")
     read = reading.read(structure)
     spec = potential.spec({structure.name: read})
+    if maker.quasirandom and find_spec("sqsgenerator") is None:
+        missing = "special quasirandom structures need sqsgenerator: pip install 'alchemflows[sqs]'"
+        if given("quasirandom"):
+            raise InvalidInputError(missing)
+        print(f"note: without a quasirandom cell; {missing}", file=sys.stderr)
+        maker.quasirandom = False
     maker = replace(maker, potential=spec, search_maker=replace(search, seed=maker.seed))
     run_and_show(
         maker.make(read.structure, supercell, named or ("distinct" if distinct else "search")),

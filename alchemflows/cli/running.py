@@ -128,7 +128,8 @@ def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
     if work.n_steps and sampling:
         system = system_of(sampling[0])
         assert system is not None
-        weights = np.concatenate([np.full(len(group.channels), 1 / len(group.channels)) for group in system.groups])
+        sizes = [len(group.channels) for group in system.groups]
+        weights = np.array([1 / size for size in sizes for _ in range(size)])
         n_replicas = max(1, ATOMS_MEASURED // system.n_sites)
         potential = sampling[0].maker.potential
         hours = step_seconds(system, weights, potential, n_replicas) * work.n_atom_steps / 3600
@@ -222,11 +223,13 @@ def show_database(database: Database, uuid: str | None = None, console: Console 
     criteria = {"uuid": uuid} if uuid else {"output.@class": "FreeEnergyDocument"}
     if database.is_private:
         uri = Path(database.environment["JOBFLOW_CONFIG_FILE"]).parent / "my_launchpad.yaml"
-        console.print(f"  client = pymongo.MongoClient(uri)  # the `host` in {uri}", highlight=False, soft_wrap=True)
+        opened = f"  import pymongo, yaml\n  client = pymongo.MongoClient(yaml.safe_load(open({str(uri)!r}))['host'])"
+        collection = f"client[{outputs.database.name!r}][{outputs.name!r}]"
     else:
-        console.print("  client = pymongo.MongoClient(...)  # your database", highlight=False)
+        opened = "  from alchemflows import connect"
+        collection = "connect().outputs()"
     console.print(
-        f"  client[{outputs.database.name!r}][{outputs.name!r}].find_one({json.dumps(criteria)})",
+        f"{opened}\n  {collection}.find_one({json.dumps(criteria)})",
         highlight=False,
         soft_wrap=True,
         markup=False,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from alchemflows.cli.inputs import substitution_of
-from alchemflows.cli.maker_options import MakerOptions, grouped
+from alchemflows.cli.maker_options import MakerOptions, grouped, shortened
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
     Plot,
@@ -66,11 +66,9 @@ def quickstart(
     maker = ThermodynamicIntegrationMaker(
         potential=potential,
         temperature=400.0,
-        n_windows=windows,
         windows_per_job=ceil(windows / workers),  # a batch costs less than its windows one after the other
-        n_equilibration_steps=equilibration,
-        n_production_steps=production,
         sample_interval_steps=20,
+        **shortened({"n_windows": windows, "n_equilibration_steps": equilibration, "n_production_steps": production}),
     )
     flow = maker.make(alpha_perovskite() * (2, 2, 2), {"Pb": "Sn"})
     run_and_show(flow, run, device="auto", figures={"gradient": plot})

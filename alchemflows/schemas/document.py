@@ -12,7 +12,8 @@ The current version of that kind is then 2. Steps are never removed, nor the exa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from html import escape
 from typing import Any, Self, overload
 
 from monty.json import MontyDecoder
@@ -109,6 +110,34 @@ class Document(BaseModel):
     @classmethod
     def _current(cls, content: Any) -> Any:
         return migrated(cls.__name__, content) if isinstance(content, Mapping) else content
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={text}" for name, text in self._short_fields())
+        return f"{type(self).__name__}({shown})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Return a table of the fields for notebooks."""
+        fields = ((escape(name), escape(text)) for name, text in self._short_fields())
+        rows = "".join(f"<tr><td>{name}</td><td>{text}</td></tr>" for name, text in fields)
+        return f"<b>{type(self).__name__}</b><table>{rows}</table>"
+
+    def _short_fields(self) -> Iterator[tuple[str, str]]:
+        """Yield name and text of those fields that are numbers or texts, or consist of numbers; and of the verdict."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name == "verdict":
+                yield name, repr(value.status)
+            elif isinstance(value, float):
+                yield name, f"{value:.6g}"
+            elif isinstance(value, str | int) and name != "schema_version":
+                yield name, repr(value)
+            elif isinstance(value, BaseModel) and not isinstance(value, Document):
+                parts = {part: getattr(value, part) for part in type(value).model_fields}
+                numbers = [f"{part}={number:.6g}" for part, number in parts.items() if isinstance(number, float)]
+                if 0 < len(numbers) == len(parts):
+                    yield name, f"({', '.join(numbers)})"
 
     @overload
     @classmethod

@@ -13,7 +13,15 @@ import pytest
 from command_line import assert_one_line
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.cli.example_files import find_example
+
 PAGE = Path(__file__).parents[2] / "docs" / "campaigns.md"
+
+
+def test_the_campaign_file_of_the_tutorial_is_the_example():
+    (shown,) = re.findall(r"```yaml\n(name: salts\n.*?)```", PAGE.read_text(), re.DOTALL)
+    example = find_example("campaign").contents()["salts.yaml"]
+    assert shown == "".join(line for line in example.splitlines(True) if not line.startswith("#"))
 
 
 @pytest.mark.slow
@@ -36,10 +44,10 @@ def test_the_tutorial_as_written(home, tmp_path):
         assert words in done.stdout
     assert "campaign retry" not in done.stdout  # which is printed for each cause of failures
     assert "8 results: salts.html" in done.stdout
-    report = (tmp_path / "salts" / "salts.html").read_text()
+    report = (tmp_path / "campaign" / "salts.html").read_text()
     # for the first 3 results a figure of dU/dλ, of overlap, of convergence
     assert report.count("data:image/png;base64,") == 9 and "3 of 8 results" in report
-    rows = (tmp_path / "salts" / "salts.csv").read_text().splitlines()
+    rows = (tmp_path / "campaign" / "salts.csv").read_text().splitlines()
     assert len(rows) == 9 and all("NaK" in row or "NaLi" in row for row in rows[1:])
 
 

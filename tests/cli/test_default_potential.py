@@ -14,8 +14,8 @@ from alchemflows.cli.example_files import find_example
 from alchemflows.errors import InvalidInputError
 
 EXAMPLES = {Path(name).name: text for name, text in find_example("structures").contents().items()}
-#: Examples with elements that mace-demo does not know.
-FOREIGN = {"BiSI.cif", "BiSCl.cif", "Ba2MgWO6.cif"}
+#: Examples that mace-demo was not made for.
+FOREIGN = {"BiSI.cif", "BiSCl.cif", "Ba2MgWO6.cif", "K.cif"}
 
 
 def chosen(structure: Structure, *substitutes: str, configured: str | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
@@ -12,7 +13,8 @@ import typer
 from alchemflows.campaign.specification import MAKERS, settings_model
 from alchemflows.cli import absolute, compositions, defects, maker_options, ordering, transformations
 from alchemflows.cli.commands import app
-from alchemflows.cli.maker_options import MakerOptions, choices_of
+from alchemflows.cli.maker_options import SHORT_LENGTHS, MakerOptions, choices_of, shortened
+from alchemflows.cli.once import with_repeats
 from alchemflows.cli.options import PotentialOptions
 from alchemflows.descriptions import field_descriptions
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
@@ -134,3 +136,40 @@ def test_the_shape_of_schedules_is_the_type():
     from alchemflows.sampling.schedules import SCHEDULES
 
     assert set(get_args(Schedule)) == set(SCHEDULES)
+
+
+def test_short_lengths_replace_those_of_the_user(monkeypatch):
+    lengths = {"n_windows": 11, "temperature": 300.0, "n_production_steps": 10_000}
+    monkeypatch.delenv("ALCHEMFLOWS_SHORT", raising=False)
+    assert shortened(lengths) == lengths
+    monkeypatch.setenv("ALCHEMFLOWS_SHORT", "1")
+    short = shortened(lengths)
+    assert short["temperature"] == 300.0 and short["n_production_steps"] < 1000 and short["n_windows"] < 11
+
+
+def test_each_short_length_is_a_field_of_a_maker():
+    names = {
+        field.name for each in COMMANDS.values() for options in each for field in dataclasses.fields(options.maker)
+    }
+    assert set(SHORT_LENGTHS) <= names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--supercell", "2x3x4", "a"], ["--supercell", "2", "3", "4", "a"]),
+        (["--supercell=2x3x4"], ["--supercell", "2", "3", "4"]),
+        (["--supercell", "2", "3", "4"], ["--supercell", "2", "3", "4"]),
+        (["--size", "2", "3", "4", "-T", "5"], ["--size", "2x3x4", "-T", "5"]),
+        (["--size", "2x3x4", "--size", "1", "1", "2"], ["--size", "2x3x4", "--size", "1x1x2"]),
+        (["--supercell", "wrong", "2x2x2"], ["--supercell", "wrong", "2x2x2"]),
+        (["--supercell"], ["--supercell"]),
+    ],
+)
+def test_repeats_of_a_cell_are_written_in_two_ways(arguments, expected):
+    options = [
+        SimpleNamespace(name="supercell", nargs=3, opts=["--supercell"]),
+        SimpleNamespace(name="sizes", nargs=1, opts=["--size"]),
+        SimpleNamespace(name="temperatures", nargs=1, opts=["-T"]),
+    ]
+    assert with_repeats(arguments, options) == expected

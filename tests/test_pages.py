@@ -1,0 +1,99 @@
+"""Commands of README and docs: they run as written, in a folder with the example structures."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import run_here
+
+from alchemflows.cli.example_files import find_example
+from alchemflows.storage.mongod import PrivateMongod
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+#: Commands that compute something, and print an estimate with --estimate.
+COMPUTING = (
+    *("ti", "switch", "frenkel-ladd", "vacancy", "schottky", "frenkel-pair", "phases", "sweep", "optimize", "order"),
+    "reproduce",
+)
+METHODS = re.findall(r"^\| [^|]+ \| `(alchemflows [^`]+)` \|", README, re.MULTILINE)
+#: Potentials and figures that cannot be used without a download.
+DOWNLOADS = re.compile(r"reproduce fig\d(?! --small)")
+
+
+def commands_of_pages() -> list[str]:
+    """Return the commands of README and docs that compute something, each once."""
+    found = list(METHODS)
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["alchemflows"] and words[1] in COMPUTING:
+                    found.append(shlex.join(words))
+    return [each for each in dict.fromkeys(found) if not DOWNLOADS.search(each)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Return a folder with the example structures and, beside it, the home of a private database."""
+    parent = tmp_path_factory.mktemp("pages")
+    find_example("structures").write(parent / "work")
+    yield parent / "work"
+    PrivateMongod(parent / "home").stop()
+
+
+@pytest.fixture
+def environment(folder) -> dict[str, str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    home = str(folder.parent / "home")
+    return clean | {"ALCHEMFLOWS_HOME": home, "ALCHEMFLOWS_SHORT": "1", "PATH": programs, "OMP_NUM_THREADS": "1"}
+
+
+def test_there_are_commands():
+    assert len(METHODS) >= 9 and len(commands_of_pages()) >= 25
+    assert set(COMPUTING) == {shlex.split(each)[1] for each in commands_of_pages()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", commands_of_pages())
+def test_each_command_of_the_pages_can_start(command, folder, environment, monkeypatch):
+    monkeypatch.chdir(folder)
+    for name in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALCHEMFLOWS_HOME", environment["ALCHEMFLOWS_HOME"])
+    done = run_here([*shlex.split(command)[1:], "--estimate"], monkeypatch)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", METHODS)
+def test_each_command_of_the_readme_runs(command, folder, environment):
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "alchemflows show" in done.stdout
+
+
+def test_the_campaign_of_the_readme_is_that_of_the_tutorial():
+    (block,) = re.findall(r"<!-- campaign -->\n```bash\n(.*?)```", README, re.DOTALL)
+    tutorial = (ROOT / "docs" / "campaigns.md").read_text()
+    for line in block.splitlines():
+        assert line in tutorial  # which runs as a test
+
+
+@pytest.mark.slow
+def test_the_python_example_of_the_readme_runs(folder, environment):
+    (block,) = re.findall(r"<!-- python -->\n```python\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", block], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^ΔF = -?\d\.\d+ ± \d\.\d+ eV, (not )?converged$", done.stdout, re.MULTILINE)
+    listed = subprocess.run(["alchemflows", "results"], cwd=folder, env=environment, capture_output=True, text=True)
+    assert "CsPbI3 → CsSnI3" in listed.stdout
