@@ -51,7 +51,7 @@ def read_poscar(text: str) -> Parsed:
             raise InvalidInputError(str(error)) from error
         except IndexError as error:  # pymatgen looks for a line that is not there
             raise InvalidInputError(
-                f"the file ends after line {len(lines)}, before the last atom that its header counts; correct the counts"
+                f"the file ends at line {len(lines)}, before the last atom that its header counts; correct the counts"
             ) from error
     if any(INVENTED in note for note in notes):
         raise InvalidInputError(
