@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 from jobflow import Flow, Job, Maker, OutputReference
 from pymatgen.core import Structure
 
+from alchemflows.alchemy.cell_size import check_neighbours
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.strains import freedom_of_symmetry
 from alchemflows.alchemy.symmetry import symmetry_of
@@ -198,8 +199,10 @@ class TransformationMaker(SampledMaker):
         Raises
         ------
         InvalidInputError, PotentialError
-            If the structure, the substitution or the potential is invalid, or atoms appear or vanish.
+            If the structure, the substitution or the potential is invalid, if atoms appear or vanish, or if the nearest
+            neighbours of an atom are its own periodic images.
         """
+        check_neighbours(structure)
         path = AlchemicalPath.from_substitution(
             structure, substitution, sites=sites, coupling=self.coupling, site_resolved=self.site_resolved
         )

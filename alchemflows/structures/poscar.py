@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pymatgen.core import Element
 from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
@@ -11,6 +13,8 @@ from alchemflows.structures.species import ISOTOPES, isotope_message
 
 #: Part of the warning of pymatgen when it replaces missing element symbols by arbitrary ones.
 INVENTED = "cannot be determined"
+#: Logical values as Fortran writes them, such as .TRUE.; pymatgen reads only T and F.
+_LOGICAL = re.compile(r"(?<!\S)\.(T|F)(?:RUE|ALSE)?\.(?!\S)", re.I)
 
 
 def read_poscar(text: str) -> Parsed:
@@ -20,8 +24,9 @@ def read_poscar(text: str) -> Parsed:
     ------
     InvalidInputError
         If the file has no element symbols (VASP 4 format) or invalid ones, if the numbers of symbols and counts differ,
-        or if the file lists more atoms than its counts add up to.
+        or if the file lists more or fewer atoms than its counts add up to.
     """
+    text = _LOGICAL.sub(lambda value: value.group(1).upper(), text)
     lines = text.splitlines()
     if len(lines) < 7:
         raise InvalidInputError(f"a POSCAR has at least 7 lines; this file has {len(lines)}")
@@ -44,6 +49,10 @@ def read_poscar(text: str) -> Parsed:
             poscar = Poscar.from_str(text)
         except BadPoscarWarning as error:  # pymatgen raises this warning as an exception
             raise InvalidInputError(str(error)) from error
+        except IndexError as error:  # pymatgen looks for a line that is not there
+            raise InvalidInputError(
+                f"the file ends at line {len(lines)}, before the last atom that its header counts; correct the counts"
+            ) from error
     if any(INVENTED in note for note in notes):
         raise InvalidInputError(
             "the file has no element symbols (VASP 4 format); add a line of symbols above the line of counts"

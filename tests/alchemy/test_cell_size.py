@@ -13,6 +13,8 @@ from alchemflows.arguments import as_structure
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
+from alchemflows.flows.switching import SwitchingMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 
 IRON = as_structure(bulk("Fe"))
@@ -69,8 +71,10 @@ def test_another_choice_of_axes_changes_nothing():
         lambda: VacancyFreeEnergyMaker(frenkel_ladd_maker=MAKER).make(IRON * (1, 1, 2)),
         lambda: VacancyFreeEnergyMaker(frenkel_ladd_maker=MAKER).make(as_structure(bulk("Fe", cubic=True))),
         lambda: PhaseStabilityMaker(frenkel_ladd_maker=MAKER).make({"bcc": IRON}, [300]),
+        lambda: ThermodynamicIntegrationMaker(potential="mace-demo").make(IRON * (1, 1, 2), {"Fe": "Al"}, sites=[0]),
+        lambda: SwitchingMaker(potential="mace-demo").make(IRON, {"Fe": "Al"}),
     ],
 )
-def test_frenkel_ladd_vacancies_and_phases_refuse_them(make):
+def test_all_flows_that_sample_refuse_them(make):
     with pytest.raises(InvalidInputError, match="supercell"):
         make()

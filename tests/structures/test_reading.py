@@ -279,6 +279,8 @@ def test_poscars_with_several_kinds_of_element_names_are_read(tmp_path):
         (poscar(more="0.25 0.25 0.25\n"), "8"),
         (poscar(selective="Selective dynamics\n", s="F F F", t="T T T"), "4 of 8.*fixed-atoms"),
         (poscar(selective="Selective dynamics\n", s="T T F", t="T T T"), "fixed-atoms"),
+        (poscar(selective="s\n", s=".FALSE. .F. .true.", t=".TRUE. .t. T"), "4 of 8.*fixed-atoms"),
+        (poscar()[: poscar().rindex("0.5 0 0")], "line 15"),
     ],
 )
 def test_poscars_that_would_be_misread_are_refused(tmp_path, text, value):
@@ -290,7 +292,8 @@ def test_fixed_atoms_can_be_ignored_and_velocities_are_noted(tmp_path):
     text = poscar(selective="Selective dynamics\n", s="F F F", t="T T T")
     found = read(tmp_path, text, "POSCAR", ignore=["fixed-atoms"])
     assert not found.structure.site_properties and "4 of 8" in found.record.accepted[0]
-    assert read(tmp_path, poscar(selective="Selective dynamics\n", s="T T T", t="T T T"), "POSCAR")
+    for free in ("T T T", ".TRUE. .true. .T."):
+        assert read(tmp_path, poscar(selective="Selective dynamics\n", s=free, t=free), "POSCAR")
     moving = poscar(more="\n" + "0.1 0.2 0.3\n" * 8)
     assert any("velocities" in note for note in read(tmp_path, moving, "POSCAR").record.notes)
 
