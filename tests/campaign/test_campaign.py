@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -435,8 +436,8 @@ def test_many_conditions_are_summarised_in_few_rows():
         for pressure in (None, 1.0, 2.0)
     ]
     lines = shown(status_view("salts", conditions, [], Outlook(0.5, 0.0, None))).splitlines()
-    (salt,) = [line for line in lines if line.startswith("│ NaCl")]
-    assert [cell.strip() for cell in salt.split("│")[1:7]] == ["NaCl", "NaK", "300 – 399 (100)", "1 – 2 (2)", "900", ""]
+    (salt,) = [line for line in lines if line.strip().startswith("NaCl")]
+    assert re.split(r"\s{2,}", salt.strip())[:5] == ["NaCl", "NaK", "300 – 399 (100)", "1 – 2 (2)", "900"]
     assert any("1800" in line for line in lines) and len(lines) < 12
     few = shown(status_view("salts", conditions[:9], [], Outlook(0.5, 0.0, None))).splitlines()
     assert sum("KCl" in line for line in few) == 9

@@ -198,7 +198,7 @@ def test_a_reader_reads(worked: tuple[Path, Job], server: Server, tmp_path: Path
     done = run(server, "reader", "get_wflows", folder=tmp_path, entry=LPAD)
     assert done.returncode == 0, done.stderr
     assert '"state": "FIZZLED"' in done.stdout
-    assert "no free energies yet" in run(server, "reader", "results", folder=tmp_path).stdout
+    assert "no results yet" in run(server, "reader", "results", folder=tmp_path).stdout
 
 
 def test_the_doctor_names_the_user_and_the_database(server: Server, tmp_path: Path) -> None:
