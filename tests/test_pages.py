@@ -35,7 +35,7 @@ def commands_of_pages() -> list[str]:
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
                 if words[:1] == ["alchemflows"] and words[1] in COMPUTING:
-                    found.append(shlex.join(words))
+                    found.append(shlex.join(word for word in words if word != "--estimate"))
     return [each for each in dict.fromkeys(found) if not DOWNLOADS.search(each)]
 
 

@@ -97,6 +97,7 @@ def run_and_show(
         print_estimate(flow, as_json=run.as_json)
         return None
     record_structures(flow, {name: found.record for name, found in (read or {}).items()})
+    _interrupt_on_signals()
     workers = 0 if run.submit_only else n_workers(device, run.workers)
     database = connect(settings())
     result = _last_job(flow).uuid
@@ -243,8 +244,7 @@ def show_database(database: Database, uuid: str | None = None, console: Console 
 
 def _work(database: Database, flow: SubmittedFlow, workers: int, say: Console) -> Path:
     """Run the jobs of a flow with local workers, and return the folder of the launches."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    _interrupt_on_signals()
     fw_ids = flow.fw_ids
     workers = min(workers, len(fw_ids))
     say.print(f"{flow.name}\n{len(fw_ids)} jobs, {workers} local workers, {database.place}", highlight=False)
@@ -269,6 +269,11 @@ def _last_job(flow: Flow) -> Job:
     return _last_job(last) if isinstance(last, Flow) else last
 
 
+def _interrupt_on_signals() -> None:
+    """End on SIGTERM and SIGHUP as on Ctrl-C, with the workers stopped and their jobs returned to the queue."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+
+
 def _interrupt(number: int, frame: object) -> None:
-    """End as Ctrl-C does, with the workers stopped and their jobs returned to the queue."""
     raise KeyboardInterrupt

@@ -168,9 +168,11 @@ def test_half_a_configuration(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_command_leaves_no_workers(home, cif, gentle_model, tmp_path):
+def test_a_killed_command_leaves_no_workers(run, home, cif, gentle_model, tmp_path):
+    run("db", "start")
     clean = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
     arguments = ("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, "--no-relax", "--windows", 2)
+    arguments += ("--workers", 1)
     for number in (signal.SIGTERM, signal.SIGKILL):
         command = subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
