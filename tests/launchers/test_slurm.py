@@ -131,7 +131,7 @@ def states(launchpad: LaunchPad, query: dict | None = None) -> list[str]:
     return sorted(firework["state"] for firework in launchpad.fireworks.find(query or {}))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it takes too long"
@@ -155,7 +155,8 @@ def test_qlaunch_submits_and_windows_are_run(
     number = qlaunch("slurm_gpu_qadapter.yaml")
     requested = job(number)
     assert requested["TresPerNode"] == "gres:gpu:1"
-    assert requested["NumNodes"] == "1" and requested["NumCPUs"] == "2" and requested["CPUs/Task"] == "2"
+    assert requested["NumNodes"] in ("1", "1-1")  # the second while the job is pending
+    assert requested["NumCPUs"] == "2" and requested["CPUs/Task"] == "2"
     assert requested["TimeLimit"] == "00:05:00" and requested["JobName"] == "alchemflows"
     wait_for(lambda: set(states(launchpad)) == {"COMPLETED"})
     wait_for(lambda: job(number)["JobState"] == "COMPLETED")  # it ends when no job is left
