@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from pathlib import PurePath
@@ -20,6 +21,8 @@ R = TypeVar("R")
 
 _CONFIG = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
 _LONGEST = 80
+#: Fewest characters of an ID that are searched for.
+_MIN_ID = 4
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -48,6 +51,20 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         return function(*given.args, **given.kwargs)
 
     return wrapper
+
+
+def check_id(beginning: str) -> None:
+    """Raise an error if a text cannot be the beginning of an identifier (UUID) of a job.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has other characters, or is too short.
+    """
+    if not re.fullmatch(rf"[0-9a-f-]{{{_MIN_ID},36}}", beginning):
+        raise InvalidInputError(
+            f"{beginning!r} is not an ID: give at least {_MIN_ID} characters of an ID that `alchemflows results` lists"
+        )
 
 
 def as_structure(value: Any, name: str = "structure") -> Structure:

@@ -26,6 +26,7 @@ Ordering = Literal["random", "sqs"]
 MAX_ARRANGEMENTS = 200_000
 #: Number of random arrangements tried in the search for a special quasirandom structure.
 SQS_ITERATIONS = 100_000
+NEEDS_SQSGENERATOR = "special quasirandom structures need sqsgenerator: pip install 'alchemflows[sqs]'"
 
 
 @dataclass(frozen=True)
@@ -304,9 +305,7 @@ class Disorder:
         try:
             from sqsgenerator import optimize, parse_config
         except ImportError as error:
-            raise InvalidInputError(
-                "special quasirandom structures need sqsgenerator: pip install 'alchemflows[sqs]'"
-            ) from error
+            raise InvalidInputError(NEEDS_SQSGENERATOR) from error
         if sum(count > 0 for count in sublattice.counts) == 1:
             return np.full(len(sublattice.sites), np.argmax(sublattice.counts))
         sites = list(sublattice.sites)

@@ -23,6 +23,8 @@ from alchemflows.schemas.potential import PotentialSpec
 
 #: Number of measured steps, and of warm-up steps before them.
 _MEASURED = 5
+#: Approximate number of atoms in a batch whose time is measured: one replica alone would not fill a GPU.
+_ATOMS_MEASURED = 400
 
 
 @dataclass(frozen=True)
@@ -102,29 +104,39 @@ def system_of(job: Job) -> AlchemicalSystem | None:
     return None
 
 
-def seconds_per_atom_step(task: Task, n_replicas: int = 1) -> float:
-    """Measure the time (s) of a step per replica and atom, for the crystal of a task on the device of its potential."""
-    assert isinstance(task.maker.potential, PotentialSpec)
-    system, weights = AlchemicalSystem.from_structure(task.crystal)
-    return step_seconds(system, weights, task.maker.potential, n_replicas)
+def hours_of_flow(flow: Flow, work: Work) -> float | None:
+    """Measure the time (h) of the dynamics of a flow on the device of its potential; None without dynamics.
 
-
-def step_seconds(system: AlchemicalSystem, weights: np.ndarray, potential: PotentialSpec, n_replicas: int = 1) -> float:
-    """Measure the time (s) of a step per replica and atom on the device of a potential.
-
-    Energies, forces, stress and ∂E/∂w of a batch, as in the dynamics; relaxations are not counted.
+    The first system is measured, with equal weights of the elements of each group.
 
     Parameters
     ----------
-    system
-        The crystal.
-    weights
-        Its weights, shape (C,).
-    potential
-        The potential.
-    n_replicas
-        Number of replicas that are evaluated at once.
+    flow
+        The flow.
+    work
+        Its work (:func:`work_of_flow`).
     """
+    for job, _ in flow.iterflow():
+        system, potential = system_of(job), getattr(job.maker, "potential", None)
+        if work.n_steps and system is not None and potential is not None:
+            weights = np.concatenate([np.full(n, 1 / n) for n in (len(group.channels) for group in system.groups)])
+            return _seconds_per_atom_step(system, weights, potential) * work.n_atom_steps / 3600
+    return None
+
+
+def seconds_per_atom_step(task: Task) -> float:
+    """Measure the time (s) of a step per replica and atom, for the crystal of a task on the device of its potential."""
+    assert isinstance(task.maker.potential, PotentialSpec)
+    system, weights = AlchemicalSystem.from_structure(task.crystal)
+    return _seconds_per_atom_step(system, weights, task.maker.potential)
+
+
+def _seconds_per_atom_step(system: AlchemicalSystem, weights: np.ndarray, potential: PotentialSpec) -> float:
+    """Measure the time (s) of a step per replica and atom on the device of a potential.
+
+    Energies, forces, stress and ∂E/∂w of a batch are computed, as in the dynamics; relaxations are not counted.
+    """
+    n_replicas = max(1, _ATOMS_MEASURED // system.n_sites)
     model = AlchemicalPotential(system, load_potential(potential))
     crystal = system.structure
     x, h = (np.tile(a, (n_replicas, 1, 1)) for a in (crystal.cart_coords, crystal.lattice.matrix))

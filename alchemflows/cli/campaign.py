@@ -14,7 +14,7 @@ from rich.live import Live
 from alchemflows.cli.configured import settings
 from alchemflows.cli.inputs import show_record
 from alchemflows.cli.once import App
-from alchemflows.cli.running import ATOMS_MEASURED, console
+from alchemflows.cli.running import console
 from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.campaign import CampaignSpec
@@ -70,7 +70,7 @@ def check(
     if not measure:
         return
     first = every[0]
-    seconds = seconds_per_atom_step(first, max(1, ATOMS_MEASURED // len(first.crystal)))
+    seconds = seconds_per_atom_step(first)
     hours = seconds * work.n_atom_steps / 3600
     console.print(
         f"{1e6 * seconds:.1f} µs per step and atom, measured here with {first.structure}: {hours:.3g} hours on this "

@@ -19,7 +19,7 @@ from alchemflows.cli.options import (
     StructureFile,
     Supercell,
 )
-from alchemflows.cli.running import check_figures, console, run_and_show
+from alchemflows.cli.running import check_figures, messages, run_and_show
 from alchemflows.errors import InvalidInputError
 from alchemflows.results.query import relaxations
 from alchemflows.storage.database import connect
@@ -93,7 +93,7 @@ def sweep(
     check_figures([plot], run.submit_only)
     known = relaxations(connect(settings()), keys)
     if known:
-        console.print(f"{len(known)} of {len(grid.weights)} compositions are already in the database")
+        messages(run.as_json).print(f"{len(known)} of {len(grid.weights)} compositions are already in the database")
     run_and_show(
         maker.make(grid, known=known),
         run,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from alchemflows.structures.reading import ReadStructure
+
+#: Parameters that are repeats of a cell along its axes.
+REPEATS = ("supercell", "supercells", "sizes")
 
 
 def dtype_of(name: str) -> Dtype:
@@ -105,6 +109,35 @@ def springs_of(texts: list[str]) -> dict[str, float]:
             raise InvalidInputError(f"the spring of {element} is given twice; give it once")
         springs[element] = spring
     return springs
+
+
+def with_repeats(arguments: list[str], parameters: Iterable[Any]) -> list[str]:
+    """Return arguments in which repeats of a cell are written as their option expects: ``2 2 2`` or ``2x2x2``.
+
+    Parameters
+    ----------
+    arguments
+        Arguments of a command.
+    parameters
+        Its options; those named in :data:`REPEATS` are repeats of a cell.
+    """
+    wanted = {name: option.nargs for option in parameters if option.name in REPEATS for name in option.opts}
+    found = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name not in wanted:
+            found.append(word)
+            continue
+        if equals:
+            rest.insert(0, value)
+        if wanted[name] == 3 and rest and (numbers := re.fullmatch(r"(\d+)[xX×](\d+)[xX×](\d+)", rest[0])):
+            rest[:1] = numbers.groups()
+        elif wanted[name] == 1 and len(rest) >= 3 and all(each.isdigit() for each in rest[:3]):
+            rest[:3] = ["x".join(rest[:3])]
+        found.append(name)
+    return found
 
 
 def supercell_of(text: str) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cached_property, wraps
@@ -15,6 +16,7 @@ from jobflow import Maker
 
 from alchemflows.cli.configured import settings
 from alchemflows.descriptions import field_descriptions
+from alchemflows.errors import AlchemflowsWarning
 
 #: Fields whose options have another name: what a unit or a count adds to a name is left out on the command line.
 SHORT = {
@@ -112,8 +114,11 @@ class MakerOptions:
 
 def shortened(lengths: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments of a maker, with short lengths if ``ALCHEMFLOWS_SHORT`` is set."""
-    if settings().short is None:
+    if settings().short is None or not lengths.keys() & SHORT_LENGTHS:
         return dict(lengths)
+    warnings.warn(
+        AlchemflowsWarning("ALCHEMFLOWS_SHORT is set: few steps are run, and the results are meaningless"), stacklevel=2
+    )
     return {name: SHORT_LENGTHS.get(name, value) for name, value in lengths.items()}
 
 

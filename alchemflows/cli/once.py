@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
+from alchemflows.cli.inputs import with_repeats
 from alchemflows.errors import InvalidInputError
 
-#: Parameters that are repeats of a cell along its axes.
-REPEATS = ("supercell", "supercells", "sizes")
 #: The context of the command that runs.
 _running: ContextVar[Any] = ContextVar("running", default=None)
 
@@ -55,35 +53,6 @@ class _Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         _running.set(ctx)
         return super().invoke(ctx)
-
-
-def with_repeats(arguments: list[str], parameters: Iterable[Any]) -> list[str]:
-    """Return arguments in which repeats of a cell are written as their option expects: ``2 2 2`` or ``2x2x2``.
-
-    Parameters
-    ----------
-    arguments
-        Arguments of a command.
-    parameters
-        Its options; those named in :data:`REPEATS` are repeats of a cell.
-    """
-    wanted = {name: option.nargs for option in parameters if option.name in REPEATS for name in option.opts}
-    found = []
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        name, equals, value = word.partition("=")
-        if name not in wanted:
-            found.append(word)
-            continue
-        if equals:
-            rest.insert(0, value)
-        if wanted[name] == 3 and rest and (numbers := re.fullmatch(r"(\d+)[xX×](\d+)[xX×](\d+)", rest[0])):
-            rest[:1] = numbers.groups()
-        elif wanted[name] == 1 and len(rest) >= 3 and all(each.isdigit() for each in rest[:3]):
-            rest[:3] = ["x".join(rest[:3])]
-        found.append(name)
-    return found
 
 
 class App(typer.Typer):

@@ -32,7 +32,8 @@ Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Number of local workers, which share the CPU cores [default: 1 on a GPU, else one per core, up to 4].",
+        help="Number of local workers, which share the CPU cores [default: 1 on a GPU, else one for each job that can "
+        "run at the same time, up to one per core and 4].",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and all else on stderr.")]

@@ -77,10 +77,11 @@ def order(
     read = reading.read(structure)
     spec = potential.spec({structure.name: read})
     if maker.quasirandom and find_spec("sqsgenerator") is None:
-        missing = "special quasirandom structures need sqsgenerator: pip install 'alchemflows[sqs]'"
+        from alchemflows.alchemy.arrangements import NEEDS_SQSGENERATOR
+
         if given("quasirandom"):
-            raise InvalidInputError(missing)
-        print(f"note: without a quasirandom cell; {missing}", file=sys.stderr)
+            raise InvalidInputError(NEEDS_SQSGENERATOR)
+        print(f"note: without a quasirandom cell; {NEEDS_SQSGENERATOR}", file=sys.stderr)
         maker.quasirandom = False
     maker = replace(maker, potential=spec, search_maker=replace(search, seed=maker.seed))
     run_and_show(

@@ -140,11 +140,9 @@ def resume(
     for path in flow.figures.values():
         check_plot(path)
     if not flow.completed:
-        n_workers_here = n_workers(device, workers)
+        workers = n_workers(device, workers, flow.n_parallel_jobs)
         return_stopped_jobs(database, flow)
-        run_submitted(database, flow, n_workers_here, as_json=as_json)
-    else:
-        run_submitted(database, flow, 0, as_json=as_json)
+    run_submitted(database, flow, workers or 0, as_json=as_json)
 
 
 def _day(option: str, text: str | None) -> date | None:

@@ -12,12 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from jobflow import Flow, Job
 from monty.json import jsanitize
+from pydantic_core import to_json
 from rich.console import Console
 
 from alchemflows.cli.configured import settings
+from alchemflows.cli.estimate import print_estimate
 from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.layout import stdout_console
 from alchemflows.cli.options import RunOptions
@@ -25,7 +26,7 @@ from alchemflows.cli.progress import JobProgress
 from alchemflows.cli.shown import show
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.execution.interrupted import SubmittedFlow, as_metadata
-from alchemflows.execution.local import LocalWorkers, n_cores, submit, wait
+from alchemflows.execution.local import LocalWorkers, n_cores, n_parallel_jobs, submit, wait
 from alchemflows.jobs.structures import record_structures
 from alchemflows.schemas.document import Document, decoded
 from alchemflows.storage.database import Database, connect
@@ -36,12 +37,13 @@ if TYPE_CHECKING:
 console = stdout_console()
 #: Workers on the CPU, unless a number is given: more would need much memory.
 _MAX_WORKERS = 4
-#: Approximate number of atoms in a batch whose time is measured: one replica alone would not fill a GPU.
-ATOMS_MEASURED = 400
 
 
-def n_workers(device: str, given: int | None) -> int:
-    """Return the number of local workers: the given one, or 1 on a GPU and one per core (up to 4) on the CPU.
+def n_workers(device: str, given: int | None, n_parallel_jobs: int) -> int:
+    """Return the number of local workers: the given one, else 1 on a GPU and several on the CPU.
+
+    On the CPU there is one for each job that can run at the same time, up to one per core and 4 in total; further
+    workers would only take cores from the others.
 
     Parameters
     ----------
@@ -49,13 +51,20 @@ def n_workers(device: str, given: int | None) -> int:
         Device of the potential; it must be usable on this machine.
     given
         Number that the user gave, or None.
+    n_parallel_jobs
+        Maximum number of jobs that can run at the same time.
     """
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         from alchemflows.alchemy.backends import check_device
     used = check_device(device)
     if given is not None:
         return given
-    return 1 if used.type != "cpu" else min(n_cores(), _MAX_WORKERS)
+    return 1 if used.type != "cpu" else min(n_cores(), _MAX_WORKERS, n_parallel_jobs)
+
+
+def messages(as_json: bool) -> Console:
+    """Return where messages are printed: stderr if stdout is for JSON, else stdout."""
+    return Console(stderr=True) if as_json else console
 
 
 def run_and_show(
@@ -93,62 +102,25 @@ def run_and_show(
     """
     wanted = {name: path.expanduser().absolute() for name, path in (figures or {}).items() if path is not None}
     check_figures(list(wanted.values()), run.submit_only)
+    if run.estimate and run.submit_only:
+        raise InvalidInputError("--estimate submits nothing; leave out --estimate or --submit")
     if run.estimate:
         print_estimate(flow, as_json=run.as_json)
         return None
     record_structures(flow, {name: found.record for name, found in (read or {}).items()})
     _interrupt_on_signals()
-    workers = 0 if run.submit_only else n_workers(device, run.workers)
+    width = n_parallel_jobs(flow)
+    workers = 0 if run.submit_only else n_workers(device, run.workers, width)
     database = connect(settings())
     result = _last_job(flow).uuid
-    fw_ids = submit(database, flow, as_metadata(result, wanted))
-    say = Console(stderr=True) if run.as_json else console
+    fw_ids = submit(database, flow, as_metadata(result, wanted, width))
+    say = messages(run.as_json)
     if run.submit_only:
         say.print(f"{len(fw_ids)} jobs added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})")
         say.print(f"ID {result[:8]}: `alchemflows resume {result[:8]}` runs them here", highlight=False)
         return None
-    submitted = SubmittedFlow(flow.name, fw_ids, result, wanted, completed=False)
+    submitted = SubmittedFlow(flow.name, fw_ids, result, wanted, width, completed=False)
     return run_submitted(database, submitted, workers, as_json=run.as_json)
-
-
-def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
-    """Print the number of jobs and steps of a flow, and the time that they need on this machine.
-
-    Parameters
-    ----------
-    flow
-        The flow; it is not submitted.
-    as_json
-        Whether to print JSON.
-    """
-    from alchemflows.campaign.estimate import step_seconds, system_of, work_of_flow
-
-    work = work_of_flow(flow)
-    sampling = [job for job, _ in flow.iterflow() if system_of(job) is not None and hasattr(job.maker, "potential")]
-    hours = None
-    if work.n_steps and sampling:
-        system = system_of(sampling[0])
-        assert system is not None
-        sizes = [len(group.channels) for group in system.groups]
-        weights = np.array([1 / size for size in sizes for _ in range(size)])
-        n_replicas = max(1, ATOMS_MEASURED // system.n_sites)
-        potential = sampling[0].maker.potential
-        hours = step_seconds(system, weights, potential, n_replicas) * work.n_atom_steps / 3600
-    if as_json:
-        counts = {"jobs": work.n_jobs, "replicas": work.n_replicas, "steps": work.n_steps, "bytes": work.n_bytes}
-        print(json.dumps(counts | {"hours": hours}, indent=1))
-        return
-    console.print(f"{flow.name}: {work.n_jobs} jobs", highlight=False)
-    if hours is None:
-        console.print("no dynamics; relaxations take minutes", highlight=False)
-        return
-    time_text = f"{hours:.2g} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"
-    console.print(f"{work.n_replicas} replicas, {work.n_steps:,} MD steps of replicas", highlight=False)
-    console.print(
-        f"about {time_text} of dynamics on this device (measured here), without relaxations, the start of workers, and "
-        "windows that a refinement adds",
-        highlight=False,
-    )
 
 
 def run_submitted(database: Database, flow: SubmittedFlow, workers: int, *, as_json: bool = False) -> Any:
@@ -171,7 +143,7 @@ def run_submitted(database: Database, flow: SubmittedFlow, workers: int, *, as_j
         If a job fails, or if the user interrupts.
     """
     started = time.monotonic()
-    say = Console(stderr=True) if as_json else console
+    say = messages(as_json)
     if not flow.completed:
         folder = _work(database, flow, workers, say)
     document = decoded(database.job_store.get_output(flow.result, load=True))
@@ -193,8 +165,9 @@ def run_submitted(database: Database, flow: SubmittedFlow, workers: int, *, as_j
 
 
 def as_text(uuid: str, document: Document) -> str:
-    """Return a result as JSON: its identifier and the fields of its document."""
-    return json.dumps({"uuid": uuid} | jsanitize(document, strict=True), indent=1)
+    """Return a result as JSON: its identifier and the fields of its document; numbers that are not finite are null."""
+    fields = {"uuid": uuid} | jsanitize(document, strict=True)
+    return to_json(fields, indent=1, inf_nan_mode="null").decode()
 
 
 def check_figures(paths: Sequence[Path | None], submit_only: bool) -> None:

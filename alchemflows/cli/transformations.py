@@ -62,7 +62,7 @@ def quickstart(
     """
     from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 
-    workers = n_workers("auto", run.workers)
+    workers = n_workers("auto", run.workers, windows)
     maker = ThermodynamicIntegrationMaker(
         potential=potential,
         temperature=400.0,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from alchemflows.arguments import check_id
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.storage import fireworks
 from alchemflows.storage.database import Database, launchpad_of
@@ -28,6 +29,8 @@ class SubmittedFlow:
         UUID of the job that returns the result.
     figures
         Files of figures to draw, by the name of the figure.
+    n_parallel_jobs
+        Maximum number of its jobs that can run at the same time.
     completed
         Whether all jobs are completed.
     """
@@ -36,12 +39,14 @@ class SubmittedFlow:
     fw_ids: list[int]
     result: str
     figures: dict[str, Path]
+    n_parallel_jobs: int
     completed: bool
 
 
-def as_metadata(result: str, figures: Mapping[str, Path]) -> dict[str, object]:
+def as_metadata(result: str, figures: Mapping[str, Path], n_parallel_jobs: int) -> dict[str, object]:
     """Return the metadata of a workflow by which :func:`find_flow` finds it again."""
-    return {"result": result, "figures": {name: str(path) for name, path in figures.items()}}
+    paths = {name: str(path) for name, path in figures.items()}
+    return {"result": result, "figures": paths, "n_parallel_jobs": n_parallel_jobs}
 
 
 def find_flow(database: Database, beginning: str) -> SubmittedFlow:
@@ -57,8 +62,9 @@ def find_flow(database: Database, beginning: str) -> SubmittedFlow:
     Raises
     ------
     InvalidInputError
-        If there is no such flow, or there are several.
+        If the text is no beginning of an identifier, if there is no such flow, or if there are several.
     """
+    check_id(beginning)
     found = fireworks.workflows_by_result(launchpad_of(database), beginning)
     if not found:
         raise InvalidInputError(
@@ -68,10 +74,14 @@ def find_flow(database: Database, beginning: str) -> SubmittedFlow:
         several = ", ".join(each["metadata"]["result"][:13] for each in found[:5])
         raise InvalidInputError(f"the ID {beginning} fits {len(found)} flows; give more characters: {several}")
     (workflow,) = found
-    figures = {name: Path(path) for name, path in workflow["metadata"]["figures"].items()}
-    completed = workflow["state"] == fireworks.COMPLETED
+    stored = workflow["metadata"]
     return SubmittedFlow(
-        workflow["name"], sorted(workflow["nodes"]), workflow["metadata"]["result"], figures, completed
+        workflow["name"],
+        sorted(workflow["nodes"]),
+        stored["result"],
+        {name: Path(path) for name, path in stored["figures"].items()},
+        stored["n_parallel_jobs"],
+        completed=workflow["state"] == fireworks.COMPLETED,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import networkx
 import yaml
 from fireworks import Workflow
 from jobflow import Flow
@@ -88,6 +89,11 @@ def submit(database: Database, flow: Flow, metadata: Mapping[str, Any] | None = 
             "the LaunchPad has never been initialised: run `lpad reset` once (db_config/README.md)"
         ) from error
     return [ids[fw_id] for fw_id in temporary]
+
+
+def n_parallel_jobs(flow: Flow) -> int:
+    """Return the maximum number of jobs of a flow that can run at the same time."""
+    return max(len(jobs) for jobs in networkx.topological_generations(flow.graph))
 
 
 def status(database: Database, fw_ids: list[int]) -> list[JobStatus]:
@@ -203,7 +209,7 @@ class LocalWorkers:
         fw_ids, _ = fireworks.members(self._launchpad, self._fw_ids)
         deadline = time.monotonic() + 3.0
         fireworks.unlock(self._launchpad, self._fw_ids, 3.0)
-        fireworks.rerun_lost_below(self._launchpad, str(folder), fw_ids)
+        fireworks.rerun_lost(self._launchpad, fw_ids, 0, below=str(folder))
         # Between taking a job and storing its launch a worker needs moments, too.
         while fireworks.any_taken(self._launchpad, fw_ids) and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from itertools import islice
 from typing import Any
 
+from alchemflows.arguments import check_id
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.results.kinds import COLUMNS, KINDS
 from alchemflows.results.query import RESULT_FIELDS, newest_ladders
@@ -15,8 +16,6 @@ from alchemflows.results.stored import Column, of_campaign, rows_of
 from alchemflows.schemas.document import Document, decoded
 from alchemflows.storage.database import REANALYSED, Database
 
-#: Fewest characters of an ID that are searched for.
-MIN_ID = 4
 #: Candidates that an error message names.
 _SHOWN = 5
 #: Places of formulas in documents.
@@ -112,10 +111,7 @@ def find_result(database: Database, beginning: str) -> tuple[str, Document]:
     DatabaseError
         If the document is incomplete.
     """
-    if not re.fullmatch(rf"[0-9a-f-]{{{MIN_ID},36}}", beginning):
-        raise InvalidInputError(
-            f"{beginning!r} is not an ID: give at least {MIN_ID} characters of an ID that `alchemflows results` lists"
-        )
+    check_id(beginning)
     outputs = database.outputs()
     fields = {"_id": 0, "uuid": 1, "class": "$output.@class", "completed_at": 1}
     found = {row["uuid"]: row for row in outputs.find({"uuid": {"$regex": f"^{beginning}"}}, fields)}

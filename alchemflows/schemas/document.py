@@ -111,33 +111,26 @@ class Document(BaseModel):
     def _current(cls, content: Any) -> Any:
         return migrated(cls.__name__, content) if isinstance(content, Mapping) else content
 
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={text}" for name, text in self._short_fields())
-        return f"{type(self).__name__}({shown})"
-
-    __str__ = __repr__
-
-    def _repr_html_(self) -> str:
-        """Return a table of the fields for notebooks."""
-        fields = ((escape(name), escape(text)) for name, text in self._short_fields())
-        rows = "".join(f"<tr><td>{name}</td><td>{text}</td></tr>" for name, text in fields)
-        return f"<b>{type(self).__name__}</b><table>{rows}</table>"
-
-    def _short_fields(self) -> Iterator[tuple[str, str]]:
-        """Yield name and text of those fields that are numbers or texts, or consist of numbers; and of the verdict."""
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Yield name and value of those fields that are numbers or texts, or consist of numbers; and of the verdict."""
         for name in type(self).model_fields:
             value = getattr(self, name)
             if name == "verdict":
-                yield name, repr(value.status)
+                yield name, value.status
             elif isinstance(value, float):
-                yield name, f"{value:.6g}"
+                yield name, float(f"{value:.6g}")
             elif isinstance(value, str | int) and name != "schema_version":
-                yield name, repr(value)
+                yield name, value
             elif isinstance(value, BaseModel) and not isinstance(value, Document):
-                parts = {part: getattr(value, part) for part in type(value).model_fields}
-                numbers = [f"{part}={number:.6g}" for part, number in parts.items() if isinstance(number, float)]
-                if 0 < len(numbers) == len(parts):
-                    yield name, f"({', '.join(numbers)})"
+                parts = dict(value)
+                if parts and all(isinstance(part, float) for part in parts.values()):
+                    yield name, {part: float(f"{number:.6g}") for part, number in parts.items()}
+
+    def _repr_html_(self) -> str:
+        """Return a table of the fields for notebooks."""
+        fields = ((escape(name), escape(repr(value))) for name, value in self.__repr_args__())
+        rows = "".join(f"<tr><td>{name}</td><td>{text}</td></tr>" for name, text in fields)
+        return f"<b>{type(self).__name__}</b><table>{rows}</table>"
 
     @overload
     @classmethod

@@ -290,17 +290,15 @@ def attempts(launchpad: LaunchPad, job: StoredJob) -> Attempts:
     return Attempts(n_failed, count(launches) - n_failed)
 
 
-def rerun_lost_below(launchpad: LaunchPad, folder: str, fw_ids: Sequence[int]) -> None:
-    """Return jobs with launch folders below a folder to the queue; their workers must have ended."""
-    mine = {"fw_id": {"$in": list(fw_ids)}, "launch_dir": {"$regex": f"^{re.escape(folder)}/"}}
-    launchpad.detect_lostruns(expiration_secs=0, rerun=True, refresh=True, launch_query=mine)
+def rerun_lost(launchpad: LaunchPad, fw_ids: Sequence[int], after_s: float, below: str = "") -> int:
+    """Return to the queue those of the given jobs that sent no heartbeat for a time (s); return their number.
 
-
-def rerun_lost(launchpad: LaunchPad, fw_ids: Sequence[int], after_s: float) -> int:
-    """Return to the queue those of the given jobs that sent no heartbeat for a time (s); return their number."""
-    lost = launchpad.detect_lostruns(
-        expiration_secs=after_s, rerun=True, refresh=True, launch_query={"fw_id": {"$in": list(fw_ids)}}
-    )
+    With `below`, only jobs whose launch folders are below that folder.
+    """
+    mine: dict[str, Any] = {"fw_id": {"$in": list(fw_ids)}}
+    if below:
+        mine["launch_dir"] = {"$regex": f"^{re.escape(below)}/"}
+    lost = launchpad.detect_lostruns(expiration_secs=after_s, rerun=True, refresh=True, launch_query=mine)
     return len(lost[1])
 
 

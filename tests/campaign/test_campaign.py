@@ -194,7 +194,7 @@ def test_work_is_counted(folder):
     work = total(map(work_of, every))
     assert (work.n_tasks, work.n_jobs, work.n_replicas) == (12, 24, 24)
     assert work.n_steps == 24 * 70 and work.n_atom_steps == 24 * 70 * 8
-    assert 1e-7 < seconds_per_atom_step(every[0], 2) < 1
+    assert 1e-7 < seconds_per_atom_step(every[0]) < 1
     switching = changed(
         "method",
         {

@@ -83,3 +83,6 @@ def test_a_command_without_options_runs(run, tmp_path):
     done = run("sweep", "NaCl.cif", "Na:K", "--points", 2, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["provenance"]["potential"]["name"] == DEMO
+    again = run("sweep", "NaCl.cif", "Na:K", "--points", 2, "--json")
+    assert again.returncode == 0 and "2 of 2 " in again.stderr, again.stderr
+    assert json.loads(again.stdout)["points"] == json.loads(done.stdout)["points"]

@@ -13,10 +13,11 @@ import typer
 from alchemflows.campaign.specification import MAKERS, settings_model
 from alchemflows.cli import absolute, compositions, defects, maker_options, ordering, transformations
 from alchemflows.cli.commands import app
+from alchemflows.cli.inputs import with_repeats
 from alchemflows.cli.maker_options import SHORT_LENGTHS, MakerOptions, choices_of, shortened
-from alchemflows.cli.once import with_repeats
 from alchemflows.cli.options import PotentialOptions
 from alchemflows.descriptions import field_descriptions
+from alchemflows.errors import AlchemflowsWarning
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.schemas.dynamics import CellFreedom, Schedule
@@ -143,7 +144,8 @@ def test_short_lengths_replace_those_of_the_user(monkeypatch):
     monkeypatch.delenv("ALCHEMFLOWS_SHORT", raising=False)
     assert shortened(lengths) == lengths
     monkeypatch.setenv("ALCHEMFLOWS_SHORT", "1")
-    short = shortened(lengths)
+    with pytest.warns(AlchemflowsWarning, match="ALCHEMFLOWS_SHORT"):
+        short = shortened(lengths)
     assert short["temperature"] == 300.0 and short["n_production_steps"] < 1000 and short["n_windows"] < 11
 
 

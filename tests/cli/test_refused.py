@@ -62,6 +62,7 @@ def refused(tmp_path, monkeypatch):
     ("arguments", "words"),
     [
         ((*TI, "Na:Li"), ["Na", "twice"]),
+        ((*TI, "--estimate", "--submit"), ["--estimate", "--submit"]),
         ((*TI, "Na:K"), ["Na", "twice"]),
         ((*TI, "Cl:Br", "Cl:I"), ["Cl", "twice"]),
         (("switch", "NaCl.cif", "Na:K", "Na:Li", "-T", 300, *DEMO), ["Na", "twice"]),

@@ -60,5 +60,6 @@ def test_an_interrupted_command_is_resumed(run, home, cif, gentle_model, tmp_pat
     assert (tmp_path / "dudl.png").exists()
 
 
-def test_refused(run):
-    assert_one_line(run("resume", "0123abcd"), "0123abcd")
+@pytest.mark.parametrize("given", ["0123abcd", "abc", "", "."])
+def test_refused(run, given):
+    assert_one_line(run("resume", given), f"ID {given}" if given == "0123abcd" else repr(given))

@@ -15,7 +15,7 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.execution.local import status, submit
+from alchemflows.execution.local import n_parallel_jobs, status, submit
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
@@ -241,6 +241,10 @@ def test_a_job_that_a_worker_took_as_it_died_is_ready_again(database, flow, tmp_
         workers._processes[0].wait()
         workers.check()
         assert status(database, fw_ids[:1])[0].state == "READY"
+
+
+def test_jobs_that_can_run_at_the_same_time(flow):
+    assert n_parallel_jobs(flow) == 4  # the windows; their relaxation comes before, the analysis after
 
 
 @pytest.mark.parametrize("given", ["1", "1000000", "4,2"])

@@ -17,7 +17,7 @@ from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 DEMO = {"potential": "mace-demo", "relax_maker": None}
-#: So many steps that only a job that does not begin to sample ends within the test.
+#: Number of steps. A job that samples this many does not end during the test.
 LONG = 10**9
 FLOWS = {
     "ti": lambda: ThermodynamicIntegrationMaker(n_production_steps=LONG, **DEMO).make(SALT, {"Na": "K"}),

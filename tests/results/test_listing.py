@@ -14,6 +14,7 @@ from command_line import assert_one_line, run_command
 from rich.console import Console
 from stored import DOCUMENTS, read_example, store_examples
 
+from alchemflows.cli.running import as_text
 from alchemflows.cli.shown import TABLES, show
 from alchemflows.cli.tables import results_table
 from alchemflows.errors import InvalidInputError
@@ -156,6 +157,23 @@ def test_the_verdict_follows_the_tables(documents):
     text = console.file.getvalue()
     assert text.index(f"{document.total.delta_f_eV:.5f}") < text.index("not converged")
     assert all(reason in " ".join(text.split()) for reason in document.verdict.reasons)
+
+
+def test_each_document_is_short_in_a_session(documents):
+    for uuid, document in documents.values():
+        text = repr(document)
+        assert text.startswith(f"{type(document).__name__}(") and len(text) < 2000 and "array(" not in text
+        assert f"<b>{type(document).__name__}</b>" in document._repr_html_()
+        assert json.loads(as_text(uuid, document))["uuid"] == uuid
+    _, document = documents["FreeEnergyDocument"]
+    assert f"{document.total.error_eV:.6g}" in repr(document) and repr(document.verdict.status) in str(document)
+
+
+def test_numbers_that_are_not_finite_are_null_in_json(documents):
+    uuid, document = documents["FreeEnergyDocument"]
+    total = document.total.model_copy(update={"error_eV": float("inf")})
+    text = as_text(uuid, document.model_copy(update={"total": total}))
+    assert json.loads(text, parse_constant=pytest.fail)["total"]["error_eV"] is None
 
 
 def test_commands(examples, documents, tmp_path):

@@ -1,0 +1,41 @@
+"""Print the cost of the flow of a command."""
+
+from __future__ import annotations
+
+import json
+
+from jobflow import Flow
+
+from alchemflows.cli.layout import stdout_console
+
+
+def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
+    """Print the number of jobs and steps of a flow, and the time that its dynamics needs on this machine.
+
+    Parameters
+    ----------
+    flow
+        The flow; it is not submitted.
+    as_json
+        Whether to print JSON.
+    """
+    from alchemflows.campaign.estimate import hours_of_flow, work_of_flow
+
+    work = work_of_flow(flow)
+    hours = hours_of_flow(flow, work)
+    if as_json:
+        counts = {"jobs": work.n_jobs, "replicas": work.n_replicas, "steps": work.n_steps, "bytes": work.n_bytes}
+        print(json.dumps(counts | {"hours": hours}, indent=1))
+        return
+    console = stdout_console()
+    console.print(f"{flow.name}: {work.n_jobs} jobs", highlight=False)
+    if hours is None:
+        console.print("no dynamics; the time of relaxations is not estimated", highlight=False)
+        return
+    time_text = f"{hours:.2g} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"
+    console.print(f"{work.n_replicas} replicas, {work.n_steps:,} MD steps of replicas", highlight=False)
+    console.print(
+        f"about {time_text} of dynamics on this device (measured here), without relaxations, the start of workers, and "
+        "windows that a refinement adds",
+        highlight=False,
+    )
