@@ -74,7 +74,7 @@ def test_ase_atoms_do_as_structures_do(call):
 
 @pytest.mark.parametrize("call", [*CALLS, *DISORDERED])
 @pytest.mark.parametrize("value", NOT_CRYSTALS, ids=lambda value: type(value).__name__)
-def test_what_is_no_crystal_is_one_line(call, value):
+def test_other_objects_than_crystals_are_refused_in_one_line(call, value):
     with pytest.raises(AlchemflowsError) as error:
         (CALLS | DISORDERED)[call](value)
     assert "\n" not in str(error.value)
@@ -123,7 +123,7 @@ def test_bad_goals_name_the_element(goal):
     ["Na:K", ["Na", "K"], [("Na", "K")], None, 3, {3: "K"}, {False: "K"}, {"Na": "K", Element("Na"): "Li"}],
 )
 @pytest.mark.parametrize("maker", [ThermodynamicIntegrationMaker, SwitchingMaker])
-def test_what_is_no_substitution_is_one_line(maker, substitution):
+def test_wrong_substitutions_are_refused_in_one_line(maker, substitution):
     with pytest.raises(InvalidInputError, match="substitution") as error:
         maker(**DEMO).make(SALT, substitution)
     assert "\n" not in str(error.value)

@@ -29,7 +29,7 @@ def test_texts(value, text):
 
 
 @pytest.mark.parametrize("value", [float("nan"), np.inf, {1: 2}, {1, 2}, object(), b"", Lattice.cubic(1.0)])
-def test_what_has_no_text_is_refused(value):
+def test_values_without_a_canonical_text_are_refused(value):
     with pytest.raises((TypeError, ValueError)):
         canonical(value)
 

@@ -87,7 +87,7 @@ def pins(name: str) -> dict[str, Version]:
     return {canonicalize_name(package): Version(version) for package, version in (line.split("==") for line in lines)}
 
 
-def test_what_ci_tests_is_in_the_ranges():
+def test_versions_that_ci_tests_are_in_the_ranges():
     """Pins of `constraints.txt` are in the ranges; each lower bound is what `constraints-lowest.txt` pins."""
     newest, lowest = pins("constraints.txt"), pins("constraints-lowest.txt")
     outside = [str(one) for one in requirements() if newest[canonicalize_name(one.name)] not in one.specifier]

@@ -33,7 +33,7 @@ def file(tmp_path_factory):
 
 @settings(deadline=None)
 @given(tree=TREES, flow=st.booleans())
-def test_what_is_written_is_read(file, tree, flow):
+def test_a_written_tree_is_read_unchanged(file, tree, flow):
     assert read_yaml(file(yaml.safe_dump(tree, default_flow_style=flow))).content == tree
 
 
@@ -101,7 +101,7 @@ def test_traps_of_yaml_1_1(file, written, read):
     ["a: [", "a: b: c", "a: *there", "a: !!python/object:os.system x", "a: !!int x", "a: 1\n---\nb: 2", "\ta: 1",
      "a: \x07", "? [a]\n: 1", "a: &a [*a]", "[" * 2000],
 )  # fmt: skip
-def test_what_is_not_yaml_is_one_line_and_a_secret_file_is_not_quoted(file, text):
+def test_invalid_yaml_is_refused_in_one_line_and_secret_files_are_not_quoted(file, text):
     for secret in (False, True):
         with pytest.raises(InvalidInputError) as error:
             read_yaml(file(text), secret=secret)

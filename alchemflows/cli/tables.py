@@ -211,7 +211,7 @@ def _refinement_table(refinement: Refinement) -> ResultTable:
     met = {True: "met", False: "not met", None: ""}[refinement.target_met]
     wanted = "" if target is None else f", target {target:g} eV/atom {met}"
     table = empty_table(
-        f"refinement: {refinement.n_runs_added} of {refinement.budget} window-runs added{wanted}",
+        f"refinement: {refinement.n_runs_added} of {refinement.budget} window runs added{wanted}",
         ("round", "new windows, λ", "continued windows, λ (runs)", "error (eV/atom)", "smallest overlap"),
         left=(1, 2),
     )
@@ -242,7 +242,7 @@ def switching_table(document: SwitchingDocument) -> ResultTable:
     table.add_row(*_estimate("total", document.total))
     _add_left_out(table, document, counts)
     table.caption = (
-        f"{len(work.forward_work_eV)} switches each way of {work.switching_time_fs * 1e-3:g} ps; "
+        f"{len(work.forward_work_eV)} switches of {work.switching_time_fs * 1e-3:g} ps in each direction; "
         f"their work overlaps by {work.overlap:.2f}"
     )
     return table

@@ -59,10 +59,10 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     target_error
         Target standard error of ΔF from MBAR (eV/atom); windows are added or extended until it is reached.
     budget
-        Maximum number of additional window-runs; none for twice the number of windows if a target error is set, and no
+        Maximum number of additional window runs; none for twice the number of windows if a target error is set, and no
         additional runs otherwise.
 
-        A window-run is one production run of a new or existing window. Even without a target error, windows are
+        A window run is one production run of a new or existing window. Even without a target error, windows are
         inserted if neighbours overlap too little, and extended if they have too few independent samples.
     starts
         Structures from which windows start: ``both-ends`` (those relaxed at λ = 0 and 1 in turn) or ``middle`` (that

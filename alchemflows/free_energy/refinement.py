@@ -32,7 +32,7 @@ class Plan:
 
     @property
     def n_runs(self) -> int:
-        """Number of additional window-runs."""
+        """Number of additional window runs."""
         return len(self.insert) + sum(self.extend.values())
 
 
@@ -77,7 +77,7 @@ def plan_round(
     target
         Target standard error, in the unit of the square root of `variances`; None for no target.
     budget
-        Number of window-runs left.
+        Number of window runs left.
     misfits
         ΔF between neighbouring windows by the trapezoid rule minus that by MBAR, shape (K − 1,); None if TI uses
         another rule.

@@ -20,7 +20,7 @@ from alchemflows.free_energy.estimators import bar_influences
 MIN_WORK_OVERLAP = 0.1
 #: Below this overlap the error of BAR is at least that of the mean work.
 MODERATE_WORK_OVERLAP = 0.3
-#: Smallest number of switches each way for a meaningful error.
+#: Smallest number of switches in each direction for a meaningful error.
 MIN_SWITCHES = 3
 #: A negative dissipation is significant if noise alone causes it with less than this probability.
 NEGLIGIBLE = 1e-3
@@ -61,7 +61,7 @@ class WorkResult:
 
 @dataclass(frozen=True)
 class Solution:
-    """ΔF by BAR, its error, and the influence of each work on it (up to a constant for each way), in k_B T."""
+    """ΔF by BAR, its error, and the influence of each work on it (up to a constant for each direction), in k_B T."""
 
     delta_f: float
     error: float
@@ -76,20 +76,20 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     Parameters
     ----------
     forward_work_eV, backward_work_eV
-        Work of each switch (eV), at least two each way.
+        Work of each switch (eV), at least two in each direction.
     temperature_K
         Temperature at the start of the switches (K).
 
     Raises
     ------
     InvalidInputError
-        If there are fewer than two switches each way, or a work is not a finite number.
+        If there are fewer than two switches in each direction, or a work is not a finite number.
     """
     forward, backward = np.asarray(forward_work_eV, dtype=float), np.asarray(backward_work_eV, dtype=float)
     if min(len(forward), len(backward)) < 2:
         raise InvalidInputError(
-            f"at least 2 switches each way are required for an error; got {len(forward)} forward and {len(backward)} "
-            "backward"
+            f"at least 2 switches in each direction are required for an error; got {len(forward)} forward and "
+            f"{len(backward)} backward"
         )
     if not (np.isfinite(forward).all() and np.isfinite(backward).all()):
         raise InvalidInputError("forward_work_eV and backward_work_eV must be finite numbers")
@@ -101,7 +101,9 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     overlap = 0.0 if solved is None else _overlap(beta * forward, beta * backward, solved.delta_f)
     found = []
     if min(len(forward), len(backward)) < MIN_SWITCHES:
-        found.append(f"fewer than {MIN_SWITCHES} switches each way, so the error is unreliable; use more repeats")
+        found.append(
+            f"fewer than {MIN_SWITCHES} switches in each direction, so the error is unreliable; use more repeats"
+        )
     if overlap < MIN_WORK_OVERLAP:
         found.append(
             f"forward and backward work overlap by {overlap:.3f} (below {MIN_WORK_OVERLAP}; dissipation "

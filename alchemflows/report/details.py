@@ -88,7 +88,7 @@ def _ladder(database: Database, result: Result, document: FreeEnergyDocument) ->
         ("independent samples", f"at least {min(window.n_independent for window in document.windows):.0f} per window"),
     ]
     if refinement.budget:
-        sampling.append(("window-runs added", f"{refinement.n_runs_added} of {refinement.budget} allowed"))
+        sampling.append(("window runs added", f"{refinement.n_runs_added} of {refinement.budget} allowed"))
     if refinement.target_error_eV_per_atom is not None:
         met = "met" if refinement.target_met else "not met"
         sampling.append(("target error", f"{1e3 * refinement.target_error_eV_per_atom:g} meV/atom, {met}"))

@@ -16,7 +16,7 @@ class RefinementSettings(MakerField):
     budget: int = Field(
         0,
         ge=0,
-        description="maximum number of additional window-runs; a window-run is one production run of a new or existing "
+        description="maximum number of additional window runs; a window run is one production run of a new or existing "
         "window",
     )
 
@@ -41,7 +41,7 @@ class RefinementRound(BaseModel):
 
     @property
     def n_runs(self) -> int:
-        """Number of window-runs of the round."""
+        """Number of window runs of the round."""
         return len(self.inserted) + sum(extension.n_runs for extension in self.extended)
 
 
@@ -53,6 +53,6 @@ class Refinement(BaseModel):
         description="whether the error of MBAR is at most the target and neighbouring windows overlap enough for it to "
         "be meaningful; none without a target"
     )
-    budget: int = Field(description="maximum number of additional window-runs")
-    n_runs_added: int = Field(description="number of window-runs that were added")
+    budget: int = Field(description="maximum number of additional window runs")
+    n_runs_added: int = Field(description="number of window runs that were added")
     rounds: list[RefinementRound] = Field(description="rounds; the first is the planned ladder")

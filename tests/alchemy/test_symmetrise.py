@@ -59,7 +59,7 @@ def test_a_noisy_crystal_gets_its_symmetry_back(crystal, space_group):
 
 
 @pytest.mark.parametrize(("crystal", "space_group"), CRYSTALS, ids=IDS)
-def test_what_the_symmetry_allows_stays(crystal, space_group):
+def test_a_crystal_in_its_space_group_is_unchanged(crystal, space_group):
     """A crystal in its space group is unchanged, wherever its free coordinates and its origin are."""
     system = AlchemicalSystem(crystal)
     moved = Structure(crystal.lattice, crystal.species, crystal.frac_coords + np.array([0.013, -0.007, 0.002]))

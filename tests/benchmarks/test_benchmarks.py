@@ -104,7 +104,7 @@ def test_campaign(tmp_path):
     np.testing.assert_allclose(ratio, total / (reading + pymbar), rtol=1e-9)
 
 
-def test_what_cannot_be_done_is_one_line(monkeypatch, capsys):
+def test_impossible_benchmarks_are_refused_in_one_line(monkeypatch, capsys):
     monkeypatch.syspath_prepend(BENCHMARKS)
     import gpu
     import step

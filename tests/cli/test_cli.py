@@ -80,7 +80,7 @@ def test_ti_at_a_pressure_that_refines_itself(run, cif, gentle_model, tmp_path):
     settings += ("--target-error", "1e-7", "--budget", 2, "--convergence-plot", "convergence.png")
     done = run("ti", cif, "Pb:Sn", "-T", 210, "--potential", gentle_model, *settings)
     assert done.returncode == 0, done.stderr
-    for shown in ("NPT at 0.5 GPa", "ΔG = G(λ=1)", "2 of 2 window-runs added", "not met", "planned", "not converged"):
+    for shown in ("NPT at 0.5 GPa", "ΔG = G(λ=1)", "2 of 2 window runs added", "not met", "planned", "not converged"):
         assert shown in done.stdout
     assert "target" in done.stdout
     assert (tmp_path / "convergence.png").read_bytes().startswith(b"\x89PNG")

@@ -91,7 +91,7 @@ def refused(tmp_path, monkeypatch):
         (("worker", "--sleep", 1, "--sleep", 2), ["--sleep", "twice"]),
     ],
 )
-def test_what_is_given_twice_is_refused(refused, monkeypatch, arguments, words):
+def test_repeated_values_are_refused(refused, monkeypatch, arguments, words):
     monkeypatch.setenv("ALCHEMFLOWS_ADMIN_URI", "mongodb://127.0.0.1:9")
     message = refused(*arguments)
     assert all(word in message for word in words), message
@@ -167,7 +167,7 @@ def test_every_option_of_one_value_is_refused_twice(path, name):
         (("supervise", "--once", "--interval", 3), ["--interval", "--once"]),
     ],
 )
-def test_what_would_fail_late_or_have_no_effect_is_refused(refused, monkeypatch, arguments, words):
+def test_options_that_would_fail_late_or_have_no_effect_are_refused(refused, monkeypatch, arguments, words):
     monkeypatch.setenv("ALCHEMFLOWS_ADMIN_URI", "mongodb://127.0.0.1:9")
     message = refused(*arguments)
     assert all(word in message for word in words), message

@@ -62,7 +62,7 @@ def test_chances_of_good_ladders_are_even():
     assert (below > 0.04).all() and (below < 0.36).all(), below
 
 
-def test_what_cannot_be_compared_has_nothing_against_it():
+def test_windows_that_cannot_be_compared_are_consistent():
     windows, result = _windows(ladders.Kind(n_windows=3, n_samples=200, shift=200.0), 0)
     assert pairs(windows, ladders.T, np.ones(3)) == [1.0, 1.0]
     assert Agreement.of(windows, result, ladders.T).starts == 1.0

@@ -132,7 +132,7 @@ def test_a_drifting_crystal_is_seen_and_chance_is_not(n_replicas):
     assert reason.startswith("the volume")
 
 
-def test_what_does_not_change_does_not_drift():
+def test_constant_series_do_not_drift():
     assert drift("it", np.full((50, 2), 7.0)) == []
     assert drift("it", np.arange(4.0)[:, None]) == []  # too few to tell
 

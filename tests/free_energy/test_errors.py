@@ -55,7 +55,7 @@ def test_two_switches_each_way_are_too_few():
     rng = np.random.default_rng(0)
     for n, few in ((2, True), (3, False)):
         warnings = analyse_work(*known.gaussian_works(0.3, n, rng), known.T).warnings
-        assert any("each way" in warning for warning in warnings) == few
+        assert any("each direction" in warning for warning in warnings) == few
 
 
 #: The default length takes a minute or two.
@@ -124,6 +124,6 @@ def test_correlations_are_summed(memory):
     assert (found.window > 3 * memory) == (memory > 0) or found.window <= 2
 
 
-def test_what_is_constant_or_unknown_has_that_variance():
+def test_variance_of_constant_and_unknown_series():
     assert correlated_variance([np.ones(5), np.ones(7)]).value == 0.0
     assert np.isnan(correlated_variance([np.full(5, np.nan)]).value)

@@ -35,7 +35,7 @@ def test_errors_are_honest(dissipation_kT):
     assert not any(r.warnings for r in results)
 
 
-def test_what_forward_and_backward_dissipate_differently_misleads_the_mean_but_not_bar():
+def test_unequal_dissipation_of_both_directions_biases_the_mean_but_not_bar():
     """Exponential work forward, W = −ln u; Crooks' theorem gives what is then backward."""
     rng = np.random.default_rng(1)
     n, a = 4000, 3.0  # P(W) ∝ e^(−aW), W > 0; P(−W_b) ∝ e^(−(a + 1) W), in k_B T

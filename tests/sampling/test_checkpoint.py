@@ -104,7 +104,7 @@ def test_windows_go_on_bitwise(perovskite, tmp_path, changes):
     assert len({len(s) for s in again.series}) == 1
 
 
-def test_what_a_watch_has_seen_goes_on_bitwise(tmp_path):
+def test_a_resumed_watch_continues_bitwise(tmp_path):
     path = harmonic_path(2)
     wells = HarmonicWells(path.system.structure.cart_coords, (2.0, 3.0))
 
@@ -310,7 +310,7 @@ def test_switches_go_on_bitwise(tmp_path):
     assert_same(run(Checkpoint()), broken(run, tmp_path / "broken", [1, 2, 2, 3]))
 
 
-def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
+def test_finished_parts_are_not_computed_again(tmp_path, monkeypatch):
     """The last checkpoint holds everything: a job whose result was lost after its end samples nothing anew."""
     run = harmonic_windows()
     whole = run(Checkpoint(tmp_path / "done", interval_s=1e9))

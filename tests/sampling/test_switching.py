@@ -18,7 +18,7 @@ from alchemflows.schemas.dynamics import SwitchingSettings
 
 T = 300.0
 KT = units.kB * T
-N_REPEATS, N_SWITCHES = 60, 16  # so many estimates, of so many switches each way
+N_REPEATS, N_SWITCHES = 60, 16  # estimates, and switches of each in each direction
 
 
 def settings(**changes) -> SwitchingSettings:

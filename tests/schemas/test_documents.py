@@ -55,12 +55,12 @@ def test_older_documents_are_read(steps, old):
     assert old == before  # what is stored is left as it is
 
 
-def test_what_is_no_dictionary_is_as_it_was():
+def test_values_other_than_dictionaries_are_unchanged():
     here = Length(length_A=3.0)
     assert Length.read(here) is here and Length.read(None) is None
 
 
-def test_what_is_written_has_its_version(steps):
+def test_written_documents_have_their_version(steps):
     for written in (
         jsanitize(Length(length_A=3.0), strict=True),
         json.loads(MontyEncoder().encode(Length(length_A=1))),
