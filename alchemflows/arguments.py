@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache, wraps
 from pathlib import PurePath
 from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 import numpy as np
-from pydantic import BeforeValidator, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 from pymatgen.core import IStructure, Structure
 
 from alchemflows.errors import InvalidInputError
@@ -106,9 +108,32 @@ def as_structure(value: Any, name: str = "structure") -> Structure:
     )
 
 
-def problem_of(error: ValidationError, prefix: str = "") -> str:
-    """Return the first error that pydantic found as one line: the field, the problem and the value."""
-    first = error.errors()[0]
+def first_problem(error: ValidationError) -> ErrorDetails:
+    """Return the first error that pydantic found; a field that does not exist comes before one that is missing."""
+    problems = error.errors()
+    return next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+
+
+def problem_of(error: ValidationError, prefix: str = "", model: type[BaseModel] | None = None) -> str:
+    """Return the first error that pydantic found as one line: the field, the problem and the value.
+
+    Parameters
+    ----------
+    error
+        The error.
+    prefix
+        Beginning of the name of the field.
+    model
+        Model that was validated; with it, a similar name is suggested for a field that does not exist.
+    """
+    first = first_problem(error)
+    if first["type"] == "extra_forbidden":
+        *parents, name = first["loc"]
+        known = [] if model is None else _fields_at(model.model_json_schema(), parents)
+        advice = f"; the fields are {', '.join(known)}" if known else ""
+        for similar in get_close_matches(str(name), known, 1):
+            advice = f"; did you mean {similar}?"
+        return f"{prefix}{'.'.join(map(str, first['loc']))}: there is no such field{advice}"
     place = prefix + ".".join(str(part) for part in first["loc"] if part != "[key]")
     message, marker, _ = first["msg"].removeprefix("Value error, ").partition(" object: Traceback")
     got = "" if first["type"] in ("missing", "value_error") else f"; got {shown(first['input'])}"
@@ -183,6 +208,37 @@ def _message(name: str, error: ValidationError, value: Any) -> str:
         return problem_of(error, f"{name}." if problems[0]["loc"] else name)
     listed = "; or: ".join(requirements)
     return " ".join(f"{name}: {listed}; got {shown(value)} of type {type(value).__name__}".split())
+
+
+def _fields_at(schema: Mapping[str, Any], place: Sequence[int | str]) -> list[str]:
+    """Return the names of the fields at a place in values that a JSON schema describes."""
+    definitions = schema.get("$defs", {})
+    parts = [schema]
+    for key in place:
+        parts = [each for part in parts for each in _inner(part, key)]
+        parts = [each for part in parts for each in _alternatives(part, definitions)]
+    return [name for part in parts for name in part.get("properties", {})]
+
+
+def _inner(part: Mapping[str, Any], key: int | str) -> Iterator[Mapping[str, Any]]:
+    """Yield the schemas of the value of a key, or of an item of a list."""
+    if key in part.get("properties", {}):
+        yield part["properties"][key]
+    elif "patternProperties" in part:
+        yield from part["patternProperties"].values()
+    else:
+        yield from (part[name] for name in ("additionalProperties", "items") if isinstance(part.get(name), Mapping))
+
+
+def _alternatives(part: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the schemas that a part of a JSON schema refers to, or that it is a union of."""
+    if "$ref" in part:
+        yield from _alternatives(definitions[part["$ref"].rpartition("/")[2]], definitions)
+    elif "anyOf" in part:
+        for each in part["anyOf"]:
+            yield from _alternatives(each, definitions)
+    else:
+        yield part
 
 
 def _mapping(name: str, value: Any) -> list[tuple[Any, Any]]:

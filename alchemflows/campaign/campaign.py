@@ -57,7 +57,7 @@ class Campaign(CampaignSpec):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise InvalidInputError(problem_of(error)) from None
+            raise InvalidInputError(problem_of(error, model=type(self))) from None
 
     @classmethod
     def from_file(cls, path: Path | str) -> Self:

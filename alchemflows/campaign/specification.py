@@ -14,7 +14,7 @@ from monty.json import MSONable
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, ValidationError, create_model
 from pymatgen.core import Structure
 
-from alchemflows.arguments import number_checked, problem_of
+from alchemflows.arguments import first_problem, number_checked, problem_of
 from alchemflows.campaign.keys import chemical_potential_fields, task_key
 from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import AlchemflowsError, InvalidInputError
@@ -399,9 +399,9 @@ def _validated(
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problem = problem_of(error, "".join(f"{part}." for part in place))
+        problem = problem_of(error, "".join(f"{part}." for part in place), model)
         if file is not None:
-            problem = f"{file.where((*place, *error.errors()[0]['loc']))}: {problem}"
+            problem = f"{file.where((*place, *first_problem(error)['loc']))}: {problem}"
         raise InvalidInputError(problem) from None
 
 

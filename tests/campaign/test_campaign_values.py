@@ -221,3 +221,25 @@ def test_a_large_campaign_is_checked_before_its_first_task_is_added(shared_datab
     with pytest.raises(InvalidInputError, match=r"\bAu\b"):
         submit_campaign(shared_database, campaign, tasks(campaign))
     assert shared_database.launchpad.get_fw_ids() == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line"),
+    [
+        ("structures:\n", "structure:\n", 2),
+        ("file:", "fil:", 3),
+        ("temperatures_K", "temperature_K", 6),
+        ("n_windows", "n_window", 10),
+        ("device", "devise", 11),
+        ("kinds:", "kind:", 14),
+    ],
+)
+def test_a_misspelt_field_is_named_with_a_suggestion(folder, right, wrong, line):
+    with pytest.raises(InvalidInputError, match=f"line {line}: .*no such field") as error:
+        read(folder, TEXT.replace(right, wrong))
+    assert str(error.value).endswith(f"did you mean {right.strip().rstrip(':')}?")
+
+
+def test_a_field_unlike_any_other_is_refused_with_those_that_exist(folder):
+    with pytest.raises(InvalidInputError, match=r"line 11: potential\.xyz: .*name.*device"):
+        read(folder, TEXT.replace("device: cpu", "xyz: cpu"))
