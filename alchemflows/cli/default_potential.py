@@ -8,11 +8,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.potential import DEMO, DEMO_NOTE
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-DEMO = "mace-demo"
 
 
 class Family(NamedTuple):
@@ -71,7 +70,7 @@ def default_potential(
     further = set(substitutes)
     if all(_known(structure, further) for structure in structures):
         print(
-            f"potential: {DEMO}, for learning and tests, not for publications; choose another with --potential",
+            f"potential: {DEMO_NOTE}; choose another with --potential",
             file=sys.stderr,
         )
         return DEMO

@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from alchemflows.plotting.labels import subscripted
 from alchemflows.schemas.vacancy import VacancySizes, VacancyTemperatures
 
 
@@ -23,7 +24,8 @@ def plot_vacancy_sizes(document: VacancySizes) -> Figure:
         axes.set_xlabel("1/N")
         axes.set_ylabel("$G_f$ (eV)")
         axes.set_title(
-            f"vacancy of {document.element} in {document.formula}, {document.temperature_K:g} K", fontsize=10
+            f"vacancy of {document.element} in {subscripted(document.formula)}, {document.temperature_K:g} K",
+            fontsize=10,
         )
     return figure
 
@@ -40,5 +42,5 @@ def plot_vacancy_temperatures(document: VacancyTemperatures) -> Figure:
         axes.plot(*curve.linspace(100), linewidth=0.8, color="0.5")
         axes.set_xlabel("T (K)")
         axes.set_ylabel("$G_f$ (eV)")
-        axes.set_title(f"vacancy of {document.element} in {document.formula}", fontsize=10)
+        axes.set_title(f"vacancy of {document.element} in {subscripted(document.formula)}", fontsize=10)
     return figure

@@ -17,6 +17,7 @@ from alchemflows.plotting.free_energies import (
     plot_sizes,
     plot_switching,
 )
+from alchemflows.plotting.labels import add_note
 from alchemflows.plotting.lattices import plot_lattices
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
@@ -60,8 +61,16 @@ def figures_of(document: Document) -> dict[str, Callable[[], Figure]]:
     document
         A result of any kind. There are no figures of relaxations, nor of reproduced tables.
     """
+    return {name: partial(_with_note, draw, document) for name, draw in _functions(document).items()}
+
+
+def _functions(document: Document) -> dict[str, Callable[[], Figure]]:
     if isinstance(document, SchottkyDocument):
         return {f"switching-{each.element}": partial(plot_switching, each.removal) for each in document.vacancies}
     if isinstance(document, ReproductionDocument):
         return {"lattices": partial(plot_lattices, document)} if document.curves else {}
     return {name: partial(draw, document) for name, draw in _FIGURES.get(type(document), {}).items()}
+
+
+def _with_note(draw: Callable[[], Figure], document: Document) -> Figure:
+    return add_note(draw(), document)

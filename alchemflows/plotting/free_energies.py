@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from alchemflows.plotting.labels import subscripted, with_error
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.phases import PhaseStabilityDocument
@@ -29,11 +30,11 @@ def plot_gradient(document: FreeEnergyDocument) -> Figure:
         axes.axhline(0, color="0.6", linewidth=0.8)
         axes.set_xlabel("λ")
         axes.set_ylabel("⟨∂U/∂λ⟩ (eV)")
-        error = "?" if document.ti.error_eV is None else f"{document.ti.error_eV:.4f}"
+        area = with_error(document.ti.delta_f_eV, document.ti.error_eV)
         axes.set_title(
-            f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
-            f"{document.counts.title}\n"
-            f"{_difference(document)} = {document.ti.delta_f_eV:.4f} ± {error} eV (TI, without mass term)",
+            f"{_path(document)}, {document.counts.title}\n"
+            f"{_difference(document)} = {with_error(document.total.delta_f_eV, document.total.error_eV)}\n"
+            f"area (TI, without mass term): {area}",
             fontsize=10,
         )
     return figure
@@ -66,11 +67,7 @@ def plot_convergence(document: FreeEnergyDocument) -> Figure:
                 axes.errorbar(fractions, means, yerr=bars, marker=marker, capsize=3, linewidth=1.2, label=label)
         axes.set_xlabel("fraction of each window")
         axes.set_ylabel(f"{_difference(document)} by MBAR, without mass term (eV)")
-        axes.set_title(
-            f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K: "
-            f"{document.verdict.status}",
-            fontsize=10,
-        )
+        axes.set_title(f"{_path(document)}: {document.verdict.status}", fontsize=10)
         axes.legend(frameon=False, fontsize=9)
     return figure
 
@@ -97,6 +94,21 @@ def plot_overlap(document: FreeEnergyDocument) -> Figure:
         axes.set_title(f"smallest overlap of neighbouring windows: {neighbours.min():.3f}", fontsize=10)
         figure.colorbar(image, label="overlap")
     return figure
+
+
+def _path(document: FreeEnergyDocument | SwitchingDocument) -> str:
+    initial, final = subscripted(document.initial_formula), subscripted(document.final_formula)
+    return f"{initial} → {final}, {document.temperature_K:g} K"
+
+
+def _process(document: SwitchingDocument | FrenkelLaddDocument | RemovalDocument) -> str:
+    """Return what the switches do, and for a transformation its result."""
+    if isinstance(document, SwitchingDocument):
+        symbol = "ΔF" if document.pressure_GPa is None else "ΔG"
+        return f"{_path(document)}: {symbol} = {with_error(document.total.delta_f_eV, document.total.error_eV)}"
+    if isinstance(document, RemovalDocument):
+        return f"removal of an atom of {document.element}, {document.temperature_K:g} K"
+    return f"{subscripted(document.formula)} → Einstein crystal, {document.temperature_K:g} K"
 
 
 def _difference(document: FreeEnergyDocument) -> str:
@@ -128,10 +140,13 @@ def plot_switching(document: SwitchingDocument | FrenkelLaddDocument | RemovalDo
             right.plot(np.sort(works), shares, "o", color=colour, markersize=4, label=label)
         best = document.work.best
         right.axvline(best.delta_f_eV, color="0.3", linewidth=1)
-        error = "?" if best.error_eV is None else f"{best.error_eV:.4f}"
         right.set_xlabel("work (eV)")
+        right.locator_params(axis="x", nbins=5)
         right.set_ylabel("share of the switches with less work")
-        right.set_title(f"{best.delta_f_eV:.4f} ± {error} eV, overlap {document.work.overlap:.2f}", fontsize=10)
+        figure.suptitle(_process(document), fontsize=10)
+        right.set_title(
+            f"{with_error(best.delta_f_eV, best.error_eV)}, overlap {document.work.overlap:.2f}", fontsize=10
+        )
         right.legend(frameon=False)
     return figure
 
@@ -152,7 +167,7 @@ def plot_sizes(document: SizeExtrapolation) -> Figure:
         axes.set_xlabel("1/N")
         axes.set_ylabel("G/N + ½ $k_B T$ ln N / N (eV/atom)")
         without = ", without ideal mixing" if document.cells[0].is_mixed else ""
-        axes.set_title(f"{document.formula}, {document.temperature_K:g} K{without}", fontsize=10)
+        axes.set_title(f"{subscripted(document.formula)}, {document.temperature_K:g} K{without}", fontsize=10)
     return figure
 
 

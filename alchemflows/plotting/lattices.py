@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.plotting.labels import subscripted
 from alchemflows.schemas.reproduction import LatticeCurve, ReproductionDocument
 
 
@@ -58,7 +59,7 @@ def _line(axes: Axes, curve: LatticeCurve) -> None:
         )
     axes.set_xlabel(f"x({curve.elements[1]})")
     axes.set_ylabel("lattice parameter (Å)")
-    axes.set_title(curve.name, fontsize=9)
+    axes.set_title(subscripted(curve.name), fontsize=9)
     axes.legend(frameon=False)
 
 
@@ -88,7 +89,7 @@ def _edges(axes: Axes, curve: LatticeCurve) -> None:
                     )
     axes.set_xticks(range(n + 1), [*curve.elements, curve.elements[0]])
     axes.set_ylabel(f"lattice parameter, change from {curve.elements[0]} (%)")
-    axes.set_title(curve.name, fontsize=9)
+    axes.set_title(subscripted(curve.name), fontsize=9)
     axes.legend(frameon=False)
 
 
@@ -102,5 +103,5 @@ def _triangle(axes: Any, curve: LatticeCurve) -> None:
         axes.scatter(*averages.T, c=values, norm=filled.norm, marker="s", s=40, edgecolors="k", zorder=3, clip_on=False)
     for side, element in zip("tlr", curve.elements, strict=True):
         getattr(axes, f"set_{side}label")(element)
-    axes.set_title(f"{curve.name}; squares: random arrangements", fontsize=9)
+    axes.set_title(f"{subscripted(curve.name)}; squares: random arrangements", fontsize=9)
     axes.figure.colorbar(filled, ax=axes, label=f"{curve.parameters[0]} (Å)", shrink=0.8)

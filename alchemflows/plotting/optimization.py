@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from alchemflows.plotting.labels import quantity_label
 from alchemflows.schemas.optimization import OptimizationDocument
 
 
@@ -30,7 +31,7 @@ def plot_optimization(document: OptimizationDocument) -> Figure:
             for target in document.targets:
                 if target.quantity == name and target.value is not None:
                     axes.axhline(target.value, color="0.4", linestyle="--", linewidth=0.8)
-            axes.set_ylabel(name)
+            axes.set_ylabel(quantity_label(name))
         best = np.array([step.weights for step in document.runs[document.best].steps])
         for label, weights in zip(document.weight_labels, best.T, strict=True):
             last.plot(weights, marker="o", label=label)

@@ -6,6 +6,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from alchemflows.plotting.labels import subscripted
 from alchemflows.schemas.ordering import Kind, OrderDisorderDocument, OrderingSearchDocument
 
 _COLOURS: dict[Kind, str] = {
@@ -32,7 +33,7 @@ def plot_order(document: OrderDisorderDocument) -> Figure:
             axes.scatter([k] * len(here), energies, color=colour, marker="_", s=600, linewidths=1.8)
             if kind == "ordered" and len(here) <= 5:
                 for each, energy in zip(here, energies, strict=True):
-                    axes.annotate(each.name, (k, energy), xytext=(16, -3), textcoords="offset points", fontsize=8)
+                    axes.annotate(each.name, (k, energy), xytext=(16, 3), textcoords="offset points", fontsize=8)
         mean, error = (
             1e3 * (document.random_energy_eV_per_atom - best),
             1e3 * (document.random_error_eV_per_atom or 0.0),
@@ -41,8 +42,8 @@ def plot_order(document: OrderDisorderDocument) -> Figure:
         axes.axhspan(mean - error, mean + error, color="0.5", alpha=0.15, linewidth=0)
         axes.set_xticks(range(len(_COLOURS)), list(_COLOURS))
         axes.set_xlim(-0.6, len(_COLOURS) - 0.4)
-        axes.set_ylabel("energy above the best ordered arrangement (meV/atom)")
-        axes.set_title(f"{document.formula}, {document.counts.title}")
+        axes.set_ylabel("energy above the best order (meV/atom)")
+        axes.set_title(f"{subscripted(document.formula)}, {document.counts.title}")
     return figure
 
 
@@ -54,11 +55,13 @@ def plot_search(document: OrderingSearchDocument) -> Figure:
         best = document.arrangements[0].energy_eV
         energies = [1e3 * document.counts.per_atom(each.energy_eV - best) for each in document.arrangements]
         axes.scatter(range(1, len(energies) + 1), energies, color=_COLOURS["ordered"], label="ordered")
+        axes.set_xlim(0.5, len(energies) + 0.5)
         start = 1e3 * document.counts.per_atom(document.disordered_energy_eV - best)
         axes.axhline(start, color="0.5", linestyle="--", linewidth=0.8, label="alchemical cell at the start")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("arrangement, lowest energy first")
         axes.set_ylabel("energy above the lowest (meV/atom)")
-        axes.set_title(f"{document.formula}, {document.counts.title}")
+        axes.set_title(f"{subscripted(document.formula)}, {document.counts.title}")
+        axes.margins(y=0.15)
         axes.legend(frameon=False, fontsize=9)
     return figure

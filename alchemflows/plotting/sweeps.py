@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.plotting.labels import subscripted
 from alchemflows.schemas.sweep import CompositionPoint, CompositionSweepDocument
 
 #: Lattice parameters that differ by less than this (Å) at all points share one curve.
@@ -70,7 +71,10 @@ def _on_a_line(document: CompositionSweepDocument, known: Sequence[CompositionPo
         right.set_ylabel("energy (eV/atom)")
     for axes in (left, right):
         axes.set_xlabel(f"x({_element(document, growing)})")
-    figure.suptitle(f"{known[order[0]].formula} to {known[order[-1]].formula}, {document.coupling}", fontsize=10)
+    figure.suptitle(
+        f"{subscripted(known[order[0]].formula)} to {subscripted(known[order[-1]].formula)}, {document.coupling}",
+        fontsize=10,
+    )
     return figure
 
 

@@ -16,6 +16,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
 from alchemflows.report.details import Details, details
 from alchemflows.report.results import Result, means, read_results
+from alchemflows.schemas.potential import DEMO, DEMO_NOTE
 from alchemflows.storage.database import Database
 
 #: Default number of results with figures.
@@ -102,6 +103,7 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
         most_ids=_MOST_IDS,
         results=results,
         means=list(means(results)),
+        notes={DEMO: DEMO_NOTE},
         potentials=Counter((result.potential, result.crystal.sha256) for result in results),
         shown={result.uuid for result in shown},
         every_detail=_results_with_details(database, shown),

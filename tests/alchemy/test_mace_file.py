@@ -76,7 +76,7 @@ def test_same_results_in_every_bit(variant, tmp_path):
     assert torch.equal(before.weight_gradients, after.weight_gradients)
 
 
-@pytest.mark.parametrize("variant", ["residual", "zbl-agnesi-density"])
+@pytest.mark.parametrize("variant", ["residual", pytest.param("zbl-agnesi-density", marks=pytest.mark.slow)])
 def test_single_precision_stays_single(variant, tmp_path):
     model = build_mace(**VARIANTS[variant]).float()
     loaded = load_mace(written(model, tmp_path).read_bytes())

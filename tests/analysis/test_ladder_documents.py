@@ -73,6 +73,7 @@ def documents():
     return [free_energy(PATH, [sampled(seed)]) for seed in range(N_SEEDS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ti", "bar", "mbar"])
 def test_stored_errors_equal_the_scatter_of_independent_ladders(documents, method):
     found = [getattr(document, method) for document in documents]

@@ -443,6 +443,7 @@ def test_many_conditions_are_summarised_in_few_rows():
     assert sum("KCl" in line for line in few) == 9
 
 
+@pytest.mark.slow
 def test_pause_resume_retry_and_cancel(database, folder, tmp_path):
     explosive = changed(*SETTINGS, "timestep_fs", 500.0) | {"temperatures_K": [300.0, 310.0]}
     campaign = read(folder, explosive)

@@ -29,7 +29,8 @@ def until(found, seconds: float = 90.0):
     return value
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_command_is_resumed(run, home, cif, gentle_model, tmp_path, number):
     settings = ("--windows", 2, "--windows-per-job", 2, "--equilibration", 20, "--production", 800, "--no-relax")
     arguments = ("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, *settings, "--plot", "dudl.png")

@@ -327,6 +327,7 @@ def move_configuration(database: Database, tmp_path: Path) -> dict[str, str]:
     return {name: value.replace("/home/config/", "/config/") for name, value in database.environment.items()}
 
 
+@pytest.mark.slow
 def test_command_waits_for_a_database_unreachable_at_its_start(database, launchpad, work, supervise, tmp_path):
     (first,) = add(launchpad, Firework(POISON, name="first"))
     work()

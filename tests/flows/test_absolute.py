@@ -138,6 +138,7 @@ def test_terms_of_an_absolute_free_energy_add_up(tmp_path):
     assert d.provenance.potential.sha256
 
 
+@pytest.mark.slow
 def test_drift_of_the_mean_cell_is_a_reason_in_the_verdict(tmp_path):
     """The crystal starts compressed, and the run is too short for it to expand."""
     maker = FrenkelLaddMaker(
@@ -270,6 +271,7 @@ def test_phase_stability_names_a_failed_phase_and_keeps_the_other(tmp_path):
     assert [s.phase for s in document.stable] == ["bcc", "bcc"] and document.transitions == []
 
 
+@pytest.mark.slow
 def test_phases_include_ideal_mixing(tmp_path):
     maker = phase_maker(**SHORT, **CELL)
     flow = maker.make({"rocksalt": rocksalt()}, [100.0], substitution={"Na": "K"}, compositions=[0.0, 0.25])

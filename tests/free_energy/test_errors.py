@@ -28,6 +28,8 @@ sys.modules[_SPEC.name] = known  # dataclasses look their module up
 _SPEC.loader.exec_module(known)
 
 N_REPEATS = 200
+#: Numbers of switches in each direction; 4 is the default.
+SWITCHES = [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 8, 32))]
 
 
 def assert_rows(rows) -> None:
@@ -35,7 +37,7 @@ def assert_rows(rows) -> None:
     assert not failed, failed
 
 
-@pytest.mark.parametrize("n", [3, 4, 8, 32])
+@pytest.mark.parametrize("n", SWITCHES)
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0, 3.0])
 def test_switching_with_gaussian_works(sigma, n):
     """From quick switches (σ = 3 k_B T) to slow ones; the default is 4 + 4."""
@@ -43,7 +45,7 @@ def test_switching_with_gaussian_works(sigma, n):
     assert_rows(known.switching_rows("Gaussian", partial(known.gaussian_works, sigma), n, n_repeats))
 
 
-@pytest.mark.parametrize("n", [3, 4, 8, 32])
+@pytest.mark.parametrize("n", SWITCHES)
 @pytest.mark.parametrize(("factor", "modes"), [(1.3, 24), (3.0, 3)])
 def test_switching_with_works_that_are_not_gaussian(factor, modes, n):
     mean, bar = known.switching_rows("stiffness", partial(known.stiffening_works, factor, modes), n, 400)
@@ -63,7 +65,7 @@ LENGTHS = [pytest.param(known.DEFAULT, marks=pytest.mark.slow), known.TENTH]
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-@pytest.mark.parametrize("memory", [0.0, 5.0, 20.0])
+@pytest.mark.parametrize("memory", [5.0, *(pytest.param(m, marks=pytest.mark.slow) for m in (0.0, 20.0))])
 def test_ladders(n, memory):
     """TI, BAR, MBAR and the means of 11 windows."""
     assert_rows(known.ladder_rows("11 windows", ladder(11), n, memory, N_REPEATS))

@@ -85,6 +85,7 @@ class VolumeEnergy:
         return BULK * (volumes - V0) / V0 * torch.eye(3, dtype=torch.float64)
 
 
+@pytest.mark.slow
 def test_volume_of_an_ideal_gas_held_together():
     """The energy depends on the volume alone: ρ(V) ∝ V^N exp[−β(U + PV)]."""
     cells = torch.eye(3, dtype=torch.float64).expand(10000, 3, 3) * V0 ** (1 / 3)

@@ -90,7 +90,7 @@ def demo_windows(perovskite, name, **changes):
     [
         {},
         {"pressure_GPa": 0.1, "cell_freedom": "full", "barostat_time_ps": 0.05},
-        {"replica_exchange": True, "n_production_steps": 120},
+        pytest.param({"replica_exchange": True, "n_production_steps": 120}, marks=pytest.mark.slow),
     ],
     ids=["constant volume", "full cells", "replica exchange"],
 )

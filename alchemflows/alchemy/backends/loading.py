@@ -15,10 +15,7 @@ from alchemflows.alchemy.backends.mace import MACEBackend, mace_model_file, mace
 from alchemflows.alchemy.backends.mace_file import SUFFIX, load_mace
 from alchemflows.alchemy.interfaces import Backend
 from alchemflows.errors import PotentialError
-from alchemflows.schemas.potential import PotentialSpec
-
-#: Small potential included in this package, for learning and tests; see docs/mace-demo.md.
-DEMO = "mace-demo"
+from alchemflows.schemas.potential import DEMO, PotentialSpec
 
 #: Prefixes of the names of potentials that are included in the package sevenn.
 SEVENNET_PREFIXES = ("sevennet-", "7net-")
