@@ -1,4 +1,4 @@
-"""Synthetic ladders with known free energies: good ones, and ones with each fault that sampling can have.
+"""Synthetic ladders with known free energies: good ones, and ones with each kind of fault.
 
 A window holds 30 harmonic coordinates r whose stiffness rises with λ, one coordinate q whose centre moves with λ, and a
 basin s that is 0 or 1. In units of k_B T
@@ -104,7 +104,7 @@ BAD = {
     "stuck, started from both ends": Kind(tilt=8.0, alternate=True),
 }
 #: Wrong, and nothing in the samples shows it.
-UNSEEN = {"stuck, all started alike": Kind(tilt=8.0, jump_at=2.0)}
+UNSEEN = {"stuck, all started from one state": Kind(tilt=8.0, jump_at=2.0)}
 
 
 def correlated(shape: tuple[int, ...], tau: float, rng: np.random.Generator) -> np.ndarray:
@@ -116,7 +116,7 @@ def correlated(shape: tuple[int, ...], tau: float, rng: np.random.Generator) -> 
 
 
 def starts(kind: Kind) -> list[float] | None:
-    """Return the end that each window of a kind starts from; None where all start alike."""
+    """Return the end that each window of a kind starts from; None if all start from one state."""
     return [float(k % 2) for k in range(kind.n_windows)] if kind.alternate else None
 
 

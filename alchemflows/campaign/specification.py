@@ -82,7 +82,7 @@ class VacancyTask(MSONable):
     site
         Index of the removed atom in the repeated cell.
     degeneracy
-        Number of states of the vacancy on one site.
+        Degeneracy of the vacancy on one site.
     chemical_potentials
         Chemical potentials of the elements.
     """

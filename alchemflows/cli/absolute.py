@@ -42,24 +42,28 @@ def frenkel_ladd(
     reading: ReadingOptions,
     run: RunOptions,
     constant_volume: Annotated[
-        bool, typer.Option(help="Keep the cell fixed, after its relaxation unless --no-relax is given.")
+        bool, typer.Option(help="Run at constant volume in the relaxed cell, or in the given cell with --no-relax.")
     ] = False,
     supercells: Annotated[
         list[str] | None,
         typer.Option(
             "--supercell",
-            help="Supercell, such as 3x3x3; repeatable: several sizes are extrapolated to an infinite crystal.",
+            help="Supercell, such as 3x3x3; repeatable: with several sizes, results are extrapolated to infinite size.",
         ),
     ] = None,
     springs: Annotated[
         list[str] | None,
-        typer.Option("--spring", help="Spring constant of an element (eV/Å²), such as Fe:5.2; repeatable."),
+        typer.Option(
+            "--spring",
+            help="Spring constant of an element (eV/Å²), such as Fe:5.2; repeatable [default: from the mean squared "
+            "displacements].",
+        ),
     ] = None,
     plot: Plot = None,
 ) -> None:
     """Compute the absolute free energy of a crystal.
 
-    The crystal is ordered or alchemical; the method is Frenkel–Ladd switching.
+    The crystal is switched to an Einstein crystal (Frenkel–Ladd method). It may have partial occupancies.
     """
     maker.springs_eV_per_A2 = springs_of(springs) if springs else None
     if constant_volume:
@@ -102,7 +106,7 @@ def phases(
 ) -> None:
     """Compare the Gibbs free energies of several phases.
 
-    Gives the stable phase at each temperature and composition, and the transition temperatures.
+    The results are the stable phase at each temperature and composition, and the transition temperatures.
     """
     from alchemflows.flows.phase_stability import PhaseStabilityMaker
 

@@ -224,7 +224,9 @@ def failures(name: CampaignName) -> None:
 @campaign_app.command()
 def retry(
     name: CampaignName,
-    jobs: Annotated[str | None, typer.Option(help="FireWorks ids, such as 3,7 [default: all failed jobs].")] = None,
+    jobs: Annotated[
+        str | None, typer.Option(help="FireWorks IDs of jobs, such as 3,7 [default: all failed jobs].")
+    ] = None,
 ) -> None:
     """Retry failed jobs; sampling continues from checkpoints."""
     from alchemflows.campaign.submission import retry as retry_jobs

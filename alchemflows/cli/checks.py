@@ -33,19 +33,19 @@ def reproduce(
     figure: Annotated[str, typer.Argument(help="Figure: fig2, fig3, fig4 or fig5.")],
     run: RunOptions,
     small: Annotated[
-        bool, typer.Option("--small", help="Small version with mace-demo (minutes on 2 CPU cores).")
+        bool, typer.Option("--small", help="Use mace-demo and short runs (minutes on 2 CPU cores).")
     ] = False,
     medium: Annotated[
         bool,
         typer.Option(
-            "--medium", help="Medium version (up to 2 hours on 2 CPU cores); fig2, fig3 and fig4 use sevennet-0."
+            "--medium", help="Use longer runs (up to 2 hours on 2 CPU cores); fig2, fig3 and fig4 use sevennet-0."
         ),
     ] = False,
     device: Annotated[
         str | None,
         typer.Option(
-            help="Device of the potential: cpu, cuda, cuda:1, ... or auto "
-            "[default: cpu with --small or --medium, else auto]."
+            help="Device on which the potential is evaluated: cpu, cuda, cuda:1, ... or auto [default: cpu with "
+            "--small or --medium, otherwise auto]."
         ),
     ] = None,
     seed: Seed = 0,
@@ -53,8 +53,9 @@ def reproduce(
 ) -> None:
     """Reproduce the data of a figure of the paper, and check them.
 
-    The paper is Nam et al., Nat. Commun. 16, 4350 (2025). The checks compare results with each other, for example two
-    routes to one free energy. With the paper's settings its values are shown as well; they are not checked.
+    The paper is Nam et al., Nat. Commun. 16, 4350 (2025). The checks compare the computed results with each other, for
+    example a free energy that is computed in two ways. Without --small or --medium, the settings of the paper are used,
+    and the values of the paper are printed for comparison.
     """
     if figure not in FIGURES:
         raise InvalidInputError(f"the figure must be one of {', '.join(FIGURES)}; got {figure!r}")

@@ -47,26 +47,26 @@ def sweep(
     run: RunOptions,
     substitutions: Annotated[
         list[str] | None,
-        typer.Argument(help="Elements and their substitutes, such as Ce:Sn, for a sweep along a line."),
+        typer.Argument(help="Elements and their substitutes, such as Ce:Sn, for compositions along a line."),
     ] = None,
-    points: Annotated[int, typer.Option(min=2, help="Number of compositions on the line.")] = 6,
-    until: Annotated[float, typer.Option(help="Largest substituted fraction on the line.")] = 1.0,
+    points: Annotated[int, typer.Option(min=2, help="Number of compositions along the line.")] = 6,
+    until: Annotated[float, typer.Option(help="Substituted fraction at the end of the line.")] = 1.0,
     choices: Annotated[
         list[str] | None,
-        typer.Option("--choose", help=f"{CHOOSE} The sweep covers all their compositions."),
+        typer.Option("--choose", help=f"{CHOOSE} The sweep covers a grid of their compositions."),
     ] = None,
     intervals: Annotated[
-        int, typer.Option(min=1, help="Number of intervals along each edge of the simplex (--choose).")
+        int, typer.Option(min=1, help="Number of intervals along each edge of the composition simplex (with --choose).")
     ] = 10,
     supercell: Supercell = (1, 1, 1),
     coupling: Annotated[
-        str, typer.Option(metavar="[paired|mean-field]", help="How alchemical sites of a group interact.")
+        str, typer.Option(metavar="[paired|mean-field]", help="Interaction between the alchemical sites of a group.")
     ] = "paired",
     plot: Plot = None,
 ) -> None:
     """Relax a crystal at a series of compositions.
 
-    Gives lattice parameters, volumes and mixing energies; stored relaxations are reused.
+    The results are lattice parameters, volumes and mixing energies. Stored relaxations are reused.
     """
     from alchemflows.alchemy.compositions import CompositionGrid
     from alchemflows.flows.composition_sweep import CompositionSweepMaker
@@ -117,7 +117,8 @@ def optimize(
         list[str] | None,
         typer.Option(
             "--target",
-            help="Target value of a quantity, such as a_A=4.1, or pressure_GPa=0:0.1 with its scale; repeatable.",
+            help="Target value of a quantity, such as a_A=4.1, or target and scale of deviations, such as "
+            "pressure_GPa=0:0.1; repeatable (docs/optimization.md lists the quantities).",
         ),
     ] = None,
     least: Annotated[list[str] | None, typer.Option(help="Quantity to minimize; repeatable.")] = None,
@@ -131,7 +132,7 @@ def optimize(
 ) -> None:
     """Find the composition with given properties by optimization.
 
-    The crystal is relaxed at each composition, always in float64.
+    The crystal is relaxed at each composition. The potential is always evaluated in float64; --dtype has no effect.
     """
     chosen = choices_of(choices)
     read = reading.read(structure, supercell)

@@ -45,7 +45,7 @@ def status() -> None:
 
 @private_app.command()
 def index() -> None:
-    """Create the documented indexes in the configured database."""
+    """Create the indexes for fast queries in the configured database."""
     database = connect(settings())
     database.ensure_indexes()
     console.print(f"indexes are in place ({database.place})")
@@ -53,7 +53,9 @@ def index() -> None:
 
 @private_app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Folder in which a configuration folder is written for each user.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder to which a folder of configuration files is written for each user.")
+    ],
     admin_uri_file: Annotated[
         Path | None,
         typer.Option(

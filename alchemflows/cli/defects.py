@@ -38,7 +38,9 @@ def vacancy(
     temperatures: Annotated[
         list[float],
         typer.Option(
-            "--temperature", "-T", help="Temperature (K); repeatable: several also give entropy and enthalpy."
+            "--temperature",
+            "-T",
+            help="Temperature (K); repeatable: several temperatures also give the formation entropy and enthalpy.",
         ),
     ],
     absolute: Annotated[Any, FRENKEL_LADD],
@@ -46,13 +48,16 @@ def vacancy(
     potential: PotentialOptions,
     reading: ReadingOptions,
     run: RunOptions,
-    site: Annotated[int, typer.Option(help="Index of the atom to remove, in the order of the file, from 0.")] = 0,
+    site: Annotated[
+        int, typer.Option(help="Index of the atom to remove, counted from 0 in the order of the file.")
+    ] = 0,
     chemical_potentials: Annotated[
         list[str] | None,
         typer.Option(
             "--chemical-potential",
-            help="Chemical potential of an element (eV per atom, on the scale of the potential), such as Cl=-1.93, "
-            "Cl=-1.93:0.01 with its standard error, or Cl@300=-1.93 at one of several temperatures; repeatable.",
+            help="Chemical potential of an element (eV per atom, on the energy scale of the potential), such as "
+            "Cl=-1.93, Cl=-1.93:0.01 with its standard error, or Cl@300=-1.93 at one of several temperatures; "
+            "repeatable.",
         ),
     ] = None,
     references: Annotated[
@@ -66,16 +71,18 @@ def vacancy(
     sizes: Annotated[
         list[str] | None,
         typer.Option(
-            "--size", help="Additional supercell, such as 4x4x4, for extrapolating G_f to infinite size; repeatable."
+            "--size",
+            help="Additional supercell, such as 4x4x4, to extrapolate the formation free energy to infinite size; "
+            "repeatable.",
         ),
     ] = None,
     plot: Plot = None,
 ) -> None:
-    """Compute the free energy of a vacancy by two routes.
+    """Compute the formation free energy of a vacancy.
 
-    One route uses Frenkel–Ladd runs, the other the gradual removal of an atom. In an element the chemical potential is
-    that of the crystal. In a compound, give the chemical potential of the missing element, or those of all other
-    elements.
+    It is computed in two ways: as a difference of Frenkel–Ladd free energies, and by the gradual removal of an atom. In
+    an elemental crystal, the chemical potential is that of the crystal itself. In a compound, give the chemical
+    potential of the removed element, or those of all other elements.
     """
     from alchemflows.flows.vacancy import VacancyTemperatureMaker
 
@@ -122,14 +129,14 @@ def schottky(
         list[str] | None,
         typer.Option(
             "--site",
-            help="Element and index of the atom to remove, such as O=5 (order of the file, from 0); repeatable.",
+            help="Element and index (from 0, in the order of the file) of the atom to remove, such as O=5; repeatable.",
         ),
     ] = None,
     supercell: Supercell = (1, 1, 1),
 ) -> None:
-    """Compute the free energy of a neutral Schottky defect.
+    """Compute the formation free energy of a Schottky defect.
 
-    The defect consists of the isolated vacancies of one formula unit.
+    The neutral defect consists of isolated vacancies, one for each atom of a formula unit.
     """
     from alchemflows.flows.defect_pairs import SchottkyMaker
 
@@ -159,13 +166,13 @@ def frenkel_pair(
         typer.Option(metavar="<x y z>", help="Fractional coordinates of the interstitial in the cell of the file."),
     ],
     site: Annotated[
-        int, typer.Option(help="Index of the atom whose site becomes vacant, in the order of the file, from 0.")
+        int, typer.Option(help="Index of the atom whose site becomes vacant, counted from 0 in the order of the file.")
     ] = 0,
     supercell: Supercell = (1, 1, 1),
 ) -> None:
-    """Compute the free energy of a neutral Frenkel pair.
+    """Compute the formation free energy of a Frenkel pair.
 
-    The pair consists of an isolated vacancy and an isolated interstitial.
+    The neutral pair consists of an isolated vacancy and an isolated interstitial.
     """
     from alchemflows.flows.defect_pairs import FrenkelPairMaker
 

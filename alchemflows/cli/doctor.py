@@ -26,9 +26,12 @@ def doctor(
     potential: Annotated[
         str | None, typer.Option(help="Also load this potential: a name, or the path of a model file.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Check the installation and its configuration, and show how to correct problems."""
+    """Check the installation and its configuration.
+
+    For each problem, the output shows how to correct it.
+    """
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         findings = diagnose(settings(), potential)
     if as_json:

@@ -1,4 +1,4 @@
-"""The command that writes ready inputs."""
+"""The command that writes example inputs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ app = App()
 def example(
     name: Annotated[str | None, typer.Argument(help="Name of the example; omit to list all.")] = None,
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Folder to write to [default: a new one named after it].")
+        Path | None, typer.Argument(metavar="[DIR]", help="Folder to write to [default: the name of the example].")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """List or write ready inputs: structures, a campaign, and a script and notebook for each method."""
+    """List or write example inputs.
+
+    There are structures, a campaign, and a script and a notebook for each method.
+    """
     if name is None:
         _list(as_json)
         return

@@ -22,22 +22,29 @@ Substitutions = Annotated[list[str], typer.Argument(help="Elements and their sub
 Supercell = Annotated[
     tuple[int, int, int], typer.Option(metavar="<n n n>", help="Number of repeats of the cell along each axis.")
 ]
-Potential = Annotated[
-    str, typer.Option(help="Potential: mace-demo, sevennet-0, a model name of mace_mp, or the path of a model file.")
-]
+_POTENTIAL = (
+    "Potential: mace-demo, sevennet-0, the name of a MACE foundation model (mace_mp), or the path of a model file"
+)
+Potential = Annotated[str, typer.Option(help=f"{_POTENTIAL}.")]
 Dtype = Annotated[str, typer.Option(metavar="[float32|float64]", help="Floating-point precision of the potential.")]
-Device = Annotated[str, typer.Option(help="Device of the potential: cpu, cuda, cuda:1, ... or auto.")]
+Device = Annotated[
+    str, typer.Option(help="Device on which the potential is evaluated: cpu, cuda, cuda:1, ... or auto.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Number of local workers, which share the CPU cores [default: 1 on a GPU, else one for each job that can "
-        "run at the same time, up to one per core and 4].",
+        help="Number of local workers, which share the CPU cores [default: 1 on a GPU; otherwise the number of jobs "
+        "that can run at the same time, at most one per core and at most 4].",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout, and all else on stderr.")]
-SubmitOnly = Annotated[bool, typer.Option("--submit", help="Only add the jobs to the LaunchPad; run no local workers.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on stdout, and everything else on stderr.")
+]
+SubmitOnly = Annotated[
+    bool, typer.Option("--submit", help="Only submit the jobs to the FireWorks LaunchPad; start no local workers.")
+]
 
 
 def _checked_plot(path: Path | None) -> Path | None:
@@ -61,8 +68,8 @@ class PotentialOptions:
     potential: Annotated[
         str | None,
         typer.Option(
-            help="Potential: mace-demo, sevennet-0, a model name of mace_mp, or the path of a model file "
-            "[default: ALCHEMFLOWS_POTENTIAL; otherwise mace-demo for crystals that it was made for]."
+            help=f"{_POTENTIAL} [default: the variable ALCHEMFLOWS_POTENTIAL; if it is not set, mace-demo for the "
+            "crystals for which it was made]."
         ),
     ] = None
     dtype: Dtype = "float32"
@@ -99,7 +106,10 @@ class SubmitOptions:
     as_json: AsJson = False
     estimate: Annotated[
         bool,
-        typer.Option("--estimate", help="Only print the number of jobs and steps and the time that they need here."),
+        typer.Option(
+            "--estimate",
+            help="Only print the number of jobs and steps, and the expected time of the dynamics on this machine.",
+        ),
     ] = False
 
 
@@ -116,18 +126,20 @@ class ReadingOptions:
 
     block: Annotated[
         str | None,
-        typer.Option(help="Data block (CIF) or image of a file that has several: name, number from 1, or last."),
+        typer.Option(
+            help="CIF data block or image to read if the file has several: its name, its number from 1, or last."
+        ),
     ] = None
     ignore: Annotated[
         list[str] | None,
         typer.Option(
-            help="Information in the file that may be ignored: fixed-atoms, formula, hydrogens, masses, occupancies, "
-            "symbols or symmetry; "
-            "repeatable."
+            help="Read the file although this information in it is lost or contradicts the structure: fixed-atoms, "
+            "formula, hydrogens, masses, occupancies, symbols or symmetry; repeatable."
         ),
     ] = None
     occupancy_tolerance: Annotated[
-        float, typer.Option(help="Rescale occupancies of a site to 1 if they sum to at most this.")
+        float,
+        typer.Option(help="Maximum sum of the occupancies of a site; sums between 1 and this value are rescaled to 1."),
     ] = 1.0
 
     def read(self, path: Path, supercell: tuple[int, int, int] = (1, 1, 1)) -> ReadStructure:

@@ -45,23 +45,27 @@ def order(
     supercell: Supercell = (2, 2, 2),
     waves: Annotated[
         list[str] | None,
-        typer.Option("--wave", help="Order given by its wave vector, such as rocksalt=0.5,0.5,0.5; repeatable."),
+        typer.Option(
+            "--wave",
+            help="Ordered arrangement: name and wave vector in reciprocal lattice units of the cell of the file, such "
+            "as rocksalt=0.5,0.5,0.5; repeatable.",
+        ),
     ] = None,
     perovskite: Annotated[
         bool,
         typer.Option(
-            "--perovskite", help="Use rocksalt, layered and columnar order of the B sites of a cubic perovskite."
+            "--perovskite", help="Use the rocksalt, layered and columnar orders of the B sites of a cubic perovskite."
         ),
     ] = False,
     distinct: Annotated[
-        bool, typer.Option("--distinct", help="Use all orders that are not equivalent by symmetry.")
+        bool, typer.Option("--distinct", help="Use all ordered arrangements that are not equivalent by symmetry.")
     ] = False,
     plot: Plot = None,
 ) -> None:
     """Compare the energies of ordered and disordered arrangements.
 
-    The structure has partial occupancies. Without --wave, --perovskite or --distinct, ordered arrangements are searched
-    for.
+    The structure must have partial occupancies. By default, ordered arrangements are found by a search; --wave,
+    --perovskite and --distinct define them instead.
     """
     from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS
 

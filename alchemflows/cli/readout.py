@@ -36,11 +36,11 @@ class What(StrEnum):
 
 @app.command()
 def export(
-    what: Annotated[What, typer.Argument(help="Table to export.")],
+    what: Annotated[What, typer.Argument(help="Table to export; results has one row for each result of any kind.")],
     file: Annotated[Path, typer.Argument(help="File to write (.parquet, .csv or .json).")],
     campaign: Campaign = None,
 ) -> None:
-    """Write results of every kind, free energies, windows or samples to a file."""
+    """Export a table of stored results or samples to a file."""
     from alchemflows.results.export import check_export
     from alchemflows.results.export import export as write
 

@@ -29,7 +29,7 @@ app = App()
 
 _KIND_HELP = f"Kind of result; repeatable: {', '.join(kind.name for kind in KINDS.values())}."
 ResultID = Annotated[
-    str, typer.Argument(metavar="ID", help="ID of a result, or its first characters, as `results` lists them.")
+    str, typer.Argument(metavar="ID", help="ID listed by `alchemflows results`; the first characters are enough.")
 ]
 
 
@@ -42,11 +42,11 @@ def results(
     temperature: Annotated[float | None, typer.Option(help="Temperature (K).")] = None,
     potential: Annotated[str | None, typer.Option(help="Name of the potential, or of its file.")] = None,
     campaign: Annotated[str | None, typer.Option(help="Name of a campaign.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="<date>", help="First day, such as 2026-03-31.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="<date>", help="Last day, such as 2026-03-31.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="<date>", help="Earliest date, such as 2026-03-31.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="<date>", help="Latest date, such as 2026-03-31.")] = None,
     reanalysed: Annotated[
         bool,
-        typer.Option("--reanalysed", help="Show results of `alchemflows reanalyse` in place of those of jobs."),
+        typer.Option("--reanalysed", help="Show the results of `alchemflows reanalyse` instead of the original ones."),
     ] = False,
     limit: Annotated[int, typer.Option(min=0, help="Maximum number of results; 0 for all.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -54,7 +54,7 @@ def results(
 ) -> None:
     """List stored results, newest first.
 
-    Relaxations and removals of single atoms are steps of larger calculations; they are listed with --kind only.
+    Relaxations and removals of single atoms are parts of larger calculations; they are listed only with --kind.
     """
     if as_json and as_csv:
         raise InvalidInputError("results are written as --json or as --csv, not both")
@@ -90,7 +90,10 @@ def show(
     result: ResultID,
     as_json: Annotated[bool, typer.Option("--json", help="Print all fields of the result as JSON.")] = False,
 ) -> None:
-    """Print a stored result as the command that computed it did."""
+    """Print a stored result.
+
+    The output has the format of the command that computed the result.
+    """
     uuid, document = find_result(connect(settings()), result)
     if as_json:
         print(as_text(uuid, document))
@@ -123,17 +126,17 @@ def plot(
 
 @app.command()
 def resume(
-    result: Annotated[str, typer.Argument(metavar="ID", help="ID that the interrupted command printed.")],
+    result: Annotated[str, typer.Argument(metavar="ID", help="ID printed by the interrupted command.")],
     device: Device = "auto",
     workers: Workers = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON on stdout, and all else on stderr.")
+        bool, typer.Option("--json", help="Print the result as JSON on stdout, and everything else on stderr.")
     ] = False,
 ) -> None:
     """Continue an interrupted command, and show its result.
 
-    Jobs continue from their checkpoints, and failed jobs are run again. The figures that the command was asked for are
-    drawn.
+    Jobs continue from their checkpoints, and failed jobs are retried. The figures of the command are
+    written.
     """
     database = connect(settings())
     flow = find_flow(database, result)

@@ -135,7 +135,7 @@ def run_submitted(database: Database, flow: SubmittedFlow, workers: int, *, as_j
     workers
         Number of local workers.
     as_json
-        Whether to print the result as JSON on stdout, and all else on stderr.
+        Whether to print the result as JSON on stdout, and everything else on stderr.
 
     Raises
     ------

@@ -58,7 +58,7 @@ def quickstart(
 ) -> None:
     """Run an example: ΔF of CsPbI3 → CsSnI3.
 
-    Thermodynamic integration for the cubic α phase with 40 atoms at 400 K and constant volume.
+    ΔF is computed by thermodynamic integration for the cubic α phase with 40 atoms, at 400 K and constant volume.
     """
     from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 
@@ -86,16 +86,20 @@ def ti(
     supercell: Supercell = (1, 1, 1),
     sites: Annotated[
         list[int] | None,
-        typer.Option("--site", help="Index of a site to substitute; repeatable [default: all sites of the element]."),
+        typer.Option(
+            "--site",
+            help="Index of a site to substitute, counted from 0 in the supercell; repeatable [default: all sites of "
+            "the element].",
+        ),
     ] = None,
     plot: Annotated[Path | None, plot_option("Write a figure of dU/dλ against λ to this file.")] = None,
     convergence_plot: Annotated[
-        Path | None, plot_option("Write a figure of the forward and backward convergence to this file.")
+        Path | None, plot_option("Write a figure of forward and backward convergence to this file.")
     ] = None,
 ) -> None:
     """Compute ΔF or ΔG of a substitution by TI and MBAR.
 
-    Thermodynamic integration at constant volume gives ΔF; with --pressure it gives ΔG.
+    The result is ΔF at constant volume, or ΔG with --pressure.
     """
     if maker.pressure_GPa is None:
         refuse_given({"cell": "--cell"}, "at constant volume; give a --pressure as well")
@@ -125,9 +129,9 @@ def switch(
     supercell: Supercell = (1, 1, 1),
     plot: Plot = None,
 ) -> None:
-    """Compute ΔG or ΔF of a substitution by switching.
+    """Compute ΔG or ΔF of a substitution by nonequilibrium work.
 
-    λ is switched in both directions out of equilibrium.
+    λ is switched from 0 to 1 and from 1 to 0 several times, and the work of the switches gives ΔG or ΔF.
     """
     if constant_volume:
         refuse_given({"pressure": "--pressure", "cell": "--cell"}, "with --constant-volume")

@@ -1,4 +1,4 @@
-"""Commands that run jobs (worker) and rerun lost or failed ones (supervise)."""
+"""Commands that run jobs (worker) and retry lost or failed ones (supervise)."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def worker(
         typer.Option("-w", "--fworker", help="FireWorks worker file that selects jobs [default: all jobs]."),
     ] = None,
     folder: Annotated[
-        Path, typer.Option("-d", "--folder", help="Folder in which launch folders are created.")
+        Path, typer.Option("-d", "--folder", help="Folder in which FireWorks creates its launch folders.")
     ] = Path(),
     until_idle: Annotated[
-        bool, typer.Option("--until-idle", help="End when no job is ready and no job waits for a running one.")
+        bool, typer.Option("--until-idle", help="Stop when no job is ready and none waits for a running job.")
     ] = False,
     idle_for: Annotated[
         float | None,
-        typer.Option(min=0, help="Time (s) without a ready job after which the worker ends, even if jobs are waiting."),
+        typer.Option(min=0, help="Stop after this time (s) without a ready job, even if jobs are waiting."),
     ] = None,
     stop_after: Annotated[
         float | None,
-        typer.Option(min=0, help="Time (s) after which the current job is checkpointed and the worker ends."),
+        typer.Option(min=0, help="Stop after this time (s); the current job is checkpointed."),
     ] = None,
-    sleep: Annotated[float, typer.Option(min=0, help="Time between checks for a queued job (s).")] = 10.0,
+    sleep: Annotated[float, typer.Option(min=0, help="Time between checks for a ready job (s).")] = 10.0,
 ) -> None:
     """Run queued jobs one after another.
 
@@ -71,18 +71,18 @@ def worker(
 @app.command()
 def supervise(
     interval: Annotated[float, typer.Option(min=1, help="Time between checks (s).")] = 300.0,
-    once: Annotated[bool, typer.Option("--once", help="Check once and end, for use with cron.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Check once and exit, for use with cron.")] = False,
     retries: Annotated[
-        int, typer.Option(min=0, help="Maximum number of reruns of a failed job.")
+        int, typer.Option(min=0, help="Maximum number of retries of a failed job.")
     ] = RerunPolicy.retries,
     lost_retries: Annotated[
-        int, typer.Option(min=0, help="Maximum number of reruns of a lost job.")
+        int, typer.Option(min=0, help="Maximum number of retries of a lost job.")
     ] = RerunPolicy.lost_retries,
     lost_after: Annotated[
         float, typer.Option(min=1, help="Time without a heartbeat after which a running job counts as lost (s).")
     ] = RerunPolicy.lost_after_s,
     qadapter: Annotated[
-        Path | None, typer.Option("--qadapter", "-q", help="Queue adapter file for submitting batch jobs.")
+        Path | None, typer.Option("--qadapter", "-q", help="FireWorks queue adapter file for submitting batch jobs.")
     ] = None,
     fworker: Annotated[
         Path | None,
@@ -96,12 +96,12 @@ def supervise(
         int, typer.Option("--max-jobs", "-m", min=1, help="Maximum number of your batch jobs in the queue.")
     ] = 4,
     folder: Annotated[
-        Path, typer.Option("--folder", "-d", help="Folder in which launch folders of batch jobs are created.")
+        Path, typer.Option("--folder", "-d", help="Folder in which the launch folders of batch jobs are created.")
     ] = Path(),
 ) -> None:
-    """Rerun lost or failed jobs, and submit batch jobs.
+    """Retry lost or failed jobs, and submit batch jobs.
 
-    Batch jobs are submitted with --qadapter while jobs are ready.
+    With --qadapter, batch jobs are submitted as long as jobs are ready to run.
     """
     if qadapter is None:
         names = {"fworker": "--fworker", "max_jobs": "--max-jobs", "folder": "--folder"}

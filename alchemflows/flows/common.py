@@ -89,10 +89,12 @@ class SampledMaker(PotentialMaker):
     temperature
         Temperature (K).
     pressure_GPa
-        Pressure (GPa); none for constant volume.
+        Pressure (GPa).
+
+        None for constant volume.
     cell_freedom
-        Cell degrees of freedom at constant pressure: ``isotropic``, ``axes`` (lengths) or ``full``; ``auto`` takes the
-        fewest that include all cell parameters which the symmetry of the crystal leaves free.
+        Cell degrees of freedom at constant pressure: ``isotropic`` (volume), ``axes`` (lengths), ``full`` (lengths and
+        angles) or ``auto`` (the fewest that include every cell parameter not fixed by the symmetry of the crystal).
 
         The symmetry is that of the crystal with its alchemical sites.
     timestep_fs
@@ -171,19 +173,21 @@ class TransformationMaker(SampledMaker):
     Parameters
     ----------
     coupling
-        How alchemical sites interact: ``paired`` (all sites of a group change together) or ``mean-field``.
+        Interaction between the alchemical sites of a group: ``paired`` (all sites change together) or ``mean-field``
+        (sites mix independently, as in a random solid solution).
 
         See :class:`AlchemicalSystem`.
     site_resolved
-        Whether each changed site is a site group of its own.
+        Whether every changed or disordered site is a separate site group; otherwise sites that change in the same way
+        form one group.
     relax_maker
-        Relax atoms and cell first.
+        Relaxation of positions and cell before the dynamics.
 
-        None starts from the given structure.
+        With None the dynamics start from the given structure.
     crystal
-        Whether atoms are expected to stay on their sites; if they leave them, the verdict says so.
+        Whether atoms must stay on their sites: if one leaves its site, the verdict is ``not converged``.
 
-        False for systems in which atoms diffuse.
+        Use False for systems in which atoms diffuse.
     """
 
     coupling: Coupling = "paired"

@@ -41,15 +41,16 @@ class CompositionOptimizationMaker(PotentialMaker):
     Parameters
     ----------
     coupling
-        How alchemical sites interact: ``paired`` (all sites of a group change together) or ``mean-field``.
+        Interaction between the alchemical sites of a group: ``paired`` (all sites change together) or ``mean-field``
+        (sites mix independently, as in a random solid solution).
 
         See :class:`AlchemicalSystem`.
     optimize_maker
         Relaxed cell degrees of freedom, method of the descent, tolerances and rounding; its potential is not used.
     n_starts
-        Number of starts: the first in the middle of the bounds, the others random.
+        Number of starting compositions: the first is the middle of the bounds, the others are random.
     seed
-        Seed of the random starts.
+        Seed of the random starting compositions.
 
     Examples
     --------

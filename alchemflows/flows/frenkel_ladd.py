@@ -35,37 +35,37 @@ class FrenkelLaddMaker(SampledMaker):
     Parameters
     ----------
     n_repeats
-        Number of switches in each direction, all in one batch; at least 2.
+        Number of switches in each direction, at least 2; all switches run in one batch.
     n_cell_steps
-        Number of steps at constant pressure for the mean cell; the first third is equilibration.
+        Number of steps at constant pressure that determine the mean cell; the first third is equilibration.
 
         With ``pressure_GPa=None`` the given or relaxed cell is used, and G = F + pV is at 1 atm.
     n_equilibration_steps
         Number of equilibration steps at constant volume.
     n_sampling_steps
-        Number of steps at constant volume in which displacements are measured.
+        Number of steps at constant volume that sample the mean squared displacements, which give the spring constants.
     n_switching_steps
-        Number of steps of a switch.
+        Number of steps of each switch.
     schedule
-        λ as a function of time during a switch.
+        λ as a function of time during a switch: linear, or a polynomial of third, fifth or ninth order.
     springs_eV_per_A2
-        Spring constants by element (eV/Å²), in place of those from the displacements.
+        Spring constants by element (eV/Å²), instead of those from the mean squared displacements.
 
         They can be shared between phases; see :class:`EinsteinSwitchesMaker`.
     quantum
-        Whether to compute the quantum correction of the harmonic modes.
+        Whether to compute the quantum correction of the harmonic modes, which is listed separately from F and G.
     symmetrise
-        Whether mean cell and mean positions keep the space group of the relaxed structure.
+        Whether to symmetrise the mean cell and the mean positions to the space group of the relaxed structure.
 
         The verdict says if the crystal has another space group at this temperature.
     coupling
-        How alchemical sites of a structure with partial occupancies interact: ``paired`` or ``mean-field``.
+        Interaction between the alchemical sites of a structure with partial occupancies: ``paired`` or ``mean-field``.
 
         See :class:`AlchemicalSystem`.
     relax_maker
-        Relax atoms and cell first.
+        Relaxation of positions and cell before the dynamics.
 
-        None starts from the given structure.
+        With None the dynamics start from the given structure.
 
     Examples
     --------

@@ -39,9 +39,9 @@ class OrderDisorderMaker(PotentialMaker):
     Parameters
     ----------
     n_random
-        Number of random arrangements, whose mean energy represents disorder; at least 1.
+        Number of random arrangements, at least 1; their mean energy represents the disordered crystal.
     quasirandom
-        Whether a special quasirandom structure is relaxed too (needs sqsgenerator).
+        Whether to relax a special quasirandom structure too (needs sqsgenerator).
     max_distinct
         Maximum number of ordered arrangements for ``orders="distinct"``.
     search_maker
@@ -52,11 +52,12 @@ class OrderDisorderMaker(PotentialMaker):
         Standard deviation (Å) of random displacements of the start structures, the same for all. Without them, a
         symmetric crystal would keep its symmetry even if it is unstable (tilts of octahedra), unlike a random one.
     round_composition
-        Whether to round the composition to whole atoms in the supercell; without it, such a composition is an error.
+        Whether to round the composition to whole atoms in the supercell; otherwise a composition that does not
+        correspond to whole atoms is an error.
 
         Table, document and verdict state how it was rounded.
     seed
-        Seed of the arrangements and displacements; at least 0.
+        Seed of the random arrangements and of the random displacements; at least 0.
 
     Examples
     --------

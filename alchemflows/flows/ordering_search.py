@@ -31,8 +31,8 @@ class OrderingSearchMaker(PotentialMaker):
     relax_maker
         Maker that relaxes atoms and cell of the disordered crystal and of the arrangements found.
     round_composition
-        Whether to round the composition to the nearest whole numbers of atoms in the supercell; without it, such a
-        composition is an error. The document and its verdict state how it was rounded.
+        Whether to round the composition to whole atoms in the supercell; otherwise a composition that does not
+        correspond to whole atoms is an error. The document and its verdict state how it was rounded.
 
     Examples
     --------

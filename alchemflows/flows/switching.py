@@ -18,20 +18,20 @@ from alchemflows.schemas.dynamics import Schedule, SwitchingSettings
 
 @dataclass
 class SwitchingMaker(TransformationMaker):
-    """Compute ΔF (``pressure_GPa=None``) or ΔG of an alchemical transformation from the work of switches both ways.
+    """Compute ΔF (``pressure_GPa=None``) or ΔG of a transformation from the work of switches in both directions.
 
     See :class:`TransformationMaker` for the other parameters.
 
     Parameters
     ----------
     n_repeats
-        Number of switches in each direction, all in one batch; at least 2.
+        Number of switches in each direction, at least 2; all switches run in one batch.
     n_equilibration_steps
-        Number of equilibration steps at each end before a switch.
+        Number of equilibration steps at λ = 0 and at λ = 1, before the switches.
     n_switching_steps
-        Number of steps of a switch.
+        Number of steps of each switch.
     schedule
-        λ as a function of time during a switch.
+        λ as a function of time during a switch: linear, or a polynomial of third, fifth or ninth order.
 
     Examples
     --------

@@ -31,18 +31,20 @@ def alternating(n: int) -> list[float]:
 
 @dataclass
 class ThermodynamicIntegrationMaker(TransformationMaker):
-    """Compute the free-energy difference of an alchemical transformation from a ladder of λ-windows.
+    """Compute the free-energy difference of an alchemical transformation from a ladder of λ windows.
 
     It is ΔF at constant volume, and ΔG at constant pressure. With a target error or a budget the ladder is refined
     automatically, see :func:`~alchemflows.free_energy.refinement.plan_round`.
 
-    See :class:`TransformationMaker` for the other parameters; the volume is constant unless a pressure is given.
+    See :class:`TransformationMaker` for the other parameters.
 
     Parameters
     ----------
+    pressure_GPa
+        Pressure (GPa); the volume is constant if no pressure is given.
     n_windows
-        Number of λ windows, or of quadrature nodes with the spacing ``gauss-legendre``, which adds two windows at the
-        ends.
+        Number of λ windows; with ``gauss-legendre`` spacing, number of quadrature nodes, to which windows at λ = 0 and
+        λ = 1 are added.
     spacing
         Spacing of the windows in λ: ``even`` or ``gauss-legendre``.
 
@@ -51,22 +53,22 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     lambdas
         λ of the windows, increasing from 0 to 1; they replace `n_windows` and `spacing`.
     windows_per_job
-        Number of windows that one job samples in one batch.
+        Number of windows in each job, which samples them in one batch.
 
         Use many on a GPU, and few with several CPU workers.
     replica_exchange
-        Whether neighbouring windows of a batch may swap λ; needs more than one window per job.
+        Whether to use replica exchange between neighbouring windows of a job; needs at least two windows per job.
     target_error
         Target standard error of ΔF from MBAR (eV/atom); windows are added or extended until it is reached.
     budget
-        Maximum number of additional window runs; none for twice the number of windows if a target error is set, and no
-        additional runs otherwise.
+        Maximum number of additional window runs; by default twice the number of windows if a target error is set,
+        otherwise 0.
 
         A window run is one production run of a new or existing window. Even without a target error, windows are
         inserted if neighbours overlap too little, and extended if they have too few independent samples.
     starts
-        Structures from which windows start: ``both-ends`` (those relaxed at λ = 0 and 1 in turn) or ``middle`` (that
-        relaxed at λ = ½).
+        Start structures of the windows: ``both-ends`` (alternately the structures relaxed at λ = 0 and at λ = 1) or
+        ``middle`` (the structure relaxed at λ = ½).
 
         With ``both-ends`` the verdict compares windows that started from either end, to detect windows that stay in
         their start state; at constant volume both structures have the cell relaxed at λ = ½. Without a `relax_maker`

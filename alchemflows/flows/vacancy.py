@@ -42,9 +42,9 @@ class VacancyFreeEnergyMaker(Maker):
         Potential, conditions and numbers of steps of the absolute free energies and of the removal. Its pressure must
         not be None.
     degeneracy
-        Number of states of the vacancy on one site, for its equilibrium concentration.
+        Degeneracy of the vacancy on one site (spin, orientations of a distortion), for its equilibrium concentration.
 
-        Vibrations are not counted; spin and the orientations of a distortion are.
+        Vibrations are not counted.
 
     Examples
     --------

@@ -44,22 +44,23 @@ class OptimizeMaker(Maker):
     name
         Name of the job.
     potential
-        Evaluated in float64.
+        Potential; it is always evaluated in float64.
     relaxation
-        Cell degrees of freedom that are relaxed: ``none``, ``isotropic``, ``axes``, ``c`` (a film on a substrate) or
-        ``full``.
+        Cell degrees of freedom that are relaxed with the positions: ``none``, ``isotropic``, ``axes``, ``c`` (for a
+        film on a substrate) or ``full``.
     method
-        Descent on the weights: ``projected``, ``exponentiated`` or ``softmax``.
+        Method of gradient descent on the weights: ``projected``, ``exponentiated`` or ``softmax``.
     tolerance
         Tolerance of a target value, as a fraction of the target's scale.
     max_steps
         Maximum number of accepted steps from each start.
     rate
-        Step length if a target is an extremum, whose value is not known.
+        Factor of the gradient that gives a step, if a quantity is minimised or maximised.
     fmax_eV_per_A
         Maximum force at which a relaxation has converged (eV/Å).
     round_to
-        Number of cells in the supercell in which the best composition is rounded to whole atoms; none for no rounding.
+        Number of cells of the supercell in which the best composition is rounded to whole atoms; by default it is not
+        rounded.
 
     Examples
     --------

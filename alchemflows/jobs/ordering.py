@@ -45,7 +45,7 @@ class SearchMaker(Maker):
     relax_maker
         Maker that relaxes atoms and cell of the arrangements of lowest energy.
     n_starts
-        Number of starts of the search for order.
+        Number of random starts of the search for ordered arrangements.
     n_steps
         Number of descent steps from each start.
     seed

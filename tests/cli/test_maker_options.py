@@ -127,7 +127,7 @@ def test_a_description_is_the_first_paragraph_without_marks():
     described = field_descriptions(FrenkelLaddMaker)
     assert (
         described["springs_eV_per_A2"]
-        == "Spring constants by element (eV/Å²), in place of those from the displacements."
+        == "Spring constants by element (eV/Å²), instead of those from the mean squared displacements."
     )
     assert described["potential"].startswith("Potential: mace-demo")
     assert set(described) == {field.name for field in dataclasses.fields(FrenkelLaddMaker)}
