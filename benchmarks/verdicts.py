@@ -37,7 +37,7 @@ MIN_GOOD, MAX_BAD = 0.98, 0.02
 #: Text that identifies each reason, and its short name in the table.
 _REASONS = {
     "overlap by": "overlap",
-    "MBAR gives no finite": "overlap",
+    "MBAR has no finite": "overlap",
     "independent samples": "few samples",
     "halves of the sampling cannot": "overlap",
     "drift: the": "halves",

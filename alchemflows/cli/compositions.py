@@ -132,8 +132,9 @@ def optimize(
 ) -> None:
     """Find the composition with given properties by optimization.
 
-    The crystal is relaxed at each composition. The potential is always evaluated in float64; --dtype has no effect.
+    The crystal is relaxed at each composition. The potential is always evaluated in float64.
     """
+    refuse_given({"dtype": "--dtype"}, "since optimizations always use float64")
     chosen = choices_of(choices)
     read = reading.read(structure, supercell)
     elements = [element for symbols in chosen.values() for element in symbols]

@@ -173,13 +173,13 @@ class Mixture:
 
 
 def breaks(mixture: Mixture) -> list[float]:
-    """Test whether windows below and above some λ sample one ensemble; return the K − 1 probabilities."""
+    """Test whether windows below and above some λ are consistent with each other; return the K − 1 probabilities."""
     k = np.arange(len(mixture.counts))
     return [mixture.chance(np.where(k > b, 1.0, -1.0)) for b in k[:-1]]
 
 
 def starts(mixture: Mixture, ends: Sequence[float | None]) -> float:
-    """Test whether windows that started from λ = 0 and from λ = 1 sample one ensemble; return the probability.
+    """Test whether windows that started from λ = 0 and from λ = 1 agree; return the probability.
 
     Parameters
     ----------

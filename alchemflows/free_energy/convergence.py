@@ -328,7 +328,7 @@ def _disagreements(lambdas: Sequence[float], agreement: Agreement) -> list[str]:
             "exchange"
         )
     reasons += [
-        f"windows λ = {lambdas[k]:g} and {lambdas[k + 1]:g} do not sample one ensemble: P₁(ΔU)/P₀(ΔU) is not "
+        f"windows λ = {lambdas[k]:g} and {lambdas[k + 1]:g} are not consistent with each other: P₁(ΔU)/P₀(ΔU) is not "
         f"exp[−β(ΔU − ΔF)] ({sigmas(chance):.1f} σ); they may be in different states of the crystal"
         for k, chance in enumerate(agreement.pairs)
         if chance < _each("pairs", len(agreement.pairs))
@@ -336,8 +336,8 @@ def _disagreements(lambdas: Sequence[float], agreement: Agreement) -> list[str]:
     if agreement.breaks and min(agreement.breaks) < _each("breaks", len(agreement.breaks)):
         k = int(np.argmin(agreement.breaks))
         reasons.append(
-            f"hysteresis: windows with λ ≤ {lambdas[k]:g} and those with λ ≥ {lambdas[k + 1]:g} do not sample one "
-            f"ensemble ({sigmas(agreement.breaks[k]):.1f} σ); at equilibrium the state of the crystal may change at "
-            "another λ"
+            f"hysteresis: windows with λ ≤ {lambdas[k]:g} and those with λ ≥ {lambdas[k + 1]:g} are not consistent "
+            f"with each other ({sigmas(agreement.breaks[k]):.1f} σ); at equilibrium the state of the crystal may "
+            "change at another λ"
         )
     return reasons

@@ -63,6 +63,7 @@ def refused(tmp_path, monkeypatch):
     [
         ((*TI, "Na:Li"), ["Na", "twice"]),
         ((*TI, "--estimate", "--submit"), ["--estimate", "--submit"]),
+        ((*OPTIMIZE, "--target", "a_A=6", "--dtype", "float32"), ["--dtype", "float64"]),
         ((*TI, "Na:K"), ["Na", "twice"]),
         ((*TI, "Cl:Br", "Cl:I"), ["Cl", "twice"]),
         (("switch", "NaCl.cif", "Na:K", "Na:Li", "-T", 300, *DEMO), ["Na", "twice"]),

@@ -30,7 +30,7 @@ def test_a_change_of_state_at_another_λ_is_named(name):
     for seed in range(4):
         found = ladders.analysed(ladders.BAD[name], seed)
         assert abs(found.z) > 4
-        assert any("0.7" in reason and "0.8" in reason and "ensemble" in reason for reason in found.reasons)
+        assert any("0.7" in reason and "0.8" in reason and "hysteresis" in reason for reason in found.reasons)
 
 
 def test_windows_that_remember_their_start_are_named():
