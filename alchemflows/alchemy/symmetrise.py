@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 from pymatgen.core import Structure
-from scipy.spatial import cKDTree
 
 from alchemflows.alchemy.symmetry import operations_of
 from alchemflows.alchemy.system import AlchemicalSystem
@@ -69,6 +68,8 @@ def _symmetric_positions(
     """
     _, first = np.unique(rotations, axis=0, return_index=True)
     pure = (rotations == np.eye(3, dtype=int)).all(axis=(1, 2))
+    from scipy.spatial import cKDTree
+
     tree = cKDTree(_wrapped(sites), boxsize=1.0)
     for chosen in (np.flatnonzero(pure), first):
         total = np.zeros_like(positions)

@@ -8,8 +8,6 @@ import numpy as np
 import spglib
 from numpy.typing import ArrayLike
 from pymatgen.core import Structure
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.system import AlchemicalSystem
@@ -102,6 +100,9 @@ def equivalent_sites(path: WeightPath) -> np.ndarray:
         dataset = _symmetry(system.structure, _composition_kinds(system, weights))
         links.append(np.arange(n) if dataset is None else np.asarray(dataset.equivalent_atoms))
     first, second = np.tile(np.arange(n), 2), np.concatenate(links)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     labels = connected_components(coo_array((np.ones(2 * n), (first, second)), shape=(n, n)), directed=False)[1]
     return np.asarray(labels)
 

@@ -28,8 +28,6 @@ def main() -> None:
     logging.basicConfig(handlers=[handler], format="%(name)s: %(message)s")
     logging.getLogger("pymbar").setLevel(logging.ERROR)
 
-    from pymongo.errors import OperationFailure, PyMongoError
-
     from alchemflows.errors import AlchemflowsError, AlchemflowsWarning
 
     warnings.simplefilter("default", AlchemflowsWarning)
@@ -39,15 +37,40 @@ def main() -> None:
         app()
     except AlchemflowsError as error:
         _fail(str(error))
-    except PyMongoError as error:  # after the connection was made; its text may quote a URI
-        if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
-            _fail("the database does not let this user do that: what each role may do is in docs/security.md")
-        _fail(f"the database failed ({type(error).__name__}); what is in it is kept")
-    except Exception as error:  # a mistake of ours; what it says may quote a connection string
+    except Exception as error:
+        _fail_with_configuration(error)
+        _fail_with_database(error)
+        # A mistake of ours; what it says may quote a connection string.
         from alchemflows.storage.configuration import without_passwords
 
         print(without_passwords("".join(traceback.format_exception(error))), file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _fail_with_configuration(error: Exception) -> None:
+    """End with one line if jobflow or FireWorks could not be imported because of the user's configuration.
+
+    The text of the error is left out, since that of pymongo may quote a part of a password.
+    """
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    imported = {frame.f_globals.get("__name__", "") for frame in frames if frame.f_code.co_name == "<module>"}
+    if isinstance(error, ImportError | SyntaxError):
+        return
+    if any(name.startswith("fireworks.") for name in imported):
+        _fail(f"FireWorks cannot use its FW_config.yaml ({type(error).__name__})")
+    if "jobflow" in imported:
+        path = os.environ.get("JOBFLOW_CONFIG_FILE", "~/.jobflow.yaml")
+        _fail(f"jobflow cannot use its configuration {path} ({type(error).__name__})")
+
+
+def _fail_with_database(error: Exception) -> None:
+    """End with one line if a database failed after the connection was made; its text may quote a URI."""
+    from pymongo.errors import OperationFailure, PyMongoError
+
+    if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
+        _fail("the database does not let this user do that: what each role may do is in docs/security.md")
+    if isinstance(error, PyMongoError):
+        _fail(f"the database failed ({type(error).__name__}); what is in it is kept")
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -61,20 +84,10 @@ def _fail(message: str) -> NoReturn:
 
 
 def _import_commands() -> Callable[[], None]:
-    """Import the commands, and with them jobflow, which reads the user's configuration as it is imported."""
-    from alchemflows.errors import DatabaseError
+    """Check the user's configuration, which jobflow and FireWorks read when they are imported; import the commands."""
     from alchemflows.storage.configuration import check_configurations
 
     check_configurations()
-    try:
-        from alchemflows.cli.commands import app
-    except (ImportError, SyntaxError):
-        raise
-    except Exception as error:
-        # Not the error's own text: pymongo's may quote a part of a password.
-        kind = type(error)
-        if kind.__module__.startswith("fireworks"):
-            raise DatabaseError(f"FireWorks cannot use its FW_config.yaml ({kind.__name__})") from None
-        path = os.environ.get("JOBFLOW_CONFIG_FILE", "~/.jobflow.yaml")
-        raise DatabaseError(f"jobflow cannot use its configuration {path} ({kind.__name__})") from None
+    from alchemflows.cli.commands import app
+
     return app

@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
-from rich.live import Live
 
-from alchemflows.cli.configured import settings
+from alchemflows.cli.configured import connected, settings
 from alchemflows.cli.inputs import show_record
 from alchemflows.cli.once import App
 from alchemflows.cli.running import console
-from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError
-from alchemflows.schemas.campaign import CampaignSpec
-from alchemflows.storage.database import connect
 
 if TYPE_CHECKING:
+    from alchemflows.schemas.campaign import CampaignSpec
     from alchemflows.structures.reading import ReadStructure
 
 app = App()
@@ -62,7 +59,7 @@ def check(
             highlight=False,
         )
     configured = settings()
-    database = connect(configured)
+    database = connected()
     console.print(f"database: {database.place}", highlight=False)
     check_space(work.n_bytes, database.free_bytes(), "the database's disk")
     check_space(work.n_bytes, writable_space(configured.checkpoints.expanduser()), "the disk of the checkpoints")
@@ -128,7 +125,7 @@ def _submit(campaign: CampaignSpec) -> None:
     from alchemflows.campaign.submission import submit_campaign
 
     every = list(tasks(campaign, _structures(campaign)))
-    database = connect(settings())
+    database = connected()
     done = submit_campaign(database, campaign, every)
     longer = f", {done.n_extended} of them are continued" if done.n_extended else ""
     console.print(
@@ -164,9 +161,12 @@ def status(
 
     Lists jobs by state, running jobs with their speed, and the estimated time of completion.
     """
-    from alchemflows.campaign.status import TO_DO, Condition, campaign_status, outlook, running_jobs
+    from rich.live import Live
 
-    database = connect(settings())
+    from alchemflows.campaign.status import TO_DO, Condition, campaign_status, outlook, running_jobs
+    from alchemflows.cli.status import status_view
+
+    database = connected()
 
     def look() -> tuple[list[Condition], Group]:
         conditions, running = campaign_status(database, name), running_jobs(database, name)
@@ -199,7 +199,7 @@ def report(
     from alchemflows.report.campaign import check_report, write_report
 
     check_report(file)
-    n_results = write_report(connect(settings()), name, file, figures)
+    n_results = write_report(connected(), name, file, figures)
     console.print(f"{n_results} results: {file}", highlight=False, soft_wrap=True)
 
 
@@ -208,7 +208,7 @@ def failures(name: CampaignName) -> None:
     """Show failed jobs by cause, with the commands that retry them."""
     from alchemflows.campaign.submission import failures as failures_of
 
-    found = failures_of(connect(settings()), name)
+    found = failures_of(connected(), name)
     if not found:
         console.print("no job has failed")
     for failure in found:
@@ -235,7 +235,7 @@ def retry(
         fw_ids = None if jobs is None else [int(text) for text in jobs.split(",")]
     except ValueError:
         raise InvalidInputError(f"jobs are written like 3,7; got {jobs!r}") from None
-    console.print(f"{retry_jobs(connect(settings()), name, fw_ids)} jobs will be run again")
+    console.print(f"{retry_jobs(connected(), name, fw_ids)} jobs will be run again")
 
 
 @campaign_app.command()
@@ -243,7 +243,7 @@ def pause(name: CampaignName) -> None:
     """Pause jobs that have not started."""
     from alchemflows.campaign.submission import pause as pause_jobs
 
-    console.print(f"{pause_jobs(connect(settings()), name)} jobs are paused")
+    console.print(f"{pause_jobs(connected(), name)} jobs are paused")
 
 
 @campaign_app.command()
@@ -256,7 +256,7 @@ def resume(
     """Return paused jobs to the queue."""
     from alchemflows.campaign.submission import resume as resume_jobs
 
-    console.print(f"{resume_jobs(connect(settings()), name, cancelled=cancelled)} jobs are ready again")
+    console.print(f"{resume_jobs(connected(), name, cancelled=cancelled)} jobs are ready again")
 
 
 @campaign_app.command()
@@ -267,7 +267,7 @@ def cancel(name: CampaignName) -> None:
     """
     from alchemflows.campaign.submission import cancel as cancel_jobs
 
-    console.print(f"{cancel_jobs(connect(settings()), name)} jobs are cancelled")
+    console.print(f"{cancel_jobs(connected(), name)} jobs are cancelled")
 
 
 @campaign_app.command()

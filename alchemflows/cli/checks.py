@@ -15,7 +15,6 @@ from alchemflows.cli.maker_options import grouped
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions, Seed
 from alchemflows.cli.running import console, run_and_show
-from alchemflows.cli.tables import deviation_table
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -86,6 +85,8 @@ def verify(
     device: Device = "auto",
 ) -> None:
     """Compare energies and derivatives with reference results."""
+    from alchemflows.cli.tables import deviation_table
+
     precision = dtype_of(dtype)
     with redirect_stdout(sys.stderr):
         from alchemflows.alchemy.verify import compare, load_cases

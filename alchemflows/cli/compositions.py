@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from alchemflows.cli.configured import settings
+from alchemflows.cli.configured import connected
 from alchemflows.cli.inputs import bounds_of, choices_of, substitution_of, targets_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
@@ -21,8 +21,6 @@ from alchemflows.cli.options import (
 )
 from alchemflows.cli.running import check_figures, messages, run_and_show
 from alchemflows.errors import InvalidInputError
-from alchemflows.results.query import relaxations
-from alchemflows.storage.database import connect
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.system import Coupling
@@ -70,6 +68,7 @@ def sweep(
     """
     from alchemflows.alchemy.compositions import CompositionGrid
     from alchemflows.flows.composition_sweep import CompositionSweepMaker
+    from alchemflows.results.query import relaxations
 
     if bool(substitutions) == bool(choices):
         raise InvalidInputError("a sweep needs substitutions (a line) or --choose (a simplex), and not both")
@@ -91,7 +90,7 @@ def sweep(
     maker = CompositionSweepMaker(potential=potential.spec({structure.name: read}, substitutes))
     keys = maker.keys(grid)
     check_figures([plot], run.submit_only)
-    known = relaxations(connect(settings()), keys)
+    known = relaxations(connected(), keys)
     if known:
         messages(run.as_json).print(f"{len(known)} of {len(grid.weights)} compositions are already in the database")
     run_and_show(

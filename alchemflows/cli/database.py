@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-from alchemflows.cli.configured import settings
+from alchemflows.cli.configured import connected, settings
 from alchemflows.cli.once import App
 from alchemflows.cli.running import console, show_database
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.output_file import check_folder
-from alchemflows.storage.database import DATABASE, connect, start_private
-from alchemflows.storage.mongod import PrivateMongod
-from alchemflows.storage.users import DEFAULT_USERS, create_users, read_admin_uri
+from alchemflows.storage.configuration import DATABASE
 
 app = App()
 private_app = App(no_args_is_help=True, help="Manage the private MongoDB, or users of your own MongoDB.")
@@ -24,12 +22,16 @@ app.add_typer(private_app, name="db")
 @private_app.command()
 def start() -> None:
     """Start the private MongoDB and show how to connect to it."""
+    from alchemflows.storage.database import start_private
+
     show_database(start_private(settings()))
 
 
 @private_app.command()
 def stop() -> None:
     """Stop the private MongoDB; its data are kept."""
+    from alchemflows.storage.mongod import PrivateMongod
+
     configured = settings()
     PrivateMongod(configured.home, configured.mongod).stop()
     console.print("the private MongoDB is stopped")
@@ -38,6 +40,8 @@ def stop() -> None:
 @private_app.command()
 def status() -> None:
     """Show whether the private MongoDB is running."""
+    from alchemflows.storage.mongod import PrivateMongod
+
     configured = settings()
     server = PrivateMongod(configured.home, configured.mongod)
     console.print(f"the private MongoDB in {server.folder} {'runs' if server.is_running() else 'does not run'}")
@@ -46,7 +50,7 @@ def status() -> None:
 @private_app.command()
 def index() -> None:
     """Create the indexes for fast queries in the configured database."""
-    database = connect(settings())
+    database = connected()
     database.ensure_indexes()
     console.print(f"indexes are in place ({database.place})")
 
@@ -75,6 +79,8 @@ def init(
 
     The MongoDB must use authentication. Configuration files for each user are written to the folder.
     """
+    from alchemflows.storage.users import DEFAULT_USERS, create_users, read_admin_uri
+
     configured = settings()
     if admin_uri_file is not None:
         uri = read_admin_uri(admin_uri_file)

@@ -6,15 +6,17 @@ import json
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from alchemflows.cli.configured import settings
-from alchemflows.cli.diagnosis import Finding, diagnose
 from alchemflows.cli.once import App
 from alchemflows.cli.running import console
 from alchemflows.errors import AlchemflowsError
+
+if TYPE_CHECKING:
+    from alchemflows.cli.diagnosis import Finding
 
 app = App()
 
@@ -32,6 +34,8 @@ def doctor(
 
     For each problem, the output shows how to correct it.
     """
+    from alchemflows.cli.diagnosis import diagnose
+
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         findings = diagnose(settings(), potential)
     if as_json:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
-from alchemflows.schemas.chemical_potentials import ChemicalPotentials, Given
-from alchemflows.schemas.optimization import Target
-from alchemflows.schemas.potential import Dtype
-from alchemflows.schemas.structure import StructureRecord
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from alchemflows.schemas.chemical_potentials import ChemicalPotentials, Given
+    from alchemflows.schemas.optimization import Target
+    from alchemflows.schemas.potential import Dtype
+    from alchemflows.schemas.structure import StructureRecord
     from alchemflows.structures.reading import ReadStructure
 
 #: Parameters that are repeats of a cell along its axes.
@@ -26,6 +26,8 @@ REPEATS = ("supercell", "supercells", "sizes")
 
 def dtype_of(name: str) -> Dtype:
     """Return a precision."""
+    from alchemflows.schemas.potential import Dtype
+
     if name not in ("float32", "float64"):
         raise InvalidInputError(f"dtype must be float32 or float64; got {name!r}")
     return cast(Dtype, name)
@@ -59,6 +61,8 @@ def choices_of(texts: list[str]) -> dict[str, list[str]]:
 
 def targets_of(values: Sequence[str], least: Sequence[str], largest: Sequence[str]) -> list[Target]:
     """Return targets from texts such as a_A=4.1 or pressure_GPa=0:0.1, and from quantities to be extreme."""
+    from alchemflows.schemas.optimization import Target
+
     targets = []
     for text in values:
         quantity, _, value = text.partition("=")
@@ -186,6 +190,8 @@ def chemical_potentials_of(
     temperatures_K
         Temperatures of the run; a value without a temperature is accepted only if there is one.
     """
+    from alchemflows.schemas.chemical_potentials import ChemicalPotentials
+
     known: dict[float, dict[str, Given]] = {temperature: {} for temperature in temperatures_K}
     for text in values:
         name, _, number = text.partition("=")

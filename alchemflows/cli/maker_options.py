@@ -9,14 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cached_property, wraps
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
-from jobflow import Maker
 
 from alchemflows.cli.configured import settings
 from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import AlchemflowsWarning
+
+if TYPE_CHECKING:
+    from jobflow import Maker
 
 #: Fields whose options have another name: what a unit or a count adds to a name is left out on the command line.
 SHORT = {
@@ -133,6 +135,8 @@ def _option(hint: Any, known: Field) -> tuple[Any, Any, str | None]:
 
 def _is_switch(hint: Any) -> bool:
     """Tell whether a field holds a maker of its own or None: on the command line it is switched on or off."""
+    from jobflow import Maker
+
     kinds = set(get_args(hint))
     return NoneType in kinds and any(isinstance(kind, type) and issubclass(kind, Maker) for kind in kinds)
 

@@ -12,12 +12,23 @@ import typer
 from alchemflows.cli.configured import settings
 from alchemflows.cli.default_potential import default_potential
 from alchemflows.cli.inputs import check_plot, dtype_of, read_structure
-from alchemflows.schemas.potential import PotentialSpec
 
 if TYPE_CHECKING:
+    from alchemflows.schemas.potential import PotentialSpec
     from alchemflows.structures.reading import ReadStructure
 
-StructureFile = Annotated[Path, typer.Argument(help="Structure file (CIF, POSCAR, ...), ordered or disordered.")]
+
+def _existing(path: Path) -> Path:
+    """Return the path of a structure file that exists; typer calls this before the command, whose makers take time."""
+    from alchemflows.structures.parsed import check_exists
+
+    check_exists(path.expanduser())
+    return path
+
+
+StructureFile = Annotated[
+    Path, typer.Argument(help="Structure file (CIF, POSCAR, ...), ordered or disordered.", callback=_existing)
+]
 Substitutions = Annotated[list[str], typer.Argument(help="Elements and their substitutes, such as Pb:Sn.")]
 Supercell = Annotated[
     tuple[int, int, int], typer.Option(metavar="<n n n>", help="Number of repeats of the cell along each axis.")
@@ -91,6 +102,8 @@ class PotentialOptions:
         InvalidInputError
             If no potential is given or configured, and there is no default for these structures.
         """
+        from alchemflows.schemas.potential import PotentialSpec
+
         name = self.potential
         if name is None:
             structures = [found.structure for found in read.values()]

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alchemflows.cli.configured import settings
+from alchemflows.cli.configured import connected
 from alchemflows.cli.once import App
 from alchemflows.cli.running import console
 from alchemflows.errors import AlchemflowsError
-from alchemflows.storage.database import Database, connect
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from alchemflows.storage.database import Database
 
 app = App()
 
@@ -45,7 +46,7 @@ def export(
     from alchemflows.results.export import export as write
 
     check_export(file)
-    n_rows = write(_frames(connect(settings()), what, campaign), file)
+    n_rows = write(_frames(connected(), what, campaign), file)
     console.print(f"{n_rows} rows: {file}")
 
 
@@ -60,7 +61,7 @@ def reanalyse(
     """Recompute free energies from stored samples."""
     from alchemflows.results.builder import FreeEnergyBuilder
 
-    database = connect(settings())
+    database = connected()
     builder = FreeEnergyBuilder.of(database, campaign, discard=discard, rebuild=rebuild)
     builder.run(log_level=logging.ERROR)
     n_done, n_failed = builder.n_ladders - len(builder.failures), len(builder.failures)

@@ -11,23 +11,15 @@ from typing import Annotated
 
 import typer
 
-from alchemflows.cli.configured import settings
+from alchemflows.cli.configured import connected
 from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, Workers
 from alchemflows.cli.running import as_text, console, n_workers, run_submitted
-from alchemflows.cli.shown import show as print_result
-from alchemflows.cli.tables import results_table
 from alchemflows.errors import InvalidInputError
-from alchemflows.execution.interrupted import find_flow, return_stopped_jobs
-from alchemflows.results.kinds import KINDS
-from alchemflows.results.listing import LISTED_FIELDS, classes_of, find_result
-from alchemflows.results.listing import results as stored_results
-from alchemflows.storage.database import connect
 
 app = App()
 
-_KIND_HELP = f"Kind of result; repeatable: {', '.join(kind.name for kind in KINDS.values())}."
 ResultID = Annotated[
     str, typer.Argument(metavar="ID", help="ID listed by `alchemflows results`; the first characters are enough.")
 ]
@@ -35,7 +27,7 @@ ResultID = Annotated[
 
 @app.command()
 def results(
-    kind: Annotated[list[str] | None, typer.Option(help=_KIND_HELP)] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Kind of result, as in the list; repeatable.")] = None,
     formula: Annotated[
         str | None, typer.Option(help="Formula of the crystal, of an end of a path, or of a composition.")
     ] = None,
@@ -56,6 +48,10 @@ def results(
 
     Relaxations and removals of single atoms are parts of larger calculations; they are listed only with --kind.
     """
+    from alchemflows.cli.tables import results_table
+    from alchemflows.results.listing import LISTED_FIELDS, classes_of
+    from alchemflows.results.listing import results as stored_results
+
     if as_json and as_csv:
         raise InvalidInputError("results are written as --json or as --csv, not both")
     filters = {
@@ -68,7 +64,7 @@ def results(
         "until": _day("--until", until),
     }
     classes_of(kind or ())
-    database = connect(settings())
+    database = connected()
     rows = stored_results(database, **filters, limit=limit, reanalysed=reanalysed)  # type: ignore[arg-type]
     if as_json:
         print(json.dumps(rows, indent=1, default=str, allow_nan=False))
@@ -94,7 +90,10 @@ def show(
 
     The output has the format of the command that computed the result.
     """
-    uuid, document = find_result(connect(settings()), result)
+    from alchemflows.cli.shown import show as print_result
+    from alchemflows.results.listing import find_result
+
+    uuid, document = find_result(connected(), result)
     if as_json:
         print(as_text(uuid, document))
     else:
@@ -108,8 +107,11 @@ def plot(
     figure: Annotated[str | None, typer.Option(help="Name of the figure [default: the main figure].")] = None,
 ) -> None:
     """Draw a figure of a stored result."""
+    from alchemflows.results.kinds import KINDS
+    from alchemflows.results.listing import find_result
+
     check_plot(file)
-    _, document = find_result(connect(settings()), result)
+    _, document = find_result(connected(), result)
     from alchemflows.plotting import figures_of, save
 
     figures = figures_of(document)
@@ -138,7 +140,9 @@ def resume(
     Jobs continue from their checkpoints, and failed jobs are retried. The figures of the command are
     written.
     """
-    database = connect(settings())
+    from alchemflows.execution.interrupted import find_flow, return_stopped_jobs
+
+    database = connected()
     flow = find_flow(database, result)
     for path in flow.figures.values():
         check_plot(path)

@@ -12,26 +12,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobflow import Flow, Job
-from monty.json import jsanitize
-from pydantic_core import to_json
 from rich.console import Console
 
-from alchemflows.cli.configured import settings
-from alchemflows.cli.estimate import print_estimate
+from alchemflows.cli.configured import connected, settings
 from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.layout import stdout_console
 from alchemflows.cli.options import RunOptions
-from alchemflows.cli.progress import JobProgress
-from alchemflows.cli.shown import show
 from alchemflows.errors import AlchemflowsError, InvalidInputError
-from alchemflows.execution.interrupted import SubmittedFlow, as_metadata
-from alchemflows.execution.local import LocalWorkers, n_cores, n_parallel_jobs, submit, wait
-from alchemflows.jobs.structures import record_structures
-from alchemflows.schemas.document import Document, decoded
-from alchemflows.storage.database import Database, connect
 
 if TYPE_CHECKING:
+    from jobflow import Flow, Job
+
+    from alchemflows.execution.interrupted import SubmittedFlow
+    from alchemflows.schemas.document import Document
+    from alchemflows.storage.database import Database
     from alchemflows.structures.reading import ReadStructure
 
 console = stdout_console()
@@ -54,6 +48,8 @@ def n_workers(device: str, given: int | None, n_parallel_jobs: int) -> int:
     n_parallel_jobs
         Maximum number of jobs that can run at the same time.
     """
+    from alchemflows.execution.local import n_cores
+
     with redirect_stdout(sys.stderr):  # mace-torch prints on import
         from alchemflows.alchemy.backends import check_device
     used = check_device(device)
@@ -100,6 +96,11 @@ def run_and_show(
         If a figure cannot be written or the device cannot be used (before anything is submitted), if a job fails, or
         if the user interrupts.
     """
+    from alchemflows.cli.estimate import print_estimate
+    from alchemflows.execution.interrupted import SubmittedFlow, as_metadata
+    from alchemflows.execution.local import n_parallel_jobs, submit
+    from alchemflows.jobs.structures import record_structures
+
     wanted = {name: path.expanduser().absolute() for name, path in (figures or {}).items() if path is not None}
     check_figures(list(wanted.values()), run.submit_only)
     if run.estimate and run.submit_only:
@@ -111,7 +112,7 @@ def run_and_show(
     _interrupt_on_signals()
     width = n_parallel_jobs(flow)
     workers = 0 if run.submit_only else n_workers(device, run.workers, width)
-    database = connect(settings())
+    database = connected()
     result = _last_job(flow).uuid
     fw_ids = submit(database, flow, as_metadata(result, wanted, width))
     say = messages(run.as_json)
@@ -142,6 +143,9 @@ def run_submitted(database: Database, flow: SubmittedFlow, workers: int, *, as_j
     AlchemflowsError
         If a job fails, or if the user interrupts.
     """
+    from alchemflows.cli.shown import show
+    from alchemflows.schemas.document import decoded
+
     started = time.monotonic()
     say = messages(as_json)
     if not flow.completed:
@@ -166,6 +170,9 @@ def run_submitted(database: Database, flow: SubmittedFlow, workers: int, *, as_j
 
 def as_text(uuid: str, document: Document) -> str:
     """Return a result as JSON: its identifier and the fields of its document; numbers that are not finite are null."""
+    from monty.json import jsanitize
+    from pydantic_core import to_json
+
     fields = {"uuid": uuid} | jsanitize(document, strict=True)
     return to_json(fields, indent=1, inf_nan_mode="null").decode()
 
@@ -217,6 +224,9 @@ def show_database(database: Database, uuid: str | None = None, console: Console 
 
 def _work(database: Database, flow: SubmittedFlow, workers: int, say: Console) -> Path:
     """Run the jobs of a flow with local workers, and return the folder of the launches."""
+    from alchemflows.cli.progress import JobProgress
+    from alchemflows.execution.local import LocalWorkers, wait
+
     _interrupt_on_signals()
     fw_ids = flow.fw_ids
     workers = min(workers, len(fw_ids))
@@ -238,6 +248,8 @@ def _work(database: Database, flow: SubmittedFlow, workers: int, say: Console) -
 
 
 def _last_job(flow: Flow) -> Job:
+    from jobflow import Flow
+
     last = flow.jobs[-1]
     return _last_job(last) if isinstance(last, Flow) else last
 

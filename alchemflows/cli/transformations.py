@@ -23,7 +23,6 @@ from alchemflows.cli.options import (
     plot_option,
 )
 from alchemflows.cli.running import n_workers, run_and_show
-from alchemflows.structures.prototypes import alpha_perovskite
 
 app = App()
 
@@ -61,6 +60,7 @@ def quickstart(
     ΔF is computed by thermodynamic integration for the cubic α phase with 40 atoms, at 400 K and constant volume.
     """
     from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+    from alchemflows.structures.prototypes import alpha_perovskite
 
     workers = n_workers("auto", run.workers, windows)
     maker = ThermodynamicIntegrationMaker(

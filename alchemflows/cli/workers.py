@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alchemflows.cli.configured import settings
+from alchemflows.cli.configured import connected, settings
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.running import console
 from alchemflows.errors import DatabaseUnreachableError, InvalidInputError
-from alchemflows.execution.reruns import RerunPolicy
-from alchemflows.execution.supervisor import Queue, Supervisor
 from alchemflows.output_file import make_folder
-from alchemflows.storage.configuration import load_file
-from alchemflows.storage.database import connect, launchpad_of
 
 if TYPE_CHECKING:
     from fireworks import LaunchPad
@@ -57,10 +53,12 @@ def worker(
     from jobflow import SETTINGS
 
     from alchemflows.execution.worker import Worker
+    from alchemflows.storage.configuration import load_file
+    from alchemflows.storage.database import launchpad_of
 
     taken = FWorker("local", category="", query={}) if fworker is None else load_file(fworker, FWorker.from_file)
     make_folder(folder)
-    database = connect(settings())
+    database = connected()
     launchpad = launchpad_of(database)
     SETTINGS.JOB_STORE = database.job_store  # where jobs store what they return
     work = Worker(launchpad, taken, folder, sleep_s=sleep, report=_report)
@@ -73,14 +71,18 @@ def supervise(
     interval: Annotated[float, typer.Option(min=1, help="Time between checks (s).")] = 300.0,
     once: Annotated[bool, typer.Option("--once", help="Check once and exit, for use with cron.")] = False,
     retries: Annotated[
-        int, typer.Option(min=0, help="Maximum number of retries of a failed job.")
-    ] = RerunPolicy.retries,
+        int | None, typer.Option(min=0, help="Maximum number of retries of a failed job [default: 3].")
+    ] = None,
     lost_retries: Annotated[
-        int, typer.Option(min=0, help="Maximum number of retries of a lost job.")
-    ] = RerunPolicy.lost_retries,
+        int | None, typer.Option(min=0, help="Maximum number of retries of a lost job [default: 20].")
+    ] = None,
     lost_after: Annotated[
-        float, typer.Option(min=1, help="Time without a heartbeat after which a running job counts as lost (s).")
-    ] = RerunPolicy.lost_after_s,
+        float | None,
+        typer.Option(
+            min=1,
+            help="Time without a heartbeat after which a running job counts as lost (s) [default: that of FireWorks].",
+        ),
+    ] = None,
     qadapter: Annotated[
         Path | None, typer.Option("--qadapter", "-q", help="FireWorks queue adapter file for submitting batch jobs.")
     ] = None,
@@ -103,6 +105,9 @@ def supervise(
 
     With --qadapter, batch jobs are submitted as long as jobs are ready to run.
     """
+    from alchemflows.execution.reruns import RerunPolicy
+    from alchemflows.execution.supervisor import Queue, Supervisor
+
     if qadapter is None:
         names = {"fworker": "--fworker", "max_jobs": "--max-jobs", "folder": "--folder"}
         refuse_given(names, "without --qadapter, which submits batch jobs")
@@ -113,7 +118,8 @@ def supervise(
     queue = Queue(qadapter, _fworker(fworker), max_jobs, folder) if qadapter else None
     launchpad = _launchpad(None if once else interval)
     logging.getLogger("launchpad").setLevel(logging.ERROR)  # what FireWorks does is said here in a line
-    policy = RerunPolicy(retries, lost_retries, lost_after)
+    given = {"retries": retries, "lost_retries": lost_retries, "lost_after_s": lost_after}
+    policy = RerunPolicy(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     supervisor = Supervisor(launchpad, _report, policy, queue, settings().checkpoints.expanduser())
     if not once:
         supervisor.run(interval)
@@ -123,10 +129,12 @@ def supervise(
 
 def _launchpad(wait_s: float | None) -> LaunchPad:
     """Return the LaunchPad; retry an unreachable database at this interval (s), or raise an error if it is None."""
+    from alchemflows.storage.database import launchpad_of
+
     unreachable = False
     while True:
         try:
-            launchpad = launchpad_of(connect(settings()))
+            launchpad = launchpad_of(connected())
         except DatabaseUnreachableError as error:
             if wait_s is None:
                 raise

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import networkx
 import yaml
 from fireworks import Workflow
 from jobflow import Flow
@@ -93,6 +92,8 @@ def submit(database: Database, flow: Flow, metadata: Mapping[str, Any] | None = 
 
 def n_parallel_jobs(flow: Flow) -> int:
     """Return the maximum number of jobs of a flow that can run at the same time."""
+    import networkx  # jobflow makes a flow's graph of it
+
     return max(len(jobs) for jobs in networkx.topological_generations(flow.graph))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit
 
-#: Coverage of an interval of norm.ppf((1 + LEVEL) / 2) = 1.44 errors, which holds for any number of samples. It lies
+#: Coverage of an interval of ndtri((1 + LEVEL) / 2) = 1.44 errors, which holds for any number of samples. It lies
 #: between the coverages of one and two errors, so that both are close to those of a normal distribution.
 LEVEL = 0.85
 #: Parameter S of the automatic window of Wolff, the assumed ratio of decay time to integrated correlation time.
@@ -52,7 +52,7 @@ def small_sample_factor(degrees_of_freedom: float) -> float:
         Degrees of freedom ν; values below 1 count as 1.
     """
     tail = (1 + LEVEL) / 2
-    return float(t.ppf(tail, max(1.0, degrees_of_freedom)) / norm.ppf(tail))
+    return float(stdtrit(max(1.0, degrees_of_freedom), tail) / ndtri(tail))
 
 
 def error_of_mean(values: Sequence[float]) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from alchemflows.errors import InvalidInputError
 
@@ -74,7 +74,7 @@ def transition(temperatures_K: Sequence[float], delta_g_eV: ArrayLike, errors_eV
     if not np.isfinite(zero):
         return Transition(None, None, None, probability)
     # Zeros outside the given temperatures are included, since the error would otherwise be too small near their ends.
-    low, high = np.nanquantile(_nearest(draws, zero), [norm.cdf(-1), norm.cdf(1)])
+    low, high = np.nanquantile(_nearest(draws, zero), [ndtr(-1), ndtr(1)])
     slope = np.polyval(np.polyder((fit @ y[:, None])[:, 0]), zero) / width
     return Transition(float(centre + width * zero), float(width * (high - low) / 2), float(slope), probability)
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jobflow import CURRENT_JOB, Flow, JobConfig, Maker, Response, job
 
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.analysis.collect import CollectedLadder, collect
-from alchemflows.analysis.ladder import Numbers, document, refined
 from alchemflows.analysis.terms import TransformationTerms, shape_notes
-from alchemflows.free_energy.convergence import MAX_SIGMA
-from alchemflows.free_energy.refinement import Plan, plan_round
 from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.jobflow_parts import take_place_of
 from alchemflows.jobs.refine import RoundMaker
@@ -21,6 +18,11 @@ from alchemflows.schemas.document import decoded
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.refinement import Refinement, RefinementRound, RefinementSettings
 from alchemflows.schemas.windows import WindowsDocument
+
+if TYPE_CHECKING:
+    from alchemflows.analysis.collect import CollectedLadder
+    from alchemflows.analysis.ladder import Numbers
+    from alchemflows.free_energy.refinement import Plan
 
 
 @dataclass
@@ -77,6 +79,9 @@ class AnalyseMaker(Maker):
         InvalidInputError
             If a planned window is missing or duplicated, or the documents belong to different ladders.
         """
+        from alchemflows.analysis.collect import collect
+        from alchemflows.analysis.ladder import Numbers, document, refined
+
         arrived = [each for each in documents if each is not None]
         if len(arrived) < len(documents):
             failed = {"n_failed_jobs": len(documents) - len(arrived)}
@@ -102,6 +107,9 @@ class AnalyseMaker(Maker):
         return Response(replace=Flow([*jobs, again], name=f"{self.name}, round {len(refinement.rounds)}"))
 
     def _plan(self, ladder: CollectedLadder, numbers: Numbers, refinement: Refinement) -> Plan:
+        from alchemflows.free_energy.convergence import MAX_SIGMA
+        from alchemflows.free_energy.refinement import plan_round
+
         result, target = numbers.result, refinement.target_error_eV_per_atom
         return plan_round(
             ladder.first.lambdas,
@@ -119,6 +127,9 @@ class AnalyseMaker(Maker):
 
 def free_energy(path: AlchemicalPath, documents: Sequence[WindowsDocument]) -> FreeEnergyDocument:
     """Return the free-energy document of a ladder with a window at each λ; see :meth:`AnalyseMaker.make`."""
+    from alchemflows.analysis.collect import collect
+    from alchemflows.analysis.ladder import Numbers, document, refined
+
     ladder = collect(path, documents)
     numbers = Numbers.of(ladder)
     refinement = refined(RefinementSettings(), [], numbers.result, ladder.first.counts)

@@ -22,8 +22,6 @@ from alchemflows.alchemy.strains import (
 from alchemflows.alchemy.symmetrise import symmetric_cell, symmetrised
 from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.free_energy.cells import cell_noise, deviation
-from alchemflows.free_energy.convergence import drift
 from alchemflows.free_energy.errors import correlated_variance
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
@@ -102,6 +100,7 @@ class EquilibriumMaker(Maker):
         """
         from alchemflows.alchemy.backends import load_potential
         from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.free_energy.convergence import drift
         from alchemflows.sampling.equilibrium import sample_equilibrium
 
         started = time.perf_counter()
@@ -167,6 +166,8 @@ def assess_mean_cell(
     symmetrise
         Whether the mean cell is symmetrised.
     """
+    from alchemflows.free_energy.cells import cell_noise, deviation
+
     rotations, freedom = symmetry.point_group, dynamics.cell_freedom
     start = symmetric_cell(run.structure.lattice.matrix, rotations)
     sampled = sampled_directions(start, freedom)

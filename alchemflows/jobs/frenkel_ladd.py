@@ -19,9 +19,7 @@ from alchemflows.alchemy.symmetrise import symmetrised
 from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.analysis.terms import mixing_term_eV
-from alchemflows.analysis.work import work_document
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
-from alchemflows.free_energy.convergence import drift
 from alchemflows.free_energy.einstein import (
     centre_of_mass_term_eV,
     einstein_free_energy_eV,
@@ -166,6 +164,8 @@ class EinsteinSwitchesMaker(Maker):
         """
         from alchemflows.alchemy.backends import load_potential
         from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.analysis.work import work_document
+        from alchemflows.free_energy.convergence import drift
 
         require_store()
         started = time.perf_counter()

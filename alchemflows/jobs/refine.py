@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from jobflow import Flow, Job, OutputReference
 from monty.json import MSONable
 
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.analysis.collect import CollectedLadder
 from alchemflows.errors import InvalidInputError
-from alchemflows.free_energy.refinement import Plan
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.refinement import Extension, RefinementRound
 from alchemflows.schemas.windows import PackedState
+
+if TYPE_CHECKING:
+    from alchemflows.analysis.collect import CollectedLadder
+    from alchemflows.free_energy.refinement import Plan
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from ase.data import chemical_symbols
 from jobflow import JobConfig, Maker, job
 
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.analysis.work import work_document
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
 from alchemflows.jobs.cost import JobCost, cost_of_switches
@@ -75,6 +74,7 @@ class RemovalMaker(Maker):
         from alchemflows.alchemy.backends import load_potential
         from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
+        from alchemflows.analysis.work import work_document
         from alchemflows.sampling.sites import Sites
         from alchemflows.sampling.switching import equilibrate_and_switch
 

@@ -11,7 +11,6 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.analysis.terms import TransformationTerms, shape_notes
-from alchemflows.analysis.work import work_document
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
@@ -76,6 +75,7 @@ class SwitchesMaker(Maker):
         """
         from alchemflows.alchemy.backends import load_potential
         from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.analysis.work import work_document
         from alchemflows.sampling.sites import SiteWatch
         from alchemflows.sampling.switching import equilibrate_and_switch
 

@@ -18,6 +18,9 @@ from alchemflows.yaml_file import Place, YamlFile, read_yaml
 
 T = TypeVar("T")
 
+#: Default name of the database.
+DATABASE = "alchemflows"
+
 ENCODE = (
     "user name and password must be percent-encoded (Python: urllib.parse.quote_plus), "
     "as in mongodb://user:p%40ss@host/database for the password p@ss"

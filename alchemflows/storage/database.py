@@ -22,12 +22,11 @@ from pymongo.errors import InvalidName, InvalidURI, OperationFailure, PyMongoErr
 
 from alchemflows.errors import DatabaseError, DatabaseUnreachableError
 from alchemflows.settings import Settings
-from alchemflows.storage.configuration import check_configuration, check_uri
+from alchemflows.storage.configuration import DATABASE, check_configuration, check_uri
 from alchemflows.storage.fireworks import LOCKS, client_of, create_indexes, database_of, initialise
 from alchemflows.storage.mongod import PrivateMongod
 
-#: Database and collections of the private database.
-DATABASE = "alchemflows"
+#: Collections of the private database.
 OUTPUTS = "outputs"
 BLOBS = "samples"
 #: Suffix to the name of the collection of outputs, for the collection of reanalysed free energies.

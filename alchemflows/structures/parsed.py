@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast, get_args
 
 from pymatgen.core import Structure
@@ -37,6 +38,18 @@ class Parsed:
     block: str | None = None
     notes: list[str] = field(default_factory=list)
     losses: list[tuple[Loss, str]] = field(default_factory=list)
+
+
+def check_exists(file: Path) -> None:
+    """Raise an error if there is no such structure file.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file does not exist.
+    """
+    if not file.is_file():
+        raise InvalidInputError(f"the structure file {str(file)!r} does not exist")
 
 
 def check_losses(names: object) -> tuple[Loss, ...]:

@@ -18,7 +18,7 @@ from alchemflows.schemas.structure import Loss, StructureRecord
 from alchemflows.structures.cif import read_cif
 from alchemflows.structures.formula import formula_of, vacancies_of
 from alchemflows.structures.images import read_image
-from alchemflows.structures.parsed import Parsed, check_losses, collect_warnings
+from alchemflows.structures.parsed import Parsed, check_exists, check_losses, collect_warnings
 from alchemflows.structures.poscar import INVENTED, read_poscar
 from alchemflows.structures.species import (
     element_of,
@@ -115,8 +115,7 @@ def read_structure(
         raise InvalidInputError(
             f"occupancy_tolerance is the largest accepted sum and must be at least 1; got {occupancy_tolerance}"
         )
-    if not file.is_file():
-        raise InvalidInputError(f"the structure file {str(file)!r} does not exist")
+    check_exists(file)
     try:
         parsed = _parsed(file, block, occupancy_tolerance)
         read = _checked(parsed, accepted, occupancy_tolerance)

@@ -11,9 +11,6 @@ from command_line import run_command, run_here
 
 from alchemflows.storage.mongod import PrivateMongod
 
-#: Modules of the command line that connect to a database.
-CONNECTING = ("campaign", "compositions", "database", "readout", "results", "running", "workers")
-
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
@@ -40,8 +37,7 @@ def run_refused(tmp_path, monkeypatch):
     def no_database(*_: object) -> None:
         raise AssertionError("a database was connected")
 
-    for module in CONNECTING:
-        monkeypatch.setattr(f"alchemflows.cli.{module}.connect", no_database)
+    monkeypatch.setattr("alchemflows.storage.database.connect", no_database)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     return lambda *arguments: run_here(arguments, monkeypatch)

@@ -75,6 +75,18 @@ def test_help_imports_no_torch(said):
     assert [each["path"] for each in said["shown"] if each["torch"]] == []
 
 
+def test_the_first_help_and_a_missing_file_are_answered_before_libraries_are_imported(tmp_path):
+    script = "from alchemflows.cli import main; import sys; sys.argv[0] = 'alchemflows'\n"
+    script += "try: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
+    for arguments, absent in (
+        (["--help"], {"jobflow", "fireworks", "pymongo", "pymatgen", "scipy", "torch"}),
+        (["ti", "missing.cif", "Na:K", "-T", "300"], {"fireworks", "pymbar", "pandas", "atomate2", "torch"}),
+    ):
+        done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert absent & set(done.stderr.splitlines()[-1].split()) == set(), arguments
+    assert "error: the structure file 'missing.cif' does not exist" in done.stderr
+
+
 def test_refusals_import_no_torch(said):
     assert [each["path"] for each in said["refused"] if not each["error"]] == []
     assert [each["path"] for each in said["refused"] if each["torch"]] == []

@@ -15,8 +15,6 @@ from pymatgen.core import Lattice, Structure
 
 from alchemflows import cli
 from alchemflows.arguments import as_structure
-from alchemflows.cli import campaign as campaign_commands
-from alchemflows.cli import compositions, database, readout, running, workers
 from alchemflows.cli.commands import app
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.output_file import check_folder, check_writable, make_folder
@@ -46,8 +44,7 @@ def refused(tmp_path, monkeypatch):
     def no_database(*_: Any) -> None:
         raise AssertionError("a database was connected")
 
-    for module in (running, compositions, database, readout, workers, campaign_commands):
-        monkeypatch.setattr(module, "connect", no_database)
+    monkeypatch.setattr("alchemflows.storage.database.connect", no_database)
 
     def run(*arguments: Any) -> str:
         with pytest.raises(AlchemflowsError) as error:
