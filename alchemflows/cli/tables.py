@@ -165,7 +165,8 @@ def optimization_table(document: OptimizationDocument) -> ResultTable:
     if (rounded := document.rounded) is not None:
         table.add_section()
         values = (f"{rounded.quantities[name]:.5g}" for name in wanted)
-        table.add_row("whole atoms", rounded.formula, f"{rounded.objective:.3g}", *values, "", "", "")
+        reached = "" if rounded.verdict is None else "yes" if rounded.verdict.converged else "NO"
+        table.add_row("whole atoms", rounded.formula, f"{rounded.objective:.3g}", *values, "", "", reached)
     return table
 
 

@@ -138,6 +138,8 @@ class OptimizeMaker(Maker):
         )
         best = int(np.argmin([run.steps[-1].objective for run in runs]))
         last = runs[best].steps[-1]
+        rounded = self._rounded(system, aim, domain, runs[best])
+        against = [] if rounded is None or rounded.verdict is None else rounded.verdict.reasons
         return OptimizationDocument(
             targets=aim.targets,
             function=None if objective is None else name_of(objective),
@@ -148,8 +150,11 @@ class OptimizeMaker(Maker):
             relaxation=self.relaxation,
             runs=runs,
             best=best,
-            rounded=self._rounded(system, aim, domain, runs[best]),
-            verdict=Verdict.of(aim.missed(last.quantities, last.objective)),
+            rounded=rounded,
+            verdict=Verdict.of(
+                aim.missed(last.quantities, last.objective),
+                [f"whole atoms miss a target: {reason}" for reason in against],
+            ),
             provenance=Provenance(potential=backend.record, wall_time_s=time.perf_counter() - began),
         )
 
@@ -175,14 +180,16 @@ class OptimizeMaker(Maker):
         crystal = self._crystal(system.with_structure(run.structure))
         found = crystal.at(weights)
         total, _ = aim.objective(found)
+        values = {name: quantity.value for name, quantity in found.items()}
         atoms = {symbol: round(self.round_to * amount) for symbol, amount in system.amounts(weights).items()}
         return RoundedComposition(
             n_repeats=self.round_to,
             weights=weights.tolist(),
             formula=Composition(atoms).formula.replace(" ", ""),
             objective=total,
-            quantities={name: quantity.value for name, quantity in found.items()},
+            quantities=values,
             structure=crystal.structure,
+            verdict=Verdict.of(aim.missed(values, total)),
         )
 
     def _crystal(self, system: AlchemicalSystem, seat: Seat | None = None) -> RelaxedCrystal:

@@ -64,6 +64,9 @@ class RoundedComposition(BaseModel):
     objective: float
     quantities: dict[str, float] = Field(description="quantities of the alchemical crystal, relaxed at these weights")
     structure: Structure = Field(description="one relaxed cell; elements on alchemical sites are placeholders")
+    verdict: Verdict | None = Field(
+        None, description="whether this composition reaches the targets; none in documents that did not record it"
+    )
 
 
 class OptimizationDocument(Document):

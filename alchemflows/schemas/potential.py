@@ -14,7 +14,7 @@ Kernels = Literal["built-in", "cuequivariance"]
 #: Small potential included in this package, for learning and tests; see docs/mace-demo.md.
 DEMO = "mace-demo"
 #: Note wherever results of it are shown.
-DEMO_NOTE = f"{DEMO}: for learning and tests, not for publications"
+DEMO_NOTE = f"{DEMO}, for learning and tests, not for publications"
 
 
 class PotentialSpec(MakerField):

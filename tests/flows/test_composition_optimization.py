@@ -136,6 +136,8 @@ def test_nearest_composition_of_whole_atoms_is_evaluated(tmp_path):
     assert rounded.objective == pytest.approx((rounded.quantities["a_A"] - 4.1) ** 2)
     assert rounded.objective > document.runs[0].steps[-1].objective
     assert list(rounded.quantities) == list(document.runs[0].steps[-1].quantities)
+    assert document.verdict.converged and not rounded.verdict.converged
+    assert [f"whole atoms miss a target: {reason}" for reason in rounded.verdict.reasons] == document.verdict.notes
 
 
 def test_user_defined_function_is_serialised_and_minimised(tmp_path):
