@@ -118,7 +118,8 @@ def shortened(lengths: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments of a maker, with short lengths if ``ALCHEMFLOWS_SHORT`` is set."""
     if settings().short is None or not lengths.keys() & SHORT_LENGTHS:
         return dict(lengths)
-    warnings.warn(AlchemflowsWarning("ALCHEMFLOWS_SHORT is set: few steps are run, and the results are meaningless"))
+    text = "ALCHEMFLOWS_SHORT is set: few steps are run, and the results are meaningless"
+    warnings.warn(AlchemflowsWarning(text), stacklevel=1)
     return {name: SHORT_LENGTHS.get(name, value) for name, value in lengths.items()}
 
 
