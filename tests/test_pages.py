@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from command_line import run_here
+from models import VARIANTS, build_mace
 
 from alchemflows.cli.example_files import find_example
 from alchemflows.storage.mongod import PrivateMongod
@@ -23,6 +25,8 @@ COMPUTING = (
     "reproduce",
 )
 METHODS = re.findall(r"^\| [^|]+ \| `(alchemflows [^`]+)` \|", README, re.MULTILINE)
+#: Pages whose Python runs here.
+PAGES = ("campaigns", "optimization", "ordering", "potentials", "structures", "sweeps")
 #: Potentials and figures that cannot be used without a download.
 DOWNLOADS = re.compile(r"reproduce fig\d(?! --small)")
 
@@ -80,6 +84,39 @@ def test_each_command_of_the_readme_runs(command, folder, environment):
     )
     assert done.returncode == 0, done.stderr
     assert "alchemflows show" in done.stdout
+
+
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_the_python_of_a_page_runs(page, environment, tmp_path):
+    """The blocks of a page run one after the other; one that begins with the name of a file is its content."""
+    find_example("structures").write(tmp_path)
+    (tmp_path / "salts.yaml").write_text(find_example("campaign").contents()["salts.yaml"])
+    torch.save(build_mace(**VARIANTS["residual"]), tmp_path / "my-mace.model")
+    script = []
+    for block in python_blocks(f"{page}.md"):
+        if named := re.match(r"# (\w+\.py)\b", block):
+            (tmp_path / named[1]).write_text(block)
+        else:
+            script.append(block)
+    assert script
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(script)],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_blocks_of_other_pages_are_run_elsewhere():
+    others = {page.name for page in (ROOT / "docs").glob("*.md") if python_blocks(page.name)}
+    assert others == {
+        *(f"{page}.md" for page in PAGES),
+        "database.md",  # tests/results/test_readout.py
+    }
 
 
 def test_the_campaign_of_the_readme_is_that_of_the_tutorial():
