@@ -12,6 +12,7 @@ from rich.console import Group
 
 from alchemflows.cli.configured import connected, settings
 from alchemflows.cli.inputs import show_record
+from alchemflows.cli.layout import counted
 from alchemflows.cli.once import App
 from alchemflows.cli.running import console
 from alchemflows.errors import InvalidInputError
@@ -51,8 +52,8 @@ def check(
     campaign = read_campaign(file)
     every = list(tasks(campaign, _structures(campaign)))
     work = total(work_of(task) for task in every)
-    console.print(f"{campaign.name}: {work.n_tasks} tasks, {work.n_jobs} jobs", highlight=False)
-    console.print(f"{work.n_replicas} replicas, {work.n_steps:,} MD steps of replicas", highlight=False)
+    console.print(f"{campaign.name}: {counted(work.n_tasks, 'task')}, {counted(work.n_jobs, 'job')}", highlight=False)
+    console.print(f"{counted(work.n_replicas, 'replica')}, {work.n_steps:,} MD steps of replicas", highlight=False)
     for name, (width, cutoff) in narrow_cells(every).items():
         console.print(
             f"note: the cell of {name} is {width:.2f} Å wide, the cutoff is {cutoff:g} Å: atoms see their own images",
@@ -129,7 +130,8 @@ def _submit(campaign: CampaignSpec) -> None:
     done = submit_campaign(database, campaign, every)
     longer = f", {done.n_extended} of them are continued" if done.n_extended else ""
     console.print(
-        f"{campaign.name}: {done.n_new} tasks added ({done.n_jobs} jobs), {done.n_known} already in the database"
+        f"{campaign.name}: {counted(done.n_new, 'task')} added ({counted(done.n_jobs, 'job')}), "
+        f"{done.n_known} already in the database"
         f"{longer} ({database.place})",
         highlight=False,
     )
@@ -200,7 +202,7 @@ def report(
 
     check_report(file)
     n_results = write_report(connected(), name, file, figures)
-    console.print(f"{n_results} results: {file}", highlight=False, soft_wrap=True)
+    console.print(f"{counted(n_results, 'result')}: {file}", highlight=False, soft_wrap=True)
 
 
 @campaign_app.command()
@@ -213,7 +215,9 @@ def failures(name: CampaignName) -> None:
         console.print("no job has failed")
     for failure in found:
         ids = ",".join(map(str, failure.fw_ids))
-        console.print(f"{len(failure.fw_ids)} jobs: {failure.cause}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"{counted(len(failure.fw_ids), 'job')}: {failure.cause}", markup=False, highlight=False, soft_wrap=True
+        )
         console.print(
             f"  to retry: alchemflows campaign retry {name} --jobs {ids}",
             highlight=False,

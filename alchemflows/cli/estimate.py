@@ -6,7 +6,7 @@ import json
 
 from jobflow import Flow
 
-from alchemflows.cli.layout import stdout_console
+from alchemflows.cli.layout import counted, stdout_console
 
 
 def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
@@ -28,12 +28,12 @@ def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
         print(json.dumps(counts | {"hours": hours}, indent=1))
         return
     console = stdout_console()
-    console.print(f"{flow.name}: {work.n_jobs} jobs", highlight=False)
+    console.print(f"{flow.name}: {counted(work.n_jobs, 'job')}", highlight=False)
     if hours is None:
         console.print("no dynamics; the time of relaxations is not estimated", highlight=False)
         return
     time_text = f"{hours:.2g} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"
-    console.print(f"{work.n_replicas} replicas, {work.n_steps:,} MD steps of replicas", highlight=False)
+    console.print(f"{counted(work.n_replicas, 'replica')}, {work.n_steps:,} MD steps of replicas", highlight=False)
     console.print(
         f"about {time_text} of dynamics on this device (measured here), without relaxations, the start of workers, and "
         "windows that a refinement adds",

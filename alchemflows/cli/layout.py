@@ -23,6 +23,11 @@ def stdout_console() -> Console:
     return Console(width=None if in_terminal else _UNLIMITED)
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 job" or "2 jobs"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 class ResultTable(Table):
     """A table with one line per row; if that is wider than the terminal, each row becomes a list of its cells.
 

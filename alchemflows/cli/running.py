@@ -16,7 +16,7 @@ from rich.console import Console
 
 from alchemflows.cli.configured import connected, settings
 from alchemflows.cli.inputs import check_plot
-from alchemflows.cli.layout import stdout_console
+from alchemflows.cli.layout import counted, stdout_console
 from alchemflows.cli.options import RunOptions
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 
@@ -117,7 +117,9 @@ def run_and_show(
     fw_ids = submit(database, flow, as_metadata(result, wanted, width))
     say = messages(run.as_json)
     if run.submit_only:
-        say.print(f"{len(fw_ids)} jobs added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})")
+        say.print(
+            f"{counted(len(fw_ids), 'job')} added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})"
+        )
         say.print(f"ID {result[:8]}: `alchemflows resume {result[:8]}` runs them here", highlight=False)
         return None
     submitted = SubmittedFlow(flow.name, fw_ids, result, wanted, width, completed=False)
@@ -230,7 +232,10 @@ def _work(database: Database, flow: SubmittedFlow, workers: int, say: Console) -
     _interrupt_on_signals()
     fw_ids = flow.fw_ids
     workers = min(workers, len(fw_ids))
-    say.print(f"{flow.name}\n{len(fw_ids)} jobs, {workers} local workers, {database.place}", highlight=False)
+    say.print(
+        f"{flow.name}\n{counted(len(fw_ids), 'job')}, {counted(workers, 'local worker')}, {database.place}",
+        highlight=False,
+    )
     say.print(
         f"ID {flow.result[:8]}; if interrupted, `alchemflows resume {flow.result[:8]}` continues", highlight=False
     )

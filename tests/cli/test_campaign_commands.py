@@ -82,7 +82,7 @@ def test_check_speaks_of_narrow_cells_and_of_what_does_not_fit(run, salts):
     checked = run("campaign", "check", salts(), "--no-measure")
     assert checked.returncode == 0, checked.stderr
     assert "the cell of NaCl is 3.29 Å wide, the cutoff is" in checked.stdout
-    assert "1 tasks, 3 jobs" in checked.stdout and "MB of samples; there is room for them" in checked.stdout
+    assert "1 task, 3 jobs" in checked.stdout and "MB of samples; there is room for them" in checked.stdout
     assert_one_line(
         run("campaign", "check", salts(10**14), "--no-measure"), "GB of samples are expected", "the database's disk has"
     )
@@ -94,7 +94,7 @@ def test_the_schema_that_is_printed_is_the_published_one(run):
 
 
 def test_extend_adds_what_the_file_does_not_say(run, salts):
-    assert "1 tasks added (3 jobs), 0 already in the database" in run("campaign", "submit", salts()).stdout
+    assert "1 task added (3 jobs), 0 already in the database" in run("campaign", "submit", salts()).stdout
     more = run("campaign", "extend", salts(), "-T", "400", "-p", "1", "--repeats", "2").stdout
     assert "7 tasks added (21 jobs), 1 already in the database" in more
     longer = run("campaign", "extend", salts(), "--runs", "2").stdout

@@ -94,7 +94,7 @@ def test_an_optimization_with_its_table_and_figure(run, salt, tmp_path):
     more = ["--starts", 2, "--round-to", 8, "--plot", tmp_path / "descent.png"]
     done = run("optimize", salt, *aim, *more, "--potential", "mace-demo")
     assert done.returncode == 0, done.stderr
-    for word in ("1 jobs", "K0.5Na0.5Cl", "whole atoms", "converged: all checks have passed"):
+    for word in ("1 job,", "K0.5Na0.5Cl", "whole atoms", "converged: all checks have passed"):
         assert word in done.stdout
     rows = [line.split() for line in done.stdout.splitlines() if line.strip()]
     runs, (rounded,) = [row for row in rows if row[-1] in ("yes", "NO")], [row for row in rows if row[0] == "whole"]
