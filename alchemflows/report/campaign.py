@@ -16,6 +16,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
 from alchemflows.report.details import Details, details
 from alchemflows.report.results import Result, means, read_results
+from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.potential import DEMO, DEMO_NOTE
 from alchemflows.storage.database import Database
 
@@ -132,6 +133,12 @@ def _template() -> Template:
         # A term without statistics has the error 0 (not shown); the error of an estimator may be unknown (None).
         "error": lambda number, digits: "?" if number is None else f"{number:.{digits}f}" if number else "",
         "general": lambda number: f"{number:g}",
-        "pressure": lambda pressure_GPa: "V const." if pressure_GPa is None else f"{pressure_GPa:g}",
+        "pressure": _pressure,
     }
     return environment.get_template("campaign.html")
+
+
+def _pressure(pressure_GPa: float | None) -> str:
+    if pressure_GPa is None:
+        return "V const."
+    return "1 atm" if pressure_GPa == ATMOSPHERE_GPA else f"{pressure_GPa:g} GPa"

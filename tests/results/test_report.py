@@ -27,6 +27,7 @@ from alchemflows.report.campaign import write_report
 from alchemflows.report.results import Crystal, Result, Value, means
 from alchemflows.results import readout
 from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.potential import PotentialSpec
 
 pytestmark = pytest.mark.slow  # running the campaign takes several seconds
@@ -160,7 +161,7 @@ def test_table_lists_every_result_with_error_and_verdict(stored, page):
         assert row[column["verdict"]] == known["verdict"]["status"]
         assert row[column["T (K)"]] == f"{known['temperature_K']:g}"
         assert row[column["quantity"]] == ("ΔF" if pressure is None else "ΔG")
-        assert row[column["p (GPa)"]] == ("V const." if pressure is None else f"{pressure:g}")
+        assert row[column["pressure"]] == {None: "V const.", ATMOSPHERE_GPA: "1 atm"}.get(pressure, f"{pressure} GPa")
         assert row[column["windows"]] == (str(len(known["windows"])) if "windows" in known else "")
         assert row[column["system"]] == f"{known['initial_formula']} → {known['final_formula']}"
     known = output(stored, stored.absolute)
