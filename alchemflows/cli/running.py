@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Job
 from monty.json import jsanitize
 from pydantic_core import to_json
+from pymongo.errors import ConnectionFailure
 from rich.console import Console
 
 from alchemflows.cli.configured import settings
@@ -24,7 +25,7 @@ from alchemflows.cli.layout import stdout_console
 from alchemflows.cli.options import RunOptions
 from alchemflows.cli.progress import JobProgress
 from alchemflows.cli.shown import show
-from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputError
 from alchemflows.execution.interrupted import SubmittedFlow, as_metadata
 from alchemflows.execution.local import LocalWorkers, n_cores, n_parallel_jobs, submit, wait
 from alchemflows.jobs.structures import record_structures
@@ -221,17 +222,19 @@ def _work(database: Database, flow: SubmittedFlow, workers: int, say: Console) -
     fw_ids = flow.fw_ids
     workers = min(workers, len(fw_ids))
     say.print(f"{flow.name}\n{len(fw_ids)} jobs, {workers} local workers, {database.place}", highlight=False)
-    say.print(
-        f"ID {flow.result[:8]}; if interrupted, `alchemflows resume {flow.result[:8]}` continues", highlight=False
-    )
+    command = f"alchemflows resume {flow.result[:8]}"
+    say.print(f"ID {flow.result[:8]}; if interrupted, `{command}` continues", highlight=False)
     folder = settings().home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
     try:
         with JobProgress(say) as progress, LocalWorkers(database, fw_ids, workers, folder) as local:
-            failed = wait(database, fw_ids, progress, check=local.check)
+            failed = wait(database, fw_ids, progress, check=local.check, command=command)
     except KeyboardInterrupt:
-        raise AlchemflowsError(
-            f"interrupted; finished jobs are kept, and `alchemflows resume {flow.result[:8]}` runs the others"
-        ) from None
+        raise AlchemflowsError(f"interrupted; finished jobs are kept, and `{command}` runs the others") from None
+    except ConnectionFailure as error:
+        raise DatabaseError(
+            f"the database failed ({type(error).__name__}); what is in it is kept, and `{command}` continues once it "
+            "answers again"
+        ) from error
     for job in failed:
         say.print(f"job {job.fw_id} ({job.name}) failed; the other jobs were run: {job.error}", markup=False)
     return folder
