@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pymongo.errors import PyMongoError
 
 from alchemflows.cli.configured import settings
 from alchemflows.cli.inputs import check_plot
@@ -18,11 +19,12 @@ from alchemflows.cli.options import Device, Workers
 from alchemflows.cli.running import as_text, console, n_workers, run_submitted
 from alchemflows.cli.shown import show as print_result
 from alchemflows.cli.tables import results_table
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import AlchemflowsError, InvalidInputError, NoResultError
 from alchemflows.execution.interrupted import find_flow, return_stopped_jobs
 from alchemflows.results.kinds import KINDS
 from alchemflows.results.listing import LISTED_FIELDS, classes_of, find_result
 from alchemflows.results.listing import results as stored_results
+from alchemflows.schemas.document import Document
 from alchemflows.storage.database import connect
 
 app = App()
@@ -94,7 +96,7 @@ def show(
 
     The output has the format of the command that computed the result.
     """
-    uuid, document = find_result(connect(settings()), result)
+    uuid, document = _found(result)
     if as_json:
         print(as_text(uuid, document))
     else:
@@ -109,7 +111,7 @@ def plot(
 ) -> None:
     """Draw a figure of a stored result."""
     check_plot(file)
-    _, document = find_result(connect(settings()), result)
+    _, document = _found(result)
     from alchemflows.plotting import figures_of, save
 
     figures = figures_of(document)
@@ -146,6 +148,22 @@ def resume(
         workers = n_workers(device, workers, flow.n_parallel_jobs)
         return_stopped_jobs(database, flow)
     run_submitted(database, flow, workers or 0, as_json=as_json)
+
+
+def _found(beginning: str) -> tuple[str, Document]:
+    """Return the identifier and the document of a result; the error for an unfinished one says how to continue it."""
+    database = connect(settings())
+    try:
+        return find_result(database, beginning)
+    except NoResultError as error:
+        try:
+            flow = find_flow(database, beginning)
+        except (AlchemflowsError, PyMongoError):
+            raise error from None
+        raise NoResultError(
+            f"the result {beginning} is not computed yet; if its command does not run any more, "
+            f"`alchemflows resume {flow.result[:8]}` continues it"
+        ) from None
 
 
 def _day(option: str, text: str | None) -> date | None:

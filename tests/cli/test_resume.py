@@ -69,6 +69,8 @@ def test_a_failed_job_says_how_to_continue(run, cif, gentle_model, tmp_path):
     (beginning,) = re.findall(r"^ID (\w{8})", done.stdout, re.MULTILINE)
     model.unlink()
     assert_one_line(run("resume", beginning), "failed", "own.model", f"`alchemflows resume {beginning}`")
+    for command in (("show", beginning), ("plot", beginning, "dudl.png")):
+        assert_one_line(run(*command), "not computed yet", f"`alchemflows resume {beginning}`")
 
 
 @pytest.mark.parametrize("given", ["0123abcd", "abc", "", "."])
