@@ -21,6 +21,10 @@ class InvalidInputError(AlchemflowsError, ValueError):
     """Invalid input from the user: a structure, weight, element, number or file."""
 
 
+class NoResultError(InvalidInputError):
+    """An identifier that belongs to no stored result."""
+
+
 class PotentialError(AlchemflowsError):
     """A potential that cannot be loaded, or whose architecture cannot be evaluated exactly."""
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fireworks import LaunchPad
+
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.progress import Progress, read_progress
 from alchemflows.storage import fireworks
@@ -94,6 +96,24 @@ class Outlook:
     seconds_left: float | None
 
 
+def check_campaign(database: Database, name: str) -> None:
+    """Raise an error if no campaign of this name was submitted.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such campaign; the message lists the campaigns of the database.
+    """
+    launchpad = launchpad_of(database)
+    if not any(fireworks.count_states(launchpad, name, ())):
+        raise _unknown(launchpad, name)
+
+
+def _unknown(launchpad: LaunchPad, name: str) -> InvalidInputError:
+    names = ", ".join(fireworks.campaign_names(launchpad)) or "none"
+    return InvalidInputError(f"there is no campaign {name!r} in this database; there are: {names}")
+
+
 def campaign_status(database: Database, name: str) -> list[Condition]:
     """Return the states of a campaign's jobs, a row for each condition; read from an index alone.
 
@@ -109,8 +129,7 @@ def campaign_status(database: Database, name: str) -> list[Condition]:
         row.states[state] += n_jobs
         row.atom_steps[state] += atom_steps
     if not rows:
-        names = ", ".join(fireworks.campaign_names(launchpad)) or "none"
-        raise InvalidInputError(f"there is no campaign {name!r} in this database; there are: {names}")
+        raise _unknown(launchpad, name)
     return [rows[key] for key in sorted(rows, key=lambda k: tuple((v is not None, v) for v in k))]
 
 

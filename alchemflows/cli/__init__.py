@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 #: MongoDB's code of the error that a user may not do something.
 UNAUTHORIZED = 13
+#: Exit status after Ctrl-C.
+INTERRUPTED = 130
+#: Errors of a disk that is full or read-only.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main() -> None:
     """Run the command line; an error that the user can correct is one line on stderr and exit status 1."""
+    try:
+        _prepare_output()
+        _run()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _prepare_output() -> None:
+    """Make stdout and stderr print whatever a terminal or a locale makes of them."""
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a locale without λ
+    if not os.environ.get("COLUMNS", "1").strip("0"):  # some terminals do not know their width; nothing fits into 0
+        del os.environ["COLUMNS"]
+
+
+def _run() -> None:
     # What libraries say while they are imported is not what the user asked for. The reader of structures hears what
     # parsers say of the user's file whatever the filters are.
     warnings.filterwarnings("ignore")
@@ -37,14 +64,23 @@ def main() -> None:
         app()
     except AlchemflowsError as error:
         _fail(str(error))
+    except OSError as error:
+        _fail_with_configuration(error)
+        if error.errno not in DISK_ERRORS:
+            _unexpected(error)
+        _fail(f"{error.filename or 'the output'} cannot be written: {error.strerror}")
     except Exception as error:
         _fail_with_configuration(error)
         _fail_with_database(error)
-        # A mistake of ours; what it says may quote a connection string.
-        from alchemflows.storage.configuration import without_passwords
+        _unexpected(error)
 
-        print(without_passwords("".join(traceback.format_exception(error))), file=sys.stderr)
-        raise SystemExit(1) from None
+
+def _unexpected(error: Exception) -> NoReturn:
+    """Print the traceback of an error, which is a mistake of ours and may quote a connection string."""
+    from alchemflows.storage.configuration import without_passwords
+
+    print(without_passwords("".join(traceback.format_exception(error))), file=sys.stderr)
+    raise SystemExit(1) from None
 
 
 def _fail_with_configuration(error: Exception) -> None:

@@ -19,6 +19,7 @@ from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from alchemflows.schemas.campaign import CampaignSpec
+    from alchemflows.storage.database import Database
     from alchemflows.structures.reading import ReadStructure
 
 app = App()
@@ -141,6 +142,15 @@ def _submit(campaign: CampaignSpec) -> None:
         console.print(f"{done.n_others} tasks of earlier versions of this campaign stay in the database")
 
 
+def _database_with(name: str) -> Database:
+    """Return the database, which must have a campaign of this name."""
+    from alchemflows.campaign.status import check_campaign
+
+    database = connected()
+    check_campaign(database, name)
+    return database
+
+
 def _structures(campaign: CampaignSpec) -> dict[str, ReadStructure]:
     """Return the structures of a campaign and print a summary of each on stderr."""
     from alchemflows.campaign.specification import read_structures
@@ -210,7 +220,7 @@ def failures(name: CampaignName) -> None:
     """Show failed jobs by cause, with the commands that retry them."""
     from alchemflows.campaign.submission import failures as failures_of
 
-    found = failures_of(connected(), name)
+    found = failures_of(_database_with(name), name)
     if not found:
         console.print("no job has failed")
     for failure in found:
@@ -239,7 +249,7 @@ def retry(
         fw_ids = None if jobs is None else [int(text) for text in jobs.split(",")]
     except ValueError:
         raise InvalidInputError(f"jobs are written like 3,7; got {jobs!r}") from None
-    console.print(f"{retry_jobs(connected(), name, fw_ids)} jobs will be run again")
+    console.print(f"{retry_jobs(_database_with(name), name, fw_ids)} jobs will be run again")
 
 
 @campaign_app.command()
@@ -247,7 +257,7 @@ def pause(name: CampaignName) -> None:
     """Pause jobs that have not started."""
     from alchemflows.campaign.submission import pause as pause_jobs
 
-    console.print(f"{pause_jobs(connected(), name)} jobs are paused")
+    console.print(f"{pause_jobs(_database_with(name), name)} jobs are paused")
 
 
 @campaign_app.command()
@@ -260,7 +270,7 @@ def resume(
     """Return paused jobs to the queue."""
     from alchemflows.campaign.submission import resume as resume_jobs
 
-    console.print(f"{resume_jobs(connected(), name, cancelled=cancelled)} jobs are ready again")
+    console.print(f"{resume_jobs(_database_with(name), name, cancelled=cancelled)} jobs are ready again")
 
 
 @campaign_app.command()
@@ -271,7 +281,7 @@ def cancel(name: CampaignName) -> None:
     """
     from alchemflows.campaign.submission import cancel as cancel_jobs
 
-    console.print(f"{cancel_jobs(connected(), name)} jobs are cancelled")
+    console.print(f"{cancel_jobs(_database_with(name), name)} jobs are cancelled")
 
 
 @campaign_app.command()

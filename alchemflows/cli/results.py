@@ -7,7 +7,7 @@ import json
 import sys
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,10 @@ from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, Workers
 from alchemflows.cli.running import as_text, console, n_workers, run_submitted
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import AlchemflowsError, InvalidInputError, NoResultError
+
+if TYPE_CHECKING:
+    from alchemflows.schemas.document import Document
 
 app = App()
 
@@ -91,9 +94,8 @@ def show(
     The output has the format of the command that computed the result.
     """
     from alchemflows.cli.shown import show as print_result
-    from alchemflows.results.listing import find_result
 
-    uuid, document = find_result(connected(), result)
+    uuid, document = _found(result)
     if as_json:
         print(as_text(uuid, document))
     else:
@@ -108,10 +110,9 @@ def plot(
 ) -> None:
     """Draw a figure of a stored result."""
     from alchemflows.results.kinds import KINDS
-    from alchemflows.results.listing import find_result
 
     check_plot(file)
-    _, document = find_result(connected(), result)
+    _, document = _found(result)
     from alchemflows.plotting import figures_of, save
 
     figures = figures_of(document)
@@ -150,6 +151,27 @@ def resume(
         workers = n_workers(device, workers, flow.n_parallel_jobs)
         return_stopped_jobs(database, flow)
     run_submitted(database, flow, workers or 0, as_json=as_json)
+
+
+def _found(beginning: str) -> tuple[str, Document]:
+    """Return the identifier and the document of a result; the error for an unfinished one says how to continue it."""
+    from pymongo.errors import PyMongoError
+
+    from alchemflows.execution.interrupted import find_flow
+    from alchemflows.results.listing import find_result
+
+    database = connected()
+    try:
+        return find_result(database, beginning)
+    except NoResultError as error:
+        try:
+            flow = find_flow(database, beginning)
+        except (AlchemflowsError, PyMongoError):
+            raise error from None
+        raise NoResultError(
+            f"the result {beginning} is not computed yet; if its command does not run any more, "
+            f"`alchemflows resume {flow.result[:8]}` continues it"
+        ) from None
 
 
 def _day(option: str, text: str | None) -> date | None:

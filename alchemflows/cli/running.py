@@ -18,7 +18,7 @@ from alchemflows.cli.configured import connected, settings
 from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.layout import counted, stdout_console
 from alchemflows.cli.options import RunOptions
-from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputError
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
@@ -226,6 +226,8 @@ def show_database(database: Database, uuid: str | None = None, console: Console 
 
 def _work(database: Database, flow: SubmittedFlow, workers: int, say: Console) -> Path:
     """Run the jobs of a flow with local workers, and return the folder of the launches."""
+    from pymongo.errors import ConnectionFailure
+
     from alchemflows.cli.progress import JobProgress
     from alchemflows.execution.local import LocalWorkers, wait
 
@@ -236,17 +238,19 @@ def _work(database: Database, flow: SubmittedFlow, workers: int, say: Console) -
         f"{flow.name}\n{counted(len(fw_ids), 'job')}, {counted(workers, 'local worker')}, {database.place}",
         highlight=False,
     )
-    say.print(
-        f"ID {flow.result[:8]}; if interrupted, `alchemflows resume {flow.result[:8]}` continues", highlight=False
-    )
+    command = f"alchemflows resume {flow.result[:8]}"
+    say.print(f"ID {flow.result[:8]}; if interrupted, `{command}` continues", highlight=False)
     folder = settings().home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
     try:
         with JobProgress(say) as progress, LocalWorkers(database, fw_ids, workers, folder) as local:
-            failed = wait(database, fw_ids, progress, check=local.check)
+            failed = wait(database, fw_ids, progress, check=local.check, command=command)
     except KeyboardInterrupt:
-        raise AlchemflowsError(
-            f"interrupted; finished jobs are kept, and `alchemflows resume {flow.result[:8]}` runs the others"
-        ) from None
+        raise AlchemflowsError(f"interrupted; finished jobs are kept, and `{command}` runs the others") from None
+    except ConnectionFailure as error:
+        raise DatabaseError(
+            f"the database failed ({type(error).__name__}); what is in it is kept, and `{command}` continues once it "
+            "answers again"
+        ) from error
     for job in failed:
         say.print(f"job {job.fw_id} ({job.name}) failed; the other jobs were run: {job.error}", markup=False)
     return folder

@@ -224,6 +224,7 @@ def wait(
     *,
     check: Callable[[], None] = lambda: None,
     interval_s: float = 1.0,
+    command: str | None = None,
 ) -> list[JobStatus]:
     """Wait until the workflows are completed, with the jobs that they add; report the states of jobs at intervals.
 
@@ -240,6 +241,8 @@ def wait(
         Called each time, to look after the workers (:meth:`LocalWorkers.check`).
     interval_s
         Time (s) between two checks.
+    command
+        Command that continues the workflow after a failure, for the error message; None for those of FireWorks.
 
     Raises
     ------
@@ -257,14 +260,19 @@ def wait(
         if completed and not active:
             return failed
         if failed and not active:
-            reasons = "; ".join(f"job {job.fw_id} ({job.name}) is {job.state}: {job.error}" for job in failed)
+            reasons = "; ".join(map(_reason, failed))
             ids = ",".join(str(job.fw_id) for job in failed)
-            raise AlchemflowsError(
-                f"{reasons}. Completed jobs are kept; once the cause is removed, `lpad rerun_fws -i {ids}` and "
-                "`alchemflows worker --until-idle`"
-            )
+            again = f"`{command}`" if command else f"`lpad rerun_fws -i {ids}` and `alchemflows worker --until-idle`"
+            raise AlchemflowsError(f"{reasons}. Completed jobs are kept; remove the cause, then run {again}")
         check()
         time.sleep(interval_s)
+
+
+def _reason(job: JobStatus) -> str:
+    """Return in words why a job did not complete."""
+    if job.state == fireworks.FAILED:
+        return f"job {job.fw_id} ({job.name}) failed: {job.error}"
+    return f"job {job.fw_id} ({job.name}) is {'paused' if job.state == fireworks.PAUSED else 'cancelled'}"
 
 
 def n_cores() -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from alchemflows.errors import InvalidInputError
 from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.figures import figures_of
 from alchemflows.plotting.free_energies import (
@@ -53,6 +54,15 @@ def png(figure: Figure) -> bytes:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Save a figure in the format given by the extension of the file, and return the path."""
-    figure.savefig(path, dpi=_DPI)
+    """Save a figure in the format given by the extension of the file, and return the path.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be written.
+    """
+    try:
+        figure.savefig(path, dpi=_DPI)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from None
     return path

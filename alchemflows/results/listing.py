@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from alchemflows.arguments import check_id
-from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.errors import DatabaseError, InvalidInputError, NoResultError
 from alchemflows.results.kinds import COLUMNS, KINDS
 from alchemflows.results.query import RESULT_FIELDS, newest_ladders
 from alchemflows.results.stored import Column, of_campaign, rows_of
@@ -107,7 +107,9 @@ def find_result(database: Database, beginning: str) -> tuple[str, Document]:
     Raises
     ------
     InvalidInputError
-        If the text is no beginning of an identifier, or if it fits none or several results.
+        If the text is no beginning of an identifier, or if it fits several results.
+    NoResultError
+        If it fits none.
     DatabaseError
         If the document is incomplete.
     """
@@ -122,7 +124,7 @@ def find_result(database: Database, beginning: str) -> tuple[str, Document]:
     if not fitting:
         (*_, other) = [None, *found.values()]
         reason = "no result" if other is None else f"no result but the output of a job ({other.get('class')})"
-        raise InvalidInputError(f"the ID {beginning} fits {reason}; `alchemflows results` lists IDs")
+        raise NoResultError(f"the ID {beginning} fits {reason}; `alchemflows results` lists IDs")
     (row,) = fitting
     try:
         document = decoded(database.job_store.get_output(row["uuid"], load=True))

@@ -451,7 +451,7 @@ def test_pause_resume_retry_and_cancel(database, folder, tmp_path):
     assert pause(database, "salts") == 4 and campaign_status(database, "salts")[0].states == {"PAUSED": 2}
     assert resume(database, "salts") == 4
     fw_ids = database.launchpad.get_fw_ids()
-    with LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers, pytest.raises(Exception, match="FIZZLED"):
+    with LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers, pytest.raises(Exception, match="failed"):
         wait(database, fw_ids, lambda jobs: None, check=workers.check)
     (cause,) = failures(database, "salts")  # the numbers in the messages differ
     assert len(cause.fw_ids) == 2 and "exploded" in cause.cause

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -13,9 +14,10 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import COMMAND, assert_one_line
+from command_line import COMMAND, assert_one_line, run_here
 from models import perovskite_system
 
+from alchemflows import cli
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential, single
 from alchemflows.schemas.potential import PotentialSpec
@@ -207,6 +209,49 @@ def alive(pid: str) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_results_are_printed_in_a_terminal_that_gives_no_width(run):
+    assert run("results", COLUMNS="0").stdout.strip()
+
+
+def test_a_locale_without_greek_letters_does_not_stop_a_command(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    cli._prepare_output()
+    print("\u03bb = 1", flush=True)
+    assert written.getvalue() == b"? = 1\n"
+
+
+def test_a_closed_stdout_does_not_stop_a_command(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    cli._prepare_output()
+    print("nobody reads this", file=sys.stdout, flush=True)
+    sys.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 1, ["error: ", "No space left"]),
+        (OSError(errno.EROFS, "Read-only file system", "x.csv"), 1, ["error: ", "x.csv", "Read-only"]),
+        (KeyboardInterrupt(), 130, ["interrupted"]),
+    ],
+)
+def test_a_full_disk_and_an_interrupted_start_are_one_line(monkeypatch, error, status, words):
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_import_commands", fail)
+    done = run_here(["results"], monkeypatch)
+    assert done.returncode == status and len(done.stderr.splitlines()) == 1
+    assert all(word in done.stderr for word in words)
+
+
+def test_the_package_runs_as_a_module(tmp_path):
+    command = [sys.executable, "-m", "alchemflows", "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.startswith("alchemflows "), done.stderr
 
 
 def test_no_mongod_says_what_to_do(run, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -59,6 +60,17 @@ def test_an_interrupted_command_is_resumed(run, home, cif, gentle_model, tmp_pat
     again = run("resume", beginning, "--json")
     assert json.loads(again.stdout)["total"]["delta_f_eV"] == row["delta_f_eV"]
     assert (tmp_path / "dudl.png").exists()
+
+
+def test_a_failed_job_says_how_to_continue(run, cif, gentle_model, tmp_path):
+    model = tmp_path / "own.model"
+    shutil.copy(gentle_model, model)
+    done = run("ti", cif, "Pb:Sn", "-T", 200, "--potential", model, "--windows", 2, "--no-relax", "--submit")
+    (beginning,) = re.findall(r"^ID (\w{8})", done.stdout, re.MULTILINE)
+    model.unlink()
+    assert_one_line(run("resume", beginning), "failed", "own.model", f"`alchemflows resume {beginning}`")
+    for command in (("show", beginning), ("plot", beginning, "dudl.png")):
+        assert_one_line(run(*command), "not computed yet", f"`alchemflows resume {beginning}`")
 
 
 @pytest.mark.parametrize("given", ["0123abcd", "abc", "", "."])

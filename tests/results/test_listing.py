@@ -18,7 +18,7 @@ from alchemflows.cli.running import as_text
 from alchemflows.cli.shown import TABLES, show
 from alchemflows.cli.tables import results_table
 from alchemflows.errors import InvalidInputError
-from alchemflows.plotting import figures_of
+from alchemflows.plotting import figures_of, save
 from alchemflows.results.kinds import COLUMNS, KINDS
 from alchemflows.results.listing import LISTED_FIELDS, find_result, results
 from alchemflows.schemas.document import decoded
@@ -148,6 +148,14 @@ def test_each_kind_is_plotted(documents, kind, tmp_path):
     for name, draw in figures.items():
         axes = draw().axes
         assert axes and all(each.get_ylabel() or each.get_xlabel() or each.images for each in axes), name
+
+
+def test_a_figure_that_cannot_be_written_is_refused(documents, tmp_path):
+    _, document = documents["FreeEnergyDocument"]
+    (tmp_path / "full.png").symlink_to("/dev/full")
+    for path in (tmp_path / "full.png", tmp_path / "nowhere" / "x.png"):
+        with pytest.raises(InvalidInputError, match=path.name):
+            save(figures_of(document)["gradient"](), path)
 
 
 def test_the_verdict_follows_the_tables(documents):
