@@ -119,6 +119,8 @@ def run_and_show(
     if run.submit_only:
         say.print(f"{len(fw_ids)} jobs added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})")
         say.print(f"ID {result[:8]}: `alchemflows resume {result[:8]}` runs them here", highlight=False)
+        if run.as_json:
+            print(json.dumps({"uuid": result, "fw_ids": fw_ids}))
         return None
     submitted = SubmittedFlow(flow.name, fw_ids, result, wanted, width, completed=False)
     return run_submitted(database, submitted, workers, as_json=run.as_json)

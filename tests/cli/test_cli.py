@@ -96,6 +96,14 @@ def test_submit_only(run, cif, gentle_model):
     assert "6 jobs added" in done.stdout
 
 
+def test_submit_only_prints_the_id_as_json(run, cif, gentle_model):
+    settings = ("--windows", 2, "--windows-per-job", 2, "--no-relax")
+    done = run("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, *settings, "--submit", "--json")
+    assert done.returncode == 0, done.stderr
+    submitted = json.loads(done.stdout)
+    assert submitted["uuid"][:8] in done.stderr and len(submitted["fw_ids"]) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
