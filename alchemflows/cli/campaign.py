@@ -11,6 +11,7 @@ import typer
 from rich.console import Group
 
 from alchemflows.cli.configured import connected, settings
+from alchemflows.cli.estimate import duration_text
 from alchemflows.cli.inputs import show_record
 from alchemflows.cli.layout import counted
 from alchemflows.cli.once import App
@@ -72,8 +73,8 @@ def check(
     seconds = seconds_per_atom_step(first)
     hours = seconds * work.n_atom_steps / 3600
     console.print(
-        f"{1e6 * seconds:.1f} µs per step and atom, measured here with {first.structure}: {hours:.3g} hours on this "
-        "device, without relaxations, and without windows that a refinement adds or extends",
+        f"{1e6 * seconds:.1f} µs per step and atom, measured here with {first.structure}: {duration_text(hours)} on "
+        "this device, without relaxations, and without windows that a refinement adds or extends",
         highlight=False,
     )
     limit = campaign.budget.gpu_hours

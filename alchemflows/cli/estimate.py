@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-
-from jobflow import Flow
+from typing import TYPE_CHECKING
 
 from alchemflows.cli.layout import counted, stdout_console
+
+if TYPE_CHECKING:
+    from jobflow import Flow
 
 
 def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
@@ -32,10 +34,17 @@ def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
     if hours is None:
         console.print("no dynamics; the time of relaxations is not estimated", highlight=False)
         return
-    time_text = f"{hours:.2g} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"
     console.print(f"{counted(work.n_replicas, 'replica')}, {work.n_steps:,} MD steps of replicas", highlight=False)
     console.print(
-        f"about {time_text} of dynamics on this device (measured here), without relaxations, the start of workers, and "
-        "windows that a refinement adds",
+        f"about {duration_text(hours)} of dynamics on this device (measured here), without relaxations, the start of "
+        "workers, and windows that a refinement adds",
         highlight=False,
     )
+
+
+def duration_text(hours: float) -> str:
+    """Return a duration with two digits, in seconds, minutes or hours."""
+    number, unit = (hours, "hours") if hours >= 1 else (60 * hours, "minutes")
+    if number < 1:
+        number, unit = 60 * number, "seconds"
+    return f"{number:,.0f} {unit}" if number >= 10 else f"{number:.2g} {unit}"

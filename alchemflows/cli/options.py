@@ -51,7 +51,11 @@ Workers = Annotated[
     ),
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON on stdout, and everything else on stderr.")
+    bool,
+    typer.Option(
+        "--json",
+        help="Print the result as JSON on stdout, and everything else on stderr. With --submit, print its ID as JSON.",
+    ),
 ]
 SubmitOnly = Annotated[
     bool, typer.Option("--submit", help="Only submit the jobs to the FireWorks LaunchPad; start no local workers.")

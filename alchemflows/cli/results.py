@@ -77,7 +77,8 @@ def results(
         writer.writerows(rows)
     elif rows:
         console.print(results_table(rows))
-        console.print("`alchemflows show ID` prints a result, `alchemflows plot ID FILE` draws it")
+        which = "the original result of an ID" if reanalysed else "a result"
+        console.print(f"`alchemflows show ID` prints {which}, `alchemflows plot ID FILE` draws it")
     elif any(value not in (None, ()) for value in filters.values()):
         console.print(f"no result matches these filters ({database.place})")
     else:

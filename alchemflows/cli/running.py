@@ -121,6 +121,8 @@ def run_and_show(
             f"{counted(len(fw_ids), 'job')} added to the LaunchPad, {min(fw_ids)} to {max(fw_ids)} ({database.place})"
         )
         say.print(f"ID {result[:8]}: `alchemflows resume {result[:8]}` runs them here", highlight=False)
+        if run.as_json:
+            print(json.dumps({"uuid": result, "fw_ids": fw_ids}))
         return None
     submitted = SubmittedFlow(flow.name, fw_ids, result, wanted, width, completed=False)
     return run_submitted(database, submitted, workers, as_json=run.as_json)

@@ -97,6 +97,10 @@ class Resources(_Strict):
         return {key: value for key, value in spec.items() if value}
 
 
+#: Maximum number of tasks of a campaign. All of them are kept in memory when it is checked or submitted.
+MAX_TASKS = 100_000
+
+
 class Budget(_Strict):
     """Limits of the cost of a campaign."""
 
@@ -154,4 +158,11 @@ class CampaignSpec(_Strict):
             same = names.setdefault(canonical(mixtures(substitution)), name)
             if same != name:
                 raise ValueError(f"transformations: {same} and {name} are the same; each is computed once, so give one")
+        n_conditions = len(self.temperatures_K) * len(self.pressures_GPa)
+        n_tasks = len(self.structures) * max(len(self.transformations), 1) * n_conditions * self.repeats
+        if n_tasks > MAX_TASKS:
+            raise ValueError(
+                f"repeats: the campaign has {n_tasks:,} tasks, more than {MAX_TASKS:,}; give fewer repeats or "
+                "conditions, or write several campaigns"
+            )
         return self

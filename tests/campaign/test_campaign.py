@@ -132,6 +132,7 @@ SETTINGS = ("method", "settings")
         (changed("potential", "sha256", "0" * 64), ["SHA-256"]),
         (changed("potential", "dtype", "float16"), ["potential.dtype", "float16"]),
         (changed("repeats", 0), ["repeats", "0"]),
+        (changed("repeats", 10**9), ["repeats", "100,000"]),
         (changed("seed", -1), ["seed", "-1"]),
         (changed("budget", "gpu_hours", -1), ["budget.gpu_hours", "-1"]),
         (changed("resources", "priority", "first"), ["resources.priority", "first"]),

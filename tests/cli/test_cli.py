@@ -20,6 +20,7 @@ from models import perovskite_system
 from alchemflows import cli
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.cli.estimate import duration_text
 from alchemflows.schemas.potential import PotentialSpec
 
 
@@ -94,6 +95,22 @@ def test_submit_only(run, cif, gentle_model):
     done = run("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, "--windows", 2, "--submit")
     assert done.returncode == 0, done.stderr
     assert "6 jobs added" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [(0.0005, "1.8 seconds"), (0.5, "30 minutes"), (1.23, "1.2 hours"), (99.7, "100 hours"), (2345.6, "2,346 hours")],
+)
+def test_durations_have_no_exponent(hours, text):
+    assert duration_text(hours) == text
+
+
+def test_submit_only_prints_the_id_as_json(run, cif, gentle_model):
+    settings = ("--windows", 2, "--windows-per-job", 2, "--no-relax")
+    done = run("ti", cif, "Pb:Sn", "-T", 200, "--potential", gentle_model, *settings, "--submit", "--json")
+    assert done.returncode == 0, done.stderr
+    submitted = json.loads(done.stdout)
+    assert submitted["uuid"][:8] in done.stderr and len(submitted["fw_ids"]) == 2
 
 
 @pytest.mark.parametrize(
