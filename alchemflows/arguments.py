@@ -55,18 +55,20 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def check_id(beginning: str) -> None:
-    """Raise an error if a text cannot be the beginning of an identifier (UUID) of a job.
+def checked_id(beginning: str) -> str:
+    """Return the beginning of an identifier (UUID) of a job in lower case.
 
     Raises
     ------
     InvalidInputError
-        If it has other characters, or is too short.
+        If the text has other characters, or is too short.
     """
-    if not re.fullmatch(rf"[0-9a-f-]{{{_MIN_ID},36}}", beginning):
+    lower = beginning.lower()
+    if not re.fullmatch(rf"[0-9a-f-]{{{_MIN_ID},36}}", lower):
         raise InvalidInputError(
             f"{beginning!r} is not an ID: give at least {_MIN_ID} characters of an ID that `alchemflows results` lists"
         )
+    return lower
 
 
 def as_structure(value: Any, name: str = "structure") -> Structure:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from alchemflows.arguments import check_id
+from alchemflows.arguments import checked_id
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.storage import fireworks
 from alchemflows.storage.database import Database, launchpad_of
@@ -64,7 +64,7 @@ def find_flow(database: Database, beginning: str) -> SubmittedFlow:
     InvalidInputError
         If the text is no beginning of an identifier, if there is no such flow, or if there are several.
     """
-    check_id(beginning)
+    beginning = checked_id(beginning)
     found = fireworks.workflows_by_result(launchpad_of(database), beginning)
     if not found:
         raise InvalidInputError(

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from datetime import date, timedelta
 from itertools import islice
+from math import inf
 from typing import Any
 
-from alchemflows.arguments import check_id
+from alchemflows.arguments import checked_id
 from alchemflows.errors import DatabaseError, InvalidInputError, NoResultError
 from alchemflows.results.kinds import COLUMNS, KINDS
 from alchemflows.results.query import RESULT_FIELDS, newest_ladders
@@ -79,8 +80,12 @@ def results(
     Raises
     ------
     InvalidInputError
-        If a kind is unknown.
+        If a kind is unknown, the temperature is not positive, or the first day is after the last.
     """
+    if temperature_K is not None and not 0 < temperature_K < inf:
+        raise InvalidInputError(f"the temperature must be positive; got {temperature_K:g}")
+    if since is not None and until is not None and since > until:
+        raise InvalidInputError(f"the first day, {since}, is after the last day, {until}")
     classes = classes_of(kinds)
     outputs = database.outputs()
     rows = rows_of(
@@ -113,7 +118,7 @@ def find_result(database: Database, beginning: str) -> tuple[str, Document]:
     DatabaseError
         If the document is incomplete.
     """
-    check_id(beginning)
+    beginning = checked_id(beginning)
     outputs = database.outputs()
     fields = {"_id": 0, "uuid": 1, "class": "$output.@class", "completed_at": 1}
     found = {row["uuid"]: row for row in outputs.find({"uuid": {"$regex": f"^{beginning}"}}, fields)}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import warnings
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
 from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import AlchemflowsWarning, InvalidInputError
 
 #: Keys whose values are durations.
 TIMES = ("walltime", "time", "time_min", "h_rt", "s_rt")
@@ -41,11 +45,29 @@ def check_queue(value: Any) -> dict[str, str | int | float | None]:
             continue
         if not isinstance(entry, str | int | float) or (isinstance(entry, float) and not isfinite(entry)):
             raise InvalidInputError(f"{key} must be a string or a number; got {entry!r}")
+        _note_misspelt(key)
         if key in TIMES and not (isinstance(entry, str) and _TIME.fullmatch(entry)):
             raise InvalidInputError(
                 f'{key} needs hours, minutes and seconds, for example "24:00:00" or "1-00:00:00"; got {entry!r}'
             )
     return value
+
+
+def _note_misspelt(key: str) -> None:
+    """Warn if an option is similar to one of FireWorks' templates; templates of the user may have any options."""
+    known = _known_options()
+    for similar in get_close_matches(key, () if key in (*known, *TIMES) else known, 1, 0.8):
+        text = f"the queue option {key} is not in the templates of FireWorks; did you mean {similar}?"
+        warnings.warn(AlchemflowsWarning(text), stacklevel=1)
+
+
+@cache
+def _known_options() -> frozenset[str]:
+    """Return the options in FireWorks' templates of batch scripts."""
+    templates = [
+        each for each in files("fireworks.user_objects.queue_adapters").iterdir() if each.name.endswith(".txt")
+    ]
+    return frozenset(name for each in templates for name in re.findall(r"\$\$\{(\w+)\}", each.read_text()))
 
 
 #: Overrides of a queue adapter.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 from alchemflows.campaign.campaign import Campaign
 from alchemflows.campaign.specification import campaign_of, read_campaign, tasks
 from alchemflows.campaign.submission import submit_campaign
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import AlchemflowsWarning, InvalidInputError
 from alchemflows.schemas.queue import TIMES
 
 TEXT = """\
@@ -238,6 +240,14 @@ def test_a_misspelt_field_is_named_with_a_suggestion(folder, right, wrong, line)
     with pytest.raises(InvalidInputError, match=f"line {line}: .*no such field") as error:
         read(folder, TEXT.replace(right, wrong))
     assert str(error.value).endswith(f"did you mean {right.strip().rstrip(':')}?")
+
+
+def test_a_misspelt_queue_option_is_noted(folder):
+    with pytest.warns(AlchemflowsWarning, match="waltime.*walltime"):
+        read(folder, queue="waltime: '24:00:00'")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AlchemflowsWarning)
+        read(folder, queue="walltime: '24:00:00', my_own_option: 3")
 
 
 def test_a_field_unlike_any_other_is_refused_with_those_that_exist(folder):

@@ -99,11 +99,16 @@ def test_filters(examples, documents):
     assert "sweep" in {row["kind"] for row in results(examples, formula=sweep.points[1].formula)}
     with pytest.raises(InvalidInputError, match="no-such"):
         results(examples, kinds=["no-such"])
+    for temperature in (-5.0, 0.0, float("nan")):
+        with pytest.raises(InvalidInputError, match="temperature"):
+            results(examples, temperature_K=temperature)
+    with pytest.raises(InvalidInputError, match="2026-02-02"):
+        results(examples, since=date(2026, 2, 2), until=date(2026, 1, 1))
 
 
 def test_a_result_is_found_by_the_beginning_of_its_id(examples, documents):
     uuid, document = documents["SwitchingDocument"]
-    for beginning in (uuid, uuid[:8]):
+    for beginning in (uuid, uuid[:8], uuid[:8].upper()):
         assert find_result(examples, beginning) == (uuid, document)
     with pytest.raises(InvalidInputError, match="00000000"):
         find_result(examples, "00000000")
