@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from alchemflows.cli.layout import counted, stdout_console
+from alchemflows.cli.layout import counted, plain_console
 
 if TYPE_CHECKING:
     from jobflow import Flow
@@ -29,7 +29,7 @@ def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
         counts = {"jobs": work.n_jobs, "replicas": work.n_replicas, "steps": work.n_steps, "bytes": work.n_bytes}
         print(json.dumps(counts | {"hours": hours}, indent=1))
         return
-    console = stdout_console()
+    console = plain_console()
     console.print(f"{flow.name}: {counted(work.n_jobs, 'job')}", highlight=False)
     if hours is None:
         console.print("no dynamics; the time of relaxations is not estimated", highlight=False)

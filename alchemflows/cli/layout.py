@@ -17,10 +17,11 @@ from rich.text import Text
 _UNLIMITED = 10_000
 
 
-def stdout_console() -> Console:
-    """Return the console for stdout: as wide as the terminal (or COLUMNS); a pipe or a file breaks no line."""
-    in_terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if in_terminal else _UNLIMITED)
+def plain_console(*, stderr: bool = False) -> Console:
+    """Return the console for stdout or stderr: as wide as the terminal (or COLUMNS); pipes and files break no line."""
+    stream = sys.stderr if stderr else sys.stdout
+    in_terminal = (stream is not None and stream.isatty()) or "COLUMNS" in os.environ
+    return Console(stderr=stderr, width=None if in_terminal else _UNLIMITED)
 
 
 def counted(n: int, noun: str) -> str:

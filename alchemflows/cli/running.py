@@ -16,7 +16,7 @@ from rich.console import Console
 
 from alchemflows.cli.configured import connected, settings
 from alchemflows.cli.inputs import check_plot
-from alchemflows.cli.layout import counted, stdout_console
+from alchemflows.cli.layout import counted, plain_console
 from alchemflows.cli.options import RunOptions
 from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from alchemflows.storage.database import Database
     from alchemflows.structures.reading import ReadStructure
 
-console = stdout_console()
+console = plain_console()
 #: Workers on the CPU, unless a number is given: more would need much memory.
 _MAX_WORKERS = 4
 
@@ -60,7 +60,7 @@ def n_workers(device: str, given: int | None, n_parallel_jobs: int) -> int:
 
 def messages(as_json: bool) -> Console:
     """Return where messages are printed: stderr if stdout is for JSON, else stdout."""
-    return Console(stderr=True) if as_json else console
+    return plain_console(stderr=True) if as_json else console
 
 
 def run_and_show(
@@ -166,7 +166,8 @@ def run_submitted(database: Database, flow: SubmittedFlow, workers: int, *, as_j
         for name, path in flow.figures.items():
             say.print(f"figure: {save(drawn[name](), path)}", highlight=False, soft_wrap=True)
     if not flow.completed:
-        say.print(f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}")
+        text = f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}"
+        say.print(text, highlight=False, soft_wrap=True)
     say.print(f"ID {flow.result[:8]}: `alchemflows show {flow.result[:8]}` prints this result again", highlight=False)
     show_database(database, flow.result, say)
     return document
