@@ -119,7 +119,7 @@ def hours_of_flow(flow: Flow, work: Work) -> float | None:
     for job, _ in flow.iterflow():
         system, potential = system_of(job), getattr(job.maker, "potential", None)
         if work.n_steps and system is not None and potential is not None:
-            weights = np.concatenate([np.full(n, 1 / n) for n in (len(group.channels) for group in system.groups)])
+            weights = np.array([1 / len(group.channels) for group in system.groups for _ in group.channels])
             return _seconds_per_atom_step(system, weights, potential) * work.n_atom_steps / 3600
     return None
 

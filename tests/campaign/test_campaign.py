@@ -18,7 +18,7 @@ from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
 from alchemflows.campaign.campaign import Campaign
-from alchemflows.campaign.estimate import seconds_per_atom_step, total, work_of
+from alchemflows.campaign.estimate import hours_of_flow, seconds_per_atom_step, total, work_of, work_of_flow
 from alchemflows.campaign.specification import campaign_of, json_schema, read_campaign, tasks
 from alchemflows.campaign.status import Condition, Outlook, campaign_status, outlook, running_jobs
 from alchemflows.campaign.submission import (
@@ -32,6 +32,7 @@ from alchemflows.campaign.submission import (
 from alchemflows.cli.status import status_view
 from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.execution.local import LocalWorkers, wait
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.results.readout import free_energies
 from alchemflows.schemas.progress import Progress
 from alchemflows.storage.locking import SUBMISSIONS, submitting
@@ -216,6 +217,12 @@ def test_work_is_counted(folder):
     }
     (task,) = tasks(read(folder, vacancy))
     assert work_of(task).n_jobs >= 5
+
+
+def test_the_time_of_a_flow_of_an_ordered_crystal_is_measured():
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    flow = FrenkelLaddMaker(potential="mace-demo", relax_maker=None).make(salt)
+    assert 0 < hours_of_flow(flow, work_of_flow(flow)) < 1e3
 
 
 def vacancies(**settings):
