@@ -203,8 +203,13 @@ def test_a_killed_command_leaves_no_workers(run, home, cif, gentle_model, tmp_pa
         )
 
         def workers(parent=command.pid) -> list[str]:
+            """Return the processes of workers; imports may start others for a moment."""
             children = Path(f"/proc/{parent}/task/{parent}/children")
-            return children.read_text().split() if children.exists() else []
+            started = children.read_text().split() if children.exists() else []
+            commands = {each: Path(f"/proc/{each}/cmdline") for each in started}
+            return [
+                each for each, path in commands.items() if path.exists() and b"execution.worker" in path.read_bytes()
+            ]
 
         deadline = time.monotonic() + 60
         while not workers() and time.monotonic() < deadline:
