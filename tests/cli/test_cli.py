@@ -334,7 +334,7 @@ def test_verify(run, gentle_model, tmp_path):
 #: SevenNet-0 with fewer steps. E(Sn) − E(Pb) of SevenNet-0 is −0.7 meV/atom in this phase; the mass term adds 5.8.
 QUICKSTARTS = {
     "mace-demo": (),
-    "sevennet-0": ("--potential", "sevennet-0", "--windows", 5, "--equilibration", 100, "--production", 400),
+    "sevennet-0": ("--potential", "sevennet-0", "--equilibration", 250, "--production", 550),
 }
 
 
