@@ -26,6 +26,7 @@ Ordering = Literal["random", "sqs"]
 MAX_ARRANGEMENTS = 200_000
 #: Number of random arrangements tried in the search for a special quasirandom structure.
 SQS_ITERATIONS = 100_000
+#: Error message without sqsgenerator.
 NEEDS_SQSGENERATOR = "special quasirandom structures need sqsgenerator: pip install 'alchemflows[sqs]'"
 
 

@@ -66,10 +66,10 @@ def _symmetric_positions(
     The mean is taken over the lattice translations first, and then over one operation for each rotation; the products
     of the two are the whole group.
     """
-    _, first = np.unique(rotations, axis=0, return_index=True)
-    pure = (rotations == np.eye(3, dtype=int)).all(axis=(1, 2))
     from scipy.spatial import cKDTree
 
+    _, first = np.unique(rotations, axis=0, return_index=True)
+    pure = (rotations == np.eye(3, dtype=int)).all(axis=(1, 2))
     tree = cKDTree(_wrapped(sites), boxsize=1.0)
     for chosen in (np.flatnonzero(pure), first):
         total = np.zeros_like(positions)

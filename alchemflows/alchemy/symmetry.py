@@ -94,15 +94,15 @@ def equivalent_sites(path: WeightPath) -> np.ndarray:
     labels
         Labels of the sites, shape (N,).
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     system, n = path.system, path.system.n_sites
     links = []
     for weights in (path.initial_weights, path.final_weights):
         dataset = _symmetry(system.structure, _composition_kinds(system, weights))
         links.append(np.arange(n) if dataset is None else np.asarray(dataset.equivalent_atoms))
     first, second = np.tile(np.arange(n), 2), np.concatenate(links)
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     labels = connected_components(coo_array((np.ones(2 * n), (first, second)), shape=(n, n)), directed=False)[1]
     return np.asarray(labels)
 

@@ -26,11 +26,9 @@ REPEATS = ("supercell", "supercells", "sizes")
 
 def dtype_of(name: str) -> Dtype:
     """Return a precision."""
-    from alchemflows.schemas.potential import Dtype
-
     if name not in ("float32", "float64"):
         raise InvalidInputError(f"dtype must be float32 or float64; got {name!r}")
-    return cast(Dtype, name)
+    return cast("Dtype", name)
 
 
 def substitution_of(texts: list[str]) -> dict[str, str]:

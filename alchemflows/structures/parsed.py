@@ -46,8 +46,10 @@ def check_exists(file: Path) -> None:
     Raises
     ------
     InvalidInputError
-        If the file does not exist.
+        If the file does not exist, or is a folder.
     """
+    if file.is_dir():
+        raise InvalidInputError(f"{str(file)!r} is a folder; name a structure file in it")
     if not file.is_file():
         raise InvalidInputError(f"the structure file {str(file)!r} does not exist")
 

@@ -248,7 +248,7 @@ def test_a_locale_without_greek_letters_does_not_stop_a_command(monkeypatch):
 def test_a_closed_stdout_does_not_stop_a_command(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     cli._prepare_output()
-    print("nobody reads this", file=sys.stdout, flush=True)
+    print("text", file=sys.stdout, flush=True)
     sys.stdout.close()
 
 

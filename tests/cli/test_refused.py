@@ -60,6 +60,7 @@ def refused(tmp_path, monkeypatch):
     [
         ((*TI, "Na:Li"), ["Na", "twice"]),
         ((*TI, "--estimate", "--submit"), ["--estimate", "--submit"]),
+        (("ti", ".", "Na:K", "-T", 300, *DEMO), ["folder"]),
         ((*OPTIMIZE, "--target", "a_A=6", "--dtype", "float32"), ["--dtype", "float64"]),
         ((*TI, "Na:K"), ["Na", "twice"]),
         ((*TI, "Cl:Br", "Cl:I"), ["Cl", "twice"]),
