@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -114,9 +114,9 @@ CORE = (
 )
 
 
-def variants(names: Iterable[str] = VARIANTS) -> list[Any]:
-    """Return variants as parameters of a test, those outside :data:`CORE` marked as slow."""
-    return [name if name in CORE else pytest.param(name, marks=pytest.mark.slow) for name in names]
+def variants(names: Iterable[str] = VARIANTS, core: Collection[str] = CORE) -> list[Any]:
+    """Return variants as parameters of a test, those outside the core marked as slow."""
+    return [name if name in core else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def build_mace(seed: int = 1, cls: type[torch.nn.Module] = ScaleShiftMACE, **changes: Any) -> torch.nn.Module:

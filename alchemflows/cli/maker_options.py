@@ -44,11 +44,11 @@ DECLARED = {"temperature": ("--temperature", "-T"), "crystal": ("--crystal/--dif
 #: Lengths with which any command ends soon (``ALCHEMFLOWS_SHORT``).
 SHORT_LENGTHS: dict[str, int] = {
     "n_windows": 3,
-    "n_equilibration_steps": 10,
-    "n_production_steps": 200,
-    "n_cell_steps": 60,
+    "n_equilibration_steps": 6,
+    "n_production_steps": 120,
+    "n_cell_steps": 40,
     "n_sampling_steps": 40,
-    "n_switching_steps": 40,
+    "n_switching_steps": 20,
     "n_repeats": 2,
     "n_random": 2,
     "n_starts": 1,

@@ -55,7 +55,9 @@ def test_record_of_a_file(mace_file):
     assert loaded.dtype == torch.float64
 
 
-@pytest.mark.parametrize("name", ["sevennet-0", "7net-0", "SevenNet-0"])
+@pytest.mark.parametrize(
+    "name", ["sevennet-0", *(pytest.param(name, marks=pytest.mark.slow) for name in ("7net-0", "SevenNet-0"))]
+)
 def test_sevennet_by_name(name):
     sevenn_util = pytest.importorskip("sevenn.util")
     loaded = load_potential(cpu(name, dtype="float64"))

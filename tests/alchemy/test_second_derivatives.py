@@ -43,8 +43,15 @@ def moved(model: AlchemicalPotential, z: np.ndarray) -> tuple[np.ndarray, np.nda
     )
 
 
-@pytest.mark.parametrize("name", ["mace-demo", "sevennet-0"])
-@pytest.mark.parametrize("coupling", ["paired", "mean-field"])
+@pytest.mark.parametrize(
+    ("name", "coupling"),
+    [
+        ("mace-demo", "paired"),
+        ("mace-demo", "mean-field"),
+        ("sevennet-0", "mean-field"),
+        pytest.param("sevennet-0", "paired", marks=pytest.mark.slow),
+    ],
+)
 def test_against_evaluations_and_finite_differences(name, coupling):
     if name == "sevennet-0":
         pytest.importorskip("sevenn")

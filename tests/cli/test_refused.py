@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,22 @@ OPTIMIZE = ("optimize", "NaCl.cif", "--choose", "Na:Na,K", *DEMO)
 ORDER = ("order", "mixed.cif", "--supercell", 1, 1, 1, *DEMO)
 
 
-@pytest.fixture
-def refused(tmp_path, monkeypatch):
-    """Return what runs a command that must end before it connects to a database; it returns the error."""
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> Path:
+    """Return a folder with structures."""
+    folder = tmp_path_factory.mktemp("inputs")
     cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    cell.to(str(tmp_path / "NaCl.cif"))
+    cell.to(str(folder / "NaCl.cif"))
     cell.replace_species({"Na": {"Na": 0.5, "K": 0.5}})
-    cell.to(str(tmp_path / "mixed.cif"))
-    as_structure(bulk("Fe")).to(str(tmp_path / "Fe.vasp"), fmt="poscar")
+    cell.to(str(folder / "mixed.cif"))
+    as_structure(bulk("Fe")).to(str(folder / "Fe.vasp"), fmt="poscar")
+    return folder
+
+
+@pytest.fixture
+def refused(inputs, tmp_path, monkeypatch):
+    """Return what runs a command that must end before it connects to a database; it returns the error."""
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)

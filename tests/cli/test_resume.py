@@ -62,6 +62,7 @@ def test_an_interrupted_command_is_resumed(run, home, cif, gentle_model, tmp_pat
     assert (tmp_path / "dudl.png").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_job_says_how_to_continue(run, cif, gentle_model, tmp_path):
     model = tmp_path / "own.model"
     shutil.copy(gentle_model, model)

@@ -195,7 +195,7 @@ def test_no_sample_is_lost_or_counted_twice(homes, gentle_model, perovskite, tmp
                 crew.stop_in_good_order(worker)
                 events.append("SIGTERM and wall time")
             elif kill == 10:
-                crew.database_away(60)
+                crew.database_away(35)
                 events.append("database")
             elif kill == 15:
                 crew.race(worker, job)

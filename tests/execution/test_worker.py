@@ -167,7 +167,7 @@ def test_an_unreachable_database_loses_no_result(database, flow, tmp_path):
     server = PrivateMongod(home)
     server.stop()
     wait_for(lambda: list(checkpoints(database).glob("*/state-000000001520.npz")), 240)
-    time.sleep(60)  # longer than pymongo tries
+    time.sleep(35)  # longer than pymongo tries
     start_private(Settings(home=home))
     assert worker.process.wait(timeout=300) == 0
     assert {job.state for job in status(database, fw_ids)} == {"COMPLETED"}

@@ -333,7 +333,7 @@ def test_default_cell_freedom_of_transformations_follows_from_the_symmetry():
             assert {settings.cell_freedom for settings in found if settings is not None} == {expected}
 
 
-@pytest.mark.parametrize("symmetrise", [True, False])
+@pytest.mark.parametrize("symmetrise", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_mean_structure_is_symmetrised_by_default(symmetrise, tmp_path):
     """The verdict has a reason if the noise of the mean cell exceeds the error of the switching."""
     maker = FrenkelLaddMaker(

@@ -91,7 +91,14 @@ def test_stress_free_film_on_gan_agrees_with_a_root_search(tmp_path):
     np.testing.assert_allclose(descent.structure.lattice.abc[2], last.quantities["c_A"], atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["projected", "exponentiated", "softmax"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "projected",
+        pytest.param("exponentiated", marks=pytest.mark.slow),
+        pytest.param("softmax", marks=pytest.mark.slow),
+    ],
+)
 def test_lattice_parameter_is_reached_from_three_starts_in_a_ternary(method, tmp_path):
     maker = CompositionOptimizationMaker(
         potential=DEMO, optimize_maker=OptimizeMaker(relaxation="isotropic", method=method), n_starts=3, seed=1

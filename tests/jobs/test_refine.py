@@ -165,7 +165,7 @@ def test_failed_round_ends_the_refinement_and_earlier_samples_are_analysed(wells
     assert any("1 jobs of the last round" in reason for reason in document.verdict.reasons)
 
 
-@pytest.mark.parametrize("pressure", [None, 0.5])
+@pytest.mark.parametrize("pressure", [pytest.param(None, marks=pytest.mark.slow), 0.5])
 def test_continued_window_equals_one_longer_window(gentle_model, perovskite, pressure):
     """Without friction there is no noise, so that two jobs of one run equal one job of two runs."""
     path = AlchemicalPath.from_substitution(perovskite, {"Pb": "Sn"})

@@ -106,7 +106,14 @@ def test_an_allocation_of_gpus_is_kept(launchpad: LaunchPad, environment: dict[s
     assert "3 workers" in run(environment, "gpu", "-n", "3", folder=tmp_path).stderr
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_stops_workers_and_their_jobs_return_to_the_queue(
     launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path, number: signal.Signals, status: int
 ) -> None:

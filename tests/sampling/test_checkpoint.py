@@ -88,7 +88,7 @@ def demo_windows(perovskite, name, **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         {"pressure_GPa": 0.1, "cell_freedom": "full", "barostat_time_ps": 0.05},
         pytest.param({"replica_exchange": True, "n_production_steps": 120}, marks=pytest.mark.slow),
     ],
