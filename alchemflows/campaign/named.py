@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alchemflows.errors import InvalidInputError
@@ -28,14 +29,21 @@ def check_named(campaign: CampaignSpec, file: YamlFile) -> None:
     InvalidInputError
         If a file does not exist or an element is unknown; the message names the line and the field.
     """
-    for named, check, value in (
-        *((place, check_exists, path) for place, path in _files(campaign)),
-        *((place, check_symbol, symbol) for place, symbol in _symbols(campaign)),
-    ):
-        try:
-            check(value)
-        except InvalidInputError as error:
-            raise InvalidInputError(f"{file.where(named)}: {'.'.join(map(str, named))}: {error}") from error
+    for place, path in _files(campaign):
+        with _located(file, place):
+            check_exists(path)
+    for place, symbol in _symbols(campaign):
+        with _located(file, place):
+            check_symbol(symbol)
+
+
+@contextmanager
+def _located(file: YamlFile, place: Place) -> Iterator[None]:
+    """Add line and field to an error."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{file.where(place)}: {'.'.join(map(str, place))}: {error}") from error
 
 
 def _files(campaign: CampaignSpec) -> Iterator[tuple[Place, Path]]:
