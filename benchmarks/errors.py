@@ -300,8 +300,9 @@ def ladders(n: int, n_repeats: int) -> Iterator[Row]:
 
 def volumes(lengths: Sequence[tuple[int, int]], n_repeats: int) -> Iterator[Row]:
     """Yield the rows of mean and formation volumes from runs of n samples of B replicas."""
-    yield from (volume_row(n, b, m, n_repeats) for n, b in lengths for m in (2.0, 12.5))
-    yield from (volume_difference_row(n, 2.0, n_repeats) for n, b in lengths if b == 1)
+    many = 10 * n_repeats  # these rows are cheap
+    yield from (volume_row(n, b, m, many) for n, b in lengths for m in (2.0, 12.5))
+    yield from (volume_difference_row(n, 2.0, many) for n, b in lengths if b == 1)
 
 
 #: Sums of free energies by name, with their coefficients; the crystal has 32 atoms or 16 formula units.
@@ -342,6 +343,8 @@ class Quantity:
         Fields of documents that contain the error.
     error
         Estimator of the error.
+    tests
+        Tests of the coverage in tests/free_energy/test_errors.py.
     default, tenth
         Rows at the default settings and at a tenth of them; with a number of repeats.
     """
@@ -349,6 +352,7 @@ class Quantity:
     name: str
     fields: tuple[str, ...]
     error: str
+    tests: tuple[str, ...]
     default: Rows
     tenth: Rows
 
@@ -358,6 +362,7 @@ QUANTITIES = (
         "ΔF, ΔG by TI, BAR, MBAR; totals; ⟨∂U/∂λ⟩; means and figures made of them",
         ("error_eV", "error_eV_per_atom", "error_dudl_eV", "error"),
         "scatter of the influence of each sample (MBAR: asymptotic), correlation, few samples; TI: discretisation",
+        ("test_ladders", "test_other_ladders"),
         partial(ladders, DEFAULT),
         partial(ladders, TENTH),
     ),
@@ -365,6 +370,7 @@ QUANTITIES = (
         "convergence curve",
         ("forward_error_eV", "backward_error_eV"),
         "asymptotic error of MBAR, with the remaining correlation",
+        ("test_points_of_the_convergence_curve",),
         partial(curve_rows, DEFAULT, 5.0),
         partial(curve_rows, TENTH, 5.0),
     ),
@@ -372,6 +378,7 @@ QUANTITIES = (
         "work of switches: BAR and mean; F of Frenkel–Ladd; removal of an atom",
         ("switching_error_eV", "removal_error_eV"),
         "larger of the scatter of influences and the asymptotic error, few works; unequal dissipation",
+        ("test_switching_with_gaussian_works", "test_switching_with_works_that_are_not_gaussian"),
         partial(works, (0.3, 1.0), ((1.3, 24),)),
         partial(works, (2.0, 3.0), ((3.0, 3),)),
     ),
@@ -379,6 +386,7 @@ QUANTITIES = (
         "noise of the mean cell; G of Frenkel–Ladd",
         ("bias_error_eV", "cell_bias_error_eV"),
         "half the interval of 68 % of χ², with the independent samples of each direction; in quadrature with switching",
+        ("test_noise_of_a_mean_cell",),
         lambda n: (each for d in (1, 2, 6) for each in cell_rows(1000, d, 12.5, n)),
         lambda n: (each for d in (1, 2, 6) for each in cell_rows(100, d, 12.5, n)),
     ),
@@ -391,6 +399,7 @@ QUANTITIES = (
             "volume_independent_error_A3",
         ),
         "autocovariances of all replicas, few samples; differences in quadrature",
+        ("test_means_sizes_transitions_and_volumes",),
         partial(volumes, ((1000, 1), (500, 4))),
         partial(volumes, ((100, 1), (50, 4))),
     ),
@@ -408,6 +417,7 @@ QUANTITIES = (
             "ln_error",
         ),
         "in quadrature; what two parts share is counted once",
+        ("test_vacancies_defects_and_other_sums",),
         partial(sums, 1.0),
         partial(sums, 3.0),
     ),
@@ -415,6 +425,7 @@ QUANTITIES = (
         "limit of large cells: G, G_f of a vacancy",
         ("errors_eV_per_atom", "limit_error_eV_per_atom", "limit_error_eV"),
         "weighted straight line in 1/N",
+        ("test_means_sizes_transitions_and_volumes",),
         lambda n: (size_row(k, n) for k in (2, 3, 4)),
         lambda n: (vacancy_sizes_row(k, n) for k in (2, 3, 4)),
     ),
@@ -422,6 +433,7 @@ QUANTITIES = (
         "S_f and H_f of a vacancy",
         ("entropy_error_eV_per_K", "enthalpy_error_eV"),
         "weighted line or parabola in T",
+        ("test_means_sizes_transitions_and_volumes",),
         lambda n: (each for k in (2, 3, 4) for each in thermal_rows(k, n)),
         lambda n: (each for k in (5, 8) for each in thermal_rows(k, n)),
     ),
@@ -429,15 +441,17 @@ QUANTITIES = (
         "transition temperature",
         ("error_K",),
         "half the interval of 68 % of random draws within the errors of ΔG",
+        ("test_means_sizes_transitions_and_volumes",),
         lambda n: (transition_row(k, 2.0, n) for k in (2, 3, 4, 5)),
         lambda n: (transition_row(k, 10.0, n) for k in (2, 3, 4, 5)),
     ),
     Quantity(
-        "means over repeats of a campaign; energy of random arrangements, ordering energy",
-        ("random_error_eV",),
+        "means over repeats of a campaign; energy and cell lengths of random arrangements, ordering energy",
+        ("random_error_eV", "errors_A"),
         "scatter/√n, few values",
-        lambda n: (mean_row(k, n) for k in (4, 5)),
-        lambda n: (mean_row(k, n) for k in (2, 3)),
+        ("test_means_sizes_transitions_and_volumes",),
+        lambda n: (mean_row(k, 20 * n) for k in (4, 5)),
+        lambda n: (mean_row(k, 20 * n) for k in (2, 3)),
     ),
 )
 
@@ -454,6 +468,7 @@ def summary(quantity: Quantity, found: Mapping[str, Sequence[Row]]) -> list[str]
     return [
         quantity.name,
         quantity.error,
+        ", ".join(f"`{name}`" for name in quantity.tests),
         *("; ".join(_range([each.value[k] for each in found[when]]) for k in (0, 1)) for when in found),
         f"{sum(each.holds for each in rows)} of {len(rows)}",
     ]
@@ -502,7 +517,7 @@ def main() -> int:
             }
             chosen.json.write_text(json.dumps(content, indent=1, ensure_ascii=False))
     percent = "within 1; 2 errors (%)"
-    headings = ("quantity", "error", f"default: {percent}", f"a tenth: {percent}", "rows that hold")
+    headings = ("quantity", "error", "tests", f"default: {percent}", f"a tenth: {percent}", "rows that hold")
     print(table((summary(each, found[each.name]) for each in wanted), headings))
     print()
     every = [each for quantity in wanted for rows in found[quantity.name].values() for each in rows]

@@ -112,7 +112,7 @@ def test_means_sizes_transitions_and_volumes():
 
 @pytest.mark.parametrize("sigma", [1.0, 3.0])
 def test_vacancies_defects_and_other_sums(sigma):
-    assert_rows(known.sums(sigma, 300))
+    assert_rows(known.sums(sigma, 200))
 
 
 def error_fields() -> set[str]:
@@ -133,6 +133,7 @@ def test_every_error_of_a_document_has_a_measured_coverage():
     """A field is listed once, with the rows that measure the coverage of its estimator."""
     listed = [name for quantity in known.QUANTITIES for name in quantity.fields]
     assert sorted(listed) == sorted(error_fields())
+    assert all(callable(globals().get(name)) for quantity in known.QUANTITIES for name in quantity.tests)
 
 
 def test_the_page_lists_every_quantity():

@@ -122,7 +122,7 @@ def sampled(crystal: Structure, n_seeds: int, *, symmetrise: bool, shift: np.nda
     ids=["cubic", "hexagonal", "tetragonal", "monoclinic", "triclinic", "hexagonal, not symmetrised"],
 )
 def test_corrected_energy_is_unbiased_with_a_calibrated_error(crystal, symmetrise, n_free, rival):
-    """The excess energy is a sum of few squares; its error is tested alone and with a Gaussian error of the switching."""
+    """The excess energy is a sum of few squares; its error is tested alone and with the error of a switching."""
     n_seeds = 160
     energies, cells, reasons = sampled(crystal, n_seeds, symmetrise=symmetrise)
     assert {cell.n_free_directions for cell in cells} == {n_free}
