@@ -18,7 +18,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -27,13 +27,14 @@ from ase import units
 from scipy.signal import lfilter
 
 from alchemflows.free_energy.cells import cell_noise
-from alchemflows.free_energy.convergence import convergence
+from alchemflows.free_energy.convergence import MIN_TYPICAL, convergence
 from alchemflows.free_energy.decorrelation import decorrelate
 from alchemflows.free_energy.defects import thermal_fit
 from alchemflows.free_energy.errors import error_of_mean, small_sample_factor
 from alchemflows.free_energy.estimators import MIN_OVERLAP, analyse_ladder
 from alchemflows.free_energy.ladders import Ladder, ladder
 from alchemflows.free_energy.phases import transition
+from alchemflows.free_energy.refinement import plan_round
 from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom, straight_line
 from alchemflows.free_energy.work import MIN_WORK_OVERLAP, analyse_work
 from alchemflows.jobs.defects import quadrature
@@ -203,6 +204,45 @@ def curve_rows(n: int, memory: float, n_repeats: int, seed: int = 0) -> Iterator
         yield row(f"convergence curve, {n} samples, memory of {memory:g}: first {name} half", z, n_repeats)
 
 
+def refined_row(n: int, memory: float, n_repeats: int, seed: int = 0) -> Row:
+    """Return the row of MBAR for ladders that are extended by runs of n samples until the error is below a target.
+
+    The target is 0.6 of the error of the first ladder before its refinement; a window has at most eight runs.
+    """
+    rng, planned, target, z = np.random.default_rng(seed), ladder(11), 0.0, []
+    indices = list(range(len(planned.grid)))
+    for _ in range(n_repeats):
+        whole = harmonic_ladder(planned.grid, 8 * n, memory, rng)
+        runs = [1] * len(whole)
+        while True:
+            series = [beginning(each, k * n) for each, k in zip(whole, runs, strict=True)]
+            result = analyse_ladder(planned.grid, series, T, quadrature=planned.quadrature)
+            target = target or 0.6 * result.mbar[1]
+            overlaps = np.diagonal(result.overlap, offset=1)
+            plan = plan_round(
+                planned.grid,
+                indices,
+                overlaps,
+                result.variances_eV2,
+                runs,
+                result.n_independent,
+                target=target,
+                budget=7 * len(whole),
+            )
+            extended = [min(8, k + plan.extend.get(index, 0)) for index, k in enumerate(runs)]
+            if extended == runs:
+                break
+            runs = extended
+        if not result.warnings and np.median(result.n_independent) >= MIN_TYPICAL:
+            z.append((result.mbar[0] - N_MODES / 2 * KT * np.log(FACTOR)) / result.mbar[1])
+    return row(f"refined ladder, runs of {n} samples, memory of {memory:g}: MBAR", z, n_repeats)
+
+
+def beginning(series: WindowSeries, n: int) -> WindowSeries:
+    """Return the first n samples of a series."""
+    return WindowSeries(*(getattr(series, each.name)[:n] for each in fields(series)))
+
+
 def cell_rows(n: int, n_directions: int, memory: float, n_repeats: int, seed: int = 0) -> Iterator[Row]:
     """Yield the rows of the noise of a mean cell, and of G with switches that have a similar error."""
     rng, decay, excess, whole = np.random.default_rng(seed), np.exp(-1 / memory), [], []
@@ -365,6 +405,14 @@ QUANTITIES = (
         ("test_ladders", "test_other_ladders"),
         partial(ladders, DEFAULT),
         partial(ladders, TENTH),
+    ),
+    Quantity(
+        "ladders with a `target_error`",
+        (),
+        "as without; the refinement ends at the first error below the target",
+        ("test_refined_ladders",),
+        lambda n: (refined_row(DEFAULT, memory, n) for memory in (5.0, 20.0)),
+        lambda n: (refined_row(TENTH, memory, 2 * n) for memory in (1.5, 5.0)),
     ),
     Quantity(
         "convergence curve",

@@ -87,6 +87,12 @@ def test_points_of_the_convergence_curve(n):
     assert_rows(known.curve_rows(n, 5.0, 120))
 
 
+@pytest.mark.slow
+def test_refined_ladders():
+    """A refinement ends at the first error below its target, which is small by chance more often than large."""
+    assert_rows([known.refined_row(known.TENTH, 5.0, 400)])
+
+
 @pytest.mark.parametrize("n", [1000, 100])
 @pytest.mark.parametrize("n_directions", [1, 2, 6])
 def test_noise_of_a_mean_cell(n_directions, n):
