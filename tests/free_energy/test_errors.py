@@ -84,7 +84,7 @@ def test_other_ladders(n):
 
 @pytest.mark.parametrize("n", LENGTHS)
 def test_points_of_the_convergence_curve(n):
-    assert_rows(known.curve_rows(n, 5.0, 120))
+    assert_rows(known.curve_rows(n, 5.0, N_REPEATS))
 
 
 @pytest.mark.slow
