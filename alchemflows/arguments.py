@@ -116,6 +116,18 @@ def first_problem(error: ValidationError) -> ErrorDetails:
     return next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
 
 
+def place_of(error: ValidationError) -> tuple[int | str, ...]:
+    """Return the place of the first problem that pydantic found, as keys and list indices.
+
+    A check of a whole model has no place of its own; its message begins with the name of a field.
+    """
+    first = first_problem(error)
+    place = tuple(part for part in first["loc"] if part != "[key]")
+    if not place and (named := re.match(r"(?:Value error, )?(\w+): ", first["msg"])):
+        return (named.group(1),)
+    return place
+
+
 def problem_of(error: ValidationError, prefix: str = "", model: type[BaseModel] | None = None) -> str:
     """Return the first error that pydantic found as one line: the field, the problem and the value.
 
@@ -133,15 +145,22 @@ def problem_of(error: ValidationError, prefix: str = "", model: type[BaseModel] 
         *parents, name = first["loc"]
         known = [] if model is None else _fields_at(model.model_json_schema(), parents)
         advice = f"; the fields are {', '.join(known)}" if known else ""
-        for similar in get_close_matches(str(name), known, 1):
-            advice = f"; did you mean {similar}?"
+        advice = suggestion(str(name), known) or advice
         return f"{prefix}{'.'.join(map(str, first['loc']))}: there is no such field{advice}"
-    place = prefix + ".".join(str(part) for part in first["loc"] if part != "[key]")
+    # Parts with brackets are no fields: the key of a mapping, or one of several types that are allowed.
+    place = prefix + ".".join(str(part) for part in first["loc"] if "[" not in str(part))
     message, marker, _ = first["msg"].removeprefix("Value error, ").partition(" object: Traceback")
     got = "" if first["type"] in ("missing", "value_error") else f"; got {shown(first['input'])}"
     if marker or message.startswith("Must provide "):  # monty's messages, one of them with a traceback
         message, got = f"must be a {message.partition(',')[0].split()[-1]}", f"; got {shown(first['input'])}"
+    if first["type"] == "literal_error":
+        got += suggestion(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
     return " ".join(f"{place.strip('.')}: {message}{got}".removeprefix(": ").split())
+
+
+def suggestion(given: str, known: Sequence[str]) -> str:
+    """Return the end of an error message that suggests the known word most similar to a misspelt one; may be empty."""
+    return "".join(f"; did you mean {similar}?" for similar in get_close_matches(given, known, 1))
 
 
 def no_boolean(value: Any) -> Any:

@@ -1,11 +1,15 @@
 """Measure how often exact values are within the printed errors, for systems with known results.
 
-    python benchmarks/errors.py [--repeats 200] [--quick] [--json FILE]
+    python benchmarks/errors.py [--repeats 200] [--quick] [--only WORD ...] [--json FILE]
 
-A row holds if 55 to 80 % of the repeats are within one error of the exact value and 88 to 99 % within two. Works obey
-Crooks' theorem: Gaussian works, and an instantaneous change of the stiffness of harmonic modes. Ladders are harmonic
-modes whose stiffness changes by a factor of 3 along the path, sampled by an exact Ornstein–Uhlenbeck process; the
-default is 11 windows of 2000 samples. Results with a warning in the verdict are left out; their fraction is printed.
+It prints two tables: every quantity that the package prints with an error, with the estimator of this error and its
+coverage, and all measured rows. A row holds if 55 to 80 % of the repeats are within one error of the exact value and 88
+to 99 % within two. Works obey Crooks' theorem: Gaussian works, and an instantaneous change of the stiffness of harmonic
+modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along the path, sampled by an exact
+Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. A tenth of the default means a tenth of the
+samples; for switches, which then dissipate ten times as much, works with σ = 3 instead of 1 k_B T. Results with a
+warning in the verdict are left out; their fraction is printed. Quantities that are in FILE already are not measured
+again.
 """
 
 from __future__ import annotations
@@ -13,8 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +26,18 @@ import numpy as np
 from ase import units
 from scipy.signal import lfilter
 
+from alchemflows.free_energy.cells import cell_noise
+from alchemflows.free_energy.convergence import MIN_TYPICAL, convergence
+from alchemflows.free_energy.decorrelation import decorrelate
+from alchemflows.free_energy.defects import thermal_fit
 from alchemflows.free_energy.errors import error_of_mean, small_sample_factor
 from alchemflows.free_energy.estimators import MIN_OVERLAP, analyse_ladder
 from alchemflows.free_energy.ladders import Ladder, ladder
 from alchemflows.free_energy.phases import transition
-from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom
+from alchemflows.free_energy.refinement import plan_round
+from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom, straight_line
 from alchemflows.free_energy.work import MIN_WORK_OVERLAP, analyse_work
+from alchemflows.jobs.defects import quadrature
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 from alchemflows.schemas.samples import WindowSeries
 
@@ -178,70 +188,390 @@ def transition_row(n: int, error_K: float, n_repeats: int, seed: int = 0) -> Row
     return row(f"transition between {n} temperatures, each off by {error_K:g} K", z, n_repeats)
 
 
-def vacancy_rows(n_repeats: int, seed: int = 0) -> Iterator[Row]:
-    """Yield the rows of both routes to a vacancy and of their difference; works of σ = 1 k_B T, 4 + 4."""
-    rng, n_atoms = np.random.default_rng(seed), 32
-    z: dict[str, list[float]] = {"two Frenkel–Ladd runs": [], "removal": [], "difference": []}
+def curve_rows(n: int, memory: float, n_repeats: int, seed: int = 0) -> Iterator[Row]:
+    """Yield the rows of the points of the convergence curve at half of the production, forward and backward."""
+    rng, planned = np.random.default_rng(seed), ladder(11)
+    found = []
     for _ in range(n_repeats):
-        (g, e), (defect, e_defect), (removal, e_removal) = (
-            analyse_work(*gaussian_works(1.0, 4, rng), T).best for _ in range(3)
-        )
-        two, one = defect - (n_atoms - 1) / n_atoms * g, removal + g / n_atoms
-        z["two Frenkel–Ladd runs"].append(two / np.hypot(e_defect, (n_atoms - 1) / n_atoms * e))
-        z["removal"].append(one / np.hypot(e_removal, e / n_atoms))
-        z["difference"].append((one - two) / np.sqrt(e**2 + e_defect**2 + e_removal**2))
-    for name, deviations in z.items():
-        yield row(f"vacancy: {name}", deviations, n_repeats)
+        series = harmonic_ladder(planned.grid, n, memory, rng)
+        windows = [decorrelate(planned.grid, k, each) for k, each in enumerate(series)]
+        start = N_MODES / 2 * KT * np.log(1 + (FACTOR - 1) * np.array(planned.grid))
+        found.append(convergence(windows, start, T, fractions=(0.5,)))
+    exact = N_MODES / 2 * KT * np.log(FACTOR)
+    for name in ("forward", "backward"):
+        points = [point for each in found if (point := getattr(each, name)[0]) is not None]
+        z = [(value - exact) / error for value, error in points]
+        yield row(f"convergence curve, {n} samples, memory of {memory:g}: first {name} half", z, n_repeats)
 
 
-def rows(n_repeats: int) -> Iterator[Row]:
-    """Yield all rows."""
+def refined_row(n: int, memory: float, n_repeats: int, seed: int = 0) -> Row:
+    """Return the row of MBAR for ladders that are extended by runs of n samples until the error is below a target.
+
+    The target is 0.6 of the error of the first ladder before its refinement; a window has at most eight runs.
+    """
+    rng, planned, target, z = np.random.default_rng(seed), ladder(11), 0.0, []
+    indices = list(range(len(planned.grid)))
+    for _ in range(n_repeats):
+        whole = harmonic_ladder(planned.grid, 8 * n, memory, rng)
+        runs = [1] * len(whole)
+        while True:
+            series = [beginning(each, k * n) for each, k in zip(whole, runs, strict=True)]
+            result = analyse_ladder(planned.grid, series, T, quadrature=planned.quadrature)
+            target = target or 0.6 * result.mbar[1]
+            overlaps = np.diagonal(result.overlap, offset=1)
+            plan = plan_round(
+                planned.grid,
+                indices,
+                overlaps,
+                result.variances_eV2,
+                runs,
+                result.n_independent,
+                target=target,
+                budget=7 * len(whole),
+            )
+            extended = [min(8, k + plan.extend.get(index, 0)) for index, k in enumerate(runs)]
+            if extended == runs:
+                break
+            runs = extended
+        if not result.warnings and np.median(result.n_independent) >= MIN_TYPICAL:
+            z.append((result.mbar[0] - N_MODES / 2 * KT * np.log(FACTOR)) / result.mbar[1])
+    return row(f"refined ladder, runs of {n} samples, memory of {memory:g}: MBAR", z, n_repeats)
+
+
+def beginning(series: WindowSeries, n: int) -> WindowSeries:
+    """Return the first n samples of a series."""
+    return WindowSeries(*(getattr(series, each.name)[:n] for each in fields(series)))
+
+
+def cell_rows(n: int, n_directions: int, memory: float, n_repeats: int, seed: int = 0) -> Iterator[Row]:
+    """Yield the rows of the noise of a mean cell, and of G with switches that have a similar error."""
+    rng, decay, excess, whole = np.random.default_rng(seed), np.exp(-1 / memory), [], []
+    for _ in range(n_repeats):
+        noise = rng.normal(size=(n, 1, n_directions))
+        noise[1:] *= np.sqrt(1 - decay**2)
+        strains = lfilter([1], [1, -decay], noise, axis=0)
+        found = cell_noise(strains, T)
+        true = 0.5 * KT * float((strains.mean(axis=(0, 1)) ** 2).sum())
+        [work], [error] = switched(1, rng)
+        scale = found.error_eV
+        excess.append((true - found.bias_eV) / found.error_eV)
+        whole.append((scale * work + true - found.bias_eV) / np.hypot(scale * error, found.error_eV))
+    name = f"{n_directions} free directions, {n} samples, memory of {memory:g}"
+    yield row(f"noise of the mean cell, {name}", excess, n_repeats)
+    yield row(f"G at the mean cell, {name}", whole, n_repeats)
+
+
+def thermal_rows(n: int, n_repeats: int, seed: int = 0) -> Iterator[Row]:
+    """Yield the rows of S_f and H_f at the lowest of n temperatures 100 K apart, from 4 + 4 switches each."""
+    rng, temperatures = np.random.default_rng(seed), 300.0 + 100.0 * np.arange(n)
+    entropy, enthalpy = [], []
+    for _ in range(n_repeats):
+        noise, errors = switched(n, rng)
+        fit = thermal_fit(temperatures, 1.0 - 1e-4 * temperatures + 1e-3 * noise, 1e-3 * errors)
+        entropy.append((fit.entropy_eV_per_K[0] - 1e-4) / fit.entropy_error_eV_per_K[0])
+        enthalpy.append((fit.enthalpy_eV[0] - 1.0) / fit.enthalpy_error_eV[0])
+    yield row(f"S_f from {n} temperatures", entropy, n_repeats)
+    yield row(f"H_f from {n} temperatures", enthalpy, n_repeats)
+
+
+def vacancy_sizes_row(n_cells: int, n_repeats: int, seed: int = 0) -> Row:
+    """Return the row of G_f of a vacancy in the limit of large cells; all sizes share a chemical potential."""
+    rng, z = np.random.default_rng(seed), []
+    for _ in range(n_repeats):
+        noise, errors = switched(n_cells, rng)
+        [shared], [shared_error] = switched(1, rng)
+        found = straight_line([16, 54, 128, 250][:n_cells], noise, errors.tolist())
+        z.append((found.limit + shared) / np.hypot(found.error, shared_error))
+    return row(f"G_f in the limit of {n_cells} sizes", z, n_repeats)
+
+
+def results(sigma_kT: float, n: int, seed: int = 0) -> np.ndarray:
+    """Return n free energies with errors from 4 + 4 switches without a warning, shape (n, 2); the exact value is 0."""
+    rng, found = np.random.default_rng(seed), []
+    while len(found) < n:
+        result = analyse_work(*gaussian_works(sigma_kT, 4, rng), T)
+        if not result.warnings:
+            found.append(result.best)
+    return np.array(found)
+
+
+def sum_row(name: str, coefficients: Sequence[float], pool: np.ndarray, n_repeats: int, seed: int = 0) -> Row:
+    """Return the row of a sum of free energies of a pool, with errors in quadrature."""
+    rng, z = np.random.default_rng(seed), []
+    for _ in range(n_repeats):
+        values, errors = pool[rng.choice(len(pool), len(coefficients), replace=False)].T
+        z.append(float(values @ coefficients) / quadrature(*(errors * coefficients)))
+    return row(name, z, n_repeats)
+
+
+def volume_difference_row(n: int, memory: float, n_repeats: int, seed: int = 0) -> Row:
+    """Return the row of a formation volume: that of a crystal with a vacancy minus N − 1 shares of the perfect one."""
+    rng, decay, z = np.random.default_rng(seed), np.exp(-1 / memory), []
+    share = 31 / 32
+    for _ in range(n_repeats):
+        noise = rng.normal(size=(n, 2))
+        noise[1:] *= np.sqrt(1 - decay**2)
+        series = lfilter([1], [1, -decay], noise, axis=0)
+        one, other = (error_of_mean_volume(each[:, None]) for each in series.T)
+        z.append(float(series.mean(axis=0) @ [1, -share]) / quadrature(one, share * other))
+    return row(f"formation volume, {n} samples, memory of {memory:g}", z, n_repeats)
+
+
+def works(sigmas: Sequence[float], stiffenings: Sequence[tuple[float, int]], n_repeats: int) -> Iterator[Row]:
+    """Yield the rows of switches: Gaussian works, and instantaneous changes of stiffness."""
     for n in (3, 4, 8, 32):
-        for sigma in (0.3, 1.0, 2.0, 3.0):
+        for sigma in sigmas:
             name = f"works, Gaussian, σ = {sigma:g} k_B T"
             yield from switching_rows(name, partial(gaussian_works, sigma), n, n_repeats)
-        for factor, modes in ((1.3, 24), (3.0, 3)):
+        for factor, modes in stiffenings:
             name = f"works, stiffness of {modes} modes × {factor:g}"
-            yield from switching_rows(
-                name, lambda m, rng, f=factor, k=modes: stiffening_works(f, k, m, rng), n, n_repeats
-            )
-    for n in (DEFAULT, TENTH):
-        for memory in (0.0, 1.5, 5.0, 20.0):
-            name = f"11 windows, {n} samples, memory of {memory:g}"
-            yield from ladder_rows(name, ladder(11), n, memory, n_repeats)
-        name = f"11 windows, {n} samples, memory of 5, not linear in λ"
-        yield from ladder_rows(name, ladder(11), n, 5.0, n_repeats, exponential=True)
-        name = f"5 nodes of Gauss–Legendre, {n} samples, memory of 5"
-        yield from ladder_rows(name, ladder(5, "gauss-legendre"), n, 5.0, n_repeats)
-    yield from (mean_row(n, n_repeats) for n in (2, 3, 4, 5))
-    yield from (
-        volume_row(n, b, m, n_repeats) for n, b in ((1000, 1), (100, 1), (500, 4), (50, 4)) for m in (2.0, 12.5)
-    )
-    yield from (size_row(n, n_repeats) for n in (2, 3, 4))
-    yield from (transition_row(n, error, n_repeats) for n in (2, 3, 4, 5) for error in (2.0, 10.0))
-    yield from vacancy_rows(n_repeats)
+            yield from switching_rows(name, partial(stiffening_works, factor, modes), n, n_repeats)
+
+
+def ladders(n: int, n_repeats: int) -> Iterator[Row]:
+    """Yield the rows of ladders of several kinds with n samples for each window."""
+    for memory in (0.0, 1.5, 5.0, 20.0):
+        yield from ladder_rows(f"11 windows, {n} samples, memory of {memory:g}", ladder(11), n, memory, n_repeats)
+    name = f"11 windows, {n} samples, memory of 5, not linear in λ"
+    yield from ladder_rows(name, ladder(11), n, 5.0, n_repeats, exponential=True)
+    name = f"5 nodes of Gauss–Legendre, {n} samples, memory of 5"
+    yield from ladder_rows(name, ladder(5, "gauss-legendre"), n, 5.0, n_repeats)
+
+
+def volumes(lengths: Sequence[tuple[int, int]], n_repeats: int) -> Iterator[Row]:
+    """Yield the rows of mean and formation volumes from runs of n samples of B replicas."""
+    many = 10 * n_repeats  # these rows are cheap
+    yield from (volume_row(n, b, m, many) for n, b in lengths for m in (2.0, 12.5))
+    yield from (volume_difference_row(n, 2.0, many) for n, b in lengths if b == 1)
+
+
+#: Sums of free energies by name, with their coefficients; the crystal has 32 atoms or 16 formula units.
+SUMS = {
+    "vacancy: two Frenkel–Ladd runs": (1, -31 / 32),
+    "vacancy: removal": (1, 1 / 32),
+    "vacancy: difference of the routes": (1, -1, 1),
+    "vacancy in a compound, other element given: removal": (1, 1 / 16, -1),
+    "Schottky defect: two Frenkel–Ladd runs": (1, 1, 1 / 16 - 2),
+    "Schottky defect: removal": (1, 1, 1 / 16),
+    "Schottky defect: difference of the routes": (1, 1, -1, -1, 2),
+    "Frenkel pair: three Frenkel–Ladd runs": (1, 1, -2),
+    "Frenkel pair: removal": (1, 1, -1),
+    "stability of a compound": (1 / 16, -1, -1),
+    "difference of two phases": (1, -1),
+}
+
+
+def sums(sigma_kT: float, n_repeats: int) -> Iterator[Row]:
+    """Yield the rows of values that are sums of free energies."""
+    pool = results(sigma_kT, 4 * n_repeats)
+    for name, coefficients in SUMS.items():
+        yield sum_row(f"{name}, works of σ = {sigma_kT:g} k_B T", coefficients, pool, n_repeats)
+
+
+Rows = Callable[[int], Iterable[Row]]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Quantities with one estimator of the error.
+
+    Attributes
+    ----------
+    name
+        Quantities that are printed with the error.
+    fields
+        Fields of documents that contain the error.
+    error
+        Estimator of the error.
+    tests
+        Tests of the coverage in tests/free_energy/test_errors.py.
+    default, tenth
+        Rows at the default settings and at a tenth of them; with a number of repeats.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    error: str
+    tests: tuple[str, ...]
+    default: Rows
+    tenth: Rows
+
+
+QUANTITIES = (
+    Quantity(
+        "ΔF, ΔG by TI, BAR, MBAR; totals; ⟨∂U/∂λ⟩; means and figures made of them",
+        ("error_eV", "error_eV_per_atom", "error_dudl_eV", "error"),
+        "scatter of the influence of each sample (MBAR: asymptotic), correlation, few samples; TI: discretisation",
+        ("test_ladders", "test_other_ladders"),
+        partial(ladders, DEFAULT),
+        partial(ladders, TENTH),
+    ),
+    Quantity(
+        "ladders with a `target_error`",
+        (),
+        "as without; the refinement ends at the first error below the target",
+        ("test_refined_ladders",),
+        lambda n: (refined_row(DEFAULT, memory, n) for memory in (5.0, 20.0)),
+        lambda n: (refined_row(TENTH, memory, 2 * n) for memory in (1.5, 5.0)),
+    ),
+    Quantity(
+        "convergence curve",
+        ("forward_error_eV", "backward_error_eV"),
+        "asymptotic error of MBAR, with the remaining correlation",
+        ("test_points_of_the_convergence_curve",),
+        partial(curve_rows, DEFAULT, 5.0),
+        partial(curve_rows, TENTH, 5.0),
+    ),
+    Quantity(
+        "work of switches: BAR and mean; F of Frenkel–Ladd; removal of an atom",
+        ("switching_error_eV", "removal_error_eV"),
+        "larger of the scatter of influences and the asymptotic error, few works; unequal dissipation",
+        ("test_switching_with_gaussian_works", "test_switching_with_works_that_are_not_gaussian"),
+        partial(works, (0.3, 1.0), ((1.3, 24),)),
+        partial(works, (2.0, 3.0), ((3.0, 3),)),
+    ),
+    Quantity(
+        "noise of the mean cell; G of Frenkel–Ladd",
+        ("bias_error_eV", "cell_bias_error_eV"),
+        "half the interval of 68 % of χ², with the independent samples of each direction; in quadrature with switching",
+        ("test_noise_of_a_mean_cell",),
+        lambda n: (each for d in (1, 2, 6) for each in cell_rows(1000, d, 12.5, n)),
+        lambda n: (each for d in (1, 2, 6) for each in cell_rows(100, d, 12.5, n)),
+    ),
+    Quantity(
+        "mean volume; formation and relaxation volumes",
+        (
+            "volume_error_A3",
+            "formation_volume_error_A3",
+            "relaxation_volume_error_A3",
+            "volume_independent_error_A3",
+        ),
+        "autocovariances of all replicas, few samples; differences in quadrature",
+        ("test_means_sizes_transitions_and_volumes",),
+        partial(volumes, ((1000, 1), (500, 4))),
+        partial(volumes, ((100, 1), (50, 4))),
+    ),
+    Quantity(
+        "vacancies, Schottky defects, Frenkel pairs, μ, stability of a compound, differences of phases; ln c",
+        (
+            "frenkel_ladd_error_eV",
+            "alchemical_error_eV",
+            "difference_error_eV",
+            "independent_error_eV",
+            "stability_error_eV",
+            "shared_error_eV",
+            "errors_eV",
+            "margin_error_eV_per_atom",
+            "ln_error",
+        ),
+        "in quadrature; what two parts share is counted once",
+        ("test_vacancies_defects_and_other_sums",),
+        partial(sums, 1.0),
+        partial(sums, 3.0),
+    ),
+    Quantity(
+        "limit of large cells: G, G_f of a vacancy",
+        ("errors_eV_per_atom", "limit_error_eV_per_atom", "limit_error_eV"),
+        "weighted straight line in 1/N",
+        ("test_means_sizes_transitions_and_volumes",),
+        lambda n: (size_row(k, n) for k in (2, 3, 4)),
+        lambda n: (vacancy_sizes_row(k, n) for k in (2, 3, 4)),
+    ),
+    Quantity(
+        "S_f and H_f of a vacancy",
+        ("entropy_error_eV_per_K", "enthalpy_error_eV"),
+        "weighted line or parabola in T",
+        ("test_means_sizes_transitions_and_volumes",),
+        lambda n: (each for k in (2, 3, 4) for each in thermal_rows(k, n)),
+        lambda n: (each for k in (5, 8) for each in thermal_rows(k, n)),
+    ),
+    Quantity(
+        "transition temperature",
+        ("error_K",),
+        "half the interval of 68 % of random draws within the errors of ΔG",
+        ("test_means_sizes_transitions_and_volumes",),
+        lambda n: (transition_row(k, 2.0, n) for k in (2, 3, 4, 5)),
+        lambda n: (transition_row(k, 10.0, n) for k in (2, 3, 4, 5)),
+    ),
+    Quantity(
+        "means over repeats of a campaign; energy and cell lengths of random arrangements, ordering energy",
+        ("random_error_eV", "errors_A"),
+        "scatter/√n, few values",
+        ("test_means_sizes_transitions_and_volumes",),
+        lambda n: (mean_row(k, 20 * n) for k in (4, 5)),
+        lambda n: (mean_row(k, 20 * n) for k in (2, 3)),
+    ),
+)
+
+
+def table(lines: Iterable[Sequence[str]], headings: Sequence[str]) -> str:
+    """Return a table in Markdown."""
+    every = [headings, ["---"] * len(headings), *lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in every)
+
+
+def summary(quantity: Quantity, found: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Return the line of a quantity: ranges of both fractions at both settings, and the number of rows that hold."""
+    rows = [*found["default"], *found["tenth"]]
+    return [
+        quantity.name,
+        quantity.error,
+        ", ".join(f"`{name}`" for name in quantity.tests),
+        *("; ".join(_range([each.value[k] for each in found[when]]) for k in (0, 1)) for when in found),
+        f"{sum(each.holds for each in rows)} of {len(rows)}",
+    ]
+
+
+def _range(shares: Sequence[float]) -> str:
+    return "–".join(dict.fromkeys(f"{100 * share:.0f}" for share in (min(shares), max(shares))))
+
+
+def line(each: Row) -> list[str]:
+    """Return the line of a row."""
+    one, two = (f"{100 * share:.0f}" for share in each.value)
+    return [each.name, one, two, f"{100 * each.warned:.0f}", "yes" if each.holds else "NO"]
+
+
+def stored(file: Path | None) -> dict[str, dict[str, list[Row]]]:
+    """Return the rows in a file, by quantity and settings."""
+    if file is None or not file.exists():
+        return {}
+    content = json.loads(file.read_text())
+    return {
+        name: {when: [Row(**{**each, "value": tuple(each["value"])}) for each in rows] for when, rows in parts.items()}
+        for name, parts in content.items()
+    }
 
 
 def main() -> int:
-    """Print the table and write it to a file."""
+    """Print the tables and write the rows to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=200, help="number of repeats of each row [default: %(default)s]")
     parser.add_argument("--quick", action="store_true", help="use 4 repeats, to try the script")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    chosen = parser.parse_args()
-    found = []
-    print(
-        "| number | within 1 error (%) | within 2 errors (%) | with a warning (%) | holds |\n"
-        "| --- | --- | --- | --- | --- |"
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="only quantities whose name contains one of these words"
     )
-    for each in rows(4 if chosen.quick else chosen.repeats):
-        found.append(each)
-        one, two = (f"{100 * share:.0f}" for share in each.value)
-        print(
-            f"| {each.name} | {one} | {two} | {100 * each.warned:.0f} | {'yes' if each.holds else 'NO'} |", flush=True
-        )
-    if chosen.json:
-        chosen.json.write_text(json.dumps([asdict(each) for each in found], indent=1, ensure_ascii=False))
+    parser.add_argument("--json", type=Path, help="write the rows to this file, and read those that it contains")
+    chosen = parser.parse_args()
+    found, n = stored(chosen.json), 4 if chosen.quick else chosen.repeats
+    wanted = [each for each in QUANTITIES if any(word in each.name for word in chosen.only)]
+    for quantity in wanted:
+        if quantity.name not in found:
+            print(quantity.name, file=sys.stderr, flush=True)
+            found[quantity.name] = {"default": list(quantity.default(n)), "tenth": list(quantity.tenth(n))}
+        if chosen.json:
+            content = {
+                name: {w: [asdict(r) for r in rows] for w, rows in parts.items()} for name, parts in found.items()
+            }
+            chosen.json.write_text(json.dumps(content, indent=1, ensure_ascii=False))
+    percent = "within 1; 2 errors (%)"
+    headings = ("quantity", "error", "tests", f"default: {percent}", f"a tenth: {percent}", "rows that hold")
+    print(table((summary(each, found[each.name]) for each in wanted), headings))
+    print()
+    every = [each for quantity in wanted for rows in found[quantity.name].values() for each in rows]
+    print(
+        table(map(line, every), ("number", "within 1 error (%)", "within 2 errors (%)", "with a warning (%)", "holds"))
+    )
     return 0
 
 

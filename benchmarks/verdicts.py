@@ -31,21 +31,15 @@ from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.sampling.windows import run_windows, window_seed
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.reasons import Reason
 
 #: Minimum fraction of converged good ladders, and maximum fraction of converged bad ones.
 MIN_GOOD, MAX_BAD = 0.98, 0.02
-#: Text that identifies each reason, and its short name in the table.
-_REASONS = {
-    "overlap by": "overlap",
-    "MBAR has no finite": "overlap",
-    "independent samples": "few samples",
-    "halves of the sampling cannot": "overlap",
-    "drift: the": "halves",
-    "not stationary": "shift",
-    "depend on their start": "starts",
-    "P₁(ΔU)/P₀(ΔU)": "pair",
-    "hysteresis": "hysteresis",
-    "TI and MBAR": "TI and MBAR",
+#: Reasons that the table counts as another one.
+_ALIKE = {
+    Reason.NO_ERROR: Reason.OVERLAP,
+    Reason.NO_HALVES: Reason.OVERLAP,
+    Reason.FEW_TYPICAL: Reason.FEW_SAMPLES,
 }
 
 
@@ -106,8 +100,10 @@ def _rms(z: np.ndarray) -> str:
     return f"{np.sqrt((z**2).mean()):.2f}" if len(z) else "–"
 
 
-def _short(reason: str) -> str:
-    return next((short for words, short in _REASONS.items() if words in reason), reason)
+def _short(text: str) -> str:
+    """Return the name of a reason, as in docs/verdicts.md."""
+    reason = Reason.of(text)
+    return text if reason is None else _ALIKE.get(reason, reason).key
 
 
 def main() -> None:

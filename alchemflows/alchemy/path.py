@@ -150,7 +150,7 @@ class AlchemicalPath(WeightPath):
             are not on the simplex, two atoms are closer than 0.5 Å, sites exclude one another, or the structure
             contains isotopes or fixed atoms.
         """
-        targets = {check_symbol(source): _target(goal) for source, goal in substitution.items()}
+        targets = {check_symbol(source): _target(source, goal) for source, goal in substitution.items()}
         if not targets:
             raise InvalidInputError('the substitution is empty; give at least one element, e.g. {"Na": "K"}')
         chosen = set(range(len(structure))) if sites is None else set(sites)
@@ -207,7 +207,7 @@ class AlchemicalPath(WeightPath):
         return bool((np.abs(totals) < WEIGHT_TOLERANCE).all())
 
 
-def _target(goal: str | Mapping[str, float] | None) -> dict[str, float]:
+def _target(source: str, goal: str | Mapping[str, float] | None) -> dict[str, float]:
     if goal is None:
         return {}
     mixture = {goal: 1.0} if isinstance(goal, str) else dict(goal)
@@ -215,7 +215,8 @@ def _target(goal: str | Mapping[str, float] | None) -> dict[str, float]:
         check_symbol(symbol)
     if sum(mixture.values()) > 1 + WEIGHT_TOLERANCE:
         raise InvalidInputError(
-            f"substitution: the fractions {mixture} sum to {sum(mixture.values()):.6g}; at most 1 is allowed"
+            f"substitution: the fractions of the replacement of {source}, {mixture}, sum to "
+            f"{sum(mixture.values()):.6g}; at most 1 is allowed"
         )
     return mixture
 

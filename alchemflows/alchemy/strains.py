@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.symmetrise import symmetric_cell
 from alchemflows.schemas.dynamics import CellFreedom
+from alchemflows.schemas.reasons import Reason
 
 _PAIRS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 _SCALE = np.array([1.0, 1.0, 1.0, 2**0.5, 2**0.5, 2**0.5])
@@ -101,11 +102,8 @@ def frozen_directions(cell: ArrayLike, rotations: np.ndarray, freedom: CellFreed
 
 def frozen_shape(freedom: CellFreedom, space_group: int, n_frozen: int) -> str:
     """Return the message for a cell freedom that does not sample all strains allowed by the symmetry."""
-    return (
-        f"cell_freedom={freedom} keeps part of the shape of the initial cell, but space group {space_group} allows "
-        f"{n_frozen} more strain{'s' if n_frozen > 1 else ''} at constant pressure; along these the stress is not "
-        f"that of the pressure; choose {'axes or full' if freedom == 'isotropic' else 'full'}"
-    )
+    choice, plural = "axes or full" if freedom == "isotropic" else "full", "s" if n_frozen > 1 else ""
+    return Reason.FROZEN_SHAPE.because(freedom=freedom, group=space_group, n=n_frozen, plural=plural, choice=choice)
 
 
 def _vectors(tensors: np.ndarray) -> np.ndarray:

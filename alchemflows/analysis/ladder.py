@@ -26,6 +26,7 @@ from alchemflows.free_energy.estimators import MIN_OVERLAP, LadderResult, estima
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import ConvergenceCurve, Estimate, FreeEnergyDocument, WindowStatistics
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.refinement import Refinement, RefinementRound, RefinementSettings
 from alchemflows.schemas.verdict import Verdict
 from alchemflows.schemas.windows import WindowsDocument
@@ -162,7 +163,7 @@ def document(
         notes = [*notes, ONE_START]
     n_failed = refinement.rounds[-1].n_failed_jobs
     if n_failed:
-        reasons.append(f"{n_failed} jobs of the last round failed, so the refinement ended; see their errors")
+        reasons.append(Reason.FAILED_JOBS.because(n=n_failed))
     volumes = [window.mean("mean_volume_A3") for window in ladder.windows]
     return FreeEnergyDocument(
         ensemble="NVT" if pressure is None else "NPT",

@@ -14,8 +14,9 @@ from monty.json import MSONable
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, ValidationError, create_model
 from pymatgen.core import Structure
 
-from alchemflows.arguments import first_problem, number_checked, problem_of
+from alchemflows.arguments import number_checked, place_of, problem_of
 from alchemflows.campaign.keys import chemical_potential_fields, task_key
+from alchemflows.campaign.named import check_named
 from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.flows.common import SampledMaker
@@ -242,9 +243,11 @@ def read_campaign(path: Path) -> CampaignSpec:
         name: spec if spec.file is None else spec.model_copy(update={"file": path.parent / spec.file.expanduser()})
         for name, spec in campaign.structures.items()
     }
-    return campaign.model_copy(
+    located_campaign = campaign.model_copy(
         update={"structures": located, "method": _references_located(campaign.method, path.parent)}
     )
+    check_named(located_campaign, file)
+    return located_campaign
 
 
 def _references_located(method: MethodSpec, folder: Path) -> MethodSpec:
@@ -401,7 +404,7 @@ def _validated(
     except ValidationError as error:
         problem = problem_of(error, "".join(f"{part}." for part in place), model)
         if file is not None:
-            problem = f"{file.where((*place, *first_problem(error)['loc']))}: {problem}"
+            problem = f"{file.where((*place, *place_of(error)))}: {problem}"
         raise InvalidInputError(problem) from None
 
 

@@ -22,6 +22,7 @@ from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, CellFreedom, Settings, settings
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.substitution import mixtures
 
 #: FireWorks category of the jobs that evaluate a potential.
 GPU_CATEGORY = "gpu"
@@ -211,10 +212,7 @@ class TransformationMaker(SampledMaker):
             structure, substitution, sites=sites, coupling=self.coupling, site_resolved=self.site_resolved
         )
         if not path.conserves_sites():
-            raise InvalidInputError(
-                "atoms appear or vanish along this path; a vanished atom is not confined, so its free energy diverges; "
-                "for a vacancy use VacancyFreeEnergyMaker"
-            )
+            raise InvalidInputError(_vanishing(substitution))
         return path, self.checked_potential(path.system)
 
     def relaxed(self, path: AlchemicalPath, potential: PotentialSpec) -> tuple[list[Job], OutputReference | None]:
@@ -249,6 +247,18 @@ class TransformationMaker(SampledMaker):
             for value in (0, 1)
         ]
         return [*jobs, *ends], [structure_of(job) for job in ends]
+
+
+def _vanishing(substitution: Substitution) -> str:
+    """Return the error message for a substitution with a replacement whose fractions do not sum to 1."""
+    totals = {source: sum(mixture.values()) for source, mixture in mixtures(substitution).items()}
+    source, total = max(totals.items(), key=lambda item: abs(item[1] - 1))
+    return (
+        f"substitution: the fractions of the replacement of {source} sum to {total:.6g}; they must sum to 1, since an "
+        "atom that vanishes along a path is not confined and its free energy diverges. For the free energy of a "
+        "vacancy use `alchemflows vacancy` (VacancyFreeEnergyMaker); for a crystal that has vacancies along the whole "
+        "path, give them in the structure as occupancies below 1"
+    )
 
 
 def structure_of(relaxation: Job) -> OutputReference:

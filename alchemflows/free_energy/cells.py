@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 from pymbar.timeseries import statistical_inefficiency
-from scipy.stats import f
+from scipy.special import ndtr
+from scipy.stats import chi2, f
 
 #: A deviation is significant if noise alone causes it with less than this probability.
 CHANCE = 1e-3
@@ -20,7 +21,8 @@ class CellNoise:
     Attributes
     ----------
     bias_eV, error_eV
-        Expected excess of F + pV at the mean cell over its minimum, and the standard deviation of this excess.
+        Expected excess of F + pV at the mean cell over its minimum, and half the interval that contains the middle
+        68 % of its distribution.
     n_directions
         Number of directions d.
     n_independent
@@ -64,7 +66,9 @@ def cell_noise(strains: np.ndarray, temperature_K: float) -> CellNoise:
         ½ tr(H S) = ½ k_B T Σ_k 1/n_k,
 
     where n_k is the number of independent samples of direction k, for directions in which C is the unit matrix. The
-    excess is a sum of squares with the variance ½ (k_B T)² Σ_k 1/n_k². It is positive and refers to the whole cell.
+    excess is a sum of squares. It is approximately c χ² with ν degrees of freedom (Satterthwaite, Biometrics Bull. 2,
+    110, 1946), with c = ½ k_B T Σ 1/n_k² / Σ 1/n_k and ν = (Σ 1/n_k)² / Σ 1/n_k². It is positive and refers to the
+    whole cell.
 
     Parameters
     ----------
@@ -77,10 +81,19 @@ def cell_noise(strains: np.ndarray, temperature_K: float) -> CellNoise:
     kT = units.kB * temperature_K
     return CellNoise(
         bias_eV=float(0.5 * kT * shares.sum()),
-        error_eV=float(kT * np.sqrt(0.5 * (shares**2).sum())),
+        error_eV=0.5 * kT * _half_width(shares),
         n_directions=white.shape[2],
         n_independent=float(1 / shares.max()) if len(shares) else float("inf"),
     )
+
+
+def _half_width(shares: np.ndarray) -> float:
+    """Return half the interval with the middle 68 % of the distribution of Σ_k 1/n_k z_k², with Gaussian z_k."""
+    if not len(shares):
+        return 0.0
+    scale = (shares**2).sum() / shares.sum()
+    low, high = chi2.ppf([ndtr(-1), ndtr(1)], shares.sum() / scale)
+    return float(scale * (high - low) / 2)
 
 
 def deviation(strains: np.ndarray) -> StrainDeviation | None:

@@ -22,6 +22,7 @@ from scipy.stats import norm, t
 from alchemflows.free_energy.consistency import Agreement, inflations, sigmas
 from alchemflows.free_energy.decorrelation import Decorrelated, decorrelate
 from alchemflows.free_energy.estimators import LadderResult
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.samples import WindowSeries
 
 FRACTIONS = tuple(round(0.1 * k, 1) for k in range(1, 11))
@@ -136,7 +137,7 @@ def drift(what: str, series: np.ndarray) -> list[str]:
     sigma = float(abs(mean[n // 2 :].mean() - mean[: n // 2].mean()) / error)
     if sigma < t.isf(CHANCE / 2, max(1.0, noise.size / inefficiency - N_TREND)):
         return []
-    return [f"{what} drifts: the two halves of the production differ by {sigma:.1f} σ; equilibrate longer"]
+    return [Reason.DRIFT.because(quantity=what, sigma=sigma)]
 
 
 def _shift(series: np.ndarray, inefficiency: float) -> Equilibration:
@@ -290,54 +291,37 @@ def reasons_against(
     reasons = list(result.warnings)
     typical = float(np.median(result.n_independent))
     if typical < MIN_TYPICAL:
-        reasons.append(
-            f"a typical window has {typical:.0f} independent samples (below {MIN_TYPICAL}), too few for a reliable "
-            "error and for the convergence tests; sample longer"
-        )
+        reasons.append(Reason.FEW_TYPICAL.because(n=typical, least=MIN_TYPICAL))
     sigma = halves.halves_sigma
     if sigma is None:
-        reasons.append(
-            "halves of the sampling cannot be compared, since MBAR finds no solution for them; sample longer, or "
-            "add windows"
-        )
+        reasons.append(Reason.NO_HALVES.because())
     elif halves.halves_drift:
-        reasons.append(f"drift: the first and the second half of the sampling differ by {sigma:.1f} σ; sample longer")
+        reasons.append(Reason.HALVES.because(sigma=sigma))
     reasons += [
-        f"window λ = {value:g} is not stationary: ⟨∂U/∂λ⟩ or the volume shifts by {found.shift_sigma:.1f} σ after "
-        f"{100 * found.fraction:.0f} % of its production; equilibrate or sample longer"
+        Reason.SHIFT.because(window=value, sigma=found.shift_sigma, percent=100 * found.fraction)
         for value, found in zip(lambdas, equilibrations, strict=True)
         if found.is_late(len(lambdas))
     ]
     reasons += _disagreements(lambdas, agreement)
     difference, error = abs(result.ti[0] - result.mbar[0]), float(np.hypot(result.ti_statistical_eV, result.mbar[1]))
     if difference > MAX_SIGMA * error + result.ti_discretisation_eV:
-        reasons.append(
-            f"TI and MBAR disagree by {difference:.4f} eV ({difference / error:.1f} σ); add windows, or sample longer"
-        )
+        reasons.append(Reason.ESTIMATORS.because(difference=difference, sigma=difference / error))
     if target_eV is not None and not result.mbar[1] <= target_eV:
-        reasons.append(f"the error of MBAR is {result.mbar[1]:.2g} eV, above its target of {target_eV:.2g} eV")
+        reasons.append(Reason.TARGET_ERROR.because(error=result.mbar[1], target=target_eV))
     return reasons
 
 
 def _disagreements(lambdas: Sequence[float], agreement: Agreement) -> list[str]:
     reasons = []
     if agreement.starts < ALLOWED["starts"]:
-        reasons.append(
-            "windows that started from λ = 0 and from λ = 1 are in different states "
-            f"({sigmas(agreement.starts):.1f} σ) because they depend on their start; sample longer, or use replica "
-            "exchange"
-        )
+        reasons.append(Reason.STARTS.because(sigma=sigmas(agreement.starts)))
     reasons += [
-        f"windows λ = {lambdas[k]:g} and {lambdas[k + 1]:g} are not consistent with each other: P₁(ΔU)/P₀(ΔU) is not "
-        f"exp[−β(ΔU − ΔF)] ({sigmas(chance):.1f} σ); they may be in different states of the crystal"
+        Reason.PAIR.because(first=lambdas[k], second=lambdas[k + 1], sigma=sigmas(chance))
         for k, chance in enumerate(agreement.pairs)
         if chance < _each("pairs", len(agreement.pairs))
     ]
     if agreement.breaks and min(agreement.breaks) < _each("breaks", len(agreement.breaks)):
         k = int(np.argmin(agreement.breaks))
-        reasons.append(
-            f"hysteresis: windows with λ ≤ {lambdas[k]:g} and those with λ ≥ {lambdas[k + 1]:g} are not consistent "
-            f"with each other ({sigmas(agreement.breaks[k]):.1f} σ); at equilibrium the state of the crystal may "
-            "change at another λ"
-        )
+        sigma = sigmas(agreement.breaks[k])
+        reasons.append(Reason.HYSTERESIS.because(first=lambdas[k], second=lambdas[k + 1], sigma=sigma))
     return reasons

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.size import MAX_CHI_SQUARED
+from alchemflows.schemas.reasons import Reason
 
 #: Number of temperatures from which G_f(T) is fitted by a parabola; with fewer, by a straight line.
 N_FOR_PARABOLA = 4
@@ -117,11 +118,11 @@ class ThermalFit:
         """What speaks against the fit."""
         if self.chi_squared_per_degree is None or self.chi_squared_per_degree <= MAX_CHI_SQUARED:
             return []
-        line, advice = {
+        curve, advice = {
             1: ("line", "use at least four temperatures"),
             2: ("parabola", "use a smaller range of temperatures"),
         }[self.degree]
-        return [f"G_f(T) does not lie on a {line}: χ² per degree is {self.chi_squared_per_degree:.1f}; {advice}"]
+        return [Reason.TEMPERATURES.because(curve=curve, chi_squared=self.chi_squared_per_degree, advice=advice)]
 
 
 def thermal_fit(temperatures_K: ArrayLike, formation_eV: ArrayLike, errors_eV: ArrayLike) -> ThermalFit:

@@ -23,6 +23,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.decorrelation import Decorrelated, decorrelate
 from alchemflows.free_energy.errors import correlated_variance, small_sample_factor
 from alchemflows.free_energy.integration import integrate
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.samples import WindowSeries
 
 # Silence two warnings of pymbar that do not matter here: about the solver for bootstrapping, which is not used, and
@@ -330,26 +331,21 @@ def bar_influences(forward: ArrayLike, backward: ArrayLike, delta_f: float) -> t
 
 def _warnings(lambdas: Sequence[float], result: LadderResult) -> list[str]:
     thin = [
-        f"the overlap of the windows λ = {lambdas[k]:g} and {lambdas[k + 1]:g} is {overlap:.3f} "
-        f"(below {MIN_OVERLAP}); add windows between them"
+        Reason.OVERLAP.because(first=lambdas[k], second=lambdas[k + 1], overlap=overlap, least=MIN_OVERLAP)
         for k, overlap in enumerate(np.diagonal(result.overlap, offset=1))
         if overlap < MIN_OVERLAP
     ]
     short = [
-        f"window λ = {lambdas[k]:g} has {n:.1f} independent samples (below {MIN_INDEPENDENT}), too few for a reliable "
-        "error; sample longer"
+        Reason.FEW_SAMPLES.because(window=lambdas[k], n=n, least=MIN_INDEPENDENT)
         for k, n in enumerate(result.n_independent)
         if n < MIN_INDEPENDENT
     ]
     unsolved = []
     if result.bar is None and (np.diagonal(result.overlap, offset=1) >= MIN_OVERLAP).all():
-        unsolved = [
-            "BAR has no solution, since ΔU between neighbouring windows is the same in all samples; check that the "
-            "atoms interact (lattice parameters, cutoff of the potential)"
-        ]
+        unsolved = [Reason.EQUAL_ENERGIES.because()]
     elif result.bar is None:
-        unsolved = ["BAR has no solution, since neighbouring windows do not overlap; add windows"]
+        unsolved = [Reason.NO_SOLUTION.because()]
     unknown = []
     if not np.isfinite(result.mbar).all():
-        unknown = ["MBAR has no finite error, since the windows do not overlap; add windows"]
+        unknown = [Reason.NO_ERROR.because()]
     return thin + short + unsolved + unknown

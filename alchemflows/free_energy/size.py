@@ -10,6 +10,7 @@ from ase import units
 from numpy.typing import ArrayLike
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.reasons import Reason
 
 #: A fit with a larger χ² per degree of freedom does not describe its points.
 MAX_CHI_SQUARED = 4.0
@@ -28,7 +29,7 @@ class Limit:
         """What speaks against the limit."""
         if self.chi_squared_per_degree is None or self.chi_squared_per_degree <= MAX_CHI_SQUARED:
             return []
-        return [f"the cells do not lie on a line in 1/N: χ² per degree is {self.chi_squared_per_degree:.1f}"]
+        return [Reason.SIZES.because(chi_squared=self.chi_squared_per_degree)]
 
 
 def logarithmic_term_eV_per_atom(n_atoms: ArrayLike, temperature_K: float) -> np.ndarray:

@@ -15,6 +15,7 @@ from scipy.stats import t
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.errors import Variance, independent_variance, small_sample_factor
 from alchemflows.free_energy.estimators import bar_influences
+from alchemflows.schemas.reasons import Reason
 
 #: Smallest overlap of the forward and backward work distributions for which BAR is used.
 MIN_WORK_OVERLAP = 0.1
@@ -101,20 +102,14 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     overlap = 0.0 if solved is None else _overlap(beta * forward, beta * backward, solved.delta_f)
     found = []
     if min(len(forward), len(backward)) < MIN_SWITCHES:
-        found.append(
-            f"fewer than {MIN_SWITCHES} switches in each direction, so the error is unreliable; use more repeats"
-        )
+        found.append(Reason.FEW_SWITCHES.because(least=MIN_SWITCHES))
     if overlap < MIN_WORK_OVERLAP:
         found.append(
-            f"forward and backward work overlap by {overlap:.3f} (below {MIN_WORK_OVERLAP}; dissipation "
-            f"{dissipation * beta:.1f} k_B T): switch more slowly"
+            Reason.WORK_OVERLAP.because(overlap=overlap, least=MIN_WORK_OVERLAP, dissipation=dissipation * beta)
         )
     noise = t.isf(NEGLIGIBLE, len(forward) + len(backward) - 2) * spread
     if dissipation < -max(noise, 1e-9 / beta):
-        found.append(
-            f"the dissipation is {dissipation:.4f} eV; a negative value violates the second law, so the switches did "
-            "not start in equilibrium; equilibrate longer"
-        )
+        found.append(Reason.SECOND_LAW.because(dissipation=dissipation))
     return WorkResult(
         mean=(mean / beta, mean_error / beta),
         bar=None if solved is None else (solved.delta_f / beta, solved.error / beta),

@@ -18,6 +18,7 @@ from alchemflows.jobs.inputs import reasons_of
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument, SchottkyVacancy
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.vacancy import RemovalDocument
 from alchemflows.schemas.verdict import Verdict
 
@@ -270,8 +271,8 @@ def displacements_A(perfect: Structure, defective: Structure, interstitial: Sequ
     free = 0.5 * float(perfect.lattice.get_all_distances([interstitial], perfect.frac_coords).min())
     reasons = []
     if shift > free:
-        reasons.append(f"the interstitial is {shift:.2f} Å from its requested position: it moved to another site")
+        reasons.append(Reason.INTERSTITIAL_MOVED.because(moved=shift))
     if host.max() > half_way:
         atom = int(host.argmax())
-        reasons.append(f"atom {atom} is {host[atom]:.2f} Å from its site in the crystal with the interstitial")
+        reasons.append(Reason.HOST_MOVED.because(atom=atom, moved=host[atom]))
     return shift, reasons

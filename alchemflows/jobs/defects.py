@@ -9,6 +9,7 @@ import numpy as np
 from alchemflows.jobs.inputs import check_same
 from alchemflows.schemas.chemical_potentials import SiteFraction
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.vacancy import RemovalDocument
 
 #: Largest fraction of sites with a defect at which defects count as dilute.
@@ -30,17 +31,14 @@ def disagreement(difference_eV: float, error_eV: float) -> list[str]:
     """Return a reason if two routes differ by more than two standard errors, and no reason otherwise."""
     if abs(difference_eV) <= 2 * error_eV:
         return []
-    return [f"the routes differ by {difference_eV:.4f} eV, more than twice {error_eV:.4f} eV"]
+    return [Reason.ROUTES.because(difference=difference_eV, error=error_eV)]
 
 
 def dilution(fraction: SiteFraction) -> list[str]:
     """Return a reason if the defects are not dilute, and no reason otherwise."""
     if fraction.site_fraction <= MAX_SITE_FRACTION:
         return []
-    return [
-        f"{fraction.site_fraction:.3g} of the sites would have the defect: above {MAX_SITE_FRACTION:g} defects "
-        "interact, and the dilute limit does not hold"
-    ]
+    return [Reason.NOT_DILUTE.because(fraction=fraction.site_fraction, most=MAX_SITE_FRACTION)]
 
 
 def quadrature(*errors: float) -> float:

@@ -32,6 +32,7 @@ from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -177,11 +178,7 @@ def assess_mean_cell(
     broken = deviation(strains @ breaking.T)
     reasons = []
     if symmetrise and broken is not None and broken.is_real:
-        reasons.append(
-            f"the cell no longer has space group {symmetry.space_group} of the start structure: before symmetrisation "
-            f"the mean cell is {broken.sigma:.1f} standard errors from that symmetry; start from the structure that "
-            "is stable at this temperature"
-        )
+        reasons.append(Reason.BROKEN_SYMMETRY.because(group=symmetry.space_group, sigma=broken.sigma))
     if frozen := frozen_directions(start, rotations, freedom):
         reasons.append(frozen_shape(freedom, symmetry.space_group, frozen))
     return (

@@ -38,6 +38,7 @@ from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocumen
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -305,7 +306,7 @@ class EinsteinSwitchesMaker(Maker):
             omegas = mode_frequencies(calculator.potential, relaxed_positions(calculator), cell, weights)
             return quantum_correction_eV(omegas, self.settings.temperature_K), []
         except UnstableCrystalError as error:  # F is valid even if the crystal is stable only at high temperature
-            return None, [f"no quantum correction: {error}"]
+            return None, [Reason.UNSTABLE_AT_0_K.because(error=error)]
 
 
 @dataclass
@@ -348,10 +349,7 @@ class SizeExtrapolationMaker(Maker):
         quantum = _quantum_corrections(documents)
         change = abs(quantum[-1] - quantum[-2]) if len(quantum) > 1 else None
         if change is not None and change > limit.error:
-            reasons.append(
-                f"the quantum correction differs by {1e3 * change:.3f} meV/atom between the two largest cells, more "
-                f"than the error of G, {1e3 * limit.error:.3f}"
-            )
+            reasons.append(Reason.QUANTUM_SIZE.because(change=1e3 * change, error=1e3 * limit.error))
         return SizeExtrapolation(
             formula=first.formula,
             temperature_K=first.temperature_K,
@@ -384,10 +382,7 @@ def _reasons_of_cell(mean_cell: EquilibriumDocument | None, switching_error_eV: 
     reasons = [] if mean_cell is None else [f"mean cell: {reason}" for reason in mean_cell.verdict.reasons]
     bias, bias_error = _cell_bias_eV(mean_cell)
     if bias > switching_error_eV:
-        reasons.append(
-            f"mean cell: its noise adds {bias:.4f} ± {bias_error:.4f} eV to G. This bias is subtracted, but it is "
-            f"larger than the error of the switching, {switching_error_eV:.4f} eV; sample the cell for longer"
-        )
+        reasons.append(Reason.CELL_NOISE.because(bias=bias, error=bias_error, switching=switching_error_eV))
     return reasons
 
 

@@ -16,6 +16,7 @@ from alchemflows.free_energy.errors import error_of_mean
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.ordering import Arrangement, Kind, OrderDisorderDocument, OrderingSearchDocument
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
 
@@ -73,7 +74,7 @@ class OrderComparisonMaker(Maker):
         potential = None
         for (name, kind, multiplicity), found in zip(names, relaxations, strict=True):
             if found is None:
-                reasons.append(f"{name}: the relaxation failed")
+                reasons.append(Reason.RELAXATION_FAILED.because(name=name))
                 continue
             document = RelaxDocument.read(found)
             potential = document.provenance.potential
@@ -88,7 +89,7 @@ class OrderComparisonMaker(Maker):
                     f"{each.name} has {each.counts.title}, the disordered cell {counts.title}: their "
                     "energies cannot be compared"
                 )
-        reasons += [f"{each.name}: the relaxation has not converged" for each in arrangements if not each.converged]
+        reasons += [Reason.NOT_RELAXED.because(name=each.name) for each in arrangements if not each.converged]
         by_kind: dict[Kind, list[Arrangement]] = {}
         for arrangement in arrangements:
             by_kind.setdefault(arrangement.kind, []).append(arrangement)
@@ -106,11 +107,7 @@ class OrderComparisonMaker(Maker):
         if not deviations:
             raise InvalidInputError("neither the paired nor the mean-field alchemical cell was relaxed")
         rightly = {kind: (ordering[kind] < 0) == (ordering["random"] < 0) for kind in deviations}
-        reasons += [
-            f"the {kind} cell ranks order and disorder the other way round than random arrangements do"
-            for kind, right in rightly.items()
-            if not right
-        ]
+        reasons += [Reason.RANKING.because(coupling=kind) for kind, right in rightly.items() if not right]
         return OrderDisorderDocument(
             formula=best.formula,
             counts=counts,

@@ -20,6 +20,7 @@ from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.schemas.ordering import Arrangement, OrderingSearchDocument
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
 from alchemflows.structures.sublattices import SYMPREC_A
@@ -119,12 +120,9 @@ class SearchMaker(Maker):
             arrangements.append(Arrangement.of(name, "ordered", relaxed, n_starts=n_starts))
         arrangements.sort(key=lambda arrangement: arrangement.energy_eV)
         sharpness = float(np.mean([end.sharpness for end in ends]))
-        reasons = [f"{each.name}: the relaxation has not converged" for each in arrangements if not each.converged]
+        reasons = [Reason.NOT_RELAXED.because(name=each.name) for each in arrangements if not each.converged]
         if sharpness < SHARP:
-            reasons.append(
-                f"weights were still mixed when they were rounded (mean of the largest weights {sharpness:.2f}): "
-                "increase n_steps"
-            )
+            reasons.append(Reason.MIXED_WEIGHTS.because(sharpness=sharpness))
         return OrderingSearchDocument(
             formula=disorder.system.formula(disorder.weights),
             counts=disorder.counts,

@@ -17,6 +17,7 @@ from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.phases import PhasePoint, PhaseStabilityDocument, PhaseTransition, StablePhase
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.verdict import Verdict
 
 #: Above this probability a transition counts as certain, and below 1 minus this value its absence does.
@@ -24,7 +25,6 @@ CERTAIN = 0.95
 #: Largest reliable error of a transition temperature, as a fraction of the range of temperatures. Above it, error
 #: propagation is not linear: with errors of 12 to 35 % only 50 to 66 % of transitions lie within one standard error.
 MAX_TRANSITION_ERROR = 0.1
-NO_RESULT = "the run of this point failed: see its error, which says if the phase is unstable"
 
 
 @dataclass(frozen=True)
@@ -95,15 +95,17 @@ def compare(points: Sequence[Point], documents: Sequence[FrenkelLaddDocument | N
         for reason in document.verdict.reasons
     ]
     reasons += [
-        f"the transition between {t.low_temperature_phase} and {t.high_temperature_phase} is uncertain: within "
-        f"the errors of G it lies between the temperatures with a probability of {t.probability:.2f}"
+        Reason.UNCERTAIN_TRANSITION.because(
+            low=t.low_temperature_phase, high=t.high_temperature_phase, probability=t.probability
+        )
         for t in transitions
         if 1 - CERTAIN < t.probability < CERTAIN
     ]
     span = MAX_TRANSITION_ERROR * (max(temperatures) - min(temperatures))
     reasons += [
-        f"the error of the transition between {t.low_temperature_phase} and {t.high_temperature_phase}, "
-        f"{t.error_K:.0f} K, is above {span:.0f} K, a tenth of the range of temperatures, and is itself uncertain"
+        Reason.TRANSITION_ERROR.because(
+            low=t.low_temperature_phase, high=t.high_temperature_phase, error=t.error_K, most=span
+        )
         for t in transitions
         if t.error_K is not None and t.error_K > span
     ]
@@ -132,7 +134,7 @@ def _point(point: Point, document: FrenkelLaddDocument | None) -> PhasePoint:
         error_eV=document and document.gibbs.error_eV,
         ideal_mixing_eV=point.ideal_mixing_eV,
         volume_A3=document and document.volume_A3,
-        failure=None if document is not None else NO_RESULT,
+        failure=None if document is not None else Reason.POINT_FAILED.because(),
     )
 
 

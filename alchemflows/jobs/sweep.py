@@ -12,6 +12,7 @@ from alchemflows.alchemy.compositions import CompositionGrid
 from alchemflows.alchemy.system import WEIGHT_TOLERANCE
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.sweep import CompositionPoint, CompositionSweepDocument
 from alchemflows.schemas.verdict import Verdict
@@ -99,7 +100,7 @@ class SweepMaker(Maker):
                 )
             )
         reasons = [
-            f"{point.formula}: the relaxation {'failed' if point.energy_eV is None else 'has not converged'}"
+            (Reason.RELAXATION_FAILED if point.energy_eV is None else Reason.NOT_RELAXED).because(name=point.formula)
             for point in points
             if not point.converged
         ]

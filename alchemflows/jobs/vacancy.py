@@ -18,6 +18,7 @@ from alchemflows.jobs.inputs import check_same, reasons_of
 from alchemflows.schemas.chemical_potentials import ChemicalPotential
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.vacancy import (
     RemovalDocument,
     VacancyDocument,
@@ -112,10 +113,8 @@ class VacancyComparisonMaker(Maker):
         reasons += against
         formula = perfect.structure.composition.reduced_formula
         if stability is not None and stability[0] > 2 * stability[1]:
-            reasons.append(
-                f"{formula} is not stable at these chemical potentials: G of a formula unit is {stability[0]:.4f} ± "
-                f"{stability[1]:.4f} eV above Σ ν μ"
-            )
+            excess, excess_error = stability
+            reasons.append(Reason.UNSTABLE_COMPOUND.because(formula=formula, excess=excess, error=excess_error))
         reasons += dilution(limits[0].concentration)
         return VacancyDocument(
             **dict(limits[0]),

@@ -15,6 +15,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.optimize.elasticity import BULK_MODULUS, WITHOUT_STRESS
 from alchemflows.optimize.quantities import Quantity
 from alchemflows.schemas.optimization import Target
+from alchemflows.schemas.reasons import Reason
 
 #: A function of the quantities, which are scalar float64 tensors, that returns a scalar tensor.
 Function = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
@@ -71,14 +72,14 @@ class Aim:
         """Return a description of each target that is not reached."""
         wanted = [(target, target.value) for target in self.targets if target.value is not None]
         missed = [
-            f"{target.quantity} is {values[target.quantity]:.6g}, its target {value:.6g}"
+            Reason.TARGET.because(quantity=target.quantity, value=values[target.quantity], target=value)
             for target, value in wanted
             if abs(values[target.quantity] - value) > self.tolerance * target.scale
         ]
         # Even if all targets are reached, the sum can exceed its smallest value by the sum of their tolerances.
         allowed = self.tolerance**2 * sum(target.factor for target in self.targets) + self.tolerance**2
         if self.function is not None and self.least_sum is not None and objective - self.least_sum > allowed:
-            missed.append(f"the objective is {objective:.6g}, its smallest possible value {self.least_sum:.6g}")
+            missed.append(Reason.OBJECTIVE.because(value=objective, least=self.least_sum))
         return missed
 
 

@@ -10,6 +10,7 @@ from jobflow import Maker
 
 from alchemflows.reproduce.settings import Effort
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row, Version
 from alchemflows.schemas.verdict import Verdict
 
@@ -96,7 +97,7 @@ class TableMaker(Maker):
     ) -> ReproductionDocument:
         """Return the document; its verdict lists failed checks and the reasons of the single results."""
         failed = [
-            f"{check.name}: {check.value:.4g} {check.unit}, outside ±{check.bound:g} {check.unit}"
+            Reason.CROSS_CHECK.because(name=check.name, value=check.value, unit=check.unit, bound=check.bound)
             for check in checks
             if not check.holds
         ]

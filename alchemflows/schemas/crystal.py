@@ -22,7 +22,7 @@ class MeanCell(BaseModel):
         description="expected excess of F + pV of the cell due to the noise of the mean cell: ½ k_B T Σ 1/n over the "
         "free directions, n the independent samples of each"
     )
-    bias_error_eV: float = Field(description="standard deviation of that excess")
+    bias_error_eV: float = Field(description="standard error of that excess: half the interval with 68 % of it")
     symmetry_deviation_sigma: float | None = Field(
         description="root mean square of the symmetry-breaking strains, in standard errors; none without such strains, "
         "or with too few independent samples"

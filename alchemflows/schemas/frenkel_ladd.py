@@ -75,7 +75,7 @@ class FrenkelLaddDocument(Document):
     cell_bias_eV: float = Field(
         description="expected bias of F + pV due to the noise of the mean cell, see `MeanCell`; 0 for a given cell"
     )
-    cell_bias_error_eV: float = Field(description="standard deviation of the bias")
+    cell_bias_error_eV: float = Field(description="standard error of the bias: half the interval with 68 % of it")
     gibbs: FreeEnergyValue = Field(
         description="classical G = F + pV − bias, without `mixing_term_eV`; its error combines those of the switching "
         "and of the bias in quadrature"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
+from alchemflows.schemas.reasons import Reason
+
 #: Fraction of the distance to another site beyond which an atom has left its own site.
 MAX_DISPLACEMENT_SHARE = 0.5
 #: Largest fraction of the time that vibrations displace an atom this far.
@@ -38,9 +40,14 @@ class SitesSummary(BaseModel):
         if not self.left:
             return []
         return [
-            f"{where}: the crystal melted, or atoms left their sites: atom {self.atom} ({self.element}) was "
-            f"{self.largest_displacement_A:.1f} Å from its site (nearest other: {self.nearest_A:.1f} Å); an atom was "
-            f"nearer to another site than to its own in {self.time_away:.0%} of the samples"
+            Reason.MELTED.because(
+                where=where,
+                atom=self.atom,
+                element=self.element,
+                moved=self.largest_displacement_A,
+                nearest=self.nearest_A,
+                share=self.time_away,
+            )
         ]
 
 

@@ -12,6 +12,7 @@ from pymatgen.io.cif import CifBlock, CifParser, str2float
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.structure import Loss
+from alchemflows.structures.cif_symmetry import column, named_operations, operations_loop, symmetry_problems
 from alchemflows.structures.formula import amounts_of, reduced_formula
 from alchemflows.structures.parsed import Parsed, collect_warnings, select_one
 from alchemflows.structures.species import (
@@ -36,6 +37,8 @@ _ANY_SUM = 1e6
 _WATER = ("wat", "o-h", "oh", "h2o", "ow")
 #: Parts of a line of a CIF: quoted text, which is kept, or a tag or the word ``loop_``, which are case-insensitive.
 _QUOTED_OR_TAG = re.compile(r"""(?<!\S)(?:'.*?'(?!\S)|".*?"(?!\S)|(_\S+|loop_(?!\S)))""", re.I)
+#: Beginnings of tags of the symmetry in newer dictionaries, which pymatgen does not know.
+_DOTTED = re.compile(r"^(_space_group|_space_group_symop|_symmetry|_symmetry_equiv)\.")
 #: Tags that pymatgen expects with capital letters, by their spelling in lower case. All others are in lower case.
 CAPITAL_TAGS = {
     tag.lower(): tag
@@ -61,13 +64,6 @@ CAPITAL_TAGS = {
         "_magnetic_space_group.transform_to_standard_Pp_abc",
     )
 }
-#: Tags of the symmetry, in the spellings of pymatgen.
-_GROUP_NUMBERS = ("_space_group_IT_number", "_symmetry_Int_Tables_number")
-_HERMANN_MAUGUIN = ("_symmetry_space_group_name_H-M", "_symmetry_space_group_name_H_M", "_space_group_name_H-M_alt")
-_HALL = ("_symmetry_space_group_name_Hall", "_space_group_name_Hall")
-_OPERATIONS = tuple(
-    tag + end for tag in ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz") for end in ("", "_")
-)
 #: Type symbols and labels that stand for a group of atoms with hydrogens: NH4, CH3, H3O.
 _GROUP_WITH_HYDROGEN = re.compile(r"[A-Z][a-z]?\d*H(?![a-z])|H\d+[A-Z]")
 
@@ -112,6 +108,10 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
     with collect_warnings(notes):
         data = CifBlock.from_str(body)
         _check_numbers(data)
+        named = named_operations(data)
+        if named.operations:
+            notes.append(f"the file lists no symmetry operations; those of the space group {named.names} were used")
+            body += operations_loop(named.operations)
         parser = CifParser.from_str(body, occupancy_tolerance=_ANY_SUM, check_cif=False)
         structure = parser.parse_structures(primitive=False, on_error="raise")[0]
         operations = parser.symmetry_operations
@@ -119,7 +119,9 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
     notes[:] = [note for note in notes if "occupancy_tolerance" not in note]
     parsed = Parsed(structure, "pymatgen (CIF)", name if len(blocks) > 1 else None, notes, losses)
     rows = _rows(data, structure, operations, parsed)
-    _check_symmetry(data, len(operations), rows, parsed)
+    losses += [("symmetry", text) for text in symmetry_problems(data, named, len(operations), notes)]
+    if len(operations) > 1:
+        _check_multiplicities(data, rows, parsed)
     shared = _shared_sites(structure, rows)
     for members in shared:
         listed = {rows[k].label: rows[k].occupancy for k in members}
@@ -160,8 +162,14 @@ def data_blocks(text: str) -> list[tuple[str, str]]:
 
 
 def _usual_case(match: re.Match[str]) -> str:
+    """Return a tag in its usual case; symmetry tags of newer dictionaries with an underscore instead of the dot."""
     tag = match.group(1)
-    return match.group() if tag is None else CAPITAL_TAGS.get(tag.lower(), tag.lower())
+    if tag is None:
+        return match.group()
+    lower = tag.lower()
+    if "magn" not in lower:
+        lower = _DOTTED.sub(r"\1_", lower)
+    return CAPITAL_TAGS.get(lower, lower)
 
 
 def type_symbol(text: str) -> str | None:
@@ -206,15 +214,6 @@ def _symbol(letters: str) -> str | None:
     return title if Element.is_valid_symbol(title) and title not in ISOTOPES and not two else None
 
 
-def _column(data: CifBlock, *names: str) -> list[str] | None:
-    """Return the first column of the atom loop that has one of these names; None if there is none."""
-    for name in names:
-        value = data.data.get(name)
-        if value is not None:
-            return [value] if isinstance(value, str) else list(value)
-    return None
-
-
 def _number(text: str, what: str, default: float | None = None) -> float:
     if text.strip() in ("?", ".", ""):
         if default is None:
@@ -231,24 +230,24 @@ def _number(text: str, what: str, default: float | None = None) -> float:
 
 def _check_numbers(data: CifBlock) -> None:
     """Raise an error for missing or malformed coordinates and occupancies, which pymatgen may read as 0 or 1."""
-    for k, label in enumerate(_column(data, "_atom_site_label") or []):
+    for k, label in enumerate(column(data, "_atom_site_label") or []):
         for axis in "xyz":
-            column = _column(data, f"_atom_site_fract_{axis}")
-            if column is None:
+            values = column(data, f"_atom_site_fract_{axis}")
+            if values is None:
                 raise InvalidInputError("the atoms have no fractional coordinates (_atom_site_fract_x, ...)")
-            _number(column[k], f"site {label}: a coordinate")
-        occupancies = _column(data, "_atom_site_occupancy")
+            _number(values[k], f"site {label}: a coordinate")
+        occupancies = column(data, "_atom_site_occupancy")
         if occupancies is not None and _number(occupancies[k], f"site {label}: the occupancy", 1.0) < 0:
             raise InvalidInputError(f"site {label}: the occupancy {occupancies[k]} is negative")
 
 
 def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed) -> list[AtomSiteRow]:
-    labels = _column(data, "_atom_site_label") or []
-    types = _column(data, "_atom_site_type_symbol")
-    occupancies = _column(data, "_atom_site_occupancy")
-    hydrogens = _column(data, "_atom_site_attached_hydrogens")
-    flags = _column(data, "_atom_site_calc_flag")
-    axes = [_column(data, f"_atom_site_fract_{axis}") for axis in "xyz"]
+    labels = column(data, "_atom_site_label") or []
+    types = column(data, "_atom_site_type_symbol")
+    occupancies = column(data, "_atom_site_occupancy")
+    hydrogens = column(data, "_atom_site_attached_hydrogens")
+    flags = column(data, "_atom_site_calc_flag")
+    axes = [column(data, f"_atom_site_fract_{axis}") for axis in "xyz"]
     rows = []
     for k, label in enumerate(labels):
         if flags is not None and flags[k] == "dum":
@@ -355,49 +354,24 @@ def _check_atoms(structure: Structure, rows: list[AtomSiteRow], shared: list[lis
         )
 
 
-def _check_symmetry(data: CifBlock, n_operations: int, rows: list[AtomSiteRow], parsed: Parsed) -> None:
-    """Record a loss if the file states a symmetry that was not applied."""
-    numbers, names, hall = (_stated(data, tags) for tags in (_GROUP_NUMBERS, _HERMANN_MAUGUIN, _HALL))
-    trivial = all(text == "1" for text in numbers) and all(_is_p1(text) for text in names + hall)
-    if n_operations == 1 and not trivial:
-        listed = " ".join(dict.fromkeys(names + hall + numbers))
-        parsed.losses.append(
-            ("symmetry", f"the file names the space group {listed}, but only the identity was applied")
-        )
-    elif hall and not trivial and not names and not _stated(data, _OPERATIONS):
-        parsed.losses.append(
-            (
-                "symmetry",
-                f"the file has the Hall symbol {hall[0]} but no symmetry operations and no Hermann–Mauguin symbol; "
-                "Hall symbols are not interpreted",
-            )
-        )
-    labels = _column(data, "_atom_site_label") or []
-    counts = _column(data, "_atom_site_symmetry_multiplicity", "_atom_site_site_symmetry_multiplicity") or []
+def _check_multiplicities(data: CifBlock, rows: list[AtomSiteRow], parsed: Parsed) -> None:
+    """Record a loss if a site has another number of equivalent positions than the file states."""
+    labels = column(data, "_atom_site_label") or []
+    counts = column(data, "_atom_site_symmetry_multiplicity", "_atom_site_site_symmetry_multiplicity") or []
     stated = dict(zip(labels, counts, strict=False))
     for row in rows:
         text = stated.get(row.label, "?").strip()
-        if text.isdigit() and labels.count(row.label) == 1 and int(text) != len(row.places) and n_operations > 1:
+        if text.isdigit() and labels.count(row.label) == 1 and int(text) != len(row.places):
             parsed.losses.append(
                 ("symmetry", f"site {row.label} has multiplicity {text} in the file, but {len(row.places)} as read")
             )
-
-
-def _stated(data: CifBlock, tags: tuple[str, ...]) -> list[str]:
-    """Return the first value of each of these tags that has a known value."""
-    values = ((_column(data, tag) or [""])[0].strip() for tag in tags)
-    return [value for value in values if value not in ("?", ".", "")]
-
-
-def _is_p1(name: str) -> bool:
-    return re.sub(r"[\s_]", "", name).upper() == "P1"
 
 
 def _check_formula(data: CifBlock, structure: Structure, parsed: Parsed) -> None:
     """Record a loss if elements or ratios differ from the formulas stated in the file."""
     found = _amounts(structure)
     for key in ("_chemical_formula_sum", "_chemical_formula_moiety"):
-        text = (_column(data, key) or ["?"])[0].strip()
+        text = (column(data, key) or ["?"])[0].strip()
         if text in ("?", ".", ""):
             continue
         stated = formula_sum(text) if key.endswith("sum") else moiety_elements(text)

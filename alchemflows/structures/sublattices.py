@@ -68,9 +68,10 @@ def occupancies_of(structure: Structure) -> Occupancies:
 def check_exclusions(structure: Structure, sites: Sequence[Mapping[str, float]]) -> None:
     """Check that no two sites of a crystal exclude one another.
 
-    Two sites exclude one another if their occupancies sum to at most 1 and they are closer than any two atoms in a
-    crystal. The limit is :data:`EXCLUSION_FRACTION` times the sum of the covalent radii of their elements, and at least
-    :data:`EXCLUSION_SAME_ELEMENT_A` if both sites contain the same element.
+    Two sites, at least one of them partly occupied, exclude one another if they are closer than any two atoms in a
+    crystal. The limit is :data:`EXCLUSION_FRACTION` times the sum of the covalent radii of their elements. If their
+    occupancies sum to at most 1 and both sites contain the same element, it is at least
+    :data:`EXCLUSION_SAME_ELEMENT_A`; with a larger sum they may be the two atoms of a molecule.
 
     Parameters
     ----------
@@ -84,50 +85,64 @@ def check_exclusions(structure: Structure, sites: Sequence[Mapping[str, float]])
     InvalidInputError
         If sites exclude one another; the message names the closest pair.
     """
-    partial = [k for k, occupancy in enumerate(sites) if sum(occupancy.values()) < 1 - FLOATING_POINT]
+    partial = [k for k, occupancy in enumerate(sites) if _total(occupancy) < 1 - FLOATING_POINT]
     if len(partial) < 1:
         return
     pairs = exclusions(structure, sites, partial)
     if pairs:
-        distance, i, j = min(pairs)
-        raise InvalidInputError(
+        distance, i, j = min(pairs, key=lambda pair: (not _overfull(sites[pair[1]], sites[pair[2]]), pair))
+        apart = (
             f"sites {i} ({_text(sites[i])}) and {j} ({_text(sites[j])}) are {distance:.2f} Å apart and exclude one "
-            f"another ({len(pairs)} pairs in total); they are never occupied together, but an alchemical cell or a "
-            "random arrangement could occupy both. Merge each split position into one site at its centre, or use an "
-            "ordered structure"
+            f"another ({len(pairs)} pairs in total)"
+        )
+        if _overfull(sites[i], sites[j]):
+            raise InvalidInputError(
+                f"{apart}, but their occupancies sum to {_total(sites[i]) + _total(sites[j]):.4g}, more than 1; "
+                "correct the occupancies or the positions"
+            )
+        raise InvalidInputError(
+            f"{apart}; they are never occupied together, but an alchemical cell or a random arrangement could occupy "
+            "both. Merge each split position into one site at its centre, or use an ordered structure"
         )
 
 
 def exclusions(
     structure: Structure, sites: Sequence[Mapping[str, float]], partial: Sequence[int]
 ) -> list[tuple[float, int, int]]:
-    """Return the pairs of partly occupied sites that exclude one another: distance (Å) and the two site indices."""
-    radii = {symbol: covalent_radii[atomic_numbers[symbol]] for k in partial for symbol in sites[k]}
+    """Return the pairs of sites that exclude one another: distance (Å) and the two site indices.
+
+    At least one site of each pair is partly occupied.
+    """
+    radii = {symbol: covalent_radii[atomic_numbers[symbol]] for occupancy in sites for symbol in occupancy}
     cutoff = max(EXCLUSION_SAME_ELEMENT_A, 2 * EXCLUSION_FRACTION * max(radii.values()))
     first, second, distances = neighbour_list(
         "ijd",
         cell=structure.lattice.matrix,
         pbc=[True] * 3,
-        positions=structure.cart_coords[list(partial)],
-        numbers=np.ones(len(partial), dtype=np.int32),
+        positions=structure.cart_coords,
+        numbers=np.ones(len(sites), dtype=np.int32),
         cutoff=float(cutoff),
     )
-    found = []
-    for a, b, distance in zip(first, second, distances, strict=True):
-        i, j = partial[int(a)], partial[int(b)]
-        total = sum(sites[i].values()) + sum(sites[j].values())
-        if (
-            i < j
-            and total <= 1 + sum_tolerance(len(sites[i]) + len(sites[j]))
-            and distance < _limit(sites[i], sites[j])
-        ):
-            found.append((float(distance), i, j))
-    return found
+    some = set(partial)
+    return [
+        (float(distance), int(i), int(j))
+        for i, j, distance in zip(first, second, distances, strict=True)
+        if i < j and (i in some or j in some) and distance < _limit(sites[i], sites[j])
+    ]
+
+
+def _total(occupancy: Mapping[str, float]) -> float:
+    return sum(occupancy.values())
+
+
+def _overfull(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    """Return whether the occupancies of two sites sum to more than 1."""
+    return _total(one) + _total(other) > 1 + sum_tolerance(len(one) + len(other))
 
 
 def _limit(one: Mapping[str, float], other: Mapping[str, float]) -> float:
     """Return the distance (Å) below which an atom on one site excludes an atom on the other."""
-    limits = [EXCLUSION_SAME_ELEMENT_A] if one.keys() & other.keys() else []
+    limits = [EXCLUSION_SAME_ELEMENT_A] if one.keys() & other.keys() and not _overfull(one, other) else []
     limits += [
         EXCLUSION_FRACTION * (covalent_radii[atomic_numbers[a]] + covalent_radii[atomic_numbers[b]])
         for a in one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase.data import atomic_numbers, covalent_radii
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
@@ -122,8 +123,32 @@ def test_sites_at_bond_distance_are_accepted(symbol, distance):
     assert len(AlchemicalSystem.from_structure(split(symbol, distance))[0].groups) == 1
 
 
-def test_close_sites_with_occupancies_above_one_in_total_are_accepted():
-    AlchemicalSystem.from_structure(split("Na", 1.5, (0.75, 0.75)))
+@given(
+    symbols=st.tuples(*2 * [st.sampled_from(["H", "O", "F", "Na", "K", "Cu", "Ag", "I"])]),
+    occupancies=st.tuples(st.sampled_from([0.1, 0.5, 0.7, 0.9]), st.sampled_from([0.5, 0.75, 0.95, 1.0])),
+    share=st.floats(0.3, 1.3),
+)
+@settings(max_examples=30, deadline=None)
+def test_close_sites_are_refused_whatever_their_occupancies(symbols, occupancies, share):
+    """The limit is 0.7 times the sum of the covalent radii, for one element at least 1.2 Å if both sum to 1 at most."""
+    distance = share * 0.7 * sum(covalent_radii[atomic_numbers[symbol]] for symbol in symbols)
+    total = sum(occupancies)
+    least = 1.2 if total <= 1 and symbols[0] == symbols[1] else 0.0
+    assume(abs(share - 1) > 1e-6 and abs(distance - least) > 1e-6 and distance > 0.51)  # 0.5 Å is refused anyway
+    sites = [{symbol: x} for symbol, x in zip(symbols, occupancies, strict=True)]
+    structure = Structure(Lattice.cubic(12), [*sites, "Zr"], [[0, 0, 0], [distance / 12, 0, 0], [0.5] * 3])
+    if share > 1 and distance > least:
+        assert AlchemicalSystem.from_structure(structure)[0].groups
+        return
+    with pytest.raises(InvalidInputError, match=rf"{distance:.2f} Å.*{f'{total:.4g}' if total > 1 else ''}"):
+        AlchemicalSystem.from_structure(structure)
+
+
+def test_a_pair_with_a_sum_above_one_is_named_before_split_positions():
+    places = [[0, 0, 0], [0.05, 0, 0], [0.5, 0, 0], [0.59, 0, 0], [0.5] * 3]
+    structure = Structure(Lattice.cubic(10), [{"Na": 0.5}, {"Na": 0.5}, {"Na": 0.7}, {"Na": 0.5}, "Cl"], places)
+    with pytest.raises(InvalidInputError, match=r"0\.90 Å.* 1\.2\b"):
+        AlchemicalSystem.from_structure(structure)
 
 
 def test_sites_of_two_elements_that_are_too_close_are_refused():

@@ -1,0 +1,152 @@
+"""All reasons that a verdict may give against a result, with their sentences; docs/verdicts.md explains each."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from string import Formatter
+from typing import Any
+
+
+class Reason(Enum):
+    """A failed check; its value is a sentence with fields for the numbers.
+
+    Results that are made of others repeat the reasons of these after the name of the part, for example
+    ``perfect crystal: mean cell: the volume drifts: ...``.
+
+    Examples
+    --------
+    >>> text = Reason.MELTED.because(
+    ...     where="switches", atom=3, element="I", moved=4.0, nearest=3.1, share=0.2
+    ... )
+    >>> Reason.of(f"crystal: {text}").key
+    'melted'
+    """
+
+    OVERLAP = (
+        "the overlap of the windows λ = {first:g} and {second:g} is {overlap:.3f} (below {least}); add windows between "
+        "them"
+    )
+    NO_ERROR = "MBAR has no finite error, since the windows do not overlap; add windows"
+    EQUAL_ENERGIES = (
+        "BAR has no solution, since ΔU between neighbouring windows is the same in all samples; check that the atoms "
+        "interact (lattice parameters, cutoff of the potential)"
+    )
+    NO_SOLUTION = "BAR has no solution, since neighbouring windows do not overlap; add windows"
+    FEW_SAMPLES = (
+        "window λ = {window:g} has {n:.1f} independent samples (below {least}), too few for a reliable error; sample "
+        "longer"
+    )
+    FEW_TYPICAL = (
+        "a typical window has {n:.0f} independent samples (below {least}), too few for a reliable error and for the "
+        "convergence tests; sample longer"
+    )
+    NO_HALVES = (
+        "halves of the sampling cannot be compared, since MBAR finds no solution for them; sample longer, or add "
+        "windows"
+    )
+    HALVES = "drift: the first and the second half of the sampling differ by {sigma:.1f} σ; sample longer"
+    SHIFT = (
+        "window λ = {window:g} is not stationary: ⟨∂U/∂λ⟩ or the volume shifts by {sigma:.1f} σ after {percent:.0f} % "
+        "of its production; equilibrate or sample longer"
+    )
+    STARTS = (
+        "windows that started from λ = 0 and from λ = 1 are in different states ({sigma:.1f} σ) because they depend on "
+        "their start; sample longer, or use replica exchange"
+    )
+    PAIR = (
+        "windows λ = {first:g} and {second:g} are not consistent with each other: P₁(ΔU)/P₀(ΔU) is not exp[−β(ΔU − "
+        "ΔF)] ({sigma:.1f} σ); they may be in different states of the crystal"
+    )
+    HYSTERESIS = (
+        "hysteresis: windows with λ ≤ {first:g} and those with λ ≥ {second:g} are not consistent with each other "
+        "({sigma:.1f} σ); at equilibrium the state of the crystal may change at another λ"
+    )
+    ESTIMATORS = "TI and MBAR disagree by {difference:.4f} eV ({sigma:.1f} σ); add windows, or sample longer"
+    TARGET_ERROR = "the error of MBAR is {error:.2g} eV, above its target of {target:.2g} eV"
+    FAILED_JOBS = "{n} jobs of the last round failed, so the refinement ended; see their errors"
+    MELTED = (
+        "{where}: the crystal melted, or atoms left their sites: atom {atom} ({element}) was {moved:.1f} Å from its "
+        "site (nearest other: {nearest:.1f} Å); an atom was nearer to another site than to its own in {share:.0%} of "
+        "the samples"
+    )
+    FEW_SWITCHES = "fewer than {least} switches in each direction, so the error is unreliable; use more repeats"
+    WORK_OVERLAP = (
+        "forward and backward work overlap by {overlap:.3f} (below {least}; dissipation {dissipation:.1f} k_B T): "
+        "switch more slowly"
+    )
+    SECOND_LAW = (
+        "the dissipation is {dissipation:.4f} eV; a negative value violates the second law, so the switches did not "
+        "start in equilibrium; equilibrate longer"
+    )
+    DRIFT = "{quantity} drifts: the two halves of the production differ by {sigma:.1f} σ; equilibrate longer"
+    BROKEN_SYMMETRY = (
+        "the cell no longer has space group {group} of the start structure: before symmetrisation the mean cell is "
+        "{sigma:.1f} standard errors from that symmetry; start from the structure that is stable at this temperature"
+    )
+    FROZEN_SHAPE = (
+        "cell_freedom={freedom} keeps part of the shape of the initial cell, but space group {group} allows {n} more "
+        "strain{plural} at constant pressure; along these the stress is not that of the pressure; choose {choice}"
+    )
+    CELL_NOISE = (
+        "mean cell: its noise adds {bias:.4f} ± {error:.4f} eV to G. This bias is subtracted, but it is larger than "
+        "the error of the switching, {switching:.4f} eV; sample the cell for longer"
+    )
+    UNSTABLE_AT_0_K = "no quantum correction: {error}"
+    QUANTUM_SIZE = (
+        "the quantum correction differs by {change:.3f} meV/atom between the two largest cells, more than the error of "
+        "G, {error:.3f}"
+    )
+    SIZES = "the cells do not lie on a line in 1/N: χ² per degree is {chi_squared:.1f}"
+    TEMPERATURES = "G_f(T) does not lie on a {curve}: χ² per degree is {chi_squared:.1f}; {advice}"
+    ROUTES = "the routes differ by {difference:.4f} eV, more than twice {error:.4f} eV"
+    NOT_DILUTE = (
+        "{fraction:.3g} of the sites would have the defect: above {most:g} defects interact, and the dilute limit does "
+        "not hold"
+    )
+    UNSTABLE_COMPOUND = (
+        "{formula} is not stable at these chemical potentials: G of a formula unit is {excess:.4f} ± {error:.4f} eV "
+        "above Σ ν μ"
+    )
+    INTERSTITIAL_MOVED = "the interstitial is {moved:.2f} Å from its requested position: it moved to another site"
+    HOST_MOVED = "atom {atom} is {moved:.2f} Å from its site in the crystal with the interstitial"
+    POINT_FAILED = "the run of this point failed: see its error, which says if the phase is unstable"
+    UNCERTAIN_TRANSITION = (
+        "the transition between {low} and {high} is uncertain: within the errors of G it lies between the temperatures "
+        "with a probability of {probability:.2f}"
+    )
+    TRANSITION_ERROR = (
+        "the error of the transition between {low} and {high}, {error:.0f} K, is above {most:.0f} K, a tenth of the "
+        "range of temperatures, and is itself uncertain"
+    )
+    RELAXATION_FAILED = "{name}: the relaxation failed"
+    NOT_RELAXED = "{name}: the relaxation has not converged"
+    RANKING = "the {coupling} cell ranks order and disorder the other way round than random arrangements do"
+    MIXED_WEIGHTS = (
+        "weights were still mixed when they were rounded (mean of the largest weights {sharpness:.2f}): increase "
+        "n_steps"
+    )
+    TARGET = "{quantity} is {value:.6g}, its target {target:.6g}"
+    OBJECTIVE = "the objective is {value:.6g}, its smallest possible value {least:.6g}"
+    CROSS_CHECK = "{name}: {value:.4g} {unit}, outside ±{bound:g} {unit}"
+
+    @property
+    def key(self) -> str:
+        """Name of the reason in docs/verdicts.md, such as ``few-samples``."""
+        return self.name.lower().replace("_", "-")
+
+    def because(self, **numbers: Any) -> str:
+        """Return the sentence with its numbers."""
+        return self.value.format(**numbers)
+
+    @classmethod
+    def of(cls, text: str) -> Reason | None:
+        """Return the reason that a stored sentence gives, whatever parts of a result it is prefixed with."""
+        return next((reason for reason in cls if reason._pattern().search(text)), None)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}.{self.name}: {self.value}>"
+
+    def _pattern(self) -> re.Pattern[str]:
+        parts = Formatter().parse(self.value)
+        return re.compile("".join(re.escape(fixed) + (".*" if field else "") for fixed, field, *_ in parts) + "$")
