@@ -16,7 +16,7 @@ from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.campaign.specification import Task
+from alchemflows.campaign.task import Task
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.cost import cost_of
 from alchemflows.schemas.potential import PotentialSpec

@@ -7,7 +7,7 @@ from typing import cast
 
 from jobflow import Flow, OutputReference
 
-from alchemflows.campaign.specification import Task, label
+from alchemflows.campaign.task import Task, label
 from alchemflows.errors import DatabaseError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.refine import Standing

@@ -15,7 +15,7 @@ from jobflow import Flow, Job
 from jobflow.managers.fireworks import flow_to_workflow
 
 from alchemflows.campaign.extension import extension
-from alchemflows.campaign.specification import Task
+from alchemflows.campaign.task import Task
 from alchemflows.execution.reruns import can_be_rerun
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.cost import cost_of

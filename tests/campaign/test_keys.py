@@ -12,7 +12,8 @@ from atomate2.forcefields.jobs import ForceFieldRelaxMaker
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.campaign.keys import FIELDS, NOT_IN_KEY, POTENTIAL_FIELDS, VACANCY_FIELDS
-from alchemflows.campaign.specification import MAKERS, Task, VacancyTask, campaign_of, tasks
+from alchemflows.campaign.specification import MAKERS, campaign_of, tasks
+from alchemflows.campaign.task import Task, VacancyTask
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.jobs.relax import RELAXATION_FIELDS, AlchemicalRelaxMaker, relaxing
 from alchemflows.schemas.campaign import TRANSFORMING
