@@ -223,7 +223,7 @@ def _workflow(task: Task, flow: Flow, resources: Resources) -> Workflow:
     for firework, job in fireworks.jobs_of(workflow):
         n_steps = cost_of(job).n_steps
         kind: JobKind = job.metadata["campaign"]["job_kind"]
-        fireworks.add_to_spec(firework, resources.spec(kind), {"n_atom_steps": n_steps * len(task.crystal)})
+        fireworks.add_to_spec(firework, resources.spec(kind), {"n_atom_steps": n_steps * task.n_sites})
     return workflow
 
 

@@ -7,117 +7,91 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from jobflow import Flow
-from monty.json import MSONable
+from jobflow import Flow, Maker, OutputReference
 from pymatgen.core import Structure
 
-from alchemflows.campaign.keys import chemical_potential_fields, task_key
+from alchemflows.campaign.keys import task_key
+from alchemflows.campaign.methods import Method
 from alchemflows.errors import AlchemflowsError, InvalidInputError
-from alchemflows.flows.common import SampledMaker
-from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
-from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.cost import cost_of
+from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.structures import structures_metadata
 from alchemflows.jobs.windows import WindowsMaker
-from alchemflows.schemas.campaign import TRANSFORMING, CampaignMetadata, JobKind, MethodKind
-from alchemflows.schemas.chemical_potentials import ChemicalPotentials
+from alchemflows.schemas.campaign import CampaignMetadata, JobKind
+from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.structure import StructureRecord
 
 
 @dataclass(frozen=True)
-class VacancyTask(MSONable):
-    """The vacancy of a task: the removed atom, its degeneracy, and the chemical potentials.
-
-    Attributes
-    ----------
-    site
-        Index of the removed atom in the repeated cell.
-    degeneracy
-        Degeneracy of the vacancy on one site.
-    chemical_potentials
-        Chemical potentials of the elements.
-    """
-
-    site: int = 0
-    degeneracy: float = 1.0
-    chemical_potentials: ChemicalPotentials = field(default_factory=ChemicalPotentials)
-
-    def scientific_fields(self) -> dict[str, Any]:
-        """Return the fields that are part of the key of a task, see :mod:`alchemflows.campaign.keys`."""
-        known = chemical_potential_fields(self.chemical_potentials)
-        return {"site": self.site, "degeneracy": self.degeneracy, **known}
-
-    def check(self, name: str, crystal: Structure, temperature_K: float, pressure_GPa: float | None) -> None:
-        """Raise if the vacancy of a structure cannot be computed.
-
-        It is called for all structures before the first task is submitted.
-
-        Raises
-        ------
-        InvalidInputError
-            If the atom does not exist, or its chemical potential is not determined; the message names the structure.
-        """
-        try:
-            if not 0 <= self.site < len(crystal):
-                raise InvalidInputError(f"site {self.site} cannot be removed: there are {len(crystal)} atoms")
-            if crystal.is_ordered and pressure_GPa is not None:  # otherwise the maker of the flow raises an error
-                element = crystal[self.site].specie.symbol
-                self.chemical_potentials.check(crystal, element, temperature_K, pressure_GPa)
-        except InvalidInputError as error:
-            raise InvalidInputError(f"structures.{name}: {error}") from error
-
-
-@dataclass(frozen=True)
 class Task:
-    """One calculation of a campaign: a structure, a transformation, conditions and a repeat.
+    """One calculation of a campaign: a structure or a group of them, a transformation, conditions and a repeat.
 
     Attributes
     ----------
     campaign
         Name of the campaign.
     structure, transformation
-        Names in the campaign; the name of the transformation is empty for methods without one.
+        Names in the campaign; empty for methods without them. For a group of structures, the name of the group.
     temperature_K, pressure_GPa, repeat
-        Temperature (K), pressure (GPa; None for constant volume) and index of the repeat.
-    crystal, record
-        The structure, and the record of how it was read.
+        Temperature (K; None if the method has none, or all at once), pressure (GPa; None for constant volume or if the
+        method has none) and index of the repeat.
+    crystals, records
+        The structures by name, and the records of how they were read.
     substitution
         The transformation.
-    kind, maker
-        The method and the maker of its flow.
-    vacancy
-        Settings of a vacancy; None for other methods.
+    method, maker
+        The method, and the maker of the flow with its settings.
+    arguments
+        Other arguments of its `make`.
+    potential
+        The potential with the SHA-256 of its file; None if the method takes none.
+    category
+        FireWorks category of the jobs that evaluate the potential.
     """
 
     campaign: str
     structure: str
     transformation: str
-    temperature_K: float
+    temperature_K: float | None
     pressure_GPa: float | None
     repeat: int
-    crystal: Structure
+    crystals: Mapping[str, Structure]
     substitution: Mapping[str, Any]
-    kind: MethodKind
-    maker: SampledMaker
-    vacancy: VacancyTask | None = None
-    record: StructureRecord | None = None
+    method: Method
+    maker: Maker
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    potential: PotentialSpec | None = None
+    category: str | None = None
+    records: Mapping[str, StructureRecord] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
         """SHA-256 of everything that affects the result; tasks with the same key are computed once."""
-        vacancy = None if self.vacancy is None else self.vacancy.scientific_fields()
-        return task_key(self.kind, self.crystal, self.substitution, self.maker, vacancy)
+        return task_key(
+            self.method.kind,
+            self.crystals,
+            self.substitution,
+            self.maker,
+            self.arguments,
+            self.potential,
+            grouped=self.method.group is not None,
+        )
 
     @property
     def n_runs(self) -> int:
-        """Number of production runs of each window."""
-        return self.maker.n_runs if isinstance(self.maker, ThermodynamicIntegrationMaker) else 1
+        """Number of production runs of each window, for methods that continue them."""
+        return getattr(self.maker, "n_runs", 1) if self.method.can_be_extended else 1
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites of the structure, or of the largest one of a group."""
+        return max((len(crystal) for crystal in self.crystals.values()), default=0)
 
     @property
     def metadata(self) -> dict[str, Any]:
         """Metadata of every job of the task."""
-        understood = {} if self.record is None else structures_metadata({self.structure: self.record})
+        understood = structures_metadata(dict(self.records)) if self.records else {}
         campaign = CampaignMetadata(
             name=self.campaign,
             task=self.key,
@@ -126,14 +100,20 @@ class Task:
             temperature_K=self.temperature_K,
             pressure_GPa=self.pressure_GPa,
             repeat=self.repeat,
-            n_sites=len(self.crystal),
+            n_sites=self.n_sites,
+            method=self.method.kind,
         )
         return understood | {"campaign": campaign.model_dump()}
 
     def __str__(self) -> str:
-        pressure = "" if self.pressure_GPa is None else f", {self.pressure_GPa:g} GPa"
-        change = f", {self.transformation}" if self.transformation else ""
-        return f"{self.structure}{change}, {self.temperature_K:g} K{pressure}, repeat {self.repeat}"
+        conditions = [
+            self.structure,
+            self.transformation,
+            "" if self.temperature_K is None else f"{self.temperature_K:g} K",
+            "" if self.pressure_GPa is None else f"{self.pressure_GPa:g} GPa",
+            f"repeat {self.repeat}",
+        ]
+        return ", ".join(text for text in conditions if text)
 
     def flow(self) -> Flow:
         """Return the flow of the task; its jobs have the metadata of the campaign.
@@ -143,19 +123,15 @@ class Task:
         InvalidInputError, PotentialError
             If the maker of the flow raises an error; the message names the task.
         """
-        maker: Any = self.maker
         try:
-            if self.vacancy is not None:
-                flow = VacancyFreeEnergyMaker(frenkel_ladd_maker=maker, degeneracy=self.vacancy.degeneracy).make(
-                    self.crystal, self.vacancy.site, chemical_potentials=self.vacancy.chemical_potentials
-                )
-            elif self.kind in TRANSFORMING:
-                flow = maker.make(self.crystal, dict(self.substitution))
-            else:
-                flow = maker.make(self.crystal)
+            flow = self.method.flow(self.maker, self.crystals, self.substitution, self.arguments)
         except AlchemflowsError as error:
             raise InvalidInputError(f"{self}: {error}") from error
+        if "category" not in self.method.campaign_fields:
+            assign_category([job for job, _ in flow.iterflow() if cost_of(job).kind != "analysis"], self.category)
         label(flow, self.metadata)
+        if isinstance(flow.output, OutputReference):
+            mark_result(flow, flow.output.uuid)
         return flow
 
 
@@ -170,6 +146,14 @@ def label(flow: Flow, metadata: dict[str, Any]) -> None:
         if isinstance(job.maker, AnalyseMaker):
             of_windows = {"campaign": _with_kind(metadata, "sampling")["campaign"]}
             job.update_metadata(of_windows, function_filter=WindowsMaker.make)
+
+
+def mark_result(flow: Flow, uuid: str) -> None:
+    """Mark the job whose output is that of the task (`is_result`), but not the jobs that it adds."""
+    for job, _ in flow.iterflow():
+        if job.uuid == uuid:
+            marked = {"campaign": {**job.metadata["campaign"], "is_result": True}}
+            job.update_metadata(marked, dynamic=False)
 
 
 def _with_kind(metadata: dict[str, Any], kind: JobKind) -> dict[str, Any]:
