@@ -65,7 +65,7 @@ def work_of(task: Task) -> Work:
     InvalidInputError, PotentialError
         What the task's maker refuses.
     """
-    return work_of_flow(task.flow(), task.n_sites or None)
+    return work_of_flow(task.flow(), task.n_sites if len(task.crystals) == 1 else None)
 
 
 def work_of_flow(flow: Flow, n_sites: int | None = None) -> Work:

@@ -114,10 +114,10 @@ def imported(path: str, place: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # the module is a user's, and can raise anything
         raise InvalidInputError(
-            f"{place}: {path} cannot be imported ({error}); give package.module.name of something that Python can "
-            "import here and on the workers (PYTHONPATH)"
+            f"{place}: {path} cannot be imported ({type(error).__name__}: {error}); give package.module.name of "
+            "something that Python can import here and on the workers (PYTHONPATH)"
         ) from None
 
 

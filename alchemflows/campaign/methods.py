@@ -84,7 +84,7 @@ class Method:
         Raises
         ------
         InvalidInputError
-            If an argument cannot be given by its name, or several are structures.
+            If an argument has no annotation or cannot be given by its name, or several are structures.
         """
         make = inspect.unwrap(self.maker.make)
         hints = resolved(make.__annotations__, make.__globals__)
@@ -92,7 +92,9 @@ class Method:
         for name, parameter in list(inspect.signature(make).parameters.items())[1:]:
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
                 raise InvalidInputError(f"method.kind: each argument of {self.kind}.make needs a name; got {parameter}")
-            found[name] = hints.get(name, Any), parameter.default
+            if name not in hints:
+                raise InvalidInputError(f"method.kind: the argument {name} of {self.kind}.make needs an annotation")
+            found[name] = hints[name], parameter.default
         structures = [name for name, (hint, _) in found.items() if Structure in alternatives(hint) or _is_group(hint)]
         if len(structures) > 1:
             raise InvalidInputError(

@@ -11,7 +11,7 @@ from jobflow import Flow, Maker, OutputReference
 from pymatgen.core import Structure
 
 from alchemflows.campaign.keys import task_key
-from alchemflows.campaign.methods import Method
+from alchemflows.campaign.methods import KINDS, Method
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.cost import cost_of
@@ -121,12 +121,17 @@ class Task:
         Raises
         ------
         InvalidInputError, PotentialError
-            If the maker of the flow raises an error; the message names the task.
+            If the maker of the flow raises an error; the message names the task. Any error of a user's maker counts.
         """
         try:
             flow = self.method.flow(self.maker, self.crystals, self.substitution, self.arguments)
         except AlchemflowsError as error:
             raise InvalidInputError(f"{self}: {error}") from error
+        except Exception as error:
+            if self.method.kind in KINDS:
+                raise
+            what = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise InvalidInputError(f"{self}: {self.method.kind}.make raised {what}") from error
         if "category" not in self.method.campaign_fields:
             assign_category([job for job, _ in flow.iterflow() if cost_of(job).kind != "analysis"], self.category)
         label(flow, self.metadata)

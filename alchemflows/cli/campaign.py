@@ -72,7 +72,8 @@ def check(
     first = every[0]
     if not work.n_steps or not first.crystals or first.potential is None:
         what = "relaxations are" if not work.n_steps else "steps of a method with its own crystals are"
-        console.print(f"the time is not estimated: {what} not measured", highlight=False)
+        unchecked = "" if campaign.budget.gpu_hours is None else "; budget.gpu_hours is not checked"
+        console.print(f"the time is not estimated: {what} not measured{unchecked}", highlight=False)
         return
     seconds = seconds_per_atom_step(first)
     hours = seconds * work.n_atom_steps / 3600

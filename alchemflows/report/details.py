@@ -254,7 +254,9 @@ def _switches(settings: SwitchingSettings, work: WorkDocument) -> list[Fact]:
     ]
 
 
-def provenance_facts(provenance: Provenance, wall_time_s: float | None) -> list[Fact]:
+def provenance_facts(
+    provenance: Provenance, wall_time_s: float | None, timed: str = "wall time of sampling"
+) -> list[Fact]:
     """Return entries on the potential, seed, time and versions of a result."""
     facts: list[Fact] = []
     potential = provenance.potential
@@ -271,6 +273,6 @@ def provenance_facts(provenance: Provenance, wall_time_s: float | None) -> list[
         facts.append(("seed", str(provenance.seed)))
     facts.append(("created", f"{provenance.created_at:%Y-%m-%d %H:%M:%S} UTC"))  # MongoDB stores UTC without a zone
     if wall_time_s is not None:
-        facts.append(("wall time of sampling", f"{wall_time_s:.0f} s"))
+        facts.append((timed, f"{wall_time_s:.0f} s"))
     packages = ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
     return [*facts, ("versions", f"Python {provenance.python}, {packages}")]

@@ -105,6 +105,7 @@ def other_details(database: Database, result: OtherResult) -> OtherDetails | str
     if not isinstance(document, Document):
         return "The output is not a document of alchemflows; read it from the database with the ID of the job."
     verdict, made = getattr(document, "verdict", None), getattr(document, "provenance", None)
+    numbers = document.__repr_args__()  # fields that are numbers or texts
     pictures = []
     for name, draw in figures_of(document).items():
         image = b64encode(plotting.png(draw())).decode("ascii")
@@ -112,8 +113,8 @@ def other_details(database: Database, result: OtherResult) -> OtherDetails | str
     return OtherDetails(
         pictures,
         [] if verdict is None else [*verdict.reasons, *verdict.notes],
-        [(str(name), _shown(value)) for name, value in document.__repr_args__() if name not in ("verdict", "key")],
-        [] if made is None else provenance_facts(made, made.wall_time_s),
+        [(str(name), _shown(value)) for name, value in numbers if name not in ("verdict", "key") and value != ""],
+        [] if made is None else provenance_facts(made, made.wall_time_s, "wall time"),
     )
 
 

@@ -161,7 +161,8 @@ def find_result(database: Database, beginning: str) -> tuple[str, Document]:
         raise InvalidInputError(f"the ID {beginning} fits {len(fitting)} results; give more characters: {several}")
     if not fitting:
         (*_, other) = [None, *found.values()]
-        reason = "no result" if other is None else f"no result but the output of a job ({other.get('class')})"
+        kind = "" if other is None else other.get("class") or "not a document of alchemflows"
+        reason = "no result" if other is None else f"no result but the output of a job ({kind})"
         raise NoResultError(f"the ID {beginning} fits {reason}; `alchemflows results` lists IDs")
     (row,) = fitting
     try:

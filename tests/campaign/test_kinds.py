@@ -134,6 +134,26 @@ def test_wrong_fields_are_named(folder, file, change, words):
             task.flow()
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def broken(:", "SyntaxError"),
+        ("from volumes import *\nclass M(VolumesMaker):\n    def make(self, structure): ...", "structure of .*M.make"),
+        ("from volumes import *\nclass M(VolumesMaker):\n    def make(self, *structures): ...", "M.make.*structures"),
+        (
+            "from volumes import *\nclass M(VolumesMaker):\n    def make(self, structure: Structure): return 1 / 0",
+            "NaCl, repeat 0: .*ZeroDivisionError",
+        ),
+    ],
+)
+def test_errors_of_a_maker_of_a_user_are_named(folder, text, words):
+    module = f"own_{abs(hash(text))}"
+    (folder / f"{module}.py").write_text(text)
+    with pytest.raises(InvalidInputError, match=words):
+        for task in tasks(changed(folder, "volumes.yaml", lambda c: c["method"].update(kind=f"{module}.M"))):
+            task.flow()
+
+
 def test_keys_of_a_maker_of_a_user(folder):
     keys = [task.key for task in tasks(read_campaign(folder / "volumes.yaml"))]
     same = changed(folder, "volumes.yaml", lambda c: c["method"].pop("settings"))
