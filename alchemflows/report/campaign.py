@@ -95,6 +95,7 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
     results, others = read_results(database, name), read_others(database, name)
     every: list[Result | OtherResult] = [*results, *others]
     shown = sorted(every, key=lambda result: result.converged)[:n_figures]
+    hashes = {result.potential: result.crystal.sha256 for result in results}
     # The report is written as a stream, so that the figures of only one result are in memory.
     html = _template().generate(
         name=name,
@@ -110,8 +111,12 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
         others=others,
         means=list(means(results)),
         notes={DEMO: DEMO_NOTE},
-        potentials=Counter((result.potential, result.crystal.sha256) for result in results)
-        + Counter((result.potential, "") for result in others if result.potential),
+        potentials=Counter(
+            [
+                *((result.potential, result.crystal.sha256) for result in results),
+                *((other.potential, hashes.get(other.potential, "")) for other in others if other.potential),
+            ]
+        ),
         shown={result.uuid for result in shown},
         every_detail=_results_with_details(database, [result for result in shown if isinstance(result, Result)]),
         other_details=_others_with_details(database, [each for each in shown if isinstance(each, OtherResult)]),
