@@ -30,6 +30,7 @@ _MODULES = {
     "OrderingSearchMaker": "flows.ordering_search",
     "PhaseStabilityMaker": "flows.phase_stability",
     "PotentialSpec": "schemas.potential",
+    "RelaxationMaker": "flows.relaxation",
     "SchottkyMaker": "flows.defect_pairs",
     "SearchMaker": "jobs.ordering",
     "SiteGroup": "alchemy.groups",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from alchemflows.flows.order_disorder import OrderDisorderMaker as OrderDisorderMaker
     from alchemflows.flows.ordering_search import OrderingSearchMaker as OrderingSearchMaker
     from alchemflows.flows.phase_stability import PhaseStabilityMaker as PhaseStabilityMaker
+    from alchemflows.flows.relaxation import RelaxationMaker as RelaxationMaker
     from alchemflows.flows.switching import SwitchingMaker as SwitchingMaker
     from alchemflows.flows.thermodynamic_integration import (
         ThermodynamicIntegrationMaker as ThermodynamicIntegrationMaker,

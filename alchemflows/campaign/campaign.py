@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from alchemflows.arguments import problem_of
 from alchemflows.campaign import status, submission
-from alchemflows.campaign.specification import read_campaign, tasks
+from alchemflows.campaign.specification import check_method, read_campaign, tasks
 from alchemflows.campaign.status import Condition
 from alchemflows.campaign.submission import Failure, Submission
 from alchemflows.errors import InvalidInputError
@@ -58,6 +58,7 @@ class Campaign(CampaignSpec):
             super().__init__(**fields)
         except ValidationError as error:
             raise InvalidInputError(problem_of(error, model=type(self))) from None
+        check_method(self)
 
     @classmethod
     def from_file(cls, path: Path | str) -> Self:

@@ -16,7 +16,7 @@ from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.campaign.specification import Task
+from alchemflows.campaign.task import Task
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.cost import cost_of
 from alchemflows.schemas.potential import PotentialSpec
@@ -65,7 +65,7 @@ def work_of(task: Task) -> Work:
     InvalidInputError, PotentialError
         What the task's maker refuses.
     """
-    return work_of_flow(task.flow(), len(task.crystal))
+    return work_of_flow(task.flow(), task.n_sites if len(task.crystals) == 1 else None)
 
 
 def work_of_flow(flow: Flow, n_sites: int | None = None) -> Work:
@@ -126,9 +126,9 @@ def hours_of_flow(flow: Flow, work: Work) -> float | None:
 
 def seconds_per_atom_step(task: Task) -> float:
     """Measure the time (s) of a step per replica and atom, for the crystal of a task on the device of its potential."""
-    assert isinstance(task.maker.potential, PotentialSpec)
-    system, weights = AlchemicalSystem.from_structure(task.crystal)
-    return _seconds_per_atom_step(system, weights, task.maker.potential)
+    assert task.potential is not None
+    system, weights = AlchemicalSystem.from_structure(next(iter(task.crystals.values())))
+    return _seconds_per_atom_step(system, weights, task.potential)
 
 
 def _seconds_per_atom_step(system: AlchemicalSystem, weights: np.ndarray, potential: PotentialSpec) -> float:
@@ -155,12 +155,13 @@ def narrow_cells(tasks: Iterable[Task]) -> dict[str, tuple[float, float]]:
 
     Atoms there interact with their own periodic images. The energy is correct, but the thermal motion is artificial.
     """
-    crystals = {task.structure: task for task in tasks}
+    crystals = {name: (task, crystal) for task in tasks for name, crystal in task.crystals.items()}
     found = {}
-    for name, task in crystals.items():
-        assert isinstance(task.maker.potential, PotentialSpec)
-        cutoff = load_potential(task.maker.potential.model_copy(update={"device": "cpu"})).cutoff_A
-        width = min(task.crystal.lattice.d_hkl(plane) for plane in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+    for name, (task, crystal) in crystals.items():
+        if task.potential is None:
+            continue
+        cutoff = load_potential(task.potential.model_copy(update={"device": "cpu"})).cutoff_A
+        width = min(crystal.lattice.d_hkl(plane) for plane in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
         if width < cutoff:
             found[name] = (width, cutoff)
     return found

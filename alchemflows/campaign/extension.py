@@ -7,7 +7,7 @@ from typing import cast
 
 from jobflow import Flow, OutputReference
 
-from alchemflows.campaign.specification import Task, label
+from alchemflows.campaign.task import Task, label
 from alchemflows.errors import DatabaseError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.refine import Standing
@@ -36,12 +36,14 @@ def extension(database: Database, task: Task) -> Flow | None:
     """
     document = _analysis(database, task)
     maker = cast(ThermodynamicIntegrationMaker, task.maker)
+    (crystal,) = task.crystals.values()
     flow = maker.extended(
-        task.crystal,
+        crystal,
         dict(task.substitution),
         _standing(database, document.window_jobs),
         document.window_jobs,
         history=document.refinement.rounds,
+        **task.arguments,
     )
     if flow is not None:
         label(flow, task.metadata)

@@ -1,20 +1,40 @@
-"""Keys of tasks: the fields of each method that affect its result, and the fields that do not, with the reasons.
+"""Keys of tasks: the scientific fields of each maker, and the fields that cannot affect a result, with the reasons.
 
-Each field of a maker is listed either in :data:`FIELDS` or in :data:`NOT_IN_KEY`; a test checks this.
+Each field of a maker of this package, and each argument of its `make`, is listed in one of the tables here; a test
+checks this. Of the maker of a user all fields and arguments are written, except :data:`NEVER`.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
+from jobflow import Maker
+from monty.json import MSONable
+from pydantic import BaseModel
 from pymatgen.core import Structure
 
-from alchemflows.flows.common import SampledMaker
-from alchemflows.identity import fingerprint, not_default
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
+from alchemflows.flows.composition_sweep import CompositionSweepMaker
+from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.order_disorder import OrderDisorderMaker
+from alchemflows.flows.ordering_search import OrderingSearchMaker
+from alchemflows.flows.phase_stability import PhaseStabilityMaker
+from alchemflows.flows.relaxation import RelaxationMaker
+from alchemflows.flows.switching import SwitchingMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.identity import canonical, fingerprint
+from alchemflows.jobs.optimize import OptimizeMaker
+from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
-from alchemflows.schemas.campaign import MethodKind
+from alchemflows.reproduce.figure import FigureMaker
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.substitution import mixtures
@@ -29,24 +49,12 @@ _SAMPLED: dict[str, Any] = {
     "seed": 0,
 }
 _TRANSFORMATION: dict[str, Any] = _SAMPLED | {"coupling": "paired", "site_resolved": False, "crystal": True}
-_FRENKEL_LADD: dict[str, Any] = _SAMPLED | {
-    "n_repeats": 4,
-    "n_cell_steps": 15000,
-    "n_equilibration_steps": 5000,
-    "n_sampling_steps": 5000,
-    "n_switching_steps": 10000,
-    "schedule": "ninth-order",
-    "springs_eV_per_A2": None,
-    "quantum": False,
-    "symmetrise": True,
-    "coupling": "paired",
-}
 
-#: Scientific fields of the maker of each method, with the defaults that they had when they were added to this table.
+#: Scientific fields of each maker, with the defaults that they had when they were added to this table.
 #: A field with that value is omitted from the key. The values must never change: see `identity.not_default`.
-FIELDS: Mapping[MethodKind, Mapping[str, Any]] = MappingProxyType(
+FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
     {
-        "thermodynamic-integration": _TRANSFORMATION
+        ThermodynamicIntegrationMaker: _TRANSFORMATION
         | {
             "pressure_GPa": None,
             "n_windows": 11,
@@ -61,69 +69,177 @@ FIELDS: Mapping[MethodKind, Mapping[str, Any]] = MappingProxyType(
             "n_production_steps": 20000,
             "sample_interval_steps": 10,
         },
-        "switching": _TRANSFORMATION
+        SwitchingMaker: _TRANSFORMATION
         | {"n_repeats": 4, "n_equilibration_steps": 5000, "n_switching_steps": 10000, "schedule": "ninth-order"},
-        "frenkel-ladd": _FRENKEL_LADD,
-        "vacancy": _FRENKEL_LADD,
+        FrenkelLaddMaker: _SAMPLED
+        | {
+            "n_repeats": 4,
+            "n_cell_steps": 15000,
+            "n_equilibration_steps": 5000,
+            "n_sampling_steps": 5000,
+            "n_switching_steps": 10000,
+            "schedule": "ninth-order",
+            "springs_eV_per_A2": None,
+            "quantum": False,
+            "symmetrise": True,
+            "coupling": "paired",
+        },
+        VacancyFreeEnergyMaker: {"degeneracy": 1.0},
+        SchottkyMaker: {"degeneracies": {}},
+        FrenkelPairMaker: {"vacancy_degeneracy": 1.0, "interstitial_degeneracy": 1.0},
+        PhaseStabilityMaker: {"freedom_of": {}},
+        CompositionSweepMaker: {"both_starts": True},
+        CompositionOptimizationMaker: {"coupling": "paired", "n_starts": 1, "seed": 0},
+        OptimizeMaker: {
+            "relaxation": "full",
+            "method": "projected",
+            "tolerance": 0.001,
+            "max_steps": 50,
+            "rate": 1.0,
+            "fmax_eV_per_A": 0.001,
+            "round_to": None,
+        },
+        OrderingSearchMaker: {"round_composition": False},
+        SearchMaker: {"n_starts": 16, "n_steps": 60, "seed": 0, "n_relaxed": 5},
+        OrderDisorderMaker: {
+            "n_random": 5,
+            "quasirandom": True,
+            "max_distinct": 100,
+            "rattle_A": 0.02,
+            "round_composition": False,
+            "seed": 0,
+        },
+        RelaxationMaker: {"coupling": "paired"},
+        FigureMaker: {"version": "paper", "seed": 0},
     }
 )
-#: Fields of makers that are not written to the key, and the reasons.
-NOT_IN_KEY: Mapping[str, str] = MappingProxyType(
+#: Arguments of `make` other than structures and transformations, as in :data:`FIELDS`. Those without a default are
+#: always written. `grid` is written as in the campaign file.
+ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
+    {
+        ThermodynamicIntegrationMaker: {"sites": None},
+        SwitchingMaker: {"sites": None},
+        FrenkelLaddMaker: {"supercells": None, "n_primitive_cells": None},
+        VacancyFreeEnergyMaker: {"site": 0, "chemical_potentials_eV": {}, "references": {}, "supercells": None},
+        SchottkyMaker: {"sites": None},
+        FrenkelPairMaker: {"site": ..., "interstitial": ...},
+        PhaseStabilityMaker: {"temperatures": ..., "compositions": [0.0, 1.0]},
+        CompositionSweepMaker: {"grid": ...},
+        CompositionOptimizationMaker: {
+            "choices": ...,
+            "targets": [],
+            "objective": None,
+            "least": None,
+            "bounds": None,
+            "totals": None,
+        },
+        OrderingSearchMaker: {"supercell": [1, 1, 1]},
+        OrderDisorderMaker: {"supercell": ..., "orders": "search"},
+        RelaxationMaker: {},
+        FigureMaker: {},
+    }
+)
+#: Fields of any maker that are not written to the key, and the reasons.
+NEVER: Mapping[str, str] = MappingProxyType(
     {
         "name": "a label of the flow",
         "category": "selects the workers",
-        "n_runs": "a larger number continues the stored windows",
         "potential": "represented by the SHA-256 of its file, its head and its precision",
-        "relax_maker": "represented by its own scientific fields",
     }
 )
-#: Additional fields of a vacancy, as in :data:`FIELDS`.
-VACANCY_FIELDS: Mapping[str, Any] = MappingProxyType(
-    {"site": 0, "degeneracy": 1.0, "chemical_potentials_eV": {}, "references": {}}
+#: Fields of makers of this package that are not written to the key, and the reasons.
+NOT_IN_KEY: Mapping[str, str] = MappingProxyType(
+    {
+        **NEVER,
+        "n_runs": "a larger number continues the stored windows",
+        "relax_maker": "represented by its own scientific fields",
+        "frenkel_ladd_maker": "represented by its own scientific fields",
+        "search_maker": "represented by its own scientific fields",
+        "optimize_maker": "represented by its own scientific fields",
+        "device": "selects the hardware",
+    }
+)
+#: Fields of makers within another maker that take the values of that maker: they are neither set nor in the key.
+NOT_SET: frozenset[tuple[type[Maker], str]] = frozenset(
+    {(SearchMaker, "relax_maker"), (SearchMaker, "round_composition")}
 )
 #: Fields of the potential, as in :data:`FIELDS`; its SHA-256 is always written.
 POTENTIAL_FIELDS: Mapping[str, Any] = MappingProxyType({"dtype": "float32", "head": None})
 
 
 def task_key(
-    kind: MethodKind,
-    crystal: Structure,
+    kind: str,
+    crystals: Mapping[str, Structure],
     substitution: Mapping[str, Any],
-    maker: SampledMaker,
-    vacancy: Mapping[str, Any] | None = None,
+    maker: Any,
+    arguments: Mapping[str, Any],
+    potential: PotentialSpec | None,
+    *,
+    grouped: bool = False,
 ) -> str:
     """Return the hash of everything that affects the result of a task; tasks with the same key are computed once.
 
     Parameters
     ----------
     kind
-        The method.
-    crystal
-        The structure.
+        Name of the method, or import path of its maker.
+    crystals
+        Structures by name: one, none, or those of a group.
     substitution
-        The transformation; empty for other methods.
+        The transformation; empty if there is none.
     maker
-        The flow's maker, its potential with the SHA-256 of its file (:func:`alchemflows.alchemy.backends.resolve`).
-    vacancy
-        The fields of :data:`VACANCY_FIELDS`; None for other methods.
+        The flow's maker.
+    arguments
+        Other arguments of its `make`.
+    potential
+        The potential with the SHA-256 of its file (:func:`alchemflows.alchemy.backends.resolve`); None if the method
+        takes none.
+    grouped
+        Whether the names of the crystals are part of the key, since results of a group name them.
+
+    Raises
+    ------
+    InvalidInputError
+        If a field or argument of a user's maker has no canonical text; the message names the maker.
     """
-    potential = maker.potential
-    assert isinstance(potential, PotentialSpec) and potential.sha256 is not None
-    relax: AlchemicalRelaxMaker | None = getattr(maker, "relax_maker", None)
-    return fingerprint(
-        {
-            "method": kind,
-            "crystal": crystal,
-            "substitution": mixtures(substitution),
-            "settings": not_default({name: getattr(maker, name) for name in FIELDS[kind]}, FIELDS[kind]),
-            "relaxation": None if relax is None else relax.scientific_fields(),
-            "potential": {
-                "sha256": potential.sha256,
-                **not_default({name: getattr(potential, name) for name in POTENTIAL_FIELDS}, POTENTIAL_FIELDS),
-            },
-            "vacancy": None if vacancy is None else not_default(vacancy, VACANCY_FIELDS),
-        }
-    )
+    # The makers of absolute free energies have the conditions and lengths in a maker within them.
+    sampled = getattr(maker, "frenkel_ladd_maker", maker)
+    own = _arguments(maker, arguments)
+    if sampled is not maker:
+        own |= _settings(maker, frozenset({"frenkel_ladd_maker"}))
+    relax = getattr(sampled, "relax_maker", None)
+    plain = relax is None or isinstance(relax, AlchemicalRelaxMaker)
+    content = {
+        "method": kind,
+        "crystal": dict(crystals) if grouped else next(iter(crystals.values()), None),
+        "substitution": mixtures(substitution),
+        "settings": _settings(sampled, frozenset({"relax_maker"} if plain else ())),
+        "relaxation": relax.scientific_fields() if isinstance(relax, AlchemicalRelaxMaker) else None,
+        "potential": None
+        if potential is None
+        else {
+            "sha256": potential.sha256,
+            **_changed({name: getattr(potential, name) for name in POTENTIAL_FIELDS}, POTENTIAL_FIELDS),
+        },
+        "vacancy": own if isinstance(maker, VacancyFreeEnergyMaker) else None,
+    }
+    if own and not isinstance(maker, VacancyFreeEnergyMaker):
+        content["arguments"] = own
+    try:
+        return fingerprint(content)
+    except TypeError as error:
+        raise InvalidInputError(f"method.kind: {kind} has a field or argument without a key: {error}") from None
+
+
+def listed(maker: type, table: Mapping[type[Maker], Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the entry of a maker in :data:`FIELDS` or :data:`ARGUMENTS`; None for the maker of a user.
+
+    A class that only renames a listed one counts as that one.
+    """
+    for base in maker.__mro__:
+        if base in table and {f.name for f in fields(base)} == {f.name for f in fields(maker)}:
+            return table[base]
+    return None
 
 
 def chemical_potential_fields(known: ChemicalPotentials) -> dict[str, Any]:
@@ -132,3 +248,66 @@ def chemical_potential_fields(known: ChemicalPotentials) -> dict[str, Any]:
         "chemical_potentials_eV": {element: known.value(element) for element in known.values_eV},
         "references": dict(known.references),
     }
+
+
+def _settings(maker: Any, elsewhere: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return the scientific fields of a maker and of makers within it, except fields that are written elsewhere."""
+    kind = type(maker)
+    known = listed(kind, FIELDS)
+    never = {*NEVER, *elsewhere, *(name for owner, name in NOT_SET if owner is kind)}
+    if hasattr(kind, "extended"):
+        never.add("n_runs")
+    found: dict[str, Any] = {}
+    for each in fields(maker):
+        value = getattr(maker, each.name)
+        if each.name in never:
+            continue
+        if isinstance(value, AlchemicalRelaxMaker):
+            found[each.name] = value.scientific_fields()
+        elif isinstance(value, Maker):
+            found |= {each.name: inner} if (inner := _settings(value)) else {}
+        elif known is None:
+            found[each.name] = _plain(value)
+    return found if known is None else found | _changed({name: getattr(maker, name) for name in known}, known)
+
+
+def _arguments(maker: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if isinstance(value, ChemicalPotentials):
+            values |= chemical_potential_fields(value)
+        else:
+            values[name] = _plain(value)
+    known = listed(type(maker), ARGUMENTS)
+    if known is not None:
+        return _changed(values, known)
+    parameters = inspect.signature(type(maker).make).parameters.values()
+    defaults = {each.name: _plain(each.default) for each in parameters if each.default is not each.empty}
+    return defaults | values
+
+
+def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in values.items()
+        if defaults[name] is ... or canonical(value) != canonical(defaults[name])
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a user's maker, or an argument, as plain values without classes, modules and versions."""
+    if isinstance(value, Structure):
+        return value
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items() if not str(key).startswith("@")}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(each) for each in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, MSONable):
+        return _plain(value.as_dict())
+    return value

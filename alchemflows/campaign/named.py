@@ -14,13 +14,15 @@ from alchemflows.structures.species import check_symbol
 from alchemflows.yaml_file import Place, YamlFile
 
 
-def check_named(campaign: CampaignSpec, file: YamlFile) -> None:
+def check_named(campaign: CampaignSpec, potentials: str | None, file: YamlFile) -> None:
     """Check the structure files and the elements of a campaign.
 
     Parameters
     ----------
     campaign
         The campaign, with paths from the current folder.
+    potentials
+        Argument of the method that holds chemical potentials, if there is one.
     file
         The file that it was read from.
 
@@ -29,10 +31,10 @@ def check_named(campaign: CampaignSpec, file: YamlFile) -> None:
     InvalidInputError
         If a file does not exist or an element is unknown; the message names the line and the field.
     """
-    for place, path in _files(campaign):
+    for place, path in _files(campaign, potentials):
         with _located(file, place):
             check_exists(path)
-    for place, symbol in _symbols(campaign):
+    for place, symbol in _symbols(campaign, potentials):
         with _located(file, place):
             check_symbol(symbol)
 
@@ -46,28 +48,31 @@ def _located(file: YamlFile, place: Place) -> Iterator[None]:
         raise InvalidInputError(f"{file.where(place)}: {'.'.join(map(str, place))}: {error}") from error
 
 
-def _files(campaign: CampaignSpec) -> Iterator[tuple[Place, Path]]:
+def _files(campaign: CampaignSpec, potentials: str | None) -> Iterator[tuple[Place, Path]]:
     """Yield the structure files with their places in the campaign file."""
     for name, spec in campaign.structures.items():
         if spec.file is not None:
             yield ("structures", name, "file"), spec.file
-    for element, reference in _settings(campaign, "references").items():
+    place, references = _part(campaign, potentials, "references")
+    for element, reference in references.items():
         if isinstance(reference, dict) and isinstance(reference.get("file"), str):
-            yield ("method", "settings", "references", element, "file"), Path(reference["file"])
+            yield (*place, element, "file"), Path(reference["file"])
 
 
-def _symbols(campaign: CampaignSpec) -> Iterator[tuple[Place, str]]:
+def _symbols(campaign: CampaignSpec, potentials: str | None) -> Iterator[tuple[Place, str]]:
     """Yield the elements with their places in the campaign file."""
     for name, substitution in campaign.transformations.items():
         for source, mixture in mixtures(substitution).items():
             for symbol in (source, *mixture):
                 yield ("transformations", name, source), symbol
-    for setting in ("references", "chemical_potentials_eV"):
-        for symbol in _settings(campaign, setting):
-            yield ("method", "settings", setting, symbol), symbol
+    for part in ("references", "values_eV"):
+        place, known = _part(campaign, potentials, part)
+        for symbol in known:
+            yield (*place, symbol), symbol
 
 
-def _settings(campaign: CampaignSpec, name: str) -> dict:
-    """Return a setting of the method that is a mapping; empty if it is not given."""
-    value = campaign.method.settings.get(name)
-    return value if isinstance(value, dict) else {}
+def _part(campaign: CampaignSpec, potentials: str | None, part: str) -> tuple[Place, dict]:
+    """Return the place of a part of the chemical potentials, and its content; empty if it is not given."""
+    given = campaign.method.arguments.get(potentials or "")
+    value = given.get(part) if isinstance(given, dict) else None
+    return ("method", "arguments", potentials or "", part), value if isinstance(value, dict) else {}

@@ -36,7 +36,7 @@ class Condition:
     Attributes
     ----------
     structure, transformation, temperature_K, pressure_GPa
-        The condition.
+        The condition; None for a temperature or pressure that the method does not have.
     states
         Number of jobs by FireWorks' state.
     atom_steps
@@ -45,7 +45,7 @@ class Condition:
 
     structure: str
     transformation: str
-    temperature_K: float
+    temperature_K: float | None
     pressure_GPa: float | None
     states: Counter[str] = field(default_factory=Counter)
     atom_steps: Counter[str] = field(default_factory=Counter)

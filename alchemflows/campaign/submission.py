@@ -15,7 +15,7 @@ from jobflow import Flow, Job
 from jobflow.managers.fireworks import flow_to_workflow
 
 from alchemflows.campaign.extension import extension
-from alchemflows.campaign.specification import Task
+from alchemflows.campaign.task import Task
 from alchemflows.execution.reruns import can_be_rerun
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.cost import cost_of
@@ -223,7 +223,7 @@ def _workflow(task: Task, flow: Flow, resources: Resources) -> Workflow:
     for firework, job in fireworks.jobs_of(workflow):
         n_steps = cost_of(job).n_steps
         kind: JobKind = job.metadata["campaign"]["job_kind"]
-        fireworks.add_to_spec(firework, resources.spec(kind), {"n_atom_steps": n_steps * len(task.crystal)})
+        fireworks.add_to_spec(firework, resources.spec(kind), {"n_atom_steps": n_steps * task.n_sites})
     return workflow
 
 

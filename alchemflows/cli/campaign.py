@@ -56,7 +56,7 @@ def check(
     work = total(work_of(task) for task in every)
     console.print(f"{campaign.name}: {counted(work.n_tasks, 'task')}, {counted(work.n_jobs, 'job')}", highlight=False)
     console.print(f"{counted(work.n_replicas, 'replica')}, {work.n_steps:,} MD steps of replicas", highlight=False)
-    for name, (width, cutoff) in narrow_cells(every).items():
+    for name, (width, cutoff) in (narrow_cells(every) if work.n_steps else {}).items():
         console.print(
             f"note: the cell of {name} is {width:.2f} Å wide, the cutoff is {cutoff:g} Å: atoms see their own images",
             highlight=False,
@@ -70,11 +70,17 @@ def check(
     if not measure:
         return
     first = every[0]
+    if not work.n_steps or not first.crystals or first.potential is None:
+        what = "relaxations are" if not work.n_steps else "steps of a method with its own crystals are"
+        unchecked = "" if campaign.budget.gpu_hours is None else "; budget.gpu_hours is not checked"
+        console.print(f"the time is not estimated: {what} not measured{unchecked}", highlight=False)
+        return
     seconds = seconds_per_atom_step(first)
     hours = seconds * work.n_atom_steps / 3600
     console.print(
-        f"{1e6 * seconds:.1f} µs per step and atom, measured here with {first.structure}: {duration_text(hours)} on "
-        "this device, without relaxations, and without windows that a refinement adds or extends",
+        f"{1e6 * seconds:.1f} µs per step and atom, measured here with {next(iter(first.crystals))}: "
+        f"{duration_text(hours)} on this device, without relaxations, and without windows that a refinement adds or "
+        "extends",
         highlight=False,
     )
     limit = campaign.budget.gpu_hours
@@ -110,17 +116,9 @@ def extend(
     Submitted tasks are kept. The campaign file is not changed: to make an extension permanent, edit `repeats`,
     `temperatures_K`, `pressures_GPa`, or `n_runs` in `method.settings`.
     """
-    from alchemflows.campaign.specification import campaign_of, read_campaign
+    from alchemflows.campaign.specification import extended, read_campaign
 
-    campaign = read_campaign(file)
-    content = campaign.model_dump()
-    content["temperatures_K"] += [t for t in temperature or [] if t not in campaign.temperatures_K]
-    content["pressures_GPa"] += [p for p in pressure or [] if p not in campaign.pressures_GPa]
-    if repeats is not None:
-        content["repeats"] = repeats
-    if runs is not None:
-        content["method"]["settings"]["n_runs"] = runs
-    _submit(campaign_of(content))
+    _submit(extended(read_campaign(file), runs, temperature or [], pressure or [], repeats))
 
 
 def _submit(campaign: CampaignSpec) -> None:

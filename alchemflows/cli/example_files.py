@@ -43,7 +43,7 @@ class Example:
     command
         Command that uses the files, in their folder.
     sources
-        The files in the package; a Python script is also written as a notebook.
+        The files in the package; a script with cells (``# %%``) is also written as a notebook.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Example:
         """Return the text of each file to write, by its name."""
         made = {source.name: source.read_text(encoding="utf-8") for source in self.sources}
         for name, text in list(made.items()):
-            if name.endswith(".py"):
+            if name.endswith(".py") and "\n# %%" in text:
                 made[f"{name.removesuffix('.py')}.ipynb"] = notebook(text)
         return made
 
@@ -96,6 +96,16 @@ def examples() -> dict[str, Example]:
             (FOLDER / "campaigns" / "salts.yaml", _structure("NaCl")),
         ),
     ]
+    kinds = FOLDER / "campaigns"
+    used = ("NaCl", "KCl", "Na0.5K0.5Cl", "CsPbI3", "CsPbI3_delta", "Fe")
+    found.append(
+        Example(
+            "campaign-kinds",
+            "Campaign files of other methods: sweeps, optimizations, orderings, phases, a maker of your own, and more.",
+            "PYTHONPATH=. alchemflows campaign check volumes.yaml",
+            (*sorted(kinds.glob("*.yaml")), kinds / "volumes.py", *map(_structure, used)),
+        )
+    )
     for stem, names in _SCRIPTS.items():
         script = FOLDER / "scripts" / f"{stem}.py"
         summary = (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").partition("\n")[0]

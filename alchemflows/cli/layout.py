@@ -36,7 +36,7 @@ class ResultTable(Table):
     """
 
     def __init__(self, title: str, **settings: Any) -> None:
-        super().__init__(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), **settings)
+        super().__init__(box=box.SIMPLE_HEAD, pad_edge=False, **{"padding": (0, 1)} | settings)
         self.heading = title
 
     def add_column(self, *arguments: Any, **settings: Any) -> None:
@@ -66,7 +66,7 @@ class ResultTable(Table):
 
     def _records(self) -> Iterator[Text]:
         """Yield each row as lines of heading and cell, with an empty line between rows."""
-        headings = [_plain(column.header) for column in self.columns]
+        headings = [_plain(column.header).replace("-\n", "").replace("\n", " ") for column in self.columns]
         width = max(map(len, headings), default=0)
         rows = list(zip(*([_plain(cell) for cell in column.cells] for column in self.columns), strict=True))
         if self.show_footer:

@@ -10,7 +10,10 @@ from rich.console import Group
 
 from alchemflows.campaign.status import STATES, TO_DO, Condition, Outlook, RunningJob
 from alchemflows.cli.layout import ResultTable
+from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 
+#: Headings of the labels of conditions, on two lines so that the table fits 80 columns.
+_LABELS = ("structure", "transfor-\nmation", "T\n(K)", "p\n(GPa)")
 #: Running jobs that are shown one by one.
 _SHOWN = 20
 #: With more conditions than these, those of the same structure and transformation share a row.
@@ -26,18 +29,25 @@ def status_view(name: str, conditions: Sequence[Condition], running: Sequence[Ru
 
 
 def _conditions_table(name: str, conditions: Sequence[Condition]) -> ResultTable:
-    table = ResultTable(name, show_footer=len(conditions) > 1)
-    for heading, footer in (("structure", "all"), ("transformation", ""), ("T (K)", ""), ("p (GPa)", "")):
-        table.add_column(heading, footer=footer)
-    totals = [sum(counts) for counts in zip(*(row.counts() for row in conditions), strict=True)]
-    for heading, total in zip(STATES, totals, strict=True):
-        table.add_column(heading, footer=str(total or ""), justify="right")
+    """Return the table of jobs by condition and state, without columns that are empty in all rows."""
     alone = len(conditions) <= _ROWS
+    rows = []
     for _, group in groupby(conditions, lambda c: (c.structure, c.transformation, c if alone else None)):
-        rows = list(group)
-        counts = [str(sum(numbers) or "") for numbers in zip(*(row.counts() for row in rows), strict=True)]
-        temperatures, pressures = [row.temperature_K for row in rows], [row.pressure_GPa for row in rows]
-        table.add_row(rows[0].structure, rows[0].transformation, _span(temperatures), _span(pressures), *counts)
+        same = list(group)
+        counts = [str(sum(numbers) or "") for numbers in zip(*(row.counts() for row in same), strict=True)]
+        temperatures, pressures = [row.temperature_K for row in same], [row.pressure_GPa for row in same]
+        rows.append([same[0].structure, same[0].transformation, _span(temperatures), _pressures(pressures), *counts])
+    totals = [sum(counts) for counts in zip(*(row.counts() for row in conditions), strict=True)]
+    headings = [*_LABELS, *STATES]
+    footers = ["all", *[""] * (len(_LABELS) - 1), *(str(total or "") for total in totals)]
+    shown = [k for k in range(len(headings)) if any(row[k] for row in rows)]
+    padding = (0, 0, 0, 1) if len(shown) < len(headings) else (0, 0)
+    table = ResultTable(name, show_footer=len(conditions) > 1, padding=padding)
+    for place, k in enumerate(shown):
+        footer = "all" if place == 0 else footers[k]
+        table.add_column(headings[k], footer=footer, justify="left" if k < len(_LABELS) else "right")
+    for row in rows:
+        table.add_row(*(row[k] for k in shown))
     return table
 
 
@@ -49,13 +59,18 @@ def _span(values: Sequence[float | None]) -> str:
     return f"{different[0]:g} – {different[-1]:g} ({len(different)})"
 
 
+def _pressures(values: Sequence[float | None]) -> str:
+    return "1 atm" if set(values) == {ATMOSPHERE_GPA} else _span(values)
+
+
 def _running_table(running: Sequence[RunningJob]) -> ResultTable:
     table = ResultTable("running")
     for heading in ("job", "task", "host", "phase", "done", "ns/day"):
         table.add_column(heading, justify="right" if heading in ("job", "done", "ns/day") else "left")
     for job in running[:_SHOWN]:
         task, progress = job.task, job.progress
-        labels = [task["structure"], task["transformation"], f"{task['temperature_K']:g} K", job.name]
+        temperature = task["temperature_K"]
+        labels = [task["structure"], task["transformation"], temperature and f"{temperature:g} K", job.name]
         speed = None if progress is None else progress.ns_per_day
         table.add_row(
             str(job.fw_id),

@@ -380,7 +380,7 @@ def _main_number(row: dict[str, Any]) -> str:
     """Return the main number of a result with its symbol, standard error and unit."""
     value, error, decimals = row["value"], row["error"], _DECIMALS.get(row["unit"])
     if value is None:
-        return f"{row['quantity']} = ?"
+        return f"{row['quantity']} = ?" if row["quantity"] else ""
     if decimals is None:
         return f"{row['quantity']} = {value:.4g}"
     spread = "" if error is None else f" ± {error:.{decimals}f}"

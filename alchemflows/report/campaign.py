@@ -10,11 +10,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from alchemflows import __version__
-from alchemflows.campaign.status import STATES, campaign_status
+from alchemflows.campaign.status import STATES, Condition, campaign_status
 from alchemflows.campaign.submission import failures
 from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
 from alchemflows.report.details import Details, details
+from alchemflows.report.others import OtherDetails, OtherResult, other_details, read_others
 from alchemflows.report.results import Result, means, read_results
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.potential import DEMO, DEMO_NOTE
@@ -91,8 +92,10 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
     """
     check_report(path, n_figures)
     states = campaign_status(database, name)
-    results = read_results(database, name)
-    shown = sorted(results, key=lambda result: result.converged)[:n_figures]
+    results, others = read_results(database, name), read_others(database, name)
+    every: list[Result | OtherResult] = [*results, *others]
+    shown = sorted(every, key=lambda result: result.converged)[:n_figures]
+    hashes = {result.potential: result.crystal.sha256 for result in results}
     # The report is written as a stream, so that the figures of only one result are in memory.
     html = _template().generate(
         name=name,
@@ -102,12 +105,21 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
         states=states,
         failures=failures(database, name),
         most_ids=_MOST_IDS,
+        n_results=len(every),
+        n_not_converged=sum(not result.converged for result in every),
         results=results,
+        others=others,
         means=list(means(results)),
         notes={DEMO: DEMO_NOTE},
-        potentials=Counter((result.potential, result.crystal.sha256) for result in results),
+        potentials=Counter(
+            [
+                *((result.potential, result.crystal.sha256) for result in results),
+                *((other.potential, hashes.get(other.potential, "")) for other in others if other.potential),
+            ]
+        ),
         shown={result.uuid for result in shown},
-        every_detail=_results_with_details(database, shown),
+        every_detail=_results_with_details(database, [result for result in shown if isinstance(result, Result)]),
+        other_details=_others_with_details(database, [each for each in shown if isinstance(each, OtherResult)]),
     )
     temporary = path.with_name(f".{path.name}.part")
     try:
@@ -116,12 +128,19 @@ def write_report(database: Database, name: str, path: Path, n_figures: int = N_F
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return len(results)
+    return len(every)
 
 
 def _results_with_details(database: Database, results: Sequence[Result]) -> Iterator[tuple[Result, Details | str]]:
     for result in results:
         yield result, details(database, result)
+
+
+def _others_with_details(
+    database: Database, results: Sequence[OtherResult]
+) -> Iterator[tuple[OtherResult, OtherDetails | str]]:
+    for result in results:
+        yield result, other_details(database, result)
 
 
 def _template() -> Template:
@@ -132,10 +151,18 @@ def _template() -> Template:
         "fixed": lambda number, digits: f"{number:.{digits}f}",
         # A term without statistics has the error 0 (not shown); the error of an estimator may be unknown (None).
         "error": lambda number, digits: "?" if number is None else f"{number:.{digits}f}" if number else "",
-        "general": lambda number: f"{number:g}",
+        "general": lambda number: "" if number is None else f"{number:g}",
         "pressure": _pressure,
     }
+    environment.globals["pressure_of"] = _pressure_of
     return environment.get_template("campaign.html")
+
+
+def _pressure_of(labels: Condition | OtherResult) -> str:
+    """Return the pressure of a condition or result; empty if its method has neither temperature nor pressure."""
+    if labels.temperature_K is None and labels.pressure_GPa is None:
+        return ""
+    return _pressure(labels.pressure_GPa)
 
 
 def _pressure(pressure_GPa: float | None) -> str:

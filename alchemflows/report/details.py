@@ -113,7 +113,7 @@ def _ladder(database: Database, result: Result, document: FreeEnergyDocument) ->
         ],
         list(dict.fromkeys([*document.verdict.reasons, *document.warnings])),
         sampling,
-        _provenance(document.provenance, wall_time_s),
+        provenance_facts(document.provenance, wall_time_s),
     )
 
 
@@ -131,7 +131,7 @@ def _switching(result: Result, document: SwitchingDocument) -> Details:
         ],
         document.verdict.reasons,
         [*_switches(document.settings, work), ("volume at the start", f"{document.volume_A3:.2f} Å³")],
-        _provenance(document.provenance, document.provenance.wall_time_s),
+        provenance_facts(document.provenance, document.provenance.wall_time_s),
     )
 
 
@@ -164,7 +164,7 @@ def _absolute(result: Result, document: FrenkelLaddDocument) -> Details:
             ("springs", f"{springs} eV/Å²"),
             ("space group", str(document.space_group)),
         ],
-        _provenance(document.provenance, document.provenance.wall_time_s),
+        provenance_facts(document.provenance, document.provenance.wall_time_s),
     )
 
 
@@ -193,7 +193,7 @@ def _vacancy(result: Result, document: VacancyDocument) -> Details:
         ],
         [*document.verdict.reasons, *document.verdict.notes],
         [*_switches(removal.settings, removal.work), *_equilibrium(document)],
-        _provenance(document.provenance, sum(time or 0.0 for time in times)),
+        provenance_facts(document.provenance, sum(time or 0.0 for time in times)),
     )
 
 
@@ -254,7 +254,10 @@ def _switches(settings: SwitchingSettings, work: WorkDocument) -> list[Fact]:
     ]
 
 
-def _provenance(provenance: Provenance, wall_time_s: float | None) -> list[Fact]:
+def provenance_facts(
+    provenance: Provenance, wall_time_s: float | None, timed: str = "wall time of sampling"
+) -> list[Fact]:
+    """Return entries on the potential, seed, time and versions of a result."""
     facts: list[Fact] = []
     potential = provenance.potential
     if potential is not None:
@@ -270,6 +273,6 @@ def _provenance(provenance: Provenance, wall_time_s: float | None) -> list[Fact]
         facts.append(("seed", str(provenance.seed)))
     facts.append(("created", f"{provenance.created_at:%Y-%m-%d %H:%M:%S} UTC"))  # MongoDB stores UTC without a zone
     if wall_time_s is not None:
-        facts.append(("wall time of sampling", f"{wall_time_s:.0f} s"))
+        facts.append((timed, f"{wall_time_s:.0f} s"))
     packages = ", ".join(f"{name} {version}" for name, version in provenance.versions.items())
     return [*facts, ("versions", f"Python {provenance.python}, {packages}")]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice
 from math import inf
@@ -11,12 +12,16 @@ from typing import Any
 
 from alchemflows.arguments import checked_id
 from alchemflows.errors import DatabaseError, InvalidInputError, NoResultError
-from alchemflows.results.kinds import COLUMNS, KINDS
-from alchemflows.results.query import RESULT_FIELDS, newest_ladders
-from alchemflows.results.stored import Column, of_campaign, rows_of
+from alchemflows.results.kinds import COLUMNS, KINDS, Summary
+from alchemflows.results.query import CAMPAIGN_FIELDS, RESULT_FIELDS, newest_ladders
+from alchemflows.results.stored import Column, of_campaign, projection, rows_of
 from alchemflows.schemas.document import Document, decoded
 from alchemflows.storage.database import REANALYSED, Database
 
+#: Mark of the job whose output is that of its task.
+_IS_RESULT = "metadata.campaign.is_result"
+#: Documents that are parts of results.
+_PARTS = ("WindowsDocument", "EquilibriumDocument")
 #: Candidates that an error message names.
 _SHOWN = 5
 #: Places of formulas in documents.
@@ -56,7 +61,7 @@ def results(
         Database to read.
     kinds
         Names of kinds (:data:`~alchemflows.results.kinds.KINDS`); none for all that are not steps of larger
-        calculations.
+        calculations. Outputs of the tasks of a campaign are listed whatever their kind, also those of a user's maker.
     campaign
         Name of a campaign; None for the whole database.
     formula
@@ -87,16 +92,44 @@ def results(
     if since is not None and until is not None and since > until:
         raise InvalidInputError(f"the first day, {since}, is after the last day, {until}")
     classes = classes_of(kinds)
+    where = _criteria(formula, potential, temperature_K, since, until)
+    if campaign is not None and not kinds:
+        # A step of a larger calculation is a result if it is all that a task computes.
+        steps = [document for document, kind in KINDS.items() if kind.is_step]
+        where = {"$and": [where, {"$or": [{"output.@class": {"$nin": steps}}, {_IS_RESULT: True}]}]}
+        classes = list(KINDS)
     outputs = database.outputs()
-    rows = rows_of(
+    stored = rows_of(
         outputs.database[f"{outputs.name}{REANALYSED}"] if reanalysed else outputs,
         of_campaign(campaign, *classes),
         RESULT_FIELDS | COLUMNS,
         classes=classes,
         order=("sources_completed_at" if reanalysed else "completed_at", -1),
-        where=_criteria(formula, potential, temperature_K, since, until),
+        where=where,
     )
-    return list(islice(newest_ladders(map(_listed, rows)), limit or None))
+    rows: Iterator[dict[str, Any]] = newest_ladders(map(_listed, stored))
+    unfiltered = not kinds and formula is potential is temperature_K is None and not reanalysed
+    if campaign is not None and unfiltered:
+        others = _of_other_makers(database, campaign, _criteria(None, None, None, since, until))
+        rows = heapq.merge(rows, others, key=lambda row: row["completed_at"], reverse=True)
+    return list(islice(rows, limit or None))
+
+
+def _of_other_makers(database: Database, campaign: str, where: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield outputs of the tasks of a campaign that are no documents of this package, newest first."""
+    criteria = {"metadata.campaign.name": campaign, "output.@class": {"$nin": [*KINDS, *_PARTS]}, _IS_RESULT: True}
+    columns = {name: LISTED_FIELDS[name] for name in ("uuid", *CAMPAIGN_FIELDS, "completed_at")}
+    columns |= {"kind": Column("$metadata.campaign.method"), "output": Column("$output")}
+    columns |= {name: Column(f"$metadata.campaign.{name}") for name in ("temperature_K", "pressure_GPa")}
+    stages = [{"$match": {**criteria, **where}}, {"$sort": {"completed_at": -1}}, {"$project": projection(columns)}]
+    for row in database.outputs().aggregate(stages):
+        output, kind = row.pop("output"), row["kind"].rpartition(".")[2]
+        is_number = isinstance(output, int | float) and not isinstance(output, bool)
+        system = ", ".join(name for name in (row["structure"], row["transformation"]) if name)
+        summary = (
+            Summary(system, "output", float(output), None, "") if is_number else Summary(system, "", None, None, "")
+        )
+        yield dict.fromkeys(LISTED_FIELDS) | row | {"kind": kind} | summary._asdict()
 
 
 def find_result(database: Database, beginning: str) -> tuple[str, Document]:
@@ -128,7 +161,8 @@ def find_result(database: Database, beginning: str) -> tuple[str, Document]:
         raise InvalidInputError(f"the ID {beginning} fits {len(fitting)} results; give more characters: {several}")
     if not fitting:
         (*_, other) = [None, *found.values()]
-        reason = "no result" if other is None else f"no result but the output of a job ({other.get('class')})"
+        kind = "" if other is None else other.get("class") or "not a document of alchemflows"
+        reason = "no result" if other is None else f"no result but the output of a job ({kind})"
         raise NoResultError(f"the ID {beginning} fits {reason}; `alchemflows results` lists IDs")
     (row,) = fitting
     try:

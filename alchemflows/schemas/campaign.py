@@ -10,17 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from alchemflows.arguments import no_boolean
 from alchemflows.identity import canonical
 from alchemflows.schemas.document import Document
-from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.queue import Queue
 from alchemflows.schemas.structure import Loss
 from alchemflows.schemas.substitution import Substitution, mixtures
 
-MethodKind = Literal["thermodynamic-integration", "switching", "frenkel-ladd", "vacancy"]
 #: Relaxations, jobs that sample, and jobs that evaluate no potential.
 JobKind = Literal["relaxation", "sampling", "analysis"]
-#: Methods that transform one composition into another.
-TRANSFORMING: tuple[MethodKind, ...] = ("thermodynamic-integration", "switching")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
 _NoBoolean = BeforeValidator(no_boolean)
@@ -31,11 +27,13 @@ PositiveInt = Annotated[int, Field(gt=0), _NoBoolean]
 NonNegativeInt = Annotated[int, Field(ge=0), _NoBoolean]
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
+    """Base of parts of a campaign file: fields that do not exist are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class StructureSpec(_Strict):
+class StructureSpec(StrictModel):
     """A structure: a file, or the dictionary of a pymatgen structure."""
 
     file: Path | None = Field(None, description="CIF, POSCAR, ...; relative to the campaign's file")
@@ -56,19 +54,25 @@ class StructureSpec(_Strict):
         return self
 
 
-class MethodSpec(_Strict):
+class MethodSpec(StrictModel):
     """Method that is applied at each point."""
 
-    kind: MethodKind
+    kind: str = Field(
+        description="name of a method, such as `thermodynamic-integration`, `sweep` or `relaxation` "
+        "(docs/campaigns.md), or the import path of a flow maker, such as `package.module.MyMaker`"
+    )
     settings: dict[str, Any] = Field(
         default_factory=dict,
-        description="fields of the flow maker, except those that the campaign sets (conditions, potential, seed); "
-        "`relax: false` starts from the given structure; `site`, `degeneracy`, `chemical_potentials_eV` and "
-        "`references` for a vacancy",
+        description="fields of the flow maker, except those that the campaign sets (conditions, potential, seed); a "
+        "maker within it is a mapping of its fields; `relax: false` starts from the given structure",
+    )
+    arguments: dict[str, Any] = Field(
+        default_factory=dict,
+        description="arguments of the maker's `make`, except structures and transformations",
     )
 
 
-class JobResources(_Strict):
+class JobResources(StrictModel):
     """Resources of one kind of job; values that are not given are those of all jobs."""
 
     category: str | None = Field(None, description="FireWorks category")
@@ -76,7 +80,7 @@ class JobResources(_Strict):
     queue: Queue | None = Field(None, description="FireWorks `_queueadapter`: overrides of the queue")
 
 
-class Resources(_Strict):
+class Resources(StrictModel):
     """Category, priority and queue of jobs."""
 
     category: str | None = Field("gpu", description="FireWorks category of the jobs that evaluate the potential")
@@ -101,7 +105,7 @@ class Resources(_Strict):
 MAX_TASKS = 100_000
 
 
-class Budget(_Strict):
+class Budget(StrictModel):
     """Limits of the cost of a campaign."""
 
     gpu_hours: Positive | None = Field(
@@ -114,27 +118,36 @@ class CampaignMetadata(Document):
 
     name: str = Field(description="name of the campaign")
     task: str = Field(description="key of the task; equal keys mean the same calculation")
-    structure: str
+    structure: str = Field(description="name of the structure, or of the group of structures; empty if there is none")
     transformation: str = Field("", description="name of the substitution; empty if there is none")
-    temperature_K: float
-    pressure_GPa: float | None = Field(description="none at constant volume")
+    temperature_K: float | None = Field(description="none if the method has no temperature, or all at once")
+    pressure_GPa: float | None = Field(description="none at constant volume, or if the method has no pressure")
     repeat: int
-    n_sites: int = Field(description="sites of the structure, vacant ones included")
+    n_sites: int = Field(description="sites of the structure, vacant ones included; of a group, those of the largest")
+    method: str = Field("", description="kind of the method; empty in tasks that did not record it")
 
 
-class CampaignSpec(_Strict):
+class CampaignSpec(StrictModel):
     """A campaign: each structure × transformation × temperature × pressure × repeat is one task with its own flow."""
 
     name: Name
-    structures: dict[Name, StructureSpec] = Field(min_length=1)
+    structures: dict[Name, StructureSpec] = Field(
+        default_factory=dict, description="structures by name; none for methods that take none"
+    )
     transformations: dict[Name, Substitution] = Field(
         default_factory=dict,
         description="substitutions by name, for example `PbSn: {Pb: Sn}`; none for methods with a single composition",
     )
-    temperatures_K: list[Positive] = Field(min_length=1)
-    pressures_GPa: list[Finite | None] = Field([ATMOSPHERE_GPA], min_length=1, description="null: constant volume")
+    temperatures_K: list[Positive] | None = Field(
+        None, min_length=1, description="none for methods without a temperature"
+    )
+    pressures_GPa: list[Finite | None] | None = Field(
+        None,
+        min_length=1,
+        description="null in the list: constant volume; 1 atm if not given; none for methods without a pressure",
+    )
     method: MethodSpec
-    potential: PotentialSpec
+    potential: PotentialSpec | None = Field(None, description="the potential; none for methods that choose their own")
     repeats: PositiveInt = Field(
         1, description="number of independent calculations of each point, with different seeds"
     )
@@ -144,13 +157,8 @@ class CampaignSpec(_Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> CampaignSpec:
-        transforms = self.method.kind in TRANSFORMING
-        if transforms and not self.transformations:
-            raise ValueError(f"transformations: {self.method.kind} needs at least one")
-        if not transforms and self.transformations:
-            raise ValueError(f"transformations: {self.method.kind} takes none")
         for field in ("temperatures_K", "pressures_GPa"):
-            values = getattr(self, field)
+            values = getattr(self, field) or []
             if len(set(values)) < len(values):
                 raise ValueError(f"{field}: a value is given twice; give each value once")
         names: dict[str, str] = {}
@@ -158,8 +166,9 @@ class CampaignSpec(_Strict):
             same = names.setdefault(canonical(mixtures(substitution)), name)
             if same != name:
                 raise ValueError(f"transformations: {same} and {name} are the same; each is computed once, so give one")
-        n_conditions = len(self.temperatures_K) * len(self.pressures_GPa)
-        n_tasks = len(self.structures) * max(len(self.transformations), 1) * n_conditions * self.repeats
+        n_conditions = len(self.temperatures_K or [None]) * len(self.pressures_GPa or [None])
+        n_points = max(len(self.structures), 1) * max(len(self.transformations), 1) * n_conditions
+        n_tasks = n_points * self.repeats
         if n_tasks > MAX_TASKS:
             raise ValueError(
                 f"repeats: the campaign has {n_tasks:,} tasks, more than {MAX_TASKS:,}; give fewer repeats or "

@@ -11,35 +11,78 @@ import pytest
 from atomate2.forcefields.jobs import ForceFieldRelaxMaker
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.campaign.keys import FIELDS, NOT_IN_KEY, POTENTIAL_FIELDS, VACANCY_FIELDS
-from alchemflows.campaign.specification import MAKERS, Task, VacancyTask, campaign_of, tasks
-from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.campaign.inputs import GridSpec
+from alchemflows.campaign.keys import ARGUMENTS, FIELDS, NOT_IN_KEY, NOT_SET, POTENTIAL_FIELDS, listed
+from alchemflows.campaign.methods import KINDS, SUBSTITUTION, method_of
+from alchemflows.campaign.specification import campaign_of, tasks
+from alchemflows.campaign.task import Task
 from alchemflows.jobs.relax import RELAXATION_FIELDS, AlchemicalRelaxMaker, relaxing
-from alchemflows.schemas.campaign import TRANSFORMING
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
+from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.potential import PotentialSpec
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.68), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 SODIUM = Structure(Lattice.cubic(4.2), ["Na", "Na"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 POTENTIAL = PotentialSpec(name="a model", sha256="5" * 64)
-KINDS = list(MAKERS)
+#: Arguments of each method other than structures and transformations.
+GIVEN = {
+    "vacancy": {"site": 1, "chemical_potentials": ChemicalPotentials({"Na": -1.3})},
+    "frenkel-pair": {"site": 1, "interstitial": [0.25, 0.25, 0.25]},
+    "phases": {"temperatures": [300.0, 500.0]},
+    "sweep": {"grid": GridSpec(shares=[0.0, 0.5, 1.0])},
+    "optimization": {"choices": {"Na": ["Na", "K"]}, "targets": [Target(quantity="a_A", value=5.8)]},
+    "order-disorder": {"supercell": [1, 1, 1]},
+}
+#: The same with one argument changed, for each argument.
+OTHERS = {
+    "sites": [1],
+    "supercells": [(1, 1, 1), (2, 2, 2)],
+    "n_primitive_cells": 3,
+    "site": 2,
+    "interstitial": [0.25, 0.25, 0.3],
+    "temperatures": [300.0],
+    "compositions": [0.5],
+    "grid": GridSpec(shares=[0.0, 1.0]),
+    "choices": {"Na": ["Na", "Li"]},
+    "targets": [Target(quantity="a_A", value=5.9)],
+    "objective": "package.module.function",
+    "least": 0.0,
+    "bounds": {"Na": {"K": (0.0, 0.5)}},
+    "totals": {"Na": 0.9},
+    "supercell": [2, 1, 1],
+    "orders": "distinct",
+    "chemical_potentials": ChemicalPotentials({"Na": -1.4}),
+}
+#: Fields of makers that are makers: the key has the fields of these.
+WITHIN = {"relax_maker", "frenkel_ladd_maker", "search_maker", "optimize_maker"}
 
 
-def task(kind, *, relax_maker=..., **settings):
-    """Return a task of a method with its defaults, or with other settings."""
-    maker = MAKERS[kind](**{"potential": POTENTIAL, "temperature": 500.0, "pressure_GPa": 0.1} | settings)
+def task(kind, *, relax_maker=..., arguments=None, potential=POTENTIAL, **settings):
+    """Return a task of a method with its defaults, or with other settings and arguments."""
+    method = method_of(kind)
+    given = {"potential": potential, "temperature": 500.0, "pressure_GPa": 0.1}
+    maker = method.made(method.settings.model_construct(_fields_set=set()), given)
+    own = {f.name for f in fields(maker)}
+    maker = replace(maker, **{name: value for name, value in settings.items() if name in own})
+    changed = {name: value for name, value in settings.items() if name not in own}
+    if relax_maker is not ...:
+        changed["relax_maker"] = relax_maker
+    if hasattr(maker, "frenkel_ladd_maker"):
+        changed = {"frenkel_ladd_maker": replace(maker.frenkel_ladd_maker, **changed)}
+    maker = replace(maker, **changed)
     return Task(
         campaign="salts",
         structure="NaCl",
-        transformation="NaK" if kind in TRANSFORMING else "",
-        temperature_K=maker.temperature,
-        pressure_GPa=maker.pressure_GPa,
+        transformation="NaK" if SUBSTITUTION in method.parameters else "",
+        temperature_K=500.0 if method.has_temperature else None,
+        pressure_GPa=0.1,
         repeat=0,
-        crystal=SALT,
-        substitution={"Na": "K"} if kind in TRANSFORMING else {},
-        kind=kind,
-        maker=maker if relax_maker is ... else replace(maker, relax_maker=relax_maker),
-        vacancy=VacancyTask(1, 1.0, ChemicalPotentials({"Na": -1.3})) if kind == "vacancy" else None,
+        crystals={"NaCl": SALT} if method.takes_structures else {},
+        substitution={"Na": "K"} if method.needs_transformations or method.grid else {},
+        method=method,
+        maker=maker,
+        arguments=GIVEN.get(kind, {}) | (arguments or {}),
+        potential=potential if "potential" in method.campaign_fields else None,
     )
 
 
@@ -62,23 +105,41 @@ def test_a_release_or_a_moved_module_changes_no_key(kind, monkeypatch):
     before = task(kind).key
     for package in ("alchemflows", "atomate2", "emmet.core", "pymatgen.core", "ase", "jobflow", "numpy"):
         monkeypatch.setattr(importlib.import_module(package), "__version__", "99.9", raising=False)
-    for moved in (MAKERS[kind], AlchemicalRelaxMaker, PotentialSpec, Structure, ChemicalPotentials, VacancyTask):
-        monkeypatch.setattr(moved, "__module__", "elsewhere")
+    moved = (*makers_of(kind), AlchemicalRelaxMaker, PotentialSpec, Structure, ChemicalPotentials, Target, GridSpec)
+    for each in moved:
+        monkeypatch.setattr(each, "__module__", "elsewhere")
     assert task(kind).key == before
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_field_of_a_maker_is_in_the_key_or_is_not_for_a_reason(kind):
-    there = {field.name for field in fields(MAKERS[kind])}
-    missing = there - set(FIELDS[kind]) - set(NOT_IN_KEY)
+def makers_of(kind):
+    """Return the classes of the maker of a method and of makers within it, except that of its relaxation."""
+    maker = task(kind).maker
+    inner = [type(getattr(maker, f.name)) for f in fields(maker) if f.name in WITHIN - {"relax_maker"}]
+    return [type(maker), *inner]
+
+
+@pytest.mark.parametrize("maker", sorted({m for kind in KINDS for m in makers_of(kind)}, key=lambda m: m.__name__))
+def test_each_field_of_a_maker_is_in_the_key_or_is_not_for_a_reason(maker):
+    there = {field.name for field in fields(maker)} - {name for owner, name in NOT_SET if owner is maker}
+    known = set(listed(maker, FIELDS))
+    missing = there - known - set(NOT_IN_KEY)
     assert not missing, (
-        f"{', '.join(sorted(missing))} of {MAKERS[kind].__name__}: if it can change a result, add it with its default "
+        f"{', '.join(sorted(missing))} of {maker.__name__}: if it can change a result, add it with its default "
         "to FIELDS in campaign/keys.py, so that keys of what was computed before do not change; if it cannot, add it "
         "to NOT_IN_KEY with the reason"
     )
-    assert set(FIELDS[kind]) <= there and not set(FIELDS[kind]) & set(NOT_IN_KEY)
-    assert {f.name for f in fields(VacancyFreeEnergyMaker)} == {"name", "frenkel_ladd_maker", "degeneracy"}
-    assert {f.name for f in fields(VacancyTask)} == {"site", "degeneracy", "chemical_potentials"}
+    assert known <= there and not known & set(NOT_IN_KEY)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_argument_is_in_the_key(kind):
+    method = method_of(kind)
+    there = set(method.arguments.model_fields) - {method.group}
+    if method.has_all_temperatures:
+        there.add("temperatures")
+    if method.potentials:
+        there = there - {method.potentials} | {"chemical_potentials_eV", "references"}
+    assert there == set(listed(method.maker, ARGUMENTS))
 
 
 def other(value):
@@ -87,19 +148,48 @@ def other(value):
         return not value
     if isinstance(value, int | float):
         return value + 1
+    if isinstance(value, dict):
+        return {"other": 1.0}
     return f"not {value}"
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, f.name) for kind in KINDS for f in fields(MAKERS[kind])])
+FIELDS_OF_KINDS = [
+    (kind, f.name)
+    for kind in KINDS
+    for f in fields(method_of(kind).maker)
+    if f.name not in WITHIN and (kind not in ("fig2", "fig3", "fig4") or f.name == "version")
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS_OF_KINDS)
 def test_the_effect_of_each_field_on_the_key(kind, name):
     """Fields in NOT_IN_KEY do not change the key; all others do, also when set to an earlier default."""
-    default = FIELDS[kind].get(name, getattr(task(kind).maker, name))
+    default = listed(method_of(kind).maker, FIELDS).get(name, getattr(task(kind).maker, name))
     before, after = task(kind, **{name: default}), task(kind, **{name: other(default)})
-    if name == "relax_maker":
-        after = task(kind, relax_maker=None)
-    elif name == "potential":
-        after = task(kind, potential=POTENTIAL.model_copy(update={"sha256": "6" * 64}))
-    assert (after.key == before.key) == (name in set(NOT_IN_KEY) - {"relax_maker", "potential"})
+    if name == "potential":
+        before, after = task(kind), task(kind, potential=POTENTIAL.model_copy(update={"sha256": "6" * 64}))
+    assert (after.key == before.key) == (name in set(NOT_IN_KEY) - {"potential"})
+
+
+@pytest.mark.parametrize("name", sorted({name for kind in KINDS for m in makers_of(kind)[1:] for name in FIELDS[m]}))
+def test_fields_of_a_maker_within_a_maker_change_the_key(name):
+    (kind, field), *_ = [
+        (kind, field)
+        for kind in ("phases", "optimization", "ordering-search")
+        for field in WITHIN - {"relax_maker"}
+        if name in FIELDS.get(type(getattr(task(kind).maker, field, None)), {})
+    ]
+    inner = getattr(task(kind).maker, field)
+    changed = replace(inner, **{name: other(getattr(inner, name))})
+    assert task(kind, **{field: changed}).key != task(kind, **{field: inner}).key
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_argument_changes_the_key(kind):
+    method, here = method_of(kind), task(kind).key
+    names = set(method.arguments.model_fields) - {method.group}
+    keys = {name: task(kind, arguments={name: OTHERS[name]}).key for name in names}
+    assert len({here, *keys.values()}) == len(keys) + 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -107,33 +197,38 @@ def test_other_changes_of_the_key(kind):
     here = task(kind)
     moved = SALT.copy()
     moved.translate_sites([0], [0.01, 0, 0])
-    others = {
-        "crystal": replace(here, crystal=moved),
-        "dtype": task(kind, potential=POTENTIAL.model_copy(update={"dtype": "float64"})),
-        "head": task(kind, potential=POTENTIAL.model_copy(update={"head": "other"})),
-        "substitution": replace(here, substitution={"Na": {"K": 0.5, "Li": 0.5}}),
-    }
+    others = {"substitution": replace(here, substitution={"Na": {"K": 0.5, "Li": 0.5}})}
+    if here.crystals:
+        others["crystal"] = replace(here, crystals={"NaCl": moved})
+    if here.potential is not None:
+        others["dtype"] = task(kind, potential=POTENTIAL.model_copy(update={"dtype": "float64"}))
+        others["head"] = task(kind, potential=POTENTIAL.model_copy(update={"head": "other"}))
     keys = {name: each.key for name, each in others.items()} | {kind: task(kind).key for kind in KINDS}
     assert len(set(keys.values())) == len(keys)
-    known = ChemicalPotentials({"Na": -1.3})
+
+
+def test_chemical_potentials_change_the_key():
     different = [
-        VacancyTask(0, 1.0, known),
-        VacancyTask(1, 2.0, known),
-        VacancyTask(1, 1.0, ChemicalPotentials({"Na": -1.4})),
-        VacancyTask(1, 1.0, ChemicalPotentials({"Na": (-1.3, 0.1)})),
-        VacancyTask(1, 1.0, ChemicalPotentials({"Cl": -1.3})),
-        VacancyTask(1, 1.0, ChemicalPotentials({}, {"Na": SODIUM})),
-        VacancyTask(1, 1.0, ChemicalPotentials({}, {"Na": SODIUM * (2, 1, 1)})),
+        ChemicalPotentials({"Na": -1.4}),
+        ChemicalPotentials({"Na": (-1.3, 0.1)}),
+        ChemicalPotentials({"Cl": -1.3}),
+        ChemicalPotentials({}, {"Na": SODIUM}),
+        ChemicalPotentials({}, {"Na": SODIUM * (2, 1, 1)}),
     ]
-    vacancy = task("vacancy")
-    keys = [vacancy.key, *(replace(vacancy, vacancy=each).key for each in different)]
-    assert len({*keys}) == len(different) + 1 and len(different) >= len(VACANCY_FIELDS)
+    keys = [task("vacancy").key, *(task("vacancy", arguments={"chemical_potentials": each}).key for each in different)]
+    assert len({*keys}) == len(different) + 1
+
+
+def test_names_of_phases_are_in_the_key():
+    here = task("phases")
+    assert replace(here, crystals={"B1": SALT}).key != here.key
+    assert replace(here, structure="group", campaign="others").key == here.key
 
 
 def test_equivalent_input_has_one_key():
-    assert replace(task("vacancy"), vacancy=VacancyTask(1, 1, ChemicalPotentials({"Na": (-1.3, 0)}))).key == (
-        task("vacancy").key
-    )
+    same = {"site": 1, "chemical_potentials": ChemicalPotentials({"Na": (-1.3, 0)})}
+    assert task("vacancy", arguments=same).key == task("vacancy").key
+    assert task("ordering-search", arguments={"supercell": (1, 1, 1)}).key == task("ordering-search").key
     here = task("switching")
     assert replace(here, substitution={"Na": {"K": 1}}).key == here.key
     assert task("switching", temperature=500, seed=0.0).key == here.key

@@ -37,12 +37,12 @@ structures:
 temperatures_K: [300]
 method:
   kind: vacancy
-  settings:
-    chemical_potentials_eV:
-      Na: -1.0
-    references:
-      Cl:
-        file: other.cif
+  arguments:
+    chemical_potentials:
+      values_eV: {Na: -1.0}
+      references:
+        Cl:
+          file: other.cif
 potential: {name: mace-demo}
 """
 
@@ -73,9 +73,9 @@ def folder(tmp_path_factory):
         (LADDERS, "isotropic", "isotropc", 16, r"method\.settings\.cell_freedom: .*did you mean isotropic?"),
         (LADDERS, "analysis", "analyses", 20, r"resources\.kinds\.analyses: .*did you mean analysis?"),
         (LADDERS, "analysis", "samplng", 20, r"resources\.kinds\.samplng: .*did you mean sampling?"),
-        (VACANCIES, "Na: -1.0", "Xx: -1.0", 9, r"method\.settings\.chemical_potentials_eV\.Xx: 'Xx'"),
-        (VACANCIES, "      Cl:", "      Xx:", 11, r"method\.settings\.references\.Xx: 'Xx'"),
-        (VACANCIES, "other.cif", "missing.cif", 12, r"method\.settings\.references\.Cl\.file: .*missing\.cif"),
+        (VACANCIES, "Na: -1.0", "Xx: -1.0", 9, r"method\.arguments\.chemical_potentials\.values_eV\.Xx: 'Xx'"),
+        (VACANCIES, "        Cl:", "        Xx:", 11, r"method\.arguments\.chemical_potentials\.references\.Xx: 'Xx'"),
+        (VACANCIES, "other.cif", "missing.cif", 12, r"method\.arguments\.chemical_potentials\.references\.Cl\.file: .*missing\.cif"),
     ],
 )
 def test_the_line_is_named(folder, text, right, wrong, line, words):

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 import typer
 
-from alchemflows.campaign.specification import MAKERS, settings_model
+from alchemflows.campaign.methods import method_of
 from alchemflows.cli import absolute, compositions, defects, maker_options, ordering, transformations
 from alchemflows.cli.commands import app
 from alchemflows.cli.inputs import with_repeats
@@ -91,18 +91,22 @@ def test_every_command_with_a_maker_is_here():
     ],
 )
 def test_campaigns_and_help_have_the_same_descriptions(kind, command, group):
-    assert group.maker is MAKERS[kind]
-    schema = settings_model(kind).model_json_schema()["properties"]
-    described = field_descriptions(MAKERS[kind])
-    fields = {field.name for field in dataclasses.fields(MAKERS[kind])} & set(schema)
+    method = method_of(kind)
+    schema = method.settings.model_json_schema()["properties"]
+    if kind == "vacancy":
+        degeneracy = schema["degeneracy"]["description"]
+        schema = method_of("frenkel-ladd").settings.model_json_schema()["properties"]
+        assert parameters(command)["degeneracy"].help == degeneracy
+    else:
+        assert group.maker is method.maker
+    described = field_descriptions(group.maker)
+    fields = {field.name for field in dataclasses.fields(group.maker)} & set(schema)
     assert {name: schema[name]["description"] for name in fields} == {name: described[name] for name in fields}
     shown = parameters(command)
     both = {name: group.field_of(name) for name in group.names if group.field_of(name) in schema}
     assert len(both) > 6
     assert {name: shown[name].help for name in both} == {name: schema[both[name]]["description"] for name in both}
     assert shown["relax"].help == schema["relax"]["description"]
-    if kind == "vacancy":
-        assert shown["degeneracy"].help == schema["degeneracy"]["description"]
 
 
 def test_choices_are_shown():

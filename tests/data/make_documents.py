@@ -47,6 +47,8 @@ from alchemflows.schemas.potential import PotentialSpec
 DEMO = PotentialSpec(name="mace-demo", device="cpu")
 SWITCHES: dict[str, Any] = {"n_repeats": 2, "n_equilibration_steps": 20, "n_switching_steps": 40}
 ABSOLUTE: dict[str, Any] = SWITCHES | {"n_cell_steps": 60, "n_sampling_steps": 40}
+#: Arguments of the vacancy of a campaign.
+VACANCY = {"site": 1, "chemical_potentials": {"values_eV": {"Na": -1.3}}}
 #: Settings of each method of a campaign.
 METHODS: dict[str, dict[str, Any]] = {
     "thermodynamic-integration": {
@@ -57,7 +59,7 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     "switching": SWITCHES | {"relax": False},
     "frenkel-ladd": ABSOLUTE | {"relax": False},
-    "vacancy": ABSOLUTE | {"relax": False, "site": 1, "chemical_potentials_eV": {"Na": -1.3}},
+    "vacancy": {"frenkel_ladd_maker": ABSOLUTE | {"relax": False}},
 }
 
 
@@ -79,7 +81,7 @@ def campaign(kind: str, structure: Structure, change: dict[str, str], potential:
         "structures": {structure.composition.reduced_formula: {"structure": structure.as_dict()}},
         "temperatures_K": [200.0],
         "pressures_GPa": [None if kind == "thermodynamic-integration" else 1e-4],
-        "method": {"kind": kind, "settings": settings},
+        "method": {"kind": kind, "settings": settings, "arguments": VACANCY if kind == "vacancy" else {}},
         "potential": potential.model_dump(),
     }
     return campaign_of(content | ({"transformations": {"".join(change.values()): change}} if change else {}))

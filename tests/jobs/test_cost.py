@@ -72,7 +72,7 @@ def test_cost_of_other_jobs(made, expected):
 
 def test_cost_of_a_campaign_includes_makers_of_other_packages():
     flow = Flow([TwiceMaker().make(3), TwiceMaker().make(n=4), AnalyseMaker().make(None, [])])
-    work = work_of(SimpleNamespace(flow=lambda: flow, crystal=[None] * 10))
+    work = work_of(SimpleNamespace(flow=lambda: flow, n_sites=10, crystals={"a": None}))
     assert (work.n_jobs, work.n_replicas, work.n_steps, work.n_atom_steps, work.n_bytes) == (3, 7, 14, 140, 10)
 
 
