@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -76,7 +77,7 @@ def frenkel_ladd(
     crystal = read[structure.name].structure
     one = len(sizes) == 1
     run_and_show(
-        maker.make(crystal) if one else maker.make(crystal, supercells=sizes),
+        partial(maker.make, crystal) if one else partial(maker.make, crystal, supercells=sizes),
         run,
         device=potential.device,
         figures={"switching" if one else "sizes": plot},
@@ -115,14 +116,15 @@ def phases(
     read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}
     change = substitution_of([substitution]) if substitution else None
     maker.potential = potential.spec(read, (change or {}).values())
-    flow = PhaseStabilityMaker(frenkel_ladd_maker=maker).make(
+    make = partial(
+        PhaseStabilityMaker(frenkel_ladd_maker=maker).make,
         {name: found.structure for name, found in read.items()},
         temperatures,
         substitution=change,
         compositions=compositions or (0.0, 1.0),
     )
     run_and_show(
-        flow,
+        make,
         run,
         device=potential.device,
         figures={"phases": plot},

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alchemflows.cli.inputs import dtype_of
+from alchemflows.cli.layout import print_json
 from alchemflows.cli.maker_options import grouped
 from alchemflows.cli.once import App
-from alchemflows.cli.options import Device, Dtype, Plot, RunOptions, Seed
+from alchemflows.cli.options import Device, Dtype, JsonInstead, Plot, RunOptions, Seed, device_option
 from alchemflows.cli.running import console, run_and_show
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 
@@ -40,13 +41,7 @@ def reproduce(
             "--medium", help="Use longer runs (up to 2 hours on 2 CPU cores); fig2, fig3 and fig4 use sevennet-0."
         ),
     ] = False,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="Device on which the potential is evaluated: cpu, cuda, cuda:1, ... or auto [default: cpu with "
-            "--small or --medium, otherwise auto]."
-        ),
-    ] = None,
+    device: Annotated[str | None, device_option(" [default: cpu with --small or --medium, otherwise auto]")] = None,
     seed: Seed = 0,
     plot: Plot = None,
 ) -> None:
@@ -65,7 +60,7 @@ def reproduce(
     version: Version = "small" if small else "medium" if medium else "paper"
     maker = pkgutil.resolve_name(FIGURES[figure])(version=version, seed=seed, device=device)
     document = run_and_show(
-        maker.make(),
+        maker.make,
         run,
         device=maker.effort.potential.device,
         figures={"lattices": plot},
@@ -83,11 +78,15 @@ def verify(
     ] = 1e-9,
     dtype: Dtype = "float64",
     device: Device = "auto",
+    as_json: JsonInstead = False,
 ) -> None:
     """Compare energies and derivatives with reference results."""
     from alchemflows.cli.tables import deviation_table
 
     precision = dtype_of(dtype)
+    if not cases.is_file() or not models.is_dir():
+        missing = models if cases.is_file() else cases
+        raise InvalidInputError(f"{missing} does not exist; give a file of cases and the folder of their models")
     with redirect_stdout(sys.stderr):
         from alchemflows.alchemy.verify import compare, load_cases
 
@@ -97,7 +96,10 @@ def verify(
             deviations.append(compare(name, case, models, dtype=precision, device=device))
         except AlchemflowsError as error:
             problems.append(f"{name}: {error}")
-    console.print(deviation_table(deviations, tolerance))
+    if as_json:
+        print_json(deviations)
+    else:
+        console.print(deviation_table(deviations, tolerance))
     if problems:
         raise AlchemflowsError("; ".join(problems))
     if not all(deviation.largest <= tolerance for deviation in deviations):

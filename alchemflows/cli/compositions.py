@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -94,7 +95,7 @@ def sweep(
     if known:
         messages(run.as_json).print(f"{len(known)} of {len(grid.weights)} compositions are already in the database")
     run_and_show(
-        maker.make(grid, known=known),
+        partial(maker.make, grid, known=known),
         run,
         device=potential.device,
         figures={"sweep": plot},
@@ -139,14 +140,15 @@ def optimize(
     elements = [element for symbols in chosen.values() for element in symbols]
     spec = potential.spec({structure.name: read}, elements)
     maker = replace(maker, potential=spec, optimize_maker=descent)
-    flow = maker.make(
+    make = partial(
+        maker.make,
         read.structure,
         chosen,
         targets_of(targets or [], least or [], largest or []),
         bounds=bounds_of(bounds or [], chosen),
     )
     run_and_show(
-        flow,
+        make,
         run,
         device=potential.device,
         figures={"optimization": plot},

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from alchemflows.cli.configured import connected, settings
+from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
+from alchemflows.cli.options import JsonInstead
 from alchemflows.cli.running import console, show_database
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.output_file import check_folder
@@ -20,39 +22,54 @@ app.add_typer(private_app, name="db")
 
 
 @private_app.command()
-def start() -> None:
+def start(as_json: JsonInstead = False) -> None:
     """Start the private MongoDB and show how to connect to it."""
     from alchemflows.storage.database import start_private
 
-    show_database(start_private(settings()))
+    database = start_private(settings())
+    if as_json:
+        print_json({"place": database.place, "environment": database.environment})
+    else:
+        show_database(database)
 
 
 @private_app.command()
-def stop() -> None:
+def stop(as_json: JsonInstead = False) -> None:
     """Stop the private MongoDB; its data are kept."""
     from alchemflows.storage.mongod import PrivateMongod
 
     configured = settings()
-    PrivateMongod(configured.home, configured.mongod).stop()
-    console.print("the private MongoDB is stopped")
+    server = PrivateMongod(configured.home, configured.mongod)
+    server.stop()
+    if as_json:
+        print_json({"folder": server.folder, "running": server.is_running()})
+    else:
+        console.print("the private MongoDB is stopped")
 
 
 @private_app.command()
-def status() -> None:
+def status(as_json: JsonInstead = False) -> None:
     """Show whether the private MongoDB is running."""
     from alchemflows.storage.mongod import PrivateMongod
 
     configured = settings()
     server = PrivateMongod(configured.home, configured.mongod)
-    console.print(f"the private MongoDB in {server.folder} {'runs' if server.is_running() else 'does not run'}")
+    running = server.is_running()
+    if as_json:
+        print_json({"folder": server.folder, "running": running})
+    else:
+        console.print(f"the private MongoDB in {server.folder} {'runs' if running else 'does not run'}")
 
 
 @private_app.command()
-def index() -> None:
+def index(as_json: JsonInstead = False) -> None:
     """Create the indexes for fast queries in the configured database."""
     database = connected()
     database.ensure_indexes()
-    console.print(f"indexes are in place ({database.place})")
+    if as_json:
+        print_json({"place": database.place, "indexed": True})
+    else:
+        console.print(f"indexes are in place ({database.place})")
 
 
 @private_app.command()
@@ -74,6 +91,7 @@ def init(
         ),
     ] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Give these users new passwords.")] = False,
+    as_json: JsonInstead = False,
 ) -> None:
     """Create users, roles and indexes in your own MongoDB.
 
@@ -91,6 +109,9 @@ def init(
     check_folder(folder)
     users = _users(user) if user else DEFAULT_USERS
     folders = create_users(uri, database, folder, users, renew=renew, timeout_s=configured.database_timeout_s)
+    if as_json:
+        print_json({name: {"roles": roles, "folder": folders[name]} for name, roles in users.items()})
+        return
     for name, roles in users.items():
         console.print(f"{name} ({', '.join(roles)}): {folders[name]}", highlight=False, soft_wrap=True, markup=False)
     console.print("Each user sets these variables to the files in the user's folder:")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,15 +107,14 @@ def vacancy(
     maker = replace(defect, frenkel_ladd_maker=absolute)
     figure = "temperatures" if len(temperatures) > 1 else "sizes" if sizes else "switching"
     if len(temperatures) > 1:
-        flow = VacancyTemperatureMaker(vacancy_maker=maker).make(
-            repeated, temperatures, index, chemical_potentials=known
-        )
+        several = VacancyTemperatureMaker(vacancy_maker=maker)
+        make = partial(several.make, repeated, temperatures, index, chemical_potentials=known)
     elif sizes:
         cells = [supercell, *map(supercell_of, sizes)]
-        flow = maker.make(repeated, index, chemical_potentials=known[temperatures[0]], supercells=cells)
+        make = partial(maker.make, repeated, index, chemical_potentials=known[temperatures[0]], supercells=cells)
     else:
-        flow = maker.make(repeated, index, chemical_potentials=known[temperatures[0]])
-    run_and_show(flow, run, device=potential.device, figures={figure: plot}, read=read)
+        make = partial(maker.make, repeated, index, chemical_potentials=known[temperatures[0]])
+    run_and_show(make, run, device=potential.device, figures={figure: plot}, read=read)
 
 
 @app.command()
@@ -144,9 +144,8 @@ def schottky(
     chosen = {element: site * repeats for element, site in sites_of(sites or []).items()}
     read = reading.read(structure, supercell)
     absolute.potential = potential.spec({structure.name: read})
-    flow = SchottkyMaker(frenkel_ladd_maker=absolute).make(read.structure, chosen)
     run_and_show(
-        flow,
+        partial(SchottkyMaker(frenkel_ladd_maker=absolute).make, read.structure, chosen),
         run,
         device=potential.device,
         read={structure.name: read},
@@ -182,9 +181,8 @@ def frenkel_pair(
     if not 0 <= site < n_atoms:
         raise InvalidInputError(f"site {site} cannot be removed: there are {n_atoms} atoms in {structure}")
     absolute.potential = potential.spec({structure.name: read})
-    flow = FrenkelPairMaker(frenkel_ladd_maker=absolute).make(read.structure, site * repeats, place)
     run_and_show(
-        flow,
+        partial(FrenkelPairMaker(frenkel_ladd_maker=absolute).make, read.structure, site * repeats, place),
         run,
         device=potential.device,
         read={structure.name: read},

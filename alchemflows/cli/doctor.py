@@ -12,6 +12,7 @@ import typer
 
 from alchemflows.cli.configured import settings
 from alchemflows.cli.once import App
+from alchemflows.cli.options import JsonInstead
 from alchemflows.cli.running import console
 from alchemflows.errors import AlchemflowsError
 
@@ -28,7 +29,7 @@ def doctor(
     potential: Annotated[
         str | None, typer.Option(help="Also load this potential: a name, or the path of a model file.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: JsonInstead = False,
 ) -> None:
     """Check the installation and its configuration.
 

@@ -10,6 +10,7 @@ import typer
 
 from alchemflows.cli.example_files import describe, examples, find_example
 from alchemflows.cli.once import App
+from alchemflows.cli.options import JsonInstead
 from alchemflows.cli.running import console
 from alchemflows.errors import InvalidInputError
 
@@ -22,7 +23,7 @@ def example(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="Folder to write to [default: the name of the example].")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: JsonInstead = False,
 ) -> None:
     """List or write example inputs.
 

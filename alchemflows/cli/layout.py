@@ -24,6 +24,13 @@ def plain_console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=None if in_terminal else _UNLIMITED)
 
 
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout; numbers that are not finite are null."""
+    from pydantic_core import to_json
+
+    print(to_json(value, indent=1, inf_nan_mode="null").decode())
+
+
 def counted(n: int, noun: str) -> str:
     """Return a number with its noun, such as "1 job" or "2 jobs"."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

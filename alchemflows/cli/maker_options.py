@@ -7,15 +7,16 @@ import pkgutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
-from functools import cached_property, wraps
+from functools import wraps
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
 from alchemflows.cli.configured import settings
+from alchemflows.declarations import declared
 from alchemflows.descriptions import field_descriptions
-from alchemflows.errors import AlchemflowsWarning
+from alchemflows.errors import AlchemflowsWarning, InvalidInputError
 
 if TYPE_CHECKING:
     from jobflow import Maker
@@ -60,7 +61,7 @@ class MakerOptions:
     """Options that are fields of a maker.
 
     A parameter of a command (:func:`grouped`) that is annotated with it gets the maker. The maker's module is imported
-    when the options are needed: when the command runs, or shows its help.
+    when the command runs; its help is made from the source (:func:`~alchemflows.declarations.declared`).
 
     Attributes
     ----------
@@ -79,39 +80,44 @@ class MakerOptions:
     required: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
 
-    @cached_property
-    def maker(self) -> type[Maker]:
-        """The class of the maker."""
-        kind: type[Maker] = pkgutil.resolve_name(self.place)
-        return kind
+    @property
+    def declared(self) -> Any:
+        """The maker as it is declared: a dataclass with its fields."""
+        return declared(self.place)
 
     def field_of(self, name: str) -> str:
         """Return the name of the field of an option."""
-        there = {each.name for each in fields(self.maker)}
+        there = {each.name for each in fields(self.declared)}
         return self.renamed.get(name) or (name if name in there else SHORT[name])
 
     def parameters(self) -> list[tuple[str, Any, Any]]:
         """Return name, annotation and default of each option, as typer takes them."""
-        hints, texts = get_type_hints(self.maker), field_descriptions(self.maker)
-        known = {each.name: each for each in fields(self.maker)}
+        hints, texts = get_type_hints(self.declared), field_descriptions(self.declared)
+        known = {each.name: each for each in fields(self.declared)}
         made = []
         for name in self.names:
             path = self.field_of(name)
             hint, default, choices = _option(hints[path], known[path])
-            option = typer.Option(*DECLARED.get(name, ()), metavar=choices, help=texts[path])
+            option = typer.Option(
+                *DECLARED.get(name, ()),
+                metavar=f"[{'|'.join(choices)}]" if choices else None,
+                help=texts[path],
+                callback=_one_of(name, choices) if choices else None,
+            )
             made.append((name, Annotated[hint, option], inspect.Parameter.empty if name in self.required else default))
         return made
 
     def make(self, values: Mapping[str, Any]) -> Maker:
         """Return the maker for the values of the options."""
         given = {self.field_of(name): values[name] for name in self.names}
-        hints = get_type_hints(self.maker)
+        hints = get_type_hints(self.declared)
         for path, value in list(given.items()):
             if _is_switch(hints[path]):
                 del given[path]
                 if not value:
                     given[path] = None
-        return self.maker(**shortened(given))
+        maker: Maker = pkgutil.resolve_name(self.place)(**shortened(given))
+        return maker
 
 
 def shortened(lengths: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,21 +129,30 @@ def shortened(lengths: Mapping[str, Any]) -> dict[str, Any]:
     return {name: SHORT_LENGTHS.get(name, value) for name, value in lengths.items()}
 
 
-def _option(hint: Any, known: Field) -> tuple[Any, Any, str | None]:
-    """Return the type of an option, its default, and its choices as help shows them."""
+def _option(hint: Any, known: Field) -> tuple[Any, Any, tuple[str, ...]]:
+    """Return the type of an option, its default, and its choices if only some values are possible."""
     if _is_switch(hint):
-        return bool, known.default_factory is not MISSING, None
+        return bool, known.default_factory is not MISSING, ()
     if choices := choices_of(hint):
-        return str, known.default, f"[{'|'.join(choices)}]"
-    return hint, known.default, None
+        return str, known.default, choices
+    return hint, known.default, ()
+
+
+def _one_of(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
+    """Return a function that checks the value of an option with choices; typer calls it before the command."""
+
+    def check(value: str) -> str:
+        if value not in choices:
+            raise InvalidInputError(f"--{name.replace('_', '-')} must be one of {', '.join(choices)}; got {value!r}")
+        return value
+
+    return check
 
 
 def _is_switch(hint: Any) -> bool:
     """Tell whether a field holds a maker of its own or None: on the command line it is switched on or off."""
-    from jobflow import Maker
-
     kinds = set(get_args(hint))
-    return NoneType in kinds and any(isinstance(kind, type) and issubclass(kind, Maker) for kind in kinds)
+    return NoneType in kinds and any(map(is_dataclass, kinds))
 
 
 def choices_of(hint: Any) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from alchemflows.cli.configured import settings
 from alchemflows.cli.default_potential import default_potential
 from alchemflows.cli.inputs import check_plot, dtype_of, read_structure
+from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from alchemflows.schemas.potential import PotentialSpec
@@ -33,14 +35,34 @@ Substitutions = Annotated[list[str], typer.Argument(help="Elements and their sub
 Supercell = Annotated[
     tuple[int, int, int], typer.Option(metavar="<n n n>", help="Number of repeats of the cell along each axis.")
 ]
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:\d+)?")
 _POTENTIAL = (
     "Potential: mace-demo, sevennet-0, the name of a MACE foundation model (mace_mp), or the path of a model file"
 )
 Potential = Annotated[str, typer.Option(help=f"{_POTENTIAL}.")]
 Dtype = Annotated[str, typer.Option(metavar="[float32|float64]", help="Floating-point precision of the potential.")]
-Device = Annotated[
-    str, typer.Option(help="Device on which the potential is evaluated: cpu, cuda, cuda:1, ... or auto.")
-]
+
+
+def _checked_device(name: str | None) -> str | None:
+    """Return the name of a device that may exist, before torch is imported, which says whether it does."""
+    if name is not None and not _DEVICE.fullmatch(name):
+        raise InvalidInputError(f"--device must be cpu, cuda, cuda:1, ... or auto; got {name!r}")
+    return name
+
+
+def device_option(text: str = "") -> Any:
+    """Return the option for the device of the potential.
+
+    Parameters
+    ----------
+    text
+        What the help text says of the default.
+    """
+    text = f"Device on which the potential is evaluated: cpu, cuda, cuda:1, ... or auto{text}."
+    return typer.Option(help=text, callback=_checked_device)
+
+
+Device = Annotated[str, device_option()]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Workers = Annotated[
     int | None,
@@ -57,6 +79,7 @@ AsJson = Annotated[
         help="Print the result as JSON on stdout, and everything else on stderr. With --submit, print its ID as JSON.",
     ),
 ]
+JsonInstead = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 SubmitOnly = Annotated[
     bool, typer.Option("--submit", help="Only submit the jobs to the FireWorks LaunchPad; start no local workers.")
 ]
@@ -104,14 +127,17 @@ class PotentialOptions:
         Raises
         ------
         InvalidInputError
-            If no potential is given or configured, and there is no default for these structures.
+            If no potential is given or configured, and there is no default for these structures, or if a substitute is
+            no element.
         """
         from alchemflows.schemas.potential import PotentialSpec
+        from alchemflows.structures.species import check_symbol
 
+        further = [check_symbol(element) for element in substitutes]
         name = self.potential
         if name is None:
             structures = [found.structure for found in read.values()]
-            name = default_potential(settings().potential, structures, substitutes, next(iter(read)))
+            name = default_potential(settings().potential, structures, further, next(iter(read)))
         return PotentialSpec(name=name, dtype=dtype_of(self.dtype), device=self.device, head=self.head)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -89,7 +90,7 @@ def order(
         maker.quasirandom = False
     maker = replace(maker, potential=spec, search_maker=replace(search, seed=maker.seed))
     run_and_show(
-        maker.make(read.structure, supercell, named or ("distinct" if distinct else "search")),
+        partial(maker.make, read.structure, supercell, named or ("distinct" if distinct else "search")),
         run,
         device=potential.device,
         figures={"arrangements": plot},

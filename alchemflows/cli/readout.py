@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alchemflows.cli.configured import connected
+from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
+from alchemflows.cli.options import JsonInstead
 from alchemflows.cli.running import console
 from alchemflows.errors import AlchemflowsError
 
@@ -40,6 +42,7 @@ def export(
     what: Annotated[What, typer.Argument(help="Table to export; results has one row for each result of any kind.")],
     file: Annotated[Path, typer.Argument(help="File to write (.parquet, .csv or .json).")],
     campaign: Campaign = None,
+    as_json: JsonInstead = False,
 ) -> None:
     """Export a table of stored results or samples to a file."""
     from alchemflows.results.export import check_export
@@ -47,6 +50,9 @@ def export(
 
     check_export(file)
     n_rows = write(_frames(connected(), what, campaign), file)
+    if as_json:
+        print_json({"table": what.value, "file": file, "rows": n_rows})
+        return
     console.print(f"{n_rows} rows: {file}")
 
 
@@ -57,6 +63,7 @@ def reanalyse(
     rebuild: Annotated[
         bool, typer.Option("--all", help="Also reanalyse ladders whose analysis is up to date.")
     ] = False,
+    as_json: JsonInstead = False,
 ) -> None:
     """Recompute free energies from stored samples."""
     from alchemflows.results.builder import FreeEnergyBuilder
@@ -65,7 +72,12 @@ def reanalyse(
     builder = FreeEnergyBuilder.of(database, campaign, discard=discard, rebuild=rebuild)
     builder.run(log_level=logging.ERROR)
     n_done, n_failed = builder.n_ladders - len(builder.failures), len(builder.failures)
-    console.print(f"ladders analysed: {n_done}; read them with `alchemflows results --reanalysed` ({database.place})")
+    if as_json:
+        print_json({"analysed": n_done, "failures": builder.failures})
+    else:
+        console.print(
+            f"ladders analysed: {n_done}; read them with `alchemflows results --reanalysed` ({database.place})"
+        )
     if n_failed:
         uuid, reason = next(iter(builder.failures.items()))
         raise AlchemflowsError(f"ladders that could not be analysed: {n_failed}, such as {uuid}: {reason}")

@@ -13,8 +13,9 @@ import typer
 
 from alchemflows.cli.configured import connected
 from alchemflows.cli.inputs import check_plot
+from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
-from alchemflows.cli.options import Device, Workers
+from alchemflows.cli.options import Device, JsonInstead, Workers
 from alchemflows.cli.running import as_text, console, n_workers, run_submitted
 from alchemflows.errors import AlchemflowsError, InvalidInputError, NoResultError
 
@@ -72,7 +73,7 @@ def results(
     if as_json:
         print(json.dumps(rows, indent=1, default=str, allow_nan=False))
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, fieldnames=list(LISTED_FIELDS))
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(LISTED_FIELDS), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     elif rows:
@@ -108,12 +109,13 @@ def plot(
     result: ResultID,
     file: Annotated[Path, typer.Argument(help="File to write (.png, .pdf or .svg).")],
     figure: Annotated[str | None, typer.Option(help="Name of the figure [default: the main figure].")] = None,
+    as_json: JsonInstead = False,
 ) -> None:
     """Draw a figure of a stored result."""
     from alchemflows.results.kinds import KINDS
 
     check_plot(file)
-    _, document = _found(result)
+    uuid, document = _found(result)
     from alchemflows.plotting import figures_of, save
 
     figures = figures_of(document)
@@ -122,7 +124,11 @@ def plot(
     name = next(iter(figures)) if figure is None else figure
     if name not in figures:
         raise InvalidInputError(f"--figure must be one of {', '.join(figures)}; got {name!r}")
-    console.print(f"figure: {save(figures[name](), file)}", highlight=False, soft_wrap=True)
+    path = save(figures[name](), file)
+    if as_json:
+        print_json({"uuid": uuid, "figure": name, "file": path, "figures": list(figures)})
+        return
+    console.print(f"figure: {path}", highlight=False, soft_wrap=True)
     others = [other for other in figures if other != name]
     if others and figure is None:
         console.print(f"other figures: {', '.join(others)} (--figure)", highlight=False)

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
@@ -64,7 +64,7 @@ def messages(as_json: bool) -> Console:
 
 
 def run_and_show(
-    flow: Flow,
+    make: Callable[[], Flow],
     run: RunOptions,
     *,
     device: str,
@@ -75,8 +75,9 @@ def run_and_show(
 
     Parameters
     ----------
-    flow
-        The flow; the document of its last job is shown.
+    make
+        Returns the flow, which loads the potential; the document of its last job is shown. What can be checked without
+        it is checked before.
     run
         Options of the run.
     device
@@ -105,6 +106,7 @@ def run_and_show(
     check_figures(list(wanted.values()), run.submit_only)
     if run.estimate and run.submit_only:
         raise InvalidInputError("--estimate submits nothing; leave out --estimate or --submit")
+    flow = make()
     if run.estimate:
         print_estimate(flow, as_json=run.as_json)
         return None
@@ -246,7 +248,11 @@ def _work(database: Database, flow: SubmittedFlow, workers: int, say: Console) -
     folder = settings().home / "runs" / datetime.now().strftime("%Y-%m-%d-%H%M%S-%f")
     try:
         with JobProgress(say) as progress, LocalWorkers(database, fw_ids, workers, folder) as local:
-            failed = wait(database, fw_ids, progress, check=local.check, command=command)
+            try:
+                failed = wait(database, fw_ids, progress, check=local.check, command=command)
+            except KeyboardInterrupt:
+                print("interrupted; waiting for the workers to stop", file=sys.stderr)
+                raise
     except KeyboardInterrupt:
         raise AlchemflowsError(f"interrupted; finished jobs are kept, and `{command}` runs the others") from None
     except ConnectionFailure as error:

@@ -16,6 +16,7 @@ from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.potential import DEMO, DEMO_NOTE
+from alchemflows.schemas.provenance import potential_of
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
@@ -47,8 +48,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
 def show(document: Document, console: Console) -> None:
     """Print the tables of a result, its potential, and its verdict if it has one."""
     console.print(TABLES[type(document)](document))
-    provenance = getattr(document, "provenance", None)
-    potential = getattr(provenance, "potential", None)
+    potential = potential_of(document)
     if potential is not None:
         console.print(f"potential: {DEMO_NOTE if potential.name == DEMO else potential.name}", highlight=False)
     verdict = getattr(document, "verdict", None)

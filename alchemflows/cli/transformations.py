@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,8 +71,8 @@ def quickstart(
         sample_interval_steps=20,
         **shortened({"n_windows": windows, "n_equilibration_steps": equilibration, "n_production_steps": production}),
     )
-    flow = maker.make(alpha_perovskite() * (2, 2, 2), {"Pb": "Sn"})
-    run_and_show(flow, run, device="auto", figures={"gradient": plot})
+    make = partial(maker.make, alpha_perovskite() * (2, 2, 2), {"Pb": "Sn"})
+    run_and_show(make, run, device="auto", figures={"gradient": plot})
 
 
 @app.command()
@@ -106,9 +107,8 @@ def ti(
     change = substitution_of(substitutions)
     read = reading.read(structure, supercell)
     maker.potential = potential.spec({structure.name: read}, change.values())
-    flow = maker.make(read.structure, change, sites=sites)
     run_and_show(
-        flow,
+        partial(maker.make, read.structure, change, sites=sites),
         run,
         device=potential.device,
         figures={"gradient": plot, "convergence": convergence_plot},
@@ -140,7 +140,7 @@ def switch(
     read = reading.read(structure, supercell)
     maker.potential = potential.spec({structure.name: read}, change.values())
     run_and_show(
-        maker.make(read.structure, change),
+        partial(maker.make, read.structure, change),
         run,
         device=potential.device,
         figures={"switching": plot},

@@ -196,16 +196,14 @@ class TransformationMaker(SampledMaker):
     relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
     crystal: bool = True
 
-    def checked(
-        self, structure: Structure, substitution: Substitution, sites: Sequence[int] | None
-    ) -> tuple[AlchemicalPath, PotentialSpec]:
-        """Return the path and the potential spec after checking them.
+    def path(self, structure: Structure, substitution: Substitution, sites: Sequence[int] | None) -> AlchemicalPath:
+        """Return the path of a substitution.
 
         Raises
         ------
-        InvalidInputError, PotentialError
-            If the structure, the substitution or the potential is invalid, if atoms appear or vanish, or if the nearest
-            neighbours of an atom are its own periodic images.
+        InvalidInputError
+            If the structure or the substitution is invalid, if atoms appear or vanish, or if the nearest neighbours of
+            an atom are its own periodic images.
         """
         check_neighbours(structure)
         path = AlchemicalPath.from_substitution(
@@ -213,7 +211,7 @@ class TransformationMaker(SampledMaker):
         )
         if not path.conserves_sites():
             raise InvalidInputError(_vanishing(substitution))
-        return path, self.checked_potential(path.system)
+        return path
 
     def relaxed(self, path: AlchemicalPath, potential: PotentialSpec) -> tuple[list[Job], OutputReference | None]:
         """Return the job that relaxes a path at λ = ½ and its output structure; none without a `relax_maker`."""

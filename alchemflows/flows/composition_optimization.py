@@ -16,6 +16,7 @@ from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import PotentialMaker
 from alchemflows.jobs.optimize import OptimizeMaker
+from alchemflows.optimize.names import names_of, unknown
 from alchemflows.optimize.response import check_cell
 from alchemflows.optimize.simplex import Domain, check_method
 from alchemflows.schemas.optimization import Target
@@ -108,9 +109,6 @@ class CompositionOptimizationMaker(PotentialMaker):
             If the structure, the choices, a target, the function, a bound, a sum or the potential is invalid, or no
             composition in whole atoms is within the bounds.
         """
-        from alchemflows.optimize.crystal import names_of
-        from alchemflows.optimize.objective import check_function, unknown
-
         check_cell(self.optimize_maker.relaxation, structure.lattice.matrix)
         check_method(self.optimize_maker.method)
         if any((target.value is None) == (target.extremum is None) for target in targets):
@@ -137,6 +135,8 @@ class CompositionOptimizationMaker(PotentialMaker):
             if target.quantity not in names:
                 raise unknown(target.quantity, names)
         if objective is not None:
+            from alchemflows.optimize.objective import check_function
+
             check_function(objective, names)
         domain = _domain(system, choices, bounds or {}, totals or {})
         self.optimize_maker.check_rounding(system, domain)

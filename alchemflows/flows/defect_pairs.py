@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jobflow import Flow, Job, Maker
@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.defects import equivalent_positions, equivalent_sites, formula_unit
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
-from alchemflows.flows.vacancy import checked_maker, lattice_points, mean_cell, vacancy_runs, with_freedom_of, without
+from alchemflows.flows.vacancy import check_maker, lattice_points, mean_cell, vacancy_runs, with_freedom_of, without
 from alchemflows.jobs.defect_pairs import FrenkelPairJoinMaker, SchottkyDefectMaker
 
 
@@ -62,7 +62,8 @@ class SchottkyMaker(Maker):
         InvalidInputError, PotentialError
             If the structure, a number, or the potential is invalid.
         """
-        absolute = checked_maker(self.frenkel_ladd_maker, structure)
+        absolute = self.frenkel_ladd_maker
+        check_maker(absolute, structure)
         units, _ = formula_unit(structure)
         formula = structure.composition.reduced_formula
         if len(units) < 2:
@@ -72,6 +73,7 @@ class SchottkyMaker(Maker):
         for element, degeneracy in self.degeneracies.items():
             _check_degeneracy(f"degeneracy of {element}", degeneracy)
         chosen = {element: _site_of(structure, element, (sites or {}).get(element)) for element in units}
+        absolute = replace(absolute, potential=absolute.checked_potential())
         absolute = with_freedom_of(absolute, *(without(structure, site) for site in chosen.values()))
         perfect = absolute.make(structure)
         runs = {element: vacancy_runs(absolute, structure, site, perfect) for element, site in chosen.items()}
@@ -138,7 +140,8 @@ class FrenkelPairMaker(Maker):
         InvalidInputError, PotentialError
             If the structure, a number, or the potential is invalid, or the interstitial is on an atom.
         """
-        absolute = checked_maker(self.frenkel_ladd_maker, structure)
+        absolute = self.frenkel_ladd_maker
+        check_maker(absolute, structure)
         if not 0 <= site < len(structure) or len(structure) < 2:
             raise InvalidInputError(f"site {site} cannot be removed: there are {len(structure)} atoms")
         place = [float(x) for x in interstitial]
@@ -149,6 +152,7 @@ class FrenkelPairMaker(Maker):
         element = structure[site].specie.symbol
         with_interstitial = structure.copy()
         with_interstitial.append(element, place)
+        absolute = replace(absolute, potential=absolute.checked_potential())
         absolute = with_freedom_of(absolute, without(structure, site), with_interstitial)
         perfect = absolute.make(structure)
         defective, removal = vacancy_runs(absolute, structure, site, perfect)

@@ -133,12 +133,13 @@ class FrenkelLaddMaker(SampledMaker):
         crystals = [AlchemicalSystem.from_structure(structure * size, coupling=self.coupling) for size in sizes]
         makers = [self.in_crystal(system) for system, _ in crystals]
         dynamics = [(maker._cell_settings(), maker.switching_settings()) for maker in makers]
+        if self.springs_eV_per_A2 is not None:
+            for system, weights in crystals:
+                given_stiffness(system, weights, self.springs_eV_per_A2, self.timestep_fs)
         potential = self.checked_potential(*(system for system, _ in crystals))
         runs: list[Job] = []
         jobs: list[Job] = []
         for size, (system, weights), (cell, switching) in zip(sizes, crystals, dynamics, strict=True):
-            if self.springs_eV_per_A2 is not None:
-                given_stiffness(system, weights, self.springs_eV_per_A2, self.timestep_fs)
             points = None if n_primitive_cells is None else n_primitive_cells * size[0] * size[1] * size[2]
             jobs += self._of_one_cell(system, weights.tolist(), potential, cell, switching, points)
             runs.append(jobs[-1])

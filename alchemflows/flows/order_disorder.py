@@ -109,9 +109,10 @@ class OrderDisorderMaker(PotentialMaker):
         """
         if self.n_random < 1 or not self.rattle_A >= 0 or self.seed < 0:
             raise InvalidInputError("n_random must be at least 1; rattle_A and seed must not be negative")
+        self.search_maker.check_numbers()
         disorder = Disorder(structure, supercell, rounded=self.round_composition)
-        potential = self.checked_potential(disorder.system)
         ordered = self._ordered(disorder, structure, orders)
+        potential = self.checked_potential(disorder.system)
         systems: list[tuple[tuple[str, Kind, int | None], AlchemicalSystem, list[float]]] = []
         for coupling in COUPLINGS:
             system = AlchemicalSystem(disorder.system.structure, disorder.system.groups, coupling)

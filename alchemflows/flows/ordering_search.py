@@ -11,7 +11,6 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.arguments import checked
-from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import PotentialMaker
 from alchemflows.jobs.inputs import failing_onwards
 from alchemflows.jobs.ordering import SearchMaker
@@ -66,8 +65,7 @@ class OrderingSearchMaker(PotentialMaker):
             If the structure is ordered or invalid, its composition does not give whole atoms, or a number or the
             potential is invalid.
         """
-        if min(self.search_maker.n_starts, self.search_maker.n_steps, self.search_maker.n_relaxed) < 1:
-            raise InvalidInputError("n_starts, n_steps and n_relaxed must be at least 1")
+        self.search_maker.check_numbers()
         disorder = Disorder(structure, supercell, rounded=self.round_composition)
         system = AlchemicalSystem(disorder.system.structure, disorder.system.groups, "mean-field")
         potential = self.checked_potential(system)

@@ -92,25 +92,25 @@ class PhaseStabilityMaker(Maker):
         if len(set(temperatures)) < len(temperatures) or len(set(compositions)) < len(compositions):
             raise InvalidInputError("temperatures or compositions contain a value twice; give each once")
         shares: list[float | None] = [None] if substitution is None else [float(x) for x in compositions]
-        single = replace(self.frenkel_ladd_maker, potential=self.frenkel_ladd_maker.checked_potential())
-        runs, points = [], []
+        maker = self.frenkel_ladd_maker
+        crystals = []
         for name, structure in phases.items():
+            freedom = self.freedom_of.get(name, maker.cell_freedom)
             for x in shares:
                 at_x = structure if x is None else _mixed(structure, substitution or {}, x)
-                system, weights = AlchemicalSystem.from_structure(at_x, coupling=single.coupling)
-                for temperature in temperatures:
-                    maker = replace(
-                        single,
-                        temperature=float(temperature),
-                        cell_freedom=self.freedom_of.get(name, single.cell_freedom),
-                    )
-                    run = failing_onwards(maker.make(at_x))
-                    run.name = f"{name}: {run.name}"
-                    runs.append(run)
-                    mixing = mixing_term_eV(system, weights, float(temperature))
-                    points.append(
-                        Point(name, system.formula(weights), x, float(temperature), system.counts(weights), mixing)
-                    )
+                system, weights = AlchemicalSystem.from_structure(at_x, coupling=maker.coupling)
+                for temperature in map(float, temperatures):
+                    own = replace(maker, temperature=temperature, cell_freedom=freedom)
+                    own.in_crystal(system).switching_settings()
+                    crystals.append((name, x, at_x, system, weights, own))
+        potential = maker.checked_potential()
+        runs, points = [], []
+        for name, x, at_x, system, weights, own in crystals:
+            run = failing_onwards(replace(own, potential=potential).make(at_x))
+            run.name = f"{name}: {run.name}"
+            runs.append(run)
+            mixing = mixing_term_eV(system, weights, own.temperature)
+            points.append(Point(name, system.formula(weights), x, own.temperature, system.counts(weights), mixing))
         comparison = tolerant(PhaseComparisonMaker().make(points, [run.output for run in runs]))
         return Flow([*runs, comparison], output=comparison.output, name=f"{self.name} {', '.join(phases)}")
 

@@ -68,8 +68,7 @@ class SwitchingMaker(TransformationMaker):
             If the structure, the substitution, a number, or the potential is invalid.
         """
         schedule(self.schedule, [0.0])
-        path, potential = self.checked(structure, substitution, sites)
-        jobs, start = self.relaxed(path, potential)
+        path = self.path(structure, substitution, sites)
         settings = self.in_crystal(path.system).settings(
             SwitchingSettings,
             n_repeats=self.n_repeats,
@@ -77,6 +76,8 @@ class SwitchingMaker(TransformationMaker):
             n_switching_steps=self.n_switching_steps,
             schedule=self.schedule,
         )
+        potential = self.checked_potential(path.system)
+        jobs, start = self.relaxed(path, potential)
         seed = self.seed_of(path.system.structure, path.system.formula(path.final), "switching")
         maker = SwitchesMaker(potential=potential, settings=settings, seed=seed, crystal=self.crystal)
         switches = maker.make(path, start)

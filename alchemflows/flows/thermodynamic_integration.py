@@ -131,9 +131,11 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             If the structure, the substitution, a number, or the potential is invalid.
         """
         planned, refinement = self._ladder()
-        path, potential = self.checked(structure, substitution, sites)
+        path = self.path(structure, substitution, sites)
         made = self.in_crystal(path.system)
-        maker = replace(made._windows(planned), potential=potential)
+        maker = made._windows(planned)
+        potential = self.checked_potential(path.system)
+        maker = replace(maker, potential=potential)
         jobs, started = made._starts(path, potential)
         origin = dict(zip(planned.windows, alternating(len(planned.windows)), strict=True))
         windows = []
@@ -180,9 +182,10 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             As :meth:`make`.
         """
         planned, refinement = self._ladder()
-        path, potential = self.checked(structure, substitution, sites)
+        path = self.path(structure, substitution, sites)
         maker = self.in_crystal(path.system)._windows(planned)
-        analysis = self._analysis(planned, refinement, replace(maker, potential=potential))
+        maker = replace(maker, potential=self.checked_potential(path.system))
+        analysis = self._analysis(planned, refinement, maker)
         more = {index: self.n_runs - window.n_runs for index, window in standing.items() if window.n_runs < self.n_runs}
         if not more:
             return None

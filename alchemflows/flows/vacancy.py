@@ -88,7 +88,6 @@ class VacancyFreeEnergyMaker(Maker):
         InvalidInputError, PotentialError
             If the structure, a number, or the potential is invalid, or a chemical potential is missing.
         """
-        checked = checked_maker(self.frenkel_ladd_maker, structure)
         if not 0 <= site < len(structure) or (len(structure) < 2 and supercells is None):
             raise InvalidInputError(f"site {site} cannot be removed: there are {len(structure)} atoms")
         if not (np.isfinite(self.degeneracy) and self.degeneracy > 0):
@@ -96,10 +95,13 @@ class VacancyFreeEnergyMaker(Maker):
         sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
         if supercells is not None and len({a * b * c for a, b, c in sizes}) < 2:
             raise InvalidInputError("supercells must have at least two sizes for an extrapolation")
+        given = self.frenkel_ladd_maker
+        check_maker(given, structure)
         known = chemical_potentials or ChemicalPotentials()
-        assert checked.pressure_GPa is not None
+        assert given.pressure_GPa is not None
         element = structure[site].specie.symbol
-        known.check(structure, element, checked.temperature, checked.pressure_GPa)
+        known.check(structure, element, given.temperature, given.pressure_GPa)
+        checked = replace(given, potential=given.checked_potential())
         widest = max((structure * size for size in sizes), key=len)
         references = reference_flows(checked, known, widest)
         parts: list[Flow | Job] = list(references.values())
@@ -220,21 +222,19 @@ def check_one_condition(known: ChemicalPotentials | None, what: str) -> None:
         )
 
 
-def checked_maker(maker: FrenkelLaddMaker, structure: Structure) -> FrenkelLaddMaker:
-    """Return the maker of a defect's absolute free energies with its potential resolved, after checking its settings.
+def check_maker(maker: FrenkelLaddMaker, structure: Structure) -> None:
+    """Check the structure and the settings of a defect's absolute free energies.
 
     Raises
     ------
-    InvalidInputError, PotentialError
-        If the structure is alchemical, there is no pressure, a number is invalid, or the potential cannot be loaded.
+    InvalidInputError
+        If the structure is alchemical, there is no pressure, or a number is invalid.
     """
     if not structure.is_ordered:
         raise InvalidInputError("a vacancy in an alchemical crystal is not supported")
     if maker.pressure_GPa is None:
         raise InvalidInputError("pressure_GPa must not be None: the volume of a crystal changes with a vacancy")
-    checked = replace(maker, potential=maker.checked_potential())
-    checked.in_crystal(AlchemicalSystem.from_structure(structure)[0]).switching_settings()
-    return checked
+    maker.in_crystal(AlchemicalSystem.from_structure(structure)[0]).switching_settings()
 
 
 def without(structure: Structure, site: int) -> Structure:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from ase import units
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
 
 from alchemflows.errors import InvalidInputError
 
@@ -74,7 +74,7 @@ def transition(temperatures_K: Sequence[float], delta_g_eV: ArrayLike, errors_eV
     if not np.isfinite(zero):
         return Transition(None, None, None, probability)
     # Zeros outside the given temperatures are included, since the error would otherwise be too small near their ends.
-    low, high = np.nanquantile(_nearest(draws, zero), [ndtr(-1), ndtr(1)])
+    low, high = np.nanquantile(_nearest(draws, zero), [NormalDist().cdf(-1), NormalDist().cdf(1)])
     slope = np.polyval(np.polyder((fit @ y[:, None])[:, 0]), zero) / width
     return Transition(float(centre + width * zero), float(width * (high - low) / 2), float(slope), probability)
 

@@ -13,7 +13,7 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.errors import AlchemflowsError
+from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.jobflow_parts import run_in_this_job
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
@@ -71,6 +71,17 @@ class SearchMaker(Maker):
     seed: int = 0
     n_relaxed: int = 5
     round_composition: bool = False
+
+    def check_numbers(self) -> None:
+        """Raise an error if a number is too small.
+
+        Raises
+        ------
+        InvalidInputError
+            Naming the numbers that must be at least 1.
+        """
+        if min(self.n_starts, self.n_steps, self.n_relaxed) < 1:
+            raise InvalidInputError("n_starts, n_steps and n_relaxed must be at least 1")
 
     def cost(self, *_: object, **__: object) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; relaxation steps are not counted."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +47,34 @@ _ATOMATE2 = {"fmax": 0.1, "optimizer": "FIRE"}
 _CALCULATOR = {"@module": "alchemflows.alchemy.calculator", "@callable": "AlchemicalCalculator"}
 
 
-def _default_maker() -> ForceFieldRelaxMaker:
+def _atomate2_maker(**settings: Any) -> ForceFieldRelaxMaker:
     from atomate2.forcefields.jobs import ForceFieldRelaxMaker
 
-    return ForceFieldRelaxMaker(relax_cell=True, steps=500, relax_kwargs={"fmax": 0.01})
+    return ForceFieldRelaxMaker(relax_cell=True, **settings)
+
+
+class _MadeWhenRead:
+    """A field whose value may be a `partial`, which is called when the field is first read.
+
+    Importing atomate2 takes seconds, and flows are checked without it.
+    """
+
+    def __init__(self, default: partial[Any]) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        if instance is None:
+            return self._default
+        value = vars(instance)[self._name]
+        if isinstance(value, partial):
+            value = vars(instance)[self._name] = value()
+        return value
+
+    def __set__(self, instance: object, value: Any) -> None:
+        vars(instance)[self._name] = value
 
 
 @dataclass
@@ -79,7 +104,9 @@ class AlchemicalRelaxMaker(Maker):
     """
 
     name: str = "alchemical relax"
-    maker: ForceFieldRelaxMaker = field(default_factory=_default_maker)
+    maker: ForceFieldRelaxMaker = _MadeWhenRead(  # type: ignore[assignment]
+        partial(_atomate2_maker, steps=500, relax_kwargs={"fmax": 0.01})
+    )
     require_convergence: bool = True
 
     def cost(self, *_: object, **__: object) -> JobCost:
@@ -201,12 +228,7 @@ def relaxing(fmax_eV_per_A: float, steps: int = 500, optimizer: str = "FIRE") ->
     ASE's ``FIRE`` is robust far from a minimum; ``BFGS`` needs far fewer steps near one, especially if some directions
     are much softer than others.
     """
-    from atomate2.forcefields.jobs import ForceFieldRelaxMaker
-
-    maker = ForceFieldRelaxMaker(
-        relax_cell=True,
-        steps=steps,
-        relax_kwargs={"fmax": fmax_eV_per_A},
-        optimizer_kwargs={"optimizer": optimizer},
+    later: Any = partial(
+        _atomate2_maker, steps=steps, relax_kwargs={"fmax": fmax_eV_per_A}, optimizer_kwargs={"optimizer": optimizer}
     )
-    return AlchemicalRelaxMaker(maker=maker)
+    return AlchemicalRelaxMaker(maker=later)

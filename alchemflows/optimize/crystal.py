@@ -16,9 +16,9 @@ from alchemflows.alchemy.calculator import AlchemicalCalculator
 from alchemflows.alchemy.lockstep import Seat
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import AlchemflowsError
-from alchemflows.optimize.elasticity import BULK_MODULUS, N_EVALUATIONS, WITHOUT_STRESS, bulk_modulus
+from alchemflows.optimize.elasticity import N_EVALUATIONS, bulk_modulus
+from alchemflows.optimize.names import BULK_MODULUS, WITHOUT_STRESS
 from alchemflows.optimize.quantities import Quantity, quantities
-from alchemflows.optimize.quantities import names_of as plain_names
 from alchemflows.optimize.response import CellRelaxation, check_cell, free_strains, response
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -124,7 +124,8 @@ class RelaxedCrystal:
     def at(self, weights: np.ndarray) -> RelaxedQuantities:
         """Relax the crystal with the given weights, shape (C,), and return its quantities y with gradients dy/dw.
 
-        The bulk modulus is computed when it is read, if it is one of the names that :func:`names_of` returns.
+        The bulk modulus is computed when it is read, if it is one of the names that
+        :func:`~alchemflows.optimize.names.names_of` returns.
 
         Raises
         ------
@@ -151,11 +152,6 @@ class RelaxedCrystal:
             {name: total(quantity) for name, quantity in explicit.items()},
             {BULK_MODULUS: modulus} if self.relaxation in WITHOUT_STRESS else {},
         )
-
-
-def names_of(system: AlchemicalSystem, relaxation: CellRelaxation) -> list[str]:
-    """Return the names of the quantities of a relaxed crystal; the bulk modulus is defined only without stress."""
-    return [*plain_names(system), *([BULK_MODULUS] if relaxation in WITHOUT_STRESS else [])]
 
 
 def _with_cell_filter(atoms: Atoms, relaxation: CellRelaxation) -> Any:

@@ -17,12 +17,9 @@ from alchemflows.alchemy.interfaces import SecondDerivatives
 from alchemflows.alchemy.lockstep import Seat
 from alchemflows.alchemy.potential import AlchemicalPotential, single
 from alchemflows.errors import UnstableCrystalError
+from alchemflows.optimize.names import BULK_MODULUS
 from alchemflows.optimize.quantities import STRAIN_UNITS, Quantity
-from alchemflows.optimize.response import ZERO_SHARE, CellRelaxation, at_rest
-
-BULK_MODULUS = "bulk_modulus_GPa"
-#: Relaxations that leave no stress; `axes` and `isotropic` do so only if symmetry allows no other strains.
-WITHOUT_STRESS: tuple[CellRelaxation, ...] = ("full", "axes", "isotropic")
+from alchemflows.optimize.response import ZERO_SHARE, at_rest
 
 #: Largest strain and largest displacement (Å) of the finite differences along y; the smaller step of the two is used.
 STRAIN_STEP = 1e-3

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.optimize.elasticity import BULK_MODULUS, WITHOUT_STRESS
+from alchemflows.optimize.names import unknown
 from alchemflows.optimize.quantities import Quantity
 from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.reasons import Reason
@@ -172,16 +172,6 @@ def check_function(function: Function, names: Iterable[str]) -> None:
 def name_of(function: Function) -> str:
     """Return the name under which a function is imported."""
     return f"{function.__module__}.{function.__qualname__}"
-
-
-def unknown(name: object, known: Iterable[str]) -> InvalidInputError:
-    """Return the error for an unknown quantity, or one that is not defined for the chosen relaxation."""
-    if name == BULK_MODULUS:
-        return InvalidInputError(
-            f"{name} is defined only for a crystal without stress; set the relaxation to one of "
-            f"{', '.join(WITHOUT_STRESS)}"
-        )
-    return InvalidInputError(f"unknown quantity {name!r}; choose from {', '.join(known)}")
 
 
 class _QuantityTensors(Mapping[str, torch.Tensor]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +9,7 @@ from ase import units
 
 from alchemflows.alchemy.interfaces import VOIGT, SecondDerivatives
 from alchemflows.alchemy.system import AlchemicalSystem
-
-#: Names of stresses, in the order of :data:`VOIGT`.
-STRESSES = ("xx", "yy", "zz", "yz", "xz", "xy")
+from alchemflows.optimize.names import STRESSES, chemical_potential_differences
 
 
 @dataclass(frozen=True)
@@ -29,13 +26,6 @@ class Quantity:
 
     value: float
     gradient: np.ndarray
-
-
-def names_of(system: AlchemicalSystem) -> list[str]:
-    """Return the names of the quantities of a system; see :func:`quantities`."""
-    plain = ["a_A", "b_A", "c_A", "volume_A3", "energy_eV_per_atom"]
-    stresses = [f"stress_{name}_GPa" for name in (*STRESSES, "in_plane")]
-    return [*plain, *stresses, "pressure_GPa", *(name for name, _, _, _ in _chemical_potential_differences(system))]
 
 
 def quantities(
@@ -88,23 +78,13 @@ def quantities(
     found["stress_in_plane_GPa"] = _mean(stresses[:2])
     hydrostatic = _mean(stresses[:3])
     found["pressure_GPa"] = Quantity(-hydrostatic.value, -hydrostatic.gradient)
-    for name, i, j, n_sites in _chemical_potential_differences(system):
+    for name, i, j, n_sites in chemical_potential_differences(system):
         a, b = n + 6 + i, n + 6 + j
         found[name] = Quantity(
             float(derivatives.gradient[a] - derivatives.gradient[b]) / n_sites,
             (derivatives.hessian[a] - derivatives.hessian[b]) / n_sites,
         )
     return found
-
-
-def _chemical_potential_differences(system: AlchemicalSystem) -> Iterator[tuple[str, int, int, int]]:
-    """Yield the name of each chemical potential difference, the indices of its two weights, and its number of sites."""
-    first = 0
-    for g, group in enumerate(system.groups):
-        for i in range(len(group.channels)):
-            for j in range(i):
-                yield f"mu_{g}_{i}_{j}_eV", first + i, first + j, len(group.sites)
-        first += len(group.channels)
 
 
 def _stresses(derivatives: SecondDerivatives, n: int, volume: float, growth: np.ndarray) -> list[Quantity]:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.potential import DEMO, DEMO_NOTE
+from alchemflows.schemas.provenance import potential_of
 
 #: Units by the ending of a quantity's name.
 _UNITS = {"_eV_per_atom": "eV/atom", "_A3": "Å³", "_A": "Å", "_GPa": "GPa", "_eV": "eV"}
@@ -47,8 +48,7 @@ def quantity_label(name: str) -> str:
 
 def add_note(figure: Figure, document: Document) -> Figure:
     """Add a note below a figure if its numbers are from the potential for learning and tests; return the figure."""
-    provenance = getattr(document, "provenance", None)
-    potential = getattr(provenance, "potential", None)
+    potential = potential_of(document)
     if potential is not None and potential.name == DEMO:
         figure.supxlabel(DEMO_NOTE, fontsize=6, color="0.4", x=0.99, ha="right")
     return figure

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pymongo.collection import Collection
 
+from alchemflows.errors import DocumentVersionError
 from alchemflows.schemas.document import current_version, migrated
 
 #: Older documents that are migrated at a time; a command to MongoDB has at most 48 MB.
@@ -16,6 +17,7 @@ _AT_ONCE = 20
 _CAMPAIGN = "CampaignMetadata"
 #: Fields of a row that are needed to check its versions; a missing version counts as the current one.
 _VERSIONS = {
+    "_uuid": "$uuid",
     "_output": {"@class": "$output.@class", "schema_version": "$output.schema_version"},
     "_campaign": {"schema_version": "$metadata.campaign.schema_version"},
 }
@@ -66,7 +68,7 @@ def rows_of(
     Raises
     ------
     DocumentVersionError
-        If a document is of a newer version, or its version is not a whole number.
+        If a document is of a newer version, or its version is not a whole number; the message names its result.
     """
     by, direction = order
     chosen = dict(where or {})
@@ -84,9 +86,9 @@ def rows_of(
     for row in rows:
         del row["_order"]
         # The search above finds numbers only, so that it stays in the indexes; this check refuses other values.
-        output = row.pop("_output")
-        migrated(output["@class"], output)
-        migrated(_CAMPAIGN, row.pop("_campaign"))
+        uuid, output = row.pop("_uuid"), row.pop("_output")
+        _migrated(uuid, output["@class"], output)
+        _migrated(uuid, _CAMPAIGN, row.pop("_campaign"))
         yield row
 
 
@@ -123,7 +125,15 @@ def _older(
 def _current(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document of the collection of outputs, its output and metadata in the current version."""
     output, metadata = document["output"], document.get("metadata") or {}
-    document["output"] = migrated(output["@class"], output)
+    document["output"] = _migrated(document["uuid"], output["@class"], output)
     if "campaign" in metadata:
-        metadata["campaign"] = migrated(_CAMPAIGN, metadata["campaign"])
+        metadata["campaign"] = _migrated(document["uuid"], _CAMPAIGN, metadata["campaign"])
     return document
+
+
+def _migrated(uuid: str, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return content in the current version; the error names the result that it is from."""
+    try:
+        return migrated(kind, content)
+    except DocumentVersionError as error:
+        raise DocumentVersionError(f"result {uuid[:8]}: {error}") from None

@@ -54,3 +54,8 @@ class Provenance(BaseModel):
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     wall_time_s: float | None = None
     seed: int | None = Field(None, description="seed from which all others derive")
+
+
+def potential_of(document: object) -> PotentialRecord | None:
+    """Return the potential of a document; None if it has none, or no provenance."""
+    return getattr(getattr(document, "provenance", None), "potential", None)

@@ -14,6 +14,9 @@ from pymatgen.core import Structure
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.structure import Loss
 
+#: Part of the warning of pymatgen when it replaces missing element symbols by arbitrary ones.
+INVENTED = "cannot be determined"
+
 
 @dataclass
 class Parsed:

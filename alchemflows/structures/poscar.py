@@ -8,11 +8,9 @@ from pymatgen.core import Element
 from pymatgen.io.vasp.inputs import BadPoscarWarning, Poscar
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.structures.parsed import Parsed, collect_warnings
+from alchemflows.structures.parsed import INVENTED, Parsed, collect_warnings
 from alchemflows.structures.species import ISOTOPES, isotope_message
 
-#: Part of the warning of pymatgen when it replaces missing element symbols by arbitrary ones.
-INVENTED = "cannot be determined"
 #: Logical values as Fortran writes them, such as .TRUE.; pymatgen reads only T and F.
 _LOGICAL = re.compile(r"(?<!\S)\.(T|F)(?:RUE|ALSE)?\.(?!\S)", re.I)
 

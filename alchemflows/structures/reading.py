@@ -17,9 +17,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.structure import Loss, StructureRecord
 from alchemflows.structures.cif import read_cif
 from alchemflows.structures.formula import formula_of, vacancies_of
-from alchemflows.structures.images import read_image
-from alchemflows.structures.parsed import Parsed, check_exists, check_losses, collect_warnings
-from alchemflows.structures.poscar import INVENTED, read_poscar
+from alchemflows.structures.parsed import INVENTED, Parsed, check_exists, check_losses, collect_warnings
 from alchemflows.structures.species import (
     element_of,
     fixed_atoms,
@@ -144,7 +142,7 @@ def structure_of(content: Mapping[str, Any] | Structure, *, ignore: Iterable[Los
 
 
 def _parsed(file: Path, block: str | int | None, largest_sum: float) -> Parsed:
-    """Read a file with the parser for its format."""
+    """Read a file with the parser for its format, of which no other is imported."""
     try:
         kind = get_structure_format(filename=str(file)).name
     except ValueError:
@@ -152,8 +150,12 @@ def _parsed(file: Path, block: str | int | None, largest_sum: float) -> Parsed:
     if kind in ("cif", "mcif"):
         return _with_readable_errors(lambda: read_cif(_text(file), block, largest_sum), "pymatgen")
     if kind == "poscar":
+        from alchemflows.structures.poscar import read_poscar
+
         _check_single(block)
         return _with_readable_errors(lambda: read_poscar(_text(file)), "pymatgen")
+    from alchemflows.structures.images import read_image
+
     if not kind or kind in _SEVERAL:
         return read_image(file, block)
     try:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from alchemflows.cli.example_files import find_example
+
 #: Refused by the command line itself.
 REFUSED = (
     ("ti", "--nope"),
@@ -18,6 +20,8 @@ REFUSED = (
     ("ti", "x.cif", "Pb:Sn", "--temperature", "hot"),
     ("ti", "x.cif", "Pb:Sn", "--temperature", "300", "--workers", "0"),
     ("ti", "x.cif", "Pb:Sn", "--temperature", "300", "--plot", "x.foo"),
+    ("ti", "x.cif", "Pb:Sn", "--temperature", "300", "--spacing", "odd"),
+    ("ti", "x.cif", "Pb:Sn", "--temperature", "300", "--device", "gpu"),
     ("ti", "x.cif", "PbSn", "--temperature", "300"),
     ("ti", "x.cif", "Pb:Sn", "--temperature", "300", "--temperature", "400"),
     ("switch", "x.cif", "Pb:Sn", "--temperature", "300", "--dtype", "float16"),
@@ -28,8 +32,27 @@ REFUSED = (
     ("verify", "x.json", "--models", ".", "--dtype", "float16"),
     ("campaign", "check"),
 )
-#: Runs in an interpreter of its own. Prints help and option names of each command, and after which command torch is
-#: imported.
+#: Refused by a maker, in a folder with the example structures.
+REFUSED_BY_MAKERS = (
+    ("ti", "NaCl.cif", "Na:K", "--temperature", "300", "--windows", "0"),
+    ("ti", "NaCl.cif", "Na:K", "--temperature", "-300"),
+    ("ti", "NaCl.cif", "Na:Kx", "--temperature", "300"),
+    ("ti", "NaCl.cif", "Ba:K", "--temperature", "300"),
+    ("ti", "NaCl.cif", "Na:K", "--temperature", "300", "--plot", "x.png", "--convergence-plot", "x.png"),
+    ("switch", "NaCl.cif", "Na:K", "--temperature", "300", "--repeats", "0"),
+    ("frenkel-ladd", "NaCl.cif", "--temperature", "300", "--spring", "Xx:3"),
+    ("vacancy", "NaCl.cif", "--temperature", "300", "--degeneracy", "0"),
+    ("schottky", "NaCl.cif", "--temperature", "300", "--site", "X=5"),
+    ("phases", "a=NaCl.cif", "--temperature", "300", "--repeats", "0"),
+    ("sweep", "NaCl.cif", "Na:Kx"),
+    ("optimize", "NaCl.cif", "--choose", "Na:Na,K", "--target", "x_A=5"),
+    ("order", "Na0.5K0.5Cl.cif", "--starts", "0"),
+)
+#: Libraries that take longer to import than a help text or an error may take.
+HELP_WITHOUT = {"jobflow", "fireworks", "pymatgen", "scipy", "torch"}
+TYPOS_WITHOUT = {"ase.io", "atomate2", "emmet", "pandas", "pymbar", "scipy.stats", "torch"}
+#: Runs in an interpreter of its own. Prints help and option names of each command, and which modules are imported after
+#: a command.
 SCRIPT = """
 import contextlib, io, json, sys
 import typer
@@ -42,7 +65,7 @@ def run(*arguments):
             tree.main(list(arguments), prog_name="alchemflows", standalone_mode=False)
     except Exception as error:
         status = type(error).__name__
-    return {"text": text.getvalue(), "error": status, "torch": "torch" in sys.modules}
+    return {"text": text.getvalue(), "error": status, "slow": sorted(slow & set(sys.modules))}
 
 def walk(command, path):
     names = [name for each in command.params for name in each.opts + each.secondary_opts if name.startswith("-")]
@@ -50,9 +73,11 @@ def walk(command, path):
     for name, inner in getattr(command, "commands", {}).items():
         walk(inner, (*path, name))
 
+slow, paths = map(json.loads, sys.argv[1:])
+slow = set(slow)
 tree, shown = typer.main.get_command(app), []
 walk(tree, ())
-refused = [{"path": path} | run(*path) for path in json.loads(sys.argv[1])]
+refused = [{"path": path} | run(*path) for path in paths]
 print(json.dumps({"shown": shown, "refused": refused}))
 """
 
@@ -61,25 +86,28 @@ print(json.dumps({"shown": shown, "refused": refused}))
 def said(tmp_path_factory) -> dict[str, list[dict[str, Any]]]:
     """Return what each command says about itself, and then what is refused, all in one new interpreter."""
     folder = tmp_path_factory.mktemp("help")
+    find_example("structures").write(folder)
     environment = os.environ | {"COLUMNS": "80", "ALCHEMFLOWS_HOME": str(folder / "home")}
+    environment |= {"ALCHEMFLOWS_POTENTIAL": "mace-demo"}
+    given = json.dumps([*HELP_WITHOUT, *TYPOS_WITHOUT]), json.dumps([*REFUSED, *REFUSED_BY_MAKERS])
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(REFUSED)], capture_output=True, text=True, cwd=folder, env=environment
+        [sys.executable, "-c", SCRIPT, *given], capture_output=True, text=True, cwd=folder, env=environment
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_help_imports_no_torch(said):
+def test_help_imports_no_library_that_takes_long(said):
     assert len(said["shown"]) > 30 and ["campaign", "submit"] in [each["path"] for each in said["shown"]]
     assert {each["error"] for each in said["shown"]} == {0}
-    assert [each["path"] for each in said["shown"] if each["torch"]] == []
+    assert [(each["path"], each["slow"]) for each in said["shown"] if set(each["slow"]) & HELP_WITHOUT] == []
 
 
 def test_the_first_help_and_a_missing_file_are_answered_before_libraries_are_imported(tmp_path):
     script = "from alchemflows.cli import main; import sys; sys.argv[0] = 'alchemflows'\n"
     script += "try: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
     for arguments, absent in (
-        (["--help"], {"jobflow", "fireworks", "pymongo", "pymatgen", "scipy", "torch"}),
+        (["--help"], HELP_WITHOUT | {"pymongo"}),
         (["ti", "missing.cif", "Na:K", "-T", "300"], {"fireworks", "pymbar", "pandas", "atomate2", "torch"}),
     ):
         done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=tmp_path, capture_output=True, text=True)
@@ -87,9 +115,10 @@ def test_the_first_help_and_a_missing_file_are_answered_before_libraries_are_imp
     assert "error: the structure file 'missing.cif' does not exist" in done.stderr
 
 
-def test_refusals_import_no_torch(said):
+def test_typos_are_refused_before_torch_and_atomate2_are_imported(said):
     assert [each["path"] for each in said["refused"] if not each["error"]] == []
-    assert [each["path"] for each in said["refused"] if each["torch"]] == []
+    assert {each["error"] for each in said["refused"][len(REFUSED) :]} == {"InvalidInputError"}
+    assert [(each["path"], each["slow"]) for each in said["refused"] if set(each["slow"]) & TYPOS_WITHOUT] == []
 
 
 def test_help_fits_into_80_columns(said):
@@ -106,3 +135,13 @@ def test_help_cuts_no_option_name(said):
     ]
     assert cut == []
     assert sum(len(each["names"]) for each in said["shown"]) > 200
+
+
+def test_every_command_with_a_result_prints_json(said):
+    """Commands of campaigns are left out, and those that run until they are stopped and print a log."""
+    without = {
+        each["path"][0]
+        for each in said["shown"]
+        if each["path"] and "--json" not in each["names"] and each["path"] != ["db"]
+    }
+    assert without <= {"campaign", "worker", "supervise"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import pkgutil
 import re
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer
@@ -16,6 +17,7 @@ from alchemflows.cli.commands import app
 from alchemflows.cli.inputs import with_repeats
 from alchemflows.cli.maker_options import SHORT_LENGTHS, MakerOptions, choices_of, shortened
 from alchemflows.cli.options import PotentialOptions
+from alchemflows.declarations import declared
 from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import AlchemflowsWarning
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
@@ -51,18 +53,35 @@ def parameters(command: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("command", "group", "name"), CASES, ids=IDS)
 def test_an_option_has_the_default_and_the_description_of_its_field(command, group, name):
     option = parameters(command)[name]
-    (field,) = [each for each in dataclasses.fields(group.maker) if each.name == group.field_of(name)]
+    maker = pkgutil.resolve_name(group.place)
+    (field,) = [each for each in dataclasses.fields(maker) if each.name == group.field_of(name)]
     if name in group.required:
         assert option.required
     elif field.name == "relax_maker":
         assert option.default is True and field.default_factory() is not None
     else:
         assert option.default == field.default and not option.required
-    description = field_descriptions(group.maker)[field.name]
+    description = field_descriptions(maker)[field.name]
     assert option.help == description and description.endswith(".")
     for ending, unit in UNITS.items():
         if field.name.endswith(ending):
             assert re.search(rf"(?<!\w){unit}(?!\w)", description), (field.name, description)
+
+
+@pytest.mark.parametrize("place", sorted({group.place for used in COMMANDS.values() for group in used}))
+def test_what_is_declared_in_the_source_is_what_is_imported(place):
+    """Values that are objects of the package (default makers) are not compared, only whether there is one."""
+    read, real = declared(place), pkgutil.resolve_name(place)
+    assert [field.name for field in dataclasses.fields(read)] == [field.name for field in dataclasses.fields(real)]
+    assert field_descriptions(read) == field_descriptions(real)
+    hints, real_hints = get_type_hints(read), get_type_hints(real)
+    for one, other in zip(dataclasses.fields(read), dataclasses.fields(real), strict=True):
+        assert (one.default_factory is dataclasses.MISSING) == (other.default_factory is dataclasses.MISSING)
+        assert str(hints[one.name]).rpartition(".")[2] == str(real_hints[one.name]).rpartition(".")[2]
+        if isinstance(other.default, str | int | float | None):
+            assert one.default == other.default, one.name
+        if choices_of(real_hints[one.name]):
+            assert hints[one.name] == real_hints[one.name]
 
 
 def test_every_command_with_a_maker_is_here():
@@ -77,7 +96,7 @@ def test_every_command_with_a_maker_is_here():
     for command, used in COMMANDS.items():
         own = set(parameters(command)) - {name for group in used for name in group.names}
         own -= {field.name for field in dataclasses.fields(PotentialOptions)}
-        taken = {field.name for group in used for field in dataclasses.fields(group.maker)}
+        taken = {field.name for group in used for field in dataclasses.fields(group.declared)}
         assert not own & (taken | set(maker_options.SHORT)), command
 
 
@@ -92,15 +111,16 @@ def test_every_command_with_a_maker_is_here():
 )
 def test_campaigns_and_help_have_the_same_descriptions(kind, command, group):
     method = method_of(kind)
+    maker = pkgutil.resolve_name(group.place)
     schema = method.settings.model_json_schema()["properties"]
     if kind == "vacancy":
         degeneracy = schema["degeneracy"]["description"]
         schema = method_of("frenkel-ladd").settings.model_json_schema()["properties"]
         assert parameters(command)["degeneracy"].help == degeneracy
     else:
-        assert group.maker is method.maker
-    described = field_descriptions(group.maker)
-    fields = {field.name for field in dataclasses.fields(group.maker)} & set(schema)
+        assert maker is method.maker
+    described = field_descriptions(maker)
+    fields = {field.name for field in dataclasses.fields(maker)} & set(schema)
     assert {name: schema[name]["description"] for name in fields} == {name: described[name] for name in fields}
     shown = parameters(command)
     both = {name: group.field_of(name) for name in group.names if group.field_of(name) in schema}
@@ -155,7 +175,7 @@ def test_short_lengths_replace_those_of_the_user(monkeypatch):
 
 def test_each_short_length_is_a_field_of_a_maker():
     names = {
-        field.name for each in COMMANDS.values() for options in each for field in dataclasses.fields(options.maker)
+        field.name for each in COMMANDS.values() for options in each for field in dataclasses.fields(options.declared)
     }
     assert set(SHORT_LENGTHS) <= names
 

@@ -14,8 +14,9 @@ from alchemflows.alchemy.compositions import CompositionGrid
 from alchemflows.alchemy.interfaces import SecondDerivatives
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import UnstableCrystalError
-from alchemflows.optimize.crystal import RelaxedCrystal, names_of
-from alchemflows.optimize.elasticity import BULK_MODULUS, bulk_modulus
+from alchemflows.optimize.crystal import RelaxedCrystal
+from alchemflows.optimize.elasticity import bulk_modulus
+from alchemflows.optimize.names import BULK_MODULUS, names_of
 from alchemflows.schemas.potential import PotentialSpec
 
 DEMO = PotentialSpec(name="mace-demo", dtype="float64", device="cpu")

@@ -13,7 +13,8 @@ from alchemflows.alchemy.groups import uniform_group
 from alchemflows.alchemy.interfaces import SecondDerivatives
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
-from alchemflows.optimize.quantities import names_of, quantities
+from alchemflows.optimize.names import names_of
+from alchemflows.optimize.quantities import quantities
 from alchemflows.optimize.response import check_cell, free_strains, response
 from alchemflows.schemas.potential import PotentialSpec
 

@@ -178,7 +178,7 @@ def test_a_newer_document_is_refused_with_what_to_install(examples, changed, tmp
             read()
     environment = os.environ | examples.environment
     for command in (["results", "--campaign", CAMPAIGN], ["export", "free-energies", tmp_path / "all.csv"]):
-        assert_one_line(run_command(command, tmp_path, environment), "FreeEnergyDocument", "2", "pip install")
+        assert_one_line(run_command(command, tmp_path, environment), "FreeEnergyDocument", "2", "pip install", uuid[:8])
     builder = FreeEnergyBuilder.of(examples, CAMPAIGN, rebuild=True)
     builder.run()
     assert "pip install" in builder.failures[uuid]
