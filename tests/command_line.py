@@ -30,6 +30,7 @@ COMMAND = [sys.executable, "-c", "from alchemflows.cli import main; main()"]
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
     [
+        "alchemflows.alchemy.backends.silent_mace",
         "mace.calculators",
         "pymbar",
         "alchemlyb.estimators",

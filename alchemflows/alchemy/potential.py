@@ -270,7 +270,11 @@ class AlchemicalPotential:
     ) -> list[torch.Tensor]:
         """Check the shapes and return float64 tensors on the device; `axes` are the axes of the weights."""
         x, h, w = (
-            torch.as_tensor(values, dtype=torch.float64, device=self.device).detach()
+            torch.as_tensor(
+                values if isinstance(values, torch.Tensor) else np.require(values, requirements="W"),
+                dtype=torch.float64,
+                device=self.device,
+            ).detach()
             for values in (positions, cells, weights)
         )
         n = len(x) if x.dim() else 0
