@@ -110,20 +110,14 @@ def plot(
     figure: Annotated[str | None, typer.Option(help="Name of the figure [default: the main figure].")] = None,
 ) -> None:
     """Draw a figure of a stored result."""
-    from alchemflows.results.kinds import KINDS
-
     check_plot(file)
     _, document = _found(result)
-    from alchemflows.plotting import figures_of, save
+    from alchemflows.plotting import figures_of
+    from alchemflows.plotting import plot as draw
 
-    figures = figures_of(document)
-    if not figures:
-        raise InvalidInputError(f"there is no figure of results of this kind ({KINDS[type(document).__name__].name})")
-    name = next(iter(figures)) if figure is None else figure
-    if name not in figures:
-        raise InvalidInputError(f"--figure must be one of {', '.join(figures)}; got {name!r}")
-    console.print(f"figure: {save(figures[name](), file)}", highlight=False, soft_wrap=True)
-    others = [other for other in figures if other != name]
+    draw(document, file, figure)
+    console.print(f"figure: {file}", highlight=False, soft_wrap=True)
+    others = list(figures_of(document))[1:]
     if others and figure is None:
         console.print(f"other figures: {', '.join(others)} (--figure)", highlight=False)
 
