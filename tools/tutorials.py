@@ -46,6 +46,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         environment = _environment(Path(home))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             made = list(pool.map(lambda example: executed(example, cache, environment), chosen))
+        if (Path(home) / "mongod").exists():
+            raise PluginError("a tutorial started the private database, although none of them should need it")
     for example, run in zip(chosen, made, strict=True):
         text, figures = page(example, run)
         files.append(File.generated(config, f"tutorials/{example.name}.md", content=text))
@@ -58,7 +60,7 @@ def _environment(home: Path) -> dict[str, str]:
     """Return the environment of a user without a configured database, whose commands are those of this Python."""
     kept = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {"OMP_NUM_THREADS": "1"} | kept | {"PATH": path, "ALCHEMFLOWS_HOME": str(home), "COLUMNS": "100"}
+    return {"OMP_NUM_THREADS": "1"} | kept | {"PATH": path, "ALCHEMFLOWS_HOME": str(home), "COLUMNS": "130"}
 
 
 def executed(example: Example, cache: Path, environment: dict[str, str]) -> nbformat.NotebookNode:

@@ -54,7 +54,7 @@ maker = ThermodynamicIntegrationMaker(
     n_windows=3 if short else 5,
     windows_per_job=5,
     n_equilibration_steps=10 if short else 500,
-    n_production_steps=100 if short else 1500,
+    n_production_steps=200 if short else 1500,
     target_error=0.0005,
     budget=1 if short else 10,
 )
@@ -72,7 +72,7 @@ total = document.total
 print(f"ΔG = {total.delta_f_eV_per_atom:.5f} ± {total.error_eV_per_atom:.5f} eV/atom")
 print(f"target error: {document.refinement.target_error_eV_per_atom} eV/atom, met: {document.refinement.target_met}")
 for k, each in enumerate(document.refinement.rounds):
-    print(f"round {k}: {each.n_runs} runs added, error {each.error_eV_per_atom:.5f} eV/atom")
+    print(f"round {k}: {each.n_runs} runs added, error {each.error_eV_per_atom} eV/atom")
 print(document.verdict.status, *document.verdict.reasons, *document.verdict.notes, sep="\n")
 
 # %% ΔG from the first and from the last part of each window

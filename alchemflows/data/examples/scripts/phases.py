@@ -59,7 +59,8 @@ for stable in document.stable:
     margin = "" if stable.margin_eV_per_atom is None else f" by {stable.margin_eV_per_atom:.5f} eV/atom"
     print(f"{stable.temperature_K:g} K: {stable.phase}{margin}")
 for transition in document.transitions:
-    print(f"{transition.low_temperature_phase} → {transition.high_temperature_phase}: {transition.temperature_K} K")
+    ends = f"{transition.low_temperature_phase} → {transition.high_temperature_phase}"
+    print(f"{ends}: {transition.temperature_K} ± {transition.error_K} K")
 
 # %% Gibbs energies of both phases
 plot(document, "phases.png")
