@@ -40,6 +40,7 @@ log = logging.getLogger("mkdocs.hooks.tutorials")
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add a page, and the files of its figures, for each example with a script."""
     chosen = [example for example in examples().values() if example.script is not None]
+    chosen.sort(key=lambda example: -len(example.script))  # the longest scripts take longest, so they start first
     cache = Path(config.config_file_path).parent / "build" / "tutorials"
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home:
