@@ -15,19 +15,31 @@ from alchemflows.output_file import make_folder
 
 FOLDER = Path(str(files("alchemflows") / "data" / "examples"))
 
-#: Structures that each script reads.
+#: First cell of code of a notebook.
+SHOW_FIGURES = "%matplotlib inline"
+_RELATIVE_LINK = re.compile(r"\[([^]]+)\]\((?!https?:)[^)]+\)")
+
+#: Files that each script reads, in the order of the documentation.
 _SCRIPTS: dict[str, tuple[str, ...]] = {
-    "ti": ("CsPbI3",),
-    "switching": ("CsPbI3",),
-    "frenkel_ladd": ("NaCl",),
-    "vacancy": ("Fe",),
-    "phases": ("CsPbI3", "CsPbI3_delta"),
-    "sweep": ("CeO2",),
-    "optimization": ("NaCl",),
-    "ordering": ("Na0.5K0.5Cl",),
-    "order_disorder": ("Na0.5K0.5Cl",),
-    "calculator": ("NaCl",),
+    "ti": ("CsPbI3.cif",),
+    "own_crystal": ("NaCl.cif",),
+    "verdict": ("NaCl.cif",),
+    "switching": ("CsPbI3.cif",),
+    "frenkel_ladd": ("NaCl.cif",),
+    "phases": ("CsPbI3.cif", "CsPbI3_delta.cif"),
+    "vacancy": ("Fe.cif",),
+    "sweep": ("CeO2.cif",),
+    "optimization": ("NaCl.cif",),
+    "order_disorder": ("Na0.5K0.5Cl.cif",),
+    "ordering": ("Na0.5K0.5Cl.cif",),
+    "campaign_on_a_cluster": ("salts.yaml", "NaCl.cif"),
+    "own_potential": ("NaCl.cif",),
+    "calculator": ("NaCl.cif",),
 }
+
+
+#: Begins a cell of a script.
+_CELL = "\n# %%"
 
 
 @dataclass(frozen=True)
@@ -51,11 +63,17 @@ class Example:
     command: str
     sources: tuple[Path, ...]
 
+    @property
+    def script(self) -> str | None:
+        """The text of the Python script with cells; none if there is no script."""
+        texts = (source.read_text(encoding="utf-8") for source in self.sources if source.suffix == ".py")
+        return next((text for text in texts if _CELL in text), None)
+
     def contents(self) -> dict[str, str]:
         """Return the text of each file to write, by its name."""
         made = {source.name: source.read_text(encoding="utf-8") for source in self.sources}
         for name, text in list(made.items()):
-            if name.endswith(".py") and "\n# %%" in text:
+            if name.endswith(".py") and _CELL in text:
                 made[f"{name.removesuffix('.py')}.ipynb"] = notebook(text)
         return made
 
@@ -93,7 +111,7 @@ def examples() -> dict[str, Example]:
             "campaign",
             "Run many calculations from one YAML file.",
             "alchemflows campaign check salts.yaml && alchemflows campaign submit salts.yaml",
-            (FOLDER / "campaigns" / "salts.yaml", _structure("NaCl")),
+            (_file("salts.yaml"), _file("NaCl.cif")),
         ),
     ]
     kinds = FOLDER / "campaigns"
@@ -103,13 +121,13 @@ def examples() -> dict[str, Example]:
             "campaign-kinds",
             "Campaign files of other methods: sweeps, optimizations, orderings, phases, a maker of your own, and more.",
             "PYTHONPATH=. alchemflows campaign check volumes.yaml",
-            (*sorted(kinds.glob("*.yaml")), kinds / "volumes.py", *map(_structure, used)),
+            (*sorted(kinds.glob("*.yaml")), kinds / "volumes.py", *(_file(f"{name}.cif") for name in used)),
         )
     )
     for stem, names in _SCRIPTS.items():
         script = FOLDER / "scripts" / f"{stem}.py"
         summary = (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").partition("\n")[0]
-        sources = (script, *map(_structure, names))
+        sources = (script, *map(_file, names))
         found.append(Example(stem.replace("_", "-"), summary, f"python {script.name}", sources))
     return {example.name: example for example in found}
 
@@ -138,16 +156,11 @@ def describe(cif: str) -> str:
 def notebook(script: str) -> str:
     """Return a Jupyter notebook (JSON, nbformat 4.5) of a script with a docstring and cells that begin with ``# %%``.
 
-    The docstring, and the titles behind ``# %%``, become cells of text.
+    The docstring, the titles behind ``# %%`` and the comments behind ``# %% [markdown]`` become cells of text, in which
+    links to pages of the documentation are replaced by their text. The first cell of code makes figures visible.
     """
-    docstring = ast.get_docstring(ast.parse(script)) or ""
-    title, _, rest = docstring.partition("\n")
-    cells = [_cell("markdown", f"# {title}\n{rest}")]
-    for part in re.split(r"^# %%", script, flags=re.MULTILINE)[1:]:
-        heading, _, code = part.partition("\n")
-        if heading.strip():
-            cells.append(_cell("markdown", f"## {heading.strip()}"))
-        cells.append(_cell("code", code.strip()))
+    cells = [_cell(kind, _RELATIVE_LINK.sub(r"\1", text)) for kind, text in cells_of(script)]
+    cells.insert(1, _cell("code", SHOW_FIGURES))
     for k, cell in enumerate(cells):
         cell["id"] = f"cell-{k}"
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -155,10 +168,26 @@ def notebook(script: str) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
+def cells_of(script: str) -> list[tuple[str, str]]:
+    """Return kind (``markdown`` or ``code``) and text of each cell of a script."""
+    docstring = ast.get_docstring(ast.parse(script)) or ""
+    title, _, rest = docstring.partition("\n")
+    cells = [("markdown", f"# {title.rstrip('.')}\n{rest}".strip())]
+    for part in re.split(r"^# %%", script, flags=re.MULTILINE)[1:]:
+        heading, _, body = part.partition("\n")
+        if heading.strip() == "[markdown]":
+            cells.append(("markdown", re.sub(r"^# ?", "", body.strip(), flags=re.MULTILINE)))
+            continue
+        if heading.strip():
+            cells.append(("markdown", f"## {heading.strip()}"))
+        cells.append(("code", body.strip()))
+    return cells
+
+
 def _cell(kind: str, text: str) -> dict[str, object]:
     cell: dict[str, object] = {"cell_type": kind, "metadata": {}, "source": text.strip().splitlines(keepends=True)}
     return cell | ({"execution_count": None, "outputs": []} if kind == "code" else {})
 
 
-def _structure(name: str) -> Path:
-    return FOLDER / "structures" / f"{name}.cif"
+def _file(name: str) -> Path:
+    return FOLDER / ("structures" if name.endswith(".cif") else "campaigns") / name

@@ -112,24 +112,17 @@ def plot(
     as_json: JsonInstead = False,
 ) -> None:
     """Draw a figure of a stored result."""
-    from alchemflows.results.kinds import KINDS
-
     check_plot(file)
     uuid, document = _found(result)
-    from alchemflows.plotting import figures_of, save
+    from alchemflows.plotting import figures_of
+    from alchemflows.plotting import plot as draw
 
-    figures = figures_of(document)
-    if not figures:
-        raise InvalidInputError(f"there is no figure of results of this kind ({KINDS[type(document).__name__].name})")
-    name = next(iter(figures)) if figure is None else figure
-    if name not in figures:
-        raise InvalidInputError(f"--figure must be one of {', '.join(figures)}; got {name!r}")
-    path = save(figures[name](), file)
+    draw(document, file, figure)
+    main, *others = figures_of(document)
     if as_json:
-        print_json({"uuid": uuid, "figure": name, "file": path, "figures": list(figures)})
+        print_json({"uuid": uuid, "figure": figure or main, "file": file, "figures": [main, *others]})
         return
-    console.print(f"figure: {path}", highlight=False, soft_wrap=True)
-    others = [other for other in figures if other != name]
+    console.print(f"figure: {file}", highlight=False, soft_wrap=True)
     if others and figure is None:
         console.print(f"other figures: {', '.join(others)} (--figure)", highlight=False)
 

@@ -22,9 +22,11 @@ from alchemflows.plotting.lattices import plot_lattices
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
 from alchemflows.plotting.sweeps import plot_sweep
+from alchemflows.schemas.document import Document
 
 __all__ = [
     "figures_of",
+    "plot",
     "plot_convergence",
     "plot_gradient",
     "plot_lattices",
@@ -66,3 +68,34 @@ def save(figure: Figure, path: Path) -> Path:
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from None
     return path
+
+
+def plot(document: Document, path: Path | str | None = None, figure: str | None = None) -> Figure:
+    """Draw a figure of a result, save it if a file is given, and return it.
+
+    A notebook shows the figure if this call is the last line of a cell, after ``%matplotlib inline``.
+
+    Parameters
+    ----------
+    document
+        A result of any kind that has figures.
+    path
+        File to write (.png, .pdf or .svg).
+    figure
+        Name of the figure, see :func:`figures_of`; the main figure if not given.
+
+    Raises
+    ------
+    InvalidInputError
+        If the result has no such figure, or the file cannot be written.
+    """
+    figures = figures_of(document)
+    if not figures:
+        raise InvalidInputError(f"{type(document).__name__} has no figures")
+    name = next(iter(figures)) if figure is None else figure
+    if name not in figures:
+        raise InvalidInputError(f"figure must be one of {', '.join(figures)}; got {name!r}")
+    drawn = figures[name]()
+    if path is not None:
+        save(drawn, Path(path))
+    return drawn

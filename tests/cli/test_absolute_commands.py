@@ -58,7 +58,7 @@ def salt(tmp_path_factory) -> Path:
         (["frenkel-pair", "SALT", "-T", 100, "--interstitial", 0, 0, 0.01], ["0.5"]),
         (["switch", "IRON", "Fe", "-T", 100], ["Pb:Sn"]),
         (["switch", "IRON", "Fe:Sn", "-T", 100, "--schedule", "cubic"], ["schedule"]),
-        (["switch", "IRON", "Fe:Sn", "-T", 100, "--cell", "round"], ["cell_freedom"]),
+        (["switch", "IRON", "Fe:Sn", "-T", 100, "--cell", "round"], ["--cell", "isotropic"]),
         (["phases", "IRON", "-T", 100], ["alpha=alpha.cif"]),
     ],
 )

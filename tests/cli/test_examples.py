@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alchemflows.cli import commands
-from alchemflows.cli.example_files import FOLDER, describe, examples, find_example, notebook
+from alchemflows.cli.example_files import FOLDER, SHOW_FIGURES, cells_of, describe, examples, find_example, notebook
 from alchemflows.errors import InvalidInputError
 from alchemflows.structures.reading import read_structure
 
@@ -82,11 +83,12 @@ def test_a_script_compiles_and_what_it_imports_exists(script):
         if isinstance(node, ast.ImportFrom):
             module = importlib.import_module(node.module)
             assert all(hasattr(module, name.name) for name in node.names)
-    files = {
-        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and str(node.value).endswith(".cif")
-    }
+    words = {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    files = {word for word in words if word.endswith((".cif", ".yaml")) and not {" ", "/"} & set(word)}
+    campaigns = [FOLDER / "campaigns" / file for file in files if file.endswith(".yaml")]
+    in_campaigns = {found for path in campaigns for found in re.findall(r"file: (\S+\.cif)", path.read_text())}
     example = find_example(script.stem.replace("_", "-"))
-    assert {source.name for source in example.sources} == files | {script.name}
+    assert {source.name for source in example.sources} == files | in_campaigns | {script.name}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -95,22 +97,31 @@ def test_a_notebook_has_the_code_of_its_script(script):
     made = json.loads(notebook(text))
     assert (made["nbformat"], made["nbformat_minor"]) == (4, 5)
     assert len({cell["id"] for cell in made["cells"]}) == len(made["cells"])
-    code = "\n\n".join("".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code")
+    first, *cells = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code"]
+    assert first == SHOW_FIGURES
+    code = "\n\n".join(cells)
     body = ast.parse(text).body[1:]  # without the docstring, which is a cell of text
     assert ast.dump(ast.parse(code)) == ast.dump(ast.Module(body, []))
 
 
-@pytest.mark.slow
+def test_comments_of_markdown_cells_become_text_without_links_to_pages():
+    text = "# Read [verdicts](../verdicts.md), [ASE](https://ase-lib.org).\n#\n# - one\n"
+    script = f'"""Title.\n\nMore.\n"""\n\n# %% [markdown]\n{text}'
+    kinds = [cell["cell_type"] for cell in json.loads(notebook(script))["cells"]]
+    title, _, text = ["".join(cell["source"]) for cell in json.loads(notebook(script))["cells"]]
+    assert kinds == ["markdown", "code", "markdown"]
+    assert title == "# Title\n\nMore."
+    assert text == "Read verdicts, [ASE](https://ase-lib.org).\n\n- one"
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_a_script_runs_with_short_lengths(script, tmp_path, monkeypatch, capsys):
-    """No database is configured, none is started, and the numbers are not looked at: the lengths are too short."""
-    find_example(script.stem.replace("_", "-")).write(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ALCHEMFLOWS_SHORT", "1")
-    monkeypatch.setenv("ALCHEMFLOWS_HOME", str(tmp_path / "home"))
-    runpy.run_path(str(tmp_path / script.name), run_name="__main__")
-    assert " eV" in (out := capsys.readouterr().out) or " Å" in out or "meV" in out
-    assert not (tmp_path / "home" / "mongod").exists()
+def test_a_script_is_a_tutorial(script):
+    """It says what is learned and where to go next, and is in the navigation; building the pages runs each script."""
+    text = "\n".join(text for kind, text in cells_of(script.read_text(encoding="utf-8")) if kind == "markdown")
+    assert "You will learn to\n\n- " in text and "## Next\n\n- " in text
+    name = script.stem.replace("_", "-")
+    assert f": tutorials/{name}.md" in (ROOT / "mkdocs.yml").read_text()
+    assert f"(tutorials/{name}.md)" in (ROOT / "docs" / "gallery.md").read_text()
 
 
 def invoke(*words: str, **environment: str):

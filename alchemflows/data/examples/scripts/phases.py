@@ -3,6 +3,12 @@
 A Frenkel–Ladd run for each phase and temperature; 1 atm, 40 atoms.
 """
 
+# %% [markdown]
+# You will learn to
+#
+# - compare absolute Gibbs energies of two phases at several temperatures,
+# - see whether the difference is larger than its error.
+
 # %%
 import os
 
@@ -10,11 +16,18 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
 from alchemflows import FrenkelLaddMaker, PhaseStabilityMaker, read_structure
+from alchemflows.plotting import plot
 
 # Short lengths test the script within seconds; the results are then not meaningful.
 short = "ALCHEMFLOWS_SHORT" in os.environ
 
-# %% The crystals and the method
+# %% [markdown]
+# ## The crystals and the method
+#
+# Both cells have 40 atoms, so that errors by the size of the cell cancel in part. Each phase and temperature is a
+# [Frenkel–Ladd run](frenkel-ladd.md) of its own.
+
+# %%
 phases = {
     "alpha": read_structure("CsPbI3.cif").structure * (2, 2, 2),
     "delta": read_structure("CsPbI3_delta.cif").structure * (1, 2, 1),
@@ -29,9 +42,10 @@ frenkel_ladd_maker = FrenkelLaddMaker(
 )
 flow = PhaseStabilityMaker(frenkel_ladd_maker=frenkel_ladd_maker).make(phases, [300.0] if short else [300.0, 500.0])
 
-# %% Run all jobs here, without a database: the results are kept in memory.
+# %% Run the flow
+# All jobs run here, without a database; the results are kept in memory.
 store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-responses = run_locally(flow, store=store, create_folders=True, ensure_success=True)
+responses = run_locally(flow, store=store, create_folders=True, ensure_success=True, log="%(message)s")
 document = responses[flow.output.uuid][1].output
 
 # %% G of each phase, or the reason for its failure
@@ -39,3 +53,24 @@ for point in document.points:
     result = point.failure or f"G = {point.gibbs_eV_per_atom:.5f} ± {point.error_eV_per_atom:.5f} eV/atom"
     print(f"{point.phase} at {point.temperature_K:g} K: {result}")
 print(document.verdict.status, *document.verdict.reasons, sep="\n")
+
+# %% The stable phase and the transitions
+for stable in document.stable:
+    margin = "" if stable.margin_eV_per_atom is None else f" by {stable.margin_eV_per_atom:.5f} eV/atom"
+    print(f"{stable.temperature_K:g} K: {stable.phase}{margin}")
+for transition in document.transitions:
+    ends = f"{transition.low_temperature_phase} → {transition.high_temperature_phase}"
+    print(f"{ends}: {transition.temperature_K} ± {transition.error_K} K")
+
+# %% Gibbs energies of both phases
+plot(document, "phases.png")
+
+# %% [markdown]
+# The phase with the lower G is stable. Compare the margin with the errors of G of both phases: if it is smaller than
+# twice the error of the difference, the runs do not decide. A phase that is mechanically unstable at a temperature has
+# no G; its failure is printed instead.
+#
+# ## Next
+#
+# - [Phase stability](../phases.md): compositions as a second axis, transition temperatures and their errors
+# - [Absolute free energies](../frenkel-ladd.md)

@@ -3,6 +3,12 @@
 Two Frenkel–Ladd runs, with and without an atom, and the removal of an atom; 1 atm and 100 K, 54 atoms.
 """
 
+# %% [markdown]
+# You will learn to
+#
+# - compute the formation free energy G_f of a vacancy,
+# - judge it by the agreement of two independent routes.
+
 # %%
 import os
 
@@ -10,11 +16,19 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
 from alchemflows import FrenkelLaddMaker, VacancyFreeEnergyMaker, read_structure
+from alchemflows.plotting import plot
 
 # Short lengths test the script within seconds; the results are then not meaningful.
 short = "ALCHEMFLOWS_SHORT" in os.environ
 
-# %% The crystal and the method
+# %% [markdown]
+# ## The crystal and the method
+#
+# The first route takes the difference of two absolute free energies, with and without an atom. The second route removes
+# one atom alchemically: its weight goes from 1 to 0, while a spring holds it. The removed atom goes to a reservoir,
+# here the crystal itself.
+
+# %%
 structure = read_structure("Fe.cif").structure * ((2, 2, 2) if short else (3, 3, 3))
 frenkel_ladd_maker = FrenkelLaddMaker(
     potential="mace-demo",
@@ -27,12 +41,25 @@ frenkel_ladd_maker = FrenkelLaddMaker(
 )
 flow = VacancyFreeEnergyMaker(frenkel_ladd_maker=frenkel_ladd_maker).make(structure)
 
-# %% Run all jobs here, without a database: the results are kept in memory.
+# %% Run the flow
+# All jobs run here, without a database; the results are kept in memory.
 store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-responses = run_locally(flow, store=store, create_folders=True, ensure_success=True)
+responses = run_locally(flow, store=store, create_folders=True, ensure_success=True, log="%(message)s")
 document = responses[flow.output.uuid][1].output
 
 # %% The result of both routes
 print(f"removal of an atom: G_f = {document.alchemical_eV:.3f} ± {document.alchemical_error_eV:.3f} eV")
 print(f"Frenkel–Ladd:       G_f = {document.frenkel_ladd_eV:.3f} ± {document.frenkel_ladd_error_eV:.3f} eV")
 print(document.verdict.status, *document.verdict.reasons, sep="\n")
+
+# %% The work of the removal
+plot(document, "vacancy.png")
+
+# %% [markdown]
+# The first route is the difference of two large numbers, so its error is larger. The routes share no switches. If they
+# agree within their errors, both can be trusted; if not, look at the overlap of each and at the size of the cell.
+#
+# ## Next
+#
+# - [Vacancies](../vacancies.md): compounds with chemical potentials, concentration, entropy, size of the cell
+# - `alchemflows schottky` and `alchemflows frenkel-pair` for pairs of defects
