@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from typing import Any, get_args, get_origin
 
@@ -19,6 +18,7 @@ from pydantic import Field as ModelField
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.compositions import CompositionGrid
+from alchemflows.arguments import suggestion
 from alchemflows.campaign.inputs import ChemicalPotentialsSpec, GridSpec, function, imported
 from alchemflows.campaign.makers import (
     alternatives,
@@ -249,11 +249,9 @@ def method_of(kind: str) -> Method:
         If there is no such kind, or the import path is not that of a maker.
     """
     if kind not in KINDS and "." not in kind:
-        close = get_close_matches(kind, KINDS, n=1)
-        meant = f"did you mean {close[0]}? " if close else ""
         raise InvalidInputError(
-            f"method.kind: there is no method {kind!r}; {meant}the methods are {', '.join(KINDS)}, or the import path "
-            "of a flow maker such as package.module.MyMaker"
+            f"method.kind: there is no method {kind!r}; the methods are {', '.join(KINDS)}, or the import path of a "
+            f"flow maker such as package.module.MyMaker{suggestion(kind, list(KINDS))}"
         )
     maker = imported(KINDS.get(kind, kind), "method.kind")
     if not (isinstance(maker, type) and issubclass(maker, Maker) and is_dataclass(maker)):

@@ -22,6 +22,7 @@ from alchemflows.jobs.jobflow_parts import run_in_this_job
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
+from alchemflows.silence import LOGM, without_warning
 
 if TYPE_CHECKING:
     from atomate2.forcefields.jobs import ForceFieldRelaxMaker
@@ -193,7 +194,8 @@ class AlchemicalRelaxMaker(Maker):
         given = [start for start in starts if start is not None]
         if len(given) < len(starts):
             given.append(None)
-        relaxed = [run_in_this_job(maker, started_from(system, start).structure) for start in given]
+        with without_warning(LOGM):
+            relaxed = [run_in_this_job(maker, started_from(system, start).structure) for start in given]
         converged = [result for result in relaxed if result.is_force_converged]
         if self.require_convergence and not converged:
             raise AlchemflowsError(f"the relaxation has not converged in {maker.steps} steps; allow more steps")

@@ -21,6 +21,7 @@ from alchemflows.optimize.names import BULK_MODULUS, WITHOUT_STRESS
 from alchemflows.optimize.quantities import Quantity, quantities
 from alchemflows.optimize.response import CellRelaxation, check_cell, free_strains, response
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.silence import LOGM, without_warning
 
 
 class RelaxedQuantities(dict[str, Quantity]):
@@ -113,7 +114,8 @@ class RelaxedCrystal:
         self._calculator.weights = self.system.check_weights(weights)
         self._calculator.reset()
         optimizer = BFGS(_with_cell_filter(self._atoms, self.relaxation), logfile=None)
-        converged = optimizer.run(fmax=self._fmax, steps=self._max_steps)
+        with without_warning(LOGM):
+            converged = optimizer.run(fmax=self._fmax, steps=self._max_steps)
         self.n_evaluations += optimizer.nsteps + 1
         if not converged:
             raise AlchemflowsError(
