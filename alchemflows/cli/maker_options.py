@@ -47,7 +47,7 @@ SHORT_LENGTHS: dict[str, int] = {
     "n_windows": 3,
     "n_equilibration_steps": 6,
     "n_production_steps": 120,
-    "n_cell_steps": 40,
+    "n_cell_steps": 60,
     "n_sampling_steps": 40,
     "n_switching_steps": 20,
     "n_repeats": 2,
