@@ -40,8 +40,8 @@ MAX_ERROR = 0.02
 #: Energies (eV) and other averages that differ by less, relative to their size, are equal but for rounding.
 ROUNDING = 1e-8
 #: Target of the standard error of the energy, which is itself an estimate.
-_TARGET = 0.7 * MAX_ERROR
-#: Replicas, attempts of the first round, and the largest number of attempts; each round doubles the attempts.
+_TARGET = 0.8 * MAX_ERROR
+#: Replicas, attempts of the first round, and the largest number of attempts; each round adds half of those so far.
 _N_REPLICAS, _FIRST_ROUND, _MAX_ATTEMPTS = 64, 400, 51_200
 #: Share of the attempts that is discarded as equilibration.
 _EQUILIBRATION = 0.2
@@ -324,7 +324,7 @@ def _averages(chains: MonteCarlo, neighbours: np.ndarray, target_eV: float) -> t
         errors = means.std(axis=0, ddof=1) / np.sqrt(len(means))
         if errors[0] <= max(target_eV, ROUNDING) or n_attempts >= _MAX_ATTEMPTS:
             return means.mean(axis=0), errors
-        n_attempts *= 2
+        n_attempts += n_attempts // 2
 
 
 def _start(
