@@ -30,6 +30,9 @@ import numpy as np
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.arrangements import Arrangements
 
+#: Values by symbol for all sublattices, or for each of them, or as an array of shape (L, S) or (B, L, S).
+_Parameter = Mapping[str, float] | Sequence[Mapping[str, float]] | np.ndarray
+
 
 class Candidates(NamedTuple):
     """Moves from the arrangements of B replicas: estimated ΔE + ΔΦ (eV), and whether they are possible; (B, M)."""
@@ -92,14 +95,29 @@ class Canonical:
 
 
 class _Flips:
-    """Moves that change the species on one site; candidate i S + s puts species s on site i."""
+    """Moves that change the species on one site; candidate i S + s puts species s on site i.
 
-    def __init__(self, arrangements: Arrangements) -> None:
+    Φ has a parameter for each species on each sublattice, of shape (1, L, S), or (B, L, S) if replicas differ.
+    """
+
+    def __init__(self, arrangements: Arrangements, name: str, parameter: _Parameter) -> None:
         self.arrangements = arrangements
+        self._name = name
+        self._parameter = _table(arrangements, name, parameter)
 
     def candidates(self, labels: np.ndarray, slopes: np.ndarray) -> Candidates:
-        """Return the changes of each site to each species; changes to another species that is allowed are possible."""
+        """Return the changes of each site to each species; changes to another species that is allowed are possible.
+
+        Raises
+        ------
+        InvalidInputError
+            If Φ has parameters of another number of replicas.
+        """
         place = self.arrangements
+        if len(self._parameter) not in (1, len(labels)):
+            raise InvalidInputError(
+                f"{self._name}: one table, or one for each of the {len(labels)} replicas; got {len(self._parameter)}"
+            )
         losses, gains = self._changes_eV(place.counts(labels))
         lost = np.take_along_axis(losses[:, place.sublattice], labels[..., None], axis=2)
         changes = _relative(labels, slopes) + gains[:, place.sublattice] + lost
@@ -137,20 +155,15 @@ class SemiGrand(_Flips):
         If a species has no chemical potential, or the shape is wrong.
     """
 
-    def __init__(
-        self,
-        arrangements: Arrangements,
-        mu_eV: Mapping[str, float] | Sequence[Mapping[str, float]] | np.ndarray,
-    ) -> None:
-        super().__init__(arrangements)
-        self._mu = _table(arrangements, "mu_eV", mu_eV)
+    def __init__(self, arrangements: Arrangements, mu_eV: _Parameter) -> None:
+        super().__init__(arrangements, "mu_eV", mu_eV)
 
     def composition_energy_eV(self, labels: np.ndarray) -> np.ndarray:
         """Return −Σ μ N (eV), shape (B,)."""
-        return -(self._mu * self.arrangements.counts(labels)).sum(axis=(1, 2))
+        return -(self._parameter * self.arrangements.counts(labels)).sum(axis=(1, 2))
 
     def _changes_eV(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mu = np.broadcast_to(self._mu, counts.shape)
+        mu = np.broadcast_to(self._parameter, counts.shape)
         return mu, -mu
 
 
@@ -177,17 +190,12 @@ class Constrained(_Flips):
         If a species has no target, the shape is wrong, or the stiffness is not positive.
     """
 
-    def __init__(
-        self,
-        arrangements: Arrangements,
-        shares: Mapping[str, float] | Sequence[Mapping[str, float]] | np.ndarray,
-        stiffness_eV: float,
-    ) -> None:
-        super().__init__(arrangements)
+    def __init__(self, arrangements: Arrangements, shares: _Parameter, stiffness_eV: float) -> None:
+        super().__init__(arrangements, "shares", shares)
         if not stiffness_eV > 0:
             raise InvalidInputError(f"stiffness_eV must be positive; got {stiffness_eV}")
         n_sites = arrangements.sites_per_sublattice[:, None]
-        self._targets = _table(arrangements, "shares", shares) * n_sites
+        self._targets = self._parameter * n_sites
         self._scale = stiffness_eV / n_sites
 
     def composition_energy_eV(self, labels: np.ndarray) -> np.ndarray:
@@ -204,9 +212,7 @@ def _relative(labels: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     return slopes - np.take_along_axis(slopes, labels[..., None], axis=2)
 
 
-def _table(
-    arrangements: Arrangements, name: str, values: Mapping[str, float] | Sequence[Mapping[str, float]] | np.ndarray
-) -> np.ndarray:
+def _table(arrangements: Arrangements, name: str, values: _Parameter) -> np.ndarray:
     """Return values of each species on each sublattice, shape (1, L, S) or (B, L, S)."""
     if not isinstance(values, np.ndarray):
         return arrangements.table(name, values)[None]

@@ -222,6 +222,23 @@ def test_composition_follows_its_constraint():
     assert np.var(shares[100:]) == pytest.approx(exact @ (share - mean) ** 2, rel=0.1)
 
 
+def test_identical_elements_mix_ideally():
+    """Counts are binomial, with the odds exp(β Δμ)."""
+    n, delta_mu = 10, 0.03
+    arrangements = sites_of([["Na", "K"]] * n)
+    model = PairLattice(np.zeros(2 * n), np.zeros((2 * n, 2 * n)))
+    run = chains(model, SemiGrand(arrangements, {"Na": 0.0, "K": delta_mu}), arrangements.random([[5, 5]], range(80)))
+    counts = []
+    for _ in range(500):
+        run.attempt()
+        counts.append(run.current.labels.sum(axis=1))
+    counts = np.array(counts[50:])
+    share = 1 / (1 + np.exp(-BETA * delta_mu))
+    means = counts.mean(axis=0)
+    assert abs(means.mean() - n * share) < 3 * means.std(ddof=1) / np.sqrt(len(means))
+    assert counts.var() == pytest.approx(n * share * (1 - share), rel=0.05)
+
+
 def test_replicas_do_not_depend_on_others():
     arrangements, model = random_mixture()
     ensemble = Canonical(arrangements)
@@ -356,6 +373,12 @@ def test_wrong_input_is_refused(change, reason):
     values = {"labels": [[0, 1] * 3] * 3, "temperature_K": T, "seeds": range(3)} | change
     with pytest.raises(InvalidInputError, match=reason):
         chains(model, Canonical(arrangements), values.pop("labels"), **values)
+
+
+def test_tables_of_another_number_of_replicas_are_refused():
+    arrangements, model = ising(2, 3, 0.03)
+    with pytest.raises(InvalidInputError, match=r"mu_eV.*\b3\b.*\b2\b"):
+        chains(model, SemiGrand(arrangements, np.zeros((2, 1, 2))), [[0, 1] * 3] * 3)
 
 
 @pytest.mark.parametrize(
