@@ -103,7 +103,9 @@ class AlchemicalPotential:
         PotentialError
             As for :meth:`Backend.specialised`.
         """
-        return self._loaded.specialised(self.system.elements)
+        # The first evaluation may be without gradients, which the comparison needs.
+        with torch.enable_grad():
+            return self._loaded.specialised(self.system.elements)
 
     @property
     def record(self) -> PotentialRecord:

@@ -136,7 +136,7 @@ def compare(
         If the model file cannot be loaded, or the case is not a valid system.
     """
     system, order = case.system()
-    backend = load_potential(PotentialSpec(name=_model(case.model, models), dtype=dtype, device=device))
+    backend = load_potential(PotentialSpec(name=model_file(case.model, models), dtype=dtype, device=device))
     weights = system.check_weights(np.array(case.weights)[order])
     result = single(
         AlchemicalPotential(system, backend).evaluate(
@@ -156,7 +156,8 @@ def compare(
     )
 
 
-def _model(name: str, models: Path) -> str:
+def model_file(name: str, models: Path) -> str:
+    """Return the file of a model in a folder of reference models, or the name itself if there is none."""
     for candidate in (f"random-{name}.model", f"{name}.model", name):
         if (models / candidate).is_file():
             return str(models / candidate)

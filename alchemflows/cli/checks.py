@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import sys
 from contextlib import redirect_stdout
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,9 +85,7 @@ def verify(
     from alchemflows.cli.tables import deviation_table
 
     precision = dtype_of(dtype)
-    if not cases.is_file() or not models.is_dir():
-        missing = models if cases.is_file() else cases
-        raise InvalidInputError(f"{missing} does not exist; give a file of cases and the folder of their models")
+    _check_paths(cases, models)
     with redirect_stdout(sys.stderr):
         from alchemflows.alchemy.verify import compare, load_cases
 
@@ -104,3 +103,51 @@ def verify(
         raise AlchemflowsError("; ".join(problems))
     if not all(deviation.largest <= tolerance for deviation in deviations):
         raise AlchemflowsError(f"a deviation is larger than {tolerance:g}")
+
+
+@app.command()
+def verify_ensembles(
+    cases: Annotated[Path, typer.Argument(help="Cells with exact ensemble averages (JSON file).")],
+    models: Annotated[Path, typer.Option(help="Folder of the model files.")],
+    seed: Seed = 0,
+    dtype: Dtype = "float64",
+    device: Device = "auto",
+    as_json: JsonInstead = False,
+) -> None:
+    """Compare averages of Monte Carlo with exact averages over all arrangements.
+
+    Each ensemble is sampled with informed (two balancing functions) and uniform proposals. Averages must agree within
+    three standard errors, and the error of the energy must be at most 2 % of its standard deviation in the ensemble.
+    """
+    from alchemflows.cli.tables import ensemble_table
+
+    precision = dtype_of(dtype)
+    _check_paths(cases, models)
+    with redirect_stdout(sys.stderr):
+        from alchemflows.sampling.verify import MAX_ERROR, MAX_SIGMA, load_ensembles, sample_case
+
+        sampled, problems = [], []
+        for name, case in load_ensembles(cases).items():
+            try:
+                sampled += sample_case(name, case, models, seed=seed, dtype=precision, device=device)
+            except AlchemflowsError as error:
+                problems.append(f"{name}: {error}")
+    if as_json:
+        derived = ("largest", "relative_error", "holds")
+        print_json([asdict(each) | {name: getattr(each, name) for name in derived} for each in sampled])
+    else:
+        console.print(ensemble_table(sampled))
+    if problems:
+        raise AlchemflowsError("; ".join(problems))
+    if not all(each.holds for each in sampled):
+        raise AlchemflowsError(
+            f"a deviation is larger than {MAX_SIGMA:g} standard errors, or the error of an energy is larger than "
+            f"{MAX_ERROR:.0%} of its standard deviation"
+        )
+
+
+def _check_paths(cases: Path, models: Path) -> None:
+    """Refuse a file of cases or a folder of models that does not exist."""
+    if not cases.is_file() or not models.is_dir():
+        missing = models if cases.is_file() else cases
+        raise InvalidInputError(f"{missing} does not exist; give a file of cases and the folder of their models")

@@ -23,6 +23,7 @@ from alchemflows.schemas.verdict import Verdict
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.verify import Deviation
+    from alchemflows.sampling.verify import SampledEnsemble
 
 #: Headings of the rows that :func:`_estimate` and :func:`_term` write.
 _ENERGIES = ("", "eV", "±", "eV/atom", "±")
@@ -397,6 +398,29 @@ def deviation_table(deviations: list[Deviation], tolerance: float) -> ResultTabl
     for d in deviations:
         values = (d.energy_eV, d.forces_eV_per_A, d.stress_eV_per_A3, d.dE_dweights_eV)
         table.add_row(d.case, *(f"{value:.1e}" for value in values), "ok" if d.largest <= tolerance else "TOO LARGE")
+    return table
+
+
+def ensemble_table(sampled: list[SampledEnsemble]) -> ResultTable:
+    """Averages of Monte Carlo beside exact ones; those that do not agree, or are not precise enough, are marked."""
+    table = empty_table(
+        "Monte Carlo and exact averages; deviations in standard errors (σ)",
+        ("case", "ensemble", "proposal", "energy (eV)", "±", "exact", "± / sd", "largest (σ)", "accepted", ""),
+        left=(0, 1, 2, 9),
+    )
+    for each in sampled:
+        energy = each.energy_eV
+        numbers = (f"{energy.mean:.5f}", f"{energy.error:.5f}", f"{energy.exact:.5f}", f"{each.relative_error:.4f}")
+        verdict = "ok" if each.holds else "TOO LARGE"
+        table.add_row(
+            each.case,
+            escape(each.ensemble),
+            each.proposal,
+            *numbers,
+            f"{each.largest:.2f}",
+            f"{each.acceptance:.2f}",
+            verdict,
+        )
     return table
 
 

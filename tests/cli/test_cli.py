@@ -333,6 +333,26 @@ def test_verify(run, gentle_model, tmp_path):
     assert_one_line(run("verify", cases, "--models", tmp_path), "bad.cell")
 
 
+def test_verify_ensembles(run, tmp_path):
+    """A file of exact averages passes; one that is wrong fails."""
+    case = json.loads((Path(__file__).parents[1] / "data" / "ensembles.json").read_text())["binary"]
+    del case["expected"]["semi-grand"]
+    cases = tmp_path / "cases.json"
+    cases.write_text(json.dumps({"good": case, "lost": case | {"model": "none"}}))
+    done = run("verify-ensembles", cases, "--models", tmp_path, "--json")
+    assert_one_line(done, "lost")
+    found = json.loads(done.stdout)
+    assert [row["proposal"] for row in found] == ["informed, sqrt", "informed, barker", "uniform"]
+    assert all(row["holds"] and row["largest"] <= 3 and row["relative_error"] <= 0.02 for row in found)
+
+    case["expected"]["canonical"]["mean_energy_eV"] += 0.3 * case["expected"]["canonical"]["sd_energy_eV"]
+    cases.write_text(json.dumps({"bad": case}))
+    done = run("verify-ensembles", cases, "--models", tmp_path)
+    assert_one_line(done, "3")
+    assert "bad" in done.stdout and "TOO LARGE" in done.stdout
+    assert_one_line(run("verify-ensembles", tmp_path / "none.json", "--models", tmp_path), "none.json")
+
+
 #: SevenNet-0 with fewer steps. E(Sn) − E(Pb) of SevenNet-0 is −0.7 meV/atom in this phase; the mass term adds 5.8.
 QUICKSTARTS = {
     "mace-demo": (),

@@ -30,6 +30,7 @@ REFUSED = (
     ("order", "x.cif", "--wave", "0.5"),
     ("reproduce", "fig9"),
     ("verify", "x.json", "--models", ".", "--dtype", "float16"),
+    ("verify-ensembles", "x.json", "--models", ".", "--device", "gpu"),
     ("campaign", "check"),
 )
 #: Refused by a maker, in a folder with the example structures.

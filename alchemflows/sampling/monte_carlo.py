@@ -1,0 +1,250 @@
+"""Monte Carlo of arrangements at constant positions, batched over replicas.
+
+An attempt of a replica at the arrangement x draws a candidate y with the probability q(y|x) of its
+:class:`~alchemflows.sampling.proposals.Proposal`, and accepts it with the probability (Metropolis–Hastings)
+
+    min{1, exp[−β (E(y) + Φ(y) − E(x) − Φ(x))] q(x|y) / q(y|x)},
+
+where q(x|y) uses ∂E/∂w at y. Each attempt is therefore one evaluation of the batch. The gradient of an accepted
+arrangement is kept for the next attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from ase import units
+from numpy.typing import ArrayLike
+
+from alchemflows.alchemy.interfaces import EnergyModel
+from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.sampling.ensembles import Ensemble
+from alchemflows.sampling.proposals import Proposal, draw
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Arrangements of B replicas, with what an attempt needs of them.
+
+    Attributes
+    ----------
+    labels
+        Index of the species on each site, shape (B, n).
+    energy_eV
+        Energy E of the potential (eV), shape (B,).
+    slopes_eV
+        ∂E/∂w of each species on each site (eV), shape (B, n, S); zeros for uniform proposals, which do not use them.
+    log_probabilities
+        ln q of each candidate, shape (B, M).
+    """
+
+    labels: np.ndarray
+    energy_eV: np.ndarray
+    slopes_eV: np.ndarray
+    log_probabilities: np.ndarray
+
+    def replaced(self, others: Arranged, where: np.ndarray) -> Arranged:
+        """Return these arrangements, with those of `others` for the replicas where `where` is True, shape (B,)."""
+        merged = {}
+        for field in fields(self):
+            old, new = getattr(self, field.name), getattr(others, field.name)
+            merged[field.name] = np.where(where.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+        return Arranged(**merged)
+
+
+class MonteCarlo:
+    """Markov chains of arrangements of B replicas in one batch, at constant positions and cells.
+
+    The chain of a replica depends only on its seed and its initial arrangement, not on the other replicas (up to the
+    rounding of batched sums).
+
+    Parameters
+    ----------
+    model
+        Potential of ``ensemble.arrangements.system``.
+    ensemble
+        Ensemble and its moves.
+    positions
+        Positions (Å), shape (B, N, 3).
+    cells
+        Lattice vectors as rows (Å), shape (B, 3, 3).
+    labels
+        Initial arrangements, shape (B, n).
+    temperature_K
+        Temperature (K) of all replicas, or one for each.
+    seeds
+        One seed for each replica.
+    proposal
+        How moves are proposed.
+
+    Attributes
+    ----------
+    current
+        Present arrangements, energies and slopes.
+    n_attempts
+        Number of attempts of each replica.
+    n_accepted
+        Number of accepted attempts, shape (B,).
+
+    Raises
+    ------
+    InvalidInputError
+        If a temperature is not positive, the number of seeds is not B, an arrangement is invalid, or a replica has no
+        possible move.
+    TrajectoryError
+        If an energy or a gradient is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import AlchemicalPotential, load_potential
+    >>> from alchemflows.alchemy.arrangements import Disorder
+    >>> from alchemflows.sampling.arrangements import Arrangements
+    >>> from alchemflows.sampling.ensembles import Canonical
+    >>> from alchemflows.sampling.monte_carlo import MonteCarlo
+    >>> sites = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    >>> mixed = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), [{"Na": 0.5, "K": 0.5}, "Cl"], sites)
+    >>> arrangements = Arrangements.of(Disorder(mixed))
+    >>> crystal = arrangements.system.structure
+    >>> chains = MonteCarlo(
+    ...     AlchemicalPotential(arrangements.system, load_potential("mace-demo")),
+    ...     Canonical(arrangements),
+    ...     np.tile(crystal.cart_coords, (2, 1, 1)),
+    ...     np.tile(crystal.lattice.matrix, (2, 1, 1)),
+    ...     arrangements.random([[2, 2]], seeds=[0, 1]),
+    ...     temperature_K=600,
+    ...     seeds=[0, 1],
+    ... )
+    >>> chains.attempt().shape, chains.current.energy_eV.shape
+    ((2,), (2,))
+    """
+
+    def __init__(
+        self,
+        model: EnergyModel,
+        ensemble: Ensemble,
+        positions: ArrayLike | torch.Tensor,
+        cells: ArrayLike | torch.Tensor,
+        labels: ArrayLike,
+        *,
+        temperature_K: float | Sequence[float] | np.ndarray,
+        seeds: Sequence[int],
+        proposal: Proposal = Proposal(),  # noqa: B008  (frozen)
+    ) -> None:
+        self.model = model
+        self.ensemble = ensemble
+        self.proposal = proposal
+        self._positions, self._cells = (
+            torch.as_tensor(values, dtype=torch.float64, device=model.device).clone() for values in (positions, cells)
+        )
+        self._arrangements = ensemble.arrangements
+        labels = self._arrangements.check(labels)
+        if len(seeds) != len(labels):
+            raise InvalidInputError(f"seeds: one for each of the {len(labels)} replicas; got {len(seeds)}")
+        temperatures = np.asarray(temperature_K, dtype=float)
+        if temperatures.shape not in ((), (len(labels),)) or not (temperatures > 0).all():
+            raise InvalidInputError(
+                f"temperature_K must be positive, one number or one for each of the {len(labels)} replicas; "
+                f"got {temperature_K}"
+            )
+        self._beta = np.broadcast_to(1 / (units.kB * temperatures), (len(labels),))
+        self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        self.n_attempts = 0
+        self.n_accepted = np.zeros(len(labels), dtype=np.int64)
+        self.current = self._evaluated(labels)
+
+    def attempt(self) -> np.ndarray:
+        """Try one move of each replica; return which of them were accepted, shape (B,)."""
+        uniform = torch.stack([torch.rand(2, generator=g, dtype=torch.float64) for g in self._generators]).numpy()
+        proposed, log_ratio = self.consider(draw(self.current.log_probabilities, uniform[:, 0]))
+        accepted = np.log1p(-uniform[:, 1]) <= log_ratio
+        self.current = self.current.replaced(proposed, accepted)
+        self.n_attempts += 1
+        self.n_accepted += accepted
+        return accepted
+
+    def consider(self, chosen: np.ndarray) -> tuple[Arranged, np.ndarray]:
+        """Evaluate one candidate of each replica without moving to it.
+
+        Parameters
+        ----------
+        chosen
+            Indices of possible candidates, shape (B,).
+
+        Returns
+        -------
+        proposed, log_ratio
+            The arrangements after the moves, and the logarithm of the Metropolis–Hastings ratio, shape (B,). A move is
+            accepted with the probability min(1, ratio).
+        """
+        labels, reverse = self.ensemble.apply(self.current.labels, chosen)
+        proposed = self._evaluated(labels)
+        replica = np.arange(len(labels))
+        log_ratio = (
+            -self._beta * (self._total_eV(proposed) - self._total_eV(self.current))
+            + proposed.log_probabilities[replica, reverse]
+            - self.current.log_probabilities[replica, chosen]
+        )
+        return proposed, log_ratio
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return the complete state, from which :meth:`restore` continues bit for bit."""
+        return {
+            "mc_labels": self.current.labels,
+            "mc_energy_eV": self.current.energy_eV,
+            "mc_slopes_eV": self.current.slopes_eV,
+            "mc_random": torch.stack([generator.get_state() for generator in self._generators]).numpy(),
+            "mc_n_attempts": np.array(self.n_attempts),
+            "mc_n_accepted": self.n_accepted.copy(),
+            **{name: values.cpu().numpy() for name, values in self.model.memory().items()},
+        }
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Continue from a :meth:`snapshot` of the same run."""
+        self.current = self._arranged(
+            snapshot["mc_labels"].copy(), snapshot["mc_energy_eV"].copy(), snapshot["mc_slopes_eV"].copy()
+        )
+        for generator, state in zip(self._generators, snapshot["mc_random"], strict=True):
+            generator.set_state(torch.from_numpy(state.copy()))
+        self.n_attempts = int(snapshot["mc_n_attempts"])
+        self.n_accepted = snapshot["mc_n_accepted"].copy()
+        names = self.model.memory()
+        self.model.recall({name: torch.as_tensor(snapshot[name], device=self.model.device) for name in names})
+
+    def _total_eV(self, arranged: Arranged) -> np.ndarray:
+        return arranged.energy_eV + self.ensemble.composition_energy_eV(arranged.labels)
+
+    def _evaluated(self, labels: np.ndarray) -> Arranged:
+        """Evaluate the potential once for the batch."""
+        weights = self._arrangements.weights(labels)
+        if self.proposal.informed:
+            result = self.model.evaluate(self._positions, self._cells, weights, forces=False, stress=False)
+            assert result.weight_gradients is not None
+            energy = result.energy.detach().cpu().numpy()
+            slopes = self._arrangements.slopes(result.weight_gradients.cpu().numpy())
+        else:
+            # All channels have nodes here, so that the graph does not depend on the arrangement.
+            energy = self.model.energies(self._positions, self._cells, weights[:, None]).cpu().numpy()[:, 0]
+            slopes = np.zeros((*labels.shape, len(self._arrangements.species)))
+        for name, finite in (("energy", np.isfinite(energy)), ("gradient", np.isfinite(slopes).all(axis=(1, 2)))):
+            if not finite.all():
+                raise TrajectoryError(
+                    f"replica {int(np.argmin(finite))}: the {name} of an arrangement is not finite after "
+                    f"{self.n_attempts} attempts; check that no atoms are too close"
+                )
+        return self._arranged(labels, energy, slopes)
+
+    def _arranged(self, labels: np.ndarray, energy: np.ndarray, slopes: np.ndarray) -> Arranged:
+        candidates = self.ensemble.candidates(labels, slopes)
+        stuck = ~candidates.possible.any(axis=1)
+        if stuck.any():
+            raise InvalidInputError(
+                f"labels: replica {int(np.argmax(stuck))} has no possible move; each move needs a sublattice on which "
+                "different species can change places, or a species that can be replaced"
+            )
+        changes = self._beta[:, None] * candidates.changes_eV
+        return Arranged(labels, energy, slopes, self.proposal.log_probabilities(changes, candidates.possible))
