@@ -61,6 +61,7 @@ def test_a_page_has_the_outputs(execute, tmp_path):
         (SCRIPT.replace("2 * 3", "1 / 0"), "ZeroDivisionError"),
         (SCRIPT.replace("plt.plot([1, 2])", "1"), "no figure"),
         (SCRIPT.replace('print("six", 2 * 3)', "six = 6"), "prints nothing"),
+        (SCRIPT.replace("2 * 3", "2 * 3)\nimport warnings\nwarnings.warn('seven'"), "seven"),
     ],
 )
 def test_a_failure_ends_the_build(execute, script, named):

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
@@ -106,7 +107,7 @@ def page(example: Example, run: nbformat.NotebookNode) -> tuple[str, dict[str, s
     Raises
     ------
     PluginError
-        If it has no output of text, or no figure.
+        If it has no output of text or no figure, or if a cell prints a warning.
     """
     outputs = iter([cell.outputs for cell in run.cells if cell.cell_type == "code"][1:])
     parts: list[str] = []
@@ -118,7 +119,10 @@ def page(example: Example, run: nbformat.NotebookNode) -> tuple[str, dict[str, s
             parts.append(text)
             continue
         parts.append(f"```python\n{text}\n```")
-        printed, shown = _outputs(next(outputs))
+        of_cell = next(outputs)
+        if warned := _warnings(of_cell):
+            raise PluginError(f"the tutorial {example.name} prints a warning: {warned}")
+        printed, shown = _outputs(of_cell)
         if printed:
             parts.append(f'```{{.text .output title="Output"}}\n{printed}\n```')
         for image in shown:
@@ -131,6 +135,12 @@ def page(example: Example, run: nbformat.NotebookNode) -> tuple[str, dict[str, s
     note = SHORT_NOTE if "ALCHEMFLOWS_SHORT" in os.environ else ""
     title, *rest = parts
     return f"{title}\n\n{note}" + "\n\n".join(rest) + "\n", figures
+
+
+def _warnings(outputs: list[nbformat.NotebookNode]) -> str:
+    """Return what a cell printed to stderr, except the advice of tqdm to install ipywidgets."""
+    printed = "".join(each.text for each in outputs if each.output_type == "stream" and each.name == "stderr")
+    return re.sub(r".*IProgress not found.*\n.*\n?", "", printed).strip()
 
 
 def _outputs(outputs: list[nbformat.NotebookNode]) -> tuple[str, list[str]]:

@@ -99,6 +99,13 @@ class SecondDerivatives:
     hessian: np.ndarray
 
 
+def float64_tensor(values: Any, device: torch.device) -> torch.Tensor:
+    """Return an array or a tensor in float64 on a device; arrays that cannot be written are copied."""
+    if not isinstance(values, torch.Tensor):
+        values = np.require(values, requirements="W")
+    return torch.as_tensor(values, dtype=torch.float64, device=device)
+
+
 class EnergyModel(Protocol):
     """Interface of potentials for sampling, such as :class:`AlchemicalPotential` and :class:`TetheredPotential`."""
 

@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.graph import Graph
-from alchemflows.alchemy.interfaces import VOIGT, Backend, Evaluation, SecondDerivatives
+from alchemflows.alchemy.interfaces import VOIGT, Backend, Evaluation, SecondDerivatives, float64_tensor
 from alchemflows.alchemy.neighbours import NeighbourList
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.topology import Edges, Nodes, Topology, with_one
@@ -251,7 +251,7 @@ class AlchemicalPotential:
                 for slope in gradient
             ]
         hessian = torch.stack(rows).cpu().numpy()
-        return SecondDerivatives(float(energy), gradient.detach().cpu().numpy(), (hessian + hessian.T) / 2)
+        return SecondDerivatives(energy.item(), gradient.detach().cpu().numpy(), (hessian + hessian.T) / 2)
 
     def memory(self) -> dict[str, torch.Tensor]:
         """Return the positions and cells of the current neighbour lists, whose order affects rounding."""
@@ -271,14 +271,7 @@ class AlchemicalPotential:
         axes: tuple[str, ...],
     ) -> list[torch.Tensor]:
         """Check the shapes and return float64 tensors on the device; `axes` are the axes of the weights."""
-        x, h, w = (
-            torch.as_tensor(
-                values if isinstance(values, torch.Tensor) else np.require(values, requirements="W"),
-                dtype=torch.float64,
-                device=self.device,
-            ).detach()
-            for values in (positions, cells, weights)
-        )
+        x, h, w = (float64_tensor(values, self.device).detach() for values in (positions, cells, weights))
         n = len(x) if x.dim() else 0
         sizes = {"B": n, "K": w.shape[1] if w.dim() == 3 else 0, "C": self.system.n_weights}
         for name, values, shape in (

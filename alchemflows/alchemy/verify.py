@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -17,6 +17,8 @@ from alchemflows.alchemy.potential import AlchemicalPotential, single
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.potential import Dtype, PotentialSpec
+
+Case = TypeVar("Case", bound=BaseModel)
 
 
 class ReferenceCase(BaseModel):
@@ -93,7 +95,12 @@ class Deviation:
 
 
 def load_cases(path: Path) -> dict[str, ReferenceCase]:
-    """Read a file of reference cases, ``{name: case}``.
+    """Read a file of reference cases, ``{name: case}``; it raises the errors of :func:`read_cases`."""
+    return read_cases(path, ReferenceCase)
+
+
+def read_cases(path: Path, kind: type[Case]) -> dict[str, Case]:
+    """Read a JSON file of cases of one kind, ``{name: case}``.
 
     Raises
     ------
@@ -107,12 +114,12 @@ def load_cases(path: Path) -> dict[str, ReferenceCase]:
     except ValueError as error:
         raise InvalidInputError(f"{path} is not JSON: {error}") from error
     try:
-        cases = TypeAdapter(dict[str, ReferenceCase]).validate_python(content)
+        cases = TypeAdapter(dict[str, kind]).validate_python(content)  # type: ignore[valid-type]
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidInputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if not cases:
-        raise InvalidInputError(f"{path} contains no reference cases")
+        raise InvalidInputError(f"{path} contains no cases")
     return cases
 
 

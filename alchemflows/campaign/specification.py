@@ -211,7 +211,8 @@ def tasks(campaign: CampaignSpec, structures: Mapping[str, ReadStructure] | None
                 if len(values) > 1:
                     check_one_condition(known, what)
     if method.has_all_temperatures:
-        arguments[TEMPERATURES], temperatures = campaign.temperatures_K, [None]
+        arguments[TEMPERATURES] = sorted(campaign.temperatures_K or [])  # another order is the same task
+        temperatures = [None]
     groups = {name: [name] for name in crystals} or {"": []}
     if method.group is not None:
         groups = arguments.pop(method.group)

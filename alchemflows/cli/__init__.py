@@ -53,7 +53,6 @@ def _run() -> None:
     # Our own say what users want to know at once, as that a disk is full.
     handler.addFilter(lambda record: record.levelno >= logging.ERROR or record.name.startswith("alchemflows."))
     logging.basicConfig(handlers=[handler], format="%(name)s: %(message)s")
-    logging.getLogger("pymbar").setLevel(logging.ERROR)
 
     from alchemflows.errors import AlchemflowsError, AlchemflowsWarning
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -59,6 +59,20 @@ class Details:
     provenance: list[Fact]
 
 
+def read(database: Database, uuid: str) -> Any:
+    """Return the output of a job, or a message if it cannot be read.
+
+    Raises
+    ------
+    DocumentVersionError
+        If the document was stored by a newer version of this package.
+    """
+    try:
+        return decoded(database.job_store.get_output(uuid, load=True))
+    except (KeyError, ValueError) as error:  # jobflow raises KeyError for missing samples, pydantic ValueError
+        return f"The document cannot be read ({type(error).__name__}); the document or its samples are incomplete."
+
+
 def details(database: Database, result: Result) -> Details | str:
     """Read the document of a result and return its details, or a message if the document cannot be read.
 
@@ -67,10 +81,9 @@ def details(database: Database, result: Result) -> Details | str:
     DocumentVersionError
         If the document was stored by a newer version of this package.
     """
-    try:
-        document = decoded(database.job_store.get_output(result.uuid, load=True))
-    except (KeyError, ValueError) as error:  # jobflow raises KeyError for missing samples, pydantic ValueError
-        return f"The document cannot be read ({type(error).__name__}); the document or its samples are incomplete."
+    document = read(database, result.uuid)
+    if isinstance(document, str):
+        return document
     if isinstance(document, FreeEnergyDocument):
         return _ladder(database, result, document)
     if isinstance(document, VacancyDocument):
@@ -97,11 +110,11 @@ def _ladder(database: Database, result: Result, document: FreeEnergyDocument) ->
     return Details(
         result,
         [
-            _picture(plotting.plot_gradient(document), "⟨∂U/∂λ⟩ of each window"),
-            _picture(
+            picture(plotting.plot_gradient(document), "⟨∂U/∂λ⟩ of each window"),
+            picture(
                 plotting.plot_overlap(document), f"MBAR overlap between windows; neighbours need at least {MIN_OVERLAP}"
             ),
-            _picture(plotting.plot_convergence(document), f"{symbol} from the first and the last part of each window"),
+            picture(plotting.plot_convergence(document), f"{symbol} from the first and the last part of each window"),
         ],
         [
             *_estimate(f"{symbol} by TI ({document.ti_rule}), configurational", document.ti, counts),
@@ -121,7 +134,7 @@ def _switching(result: Result, document: SwitchingDocument) -> Details:
     symbol, counts, work = difference(document.pressure_GPa), document.counts, document.work
     return Details(
         result,
-        [_picture(plotting.plot_switching(document), "∂U/∂λ along the switches, and distributions of the work")],
+        [picture(plotting.plot_switching(document), "∂U/∂λ along the switches, and distributions of the work")],
         [
             *_estimate(f"{symbol} from the mean work, configurational", work.mean, counts),
             *_estimate(f"{symbol} by BAR, configurational", work.bar, counts),
@@ -155,7 +168,7 @@ def _absolute(result: Result, document: FrenkelLaddDocument) -> Details:
     springs = ", ".join(f"{spring.element} {spring.stiffness_eV_per_A2:.3g}" for spring in document.springs)
     return Details(
         result,
-        [_picture(plotting.plot_switching(document), "∂U/∂λ and work of the switches to the Einstein crystal")],
+        [picture(plotting.plot_switching(document), "∂U/∂λ and work of the switches to the Einstein crystal")],
         terms,
         document.verdict.reasons,
         [
@@ -173,7 +186,7 @@ def _vacancy(result: Result, document: VacancyDocument) -> Details:
     times = [part.provenance.wall_time_s for part in (document.perfect, document.defective, removal)]
     return Details(
         result,
-        [_picture(plotting.plot_switching(removal), "∂U/∂λ and work of the switches that remove the atom")],
+        [picture(plotting.plot_switching(removal), "∂U/∂λ and work of the switches that remove the atom")],
         [
             *(
                 Value(f"μ({document.element}): {each.limit}", each.value_eV, each.error_eV, None)
@@ -217,7 +230,8 @@ def _equilibrium(document: VacancyDocument) -> list[Fact]:
     return facts
 
 
-def _picture(figure: Figure, caption: str) -> Picture:
+def picture(figure: Figure, caption: str) -> Picture:
+    """Return a figure as an image within the HTML file."""
     return Picture(f"data:image/png;base64,{b64encode(plotting.png(figure)).decode('ascii')}", caption)
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any
 
-from alchemflows import plotting
 from alchemflows.plotting.figures import figures_of
-from alchemflows.report.details import Fact, Picture, provenance_facts
+from alchemflows.report.details import Fact, Picture, picture, provenance_facts, read
 from alchemflows.report.results import RESULTS, potential_name
 from alchemflows.results.listing import results
-from alchemflows.schemas.document import Document, decoded
+from alchemflows.schemas.document import Document
 from alchemflows.storage.database import Database
 
 #: Decimals of values by their unit; others have four digits.
@@ -98,20 +96,15 @@ def other_details(database: Database, result: OtherResult) -> OtherDetails | str
     DocumentVersionError
         If the document was stored by a newer version of this package.
     """
-    try:
-        document = decoded(database.job_store.get_output(result.uuid, load=True))
-    except (KeyError, ValueError) as error:  # jobflow raises KeyError for missing samples, pydantic ValueError
-        return f"The document cannot be read ({type(error).__name__}); the document or its samples are incomplete."
+    document = read(database, result.uuid)
+    if isinstance(document, str):
+        return document
     if not isinstance(document, Document):
         return "The output is not a document of alchemflows; read it from the database with the ID of the job."
     verdict, made = getattr(document, "verdict", None), getattr(document, "provenance", None)
     numbers = document.__repr_args__()  # fields that are numbers or texts
-    pictures = []
-    for name, draw in figures_of(document).items():
-        image = b64encode(plotting.png(draw())).decode("ascii")
-        pictures.append(Picture(f"data:image/png;base64,{image}", name))
     return OtherDetails(
-        pictures,
+        [picture(draw(), name) for name, draw in figures_of(document).items()],
         [] if verdict is None else [*verdict.reasons, *verdict.notes],
         [(str(name), _shown(value)) for name, value in numbers if name not in ("verdict", "key") and value != ""],
         [] if made is None else provenance_facts(made, made.wall_time_s, "wall time"),

@@ -16,7 +16,7 @@ import torch
 from ase import units
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
+from alchemflows.alchemy.interfaces import EnergyModel, Evaluation, float64_tensor
 from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.sampling.barostat import Barostat
 from alchemflows.schemas.dynamics import Conditions
@@ -106,8 +106,7 @@ class Langevin:
                 raise InvalidInputError(f"{name} must be positive; got {value}")
         self.model = model
         self.positions, self.cells, self.weights, self.masses = (
-            torch.as_tensor(v, dtype=torch.float64, device=model.device).clone()
-            for v in (positions, cells, weights, masses)
+            float64_tensor(v, model.device).clone() for v in (positions, cells, weights, masses)
         )
         if len(seeds) != len(self.positions):
             raise InvalidInputError(f"seeds: one for each of the {len(self.positions)} replicas; got {len(seeds)}")
@@ -124,7 +123,7 @@ class Langevin:
         self._barostat = barostat
         self._start_volumes = self.volumes()
         start = self._thermal_speed * self._normal() if velocities is None else velocities
-        self.velocities = self._internal(torch.as_tensor(start, dtype=torch.float64, device=model.device).clone())
+        self.velocities = self._internal(float64_tensor(start, model.device).clone())
         self.evaluation = self._evaluate(weight_gradients=True)
         if barostat is not None:
             barostat.set_stiffness(self._bulk_moduli(), self._start_volumes)
@@ -177,7 +176,7 @@ class Langevin:
         self.positions = self.positions + half * self.velocities
         self.n_steps += 1
         if weights is not None:
-            self.weights = torch.as_tensor(weights, dtype=torch.float64, device=self.positions.device)
+            self.weights = float64_tensor(weights, self.positions.device)
         self.evaluation = self._evaluate(weight_gradients)
         self.velocities = self.velocities + half * self._accelerations()
 

@@ -19,7 +19,7 @@ import torch
 from ase import units
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.interfaces import EnergyModel
+from alchemflows.alchemy.interfaces import EnergyModel, float64_tensor
 from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.sampling.ensembles import Ensemble
 from alchemflows.sampling.proposals import Proposal, draw
@@ -92,8 +92,8 @@ class MonteCarlo:
     Raises
     ------
     InvalidInputError
-        If a temperature is not positive, the number of seeds is not B, an arrangement is invalid, or a replica has no
-        possible move.
+        If a temperature is not positive, the number of seeds is not B or a seed occurs twice, an arrangement is
+        invalid, or a replica has no possible move.
     TrajectoryError
         If an energy or a gradient is not finite.
 
@@ -138,13 +138,13 @@ class MonteCarlo:
         self.model = model
         self.ensemble = ensemble
         self.proposal = proposal
-        self._positions, self._cells = (
-            torch.as_tensor(values, dtype=torch.float64, device=model.device).clone() for values in (positions, cells)
-        )
+        self._positions, self._cells = (float64_tensor(values, model.device).clone() for values in (positions, cells))
         self._arrangements = ensemble.arrangements
         labels = self._arrangements.check(labels)
         if len(seeds) != len(labels):
             raise InvalidInputError(f"seeds: one for each of the {len(labels)} replicas; got {len(seeds)}")
+        if len(set(seeds)) < len(seeds):
+            raise InvalidInputError(f"seeds: chains with the same seed are not independent; got {list(seeds)}")
         temperatures = np.asarray(temperature_K, dtype=float)
         if temperatures.shape not in ((), (len(labels),)) or not (temperatures > 0).all():
             raise InvalidInputError(

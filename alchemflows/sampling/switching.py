@@ -11,7 +11,7 @@ import torch
 from ase import units
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.interfaces import EnergyModel
+from alchemflows.alchemy.interfaces import EnergyModel, float64_tensor
 from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.tether import Springs
 from alchemflows.errors import InvalidInputError
@@ -176,7 +176,7 @@ def switch(
     )
     kept = np.unique(np.linspace(0, n_steps, N_CURVE_POINTS).round().astype(int))
     keep = set(kept.tolist())
-    work = _Work(langevin, torch.as_tensor(path.direction, dtype=torch.float64, device=model.device))
+    work = _Work(langevin, float64_tensor(path.direction, model.device))
     parts: list[Resumable] = [work] if watch is None else [work, watch]
     blocks = Blocks(langevin, n_steps, parts=parts, on_progress=on_progress, checkpoint=checkpoint)
     for step, ends_block in blocks.steps("switching", 0, n_steps, BLOCK):

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matscipy.neighbours import neighbour_list
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pymatgen.core import Element, Structure
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.groups import uniform_group
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.alchemy.verify import model_file
+from alchemflows.alchemy.verify import model_file, read_cases
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.ensembles import Canonical, Ensemble, SemiGrand
@@ -206,26 +204,8 @@ class SampledEnsemble:
 
 
 def load_ensembles(path: Path) -> dict[str, EnsembleCase]:
-    """Read a file of exact averages, ``{name: case}``.
-
-    Raises
-    ------
-    InvalidInputError
-        If the file does not exist, is not JSON or has no cases, or if a case is incomplete.
-    """
-    try:
-        content: Any = json.loads(path.read_text())
-        cases = TypeAdapter(dict[str, EnsembleCase]).validate_python(content)
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except ValueError as error:
-        raise InvalidInputError(f"{path} is not JSON: {error}") from error
-    if not cases:
-        raise InvalidInputError(f"{path} contains no cases")
-    return cases
+    """Read a file of exact averages; it raises the errors of :func:`~alchemflows.alchemy.verify.read_cases`."""
+    return read_cases(path, EnsembleCase)
 
 
 def sample_case(

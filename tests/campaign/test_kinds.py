@@ -164,6 +164,13 @@ def test_keys_of_a_maker_of_a_user(folder):
     assert not {task.key for task in tasks(precise)} & set(keys)
 
 
+def test_the_order_of_temperatures_is_not_in_the_key_of_a_task_that_has_all(folder):
+    straight = read_campaign(folder / "phases.yaml")
+    reverse = changed(folder, "phases.yaml", lambda content: content["temperatures_K"].reverse())
+    assert straight.temperatures_K != reverse.temperatures_K
+    assert [task.key for task in tasks(straight)] == [task.key for task in tasks(reverse)]
+
+
 def test_any_job_maker_is_a_method(folder):
     """A maker of another package whose `make` returns a job."""
     path = "atomate2.forcefields.jobs.ForceFieldStaticMaker"

@@ -363,6 +363,7 @@ def test_what_is_not_finite_stops():
         ({"temperature_K": 0.0}, "temperature_K"),
         ({"temperature_K": [300.0]}, "temperature_K"),
         ({"seeds": [1, 2]}, "seeds"),
+        ({"seeds": [1, 2, 1]}, "seeds"),
         ({"labels": [[0] * 5] * 3}, r"\b6\b"),
         ({"labels": [[0] * 5 + [2]] * 3}, r"\b1\b"),
         ({"labels": [[0, 1] * 3, [1] * 6, [0, 1] * 3]}, r"replica 1\b"),

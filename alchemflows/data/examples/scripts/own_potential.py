@@ -22,7 +22,6 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from jobflow import JobStore, run_locally
-from mace.calculators import MACECalculator
 from maggma.stores import MemoryStore
 
 from alchemflows import (
@@ -34,6 +33,7 @@ from alchemflows import (
     read_structure,
 )
 from alchemflows.alchemy.backends.mace_file import load_mace, save_mace
+from alchemflows.silence import silenced
 
 # Short lengths test the script within seconds; the results are then not meaningful.
 short = "ALCHEMFLOWS_SHORT" in os.environ
@@ -70,7 +70,10 @@ print("SHA-256:", backend.record.sha256)
 # %%
 structure = read_structure("NaCl.cif").structure
 path = AlchemicalPath.from_substitution(structure, {"Na": "K"})
-library = MACECalculator(model_paths="my-mace.model", device="cpu", default_dtype="float64")
+with silenced():  # what mace-torch says of torch's settings
+    from mace.calculators import MACECalculator
+
+    library = MACECalculator(model_paths="my-mace.model", device="cpu", default_dtype="float64")
 scales = np.linspace(0.97, 1.10, 5 if short else 14)
 
 
