@@ -56,3 +56,11 @@ def test_functions_of_jobs_have_one_verb_for_one_thing():
         if isinstance(node, ast.FunctionDef) and others.search(node.name)
     ]
     assert found == []
+
+
+def test_files_of_tests_have_different_names():
+    """Pytest imports them by their names, so two files of one name cannot be collected together."""
+    places = defaultdict(list)
+    for path in Path(__file__).parent.rglob("test_*.py"):
+        places[path.name].append(str(path.parent.name))
+    assert {name: folders for name, folders in places.items() if len(folders) > 1} == {}
