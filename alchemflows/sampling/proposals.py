@@ -14,14 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from alchemflows.errors import InvalidInputError
-
-ProposalKind = Literal["informed", "uniform"]
-Balancing = Literal["sqrt", "barker"]
+from alchemflows.schemas.monte_carlo import Balancing, ProposalKind
 
 #: ln g(exp(−d)) of each balancing function: g(t) = √t, and g(t) = t / (1 + t).
 _LOG_BALANCING: dict[Balancing, Callable[[np.ndarray], np.ndarray]] = {
