@@ -1,4 +1,4 @@
-"""Monte Carlo of arrangements at constant positions, batched over replicas.
+"""Monte Carlo of arrangements, batched over replicas.
 
 An attempt of a replica at the arrangement x draws a candidate y with the probability q(y|x) of its
 :class:`~alchemflows.sampling.proposals.Proposal`, and accepts it with the probability (Metropolis–Hastings)
@@ -60,7 +60,9 @@ class Arranged:
 
 
 class MonteCarlo:
-    """Markov chains of arrangements of B replicas in one batch, at constant positions and cells.
+    """Markov chains of arrangements of B replicas in one batch.
+
+    Positions and cells are constant, unless :meth:`continue_at` is called.
 
     The chain of a replica depends only on its seed and its initial arrangement, not on the other replicas (up to the
     rounding of batched sums).
@@ -87,7 +89,7 @@ class MonteCarlo:
     Attributes
     ----------
     current
-        Present arrangements, energies and slopes.
+        Present positions, cells, arrangements, energies and slopes.
     n_attempts
         Number of attempts of each replica.
     n_accepted
@@ -195,6 +197,15 @@ class MonteCarlo:
         )
         return proposed, log_ratio
 
+    def continue_at(
+        self, positions: np.ndarray, cells: np.ndarray, energy_eV: np.ndarray, slopes_eV: np.ndarray
+    ) -> None:
+        """Continue the chains at other positions and cells, with the energies and slopes that were computed there.
+
+        Shapes and units are those of :class:`Arranged`.
+        """
+        self.current = self._arranged(positions, cells, self.current.labels, energy_eV, slopes_eV)
+
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return the complete state, from which :meth:`restore` continues bit for bit."""
         return {
@@ -236,17 +247,17 @@ class MonteCarlo:
             # All channels have nodes here, so that the graph does not depend on the arrangement.
             energy = self.model.energies(x, h, weights[:, None]).cpu().numpy()[:, 0]
             slopes = np.zeros((*labels.shape, len(self._arrangements.species)))
+        return self._arranged(positions, cells, labels, energy, slopes)
+
+    def _arranged(
+        self, positions: np.ndarray, cells: np.ndarray, labels: np.ndarray, energy: np.ndarray, slopes: np.ndarray
+    ) -> Arranged:
         for name, finite in (("energy", np.isfinite(energy)), ("gradient", np.isfinite(slopes).all(axis=(1, 2)))):
             if not finite.all():
                 raise TrajectoryError(
                     f"replica {int(np.argmin(finite))}: the {name} of an arrangement is not finite after "
                     f"{self.n_attempts} attempts; check that no atoms are too close"
                 )
-        return self._arranged(positions, cells, labels, energy, slopes)
-
-    def _arranged(
-        self, positions: np.ndarray, cells: np.ndarray, labels: np.ndarray, energy: np.ndarray, slopes: np.ndarray
-    ) -> Arranged:
         candidates = self.ensemble.candidates(labels, slopes)
         stuck = ~candidates.possible.any(axis=1)
         if stuck.any():

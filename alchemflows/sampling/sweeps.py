@@ -1,6 +1,11 @@
 """Sweeps of Monte Carlo on arrangements: equilibration and production of a batch of replicas.
 
-A sweep is a number of attempted moves of each replica. Positions and cells are constant.
+A sweep is a number of attempted moves of each replica, followed by steps of Langevin dynamics at constant volume or
+pressure. Without steps of dynamics, positions and cells are constant. Both keep the joint distribution of arrangements,
+positions and cells, exp{−β [E + Φ + PV]}, so that their sequence samples it. Dynamics are exact up to their time step.
+
+Velocities are independent of arrangements and positions. If an atom changes its species, its velocity is scaled by
+√(m / m'), which turns the Maxwell–Boltzmann distribution of the mass m into that of m'.
 """
 
 from __future__ import annotations
@@ -13,12 +18,15 @@ import torch
 from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.interfaces import EnergyModel
+from alchemflows.errors import InvalidInputError
+from alchemflows.sampling.arrangements import VACANCY
 from alchemflows.sampling.blocks import Blocks, Samples
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.ensembles import Ensemble
-from alchemflows.sampling.langevin import State
+from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.monte_carlo import MonteCarlo
 from alchemflows.sampling.proposals import Proposal
+from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.progress import Progress
 
@@ -47,16 +55,20 @@ class SweepsRun:
 
 
 class Sweeps:
-    """Sweeps of B replicas, step by step; a step is one attempted move of each replica.
+    """Sweeps of B replicas, step by step.
+
+    A step is one attempted move of each replica, or one step of dynamics.
 
     Parameters
     ----------
     chains
         The replicas.
     settings
-        Number of attempts per sweep.
+        Numbers of attempts and of steps of dynamics per sweep.
     temperatures_K
         Temperature of each replica (K), shape (B,).
+    langevin
+        Dynamics after the moves of a sweep; needed if the settings have steps of dynamics.
 
     Attributes
     ----------
@@ -64,32 +76,62 @@ class Sweeps:
         Number of completed steps.
     length
         Number of steps of a sweep.
+    timestep_fs
+        Mean time of a step (fs).
     """
 
-    def __init__(self, chains: MonteCarlo, settings: MonteCarloSettings, temperatures_K: np.ndarray) -> None:
+    def __init__(
+        self,
+        chains: MonteCarlo,
+        settings: MonteCarloSettings,
+        temperatures_K: np.ndarray,
+        langevin: Langevin | None = None,
+    ) -> None:
         self.chains = chains
         self.n_steps = 0
-        arrangements = chains.ensemble.arrangements
-        n_sites = int((arrangements.allowed.sum(axis=1) > 1).sum())
-        self.length = self._n_attempts = settings.attempts_per_sweep or n_sites
+        self._arrangements = chains.ensemble.arrangements
+        n_sites = int((self._arrangements.allowed.sum(axis=1) > 1).sum())
+        self._n_attempts = settings.attempts_per_sweep or n_sites
+        self.length = self._n_attempts + settings.n_md_steps
+        self.timestep_fs = settings.timestep_fs * settings.n_md_steps / self.length
         self._temperatures_K = temperatures_K
+        self._langevin = langevin
         self._n_accepted_before = chains.n_accepted.copy()
 
-    @property
-    def timestep_fs(self) -> float:
-        """Mean time of a step (fs)."""
-        return 0.0
-
     def kinetic_temperatures(self) -> torch.Tensor:
-        """Return the temperature of each replica (K), shape (B,)."""
-        return torch.as_tensor(self._temperatures_K)
+        """Return the kinetic temperature of each replica (K), shape (B,); that of the bath without dynamics."""
+        return (
+            torch.as_tensor(self._temperatures_K) if self._langevin is None else self._langevin.kinetic_temperatures()
+        )
 
     def step(self) -> None:
         """Make one step."""
-        if self.n_steps % self.length == 0:
+        place = self.n_steps % self.length
+        if place == 0:
             self._n_accepted_before = self.chains.n_accepted.copy()
-        self.chains.attempt()
+        if place < self._n_attempts:
+            self.chains.attempt()
+        else:
+            assert self._langevin is not None
+            self._move_atoms(self._langevin, first=place == self._n_attempts, last=place == self.length - 1)
         self.n_steps += 1
+
+    def _move_atoms(self, langevin: Langevin, *, first: bool, last: bool) -> None:
+        """Make one step of dynamics, with the arrangements of the chains; after the last one, the chains continue."""
+        if first:
+            current = self.chains.current
+            weights = self._arrangements.weights(current.labels)
+            masses = self._arrangements.system.masses(weights)
+            langevin.move_to(current.positions_A, current.cells_A, weights, masses)
+        langevin.step(weight_gradients=last and self.chains.proposal.informed)
+        if last:
+            slopes = np.zeros_like(self.chains.current.slopes_eV)
+            if (gradients := langevin.evaluation.weight_gradients) is not None:
+                slopes = self._arrangements.slopes(gradients.cpu().numpy())
+            positions, cells, energy = (
+                values.cpu().numpy() for values in (langevin.positions, langevin.cells, langevin.evaluation.energy)
+            )
+            self.chains.continue_at(positions, cells, energy, slopes)
 
     def sample(self) -> dict[str, np.ndarray]:
         """Return the quantities of a sample after a sweep, as in :class:`ArrangementSeries`, replica by replica."""
@@ -105,6 +147,7 @@ class Sweeps:
         """Return the complete state, from which :meth:`restore` continues bit for bit."""
         return {
             **self.chains.snapshot(),
+            **({} if self._langevin is None else self._langevin.snapshot()),
             "sweeps_n_steps": np.array(self.n_steps),
             "sweeps_n_accepted_before": self._n_accepted_before,
         }
@@ -112,6 +155,8 @@ class Sweeps:
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Continue from a :meth:`snapshot` of the same run."""
         self.chains.restore(snapshot)
+        if self._langevin is not None:
+            self._langevin.restore(snapshot)
         self.n_steps = int(snapshot["sweeps_n_steps"])
         self._n_accepted_before = snapshot["sweeps_n_accepted_before"].copy()
 
@@ -141,13 +186,13 @@ def run_sweeps(
     labels
         Initial arrangements, shape (B, n).
     settings
-        Conditions, numbers of sweeps and moves.
+        Conditions, numbers of sweeps, moves and steps of dynamics.
     seeds
-        One seed for each replica, all different.
+        One seed for each replica, all different; those of the dynamics are derived from them.
     temperatures_K
         Temperature of each replica (K); by default that of the settings.
     on_progress
-        Function called after each block of :data:`BLOCK` steps. A step is one attempted move of each replica.
+        Function called after each block of :data:`BLOCK` steps. See :class:`Sweeps` for what a step is.
     checkpoint
         Receives the state after each block. If it contains one from an earlier attempt, the run continues from it, with
         the same results as an uninterrupted run.
@@ -155,9 +200,9 @@ def run_sweeps(
     Raises
     ------
     InvalidInputError
-        As for :class:`~alchemflows.sampling.monte_carlo.MonteCarlo`.
+        As for :class:`~alchemflows.sampling.monte_carlo.MonteCarlo`, or if atoms move and a species is a vacancy.
     TrajectoryError
-        If an energy or a gradient is not finite.
+        If a trajectory explodes, or an energy or a gradient is not finite.
     RunStoppedError
         If the run was asked to stop, or another worker has taken it over.
 
@@ -189,6 +234,11 @@ def run_sweeps(
     positions, cells = (start.positions, start.cells) if isinstance(start, State) else start
     labels = ensemble.arrangements.check(labels)
     n_replicas = len(labels)
+    if settings.n_md_steps and VACANCY in ensemble.arrangements.species:
+        raise InvalidInputError(
+            f"n_md_steps = {settings.n_md_steps}: atoms cannot move if a species is a {VACANCY}, since an empty site "
+            "has no position; set n_md_steps = 0"
+        )
     temperatures = np.full(n_replicas, settings.temperature_K) if temperatures_K is None else np.array(temperatures_K)
     chains = MonteCarlo(
         model,
@@ -200,7 +250,19 @@ def run_sweeps(
         seeds=seeds,
         proposal=Proposal(settings.proposal, settings.balancing),
     )
-    sweeps = Sweeps(chains, settings, temperatures)
+    langevin = None
+    if settings.n_md_steps:
+        weights = ensemble.arrangements.weights(labels)
+        langevin = Langevin.under(
+            settings,
+            model,
+            start,
+            weights,
+            ensemble.arrangements.system.masses(weights),
+            [derived_seeds(seed, "dynamics", 1)[0] for seed in seeds],
+            temperatures_K=temperatures,
+        )
+    sweeps = Sweeps(chains, settings, temperatures, langevin)
     samples = Samples(*(field.name for field in fields(ArrangementSeries)))
     n_equilibration = settings.n_equilibration_sweeps * sweeps.length
     n_steps = n_equilibration + settings.n_production_sweeps * sweeps.length
