@@ -358,6 +358,8 @@ class _Observable:
         What is estimated from them.
     conserved
         Whether the ensemble keeps it constant, so that it has no error.
+    checked
+        Whether the verdict considers it; not if it follows from others.
     part
         Makes a part of the document from an estimate and all samples, shape (n, d); None for fields of the point.
     """
@@ -366,6 +368,7 @@ class _Observable:
     samples: Callable[[SampledReplica], np.ndarray]
     statistic: Statistic = mean_of
     conserved: bool = False
+    checked: bool = True
     part: Callable[[Average, np.ndarray], PairOrder | WaveOrder] | None = None
 
 
@@ -381,6 +384,11 @@ class _Sampled:
     def of(cls, observable: _Observable, replicas: Sequence[SampledReplica]) -> _Sampled:
         chains = [observable.samples(replica) for replica in replicas]
         return cls(observable, chains, chain_estimate(chains, observable.statistic))
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the verdict considers the quantity."""
+        return self.observable.checked and not self.observable.conserved
 
     @property
     def average(self) -> Average:
@@ -410,9 +418,14 @@ def _averages(
         _Observable(_ENERGY, lambda replica: replica.series.energy_eV),
         _Observable(_VOLUME, lambda replica: replica.series.volume_A3, conserved=pressure_GPa is None),
         _Observable(_HEAT_CAPACITY, enthalpy_over_root, variance_of),
-        _Observable(_ACCEPTANCE, lambda replica: replica.series.acceptance),
+        _Observable(_ACCEPTANCE, lambda replica: replica.series.acceptance, checked=False),
         *(
-            _Observable(_share_name(arrangements, index, s), share(index, s), conserved=ensemble == "canonical")
+            _Observable(
+                _share_name(arrangements, index, s),
+                share(index, s),
+                conserved=ensemble == "canonical",
+                checked=s != _allowed(arrangements, index)[-1],
+            )
             for index in range(arrangements.n_sublattices)
             for s in _allowed(arrangements, index)
         ),
@@ -467,7 +480,10 @@ def _pair(arrangements: Arrangements, index: int, number: int, shell: Shell, pai
 
 
 def _alpha(chains: Sequence[np.ndarray]) -> tuple[float, list[np.ndarray]]:
-    """Return the Warren–Cowley parameter from samples of P(AB), x_A and x_B; NaN if a species is absent."""
+    """Return the Warren–Cowley parameter from samples of P(AB), x_A and x_B; NaN if a species is absent.
+
+    The averages are taken first, so that a fluctuating composition is part of the correlation.
+    """
     joint, first, second = np.concatenate(chains).mean(axis=0)
     if not first * second > 0:
         return np.nan, []
@@ -489,7 +505,8 @@ def _wave(arrangements: Arrangements, index: int, vector: Sequence[float], wave:
         if not 0 < share < 1:
             return np.nan, []
         order = wave_order(squared, wave, share)
-        return order, [chain[:, 0] / wave.largest(share) - order for chain in chains]
+        slopes = np.array([1, -order * wave.slope_of_largest(share)]) / wave.largest(share)
+        return order, [(chain - (squared, share)) @ slopes for chain in chains]
 
     def part(order: Average, everything: np.ndarray) -> WaveOrder:
         shares = everything[:, 1]
@@ -546,7 +563,7 @@ def _reasons(where: str, sampled: Sequence[_Sampled], point: MonteCarloPoint) ->
     if point.acceptance.value < MIN_ACCEPTANCE:
         percent = 100 * point.acceptance.value
         reasons.append(Reason.FEW_MOVES.because(where=where, percent=percent, least=100 * MIN_ACCEPTANCE))
-    varying = [each for each in sampled if not each.observable.conserved and each.estimate.n_independent > 0]
+    varying = [each for each in sampled if each.is_checked and each.estimate.n_independent > 0]
     worst = min(varying, key=lambda each: each.estimate.n_independent, default=None)
     if worst is not None and worst.estimate.n_independent < MIN_INDEPENDENT:
         n, quantity = worst.estimate.n_independent, worst.observable.name
@@ -563,7 +580,7 @@ def _comparisons(where: str, sampled: Sequence[_Sampled], starts: Sequence[str])
     """Return, for chains of each two starts, the least probable difference: its probability and the text's fields."""
     found = []
     for first, second in combinations(sorted(set(starts)), 2):
-        for each in sampled:
+        for each in filter(lambda each: each.is_checked, sampled):
             one, other = (
                 chain_estimate(
                     [chain for chain, own in zip(each.chains, starts, strict=True) if own == start],
