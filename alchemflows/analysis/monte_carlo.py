@@ -277,9 +277,9 @@ def summarise(
         here = [replica for replica, point in zip(replicas, point_of_replica, strict=True) if point == index]
         sampled = [_Sampled.of(observable, here) for observable in observables]
         points.append(_point(arrangements, counts, each, sampled, here))
-        reasons += _reasons(each.title, sampled, points[-1])
+        reasons += _reasons(sampled, points[-1])
         if exchange_acceptance is None:
-            comparisons += _comparisons(each.title, sampled, [replica.start for replica in here])
+            comparisons += _comparisons(points[-1].label, sampled, [replica.start for replica in here])
     reasons += _disagreements(comparisons)
     exchange = None
     if exchange_acceptance is not None:
@@ -287,7 +287,7 @@ def summarise(
         trips = round_trips(walkers, point_of_replica)
         exchange = ReplicaExchangeSummary(acceptance=list(exchange_acceptance), round_trips=trips)
         if not sum(trips):
-            reasons.append(Reason.NO_ROUND_TRIPS.because(low=distinct[0].title, high=distinct[-1].title))
+            reasons.append(Reason.NO_ROUND_TRIPS.because(low=points[0].label, high=points[-1].label))
     starts = sorted({replica.start for replica in replicas})
     told = [*notes, ONE_START.format(start=starts[0])] if len(starts) == 1 else list(notes)
     return MonteCarloSummary(points, point_of_replica, exchange, Verdict.of(reasons, told))
@@ -334,14 +334,6 @@ class _Conditions:
             )
 
         return cls(replica.temperature_K, table("mu_eV", replica.mu_eV), table("targets", replica.targets))
-
-    @property
-    def title(self) -> str:
-        """Name of the point in reasons."""
-        parts = [f"{self.temperature_K:g} K"]
-        for symbol, table, unit in (("μ", self.mu_eV, " eV"), ("target", self.targets, "")):
-            parts += [f"{symbol}({name}) = {value:.4g}{unit}" for row in table for name, value in row]
-        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -557,9 +549,9 @@ def _point(
     )
 
 
-def _reasons(where: str, sampled: Sequence[_Sampled], point: MonteCarloPoint) -> list[str]:
+def _reasons(sampled: Sequence[_Sampled], point: MonteCarloPoint) -> list[str]:
     """Return the reasons against a point that do not depend on the starts."""
-    reasons = []
+    where, reasons = point.label, []
     if point.acceptance.value < MIN_ACCEPTANCE:
         percent = 100 * point.acceptance.value
         reasons.append(Reason.FEW_MOVES.because(where=where, percent=percent, least=100 * MIN_ACCEPTANCE))
