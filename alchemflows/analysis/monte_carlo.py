@@ -275,7 +275,7 @@ def summarise(
     points, reasons, comparisons = [], [], []
     for index, each in enumerate(distinct):
         here = [replica for replica, point in zip(replicas, point_of_replica, strict=True) if point == index]
-        sampled = [_Sampled.of(observable, here) for observable in observables]
+        sampled = [_Measured.of(observable, here) for observable in observables]
         points.append(_point(arrangements, counts, each, sampled, here))
         reasons += _reasons(sampled, points[-1])
         if exchange_acceptance is None:
@@ -365,7 +365,7 @@ class _Observable:
 
 
 @dataclass(frozen=True)
-class _Sampled:
+class _Measured:
     """Samples of a quantity at one point by replica, and the estimate from them."""
 
     observable: _Observable
@@ -373,7 +373,7 @@ class _Sampled:
     estimate: ChainEstimate
 
     @classmethod
-    def of(cls, observable: _Observable, replicas: Sequence[SampledReplica]) -> _Sampled:
+    def of(cls, observable: _Observable, replicas: Sequence[SampledReplica]) -> _Measured:
         chains = [observable.samples(replica) for replica in replicas]
         return cls(observable, chains, chain_estimate(chains, observable.statistic))
 
@@ -513,7 +513,7 @@ def _point(
     arrangements: Arrangements,
     counts: Counts,
     conditions: _Conditions,
-    sampled: Sequence[_Sampled],
+    sampled: Sequence[_Measured],
     replicas: Sequence[SampledReplica],
 ) -> MonteCarloPoint:
     averages = {each.observable.name: each.average for each in sampled if each.observable.part is None}
@@ -549,7 +549,7 @@ def _point(
     )
 
 
-def _reasons(sampled: Sequence[_Sampled], point: MonteCarloPoint) -> list[str]:
+def _reasons(sampled: Sequence[_Measured], point: MonteCarloPoint) -> list[str]:
     """Return the reasons against a point that do not depend on the starts."""
     where, reasons = point.label, []
     if point.acceptance.value < MIN_ACCEPTANCE:
@@ -568,7 +568,7 @@ def _reasons(sampled: Sequence[_Sampled], point: MonteCarloPoint) -> list[str]:
     return reasons
 
 
-def _comparisons(where: str, sampled: Sequence[_Sampled], starts: Sequence[str]) -> list[tuple[float, dict[str, str]]]:
+def _comparisons(where: str, sampled: Sequence[_Measured], starts: Sequence[str]) -> list[tuple[float, dict[str, str]]]:
     """Return, for chains of each two starts, the least probable difference: its probability and the text's fields."""
     found = []
     for first, second in combinations(sorted(set(starts)), 2):

@@ -40,7 +40,7 @@ def monte_carlo_tables(document: MonteCarloDocument) -> Group:
 
 
 def _caption(document: MonteCarloDocument) -> str:
-    lines = ["C: fluctuations of the energy, no kinetic part"]
+    lines = ["C: heat capacity from the fluctuations of the energy, without the kinetic part"]
     if document.exchange is not None:
         accepted = ", ".join(f"{100 * share:.0f}" for share in document.exchange.acceptance)
         lines.append(f"exchanges accepted (%): {accepted}; round trips: {sum(document.exchange.round_trips)}")

@@ -8,9 +8,10 @@ import matplotlib as mpl
 from ase import units
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from alchemflows.plotting.labels import subscripted
-from alchemflows.schemas.monte_carlo_result import Average, MonteCarloDocument, MonteCarloPoint
+from alchemflows.schemas.monte_carlo_result import Average, MonteCarloDocument, MonteCarloPoint, PairOrder, WaveOrder
 
 #: Lines of replicas by the order of their starts in the document.
 _LINES = ("-", "--", ":", "-.")
@@ -53,14 +54,19 @@ def plot_monte_carlo(document: MonteCarloDocument) -> Figure:
 
 
 def plot_arrangement_series(document: MonteCarloDocument) -> Figure:
-    """Plot the energy of each replica against the number of sweeps; colours are points, line styles are starts."""
+    """Plot the energy of each replica against the number of sweeps.
+
+    Colours are points. Line styles are starts, without replica exchange, which mixes the chains of different starts.
+    """
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(7, 3.8), layout="constrained")
         axes = figure.subplots()
-        starts = list(dict.fromkeys(replica.start for replica in document.replicas))
+        starts = (
+            list(dict.fromkeys(replica.start for replica in document.replicas)) if document.exchange is None else []
+        )
         for replica in document.replicas:
-            energy = document.counts.per_atom(replica.series.unpack().energy_eV)
-            style = _LINES[starts.index(replica.start) % len(_LINES)]
+            energy = document.points[replica.point].counts.per_atom(replica.series.unpack().energy_eV)
+            style = _LINES[starts.index(replica.start) % len(_LINES)] if starts else "-"
             axes.plot(
                 range(1, len(energy) + 1), energy, style, color=f"C{replica.point % 10}", linewidth=0.8, alpha=0.8
             )
@@ -69,6 +75,7 @@ def plot_arrangement_series(document: MonteCarloDocument) -> Figure:
         if len(starts) > 1:
             for k, start in enumerate(starts):
                 axes.plot([], [], _LINES[k % len(_LINES)], color="0.3", label=f"start: {start}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("production sweep")
         axes.set_ylabel("energy (eV/atom)")
         axes.set_title(_title(document), fontsize=10)
@@ -124,12 +131,21 @@ def _lines_are_labelled(document: MonteCarloDocument) -> bool:
 
 def _orders(points: Sequence[MonteCarloPoint]) -> dict[str, list[Average | None]]:
     """Return α of the first shells and the order parameters of waves at each point, by their names."""
+    several = len(points[0].composition) > 1
+
+    def name(own: PairOrder | WaveOrder) -> str:
+        if isinstance(own, PairOrder):
+            text = f"α {own.pair[0]}–{own.pair[1]}"
+        else:
+            text = f"wave {' '.join(f'{q:g}' for q in own.wave_vector)} of {own.species}"
+        return f"{text}, sublattice {own.sublattice}" if several else text
+
     named = [
-        {f"α {own.pair[0]}–{own.pair[1]}": own.alpha for own in each.warren_cowley if own.shell == 1}
-        | {f"wave {' '.join(f'{q:g}' for q in own.wave_vector)} of {own.species}": own.order for own in each.waves}
+        {name(own): own.alpha for own in each.warren_cowley if own.shell == 1}
+        | {name(own): own.order for own in each.waves}
         for each in points
     ]
-    return {name: [each.get(name) for each in named] for name in dict.fromkeys(name for each in named for name in each)}
+    return {key: [each.get(key) for each in named] for key in dict.fromkeys(key for each in named for key in each)}
 
 
 def _errorbars(
