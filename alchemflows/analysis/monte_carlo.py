@@ -275,11 +275,11 @@ def summarise(
     points, reasons, comparisons = [], [], []
     for index, each in enumerate(distinct):
         here = [replica for replica, point in zip(replicas, point_of_replica, strict=True) if point == index]
-        sampled = [_Sampled.of(observable, here) for observable in observables]
+        sampled = [_Measured.of(observable, here) for observable in observables]
         points.append(_point(arrangements, counts, each, sampled, here))
-        reasons += _reasons(each.title, sampled, points[-1])
+        reasons += _reasons(sampled, points[-1])
         if exchange_acceptance is None:
-            comparisons += _comparisons(each.title, sampled, [replica.start for replica in here])
+            comparisons += _comparisons(points[-1].label, sampled, [replica.start for replica in here])
     reasons += _disagreements(comparisons)
     exchange = None
     if exchange_acceptance is not None:
@@ -287,7 +287,7 @@ def summarise(
         trips = round_trips(walkers, point_of_replica)
         exchange = ReplicaExchangeSummary(acceptance=list(exchange_acceptance), round_trips=trips)
         if not sum(trips):
-            reasons.append(Reason.NO_ROUND_TRIPS.because(low=distinct[0].title, high=distinct[-1].title))
+            reasons.append(Reason.NO_ROUND_TRIPS.because(low=points[0].label, high=points[-1].label))
     starts = sorted({replica.start for replica in replicas})
     told = [*notes, ONE_START.format(start=starts[0])] if len(starts) == 1 else list(notes)
     return MonteCarloSummary(points, point_of_replica, exchange, Verdict.of(reasons, told))
@@ -335,14 +335,6 @@ class _Conditions:
 
         return cls(replica.temperature_K, table("mu_eV", replica.mu_eV), table("targets", replica.targets))
 
-    @property
-    def title(self) -> str:
-        """Name of the point in reasons."""
-        parts = [f"{self.temperature_K:g} K"]
-        for symbol, table, unit in (("μ", self.mu_eV, " eV"), ("target", self.targets, "")):
-            parts += [f"{symbol}({name}) = {value:.4g}{unit}" for row in table for name, value in row]
-        return ", ".join(parts)
-
 
 @dataclass(frozen=True)
 class _Observable:
@@ -358,6 +350,8 @@ class _Observable:
         What is estimated from them.
     conserved
         Whether the ensemble keeps it constant, so that it has no error.
+    checked
+        Whether the verdict considers it; not if it follows from others.
     part
         Makes a part of the document from an estimate and all samples, shape (n, d); None for fields of the point.
     """
@@ -366,11 +360,12 @@ class _Observable:
     samples: Callable[[SampledReplica], np.ndarray]
     statistic: Statistic = mean_of
     conserved: bool = False
+    checked: bool = True
     part: Callable[[Average, np.ndarray], PairOrder | WaveOrder] | None = None
 
 
 @dataclass(frozen=True)
-class _Sampled:
+class _Measured:
     """Samples of a quantity at one point by replica, and the estimate from them."""
 
     observable: _Observable
@@ -378,9 +373,14 @@ class _Sampled:
     estimate: ChainEstimate
 
     @classmethod
-    def of(cls, observable: _Observable, replicas: Sequence[SampledReplica]) -> _Sampled:
+    def of(cls, observable: _Observable, replicas: Sequence[SampledReplica]) -> _Measured:
         chains = [observable.samples(replica) for replica in replicas]
         return cls(observable, chains, chain_estimate(chains, observable.statistic))
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the verdict considers the quantity."""
+        return self.observable.checked and not self.observable.conserved
 
     @property
     def average(self) -> Average:
@@ -410,9 +410,14 @@ def _averages(
         _Observable(_ENERGY, lambda replica: replica.series.energy_eV),
         _Observable(_VOLUME, lambda replica: replica.series.volume_A3, conserved=pressure_GPa is None),
         _Observable(_HEAT_CAPACITY, enthalpy_over_root, variance_of),
-        _Observable(_ACCEPTANCE, lambda replica: replica.series.acceptance),
+        _Observable(_ACCEPTANCE, lambda replica: replica.series.acceptance, checked=False),
         *(
-            _Observable(_share_name(arrangements, index, s), share(index, s), conserved=ensemble == "canonical")
+            _Observable(
+                _share_name(arrangements, index, s),
+                share(index, s),
+                conserved=ensemble == "canonical",
+                checked=s != _allowed(arrangements, index)[-1],
+            )
             for index in range(arrangements.n_sublattices)
             for s in _allowed(arrangements, index)
         ),
@@ -467,7 +472,10 @@ def _pair(arrangements: Arrangements, index: int, number: int, shell: Shell, pai
 
 
 def _alpha(chains: Sequence[np.ndarray]) -> tuple[float, list[np.ndarray]]:
-    """Return the Warren–Cowley parameter from samples of P(AB), x_A and x_B; NaN if a species is absent."""
+    """Return the Warren–Cowley parameter from samples of P(AB), x_A and x_B; NaN if a species is absent.
+
+    The averages are taken first, so that a fluctuating composition is part of the correlation.
+    """
     joint, first, second = np.concatenate(chains).mean(axis=0)
     if not first * second > 0:
         return np.nan, []
@@ -489,7 +497,8 @@ def _wave(arrangements: Arrangements, index: int, vector: Sequence[float], wave:
         if not 0 < share < 1:
             return np.nan, []
         order = wave_order(squared, wave, share)
-        return order, [chain[:, 0] / wave.largest(share) - order for chain in chains]
+        slopes = np.array([1, -order * wave.slope_of_largest(share)]) / wave.largest(share)
+        return order, [(chain - (squared, share)) @ slopes for chain in chains]
 
     def part(order: Average, everything: np.ndarray) -> WaveOrder:
         shares = everything[:, 1]
@@ -504,7 +513,7 @@ def _point(
     arrangements: Arrangements,
     counts: Counts,
     conditions: _Conditions,
-    sampled: Sequence[_Sampled],
+    sampled: Sequence[_Measured],
     replicas: Sequence[SampledReplica],
 ) -> MonteCarloPoint:
     averages = {each.observable.name: each.average for each in sampled if each.observable.part is None}
@@ -540,13 +549,13 @@ def _point(
     )
 
 
-def _reasons(where: str, sampled: Sequence[_Sampled], point: MonteCarloPoint) -> list[str]:
+def _reasons(sampled: Sequence[_Measured], point: MonteCarloPoint) -> list[str]:
     """Return the reasons against a point that do not depend on the starts."""
-    reasons = []
+    where, reasons = point.label, []
     if point.acceptance.value < MIN_ACCEPTANCE:
         percent = 100 * point.acceptance.value
         reasons.append(Reason.FEW_MOVES.because(where=where, percent=percent, least=100 * MIN_ACCEPTANCE))
-    varying = [each for each in sampled if not each.observable.conserved and each.estimate.n_independent > 0]
+    varying = [each for each in sampled if each.is_checked and each.estimate.n_independent > 0]
     worst = min(varying, key=lambda each: each.estimate.n_independent, default=None)
     if worst is not None and worst.estimate.n_independent < MIN_INDEPENDENT:
         n, quantity = worst.estimate.n_independent, worst.observable.name
@@ -559,11 +568,11 @@ def _reasons(where: str, sampled: Sequence[_Sampled], point: MonteCarloPoint) ->
     return reasons
 
 
-def _comparisons(where: str, sampled: Sequence[_Sampled], starts: Sequence[str]) -> list[tuple[float, dict[str, str]]]:
+def _comparisons(where: str, sampled: Sequence[_Measured], starts: Sequence[str]) -> list[tuple[float, dict[str, str]]]:
     """Return, for chains of each two starts, the least probable difference: its probability and the text's fields."""
     found = []
     for first, second in combinations(sorted(set(starts)), 2):
-        for each in sampled:
+        for each in filter(lambda each: each.is_checked, sampled):
             one, other = (
                 chain_estimate(
                     [chain for chain, own in zip(each.chains, starts, strict=True) if own == start],

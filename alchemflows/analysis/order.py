@@ -213,6 +213,11 @@ class Wave:
         sums = np.concatenate([[0], np.cumsum(np.tile(deviations, 2))])
         return float(np.abs(sums[count : count + n] - sums[:n]).max() / n)
 
+    def slope_of_largest(self, share: float) -> float:
+        """Return the change of :meth:`largest` with the share, as the difference over one site more and one less."""
+        low, high = max(0.0, share - 1 / len(self.phases)), min(1.0, share + 1 / len(self.phases))
+        return (self.largest(high) - self.largest(low)) / (high - low)
+
     def random_squared(self, share: np.ndarray) -> np.ndarray:
         """Return the mean of |η|² over random arrangements with given shares, shape (k,)."""
         n = len(self.phases)
@@ -229,8 +234,7 @@ def wave_order(squared: float, wave: Wave, share: float) -> float:
     that a uniform occupation has no amplitude; for a sublattice with one site per unit cell this changes nothing. The
     maximum is taken over all arrangements in which A has its mean share of the sites. If the wave has the phases 0 and
     π only, it is min(x_A, 1 − x_A)², and s = 4 |η|² for an equiatomic alloy. Random arrangements have
-    ⟨|η_A|²⟩ = x_A (1 − x_A) / (n − 1), which vanishes in a large cell. The uncertainty of the mean share is not part of
-    the error of s.
+    ⟨|η_A|²⟩ = x_A (1 − x_A) / (n − 1), which vanishes in a large cell.
 
     Source: D. de Fontaine, Solid State Phys. 34, 73 (1979).
 
