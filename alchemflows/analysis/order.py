@@ -131,6 +131,18 @@ def warren_cowley(joint: float, first: float, second: float) -> float:
         P(AB).
     first, second
         Shares x_A and x_B of the sites.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows.analysis.order import shells, warren_cowley
+    >>> bcc = Structure(Lattice.cubic(3.0), ["Fe", "Fe"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> ordered = np.array([[True, False]])
+    >>> for shell in shells(bcc, 2):
+    ...     print(warren_cowley(shell.joint(ordered, ~ordered)[0], 0.5, 0.5))
+    -1.0
+    1.0
     """
     return 1 - joint / (first * second)
 
@@ -143,6 +155,17 @@ class Wave:
     ----------
     phases
         exp(2πi q·r) at each site, shape (n,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows.analysis.order import Wave, wave_order
+    >>> cell = Structure(Lattice.cubic(3.0), ["Fe"], [[0, 0, 0]])
+    >>> wave = Wave.of(cell * (4, 1, 1), [0.5, 0, 0], cell.lattice)
+    >>> alternating = np.array([[True, False, True, False]])
+    >>> round(float(wave_order(wave.squared(alternating)[0], wave, 0.5)), 6)
+    1.0
     """
 
     phases: np.ndarray

@@ -288,3 +288,38 @@ def test_snapshots_have_no_vacant_sites():
     (sodium,) = [group.sites[0] for group, label in zip(arrangements.system.groups, labels, strict=True) if not label]
     assert structure.composition.formula == "Na1 Cl2"
     assert structure[0].coords == pytest.approx(moved[sodium])
+
+
+def test_several_species_vacancies_and_sublattices():
+    """Random labels: shares, numbers of atoms, and α of all pairs are those of random arrangements."""
+    cell = Structure(Lattice.cubic(4.0), [{"Na": 0.5, "K": 0.25}, {"Cl": 0.5, "I": 0.5}], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    disorder = Disorder(cell, (3, 2, 2), rounded=False)
+    arrangements = Arrangements.of(disorder)
+    crystal = arrangements.system.structure
+    counts = np.zeros((2, 5), dtype=int)
+    for symbol, count in {"Na": 6, "K": 3, "vacancy": 3}.items():
+        counts[0, arrangements.species.index(symbol)] = count
+    for symbol, count in {"Cl": 6, "I": 6}.items():
+        counts[1, arrangements.species.index(symbol)] = count
+    labels = arrangements.random(counts, seeds=range(800))
+    series = ArrangementSeries(noise(800), np.full(800, 1.0), labels, np.ones(800), np.zeros(800, dtype=int))
+    chain = SampledReplica(series, T, "random", crystal.cart_coords, crystal.lattice.matrix)
+    found = summarise(
+        arrangements, [chain], counts=disorder.counts, unit_cell=cell.lattice, n_shells=2, wave_vectors=[(0, 0.5, 0)]
+    )
+    (point,) = found.points
+    assert point.counts == disorder.counts and point.counts.atoms == 21
+    assert [{symbol: share.value for symbol, share in each.items()} for each in point.composition] == [
+        {"Na": 0.5, "K": 0.25, "vacancy": 0.25}, {"Cl": 0.5, "I": 0.5},
+    ]  # fmt: skip
+    assert {(each.sublattice, each.shell, each.pair) for each in point.warren_cowley} == {
+        (sublattice, shell, pair)
+        for sublattice, pairs in enumerate([[("Na", "K"), ("Na", "vacancy"), ("K", "vacancy")], [("Cl", "I")]])
+        for pair in pairs
+        for shell in (1, 2)
+    }
+    assert [(each.sublattice, each.species) for each in point.waves] == [(0, "Na"), (0, "K"), (0, "vacancy"), (1, "Cl")]
+    for average, random in [(each.alpha, each.random) for each in point.warren_cowley] + [
+        (each.order, each.random) for each in point.waves
+    ]:
+        assert abs(average.value - random) < 3.5 * average.error < 0.2
