@@ -130,11 +130,11 @@ class Measured:
 
 
 def averages(arrangements: Arrangements, ensemble: CompositionEnsemble, pressure_GPa: float | None) -> list[Observable]:
-    r"""Return the quantities of the cell and the shares of the species.
+    """Return the quantities of the cell and the shares of the species.
 
     The heat capacity follows from fluctuations at constant temperature,
 
-    .. math:: C = \frac{\mathrm{Var}(E + pV + Φ)}{k_B T^2},
+        C = Var(E + pV + Φ) / (k_B T²),
 
     where Φ is that of the ensemble (:mod:`alchemflows.sampling.ensembles`). It is the derivative of ⟨E + pV + Φ⟩ with
     respect to the temperature (D. Frenkel & B. Smit, Understanding Molecular Simulation, 2nd ed., Academic Press, 2002,
