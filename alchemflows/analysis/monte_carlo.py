@@ -25,6 +25,7 @@ from alchemflows.analysis.observables import (
 )
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.arrangements import VACANCY, Arrangements
+from alchemflows.sampling.exchange import ExchangeStatistics
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.monte_carlo import MonteCarloSettings
 from alchemflows.schemas.monte_carlo_result import (
@@ -59,15 +60,12 @@ class MonteCarloSummary:
         Averages at each temperature, chemical potential and target, in ascending order.
     point_of_replica
         Index of the point of each replica.
-    exchange
-        Statistics of replica exchange; None without it.
     verdict
         Result of the checks.
     """
 
     points: list[MonteCarloPoint]
     point_of_replica: list[int]
-    exchange: ReplicaExchangeSummary | None
     verdict: Verdict
 
 
@@ -80,7 +78,7 @@ def monte_carlo_document(
     provenance: Provenance,
     wave_vectors: Sequence[Sequence[float]] = (),
     n_shells: int = N_SHELLS,
-    exchange_acceptance: Sequence[float] | None = None,
+    exchange: ExchangeStatistics | None = None,
 ) -> MonteCarloDocument:
     """Return the document of Monte Carlo on the arrangements of a disordered crystal.
 
@@ -100,8 +98,8 @@ def monte_carlo_document(
         Wave vectors of the order parameters, in units of the reciprocal lattice vectors of `unit_cell`.
     n_shells
         Number of neighbour shells of each sublattice.
-    exchange_acceptance
-        Share of accepted exchanges between replicas k and k + 1; None without replica exchange.
+    exchange
+        Statistics of replica exchange; None without it.
 
     Raises
     ------
@@ -117,7 +115,7 @@ def monte_carlo_document(
         pressure_GPa=settings.pressure_GPa,
         wave_vectors=wave_vectors,
         n_shells=n_shells,
-        exchange_acceptance=exchange_acceptance,
+        exchange=exchange,
         notes=[disorder.rounding] if disorder.rounding else [],
     )
     return MonteCarloDocument(
@@ -142,7 +140,8 @@ def monte_carlo_document(
             )
             for replica, point in zip(replicas, summary.point_of_replica, strict=True)
         ],
-        exchange=summary.exchange,
+        exchange=exchange
+        and ReplicaExchangeSummary(acceptance=exchange.acceptance.tolist(), round_trips=exchange.round_trips.tolist()),
         settings=settings,
         rounding=disorder.rounding,
         verdict=summary.verdict,
@@ -181,7 +180,7 @@ def summarise(
     pressure_GPa: float | None = None,
     wave_vectors: Sequence[Sequence[float]] = (),
     n_shells: int = N_SHELLS,
-    exchange_acceptance: Sequence[float] | None = None,
+    exchange: ExchangeStatistics | None = None,
     notes: Sequence[str] = (),
 ) -> MonteCarloSummary:
     """Average the series of replicas at equal conditions, and check whether they have converged.
@@ -200,7 +199,7 @@ def summarise(
         Lattice to which the wave vectors refer.
     pressure_GPa
         Pressure; None at constant volume.
-    wave_vectors, n_shells, exchange_acceptance
+    wave_vectors, n_shells, exchange
         See :func:`monte_carlo_document`.
     notes
         Further notes of the verdict.
@@ -223,40 +222,15 @@ def summarise(
         sampled = [Measured.of(observable, here) for observable in observables]
         points.append(_point(arrangements, counts, each, sampled, here))
         reasons += reasons_against_point(points[-1], sampled)
-        if exchange_acceptance is None:
+        if exchange is None:
             comparisons += comparisons_of_starts(points[-1].label, sampled, [replica.start for replica in here])
     reasons += reasons_against_starts(comparisons)
-    exchange = None
-    if exchange_acceptance is not None:
-        walkers = np.stack([replica.series.walker for replica in replicas], axis=1)
-        trips = round_trips(walkers, point_of_replica)
-        exchange = ReplicaExchangeSummary(acceptance=list(exchange_acceptance), round_trips=trips)
-        if not sum(trips):
-            reasons.append(Reason.NO_ROUND_TRIPS.because(low=points[0].label, high=points[-1].label))
+    if exchange is not None and not exchange.round_trips.any():
+        low, high = (points[index].label for index in (point_of_replica[0], point_of_replica[-1]))
+        reasons.append(Reason.NO_ROUND_TRIPS.because(low=low, high=high))
     starts = sorted({replica.start for replica in replicas})
     told = [*notes, ONE_START.format(start=starts[0])] if len(starts) == 1 else list(notes)
-    return MonteCarloSummary(points, point_of_replica, exchange, Verdict.of(reasons, told))
-
-
-def round_trips(walkers: np.ndarray, point_of_replica: Sequence[int]) -> list[int]:
-    """Return how often each chain went from the first point to the last one and back.
-
-    Parameters
-    ----------
-    walkers
-        Index of the chain in each replica at each sample, shape (n, B).
-    point_of_replica
-        Index of the point of each replica, shape (B,).
-    """
-    replica = np.argsort(walkers, axis=1, kind="stable")  # replica of each chain, shape (n, B)
-    points = np.asarray(point_of_replica)[replica]
-    low, high = min(point_of_replica), max(point_of_replica)
-    trips = []
-    for own in points.T:
-        ends = own[(own == low) | (own == high)]
-        turns = ends[np.concatenate([[True], ends[1:] != ends[:-1]])] if len(ends) else ends
-        trips.append(max(0, len(turns) - 1) // 2 if low < high else 0)
-    return trips
+    return MonteCarloSummary(points, point_of_replica, Verdict.of(reasons, told))
 
 
 @dataclass(frozen=True, order=True)

@@ -120,7 +120,8 @@ def warren_cowley(joint: float, first: float, second: float) -> float:
     stored.
 
     In a cell of n sites at constant composition, random arrangements do not have α = 0 but −1/(n − 1), since the other
-    n − 1 sites contain one A less than all sites do. Compare with that value.
+    n − 1 sites contain one A less than all sites do. Compare with that value. It differs in cells so small that a site
+    is a neighbour of its own image (:meth:`Shell.random_joint`).
 
     Sources: J. M. Cowley, Phys. Rev. 77, 669 (1950); for several species, D. de Fontaine, J. Appl. Crystallogr. 4, 15
     (1971).
