@@ -156,7 +156,7 @@ class ArrangementsMaker(Maker):
             self.settings,
             unit_cell=disorder.unit_cell,
             wave_vectors=wave_vectors,
-            exchange_acceptance=None if run.exchange is None else run.exchange.acceptance.tolist(),
+            exchange=run.exchange,
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),

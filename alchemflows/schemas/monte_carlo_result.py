@@ -156,7 +156,7 @@ class ReplicaExchangeSummary(BaseModel):
 
     acceptance: list[float] = Field(description="share of accepted exchanges between replicas k and k + 1")
     round_trips: list[int] = Field(
-        description="for each start, how often its chain went from the first replica to the last and back"
+        description="for each start, how often its chain went from one end of the replicas to the other and back"
     )
 
 

@@ -15,13 +15,13 @@ from alchemflows.analysis.monte_carlo import (
     ONE_START,
     SampledReplica,
     monte_carlo_document,
-    round_trips,
     snapshot,
     summarise,
 )
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.ensembles import Canonical, Constrained, SemiGrand
+from alchemflows.sampling.exchange import ExchangeStatistics
 from alchemflows.sampling.monte_carlo import MonteCarlo
 from alchemflows.sampling.proposals import Proposal
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
@@ -237,19 +237,15 @@ def test_a_species_that_is_absent_has_no_order():
     assert (point.composition[0][UP].value, point.formula, point.mu_eV) == (1, "Na", [MU])
 
 
-def test_round_trips():
-    """Chain 0 goes to the last replica and back, chain 1 only there, chain 2 never leaves the middle."""
-    walkers = np.array([[0, 2, 1], [0, 2, 1], [2, 0, 1], [1, 2, 0], [1, 0, 2], [0, 1, 2], [0, 2, 1]])
-    assert round_trips(walkers, [0, 1, 2]) == [1, 1, 0]
-    assert round_trips(walkers, [0, 0, 0]) == [0, 0, 0]
+def test_replica_exchange_without_round_trips_is_found():
     temperatures = (600.0, 800.0, 1000.0)
-    replicas = [replica(noise(7, k), temperature_K=t, walker=walkers[:, k]) for k, t in enumerate(temperatures)]
-    found = summary(replicas, exchange_acceptance=[0.5, 0.25])
-    assert found.exchange.acceptance == [0.5, 0.25] and found.exchange.round_trips == [1, 1, 0]
-    assert "no-round-trips" not in keys(found)
-    still = [replace(each, series=replace(each.series, walker=np.full(7, k))) for k, each in enumerate(replicas)]
-    assert "no-round-trips" in keys(summary(still, exchange_acceptance=[0.0, 0.0]))
-    assert summary(replicas).exchange is None
+    replicas = [replica(noise(seed=k), temperature_K=t, start=f"start {k % 2}") for k, t in enumerate(temperatures)]
+    mixed, still = (ExchangeStatistics(np.array([0.5, 0.25]), np.array(trips)) for trips in ([0, 1, 0], [0, 0, 0]))
+    assert keys(summary(replicas, exchange=mixed)) == []
+    found = summary(replicas, exchange=still)
+    assert keys(found) == ["no-round-trips"] and "600 K" in found.verdict.reasons[0]
+    apart = [replica(noise(seed=k) + 5 * k, start=str(k)) for k in range(2)]  # each was part of both chains
+    assert "chain-starts" not in keys(summary(apart, exchange=mixed))
 
 
 def test_wrong_replicas_are_refused():
@@ -266,8 +262,15 @@ def test_document():
     replicas = [replica(noise(seed=k), start=start, seed=k) for k, start in enumerate(["random", "ordered"])]
     settings = MonteCarloSettings(temperature_K=T, n_production_sweeps=200)
     document = monte_carlo_document(
-        DISORDER, replicas, settings, unit_cell=CELL, provenance=Provenance(), wave_vectors=[WAVE]
+        DISORDER,
+        replicas,
+        settings,
+        unit_cell=CELL,
+        provenance=Provenance(),
+        wave_vectors=[WAVE],
+        exchange=ExchangeStatistics(np.array([0.5]), np.array([1, 2])),
     )
+    assert (document.exchange.acceptance, document.exchange.round_trips) == ([0.5], [1, 2])
     assert (document.ensemble, document.temperatures_K, document.species) == ("canonical", [T], ["Na", "K"])
     assert document.sites == [list(range(12))] and document.verdict.converged
     assert type(document).read(document.model_dump()) == document
@@ -288,3 +291,38 @@ def test_snapshots_have_no_vacant_sites():
     (sodium,) = [group.sites[0] for group, label in zip(arrangements.system.groups, labels, strict=True) if not label]
     assert structure.composition.formula == "Na1 Cl2"
     assert structure[0].coords == pytest.approx(moved[sodium])
+
+
+def test_several_species_vacancies_and_sublattices():
+    """Random labels: shares, numbers of atoms, and α of all pairs are those of random arrangements."""
+    cell = Structure(Lattice.cubic(4.0), [{"Na": 0.5, "K": 0.25}, {"Cl": 0.5, "I": 0.5}], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    disorder = Disorder(cell, (3, 2, 2), rounded=False)
+    arrangements = Arrangements.of(disorder)
+    crystal = arrangements.system.structure
+    counts = np.zeros((2, 5), dtype=int)
+    for symbol, count in {"Na": 6, "K": 3, "vacancy": 3}.items():
+        counts[0, arrangements.species.index(symbol)] = count
+    for symbol, count in {"Cl": 6, "I": 6}.items():
+        counts[1, arrangements.species.index(symbol)] = count
+    labels = arrangements.random(counts, seeds=range(800))
+    series = ArrangementSeries(noise(800), np.full(800, 1.0), labels, np.ones(800), np.zeros(800, dtype=int))
+    chain = SampledReplica(series, T, "random", crystal.cart_coords, crystal.lattice.matrix)
+    found = summarise(
+        arrangements, [chain], counts=disorder.counts, unit_cell=cell.lattice, n_shells=2, wave_vectors=[(0, 0.5, 0)]
+    )
+    (point,) = found.points
+    assert point.counts == disorder.counts and point.counts.atoms == 21
+    assert [{symbol: share.value for symbol, share in each.items()} for each in point.composition] == [
+        {"Na": 0.5, "K": 0.25, "vacancy": 0.25}, {"Cl": 0.5, "I": 0.5},
+    ]  # fmt: skip
+    assert {(each.sublattice, each.shell, each.pair) for each in point.warren_cowley} == {
+        (sublattice, shell, pair)
+        for sublattice, pairs in enumerate([[("Na", "K"), ("Na", "vacancy"), ("K", "vacancy")], [("Cl", "I")]])
+        for pair in pairs
+        for shell in (1, 2)
+    }
+    assert [(each.sublattice, each.species) for each in point.waves] == [(0, "Na"), (0, "K"), (0, "vacancy"), (1, "Cl")]
+    for average, random in [(each.alpha, each.random) for each in point.warren_cowley] + [
+        (each.order, each.random) for each in point.waves
+    ]:
+        assert abs(average.value - random) < 3.5 * average.error < 0.2
