@@ -65,7 +65,9 @@ def variance_of(chains: Sequence[np.ndarray]) -> tuple[float, list[np.ndarray]]:
     return factor * raw, [factor * (square - raw) for square in squares]
 
 
-def chain_estimate(chains: Sequence[np.ndarray], statistic: Statistic = mean_of) -> ChainEstimate:
+def chain_estimate(
+    chains: Sequence[np.ndarray], statistic: Statistic = mean_of, *, exchanged: bool = False
+) -> ChainEstimate:
     """Return a number estimated from chains that sample one distribution, with its error.
 
     The variance is the larger of two. The first is that of correlated samples within the chains (Γ-method,
@@ -80,6 +82,10 @@ def chain_estimate(chains: Sequence[np.ndarray], statistic: Statistic = mean_of)
         Samples of each chain in the order of time, shape (n,) or (n, d).
     statistic
         What is estimated; by default the mean.
+    exchanged
+        Whether the chains exchanged configurations, so that they are not independent. They must then have equal
+        lengths. The influences of all chains are added at each time, which includes the correlations between chains,
+        and the scatter between chains is not considered.
 
     Examples
     --------
@@ -95,12 +101,13 @@ def chain_estimate(chains: Sequence[np.ndarray], statistic: Statistic = mean_of)
         return ChainEstimate(value, Variance(np.nan, 1.0), 0.0)
     total = sum(map(len, chains))
     everything = np.concatenate(influences)
-    within = correlated_variance([influence / total for influence in influences])
+    parts = [np.sum(influences, axis=0)] if exchanged else influences
+    within = correlated_variance([part / total for part in parts])
     size = max(abs(value), max(float(np.abs(chain).max()) for chain in chains))
     if np.ptp(everything) <= _ROUNDING * size:
         return ChainEstimate(value, replace(within, value=0.0), 0.0)
     variance = within
-    if len(chains) > 1:
+    if len(parts) > 1:
         others = [statistic([*chains[:r], *chains[r + 1 :]])[0] for r in range(len(chains))]
         degrees = len(chains) - 1
         between = degrees / len(chains) * float(np.sum((np.array(others) - value) ** 2))

@@ -91,7 +91,7 @@ def sampled(name: str, n_chains: int, n_samples: int, seed: int = 0) -> list[Sam
         seeds=range(seed, seed + n_chains),
         proposal=Proposal("uniform"),
     )
-    for _ in range(100):
+    for _ in range(60):
         chains.attempt()
     energy, labels, acceptance = np.zeros((n_samples, n_chains)), [], np.zeros((n_samples, n_chains))
     for k in range(n_samples):
@@ -136,8 +136,8 @@ def averages(point) -> dict:
 
 @pytest.mark.parametrize("name", ENSEMBLES)
 def test_averages_are_exact_and_their_errors_calibrated(name):
-    """60 chains of about 100 independent samples, each analysed alone, and all together."""
-    chains, wanted = sampled(name, 60, 150), exact(ENSEMBLES[name][0])
+    """50 chains of about 100 independent samples, each analysed alone, and all together."""
+    chains, wanted = sampled(name, 50, 150), exact(ENSEMBLES[name][0])
     (point,) = summary(chains).points
     for key, average in averages(point).items():
         if average.error:
