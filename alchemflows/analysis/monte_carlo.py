@@ -218,11 +218,13 @@ def summarise(
     point_of_replica = [distinct.index(own) for own in conditions]
     points, reasons, comparisons = [], [], []
     for index, each in enumerate(distinct):
-        here = [replica for replica, point in zip(replicas, point_of_replica, strict=True) if point == index]
-        sampled = [Measured.of(observable, here, exchanged=exchange is not None) for observable in observables]
+        members = [k for k, point in enumerate(point_of_replica) if point == index]
+        here = [replicas[k] for k in members]
+        exchanged = exchange is not None and bool((np.isin(exchange.ladders, members).sum(axis=1) > 1).any())
+        sampled = [Measured.of(observable, here, exchanged=exchanged) for observable in observables]
         points.append(_point(arrangements, counts, each, sampled, here))
         reasons += reasons_against_point(points[-1], sampled)
-        if exchange is None:
+        if not exchanged:
             comparisons += comparisons_of_starts(points[-1].label, sampled, [replica.start for replica in here])
     reasons += reasons_against_starts(comparisons)
     if exchange is not None and not exchange.round_trips.any():

@@ -40,7 +40,8 @@ class ArrangementsMaker(Maker):
     """Sample the arrangements of a disordered crystal at one or several temperatures, all replicas in one batch.
 
     At each temperature, half of the replicas start from random arrangements, the others from arrangements of low
-    energy (:func:`~alchemflows.sampling.starts.quenched`).
+    energy (:func:`~alchemflows.sampling.starts.quenched`). For replica exchange, the k-th replicas of all temperatures
+    form a ladder; replicas of different ladders are independent.
 
     Parameters
     ----------
@@ -134,6 +135,7 @@ class ArrangementsMaker(Maker):
                 self.settings,
                 seeds=seeds,
                 temperatures_K=temperatures,
+                ladders=np.arange(len(temperatures)).reshape(-1, self.n_replicas).T.tolist(),
                 exchange_seed=derived_seeds(self.seed, "exchange", 1)[0],
                 on_progress=ProgressFile(Path.cwd()),
                 checkpoint=checkpoint,

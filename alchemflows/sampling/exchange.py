@@ -1,4 +1,4 @@
-"""Replica exchange between neighbours of a ladder (Sugita, Kitao & Okamoto, J. Chem. Phys. 113, 6042, 2000)."""
+"""Replica exchange between neighbours of ladders (Sugita, Kitao & Okamoto, J. Chem. Phys. 113, 6042, 2000)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 
 class NeighbourExchange:
-    """Exchange of the replicas in neighbouring places of a ladder; even and odd pairs are tried alternately.
+    """Exchange of the replicas in neighbouring places of ladders; even and odd pairs are tried alternately.
 
     Parameters
     ----------
-    order
-        Places of the ladder, from one end to the other.
+    ladders
+        Places of each ladder, from one end to the other. Each place is in one ladder.
     seed
         Seed of the decisions.
 
@@ -26,11 +26,16 @@ class NeighbourExchange:
         Initial index of the replica in each place.
     """
 
-    def __init__(self, order: Sequence[int], seed: int) -> None:
+    def __init__(self, ladders: Sequence[Sequence[int]], seed: int) -> None:
         self._rng = np.random.default_rng(seed)
         self._odd = False
-        self.replicas = np.arange(len(order))
-        self._neighbours = list(pairwise(order))
+        self.replicas = np.arange(sum(map(len, ladders)))
+        self._neighbours = [list(pairwise(ladder)) for ladder in ladders]
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Pairs of places that :meth:`swap` tries next."""
+        return [pair for neighbours in self._neighbours for pair in neighbours[int(self._odd) :: 2]]
 
     def swap(self, log_ratio: Callable[[int, int], float]) -> list[tuple[int, int]]:
         """Try to exchange every second pair of neighbours; return the pairs that were exchanged.
@@ -42,7 +47,7 @@ class NeighbourExchange:
             exchange.
         """
         swapped = []
-        for first, second in self._neighbours[int(self._odd) :: 2]:
+        for first, second in self.pairs:
             if np.log(self._rng.random()) < log_ratio(first, second):
                 self.replicas[[first, second]] = self.replicas[[second, first]]
                 swapped.append((first, second))
@@ -66,27 +71,32 @@ class NeighbourExchange:
 
 @dataclass(frozen=True)
 class ExchangeStatistics:
-    """How replicas move along a ladder of B places.
+    """How replicas move along L ladders of K places.
 
     Attributes
     ----------
+    ladders
+        Places of each ladder, shape (L, K).
     acceptance
-        Share of the attempted exchanges of each pair of neighbours that were accepted, shape (B − 1,).
+        Share of the attempted exchanges of each pair of neighbours that were accepted, mean of all ladders, (K − 1,).
     round_trips
-        Number of times that each replica went from one end of the ladder to the other and back, shape (B,).
+        Number of times that each replica went from one end of its ladder to the other and back, shape (L K,).
     """
 
+    ladders: np.ndarray
     acceptance: np.ndarray
     round_trips: np.ndarray
 
     @classmethod
-    def of(cls, walkers: np.ndarray, n_before: int = 0) -> ExchangeStatistics:
+    def of(cls, walkers: np.ndarray, ladders: Sequence[Sequence[int]], n_before: int = 0) -> ExchangeStatistics:
         """Return the statistics of a run with one attempt after each sample.
 
         Parameters
         ----------
         walkers
-            Index of the replica in each place at n samples, shape (n, B).
+            Index of the replica in each place at n samples, shape (n, L K).
+        ladders
+            Places of each ladder, as many in each.
         n_before
             Number of attempts before the first sample.
 
@@ -94,19 +104,23 @@ class ExchangeStatistics:
         --------
         >>> import numpy as np
         >>> from alchemflows.sampling.exchange import ExchangeStatistics
-        >>> statistics = ExchangeStatistics.of(np.array([[0, 1], [1, 0], [1, 0], [0, 1]]))
+        >>> statistics = ExchangeStatistics.of(np.array([[0, 1], [1, 0], [1, 0], [0, 1]]), [[0, 1]])
         >>> statistics.acceptance.tolist(), statistics.round_trips.tolist()
         ([1.0], [1, 1])
         """
-        moved = walkers[1:] != walkers[:-1]
-        pair = np.arange(walkers.shape[1] - 1)
+        places = np.array(ladders)
+        moved = (walkers[1:] != walkers[:-1])[:, places[:, :-1]]
+        pair = np.arange(places.shape[1] - 1)
         tried = (np.arange(len(moved))[:, None] + n_before) % 2 == pair % 2
-        acceptance = (moved[:, :-1] & tried).sum(axis=0) / np.maximum(tried.sum(axis=0), 1)
-        return cls(acceptance, np.array([_round_trips(walkers, walker) for walker in range(walkers.shape[1])]))
+        accepted = (moved & tried[:, None]).mean(axis=1).sum(axis=0)
+        trips = np.zeros(places.size, dtype=np.int64)
+        for ladder in places:
+            trips[ladder] = [_round_trips(walkers[:, ladder], walker) for walker in ladder]
+        return cls(places, accepted / np.maximum(tried.sum(axis=0), 1), trips)
 
 
 def _round_trips(walkers: np.ndarray, walker: int) -> int:
-    """Return the number of round trips of one replica."""
+    """Return the number of round trips of one replica on a ladder, from the replicas there, shape (n, K)."""
     place = (walkers == walker).argmax(axis=1)
     ends = place[(place == 0) | (place == walkers.shape[1] - 1)]
     return int((ends[1:] != ends[:-1]).sum()) // 2

@@ -7,9 +7,9 @@ positions and cells, exp{−β [E + Φ + PV]}, so that their sequence samples it
 Velocities are independent of arrangements and positions. If an atom changes its species, its velocity is scaled by
 √(m / m'), which turns the Maxwell–Boltzmann distribution of the mass m into that of m'.
 
-With replica exchange, neighbouring replicas may exchange their configurations after each sweep. With the reduced
-potential u_b(x) = β_b [E(x) + Φ_b(x) + P V(x)] of replica b, the exchange of x and y is accepted with the probability
-min{1, exp[u_a(x) + u_b(y) − u_a(y) − u_b(x)]}. Velocities are scaled by √(T' / T).
+With replica exchange, neighbouring replicas of a ladder may exchange their configurations after each sweep. With the
+reduced potential u_b(x) = β_b [E(x) + Φ_b(x) + P V(x)] of replica b, the exchange of x and y is accepted with the
+probability min{1, exp[u_a(x) + u_b(y) − u_a(y) − u_b(x)]}. Velocities are scaled by √(T' / T).
 """
 
 from __future__ import annotations
@@ -147,11 +147,11 @@ class Sweeps:
     def exchange(self, exchange: NeighbourExchange) -> None:
         """Try to exchange the configurations of neighbouring replicas."""
         place = np.arange(len(self._temperatures_K))
-        own, from_next, from_previous = (
-            self.chains.reduced_energies(order.clip(0, place[-1]), self._pressure)
-            for order in (place, place + 1, place - 1)
-        )
-        swapped = exchange.swap(lambda a, b: float(own[a] + own[b] - from_next[a] - from_previous[b]))
+        partner = place.copy()
+        for a, b in exchange.pairs:
+            partner[[a, b]] = b, a
+        own, other = (self.chains.reduced_energies(order, self._pressure) for order in (place, partner))
+        swapped = exchange.swap(lambda a, b: float(own[a] + own[b] - other[a] - other[b]))
         if not swapped:
             return
         order = place.copy()
@@ -198,6 +198,7 @@ def run_sweeps(
     *,
     seeds: Sequence[int],
     temperatures_K: Sequence[float] | np.ndarray | None = None,
+    ladders: Sequence[Sequence[int]] | None = None,
     exchange_seed: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
@@ -220,8 +221,11 @@ def run_sweeps(
         One seed for each replica, all different; those of the dynamics are derived from them.
     temperatures_K
         Temperature of each replica (K); by default that of the settings.
+    ladders
+        Replicas of each ladder of replica exchange in the order in which they are neighbours. All ladders have the same
+        number of replicas, and each replica is in one. By default, all replicas form one ladder in their order.
     exchange_seed
-        Seed for replica exchange. Neighbours are replicas with successive indices.
+        Seed for replica exchange.
     on_progress
         Function called after each block of :data:`BLOCK` steps. See :class:`Sweeps` for what a step is.
     checkpoint
@@ -266,6 +270,11 @@ def run_sweeps(
     positions, cells = (start.positions, start.cells) if isinstance(start, State) else start
     labels = ensemble.arrangements.check(labels)
     n_replicas = len(labels)
+    ladders = [range(n_replicas)] if ladders is None else ladders
+    if sorted(place for ladder in ladders for place in ladder) != list(range(n_replicas)):
+        raise InvalidInputError(f"ladders: each of the {n_replicas} replicas must be in one ladder; got {ladders}")
+    if len(set(map(len, ladders))) > 1:
+        raise InvalidInputError(f"ladders: all must have the same number of replicas; got {ladders}")
     if settings.n_md_steps and VACANCY in ensemble.arrangements.species:
         raise InvalidInputError(
             f"n_md_steps = {settings.n_md_steps}: atoms cannot move if a species is a {VACANCY}, since an empty site "
@@ -300,7 +309,7 @@ def run_sweeps(
     samples = Samples(*(field.name for field in fields(ArrangementSeries)))
     n_equilibration = settings.n_equilibration_sweeps * sweeps.length
     n_steps = n_equilibration + settings.n_production_sweeps * sweeps.length
-    exchange = NeighbourExchange(range(n_replicas), exchange_seed)
+    exchange = NeighbourExchange(ladders, exchange_seed)
     blocks = Blocks(sweeps, n_steps, parts=[exchange], samples=samples, on_progress=on_progress, checkpoint=checkpoint)
     for phase, first, end in (("equilibration", 0, n_equilibration), ("production", n_equilibration, n_steps)):
         for step, _ in blocks.steps(phase, first, end, BLOCK):
@@ -317,7 +326,7 @@ def run_sweeps(
     ]
     final, statistics = chains.current, None
     if settings.replica_exchange:
-        statistics = ExchangeStatistics.of(arrays["walker"], settings.n_equilibration_sweeps)
+        statistics = ExchangeStatistics.of(arrays["walker"], ladders, settings.n_equilibration_sweeps)
     return SweepsRun(series, final.labels, final.positions_A, final.cells_A, statistics)
 
 

@@ -211,7 +211,7 @@ class _Exchange(NeighbourExchange):
     """Replica exchange between neighbouring windows of a batch; windows move between the replicas."""
 
     def __init__(self, indices: Sequence[int], temperature_K: float, seed: int) -> None:
-        super().__init__(sorted(range(len(indices)), key=lambda k: indices[k]), seed)
+        super().__init__([sorted(range(len(indices)), key=lambda k: indices[k])], seed)
         self._indices = list(indices)
         self._beta = 1 / (units.kB * temperature_K)
 

@@ -154,9 +154,11 @@ class MonteCarloPoint(BaseModel):
 class ReplicaExchangeSummary(BaseModel):
     """How replicas were exchanged between neighbouring temperatures or chemical potentials."""
 
-    acceptance: list[float] = Field(description="share of accepted exchanges between replicas k and k + 1")
+    acceptance: list[float] = Field(
+        description="share of accepted exchanges between neighbours k and k + 1 of a ladder, mean of all ladders"
+    )
     round_trips: list[int] = Field(
-        description="for each start, how often its chain went from one end of the replicas to the other and back"
+        description="for each start, how often its chain went from one end of its ladder to the other and back"
     )
 
 

@@ -240,12 +240,17 @@ def test_a_species_that_is_absent_has_no_order():
 def test_replica_exchange_without_round_trips_is_found():
     temperatures = (600.0, 800.0, 1000.0)
     replicas = [replica(noise(seed=k), temperature_K=t, start=f"start {k % 2}") for k, t in enumerate(temperatures)]
-    mixed, still = (ExchangeStatistics(np.array([0.5, 0.25]), np.array(trips)) for trips in ([0, 1, 0], [0, 0, 0]))
+    mixed, still = (
+        ExchangeStatistics(np.array([[0, 1, 2]]), np.array([0.5, 0.25]), np.array(trips))
+        for trips in ([0, 1, 0], [0, 0, 0])
+    )
     assert keys(summary(replicas, exchange=mixed)) == []
     found = summary(replicas, exchange=still)
     assert keys(found) == ["no-round-trips"] and "600 K" in found.verdict.reasons[0]
     apart = [replica(noise(seed=k) + 5 * k, start=str(k)) for k in range(2)]  # each was part of both chains
     assert "chain-starts" not in keys(summary(apart, exchange=mixed))
+    separate = ExchangeStatistics(np.array([[0], [1]]), np.zeros(0), np.array([1, 1]))
+    assert "chain-starts" in keys(summary(apart, exchange=separate))
 
 
 def test_wrong_replicas_are_refused():
@@ -268,7 +273,7 @@ def test_document():
         unit_cell=CELL,
         provenance=Provenance(),
         wave_vectors=[WAVE],
-        exchange=ExchangeStatistics(np.array([0.5]), np.array([1, 2])),
+        exchange=ExchangeStatistics(np.array([[0, 1]]), np.array([0.5]), np.array([1, 2])),
     )
     assert (document.exchange.acceptance, document.exchange.round_trips) == ([0.5], [1, 2])
     assert (document.ensemble, document.temperatures_K, document.species) == ("canonical", [T], ["Na", "K"])

@@ -208,11 +208,49 @@ def test_configurations_move_with_scaled_velocities():
 
 def test_statistics_of_known_walks():
     walkers = np.array([[0, 1, 2], [1, 0, 2], [1, 2, 0], [2, 1, 0], [2, 0, 1], [0, 2, 1]])
-    statistics = ExchangeStatistics.of(walkers)
+    statistics = ExchangeStatistics.of(walkers, [[0, 1, 2]])
     assert statistics.acceptance.tolist() == [1.0, 1.0]
     assert statistics.round_trips.tolist() == [1, 0, 0]
-    still = ExchangeStatistics.of(np.tile([0, 1, 2], (5, 1)), n_before=1)
+    still = ExchangeStatistics.of(np.tile([0, 1, 2], (5, 1)), [[0, 1, 2]], n_before=1)
     assert still.acceptance.tolist() == [0.0, 0.0] and still.round_trips.tolist() == [0, 0, 0]
+    # Two ladders, 0 to 2 and 1 to 3; only the first has exchanges.
+    two = ExchangeStatistics.of(np.array([[0, 1, 2, 3], [2, 1, 0, 3], [2, 1, 0, 3], [0, 1, 2, 3]]), [[0, 2], [1, 3]])
+    assert two.acceptance.tolist() == [0.5] and two.round_trips.tolist() == [1, 0, 1, 0]
+
+
+def test_ladders_do_not_mix():
+    arrangements, model = ising(2, 3, 0.02)
+    run = run_sweeps(
+        model,
+        Canonical(arrangements),
+        places(arrangements, 4),
+        arrangements.random([[3, 3]], range(4)),
+        settings(n_production_sweeps=40),
+        seeds=range(4),
+        temperatures_K=[300.0, 300.0, 600.0, 600.0],
+        ladders=[[0, 2], [1, 3]],
+    )
+    walkers = np.array([series.walker for series in run.series])
+    assert {frozenset(walkers[[0, 2]].ravel()), frozenset(walkers[[1, 3]].ravel())} == {
+        frozenset({0, 2}),
+        frozenset({1, 3}),
+    }
+    assert 0 < run.exchange.acceptance[0] < 1 and (run.exchange.round_trips > 0).all()
+
+
+@pytest.mark.parametrize("ladders", [[[0], [1, 2]], [[0, 1]], [[0, 1, 2, 2]]])
+def test_wrong_ladders_are_refused(ladders):
+    arrangements, model = ising(2, 3, 0.02)
+    with pytest.raises(InvalidInputError, match="ladders"):
+        run_sweeps(
+            model,
+            Canonical(arrangements),
+            places(arrangements, 3),
+            arrangements.random([[3, 3]], range(3)),
+            settings(),
+            seeds=range(3),
+            ladders=ladders,
+        )
 
 
 @pytest.mark.parametrize("what", ["positions", "cells", "compositions"])
