@@ -40,12 +40,14 @@ short = "ALCHEMFLOWS_SHORT" in os.environ
 # %%
 structure = read_structure("Ce0.5Zr0.5O2.cif").structure
 supercell = (2, 1, 1)
-lengths = (
-    {"n_equilibration_sweeps": 2, "n_production_sweeps": 4}
-    if short
-    else {"n_equilibration_sweeps": 20, "n_production_sweeps": 150}
+maker = MonteCarloMaker(
+    potential="mace-demo",
+    n_replicas=2,
+    n_equilibration_sweeps=2 if short else 20,
+    n_production_sweeps=4 if short else 150,
+    replica_exchange=False,
+    relax_maker=None,
 )
-maker = MonteCarloMaker(potential="mace-demo", n_replicas=2, relax_maker=None, replica_exchange=False, **lengths)
 flow = maker.make(structure, supercell, [300, 800, 2000], waves=[[0.5, 0, 1]])
 
 # %% Run the flow
@@ -67,8 +69,7 @@ print(document.verdict.status, *document.verdict.reasons, sep="\n")
 # %% [markdown]
 # The Warren–Cowley parameter is negative if unlike neighbours are preferred. In this small cell it is negative even for
 # random arrangements, so compare with that value. The order of the wave is 1 for the arrangement of lowest energy. It
-# decreases when the temperature rises, since arrangements of higher energy are more numerous. The share of accepted moves
-# increases.
+# decreases when the temperature rises, since arrangements of higher energy are more numerous.
 
 # %% Comparison with the exact average
 arrangements = Disorder(structure, supercell).distinct()
