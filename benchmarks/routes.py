@@ -114,6 +114,7 @@ def figure(lengths: list[int], results: dict[str, list[tuple[Result, float]]]) -
         right.loglog([s for _, s in results[name]], errors, marker=marker, color=colour, label=name)
     left.set_xticks(times, [f"{t:g}" for t in times])
     left.xaxis.set_minor_formatter(NullFormatter())
+    right.xaxis.set_major_formatter(ScalarFormatter())
     right.xaxis.set_minor_formatter(ScalarFormatter())
     left.set_xlabel("switching time (ps)")
     left.set_ylabel("dissipation (meV)")
