@@ -1,8 +1,9 @@
 """Sweeps of Monte Carlo on arrangements: equilibration and production of a batch of replicas.
 
 A sweep is a number of attempted moves of each replica, followed by steps of Langevin dynamics at constant volume or
-pressure. Without steps of dynamics, positions and cells are constant. Both keep the joint distribution of arrangements,
-positions and cells, exp{−β [E + Φ + PV]}, so that their sequence samples it. Dynamics are exact up to their time step.
+pressure. Moves change species at once, or by dynamics (:mod:`alchemflows.sampling.candidate_moves`). Without either
+dynamics, positions and cells are constant. Moves and dynamics keep the joint distribution of arrangements, positions
+and cells, exp{−β [E + Φ + PV]}, so that their sequence samples it. Moves are exact, dynamics up to their time step.
 
 Velocities are independent of arrangements and positions. If an atom changes its species, its velocity is scaled by
 √(m / m'), which turns the Maxwell–Boltzmann distribution of the mass m into that of m'.
@@ -24,8 +25,9 @@ from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.interfaces import EnergyModel
 from alchemflows.errors import InvalidInputError
-from alchemflows.sampling.arrangements import VACANCY
+from alchemflows.sampling.arrangements import VACANCY, Arrangements
 from alchemflows.sampling.blocks import Blocks, Samples
+from alchemflows.sampling.candidate_moves import CandidateSwitch
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.ensembles import Ensemble
 from alchemflows.sampling.exchange import ExchangeStatistics, NeighbourExchange
@@ -36,7 +38,7 @@ from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.progress import Progress
 
-#: Number of steps between two progress reports and possible checkpoints.
+#: Number of steps between two progress reports and possible checkpoints; 1 if moves are carried out by dynamics.
 BLOCK = 10
 
 
@@ -102,7 +104,8 @@ class Sweeps:
         n_sites = int((self._arrangements.allowed.sum(axis=1) > 1).sum())
         self._n_attempts = settings.attempts_per_sweep or n_sites
         self.length = self._n_attempts + settings.n_md_steps
-        self.timestep_fs = settings.timestep_fs * settings.n_md_steps / self.length
+        n_dynamics = settings.n_md_steps + self._n_attempts * settings.n_switching_steps
+        self.timestep_fs = settings.timestep_fs * n_dynamics / self.length
         self._temperatures_K = temperatures_K
         # Without dynamics, all replicas have the same constant volume.
         self._pressure = (settings.pressure_GPa or 0.0) * units.GPa if settings.n_md_steps else 0.0
@@ -227,7 +230,7 @@ def run_sweeps(
     exchange_seed
         Seed for replica exchange.
     on_progress
-        Function called after each block of :data:`BLOCK` steps. See :class:`Sweeps` for what a step is.
+        Function called after each block of steps, see :data:`BLOCK`. See :class:`Sweeps` for what a step is.
     checkpoint
         Receives the state after each block. If it contains one from an earlier attempt, the run continues from it, with
         the same results as an uninterrupted run.
@@ -267,7 +270,6 @@ def run_sweeps(
     >>> [series.labels.shape for series in run.series]
     [(4, 4), (4, 4)]
     """
-    positions, cells = (start.positions, start.cells) if isinstance(start, State) else start
     labels = ensemble.arrangements.check(labels)
     n_replicas = len(labels)
     ladders = [range(n_replicas)] if ladders is None else ladders
@@ -275,44 +277,16 @@ def run_sweeps(
         raise InvalidInputError(f"ladders: each of the {n_replicas} replicas must be in one ladder; got {ladders}")
     if len(set(map(len, ladders))) > 1:
         raise InvalidInputError(f"ladders: all must have the same number of replicas; got {ladders}")
-    if settings.n_md_steps and VACANCY in ensemble.arrangements.species:
-        raise InvalidInputError(
-            f"n_md_steps = {settings.n_md_steps}: atoms cannot move if a species is a {VACANCY}, since an empty site "
-            "has no position; set n_md_steps = 0"
-        )
-    if settings.replica_exchange:
-        _check_exchange(ensemble, settings, positions, cells, labels)
     temperatures = np.full(n_replicas, settings.temperature_K) if temperatures_K is None else np.array(temperatures_K)
-    chains = MonteCarlo(
-        model,
-        ensemble,
-        positions,
-        cells,
-        labels,
-        temperature_K=temperatures,
-        seeds=seeds,
-        proposal=Proposal(settings.proposal, settings.balancing),
-    )
-    langevin = None
-    if settings.n_md_steps:
-        weights = ensemble.arrangements.weights(labels)
-        langevin = Langevin.under(
-            settings,
-            model,
-            start,
-            weights,
-            ensemble.arrangements.system.masses(weights),
-            [derived_seeds(seed, "dynamics", 1)[0] for seed in seeds],
-            temperatures_K=temperatures,
-        )
-    sweeps = Sweeps(chains, settings, temperatures, langevin)
+    sweeps = _at_start(model, ensemble, start, labels, settings, seeds, temperatures)
     samples = Samples(*(field.name for field in fields(ArrangementSeries)))
     n_equilibration = settings.n_equilibration_sweeps * sweeps.length
     n_steps = n_equilibration + settings.n_production_sweeps * sweeps.length
+    block = 1 if settings.n_switching_steps else BLOCK
     exchange = NeighbourExchange(ladders, exchange_seed)
     blocks = Blocks(sweeps, n_steps, parts=[exchange], samples=samples, on_progress=on_progress, checkpoint=checkpoint)
     for phase, first, end in (("equilibration", 0, n_equilibration), ("production", n_equilibration, n_steps)):
-        for step, _ in blocks.steps(phase, first, end, BLOCK):
+        for step, _ in blocks.steps(phase, first, end, block):
             sweeps.step()
             if step % sweeps.length == 0:
                 if phase == "production":
@@ -324,10 +298,70 @@ def run_sweeps(
         ArrangementSeries(**{name: np.ascontiguousarray(values[:, b]) for name, values in arrays.items()})
         for b in range(n_replicas)
     ]
-    final, statistics = chains.current, None
+    final, statistics = sweeps.chains.current, None
     if settings.replica_exchange:
         statistics = ExchangeStatistics.of(arrays["walker"], ladders, settings.n_equilibration_sweeps)
     return SweepsRun(series, final.labels, final.positions_A, final.cells_A, statistics)
+
+
+def _at_start(
+    model: EnergyModel,
+    ensemble: Ensemble,
+    start: State | tuple[ArrayLike, ArrayLike],
+    labels: np.ndarray,
+    settings: MonteCarloSettings,
+    seeds: Sequence[int],
+    temperatures_K: np.ndarray,
+) -> Sweeps:
+    """Return the replicas in their initial state, after a check of what is asked of them."""
+    arrangements = ensemble.arrangements
+    positions, cells = (start.positions, start.cells) if isinstance(start, State) else start
+    _check_vacancies(arrangements, settings)
+    if settings.replica_exchange:
+        _check_exchange(ensemble, settings, positions, cells, labels)
+    chains = MonteCarlo(
+        model,
+        ensemble,
+        positions,
+        cells,
+        labels,
+        temperature_K=temperatures_K,
+        seeds=seeds,
+        proposal=Proposal(settings.proposal, settings.balancing),
+        switch=_switch(settings),
+    )
+    langevin = None
+    if settings.n_md_steps:
+        weights = arrangements.weights(labels)
+        langevin = Langevin.under(
+            settings,
+            model,
+            start,
+            weights,
+            arrangements.system.masses(weights),
+            [derived_seeds(seed, "dynamics", 1)[0] for seed in seeds],
+            temperatures_K=temperatures_K,
+        )
+    return Sweeps(chains, settings, temperatures_K, langevin)
+
+
+def _switch(settings: MonteCarloSettings) -> CandidateSwitch | None:
+    """Return how moves are carried out by dynamics, if they are."""
+    if not settings.n_switching_steps:
+        return None
+    return CandidateSwitch(
+        settings.n_switching_steps, settings.timestep_fs, settings.friction_per_ps, settings.schedule
+    )
+
+
+def _check_vacancies(arrangements: Arrangements, settings: MonteCarloSettings) -> None:
+    """Check that no species is a vacancy if atoms move."""
+    for name in ("n_md_steps", "n_switching_steps"):
+        if getattr(settings, name) and VACANCY in arrangements.species:
+            raise InvalidInputError(
+                f"{name} = {getattr(settings, name)}: atoms cannot move if a species is a {VACANCY}, since an empty "
+                f"site has no position; set {name} = 0"
+            )
 
 
 def _check_exchange(
@@ -339,7 +373,7 @@ def _check_exchange(
 ) -> None:
     """Check that replicas that exchange configurations agree in what is constant."""
     constant: dict[str, ArrayLike | torch.Tensor] = {}
-    if not settings.n_md_steps:
+    if not settings.n_md_steps and not settings.n_switching_steps:
         constant["positions"] = positions
     if not settings.n_md_steps or settings.pressure_GPa is None:
         constant["cells"] = cells
