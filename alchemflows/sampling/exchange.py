@@ -24,6 +24,15 @@ class NeighbourExchange:
     ----------
     replicas
         Initial index of the replica in each place.
+
+    Examples
+    --------
+    >>> from alchemflows.sampling.exchange import NeighbourExchange
+    >>> exchange = NeighbourExchange(range(3), seed=0)
+    >>> exchange.swap(lambda first, second: 1.0), exchange.swap(lambda first, second: 1.0)
+    ([(0, 1)], [(1, 2)])
+    >>> exchange.replicas.tolist()
+    [1, 2, 0]
     """
 
     def __init__(self, order: Sequence[int], seed: int) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.interfaces import EnergyModel
 from alchemflows.errors import InvalidInputError
-from alchemflows.sampling.arrangements import VACANCY
+from alchemflows.sampling.arrangements import VACANCY, Arrangements
 from alchemflows.sampling.blocks import Blocks, Samples
 from alchemflows.sampling.candidate_moves import CandidateSwitch
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
@@ -266,49 +266,18 @@ def run_sweeps(
     >>> [series.labels.shape for series in run.series]
     [(4, 4), (4, 4)]
     """
-    positions, cells = (start.positions, start.cells) if isinstance(start, State) else start
     labels = ensemble.arrangements.check(labels)
     n_replicas = len(labels)
-    for name in ("n_md_steps", "n_switching_steps"):
-        if getattr(settings, name) and VACANCY in ensemble.arrangements.species:
-            raise InvalidInputError(
-                f"{name} = {getattr(settings, name)}: atoms cannot move if a species is a {VACANCY}, since an empty "
-                f"site has no position; set {name} = 0"
-            )
-    if settings.replica_exchange:
-        _check_exchange(ensemble, settings, positions, cells, labels)
     temperatures = np.full(n_replicas, settings.temperature_K) if temperatures_K is None else np.array(temperatures_K)
-    chains = MonteCarlo(
-        model,
-        ensemble,
-        positions,
-        cells,
-        labels,
-        temperature_K=temperatures,
-        seeds=seeds,
-        proposal=Proposal(settings.proposal, settings.balancing),
-        switch=_switch(settings),
-    )
-    langevin = None
-    if settings.n_md_steps:
-        weights = ensemble.arrangements.weights(labels)
-        langevin = Langevin.under(
-            settings,
-            model,
-            start,
-            weights,
-            ensemble.arrangements.system.masses(weights),
-            [derived_seeds(seed, "dynamics", 1)[0] for seed in seeds],
-            temperatures_K=temperatures,
-        )
-    sweeps = Sweeps(chains, settings, temperatures, langevin)
+    sweeps = _at_start(model, ensemble, start, labels, settings, seeds, temperatures)
     samples = Samples(*(field.name for field in fields(ArrangementSeries)))
     n_equilibration = settings.n_equilibration_sweeps * sweeps.length
     n_steps = n_equilibration + settings.n_production_sweeps * sweeps.length
+    block = 1 if settings.n_switching_steps else BLOCK
     exchange = NeighbourExchange(range(n_replicas), exchange_seed)
     blocks = Blocks(sweeps, n_steps, parts=[exchange], samples=samples, on_progress=on_progress, checkpoint=checkpoint)
     for phase, first, end in (("equilibration", 0, n_equilibration), ("production", n_equilibration, n_steps)):
-        for step, _ in blocks.steps(phase, first, end, 1 if settings.n_switching_steps else BLOCK):
+        for step, _ in blocks.steps(phase, first, end, block):
             sweeps.step()
             if step % sweeps.length == 0:
                 if phase == "production":
@@ -320,10 +289,51 @@ def run_sweeps(
         ArrangementSeries(**{name: np.ascontiguousarray(values[:, b]) for name, values in arrays.items()})
         for b in range(n_replicas)
     ]
-    final, statistics = chains.current, None
+    final, statistics = sweeps.chains.current, None
     if settings.replica_exchange:
         statistics = ExchangeStatistics.of(arrays["walker"], settings.n_equilibration_sweeps)
     return SweepsRun(series, final.labels, final.positions_A, final.cells_A, statistics)
+
+
+def _at_start(
+    model: EnergyModel,
+    ensemble: Ensemble,
+    start: State | tuple[ArrayLike, ArrayLike],
+    labels: np.ndarray,
+    settings: MonteCarloSettings,
+    seeds: Sequence[int],
+    temperatures_K: np.ndarray,
+) -> Sweeps:
+    """Return the replicas in their initial state, after a check of what is asked of them."""
+    arrangements = ensemble.arrangements
+    positions, cells = (start.positions, start.cells) if isinstance(start, State) else start
+    _check_vacancies(arrangements, settings)
+    if settings.replica_exchange:
+        _check_exchange(ensemble, settings, positions, cells, labels)
+    chains = MonteCarlo(
+        model,
+        ensemble,
+        positions,
+        cells,
+        labels,
+        temperature_K=temperatures_K,
+        seeds=seeds,
+        proposal=Proposal(settings.proposal, settings.balancing),
+        switch=_switch(settings),
+    )
+    langevin = None
+    if settings.n_md_steps:
+        weights = arrangements.weights(labels)
+        langevin = Langevin.under(
+            settings,
+            model,
+            start,
+            weights,
+            arrangements.system.masses(weights),
+            [derived_seeds(seed, "dynamics", 1)[0] for seed in seeds],
+            temperatures_K=temperatures_K,
+        )
+    return Sweeps(chains, settings, temperatures_K, langevin)
 
 
 def _switch(settings: MonteCarloSettings) -> CandidateSwitch | None:
@@ -333,6 +343,16 @@ def _switch(settings: MonteCarloSettings) -> CandidateSwitch | None:
     return CandidateSwitch(
         settings.n_switching_steps, settings.timestep_fs, settings.friction_per_ps, settings.schedule
     )
+
+
+def _check_vacancies(arrangements: Arrangements, settings: MonteCarloSettings) -> None:
+    """Check that no species is a vacancy if atoms move."""
+    for name in ("n_md_steps", "n_switching_steps"):
+        if getattr(settings, name) and VACANCY in arrangements.species:
+            raise InvalidInputError(
+                f"{name} = {getattr(settings, name)}: atoms cannot move if a species is a {VACANCY}, since an empty "
+                f"site has no position; set {name} = 0"
+            )
 
 
 def _check_exchange(
