@@ -70,7 +70,7 @@ class ArrangementsMaker(Maker):
     seed: int = 0
 
     def cost(self, disorder: Disorder, *_: object, **__: object) -> JobCost:
-        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; an attempt is a step plus those of its dynamics."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; each evaluation of a replica is a step."""
         settings = self.settings
         n_sites = sum(len(sublattice.sites) for sublattice in disorder.sublattices)
         n_attempts = settings.attempts_per_sweep or n_sites
