@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -79,6 +80,7 @@ def exact(ensemble) -> dict[str, float]:
     }
 
 
+@cache
 def sampled(name: str, n_chains: int, n_samples: int, seed: int = 0) -> list[SampledReplica]:
     """Return chains of the Ising model, of 6 attempts per sample."""
     ensemble, conditions = ENSEMBLES[name]
