@@ -7,6 +7,7 @@ import os
 # Before torch is imported: test processes run in parallel, and several threads each would slow them down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,12 +17,16 @@ from campaigns import campaign_metadata
 from jobflow import Flow
 from models import save_mace
 from pymatgen.core import Lattice, Structure
+from pymatgen.symmetry.groups import SpaceGroup
 
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.jobflow_parts import forget_current_job
 from alchemflows.settings import Settings
 from alchemflows.storage.database import Database, start_private
 from alchemflows.storage.mongod import PrivateMongod
+
+# pymatgen forgets a space group that is not in use, and needs 0.4 s to make it again.
+SpaceGroup.__new__ = staticmethod(functools.cache(SpaceGroup.__new__))
 
 #: Parameters of a MACE model with weak forces and equal reference energies, so that neighbouring windows overlap.
 GENTLE = {"seed": 5, "atomic_inter_scale": 0.3, "correlation": 2, "atomic_energies": np.full(5, -3.0)}

@@ -46,13 +46,14 @@ def lines(text: str) -> list[str]:
     return [re.sub(r"^(\w+=\S+ )+", "", line) for line in found]
 
 
+COMMANDS = typer.main.get_command(app)
 LINES = list(dict.fromkeys(line for _, text in blocks() for line in lines(text)))
 OWN = [line for line in LINES if re.match(r"(\.venv/bin/)?alchemflows ", line)]
 
 
 def leaf(words: list[str]) -> tuple[object, list[str]]:
     """Return the command of the command line that words call, and its arguments."""
-    command = typer.main.get_command(app)
+    command = COMMANDS
     rest = list(words)
     while hasattr(command, "commands"):
         command = command.commands[rest.pop(0)]

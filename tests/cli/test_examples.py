@@ -21,8 +21,13 @@ from alchemflows.structures.reading import read_structure
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(examples())
 SCRIPTS = sorted((FOLDER / "scripts").glob("*.py"))
-#: What each structure file is made from, by its name.
-STRUCTURES = runpy.run_path(str(ROOT / "tools" / "example_structures.py"))["structures"]()
+STRUCTURES = sorted((FOLDER / "structures").iterdir())
+
+
+@pytest.fixture(scope="module")
+def made() -> dict:
+    """Return what each structure file is made from, by its name: a description and a structure."""
+    return runpy.run_path(str(ROOT / "tools" / "example_structures.py"))["structures"]()
 
 
 def test_every_file_of_the_package_is_in_an_example():
@@ -30,20 +35,19 @@ def test_every_file_of_the_package_is_in_an_example():
     assert used == {path for path in FOLDER.rglob("*.*") if path.suffix in (".cif", ".py", ".yaml")}
 
 
-def test_there_is_a_file_for_each_structure():
-    assert {path.stem for path in (FOLDER / "structures").iterdir()} == set(STRUCTURES)
+def test_there_is_a_file_for_each_structure(made):
+    assert {path.name for path in STRUCTURES} == {f"{name}.cif" for name in made}
 
 
-@pytest.mark.parametrize("name", sorted(STRUCTURES))
-def test_a_structure_reads_as_what_it_claims(name):
-    text, made = STRUCTURES[name]
-    path = FOLDER / "structures" / f"{name}.cif"
+@pytest.mark.parametrize("path", STRUCTURES, ids=lambda path: path.stem)
+def test_a_structure_reads_as_what_it_claims(made, path):
+    text, structure = made[path.stem]
     assert describe(path.read_text(encoding="utf-8")) == text
     read = read_structure(path).structure
-    assert read.composition.fractional_composition.almost_equals(made.composition.fractional_composition)
-    assert read.volume / len(read) == pytest.approx(made.volume / len(made), rel=1e-5)
-    assert read.get_space_group_info(symprec=1e-3)[1] == made.get_space_group_info(symprec=1e-3)[1]
-    assert neighbours(read) == pytest.approx(neighbours(made), abs=1e-4)
+    assert read.composition.fractional_composition.almost_equals(structure.composition.fractional_composition)
+    assert read.volume / len(read) == pytest.approx(structure.volume / len(structure), rel=1e-5)
+    assert read.get_space_group_info(symprec=1e-3)[1] == structure.get_space_group_info(symprec=1e-3)[1]
+    assert neighbours(read) == pytest.approx(neighbours(structure), abs=1e-4)
 
 
 def neighbours(structure) -> np.ndarray:

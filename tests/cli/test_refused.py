@@ -112,9 +112,10 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield path, command
 
 
+COMMANDS = dict(commands(typer.main.get_command(app)))
 OPTIONS = [
     (" ".join(path), name)
-    for path, command in commands(typer.main.get_command(app))
+    for path, command in COMMANDS.items()
     for option in command.params
     if option.param_type_name == "option" and not option.multiple and option.name != "help"
     for name in (*option.opts, *option.secondary_opts)
@@ -123,7 +124,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("path", "name"), OPTIONS)
 def test_every_option_of_one_value_is_refused_twice(path, name):
-    command = dict(commands(typer.main.get_command(app)))[tuple(path.split())]
+    command = COMMANDS[tuple(path.split())]
     option = next(each for each in command.params if name in (*each.opts, *each.secondary_opts))
     values = [] if getattr(option, "is_flag", False) else ["1"] * option.nargs
     with pytest.raises(InvalidInputError, match=rf"{option.opts[0]}\b"):

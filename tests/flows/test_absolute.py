@@ -25,7 +25,7 @@ from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.potential import PotentialSpec
 
 DEMO = PotentialSpec(name="mace-demo", device="cpu")
-SHORT = {"n_repeats": 2, "n_equilibration_steps": 30, "n_switching_steps": 60, "timestep_fs": 4.0, "relax_maker": None}
+SHORT = {"n_repeats": 2, "n_equilibration_steps": 10, "n_switching_steps": 20, "timestep_fs": 4.0, "relax_maker": None}
 CELL = {"n_cell_steps": 60, "n_sampling_steps": 40}
 
 
@@ -101,7 +101,7 @@ def test_invalid_structures_and_supercells_are_refused():
 
 
 def test_work_and_mass_term_of_a_switching_flow(tmp_path):
-    maker = SwitchingMaker(potential=DEMO, temperature=300.0, seed=2, **SHORT)
+    maker = SwitchingMaker(potential=DEMO, temperature=300.0, seed=2, **SHORT | {"n_switching_steps": 60})
     flow = maker.make(rocksalt(), {"Na": "K", "Cl": {"Cl": 1.0}} | {"Na": "K"})
     document, _ = run(flow, tmp_path)
     assert (document.initial_formula, document.final_formula) == ("NaCl", "KCl")

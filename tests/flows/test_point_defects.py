@@ -20,10 +20,9 @@ from alchemflows.schemas.potential import PotentialSpec
 
 DEMO = PotentialSpec(name="mace-demo", device="cpu")
 SHORT = {
-    "n_repeats": 2, "n_equilibration_steps": 30, "n_switching_steps": 60, "timestep_fs": 4.0, "relax_maker": None,
+    "n_repeats": 2, "n_equilibration_steps": 10, "n_switching_steps": 20, "timestep_fs": 4.0, "relax_maker": None,
     "n_cell_steps": 60, "n_sampling_steps": 40,
 }  # fmt: skip
-QUICK = {"n_equilibration_steps": 10, "n_switching_steps": 20}
 
 
 def rocksalt(cation: str = "Na", anion: str = "Cl", a: float = 5.69) -> Structure:
@@ -230,7 +229,7 @@ def test_formation_of_a_frenkel_pair(tmp_path):
 def test_vacancies_of_several_sizes_are_extrapolated(tmp_path):
     """At each size, the perfect iron crystal of this size is the reference."""
     iron = bcc("Fe", 2.84)
-    sizes = run(vacancy(**QUICK).make(iron, 1, supercells=[(2, 2, 1), (2, 2, 2)]), tmp_path)
+    sizes = run(vacancy().make(iron, 1, supercells=[(2, 2, 1), (2, 2, 2)]), tmp_path)
     assert sizes.n_atoms == [8, 16] and [d.removal.site for d in sizes.cells] == [4, 8]
     for document in sizes.cells:
         removed = document.perfect.structure[document.removal.site].frac_coords * [2, 2, document.counts.atoms / 8]
@@ -242,7 +241,7 @@ def test_vacancies_of_several_sizes_are_extrapolated(tmp_path):
 
 @pytest.mark.slow
 def test_entropy_and_enthalpy_from_two_temperatures(tmp_path):
-    maker = VacancyTemperatureMaker(vacancy_maker=vacancy(**QUICK))
+    maker = VacancyTemperatureMaker(vacancy_maker=vacancy())
     hot = run(maker.make(bcc("Fe", 2.84) * (2, 2, 1), [100.0, 50.0]), tmp_path)
     assert hot.temperatures_K == [50.0, 100.0]
     slope = (hot.formation_eV[1] - hot.formation_eV[0]) / 50

@@ -28,7 +28,7 @@ from alchemflows.results.export import export
 from alchemflows.schemas.potential import PotentialSpec
 
 DOCS = Path(__file__).parents[2] / "docs/database.md"
-SHORT = {"n_repeats": 2, "n_equilibration_steps": 30, "n_switching_steps": 60, "timestep_fs": 4.0, "relax_maker": None}
+SHORT = {"n_repeats": 2, "n_equilibration_steps": 10, "n_switching_steps": 20, "timestep_fs": 4.0, "relax_maker": None}
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,15 @@ from alchemflows.schemas.reasons import Reason
 
 PACKAGE = Path(alchemflows.__file__).parent
 PAGE = PACKAGE.parent / "docs" / "verdicts.md"
-TREES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 #: Variables that hold reasons or warnings, which become reasons.
 LISTS = {"reasons", "against", "found", "missed", "failed", "unstable", "thin", "short", "unsolved", "unknown"}
-#: Modules of the package that make reasons.
-MAKERS = [path for path, tree in TREES.items() if "alchemflows.schemas.reasons" in ast.dump(tree)]
+
+
+@pytest.fixture(scope="module")
+def makers() -> dict[Path, ast.Module]:
+    """Return the modules of the package that make reasons, parsed."""
+    texts = {path: path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
+    return {path: ast.parse(text) for path, text in texts.items() if "alchemflows.schemas.reasons" in text}
 
 
 def example(reason: Reason) -> str:
@@ -34,11 +38,11 @@ def test_a_reason_is_recognised_in_a_stored_verdict(reason):
     assert Reason.of("a sentence of an older release") is None
 
 
-def test_every_reason_is_used():
+def test_every_reason_is_used(makers):
     used = {
         node.attr
-        for path in MAKERS
-        for node in ast.walk(TREES[path])
+        for tree in makers.values()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason"
     }
     assert used == {reason.name for reason in Reason}
@@ -68,11 +72,11 @@ def literals(node: ast.AST) -> list[str]:
     return []
 
 
-def test_no_reason_is_written_elsewhere():
+def test_no_reason_is_written_elsewhere(makers):
     """Lists of reasons, and lists that functions of the modules that make reasons return, hold no other sentences."""
     written = []
-    for path in MAKERS:
-        for node in ast.walk(TREES[path]):
+    for path, tree in makers.items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Assign | ast.AugAssign):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 parts = [node.value] if any(isinstance(t, ast.Name) and t.id in LISTS for t in targets) else []
