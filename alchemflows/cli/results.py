@@ -17,12 +17,14 @@ from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, JsonInstead, Workers
 from alchemflows.cli.running import as_text, console, n_workers, run_submitted
-from alchemflows.errors import AlchemflowsError, InvalidInputError, NoResultError
+from alchemflows.errors import AlchemflowsError, DocumentVersionError, InvalidInputError, NoResultError
 
 if TYPE_CHECKING:
     from alchemflows.schemas.document import Document
 
 app = App()
+#: Results that cannot be read and are named one by one.
+_NAMED = 5
 
 ResultID = Annotated[
     str, typer.Argument(metavar="ID", help="ID listed by `alchemflows results`; the first characters are enough.")
@@ -69,7 +71,18 @@ def results(
     }
     classes_of(kind or ())
     database = connected()
-    rows = stored_results(database, **filters, limit=limit, reanalysed=reanalysed)  # type: ignore[arg-type]
+    skipped: list[DocumentVersionError] = []
+    rows = stored_results(
+        database,
+        **filters,  # type: ignore[arg-type]
+        limit=limit,
+        reanalysed=reanalysed,
+        skip=skipped.append,
+    )
+    for error in skipped[:_NAMED]:
+        print(f"note: not listed: {error}", file=sys.stderr)
+    if len(skipped) > _NAMED:
+        print(f"note: {len(skipped) - _NAMED} further results are not listed either", file=sys.stderr)
     if as_json:
         print(json.dumps(rows, indent=1, default=str, allow_nan=False))
     elif as_csv:
@@ -80,6 +93,8 @@ def results(
         console.print(results_table(rows))
         which = "the original result of an ID" if reanalysed else "a result"
         console.print(f"`alchemflows show ID` prints {which}, `alchemflows plot ID FILE` draws it")
+    elif skipped:
+        console.print(f"no other result is listed ({database.place})")
     elif any(value not in (None, ()) for value in filters.values()):
         console.print(f"no result matches these filters ({database.place})")
     else:
