@@ -20,7 +20,9 @@ from alchemflows.cli.running import as_text, console, n_workers, run_submitted
 from alchemflows.errors import AlchemflowsError, DocumentVersionError, InvalidInputError, NoResultError
 
 if TYPE_CHECKING:
+    from alchemflows.execution.interrupted import SubmittedFlow
     from alchemflows.schemas.document import Document
+    from alchemflows.storage.database import Database
 
 app = App()
 #: Results that cannot be read and are named one by one.
@@ -156,16 +158,32 @@ def resume(
     Jobs continue from their checkpoints, and failed jobs are retried. The figures of the command are
     written.
     """
-    from alchemflows.execution.interrupted import find_flow, return_stopped_jobs
+    from alchemflows.execution.interrupted import return_stopped_jobs
 
     database = connected()
-    flow = find_flow(database, result)
+    flow = _interrupted(database, result)
     for path in flow.figures.values():
         check_plot(path)
     if not flow.completed:
         workers = n_workers(device, workers, flow.n_parallel_jobs)
         return_stopped_jobs(database, flow)
     run_submitted(database, flow, workers or 0, as_json=as_json)
+
+
+def _interrupted(database: Database, beginning: str) -> SubmittedFlow:
+    """Return the flow of a command; the error for a result that needs none, as of Python, says how to print it."""
+    from alchemflows.execution.interrupted import find_flow
+    from alchemflows.results.listing import find_result
+
+    try:
+        return find_flow(database, beginning)
+    except InvalidInputError as error:
+        try:
+            uuid, _ = find_result(database, beginning)
+        except AlchemflowsError:
+            raise error from None
+    short = uuid[:8]
+    raise InvalidInputError(f"the result {short} is complete; `alchemflows show {short}` prints it")
 
 
 def _found(beginning: str) -> tuple[str, Document]:
