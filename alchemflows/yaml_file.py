@@ -70,6 +70,21 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, with or without a byte-order mark.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text; save it as UTF-8"
+        raise InvalidInputError(f"{path} cannot be read: {reason}") from None
+
+
 def read_yaml(path: Path, *, secret: bool = False) -> YamlFile:
     """Read a YAML file.
 
@@ -86,11 +101,7 @@ def read_yaml(path: Path, *, secret: bool = False) -> YamlFile:
         If the file cannot be read, is not valid YAML, or contains a key twice in one mapping; the message names the
         file, the line and the key.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text; save it as UTF-8"
-        raise InvalidInputError(f"{path} cannot be read: {reason}") from None
+    text = read_text(path)
     lines: dict[Place, int] = {}
     try:
         loader = _Loader(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -142,3 +143,47 @@ def test_the_python_example_of_the_readme_runs(folder, environment):
     assert not unexpected(done.stderr)
     listed = subprocess.run(["alchemflows", "results"], cwd=folder, env=environment, capture_output=True, text=True)
     assert "CsPbI3 → CsSnI3" in listed.stdout
+
+
+HALIDES = """
+name: halides
+structures: {NaCl: {file: NaCl.cif}}
+transformations: {NaK: {Na: K}}
+temperatures_K: [400]
+pressures_GPa: [null]
+method:
+  kind: thermodynamic-integration
+  settings: {n_windows: 3, windows_per_job: 3, n_equilibration_steps: 20, n_production_steps: 200, relax: false}
+potential: {name: mace-demo, device: cpu}
+repeats: 2
+"""
+
+
+@pytest.mark.slow
+def test_the_page_of_the_database_runs_against_mongodb(environment, tmp_path):
+    """All blocks run with a campaign of the page's name; only ID and formula are those of its results."""
+    find_example("structures").write(tmp_path)
+    (tmp_path / "halides.yaml").write_text(HALIDES)
+    home = tmp_path / ".alchemflows"
+    clean = {name: value for name, value in environment.items() if name != "ALCHEMFLOWS_HOME"} | {"HOME": str(tmp_path)}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        run("bash", "-euc", "alchemflows campaign submit halides.yaml; alchemflows worker --until-idle")
+        computed = json.loads(run("alchemflows", "ti", "NaCl.cif", "Na:K", "-T", "400", "--no-relax", "--json"))
+        page = (ROOT / "docs" / "database.md").read_text().replace("CsSnI3", "KCl")
+        page = page.replace("1a2b3c4d", computed["uuid"][:8])
+        (commands,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+        listed = run("bash", "-euo", "pipefail", "-c", commands)
+        assert "ladders analysed: 2" in listed and "rows: samples.parquet" in listed
+        assert (tmp_path / "overlap.png").is_file() and len((tmp_path / "results.csv").read_text().splitlines()) == 4
+        script = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+        printed = run(sys.executable, "-c", script).splitlines()
+        assert [line.split()[0] for line in printed[:3]] == ["400.0"] * 3  # one line for each result
+        assert "'n_repeats': 2" in printed[3] and "'ns_per_day'" in printed[4]
+    finally:
+        PrivateMongod(home).stop()

@@ -29,6 +29,10 @@ STATES: dict[str, tuple[str, ...]] = {
 TO_DO = ("WAITING", "READY", "RESERVED", "RUNNING")
 
 
+#: States of jobs that a worker runs or can take; jobs that wait can run only after one of these.
+_ACTIVE = ("READY", "RESERVED", "RUNNING")
+
+
 @dataclass
 class Condition:
     """A row of the status: how many jobs of a structure, transformation and condition are in which state.
@@ -131,6 +135,11 @@ def campaign_status(database: Database, name: str) -> list[Condition]:
     if not rows:
         raise _unknown(launchpad, name)
     return [rows[key] for key in sorted(rows, key=lambda k: tuple((v is not None, v) for v in k))]
+
+
+def can_go_on(conditions: Sequence[Condition]) -> bool:
+    """Tell whether a job is ready or running; otherwise all that wait, wait for failed or stopped jobs."""
+    return any(row.states[state] for row in conditions for state in _ACTIVE)
 
 
 def running_jobs(database: Database, name: str) -> list[RunningJob]:

@@ -115,7 +115,7 @@ def phases(
         raise InvalidInputError("--composition needs a --substitution, such as Pb:Sn")
     read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}
     change = substitution_of([substitution]) if substitution else None
-    maker.potential = potential.spec(read, (change or {}).values())
+    maker.potential = potential.spec(read, (change or {}).values(), replaced=change or ())
     make = partial(
         PhaseStabilityMaker(frenkel_ladd_maker=maker).make,
         {name: found.structure for name, found in read.items()},

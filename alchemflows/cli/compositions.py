@@ -138,7 +138,7 @@ def optimize(
     chosen = choices_of(choices)
     read = reading.read(structure, supercell)
     elements = [element for symbols in chosen.values() for element in symbols]
-    spec = potential.spec({structure.name: read}, elements)
+    spec = potential.spec({structure.name: read}, elements, replaced=chosen)
     maker = replace(maker, potential=spec, optimize_maker=descent)
     make = partial(
         maker.make,

@@ -114,7 +114,9 @@ class PotentialOptions:
     device: Device = "auto"
     head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None
 
-    def spec(self, read: Mapping[str, ReadStructure], substitutes: Iterable[str] = ()) -> PotentialSpec:
+    def spec(
+        self, read: Mapping[str, ReadStructure], substitutes: Iterable[str] = (), *, replaced: Iterable[str] = ()
+    ) -> PotentialSpec:
         """Return the potential spec of these options.
 
         Parameters
@@ -123,17 +125,24 @@ class PotentialOptions:
             Structures of the calculation, by name.
         substitutes
             Further elements that sites may become.
+        replaced
+            Elements that the substitutes replace.
 
         Raises
         ------
         InvalidInputError
-            If no potential is given or configured, and there is no default for these structures, or if a substitute is
-            no element.
+            If no potential is given or configured, and there is no default for these structures, if a substitute is
+            no element, or if a replaced element is in none of the structures.
         """
         from alchemflows.schemas.potential import PotentialSpec
         from alchemflows.structures.species import check_symbol
 
         further = [check_symbol(element) for element in substitutes]
+        present = {element.symbol for found in read.values() for element in found.structure.elements}
+        for element in replaced:
+            if element not in present:
+                there = ", ".join(sorted(present))
+                raise InvalidInputError(f"{element} is not in {' or '.join(read)}; elements there: {there}")
         name = self.potential
         if name is None:
             structures = [found.structure for found in read.values()]

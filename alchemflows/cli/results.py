@@ -17,12 +17,16 @@ from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, JsonInstead, Workers
 from alchemflows.cli.running import as_text, console, n_workers, run_submitted
-from alchemflows.errors import AlchemflowsError, InvalidInputError, NoResultError
+from alchemflows.errors import AlchemflowsError, DocumentVersionError, InvalidInputError, NoResultError
 
 if TYPE_CHECKING:
+    from alchemflows.execution.interrupted import SubmittedFlow
     from alchemflows.schemas.document import Document
+    from alchemflows.storage.database import Database
 
 app = App()
+#: Results that cannot be read and are named one by one.
+_NAMED = 5
 
 ResultID = Annotated[
     str, typer.Argument(metavar="ID", help="ID listed by `alchemflows results`; the first characters are enough.")
@@ -69,7 +73,18 @@ def results(
     }
     classes_of(kind or ())
     database = connected()
-    rows = stored_results(database, **filters, limit=limit, reanalysed=reanalysed)  # type: ignore[arg-type]
+    skipped: list[DocumentVersionError] = []
+    rows = stored_results(
+        database,
+        **filters,  # type: ignore[arg-type]
+        limit=limit,
+        reanalysed=reanalysed,
+        skip=skipped.append,
+    )
+    for error in skipped[:_NAMED]:
+        print(f"note: not listed: {error}", file=sys.stderr)
+    if len(skipped) > _NAMED:
+        print(f"note: {len(skipped) - _NAMED} further results are not listed either", file=sys.stderr)
     if as_json:
         print(json.dumps(rows, indent=1, default=str, allow_nan=False))
     elif as_csv:
@@ -80,6 +95,8 @@ def results(
         console.print(results_table(rows))
         which = "the original result of an ID" if reanalysed else "a result"
         console.print(f"`alchemflows show ID` prints {which}, `alchemflows plot ID FILE` draws it")
+    elif skipped:
+        console.print(f"no other result is listed ({database.place})")
     elif any(value not in (None, ()) for value in filters.values()):
         console.print(f"no result matches these filters ({database.place})")
     else:
@@ -141,16 +158,32 @@ def resume(
     Jobs continue from their checkpoints, and failed jobs are retried. The figures of the command are
     written.
     """
-    from alchemflows.execution.interrupted import find_flow, return_stopped_jobs
+    from alchemflows.execution.interrupted import return_stopped_jobs
 
     database = connected()
-    flow = find_flow(database, result)
+    flow = _interrupted(database, result)
     for path in flow.figures.values():
         check_plot(path)
     if not flow.completed:
         workers = n_workers(device, workers, flow.n_parallel_jobs)
         return_stopped_jobs(database, flow)
     run_submitted(database, flow, workers or 0, as_json=as_json)
+
+
+def _interrupted(database: Database, beginning: str) -> SubmittedFlow:
+    """Return the flow of a command; the error for a result that needs none, as of Python, says how to print it."""
+    from alchemflows.execution.interrupted import find_flow
+    from alchemflows.results.listing import find_result
+
+    try:
+        return find_flow(database, beginning)
+    except InvalidInputError as error:
+        try:
+            uuid, _ = find_result(database, beginning)
+        except AlchemflowsError:
+            raise error from None
+    short = uuid[:8]
+    raise InvalidInputError(f"the result {short} is complete; `alchemflows show {short}` prints it")
 
 
 def _found(beginning: str) -> tuple[str, Document]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Any
 
 from rich.console import Group
 
-from alchemflows.campaign.status import STATES, TO_DO, Condition, Outlook, RunningJob
-from alchemflows.cli.layout import ResultTable
+from alchemflows.campaign.status import STATES, TO_DO, Condition, Outlook, RunningJob, can_go_on
+from alchemflows.cli.layout import ResultTable, counted
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 
 #: Headings of the labels of conditions, on two lines so that the table fits 80 columns.
@@ -25,7 +27,24 @@ def status_view(name: str, conditions: Sequence[Condition], running: Sequence[Ru
     tables = [_conditions_table(name, conditions)]
     if running:
         tables.append(_running_table(running))
-    return Group(*tables, *_outlook_lines(conditions, running, outlook))
+    return Group(*tables, *_outlook_lines(name, conditions, running, outlook))
+
+
+def status_json(
+    name: str, conditions: Sequence[Condition], running: Sequence[RunningJob], outlook: Outlook
+) -> dict[str, Any]:
+    """Return the same as :func:`status_view` for JSON: all conditions and all running jobs."""
+    rows = [
+        {
+            "structure": row.structure,
+            "transformation": row.transformation,
+            "temperature_K": row.temperature_K,
+            "pressure_GPa": row.pressure_GPa,
+            "jobs": dict(zip(STATES, row.counts(), strict=True)),
+        }
+        for row in conditions
+    ]
+    return {"campaign": name, "conditions": rows, "running": running, **asdict(outlook)}
 
 
 def _conditions_table(name: str, conditions: Sequence[Condition]) -> ResultTable:
@@ -85,10 +104,12 @@ def _running_table(running: Sequence[RunningJob]) -> ResultTable:
     return table
 
 
-def _outlook_lines(conditions: Sequence[Condition], running: Sequence[RunningJob], outlook: Outlook) -> list[str]:
+def _outlook_lines(
+    name: str, conditions: Sequence[Condition], running: Sequence[RunningJob], outlook: Outlook
+) -> list[str]:
     n_left = sum(row.states[state] for row in conditions for state in TO_DO)
-    if not n_left:
-        return ["nothing is left to do"]
+    if not can_go_on(conditions):
+        return _lines_at_the_end(name, conditions, n_left)
     lines = []
     if outlook.share_done is not None:
         lines.append(f"{100 * outlook.share_done:.1f} % of the planned MD steps are done")
@@ -102,3 +123,18 @@ def _outlook_lines(conditions: Sequence[Condition], running: Sequence[RunningJob
             f"estimated end of the MD: {end:%Y-%m-%d %H:%M}"
         )
     return lines
+
+
+def _lines_at_the_end(name: str, conditions: Sequence[Condition], n_waiting: int) -> list[str]:
+    """Return what a user can do if no job is ready or running."""
+    totals = [sum(numbers) for numbers in zip(*(row.counts() for row in conditions), strict=True)]
+    counts = dict(zip(STATES, totals, strict=True))
+    lines = []
+    if n_failed := counts["failed"]:
+        lines.append(f"{counted(n_failed, 'job')} failed; `alchemflows campaign failures {name}` shows why")
+    if n_stopped := counts["stopped"]:
+        again = f"`alchemflows campaign resume {name}` continues paused jobs"
+        lines.append(f"{counted(n_stopped, 'job')} paused or cancelled; {again}")
+    if n_waiting:
+        lines.append(f"{counted(n_waiting, 'job')} waiting for these")
+    return lines or ["nothing is left to do"]

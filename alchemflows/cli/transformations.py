@@ -106,7 +106,7 @@ def ti(
         refuse_given({"cell": "--cell"}, "at constant volume; give a --pressure as well")
     change = substitution_of(substitutions)
     read = reading.read(structure, supercell)
-    maker.potential = potential.spec({structure.name: read}, change.values())
+    maker.potential = potential.spec({structure.name: read}, change.values(), replaced=change)
     run_and_show(
         partial(maker.make, read.structure, change, sites=sites),
         run,
@@ -138,7 +138,7 @@ def switch(
         maker.pressure_GPa = None
     change = substitution_of(substitutions)
     read = reading.read(structure, supercell)
-    maker.potential = potential.spec({structure.name: read}, change.values())
+    maker.potential = potential.spec({structure.name: read}, change.values(), replaced=change)
     run_and_show(
         partial(maker.make, read.structure, change),
         run,

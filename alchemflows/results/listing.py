@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice
 from math import inf
 from typing import Any
 
 from alchemflows.arguments import checked_id
-from alchemflows.errors import DatabaseError, InvalidInputError, NoResultError
+from alchemflows.errors import DatabaseError, DocumentVersionError, InvalidInputError, NoResultError
 from alchemflows.results.kinds import COLUMNS, KINDS, Summary
 from alchemflows.results.query import CAMPAIGN_FIELDS, RESULT_FIELDS, newest_ladders
 from alchemflows.results.stored import Column, of_campaign, projection, rows_of
@@ -50,6 +50,7 @@ def results(
     until: date | None = None,
     limit: int = 0,
     reanalysed: bool = False,
+    skip: Callable[[DocumentVersionError], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Return results of every kind as flat rows, newest first.
 
@@ -76,6 +77,9 @@ def results(
         Maximum number of rows; 0 for all.
     reanalysed
         Whether to return results of :class:`~alchemflows.results.builder.FreeEnergyBuilder` instead of those of jobs.
+    skip
+        Function that gets the error of each result of a newer version, whatever the other filters are, since it cannot
+        be read; the other results are listed. Without it, the error is raised.
 
     Returns
     -------
@@ -86,6 +90,8 @@ def results(
     ------
     InvalidInputError
         If a kind is unknown, the temperature is not positive, or the first day is after the last.
+    DocumentVersionError
+        Without `skip`, if a result has a newer version; the message names it and says what to install.
     """
     if temperature_K is not None and not 0 < temperature_K < inf:
         raise InvalidInputError(f"the temperature must be positive; got {temperature_K:g}")
@@ -106,6 +112,7 @@ def results(
         classes=classes,
         order=("sources_completed_at" if reanalysed else "completed_at", -1),
         where=where,
+        skip=skip,
     )
     rows: Iterator[dict[str, Any]] = newest_ladders(map(_listed, stored))
     unfiltered = not kinds and formula is potential is temperature_K is None and not reanalysed

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from pymongo.collection import Collection
 
@@ -45,6 +45,7 @@ def rows_of(
     order: tuple[str, int],
     where: Mapping[str, Any] | None = None,
     stages: Sequence[Mapping[str, Any]] = (),
+    skip: Callable[[DocumentVersionError], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield stored documents as table rows in the given order; missing values are None.
 
@@ -64,11 +65,15 @@ def rows_of(
         Further criteria, on fields of the current version.
     stages
         Stages of the aggregation pipeline before the projection to columns.
+    skip
+        Function that gets the error of each document that cannot be read; the others are yielded. Without it, the error
+        is raised.
 
     Raises
     ------
     DocumentVersionError
-        If a document is of a newer version, or its version is not a whole number; the message names its result.
+        Without `skip`, if a document is of a newer version, or its version is not a whole number; the message names
+        its result.
     """
     by, direction = order
     chosen = dict(where or {})
@@ -81,15 +86,19 @@ def rows_of(
     rows: Iterator[dict[str, Any]] = collection.aggregate(current)
     if others:
         select = [{"$match": dict(where or {})}, *to_rows]
-        older = _older(collection, {"_id": {"$in": others}}, [(by, direction)], select)
+        older = _older(collection, {"_id": {"$in": others}}, [(by, direction)], select, skip or _raise)
         rows = heapq.merge(rows, older, key=lambda row: row["_order"], reverse=direction < 0)
     for row in rows:
         del row["_order"]
         # The search above finds numbers only, so that it stays in the indexes; this check refuses other values.
         uuid, output = row.pop("_uuid"), row.pop("_output")
-        _migrated(uuid, output["@class"], output)
-        _migrated(uuid, _CAMPAIGN, row.pop("_campaign"))
-        yield row
+        try:
+            _migrated(uuid, output["@class"], output)
+            _migrated(uuid, _CAMPAIGN, row.pop("_campaign"))
+        except DocumentVersionError as error:
+            (skip or _raise)(error)
+        else:
+            yield row
 
 
 def projection(columns: Mapping[str, Column]) -> dict[str, Any]:
@@ -113,13 +122,27 @@ def _other_number(place: str, kind: str) -> dict[str, Any]:
 
 
 def _older(
-    collection: Collection, criteria: dict[str, Any], order: list[tuple[str, int]], stages: Sequence[Mapping[str, Any]]
+    collection: Collection,
+    criteria: dict[str, Any],
+    order: list[tuple[str, int]],
+    stages: Sequence[Mapping[str, Any]],
+    skip: Callable[[DocumentVersionError], None],
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of documents that are not of the current version."""
     found = collection.find(criteria).sort(order)
     while documents := list(islice(found, _AT_ONCE)):
-        migrations = [{"$documents": [{"$literal": _current(document)} for document in documents]}, *stages]
-        yield from collection.database.aggregate(migrations)
+        readable = []
+        for document in documents:
+            try:
+                readable.append({"$literal": _current(document)})
+            except DocumentVersionError as error:
+                skip(error)
+        if readable:
+            yield from collection.database.aggregate([{"$documents": readable}, *stages])
+
+
+def _raise(error: DocumentVersionError) -> NoReturn:
+    raise error
 
 
 def _current(document: dict[str, Any]) -> dict[str, Any]:

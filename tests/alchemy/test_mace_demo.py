@@ -59,6 +59,10 @@ def test_a_file_of_that_name_is_not_taken_for_it(tmp_path, monkeypatch):
 def test_name_is_among_those_that_are_known():
     with pytest.raises(PotentialError, match="mace-demo, sevennet-0"):
         load_potential("no-such-potential")
+    with pytest.raises(PotentialError, match=r"did you mean mace-demo\?"):
+        load_potential("mace-dmeo")
+    with pytest.raises(PotentialError, match="MACE-MP-0 is called small"):
+        load_potential("mace-mp-0")
 
 
 def test_card_is_that_of_the_file():

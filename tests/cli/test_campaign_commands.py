@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import assert_one_line
+from command_line import assert_one_line, run_here
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.cli.example_files import find_example
@@ -101,6 +101,52 @@ def test_extend_adds_what_the_file_does_not_say(run, salts):
     assert "0 tasks added (0 jobs), 1 already in the database" in longer and "1 ladders" in longer
     status = run("campaign", "status", "salts").stdout
     assert "400" in status and "24 jobs are left" in status
+
+
+def test_json_of_campaign_commands(home, salts, tmp_path, monkeypatch):
+    """Each command prints JSON alone on stdout; a paused campaign ends a display that would be updated."""
+
+    for name in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALCHEMFLOWS_HOME", str(home))
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        return run_here([str(each) for each in arguments], monkeypatch)
+
+    def read(*arguments):
+        done = run("campaign", *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    path = salts()
+    path.write_text(path.read_text().replace("name: salts", "name: json-salts"))
+    checked = read("check", path, "--no-measure")
+    assert (checked["n_tasks"], checked["n_jobs"], checked["hours"]) == (1, 3, None)
+    assert checked["narrow_cells"]["NaCl"]["width_A"] == pytest.approx(3.29, abs=0.01)
+    submitted = read("submit", path)
+    assert (submitted["campaign"], submitted["n_new"], submitted["n_jobs"]) == ("json-salts", 1, 3)
+    assert read("extend", path, "-T", "400")["n_known"] == 1
+    (cold, hot) = read("status", "json-salts")["conditions"]
+    assert (cold["temperature_K"], hot["temperature_K"]) == (300, 400)
+    assert cold["jobs"] == {"finished": 0, "running": 0, "ready": 2, "waiting": 1, "failed": 0, "stopped": 0}
+    assert read("failures", "json-salts") == []
+    assert read("pause", "json-salts")["n_jobs"] == 6
+    shown = run("campaign", "status", "json-salts", "--watch", "--interval", "0.1")
+    assert shown.returncode == 0 and "campaign resume json-salts" in shown.stdout
+    assert read("resume", "json-salts")["n_jobs"] == 6
+    assert read("cancel", "json-salts")["n_jobs"] == 6
+    assert read("retry", "json-salts")["n_jobs"] == 0
+    assert read("report", "json-salts", "report.html")["n_results"] == 0
+    assert_one_line(run("campaign", "status", "json-salts", "--watch", "--json"), "--watch", "--json")
+
+
+def test_a_missing_file_is_found_before_anything_slow_is_imported(run_refused, monkeypatch):
+    for module in ("alchemflows.campaign.specification", "alchemflows.campaign.estimate"):
+        monkeypatch.setitem(sys.modules, module, None)  # an import fails
+    for command in ("check", "submit", "extend"):
+        assert_one_line(run_refused("campaign", command, "nowhere.yaml"), "nowhere.yaml", "cannot be read")
 
 
 @pytest.mark.parametrize(

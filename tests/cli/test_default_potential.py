@@ -77,6 +77,18 @@ def test_commands_choose(run_refused, tmp_path, monkeypatch):
     assert_one_line(run_refused("ti", "NaCl.cif", "Na:Rb", "-T", 300), "no-such.model")
 
 
+def test_the_message_names_what_is_wrong(run_refused, tmp_path):
+    """Name an element that mace-demo does not know, and one that is replaced but not in the structure."""
+    salt().to(str(tmp_path / "NaCl.cif"))
+    assert_one_line(run_refused("ti", "NaCl.cif", "Na:Rb", "-T", 300), "not made for Rb")
+    assert_one_line(run_refused("switch", "NaCl.cif", "Na:Cs", "-T", 300), "not made for this crystal")
+    for command in (["ti", "NaCl.cif", "Pb:Sn"], ["switch", "NaCl.cif", "Pb:Sn"], ["phases", "a=NaCl.cif"]):
+        more = ["--substitution", "Pb:Sn"] if command[0] == "phases" else []
+        assert_one_line(run_refused(*command, *more, "-T", 300), "Pb is not in", "Cl, Na")
+    chosen = ("optimize", "NaCl.cif", "--choose", "Pb:Pb,Sn", "--target", "a_A=6")
+    assert_one_line(run_refused(*chosen), "Pb is not in NaCl.cif")
+
+
 @pytest.mark.slow
 def test_a_command_without_options_runs(run, tmp_path):
     salt().to(str(tmp_path / "NaCl.cif"))

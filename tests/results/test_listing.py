@@ -212,6 +212,8 @@ def test_commands(examples, documents, tmp_path):
     assert (tmp_path / "main.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "overlap.pdf").read_bytes().startswith(b"%PDF")
     assert_one_line(run_command(["plot", uuid[:8], "x.png", "--figure", "none"], tmp_path, environment), "overlap")
+    complete = run_command(["resume", uuid[:8]], tmp_path, environment)
+    assert_one_line(complete, "is complete", f"alchemflows show {uuid[:8]}")
     run("export", "results", "all.csv")
     with (tmp_path / "all.csv").open() as file:
         assert {row["kind"] for row in csv.DictReader(file)} == {row["kind"] for row in rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import pkgutil
 
@@ -15,7 +16,7 @@ import alchemflows.schemas
 from alchemflows.errors import DocumentVersionError
 from alchemflows.execution.local import status
 from alchemflows.report.campaign import write_report
-from alchemflows.results import readout
+from alchemflows.results import listing, readout
 from alchemflows.results.builder import FreeEnergyBuilder
 from alchemflows.results.export import export
 from alchemflows.results.ladders import analysis, window_documents
@@ -178,11 +179,27 @@ def test_a_newer_document_is_refused_with_what_to_install(examples, changed, tmp
         with pytest.raises(DocumentVersionError, match="FreeEnergyDocument"):
             read()
     environment = os.environ | examples.environment
-    for command in (["results", "--campaign", CAMPAIGN], ["export", "free-energies", tmp_path / "all.csv"]):
-        assert_one_line(run_command(command, tmp_path, environment), "FreeEnergyDocument", "2", "pip install", uuid[:8])
+    command = ["export", "free-energies", tmp_path / "all.csv"]
+    assert_one_line(run_command(command, tmp_path, environment), "FreeEnergyDocument", "2", "pip install", uuid[:8])
     builder = FreeEnergyBuilder.of(examples, CAMPAIGN, rebuild=True)
     builder.run()
     assert "pip install" in builder.failures[uuid]
+
+
+@pytest.mark.parametrize("version", [2, "text"])
+def test_a_list_of_results_names_those_that_cannot_be_read(examples, changed, tmp_path, version):
+    before = {row["uuid"] for row in listing.results(examples)}
+    changed("FreeEnergyDocument", {"$set": {"output.schema_version": version}})
+    (uuid,) = examples.outputs().distinct("uuid", {"output.@class": "FreeEnergyDocument"})
+    with pytest.raises(DocumentVersionError, match=uuid[:8]):
+        listing.results(examples)
+    errors = []
+    rows = listing.results(examples, skip=errors.append)
+    assert {row["uuid"] for row in rows} == before - {uuid} and uuid[:8] in str(errors[0]) and len(errors) == 1
+    done = run_command(["results", "--json"], tmp_path, os.environ | examples.environment)
+    assert done.returncode == 0 and len(json.loads(done.stdout)) == len(rows)
+    (note,) = done.stderr.splitlines()
+    assert uuid[:8] in note and (version == "text" or "pip install" in note)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import torch
 from alchemflows.alchemy.backends.mace import MACEBackend, mace_model_file, mace_names
 from alchemflows.alchemy.backends.mace_file import SUFFIX, load_mace
 from alchemflows.alchemy.interfaces import Backend
+from alchemflows.arguments import suggestion
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import DEMO, PotentialSpec
 
@@ -140,8 +141,10 @@ def _model_file(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path.resolve()
-    known = ", ".join([DEMO, "sevennet-0", *mace_names()])
-    raise PotentialError(f"{name!r} is neither a file nor the name of a potential (known: {known})")
+    known = [DEMO, "sevennet-0", *mace_names()]
+    # Papers call the first foundation models MACE-MP-0; mace-torch calls them by their size.
+    advice = "; MACE-MP-0 is called small, medium or large" if "mp-0" in name.lower() else suggestion(name, known)
+    raise PotentialError(f"{name!r} is neither a file nor the name of a potential (known: {', '.join(known)}){advice}")
 
 
 def _need_sevennet(name: str) -> None:
