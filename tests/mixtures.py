@@ -1,0 +1,81 @@
+"""Mixtures on lattices: models, exact free energies of mixing, and samples of many runs in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import units
+from lattices import DOWN, UP, PairLattice, everything, places, sites_of
+from scipy.special import logsumexp
+
+from alchemflows.free_energy.mixing import MixingSamples, semi_grand_bias_eV
+from alchemflows.sampling.arrangements import Arrangements
+from alchemflows.sampling.ensembles import SemiGrand
+from alchemflows.sampling.monte_carlo import MonteCarlo
+
+
+def mean_field(n_sites: int, interaction_eV: float) -> tuple[Arrangements, PairLattice]:
+    """Return E = w N_A N_B / M, in which each site interacts equally with all others."""
+    unlike = np.kron(1 - np.eye(n_sites), np.array([[0.0, 1.0], [1.0, 0.0]]))
+    model = PairLattice(np.zeros(2 * n_sites), interaction_eV / n_sites * unlike)
+    return sites_of([[UP, DOWN]] * n_sites), model
+
+
+def random_pairs(n_sites: int, scale_eV: float, seed: int = 0) -> tuple[Arrangements, PairLattice]:
+    """Return two elements with random fields and interactions."""
+    rng = np.random.default_rng(seed)
+    couplings = rng.normal(scale=scale_eV, size=(2 * n_sites, 2 * n_sites))
+    couplings = (couplings + couplings.T) * (1 - np.kron(np.eye(n_sites), np.ones((2, 2))))
+    return sites_of([[UP, DOWN]] * n_sites), PairLattice(rng.normal(scale=scale_eV, size=2 * n_sites), couplings)
+
+
+def exact_mixing_eV_per_site(arrangements: Arrangements, model: PairLattice, temperature_K: float) -> np.ndarray:
+    """Return the free energy of mixing from all arrangements, shape (M + 1,)."""
+    labels = everything(arrangements)
+    energy = model.energies(None, None, arrangements.weights(labels)[:, None])[:, 0].numpy()
+    n_second, thermal = labels.sum(axis=1), units.kB * temperature_K
+    n_sites = arrangements.n_sites
+    free = np.array([-thermal * logsumexp(-energy[n_second == n] / thermal) for n in range(n_sites + 1)])
+    x = np.arange(n_sites + 1) / n_sites
+    return (free - (1 - x) * free[0] - x * free[-1]) / n_sites
+
+
+def sample(
+    arrangements: Arrangements,
+    model: PairLattice,
+    temperatures_K: Sequence[float],
+    delta_mu_eV: Sequence[float],
+    *,
+    n_runs: int,
+    n_sweeps: int,
+    seed: int = 0,
+) -> list[list[MixingSamples]]:
+    """Return independent runs of a ladder of all temperatures and chemical potentials, sampled in one batch."""
+    states = [(t, mu) for _ in range(n_runs) for t in temperatures_K for mu in delta_mu_eV]
+    n, n_sites = len(states), arrangements.n_sites
+    mu = np.zeros((n, 1, 2))
+    mu[:, 0, 1] = [each for _, each in states]
+    rng = np.random.default_rng(seed)
+    run = MonteCarlo(
+        model,
+        SemiGrand(arrangements, mu),
+        *places(arrangements, n),
+        rng.integers(2, size=(n, n_sites)),
+        temperature_K=[t for t, _ in states],
+        seeds=(np.arange(n) + seed * n).tolist(),
+    )
+    energies, numbers = [], []
+    for sweep in range(n_sweeps + n_sweeps // 5):
+        for _ in range(n_sites | 1):  # odd: without interaction, all moves at Δμ = 0 are accepted and change N by ±1
+            run.attempt()
+        if sweep >= n_sweeps // 5:
+            energies.append(run.current.energy_eV)
+            numbers.append(run.current.labels.sum(axis=1))
+    enthalpy, n_second = np.array(energies).T, np.array(numbers).T
+    samples = [
+        MixingSamples(t, semi_grand_bias_eV(each, n_sites), enthalpy[k], n_second[k])
+        for k, (t, each) in enumerate(states)
+    ]
+    per_run = len(samples) // n_runs
+    return [samples[k : k + per_run] for k in range(0, len(samples), per_run)]
