@@ -15,8 +15,8 @@ Masses and other terms that are linear in N are not contained in G_mix. A(N) of 
 rather than M k_B T (x ln x + (1 − x) ln(1 − x)), which is its limit for large M.
 
 **Miscibility gaps.** Within a gap, a semi-grand run at fixed Δμ stays in one phase and rarely crosses to the other.
-Three things help: a ladder of temperatures that reaches beyond the consolute point, with replica exchange, so that runs
-go around it; variance-constrained states, which hold the composition within the gap; and small cells, in which the barrier
+Three things help: a ladder of temperatures that reaches beyond the consolute point, with replica exchange, so that
+runs go around it; variance-constrained states, which hold the composition within the gap; and small cells, in which the barrier
 is low. States that do not overlap are found by :attr:`MixingCurves.component`.
 
 **Errors.** All estimates are functions of sums over samples. Their derivatives with respect to the weight of a sample,

