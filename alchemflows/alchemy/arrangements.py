@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -10,6 +10,7 @@ from math import comb, factorial, prod
 from typing import Any, Literal, get_args
 
 import numpy as np
+from monty.json import MSONable
 from pymatgen.core import Element, Lattice, Structure
 
 from alchemflows.alchemy.symmetry import site_permutations
@@ -54,7 +55,7 @@ class Sublattice:
         return factorial(len(self.sites)) // prod(factorial(count) for count in self.counts)
 
 
-class Disorder:
+class Disorder(MSONable):
     """A disordered crystal in a supercell in which it can be represented by ordered arrangements.
 
     Parameters
@@ -100,6 +101,7 @@ class Disorder:
     def __init__(self, structure: Structure, supercell: Sequence[int] = (1, 1, 1), *, rounded: bool = False) -> None:
         if len(supercell) != 3 or min(supercell) < 1:
             raise InvalidInputError(f"supercell must be three numbers of repeats, each at least 1; got {supercell}")
+        self._inputs = structure, tuple(supercell), rounded
         self.system, weights = AlchemicalSystem.from_structure(structure * tuple(supercell))
         if not self.system.groups:
             raise InvalidInputError(
@@ -139,6 +141,22 @@ class Disorder:
                 f"the composition was rounded to whole atoms, from {self.system.formula(weights)} to "
                 f"{self.system.formula(self.weights)} ({'; '.join(changes)})"
             )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the inputs as a dictionary, from which :meth:`from_dict` makes an equal object."""
+        structure, supercell, rounded = self._inputs
+        kind = {"@module": type(self).__module__, "@class": type(self).__name__}
+        return kind | {"structure": structure.as_dict(), "supercell": list(supercell), "rounded": rounded}
+
+    @classmethod
+    def from_dict(cls, d: Mapping[str, Any]) -> Disorder:
+        """Return the object of the dictionary of :meth:`as_dict`."""
+        return cls(Structure.from_dict(d["structure"]), d["supercell"], rounded=d["rounded"])
+
+    @property
+    def unit_cell(self) -> Structure:
+        """The structure from which the supercell was made."""
+        return self._inputs[0]
 
     @property
     def counts(self) -> Counts:

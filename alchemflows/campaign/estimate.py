@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jobflow import Flow, Job
 
+from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.potential import AlchemicalPotential
@@ -38,9 +39,10 @@ class Work:
     n_replicas
         Simulated replicas: windows, repeats, both directions of switches.
     n_steps
-        Time steps summed over replicas; a batch of B replicas and 1000 steps counts as 1000 B.
+        Time steps summed over replicas; a batch of B replicas and 1000 steps counts as 1000 B. An attempted move of
+        Monte Carlo counts as a step.
     n_atom_steps
-        Time steps of replicas times the number of atoms.
+        Steps of replicas times the number of atoms.
     n_bytes
         Size of the samples in the database (bytes).
     """
@@ -76,12 +78,12 @@ def work_of_flow(flow: Flow, n_sites: int | None = None) -> Work:
     flow
         The flow.
     n_sites
-        Number of sites of its cells; by default that of each job's system. Jobs that get theirs from an earlier job
-        count with the largest.
+        Number of sites of the cells of jobs without a system among their arguments; by default that of the largest
+        system of another job.
     """
     jobs = [job for job, _ in flow.iterflow()]
     costs = [cost_of(job) for job in jobs]
-    systems = [None if n_sites is not None else system_of(job) for job in jobs]
+    systems = list(map(system_of, jobs))
     largest = n_sites or max((system.n_sites for system in systems if system is not None), default=0)
     sizes = [largest if system is None else system.n_sites for system in systems]
     return Work(
@@ -97,7 +99,7 @@ def work_of_flow(flow: Flow, n_sites: int | None = None) -> Work:
 def system_of(job: Job) -> AlchemicalSystem | None:
     """Return the alchemical system among the arguments of a job; None if there is none."""
     for argument in (*job.function_args, *job.function_kwargs.values()):
-        if isinstance(argument, AlchemicalPath):
+        if isinstance(argument, AlchemicalPath | Disorder):
             return argument.system
         if isinstance(argument, AlchemicalSystem):
             return argument

@@ -23,6 +23,7 @@ from alchemflows.flows.composition_optimization import CompositionOptimizationMa
 from alchemflows.flows.composition_sweep import CompositionSweepMaker
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
@@ -39,8 +40,7 @@ from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.substitution import mixtures
 
-_SAMPLED: dict[str, Any] = {
-    "temperature": 300.0,
+_CONDITIONS: dict[str, Any] = {
     "pressure_GPa": 0.000101325,
     "cell_freedom": "auto",
     "timestep_fs": 2.0,
@@ -48,6 +48,7 @@ _SAMPLED: dict[str, Any] = {
     "barostat_time_ps": 0.5,
     "seed": 0,
 }
+_SAMPLED: dict[str, Any] = _CONDITIONS | {"temperature": 300.0}
 _TRANSFORMATION: dict[str, Any] = _SAMPLED | {"coupling": "paired", "site_resolved": False, "crystal": True}
 
 #: Scientific fields of each maker, with the defaults that they had when they were added to this table.
@@ -109,6 +110,22 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
             "round_composition": False,
             "seed": 0,
         },
+        MonteCarloMaker: _CONDITIONS
+        | {
+            "mu_eV": {},
+            "n_replicas": 4,
+            "n_equilibration_sweeps": 50,
+            "n_production_sweeps": 200,
+            "attempts_per_sweep": None,
+            "n_md_steps": 0,
+            "n_switching_steps": 0,
+            "schedule": "ninth-order",
+            "proposal": "informed",
+            "balancing": "sqrt",
+            "replica_exchange": True,
+            "coupling": "mean-field",
+            "round_composition": False,
+        },
         RelaxationMaker: {"coupling": "paired"},
         FigureMaker: {"version": "paper", "seed": 0},
     }
@@ -135,6 +152,7 @@ ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         },
         OrderingSearchMaker: {"supercell": [1, 1, 1]},
         OrderDisorderMaker: {"supercell": ..., "orders": "search"},
+        MonteCarloMaker: {"supercell": ..., "temperatures": ..., "waves": []},
         RelaxationMaker: {},
         FigureMaker: {},
     }

@@ -47,6 +47,7 @@ KINDS: dict[str, str] = {
     "optimization": "alchemflows.flows.composition_optimization.CompositionOptimizationMaker",
     "ordering-search": "alchemflows.flows.ordering_search.OrderingSearchMaker",
     "order-disorder": "alchemflows.flows.order_disorder.OrderDisorderMaker",
+    "monte-carlo": "alchemflows.flows.monte_carlo.MonteCarloMaker",
     "relaxation": "alchemflows.flows.relaxation.RelaxationMaker",
     "fig2": "alchemflows.reproduce.fig2.Fig2Maker",
     "fig3": "alchemflows.reproduce.fig3.Fig3Maker",

@@ -55,7 +55,7 @@ def check(
     every = list(tasks(campaign, _structures(campaign)))
     work = total(work_of(task) for task in every)
     console.print(f"{campaign.name}: {counted(work.n_tasks, 'task')}, {counted(work.n_jobs, 'job')}", highlight=False)
-    console.print(f"{counted(work.n_replicas, 'replica')}, {work.n_steps:,} MD steps of replicas", highlight=False)
+    console.print(f"{counted(work.n_replicas, 'replica')}, {work.n_steps:,} steps of replicas", highlight=False)
     for name, (width, cutoff) in (narrow_cells(every) if work.n_steps else {}).items():
         console.print(
             f"note: the cell of {name} is {width:.2f} Å wide, the cutoff is {cutoff:g} Å: atoms see their own images",

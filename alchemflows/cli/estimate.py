@@ -34,7 +34,7 @@ def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
     if hours is None:
         console.print("no dynamics; the time of relaxations is not estimated", highlight=False)
         return
-    console.print(f"{counted(work.n_replicas, 'replica')}, {work.n_steps:,} MD steps of replicas", highlight=False)
+    console.print(f"{counted(work.n_replicas, 'replica')}, {work.n_steps:,} steps of replicas", highlight=False)
     console.print(
         f"about {duration_text(hours)} of dynamics on this device (measured here), without relaxations, the start of "
         "workers, and windows that a refinement adds",

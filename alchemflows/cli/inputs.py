@@ -230,16 +230,45 @@ def waves_of(texts: list[str]) -> dict[str, tuple[float, ...]]:
     waves: dict[str, tuple[float, ...]] = {}
     for text in texts:
         name, _, values = text.partition("=")
-        try:
-            wave = tuple(float(value) for value in values.split(","))
-        except ValueError:
-            wave = ()
-        if not name or len(wave) != 3:
+        wave = _three_numbers(values)
+        if not name or wave is None:
             raise InvalidInputError(f"an order is written like rocksalt=0.5,0.5,0.5; got {text!r}")
         if name in waves:
             raise InvalidInputError(f"the order {name} is given twice; give it once")
         waves[name] = wave
     return waves
+
+
+def wave_vectors_of(texts: Sequence[str]) -> list[tuple[float, ...]]:
+    """Return wave vectors from texts such as 0.5,0.5,0.5."""
+    waves = [_three_numbers(text) for text in texts]
+    if None in waves:
+        raise InvalidInputError(f"a wave vector is written like 0.5,0.5,0.5; got {texts[waves.index(None)]!r}")
+    return [wave for wave in waves if wave is not None]
+
+
+def relative_potentials_of(texts: Sequence[str]) -> dict[str, float]:
+    """Return chemical potentials relative to a reference from texts such as K=0.1."""
+    potentials: dict[str, float] = {}
+    for text in texts:
+        species, _, value = text.partition("=")
+        try:
+            potential = float(value)
+        except ValueError:
+            raise InvalidInputError(f"a relative chemical potential is written like K=0.1; got {text!r}") from None
+        if not species or species in potentials:
+            raise InvalidInputError(f"a relative chemical potential is given once for each species; got {text!r}")
+        potentials[species] = potential
+    return potentials
+
+
+def _three_numbers(text: str) -> tuple[float, ...] | None:
+    """Return three numbers from a text such as 0.5,0.5,0.5; None if it is another text."""
+    try:
+        numbers = tuple(float(value) for value in text.split(","))
+    except ValueError:
+        return None
+    return numbers if len(numbers) == 3 else None
 
 
 def read_structure(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alchemflows.cli.inputs import waves_of
+from alchemflows.cli.inputs import relative_potentials_of, wave_vectors_of, waves_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, given, refuse_given
 from alchemflows.cli.options import (
@@ -30,6 +30,21 @@ ORDER = MakerOptions(
     "alchemflows.flows.order_disorder:OrderDisorderMaker",
     ("random", "quasirandom", "round_composition", "seed"),
     renamed={"random": "n_random"},
+)
+MONTE_CARLO = MakerOptions(
+    "alchemflows.flows.monte_carlo:MonteCarloMaker",
+    (
+        *("replicas", "equilibration", "production", "attempts", "replica_exchange", "proposal", "balancing"),
+        *("md_steps", "switching", "schedule", "pressure", "cell", "timestep", "friction"),
+        *("relax", "coupling", "round_composition", "seed"),
+    ),
+    renamed={
+        "replicas": "n_replicas",
+        "equilibration": "n_equilibration_sweeps",
+        "production": "n_production_sweeps",
+        "attempts": "attempts_per_sweep",
+        "md_steps": "n_md_steps",
+    },
 )
 SEARCH = MakerOptions("alchemflows.jobs.ordering:SearchMaker", ("starts",))
 
@@ -94,5 +109,55 @@ def order(
         run,
         device=potential.device,
         figures={"arrangements": plot},
+        read={structure.name: read},
+    )
+
+
+@app.command()
+@grouped
+def mc(
+    structure: StructureFile,
+    temperatures: Annotated[list[float], typer.Option("--temperature", "-T", help="Temperature (K); repeatable.")],
+    maker: Annotated[Any, MONTE_CARLO],
+    potential: PotentialOptions,
+    reading: ReadingOptions,
+    run: RunOptions,
+    supercell: Supercell = (2, 2, 2),
+    potentials: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mu",
+            help="Chemical potential of a species relative to the reference (eV), such as K=0.1; repeatable. The "
+            "reference is the species without a value. By default the composition is constant.",
+        ),
+    ] = None,
+    waves: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--wave",
+            help="Wave vector of an order parameter in reciprocal lattice units of the cell of the file, such as "
+            "0.5,0.5,0.5; repeatable.",
+        ),
+    ] = None,
+    plot: Plot = None,
+) -> None:
+    """Sample arrangements by Monte Carlo: order as a function of temperature.
+
+    The structure must have partial occupancies. Several temperatures exchange their replicas.
+    """
+    if not maker.n_md_steps and not maker.n_switching_steps:
+        of_dynamics = ("pressure", "cell", "timestep", "friction")
+        refuse_given({name: f"--{name}" for name in of_dynamics}, "at frozen positions, without --md-steps")
+    if not maker.n_switching_steps:
+        refuse_given({"schedule": "--schedule"}, "without --switching")
+    maker.mu_eV = relative_potentials_of(potentials or [])
+    vectors = wave_vectors_of(waves or [])
+    read = reading.read(structure)
+    maker.potential = potential.spec({structure.name: read})
+    run_and_show(
+        partial(maker.make, read.structure, supercell, temperatures, waves=vectors),
+        run,
+        device=potential.device,
+        figures={"monte-carlo": plot},
         read={structure.name: read},
     )

@@ -29,7 +29,7 @@ GPU_CATEGORY = "gpu"
 #: Cell degrees of freedom; ``auto`` chooses them by the symmetry of the crystal.
 CellChoice = CellFreedom | Literal["auto"]
 
-M = TypeVar("M", bound="SampledMaker")
+M = TypeVar("M", bound="ConditionsMaker")
 logger = logging.getLogger(__name__)
 
 
@@ -80,15 +80,13 @@ class PotentialMaker(Maker):
 
 
 @dataclass
-class SampledMaker(PotentialMaker):
-    """Base of makers whose jobs sample with a potential under common conditions.
+class ConditionsMaker(PotentialMaker):
+    """Base of makers whose jobs run dynamics with a potential under common conditions.
 
     See :class:`PotentialMaker` for the other parameters.
 
     Parameters
     ----------
-    temperature
-        Temperature (K).
     pressure_GPa
         Pressure (GPa).
 
@@ -108,8 +106,7 @@ class SampledMaker(PotentialMaker):
         Seed of all random numbers; at least 0.
     """
 
-    name: str = "sampling"
-    temperature: float = 300.0
+    name: str = "dynamics"
     pressure_GPa: float | None = ATMOSPHERE_GPA
     cell_freedom: CellChoice = "auto"
     timestep_fs: float = 2.0
@@ -117,7 +114,7 @@ class SampledMaker(PotentialMaker):
     barostat_time_ps: float = 0.5
     seed: int = 0
 
-    def settings(self, kind: type[Settings], **lengths: Any) -> Settings:
+    def settings(self, kind: type[Settings], **values: Any) -> Settings:
         """Return settings with these conditions; ``cell_freedom`` must not be ``auto``, see :meth:`in_crystal`.
 
         Raises
@@ -128,14 +125,13 @@ class SampledMaker(PotentialMaker):
         if self.seed < 0:
             raise InvalidInputError(f"seed must be at least 0; got {self.seed}")
         conditions = {
-            "temperature_K": self.temperature,
             "pressure_GPa": self.pressure_GPa,
             "cell_freedom": self.cell_freedom,
             "timestep_fs": self.timestep_fs,
             "friction_per_ps": self.friction_per_ps,
             "barostat_time_ps": self.barostat_time_ps,
         }
-        return settings(kind, **conditions | lengths)
+        return settings(kind, **conditions | values)
 
     def in_crystal(self: M, system: AlchemicalSystem) -> M:
         """Return the maker with ``auto`` replaced by the cell degrees of freedom that the crystal's symmetry allows."""
@@ -154,6 +150,26 @@ class SampledMaker(PotentialMaker):
             return
         for note in shape_notes(system, self.pressure_GPa, freedom):
             logger.warning("%s: %s", system.structure.composition.reduced_formula, note)
+
+
+@dataclass
+class SampledMaker(ConditionsMaker):
+    """Base of makers whose jobs sample at one temperature.
+
+    See :class:`ConditionsMaker` for the other parameters.
+
+    Parameters
+    ----------
+    temperature
+        Temperature (K).
+    """
+
+    name: str = "sampling"
+    temperature: float = 300.0
+
+    def settings(self, kind: type[Settings], **values: Any) -> Settings:
+        """Return settings with these conditions and this temperature, as :meth:`ConditionsMaker.settings`."""
+        return super().settings(kind, temperature_K=self.temperature, **values)
 
     def seed_of(self, structure: Structure, *purpose: str) -> int:
         """Return the seed of one run, which differs between crystals, temperatures and purposes.

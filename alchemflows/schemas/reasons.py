@@ -126,6 +126,21 @@ class Reason(Enum):
         "weights were still mixed when they were rounded (mean of the largest weights {sharpness:.2f}): increase "
         "n_steps"
     )
+    FEW_ARRANGEMENTS = (
+        "{where}: {quantity} has {n:.1f} independent samples (below {least}), too few for a reliable error; use more "
+        "sweeps or replicas"
+    )
+    FEW_MOVES = (
+        "{where}: {percent:.2g} % of the attempted moves were accepted (below {least:g} %), so that the arrangements "
+        "hardly change; use informed moves, more attempts or replica exchange"
+    )
+    CHAIN_STARTS = (
+        "{where}: {quantity} depends on the start: {first} and {second} differ by {sigma:.1f} σ; use more sweeps or "
+        "replica exchange"
+    )
+    NO_ROUND_TRIPS = (
+        "replica exchange: no chain went from {low} to {high} and back; use more sweeps, or more replicas between them"
+    )
     TARGET = "{quantity} is {value:.6g}, its target {target:.6g}"
     OBJECTIVE = "the objective is {value:.6g}, its smallest possible value {least:.6g}"
     MIXING_OVERLAP = (

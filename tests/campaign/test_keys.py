@@ -32,6 +32,7 @@ GIVEN = {
     "sweep": {"grid": GridSpec(shares=[0.0, 0.5, 1.0])},
     "optimization": {"choices": {"Na": ["Na", "K"]}, "targets": [Target(quantity="a_A", value=5.8)]},
     "order-disorder": {"supercell": [1, 1, 1]},
+    "monte-carlo": {"supercell": [1, 1, 1], "temperatures": [600.0, 800.0]},
 }
 #: The same with one argument changed, for each argument.
 OTHERS = {
@@ -51,6 +52,7 @@ OTHERS = {
     "totals": {"Na": 0.9},
     "supercell": [2, 1, 1],
     "orders": "distinct",
+    "waves": [[0.5, 0.5, 0.5]],
     "chemical_potentials": ChemicalPotentials({"Na": -1.4}),
 }
 #: Fields of makers that are makers: the key has the fields of these.

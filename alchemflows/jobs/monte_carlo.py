@@ -1,0 +1,245 @@
+"""The job that samples arrangements of a disordered crystal by Monte Carlo."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jobflow import JobConfig, Maker, job
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.errors import InvalidInputError
+from alchemflows.jobs.cost import JobCost
+from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.stores import require_store
+from alchemflows.sampling.arrangements import VACANCY, Arrangements
+from alchemflows.sampling.ensembles import Canonical, Ensemble, SemiGrand
+from alchemflows.sampling.seeds import derived_seeds
+from alchemflows.schemas.monte_carlo import MonteCarloSettings
+from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.progress import ProgressFile
+from alchemflows.schemas.provenance import Provenance
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.potential import AlchemicalPotential
+    from alchemflows.sampling.checkpoint import Checkpoint
+
+#: First arrangements of the replicas at a temperature: of the first half and of the second half.
+STARTS = ("random", "quenched")
+
+
+@dataclass
+class ArrangementsMaker(Maker):
+    """Sample the arrangements of a disordered crystal at one or several temperatures, all replicas in one batch.
+
+    At each temperature, half of the replicas start from random arrangements, the others from arrangements of low
+    energy (:func:`~alchemflows.sampling.starts.quenched`).
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    potential
+        Potential to sample with.
+    settings
+        Conditions, numbers of sweeps and moves; the temperatures are those of `temperatures_K`.
+    temperatures_K
+        Temperatures (K), ascending.
+    n_replicas
+        Number of replicas at each temperature; an even number.
+    mu_eV
+        Chemical potentials relative to a reference species (:func:`chemical_potentials`); none for constant
+        composition.
+    seed
+        Seed from which all others derive.
+    """
+
+    name: str = "arrangements"
+    potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
+    settings: MonteCarloSettings = field(default_factory=lambda: MonteCarloSettings(temperature_K=300.0))
+    temperatures_K: Sequence[float] = (300.0,)
+    n_replicas: int = 4
+    mu_eV: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    def cost(self, disorder: Disorder, *_: object, **__: object) -> JobCost:
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; an attempted move counts as a step."""
+        settings = self.settings
+        n_sites = sum(len(sublattice.sites) for sublattice in disorder.sublattices)
+        n_attempts = settings.attempts_per_sweep or n_sites
+        n_steps = n_attempts * max(1, settings.n_switching_steps) + settings.n_md_steps
+        n_sweeps = settings.n_equilibration_sweeps + settings.n_production_sweeps
+        n = len(self.temperatures_K) * self.n_replicas
+        # Base64 of labels in 8 bits, of three numbers and of an index (PackedArrangements).
+        n_bytes = n * settings.n_production_sweeps * (n_sites + 28) * 4 // 3
+        return JobCost("sampling", n, n * n_sweeps * n_steps, n_bytes)
+
+    @job(output_schema=MonteCarloDocument, data=["series"], config=JobConfig(expose_store=True))
+    def make(
+        self,
+        disorder: Disorder,
+        wave_vectors: Sequence[Sequence[float]] = (),
+        structure: Structure | None = None,
+    ) -> MonteCarloDocument:
+        """Sample the arrangements.
+
+        Parameters
+        ----------
+        disorder
+            The crystal in its supercell.
+        wave_vectors
+            Wave vectors of order parameters, in units of the reciprocal lattice vectors of the unit cell.
+        structure
+            Positions and cell to start from; those of the supercell if not given.
+
+        Raises
+        ------
+        InvalidInputError
+            If chemical potentials are missing, or a wave does not fit into the supercell.
+        TrajectoryError
+            If an energy is not finite, or a trajectory explodes.
+        RunStoppedError
+            If the job was asked to stop; a rerun resumes from its last checkpoint.
+        """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.analysis.monte_carlo import SampledReplica, monte_carlo_document
+        from alchemflows.sampling.sweeps import run_sweeps
+
+        require_store()
+        started = time.perf_counter()
+        arrangements = Arrangements.of(disorder)
+        ensemble = ensemble_of(arrangements, self.mu_eV)
+        crystal = started_from(disorder.system, structure).structure
+        model = AlchemicalPotential(arrangements.system, load_potential(self.potential))
+        temperatures = np.repeat(self.temperatures_K, self.n_replicas)
+        starts = [STARTS[2 * k // self.n_replicas] for k in range(self.n_replicas)] * len(self.temperatures_K)
+        seeds = derived_seeds(self.seed, "chains", len(temperatures))
+        positions = np.tile(crystal.cart_coords, (len(temperatures), 1, 1))
+        cells = np.tile(crystal.lattice.matrix, (len(temperatures), 1, 1))
+        with resumable() as checkpoint:
+            first = self._first(model, disorder, ensemble, positions, cells, temperatures, starts, checkpoint)
+            run = run_sweeps(
+                model,
+                ensemble,
+                (positions, cells),
+                first,
+                self.settings,
+                seeds=seeds,
+                temperatures_K=temperatures,
+                on_progress=ProgressFile(Path.cwd()),
+                checkpoint=checkpoint,
+            )
+        mu = chemical_potentials(arrangements, self.mu_eV) if self.mu_eV else None
+        return monte_carlo_document(
+            disorder,
+            [
+                SampledReplica(
+                    series,
+                    temperature_K=float(temperatures[k]),
+                    start=starts[k],
+                    final_positions_A=run.positions_A[k],
+                    final_cell_A=run.cells_A[k],
+                    seed=seeds[k],
+                    mu_eV=mu,
+                )
+                for k, series in enumerate(run.series)
+            ],
+            self.settings,
+            unit_cell=disorder.unit_cell,
+            wave_vectors=wave_vectors,
+            provenance=Provenance(
+                potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
+            ),
+        )
+
+    def _first(
+        self,
+        model: AlchemicalPotential,
+        disorder: Disorder,
+        ensemble: Ensemble,
+        positions: np.ndarray,
+        cells: np.ndarray,
+        temperatures: np.ndarray,
+        starts: Sequence[str],
+        checkpoint: Checkpoint,
+    ) -> np.ndarray:
+        """Return the first arrangements, shape (B, n)."""
+        from alchemflows.sampling.starts import quenched
+
+        arrangements = ensemble.arrangements
+        seeds = derived_seeds(self.seed, "starts", len(starts))
+        labels = arrangements.random(counts_of(arrangements, disorder), seeds)
+        cold = np.flatnonzero(np.array(starts) == STARTS[1])
+        labels[cold] = quenched(
+            model,
+            ensemble,
+            positions[cold],
+            cells[cold],
+            labels[cold],
+            temperature_K=temperatures[cold],
+            seeds=derived_seeds(self.seed, "quenches", len(cold)),
+            checkpoint=checkpoint.stage("starts"),
+        )
+        return labels
+
+
+def counts_of(arrangements: Arrangements, disorder: Disorder) -> np.ndarray:
+    """Return the number of sites with each species on each sublattice of a disordered crystal, shape (L, S)."""
+    counts = np.zeros((arrangements.n_sublattices, len(arrangements.species)), dtype=np.int64)
+    for index, sublattice in enumerate(disorder.sublattices):
+        for symbol, count in zip(sublattice.symbols, sublattice.counts, strict=True):
+            counts[index, arrangements.species.index(symbol or VACANCY)] = count
+    return counts
+
+
+def ensemble_of(arrangements: Arrangements, mu_eV: Mapping[str, float]) -> Ensemble:
+    """Return the semi-grand ensemble with chemical potentials (eV), or without any the canonical ensemble.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`chemical_potentials`.
+    """
+    return SemiGrand(arrangements, chemical_potentials(arrangements, mu_eV)) if mu_eV else Canonical(arrangements)
+
+
+def chemical_potentials(arrangements: Arrangements, mu_eV: Mapping[str, float]) -> list[dict[str, float]]:
+    """Return the chemical potentials (eV) of all species on each sublattice; that of the reference species is 0.
+
+    Parameters
+    ----------
+    arrangements
+        The arrangements.
+    mu_eV
+        Chemical potential relative to the reference, for all species of each sublattice but one: the reference.
+
+    Raises
+    ------
+    InvalidInputError
+        If a species is unknown, or a sublattice does not have exactly one species without a value.
+    """
+    unknown = sorted(set(mu_eV) - set(arrangements.species))
+    if unknown:
+        raise InvalidInputError(
+            f"mu_eV: {', '.join(unknown)} is not among the species that can change, {', '.join(arrangements.species)}"
+        )
+    tables = []
+    for index in range(arrangements.n_sublattices):
+        allowed = arrangements.allowed[arrangements.sublattice == index].any(axis=0)
+        own = [symbol for symbol, there in zip(arrangements.species, allowed, strict=True) if there]
+        without = [symbol for symbol in own if symbol not in mu_eV]
+        if len(without) != 1:
+            raise InvalidInputError(
+                f"mu_eV: on sublattice {index} give the chemical potentials of all species but one, the reference; "
+                f"of {', '.join(own)}, {', '.join(without) or 'none'} has no value"
+            )
+        tables.append({symbol: mu_eV.get(symbol, 0.0) for symbol in own})
+    return tables

@@ -1,0 +1,176 @@
+"""Documents of Monte Carlo on arrangements."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from ase import units
+from pydantic import BaseModel, Field
+from pymatgen.core import Structure
+
+from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
+from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.samples import PackedArrays
+from alchemflows.schemas.verdict import Verdict
+
+#: What is constant or controlled: the composition, the chemical potentials, or targets of the composition.
+CompositionEnsemble = Literal["canonical", "semi-grand", "variance-constrained"]
+
+
+class Average(BaseModel):
+    """An average over the samples of all replicas at one point, with its standard error."""
+
+    value: float
+    error: float | None = Field(
+        description="standard error, which contains correlations in time and the scatter between replicas; none if it "
+        "cannot be estimated, since all samples are equal although they need not be"
+    )
+    n_independent: float | None = Field(
+        description="number of independent samples: variance of a sample / variance of the average; none if all "
+        "samples are equal"
+    )
+
+
+class PairOrder(BaseModel):
+    """Warren–Cowley parameter α of two species in one neighbour shell of a sublattice.
+
+    The formula is that of :func:`alchemflows.analysis.order.warren_cowley`.
+    """
+
+    sublattice: int = Field(description="index of the sublattice, from 0")
+    shell: int = Field(description="neighbour shell, from 1")
+    distance_A: float = Field(description="mean distance in this shell, in the crystal before relaxation")
+    n_neighbours: float = Field(description="number of neighbours of a site in this shell")
+    pair: tuple[str, str] = Field(description="two different species")
+    alpha: Average = Field(
+        description="1 − P(AB) / (x_A x_B): negative if unlike neighbours are preferred, positive if like ones are"
+    )
+    random: float = Field(
+        description="α of random arrangements of this cell with the sampled compositions; −1/(n − 1) for n sites at "
+        "constant composition"
+    )
+
+
+class WaveOrder(BaseModel):
+    """Order parameter of a concentration wave of one species on a sublattice.
+
+    The formula is that of :func:`alchemflows.analysis.order.wave_order`.
+    """
+
+    sublattice: int = Field(description="index of the sublattice, from 0")
+    wave_vector: tuple[float, float, float] = Field(
+        description="wave vector q in units of the reciprocal lattice vectors of the unit cell"
+    )
+    species: str
+    order: Average = Field(
+        description="mean of |η(q)|², relative to its largest value for any arrangement of the mean composition: 1 for "
+        "perfect order"
+    )
+    random: float = Field(description="the same for random arrangements with the sampled compositions")
+
+
+class PackedArrangements(PackedArrays):
+    """A packed :class:`~alchemflows.schemas.monte_carlo.ArrangementSeries`; arrays are named like its attributes."""
+
+    n_samples: int
+
+    @classmethod
+    def pack(cls, series: ArrangementSeries) -> PackedArrangements:
+        """Pack a series; labels are stored as 8-bit numbers, which is enough for 128 species."""
+        small = {"labels": series.labels.astype(np.int8), "walker": series.walker.astype(np.int32)}
+        return cls(n_samples=len(series), npz_base64=cls.encode(**(vars(series) | small)))
+
+    def unpack(self) -> ArrangementSeries:
+        """Return the series as it was packed."""
+        arrays = self.arrays()
+        whole = {name: arrays[name].astype(np.int64) for name in ("labels", "walker")}
+        return ArrangementSeries(**(arrays | whole))
+
+
+class MonteCarloReplica(BaseModel):
+    """One replica: its conditions, start, time series (in the additional store `data`) and final structure."""
+
+    point: int = Field(description="index of the point with the conditions of this replica")
+    start: str = Field(description="how its first arrangement was made, such as random, ordered or quenched")
+    seed: int | None = Field(None, description="seed of the random numbers of this replica")
+    final: Structure = Field(description="last structure, without vacant sites")
+    series: PackedArrangements
+
+
+class MonteCarloPoint(BaseModel):
+    """Averages over all replicas at the same temperature and the same chemical potentials or targets.
+
+    Energy, volume and heat capacity are totals of the cell with these `counts`; properties divide them by its sites.
+    """
+
+    temperature_K: float
+    mu_eV: list[dict[str, float]] | None = Field(
+        None, description="chemical potentials of each sublattice; none unless the ensemble is semi-grand"
+    )
+    targets: list[dict[str, float]] | None = Field(
+        None, description="target shares of each sublattice; none unless the ensemble is variance-constrained"
+    )
+    formula: str = Field(description="formula at the mean composition")
+    counts: Counts = Field(description="atoms at the mean composition, sites and formula units of the cell")
+    n_replicas: int
+    n_samples: int = Field(description="number of samples of all replicas")
+    energy_eV: Average = Field(description="potential energy of the cell")
+    volume_A3: Average = Field(description="volume of the cell")
+    composition: list[dict[str, Average]] = Field(description="shares of the species on each sublattice")
+    heat_capacity_eV_per_K: Average = Field(
+        description="Var(E + pV + Φ) / (k_B T²) of the cell: the configurational part of the heat capacity, with "
+        "dynamics between sweeps also that of the potential energy of vibrations; no kinetic part"
+    )
+    acceptance: Average = Field(description="share of the attempted moves that were accepted")
+    warren_cowley: list[PairOrder]
+    waves: list[WaveOrder]
+
+    @property
+    def energy_eV_per_site(self) -> float:
+        """Mean energy, eV/site."""
+        return self.counts.per_site(self.energy_eV.value)
+
+    @property
+    def heat_capacity_kB_per_site(self) -> float:
+        """Heat capacity, k_B/site."""
+        return self.counts.per_site(self.heat_capacity_eV_per_K.value) / units.kB
+
+
+class ReplicaExchangeSummary(BaseModel):
+    """How replicas were exchanged between neighbouring temperatures or chemical potentials."""
+
+    acceptance: list[float] = Field(description="share of accepted exchanges between replicas k and k + 1")
+    round_trips: list[int] = Field(
+        description="for each start, how often its chain went from the first replica to the last and back"
+    )
+
+
+class MonteCarloDocument(Document):
+    """Averages of Monte Carlo on the arrangements of a disordered crystal, at one or several points.
+
+    A point is a temperature, in the semi-grand ensemble with chemical potentials, and in the variance-constrained one
+    with targets of the composition. Replicas at the same point are averaged together.
+    """
+
+    formula: str = Field(description="formula of the crystal at the start")
+    counts: Counts = Field(description="atoms, sites and formula units of the cell at the start")
+    ensemble: CompositionEnsemble
+    stiffness_eV: float | None = Field(
+        None, description="stiffness of the targets per site; none unless the ensemble is variance-constrained"
+    )
+    temperatures_K: list[float] = Field(description="temperatures of the points, ascending, each once")
+    pressure_GPa: float | None = Field(description="none at constant volume")
+    species: list[str] = Field(description="names of the labels in the series; `vacancy` is a vacant site")
+    sites: list[list[int]] = Field(
+        description="for each sublattice, the indices of its sites in the supercell; the labels have this order"
+    )
+    points: list[MonteCarloPoint]
+    replicas: list[MonteCarloReplica]
+    exchange: ReplicaExchangeSummary | None = Field(None, description="none without replica exchange")
+    settings: MonteCarloSettings = Field(description="settings of the run; each point has its own temperature")
+    rounding: str = Field("", description="how the composition was rounded to whole atoms; empty if it was not")
+    verdict: Verdict
+    provenance: Provenance

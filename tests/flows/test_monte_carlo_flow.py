@@ -1,0 +1,124 @@
+"""The flow of Monte Carlo on arrangements with mace-demo: what it returns, how it resumes, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import InvalidInputError, RunStoppedError
+from alchemflows.flows.monte_carlo import MonteCarloMaker
+from alchemflows.jobs.monte_carlo import ArrangementsMaker
+from alchemflows.jobs.relax import relaxing
+from alchemflows.jobs.resuming import stopped_by_signals
+from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
+from alchemflows.schemas.potential import PotentialSpec
+
+ROCK_SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
+SHORT = {"n_replicas": 2, "n_equilibration_sweeps": 1, "n_production_sweeps": 4}
+DEMO = {"potential": PotentialSpec(name="mace-demo", dtype="float64", device="cpu")}
+
+
+def salt(**cations: float) -> Structure:
+    """Return a primitive cell of rock salt with these cations; its repeats along a alternate along (111)."""
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.95), [cations, "Cl"], ROCK_SALT)
+    return cell.get_primitive_structure()
+
+
+MIXED = salt(Na=0.5, K=0.5)
+
+
+def run(flow, folder) -> MonteCarloDocument:
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    outputs = run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
+    return outputs[flow.output.uuid][1].output
+
+
+def test_samples_are_those_of_the_relaxed_crystal(tmp_path):
+    """The last sample of each replica has the energy of its last structure, by the plain potential."""
+    maker = MonteCarloMaker(**DEMO, **SHORT, relax_maker=relaxing(0.1))
+    document = run(maker.make(MIXED, (2, 2, 1), [800.0, 500.0], waves=[[0.5, 0.5, 0]]), tmp_path)
+    assert document.ensemble == "canonical" and document.temperatures_K == [500.0, 800.0]
+    assert [(point.n_replicas, point.n_samples) for point in document.points] == [(2, 8), (2, 8)]
+    assert [(each.point, each.start) for each in document.replicas] == [
+        (0, "random"), (0, "quenched"), (1, "random"), (1, "quenched")
+    ]  # fmt: skip
+    assert len({each.seed for each in document.replicas}) == 4
+    assert document.points[0].volume_A3.value != pytest.approx((MIXED * (2, 2, 1)).volume, rel=1e-3)
+    for each in document.replicas:
+        series = each.series.unpack()
+        assert (np.bincount(series.labels[-1], minlength=2) == [2, 2]).all()
+        assert each.final.composition.reduced_formula == "KNaCl2"
+        plain = AlchemicalPotential(AlchemicalSystem(each.final), load_potential(DEMO["potential"]))
+        positions, cells = each.final.cart_coords[None], each.final.lattice.matrix[None]
+        assert float(plain.energies(positions, cells, np.zeros((1, 1, 0)))[0, 0]) == pytest.approx(series.energy_eV[-1])
+
+
+def test_a_large_chemical_potential_fills_the_crystal(tmp_path):
+    maker = MonteCarloMaker(**DEMO, **SHORT, relax_maker=None, mu_eV={"K": 9.0})
+    document = run(maker.make(MIXED, (2, 1, 1), [300.0]), tmp_path)
+    assert document.ensemble == "semi-grand" and document.points[0].mu_eV == [{"Na": 0.0, "K": 9.0}]
+    assert {each.final.composition.reduced_formula for each in document.replicas} == {"KCl"}
+
+
+def test_a_stopped_job_resumes_with_the_same_result(tmp_path, monkeypatch):
+    """It is stopped while first arrangements are made, and again while it samples."""
+    monkeypatch.setattr("alchemflows.sampling.starts.COOLING", (2.0, 0.5))
+    job = MonteCarloMaker(**DEMO, **SHORT, relax_maker=None).make(MIXED, (2, 2, 1), [300.0]).jobs[0]
+    disorder, maker = Disorder(MIXED, (2, 2, 1)), job.maker
+
+    def sampled() -> MonteCarloDocument:
+        return ArrangementsMaker.make.original(maker, disorder)
+
+    (tmp_path / "unbroken").mkdir()
+    monkeypatch.chdir(tmp_path / "unbroken")
+    expected = sampled()
+    monkeypatch.chdir(tmp_path)
+    for folder in ("starts", "."):
+        with monkeypatch.context() as patch, stopped_by_signals(), pytest.raises(RunStoppedError):
+            patch.setattr("alchemflows.jobs.resuming.stop_requested", lambda: True)
+            sampled()
+        assert list((tmp_path / "checkpoint" / folder).glob("state-*.npz"))
+    resumed = sampled()
+    for one, other in zip(expected.replicas, resumed.replicas, strict=True):
+        assert one.series == other.series and one.final == other.final
+    assert expected.points == resumed.points
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "named"),
+    [
+        ({}, {"structure": salt(Na=1.0)}, "NaCl"),
+        ({}, {"supercell": (1, 1, 1)}, "supercell"),
+        ({}, {"supercell": (3, 1, 1)}, "1.5"),
+        ({}, {"temperatures": []}, "temperatures"),
+        ({}, {"temperatures": [300.0, 300.0]}, "temperatures"),
+        ({}, {"temperatures": [300.0, -5.0]}, "temperature"),
+        ({}, {"waves": [[0.25, 0, 0]]}, "0.25"),
+        ({}, {"waves": [[0.5, 0]]}, "wave"),
+        ({"n_replicas": 0}, {}, "n_replicas"),
+        ({"n_replicas": 3}, {}, "n_replicas"),
+        ({"n_production_sweeps": 3}, {}, "n_production_sweeps"),
+        ({"proposal": "guess"}, {}, "proposal"),
+        ({"mu_eV": {"Li": 0.1}}, {}, "Li"),
+        ({"mu_eV": {"Na": 0.0, "K": 0.1}}, {}, "mu_eV"),
+        ({"mu_eV": {"K": float("nan")}}, {}, "mu_eV"),
+        ({"mu_eV": {"K": 0.1}}, {"structure": salt(Na=0.5, K=0.25, Li=0.25), "supercell": (2, 2, 1)}, "Na, Li"),
+        ({"seed": -1}, {}, "seed"),
+        ({"n_md_steps": 5}, {"structure": salt(Na=0.5, K=0.25), "supercell": (2, 2, 1)}, "n_md_steps"),
+        ({"n_md_steps": -5}, {}, "n_md_steps"),
+    ],
+)
+def test_wrong_input_is_named_before_any_job(changes, arguments, named):
+    valid = {"structure": MIXED, "supercell": (2, 1, 1), "temperatures": [300.0]}
+    maker = replace(MonteCarloMaker(**DEMO), **changes)
+    with pytest.raises(InvalidInputError, match=named):
+        maker.make(**valid | arguments)
