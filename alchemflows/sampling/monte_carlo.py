@@ -206,6 +206,22 @@ class MonteCarlo:
         """
         self.current = self._arranged(positions, cells, self.current.labels, energy_eV, slopes_eV)
 
+    def reduced_energies(self, order: Sequence[int] | np.ndarray, pressure_eV_per_A3: float = 0.0) -> np.ndarray:
+        """Return β [E + Φ + PV] of replica b with the configuration of replica ``order[b]``, shape (B,)."""
+        index = np.asarray(order)
+        labels = self.current.labels[index]
+        volumes = np.abs(np.linalg.det(self.current.cells_A[index]))
+        energy = self.current.energy_eV[index] + self.ensemble.composition_energy_eV(labels)
+        return self._beta * (energy + pressure_eV_per_A3 * volumes)
+
+    def permute(self, order: Sequence[int] | np.ndarray) -> None:
+        """Give replica b the configuration of replica ``order[b]``; temperatures and ensembles stay."""
+        index = np.asarray(order)
+        now = self.current
+        self.current = self._arranged(
+            *(values[index] for values in (now.positions_A, now.cells_A, now.labels, now.energy_eV, now.slopes_eV))
+        )
+
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return the complete state, from which :meth:`restore` continues bit for bit."""
         return {

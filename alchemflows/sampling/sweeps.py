@@ -6,6 +6,10 @@ positions and cells, exp{−β [E + Φ + PV]}, so that their sequence samples it
 
 Velocities are independent of arrangements and positions. If an atom changes its species, its velocity is scaled by
 √(m / m'), which turns the Maxwell–Boltzmann distribution of the mass m into that of m'.
+
+With replica exchange, neighbouring replicas may exchange their configurations after each sweep. With the reduced
+potential u_b(x) = β_b [E(x) + Φ_b(x) + P V(x)] of replica b, the exchange of x and y is accepted with the probability
+min{1, exp[u_a(x) + u_b(y) − u_a(y) − u_b(x)]}. Velocities are scaled by √(T' / T).
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from ase import units
 from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.interfaces import EnergyModel
@@ -23,6 +28,7 @@ from alchemflows.sampling.arrangements import VACANCY
 from alchemflows.sampling.blocks import Blocks, Samples
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.ensembles import Ensemble
+from alchemflows.sampling.exchange import ExchangeStatistics, NeighbourExchange
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.monte_carlo import MonteCarlo
 from alchemflows.sampling.proposals import Proposal
@@ -46,12 +52,15 @@ class SweepsRun:
         Final arrangements, shape (B, n).
     positions_A, cells_A
         Final positions and cells (Å), shapes (B, N, 3) and (B, 3, 3).
+    exchange
+        Statistics of replica exchange in production; None without it.
     """
 
     series: list[ArrangementSeries]
     labels: np.ndarray
     positions_A: np.ndarray
     cells_A: np.ndarray
+    exchange: ExchangeStatistics | None = None
 
 
 class Sweeps:
@@ -95,6 +104,8 @@ class Sweeps:
         self.length = self._n_attempts + settings.n_md_steps
         self.timestep_fs = settings.timestep_fs * settings.n_md_steps / self.length
         self._temperatures_K = temperatures_K
+        # Without dynamics, all replicas have the same constant volume.
+        self._pressure = (settings.pressure_GPa or 0.0) * units.GPa if settings.n_md_steps else 0.0
         self._langevin = langevin
         self._n_accepted_before = chains.n_accepted.copy()
 
@@ -133,6 +144,23 @@ class Sweeps:
             )
             self.chains.continue_at(positions, cells, energy, slopes)
 
+    def exchange(self, exchange: NeighbourExchange) -> None:
+        """Try to exchange the configurations of neighbouring replicas."""
+        place = np.arange(len(self._temperatures_K))
+        own, from_next, from_previous = (
+            self.chains.reduced_energies(order.clip(0, place[-1]), self._pressure)
+            for order in (place, place + 1, place - 1)
+        )
+        swapped = exchange.swap(lambda a, b: float(own[a] + own[b] - from_next[a] - from_previous[b]))
+        if not swapped:
+            return
+        order = place.copy()
+        for a, b in swapped:
+            order[[a, b]] = b, a
+        self.chains.permute(order)
+        if self._langevin is not None:
+            self._langevin.permute(order.tolist())
+
     def sample(self) -> dict[str, np.ndarray]:
         """Return the quantities of a sample after a sweep, as in :class:`ArrangementSeries`, replica by replica."""
         current = self.chains.current
@@ -170,6 +198,7 @@ def run_sweeps(
     *,
     seeds: Sequence[int],
     temperatures_K: Sequence[float] | np.ndarray | None = None,
+    exchange_seed: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> SweepsRun:
@@ -191,6 +220,8 @@ def run_sweeps(
         One seed for each replica, all different; those of the dynamics are derived from them.
     temperatures_K
         Temperature of each replica (K); by default that of the settings.
+    exchange_seed
+        Seed for replica exchange. Neighbours are replicas with successive indices.
     on_progress
         Function called after each block of :data:`BLOCK` steps. See :class:`Sweeps` for what a step is.
     checkpoint
@@ -200,7 +231,8 @@ def run_sweeps(
     Raises
     ------
     InvalidInputError
-        As for :class:`~alchemflows.sampling.monte_carlo.MonteCarlo`, or if atoms move and a species is a vacancy.
+        As for :class:`~alchemflows.sampling.monte_carlo.MonteCarlo`; if atoms move and a species is a vacancy; or if
+        replicas that exchange configurations differ in what is constant: composition, cell or positions.
     TrajectoryError
         If a trajectory explodes, or an energy or a gradient is not finite.
     RunStoppedError
@@ -239,6 +271,8 @@ def run_sweeps(
             f"n_md_steps = {settings.n_md_steps}: atoms cannot move if a species is a {VACANCY}, since an empty site "
             "has no position; set n_md_steps = 0"
         )
+    if settings.replica_exchange:
+        _check_exchange(ensemble, settings, positions, cells, labels)
     temperatures = np.full(n_replicas, settings.temperature_K) if temperatures_K is None else np.array(temperatures_K)
     chains = MonteCarlo(
         model,
@@ -266,16 +300,45 @@ def run_sweeps(
     samples = Samples(*(field.name for field in fields(ArrangementSeries)))
     n_equilibration = settings.n_equilibration_sweeps * sweeps.length
     n_steps = n_equilibration + settings.n_production_sweeps * sweeps.length
-    blocks = Blocks(sweeps, n_steps, samples=samples, on_progress=on_progress, checkpoint=checkpoint)
+    exchange = NeighbourExchange(range(n_replicas), exchange_seed)
+    blocks = Blocks(sweeps, n_steps, parts=[exchange], samples=samples, on_progress=on_progress, checkpoint=checkpoint)
     for phase, first, end in (("equilibration", 0, n_equilibration), ("production", n_equilibration, n_steps)):
         for step, _ in blocks.steps(phase, first, end, BLOCK):
             sweeps.step()
-            if phase == "production" and step % sweeps.length == 0:
-                samples.append(**sweeps.sample(), walker=np.arange(n_replicas))
+            if step % sweeps.length == 0:
+                if phase == "production":
+                    samples.append(**sweeps.sample(), walker=exchange.replicas.copy())
+                if settings.replica_exchange:
+                    sweeps.exchange(exchange)
     arrays = samples.since(0)
     series = [
         ArrangementSeries(**{name: np.ascontiguousarray(values[:, b]) for name, values in arrays.items()})
         for b in range(n_replicas)
     ]
-    final = chains.current
-    return SweepsRun(series, final.labels, final.positions_A, final.cells_A)
+    final, statistics = chains.current, None
+    if settings.replica_exchange:
+        statistics = ExchangeStatistics.of(arrays["walker"], settings.n_equilibration_sweeps)
+    return SweepsRun(series, final.labels, final.positions_A, final.cells_A, statistics)
+
+
+def _check_exchange(
+    ensemble: Ensemble,
+    settings: MonteCarloSettings,
+    positions: ArrayLike | torch.Tensor,
+    cells: ArrayLike | torch.Tensor,
+    labels: np.ndarray,
+) -> None:
+    """Check that replicas that exchange configurations agree in what is constant."""
+    constant: dict[str, ArrayLike | torch.Tensor] = {}
+    if not settings.n_md_steps:
+        constant["positions"] = positions
+    if not settings.n_md_steps or settings.pressure_GPa is None:
+        constant["cells"] = cells
+    if ensemble.conserves_composition:
+        constant["compositions"] = ensemble.arrangements.counts(labels)
+    for name, values in constant.items():
+        each = torch.as_tensor(np.asarray(values) if not isinstance(values, torch.Tensor) else values)
+        if not (each == each[:1]).all():
+            raise InvalidInputError(
+                f"replica_exchange: the {name} do not change in this run, and must be the same for all replicas"
+            )

@@ -204,15 +204,18 @@ def test_atoms_cannot_move_where_there_are_vacancies():
         )
 
 
+@pytest.mark.parametrize("exchange", [False, True])
 @pytest.mark.parametrize("pressure_GPa", [None, 0.5])
-@pytest.mark.parametrize("stop_at", [1, 4, 7])
-def test_a_run_with_dynamics_resumes_bit_for_bit(tmp_path, pressure_GPa, stop_at):
+@pytest.mark.parametrize("stop_at", [1, 5, 8])
+def test_a_run_with_dynamics_resumes_bit_for_bit(tmp_path, pressure_GPa, stop_at, exchange):
     """Stops are among the moves of a sweep and within its dynamics."""
 
     def run(checkpoint: Checkpoint | None = None):
         model = pairs_of_wells(4, shift_A=0.1, bulk_modulus_eV_per_A3=0.5, expansion_A3=(0.0, 2.0))
         ensemble = SemiGrand(model.arrangements, {"Na": 0.0, "K": 0.01})
-        return mobile(model, ensemble, 3, checkpoint, pressure_GPa=pressure_GPa, n_md_steps=6)
+        return mobile(
+            model, ensemble, 3, checkpoint, pressure_GPa=pressure_GPa, n_md_steps=6, replica_exchange=exchange
+        )
 
     straight = run()
     asked = iter(range(1, 100))
@@ -221,6 +224,7 @@ def test_a_run_with_dynamics_resumes_bit_for_bit(tmp_path, pressure_GPa, stop_at
     assert_same(run(Checkpoint(tmp_path, interval_s=1e9)), straight)
     assert np.ptp(straight.series[0].labels, axis=0).any()
     assert (np.ptp(straight.series[0].volume_A3) > 0) == (pressure_GPa is not None)
+    assert (np.ptp(straight.series[0].walker) > 0) == exchange
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
