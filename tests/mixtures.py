@@ -9,7 +9,7 @@ from ase import units
 from lattices import DOWN, UP, PairLattice, everything, places, sites_of
 from scipy.special import logsumexp
 
-from alchemflows.free_energy.mixing import MixingSamples, semi_grand_bias_eV
+from alchemflows.free_energy.mixing import MixingSamples, log_arrangements, semi_grand_bias_eV
 from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.ensembles import SemiGrand
 from alchemflows.sampling.monte_carlo import MonteCarlo
@@ -79,3 +79,36 @@ def sample(
     ]
     per_run = len(samples) // n_runs
     return [samples[k : k + per_run] for k in range(0, len(samples), per_run)]
+
+
+def drawn(
+    energy_eV: np.ndarray,
+    states: list[tuple[float, np.ndarray]],
+    n_samples: int,
+    seed: int,
+    *,
+    kept: float = 0.0,
+    exchanged: bool = False,
+) -> list[MixingSamples]:
+    """Return samples of a crystal whose energy depends on N alone; each is equal to its predecessor with chance `kept`.
+
+    With `exchanged`, the predecessor is the last sample of the same walker, which is in a random state each time.
+    """
+    rng = np.random.default_rng(seed)
+    n_states, n_sites = len(states), len(energy_eV) - 1
+    walkers = np.array([rng.permutation(n_states) if exchanged else np.arange(n_states) for _ in range(n_samples)])
+    distributions = []
+    for temperature_K, bias_eV in states:
+        log = log_arrangements(n_sites) - (energy_eV + bias_eV) / (units.kB * temperature_K)
+        distributions.append(np.cumsum(np.exp(log - log.max())))
+    # The quantile of each walker is what is kept, so that every state has its own distribution at all times.
+    quantile = rng.random(n_states)
+    numbers = np.empty((n_states, n_samples), dtype=int)
+    for time in range(n_samples):
+        quantile = np.where(rng.random(n_states) < kept, quantile, rng.random(n_states))
+        for k, cumulative in enumerate(distributions):
+            numbers[k, time] = np.searchsorted(cumulative, quantile[walkers[time, k]] * cumulative[-1])
+    return [
+        MixingSamples(t, bias, energy_eV[numbers[k]], numbers[k], walkers[:, k] if exchanged else None)
+        for k, (t, bias) in enumerate(states)
+    ]

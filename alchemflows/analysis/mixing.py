@@ -275,7 +275,14 @@ def _reasons(
             )
     n_independent = float(curves.n_samples.min()) / curves.inefficiency
     if n_independent < MIN_INDEPENDENT:
-        reasons.append(Reason.FEW_ARRANGEMENTS.because(n=n_independent, least=MIN_INDEPENDENT))
+        reasons.append(
+            Reason.FEW_ARRANGEMENTS.because(
+                where="shortest state",
+                quantity="the slowest of composition and energy",
+                n=n_independent,
+                least=MIN_INDEPENDENT,
+            )
+        )
     drift = np.abs(curves.drift[:, 1:-1])
     largest = float(np.nanmax(drift)) if np.isfinite(drift).any() else 0.0
     if largest > MAX_DRIFT:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import logsumexp
 
 #: Smallest barrier between two peaks (k_B T) with which they are separate phases.
 MIN_BARRIER = 1.0
@@ -49,25 +47,37 @@ def coexistence(free_energies: np.ndarray) -> Peaks | None:
         β A(N) for N = 0, ..., M, shape (M + 1,); NaN for compositions without samples.
     """
     known = np.flatnonzero(np.isfinite(free_energies))
-    if len(known) < 2:
-        return None
     height = np.where(np.isfinite(free_energies), free_energies, np.inf)
     n = np.arange(len(height))
-    edges = [(i, j) for i, j in _hull_edges(known, free_energies[known]) if j - i > 1]
-    best: Peaks | None = None
-    for i, j in edges:
-        delta = (height[j] - height[i]) / (j - i)
-        for _ in range(3):  # the least probable composition depends on Δμ
-            between = slice(i + 1, j)
-            tilted = height - delta * n
-            top = i + 1 + int(np.median(np.flatnonzero(tilted[between] == tilted[between].max())))
-            delta = _equal_weights(height, top, float(delta))
-        tilted = height - delta * n
-        peaks = tilted[:top].min(), tilted[top + 1 :].min()
-        barrier = float(tilted[top] - max(peaks))
-        if best is None or barrier > best.barrier:
-            best = Peaks(delta, _mean(tilted, slice(0, top)), _mean(tilted, slice(top + 1, None)), barrier)
-    return best if best is not None and best.barrier > 0 else None
+    best = None
+    for i, j in _hull_edges(known, free_energies[known]):
+        slope = (height[j] - height[i]) / (j - i)
+        if j - i > 1 and (
+            best is None or _barrier(height - slope * n, i, j) > _barrier(height - best[0] * n, *best[1:])
+        ):
+            best = slope, i, j
+    if best is None:
+        return None
+    delta, i, j = best
+    for _ in range(3):  # the least probable composition depends on Δμ
+        top = _top(height - delta * n, i, j)
+        delta = _equal_weights(height, top, delta)
+    tilted = height - delta * n
+    barrier = float(tilted[top] - max(tilted[:top].min(), tilted[top + 1 :].min()))
+    if not barrier > 0:
+        return None
+    return Peaks(delta, _mean(tilted, slice(0, top)), _mean(tilted, slice(top + 1, None)), barrier)
+
+
+def _barrier(tilted: np.ndarray, i: int, j: int) -> float:
+    """Return the height between two vertices of the hull above their common tangent."""
+    return float(tilted[i + 1 : j].max() - tilted[i])
+
+
+def _top(tilted: np.ndarray, i: int, j: int) -> int:
+    """Return the least probable composition between two; the middle one of several."""
+    between = tilted[i + 1 : j]
+    return i + 1 + int(np.median(np.flatnonzero(between == between.max())))
 
 
 def _hull_edges(n: np.ndarray, values: np.ndarray) -> list[tuple[int, int]]:
@@ -86,15 +96,17 @@ def _hull_edges(n: np.ndarray, values: np.ndarray) -> list[tuple[int, int]]:
 def _equal_weights(height: np.ndarray, top: int, guess: float) -> float:
     """Return the β Δμ at which the compositions below and above `top` have equal weights."""
     n = np.arange(len(height))
-
-    def difference(delta: float) -> float:
-        log_weights = delta * n - height
-        return float(logsumexp(log_weights[top + 1 :]) - logsumexp(log_weights[:top]))
-
-    width = 1.0
-    while difference(guess - width) > 0 or difference(guess + width) < 0:
-        width *= 2
-    return float(brentq(difference, guess - width, guess + width, xtol=1e-12))
+    sides = slice(0, top), slice(top + 1, None)
+    delta = guess
+    for _ in range(50):  # Newton's method; the difference increases with Δμ by that of the mean N of both sides
+        tilted = height - delta * n
+        left, right = (np.exp(tilted[side].min() - tilted[side]) for side in sides)
+        difference = np.log(right.sum() / left.sum()) + tilted[sides[0]].min() - tilted[sides[1]].min()
+        slope = right @ n[sides[1]] / right.sum() - left @ n[sides[0]] / left.sum()
+        delta -= float(difference / slope)
+        if abs(difference) < 1e-12:
+            break
+    return delta
 
 
 def _mean(tilted: np.ndarray, part: slice) -> float:

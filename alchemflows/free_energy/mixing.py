@@ -16,8 +16,8 @@ rather than M k_B T (x ln x + (1 − x) ln(1 − x)), which is its limit for lar
 
 **Miscibility gaps.** Within a gap, a semi-grand run at fixed Δμ stays in one phase and rarely crosses to the other.
 Three things help: a ladder of temperatures that reaches beyond the consolute point, with replica exchange, so that
-runs go around it; variance-constrained states, which hold the composition within the gap; and small cells, in which the barrier
-is low. States that do not overlap are found by :attr:`MixingCurves.component`.
+runs go around it; variance-constrained states, which hold the composition within the gap; and small cells, in which the
+barrier is low. States that do not overlap are found by :attr:`MixingCurves.component`.
 
 **Errors.** All estimates are functions of sums over samples. Their derivatives with respect to the weight of a sample,
 the *influences*, are known in closed form. Samples are correlated in time, and with replica exchange across states: the

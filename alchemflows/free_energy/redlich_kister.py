@@ -19,7 +19,7 @@ the common tangent itself. That of a cell contains the energy of the interfaces 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from ase import units
@@ -104,7 +104,7 @@ class RedlichKister:
         u = logit(x) + np.array([-1.0, 1.0])
         thermal = units.kB * temperature_K
         for _ in range(100):
-            x = expit(u)
+            x = np.clip(expit(u), 1e-15, 1 - 1e-15)
             slope = thermal * u + ratio.excess_eV(x, temperature_K, 1)
             curvature = thermal / (x * (1 - x)) + ratio.excess_eV(x, temperature_K, 2)
             intercept = ratio.mixing_eV(x, temperature_K) - x * slope
@@ -114,6 +114,8 @@ class RedlichKister:
             change = np.stack([second + x[:, 1] * first, second + x[:, 0] * first], axis=-1) / width[:, None]
             step = change / (curvature * x * (1 - x))
             u = u + np.clip(np.nan_to_num(step), -0.5, 0.5)
+            if (np.abs(step[gap]) < 1e-10).all():
+                break
         x = expit(u)
         residual = np.abs(first) + np.abs(second)
         found = gap & (residual < 1e-8 * thermal) & (x[:, 0] < left) & (x[:, 1] > right)
@@ -225,8 +227,13 @@ def _fit(curves: MixingCurves, known: np.ndarray, errors: np.ndarray, n_terms: i
 
 def _basis(x: np.ndarray, n_terms: int, derivative: int) -> np.ndarray:
     """Return x (1 − x) (1 − 2x)^i or a derivative, shape (n, *x.shape)."""
+    return np.stack([term(x) for term in _polynomials(n_terms, derivative)])
+
+
+@cache
+def _polynomials(n_terms: int, derivative: int) -> list[Polynomial]:
     terms = [Polynomial([0, 1, -1]) * Polynomial([1, -2]) ** i for i in range(n_terms)]
-    return np.stack([(term.deriv(derivative) if derivative else term)(x) for term in terms])
+    return [term.deriv(derivative) for term in terms]
 
 
 def _crossing(curvature: np.ndarray, upper: np.ndarray) -> np.ndarray:

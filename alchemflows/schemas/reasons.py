@@ -155,9 +155,6 @@ class Reason(Enum):
         "{temperature:g} K: compositions with {element} on {numbers} of {sites} sites were never visited; add chemical "
         "potentials, hold the composition there, or sample longer"
     )
-    FEW_ARRANGEMENTS = (
-        "a state has {n:.1f} independent arrangements (below {least}), too few for a reliable error; sample longer"
-    )
     EXCESS_FIT = (
         "the Redlich–Kister polynomial with {n} terms deviates from the free energy of mixing by {sigma:.1f} σ, so its "
         "binodal, spinodal and consolute point are not reliable"

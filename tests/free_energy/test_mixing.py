@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import units
-from mixtures import exact_mixing_eV_per_site, mean_field, random_pairs, sample
+from mixtures import drawn, exact_mixing_eV_per_site, mean_field, random_pairs, sample
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.mixing import (
@@ -20,39 +20,6 @@ from alchemflows.free_energy.mixing import (
 from alchemflows.sampling.ensembles import Constrained
 
 MU_EV = np.linspace(-0.3, 0.3, 5)
-
-
-def drawn(
-    energy_eV: np.ndarray,
-    states: list[tuple[float, np.ndarray]],
-    n_samples: int,
-    seed: int,
-    *,
-    kept: float = 0.0,
-    exchanged: bool = False,
-) -> list[MixingSamples]:
-    """Return samples of a crystal whose energy depends on N alone; each is equal to its predecessor with chance `kept`.
-
-    With `exchanged`, the predecessor is the last sample of the same walker, which is in a random state each time.
-    """
-    rng = np.random.default_rng(seed)
-    n_states, n_sites = len(states), len(energy_eV) - 1
-    walkers = np.array([rng.permutation(n_states) if exchanged else np.arange(n_states) for _ in range(n_samples)])
-    distributions = []
-    for temperature_K, bias_eV in states:
-        log = log_arrangements(n_sites) - (energy_eV + bias_eV) / (units.kB * temperature_K)
-        distributions.append(np.cumsum(np.exp(log - log.max())))
-    # The quantile of each walker is what is kept, so that every state has its own distribution at all times.
-    quantile = rng.random(n_states)
-    numbers = np.empty((n_states, n_samples), dtype=int)
-    for time in range(n_samples):
-        quantile = np.where(rng.random(n_states) < kept, quantile, rng.random(n_states))
-        for k, cumulative in enumerate(distributions):
-            numbers[k, time] = np.searchsorted(cumulative, quantile[walkers[time, k]] * cumulative[-1])
-    return [
-        MixingSamples(t, bias, energy_eV[numbers[k]], numbers[k], walkers[:, k] if exchanged else None)
-        for k, (t, bias) in enumerate(states)
-    ]
 
 
 def coverage(deviations: list[np.ndarray]) -> tuple[float, float]:
