@@ -49,16 +49,11 @@ def coexistence(free_energies: np.ndarray) -> Peaks | None:
     known = np.flatnonzero(np.isfinite(free_energies))
     height = np.where(np.isfinite(free_energies), free_energies, np.inf)
     n = np.arange(len(height))
-    best = None
-    for i, j in _hull_edges(known, free_energies[known]):
-        slope = (height[j] - height[i]) / (j - i)
-        if j - i > 1 and (
-            best is None or _barrier(height - slope * n, i, j) > _barrier(height - best[0] * n, *best[1:])
-        ):
-            best = slope, i, j
-    if best is None:
+    edges = [(i, j) for i, j in _hull_edges(known, free_energies[known]) if j - i > 1]
+    if not edges:
         return None
-    delta, i, j = best
+    i, j = max(edges, key=lambda edge: _barrier(height, *edge))
+    delta = float((height[j] - height[i]) / (j - i))
     for _ in range(3):  # the least probable composition depends on Δμ
         top = _top(height - delta * n, i, j)
         delta = _equal_weights(height, top, delta)
@@ -69,9 +64,10 @@ def coexistence(free_energies: np.ndarray) -> Peaks | None:
     return Peaks(delta, _mean(tilted, slice(0, top)), _mean(tilted, slice(top + 1, None)), barrier)
 
 
-def _barrier(tilted: np.ndarray, i: int, j: int) -> float:
+def _barrier(height: np.ndarray, i: int, j: int) -> float:
     """Return the height between two vertices of the hull above their common tangent."""
-    return float(tilted[i + 1 : j].max() - tilted[i])
+    between = np.arange(i + 1, j)
+    return float((height[between] - height[i] - (height[j] - height[i]) * (between - i) / (j - i)).max())
 
 
 def _top(tilted: np.ndarray, i: int, j: int) -> int:

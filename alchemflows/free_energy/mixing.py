@@ -91,7 +91,8 @@ class MixingCurves:
     temperatures_K
         Temperatures (K), shape (T,).
     free_energies
-        β A(N), shape (T, M + 1), up to one constant; NaN where no state of this temperature visited N.
+        β A(N), shape (T, M + 1), up to one constant; NaN where no state of this temperature visited N, and at a
+        temperature whose states are not connected by overlaps.
     counts
         Number of samples at each temperature and composition, shape (T, M + 1).
     deviations
@@ -273,6 +274,8 @@ def mixing_curves(states: Sequence[MixingSamples]) -> MixingCurves:
     counts = np.zeros((len(temperatures), n_sites + 1), dtype=np.int64)
     np.add.at(counts, (of_state[state_of_sample], n_second), 1)
     free_energies = np.full(counts.shape, np.nan)
+    overlaps = _pair_overlaps(weights)
+    component = connected_components(csr_matrix(overlaps >= MIN_OVERLAP), directed=False)[1]
     blocks, inefficiency = _blocks(states, of_state, enthalpy, n_second)
     deviations, halves = [], []
     for t in range(len(temperatures)):
@@ -284,14 +287,15 @@ def mixing_curves(states: Sequence[MixingSamples]) -> MixingCurves:
             share = np.exp(log_weight[at] + free_energies[t, n])
             on_composition[:, n] = on_f @ ((share @ weights[at]) * n_samples)
             on_composition[at, n] -= share
-        on_composition[:, counts[t] == 0] = np.nan
+        if len(set(component[of_state == t])) > 1:
+            free_energies[t] = np.nan
+        on_composition[:, np.isnan(free_energies[t])] = np.nan
         deviations.append(blocks.sums(on_composition))
         halves.append(blocks.halves(on_composition))
     fractions = weights.T @ n_second / n_sites
     # ⟨x⟩ = Σ W x, with δW_nk = W_nk (δf_k − Σ_j n_j W_nj δf_j).
     moments = (weights * (n_second / n_sites)[:, None]).T @ weights
     on_fraction = weights * (n_second / n_sites)[:, None] + on_f * fractions - on_f @ (moments * n_samples).T
-    overlaps = _pair_overlaps(weights)
     return MixingCurves(
         n_sites=n_sites,
         temperatures_K=temperatures,
@@ -302,7 +306,7 @@ def mixing_curves(states: Sequence[MixingSamples]) -> MixingCurves:
         fraction_deviations=blocks.sums(on_fraction),
         halves=np.stack(halves),
         pair_overlaps=overlaps,
-        component=connected_components(csr_matrix(overlaps >= MIN_OVERLAP), directed=False)[1],
+        component=component,
         inefficiency=inefficiency,
         n_samples=n_samples,
     )
