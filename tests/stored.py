@@ -48,6 +48,7 @@ def kinds_within(content: Any) -> set[str]:
         if "structures" in content:
             found.add("StructureRecord")
         if "npz_base64" in content:
-            found.add("PackedSeries" if "n_samples" in content else "PackedArrays")
+            # Both kinds of series have the same keys.
+            found |= {"PackedSeries", "PackedArrangements"} if "n_samples" in content else {"PackedArrays"}
         return found.union(*map(kinds_within, content.values()))
     return set().union(*map(kinds_within, content)) if isinstance(content, list) else set()

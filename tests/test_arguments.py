@@ -20,6 +20,7 @@ from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
 from alchemflows.flows.composition_sweep import CompositionSweepMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
@@ -54,6 +55,7 @@ CALLS = {
 DISORDERED = {
     "order": lambda s: OrderDisorderMaker(quasirandom=False, **DEMO).make(s, (1, 1, 1)),
     "search": lambda s: OrderingSearchMaker(**DEMO).make(s, (1, 1, 1)),
+    "monte-carlo": lambda s: MonteCarloMaker(**DEMO).make(s, (1, 1, 1), [300]),
 }
 ATOMS = bulk("NaCl", "rocksalt", a=5.7, cubic=True)
 SLAB = ATOMS.copy()
@@ -184,6 +186,8 @@ def test_numbers_of_numpy_and_texts_of_numbers_work():
         ("choices", lambda: CompositionGrid.simplex(SALT, ["Na", "K"], 2)),
         ("supercell", lambda: OrderDisorderMaker(**DEMO).make(MIXED, 2)),
         ("orders", lambda: OrderDisorderMaker(**DEMO).make(MIXED, (1, 1, 1), 3)),
+        ("temperatures", lambda: MonteCarloMaker(**DEMO).make(MIXED, (1, 1, 1), 300)),
+        ("mu_eV", lambda: MonteCarloMaker(mu_eV=0.1, **DEMO).make(MIXED, (1, 1, 1), [300])),
         ("bounds", lambda: CompositionOptimizationMaker(**DEMO).make(SALT, {"Na": ["Na", "K"]}, [], bounds={"Na": 1})),
         (
             "a_A has two targets",

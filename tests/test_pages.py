@@ -22,11 +22,11 @@ README = (ROOT / "README.md").read_text()
 #: Commands that compute something, and print an estimate with --estimate.
 COMPUTING = (
     *("ti", "switch", "frenkel-ladd", "vacancy", "schottky", "frenkel-pair", "phases", "sweep", "optimize", "order"),
-    "reproduce",
+    *("mc", "reproduce"),
 )
 METHODS = re.findall(r"^\| [^|]+ \| `(alchemflows [^`]+)` \|", README, re.MULTILINE)
 #: Pages whose Python runs here.
-PAGES = ("campaigns", "optimization", "ordering", "potentials", "structures", "sweeps")
+PAGES = ("campaigns", "monte-carlo", "optimization", "ordering", "potentials", "structures", "sweeps")
 #: Potentials and figures that cannot be used without a download.
 DOWNLOADS = re.compile(r"reproduce fig\d(?! --small)")
 

@@ -1,4 +1,4 @@
-r"""Short- and long-range order of arrangements.
+"""Short- and long-range order of arrangements.
 
 Short-range order is measured by the Warren–Cowley parameters of pairs (:func:`warren_cowley`), and long-range order by
 the amplitudes of concentration waves (:func:`wave_order`). Both are computed from labels and from the sites of the
@@ -108,11 +108,11 @@ def shells(structure: Structure, n_shells: int, *, tolerance_A: float = SHELL_TO
 
 
 def warren_cowley(joint: float, first: float, second: float) -> float:
-    r"""Return the Warren–Cowley parameter of two different species in a shell.
+    """Return the Warren–Cowley parameter of two different species in a shell.
 
-    .. math:: α_{AB} = 1 - \frac{P(AB)}{x_A x_B} = 1 - \frac{P(B | A)}{x_B}
+        α_AB = 1 − P(AB) / (x_A x_B) = 1 − P(B|A) / x_B.
 
-    P(AB) is the share of the pairs (i, j) of the shell with A on site i and B on site j, and P(B | A) = P(AB) / x_A the
+    P(AB) is the share of the pairs (i, j) of the shell with A on site i and B on site j, and P(B|A) = P(AB) / x_A the
     probability of B on a neighbour of A. Hence α_AB = α_BA, for any number of species. α is 0 if the species of
     neighbours are independent, negative if unlike neighbours are preferred (−1 if all neighbours of A are B in an
     equiatomic binary alloy), and positive if like neighbours are preferred. The parameters of like pairs follow from
@@ -120,7 +120,8 @@ def warren_cowley(joint: float, first: float, second: float) -> float:
     stored.
 
     In a cell of n sites at constant composition, random arrangements do not have α = 0 but −1/(n − 1), since the other
-    n − 1 sites contain one A less than all sites do. Compare with that value.
+    n − 1 sites contain one A less than all sites do. Compare with that value. It differs in cells so small that a site
+    is a neighbour of its own image (:meth:`Shell.random_joint`).
 
     Sources: J. M. Cowley, Phys. Rev. 77, 669 (1950); for several species, D. de Fontaine, J. Appl. Crystallogr. 4, 15
     (1971).
@@ -131,6 +132,18 @@ def warren_cowley(joint: float, first: float, second: float) -> float:
         P(AB).
     first, second
         Shares x_A and x_B of the sites.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows.analysis.order import shells, warren_cowley
+    >>> bcc = Structure(Lattice.cubic(3.0), ["Fe", "Fe"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> ordered = np.array([[True, False]])
+    >>> for shell in shells(bcc, 2):
+    ...     print(warren_cowley(shell.joint(ordered, ~ordered)[0], 0.5, 0.5))
+    -1.0
+    1.0
     """
     return 1 - joint / (first * second)
 
@@ -143,6 +156,17 @@ class Wave:
     ----------
     phases
         exp(2πi q·r) at each site, shape (n,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows.analysis.order import Wave, wave_order
+    >>> cell = Structure(Lattice.cubic(3.0), ["Fe"], [[0, 0, 0]])
+    >>> wave = Wave.of(cell * (4, 1, 1), [0.5, 0, 0], cell.lattice)
+    >>> alternating = np.array([[True, False, True, False]])
+    >>> round(float(wave_order(wave.squared(alternating)[0], wave, 0.5)), 6)
+    1.0
     """
 
     phases: np.ndarray
@@ -213,6 +237,11 @@ class Wave:
         sums = np.concatenate([[0], np.cumsum(np.tile(deviations, 2))])
         return float(np.abs(sums[count : count + n] - sums[:n]).max() / n)
 
+    def slope_of_largest(self, share: float) -> float:
+        """Return the change of :meth:`largest` with the share, as the difference over one site more and one less."""
+        low, high = max(0.0, share - 1 / len(self.phases)), min(1.0, share + 1 / len(self.phases))
+        return (self.largest(high) - self.largest(low)) / (high - low)
+
     def random_squared(self, share: np.ndarray) -> np.ndarray:
         """Return the mean of |η|² over random arrangements with given shares, shape (k,)."""
         n = len(self.phases)
@@ -220,17 +249,16 @@ class Wave:
 
 
 def wave_order(squared: float, wave: Wave, share: float) -> float:
-    r"""Return the order parameter of a concentration wave, 1 for perfect order.
+    """Return the order parameter of a concentration wave, 1 for perfect order.
 
-    .. math:: η_A(q) = \frac{1}{n} \sum_j (p_A(j) - x_A) e^{2πi q·r_j}, \qquad
-              s_A(q) = \frac{⟨|η_A(q)|^2⟩}{\max |η_A(q)|^2}
+        η_A(q) = (1/n) Σ_j [p_A(j) − x_A] exp(2πi q·r_j),
+        s_A(q) = ⟨|η_A(q)|²⟩ / max |η_A(q)|².
 
     p_A(j) is 1 if species A is on site j and 0 otherwise, and x_A its share of the n sites. The share is subtracted so
     that a uniform occupation has no amplitude; for a sublattice with one site per unit cell this changes nothing. The
     maximum is taken over all arrangements in which A has its mean share of the sites. If the wave has the phases 0 and
     π only, it is min(x_A, 1 − x_A)², and s = 4 |η|² for an equiatomic alloy. Random arrangements have
-    ⟨|η_A|²⟩ = x_A (1 − x_A) / (n − 1), which vanishes in a large cell. The uncertainty of the mean share is not part of
-    the error of s.
+    ⟨|η_A|²⟩ = x_A (1 − x_A) / (n − 1), which vanishes in a large cell.
 
     Source: D. de Fontaine, Solid State Phys. 34, 73 (1979).
 

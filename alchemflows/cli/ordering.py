@@ -145,9 +145,10 @@ def mc(
 
     The structure must have partial occupancies. Several temperatures exchange their replicas.
     """
-    if not maker.n_md_steps and not maker.n_switching_steps:
-        of_dynamics = ("pressure", "cell", "timestep", "friction")
-        refuse_given({name: f"--{name}" for name in of_dynamics}, "at frozen positions, without --md-steps")
+    if not maker.n_md_steps:
+        refuse_given({"pressure": "--pressure", "cell": "--cell"}, "since the cell is constant; give --md-steps")
+        if not maker.n_switching_steps:
+            refuse_given({"timestep": "--timestep", "friction": "--friction"}, "without --md-steps or --switching")
     if not maker.n_switching_steps:
         refuse_given({"schedule": "--schedule"}, "without --switching")
     maker.mu_eV = relative_potentials_of(potentials or [])

@@ -27,8 +27,8 @@ from alchemflows.schemas.monte_carlo import Balancing, MonteCarloSettings, Propo
 class MonteCarloMaker(ConditionsMaker):
     """Sample the arrangements of a disordered crystal at one or several temperatures by Monte Carlo.
 
-    See :class:`ConditionsMaker` for the other parameters. They are those of the dynamics between and during moves. At
-    frozen positions (`n_md_steps` and `n_switching_steps` are 0) pressure, thermostat and barostat are not used.
+    See :class:`ConditionsMaker` for the other parameters. They are those of the dynamics between and during moves. The
+    cell moves only between moves: without `n_md_steps`, pressure and barostat are not used.
 
     Parameters
     ----------
@@ -168,12 +168,11 @@ class MonteCarloMaker(ConditionsMaker):
         """Return the settings of the job, at the lowest temperature."""
         if not temperatures or len(set(temperatures)) < len(temperatures):
             raise InvalidInputError(f"temperatures: give at least one, and each once; got {list(temperatures)}")
-        frozen = not self.n_md_steps and not self.n_switching_steps
         freedom = "isotropic" if self.cell_freedom == "auto" else self.cell_freedom
         return self.settings(
             MonteCarloSettings,
             temperature_K=min(temperatures),
-            pressure_GPa=None if frozen else self.pressure_GPa,
+            pressure_GPa=self.pressure_GPa if self.n_md_steps else None,
             cell_freedom=freedom,
             n_equilibration_sweeps=self.n_equilibration_sweeps,
             n_production_sweeps=self.n_production_sweeps,

@@ -80,6 +80,14 @@ def chain_estimate(chains: Sequence[np.ndarray], statistic: Statistic = mean_of)
         Samples of each chain in the order of time, shape (n,) or (n, d).
     statistic
         What is estimated; by default the mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from alchemflows.free_energy.chains import chain_estimate
+    >>> found = chain_estimate(list(np.random.default_rng(0).normal(size=(4, 250))))
+    >>> 0.025 < found.error < 0.045
+    True
     """
     chains = [chain.reshape(len(chain), -1).astype(float) for chain in chains]
     value, influences = statistic(chains)

@@ -134,6 +134,7 @@ class ArrangementsMaker(Maker):
                 self.settings,
                 seeds=seeds,
                 temperatures_K=temperatures,
+                exchange_seed=derived_seeds(self.seed, "exchange", 1)[0],
                 on_progress=ProgressFile(Path.cwd()),
                 checkpoint=checkpoint,
             )
@@ -155,6 +156,7 @@ class ArrangementsMaker(Maker):
             self.settings,
             unit_cell=disorder.unit_cell,
             wave_vectors=wave_vectors,
+            exchange=run.exchange,
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),

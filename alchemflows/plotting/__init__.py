@@ -19,6 +19,7 @@ from alchemflows.plotting.free_energies import (
     plot_switching,
 )
 from alchemflows.plotting.lattices import plot_lattices
+from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte_carlo, plot_warren_cowley
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
 from alchemflows.plotting.sweeps import plot_sweep
@@ -27,9 +28,11 @@ from alchemflows.schemas.document import Document
 __all__ = [
     "figures_of",
     "plot",
+    "plot_arrangement_series",
     "plot_convergence",
     "plot_gradient",
     "plot_lattices",
+    "plot_monte_carlo",
     "plot_optimization",
     "plot_order",
     "plot_overlap",
@@ -40,6 +43,7 @@ __all__ = [
     "plot_switching",
     "plot_vacancy_sizes",
     "plot_vacancy_temperatures",
+    "plot_warren_cowley",
     "png",
     "save",
 ]

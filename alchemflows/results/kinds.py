@@ -76,6 +76,9 @@ COLUMNS: dict[str, Column] = {
     "removal_eV": Column("$output.removal_eV"),
     "removal_error_eV": Column("$output.removal_error_eV"),
     "energy_eV": Column("$output.energy_eV"),
+    "point_counts": Column("$output.points.counts"),
+    "point_temperatures_K": Column("$output.points.temperature_K"),
+    "point_energies": Column("$output.points.energy_eV"),
     "figure": Column("$output.figure"),
     "version": Column("$output.version"),
     "checks": Column("$output.checks"),
@@ -159,6 +162,13 @@ def _order(row: Row) -> Summary:
     return Summary(row["formula"], "ordering energy", 1e3 * energy, spread, "meV/atom")
 
 
+def _monte_carlo(row: Row) -> Summary:
+    counts, energy = Counts.model_validate(row["point_counts"][0]), row["point_energies"][0]
+    error = None if energy["error"] is None else counts.per_atom(energy["error"])
+    name = f"E ({row['point_temperatures_K'][0]:g} K)"
+    return Summary(row["formula"], name, counts.per_atom(energy["value"]), error, "eV/atom")
+
+
 def _relaxation(row: Row) -> Summary:
     counts = Counts.model_validate(row["counts"])
     return Summary(row["formula"], "E", counts.per_atom(row["energy_eV"]), None, "eV/atom")
@@ -191,6 +201,7 @@ KINDS: dict[str, Kind] = {
     "OptimizationDocument": Kind("optimization", _optimization),
     "OrderingSearchDocument": Kind("ordering-search", _search),
     "OrderDisorderDocument": Kind("order-disorder", _order),
+    "MonteCarloDocument": Kind("monte-carlo", _monte_carlo),
     "ReproductionDocument": Kind("reproduction", _reproduction),
     "RelaxDocument": Kind("relaxation", _relaxation, is_step=True),
     "RemovalDocument": Kind("removal", _removal, is_step=True),

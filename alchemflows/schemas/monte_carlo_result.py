@@ -103,7 +103,7 @@ class MonteCarloReplica(BaseModel):
 class MonteCarloPoint(BaseModel):
     """Averages over all replicas at the same temperature and the same chemical potentials or targets.
 
-    Energy, volume and heat capacity are totals of the cell with these `counts`; properties divide them by its sites.
+    Energy, volume and heat capacity are totals of the cell with these `counts`; properties give them per atom.
     """
 
     temperature_K: float
@@ -129,14 +129,26 @@ class MonteCarloPoint(BaseModel):
     waves: list[WaveOrder]
 
     @property
-    def energy_eV_per_site(self) -> float:
-        """Mean energy, eV/site."""
-        return self.counts.per_site(self.energy_eV.value)
+    def energy_eV_per_atom(self) -> float:
+        """Mean energy, eV/atom."""
+        return self.counts.per_atom(self.energy_eV.value)
 
     @property
-    def heat_capacity_kB_per_site(self) -> float:
-        """Heat capacity, k_B/site."""
-        return self.counts.per_site(self.heat_capacity_eV_per_K.value) / units.kB
+    def heat_capacity_kB_per_atom(self) -> float:
+        """Heat capacity, k_B/atom."""
+        return self.counts.per_atom(self.heat_capacity_eV_per_K.value) / units.kB
+
+    @property
+    def composition_label(self) -> str:
+        """Chemical potentials or targets as a text for tables; empty at constant composition."""
+        parts = [f"μ({name}) = {value:.4g} eV" for row in self.mu_eV or [] for name, value in row.items()]
+        parts += [f"target {name} {value:.4g}" for row in self.targets or [] for name, value in row.items()]
+        return ", ".join(parts)
+
+    @property
+    def label(self) -> str:
+        """All conditions as a text for figures and reasons."""
+        return ", ".join(filter(None, (f"{self.temperature_K:g} K", self.composition_label)))
 
 
 class ReplicaExchangeSummary(BaseModel):
@@ -144,7 +156,7 @@ class ReplicaExchangeSummary(BaseModel):
 
     acceptance: list[float] = Field(description="share of accepted exchanges between replicas k and k + 1")
     round_trips: list[int] = Field(
-        description="for each start, how often its chain went from the first replica to the last and back"
+        description="for each start, how often its chain went from one end of the replicas to the other and back"
     )
 
 

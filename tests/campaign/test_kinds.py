@@ -83,6 +83,10 @@ def test_conditions_of_tasks(folder):
     assert phases.arguments["temperatures"] == [300.0, 400.0, 500.0] and set(phases.records) == {"alpha", "delta"}
     seeds = [task.maker.search_maker.seed for task in tasks(read_campaign(folder / "ordering_search.yaml"))]
     assert seeds == [0, 1]
+    order = list(tasks(read_campaign(folder / "monte_carlo.yaml")))
+    assert [(task.temperature_K, task.arguments["temperatures"], task.maker.seed) for task in order] == [
+        (None, [300.0, 450.0, 600.0], seed) for seed in (0, 1)
+    ]
     (figure,) = tasks(read_campaign(folder / "fig3.yaml"))
     assert figure.crystals == {} and figure.n_sites == 0 and figure.maker.version == "small"
 
@@ -118,6 +122,8 @@ def test_settings_reach_the_makers_within_a_maker(folder):
         ("optimization.yaml", lambda c: c["method"]["arguments"].update(objective="os.nothing"), "os.nothing"),
         ("ordering_search.yaml", lambda c: c["method"]["arguments"].update(supercell="big"), "arguments.supercell"),
         ("order_disorder.yaml", lambda c: c["method"]["arguments"].update(orders="best"), "orders"),
+        ("monte_carlo.yaml", lambda c: c["method"]["settings"].update(mu_eV={"K": "x"}), "settings.mu_eV"),
+        ("monte_carlo.yaml", lambda c: c.pop("temperatures_K"), "temperatures_K"),
         ("phases.yaml", lambda c: c.pop("temperatures_K"), "temperatures_K: .*phases"),
         ("phases.yaml", lambda c: c["method"]["arguments"].update(phases={"CsPbI3": ["beta"]}), "phases.CsPbI3.*alpha"),
         ("fig3.yaml", lambda c: c.update(structures={"NaCl": {"file": "NaCl.cif"}}), "structures: fig3"),
@@ -225,12 +231,17 @@ def short(content):
     if content["method"]["kind"] == "sweep":
         content["transformations"] = {"NaK": {"Na": "K"}}
         content["method"]["arguments"]["grid"]["shares"] = [0, 1]
+    if content["method"]["kind"] == "monte-carlo":
+        content["method"]["settings"] = {"n_replicas": 2, "n_equilibration_sweeps": 0, "n_production_sweeps": 4}
+        content["method"]["arguments"]["supercell"] = [1, 1, 1]
+        content["repeats"] = 1
 
 
 #: Kinds of results of example files.
 RUN = {
     "sweep": "sweep",
     "order_disorder": "order-disorder",
+    "monte_carlo": "monte-carlo",
     "relaxation": "relaxation",
     "volumes": "VolumesMaker",
 }
@@ -260,7 +271,7 @@ def test_campaigns_of_other_kinds_run(database, folder, tmp_path):
         assert write_report(database, campaign.name, tmp_path / f"{name}.html") == 1
         text = (tmp_path / f"{name}.html").read_text()
         assert text.count('data-uuid="') == 1 and rows[0]["uuid"] in text
-        assert text.count("data:image/png;base64,") == (name in ("sweep", "order_disorder"))
+        assert text.count("data:image/png;base64,") == (name in ("sweep", "order_disorder", "monte_carlo"))
     (volume,) = results(database, campaign="salt-volumes")
     (relaxed,) = results(database, kinds=["relaxation"], campaign="salt-relaxations")
     assert 150 < volume["value"] < 220 and relaxed["unit"] == "eV/atom"

@@ -28,6 +28,8 @@ REFUSED = (
     ("phases", "alpha", "--temperature", "300"),
     ("optimize", "x.cif", "--choose", "Na"),
     ("order", "x.cif", "--wave", "0.5"),
+    ("mc", "x.cif", "--temperature", "300", "--mu", "K"),
+    ("mc", "x.cif", "--temperature", "300", "--pressure", "1"),
     ("reproduce", "fig9"),
     ("verify", "x.json", "--models", ".", "--dtype", "float16"),
     ("verify-ensembles", "x.json", "--models", ".", "--device", "gpu"),
@@ -48,6 +50,8 @@ REFUSED_BY_MAKERS = (
     ("sweep", "NaCl.cif", "Na:Kx"),
     ("optimize", "NaCl.cif", "--choose", "Na:Na,K", "--target", "x_A=5"),
     ("order", "Na0.5K0.5Cl.cif", "--starts", "0"),
+    ("mc", "Na0.5K0.5Cl.cif", "--temperature", "300", "--replicas", "3"),
+    ("mc", "Na0.5K0.5Cl.cif", "--temperature", "300", "--mu", "Li=1"),
 )
 #: Libraries that take longer to import than a help text or an error may take.
 HELP_WITHOUT = {"jobflow", "fireworks", "pymatgen", "scipy", "torch"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from command_line import assert_one_line
 from pymatgen.core import Lattice, Structure
@@ -42,3 +44,38 @@ def test_orders_of_a_file_with_partial_occupancies(run, oxide, tmp_path):
     for word in ("paired", "mean-field", "random 2", "alike)", "ordering energy", "meV/atom"):
         assert word in done.stdout
     assert (tmp_path / "order.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--wave", "0.25,0,0"], ["0.25"]),
+        (["--wave", "0,0,1,0"], ["0,0,1,0"]),
+        (["--mu", "Zr"], ["Zr"]),
+        (["--mu", "Zr=0.1", "--mu", "Ce=0.2"], ["mu_eV", "reference"]),
+        (["--replicas", 3], ["n_replicas"]),
+        (["--timestep", 1], ["--timestep", "--md-steps"]),
+        (["--plot", "figure.doc"], [".png"]),
+    ],
+)
+def test_bad_input_of_monte_carlo_is_one_line(run_refused, oxide, arguments, words):
+    given = ["mc", oxide, "-T", 600, "--supercell", 1, 1, 1, *arguments, "--potential", "mace-demo"]
+    assert_one_line(run_refused(*given), *words)
+
+
+@pytest.mark.slow
+def test_order_at_several_temperatures(run, oxide, tmp_path):
+    """Samples become a table and a figure, which can be shown again; the estimate counts attempted moves."""
+    given = ["mc", oxide, "--supercell", 1, 1, 1, "-T", 1500, "-T", 600, "--replicas", 2, "--potential", "mace-demo"]
+    lengths = ["--equilibration", 1, "--production", 6, "--no-relax", "--wave", "0,0,1"]
+    cost = json.loads(run(*given, *lengths, "--estimate", "--json").stdout)
+    assert (cost["replicas"], cost["steps"]) == (4, 4 * 7 * 4)
+    done = run(*given, *lengths, "--plot", tmp_path / "order.png", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["temperatures_K"] == [600.0, 1500.0] and len(result["replicas"]) == 4
+    assert (tmp_path / "order.png").read_bytes().startswith(b"\x89PNG")
+    shown = run("show", result["uuid"][:8]).stdout
+    assert "canonical" in shown and "1500" in shown
+    (row,) = json.loads(run("results", "--kind", "monte-carlo", "--json").stdout)
+    assert row["uuid"] == result["uuid"]
