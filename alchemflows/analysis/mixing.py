@@ -43,20 +43,23 @@ MAX_DEVIATION = 4.0
 def mixing_samples(
     arrangements: Arrangements,
     series: ArrangementSeries,
+    second: str,
     *,
     temperature_K: float,
     bias_eV: np.ndarray,
     pressure_GPa: float | None = None,
     exchanged: bool = False,
-) -> tuple[tuple[str, str], MixingSamples]:
-    """Return the two species that mix, and the samples of a state.
+) -> MixingSamples:
+    """Return the samples of a state.
 
     Parameters
     ----------
     arrangements
-        Arrangements of two elements; the second is the one whose fraction is x.
+        Arrangements of two elements.
     series
         Samples of the state.
+    second
+        Symbol of the element whose fraction is x.
     temperature_K
         Temperature (K).
     bias_eV
@@ -69,17 +72,17 @@ def mixing_samples(
     Raises
     ------
     InvalidInputError
-        If there are not exactly two species, or one of them is a vacancy.
+        If there are not exactly two species, one of them is a vacancy, or none is the second.
     """
     species = arrangements.species
-    if len(species) != 2 or VACANCY in species:
+    if len(species) != 2 or VACANCY in species or second not in species:
         raise InvalidInputError(f"species: a free energy of mixing is that of two elements; got {', '.join(species)}")
     pressure = 0.0 if pressure_GPa is None else pressure_GPa * units.GPa
-    return (species[0], species[1]), MixingSamples(
+    return MixingSamples(
         temperature_K=temperature_K,
         bias_eV=bias_eV,
         enthalpy_eV=series.energy_eV + pressure * series.volume_A3,
-        n_second=(series.labels == 1).sum(axis=1),
+        n_second=(series.labels == species.index(second)).sum(axis=1),
         walker=series.walker if exchanged else None,
     )
 

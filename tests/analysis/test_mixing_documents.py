@@ -140,14 +140,15 @@ def test_samples_of_a_series():
     labels = np.random.default_rng(0).integers(2, size=(6, N_SITES))
     series = ArrangementSeries(np.arange(6.0), np.full(6, 100.0), labels, np.ones(6), np.zeros(6, dtype=int))
     bias = semi_grand_bias_eV(0.1, N_SITES)
-    species, samples = mixing_samples(arrangements, series, temperature_K=300.0, bias_eV=bias, pressure_GPa=1.0)
-    assert species == ("Na", "K") and samples.walker is None
+    samples = mixing_samples(arrangements, series, "K", temperature_K=300.0, bias_eV=bias, pressure_GPa=1.0)
+    assert samples.walker is None
+    other = mixing_samples(arrangements, series, "Na", temperature_K=300.0, bias_eV=bias, exchanged=True)
+    assert (samples.n_second + other.n_second == N_SITES).all() and other.walker.tolist() == [0] * 6
     assert samples.n_second.tolist() == labels.sum(axis=1).tolist()
     np.testing.assert_allclose(samples.enthalpy_eV, np.arange(6) + 100 * units.GPa)
-    arrangements.species = (*species[:1], VACANCY)
+    arrangements.species = ("K", VACANCY)
     with pytest.raises(InvalidInputError, match=VACANCY):
-        mixing_samples(arrangements, series, temperature_K=300.0, bias_eV=bias)
-    arrangements.species = species
+        mixing_samples(arrangements, series, "K", temperature_K=300.0, bias_eV=bias)
 
 
 @pytest.mark.slow
