@@ -67,7 +67,7 @@ class MixingMaker(ConditionsMaker):
     Examples
     --------
     >>> from pymatgen.core import Lattice, Structure
-    >>> from alchemflows.flows.mixing import MixingMaker
+    >>> from alchemflows import MixingMaker
     >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     >>> flow = MixingMaker(potential="mace-demo").make(salt, {"Na": ["Na", "K"]}, (2, 1, 1), [600.0, 800.0])
     >>> [job.name for job in flow.jobs]
