@@ -39,8 +39,11 @@ def reasons_against_point(point: MonteCarloPoint, sampled: Sequence[Measured]) -
     for each in varying:
         if each.observable.statistic is mean_of:
             length = min(map(len, each.chains))
-            moving = [chain[:length] for chain in each.chains if np.ptp(chain[:length]) > 0]
-            reasons += drift(f"{where}: {each.observable.name}", np.stack(moving, axis=1)) if moving else []
+            series = np.stack([chain[:length] for chain in each.chains])
+            # Exchanges mix the replicas, so that only their mean is a series in time.
+            series = series.mean(axis=0, keepdims=True) if each.exchanged else series
+            moving = series[np.ptp(series, axis=1) > 0]
+            reasons += drift(f"{where}: {each.observable.name}", moving.T) if len(moving) else []
     return reasons
 
 

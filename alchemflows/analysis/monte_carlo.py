@@ -219,7 +219,7 @@ def summarise(
     points, reasons, comparisons = [], [], []
     for index, each in enumerate(distinct):
         here = [replica for replica, point in zip(replicas, point_of_replica, strict=True) if point == index]
-        sampled = [Measured.of(observable, here) for observable in observables]
+        sampled = [Measured.of(observable, here, exchanged=exchange is not None) for observable in observables]
         points.append(_point(arrangements, counts, each, sampled, here))
         reasons += reasons_against_point(points[-1], sampled)
         if exchange is None:

@@ -104,17 +104,20 @@ class Measured:
         Its samples in each replica.
     estimate
         Estimate from them.
+    exchanged
+        Whether the replicas exchanged configurations.
     """
 
     observable: Observable
     chains: list[np.ndarray]
     estimate: ChainEstimate
+    exchanged: bool
 
     @classmethod
-    def of(cls, observable: Observable, replicas: Sequence[SampledReplica]) -> Measured:
+    def of(cls, observable: Observable, replicas: Sequence[SampledReplica], *, exchanged: bool) -> Measured:
         """Return the quantity from the samples of all replicas at a point."""
         chains = [observable.samples(replica) for replica in replicas]
-        return cls(observable, chains, chain_estimate(chains, observable.statistic))
+        return cls(observable, chains, chain_estimate(chains, observable.statistic, exchanged=exchanged), exchanged)
 
     @property
     def is_checked(self) -> bool:

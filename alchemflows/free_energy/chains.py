@@ -10,7 +10,7 @@ from scipy.stats import f, t
 
 from alchemflows.free_energy.errors import Variance, correlated_variance
 
-#: If noise alone explains the scatter between chains with less than this probability, the error is that of the scatter.
+#: If noise alone causes the scatter between chains with less than this probability, the error is that of the scatter.
 CHANCE_OF_SCATTER = 0.01
 #: Samples whose range is below this fraction of their size are equal up to rounding.
 _ROUNDING = 1e-12
@@ -65,14 +65,17 @@ def variance_of(chains: Sequence[np.ndarray]) -> tuple[float, list[np.ndarray]]:
     return factor * raw, [factor * (square - raw) for square in squares]
 
 
-def chain_estimate(chains: Sequence[np.ndarray], statistic: Statistic = mean_of) -> ChainEstimate:
+def chain_estimate(
+    chains: Sequence[np.ndarray], statistic: Statistic = mean_of, *, exchanged: bool = False
+) -> ChainEstimate:
     """Return a number estimated from chains that sample one distribution, with its error.
 
-    The variance is the larger of two. The first is that of correlated samples within the chains (Γ-method,
+    There are two estimates of the variance. The first is that of correlated samples within the chains (Γ-method,
     :func:`~alchemflows.free_energy.errors.correlated_variance`), with the influence of each sample on the number
     (infinitesimal jackknife). The second is that of the jackknife over the R chains, (R − 1)/R Σ (θ₋ᵣ − θ)², where
-    θ₋ᵣ is estimated without chain r. If the scatter between chains is larger than noise explains, for example if they
-    do not leave the states in which they started, the error is enlarged for R − 1 degrees of freedom.
+    θ₋ᵣ is estimated without chain r. Their mean is used, weighted by their degrees of freedom. If the second is larger
+    than noise explains, for example if the chains do not leave the states in which they started, it is used alone, with
+    its R − 1 degrees of freedom.
 
     Parameters
     ----------
@@ -80,6 +83,10 @@ def chain_estimate(chains: Sequence[np.ndarray], statistic: Statistic = mean_of)
         Samples of each chain in the order of time, shape (n,) or (n, d).
     statistic
         What is estimated; by default the mean.
+    exchanged
+        Whether the chains exchanged configurations, so that they are not independent. They must then have equal
+        lengths. The influences of all chains are added at each time, which includes the correlations between chains,
+        and the scatter between chains is not considered.
 
     Examples
     --------
@@ -95,20 +102,23 @@ def chain_estimate(chains: Sequence[np.ndarray], statistic: Statistic = mean_of)
         return ChainEstimate(value, Variance(np.nan, 1.0), 0.0)
     total = sum(map(len, chains))
     everything = np.concatenate(influences)
-    within = correlated_variance([influence / total for influence in influences])
+    parts = [np.sum(influences, axis=0)] if exchanged else influences
+    within = correlated_variance([part / total for part in parts])
     size = max(abs(value), max(float(np.abs(chain).max()) for chain in chains))
     if np.ptp(everything) <= _ROUNDING * size:
         return ChainEstimate(value, replace(within, value=0.0), 0.0)
     variance = within
-    if len(chains) > 1:
+    if len(parts) > 1:
         others = [statistic([*chains[:r], *chains[r + 1 :]])[0] for r in range(len(chains))]
         degrees = len(chains) - 1
         between = degrees / len(chains) * float(np.sum((np.array(others) - value) ** 2))
         noise = f.sf(between / within.value, degrees, within.degrees_of_freedom) if within.value > 0 else 0.0
-        if not noise >= CHANCE_OF_SCATTER:
+        if noise >= CHANCE_OF_SCATTER:
+            own = within.degrees_of_freedom
+            pooled = (own * within.value + degrees * between) / (own + degrees)
+            variance = Variance(pooled, own + degrees, within.window)
+        else:
             variance = Variance(between, degrees)
-        elif between > within.value:
-            variance = replace(within, value=between)
     n_independent = float(everything.var()) / variance.value if variance.value > 0 else 1.0
     return ChainEstimate(value, variance, float(np.clip(n_independent, 1.0, total)))
 

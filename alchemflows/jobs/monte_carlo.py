@@ -70,11 +70,11 @@ class ArrangementsMaker(Maker):
     seed: int = 0
 
     def cost(self, disorder: Disorder, *_: object, **__: object) -> JobCost:
-        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; an attempted move counts as a step."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; an attempt is one step plus those of its dynamics."""
         settings = self.settings
         n_sites = sum(len(sublattice.sites) for sublattice in disorder.sublattices)
         n_attempts = settings.attempts_per_sweep or n_sites
-        n_steps = n_attempts * max(1, settings.n_switching_steps) + settings.n_md_steps
+        n_steps = n_attempts * (settings.n_switching_steps + 1) + settings.n_md_steps
         n_sweeps = settings.n_equilibration_sweeps + settings.n_production_sweeps
         n = len(self.temperatures_K) * self.n_replicas
         # Base64 of labels in 8 bits, of three numbers and of an index (PackedArrangements).

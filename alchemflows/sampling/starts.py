@@ -27,7 +27,7 @@ def quenched(
     cells: ArrayLike,
     labels: ArrayLike,
     *,
-    temperature_K: Sequence[float],
+    temperature_K: Sequence[float] | np.ndarray,
     seeds: Sequence[int],
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> np.ndarray:

@@ -164,7 +164,9 @@ class MonteCarloDocument(Document):
     """Averages of Monte Carlo on the arrangements of a disordered crystal, at one or several points.
 
     A point is a temperature, in the semi-grand ensemble with chemical potentials, and in the variance-constrained one
-    with targets of the composition. Replicas at the same point are averaged together.
+    with targets of the composition. Replicas at the same point are averaged together. With replica exchange, the points
+    are not independent of one another: the error of a difference between two points may be larger or smaller than that
+    from their errors.
     """
 
     formula: str = Field(description="formula of the crystal at the start")

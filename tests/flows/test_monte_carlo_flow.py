@@ -36,6 +36,12 @@ def salt(**cations: float) -> Structure:
 MIXED = salt(Na=0.5, K=0.5)
 
 
+@pytest.fixture(autouse=True)
+def short_quench(monkeypatch):
+    """Make first arrangements of low energy at two temperatures."""
+    monkeypatch.setattr("alchemflows.sampling.starts.COOLING", (2.0, 0.5))
+
+
 def run(flow, folder) -> MonteCarloDocument:
     store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
     outputs = run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
@@ -71,7 +77,6 @@ def test_a_large_chemical_potential_fills_the_crystal(tmp_path):
 
 def test_a_stopped_job_resumes_with_the_same_result(tmp_path, monkeypatch):
     """It is stopped while first arrangements are made, and again while it samples."""
-    monkeypatch.setattr("alchemflows.sampling.starts.COOLING", (2.0, 0.5))
     job = MonteCarloMaker(**DEMO, **SHORT, relax_maker=None).make(MIXED, (2, 2, 1), [300.0]).jobs[0]
     disorder, maker = Disorder(MIXED, (2, 2, 1)), job.maker
 
@@ -91,6 +96,18 @@ def test_a_stopped_job_resumes_with_the_same_result(tmp_path, monkeypatch):
     for one, other in zip(expected.replicas, resumed.replicas, strict=True):
         assert one.series == other.series and one.final == other.final
     assert expected.points == resumed.points
+
+
+def test_the_cell_moves_only_with_dynamics_between_sweeps():
+    def settings(**changes):
+        maker = MonteCarloMaker(**DEMO, pressure_GPa=1.0, relax_maker=None, **changes)
+        (job,) = maker.make(MIXED, (2, 2, 1), [900.0, 600.0]).jobs
+        return job.maker.settings
+
+    frozen, switched, moving = settings(), settings(n_switching_steps=5), settings(n_md_steps=5)
+    assert (frozen.pressure_GPa, switched.pressure_GPa, moving.pressure_GPa) == (None, None, 1.0)
+    assert moving.cell_freedom != "isotropic"  # the supercell is not cubic
+    assert moving.replica_exchange and moving.temperature_K == 600.0
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,24 @@ def test_errors_are_calibrated(statistic, exact, n_chains):
     assert low < np.median([each.n_independent for each in found]) / n_independent < high
 
 
+@pytest.mark.parametrize(("statistic", "exact"), [(mean_of, MEAN), (variance_of, VARIANCE)], ids=["mean", "variance"])
+def test_errors_of_exchanged_chains_are_calibrated(statistic, exact):
+    """Two replicas that exchange their configurations after each sample, and rarely with two others."""
+    groups = chains(4 * 200, 400).reshape(200, 4, 400)
+    rng = np.random.default_rng(1)
+    order = np.tile(np.arange(4), (400, 1))
+    for k in range(1, 400):
+        order[k] = order[k - 1][[1, 0, 3, 2]]
+        if rng.random() < 0.1:
+            order[k] = order[k][[0, 2, 1, 3]]
+    mixed = np.take_along_axis(groups, np.tile(order.T, (200, 1, 1)), axis=1)[:, :2]
+    found = [chain_estimate(list(group), statistic, exchanged=True) for group in mixed]
+    deviations = np.array([(each.value - exact) / each.error for each in found])
+    assert 0.55 < np.mean(np.abs(deviations) < 1) < 0.8 and 0.88 < np.mean(np.abs(deviations) < 2) < 0.99
+    ignored = [chain_estimate(list(group), statistic) for group in mixed]
+    assert np.median([each.error for each in ignored]) < 0.75 * np.median([each.error for each in found])
+
+
 def test_the_error_contains_chains_that_disagree():
     """The states of two stuck chains are symmetric about their mean, so that squared deviations from it agree."""
     stuck = chains(4, 400) + 40 * np.array([[1], [-1], [1], [-1]])

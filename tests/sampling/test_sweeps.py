@@ -9,16 +9,22 @@ import pytest
 import torch
 from ase import units
 from lattices import everything, ising, places, random_mixture
-from pymatgen.core import Element
+from pymatgen.core import Element, Lattice, Structure
 from wells import Wells, assert_mean, of_composition, pairs_of_wells
 
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.groups import uniform_group
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, RunStoppedError
+from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.sampling.ensembles import Canonical, SemiGrand
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.sampling.monte_carlo import MonteCarlo
 from alchemflows.sampling.sweeps import Sweeps, run_sweeps
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
+from alchemflows.schemas.potential import PotentialSpec
 
 T = 600.0
 KT = units.kB * T
@@ -204,18 +210,26 @@ def test_atoms_cannot_move_where_there_are_vacancies():
         )
 
 
-@pytest.mark.parametrize("exchange", [False, True])
-@pytest.mark.parametrize("pressure_GPa", [None, 0.5])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_md_steps": 6},
+        {"n_md_steps": 6, "replica_exchange": True},
+        {"n_md_steps": 6, "pressure_GPa": 0.5},
+        {"n_md_steps": 6, "pressure_GPa": 0.5, "replica_exchange": True, "proposal": "uniform"},
+        {"n_switching_steps": 3, "n_md_steps": 0},
+        {"n_switching_steps": 3, "n_md_steps": 2, "pressure_GPa": 0.5, "replica_exchange": True},
+    ],
+    ids="+".join,
+)
 @pytest.mark.parametrize("stop_at", [1, 5, 8])
-def test_a_run_with_dynamics_resumes_bit_for_bit(tmp_path, pressure_GPa, stop_at, exchange):
+def test_a_run_with_dynamics_resumes_bit_for_bit(tmp_path, changes, stop_at):
     """Stops are among the moves of a sweep and within its dynamics."""
 
     def run(checkpoint: Checkpoint | None = None):
         model = pairs_of_wells(4, shift_A=0.1, bulk_modulus_eV_per_A3=0.5, expansion_A3=(0.0, 2.0))
         ensemble = SemiGrand(model.arrangements, {"Na": 0.0, "K": 0.01})
-        return mobile(
-            model, ensemble, 3, checkpoint, pressure_GPa=pressure_GPa, n_md_steps=6, replica_exchange=exchange
-        )
+        return mobile(model, ensemble, 3, checkpoint, **changes)
 
     straight = run()
     asked = iter(range(1, 100))
@@ -223,8 +237,8 @@ def test_a_run_with_dynamics_resumes_bit_for_bit(tmp_path, pressure_GPa, stop_at
         run(Checkpoint(tmp_path, interval_s=1e9, should_stop=lambda: next(asked) == stop_at))
     assert_same(run(Checkpoint(tmp_path, interval_s=1e9)), straight)
     assert np.ptp(straight.series[0].labels, axis=0).any()
-    assert (np.ptp(straight.series[0].volume_A3) > 0) == (pressure_GPa is not None)
-    assert (np.ptp(straight.series[0].walker) > 0) == exchange
+    assert (np.ptp(straight.series[0].volume_A3) > 0) == ("pressure_GPa" in changes)
+    assert (np.ptp(straight.series[0].walker) > 0) == changes.get("replica_exchange", False)
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
@@ -237,3 +251,40 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path, stop_at):
     resumed, n_evaluations = frozen(Checkpoint(tmp_path, interval_s=1e9))
     assert n_evaluations == 1 + 8 * 7 - [10, 20, 31, 41, 51][stop_at - 1]
     assert_same(resumed, straight)
+
+
+@pytest.mark.slow
+def test_a_potential_resumes_bit_for_bit(tmp_path, gentle_model):
+    """With neighbour lists that affect rounding, moves by dynamics, a barostat and exchange of two temperatures."""
+    structure = Structure.from_spacegroup("Fm-3m", Lattice.cubic(6.1), ["Pb", "I"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    groups = tuple(uniform_group([site], ["Pb", "Sn"]) for site in range(4))
+    arrangements = Arrangements(AlchemicalSystem(structure, groups, "mean-field"))
+    backend = load_potential(PotentialSpec(name=str(gentle_model), dtype="float64", device="cpu"))
+
+    def run(checkpoint: Checkpoint | None = None):
+        return run_sweeps(
+            AlchemicalPotential(arrangements.system, backend),
+            Canonical(arrangements),
+            places(arrangements, 2),
+            arrangements.random([[2, 2]], range(2)),
+            settings(
+                timestep_fs=2.0,
+                n_md_steps=2,
+                n_switching_steps=2,
+                pressure_GPa=0.0,
+                replica_exchange=True,
+                n_equilibration_sweeps=1,
+                n_production_sweeps=4,
+                attempts_per_sweep=1,
+            ),
+            seeds=range(2),
+            temperatures_K=[600.0, 620.0],
+            checkpoint=checkpoint or Checkpoint(),
+        )
+
+    straight = run()
+    asked = iter(range(1, 100))
+    with pytest.raises(RunStoppedError):
+        run(Checkpoint(tmp_path, interval_s=1e9, should_stop=lambda: next(asked) == 8))
+    assert_same(run(Checkpoint(tmp_path, interval_s=1e9)), straight)
+    assert np.ptp(straight.series[0].labels, axis=0).any() and np.ptp(straight.series[0].volume_A3) > 0

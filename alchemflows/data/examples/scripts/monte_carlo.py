@@ -34,15 +34,21 @@ short = "ALCHEMFLOWS_SHORT" in os.environ
 # from an arrangement of low energy. All replicas are evaluated in one batch.
 #
 # Here the atoms stay at the positions in the file (`relax_maker=None`, and no dynamics between sweeps), and the chains
-# are independent (`replica_exchange=False`). The wave vectors (½, 0, 1) and (½, 1, 0) belong to the two orientations of
-# the ordered arrangement of lowest energy.
+# are independent (`replica_exchange=False`). The wave with the vector (½, 0, 1) describes the ordered arrangement of
+# lowest energy.
 
 # %%
 structure = read_structure("Ce0.5Zr0.5O2.cif").structure
 supercell = (2, 1, 1)
-lengths = {"n_equilibration_sweeps": 2, "n_production_sweeps": 4} if short else {"n_production_sweeps": 150}
-maker = MonteCarloMaker(potential="mace-demo", n_replicas=2, relax_maker=None, replica_exchange=False, **lengths)
-flow = maker.make(structure, supercell, [300, 800, 2000], waves=[[0.5, 0, 1], [0.5, 1, 0]])
+maker = MonteCarloMaker(
+    potential="mace-demo",
+    n_replicas=2,
+    n_equilibration_sweeps=2 if short else 20,
+    n_production_sweeps=4 if short else 150,
+    replica_exchange=False,
+    relax_maker=None,
+)
+flow = maker.make(structure, supercell, [300, 800, 2000], waves=[[0.5, 0, 1]])
 
 # %% Run the flow
 # All jobs run here, without a database; the results are kept in memory.
@@ -52,18 +58,18 @@ document = responses[flow.output.uuid][1].output
 
 # %% Order at each temperature
 for point in document.points:
-    nearest = point.warren_cowley[0]
-    order = ", ".join(f"{wave.order.value:.2f}" for wave in point.waves if wave.species == "Ce")
+    nearest, wave = point.warren_cowley[0], point.waves[0]
     print(
         f"{point.temperature_K:4.0f} K: Warren-Cowley parameter of nearest neighbours {nearest.alpha.value:.3f} "
-        f"(random: {nearest.random:.3f}), order of the waves {order}, {100 * point.acceptance.value:.0f} % accepted"
+        f"(random: {nearest.random:.3f}), order of the wave {wave.order.value:.2f} (random: {wave.random:.2f}), "
+        f"{100 * point.acceptance.value:.0f} % accepted"
     )
 print(document.verdict.status, *document.verdict.reasons, sep="\n")
 
 # %% [markdown]
 # The Warren–Cowley parameter is negative if unlike neighbours are preferred. In this small cell it is negative even for
-# random arrangements, so compare with that value. A perfectly ordered crystal has the order 1 for one of the two waves,
-# and 0 for the other. Since the crystal changes between the two orientations, both are about ½ at low temperature.
+# random arrangements, so compare with that value. The order of the wave is 1 for the arrangement of lowest energy. It
+# decreases when the temperature rises, since arrangements of higher energy are more numerous.
 
 # %% Comparison with the exact average
 arrangements = Disorder(structure, supercell).distinct()
