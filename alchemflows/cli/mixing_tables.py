@@ -17,14 +17,11 @@ def mixing_tables(document: MixingDocument) -> Group:
 
 def _curves(document: MixingDocument) -> ResultTable:
     second = document.species[1]
-    headings = [f"x({second})"]
-    for isotherm in document.isotherms:
-        headings += [f"{isotherm.temperature_K:g} K (meV/atom)", "±"]
-    table = empty_table(f"free energy of mixing: {document.formula}, {document.counts.title}", tuple(headings))
+    headings = (f"x({second})", *(f"{isotherm.temperature_K:g} K" for isotherm in document.isotherms))
+    table = empty_table(f"free energy of mixing (meV/atom): {document.formula}, {document.counts.title}", headings)
     columns = [(each.mixing_eV_per_atom, each.mixing_errors_eV_per_atom) for each in document.isotherms]
     for n, x in enumerate(document.isotherms[0].fractions):
-        cells = [_milli(values[n]) for pair in columns for values in pair]
-        table.add_row(f"{x:.3f}", *cells)
+        table.add_row(f"{x:.3f}", *(_milli(values[n], errors[n]) for values, errors in columns))
     per_atom = document.n_mixing_sites / document.counts.atoms
     table.caption = f"per mixing site: divide by {per_atom:.4g}, the mixing sites per atom"
     return table
@@ -80,8 +77,8 @@ def _kB(entropy_eV_per_K: float) -> float:
     return 1e3 * entropy_eV_per_K / units.kB
 
 
-def _milli(value: float) -> str:
-    return "?" if np.isnan(value) else f"{1e3 * value:.3f}"
+def _milli(value: float, error: float) -> str:
+    return "?" if np.isnan(value) else f"{1e3 * value:.2f} ± {1e3 * error:.2f}"
 
 
 def _with_error(value: float, error: float | None, digits: int) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from ase import units
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.special import xlogy
+from scipy.special import gammaln, xlogy
 
 from alchemflows.plotting.labels import subscripted
 from alchemflows.schemas.mixing import CompositionPair, ExcessFit, MixingDocument, MixingIsotherm
@@ -19,8 +19,8 @@ _X = np.linspace(0, 1, 201)
 def plot_mixing(document: MixingDocument) -> Figure:
     """Plot the free energy of mixing at each temperature, and the composition against the chemical potential.
 
-    Points with bands are the results with one and two standard errors, full lines the fit for a large crystal, dotted
-    lines ideal mixing of this cell, and dashed lines the common tangents of the fit.
+    Points with bands are the results with one and two standard errors, full lines the fit, and dotted lines ideal
+    mixing, all of this cell. Dashed lines are the fit for a large crystal, and dash-dotted lines its common tangents.
     """
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(9, 3.8), layout="constrained")
@@ -99,24 +99,30 @@ def _plot_isotherm(axes: Axes, isotherm: MixingIsotherm, fit: ExcessFit | None, 
     axes.plot(x, values, "o", markersize=3, color=colour, label=f"{isotherm.temperature_K:g} K")
     for width, alpha in ((1, 0.3), (2, 0.15)):
         axes.fill_between(x, values - width * errors, values + width * errors, color=colour, alpha=alpha, linewidth=0)
-    log_arrangements = np.concatenate(
-        [[0.0], np.cumsum(np.log((n_sites - np.arange(n_sites)) / np.arange(1, n_sites + 1)))]
-    )
-    axes.plot(x, -1e3 * thermal * log_arrangements / n_sites, ":", linewidth=0.8, color=colour)
+    ideal_of_cell = -thermal * _log_arrangements(n_sites, _X) / n_sites
+    axes.plot(_X, 1e3 * ideal_of_cell, ":", linewidth=0.8, color=colour)
     if fit is None:
         return
-    curve = 1e3 * _fitted_eV(fit, _X, isotherm.temperature_K)
-    axes.plot(_X, curve, linewidth=0.9, color=colour)
+    excess = _excess_eV(fit, _X, isotherm.temperature_K)
+    axes.plot(_X, 1e3 * (ideal_of_cell + excess), linewidth=0.9, color=colour)
+    axes.plot(_X, 1e3 * (thermal * (xlogy(_X, _X) + xlogy(1 - _X, 1 - _X)) + excess), "--", linewidth=0.7, color=colour)
     if isotherm.binodal is not None:
         ends = np.array([isotherm.binodal.left, isotherm.binodal.right])
-        axes.plot(ends, 1e3 * _fitted_eV(fit, ends, isotherm.temperature_K), "--", linewidth=0.9, color=colour)
+        tangent = thermal * (xlogy(ends, ends) + xlogy(1 - ends, 1 - ends))
+        axes.plot(
+            ends, 1e3 * (tangent + _excess_eV(fit, ends, isotherm.temperature_K)), "-.", linewidth=0.7, color=colour
+        )
 
 
-def _fitted_eV(fit: ExcessFit, x: np.ndarray, temperature_K: float) -> np.ndarray:
-    """Return G_mix of a large crystal by the fit (eV per mixing site)."""
-    ideal = units.kB * temperature_K * (xlogy(x, x) + xlogy(1 - x, 1 - x))
+def _log_arrangements(n_sites: int, x: np.ndarray) -> np.ndarray:
+    """Return ln of the number of arrangements, also for fractional numbers of atoms."""
+    return gammaln(n_sites + 1) - gammaln(n_sites * x + 1) - gammaln(n_sites * (1 - x) + 1)
+
+
+def _excess_eV(fit: ExcessFit, x: np.ndarray, temperature_K: float) -> np.ndarray:
+    """Return the fitted excess (eV per mixing site)."""
     pairs = zip(fit.enthalpies_eV_per_mixing_site, fit.entropies_eV_per_K_per_mixing_site, strict=True)
-    return ideal + x * (1 - x) * sum((h - temperature_K * s) * (1 - 2 * x) ** i for i, (h, s) in enumerate(pairs))
+    return x * (1 - x) * sum((h - temperature_K * s) * (1 - 2 * x) ** i for i, (h, s) in enumerate(pairs))
 
 
 def _plot_pairs(axes: Axes, document: MixingDocument, name: str, style: str, colour: str) -> None:

@@ -167,7 +167,7 @@ def test_the_error_of_each_quantity_is_calibrated(name, group):
     chains, wanted = sampled(name, 256, 250), exact(ENSEMBLES[name][0])
     for key, deviations in deviations_of(chains, wanted, group).items():
         noise = 1 / np.sqrt(len(deviations))  # two standard errors of a share, by which errors may seem too large
-        assert 0.55 < np.mean(deviations < 1) < 0.8 + noise and 0.88 < np.mean(deviations < 2), key
+        assert 0.55 < np.mean(deviations < 1) < 0.8 + noise and np.mean(deviations < 2) > 0.88, key
 
 
 def noise(n: int = 200, seed: int = 0) -> np.ndarray:
