@@ -13,6 +13,7 @@ from alchemflows.analysis.mixing import analyse_mixing, mixing_samples
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.coexistence import coexistence
 from alchemflows.free_energy.mixing import log_arrangements, semi_grand_bias_eV
+from alchemflows.free_energy.redlich_kister import RedlichKister
 from alchemflows.sampling.arrangements import VACANCY
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.mixing import MixingDocument
@@ -163,3 +164,25 @@ def test_real_runs():
             deviation = np.abs(isotherm.mixing_eV_per_mixing_site - exact_eV_per_site(isotherm.temperature_K))
             assert np.nanmax(deviation / (isotherm.mixing_errors_eV_per_mixing_site + 1e-9)) < 4.5
         assert document.isotherms[-1].gap == "no gap"
+
+
+@pytest.mark.slow
+def test_errors_of_the_phase_diagram():
+    """Consolute temperature and binodal of 60 runs are within one and two errors as often as they should be."""
+    exact = RedlichKister(np.array([W_EV]), np.array([0.0]))
+    n = np.arange(N_SITES + 1)
+    states = [(t, semi_grand_bias_eV(mu, N_SITES)) for t in (650.0, 900.0) for mu in np.linspace(-0.3, 0.3, 7)]
+    deviations = []
+    for seed in range(60):
+        samples = drawn(W_EV * n * (N_SITES - n) / N_SITES, states, 120, seed, kept=0.4)
+        document = document_of(samples, n_terms=1)
+        point, binodal = document.consolute, document.isotherms[0].binodal
+        deviations.append(
+            (
+                (point.temperature_K - float(exact.consolute()[0])) / point.temperature_error_K,
+                (binodal.left - float(exact.binodal(650.0)[0])) / binodal.left_error,
+            )
+        )
+    distances = np.abs(deviations)
+    assert ((np.mean(distances < 1, axis=0) >= 0.55) & (np.mean(distances < 1, axis=0) <= 0.8)).all()
+    assert (np.mean(distances < 2, axis=0) >= 0.88).all()

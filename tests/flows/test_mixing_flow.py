@@ -38,7 +38,7 @@ def energy_eV(*cations: str) -> float:
 
 def test_all_arrangements_of_two_sites(tmp_path):
     maker = MixingMaker(
-        **DEMO, relax_maker=None, n_potentials=3, n_equilibration_sweeps=2, n_production_sweeps=16, seed=1
+        **DEMO, relax_maker=None, n_potentials=3, n_equilibration_sweeps=1, n_production_sweeps=12, seed=1
     )
     flow = maker.make(salt(), CHOICES, (2, 1, 1), [1500.0])
     store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
