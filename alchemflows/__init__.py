@@ -25,6 +25,7 @@ _MODULES = {
     "Disorder": "alchemy.arrangements",
     "FrenkelLaddMaker": "flows.frenkel_ladd",
     "FrenkelPairMaker": "flows.defect_pairs",
+    "MixingMaker": "flows.mixing",
     "MonteCarloMaker": "flows.monte_carlo",
     "OptimizeMaker": "jobs.optimize",
     "OrderDisorderMaker": "flows.order_disorder",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from alchemflows.flows.defect_pairs import FrenkelPairMaker as FrenkelPairMaker
     from alchemflows.flows.defect_pairs import SchottkyMaker as SchottkyMaker
     from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker as FrenkelLaddMaker
+    from alchemflows.flows.mixing import MixingMaker as MixingMaker
     from alchemflows.flows.monte_carlo import MonteCarloMaker as MonteCarloMaker
     from alchemflows.flows.order_disorder import OrderDisorderMaker as OrderDisorderMaker
     from alchemflows.flows.ordering_search import OrderingSearchMaker as OrderingSearchMaker

@@ -36,6 +36,22 @@ DESCENT = MakerOptions(
     "alchemflows.jobs.optimize:OptimizeMaker", ("relax", "method", "round_to"), renamed={"relax": "relaxation"}
 )
 
+MIXING = MakerOptions(
+    "alchemflows.flows.mixing:MixingMaker",
+    (
+        *("potentials", "equilibration", "production", "attempts", "replica_exchange", "proposal", "balancing"),
+        *("md_steps", "pressure", "cell", "timestep", "friction", "terms", "relax", "coupling", "seed"),
+    ),
+    renamed={
+        "potentials": "n_potentials",
+        "equilibration": "n_equilibration_sweeps",
+        "production": "n_production_sweeps",
+        "attempts": "attempts_per_sweep",
+        "md_steps": "n_md_steps",
+        "terms": "n_terms",
+    },
+)
+
 
 @app.command()
 @grouped
@@ -152,5 +168,53 @@ def optimize(
         run,
         device=potential.device,
         figures={"optimization": plot},
+        read={structure.name: read},
+    )
+
+
+@app.command()
+@grouped
+def mixing(
+    structure: StructureFile,
+    choices: Annotated[
+        list[str],
+        typer.Option(
+            "--choose", help="Element of the mixing sites and the two elements that mix there, such as Na:Na,K."
+        ),
+    ],
+    temperatures: Annotated[list[float], typer.Option("--temperature", "-T", help="Temperature (K); repeatable.")],
+    maker: Annotated[Any, MIXING],
+    potential: PotentialOptions,
+    reading: ReadingOptions,
+    run: RunOptions,
+    supercell: Supercell = (2, 2, 2),
+    delta_mu: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--mu",
+            help="Chemical potential of the second element minus that of the first (eV); repeatable. By default "
+            "--potentials values are chosen that span all compositions.",
+        ),
+    ] = None,
+    plot: Plot = None,
+) -> None:
+    """Compute the free energy of mixing of two elements, and their miscibility gap.
+
+    Arrangements are sampled at several chemical potentials and temperatures, which exchange their replicas.
+    """
+    if not maker.n_md_steps:
+        of_dynamics = ("pressure", "cell", "timestep", "friction")
+        refuse_given({name: f"--{name}" for name in of_dynamics}, "at frozen positions, without --md-steps")
+    if delta_mu:
+        refuse_given({"potentials": "--potentials"}, "with --mu")
+    chosen = choices_of(choices)
+    read = reading.read(structure)
+    elements = [element for symbols in chosen.values() for element in symbols]
+    maker.potential = potential.spec({structure.name: read}, elements)
+    run_and_show(
+        partial(maker.make, read.structure, chosen, supercell, temperatures, delta_mu_eV=delta_mu or ()),
+        run,
+        device=potential.device,
+        figures={"mixing": plot},
         read={structure.name: read},
     )

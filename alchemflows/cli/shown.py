@@ -7,11 +7,12 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from alchemflows.cli import defect_tables, monte_carlo_tables, tables
+from alchemflows.cli import defect_tables, mixing_tables, monte_carlo_tables, tables
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
+from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
@@ -42,6 +43,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     OrderingSearchDocument: tables.search_table,
     OrderDisorderDocument: tables.order_tables,
     MonteCarloDocument: monte_carlo_tables.monte_carlo_tables,
+    MixingDocument: mixing_tables.mixing_tables,
     ReproductionDocument: tables.reproduction_tables,
     RelaxDocument: tables.relaxation_table,
 }

@@ -19,6 +19,7 @@ from alchemflows.plotting.free_energies import (
     plot_switching,
 )
 from alchemflows.plotting.lattices import plot_lattices
+from alchemflows.plotting.mixing import plot_mixing, plot_phase_diagram
 from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte_carlo, plot_warren_cowley
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
@@ -32,10 +33,12 @@ __all__ = [
     "plot_convergence",
     "plot_gradient",
     "plot_lattices",
+    "plot_mixing",
     "plot_monte_carlo",
     "plot_optimization",
     "plot_order",
     "plot_overlap",
+    "plot_phase_diagram",
     "plot_phases",
     "plot_search",
     "plot_sizes",

@@ -19,6 +19,7 @@ from alchemflows.plotting.free_energies import (
 )
 from alchemflows.plotting.labels import add_note
 from alchemflows.plotting.lattices import plot_lattices
+from alchemflows.plotting.mixing import plot_mixing, plot_phase_diagram
 from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte_carlo, plot_warren_cowley
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
@@ -27,6 +28,7 @@ from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocume
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
+from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
@@ -57,6 +59,7 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
         "series": plot_arrangement_series,
         "warren-cowley": plot_warren_cowley,
     },
+    MixingDocument: {"mixing": plot_mixing, "phase-diagram": plot_phase_diagram},
 }
 
 

@@ -79,6 +79,8 @@ COLUMNS: dict[str, Column] = {
     "point_counts": Column("$output.points.counts"),
     "point_temperatures_K": Column("$output.points.temperature_K"),
     "point_energies": Column("$output.points.energy_eV"),
+    "consolute": Column("$output.consolute"),
+    "mixing_eV": Column({"$first": "$output.isotherms.mixing_eV"}),
     "figure": Column("$output.figure"),
     "version": Column("$output.version"),
     "checks": Column("$output.checks"),
@@ -169,6 +171,18 @@ def _monte_carlo(row: Row) -> Summary:
     return Summary(row["formula"], name, counts.per_atom(energy["value"]), error, "eV/atom")
 
 
+def _mixing(row: Row) -> Summary:
+    """Consolute temperature, or else the lowest free energy of mixing at the lowest temperature."""
+    point = row["consolute"]
+    if point is not None:
+        return Summary(
+            row["formula"], "consolute temperature", point["temperature_K"], point["temperature_error_K"], "K"
+        )
+    known = [value for value in row["mixing_eV"] if value is not None]
+    lowest = 1e3 * Counts.model_validate(row["counts"]).per_atom(min(known)) if known else None
+    return Summary(row["formula"], f"lowest G_mix ({row['temperatures_K'][0]:g} K)", lowest, None, "meV/atom")
+
+
 def _relaxation(row: Row) -> Summary:
     counts = Counts.model_validate(row["counts"])
     return Summary(row["formula"], "E", counts.per_atom(row["energy_eV"]), None, "eV/atom")
@@ -202,6 +216,7 @@ KINDS: dict[str, Kind] = {
     "OrderingSearchDocument": Kind("ordering-search", _search),
     "OrderDisorderDocument": Kind("order-disorder", _order),
     "MonteCarloDocument": Kind("monte-carlo", _monte_carlo),
+    "MixingDocument": Kind("mixing", _mixing),
     "ReproductionDocument": Kind("reproduction", _reproduction),
     "RelaxDocument": Kind("relaxation", _relaxation, is_step=True),
     "RemovalDocument": Kind("removal", _removal, is_step=True),

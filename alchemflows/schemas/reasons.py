@@ -143,6 +143,22 @@ class Reason(Enum):
     )
     TARGET = "{quantity} is {value:.6g}, its target {target:.6g}"
     OBJECTIVE = "the objective is {value:.6g}, its smallest possible value {least:.6g}"
+    MIXING_OVERLAP = (
+        "the states do not overlap: {first} and {second} have less than {least} in common; add chemical potentials or "
+        "temperatures between them, or use replica exchange"
+    )
+    PURE_MISSING = (
+        "{temperature:g} K: pure {element} was never visited, so the free energy of mixing is not known; use a wider "
+        "range of chemical potentials"
+    )
+    COMPOSITIONS_MISSING = (
+        "{temperature:g} K: compositions with {element} on {numbers} of {sites} sites were never visited; add chemical "
+        "potentials, hold the composition there, or sample longer"
+    )
+    EXCESS_FIT = (
+        "the Redlich–Kister polynomial with {n} terms deviates from the free energy of mixing by {sigma:.1f} σ, so its "
+        "binodal, spinodal and consolute point are not reliable"
+    )
     CROSS_CHECK = "{name}: {value:.4g} {unit}, outside ±{bound:g} {unit}"
 
     @property

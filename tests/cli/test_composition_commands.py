@@ -105,3 +105,19 @@ def test_an_optimization_with_its_table_and_figure(run, salt, tmp_path):
     assert rounded[2].endswith("Cl8") and 1e-3 < abs(float(rounded[-2]) - 4.1) < 0.05
     assert rounded[-1] == "NO" and "whole atoms miss a target: a_A is" in done.stdout
     assert (tmp_path / "descent.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--choose", "Na:Na,K,Li"], ["Li"]),
+        (["--choose", "Na:Na,K", "--choose", "Cl:Cl,I"], ["choices"]),
+        (["--choose", "Mg:Mg,Ca"], ["Mg"]),
+        (["--choose", "Na:Na,K", "--pressure", 1], ["--pressure", "--md-steps"]),
+        (["--choose", "Na:Na,K", "--mu", 0.1, "--potentials", 5], ["--potentials", "--mu"]),
+        (["--choose", "Na:Na,K", "--mu", 0.1], ["delta_mu_eV", "0.1"]),
+        (["--choose", "Na:Na,K", "--potentials", 2], ["n_potentials", "2"]),
+    ],
+)
+def test_bad_input_of_a_free_energy_of_mixing_is_one_line(run_refused, salt, arguments, words):
+    assert_one_line(run_refused("mixing", salt, "-T", 600, *arguments, "--potential", "mace-demo"), *words)

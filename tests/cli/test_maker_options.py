@@ -34,6 +34,7 @@ COMMANDS: dict[str, list[MakerOptions]] = {
     "schottky": [absolute.FRENKEL_LADD_AT],
     "frenkel-pair": [absolute.FRENKEL_LADD_AT],
     "optimize": [compositions.OPTIMIZATION, compositions.DESCENT],
+    "mixing": [compositions.MIXING],
     "order": [ordering.ORDER, ordering.SEARCH],
 }
 CASES = [(command, group, name) for command, groups in COMMANDS.items() for group in groups for name in group.names]

@@ -32,6 +32,7 @@ from alchemflows.flows.composition_optimization import CompositionOptimizationMa
 from alchemflows.flows.composition_sweep import CompositionSweepMaker
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.mixing import MixingMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
@@ -115,6 +116,10 @@ def flows() -> Iterator[Flow]:
         potential=DEMO, n_replicas=2, n_equilibration_sweeps=5, n_production_sweeps=20, relax_maker=None
     )
     yield chains.make(salt(K=0.5), (2, 1, 1), [600.0, 900.0], waves=[(1, 0, 0)])
+    mixing = MixingMaker(
+        potential=DEMO, n_potentials=5, n_equilibration_sweeps=5, n_production_sweeps=40, relax_maker=None
+    )
+    yield mixing.make(salt(), {"Na": ["Na", "K"]}, (1, 1, 1), [600.0, 900.0])
     optimize = CompositionOptimizationMaker(
         potential=DEMO, optimize_maker=OptimizeMaker(relaxation="isotropic", max_steps=2)
     )

@@ -1,0 +1,227 @@
+"""The job that samples a ladder of chemical potentials and temperatures for a free energy of mixing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import units
+from jobflow import JobConfig, Maker, job
+from pymatgen.core import Structure
+
+from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.jobs.cost import JobCost
+from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.stores import require_store
+from alchemflows.sampling.arrangements import Arrangements
+from alchemflows.sampling.ensembles import SemiGrand
+from alchemflows.sampling.seeds import derived_seeds
+from alchemflows.schemas.mixing import MixingDocument
+from alchemflows.schemas.monte_carlo import MonteCarloSettings
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.progress import ProgressFile
+from alchemflows.schemas.provenance import Provenance
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.potential import AlchemicalPotential
+
+#: Random sequences of substitutions from which the range of chemical potentials is found.
+N_SEQUENCES = 2
+
+
+@dataclass
+class MixingSamplesMaker(Maker):
+    """Sample arrangements at all temperatures and chemical potentials in one batch, and analyse them.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    potential
+        Potential to sample with.
+    settings
+        Conditions, numbers of sweeps and moves; the temperatures are those of `temperatures_K`.
+    temperatures_K
+        Temperatures (K), ascending.
+    n_potentials
+        Number of chemical potentials at each temperature.
+    delta_mu_eV
+        Chemical potential of the second species minus that of the first (eV); without values `n_potentials` of them
+        are found with :func:`spanning_potentials`.
+    n_terms
+        Number of Redlich–Kister terms; none for the smallest that describes the result.
+    seed
+        Seed from which all others derive.
+    """
+
+    name: str = "mixing"
+    potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
+    settings: MonteCarloSettings = field(default_factory=lambda: MonteCarloSettings(temperature_K=300.0))
+    temperatures_K: Sequence[float] = (300.0,)
+    n_potentials: int = 16
+    delta_mu_eV: Sequence[float] = ()
+    n_terms: int | None = None
+    seed: int = 0
+
+    def cost(self, disorder: Disorder, *_: object, **__: object) -> JobCost:
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; an attempted move counts as a step."""
+        settings = self.settings
+        n_sites = sum(len(sublattice.sites) for sublattice in disorder.sublattices)
+        n_sweeps = settings.n_equilibration_sweeps + settings.n_production_sweeps
+        n = len(self.temperatures_K) * (len(self.delta_mu_eV) or self.n_potentials)
+        n_steps = (settings.attempts_per_sweep or n_sites) + settings.n_md_steps
+        return JobCost("sampling", n, n * n_sweeps * n_steps, 0)
+
+    @job(output_schema=MixingDocument, config=JobConfig(expose_store=True))
+    def make(self, disorder: Disorder, second: str, structure: Structure | None = None) -> MixingDocument:
+        """Sample and analyse.
+
+        Parameters
+        ----------
+        disorder
+            The crystal in its supercell, with two elements on its mixing sites.
+        second
+            Symbol of the second species, whose fraction is x.
+        structure
+            Positions and cell to start from; those of the supercell if not given.
+
+        Raises
+        ------
+        InvalidInputError
+            If there are not two species.
+        TrajectoryError
+            If an energy is not finite, or a trajectory explodes.
+        RunStoppedError
+            If the job was asked to stop; a rerun resumes from its last checkpoint.
+        """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.analysis.mixing import analyse_mixing, mixing_samples
+        from alchemflows.free_energy.mixing import semi_grand_bias_eV
+        from alchemflows.sampling.sweeps import run_sweeps
+
+        require_store()
+        started = time.perf_counter()
+        arrangements = Arrangements.of(disorder)
+        crystal = started_from(disorder.system, structure).structure
+        model = AlchemicalPotential(arrangements.system, load_potential(self.potential))
+        potentials = np.array(self.delta_mu_eV or self._spanning(model, arrangements, crystal, second))
+        states = ladder(self.temperatures_K, potentials)
+        temperatures, delta_mu = np.array(states).T
+        mu = np.zeros((len(states), arrangements.n_sublattices, 2))
+        mu[:, :, arrangements.species.index(second)] = delta_mu[:, None]
+        labels = self._first(
+            arrangements, second, np.searchsorted(np.sort(potentials), delta_mu) / (len(potentials) - 1)
+        )
+        places = crystal.cart_coords, crystal.lattice.matrix
+        with resumable() as checkpoint:
+            run = run_sweeps(
+                model,
+                SemiGrand(arrangements, mu),
+                (np.tile(places[0], (len(states), 1, 1)), np.tile(places[1], (len(states), 1, 1))),
+                labels,
+                self.settings,
+                seeds=derived_seeds(self.seed, "chains", len(states)),
+                temperatures_K=temperatures,
+                exchange_seed=derived_seeds(self.seed, "exchange", 1)[0],
+                on_progress=ProgressFile(Path.cwd()),
+                checkpoint=checkpoint,
+            )
+        samples = [
+            mixing_samples(
+                arrangements,
+                series,
+                second,
+                temperature_K=temperature_K,
+                bias_eV=semi_grand_bias_eV(value, arrangements.n_sites),
+                pressure_GPa=self.settings.pressure_GPa,
+                exchanged=self.settings.replica_exchange,
+            )
+            for series, (temperature_K, value) in zip(run.series, states, strict=True)
+        ]
+        return analyse_mixing(
+            samples,
+            formula=disorder.system.formula(disorder.weights),
+            species=(next(each for each in arrangements.species if each != second), second),
+            counts=disorder.counts,
+            pressure_GPa=self.settings.pressure_GPa,
+            n_terms=self.n_terms,
+            provenance=Provenance(
+                potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
+            ),
+        )
+
+    def _spanning(
+        self, model: AlchemicalPotential, arrangements: Arrangements, crystal: Structure, second: str
+    ) -> list[float]:
+        low, high = spanning_potentials(
+            model,
+            arrangements,
+            crystal,
+            second,
+            max(self.temperatures_K),
+            derived_seeds(self.seed, "range", N_SEQUENCES),
+        )
+        return np.linspace(low, high, self.n_potentials).tolist()
+
+    def _first(self, arrangements: Arrangements, second: str, fractions: np.ndarray) -> np.ndarray:
+        """Return random arrangements whose composition increases with Δμ, shape (B, n)."""
+        labels = []
+        for fraction, seed in zip(fractions, derived_seeds(self.seed, "starts", len(fractions)), strict=True):
+            labels.append(_substitutions(arrangements, second, seed)[round(fraction * arrangements.n_sites)])
+        return np.array(labels)
+
+
+def ladder(temperatures_K: Sequence[float], delta_mu_eV: Sequence[float] | np.ndarray) -> list[tuple[float, float]]:
+    """Return temperature and Δμ of all states, so that successive states are neighbours.
+
+    Δμ ascends at the first temperature, descends at the second, and so on, since neighbours exchange their replicas.
+    """
+    ascending = sorted(map(float, delta_mu_eV))
+    return [
+        (float(temperature_K), value)
+        for t, temperature_K in enumerate(temperatures_K)
+        for value in (ascending[::-1] if t % 2 else ascending)
+    ]
+
+
+def spanning_potentials(
+    model: AlchemicalPotential,
+    arrangements: Arrangements,
+    crystal: Structure,
+    second: str,
+    temperature_K: float,
+    seeds: Sequence[int],
+) -> tuple[float, float]:
+    """Return Δμ (eV) at which the crystal is nearly pure in the first and in the second species.
+
+    The energies of the crystal are computed while all sites get the second species one after the other, in a random
+    sequence for each seed. The range is that of the steps of the energy, and k_B T (ln M + 2) beyond it for M sites:
+    this is the entropy of the first substitution, and some more.
+    """
+    steps = []
+    for seed in seeds:
+        weights = arrangements.weights(_substitutions(arrangements, second, seed))
+        energies = [
+            float(model.energies(crystal.cart_coords[None], crystal.lattice.matrix[None], each[None, None])[0, 0])
+            for each in weights
+        ]
+        steps.append(np.diff(energies))
+    margin = units.kB * temperature_K * (np.log(arrangements.n_sites) + 2)
+    # Means over the sequences, since single steps scatter with the neighbours of the site.
+    mean = np.mean(steps, axis=0)
+    return float(mean.min() - margin), float(mean.max() + margin)
+
+
+def _substitutions(arrangements: Arrangements, second: str, seed: int) -> np.ndarray:
+    """Return the labels of a crystal whose sites get the second species one after the other, shape (M + 1, M)."""
+    label = arrangements.species.index(second)
+    labels = np.full((arrangements.n_sites + 1, arrangements.n_sites), 1 - label)
+    for k, site in enumerate(np.random.default_rng(seed).permutation(arrangements.n_sites)):
+        labels[k + 1 :, site] = label
+    return labels
