@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import torch
 from ase import units
+from numpy.typing import ArrayLike
 
+from alchemflows.alchemy.interfaces import float64_tensor
 from alchemflows.schemas.dynamics import CellFreedom, Conditions
 
 #: Smallest bulk modulus (GPa) used to set the mobility, so that an initially unstable cell does not move too fast.
@@ -29,6 +31,10 @@ class Barostat:
     ----------
     conditions
         Conditions of the dynamics, including a pressure.
+    temperatures_K
+        Temperature of each replica (K), shape (B,); by default that of the conditions.
+    device
+        Device of the cells.
 
     Attributes
     ----------
@@ -36,12 +42,18 @@ class Barostat:
         Mobility times time step, D Δt, of each replica, shape (B,); None until :meth:`set_stiffness` is called.
     """
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(
+        self,
+        conditions: Conditions,
+        temperatures_K: ArrayLike | None = None,
+        device: torch.device = torch.device("cpu"),  # noqa: B008  (immutable)
+    ) -> None:
         if conditions.pressure_GPa is None:
             raise ValueError("pressure_GPa must be set for a barostat")
         self.freedom: CellFreedom = conditions.cell_freedom
         self.pressure = conditions.pressure_GPa * units.GPa  # eV/Å³
-        self._beta = 1 / (units.kB * conditions.temperature_K)
+        temperature = float64_tensor(conditions.temperature_K if temperatures_K is None else temperatures_K, device)
+        self._beta = 1 / (units.kB * temperature)
         self._share = conditions.timestep_fs * 1e-3 / conditions.barostat_time_ps
         self.mobility_step: torch.Tensor | None = None
 

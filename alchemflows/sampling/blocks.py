@@ -1,4 +1,4 @@
-"""Run dynamics in blocks of steps, with progress, checkpoints, requests to stop, and resuming."""
+"""Run dynamics or Monte Carlo in blocks of steps, with progress, checkpoints, requests to stop, and resuming."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
-from alchemflows.sampling.langevin import Langevin
 from alchemflows.schemas.progress import Progress
 
 
@@ -22,6 +22,24 @@ class Resumable(Protocol):
 
     def restore(self, snapshot: Mapping[str, np.ndarray], /) -> None:
         """Continue from the snapshot of a run, which also contains the arrays of the other parts."""
+        ...
+
+
+class Dynamics(Resumable, Protocol):
+    """What a run advances step by step, such as :class:`~alchemflows.sampling.langevin.Langevin`."""
+
+    @property
+    def n_steps(self) -> int:
+        """Number of completed steps."""
+        ...
+
+    @property
+    def timestep_fs(self) -> float:
+        """Time of a step (fs), for the speed in progress reports."""
+        ...
+
+    def kinetic_temperatures(self) -> torch.Tensor:
+        """Return the temperature of each replica (K), shape (B,)."""
         ...
 
 
@@ -50,15 +68,15 @@ class Samples:
 
 
 class Blocks:
-    """A run of Langevin dynamics in blocks of steps.
+    """A run in blocks of steps.
 
     At the end of each block it reports progress, offers a checkpoint, and stops if this was requested. If there is a
     checkpoint of an earlier attempt, the run continues from it, with the same results as an uninterrupted run.
 
     Parameters
     ----------
-    langevin
-        Dynamics in their initial state.
+    dynamics
+        Dynamics or Monte Carlo in the initial state.
     n_steps
         Number of steps of the run, all phases together.
     parts
@@ -73,7 +91,7 @@ class Blocks:
 
     def __init__(
         self,
-        langevin: Langevin,
+        dynamics: Dynamics,
         n_steps: int,
         *,
         parts: Sequence[Resumable] = (),
@@ -81,9 +99,9 @@ class Blocks:
         on_progress: Callable[[Progress], None] | None = None,
         checkpoint: Checkpoint = NO_CHECKPOINT,
     ) -> None:
-        self._langevin = langevin
+        self._dynamics = dynamics
         self._n_steps = n_steps
-        self._parts = (langevin, *parts)
+        self._parts = (dynamics, *parts)
         self._samples = Samples() if samples is None else samples
         self._on_progress = on_progress
         self._checkpoint = checkpoint
@@ -118,7 +136,7 @@ class Blocks:
         RunStoppedError
             If the run was asked to stop, or another worker has taken it over.
         """
-        for step in range(max(self._langevin.n_steps, first) + 1, end + 1):
+        for step in range(max(self._dynamics.n_steps, first) + 1, end + 1):
             ends_block = (step - first) % length == 0 or step == self._n_steps
             yield step, ends_block
             if ends_block:
@@ -129,10 +147,10 @@ class Blocks:
             now = time.monotonic()
             # Measured from the end of the first block, which includes the warm-up of the potential.
             begun, since = self._began = self._began or (step, now)
-            temperatures = tuple(self._langevin.kinetic_temperatures().tolist())
+            temperatures = tuple(self._dynamics.kinetic_temperatures().tolist())
             speed = (step - begun) / (now - since) if now > since else None
             self._on_progress(
-                Progress(phase, step, self._n_steps, temperatures, self._langevin.timestep_fs, steps_per_s=speed)
+                Progress(phase, step, self._n_steps, temperatures, self._dynamics.timestep_fs, steps_per_s=speed)
             )
         self._checkpoint.offer(
             step, self._snapshot, len(self._samples), self._samples.since, last=step == self._n_steps

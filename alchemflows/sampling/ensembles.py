@@ -45,6 +45,8 @@ class Ensemble(Protocol):
     """What :class:`~alchemflows.sampling.monte_carlo.MonteCarlo` needs of an ensemble."""
 
     arrangements: Arrangements
+    #: Whether moves keep the numbers of each species on each sublattice.
+    conserves_composition: bool
 
     def candidates(self, labels: np.ndarray, slopes: np.ndarray) -> Candidates:
         """Return all moves from labels, shape (B, n), with slopes ∂E/∂w (eV) of shape (B, n, S)."""
@@ -67,6 +69,8 @@ class Canonical:
     arrangements
         The arrangements.
     """
+
+    conserves_composition = True
 
     def __init__(self, arrangements: Arrangements) -> None:
         self.arrangements = arrangements
@@ -99,6 +103,8 @@ class _Flips:
 
     Φ has a parameter for each species on each sublattice, of shape (1, L, S), or (B, L, S) if replicas differ.
     """
+
+    conserves_composition = False
 
     def __init__(self, arrangements: Arrangements, name: str, parameter: _Parameter) -> None:
         self.arrangements = arrangements

@@ -62,21 +62,23 @@ class Langevin:
         Weights, shape (B, C); constant unless :meth:`step` is given new ones.
     masses
         Masses in atomic mass units, shape (B, N).
-    temperature_K, timestep_fs, friction_per_ps
-        Temperature (K), time step (fs) and friction (1/ps).
+    temperature_K
+        Temperature (K) of all replicas, or one for each.
+    timestep_fs, friction_per_ps
+        Time step (fs) and friction (1/ps).
     seeds
         One seed for each replica, for initial velocities (Maxwell–Boltzmann) and noise.
     velocities
         Initial velocities (ASE units), shape (B, N, 3); drawn at random by default.
     barostat
-        Barostat that moves the cells; without one the volume is constant.
+        Barostat that moves the cells, for the same temperatures; without one the volume is constant.
     fix_centre_of_mass
         Whether the centre of mass is fixed (in fractional coordinates, if there is a barostat).
 
     Raises
     ------
     InvalidInputError
-        If a condition is not positive, or the number of seeds is not B.
+        If a condition is not positive, or the number of seeds or of temperatures is not B.
     TrajectoryError
         If energy, force or temperature exceeds its limit or is not finite, at the start or after a step.
     """
@@ -89,7 +91,7 @@ class Langevin:
         weights: ArrayLike | torch.Tensor,
         masses: ArrayLike | torch.Tensor,
         *,
-        temperature_K: float,
+        temperature_K: float | Sequence[float] | np.ndarray,
         timestep_fs: float,
         friction_per_ps: float,
         seeds: Sequence[int],
@@ -102,7 +104,7 @@ class Langevin:
             ("timestep_fs", timestep_fs),
             ("friction_per_ps", friction_per_ps),
         ):
-            if not value > 0:
+            if not np.all(np.asarray(value) > 0):
                 raise InvalidInputError(f"{name} must be positive; got {value}")
         self.model = model
         self.positions, self.cells, self.weights, self.masses = (
@@ -110,7 +112,11 @@ class Langevin:
         )
         if len(seeds) != len(self.positions):
             raise InvalidInputError(f"seeds: one for each of the {len(self.positions)} replicas; got {len(seeds)}")
-        self.temperature_K = temperature_K
+        if np.shape(temperature_K) not in ((), (len(seeds),)):
+            raise InvalidInputError(
+                f"temperature_K: one number, or one for each of the {len(seeds)} replicas; got {temperature_K}"
+            )
+        self._temperatures = float64_tensor(temperature_K, model.device).expand(len(seeds))
         self.timestep_fs = timestep_fs
         self.n_steps = 0
         self._generators = [torch.Generator(model.device).manual_seed(int(seed)) for seed in seeds]
@@ -138,9 +144,13 @@ class Langevin:
         masses: ArrayLike | torch.Tensor,
         seeds: Sequence[int],
         *,
+        temperatures_K: Sequence[float] | np.ndarray | None = None,
         fix_centre_of_mass: bool = False,
     ) -> Langevin:
-        """Return dynamics at the given conditions, started from a state, or from positions and cells."""
+        """Return dynamics at the given conditions, started from a state, or from positions and cells.
+
+        `temperatures_K` replaces the temperature of the conditions by one for each replica, shape (B,).
+        """
         positions, cells = (start.positions, start.cells) if isinstance(start, State) else start
         return cls(
             model,
@@ -148,12 +158,12 @@ class Langevin:
             cells,
             weights,
             masses,
-            temperature_K=conditions.temperature_K,
+            temperature_K=conditions.temperature_K if temperatures_K is None else temperatures_K,
             timestep_fs=conditions.timestep_fs,
             friction_per_ps=conditions.friction_per_ps,
             seeds=seeds,
             velocities=start.velocities if isinstance(start, State) else None,
-            barostat=None if conditions.pressure_GPa is None else Barostat(conditions),
+            barostat=None if conditions.pressure_GPa is None else Barostat(conditions, temperatures_K, model.device),
             fix_centre_of_mass=fix_centre_of_mass,
         )
 
@@ -189,13 +199,46 @@ class Langevin:
             If the centre of mass is fixed and masses differ, since the exchange would change the fixed point.
         """
         index = list(order)
-        masses = self.masses[index]
-        if self._fixed and not torch.equal(masses, self.masses):
-            raise InvalidInputError("fix_centre_of_mass: replicas can be exchanged only if their masses are equal")
-        self.velocities = self.velocities * torch.sqrt(self.masses / masses)[..., None]
-        self.weights = self.weights[index]
-        self._set_masses(masses)
+        self._transmute(self.weights[index], self.masses[index])
         self.evaluation = self._evaluate(weight_gradients=False)
+
+    def move_to(
+        self,
+        positions: ArrayLike | torch.Tensor,
+        cells: ArrayLike | torch.Tensor,
+        weights: ArrayLike | torch.Tensor,
+        masses: ArrayLike | torch.Tensor,
+    ) -> None:
+        """Continue from other positions, cells, weights and masses; kinetic energies are kept.
+
+        Raises
+        ------
+        InvalidInputError
+            If the centre of mass is fixed and masses differ from the present ones.
+        TrajectoryError
+            If energy or force exceeds its limit or is not finite.
+        """
+        device = self.positions.device
+        self.positions, self.cells = (float64_tensor(values, device).clone() for values in (positions, cells))
+        self._transmute(float64_tensor(weights, device), float64_tensor(masses, device))
+        self.evaluation = self._evaluate(weight_gradients=False)
+
+    def permute(self, order: Sequence[int]) -> None:
+        """Give replica b the configuration of replica ``order[b]``, without an evaluation of the potential.
+
+        Temperatures and random numbers stay; velocities are scaled by √(T_b / T_order[b]).
+        """
+        index = list(order)
+        scale = torch.sqrt(self._temperatures / self._temperatures[index])
+        self.positions, self.cells, self.weights = (v[index] for v in (self.positions, self.cells, self.weights))
+        self.velocities = self.velocities[index] * scale[:, None, None]
+        self._start_volumes = self._start_volumes[index]
+        self._set_masses(self.masses[index])
+        old = self.evaluation
+        forces, stress, gradients = (
+            None if v is None else v[index] for v in (old.forces, old.stress, old.weight_gradients)
+        )
+        self.evaluation = Evaluation(old.energy[index], forces, stress, gradients)
 
     @property
     def state(self) -> State:
@@ -258,11 +301,19 @@ class Langevin:
         n_free = 3 * self.masses.shape[1] - (3 if self._fixed else 0)
         return kinetic / (0.5 * max(n_free, 1) * units.kB)
 
+    def _transmute(self, weights: torch.Tensor, masses: torch.Tensor) -> None:
+        """Set weights and masses, and scale the velocities so that kinetic energies do not change."""
+        if self._fixed and not torch.equal(masses, self.masses):
+            raise InvalidInputError("fix_centre_of_mass: the masses of a replica cannot change")
+        self.velocities = self.velocities * torch.sqrt(self.masses / masses)[..., None]
+        self.weights = weights
+        self._set_masses(masses)
+
     def _set_masses(self, masses: torch.Tensor) -> None:
         self.masses = masses
-        self._thermal_speed = torch.sqrt(units.kB * self.temperature_K / masses)[..., None]
-        self._noise = self._thermal_speed * self._kick
         self._inverse_masses = 1 / masses[..., None]
+        self._thermal_speed = torch.sqrt((units.kB * self._temperatures)[:, None, None] * self._inverse_masses)
+        self._noise = self._thermal_speed * self._kick
         self._mass_shares = (masses / masses.sum(dim=1, keepdim=True))[..., None]
 
     def _accelerations(self) -> torch.Tensor:
@@ -320,7 +371,7 @@ class Langevin:
         assert evaluation.forces is not None
         self._check((evaluation.forces.abs() < MAX_FORCE_EV_PER_A).all(dim=2), "force (eV/Å)", evaluation.forces)
         temperatures = self.kinetic_temperatures()
-        hot = ~(temperatures < MAX_TEMPERATURE_RATIO * self.temperature_K)
+        hot = ~(temperatures < MAX_TEMPERATURE_RATIO * self._temperatures)
         if hot.any() or not evaluation.energy.isfinite().all():
             b = int((hot | ~evaluation.energy.isfinite()).nonzero()[0, 0])
             raise TrajectoryError(

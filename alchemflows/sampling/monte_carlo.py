@@ -1,4 +1,4 @@
-"""Monte Carlo of arrangements at constant positions, batched over replicas.
+"""Monte Carlo of arrangements, batched over replicas.
 
 An attempt of a replica at the arrangement x draws a candidate y with the probability q(y|x) of its
 :class:`~alchemflows.sampling.proposals.Proposal`, and accepts it with the probability (Metropolis–Hastings)
@@ -31,6 +31,8 @@ class Arranged:
 
     Attributes
     ----------
+    positions_A, cells_A
+        Positions and lattice vectors as rows (Å), shapes (B, N, 3) and (B, 3, 3).
     labels
         Index of the species on each site, shape (B, n).
     energy_eV
@@ -41,6 +43,8 @@ class Arranged:
         ln q of each candidate, shape (B, M).
     """
 
+    positions_A: np.ndarray
+    cells_A: np.ndarray
     labels: np.ndarray
     energy_eV: np.ndarray
     slopes_eV: np.ndarray
@@ -56,7 +60,9 @@ class Arranged:
 
 
 class MonteCarlo:
-    """Markov chains of arrangements of B replicas in one batch, at constant positions and cells.
+    """Markov chains of arrangements of B replicas in one batch.
+
+    Positions and cells are constant, unless :meth:`continue_at` is called.
 
     The chain of a replica depends only on its seed and its initial arrangement, not on the other replicas (up to the
     rounding of batched sums).
@@ -83,7 +89,7 @@ class MonteCarlo:
     Attributes
     ----------
     current
-        Present arrangements, energies and slopes.
+        Present positions, cells, arrangements, energies and slopes.
     n_attempts
         Number of attempts of each replica.
     n_accepted
@@ -138,7 +144,7 @@ class MonteCarlo:
         self.model = model
         self.ensemble = ensemble
         self.proposal = proposal
-        self._positions, self._cells = (float64_tensor(values, model.device).clone() for values in (positions, cells))
+        positions, cells = (float64_tensor(values, model.device).cpu().numpy().copy() for values in (positions, cells))
         self._arrangements = ensemble.arrangements
         labels = self._arrangements.check(labels)
         if len(seeds) != len(labels):
@@ -155,7 +161,7 @@ class MonteCarlo:
         self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         self.n_attempts = 0
         self.n_accepted = np.zeros(len(labels), dtype=np.int64)
-        self.current = self._evaluated(labels)
+        self.current = self._evaluated(positions, cells, labels)
 
     def attempt(self) -> np.ndarray:
         """Try one move of each replica; return which of them were accepted, shape (B,)."""
@@ -182,7 +188,7 @@ class MonteCarlo:
             accepted with the probability min(1, ratio).
         """
         labels, reverse = self.ensemble.apply(self.current.labels, chosen)
-        proposed = self._evaluated(labels)
+        proposed = self._evaluated(self.current.positions_A, self.current.cells_A, labels)
         replica = np.arange(len(labels))
         log_ratio = (
             -self._beta * (self._total_eV(proposed) - self._total_eV(self.current))
@@ -191,9 +197,36 @@ class MonteCarlo:
         )
         return proposed, log_ratio
 
+    def continue_at(
+        self, positions: np.ndarray, cells: np.ndarray, energy_eV: np.ndarray, slopes_eV: np.ndarray
+    ) -> None:
+        """Continue the chains at other positions and cells, with the energies and slopes that were computed there.
+
+        Shapes and units are those of :class:`Arranged`.
+        """
+        self.current = self._arranged(positions, cells, self.current.labels, energy_eV, slopes_eV)
+
+    def reduced_energies(self, order: Sequence[int] | np.ndarray, pressure_eV_per_A3: float = 0.0) -> np.ndarray:
+        """Return β [E + Φ + PV] of replica b with the configuration of replica ``order[b]``, shape (B,)."""
+        index = np.asarray(order)
+        labels = self.current.labels[index]
+        volumes = np.abs(np.linalg.det(self.current.cells_A[index]))
+        energy = self.current.energy_eV[index] + self.ensemble.composition_energy_eV(labels)
+        return self._beta * (energy + pressure_eV_per_A3 * volumes)
+
+    def permute(self, order: Sequence[int] | np.ndarray) -> None:
+        """Give replica b the configuration of replica ``order[b]``; temperatures and ensembles stay."""
+        index = np.asarray(order)
+        now = self.current
+        self.current = self._arranged(
+            *(values[index] for values in (now.positions_A, now.cells_A, now.labels, now.energy_eV, now.slopes_eV))
+        )
+
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return the complete state, from which :meth:`restore` continues bit for bit."""
         return {
+            "mc_positions_A": self.current.positions_A,
+            "mc_cells_A": self.current.cells_A,
             "mc_labels": self.current.labels,
             "mc_energy_eV": self.current.energy_eV,
             "mc_slopes_eV": self.current.slopes_eV,
@@ -205,40 +238,42 @@ class MonteCarlo:
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
         """Continue from a :meth:`snapshot` of the same run."""
-        self.current = self._arranged(
-            snapshot["mc_labels"].copy(), snapshot["mc_energy_eV"].copy(), snapshot["mc_slopes_eV"].copy()
-        )
+        names = ("positions_A", "cells_A", "labels", "energy_eV", "slopes_eV")
+        self.current = self._arranged(*(snapshot[f"mc_{name}"].copy() for name in names))
         for generator, state in zip(self._generators, snapshot["mc_random"], strict=True):
             generator.set_state(torch.from_numpy(state.copy()))
         self.n_attempts = int(snapshot["mc_n_attempts"])
         self.n_accepted = snapshot["mc_n_accepted"].copy()
-        names = self.model.memory()
-        self.model.recall({name: torch.as_tensor(snapshot[name], device=self.model.device) for name in names})
+        memory = self.model.memory()
+        self.model.recall({name: torch.as_tensor(snapshot[name], device=self.model.device) for name in memory})
 
     def _total_eV(self, arranged: Arranged) -> np.ndarray:
         return arranged.energy_eV + self.ensemble.composition_energy_eV(arranged.labels)
 
-    def _evaluated(self, labels: np.ndarray) -> Arranged:
+    def _evaluated(self, positions: np.ndarray, cells: np.ndarray, labels: np.ndarray) -> Arranged:
         """Evaluate the potential once for the batch."""
+        x, h = (float64_tensor(values, self.model.device) for values in (positions, cells))
         weights = self._arrangements.weights(labels)
         if self.proposal.informed:
-            result = self.model.evaluate(self._positions, self._cells, weights, forces=False, stress=False)
+            result = self.model.evaluate(x, h, weights, forces=False, stress=False)
             assert result.weight_gradients is not None
             energy = result.energy.detach().cpu().numpy()
             slopes = self._arrangements.slopes(result.weight_gradients.cpu().numpy())
         else:
             # All channels have nodes here, so that the graph does not depend on the arrangement.
-            energy = self.model.energies(self._positions, self._cells, weights[:, None]).cpu().numpy()[:, 0]
+            energy = self.model.energies(x, h, weights[:, None]).cpu().numpy()[:, 0]
             slopes = np.zeros((*labels.shape, len(self._arrangements.species)))
+        return self._arranged(positions, cells, labels, energy, slopes)
+
+    def _arranged(
+        self, positions: np.ndarray, cells: np.ndarray, labels: np.ndarray, energy: np.ndarray, slopes: np.ndarray
+    ) -> Arranged:
         for name, finite in (("energy", np.isfinite(energy)), ("gradient", np.isfinite(slopes).all(axis=(1, 2)))):
             if not finite.all():
                 raise TrajectoryError(
                     f"replica {int(np.argmin(finite))}: the {name} of an arrangement is not finite after "
                     f"{self.n_attempts} attempts; check that no atoms are too close"
                 )
-        return self._arranged(labels, energy, slopes)
-
-    def _arranged(self, labels: np.ndarray, energy: np.ndarray, slopes: np.ndarray) -> Arranged:
         candidates = self.ensemble.candidates(labels, slopes)
         stuck = ~candidates.possible.any(axis=1)
         if stuck.any():
@@ -247,4 +282,5 @@ class MonteCarlo:
                 "different species can change places, or a species that can be replaced"
             )
         changes = self._beta[:, None] * candidates.changes_eV
-        return Arranged(labels, energy, slopes, self.proposal.log_probabilities(changes, candidates.possible))
+        log_probabilities = self.proposal.log_probabilities(changes, candidates.possible)
+        return Arranged(positions, cells, labels, energy, slopes, log_probabilities)

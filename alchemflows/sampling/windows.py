@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
 
 import numpy as np
 from ase import units
@@ -16,6 +14,7 @@ from alchemflows.alchemy.path import WeightPath
 from alchemflows.errors import RunStoppedError, TrajectoryError
 from alchemflows.sampling.blocks import Blocks, Samples
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
+from alchemflows.sampling.exchange import NeighbourExchange
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.sites import SiteWatch
 from alchemflows.schemas.dynamics import DynamicsSettings
@@ -208,45 +207,30 @@ def run_windows(
     return WindowsRun(_series(samples, n_replicas, len(lambdas)), end, origins)
 
 
-class _Exchange:
-    """Replica exchange between neighbouring windows of a batch; even and odd pairs are tried alternately."""
+class _Exchange(NeighbourExchange):
+    """Replica exchange between neighbouring windows of a batch; windows move between the replicas."""
 
     def __init__(self, indices: Sequence[int], temperature_K: float, seed: int) -> None:
+        super().__init__(sorted(range(len(indices)), key=lambda k: indices[k]), seed)
         self._indices = list(indices)
         self._beta = 1 / (units.kB * temperature_K)
-        self._rng = np.random.default_rng(seed)
-        self._odd = False
-        self.replicas = np.arange(len(indices))
-        order = sorted(range(len(indices)), key=lambda k: self._indices[k])
-        self._neighbours = list(pairwise(order))
 
     def attempt(self, energies: np.ndarray) -> list[int] | None:
         """Return, for each replica, the replica whose λ it takes over; None if no swap is accepted.
 
         Energies (eV) have shape (B, K): each replica at the λ of all windows.
         """
-        takes = list(range(len(self.replicas)))
-        for first, second in self._neighbours[int(self._odd) :: 2]:
+
+        def log_ratio(first: int, second: int) -> float:
             a, b = self.replicas[first], self.replicas[second]
             i, j = self._indices[first], self._indices[second]
-            gain = energies[a, i] + energies[b, j] - energies[a, j] - energies[b, i]
-            if np.log(self._rng.random()) < self._beta * gain:
-                takes[a], takes[b] = int(b), int(a)
-                self.replicas[[first, second]] = b, a
-        self._odd = not self._odd
+            return float(self._beta * (energies[a, i] + energies[b, j] - energies[a, j] - energies[b, i]))
+
+        takes = list(range(len(self.replicas)))
+        for first, second in self.swap(log_ratio):
+            a, b = (int(self.replicas[place]) for place in (first, second))
+            takes[a], takes[b] = b, a
         return takes if takes != list(range(len(takes))) else None
-
-    def snapshot(self) -> dict[str, np.ndarray]:
-        return {
-            "exchange_random": np.frombuffer(json.dumps(self._rng.bit_generator.state).encode(), dtype=np.uint8),
-            "exchange_odd": np.array(self._odd),
-            "exchange_replicas": self.replicas.copy(),
-        }
-
-    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
-        self._rng.bit_generator.state = json.loads(snapshot["exchange_random"].tobytes())
-        self._odd = bool(snapshot["exchange_odd"])
-        self.replicas = snapshot["exchange_replicas"].copy()
 
 
 def _series(samples: Samples, n_replicas: int, n_windows: int) -> list[WindowSeries]:

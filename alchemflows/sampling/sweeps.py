@@ -1,0 +1,344 @@
+"""Sweeps of Monte Carlo on arrangements: equilibration and production of a batch of replicas.
+
+A sweep is a number of attempted moves of each replica, followed by steps of Langevin dynamics at constant volume or
+pressure. Without steps of dynamics, positions and cells are constant. Both keep the joint distribution of arrangements,
+positions and cells, exp{−β [E + Φ + PV]}, so that their sequence samples it. Dynamics are exact up to their time step.
+
+Velocities are independent of arrangements and positions. If an atom changes its species, its velocity is scaled by
+√(m / m'), which turns the Maxwell–Boltzmann distribution of the mass m into that of m'.
+
+With replica exchange, neighbouring replicas may exchange their configurations after each sweep. With the reduced
+potential u_b(x) = β_b [E(x) + Φ_b(x) + P V(x)] of replica b, the exchange of x and y is accepted with the probability
+min{1, exp[u_a(x) + u_b(y) − u_a(y) − u_b(x)]}. Velocities are scaled by √(T' / T).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from ase import units
+from numpy.typing import ArrayLike
+
+from alchemflows.alchemy.interfaces import EnergyModel
+from alchemflows.errors import InvalidInputError
+from alchemflows.sampling.arrangements import VACANCY
+from alchemflows.sampling.blocks import Blocks, Samples
+from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
+from alchemflows.sampling.ensembles import Ensemble
+from alchemflows.sampling.exchange import ExchangeStatistics, NeighbourExchange
+from alchemflows.sampling.langevin import Langevin, State
+from alchemflows.sampling.monte_carlo import MonteCarlo
+from alchemflows.sampling.proposals import Proposal
+from alchemflows.sampling.seeds import derived_seeds
+from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
+from alchemflows.schemas.progress import Progress
+
+#: Number of steps between two progress reports and possible checkpoints.
+BLOCK = 10
+
+
+@dataclass(frozen=True)
+class SweepsRun:
+    """Results of sweeps of B replicas.
+
+    Attributes
+    ----------
+    series
+        Time series of each replica.
+    labels
+        Final arrangements, shape (B, n).
+    positions_A, cells_A
+        Final positions and cells (Å), shapes (B, N, 3) and (B, 3, 3).
+    exchange
+        Statistics of replica exchange in production; None without it.
+    """
+
+    series: list[ArrangementSeries]
+    labels: np.ndarray
+    positions_A: np.ndarray
+    cells_A: np.ndarray
+    exchange: ExchangeStatistics | None = None
+
+
+class Sweeps:
+    """Sweeps of B replicas, step by step.
+
+    A step is one attempted move of each replica, or one step of dynamics.
+
+    Parameters
+    ----------
+    chains
+        The replicas.
+    settings
+        Numbers of attempts and of steps of dynamics per sweep.
+    temperatures_K
+        Temperature of each replica (K), shape (B,).
+    langevin
+        Dynamics after the moves of a sweep; needed if the settings have steps of dynamics.
+
+    Attributes
+    ----------
+    n_steps
+        Number of completed steps.
+    length
+        Number of steps of a sweep.
+    timestep_fs
+        Mean time of a step (fs).
+    """
+
+    def __init__(
+        self,
+        chains: MonteCarlo,
+        settings: MonteCarloSettings,
+        temperatures_K: np.ndarray,
+        langevin: Langevin | None = None,
+    ) -> None:
+        self.chains = chains
+        self.n_steps = 0
+        self._arrangements = chains.ensemble.arrangements
+        n_sites = int((self._arrangements.allowed.sum(axis=1) > 1).sum())
+        self._n_attempts = settings.attempts_per_sweep or n_sites
+        self.length = self._n_attempts + settings.n_md_steps
+        self.timestep_fs = settings.timestep_fs * settings.n_md_steps / self.length
+        self._temperatures_K = temperatures_K
+        # Without dynamics, all replicas have the same constant volume.
+        self._pressure = (settings.pressure_GPa or 0.0) * units.GPa if settings.n_md_steps else 0.0
+        self._langevin = langevin
+        self._n_accepted_before = chains.n_accepted.copy()
+
+    def kinetic_temperatures(self) -> torch.Tensor:
+        """Return the kinetic temperature of each replica (K), shape (B,); that of the bath without dynamics."""
+        return (
+            torch.as_tensor(self._temperatures_K) if self._langevin is None else self._langevin.kinetic_temperatures()
+        )
+
+    def step(self) -> None:
+        """Make one step."""
+        place = self.n_steps % self.length
+        if place == 0:
+            self._n_accepted_before = self.chains.n_accepted.copy()
+        if place < self._n_attempts:
+            self.chains.attempt()
+        else:
+            assert self._langevin is not None
+            self._move_atoms(self._langevin, first=place == self._n_attempts, last=place == self.length - 1)
+        self.n_steps += 1
+
+    def _move_atoms(self, langevin: Langevin, *, first: bool, last: bool) -> None:
+        """Make one step of dynamics, with the arrangements of the chains; after the last one, the chains continue."""
+        if first:
+            current = self.chains.current
+            weights = self._arrangements.weights(current.labels)
+            masses = self._arrangements.system.masses(weights)
+            langevin.move_to(current.positions_A, current.cells_A, weights, masses)
+        langevin.step(weight_gradients=last and self.chains.proposal.informed)
+        if last:
+            slopes = np.zeros_like(self.chains.current.slopes_eV)
+            if (gradients := langevin.evaluation.weight_gradients) is not None:
+                slopes = self._arrangements.slopes(gradients.cpu().numpy())
+            positions, cells, energy = (
+                values.cpu().numpy() for values in (langevin.positions, langevin.cells, langevin.evaluation.energy)
+            )
+            self.chains.continue_at(positions, cells, energy, slopes)
+
+    def exchange(self, exchange: NeighbourExchange) -> None:
+        """Try to exchange the configurations of neighbouring replicas."""
+        place = np.arange(len(self._temperatures_K))
+        own, from_next, from_previous = (
+            self.chains.reduced_energies(order.clip(0, place[-1]), self._pressure)
+            for order in (place, place + 1, place - 1)
+        )
+        swapped = exchange.swap(lambda a, b: float(own[a] + own[b] - from_next[a] - from_previous[b]))
+        if not swapped:
+            return
+        order = place.copy()
+        for a, b in swapped:
+            order[[a, b]] = b, a
+        self.chains.permute(order)
+        if self._langevin is not None:
+            self._langevin.permute(order.tolist())
+
+    def sample(self) -> dict[str, np.ndarray]:
+        """Return the quantities of a sample after a sweep, as in :class:`ArrangementSeries`, replica by replica."""
+        current = self.chains.current
+        return {
+            "energy_eV": current.energy_eV,
+            "volume_A3": np.abs(np.linalg.det(current.cells_A)),
+            "labels": current.labels,
+            "acceptance": (self.chains.n_accepted - self._n_accepted_before) / self._n_attempts,
+        }
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return the complete state, from which :meth:`restore` continues bit for bit."""
+        return {
+            **self.chains.snapshot(),
+            **({} if self._langevin is None else self._langevin.snapshot()),
+            "sweeps_n_steps": np.array(self.n_steps),
+            "sweeps_n_accepted_before": self._n_accepted_before,
+        }
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Continue from a :meth:`snapshot` of the same run."""
+        self.chains.restore(snapshot)
+        if self._langevin is not None:
+            self._langevin.restore(snapshot)
+        self.n_steps = int(snapshot["sweeps_n_steps"])
+        self._n_accepted_before = snapshot["sweeps_n_accepted_before"].copy()
+
+
+def run_sweeps(
+    model: EnergyModel,
+    ensemble: Ensemble,
+    start: State | tuple[ArrayLike, ArrayLike],
+    labels: ArrayLike,
+    settings: MonteCarloSettings,
+    *,
+    seeds: Sequence[int],
+    temperatures_K: Sequence[float] | np.ndarray | None = None,
+    exchange_seed: int = 0,
+    on_progress: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
+) -> SweepsRun:
+    """Equilibrate and sample arrangements of B replicas in one batch.
+
+    Parameters
+    ----------
+    model
+        Potential of ``ensemble.arrangements.system``.
+    ensemble
+        Ensemble and its moves; its parameters may differ between replicas.
+    start
+        Initial state, or positions and cells (Å), shapes (B, N, 3) and (B, 3, 3).
+    labels
+        Initial arrangements, shape (B, n).
+    settings
+        Conditions, numbers of sweeps, moves and steps of dynamics.
+    seeds
+        One seed for each replica, all different; those of the dynamics are derived from them.
+    temperatures_K
+        Temperature of each replica (K); by default that of the settings.
+    exchange_seed
+        Seed for replica exchange. Neighbours are replicas with successive indices.
+    on_progress
+        Function called after each block of :data:`BLOCK` steps. See :class:`Sweeps` for what a step is.
+    checkpoint
+        Receives the state after each block. If it contains one from an earlier attempt, the run continues from it, with
+        the same results as an uninterrupted run.
+
+    Raises
+    ------
+    InvalidInputError
+        As for :class:`~alchemflows.sampling.monte_carlo.MonteCarlo`; if atoms move and a species is a vacancy; or if
+        replicas that exchange configurations differ in what is constant: composition, cell or positions.
+    TrajectoryError
+        If a trajectory explodes, or an energy or a gradient is not finite.
+    RunStoppedError
+        If the run was asked to stop, or another worker has taken it over.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import AlchemicalPotential, load_potential
+    >>> from alchemflows.alchemy.arrangements import Disorder
+    >>> from alchemflows.sampling.arrangements import Arrangements
+    >>> from alchemflows.sampling.ensembles import Canonical
+    >>> from alchemflows.sampling.sweeps import run_sweeps
+    >>> from alchemflows.schemas.monte_carlo import MonteCarloSettings
+    >>> sites = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    >>> mixed = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), [{"Na": 0.5, "K": 0.5}, "Cl"], sites)
+    >>> arrangements = Arrangements.of(Disorder(mixed))
+    >>> crystal = arrangements.system.structure
+    >>> run = run_sweeps(
+    ...     AlchemicalPotential(arrangements.system, load_potential("mace-demo")),
+    ...     Canonical(arrangements),
+    ...     (np.tile(crystal.cart_coords, (2, 1, 1)), np.tile(crystal.lattice.matrix, (2, 1, 1))),
+    ...     arrangements.random([[2, 2]], seeds=[0, 1]),
+    ...     MonteCarloSettings(temperature_K=600, n_equilibration_sweeps=1, n_production_sweeps=4),
+    ...     seeds=[0, 1],
+    ... )
+    >>> [series.labels.shape for series in run.series]
+    [(4, 4), (4, 4)]
+    """
+    positions, cells = (start.positions, start.cells) if isinstance(start, State) else start
+    labels = ensemble.arrangements.check(labels)
+    n_replicas = len(labels)
+    if settings.n_md_steps and VACANCY in ensemble.arrangements.species:
+        raise InvalidInputError(
+            f"n_md_steps = {settings.n_md_steps}: atoms cannot move if a species is a {VACANCY}, since an empty site "
+            "has no position; set n_md_steps = 0"
+        )
+    if settings.replica_exchange:
+        _check_exchange(ensemble, settings, positions, cells, labels)
+    temperatures = np.full(n_replicas, settings.temperature_K) if temperatures_K is None else np.array(temperatures_K)
+    chains = MonteCarlo(
+        model,
+        ensemble,
+        positions,
+        cells,
+        labels,
+        temperature_K=temperatures,
+        seeds=seeds,
+        proposal=Proposal(settings.proposal, settings.balancing),
+    )
+    langevin = None
+    if settings.n_md_steps:
+        weights = ensemble.arrangements.weights(labels)
+        langevin = Langevin.under(
+            settings,
+            model,
+            start,
+            weights,
+            ensemble.arrangements.system.masses(weights),
+            [derived_seeds(seed, "dynamics", 1)[0] for seed in seeds],
+            temperatures_K=temperatures,
+        )
+    sweeps = Sweeps(chains, settings, temperatures, langevin)
+    samples = Samples(*(field.name for field in fields(ArrangementSeries)))
+    n_equilibration = settings.n_equilibration_sweeps * sweeps.length
+    n_steps = n_equilibration + settings.n_production_sweeps * sweeps.length
+    exchange = NeighbourExchange(range(n_replicas), exchange_seed)
+    blocks = Blocks(sweeps, n_steps, parts=[exchange], samples=samples, on_progress=on_progress, checkpoint=checkpoint)
+    for phase, first, end in (("equilibration", 0, n_equilibration), ("production", n_equilibration, n_steps)):
+        for step, _ in blocks.steps(phase, first, end, BLOCK):
+            sweeps.step()
+            if step % sweeps.length == 0:
+                if phase == "production":
+                    samples.append(**sweeps.sample(), walker=exchange.replicas.copy())
+                if settings.replica_exchange:
+                    sweeps.exchange(exchange)
+    arrays = samples.since(0)
+    series = [
+        ArrangementSeries(**{name: np.ascontiguousarray(values[:, b]) for name, values in arrays.items()})
+        for b in range(n_replicas)
+    ]
+    final, statistics = chains.current, None
+    if settings.replica_exchange:
+        statistics = ExchangeStatistics.of(arrays["walker"], settings.n_equilibration_sweeps)
+    return SweepsRun(series, final.labels, final.positions_A, final.cells_A, statistics)
+
+
+def _check_exchange(
+    ensemble: Ensemble,
+    settings: MonteCarloSettings,
+    positions: ArrayLike | torch.Tensor,
+    cells: ArrayLike | torch.Tensor,
+    labels: np.ndarray,
+) -> None:
+    """Check that replicas that exchange configurations agree in what is constant."""
+    constant: dict[str, ArrayLike | torch.Tensor] = {}
+    if not settings.n_md_steps:
+        constant["positions"] = positions
+    if not settings.n_md_steps or settings.pressure_GPa is None:
+        constant["cells"] = cells
+    if ensemble.conserves_composition:
+        constant["compositions"] = ensemble.arrangements.counts(labels)
+    for name, values in constant.items():
+        each = torch.as_tensor(np.asarray(values) if not isinstance(values, torch.Tensor) else values)
+        if not (each == each[:1]).all():
+            raise InvalidInputError(
+                f"replica_exchange: the {name} do not change in this run, and must be the same for all replicas"
+            )
