@@ -235,6 +235,10 @@ def compare(report: Report, bench: Bench, length: int, rounds: int) -> None:
         report.target(3, f"{name}: accepted moves per second, informed ÷ blind", gain, bound, sense="at least")
     else:
         report.missing(3, f"{name}: accepted moves per second", GAIN_IF_RARE, "no blind swap was accepted")
+    title = f"{name}: autocorrelation time in seconds, informed ÷ blind"
+    if not blind:
+        report.missing(4, title, TAU, "no blind swap was accepted")
+        return
     tau = {kind: found.inefficiency for kind, found in series.items()}
     for kind, found in series.items():
         report.measure(f"{name}: statistical inefficiency, {kind}", tau[kind], "attempts")
@@ -244,7 +248,7 @@ def compare(report: Report, bench: Bench, length: int, rounds: int) -> None:
                 "therefore too low."
             )
     relative = tau["informed"] / tau["uniform"] * ratios
-    report.target(4, f"{name}: autocorrelation time in seconds, informed ÷ blind", relative, TAU)
+    report.target(4, title, relative, TAU)
 
 
 def batch(report: Report, bench: Bench, n_replicas: int, rounds: int) -> None:
@@ -270,7 +274,7 @@ def main() -> None:
     settings = {"quick": quick, "length": length, "n_replicas": n_replicas, "threads": arguments.threads}
     report = Report("Monte Carlo on arrangements", "benchmarks/monte_carlo.py", settings)
     begun = time.perf_counter()
-    benches = [Bench(each, n_replicas, 2 if quick else 8) for each in solutions(quick=quick)]
+    benches = [Bench(each, n_replicas, max(1, length // 30)) for each in solutions(quick=quick)]
     for bench in benches:
         compare(report, bench, length, rounds)
     batch(report, benches[0], 4 if quick else 32, 3 if quick else 5)
