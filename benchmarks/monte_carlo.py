@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from measure import Report, interleave, seconds
 from pymatgen.core import Lattice, Structure
-from pymbar import timeseries
 
 from alchemflows import AlchemicalPotential, load_potential
 from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.free_energy.errors import correlated_variance
 from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.ensembles import Canonical
 from alchemflows.sampling.langevin import Langevin
@@ -97,7 +97,8 @@ class Series:
     @property
     def inefficiency(self) -> float:
         """Statistical inefficiency, 1 + 2 τ, in attempts, of all replicas together."""
-        return float(timeseries.statistical_inefficiency_multiple(list(self.order)))
+        variance = correlated_variance(list(self.order / self.order.size)).value
+        return variance * self.order.size / float(self.order.var())
 
     @property
     def long_enough(self) -> bool:
@@ -274,13 +275,16 @@ def main() -> None:
     settings = {"quick": quick, "length": length, "n_replicas": n_replicas, "threads": arguments.threads}
     report = Report("Monte Carlo on arrangements", "benchmarks/monte_carlo.py", settings)
     begun = time.perf_counter()
-    benches = [Bench(each, n_replicas, max(1, length // 30)) for each in solutions(quick=quick)]
-    for bench in benches:
-        compare(report, bench, length, rounds)
-    batch(report, benches[0], 4 if quick else 32, 3 if quick else 5)
     report.note("torch-sim's swap Monte Carlo is not compared, because torch-sim is not installed.")
-    report.note(f"Total time: {time.perf_counter() - begun:.0f} s.")
-    report.finish(arguments.json)
+    try:
+        for index, solution in enumerate(solutions(quick=quick)):
+            bench = Bench(solution, n_replicas, max(1, length // 30))
+            if index == 0:
+                batch(report, bench, 4 if quick else 32, 3 if quick else 5)
+            compare(report, bench, length, rounds)
+    finally:  # an interrupted run reports the solid solutions that it has completed
+        report.note(f"Total time: {time.perf_counter() - begun:.0f} s.")
+        report.finish(arguments.json)
 
 
 if __name__ == "__main__":

@@ -195,6 +195,16 @@ def test_identical_elements_mix_ideally():
     assert counts.var() == pytest.approx(n * share * (1 - share), rel=0.05)
 
 
+@pytest.mark.parametrize("proposal", PROPOSALS)
+@pytest.mark.parametrize("ensemble", [Canonical, lambda arrangements: SemiGrand(arrangements, np.zeros((1, 3)))])
+def test_equal_energies_accept_every_move(ensemble, proposal):
+    arrangements = sites_of([["Na", "K", "Rb"]] * 6)
+    model = PairLattice(np.full(18, 0.7), np.zeros((18, 18)))
+    run = chains(model, ensemble(arrangements), arrangements.random([[3, 2, 1]], range(20)), proposal=proposal)
+    for _ in range(30):
+        assert run.attempt().all()
+
+
 def test_replicas_do_not_depend_on_others():
     arrangements, model = random_mixture()
     ensemble = Canonical(arrangements)
