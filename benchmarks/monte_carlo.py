@@ -10,6 +10,8 @@ that the bounds use this energy, with its graph already built, as the cost of a 
 package keeps the nodes of all species, which costs more; its cost is reported for information. Times of autocorrelation
 are those of the Warren-Cowley parameter of nearest neighbours, in attempts, times the cost of an attempt. The time of
 the dynamics is the same for both and not counted.
+
+In (Li,K)Cl, whose ions differ much in size, swaps are compared with candidate moves, which are carried out by dynamics.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from alchemflows import AlchemicalPotential, load_potential
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.free_energy.errors import correlated_variance
 from alchemflows.sampling.arrangements import Arrangements
+from alchemflows.sampling.candidate_moves import CandidateSwitch
 from alchemflows.sampling.ensembles import Canonical
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.sampling.monte_carlo import MonteCarlo
@@ -40,7 +43,7 @@ KINDS: tuple[ProposalKind, ...] = ("informed", "uniform")
 N_ATTEMPTS, N_MD_STEPS = 16, 4
 #: Acceptance of blind swaps below which the gain must be large, and the bounds of the gain.
 RARE, GAIN_IF_RARE, GAIN = 0.07, 10.0, 2.0
-COST, TAU, BATCH = 1.6, 0.2, 1.1
+COST, TAU, BATCH, SWITCHED = 1.6, 0.2, 1.1, 0.05
 #: A series must be this many times as long as its statistical inefficiency.
 LONG_ENOUGH = 20
 
@@ -85,6 +88,13 @@ def solutions(*, quick: bool) -> list[Solution]:
         Solution("(Al,Sc)N", wurtzite, (3, 3, 2), 1500, 3.6),
         Solution("Cs(Pb,Sn)I3", perovskite, (3, 3, 3), 400, 7.0),
     ]
+
+
+def mismatched() -> Solution:
+    """Return a small cell of ions of very different sizes."""
+    metal = {"Li": 0.5, "K": 0.5}
+    crystal = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.8), [metal, "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    return Solution("(Li,K)Cl", crystal, (2, 1, 1), 600, 4.6)
 
 
 @dataclass(frozen=True)
@@ -133,8 +143,8 @@ class Bench:
             sweeps.step()
         self.start = sweeps.chains.current
 
-    def chains(self, kind: ProposalKind, n_replicas: int) -> MonteCarlo:
-        """Return chains at constant positions, from the equilibrated states in turn."""
+    def chains(self, kind: ProposalKind, n_replicas: int, switch: CandidateSwitch | None = None) -> MonteCarlo:
+        """Return chains without dynamics between the attempts, from the equilibrated states in turn."""
         chosen = np.arange(n_replicas) % len(self.start.labels)
         return MonteCarlo(
             self.potential,
@@ -145,6 +155,7 @@ class Bench:
             temperature_K=self.solution.temperature_K,
             seeds=range(n_replicas),
             proposal=Proposal(kind),
+            switch=switch,
         )
 
     def sample(self, kind: ProposalKind, n_attempts: int) -> Series:
@@ -261,12 +272,27 @@ def batch(report: Report, bench: Bench, n_replicas: int, rounds: int) -> None:
     report.target(5, f"{bench.solution.name}: {n_replicas} replicas ÷ ({n_replicas} × one replica)", ratio, BATCH)
 
 
+def candidate_moves(report: Report, bench: Bench, n_steps: int, n_attempts: int) -> None:
+    """Measure the acceptance of blind swaps, and of candidate moves by dynamics, where the sizes differ much."""
+    name = bench.solution.name
+    swaps = bench.sample("uniform", 10 * n_attempts)
+    report.target(6, f"{name}: acceptance, uniform swaps", np.array([swaps.acceptance]), None, unit="share")
+    chains = bench.chains("informed", len(bench.start.labels), CandidateSwitch(n_steps, timestep_fs=1.0))
+    for _ in range(n_attempts):
+        chains.attempt()
+    acceptance = float(chains.n_accepted.mean() / chains.n_attempts)
+    title = f"{name}: acceptance, candidate moves of {n_steps} steps"
+    report.target(6, title, np.array([acceptance]), SWITCHED, sense="at least", unit="share")
+
+
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the report to this file")
     parser.add_argument("--quick", action="store_true", help="one small cell and few attempts; the bounds do not apply")
     parser.add_argument("--length", type=int, default=400, help="informed attempts of each replica; blind: 3 times")
+    parser.add_argument("--switching-steps", type=int, default=128, help="steps of a candidate move")
+    parser.add_argument("--without-candidate-moves", action="store_true", help="leave out target 6")
     parser.add_argument("--threads", type=int, default=1, help="number of torch threads")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -277,6 +303,9 @@ def main() -> None:
     begun = time.perf_counter()
     report.note("torch-sim's swap Monte Carlo is not compared, because torch-sim is not installed.")
     try:
+        if not arguments.without_candidate_moves:
+            bench = Bench(mismatched(), n_replicas, max(1, length // 30))
+            candidate_moves(report, bench, 4 if quick else arguments.switching_steps, 2 if quick else 20)
         for index, solution in enumerate(solutions(quick=quick)):
             bench = Bench(solution, n_replicas, max(1, length // 30))
             if index == 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -74,13 +74,26 @@ class Langevin:
         Barostat that moves the cells, for the same temperatures; without one the volume is constant.
     fix_centre_of_mass
         Whether the centre of mass is fixed (in fractional coordinates, if there is a barostat).
+    measure_heat
+        Whether to measure the heat.
+    stop_at_explosion
+        Whether an explosion raises an error. Otherwise the replica is marked in `exploded` and rests at its initial
+        positions, and the others continue.
+
+    Attributes
+    ----------
+    heat
+        Kinetic energy that each replica has received from the thermostat (eV), shape (B,); None if not measured.
+    exploded
+        Whether the trajectory of a replica exploded, shape (B,).
 
     Raises
     ------
     InvalidInputError
         If a condition is not positive, or the number of seeds or of temperatures is not B.
     TrajectoryError
-        If energy, force or temperature exceeds its limit or is not finite, at the start or after a step.
+        If energy, force or temperature exceeds its limit or is not finite, at the start or after a step, unless
+        explosions are only marked.
     """
 
     def __init__(
@@ -98,6 +111,8 @@ class Langevin:
         velocities: ArrayLike | torch.Tensor | None = None,
         barostat: Barostat | None = None,
         fix_centre_of_mass: bool = False,
+        measure_heat: bool = False,
+        stop_at_explosion: bool = True,
     ) -> None:
         for name, value in (
             ("temperature_K", temperature_K),
@@ -128,6 +143,9 @@ class Langevin:
         self._fixed = fix_centre_of_mass
         self._barostat = barostat
         self._start_volumes = self.volumes()
+        self.heat = torch.zeros(len(seeds), dtype=torch.float64, device=model.device) if measure_heat else None
+        self._refuge = None if stop_at_explosion else self.positions
+        self.exploded = torch.zeros(len(seeds), dtype=torch.bool, device=model.device)
         start = self._thermal_speed * self._normal() if velocities is None else velocities
         self.velocities = self._internal(float64_tensor(start, model.device).clone())
         self.evaluation = self._evaluate(weight_gradients=True)
@@ -180,7 +198,7 @@ class Langevin:
         half = self._dt / 2
         self.velocities = self.velocities + half * self._accelerations()
         self.positions = self.positions + half * self.velocities
-        self.velocities = self._internal(self._damping * self.velocities + self._noise * self._normal())
+        self._thermostat()
         if self._barostat is not None:
             self._deform(self._barostat)
         self.positions = self.positions + half * self.velocities
@@ -261,6 +279,8 @@ class Langevin:
             "random": torch.stack([generator.get_state() for generator in self._generators]),
             **self.model.memory(),
         }
+        if self.heat is not None:
+            tensors |= {"heat": self.heat}
         if self._barostat is not None and self._barostat.mobility_step is not None and evaluation.stress is not None:
             tensors |= {"stress": evaluation.stress, "mobility_step": self._barostat.mobility_step}
         return {name: values.cpu().numpy() for name, values in tensors.items()} | {"n_steps": np.array(self.n_steps)}
@@ -277,6 +297,7 @@ class Langevin:
         )
         self._set_masses(tensors["masses"])
         self._start_volumes = tensors["start_volumes"]
+        self.heat = tensors.get("heat")
         self.evaluation = Evaluation(tensors["energy"], tensors["forces"], tensors.get("stress"))
         if self._barostat is not None:
             self._barostat.mobility_step = tensors["mobility_step"]
@@ -292,14 +313,17 @@ class Langevin:
         """Return the volume of each cell (Å³), shape (B,)."""
         return torch.linalg.det(self.cells).abs()
 
+    def kinetic_energies(self) -> torch.Tensor:
+        """Return the kinetic energy of each replica (eV), shape (B,)."""
+        return 0.5 * (self.masses[..., None] * self.velocities**2).sum(dim=(1, 2))
+
     def kinetic_temperatures(self) -> torch.Tensor:
         """Return the kinetic temperature of each replica (K), shape (B,).
 
         It is 2 E_kin / (n k_B) with n = 3N, or 3N − 3 if the centre of mass is fixed.
         """
-        kinetic = 0.5 * (self.masses[..., None] * self.velocities**2).sum(dim=(1, 2))
         n_free = 3 * self.masses.shape[1] - (3 if self._fixed else 0)
-        return kinetic / (0.5 * max(n_free, 1) * units.kB)
+        return self.kinetic_energies() / (0.5 * max(n_free, 1) * units.kB)
 
     def _transmute(self, weights: torch.Tensor, masses: torch.Tensor) -> None:
         """Set weights and masses, and scale the velocities so that kinetic energies do not change."""
@@ -315,6 +339,13 @@ class Langevin:
         self._thermal_speed = torch.sqrt((units.kB * self._temperatures)[:, None, None] * self._inverse_masses)
         self._noise = self._thermal_speed * self._kick
         self._mass_shares = (masses / masses.sum(dim=1, keepdim=True))[..., None]
+
+    def _thermostat(self) -> None:
+        """Make the Ornstein–Uhlenbeck step of the velocities."""
+        before = None if self.heat is None else self.kinetic_energies()
+        self.velocities = self._internal(self._damping * self.velocities + self._noise * self._normal())
+        if self.heat is not None and before is not None:
+            self.heat = self.heat + self.kinetic_energies() - before
 
     def _accelerations(self) -> torch.Tensor:
         assert self.evaluation.forces is not None
@@ -361,6 +392,7 @@ class Langevin:
     def _evaluate(self, weight_gradients: bool) -> Evaluation:
         # Checked before the evaluation, since a neighbour list of atoms at infinity never ends.
         self._check(self.positions.isfinite().all(dim=2), "position", self.positions)
+        self._rest()
         evaluation = self.model.evaluate(
             self.positions,
             self.cells,
@@ -372,18 +404,37 @@ class Langevin:
         self._check((evaluation.forces.abs() < MAX_FORCE_EV_PER_A).all(dim=2), "force (eV/Å)", evaluation.forces)
         temperatures = self.kinetic_temperatures()
         hot = ~(temperatures < MAX_TEMPERATURE_RATIO * self._temperatures)
-        if hot.any() or not evaluation.energy.isfinite().all():
-            b = int((hot | ~evaluation.energy.isfinite()).nonzero()[0, 0])
+        if (b := self._first_failure(hot | ~evaluation.energy.isfinite())) is not None:
             raise TrajectoryError(
                 f"replica {b} exploded at step {self.n_steps}: temperature {float(temperatures[b]):.4g} K, "
                 f"energy {float(evaluation.energy[b]):.6g} eV"
             )
-        return evaluation
+        return self._without_forces(evaluation)
 
     def _check(self, sound: torch.Tensor, quantity: str, values: torch.Tensor) -> None:
-        if not sound.all():
-            b, atom = (int(i) for i in (~sound).nonzero()[0])
+        if (b := self._first_failure(~sound.all(dim=1))) is not None:
+            atom = int((~sound[b]).nonzero()[0, 0])
             shown = ", ".join(f"{float(v):.4g}" for v in values[b, atom])
             raise TrajectoryError(
                 f"replica {b} exploded at step {self.n_steps}: {quantity} of atom {atom} is ({shown})"
             )
+
+    def _first_failure(self, replicas: torch.Tensor) -> int | None:
+        """Return the first of the replicas that stop the run; None if explosions are only marked."""
+        if self._refuge is not None:
+            self.exploded = self.exploded | replicas
+            return None
+        return int(replicas.nonzero()[0, 0]) if replicas.any() else None
+
+    def _rest(self) -> None:
+        """Keep exploded replicas at their initial positions."""
+        if self._refuge is not None:
+            gone = self.exploded[:, None, None]
+            self.positions = torch.where(gone, self._refuge, self.positions)
+            self.velocities = torch.where(gone, 0.0, self.velocities)
+
+    def _without_forces(self, evaluation: Evaluation) -> Evaluation:
+        """Remove the forces of exploded replicas."""
+        if self._refuge is None or evaluation.forces is None:
+            return evaluation
+        return replace(evaluation, forces=torch.where(self.exploded[:, None, None], 0.0, evaluation.forces))

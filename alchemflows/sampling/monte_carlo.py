@@ -7,6 +7,9 @@ An attempt of a replica at the arrangement x draws a candidate y with the probab
 
 where q(x|y) uses ∂E/∂w at y. Each attempt is therefore one evaluation of the batch. The gradient of an accepted
 arrangement is kept for the next attempt.
+
+Instead of at once, a move can be carried out by dynamics; the change of the energy is then replaced by the work, see
+:mod:`alchemflows.sampling.candidate_moves`.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.interfaces import EnergyModel, float64_tensor
 from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.sampling.candidate_moves import CandidateSwitch
 from alchemflows.sampling.ensembles import Ensemble
 from alchemflows.sampling.proposals import Proposal, draw
 
@@ -62,7 +66,7 @@ class Arranged:
 class MonteCarlo:
     """Markov chains of arrangements of B replicas in one batch.
 
-    Positions and cells are constant, unless :meth:`continue_at` is called.
+    Positions and cells are constant, unless :meth:`continue_at` is called or moves are carried out by dynamics.
 
     The chain of a replica depends only on its seed and its initial arrangement, not on the other replicas (up to the
     rounding of batched sums).
@@ -85,6 +89,8 @@ class MonteCarlo:
         One seed for each replica.
     proposal
         How moves are proposed.
+    switch
+        How moves are carried out by dynamics; by default the species change at once, at constant positions.
 
     Attributes
     ----------
@@ -140,10 +146,12 @@ class MonteCarlo:
         temperature_K: float | Sequence[float] | np.ndarray,
         seeds: Sequence[int],
         proposal: Proposal = Proposal(),  # noqa: B008  (frozen)
+        switch: CandidateSwitch | None = None,
     ) -> None:
         self.model = model
         self.ensemble = ensemble
         self.proposal = proposal
+        self.switch = switch
         positions, cells = (float64_tensor(values, model.device).cpu().numpy().copy() for values in (positions, cells))
         self._arrangements = ensemble.arrangements
         labels = self._arrangements.check(labels)
@@ -157,7 +165,8 @@ class MonteCarlo:
                 f"temperature_K must be positive, one number or one for each of the {len(labels)} replicas; "
                 f"got {temperature_K}"
             )
-        self._beta = np.broadcast_to(1 / (units.kB * temperatures), (len(labels),))
+        self._temperatures_K = np.broadcast_to(temperatures, (len(labels),))
+        self._beta = 1 / (units.kB * self._temperatures_K)
         self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         self.n_attempts = 0
         self.n_accepted = np.zeros(len(labels), dtype=np.int64)
@@ -174,7 +183,7 @@ class MonteCarlo:
         return accepted
 
     def consider(self, chosen: np.ndarray) -> tuple[Arranged, np.ndarray]:
-        """Evaluate one candidate of each replica without moving to it.
+        """Evaluate one candidate of each replica, or carry it out by dynamics, without accepting it.
 
         Parameters
         ----------
@@ -188,10 +197,14 @@ class MonteCarlo:
             accepted with the probability min(1, ratio).
         """
         labels, reverse = self.ensemble.apply(self.current.labels, chosen)
-        proposed = self._evaluated(self.current.positions_A, self.current.cells_A, labels)
+        if self.switch is None:
+            proposed = self._evaluated(self.current.positions_A, self.current.cells_A, labels)
+            change = self._total_eV(proposed) - self._total_eV(self.current)
+        else:
+            proposed, change = self._switched(self.switch, labels)
         replica = np.arange(len(labels))
         log_ratio = (
-            -self._beta * (self._total_eV(proposed) - self._total_eV(self.current))
+            -self._beta * change
             + proposed.log_probabilities[replica, reverse]
             - self.current.log_probabilities[replica, chosen]
         )
@@ -264,6 +277,35 @@ class MonteCarlo:
             energy = self.model.energies(x, h, weights[:, None]).cpu().numpy()[:, 0]
             slopes = np.zeros((*labels.shape, len(self._arrangements.species)))
         return self._arranged(positions, cells, labels, energy, slopes)
+
+    def _switched(self, switch: CandidateSwitch, labels: np.ndarray) -> tuple[Arranged, np.ndarray]:
+        """Carry the moves out by dynamics; return the replicas after them, and W + ΔΦ (eV), shape (B,)."""
+        now = self.current
+        done = switch.carry_out(
+            self.model,
+            self._arrangements,
+            (now.positions_A, now.cells_A),
+            now.labels,
+            labels,
+            temperatures_K=self._temperatures_K,
+            seeds=[int(torch.randint(2**62, (), generator=generator)) for generator in self._generators],
+            weight_gradients=self.proposal.informed,
+        )
+        slopes = np.zeros_like(now.slopes_eV)
+        if done.weight_gradients_eV is not None:
+            slopes = self._arrangements.slopes(done.weight_gradients_eV)
+        change = done.work_eV + self.ensemble.composition_energy_eV(labels)
+        change = change - self.ensemble.composition_energy_eV(now.labels)
+        # A trajectory that exploded is rejected.
+        gone = done.exploded
+        proposed = self._arranged(
+            np.where(gone[:, None, None], now.positions_A, done.positions_A),
+            now.cells_A,
+            labels,
+            np.where(gone, now.energy_eV, done.energy_eV),
+            np.where(gone[:, None, None], now.slopes_eV, slopes),
+        )
+        return proposed, np.where(gone, np.inf, change)
 
     def _arranged(
         self, positions: np.ndarray, cells: np.ndarray, labels: np.ndarray, energy: np.ndarray, slopes: np.ndarray

@@ -1,8 +1,9 @@
 """Sweeps of Monte Carlo on arrangements: equilibration and production of a batch of replicas.
 
 A sweep is a number of attempted moves of each replica, followed by steps of Langevin dynamics at constant volume or
-pressure. Without steps of dynamics, positions and cells are constant. Both keep the joint distribution of arrangements,
-positions and cells, exp{−β [E + Φ + PV]}, so that their sequence samples it. Dynamics are exact up to their time step.
+pressure. Moves change species at once, or by dynamics (:mod:`alchemflows.sampling.candidate_moves`). Without either
+dynamics, positions and cells are constant. Moves and dynamics keep the joint distribution of arrangements, positions
+and cells, exp{−β [E + Φ + PV]}, so that their sequence samples it. Moves are exact, dynamics up to their time step.
 
 Velocities are independent of arrangements and positions. If an atom changes its species, its velocity is scaled by
 √(m / m'), which turns the Maxwell–Boltzmann distribution of the mass m into that of m'.
@@ -26,6 +27,7 @@ from alchemflows.alchemy.interfaces import EnergyModel
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.arrangements import VACANCY
 from alchemflows.sampling.blocks import Blocks, Samples
+from alchemflows.sampling.candidate_moves import CandidateSwitch
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.ensembles import Ensemble
 from alchemflows.sampling.exchange import ExchangeStatistics, NeighbourExchange
@@ -36,7 +38,7 @@ from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.progress import Progress
 
-#: Number of steps between two progress reports and possible checkpoints.
+#: Number of steps between two progress reports and possible checkpoints; 1 if moves are carried out by dynamics.
 BLOCK = 10
 
 
@@ -102,7 +104,8 @@ class Sweeps:
         n_sites = int((self._arrangements.allowed.sum(axis=1) > 1).sum())
         self._n_attempts = settings.attempts_per_sweep or n_sites
         self.length = self._n_attempts + settings.n_md_steps
-        self.timestep_fs = settings.timestep_fs * settings.n_md_steps / self.length
+        n_dynamics = settings.n_md_steps + self._n_attempts * settings.n_switching_steps
+        self.timestep_fs = settings.timestep_fs * n_dynamics / self.length
         self._temperatures_K = temperatures_K
         # Without dynamics, all replicas have the same constant volume.
         self._pressure = (settings.pressure_GPa or 0.0) * units.GPa if settings.n_md_steps else 0.0
@@ -223,7 +226,7 @@ def run_sweeps(
     exchange_seed
         Seed for replica exchange. Neighbours are replicas with successive indices.
     on_progress
-        Function called after each block of :data:`BLOCK` steps. See :class:`Sweeps` for what a step is.
+        Function called after each block of steps, see :data:`BLOCK`. See :class:`Sweeps` for what a step is.
     checkpoint
         Receives the state after each block. If it contains one from an earlier attempt, the run continues from it, with
         the same results as an uninterrupted run.
@@ -266,11 +269,12 @@ def run_sweeps(
     positions, cells = (start.positions, start.cells) if isinstance(start, State) else start
     labels = ensemble.arrangements.check(labels)
     n_replicas = len(labels)
-    if settings.n_md_steps and VACANCY in ensemble.arrangements.species:
-        raise InvalidInputError(
-            f"n_md_steps = {settings.n_md_steps}: atoms cannot move if a species is a {VACANCY}, since an empty site "
-            "has no position; set n_md_steps = 0"
-        )
+    for name in ("n_md_steps", "n_switching_steps"):
+        if getattr(settings, name) and VACANCY in ensemble.arrangements.species:
+            raise InvalidInputError(
+                f"{name} = {getattr(settings, name)}: atoms cannot move if a species is a {VACANCY}, since an empty "
+                f"site has no position; set {name} = 0"
+            )
     if settings.replica_exchange:
         _check_exchange(ensemble, settings, positions, cells, labels)
     temperatures = np.full(n_replicas, settings.temperature_K) if temperatures_K is None else np.array(temperatures_K)
@@ -283,6 +287,7 @@ def run_sweeps(
         temperature_K=temperatures,
         seeds=seeds,
         proposal=Proposal(settings.proposal, settings.balancing),
+        switch=_switch(settings),
     )
     langevin = None
     if settings.n_md_steps:
@@ -303,7 +308,7 @@ def run_sweeps(
     exchange = NeighbourExchange(range(n_replicas), exchange_seed)
     blocks = Blocks(sweeps, n_steps, parts=[exchange], samples=samples, on_progress=on_progress, checkpoint=checkpoint)
     for phase, first, end in (("equilibration", 0, n_equilibration), ("production", n_equilibration, n_steps)):
-        for step, _ in blocks.steps(phase, first, end, BLOCK):
+        for step, _ in blocks.steps(phase, first, end, 1 if settings.n_switching_steps else BLOCK):
             sweeps.step()
             if step % sweeps.length == 0:
                 if phase == "production":
@@ -321,6 +326,15 @@ def run_sweeps(
     return SweepsRun(series, final.labels, final.positions_A, final.cells_A, statistics)
 
 
+def _switch(settings: MonteCarloSettings) -> CandidateSwitch | None:
+    """Return how moves are carried out by dynamics, if they are."""
+    if not settings.n_switching_steps:
+        return None
+    return CandidateSwitch(
+        settings.n_switching_steps, settings.timestep_fs, settings.friction_per_ps, settings.schedule
+    )
+
+
 def _check_exchange(
     ensemble: Ensemble,
     settings: MonteCarloSettings,
@@ -330,7 +344,7 @@ def _check_exchange(
 ) -> None:
     """Check that replicas that exchange configurations agree in what is constant."""
     constant: dict[str, ArrayLike | torch.Tensor] = {}
-    if not settings.n_md_steps:
+    if not settings.n_md_steps and not settings.n_switching_steps:
         constant["positions"] = positions
     if not settings.n_md_steps or settings.pressure_GPa is None:
         constant["cells"] = cells

@@ -204,18 +204,26 @@ def test_atoms_cannot_move_where_there_are_vacancies():
         )
 
 
-@pytest.mark.parametrize("exchange", [False, True])
-@pytest.mark.parametrize("pressure_GPa", [None, 0.5])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_md_steps": 6},
+        {"n_md_steps": 6, "replica_exchange": True},
+        {"n_md_steps": 6, "pressure_GPa": 0.5},
+        {"n_md_steps": 6, "pressure_GPa": 0.5, "replica_exchange": True, "proposal": "uniform"},
+        {"n_switching_steps": 3, "n_md_steps": 0},
+        {"n_switching_steps": 3, "n_md_steps": 2, "pressure_GPa": 0.5, "replica_exchange": True},
+    ],
+    ids="+".join,
+)
 @pytest.mark.parametrize("stop_at", [1, 5, 8])
-def test_a_run_with_dynamics_resumes_bit_for_bit(tmp_path, pressure_GPa, stop_at, exchange):
+def test_a_run_with_dynamics_resumes_bit_for_bit(tmp_path, changes, stop_at):
     """Stops are among the moves of a sweep and within its dynamics."""
 
     def run(checkpoint: Checkpoint | None = None):
         model = pairs_of_wells(4, shift_A=0.1, bulk_modulus_eV_per_A3=0.5, expansion_A3=(0.0, 2.0))
         ensemble = SemiGrand(model.arrangements, {"Na": 0.0, "K": 0.01})
-        return mobile(
-            model, ensemble, 3, checkpoint, pressure_GPa=pressure_GPa, n_md_steps=6, replica_exchange=exchange
-        )
+        return mobile(model, ensemble, 3, checkpoint, **changes)
 
     straight = run()
     asked = iter(range(1, 100))
@@ -223,8 +231,8 @@ def test_a_run_with_dynamics_resumes_bit_for_bit(tmp_path, pressure_GPa, stop_at
         run(Checkpoint(tmp_path, interval_s=1e9, should_stop=lambda: next(asked) == stop_at))
     assert_same(run(Checkpoint(tmp_path, interval_s=1e9)), straight)
     assert np.ptp(straight.series[0].labels, axis=0).any()
-    assert (np.ptp(straight.series[0].volume_A3) > 0) == (pressure_GPa is not None)
-    assert (np.ptp(straight.series[0].walker) > 0) == exchange
+    assert (np.ptp(straight.series[0].volume_A3) > 0) == ("pressure_GPa" in changes)
+    assert (np.ptp(straight.series[0].walker) > 0) == changes.get("replica_exchange", False)
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 5])
