@@ -1,13 +1,13 @@
 r"""Coupled moves that change several sites at once, so that the charge is conserved.
 
-Where elements of different valence mix, a change of a single site gives a charged crystal. An *exchange*, such as
+Where elements of different valence mix, a change of a single site gives a charged crystal. A *reaction*, such as
 Ca + Ca → Na + La, replaces one species by another on each of several sites. In place k, the species left_k becomes
 right_k; the reverse move replaces right_k by left_k. With the slope g_is of species s on site i, the energy changes to
 first order by
 
     ΔÊ = Σ_k (g_(i_k, right_k) − g_(i_k, left_k)).
 
-The ensemble is semi-grand in the direction of the exchanges. An exchange r with the net change ν_rs of the number of
+The ensemble is semi-grand in the direction of the reactions. A reaction r with the net change ν_rs of the number of
 each species has a chemical potential Δμ_r = Σ_s ν_rs μ_s, and Φ = −Σ_s μ_s N_s.
 """
 
@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,7 +32,7 @@ MAX_CANDIDATES = 200_000
 
 
 @dataclass(frozen=True)
-class Exchange:
+class Reaction:
     """Replacement of species on several sites, and its reverse.
 
     Parameters
@@ -46,11 +47,11 @@ class Exchange:
 
     Examples
     --------
-    >>> from alchemflows.sampling.exchanges import Exchange
-    >>> exchange = Exchange.parse("2 Ca -> Na + La")
-    >>> exchange
-    Exchange(left=('Ca', 'Ca'), right=('Na', 'La'))
-    >>> exchange.charge({"Ca": 2, "Na": 1, "La": 3})
+    >>> from alchemflows.sampling.reactions import Reaction
+    >>> reaction = Reaction.parse("2 Ca -> Na + La")
+    >>> reaction
+    Reaction(left=('Ca', 'Ca'), right=('Na', 'La'))
+    >>> reaction.charge({"Ca": 2, "Na": 1, "La": 3})
     0
     """
 
@@ -60,28 +61,28 @@ class Exchange:
     def __post_init__(self) -> None:
         if not self.left or len(self.left) != len(self.right):
             raise InvalidInputError(
-                f"exchange {self}: both sides need the same number of species, one for each site; got "
+                f"reaction {self}: both sides need the same number of species, one for each site; got "
                 f"{len(self.left)} and {len(self.right)} (an empty site is a {VACANCY})"
             )
         for before, after in self.replacements:
             if before == after:
-                raise InvalidInputError(f"exchange {self}: {before} is in the same place on both sides")
+                raise InvalidInputError(f"reaction {self}: {before} is in the same place on both sides")
 
     def __str__(self) -> str:
         return f"{' + '.join(self.left)} -> {' + '.join(self.right)}"
 
     @classmethod
-    def parse(cls, text: str) -> Exchange:
-        """Read an exchange, such as ``Ca + Ca -> Na + La`` or ``2 Ca -> Na + La``.
+    def parse(cls, text: str) -> Reaction:
+        """Read a reaction, such as ``Ca + Ca -> Na + La`` or ``2 Ca -> Na + La``.
 
         Raises
         ------
         InvalidInputError
-            If the text is not an exchange.
+            If the text is not a reaction.
         """
         sides = text.split("->")
         if len(sides) != 2:
-            raise InvalidInputError(f"exchange {text!r} must have the form 'Ca + Ca -> Na + La'")
+            raise InvalidInputError(f"reaction {text!r} must have the form 'Ca + Ca -> Na + La'")
         left, right = (_species_of(side, text) for side in sides)
         return cls(left, right)
 
@@ -96,7 +97,7 @@ class Exchange:
         return list(dict.fromkeys(self.left + self.right))
 
     def charge(self, oxidation_states: Mapping[str, float] | None = None) -> float:
-        """Return the change of the charge by the exchange.
+        """Return the change of the charge by the reaction.
 
         Parameters
         ----------
@@ -114,23 +115,45 @@ class Exchange:
         return sum(states[after] - states[before] for before, after in self.replacements)
 
 
-class Exchanges:
-    """Arrangements whose composition changes by exchanges only; a move is an exchange or its reverse.
+class _Moves(NamedTuple):
+    """M moves on K sites each.
 
-    Exchanges do not move species from site to site otherwise; combine them with swaps, see :class:`Combined`.
+    Moves of fewer sites repeat their last one, which does not count again.
+
+    Attributes
+    ----------
+    sites, before, after
+        Site, and the species there before and after the move, shape (M, K).
+    counted
+        Whether a site counts, shape (M, K).
+    reverse
+        Index of the reverse move, shape (M,).
+    """
+
+    sites: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    counted: np.ndarray
+    reverse: np.ndarray
+
+
+class Reactions:
+    """Arrangements whose composition changes by reactions only; a move is a reaction or its reverse.
+
+    Reactions do not move species from site to site otherwise; combine them with swaps, see :class:`Combined`.
 
     Parameters
     ----------
     arrangements
         The arrangements.
-    exchanges
-        Exchanges, or their text, see :meth:`Exchange.parse`. The sites may be on the same or different sublattices.
+    reactions
+        Reactions, or their text, see :meth:`Reaction.parse`. The sites may be on the same or different sublattices.
     delta_mu_eV
-        Chemical potential Δμ of each exchange (eV), Σ μ of the species on the right minus those on the left: one
-        number for all, one for each of R exchanges, or shape (B, R) for replicas at different Δμ. Positive values
+        Chemical potential Δμ of each reaction (eV), Σ μ of the species on the right minus those on the left: one
+        number for all, one for each of R reactions, or shape (B, R) for replicas at different Δμ. Positive values
         favour the right side.
     oxidation_states
-        Oxidation states of the species, see :meth:`Exchange.charge`.
+        Oxidation states of the species, see :meth:`Reaction.charge`.
 
     Attributes
     ----------
@@ -140,7 +163,7 @@ class Exchanges:
     Raises
     ------
     InvalidInputError
-        If an exchange changes the charge, names a species that is not among those of the arrangements, or has no sites;
+        If a reaction changes the charge, names a species that is not among those of the arrangements, or has no sites;
         if there are more than :data:`MAX_CANDIDATES` candidates; or if no μ gives all Δμ.
 
     Examples
@@ -150,17 +173,17 @@ class Exchanges:
     >>> from alchemflows.alchemy.arrangements import Disorder
     >>> from alchemflows.sampling.arrangements import Arrangements
     >>> from alchemflows.sampling.ensembles import Canonical
-    >>> from alchemflows.sampling.exchanges import Combined, Exchanges
+    >>> from alchemflows.sampling.reactions import Combined, Reactions
     >>> cations = {"Ca": 0.5, "Na": 0.25, "La": 0.25}
     >>> mixed = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.9), [cations, "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     >>> arrangements = Arrangements.of(Disorder(mixed))
-    >>> exchanges = Exchanges(arrangements, ["2 Ca -> Na + La"], delta_mu_eV=0.1)
-    >>> ensemble = Combined([Canonical(arrangements), exchanges])
+    >>> reactions = Reactions(arrangements, ["2 Ca -> Na + La"], delta_mu_eV=0.1)
+    >>> ensemble = Combined([Canonical(arrangements), reactions])
     >>> labels = arrangements.random([[2, 1, 1]], seeds=[0])
     >>> [arrangements.species[k] for k in labels[0]]
     ['Na', 'Ca', 'Ca', 'La']
     >>> slopes = np.zeros((1, 4, 3))
-    >>> int(ensemble.candidates(labels, slopes).possible.sum())  # five swaps, two exchanges and one reverse
+    >>> int(ensemble.candidates(labels, slopes).possible.sum())  # five swaps, two reactions and one reverse
     8
     """
 
@@ -169,51 +192,31 @@ class Exchanges:
     def __init__(
         self,
         arrangements: Arrangements,
-        exchanges: Sequence[Exchange | str],
+        reactions: Sequence[Reaction | str],
         delta_mu_eV: ArrayLike = 0.0,
         *,
         oxidation_states: Mapping[str, float] | None = None,
     ) -> None:
         self.arrangements = arrangements
-        self.exchanges = [each if isinstance(each, Exchange) else Exchange.parse(each) for each in exchanges]
-        if not self.exchanges:
-            raise InvalidInputError("exchanges: give at least one")
-        for exchange in self.exchanges:
-            _check(exchange, arrangements, oxidation_states)
-        lists = [_sites(exchange, arrangements) for exchange in self.exchanges]
+        self.reactions = [each if isinstance(each, Reaction) else Reaction.parse(each) for each in reactions]
+        if not self.reactions:
+            raise InvalidInputError("reactions: give at least one")
+        for reaction in self.reactions:
+            _check(reaction, arrangements, oxidation_states)
+        lists = [_sites(reaction, arrangements) for reaction in self.reactions]
         self.n_candidates = 2 * sum(map(len, lists))
         if self.n_candidates > MAX_CANDIDATES:
             raise _too_many(self.n_candidates)
-        n_places = max(len(exchange.left) for exchange in self.exchanges)
-        # Site, species before and species after in each place of each candidate, shape (M, K) each. Exchanges of fewer
-        # sites repeat their last place, which does not count.
-        sites, before, after, counted = [], [], [], []
-        for exchange, own in zip(self.exchanges, lists, strict=True):
-            columns = np.minimum(np.arange(n_places), own.shape[1] - 1)
-            left, right = (
-                np.array([arrangements.species.index(symbol) for symbol in side])[columns]
-                for side in (exchange.left, exchange.right)
-            )
-            for one, other in ((left, right), (right, left)):
-                sites.append(own[:, columns])
-                before.append(np.tile(one, (len(own), 1)))
-                after.append(np.tile(other, (len(own), 1)))
-                counted.append(np.tile(np.arange(n_places) < own.shape[1], (len(own), 1)))
-        self._sites, self._before, self._after, self._counted = map(np.concatenate, (sites, before, after, counted))
-        lengths = np.repeat([len(own) for own in lists], 2)
-        first = np.cumsum(lengths) - lengths
-        self._reverse = np.concatenate(
-            [first[k ^ 1] + np.arange(lengths[k]) for k in range(len(lengths))]  # the list of the other direction
-        )
-        self._net = np.zeros((len(self.exchanges), len(arrangements.species)))
-        for row, exchange in zip(self._net, self.exchanges, strict=True):
-            for one, other in exchange.replacements:
+        self._moves = _moves(arrangements, self.reactions, lists)
+        self._net = np.zeros((len(self.reactions), len(arrangements.species)))
+        for row, reaction in zip(self._net, self.reactions, strict=True):
+            for one, other in reaction.replacements:
                 row[arrangements.species.index(one)] -= 1
                 row[arrangements.species.index(other)] += 1
         self.mu_eV = self._mu(delta_mu_eV)
 
     def candidates(self, labels: np.ndarray, slopes: np.ndarray) -> Candidates:
-        """Return all exchanges and reverse exchanges; those whose species are on their sites are possible.
+        """Return all reactions and reverse reactions; those whose species are on their sites are possible.
 
         Raises
         ------
@@ -226,16 +229,17 @@ class Exchanges:
             )
         relative = relative_slopes(labels, slopes)
         replica = np.arange(len(labels))[:, None, None]
-        gained = relative[replica, self._sites, self._after]
-        gained = gained - (self.mu_eV[:, self._after] - self.mu_eV[:, self._before])
-        changes = (gained * self._counted).sum(axis=2)
-        return Candidates(changes, (labels[:, self._sites] == self._before).all(axis=2))
+        moves = self._moves
+        gained = relative[replica, moves.sites, moves.after]
+        gained = gained - (self.mu_eV[:, moves.after] - self.mu_eV[:, moves.before])
+        changes = (gained * moves.counted).sum(axis=2)
+        return Candidates(changes, (labels[:, moves.sites] == moves.before).all(axis=2))
 
     def apply(self, labels: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the labels after the exchanges, and the indices of the reverse exchanges on the same sites."""
-        exchanged = labels.copy()
-        np.put_along_axis(exchanged, self._sites[chosen], self._after[chosen], axis=1)
-        return exchanged, self._reverse[chosen]
+        """Return the labels after the reactions, and the indices of the reverse reactions on the same sites."""
+        moved = labels.copy()
+        np.put_along_axis(moved, self._moves.sites[chosen], self._moves.after[chosen], axis=1)
+        return moved, self._moves.reverse[chosen]
 
     def composition_energy_eV(self, labels: np.ndarray) -> np.ndarray:
         """Return −Σ μ N (eV), shape (B,)."""
@@ -243,7 +247,7 @@ class Exchanges:
 
     def _mu(self, delta_mu_eV: ArrayLike) -> np.ndarray:
         """Return chemical potentials of the species with the given Δμ, shape (1, S) or (B, S)."""
-        n = len(self.exchanges)
+        n = len(self.reactions)
         given = np.asarray(delta_mu_eV, dtype=float)
         if given.shape not in ((), (n,)) and (given.ndim != 2 or given.shape[1] != n):
             raise InvalidInputError(
@@ -255,14 +259,14 @@ class Exchanges:
         mu = delta @ np.linalg.pinv(self._net).T
         if not np.allclose(mu @ self._net.T, delta, rtol=0, atol=1e-9):
             raise InvalidInputError(
-                f"delta_mu_eV: the exchanges {', '.join(map(str, self.exchanges))} depend on each other, and no "
+                f"delta_mu_eV: the reactions {', '.join(map(str, self.reactions))} depend on each other, and no "
                 f"chemical potentials of the species give {given.tolist()}"
             )
         return mu
 
 
 class Combined:
-    """Moves of several kinds in one ensemble, such as swaps and exchanges.
+    """Moves of several kinds in one ensemble, such as swaps and reactions.
 
     The candidates are those of all parts. At most one part may change the composition; Φ is that of this part.
 
@@ -314,13 +318,13 @@ class Combined:
 
 
 def _species_of(side: str, text: str) -> tuple[str, ...]:
-    """Return the species of one side of an exchange."""
+    """Return the species of one side of a reaction."""
     species: list[str] = []
     for term in side.split("+"):
         match = re.fullmatch(r"\s*(?:([1-9]\d?)\s+)?([A-Za-z]+)\s*", term)
         if match is None or not (match[2] == VACANCY or Element.is_valid_symbol(match[2])):
             raise InvalidInputError(
-                f"exchange {text!r}: {term.strip()!r} is neither an element nor {VACANCY}; write 'Ca + Ca -> Na + La'"
+                f"reaction {text!r}: {term.strip()!r} is neither an element nor {VACANCY}; write 'Ca + Ca -> Na + La'"
             )
         species += [match[2]] * int(match[1] or 1)
     return tuple(species)
@@ -335,31 +339,31 @@ def _only_state(symbol: str) -> int:
     return states[0]
 
 
-def _check(exchange: Exchange, arrangements: Arrangements, oxidation_states: Mapping[str, float] | None) -> None:
-    """Check that the species of an exchange are known, and that it keeps the charge."""
-    for symbol in exchange.species:
+def _check(reaction: Reaction, arrangements: Arrangements, oxidation_states: Mapping[str, float] | None) -> None:
+    """Check that the species of a reaction are known, and that it keeps the charge."""
+    for symbol in reaction.species:
         if symbol not in arrangements.species:
             raise InvalidInputError(
-                f"exchange {exchange}: {symbol} is not among the species {', '.join(arrangements.species)}"
+                f"reaction {reaction}: {symbol} is not among the species {', '.join(arrangements.species)}"
             )
-    if abs(charge := exchange.charge(oxidation_states)) > 1e-9:
+    if abs(charge := reaction.charge(oxidation_states)) > 1e-9:
         raise InvalidInputError(
-            f"exchange {exchange} changes the charge by {charge:+g}; give other species, or their oxidation_states"
+            f"reaction {reaction} changes the charge by {charge:+g}; give other species, or their oxidation_states"
         )
 
 
-def _sites(exchange: Exchange, arrangements: Arrangements) -> np.ndarray:
-    """Return all choices of different sites for the places of an exchange, shape (choices, places).
+def _sites(reaction: Reaction, arrangements: Arrangements) -> np.ndarray:
+    """Return all choices of different sites for the places of a reaction, shape (choices, places).
 
     Places with the same replacement have increasing sites, because their order does not matter.
     """
     index = arrangements.species.index
     able = [
         np.flatnonzero(arrangements.allowed[:, index(one)] & arrangements.allowed[:, index(other)])
-        for one, other in exchange.replacements
+        for one, other in reaction.replacements
     ]
-    numbers = {pair: exchange.replacements.count(pair) for pair in exchange.replacements}
-    n_sites = {pair: len(sites) for pair, sites in zip(exchange.replacements, able, strict=True)}
+    numbers = {pair: reaction.replacements.count(pair) for pair in reaction.replacements}
+    n_sites = {pair: len(sites) for pair, sites in zip(reaction.replacements, able, strict=True)}
     n_choices = prod(comb(n_sites[pair], number) for pair, number in numbers.items())
     if 2 * n_choices > MAX_CANDIDATES:
         raise _too_many(2 * n_choices)
@@ -369,16 +373,35 @@ def _sites(exchange: Exchange, arrangements: Arrangements) -> np.ndarray:
         chosen = np.column_stack([np.repeat(chosen, len(sites), axis=0), np.tile(sites, n)])
         keep = (chosen[:, :-1] != chosen[:, -1:]).all(axis=1)
         for earlier in range(place):
-            if exchange.replacements[earlier] == exchange.replacements[place]:
+            if reaction.replacements[earlier] == reaction.replacements[place]:
                 keep &= chosen[:, earlier] < chosen[:, -1]
         chosen = chosen[keep]
     if not len(chosen):
-        raise InvalidInputError(f"exchange {exchange}: there are not enough sites that can have these species")
+        raise InvalidInputError(f"reaction {reaction}: there are not enough sites that can have these species")
     return chosen
+
+
+def _moves(arrangements: Arrangements, reactions: Sequence[Reaction], lists: Sequence[np.ndarray]) -> _Moves:
+    """Return the moves of all reactions, each forward and then in reverse, on the chosen sites of each."""
+    n_places = max(len(reaction.left) for reaction in reactions)
+    parts, first = [], 0
+    for reaction, chosen in zip(reactions, lists, strict=True):
+        n, n_own = chosen.shape
+        columns = np.minimum(np.arange(n_places), n_own - 1)
+        left, right = (
+            np.tile([arrangements.species.index(side[k]) for k in columns], (n, 1))
+            for side in (reaction.left, reaction.right)
+        )
+        counted = np.tile(np.arange(n_places) < n_own, (n, 1))
+        index = first + np.arange(n)
+        parts.append(_Moves(chosen[:, columns], left, right, counted, index + n))
+        parts.append(_Moves(chosen[:, columns], right, left, counted, index))
+        first += 2 * n
+    return _Moves(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _too_many(n_candidates: int) -> InvalidInputError:
     return InvalidInputError(
-        f"exchanges: {n_candidates} candidates are more than {MAX_CANDIDATES}, the largest number; use a smaller cell, "
-        "or exchanges of fewer sites"
+        f"reactions: {n_candidates} candidates are more than {MAX_CANDIDATES}, the largest number; use a smaller cell, "
+        "or reactions of fewer sites"
     )

@@ -8,10 +8,10 @@ from chains import BETA, PROPOSALS, boltzmann, chains, transition_matrix
 from lattices import PairLattice, everything, sites_of
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.sampling import exchanges as module
+from alchemflows.sampling import reactions as module
 from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.ensembles import Canonical, SemiGrand
-from alchemflows.sampling.exchanges import Combined, Exchange, Exchanges
+from alchemflows.sampling.reactions import Combined, Reaction, Reactions
 
 CATIONS = ["Ca", "Na", "La"]
 CHARGES = {"Ca": 2, "Na": 1, "La": 3, "O": -2, "F": -1, "Al": 3, "Y": 3}
@@ -26,22 +26,22 @@ def interacting(arrangements: Arrangements, seed: int = 0) -> PairLattice:
     return PairLattice(rng.normal(scale=0.05, size=n), (couplings + couplings.T) * (site[:, None] != site))
 
 
-def one_sublattice() -> Exchanges:
-    return Exchanges(sites_of([CATIONS] * 4), ["2 Ca -> Na + La"], 0.03)
+def one_sublattice() -> Reactions:
+    return Reactions(sites_of([CATIONS] * 4), ["2 Ca -> Na + La"], 0.03)
 
 
 def two_sublattices() -> Combined:
-    """Return exchanges of cations with cations and with anions, combined with swaps."""
+    """Return reactions of cations with cations and with anions, combined with swaps."""
     arrangements = sites_of([CATIONS] * 3 + [["O", "F"]] * 2)
-    exchanges = Exchanges(arrangements, ["Ca + Ca -> Na + La", "Ca + O -> Na + F"], [0.03, -0.02])
-    return Combined([Canonical(arrangements), exchanges])
+    reactions = Reactions(arrangements, ["Ca + Ca -> Na + La", "Ca + O -> Na + F"], [0.03, -0.02])
+    return Combined([Canonical(arrangements), reactions])
 
 
 def vacant() -> Combined:
-    """Return exchanges of three sites, one of which becomes vacant, and of one site."""
+    """Return reactions of three sites, one of which becomes vacant, and of one site."""
     arrangements = sites_of([["Ca", "La", "Y"]] * 4, vacant=[0])
-    exchanges = Exchanges(arrangements, ["3 Ca -> 2 La + vacancy", "La -> Y"], [0.02, 0.01])
-    return Combined([exchanges, Canonical(arrangements)])
+    reactions = Reactions(arrangements, ["3 Ca -> 2 La + vacancy", "La -> Y"], [0.02, 0.01])
+    return Combined([reactions, Canonical(arrangements)])
 
 
 CASES = {"one sublattice": one_sublattice, "two sublattices": two_sublattices, "vacancy": vacant}
@@ -115,28 +115,28 @@ def test_estimates_are_exact_without_interaction():
 
 
 def test_chemical_potential_moves_the_composition():
-    """Ideal mixing: with equal energies, an exchange is favoured by exp(β Δμ)."""
+    """Ideal mixing: with equal energies, a reaction is favoured by exp(β Δμ)."""
     arrangements = sites_of([CATIONS] * 2)
     model = PairLattice(np.zeros(6), np.zeros((6, 6)))
     delta = np.array([[-0.1], [0.0], [0.1]])
-    ensemble = Exchanges(arrangements, ["Ca + Ca -> Na + La"], delta)
-    labels = neutral(Exchanges(arrangements, ["Ca + Ca -> Na + La"]))
+    ensemble = Reactions(arrangements, ["Ca + Ca -> Na + La"], delta)
+    labels = neutral(Reactions(arrangements, ["Ca + Ca -> Na + La"]))
     share = [
-        boltzmann(model, Exchanges(arrangements, ["Ca + Ca -> Na + La"], float(d)), labels)[(labels > 0).any(axis=1)]
+        boltzmann(model, Reactions(arrangements, ["Ca + Ca -> Na + La"], float(d)), labels)[(labels > 0).any(axis=1)]
         for d in delta[:, 0]
     ]
     odds = 2 * np.exp(BETA * delta[:, 0])
     np.testing.assert_allclose([each.sum() for each in share], odds / (1 + odds), rtol=1e-12)
     run = chains(model, ensemble, np.zeros((3, 2), dtype=int), proposal="uniform")
     _, log_ratio = run.consider(run.current.log_probabilities.argmax(axis=1))
-    # Two exchanges lead from Ca + Ca, and one back from each result.
+    # Two reactions lead from Ca + Ca, and one back from each result.
     np.testing.assert_allclose(log_ratio, BETA * delta[:, 0] + np.log(2), rtol=1e-12)
 
 
 def test_text():
-    assert Exchange.parse("2 Ca->Na+La") == Exchange(("Ca", "Ca"), ("Na", "La"))
-    assert str(Exchange.parse("3 Ca -> 2 La + vacancy")) == "Ca + Ca + Ca -> La + La + vacancy"
-    assert Exchange.parse("Pb -> Sn").charge({"Pb": 2, "Sn": 4}) == 2
+    assert Reaction.parse("2 Ca->Na+La") == Reaction(("Ca", "Ca"), ("Na", "La"))
+    assert str(Reaction.parse("3 Ca -> 2 La + vacancy")) == "Ca + Ca + Ca -> La + La + vacancy"
+    assert Reaction.parse("Pb -> Sn").charge({"Pb": 2, "Sn": 4}) == 2
 
 
 ROW = sites_of([[*CATIONS, "Ce"]] * 4)
@@ -145,49 +145,49 @@ ROW = sites_of([[*CATIONS, "Ce"]] * 4)
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda: Exchange.parse("Ca + Ca"), "Ca"),
-        (lambda: Exchange.parse("Ca -> Qq"), "Qq"),
-        (lambda: Exchange.parse("2 Ca -> La"), r"\b2\b.*\b1\b"),
-        (lambda: Exchange.parse("Ca + Na -> Ca + La"), "Ca is"),
-        (lambda: Exchanges(ROW, []), "exchanges"),
-        (lambda: Exchanges(ROW, ["Ca -> La"]), r"\+1"),
-        (lambda: Exchanges(ROW, ["Ca + Ca -> Na + Na"]), "-2"),
-        (lambda: Exchanges(ROW, ["La -> Ce"]), "give that of Ce"),
-        (lambda: Exchanges(ROW, ["La -> Ce"], oxidation_states={"Ce": 4}), r"\+1"),
-        (lambda: Exchanges(ROW, ["Ca -> Sr"]), "Sr"),
-        (lambda: Exchanges(ROW, ["5 La -> 5 Ce"], oxidation_states={"Ce": 3}), "La"),
-        (lambda: Exchanges(ROW, ["2 Ca -> Na + La"], np.nan), "delta_mu_eV"),
-        (lambda: Exchanges(ROW, ["2 Ca -> Na + La"], [0.1, 0.2]), "delta_mu_eV"),
-        (lambda: Exchanges(ROW, ["2 Ca -> Na + La", "Na + La -> 2 Ca"], [0.1, 0.1]), "delta_mu_eV"),
+        (lambda: Reaction.parse("Ca + Ca"), "Ca"),
+        (lambda: Reaction.parse("Ca -> Qq"), "Qq"),
+        (lambda: Reaction.parse("2 Ca -> La"), r"\b2\b.*\b1\b"),
+        (lambda: Reaction.parse("Ca + Na -> Ca + La"), "Ca is"),
+        (lambda: Reactions(ROW, []), "reactions"),
+        (lambda: Reactions(ROW, ["Ca -> La"]), r"\+1"),
+        (lambda: Reactions(ROW, ["Ca + Ca -> Na + Na"]), "-2"),
+        (lambda: Reactions(ROW, ["La -> Ce"]), "give that of Ce"),
+        (lambda: Reactions(ROW, ["La -> Ce"], oxidation_states={"Ce": 4}), r"\+1"),
+        (lambda: Reactions(ROW, ["Ca -> Sr"]), "Sr"),
+        (lambda: Reactions(ROW, ["5 La -> 5 Ce"], oxidation_states={"Ce": 3}), "La"),
+        (lambda: Reactions(ROW, ["2 Ca -> Na + La"], np.nan), "delta_mu_eV"),
+        (lambda: Reactions(ROW, ["2 Ca -> Na + La"], [0.1, 0.2]), "delta_mu_eV"),
+        (lambda: Reactions(ROW, ["2 Ca -> Na + La", "Na + La -> 2 Ca"], [0.1, 0.1]), "delta_mu_eV"),
         (lambda: Combined([]), "parts"),
         (lambda: Combined([Canonical(ROW), Canonical(sites_of([CATIONS] * 2))]), "parts"),
         (
-            lambda: Combined([Exchanges(ROW, ["2 Ca -> Na + La"]), SemiGrand(ROW, np.zeros((1, 4)))]),
-            "Exchanges, SemiGrand",
+            lambda: Combined([Reactions(ROW, ["2 Ca -> Na + La"]), SemiGrand(ROW, np.zeros((1, 4)))]),
+            "Reactions, SemiGrand",
         ),
     ],
 )
-def test_wrong_exchanges_are_refused(make, reason):
+def test_wrong_reactions_are_refused(make, reason):
     with pytest.raises(InvalidInputError, match=reason):
         make()
 
 
 def test_replicas_must_match():
-    ensemble = Exchanges(ROW, ["2 Ca -> Na + La"], np.zeros((2, 1)))
+    ensemble = Reactions(ROW, ["2 Ca -> Na + La"], np.zeros((2, 1)))
     model = PairLattice(np.zeros(16), np.zeros((16, 16)))
     with pytest.raises(InvalidInputError, match=r"delta_mu_eV.*\b3\b.*\b2\b"):
         chains(model, ensemble, [[0] * 4] * 3)
 
 
 def test_states_that_are_given_count():
-    ensemble = Exchanges(ROW, ["La -> Ce"], oxidation_states={"Ce": 3})
+    ensemble = Reactions(ROW, ["La -> Ce"], oxidation_states={"Ce": 3})
     assert ensemble.n_candidates == 2 * 4
 
 
 def test_long_lists_are_refused(monkeypatch):
     monkeypatch.setattr(module, "MAX_CANDIDATES", 20)
-    assert Exchanges(sites_of([CATIONS] * 3), ["2 Ca -> Na + La"]).n_candidates == 12
+    assert Reactions(sites_of([CATIONS] * 3), ["2 Ca -> Na + La"]).n_candidates == 12
     with pytest.raises(InvalidInputError, match=r"\b24\b.*\b20\b|\b32\b.*\b20\b"):
-        Exchanges(ROW, ["2 Ca -> Na + La"])
+        Reactions(ROW, ["2 Ca -> Na + La"])
     with pytest.raises(InvalidInputError, match=r"\b24\b.*\b20\b"):
-        Exchanges(sites_of([CATIONS] * 3), ["2 Ca -> Na + La", "Na + La -> 2 Ca"])
+        Reactions(sites_of([CATIONS] * 3), ["2 Ca -> Na + La", "Na + La -> 2 Ca"])
