@@ -110,10 +110,10 @@ class Series:
         variance = correlated_variance(list(self.order / self.order.size)).value
         return variance * self.order.size / float(self.order.var())
 
-    @property
-    def long_enough(self) -> bool:
-        """Whether all replicas together have many independent samples."""
-        return self.order.size > LONG_ENOUGH * self.inefficiency
+    def long_enough(self, n_sites: int) -> bool:
+        """Whether there are many independent samples, and each replica has moved as many times as it has sites."""
+        n_accepted = self.acceptance * self.order.shape[1]
+        return self.order.size > LONG_ENOUGH * self.inefficiency and n_accepted >= n_sites
 
 
 class Bench:
@@ -220,7 +220,7 @@ def neighbours(crystal: Structure, sites: list[int], shell_A: float) -> tuple[np
 
 def compare(report: Report, bench: Bench, length: int, rounds: int) -> None:
     """Measure costs, acceptances and autocorrelation times of one solid solution."""
-    name = bench.solution.name
+    name, n_sites = bench.solution.name, bench.arrangements.n_sites
     chains = {kind: bench.chains(kind, 1) for kind in KINDS}
     times = interleave(
         {
@@ -254,10 +254,10 @@ def compare(report: Report, bench: Bench, length: int, rounds: int) -> None:
     tau = {kind: found.inefficiency for kind, found in series.items()}
     for kind, g in tau.items():
         report.measure(f"{name}: statistical inefficiency, {kind}", g, "attempts")
-    if not series["informed"].long_enough:
+    if not series["informed"].long_enough(n_sites):
         report.missing(4, title, TAU, "the informed series is too short")
         return
-    if not series["uniform"].long_enough:
+    if not series["uniform"].long_enough(n_sites):
         report.note(f"{name}: the blind series is short, so that its autocorrelation time may be longer than shown.")
     relative = tau["informed"] / tau["uniform"] * ratios
     report.target(4, title, relative, TAU)
