@@ -39,6 +39,28 @@ class PairLattice(EnergyModel):
         return self.evaluate(None, None, flat.flatten(0, 1)).energy.reshape(flat.shape[:2])
 
 
+class IsingSquare(EnergyModel):
+    """The model of :func:`ising` without a matrix of couplings, for larger lattices."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, rows: int, columns: int, coupling_eV: float) -> None:
+        self.shape = rows, columns
+        self.coupling_eV = coupling_eV
+
+    def evaluate(self, positions, cells, weights, *, forces=True, stress=True, weight_gradients=True):
+        w = torch.as_tensor(weights, dtype=torch.float64)
+        spins = (w[:, ::2] - w[:, 1::2]).reshape(-1, *self.shape)
+        # Of each bond, one half counts at each of its ends.
+        pull = -self.coupling_eV * sum(spins.roll(step, axis) for step in (1, -1) for axis in (1, 2))
+        energy = (spins * pull).sum(dim=(1, 2)) / 2
+        return Evaluation(energy, weight_gradients=torch.stack([pull, -pull], dim=-1).flatten(1))
+
+    def energies(self, positions, cells, weights):
+        flat = torch.as_tensor(weights, dtype=torch.float64)
+        return self.evaluate(None, None, flat.flatten(0, 1)).energy.reshape(flat.shape[:2])
+
+
 def sites_of(elements: list[list[str]], **sublattices) -> Arrangements:
     """Return the arrangements of elements on sites in a row, far apart."""
     n = len(elements)

@@ -45,6 +45,8 @@ class Ensemble(Protocol):
     """What :class:`~alchemflows.sampling.monte_carlo.MonteCarlo` needs of an ensemble."""
 
     arrangements: Arrangements
+    #: Number of candidates M, possible or not.
+    n_candidates: int
     #: Whether moves keep the numbers of each species on each sublattice.
     conserves_composition: bool
 
@@ -77,11 +79,12 @@ class Canonical:
         first, second = np.triu_indices(arrangements.n_sites, 1)
         same = arrangements.sublattice[first] == arrangements.sublattice[second]
         self._first, self._second = first[same], second[same]
+        self.n_candidates = len(self._first)
 
     def candidates(self, labels: np.ndarray, slopes: np.ndarray) -> Candidates:
         """Return the swaps of all pairs of sites; those of unlike species are possible."""
         first, second = labels[:, self._first], labels[:, self._second]
-        relative = _relative(labels, slopes)
+        relative = relative_slopes(labels, slopes)
         replica = np.arange(len(labels))[:, None]
         changes = relative[replica, self._first, second] + relative[replica, self._second, first]
         return Candidates(changes, first != second)
@@ -108,6 +111,7 @@ class _Flips:
 
     def __init__(self, arrangements: Arrangements, name: str, parameter: _Parameter) -> None:
         self.arrangements = arrangements
+        self.n_candidates = arrangements.n_sites * len(arrangements.species)
         self._name = name
         self._parameter = _table(arrangements, name, parameter)
 
@@ -126,7 +130,7 @@ class _Flips:
             )
         losses, gains = self._changes_eV(place.counts(labels))
         lost = np.take_along_axis(losses[:, place.sublattice], labels[..., None], axis=2)
-        changes = _relative(labels, slopes) + gains[:, place.sublattice] + lost
+        changes = relative_slopes(labels, slopes) + gains[:, place.sublattice] + lost
         possible = place.allowed & (np.arange(len(place.species)) != labels[..., None])
         return Candidates(changes.reshape(len(labels), -1), possible.reshape(len(labels), -1))
 
@@ -213,7 +217,7 @@ class Constrained(_Flips):
         return self._scale * (1 - 2 * beyond), self._scale * (1 + 2 * beyond)
 
 
-def _relative(labels: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+def relative_slopes(labels: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     """Return the slope of each species on each site relative to the species that is there, shape (B, n, S)."""
     return slopes - np.take_along_axis(slopes, labels[..., None], axis=2)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import units
-from lattices import PairLattice, everything, ising, places, random_mixture, sites_of
+from chains import BETA, PROPOSALS, T, boltzmann, chains, transition_matrix
+from lattices import PairLattice, everything, ising, random_mixture, sites_of
 from pymatgen.core import Lattice, Structure
 from scipy.stats import chi2
 
@@ -20,13 +21,6 @@ from alchemflows.sampling.monte_carlo import MonteCarlo
 from alchemflows.sampling.proposals import Proposal, draw
 from alchemflows.schemas.potential import PotentialSpec
 
-T = 600.0
-BETA = 1 / (units.kB * T)
-PROPOSALS = {
-    "sqrt": Proposal(),
-    "barker": Proposal(balancing="barker"),
-    "uniform": Proposal("uniform"),
-}
 MU = {"Na": 0.0, "K": 0.04, "vacancy": -0.02, "Cl": 0.1, "I": 0.13}
 SHARES = {"Na": 0.4, "K": 0.35, "vacancy": 0.25, "Cl": 0.7, "I": 0.3}
 ENSEMBLES = {
@@ -36,28 +30,6 @@ ENSEMBLES = {
 }
 
 
-def chains(model, ensemble, labels, *, proposal="sqrt", temperature_K=T, seeds=None) -> MonteCarlo:
-    n = len(labels)
-    return MonteCarlo(
-        model,
-        ensemble,
-        *places(ensemble.arrangements, n),
-        labels,
-        temperature_K=temperature_K,
-        seeds=range(n) if seeds is None else seeds,
-        proposal=PROPOSALS[proposal],
-    )
-
-
-def boltzmann(model, ensemble, labels, beta=BETA) -> np.ndarray:
-    """Return the probabilities of arrangements, from energies alone."""
-    arrangements = ensemble.arrangements
-    energy = model.energies(None, None, arrangements.weights(labels)[:, None])[:, 0].numpy()
-    reduced = beta * (energy + ensemble.composition_energy_eV(labels))
-    weights = np.exp(-(reduced - reduced.min()))
-    return weights / weights.sum()
-
-
 def reachable(ensemble, labels) -> np.ndarray:
     """Return the labels of the composition of the first of them in the canonical ensemble, all of them in others."""
     if not isinstance(ensemble, Canonical):
@@ -65,22 +37,6 @@ def reachable(ensemble, labels) -> np.ndarray:
     counts = ensemble.arrangements.counts(labels).reshape(len(labels), -1)
     middle = counts[np.unique(counts, axis=0, return_inverse=True)[1].argsort(kind="stable")[len(labels) // 2]]
     return labels[(counts == middle).all(axis=1)]
-
-
-def transition_matrix(run: MonteCarlo) -> np.ndarray:
-    """Return P(x → y) between the arrangements of a batch, which are all that can be reached."""
-    states = run.current
-    index = {row.tobytes(): k for k, row in enumerate(states.labels)}
-    n, n_candidates = states.log_probabilities.shape
-    matrix = np.zeros((n, n))
-    for candidate in range(n_candidates):
-        possible = np.isfinite(states.log_probabilities[:, candidate])
-        chosen = np.where(possible, candidate, states.log_probabilities.argmax(axis=1))
-        proposed, log_ratio = run.consider(chosen)
-        moved = np.exp(states.log_probabilities[np.arange(n), chosen] + np.minimum(log_ratio, 0.0))
-        for k in np.flatnonzero(possible):
-            matrix[k, index[proposed.labels[k].tobytes()]] += moved[k]
-    return matrix + np.diag(1 - matrix.sum(axis=1))
 
 
 @pytest.mark.parametrize("proposal", PROPOSALS)
@@ -237,6 +193,16 @@ def test_identical_elements_mix_ideally():
     means = counts.mean(axis=0)
     assert abs(means.mean() - n * share) < 3 * means.std(ddof=1) / np.sqrt(len(means))
     assert counts.var() == pytest.approx(n * share * (1 - share), rel=0.05)
+
+
+@pytest.mark.parametrize("proposal", PROPOSALS)
+@pytest.mark.parametrize("ensemble", [Canonical, lambda arrangements: SemiGrand(arrangements, np.zeros((1, 3)))])
+def test_equal_energies_accept_every_move(ensemble, proposal):
+    arrangements = sites_of([["Na", "K", "Rb"]] * 6)
+    model = PairLattice(np.full(18, 0.7), np.zeros((18, 18)))
+    run = chains(model, ensemble(arrangements), arrangements.random([[3, 2, 1]], range(20)), proposal=proposal)
+    for _ in range(30):
+        assert run.attempt().all()
 
 
 def test_replicas_do_not_depend_on_others():
