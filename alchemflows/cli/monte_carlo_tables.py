@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from ase import units
 from rich.console import Group
 
@@ -44,9 +42,7 @@ def monte_carlo_tables(document: MonteCarloDocument) -> Group:
 def _caption(document: MonteCarloDocument) -> str:
     lines = ["C: heat capacity from the fluctuations of the energy, without the kinetic part"]
     if document.exchange is not None:
-        neighbours = zip(document.exchange.acceptance, pairwise(document.replicas), strict=True)
-        # Replicas at the same point are always exchanged.
-        accepted = ", ".join(f"{100 * share:.0f}" for share, (one, next_) in neighbours if one.point != next_.point)
+        accepted = ", ".join(f"{100 * share:.0f}" for share in document.exchange.acceptance)
         n_trips = sum(document.exchange.round_trips)
         lines.append(f"exchanges between neighbouring points accepted (%): {accepted}; round trips: {n_trips}")
     if document.rounding:

@@ -43,10 +43,7 @@ class MixingMaker(ConditionsMaker):
     n_production_sweeps
         Number of sweeps with a sample each.
     attempts_per_sweep
-        Number of attempted moves per sweep; none for one per site that can change.
-
-        The default is made odd: without interaction all moves are accepted at Δμ = 0, and an even number of them would
-        keep the number of atoms of an element even or odd.
+        Number of attempted moves per sweep; none for one per site that can change, rounded up to an odd number.
     n_md_steps
         Number of steps of dynamics after the moves of a sweep; 0 for frozen positions.
     proposal
@@ -129,13 +126,12 @@ class MixingMaker(ConditionsMaker):
         if self.n_terms is not None and self.n_terms < 1:
             raise InvalidInputError(f"n_terms must be at least 1; got {self.n_terms}")
         disorder, second = _disordered(structure, choices, supercell)
-        n_sites = sum(len(sublattice.sites) for sublattice in disorder.sublattices)
         system = AlchemicalSystem(disorder.system.structure, disorder.system.groups, self.coupling)
         maker = self
         if self.n_md_steps:
             check_neighbours(system.structure)
             maker = self.in_crystal(system)
-        settings = maker._settings(min(temperatures), n_sites)
+        settings = maker._settings(min(temperatures))
         potential = self.checked_potential(system)
         jobs: list[Job] = []
         start = None
@@ -155,7 +151,7 @@ class MixingMaker(ConditionsMaker):
         name = f"{self.name} {system.formula(disorder.weights)}"
         return failing_onwards(Flow(self.categorised([*jobs, sampling]), output=sampling.output, name=name))
 
-    def _settings(self, temperature_K: float, n_sites: int) -> MonteCarloSettings:
+    def _settings(self, temperature_K: float) -> MonteCarloSettings:
         """Return the settings of the job, at the lowest temperature."""
         return self.settings(
             MonteCarloSettings,
@@ -164,7 +160,7 @@ class MixingMaker(ConditionsMaker):
             cell_freedom="isotropic" if self.cell_freedom == "auto" else self.cell_freedom,
             n_equilibration_sweeps=self.n_equilibration_sweeps,
             n_production_sweeps=self.n_production_sweeps,
-            attempts_per_sweep=self.attempts_per_sweep or n_sites | 1,
+            attempts_per_sweep=self.attempts_per_sweep,
             n_md_steps=self.n_md_steps,
             proposal=self.proposal,
             balancing=self.balancing,

@@ -47,7 +47,7 @@ class MonteCarloMaker(ConditionsMaker):
     n_production_sweeps
         Number of sweeps with a sample each.
     attempts_per_sweep
-        Number of attempted moves per sweep; none for one per site that can change.
+        Number of attempted moves per sweep; none for one per site that can change, rounded up to an odd number.
     n_md_steps
         Number of steps of dynamics after the moves of a sweep; 0 for frozen positions.
     n_switching_steps

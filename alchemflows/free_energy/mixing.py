@@ -45,7 +45,7 @@ from alchemflows.free_energy.estimators import MIN_OVERLAP
 
 #: Length of a block in units of the statistical inefficiency; the remaining correlation of blocks is corrected for.
 BLOCK = 4
-#: Solver of pymbar. Its default is ten times slower, to reach a relative precision of 1e-12.
+#: Solver of pymbar: Newton's method, to a precision far below the standard errors.
 SOLVER = {"method": "adaptive", "tol": 1e-8, "options": {"min_sc_iter": 0}}
 
 

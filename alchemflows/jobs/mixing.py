@@ -74,7 +74,7 @@ class MixingSamplesMaker(Maker):
         n_sites = sum(len(sublattice.sites) for sublattice in disorder.sublattices)
         n_sweeps = settings.n_equilibration_sweeps + settings.n_production_sweeps
         n = len(self.temperatures_K) * (len(self.delta_mu_eV) or self.n_potentials)
-        n_steps = (settings.attempts_per_sweep or n_sites) + settings.n_md_steps
+        n_steps = settings.n_attempts(n_sites) + settings.n_md_steps
         return JobCost("sampling", n, n * n_sweeps * n_steps, 0)
 
     @job(output_schema=MixingDocument, config=JobConfig(expose_store=True))

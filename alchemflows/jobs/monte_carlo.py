@@ -74,7 +74,7 @@ class ArrangementsMaker(Maker):
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; each evaluation of a replica is a step."""
         settings = self.settings
         n_sites = sum(len(sublattice.sites) for sublattice in disorder.sublattices)
-        n_attempts = settings.attempts_per_sweep or n_sites
+        n_attempts = settings.n_attempts(n_sites)
         n_steps = n_attempts * (settings.n_switching_steps + 1) + settings.n_md_steps
         n_sweeps = settings.n_equilibration_sweeps + settings.n_production_sweeps
         n = len(self.temperatures_K) * self.n_replicas

@@ -56,17 +56,15 @@ def plot_monte_carlo(document: MonteCarloDocument) -> Figure:
 def plot_arrangement_series(document: MonteCarloDocument) -> Figure:
     """Plot the energy of each replica against the number of sweeps.
 
-    Colours are points. Line styles are starts, without replica exchange, which mixes the chains of different starts.
+    Colours are points. Line styles are starts; with replica exchange, those of the ladder of the replica.
     """
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(7, 3.8), layout="constrained")
         axes = figure.subplots()
-        starts = (
-            list(dict.fromkeys(replica.start for replica in document.replicas)) if document.exchange is None else []
-        )
+        starts = list(dict.fromkeys(replica.start for replica in document.replicas))
         for replica in document.replicas:
             energy = document.points[replica.point].counts.per_atom(replica.series.unpack().energy_eV)
-            style = _LINES[starts.index(replica.start) % len(_LINES)] if starts else "-"
+            style = _LINES[starts.index(replica.start) % len(_LINES)]
             axes.plot(
                 range(1, len(energy) + 1), energy, style, color=f"C{replica.point % 10}", linewidth=0.8, alpha=0.8
             )

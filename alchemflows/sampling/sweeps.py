@@ -102,7 +102,7 @@ class Sweeps:
         self.n_steps = 0
         self._arrangements = chains.ensemble.arrangements
         n_sites = int((self._arrangements.allowed.sum(axis=1) > 1).sum())
-        self._n_attempts = settings.attempts_per_sweep or n_sites
+        self._n_attempts = settings.n_attempts(n_sites)
         self.length = self._n_attempts + settings.n_md_steps
         n_dynamics = settings.n_md_steps + self._n_attempts * settings.n_switching_steps
         self.timestep_fs = settings.timestep_fs * n_dynamics / self.length

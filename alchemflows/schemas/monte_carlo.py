@@ -24,7 +24,10 @@ class MonteCarloSettings(Conditions):
     n_equilibration_sweeps: int = Field(50, ge=0, description="sweeps before the first sample")
     n_production_sweeps: int = Field(200, gt=0, description="sweeps with a sample each")
     attempts_per_sweep: int | None = Field(
-        None, gt=0, description="attempted moves per sweep; by default one for each site that can change"
+        None,
+        gt=0,
+        description="attempted moves per sweep; by default one for each site that can change, rounded up to an odd "
+        "number",
     )
     n_md_steps: int = Field(
         0, ge=0, description="steps of Langevin dynamics after the moves of a sweep; 0 for frozen positions"
@@ -50,6 +53,14 @@ class MonteCarloSettings(Conditions):
                 "needed"
             )
         return self
+
+    def n_attempts(self, n_sites: int) -> int:
+        """Return the number of attempted moves per sweep, for the number of sites that can change.
+
+        By default it is odd. In a nearly ideal crystal almost all moves are accepted, and an even number of changes
+        would keep the number of atoms of an element even or odd.
+        """
+        return self.attempts_per_sweep or n_sites | 1
 
 
 @dataclass(frozen=True)

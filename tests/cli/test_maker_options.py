@@ -35,6 +35,7 @@ COMMANDS: dict[str, list[MakerOptions]] = {
     "frenkel-pair": [absolute.FRENKEL_LADD_AT],
     "optimize": [compositions.OPTIMIZATION, compositions.DESCENT],
     "mixing": [compositions.MIXING],
+    "mc": [ordering.MONTE_CARLO],
     "order": [ordering.ORDER, ordering.SEARCH],
 }
 CASES = [(command, group, name) for command, groups in COMMANDS.items() for group in groups for name in group.names]

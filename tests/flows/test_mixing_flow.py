@@ -66,7 +66,7 @@ def test_jobs():
     relax, sampling = flow.jobs
     made = sampling.function.__self__
     assert relax.name == "relax mean-field" and made.temperatures_K == [600.0, 800.0]
-    assert made.settings.attempts_per_sweep == 9 and made.settings.replica_exchange
+    assert made.settings.attempts_per_sweep is None and made.settings.replica_exchange
     assert made.settings.pressure_GPa is None
 
 

@@ -17,7 +17,6 @@ from alchemflows.schemas.monte_carlo_result import (
     MonteCarloReplica,
     PackedArrangements,
     PairOrder,
-    ReplicaExchangeSummary,
     WaveOrder,
 )
 from alchemflows.schemas.provenance import Provenance
@@ -92,16 +91,13 @@ def test_each_chemical_potential_has_its_own_line_and_the_composition_is_shown()
     assert "0.2" in energy.get_legend().get_texts()[1].get_text()
 
 
-def test_series_of_replicas_show_their_starts_unless_they_were_exchanged():
+def test_series_of_replicas_show_their_starts():
     points = [point(600, -8.0), point(900, -4.0)]
     (axes,) = plot_arrangement_series(document(points)).axes
     drawn = [line for line in axes.lines if len(line.get_xdata())]
     assert [line.get_linestyle() for line in drawn] == ["-", "--"] * 2
     assert drawn[0].get_ydata().tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert drawn[0].get_color() == drawn[1].get_color() != drawn[2].get_color()
-    exchange = ReplicaExchangeSummary(acceptance=[0.5] * 3, round_trips=[1, 0, 0, 0])
-    (axes,) = plot_arrangement_series(document(points, exchange=exchange)).axes
-    assert {line.get_linestyle() for line in axes.lines} == {"-"}
 
 
 def test_short_range_order_over_distance():
