@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase import units
 from lattices import everything, places, random_mixture
-from wells import Wells, assert_mean, of_composition, pairs_of_wells
+from mobile_wells import Wells, assert_mean, of_composition, pairs_of_wells
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.candidate_moves import CandidateSwitch

@@ -9,8 +9,8 @@ import pytest
 import torch
 from ase import units
 from lattices import everything, ising, places, random_mixture
+from mobile_wells import Wells, assert_mean, of_composition, pairs_of_wells
 from pymatgen.core import Element, Lattice, Structure
-from wells import Wells, assert_mean, of_composition, pairs_of_wells
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.groups import uniform_group

@@ -7,7 +7,7 @@ import pytest
 import torch
 from ase import units
 from lattices import everything, ising, places, random_mixture
-from wells import assert_mean, of_composition, pairs_of_wells
+from mobile_wells import assert_mean, of_composition, pairs_of_wells
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.ensembles import Canonical, SemiGrand
