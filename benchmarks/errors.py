@@ -6,7 +6,8 @@ It prints two tables: every quantity that the package prints with an error, with
 coverage, and all measured rows. A row holds if 55 to 80 % of the repeats are within one error of the exact value and 88
 to 99 % within two. Works obey Crooks' theorem: Gaussian works, and an instantaneous change of the stiffness of harmonic
 modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along the path, sampled by an exact
-Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. A tenth of the default means a tenth of the
+Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free energies of mixing are those of a mean-field
+mixture on 16 sites, from 400 samples of each of 22 states. A tenth of the default means a tenth of the
 samples; for switches, which then dissipate ten times as much, works with σ = 3 instead of 1 k_B T. Results with a
 warning in the verdict are left out; their fraction is printed. Quantities that are in FILE already are not measured
 again.
@@ -39,6 +40,7 @@ from error_rows import (
     volumes,
     works,
 )
+from mixing_rows import chain_rows, mixing_rows
 
 Rows = Callable[[int], Iterable[Row]]
 
@@ -172,6 +174,31 @@ QUANTITIES = (
         ("test_means_sizes_transitions_and_volumes",),
         lambda n: (mean_row(k, 20 * n) for k in (4, 5)),
         lambda n: (mean_row(k, 20 * n) for k in (2, 3)),
+    ),
+    Quantity(
+        "averages and heat capacity of Monte Carlo",
+        (),
+        "influences of the samples within and between chains, few samples",
+        ("test_averages_of_monte_carlo",),
+        partial(chain_rows, 200),
+        partial(chain_rows, 20),
+    ),
+    Quantity(
+        "free energy of mixing; x(Δμ); fit of the excess, binodal, coexistence and consolute point",
+        (
+            "mixing_errors_eV",
+            "fraction_error",
+            "enthalpy_errors_eV_per_mixing_site",
+            "entropy_errors_eV_per_K_per_mixing_site",
+            "left_error",
+            "right_error",
+            "delta_mu_error_eV",
+            "temperature_error_K",
+        ),
+        "influences of blocks of samples on MBAR, few blocks; for phase diagrams the scatter of random draws of them",
+        ("test_free_energies_of_mixing",),
+        partial(mixing_rows, 400, 0.5),
+        partial(mixing_rows, 40, 0.2),
     ),
 )
 

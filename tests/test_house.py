@@ -59,8 +59,8 @@ def test_functions_of_jobs_have_one_verb_for_one_thing():
 
 
 def test_files_of_tests_have_different_names():
-    """Pytest imports them by their names, so two files of one name cannot be collected together."""
-    places = defaultdict(list)
-    for path in Path(__file__).parent.rglob("test_*.py"):
+    """Pytest imports them by their names, so two of one name cannot be collected together; tests import benchmarks."""
+    places, tests = defaultdict(list), Path(__file__).parent
+    for path in {*tests.rglob("test_*.py"), *tests.glob("*.py"), *tests.with_name("benchmarks").glob("*.py")}:
         places[path.name].append(str(path.parent.name))
     assert {name: folders for name, folders in places.items() if len(folders) > 1} == {}

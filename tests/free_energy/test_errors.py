@@ -27,7 +27,7 @@ from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-known, listed = (importlib.import_module(name) for name in ("error_rows", "errors"))
+known, mixed, listed = (importlib.import_module(name) for name in ("error_rows", "mixing_rows", "errors"))
 
 N_REPEATS = 200
 #: Numbers of switches in each direction; 4 is the default.
@@ -117,6 +117,18 @@ def test_means_sizes_transitions_and_volumes():
 @pytest.mark.parametrize("sigma", [1.0, 3.0])
 def test_vacancies_defects_and_other_sums(sigma):
     assert_rows(known.sums(sigma, 200))
+
+
+@pytest.mark.parametrize("n", [200, 20])
+def test_averages_of_monte_carlo(n):
+    assert_rows(mixed.chain_rows(n, N_REPEATS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "kept"), [(400, 0.5), (40, 0.2)])
+def test_free_energies_of_mixing(n, kept):
+    """At a tenth of the samples, G_mix of a composition is missing in a third of the runs."""
+    assert_rows(mixed.mixing_rows(n, kept, 110 if n == 400 else 200))
 
 
 def error_fields() -> set[str]:
