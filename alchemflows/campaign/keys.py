@@ -23,6 +23,7 @@ from alchemflows.flows.composition_optimization import CompositionOptimizationMa
 from alchemflows.flows.composition_sweep import CompositionSweepMaker
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.mixing import MixingMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
@@ -126,6 +127,19 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
             "coupling": "mean-field",
             "round_composition": False,
         },
+        MixingMaker: _CONDITIONS
+        | {
+            "n_potentials": 16,
+            "n_equilibration_sweeps": 50,
+            "n_production_sweeps": 400,
+            "attempts_per_sweep": None,
+            "n_md_steps": 0,
+            "proposal": "informed",
+            "balancing": "sqrt",
+            "replica_exchange": True,
+            "n_terms": None,
+            "coupling": "mean-field",
+        },
         RelaxationMaker: {"coupling": "paired"},
         FigureMaker: {"version": "paper", "seed": 0},
     }
@@ -153,6 +167,7 @@ ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         OrderingSearchMaker: {"supercell": [1, 1, 1]},
         OrderDisorderMaker: {"supercell": ..., "orders": "search"},
         MonteCarloMaker: {"supercell": ..., "temperatures": ..., "waves": []},
+        MixingMaker: {"choices": ..., "supercell": ..., "temperatures": ..., "delta_mu_eV": []},
         RelaxationMaker: {},
         FigureMaker: {},
     }

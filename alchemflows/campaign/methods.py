@@ -48,6 +48,7 @@ KINDS: dict[str, str] = {
     "ordering-search": "alchemflows.flows.ordering_search.OrderingSearchMaker",
     "order-disorder": "alchemflows.flows.order_disorder.OrderDisorderMaker",
     "monte-carlo": "alchemflows.flows.monte_carlo.MonteCarloMaker",
+    "mixing": "alchemflows.flows.mixing.MixingMaker",
     "relaxation": "alchemflows.flows.relaxation.RelaxationMaker",
     "fig2": "alchemflows.reproduce.fig2.Fig2Maker",
     "fig3": "alchemflows.reproduce.fig3.Fig3Maker",

@@ -33,6 +33,7 @@ GIVEN = {
     "optimization": {"choices": {"Na": ["Na", "K"]}, "targets": [Target(quantity="a_A", value=5.8)]},
     "order-disorder": {"supercell": [1, 1, 1]},
     "monte-carlo": {"supercell": [1, 1, 1], "temperatures": [600.0, 800.0]},
+    "mixing": {"choices": {"Na": ["Na", "K"]}, "supercell": [1, 1, 1], "temperatures": [600.0, 800.0]},
 }
 #: The same with one argument changed, for each argument.
 OTHERS = {
@@ -53,6 +54,7 @@ OTHERS = {
     "supercell": [2, 1, 1],
     "orders": "distinct",
     "waves": [[0.5, 0.5, 0.5]],
+    "delta_mu_eV": [-0.2, 0.0, 0.2],
     "chemical_potentials": ChemicalPotentials({"Na": -1.4}),
 }
 #: Fields of makers that are makers: the key has the fields of these.

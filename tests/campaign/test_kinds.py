@@ -87,6 +87,9 @@ def test_conditions_of_tasks(folder):
     assert [(task.temperature_K, task.arguments["temperatures"], task.maker.seed) for task in order] == [
         (None, [300.0, 450.0, 600.0], seed) for seed in (0, 1)
     ]
+    (mixing,) = tasks(read_campaign(folder / "mixing.yaml"))
+    assert mixing.arguments["temperatures"] == [600.0, 800.0, 1000.0]
+    assert mixing.arguments["choices"] == {"Na": ["Na", "K"]}
     (figure,) = tasks(read_campaign(folder / "fig3.yaml"))
     assert figure.crystals == {} and figure.n_sites == 0 and figure.maker.version == "small"
 
@@ -235,6 +238,9 @@ def short(content):
         content["method"]["settings"] = {"n_replicas": 2, "n_equilibration_sweeps": 0, "n_production_sweeps": 4}
         content["method"]["arguments"]["supercell"] = [1, 1, 1]
         content["repeats"] = 1
+    if content["method"]["kind"] == "mixing":
+        content["temperatures_K"] = [600]
+        content["method"]["settings"] = {"n_potentials": 3, "n_equilibration_sweeps": 0, "n_production_sweeps": 4}
 
 
 #: Kinds of results of example files.
@@ -242,11 +248,12 @@ RUN = {
     "sweep": "sweep",
     "order_disorder": "order-disorder",
     "monte_carlo": "monte-carlo",
+    "mixing": "mixing",
     "relaxation": "relaxation",
     "volumes": "VolumesMaker",
 }
 #: Numbers of their figures in reports.
-FIGURES = {"sweep": 1, "order_disorder": 1, "monte_carlo": 3}
+FIGURES = {"sweep": 1, "order_disorder": 1, "monte_carlo": 3, "mixing": 2}
 
 
 @pytest.mark.slow
