@@ -45,6 +45,7 @@ DECLARED = {"temperature": ("--temperature", "-T"), "crystal": ("--crystal/--dif
 #: Lengths with which any command ends soon (``ALCHEMFLOWS_SHORT``).
 SHORT_LENGTHS: dict[str, int] = {
     "n_windows": 3,
+    "attempts_per_sweep": 3,
     "n_equilibration_sweeps": 1,
     "n_production_sweeps": 4,
     "n_equilibration_steps": 6,
