@@ -69,7 +69,7 @@ def test_order_at_several_temperatures(run, oxide, tmp_path):
     given = ["mc", oxide, "--supercell", 1, 1, 1, "-T", 1500, "-T", 600, "--replicas", 2, "--potential", "mace-demo"]
     lengths = ["--equilibration", 1, "--production", 6, "--no-relax", "--wave", "0,0,1"]
     cost = json.loads(run(*given, *lengths, "--estimate", "--json").stdout)
-    assert (cost["replicas"], cost["steps"]) == (4, 4 * 7 * 4)
+    assert (cost["replicas"], cost["steps"]) == (4, 4 * 7 * 5)
     done = run(*given, *lengths, "--plot", tmp_path / "order.png", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
