@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobflow import Flow, Job
+from jobflow import Flow
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.arrangements import Disorder
@@ -14,7 +14,7 @@ from alchemflows.alchemy.system import AlchemicalSystem, Coupling
 from alchemflows.analysis.order import Wave
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
-from alchemflows.flows.common import ConditionsMaker, structure_of
+from alchemflows.flows.common import ConditionsMaker, relaxed_mixture
 from alchemflows.jobs.inputs import failing_onwards
 from alchemflows.jobs.monte_carlo import ArrangementsMaker, ensemble_of
 from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
@@ -147,12 +147,7 @@ class MonteCarloMaker(ConditionsMaker):
             self._check_dynamics(arrangements)
             settings = self.in_crystal(system)._settings(temperatures)
         potential = self.checked_potential(system)
-        jobs: list[Job] = []
-        start = None
-        if self.relax_maker is not None:
-            relax = self.relax_maker.make(system, disorder.weights.tolist(), potential)
-            relax.name = f"relax {self.coupling}"
-            jobs, start = [relax], structure_of(relax)
+        jobs, start = relaxed_mixture(self.relax_maker, system, disorder.weights.tolist(), potential)
         sampling = ArrangementsMaker(
             potential=potential,
             settings=settings,

@@ -207,11 +207,8 @@ def spanning_potentials(
     steps = []
     for seed in seeds:
         weights = arrangements.weights(_substitutions(arrangements, second, seed))
-        energies = [
-            float(model.energies(crystal.cart_coords[None], crystal.lattice.matrix[None], each[None, None])[0, 0])
-            for each in weights
-        ]
-        steps.append(np.diff(energies))
+        energies = model.energies(crystal.cart_coords[None], crystal.lattice.matrix[None], weights[None])[0]
+        steps.append(np.diff(energies.cpu().numpy()))
     margin = units.kB * temperature_K * (np.log(arrangements.n_sites) + 2)
     # Means over the sequences, since single steps scatter with the neighbours of the site.
     mean = np.mean(steps, axis=0)

@@ -45,6 +45,10 @@ def plot_mixing(document: MixingDocument) -> Figure:
         first, second = document.species
         left.set_xlabel(f"x({second})")
         left.set_ylabel("$G_{mix}$ (meV per mixing site)")
+        lines = [("ideal, this cell", ":")]
+        lines += [] if document.fit is None else [("fit, this cell", "-"), ("fit, large crystal", "--")]
+        for label, style in lines:
+            left.plot([], [], style, color="0.3", linewidth=0.8, label=label)
         left.legend(frameon=False, fontsize=8)
         right.set_xlabel(f"μ({second}) − μ({first}) (eV)")
         right.set_ylabel(f"x({second})")
