@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 # Before torch is imported: test processes run in parallel, and several threads each would slow them down.
@@ -43,6 +44,15 @@ def no_current_job() -> Iterator[None]:
     """Clear jobflow's record of the current job after each test; jobflow keeps it if a job raises an exception."""
     yield
     forget_current_job()
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_of_builders() -> Iterator[None]:
+    """Remove the handlers that a maggma builder adds to the root logger, and never removes, after each test."""
+    yield
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if type(each).__module__.startswith("maggma.")]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

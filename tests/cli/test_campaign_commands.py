@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import subprocess
@@ -106,9 +105,6 @@ def test_extend_adds_what_the_file_does_not_say(run, salts):
 
 def test_json_of_campaign_commands(home, salts, tmp_path, monkeypatch):
     """Each command prints JSON alone on stdout; a paused campaign ends a display that would be updated."""
-    # The command runs in this process, in which other tests may have made the root logger write to stdout.
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
-
     for name in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ALCHEMFLOWS_HOME", str(home))
