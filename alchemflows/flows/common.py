@@ -275,29 +275,6 @@ def _vanishing(substitution: Substitution) -> str:
     )
 
 
-def relaxed_mixture(
-    maker: AlchemicalRelaxMaker | None, system: AlchemicalSystem, weights: Sequence[float], potential: PotentialSpec
-) -> tuple[list[Job], OutputReference | None]:
-    """Return the job that relaxes a crystal at its mean weights, and its output structure; none without a maker.
-
-    Parameters
-    ----------
-    maker
-        The relaxation; None for none.
-    system
-        The crystal; its coupling is named in the job.
-    weights
-        Mean weights, shape (C,).
-    potential
-        The potential.
-    """
-    if maker is None:
-        return [], None
-    relax = maker.make(system, weights, potential)
-    relax.name = f"relax {system.coupling}"
-    return [relax], structure_of(relax)
-
-
 def structure_of(relaxation: Job) -> OutputReference:
     """Return a reference to the output structure of a relaxation."""
     # Without the output schema, since jobflow's look-up of attributes in it is slow.
