@@ -16,6 +16,9 @@ PROPOSALS = {
     "barker": Proposal(balancing="barker"),
     "uniform": Proposal("uniform"),
 }
+#: Proposals with several tries, for tests that sample.
+SEVERAL_TRIES = {"sqrt, 3 tries": Proposal(n_tries=3), "uniform, 2 tries": Proposal("uniform", n_tries=2)}
+RULES = PROPOSALS | SEVERAL_TRIES
 
 
 def chains(model, ensemble, labels, *, proposal="sqrt", temperature_K=T, seeds=None) -> MonteCarlo:
@@ -27,7 +30,7 @@ def chains(model, ensemble, labels, *, proposal="sqrt", temperature_K=T, seeds=N
         labels,
         temperature_K=temperature_K,
         seeds=range(n) if seeds is None else seeds,
-        proposal=PROPOSALS[proposal],
+        proposal=RULES[proposal],
     )
 
 

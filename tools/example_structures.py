@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parents[1] / "alchemflows" / "data" / "examples" / "stru
 RELAXED = "lattice parameters relaxed with mace-demo"
 VEGARD = "lattice parameters linear between those relaxed with mace-demo"
 APPROXIMATE = "approximate lattice parameters; mace-demo does not know all elements"
+GUESSED = "approximate lattice parameter; mace-demo was not made for this crystal"
 
 
 def structures() -> dict[str, tuple[str, Structure]]:
@@ -45,6 +46,11 @@ def structures() -> dict[str, tuple[str, Structure]]:
         made[f"{metal}O2"] = f"fluorite; {RELAXED}", prototypes.fluorite_oxide(metal, a_A)
     oxide = prototypes.fluorite_oxide("Ce", 5.3065)
     made["Ce0.5Zr0.5O2"] = f"fluorite, Ce and Zr disordered; {VEGARD}", mixture(oxide, "Ce", {"Ce": 0.5, "Zr": 0.5})
+    zirconia = mixture(prototypes.fluorite_oxide("Zr", 5.1), "Zr", {"Zr": 0.5, "Sc": 0.5})
+    made["Zr0.5Sc0.5O1.75"] = (
+        f"fluorite, Zr and Sc disordered, O vacancies; {GUESSED}",
+        mixture(zirconia, "O", {"O": 0.875}),
+    )
     for metal, a_A, c_A in (("Al", 3.127, 5.021), ("Ga", 3.217, 5.244)):
         made[f"{metal}N"] = f"wurtzite; {RELAXED}", prototypes.wurtzite_nitride(metal, a_A, c_A)
     strained = prototypes.wurtzite_nitride("Al", 3.217, 5.244)

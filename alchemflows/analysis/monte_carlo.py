@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from alchemflows.analysis.observables import (
     Measured,
     SampledReplica,
     averages,
+    mu_name,
     order,
     share_name,
     species_of,
@@ -29,6 +30,7 @@ from alchemflows.sampling.exchange import ExchangeStatistics
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.monte_carlo import MonteCarloSettings
 from alchemflows.schemas.monte_carlo_result import (
+    Average,
     MonteCarloDocument,
     MonteCarloPoint,
     MonteCarloReplica,
@@ -242,6 +244,7 @@ class _Conditions:
     temperature_K: float
     mu_eV: tuple[tuple[tuple[str, float], ...], ...] = ()
     targets: tuple[tuple[tuple[str, float], ...], ...] = ()
+    exchange_mu_eV: tuple[tuple[str, float], ...] = ()
 
     @classmethod
     def of(cls, arrangements: Arrangements, replica: SampledReplica) -> _Conditions:
@@ -254,7 +257,12 @@ class _Conditions:
                 for index, row in enumerate(rows)
             )
 
-        return cls(replica.temperature_K, table("mu_eV", replica.mu_eV), table("targets", replica.targets))
+        return cls(
+            replica.temperature_K,
+            table("mu_eV", replica.mu_eV),
+            table("targets", replica.targets),
+            tuple((replica.exchange_mu_eV or {}).items()),
+        )
 
 
 def _point(
@@ -277,24 +285,34 @@ def _point(
         temperature_K=conditions.temperature_K,
         mu_eV=[dict(row) for row in conditions.mu_eV] or None,
         targets=[dict(row) for row in conditions.targets] or None,
+        exchange_mu_eV=dict(conditions.exchange_mu_eV) or None,
         formula=system.formula(weights),
         counts=counts.model_copy(update={"atoms": system.counts(weights).atoms}),
         n_replicas=len(replicas),
         n_samples=n_samples,
         energy_eV=averages[ENERGY],
         volume_A3=averages[VOLUME],
-        composition=[
-            {
-                arrangements.species[s]: averages[share_name(arrangements, index, s)]
-                for s in species_of(arrangements, index)
-            }
-            for index in range(arrangements.n_sublattices)
-        ],
+        composition=_by_sublattice(arrangements, averages, share_name),
+        constrained_mu_eV=_by_sublattice(arrangements, averages, mu_name) if conditions.targets else None,
         heat_capacity_eV_per_K=averages[HEAT_CAPACITY],
         acceptance=averages[ACCEPTANCE],
         warren_cowley=[part for part in parts if isinstance(part, PairOrder)],
         waves=[part for part in parts if isinstance(part, WaveOrder)],
     )
+
+
+def _by_sublattice(
+    arrangements: Arrangements, averages: Mapping[str, Average], name: Callable[[Arrangements, int, int], str]
+) -> list[dict[str, Average]]:
+    """Return the averages of each species on each sublattice that have such a name."""
+    return [
+        {
+            arrangements.species[s]: averages[name(arrangements, index, s)]
+            for s in species_of(arrangements, index)
+            if name(arrangements, index, s) in averages
+        }
+        for index in range(arrangements.n_sublattices)
+    ]
 
 
 def _check(arrangements: Arrangements, replicas: Sequence[SampledReplica]) -> None:

@@ -14,6 +14,7 @@ from alchemflows.analysis.order import Shell, Wave, shells, warren_cowley, wave_
 from alchemflows.free_energy.chains import ChainEstimate, Statistic, chain_estimate, mean_of, variance_of
 from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.ensembles import Constrained, SemiGrand
+from alchemflows.sampling.reactions import Reaction, species_potentials
 from alchemflows.schemas.monte_carlo import ArrangementSeries
 from alchemflows.schemas.monte_carlo_result import Average, CompositionEnsemble, PairOrder, WaveOrder
 
@@ -44,6 +45,8 @@ class SampledReplica:
         Target shares in the variance-constrained ensemble, otherwise None; in the form of `mu_eV`.
     stiffness_eV
         Stiffness of the targets per site, otherwise None.
+    exchange_mu_eV
+        Chemical potentials of exchanges of species that keep the charge, otherwise None: by their text.
     """
 
     series: ArrangementSeries
@@ -55,12 +58,15 @@ class SampledReplica:
     mu_eV: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None
     targets: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None
     stiffness_eV: float | None = None
+    exchange_mu_eV: Mapping[str, float] | None = None
 
     @property
     def ensemble(self) -> CompositionEnsemble:
         """Ensemble of the composition."""
         if self.mu_eV is not None:
             return "semi-grand"
+        if self.exchange_mu_eV is not None:
+            return "charge-neutral semi-grand"
         return "canonical" if self.targets is None else "variance-constrained"
 
 
@@ -133,7 +139,7 @@ class Measured:
 
 
 def averages(arrangements: Arrangements, ensemble: CompositionEnsemble, pressure_GPa: float | None) -> list[Observable]:
-    """Return the quantities of the cell and the shares of the species.
+    """Return the quantities of the cell, the shares of the species, and chemical potentials that follow from targets.
 
     The heat capacity follows from fluctuations at constant temperature,
 
@@ -180,6 +186,11 @@ def averages(arrangements: Arrangements, ensemble: CompositionEnsemble, pressure
             )
             for index in range(arrangements.n_sublattices)
             for s in species_of(arrangements, index)
+        ),
+        *(
+            Observable(mu_name(arrangements, index, s), _constrained_mu(arrangements, index, s), checked=False)
+            for index in range(arrangements.n_sublattices if ensemble == "variance-constrained" else 0)
+            for s in species_of(arrangements, index)[1:]
         ),
     ]
 
@@ -286,11 +297,31 @@ def _wave(arrangements: Arrangements, index: int, vector: Sequence[float], wave:
     return Observable(name, samples, statistic, part=part)
 
 
+def _constrained_mu(arrangements: Arrangements, index: int, species: int) -> Callable[[SampledReplica], np.ndarray]:
+    """Return samples of the chemical potential relative to the first species of a sublattice (eV).
+
+    The formula is that of :class:`~alchemflows.sampling.ensembles.Constrained`.
+    """
+    own, first = arrangements.sublattice == index, species_of(arrangements, index)[0]
+
+    def samples(replica: SampledReplica) -> np.ndarray:
+        assert replica.targets is not None and replica.stiffness_eV is not None
+        targets = arrangements.table("targets", replica.targets)[index]
+        beyond = [(replica.series.labels[:, own] == s).mean(axis=1) - targets[s] for s in (first, species)]
+        return 2 * replica.stiffness_eV * (beyond[0] - beyond[1])
+
+    return samples
+
+
 def _composition_energy_eV(arrangements: Arrangements, replica: SampledReplica) -> np.ndarray:
     """Return Φ of each sample (eV), shape (n,)."""
     labels = replica.series.labels
     if replica.mu_eV is not None:
         return SemiGrand(arrangements, replica.mu_eV).composition_energy_eV(labels)
+    if replica.exchange_mu_eV is not None:
+        exchanges = [Reaction.parse(text) for text in replica.exchange_mu_eV]
+        mu = species_potentials(arrangements, exchanges, list(replica.exchange_mu_eV.values()))[0]
+        return -arrangements.counts(labels).sum(axis=1) @ mu
     if replica.targets is not None and replica.stiffness_eV is not None:
         return Constrained(arrangements, replica.targets, replica.stiffness_eV).composition_energy_eV(labels)
     return np.zeros(len(labels))
@@ -304,3 +335,8 @@ def species_of(arrangements: Arrangements, index: int) -> list[int]:
 def share_name(arrangements: Arrangements, index: int, species: int) -> str:
     """Return the name of the share of a species on a sublattice."""
     return f"the share of {arrangements.species[species]} on sublattice {index}"
+
+
+def mu_name(arrangements: Arrangements, index: int, species: int) -> str:
+    """Return the name of the chemical potential of a species that follows from targets."""
+    return f"the chemical potential of {arrangements.species[species]} on sublattice {index}"

@@ -114,6 +114,10 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         MonteCarloMaker: _CONDITIONS
         | {
             "mu_eV": {},
+            "targets": {},
+            "stiffness_eV": 1.0,
+            "exchange_mu_eV": {},
+            "oxidation_states": {},
             "n_replicas": 4,
             "n_equilibration_sweeps": 50,
             "n_production_sweeps": 200,
@@ -123,6 +127,7 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
             "schedule": "ninth-order",
             "proposal": "informed",
             "balancing": "sqrt",
+            "n_tries": 1,
             "replica_exchange": True,
             "coupling": "mean-field",
             "round_composition": False,
@@ -136,6 +141,7 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
             "n_md_steps": 0,
             "proposal": "informed",
             "balancing": "sqrt",
+            "n_tries": 1,
             "replica_exchange": True,
             "n_terms": None,
             "coupling": "mean-field",

@@ -39,7 +39,16 @@ DESCENT = MakerOptions(
 MIXING = MakerOptions(
     "alchemflows.flows.mixing:MixingMaker",
     (
-        *("potentials", "equilibration", "production", "attempts", "replica_exchange", "proposal", "balancing"),
+        *(
+            "potentials",
+            "equilibration",
+            "production",
+            "attempts",
+            "replica_exchange",
+            "proposal",
+            "balancing",
+            "tries",
+        ),
         *("md_steps", "pressure", "cell", "timestep", "friction", "terms", "relax", "coupling", "seed"),
     ),
     renamed={
@@ -47,6 +56,7 @@ MIXING = MakerOptions(
         "equilibration": "n_equilibration_sweeps",
         "production": "n_production_sweeps",
         "attempts": "attempts_per_sweep",
+        "tries": "n_tries",
         "md_steps": "n_md_steps",
         "terms": "n_terms",
     },

@@ -247,19 +247,33 @@ def wave_vectors_of(texts: Sequence[str]) -> list[tuple[float, ...]]:
     return [wave for wave in waves if wave is not None]
 
 
-def relative_potentials_of(texts: Sequence[str]) -> dict[str, float]:
-    """Return chemical potentials relative to a reference from texts such as K=0.1."""
-    potentials: dict[str, float] = {}
+def values_of(example: str, texts: Sequence[str]) -> dict[str, float]:
+    """Return values of species from texts such as K=0.1.
+
+    Parameters
+    ----------
+    example
+        How the option is written, for errors.
+    texts
+        Texts from the command line.
+    """
+    values: dict[str, float] = {}
     for text in texts:
-        species, _, value = text.partition("=")
+        name, _, value = text.partition("=")
+        species = name.strip()
         try:
-            potential = float(value)
+            number = float(value)
         except ValueError:
-            raise InvalidInputError(f"a relative chemical potential is written like K=0.1; got {text!r}") from None
-        if not species or species in potentials:
-            raise InvalidInputError(f"a relative chemical potential is given once for each species; got {text!r}")
-        potentials[species] = potential
-    return potentials
+            raise InvalidInputError(f"a value is written like {example}; got {text!r}") from None
+        if not species or species in values:
+            raise InvalidInputError(f"a value is written like {example}, once for each species; got {text!r}")
+        values[species] = number
+    return values
+
+
+def exchanges_of(texts: Sequence[str]) -> dict[str, float]:
+    """Return the chemical potentials of exchanges (eV) from texts such as 2 Ca -> Na + La, or 2 Ca -> Na + La=0.1."""
+    return values_of("'2 Ca -> Na + La=0.1'", [text if "=" in text else f"{text}=0" for text in texts])
 
 
 def _three_numbers(text: str) -> tuple[float, ...] | None:

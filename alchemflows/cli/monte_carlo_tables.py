@@ -51,11 +51,17 @@ def _caption(document: MonteCarloDocument) -> str:
 
 
 def _composition_table(document: MonteCarloDocument) -> ResultTable:
-    table = empty_table("composition", ("T (K)", "", "sublattice", "species", "share", "±"), left=(0, 1, 3))
+    constrained = document.ensemble == "variance-constrained"
+    columns = ("T (K)", "", "sublattice", "species", "share", "±", *(("μ (eV)", "±") if constrained else ()))
+    table = empty_table("composition", columns, left=(0, 1, 3))
+    if constrained:
+        table.caption = "μ: chemical potential relative to the first species, from the mean shares and the targets"
     for point in document.points:
         for index, shares in enumerate(point.composition):
+            known = point.constrained_mu_eV[index] if point.constrained_mu_eV else {}
             for symbol, share in shares.items():
-                table.add_row(*_conditions(point), str(index), symbol, *_shown(share, 1, 4))
+                mu = _shown(known[symbol], 1, 4) if symbol in known else ("", "") if constrained else ()
+                table.add_row(*_conditions(point), str(index), symbol, *_shown(share, 1, 4), *mu)
     return table
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alchemflows.cli.inputs import relative_potentials_of, wave_vectors_of, waves_of
+from alchemflows.cli.inputs import exchanges_of, values_of, wave_vectors_of, waves_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, given, refuse_given
 from alchemflows.cli.options import (
@@ -34,8 +34,8 @@ ORDER = MakerOptions(
 MONTE_CARLO = MakerOptions(
     "alchemflows.flows.monte_carlo:MonteCarloMaker",
     (
-        *("replicas", "equilibration", "production", "attempts", "replica_exchange", "proposal", "balancing"),
-        *("md_steps", "switching", "schedule", "pressure", "cell", "timestep", "friction"),
+        *("replicas", "equilibration", "production", "attempts", "replica_exchange", "proposal", "balancing", "tries"),
+        *("stiffness", "md_steps", "switching", "schedule", "pressure", "cell", "timestep", "friction"),
         *("relax", "coupling", "round_composition", "seed"),
     ),
     renamed={
@@ -44,6 +44,8 @@ MONTE_CARLO = MakerOptions(
         "production": "n_production_sweeps",
         "attempts": "attempts_per_sweep",
         "md_steps": "n_md_steps",
+        "stiffness": "stiffness_eV",
+        "tries": "n_tries",
     },
 )
 SEARCH = MakerOptions("alchemflows.jobs.ordering:SearchMaker", ("starts",))
@@ -131,6 +133,30 @@ def mc(
             "reference is the species without a value. By default the composition is constant.",
         ),
     ] = None,
+    target_shares: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            help="Target share of a species, such as K=0.3; repeatable. The composition stays near it, also inside a "
+            "miscibility gap. The species without a value has the rest.",
+        ),
+    ] = None,
+    exchanges: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exchange",
+            help="Exchange of species that keeps the charge, such as '2 Ca -> Na + La', or with its chemical potential "
+            "(eV), '2 Ca -> Na + La=0.1'; repeatable.",
+        ),
+    ] = None,
+    states: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--oxidation-state",
+            help="Oxidation state of a species of an exchange, such as Ce=4; repeatable. Needed for elements with "
+            "several common ones.",
+        ),
+    ] = None,
     waves: Annotated[
         list[str] | None,
         typer.Option(
@@ -151,7 +177,12 @@ def mc(
             refuse_given({"timestep": "--timestep", "friction": "--friction"}, "without --md-steps or --switching")
     if not maker.n_switching_steps:
         refuse_given({"schedule": "--schedule"}, "without --switching")
-    maker.mu_eV = relative_potentials_of(potentials or [])
+    if not target_shares:
+        refuse_given({"stiffness": "--stiffness"}, "without --target")
+    maker.mu_eV = values_of("--mu K=0.1", potentials or [])
+    maker.targets = values_of("--target K=0.3", target_shares or [])
+    maker.exchange_mu_eV = exchanges_of(exchanges or [])
+    maker.oxidation_states = values_of("--oxidation-state Ce=4", states or [])
     vectors = wave_vectors_of(waves or [])
     read = reading.read(structure)
     maker.potential = potential.spec({structure.name: read})

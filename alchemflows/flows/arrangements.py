@@ -39,6 +39,11 @@ class SampledArrangementsMaker(ConditionsMaker):
         Whether moves are chosen by ∂E/∂w (``informed``) or with equal probabilities (``uniform``).
     balancing
         Balancing function of informed proposals: ``sqrt`` or ``barker``.
+    n_tries
+        Number of candidates of an attempted move, of which one is chosen (multiple-try Metropolis).
+
+        An attempt needs twice as many evaluations, in two batches. This can pay on a GPU that a batch of one candidate
+        per replica does not fill.
     replica_exchange
         Whether replicas at neighbouring conditions are exchanged after each sweep.
     coupling
@@ -58,6 +63,7 @@ class SampledArrangementsMaker(ConditionsMaker):
     n_md_steps: int = 0
     proposal: ProposalKind = "informed"
     balancing: Balancing = "sqrt"
+    n_tries: int = 1
     replica_exchange: bool = True
     coupling: Coupling = "mean-field"
     relax_maker: AlchemicalRelaxMaker | None = field(default_factory=lambda: relaxing(0.02, steps=1000))
@@ -125,6 +131,7 @@ class SampledArrangementsMaker(ConditionsMaker):
             "n_md_steps": self.n_md_steps,
             "proposal": self.proposal,
             "balancing": self.balancing,
+            "n_tries": self.n_tries,
             "replica_exchange": self.replica_exchange,
         }
         return self.settings(MonteCarloSettings, **own | moves)

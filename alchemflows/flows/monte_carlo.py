@@ -14,9 +14,10 @@ from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.arrangements import SampledArrangementsMaker
 from alchemflows.jobs.inputs import failing_onwards
-from alchemflows.jobs.monte_carlo import ArrangementsMaker, ensemble_of
+from alchemflows.jobs.monte_carlo import ArrangementsMaker, check_moves
 from alchemflows.sampling.arrangements import Arrangements
-from alchemflows.schemas.dynamics import Schedule
+from alchemflows.schemas.dynamics import Schedule, settings
+from alchemflows.schemas.monte_carlo import CompositionControl
 
 
 @dataclass
@@ -33,7 +34,24 @@ class MonteCarloMaker(SampledArrangementsMaker):
 
         The reference is the species without a value; each sublattice has one. Without any value, the composition is
         constant (canonical ensemble); otherwise the ensemble is semi-grand canonical, and the composition of the
-        structure is that of the first arrangements. ``vacancy`` stands for a vacant site.
+        structure is that of the first arrangements. ``vacancy`` stands for a vacant site. `mu_eV`, `targets` and
+        `exchange_mu_eV` exclude each other.
+    targets
+        Target share of each species but one of each sublattice, for compositions near a target.
+
+        Also compositions inside a miscibility gap are sampled (variance-constrained semi-grand ensemble), and chemical
+        potentials follow from the mean shares. The species without a value has the rest.
+    stiffness_eV
+        Stiffness of the targets per site (eV).
+
+        Without interaction, the variance of a share on n sites is about k_B T / (4 K n) for two species and large K.
+    exchange_mu_eV
+        Exchanges of species that keep the charge, such as ``2 Ca -> Na + La``, with their chemical potentials (eV).
+
+        A value is the chemical potential of the right side minus that of the left; positive values favour the right
+        side. Species also swap places.
+    oxidation_states
+        Oxidation states of species of exchanges that have several common ones.
     n_replicas
         Number of replicas at each temperature; an even number.
 
@@ -63,6 +81,10 @@ class MonteCarloMaker(SampledArrangementsMaker):
 
     name: str = "Monte Carlo"
     mu_eV: Mapping[str, float] = field(default_factory=dict)
+    targets: Mapping[str, float] = field(default_factory=dict)
+    stiffness_eV: float = 1.0
+    exchange_mu_eV: Mapping[str, float] = field(default_factory=dict)
+    oxidation_states: Mapping[str, float] = field(default_factory=dict)
     n_replicas: int = 4
     n_switching_steps: int = 0
     schedule: Schedule = "ninth-order"
@@ -94,7 +116,8 @@ class MonteCarloMaker(SampledArrangementsMaker):
         ------
         InvalidInputError, PotentialError
             If the structure is ordered or invalid, its composition does not give whole atoms in the supercell, a wave
-            does not fit, a chemical potential is missing, or a number or the potential is invalid.
+            does not fit, the control of the composition is invalid (:meth:`composition`), no exchange is possible at
+            this composition, or a number or the potential is invalid.
         """
         if self.n_replicas < 2 or self.n_replicas % 2:
             raise InvalidInputError(
@@ -102,7 +125,8 @@ class MonteCarloMaker(SampledArrangementsMaker):
                 f"arrangements and half from arrangements of low energy; got {self.n_replicas}"
             )
         disorder = Disorder(structure, supercell, rounded=self.round_composition)
-        ensemble_of(Arrangements.of(disorder), self.mu_eV)
+        composition = self.composition()
+        check_moves(Arrangements.of(disorder), composition, disorder)
         for sublattice in disorder.sublattices:
             sites = Structure.from_sites([disorder.system.structure[site] for site in sublattice.sites])
             for wave in waves:
@@ -121,8 +145,26 @@ class MonteCarloMaker(SampledArrangementsMaker):
             settings=settings,
             temperatures_K=sorted(map(float, temperatures)),
             n_replicas=self.n_replicas,
-            mu_eV=dict(self.mu_eV),
+            composition=composition,
             seed=self.seed,
         ).make(disorder, [list(wave) for wave in waves], start)
         name = f"{self.name} {disorder.system.formula(disorder.weights)}"
         return failing_onwards(Flow(self.categorised([*jobs, sampling]), output=sampling.output, name=name))
+
+    def composition(self) -> CompositionControl:
+        """Return what controls the composition.
+
+        Raises
+        ------
+        InvalidInputError
+            If several of `mu_eV`, `targets` and `exchange_mu_eV` are given, `oxidation_states` without exchanges, or a
+            number is invalid.
+        """
+        return settings(
+            CompositionControl,
+            mu_eV=dict(self.mu_eV),
+            targets=dict(self.targets),
+            stiffness_eV=self.stiffness_eV,
+            exchange_mu_eV=dict(self.exchange_mu_eV),
+            oxidation_states=dict(self.oxidation_states),
+        )

@@ -69,12 +69,12 @@ class MixingSamplesMaker(Maker):
     seed: int = 0
 
     def cost(self, disorder: Disorder, *_: object, **__: object) -> JobCost:
-        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; an attempted move counts as a step."""
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; each evaluation of a replica is a step."""
         settings = self.settings
         n_sites = sum(len(sublattice.sites) for sublattice in disorder.sublattices)
         n_sweeps = settings.n_equilibration_sweeps + settings.n_production_sweeps
         n = len(self.temperatures_K) * (len(self.delta_mu_eV) or self.n_potentials)
-        n_steps = settings.n_attempts(n_sites) + settings.n_md_steps
+        n_steps = settings.n_attempts(n_sites) * settings.evaluations_per_attempt + settings.n_md_steps
         return JobCost("sampling", n, n * n_sweeps * n_steps, 0)
 
     @job(output_schema=MixingDocument, config=JobConfig(expose_store=True))

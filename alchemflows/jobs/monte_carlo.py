@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jobflow import JobConfig, Maker, job
@@ -19,9 +19,11 @@ from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.arrangements import VACANCY, Arrangements
-from alchemflows.sampling.ensembles import Canonical, Ensemble, SemiGrand
+from alchemflows.sampling.compositions import chemical_potentials, ensemble_of, target_shares
+from alchemflows.sampling.ensembles import Ensemble
+from alchemflows.sampling.reactions import Reaction
 from alchemflows.sampling.seeds import derived_seeds
-from alchemflows.schemas.monte_carlo import MonteCarloSettings
+from alchemflows.schemas.monte_carlo import CompositionControl, MonteCarloSettings
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
@@ -55,9 +57,8 @@ class ArrangementsMaker(Maker):
         Temperatures (K), ascending.
     n_replicas
         Number of replicas at each temperature; an even number.
-    mu_eV
-        Chemical potentials relative to a reference species (:func:`chemical_potentials`); none for constant
-        composition.
+    composition
+        What controls the composition.
     seed
         Seed from which all others derive.
     """
@@ -67,7 +68,7 @@ class ArrangementsMaker(Maker):
     settings: MonteCarloSettings = field(default_factory=lambda: MonteCarloSettings(temperature_K=300.0))
     temperatures_K: Sequence[float] = (300.0,)
     n_replicas: int = 4
-    mu_eV: Mapping[str, float] = field(default_factory=dict)
+    composition: CompositionControl = field(default_factory=CompositionControl)
     seed: int = 0
 
     def cost(self, disorder: Disorder, *_: object, **__: object) -> JobCost:
@@ -75,7 +76,7 @@ class ArrangementsMaker(Maker):
         settings = self.settings
         n_sites = sum(len(sublattice.sites) for sublattice in disorder.sublattices)
         n_attempts = settings.n_attempts(n_sites)
-        n_steps = n_attempts * (settings.n_switching_steps + 1) + settings.n_md_steps
+        n_steps = n_attempts * settings.evaluations_per_attempt + settings.n_md_steps
         n_sweeps = settings.n_equilibration_sweeps + settings.n_production_sweeps
         n = len(self.temperatures_K) * self.n_replicas
         # Base64 of labels in 8 bits, of three numbers and of an index (PackedArrangements).
@@ -103,7 +104,7 @@ class ArrangementsMaker(Maker):
         Raises
         ------
         InvalidInputError
-            If chemical potentials are missing, or a wave does not fit into the supercell.
+            If the control of the composition is invalid, or a wave does not fit into the supercell.
         TrajectoryError
             If an energy is not finite, or a trajectory explodes.
         RunStoppedError
@@ -117,7 +118,7 @@ class ArrangementsMaker(Maker):
         require_store()
         started = time.perf_counter()
         arrangements = Arrangements.of(disorder)
-        ensemble = ensemble_of(arrangements, self.mu_eV)
+        ensemble = ensemble_of(arrangements, self.composition)
         crystal = started_from(disorder.system, structure).structure
         model = AlchemicalPotential(arrangements.system, load_potential(self.potential))
         temperatures = np.repeat(self.temperatures_K, self.n_replicas)
@@ -140,7 +141,7 @@ class ArrangementsMaker(Maker):
                 on_progress=ProgressFile(Path.cwd()),
                 checkpoint=checkpoint,
             )
-        mu = chemical_potentials(arrangements, self.mu_eV) if self.mu_eV else None
+        controlled = _conditions(arrangements, self.composition)
         return monte_carlo_document(
             disorder,
             [
@@ -151,7 +152,7 @@ class ArrangementsMaker(Maker):
                     final_positions_A=run.positions_A[k],
                     final_cell_A=run.cells_A[k],
                     seed=seeds[k],
-                    mu_eV=mu,
+                    **controlled,
                 )
                 for k, series in enumerate(run.series)
             ],
@@ -195,6 +196,34 @@ class ArrangementsMaker(Maker):
         return labels
 
 
+def _conditions(arrangements: Arrangements, control: CompositionControl) -> dict[str, Any]:
+    """Return the conditions of the composition of a :class:`~alchemflows.analysis.observables.SampledReplica`."""
+    if control.mu_eV:
+        return {"mu_eV": chemical_potentials(arrangements, control.mu_eV)}
+    if control.targets:
+        return {"targets": target_shares(arrangements, control.targets), "stiffness_eV": control.stiffness_eV}
+    return {"exchange_mu_eV": control.exchange_mu_eV} if control.exchange_mu_eV else {}
+
+
+def check_moves(arrangements: Arrangements, control: CompositionControl, disorder: Disorder) -> None:
+    """Check the control of the composition, and that an exchange is possible at the composition of a crystal.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`~alchemflows.sampling.compositions.ensemble_of`; or if no exchange is possible.
+    """
+    ensemble_of(arrangements, control)
+    counts = counts_of(arrangements, disorder).sum(axis=0)
+    there = dict(zip(arrangements.species, counts.tolist(), strict=True))
+    sides = [side for text in control.exchange_mu_eV for side in Reaction.parse(text).sides]
+    if sides and not any(all(there[name] >= side.count(name) for name in side) for side in sides):
+        raise InvalidInputError(
+            f"exchange_mu_eV: neither side of {' or '.join(control.exchange_mu_eV)} is in the crystal "
+            f"({', '.join(f'{count} {name}' for name, count in there.items())})"
+        )
+
+
 def counts_of(arrangements: Arrangements, disorder: Disorder) -> np.ndarray:
     """Return the number of sites with each species on each sublattice of a disordered crystal, shape (L, S)."""
     counts = np.zeros((arrangements.n_sublattices, len(arrangements.species)), dtype=np.int64)
@@ -202,48 +231,3 @@ def counts_of(arrangements: Arrangements, disorder: Disorder) -> np.ndarray:
         for symbol, count in zip(sublattice.symbols, sublattice.counts, strict=True):
             counts[index, arrangements.species.index(symbol or VACANCY)] = count
     return counts
-
-
-def ensemble_of(arrangements: Arrangements, mu_eV: Mapping[str, float]) -> Ensemble:
-    """Return the semi-grand ensemble with chemical potentials (eV), or without any the canonical ensemble.
-
-    Raises
-    ------
-    InvalidInputError
-        As :func:`chemical_potentials`.
-    """
-    return SemiGrand(arrangements, chemical_potentials(arrangements, mu_eV)) if mu_eV else Canonical(arrangements)
-
-
-def chemical_potentials(arrangements: Arrangements, mu_eV: Mapping[str, float]) -> list[dict[str, float]]:
-    """Return the chemical potentials (eV) of all species on each sublattice; that of the reference species is 0.
-
-    Parameters
-    ----------
-    arrangements
-        The arrangements.
-    mu_eV
-        Chemical potential relative to the reference, for all species of each sublattice but one: the reference.
-
-    Raises
-    ------
-    InvalidInputError
-        If a species is unknown, or a sublattice does not have exactly one species without a value.
-    """
-    unknown = sorted(set(mu_eV) - set(arrangements.species))
-    if unknown:
-        raise InvalidInputError(
-            f"mu_eV: {', '.join(unknown)} is not among the species that can change, {', '.join(arrangements.species)}"
-        )
-    tables = []
-    for index in range(arrangements.n_sublattices):
-        allowed = arrangements.allowed[arrangements.sublattice == index].any(axis=0)
-        own = [symbol for symbol, there in zip(arrangements.species, allowed, strict=True) if there]
-        without = [symbol for symbol in own if symbol not in mu_eV]
-        if len(without) != 1:
-            raise InvalidInputError(
-                f"mu_eV: on sublattice {index} give the chemical potentials of all species but one, the reference; "
-                f"of {', '.join(own)}, {', '.join(without) or 'none'} has no value"
-            )
-        tables.append({symbol: mu_eV.get(symbol, 0.0) for symbol in own})
-    return tables

@@ -8,6 +8,12 @@ An attempt of a replica at the arrangement x draws a candidate y with the probab
 where q(x|y) uses ∂E/∂w at y. Each attempt is therefore one evaluation of the batch. The gradient of an accepted
 arrangement is kept for the next attempt.
 
+With several tries, an attempt draws k candidates y_1 … y_k with q(y|x), and one of them, y, is chosen with a
+probability ∝ √r(x, y_j), where r is the ratio above. Then k − 1 candidates x_1 … x_(k−1) are drawn with q(·|y), and x_k
+= x. The move is accepted with the probability min{1, Σ_j √r(x, y_j) / Σ_j √r(y, x_j)} (multiple-try Metropolis, Liu,
+Liang & Wong, J. Am. Stat. Assoc. 95, 121, 2000; weights of Gagnon, Maire & Zanella, J. Mach. Learn. Res. 24, 248,
+2023). An attempt needs 2 k evaluations in two batches.
+
 Instead of at once, a move can be carried out by dynamics; the change of the energy is then replaced by the work, see
 :mod:`alchemflows.sampling.candidate_moves`.
 """
@@ -16,11 +22,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from ase import units
 from numpy.typing import ArrayLike
+from scipy.special import logsumexp
 
 from alchemflows.alchemy.interfaces import EnergyModel, float64_tensor
 from alchemflows.errors import InvalidInputError, TrajectoryError
@@ -61,6 +69,14 @@ class Arranged:
             old, new = getattr(self, field.name), getattr(others, field.name)
             merged[field.name] = np.where(where.reshape(-1, *[1] * (old.ndim - 1)), new, old)
         return Arranged(**merged)
+
+
+class _Considered(NamedTuple):
+    """A candidate of each replica: arrangements after it, ln of the Metropolis–Hastings ratio, and its reverse move."""
+
+    proposed: Arranged
+    log_ratio: np.ndarray
+    reverse: np.ndarray
 
 
 class MonteCarlo:
@@ -105,7 +121,7 @@ class MonteCarlo:
     ------
     InvalidInputError
         If a temperature is not positive, the number of seeds is not B or a seed occurs twice, an arrangement is
-        invalid, or a replica has no possible move.
+        invalid, a replica has no possible move, or moves by dynamics have several tries.
     TrajectoryError
         If an energy or a gradient is not finite.
 
@@ -150,6 +166,8 @@ class MonteCarlo:
     ) -> None:
         self.model = model
         self.ensemble = ensemble
+        if switch is not None and proposal.n_tries > 1:
+            raise InvalidInputError(f"n_tries must be 1 for moves by dynamics; got {proposal.n_tries}")
         self.proposal = proposal
         self.switch = switch
         positions, cells = (float64_tensor(values, model.device).cpu().numpy().copy() for values in (positions, cells))
@@ -170,13 +188,17 @@ class MonteCarlo:
         self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         self.n_attempts = 0
         self.n_accepted = np.zeros(len(labels), dtype=np.int64)
-        self.current = self._evaluated(positions, cells, labels)
+        (self.current,) = self._evaluated(positions, cells, [labels])
 
     def attempt(self) -> np.ndarray:
         """Try one move of each replica; return which of them were accepted, shape (B,)."""
-        uniform = torch.stack([torch.rand(2, generator=g, dtype=torch.float64) for g in self._generators]).numpy()
-        proposed, log_ratio = self.consider(draw(self.current.log_probabilities, uniform[:, 0]))
-        accepted = np.log1p(-uniform[:, 1]) <= log_ratio
+        n_tries = self.proposal.n_tries
+        n_numbers = 2 if n_tries == 1 else 2 * n_tries + 1
+        numbers = [torch.rand(n_numbers, generator=g, dtype=torch.float64) for g in self._generators]
+        uniform = torch.stack(numbers).numpy()
+        tries = self._considered(self.current, self._drawn(self.current, uniform[:, :n_tries]))
+        proposed, log_ratio, _ = tries[0] if n_tries == 1 else self._one_of(tries, uniform[:, n_tries:-1])
+        accepted = np.log1p(-uniform[:, -1]) <= log_ratio
         self.current = self.current.replaced(proposed, accepted)
         self.n_attempts += 1
         self.n_accepted += accepted
@@ -196,19 +218,8 @@ class MonteCarlo:
             The arrangements after the moves, and the logarithm of the Metropolis–Hastings ratio, shape (B,). A move is
             accepted with the probability min(1, ratio).
         """
-        labels, reverse = self.ensemble.apply(self.current.labels, chosen)
-        if self.switch is None:
-            proposed = self._evaluated(self.current.positions_A, self.current.cells_A, labels)
-            change = self._total_eV(proposed) - self._total_eV(self.current)
-        else:
-            proposed, change = self._switched(self.switch, labels)
-        replica = np.arange(len(labels))
-        log_ratio = (
-            -self._beta * change
-            + proposed.log_probabilities[replica, reverse]
-            - self.current.log_probabilities[replica, chosen]
-        )
-        return proposed, log_ratio
+        (found,) = self._considered(self.current, [chosen])
+        return found.proposed, found.log_ratio
 
     def continue_at(
         self, positions: np.ndarray, cells: np.ndarray, energy_eV: np.ndarray, slopes_eV: np.ndarray
@@ -260,13 +271,57 @@ class MonteCarlo:
         memory = self.model.memory()
         self.model.recall({name: torch.as_tensor(snapshot[name], device=self.model.device) for name in memory})
 
+    def _drawn(self, arranged: Arranged, uniform: np.ndarray) -> list[np.ndarray]:
+        """Return a candidate of each replica for each column of random numbers, shape (B, tries)."""
+        return [draw(arranged.log_probabilities, numbers) for numbers in uniform.T]
+
+    def _considered(self, now: Arranged, chosen: Sequence[np.ndarray]) -> list[_Considered]:
+        """Carry out candidates of each replica, all of them from the arrangements `now`."""
+        moves = [self.ensemble.apply(now.labels, each) for each in chosen]
+        if self.switch is None:
+            after = self._evaluated(now.positions_A, now.cells_A, [labels for labels, _ in moves])
+            changes = [self._total_eV(each) - self._total_eV(now) for each in after]
+        else:
+            ((labels, _),) = moves
+            proposed, change = self._switched(self.switch, labels)
+            after, changes = [proposed], [change]
+        replica = np.arange(len(now.labels))
+        found = []
+        for each, change, own, (_, reverse) in zip(after, changes, chosen, moves, strict=True):
+            forward, back = now.log_probabilities[replica, own], each.log_probabilities[replica, reverse]
+            found.append(_Considered(each, -self._beta * change + back - forward, reverse))
+        return found
+
+    def _one_of(self, tries: Sequence[_Considered], uniform: np.ndarray) -> _Considered:
+        """Choose one of several tries of each replica; the ratio is that of the multiple-try rule.
+
+        Parameters
+        ----------
+        tries
+            Candidates that were drawn at the present arrangements.
+        uniform
+            Random numbers, shape (B, tries): one that chooses, and one for each further arrangement but the last.
+        """
+        weights = np.stack([each.log_ratio / 2 for each in tries], axis=1)
+        picked = draw(weights - logsumexp(weights, axis=1, keepdims=True), uniform[:, 0])
+        proposed, reverse = tries[0].proposed, tries[0].reverse
+        for k, each in enumerate(tries):
+            proposed = proposed.replaced(each.proposed, picked == k)
+            reverse = np.where(picked == k, each.reverse, reverse)
+        # The last of the tries from there is the present arrangement.
+        back = self._considered(proposed, [*self._drawn(proposed, uniform[:, 1:]), reverse])
+        weights_back = np.stack([each.log_ratio / 2 for each in back], axis=1)
+        return _Considered(proposed, logsumexp(weights, axis=1) - logsumexp(weights_back, axis=1), reverse)
+
     def _total_eV(self, arranged: Arranged) -> np.ndarray:
         return arranged.energy_eV + self.ensemble.composition_energy_eV(arranged.labels)
 
-    def _evaluated(self, positions: np.ndarray, cells: np.ndarray, labels: np.ndarray) -> Arranged:
-        """Evaluate the potential once for the batch."""
-        x, h = (float64_tensor(values, self.model.device) for values in (positions, cells))
-        weights = self._arrangements.weights(labels)
+    def _evaluated(self, positions: np.ndarray, cells: np.ndarray, labels: Sequence[np.ndarray]) -> list[Arranged]:
+        """Evaluate one or several arrangements of each replica, all in one batch."""
+        n = len(labels)
+        place = [np.tile(values, (n, 1, 1)) if n > 1 else values for values in (positions, cells)]
+        x, h = (float64_tensor(values, self.model.device) for values in place)
+        weights = self._arrangements.weights(np.concatenate(labels))
         if self.proposal.informed:
             result = self.model.evaluate(x, h, weights, forces=False, stress=False)
             assert result.weight_gradients is not None
@@ -275,8 +330,11 @@ class MonteCarlo:
         else:
             # All channels have nodes here, so that the graph does not depend on the arrangement.
             energy = self.model.energies(x, h, weights[:, None]).cpu().numpy()[:, 0]
-            slopes = np.zeros((*labels.shape, len(self._arrangements.species)))
-        return self._arranged(positions, cells, labels, energy, slopes)
+            slopes = np.zeros((len(energy), labels[0].shape[1], len(self._arrangements.species)))
+        return [
+            self._arranged(positions, cells, *each)
+            for each in zip(labels, np.split(energy, n), np.split(slopes, n), strict=True)
+        ]
 
     def _switched(self, switch: CandidateSwitch, labels: np.ndarray) -> tuple[Arranged, np.ndarray]:
         """Carry the moves out by dynamics; return the replicas after them, and W + ΔΦ (eV), shape (B,)."""

@@ -1,4 +1,4 @@
-r"""Probabilities with which Monte Carlo proposes moves.
+r"""Rules by which Monte Carlo proposes moves: probabilities of the candidates, and number of tries.
 
 ``informed`` proposals are locally balanced (Zanella, J. Am. Stat. Assoc. 115, 852, 2020): the candidate y is proposed
 from x with the probability
@@ -8,6 +8,9 @@ from x with the probability
 where ΔÊ is the estimated change of the energy. Gradients give ΔÊ of all candidates at once (Grathwohl et al., ICML
 2021). Metropolis–Hastings with q(x|y) from the gradient at y makes the result exact for any estimate; a good estimate
 makes nearly all moves accepted.
+
+An attempt draws one candidate, or several of which one is chosen (multiple-try Metropolis, Liu, Liang & Wong, J. Am.
+Stat. Assoc. 95, 121, 2000), see :class:`~alchemflows.sampling.monte_carlo.MonteCarlo`.
 """
 
 from __future__ import annotations
@@ -39,15 +42,18 @@ class Proposal:
     balancing
         Balancing function g of informed proposals: ``sqrt``, g(t) = √t, or ``barker``, g(t) = t / (1 + t), which is
         bounded and therefore less sensitive to estimates that are far too low.
+    n_tries
+        Number of candidates that an attempt draws.
 
     Raises
     ------
     InvalidInputError
-        If the kind or the balancing function is unknown.
+        If the kind or the balancing function is unknown, or the number of tries is not positive.
     """
 
     kind: ProposalKind = "informed"
     balancing: Balancing = "sqrt"
+    n_tries: int = 1
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -56,6 +62,8 @@ class Proposal:
         ):
             if value not in choices:
                 raise InvalidInputError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        if self.n_tries < 1:
+            raise InvalidInputError(f"n_tries must be at least 1; got {self.n_tries}")
 
     @property
     def informed(self) -> bool:

@@ -92,6 +92,11 @@ class Reaction:
         return list(zip(self.left, self.right, strict=True))
 
     @property
+    def sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Species before and after."""
+        return self.left, self.right
+
+    @property
     def species(self) -> list[str]:
         """All species, each once."""
         return list(dict.fromkeys(self.left + self.right))
@@ -208,12 +213,7 @@ class Reactions:
         if self.n_candidates > MAX_CANDIDATES:
             raise _too_many(self.n_candidates)
         self._moves = _moves(arrangements, self.reactions, lists)
-        self._net = np.zeros((len(self.reactions), len(arrangements.species)))
-        for row, reaction in zip(self._net, self.reactions, strict=True):
-            for one, other in reaction.replacements:
-                row[arrangements.species.index(one)] -= 1
-                row[arrangements.species.index(other)] += 1
-        self.mu_eV = self._mu(delta_mu_eV)
+        self.mu_eV = species_potentials(arrangements, self.reactions, delta_mu_eV)
 
     def candidates(self, labels: np.ndarray, slopes: np.ndarray) -> Candidates:
         """Return all reactions and reverse reactions; those whose species are on their sites are possible.
@@ -244,25 +244,6 @@ class Reactions:
     def composition_energy_eV(self, labels: np.ndarray) -> np.ndarray:
         """Return −Σ μ N (eV), shape (B,)."""
         return -(self.mu_eV * self.arrangements.counts(labels).sum(axis=1)).sum(axis=1)
-
-    def _mu(self, delta_mu_eV: ArrayLike) -> np.ndarray:
-        """Return chemical potentials of the species with the given Δμ, shape (1, S) or (B, S)."""
-        n = len(self.reactions)
-        given = np.asarray(delta_mu_eV, dtype=float)
-        if given.shape not in ((), (n,)) and (given.ndim != 2 or given.shape[1] != n):
-            raise InvalidInputError(
-                f"delta_mu_eV must be one number, or have shape ({n},) or (B, {n}); got {given.shape}"
-            )
-        if not np.isfinite(given).all():
-            raise InvalidInputError(f"delta_mu_eV must be finite; got {given.tolist()}")
-        delta = np.atleast_2d(np.broadcast_to(given, (n,)) if given.ndim < 2 else given)
-        mu = delta @ np.linalg.pinv(self._net).T
-        if not np.allclose(mu @ self._net.T, delta, rtol=0, atol=1e-9):
-            raise InvalidInputError(
-                f"delta_mu_eV: the reactions {', '.join(map(str, self.reactions))} depend on each other, and no "
-                f"chemical potentials of the species give {given.tolist()}"
-            )
-        return mu
 
 
 class Combined:
@@ -315,6 +296,44 @@ class Combined:
     def composition_energy_eV(self, labels: np.ndarray) -> np.ndarray:
         """Return Φ of the part that changes the composition (eV), shape (B,)."""
         return self._energy_of.composition_energy_eV(labels)
+
+
+def species_potentials(arrangements: Arrangements, reactions: Sequence[Reaction], delta_mu_eV: ArrayLike) -> np.ndarray:
+    """Return chemical potentials of all species, of least norm, that give the Δμ of reactions (eV), (1, S) or (B, S).
+
+    Parameters
+    ----------
+    arrangements
+        The arrangements.
+    reactions
+        R reactions of their species.
+    delta_mu_eV
+        Chemical potential of each reaction (eV): one number for all, shape (R,) or shape (B, R).
+
+    Raises
+    ------
+    InvalidInputError
+        If the shape is wrong, a number is not finite, or no chemical potentials of the species give all of them.
+    """
+    n = len(reactions)
+    given = np.asarray(delta_mu_eV, dtype=float)
+    if given.shape not in ((), (n,)) and (given.ndim != 2 or given.shape[1] != n):
+        raise InvalidInputError(f"delta_mu_eV must be one number, or have shape ({n},) or (B, {n}); got {given.shape}")
+    if not np.isfinite(given).all():
+        raise InvalidInputError(f"delta_mu_eV must be finite; got {given.tolist()}")
+    delta = np.atleast_2d(np.broadcast_to(given, (n,)) if given.ndim < 2 else given)
+    net = np.zeros((n, len(arrangements.species)))
+    for row, reaction in zip(net, reactions, strict=True):
+        for one, other in reaction.replacements:
+            row[arrangements.species.index(one)] -= 1
+            row[arrangements.species.index(other)] += 1
+    mu = delta @ np.linalg.pinv(net).T
+    if not np.allclose(mu @ net.T, delta, rtol=0, atol=1e-9):
+        raise InvalidInputError(
+            f"delta_mu_eV: the reactions {', '.join(map(str, reactions))} depend on each other, and no chemical "
+            f"potentials of the species give {given.tolist()}"
+        )
+    return mu
 
 
 def _species_of(side: str, text: str) -> tuple[str, ...]:

@@ -327,7 +327,7 @@ def _at_start(
         labels,
         temperature_K=temperatures_K,
         seeds=seeds,
-        proposal=Proposal(settings.proposal, settings.balancing),
+        proposal=Proposal(settings.proposal, settings.balancing, settings.n_tries),
         switch=_switch(settings),
     )
     langevin = None

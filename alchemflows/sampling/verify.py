@@ -30,6 +30,8 @@ PROPOSALS = {
     "informed, sqrt": Proposal(),
     "informed, barker": Proposal(balancing="barker"),
     "uniform": Proposal("uniform"),
+    "informed, 4 tries": Proposal(n_tries=4),
+    "uniform, 4 tries": Proposal("uniform", n_tries=4),
 }
 #: Largest deviation that is accepted, in standard errors.
 MAX_SIGMA = 3.0

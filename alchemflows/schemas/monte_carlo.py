@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from alchemflows.schemas.base import MakerField
 from alchemflows.schemas.dynamics import MIN_SAMPLES, Conditions, Schedule
 
 ProposalKind = Literal["informed", "uniform"]
@@ -43,14 +44,22 @@ class MonteCarloSettings(Conditions):
         "informed", description="whether moves are chosen by ∂E/∂w (informed) or with equal probabilities (uniform)"
     )
     balancing: Balancing = Field("sqrt", description="balancing function of informed proposals: sqrt or barker")
+    n_tries: int = Field(
+        1, gt=0, description="candidates that an attempt draws, of which one is chosen (multiple-try Metropolis)"
+    )
     replica_exchange: bool = Field(False, description="whether neighbouring replicas may be exchanged after each sweep")
 
     @model_validator(mode="after")
-    def _enough_samples(self) -> MonteCarloSettings:
+    def _consistent(self) -> MonteCarloSettings:
         if self.n_production_sweeps < MIN_SAMPLES:
             raise ValueError(
                 f"n_production_sweeps = {self.n_production_sweeps} gives as many samples; at least {MIN_SAMPLES} are "
                 "needed"
+            )
+        if self.n_tries > 1 and self.n_switching_steps:
+            raise ValueError(
+                f"n_tries = {self.n_tries}: moves that are carried out by dynamics (n_switching_steps = "
+                f"{self.n_switching_steps}) have one try"
             )
         return self
 
@@ -61,6 +70,38 @@ class MonteCarloSettings(Conditions):
         would keep the number of atoms of an element even or odd.
         """
         return self.attempts_per_sweep or n_sites | 1
+
+    @property
+    def evaluations_per_attempt(self) -> int:
+        """Number of evaluations of a replica in an attempted move."""
+        return self.n_switching_steps + 1 if self.n_tries == 1 else 2 * self.n_tries
+
+
+class CompositionControl(MakerField):
+    """What controls the composition; nothing for a constant composition (canonical ensemble)."""
+
+    mu_eV: dict[str, float] = Field(
+        default={}, description="chemical potential of each species relative to the reference species (eV)"
+    )
+    targets: dict[str, float] = Field(
+        default={}, description="target share of each species but one of each sublattice, which has the rest"
+    )
+    stiffness_eV: float = Field(1.0, gt=0, description="stiffness of the targets per site (eV)")
+    exchange_mu_eV: dict[str, float] = Field(
+        default={}, description="chemical potential of each exchange of species, such as 2 Ca -> Na + La (eV)"
+    )
+    oxidation_states: dict[str, float] = Field(
+        default={}, description="oxidation states of the species of exchanges, where elements have several"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> CompositionControl:
+        given = [name for name in ("mu_eV", "targets", "exchange_mu_eV") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other; give one of them")
+        if self.oxidation_states and not self.exchange_mu_eV:
+            raise ValueError("oxidation_states are used only with exchange_mu_eV")
+        return self
 
 
 @dataclass(frozen=True)

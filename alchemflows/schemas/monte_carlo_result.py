@@ -16,8 +16,9 @@ from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.verdict import Verdict
 
-#: What is constant or controlled: the composition, the chemical potentials, or targets of the composition.
-CompositionEnsemble = Literal["canonical", "semi-grand", "variance-constrained"]
+#: What is constant or controlled: the composition, the chemical potentials, targets of the composition, or the chemical
+#: potentials of exchanges of species that keep the charge.
+CompositionEnsemble = Literal["canonical", "semi-grand", "variance-constrained", "charge-neutral semi-grand"]
 
 
 class Average(BaseModel):
@@ -113,6 +114,11 @@ class MonteCarloPoint(BaseModel):
     targets: list[dict[str, float]] | None = Field(
         None, description="target shares of each sublattice; none unless the ensemble is variance-constrained"
     )
+    exchange_mu_eV: dict[str, float] | None = Field(
+        None,
+        description="chemical potential of each exchange of species, that of the right side minus that of the left; "
+        "none unless the ensemble is charge-neutral semi-grand",
+    )
     formula: str = Field(description="formula at the mean composition")
     counts: Counts = Field(description="atoms at the mean composition, sites and formula units of the cell")
     n_replicas: int
@@ -120,6 +126,11 @@ class MonteCarloPoint(BaseModel):
     energy_eV: Average = Field(description="potential energy of the cell")
     volume_A3: Average = Field(description="volume of the cell")
     composition: list[dict[str, Average]] = Field(description="shares of the species on each sublattice")
+    constrained_mu_eV: list[dict[str, Average]] | None = Field(
+        None,
+        description="chemical potentials relative to the first species of each sublattice, which follow from the mean "
+        "shares and the targets; none unless the ensemble is variance-constrained",
+    )
     heat_capacity_eV_per_K: Average = Field(
         description="Var(E + pV + Φ) / (k_B T²) of the cell: the configurational part of the heat capacity, with "
         "dynamics between sweeps also that of the potential energy of vibrations; no kinetic part"
@@ -143,6 +154,7 @@ class MonteCarloPoint(BaseModel):
         """Chemical potentials or targets as a text for tables; empty at constant composition."""
         parts = [f"μ({name}) = {value:.4g} eV" for row in self.mu_eV or [] for name, value in row.items()]
         parts += [f"target {name} {value:.4g}" for row in self.targets or [] for name, value in row.items()]
+        parts += [f"Δμ({name}) = {value:.4g} eV" for name, value in (self.exchange_mu_eV or {}).items()]
         return ", ".join(parts)
 
     @property
@@ -165,8 +177,8 @@ class ReplicaExchangeSummary(BaseModel):
 class MonteCarloDocument(Document):
     """Averages of Monte Carlo on the arrangements of a disordered crystal, at one or several points.
 
-    A point is a temperature, in the semi-grand ensemble with chemical potentials, and in the variance-constrained one
-    with targets of the composition. Replicas at the same point are averaged together. With replica exchange, the points
+    A point is a temperature, in semi-grand ensembles with chemical potentials, and in the variance-constrained one with
+    targets of the composition. Replicas at the same point are averaged together. With replica exchange, the points
     are not independent of one another: the error of a difference between two points may be larger or smaller than that
     from their errors.
     """

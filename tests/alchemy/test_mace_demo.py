@@ -18,8 +18,9 @@ from ase.optimize import BFGS
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from alchemflows.alchemy.backends import load_potential, resolve
-from alchemflows.alchemy.backends.loading import _model_file
+from alchemflows.alchemy.backends.loading import _load, _model_file
 from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialSpec
@@ -48,6 +49,27 @@ def test_by_name_without_network(dtype, monkeypatch):
     assert loaded.record.backend == "mace"
     assert loaded.dtype == getattr(torch, dtype)
     assert loaded.numbers == {3, 7, 8, 11, 13, 17, 19, 21, 26, 31, 40, 50, 53, 55, 58, 82}
+
+
+def test_parameters_too_small_for_the_precision_are_dropped(monkeypatch):
+    """Energies and gradients stay the same bit for bit."""
+    found = []
+    for dropped in (True, False):
+        if not dropped:
+            monkeypatch.setattr("alchemflows.alchemy.backends.mace.drop_tiny_parameters", lambda model: None)
+        _load.cache_clear()
+        backend = load_potential(PotentialSpec(name="mace-demo", dtype="float32", device="cpu"))
+        sizes = torch.cat([each.flatten() for each in backend.model.parameters()]).abs()
+        assert bool((sizes[sizes > 0] < 9e-32).any()) != dropped
+        atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+        atoms.rattle(0.1, seed=0)
+        mixed = AseAtomsAdaptor.get_structure(atoms)
+        mixed.replace_species({"Na": {"Na": 0.5, "K": 0.5}})
+        system, weights = AlchemicalSystem.from_structure(mixed)
+        found.append(AlchemicalPotential(system, backend).evaluate([atoms.positions], [atoms.cell.array], [weights]))
+    _load.cache_clear()
+    for name in ("energy", "forces", "stress", "weight_gradients"):
+        assert torch.equal(getattr(found[0], name), getattr(found[1], name))
 
 
 def test_a_file_of_that_name_is_not_taken_for_it(tmp_path, monkeypatch):

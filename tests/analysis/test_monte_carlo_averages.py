@@ -25,6 +25,7 @@ from alchemflows.sampling.ensembles import Canonical, Constrained, SemiGrand
 from alchemflows.sampling.exchange import ExchangeStatistics
 from alchemflows.sampling.monte_carlo import MonteCarlo
 from alchemflows.sampling.proposals import Proposal
+from alchemflows.sampling.reactions import Reactions
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
@@ -46,6 +47,10 @@ ENSEMBLES = {
     "variance-constrained": (
         Constrained(ARRANGEMENTS, SHARES, STIFFNESS),
         {"targets": SHARES, "stiffness_eV": STIFFNESS},
+    ),
+    "charge-neutral semi-grand": (
+        Reactions(ARRANGEMENTS, ["Na -> K"], 0.02),
+        {"exchange_mu_eV": {"Na -> K": 0.02}},
     ),
 }
 WAVE = (0.5, 0, 0)
@@ -170,6 +175,18 @@ def test_the_error_of_each_quantity_is_calibrated(name, group):
     for key, deviations in deviations_of(chains, wanted, group).items():
         noise = 1 / np.sqrt(len(deviations))  # two standard errors of a share, by which errors may seem too large
         assert 0.55 < np.mean(deviations < 1) < 0.8 + noise and np.mean(deviations < 2) > 0.88, key
+
+
+def test_chemical_potentials_follow_from_targets():
+    """Their errors are those of the shares, times the slope."""
+    (point,) = summary(sampled("variance-constrained", 50, 120)).points
+    share, mu = point.composition[0]["Na"], point.constrained_mu_eV[0]
+    assert list(mu) == ["K"]
+    beyond = share.value - SHARES["Na"]
+    assert mu["K"].value == pytest.approx(2 * STIFFNESS * (beyond + beyond))
+    assert mu["K"].error == pytest.approx(4 * STIFFNESS * share.error)
+    (other,) = summary(sampled("semi-grand", 50, 120)).points
+    assert other.constrained_mu_eV is None
 
 
 def noise(n: int = 200, seed: int = 0) -> np.ndarray:

@@ -9,11 +9,13 @@ import pytest
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
+from rich.console import Console
 
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.cli.monte_carlo_tables import monte_carlo_tables
 from alchemflows.errors import InvalidInputError, RunStoppedError
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.jobs.monte_carlo import ArrangementsMaker
@@ -48,6 +50,13 @@ def run(flow, folder) -> MonteCarloDocument:
     return outputs[flow.output.uuid][1].output
 
 
+def shown(tables) -> str:
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(tables)
+    return captured.get()
+
+
 def test_samples_are_those_of_the_relaxed_crystal(tmp_path):
     """The last sample of each replica has the energy of its last structure, by the plain potential."""
     maker = MonteCarloMaker(**DEMO, **SHORT, relax_maker=relaxing(0.1))
@@ -73,6 +82,34 @@ def test_a_large_chemical_potential_fills_the_crystal(tmp_path):
     document = run(maker.make(MIXED, (2, 1, 1), [300.0]), tmp_path)
     assert document.ensemble == "semi-grand" and document.points[0].mu_eV == [{"Na": 0.0, "K": 9.0}]
     assert {each.final.composition.reduced_formula for each in document.replicas} == {"KCl"}
+
+
+def test_stiff_targets_keep_the_composition(tmp_path):
+    maker = MonteCarloMaker(**DEMO, **SHORT, relax_maker=None, targets={"K": 0.25}, stiffness_eV=100.0, n_tries=2)
+    document = run(maker.make(MIXED, (2, 2, 1), [300.0]), tmp_path)
+    (point,) = document.points
+    assert document.ensemble == "variance-constrained" and document.stiffness_eV == 100.0
+    assert point.targets == [{"Na": 0.75, "K": 0.25}] and document.settings.n_tries == 2
+    assert point.composition[0]["K"].value == 0.25
+    assert point.constrained_mu_eV[0]["K"].value == pytest.approx(0.0, abs=1e-12)
+    text = shown(monte_carlo_tables(document))
+    assert "target K 0.25" in text and "variance-constrained" in text and "μ (eV)" in text
+
+
+def test_exchanges_keep_the_charge(tmp_path):
+    """The first arrangements have two Fe, one Li and one Al; the others follow by the exchange."""
+    oxide = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.4), [{"Fe": 0.5, "Li": 0.25, "Al": 0.25}, "O"], ROCK_SALT
+    )
+    exchange = {"2 Fe -> Li + Al": 30.0}
+    maker = MonteCarloMaker(
+        **DEMO, **SHORT, relax_maker=None, exchange_mu_eV=exchange, oxidation_states={"Fe": 2}, attempts_per_sweep=3
+    )
+    document = run(maker.make(oxide.get_primitive_structure(), (2, 2, 1), [3000.0]), tmp_path)
+    (point,) = document.points
+    assert document.ensemble == "charge-neutral semi-grand" and point.exchange_mu_eV == exchange
+    assert {each.final.composition.reduced_formula for each in document.replicas} == {"LiAlO2"}
+    assert "Δμ(2 Fe -> Li + Al) = 30 eV" in shown(monte_carlo_tables(document))
 
 
 def test_a_stopped_job_resumes_with_the_same_result(tmp_path, monkeypatch):
@@ -129,6 +166,17 @@ def test_the_cell_moves_only_with_dynamics_between_sweeps():
         ({"mu_eV": {"Na": 0.0, "K": 0.1}}, {}, "mu_eV"),
         ({"mu_eV": {"K": float("nan")}}, {}, "mu_eV"),
         ({"mu_eV": {"K": 0.1}}, {"structure": salt(Na=0.5, K=0.25, Li=0.25), "supercell": (2, 2, 1)}, "Na, Li"),
+        ({"mu_eV": {"K": 0.1}, "targets": {"K": 0.5}}, {}, "mu_eV and targets"),
+        ({"targets": {"Li": 0.5}}, {}, "Li"),
+        ({"targets": {"K": 0.5}, "stiffness_eV": -1.0}, {}, "stiffness_eV"),
+        ({"exchange_mu_eV": {"Na -> Li": 0.0}}, {}, "Li"),
+        ({"oxidation_states": {"Na": 1}}, {}, "oxidation_states"),
+        (
+            {"exchange_mu_eV": {"3 Na -> 3 K": 0.0}},
+            {"structure": salt(Na=0.25, K=0.25, Li=0.5), "supercell": (2, 2, 1)},
+            "1 Na",
+        ),
+        ({"n_tries": 2, "n_switching_steps": 5}, {}, "n_tries"),
         ({"seed": -1}, {}, "seed"),
         ({"n_md_steps": 5}, {"structure": salt(Na=0.5, K=0.25), "supercell": (2, 2, 1)}, "n_md_steps"),
         ({"n_md_steps": -5}, {}, "n_md_steps"),

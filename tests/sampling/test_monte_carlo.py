@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from ase import units
-from chains import BETA, PROPOSALS, T, boltzmann, chains, transition_matrix
+from chains import BETA, PROPOSALS, RULES, SEVERAL_TRIES, T, boltzmann, chains, transition_matrix
 from lattices import PairLattice, everything, ising, random_mixture, sites_of
 from pymatgen.core import Lattice, Structure
 from scipy.stats import chi2
@@ -86,8 +88,10 @@ def test_informed_estimates_are_first_order():
     assert rates["sqrt"] > 3 * rates["uniform"] and rates["barker"] > 3 * rates["uniform"]
 
 
-@pytest.mark.parametrize("kind", ENSEMBLES)
-@pytest.mark.parametrize("proposal", PROPOSALS)
+@pytest.mark.parametrize(
+    ("kind", "proposal"),
+    [*product(ENSEMBLES, PROPOSALS), ("canonical", "sqrt, 3 tries"), ("constrained", "uniform, 2 tries")],
+)
 def test_visited_arrangements_follow_boltzmann(kind, proposal):
     """χ² of the last arrangements of independent replicas."""
     temperature_K = 1500.0
@@ -195,7 +199,7 @@ def test_identical_elements_mix_ideally():
     assert counts.var() == pytest.approx(n * share * (1 - share), rel=0.05)
 
 
-@pytest.mark.parametrize("proposal", PROPOSALS)
+@pytest.mark.parametrize("proposal", RULES)
 @pytest.mark.parametrize("ensemble", [Canonical, lambda arrangements: SemiGrand(arrangements, np.zeros((1, 3)))])
 def test_equal_energies_accept_every_move(ensemble, proposal):
     arrangements = sites_of([["Na", "K", "Rb"]] * 6)
@@ -243,11 +247,23 @@ def test_one_evaluation_per_attempt(proposal):
         assert np.array_equal(run.current.slopes_eV, slopes)
 
 
+@pytest.mark.parametrize("proposal", SEVERAL_TRIES)
+def test_several_tries_are_two_evaluations_of_one_batch(proposal):
+    arrangements, model = ising(2, 3, 0.06)
+    run = chains(model, Canonical(arrangements), arrangements.random([[3, 3]], range(50)), proposal=proposal)
+    for _ in range(20):
+        before = model.n_evaluations
+        run.attempt()
+        assert model.n_evaluations == before + 2
+    exact = model.evaluate(None, None, arrangements.weights(run.current.labels))
+    assert np.array_equal(run.current.energy_eV, exact.energy.numpy())
+
+
 def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("proposal", PROPOSALS)
+@pytest.mark.parametrize("proposal", RULES)
 def test_resumes_bit_for_bit(proposal, gentle, mixed_iodide):
     """With a potential whose neighbour lists affect rounding."""
     ensemble = SemiGrand(mixed_iodide, {"Pb": 0.0, "Sn": 0.05, "vacancy": 0.02})
@@ -360,6 +376,7 @@ def test_tables_of_another_number_of_replicas_are_refused():
         (lambda a: Constrained(a, {"Na": 0.5}, 1.0), "shares"),
         (lambda a: Proposal("blind"), "blind"),
         (lambda a: Proposal(balancing="tanh"), "tanh"),
+        (lambda a: Proposal(n_tries=0), "n_tries"),
     ],
 )
 def test_wrong_ensembles_are_refused(make, reason):

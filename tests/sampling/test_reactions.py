@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chains import BETA, PROPOSALS, boltzmann, chains, transition_matrix
+from chains import BETA, PROPOSALS, RULES, boltzmann, chains, transition_matrix
 from lattices import PairLattice, everything, sites_of
 
 from alchemflows.errors import InvalidInputError
@@ -74,7 +74,7 @@ def test_detailed_balance(case, proposal):
     assert np.abs(other @ matrix - other).max() > 1e-5
 
 
-@pytest.mark.parametrize("proposal", PROPOSALS)
+@pytest.mark.parametrize("proposal", RULES)
 def test_averages_are_exact(proposal):
     ensemble = two_sublattices()
     model = interacting(ensemble.arrangements, seed=2)

@@ -8,6 +8,7 @@ import pytest
 from monty.json import MontyDecoder, MontyEncoder
 
 from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.monte_carlo import CompositionControl
 from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.refinement import RefinementSettings
@@ -17,6 +18,7 @@ SETTINGS = [
     DynamicsSettings(temperature_K=310.5, pressure_GPa=1.0, n_production_steps=70),
     RefinementSettings(target_error_eV_per_atom=1e-3, budget=7),
     Target(quantity="a_A", value=5.9),
+    CompositionControl(exchange_mu_eV={"2 Ca -> Na + La": 0.1}),
 ]
 
 

@@ -57,9 +57,9 @@ def _value_and_slope(
         if degree == 1:
             g = c.expand(-1, -1, n_nodes)
         else:
-            product = x if degree == 2 else x[:, index[0]]
+            product = x if degree == 2 else x.index_select(1, index[0])
             for factor in index[1:]:
-                product = product * x[:, factor]
+                product = product * x.index_select(1, factor)
             g = torch.bmm(c, product)
         g = g.reshape(n_channels, -1, n_in, n_nodes)
         total = g if total is None else total + g

@@ -27,7 +27,7 @@ from alchemflows.alchemy.backends import mace_internals as internals
 from alchemflows.alchemy.backends.contraction import FoldedContraction, fold
 from alchemflows.alchemy.backends.convolution import Convolution
 from alchemflows.alchemy.backends.cuequivariance import convert
-from alchemflows.alchemy.backends.precision import default_dtype
+from alchemflows.alchemy.backends.precision import default_dtype, drop_tiny_parameters
 from alchemflows.alchemy.backends.selfcheck import fastest
 from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import EdgeGraph, Graph
@@ -107,6 +107,7 @@ class MACEBackend:
         self.model = cast(Any, model.to(device=device, dtype=self.dtype).eval())
         for parameter in model.parameters():
             parameter.requires_grad_(False)
+        drop_tiny_parameters(self.model)
         self.cutoff_A = float(self.model.r_max)
         self.merges_messages = False
         self._radial_networks: list[torch.nn.Module] = []

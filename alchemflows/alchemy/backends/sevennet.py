@@ -23,6 +23,7 @@ from sevenn.nn.convolution import IrrepsConvolution
 from sevenn.util import model_from_checkpoint, pretrained_name_to_path
 
 from alchemflows.alchemy.backends.convolution import Convolution
+from alchemflows.alchemy.backends.precision import drop_tiny_parameters
 from alchemflows.alchemy.backends.selfcheck import fastest
 from alchemflows.alchemy.graph import EdgeGraph, Graph, MergedGraph
 from alchemflows.alchemy.potential import Backend
@@ -81,6 +82,7 @@ class SevenNetBackend:
         model = model.to(device=device, dtype=self.dtype).eval()
         for parameter in model.parameters():
             parameter.requires_grad_(False)
+        drop_tiny_parameters(model)
         self._embedding = cast(Any, model.edge_embedding)
         basis = self._embedding.basis_function
         basis.coeffs = basis.coeffs.to(device=device, dtype=self.dtype)  # not a buffer if the basis is not trained
