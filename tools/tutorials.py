@@ -17,6 +17,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from mkdocs.config.defaults import MkDocsConfig
@@ -34,6 +35,10 @@ VECTOR_GRAPHICS = "%config InlineBackend.figure_formats = ['svg']"
 SHORT_NOTE = (
     "!!! warning\n    This page was built with `ALCHEMFLOWS_SHORT`: only a few steps were run, and its numbers are "
     "meaningless.\n\n"
+)
+#: A link to the script of an example, from a page in `docs` or in a folder of it.
+_SCRIPT_LINK = re.compile(
+    r"\[(?P<text>[^\]]*)\]\(\.\./(?P<up>(\.\./)*)alchemflows/data/examples/scripts/(?P<stem>\w+)\.py(#figure-(?P<figure>\d+))?\)"
 )
 log = logging.getLogger("mkdocs.hooks.tutorials")
 
@@ -56,6 +61,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for name, image in figures.items():
             files.append(File.generated(config, f"tutorials/{name}", content=image))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Return a page whose links to scripts of examples, which exist in the repository, lead to the pages made of them.
+
+    A link to ``script.py#figure-2`` gets the second figure of the tutorial in front of its text.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        name = found["stem"].replace("_", "-")
+        place = f"{found['up']}tutorials/{name}"
+        figure = f"![]({place}-{found['figure']}.svg) " if found["figure"] else ""
+        return f"[{figure}{found['text']}]({place}.md)"
+
+    return _SCRIPT_LINK.sub(link, markdown)
 
 
 def _environment(home: Path) -> dict[str, str]:
