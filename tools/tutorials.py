@@ -82,7 +82,7 @@ def _environment(home: Path) -> dict[str, str]:
     """Return the environment of a user without a configured database, whose commands are those of this Python."""
     kept = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {"OMP_NUM_THREADS": "1"} | kept | {"PATH": path, "ALCHEMFLOWS_HOME": str(home), "COLUMNS": "130"}
+    return {"OMP_NUM_THREADS": "1"} | kept | {"PATH": path, "ALCHEMFLOWS_HOME": str(home), "COLUMNS": "110"}
 
 
 def executed(example: Example, cache: Path, environment: dict[str, str]) -> nbformat.NotebookNode:
