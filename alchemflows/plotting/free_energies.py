@@ -68,7 +68,7 @@ def plot_convergence(document: FreeEnergyDocument) -> Figure:
         axes.set_xlabel("fraction of each window")
         axes.set_ylabel(f"{_difference(document)} by MBAR, without mass term (eV)")
         axes.set_title(f"{_path(document)}: {document.verdict.status}", fontsize=10)
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure
 
 
