@@ -67,3 +67,16 @@ def test_a_page_has_the_outputs(execute, tmp_path):
 def test_a_failure_ends_the_build(execute, script, named):
     with pytest.raises(PluginError, match=named):
         HOOK["page"](*execute(script))
+
+
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("[a](../alchemflows/data/examples/scripts/ti.py)", "[a](tutorials/ti.md)"),
+        ("[a](../../alchemflows/data/examples/scripts/own_crystal.py)", "[a](../tutorials/own-crystal.md)"),
+        ("[a](../alchemflows/data/examples/scripts/ti.py#figure-2)", "[![](tutorials/ti-2.svg) a](tutorials/ti.md)"),
+        ("[a](method.md) and `scripts/ti.py`", "[a](method.md) and `scripts/ti.py`"),
+    ],
+)
+def test_links_to_scripts_lead_to_their_pages(link, shown):
+    assert HOOK["on_page_markdown"](f"see {link}.", page=None) == f"see {shown}."

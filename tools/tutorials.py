@@ -17,6 +17,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from mkdocs.config.defaults import MkDocsConfig
@@ -34,6 +35,10 @@ VECTOR_GRAPHICS = "%config InlineBackend.figure_formats = ['svg']"
 SHORT_NOTE = (
     "!!! warning\n    This page was built with `ALCHEMFLOWS_SHORT`: only a few steps were run, and its numbers are "
     "meaningless.\n\n"
+)
+#: A link to the script of an example, from a page in `docs` or in a folder of it.
+_SCRIPT_LINK = re.compile(
+    r"\[(?P<text>[^\]]*)\]\(\.\./(?P<up>(\.\./)*)alchemflows/data/examples/scripts/(?P<stem>\w+)\.py(#figure-(?P<figure>\d+))?\)"
 )
 log = logging.getLogger("mkdocs.hooks.tutorials")
 
@@ -58,11 +63,26 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Return a page whose links to scripts of examples, which exist in the repository, lead to the pages made of them.
+
+    A link to ``script.py#figure-2`` gets the second figure of the tutorial in front of its text.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        name = found["stem"].replace("_", "-")
+        place = f"{found['up']}tutorials/{name}"
+        figure = f"![]({place}-{found['figure']}.svg) " if found["figure"] else ""
+        return f"[{figure}{found['text']}]({place}.md)"
+
+    return _SCRIPT_LINK.sub(link, markdown)
+
+
 def _environment(home: Path) -> dict[str, str]:
     """Return the environment of a user without a configured database, whose commands are those of this Python."""
     kept = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {"OMP_NUM_THREADS": "1"} | kept | {"PATH": path, "ALCHEMFLOWS_HOME": str(home), "COLUMNS": "130"}
+    return {"OMP_NUM_THREADS": "1"} | kept | {"PATH": path, "ALCHEMFLOWS_HOME": str(home), "COLUMNS": "110"}
 
 
 def executed(example: Example, cache: Path, environment: dict[str, str]) -> nbformat.NotebookNode:

@@ -17,6 +17,7 @@ from alchemflows.cli.options import (
     RunOptions,
     StructureFile,
     Supercell,
+    Temperatures,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
@@ -92,7 +93,7 @@ def phases(
         list[str],
         typer.Argument(help="Names and structure files of the phases, such as alpha=alpha.cif delta=delta.cif."),
     ],
-    temperatures: Annotated[list[float], typer.Option("--temperature", "-T", help="Temperature (K); repeatable.")],
+    temperatures: Temperatures,
     maker: Annotated[Any, FRENKEL_LADD],
     potential: PotentialOptions,
     reading: ReadingOptions,

@@ -16,7 +16,7 @@ from alchemflows.cli.estimate import duration_text
 from alchemflows.cli.inputs import show_record
 from alchemflows.cli.layout import counted, print_json
 from alchemflows.cli.once import App
-from alchemflows.cli.options import JsonInstead
+from alchemflows.cli.options import JsonInstead, temperature_option
 from alchemflows.cli.running import console
 from alchemflows.errors import InvalidInputError
 from alchemflows.yaml_file import read_text
@@ -53,6 +53,9 @@ def check(
     as_json: JsonInstead = False,
 ) -> None:
     """Check a campaign and estimate its cost, without submitting it."""
+    from alchemflows.campaign.specification import read_campaign, tasks
+
+    campaign = read_campaign(file)  # before torch is imported, so that a mistake is named soon
     from alchemflows.campaign.estimate import (
         check_space,
         narrow_cells,
@@ -61,9 +64,7 @@ def check(
         work_of,
         writable_space,
     )
-    from alchemflows.campaign.specification import read_campaign, tasks
 
-    campaign = read_campaign(file)
     every = list(tasks(campaign, _structures(campaign)))
     work = total(work_of(task) for task in every)
     narrow = narrow_cells(every) if work.n_steps else {}
@@ -118,9 +119,7 @@ def submit(file: CampaignFile, as_json: JsonInstead = False) -> None:
 def extend(
     file: CampaignFile,
     runs: Annotated[int | None, typer.Option(min=1, help="Total number of production runs of each window.")] = None,
-    temperature: Annotated[
-        list[float] | None, typer.Option("-T", "--temperature", help="Additional temperature (K); repeatable.")
-    ] = None,
+    temperature: Annotated[list[float] | None, temperature_option("Additional temperature (K); repeatable.")] = None,
     pressure: Annotated[
         list[float] | None, typer.Option("-p", "--pressure", help="Additional pressure (GPa); repeatable.")
     ] = None,

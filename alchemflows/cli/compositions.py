@@ -19,6 +19,7 @@ from alchemflows.cli.options import (
     RunOptions,
     StructureFile,
     Supercell,
+    Temperatures,
 )
 from alchemflows.cli.running import check_figures, messages, run_and_show
 from alchemflows.errors import InvalidInputError
@@ -192,7 +193,7 @@ def mixing(
             "--choose", help="Element of the mixing sites and the two elements that mix there, such as Na:Na,K."
         ),
     ],
-    temperatures: Annotated[list[float], typer.Option("--temperature", "-T", help="Temperature (K); repeatable.")],
+    temperatures: Temperatures,
     maker: Annotated[Any, MIXING],
     potential: PotentialOptions,
     reading: ReadingOptions,

@@ -19,6 +19,7 @@ from alchemflows.cli.options import (
     ReadingOptions,
     RunOptions,
     Supercell,
+    temperature_option,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
@@ -38,10 +39,8 @@ def vacancy(
     structure: PerfectCrystal,
     temperatures: Annotated[
         list[float],
-        typer.Option(
-            "--temperature",
-            "-T",
-            help="Temperature (K); repeatable: several temperatures also give the formation entropy and enthalpy.",
+        temperature_option(
+            "Temperature (K); repeatable: several temperatures also give the formation entropy and enthalpy."
         ),
     ],
     absolute: Annotated[Any, FRENKEL_LADD],

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
@@ -122,6 +122,11 @@ def with_repeats(arguments: list[str], parameters: Iterable[Any]) -> list[str]:
         Arguments of a command.
     parameters
         Its options; those named in :data:`REPEATS` are repeats of a cell.
+
+    Raises
+    ------
+    InvalidInputError
+        If an option is not followed by three numbers of at least 1.
     """
     wanted = {name: option.nargs for option in parameters if option.name in REPEATS for name in option.opts}
     found = []
@@ -134,20 +139,46 @@ def with_repeats(arguments: list[str], parameters: Iterable[Any]) -> list[str]:
             continue
         if equals:
             rest.insert(0, value)
-        if wanted[name] == 3 and rest and (numbers := re.fullmatch(r"(\d+)[xX×](\d+)[xX×](\d+)", rest[0])):
-            rest[:1] = numbers.groups()
-        elif wanted[name] == 1 and len(rest) >= 3 and all(each.isdigit() for each in rest[:3]):
-            rest[:3] = ["x".join(rest[:3])]
         found.append(name)
+        if rest:
+            numbers, rest = _three_repeats(name, rest)
+            found += numbers if wanted[name] == 3 else ["x".join(numbers)]
     return found
 
 
+def _three_repeats(option: str, words: list[str]) -> tuple[list[str], list[str]]:
+    """Return three numbers of repeats at the beginning of the words behind an option, and the other words."""
+    parts = re.split("[xX×]", words[0])
+    used = 1 if len(parts) > 1 or not parts[0].isdigit() else 3
+    numbers = parts if used == 1 else words[:3]
+    if len(numbers) != 3 or not all(each.isdecimal() and int(each) > 0 for each in numbers):
+        raise InvalidInputError(
+            f"{option} must be three numbers of at least 1, such as 2 2 2 or 2x2x2; got {' '.join(words[:used])!r}"
+        )
+    return numbers, words[used:]
+
+
 def supercell_of(text: str) -> tuple[int, int, int]:
-    """Return repeats of a cell from a text such as 3x3x3."""
-    parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise InvalidInputError(f"a supercell is written like 3x3x3; got {text!r}")
-    return int(parts[0]), int(parts[1]), int(parts[2])
+    """Return repeats of a cell from a text such as 3x3x3, which :func:`with_repeats` has checked."""
+    a, b, c = map(int, text.split("x"))
+    return a, b, c
+
+
+Temperature = TypeVar("Temperature", float, list[float], list[float] | None)
+
+
+def checked_temperature(given: Temperature) -> Temperature:
+    """Return the value of ``--temperature`` after checking it; typer calls this before the command.
+
+    Raises
+    ------
+    InvalidInputError
+        If a temperature is not a finite number above 0.
+    """
+    for value in given if isinstance(given, list) else [given]:
+        if value is not None and not 0 < value < float("inf"):
+            raise InvalidInputError(f"--temperature must be above 0 K; got {value:g}")
+    return given
 
 
 def phases_of(texts: list[str]) -> dict[str, Path]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 import typer
 
 from alchemflows.cli.configured import settings
+from alchemflows.cli.inputs import checked_temperature
 from alchemflows.declarations import declared
 from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import AlchemflowsWarning, InvalidInputError
@@ -40,6 +41,8 @@ SHORT = {
 }
 #: Options that are not `--name`.
 DECLARED = {"temperature": ("--temperature", "-T"), "crystal": ("--crystal/--diffusing",)}
+#: Functions that check the values of options before the command.
+CHECKS = {"temperature": checked_temperature}
 
 
 #: Lengths with which any command ends soon (``ALCHEMFLOWS_SHORT``).
@@ -105,7 +108,7 @@ class MakerOptions:
                 *DECLARED.get(name, ()),
                 metavar=f"[{'|'.join(choices)}]" if choices else None,
                 help=texts[path],
-                callback=_one_of(name, choices) if choices else None,
+                callback=_one_of(name, choices) if choices else CHECKS.get(name),
             )
             made.append((name, Annotated[hint, option], inspect.Parameter.empty if name in self.required else default))
         return made

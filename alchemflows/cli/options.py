@@ -12,7 +12,7 @@ import typer
 
 from alchemflows.cli.configured import settings
 from alchemflows.cli.default_potential import default_potential
-from alchemflows.cli.inputs import check_plot, dtype_of, read_structure
+from alchemflows.cli.inputs import check_plot, checked_temperature, dtype_of, read_structure
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -28,10 +28,16 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def temperature_option(text: str) -> Any:
+    """Return the option for temperatures, with its help text."""
+    return typer.Option("--temperature", "-T", help=text, callback=checked_temperature)
+
+
 StructureFile = Annotated[
     Path, typer.Argument(help="Structure file (CIF, POSCAR, ...), ordered or disordered.", callback=_existing)
 ]
 Substitutions = Annotated[list[str], typer.Argument(help="Elements and their substitutes, such as Pb:Sn.")]
+Temperatures = Annotated[list[float], temperature_option("Temperature (K); repeatable.")]
 Supercell = Annotated[
     tuple[int, int, int], typer.Option(metavar="<n n n>", help="Number of repeats of the cell along each axis.")
 ]

@@ -20,6 +20,7 @@ from alchemflows.cli.options import (
     RunOptions,
     StructureFile,
     Supercell,
+    Temperatures,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
@@ -119,7 +120,7 @@ def order(
 @grouped
 def mc(
     structure: StructureFile,
-    temperatures: Annotated[list[float], typer.Option("--temperature", "-T", help="Temperature (K); repeatable.")],
+    temperatures: Temperatures,
     maker: Annotated[Any, MONTE_CARLO],
     potential: PotentialOptions,
     reading: ReadingOptions,

@@ -15,7 +15,7 @@ from alchemflows.cli.configured import connected
 from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
-from alchemflows.cli.options import Device, JsonInstead, Workers
+from alchemflows.cli.options import Device, JsonInstead, Workers, temperature_option
 from alchemflows.cli.running import as_text, console, n_workers, run_submitted
 from alchemflows.errors import AlchemflowsError, DocumentVersionError, InvalidInputError, NoResultError
 
@@ -39,7 +39,7 @@ def results(
     formula: Annotated[
         str | None, typer.Option(help="Formula of the crystal, of an end of a path, or of a composition.")
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="Temperature (K).")] = None,
+    temperature: Annotated[float | None, temperature_option("Temperature (K).")] = None,
     potential: Annotated[str | None, typer.Option(help="Name of the potential, or of its file.")] = None,
     campaign: Annotated[str | None, typer.Option(help="Name of a campaign.")] = None,
     since: Annotated[str | None, typer.Option(metavar="<date>", help="Earliest date, such as 2026-03-31.")] = None,

@@ -169,6 +169,8 @@ class SampledMaker(ConditionsMaker):
 
     def settings(self, kind: type[Settings], **values: Any) -> Settings:
         """Return settings with these conditions and this temperature, as :meth:`ConditionsMaker.settings`."""
+        if self.temperature <= 0:
+            raise InvalidInputError(f"temperature must be above 0 K; got {self.temperature:g}")
         return super().settings(kind, temperature_K=self.temperature, **values)
 
     def seed_of(self, structure: Structure, *purpose: str) -> int:

@@ -68,7 +68,7 @@ def plot_convergence(document: FreeEnergyDocument) -> Figure:
         axes.set_xlabel("fraction of each window")
         axes.set_ylabel(f"{_difference(document)} by MBAR, without mass term (eV)")
         axes.set_title(f"{_path(document)}: {document.verdict.status}", fontsize=10)
-        axes.legend(frameon=False, fontsize=9)
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -142,6 +142,7 @@ def plot_switching(document: SwitchingDocument | FrenkelLaddDocument | RemovalDo
         right.axvline(best.delta_f_eV, color="0.3", linewidth=1)
         right.set_xlabel("work (eV)")
         right.locator_params(axis="x", nbins=5)
+        right.set_ylim(0, 1.05)
         right.set_ylabel("share of the switches with less work")
         figure.suptitle(_process(document), fontsize=10)
         right.set_title(

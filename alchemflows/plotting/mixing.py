@@ -49,7 +49,7 @@ def plot_mixing(document: MixingDocument) -> Figure:
         lines += [] if document.fit is None else [("fit, this cell", "-"), ("fit, large crystal", "--")]
         for label, style in lines:
             left.plot([], [], style, color="0.3", linewidth=0.8, label=label)
-        left.legend(frameon=False, fontsize=8)
+        figure.legend(*left.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
         right.set_xlabel(f"μ({second}) − μ({first}) (eV)")
         right.set_ylabel(f"x({second})")
         figure.suptitle(_title(document), fontsize=10)

@@ -26,9 +26,10 @@ def plot_monte_carlo(document: MonteCarloDocument) -> Figure:
     """
     varying = document.ensemble != "canonical"
     with mpl.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(13 if varying else 10, 3.4), layout="constrained")
+        lines = list(_lines(document))
+        figure = Figure(figsize=(13 if varying else 10, 3.4 + 0.4 * len(lines)), layout="constrained")
         panels = figure.subplots(1, 4 if varying else 3)
-        for label, points in _lines(document):
+        for label, points in lines:
             energies, capacities = zip(*((each.energy_eV, each.heat_capacity_eV_per_K) for each in points), strict=True)
             scales = [each.counts.per_atom(1.0) for each in points]
             _errorbars(panels[0], points, energies, scales, label)
@@ -48,7 +49,7 @@ def plot_monte_carlo(document: MonteCarloDocument) -> Figure:
         panels[2].axhline(0, color="0.7", linewidth=0.8, zorder=0)
         for axes in panels[2:] if not _lines_are_labelled(document) else panels:
             if axes.get_legend_handles_labels()[1]:
-                axes.legend(frameon=False, fontsize=8)
+                axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2))
         figure.suptitle(_title(document), fontsize=10)
     return figure
 

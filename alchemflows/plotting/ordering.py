@@ -33,16 +33,20 @@ def plot_order(document: OrderDisorderDocument) -> Figure:
             axes.scatter([k] * len(here), energies, color=colour, marker="_", s=600, linewidths=1.8)
             if kind == "ordered" and len(here) <= 5:
                 for each, energy in zip(here, energies, strict=True):
-                    axes.annotate(each.name, (k, energy), xytext=(16, 3), textcoords="offset points", fontsize=8)
+                    axes.annotate(
+                        each.name, (k, energy), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8
+                    )
         mean, error = (
             1e3 * (document.random_energy_eV_per_atom - best),
             1e3 * (document.random_error_eV_per_atom or 0.0),
         )
-        axes.axhline(mean, color="0.5", linestyle="--", linewidth=0.8)
+        axes.axhline(mean, color="0.5", linestyle="--", linewidth=0.8, label="mean of the random ones")
         axes.axhspan(mean - error, mean + error, color="0.5", alpha=0.15, linewidth=0)
         axes.set_xticks(range(len(_COLOURS)), list(_COLOURS))
         axes.set_xlim(-0.6, len(_COLOURS) - 0.4)
         axes.set_ylabel("energy above the best order (meV/atom)")
+        axes.margins(y=0.15)
+        axes.legend(frameon=False, fontsize=9)
         axes.set_title(f"{subscripted(document.formula)}, {document.counts.title}")
     return figure
 
@@ -58,7 +62,7 @@ def plot_search(document: OrderingSearchDocument) -> Figure:
         axes.set_xlim(0.5, len(energies) + 0.5)
         start = 1e3 * document.counts.per_atom(document.disordered_energy_eV - best)
         axes.axhline(start, color="0.5", linestyle="--", linewidth=0.8, label="alchemical cell at the start")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel("arrangement, lowest energy first")
         axes.set_ylabel("energy above the lowest (meV/atom)")
         axes.set_title(f"{subscripted(document.formula)}, {document.counts.title}")

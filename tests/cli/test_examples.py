@@ -125,7 +125,7 @@ def test_a_script_is_a_tutorial(script):
     assert "You will learn to\n\n- " in text and "## Next\n\n- " in text
     name = script.stem.replace("_", "-")
     assert f": tutorials/{name}.md" in (ROOT / "mkdocs.yml").read_text()
-    assert f"(tutorials/{name}.md)" in (ROOT / "docs" / "gallery.md").read_text()
+    assert f"scripts/{script.name}#figure-" in (ROOT / "docs" / "gallery.md").read_text()
 
 
 def invoke(*words: str, **environment: str):

@@ -52,6 +52,10 @@ REFUSED_BY_MAKERS = (
     ("order", "Na0.5K0.5Cl.cif", "--starts", "0"),
     ("mc", "Na0.5K0.5Cl.cif", "--temperature", "300", "--replicas", "3"),
     ("mc", "Na0.5K0.5Cl.cif", "--temperature", "300", "--mu", "Li=1"),
+    ("campaign", "check", "field.yaml"),
+    ("campaign", "check", "element.yaml"),
+    ("campaign", "submit", "field.yaml"),
+    ("campaign", "extend", "field.yaml", "--runs", "2"),
 )
 #: Libraries that take longer to import than a help text or an error may take.
 HELP_WITHOUT = {"jobflow", "fireworks", "pymatgen", "scipy", "torch"}
@@ -92,6 +96,9 @@ def said(tmp_path_factory) -> dict[str, list[dict[str, Any]]]:
     """Return what each command says about itself, and then what is refused, all in one new interpreter."""
     folder = tmp_path_factory.mktemp("help")
     find_example("structures").write(folder)
+    salts = find_example("campaign").contents()["salts.yaml"]
+    (folder / "field.yaml").write_text(salts.replace("n_windows", "n_windws"))
+    (folder / "element.yaml").write_text(salts.replace("Na: Li", "Na: Lx"))
     environment = os.environ | {"COLUMNS": "80", "ALCHEMFLOWS_HOME": str(folder / "home")}
     environment |= {"ALCHEMFLOWS_POTENTIAL": "mace-demo"}
     given = json.dumps([*HELP_WITHOUT, *TYPOS_WITHOUT]), json.dumps([*REFUSED, *REFUSED_BY_MAKERS])

@@ -190,7 +190,7 @@ def test_each_short_length_is_a_field_of_a_maker():
         (["--supercell", "2", "3", "4"], ["--supercell", "2", "3", "4"]),
         (["--size", "2", "3", "4", "-T", "5"], ["--size", "2x3x4", "-T", "5"]),
         (["--size", "2x3x4", "--size", "1", "1", "2"], ["--size", "2x3x4", "--size", "1x1x2"]),
-        (["--supercell", "wrong", "2x2x2"], ["--supercell", "wrong", "2x2x2"]),
+        (["--supercell=2", "3", "4", "a"], ["--supercell", "2", "3", "4", "a"]),
         (["--supercell"], ["--supercell"]),
     ],
 )

@@ -113,13 +113,14 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 COMMANDS = dict(commands(typer.main.get_command(app)))
-OPTIONS = [
-    (" ".join(path), name)
+OPTIONS_OF_ALL = {
+    (" ".join(path), name): option
     for path, command in COMMANDS.items()
     for option in command.params
-    if option.param_type_name == "option" and not option.multiple and option.name != "help"
+    if option.param_type_name == "option" and option.name != "help"
     for name in (*option.opts, *option.secondary_opts)
-]
+}
+OPTIONS = [key for key, option in OPTIONS_OF_ALL.items() if not option.multiple]
 
 
 @pytest.mark.parametrize(("path", "name"), OPTIONS)
@@ -130,6 +131,26 @@ def test_every_option_of_one_value_is_refused_twice(path, name):
     with pytest.raises(InvalidInputError, match=rf"{option.opts[0]}\b"):
         command.make_context(path, [name, *values, option.opts[0], *values])
     assert len(OPTIONS) > 150
+
+
+REPEATS_OF_CELLS = [(path, name) for path, name in OPTIONS_OF_ALL if name in ("--supercell", "--size")]
+TEMPERATURES = [(path, name) for path, name in OPTIONS_OF_ALL if name in ("-T", "--temperature")]
+
+
+@pytest.mark.parametrize("words", ["2x0x2", "2 0 2", "-1 2 2", "2x2", "2 2", "2x2xa", "wrong"])
+@pytest.mark.parametrize(("path", "name"), REPEATS_OF_CELLS)
+def test_wrong_repeats_of_a_cell_are_named_by_their_option(path, name, words):
+    with pytest.raises(InvalidInputError, match=rf"^{name} must be three numbers .*; got '{words.split()[0]}"):
+        COMMANDS[tuple(path.split())].make_context(path, [name, *words.split()])
+    assert len(REPEATS_OF_CELLS) > 10
+
+
+@pytest.mark.parametrize("value", ["-300", "0", "nan", "inf"])
+@pytest.mark.parametrize(("path", "name"), TEMPERATURES)
+def test_a_wrong_temperature_is_named_by_its_option(path, name, value):
+    with pytest.raises(InvalidInputError, match=rf"^--temperature must .* K; got {value}$"):
+        COMMANDS[tuple(path.split())].make_context(path, [name, value])
+    assert len(TEMPERATURES) > 20
 
 
 @pytest.mark.parametrize(
