@@ -191,6 +191,7 @@ NOT_IN_KEY: Mapping[str, str] = MappingProxyType(
     {
         **NEVER,
         "n_runs": "a larger number continues the stored windows",
+        "n_frames": "number of stored configurations; no result of the ladder depends on it",
         "relax_maker": "represented by its own scientific fields",
         "frenkel_ladd_maker": "represented by its own scientific fields",
         "search_maker": "represented by its own scientific fields",

@@ -28,6 +28,7 @@ SHORT = {
     "cell_steps": "n_cell_steps",
     "equilibration": "n_equilibration_steps",
     "friction": "friction_per_ps",
+    "frames": "n_frames",
     "interval": "sample_interval_steps",
     "pressure": "pressure_GPa",
     "production": "n_production_steps",

@@ -32,7 +32,7 @@ LADDER = MakerOptions(
     (
         *("temperature", "coupling", "site_resolved", "windows", "spacing", "windows_per_job", "pressure", "cell"),
         *("replica_exchange", "target_error", "budget", "starts", "crystal", "timestep", "friction"),
-        *("equilibration", "production", "interval", "relax", "seed"),
+        *("equilibration", "production", "interval", "frames", "relax", "seed"),
     ),
     required=("temperature",),
 )

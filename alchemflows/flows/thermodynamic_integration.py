@@ -83,6 +83,10 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         Number of consecutive production runs of each window.
 
         Completed ladders can be extended by more runs (:meth:`extended`).
+    n_frames
+        Number of configurations at each end that are stored per production run; 0 for none.
+
+        They are evenly spaced over the production. `alchemflows frames export` writes them to a file.
 
     Examples
     --------
@@ -109,6 +113,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     n_production_steps: int = 20000
     sample_interval_steps: int = 10
     n_runs: int = 1
+    n_frames: int = 100
 
     @checked
     def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
@@ -207,6 +212,8 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             raise InvalidInputError(f"starts must be one of {', '.join(get_args(Starts))}; got {self.starts!r}")
         if self.n_runs < 1:
             raise InvalidInputError(f"n_runs must be at least 1; got {self.n_runs}")
+        if self.n_frames < 0:
+            raise InvalidInputError(f"n_frames must be at least 0; got {self.n_frames}")
         dynamics = self.settings(
             DynamicsSettings,
             n_equilibration_steps=self.n_equilibration_steps,
@@ -214,7 +221,9 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             sample_interval_steps=self.sample_interval_steps,
             replica_exchange=self.replica_exchange,
         )
-        return WindowsMaker(dynamics=dynamics, lambdas=planned.grid, seed=self.seed, crystal=self.crystal)
+        return WindowsMaker(
+            dynamics=dynamics, lambdas=planned.grid, seed=self.seed, crystal=self.crystal, n_frames=self.n_frames
+        )
 
     def _analysis(self, planned: Ladder, refinement: RefinementSettings, windows: WindowsMaker) -> AnalyseMaker:
         return AnalyseMaker(

@@ -22,16 +22,21 @@ from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.schemas.base import OneString
 from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.frames import Frames, packed_bytes
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
-from alchemflows.schemas.samples import PackedSeries, WindowSeries
+from alchemflows.schemas.samples import PackedArrays, PackedSeries, WindowSeries
 from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
 
 if TYPE_CHECKING:
     import torch
 
+    from alchemflows.sampling.frames import FrameRecorder
     from alchemflows.sampling.langevin import State
+
+#: λ of the windows whose configurations are stored.
+_ENDS = (0.0, 1.0)
 
 
 @dataclass
@@ -53,6 +58,9 @@ class WindowsMaker(OneString, Maker):
     crystal
         Whether atoms are expected to stay on their sites. For systems in which atoms diffuse use False; their windows
         have no summary of sites.
+    n_frames
+        Number of configurations of the windows at λ = 0 and 1 that are stored per production run, evenly spaced; 0 for
+        none.
     """
 
     name: str = "λ-windows"
@@ -61,13 +69,14 @@ class WindowsMaker(OneString, Maker):
     lambdas: Sequence[float] = tuple(k / 10 for k in range(11))
     seed: int = 0
     crystal: bool = True
+    n_frames: int = 100
 
     def __post_init__(self) -> None:
         self.lambdas = tuple(self.lambdas)  # JSON turns tuples into lists
 
     def cost(
         self,
-        path: object,
+        path: AlchemicalPath,
         indices: Sequence[int],
         *_: object,
         first_runs: Sequence[int] | None = None,
@@ -79,9 +88,16 @@ class WindowsMaker(OneString, Maker):
         equilibration = 0 if first_runs else self.dynamics.n_equilibration_steps
         # Base64 of the energies at all λ of the grid in single precision and of five more numbers (PackedSeries).
         n_bytes = n * n_runs * self.dynamics.n_samples * (4 * len(self.lambdas) + 40) * 4 // 3
+        n_frames = n_runs * min(self.n_frames, self.dynamics.n_samples)
+        cells_vary = self.dynamics.pressure_GPa is not None
+        n_bytes += len(self._ends(indices)) * packed_bytes(n_frames, path.system.n_sites, cells_vary=cells_vary)
         return JobCost("sampling", n, n * (equilibration + n_runs * self.dynamics.n_production_steps), n_bytes)
 
-    @job(output_schema=WindowsDocument, data=["series"], config=JobConfig(expose_store=True))
+    def _ends(self, indices: Sequence[int]) -> list[int]:
+        """Return the positions of the windows at λ = 0 and 1 among some windows."""
+        return [k for k, index in enumerate(indices) if self.lambdas[index] in _ENDS]
+
+    @job(output_schema=WindowsDocument, data=["series", "frames"], config=JobConfig(expose_store=True))
     def make(
         self,
         path: AlchemicalPath,
@@ -128,6 +144,7 @@ class WindowsMaker(OneString, Maker):
         """
         from alchemflows.alchemy.backends import load_potential
         from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.sampling.frames import FrameRecorder
         from alchemflows.sampling.sites import SiteWatch
         from alchemflows.sampling.windows import WindowsStoppedError, run_windows, window_seed
 
@@ -151,6 +168,7 @@ class WindowsMaker(OneString, Maker):
         seeds = [window_seed(self.seed, index, first) for index, first in zip(indices, done, strict=True)]
         state = None if starts is None else _joined(starts, model.device)
         watch = SiteWatch(begun.sites, model.device) if self.crystal else None
+        recorder = FrameRecorder(self._ends(indices), dynamics.n_samples, n_runs * self.n_frames)
         try:
             with resumable() as checkpoint:
                 run = run_windows(
@@ -163,6 +181,7 @@ class WindowsMaker(OneString, Maker):
                     start=state if state is not None and any(done) else begun.positions_and_cells(),
                     exchange_seed=window_seed(self.seed, -1 - min(indices), max(done)),
                     watch=watch,
+                    recorder=recorder,
                     on_progress=ProgressFile(Path.cwd()),
                     checkpoint=checkpoint,
                 )
@@ -187,6 +206,7 @@ class WindowsMaker(OneString, Maker):
                     mean_volume_A3=samples.volume_A3.mean(),
                     sites=sites[k],
                     series=PackedSeries.pack(samples, _arrays(run.end, k) | begun.kept(k, run.origins[k])),
+                    frames=_frames(path, self.lambdas[index], recorder, k, samples),
                 )
                 for k, (index, samples) in enumerate(zip(indices, run.series, strict=True))
             ],
@@ -290,6 +310,18 @@ def _joined(states: Sequence[PackedState | PackedSeries], device: torch.device) 
         for name in ("positions_A", "cell_A", "velocities_A_per_fs")
     )
     return State(positions, cells, velocities / units.fs)
+
+
+def _frames(
+    path: AlchemicalPath, value: float, recorder: FrameRecorder, window: int, samples: WindowSeries
+) -> PackedArrays | None:
+    """Return the recorded configurations of a window with their energies; None if none are kept."""
+    found = recorder.of_window(window)
+    if found is None:
+        return None
+    kept, positions, cells = found
+    composition = path.system.site_composition(path.weights(value))
+    return Frames.of(composition, positions, cells, samples.energy_eV[kept], samples.time_fs[kept]).packed()
 
 
 def _keep(folder: Path, indices: Sequence[int], series: Sequence[WindowSeries]) -> Path:

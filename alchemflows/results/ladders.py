@@ -39,7 +39,7 @@ def analysis(outputs: Store, uuid: str) -> FreeEnergyDocument:
 
 
 def window_documents(outputs: Store, samples: Store, jobs: Sequence[str]) -> list[WindowsDocument]:
-    """Return the outputs of window jobs with their samples, in the order of the jobs.
+    """Return the outputs of window jobs with their samples but without frames, in the order of the jobs.
 
     Parameters
     ----------
@@ -80,5 +80,7 @@ def read_series(samples: Store, blobs: Sequence[str]) -> dict[str, PackedSeries]
 
 
 def _document(output: Mapping[str, Any], series: Mapping[str, PackedSeries]) -> WindowsDocument:
-    windows = [{**window, "series": series[window["series"]["blob_uuid"]]} for window in output["windows"]]
+    windows = [
+        {**window, "series": series[window["series"]["blob_uuid"]], "frames": None} for window in output["windows"]
+    ]
     return WindowsDocument.read({**output, "windows": windows})

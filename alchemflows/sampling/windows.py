@@ -15,6 +15,7 @@ from alchemflows.errors import RunStoppedError, TrajectoryError
 from alchemflows.sampling.blocks import Blocks, Samples
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.exchange import NeighbourExchange
+from alchemflows.sampling.frames import FrameRecorder
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.sites import SiteWatch
 from alchemflows.schemas.dynamics import DynamicsSettings
@@ -90,6 +91,7 @@ def run_windows(
     exchange_seed: int = 0,
     fix_centre_of_mass: bool = False,
     watch: SiteWatch | None = None,
+    recorder: FrameRecorder | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> WindowsRun:
@@ -124,6 +126,8 @@ def run_windows(
         λ = ½, so that the fixed point does not depend on λ.
     watch
         Collects statistics of the positions at each sample; its summaries are in the order of `indices`.
+    recorder
+        Keeps configurations of some of `indices`.
     on_progress
         Function called after each block of `sample_interval_steps` steps.
     checkpoint
@@ -162,7 +166,7 @@ def run_windows(
             seeds,
             fix_centre_of_mass=fix_centre_of_mass,
         )
-        parts = [part for part in (exchange, watch) if part is not None]
+        parts = [part for part in (exchange, watch, recorder) if part is not None]
         blocks = Blocks(langevin, n_steps, parts=parts, samples=samples, on_progress=on_progress, checkpoint=checkpoint)
         for _ in blocks.steps("equilibration", 0, n_equilibration, interval):
             langevin.step()
@@ -188,8 +192,11 @@ def run_windows(
                 energies_eV=energies[order],
                 volume_A3=langevin.volumes().cpu().numpy()[order],
             )
+            swapped = None if exchange is None else order.tolist()
             if watch is not None:
-                watch.see(langevin.positions, langevin.cells, None if exchange is None else order.tolist())
+                watch.see(langevin.positions, langevin.cells, swapped)
+            if recorder is not None:
+                recorder.see(len(samples) - 1, langevin.positions, langevin.cells, swapped)
             if exchange is not None and (swaps := exchange.attempt(energies)) is not None:
                 langevin.exchange(swaps)
     except RunStoppedError:

@@ -48,6 +48,11 @@ class WindowDocument(BaseModel):
         None, description="displacements of atoms from their sites; none if they are not expected to stay there"
     )
     series: PackedSeries
+    frames: PackedArrays | None = Field(
+        None,
+        description="configurations of a window at λ = 0 or 1, evenly spaced over its production, to be read with "
+        "`schemas.frames.Frames` (in the additional store `data`); none for other windows",
+    )
 
     @property
     def final_state(self) -> PackedState:

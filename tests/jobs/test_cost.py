@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from types import SimpleNamespace
 
 import pytest
+from harmonic import harmonic_path
 from jobflow import Flow, Job, Maker, job
 
 import alchemflows.jobs
@@ -21,6 +22,7 @@ from alchemflows.jobs.removal import RemovalMaker
 from alchemflows.jobs.switching import SwitchesMaker
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
+from alchemflows.schemas.frames import packed_bytes
 
 DYNAMICS = DynamicsSettings(
     temperature_K=300.0, n_equilibration_steps=40, n_production_steps=100, sample_interval_steps=10
@@ -43,11 +45,14 @@ class TwiceMaker(Maker):
 
 
 def test_cost_of_windows():
-    maker = WindowsMaker(dynamics=DYNAMICS, lambdas=[0.0, 0.5, 1.0])
-    assert cost_of(maker.make(None, [0, 2])) == JobCost("sampling", 2, 2 * 140, 2 * 10 * (4 * 3 + 40) * 4 // 3)
-    longer = cost_of(maker.make(None, indices=[0], first_runs=[1], starts=[None], n_runs=3))
+    path = harmonic_path(2)
+    maker = WindowsMaker(dynamics=DYNAMICS, lambdas=[0.0, 0.5, 1.0], n_frames=4)
+    samples, frames = 10 * (4 * 3 + 40) * 4 // 3, packed_bytes(4, 2, cells_vary=False)
+    assert cost_of(maker.make(path, [0, 2])) == JobCost("sampling", 2, 2 * 140, 2 * (samples + frames))
+    assert cost_of(maker.make(path, [1])).n_bytes == samples
+    longer = cost_of(maker.make(path, indices=[0], first_runs=[1], starts=[None], n_runs=3))
     assert (longer.n_replicas, longer.n_steps) == (1, 300)
-    assert longer.n_bytes == 30 * 52 * 4 // 3
+    assert longer.n_bytes == 30 * 52 * 4 // 3 + packed_bytes(12, 2, cells_vary=False)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,16 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
 from alchemflows.alchemy.path import AlchemicalPath
+from alchemflows.analysis.frames import end_frames
 from alchemflows.analysis.ladder import reanalysed
 from alchemflows.cli.tables import free_energy_tables
-from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.errors import DatabaseError, InvalidInputError, TrajectoryError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.analyse import free_energy
+from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.dynamics import DynamicsSettings
+from alchemflows.schemas.frames import RESOLUTION_A
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import read_progress
 from alchemflows.schemas.windows import WindowsDocument
@@ -109,6 +112,40 @@ def test_samples_are_stored_in_the_data_store_only(ran):
     series = loaded.windows[1].series.unpack()
     np.testing.assert_allclose(series.energies_eV[:, 1], series.energy_eV, atol=1e-5)
     assert series.dudl_eV.mean() == pytest.approx(first.windows[1].mean_dudl_eV)
+
+
+def test_frames_of_both_ends_are_stored_and_read(ran):
+    flow, (*_, result), job_store, _ = ran
+    stored = [
+        window["frames"]
+        for job in flow.jobs[3:5]
+        for window in job_store.query_one({"uuid": job.uuid})["output"]["windows"]
+    ]
+    assert [None if each is None else each["store"] for each in stored] == ["data", None, "data"]
+    sampled = frames_of_ladder(job_store, result)
+    for index, (element, end) in enumerate(zip(("Pb", "Sn"), sampled, strict=True)):
+        window = load(job_store, flow.jobs[3 + index].uuid).windows[0]
+        assert window.lambda_value == index
+        assert np.array_equal(end.frames.energy_eV, window.series.unpack().energy_eV)  # there are only ten samples
+        assert end.spacing_fs == 20.0 and end.correlation_time_fs >= 0
+        atoms = end.frames.atoms()[-1]
+        assert atoms.get_chemical_symbols()[1] == element
+        np.testing.assert_allclose(atoms.positions, window.final_state.arrays()["positions_A"], atol=RESOLUTION_A)
+
+
+def test_ladders_without_frames_are_refused(ran):
+    flow, (*_, result), job_store, _ = ran
+    documents = [load(job_store, job.uuid) for job in flow.jobs[3:5]]
+    documents[1].windows[0].frames = None
+    with pytest.raises(InvalidInputError, match="λ = 1 has no stored configurations"):
+        end_frames(documents)
+    (empty := store()).connect()
+    with pytest.raises(DatabaseError, match="not in the database"):
+        frames_of_ladder(empty, result)
+
+
+def load(job_store, uuid):
+    return MontyDecoder().process_decoded(job_store.get_output(uuid, load=True))
 
 
 def test_jobs_write_their_progress(ran):

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ase import units
+from ase.io import read
 from campaigns import CAMPAIGN, campaign_metadata, run_into
 from pymatgen.core import Lattice, Structure
 
@@ -25,6 +26,7 @@ from alchemflows.report.results import read_results
 from alchemflows.results import export as exports
 from alchemflows.results import readout
 from alchemflows.results.export import export
+from alchemflows.results.frames import frames_of, write_frames
 from alchemflows.schemas.potential import PotentialSpec
 
 DOCS = Path(__file__).parents[2] / "docs/database.md"
@@ -204,6 +206,26 @@ def test_files_that_cannot_be_written(stored, tmp_path):
         with pytest.raises(InvalidInputError, match=r"kept.csv"):
             export(nothing, kept)
     assert kept.read_text() == "kept" and list(tmp_path.iterdir()) == [kept]
+
+
+def test_frames_are_written_as_extended_xyz(stored, tmp_path):
+    """Also those of a ladder at constant pressure whose windows were extended."""
+    for uuid in (stored.plain, stored.refined):
+        ladder, initial, final = frames_of(stored.database, uuid[:13])
+        path = tmp_path / "ends.xyz"
+        n_frames = write_frames(ladder, {0.0: initial, 1.0: final}, path)
+        images = read(path, ":")
+        assert len(images) == n_frames == len(initial.frames) + len(final.frames) >= 40
+        for atoms, energy, cell in zip(images, initial.frames.energy_eV, initial.frames.cells_A, strict=False):
+            assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-6)
+            np.testing.assert_allclose(atoms.cell.array, cell, atol=1e-7)
+            assert atoms.info["lambda"] == 0.0 and sorted(set(atoms.get_chemical_symbols())) == ["Cs", "I", "Pb"]
+        assert "Sn" in images[-1].get_chemical_symbols() and images[-1].info["lambda"] == 1.0
+        assert (np.diff(initial.frames.time_fs) > 0).all() and initial.spacing_fs == 20.0
+    with pytest.raises(InvalidInputError, match="no free energy of a ladder"):
+        frames_of(stored.database, stored.absolute)
+    with pytest.raises(InvalidInputError, match=r"\.cif"):
+        write_frames(ladder, {0.0: initial}, tmp_path / "ends.cif")
 
 
 def test_queries_use_indexes(stored):
