@@ -15,12 +15,9 @@ from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.sampling.blocks import Blocks, Samples
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.langevin import Langevin, State
-from alchemflows.sampling.sites import Sites
+from alchemflows.sampling.sites import CORRELATION_TIME_FS, Sites
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.progress import Progress
-
-#: Approximate correlation time of an atom's displacement (fs), used for the standard error of mean positions.
-CORRELATION_TIME_FS = 1000.0
 
 
 @dataclass(frozen=True)

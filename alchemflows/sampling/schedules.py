@@ -35,3 +35,20 @@ def schedule(name: str, tau: ArrayLike) -> np.ndarray:
     if name not in SCHEDULES:
         raise InvalidInputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {name!r}")
     return np.clip(SCHEDULES[name](np.asarray(tau, dtype=float)), 0.0, 1.0)
+
+
+def geometric(ratio: float, values: ArrayLike) -> np.ndarray:
+    """Return λ = (r^u − 1) / (r − 1) at each u in [0, 1], so that 1 + λ (r − 1) changes by equal factors.
+
+    Parameters
+    ----------
+    ratio
+        Ratio r > 0 of the changing quantity at λ = 1 and at λ = 0; λ = u if it is 1.
+    values
+        Values of u.
+    """
+    u = np.asarray(values, dtype=float)
+    if np.isclose(ratio, 1.0):
+        return u
+    log_ratio = np.log(ratio)
+    return np.clip(np.expm1(log_ratio * u) / np.expm1(log_ratio), 0.0, 1.0)

@@ -14,6 +14,8 @@ from alchemflows.schemas.sites import MAX_DISPLACEMENT_SHARE, SitesSummary
 #: Largest distance of an atom's mean position from its site, relative to the distance to the nearest other site. Beyond
 #: it the crystal counts as another structure (for example with tilted octahedra), even if no atom has left its site.
 MAX_SHIFT_SHARE = 0.15
+#: Correlation time of an atom's displacement (fs), used for the standard error of mean positions.
+CORRELATION_TIME_FS = 1000.0
 #: Number of neighbouring sites that are considered as destinations of an atom.
 N_NEIGHBOURS = 32
 
@@ -185,6 +187,10 @@ class SiteWatch:
         shares = shares_of_the_way(vectors, self._neighbours, cells)
         if order is not None:
             vectors, shares = vectors[list(order)], shares[list(order)]
+        self._add(vectors, shares)
+
+    def _add(self, vectors: torch.Tensor, shares: torch.Tensor) -> None:
+        """Add displacements (Å), shape (B, N, 3), and shares of the way to another site, shape (B, N)."""
         self._n_samples += 1
         self._share = torch.maximum(self._share, shares)
         self._largest = torch.maximum(self._largest, torch.linalg.vector_norm(vectors, dim=2))
@@ -231,3 +237,72 @@ class SiteWatch:
                 )
             )
         return found
+
+
+class SiteHistory(SiteWatch):
+    """A :class:`SiteWatch` that also records in which sections of a run a crystal was another structure.
+
+    In a section, a replica is no longer the crystal if an atom was away from its site for more than half of the
+    time (melting, diffusion), or if its mean position was too far from its site, as in :meth:`Sites.check_mean`
+    (transformation).
+
+    Parameters
+    ----------
+    structures, device
+        As for :class:`SiteWatch`.
+    looks_per_section
+        Number of calls of :meth:`see` in a section; an incomplete last section is not recorded.
+    section_fs
+        Length of a section (fs), for the noise of mean positions.
+    """
+
+    def __init__(
+        self,
+        structures: Sequence[Structure],
+        device: torch.device | str = "cpu",
+        *,
+        looks_per_section: int,
+        section_fs: float,
+    ) -> None:
+        super().__init__(structures, device)
+        self._looks = looks_per_section
+        self._n_independent = 1 + section_fs / CORRELATION_TIME_FS
+        self._mean, self._squares, self._away = self._zeros()
+        self._lost: list[torch.Tensor] = []
+
+    @property
+    def lost(self) -> np.ndarray:
+        """Whether each replica was another structure in each section, shape (B, number of sections)."""
+        n = len(self.fractional)
+        return torch.stack(self._lost, dim=1).cpu().numpy() if self._lost else np.zeros((n, 0), dtype=bool)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return the sums, for a checkpoint."""
+        sums = {"mean": self._mean, "squares": self._squares, "away": self._away}
+        arrays = {f"section_{name}": values.cpu().numpy() for name, values in sums.items()}
+        return super().snapshot() | arrays | {"sections_lost": self.lost}
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Continue from a :meth:`snapshot`."""
+        super().restore(snapshot)
+        device = self.nearest_A.device
+        self._mean, self._squares, self._away = (
+            torch.as_tensor(snapshot[f"section_{name}"], device=device) for name in ("mean", "squares", "away")
+        )
+        self._lost = list(torch.as_tensor(snapshot["sections_lost"], device=device).T)
+
+    def _add(self, vectors: torch.Tensor, shares: torch.Tensor) -> None:
+        super()._add(vectors, shares)
+        self._mean = self._mean + vectors / self._looks
+        self._squares = self._squares + (vectors**2).sum(dim=2) / self._looks
+        self._away = self._away + (shares > MAX_DISPLACEMENT_SHARE).double() / self._looks
+        if self._n_samples % self._looks == 0:
+            shift = torch.linalg.vector_norm(self._mean, dim=2)
+            noise = torch.sqrt((self._squares - shift**2).clamp(min=0) / self._n_independent)
+            limit = torch.maximum(MAX_SHIFT_SHARE * self.nearest_A, 3 * noise)
+            self._lost.append(((self._away > 0.5) | (shift > limit)).any(dim=1))
+            self._mean, self._squares, self._away = self._zeros()
+
+    def _zeros(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        zeros = torch.zeros_like(self.nearest_A)
+        return torch.zeros_like(self.fractional), zeros, zeros

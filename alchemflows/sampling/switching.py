@@ -42,6 +42,10 @@ class Switches:
         λ along a forward switch, shape (m,); a backward switch passes through them in reverse order.
     forward_dudl_eV, backward_dudl_eV
         ∂U/∂λ (eV) in the order of time, shape (n, m).
+    forward_progress_eV, backward_progress_eV
+        Work (eV) done until each of the m points, in the order of time, shape (n, m).
+    forward_gradients, backward_gradients
+        Mean of ∂E/∂w over the steps between successive points, in the order of time, shape (n, m − 1, C).
     """
 
     forward_work_eV: np.ndarray
@@ -49,6 +53,10 @@ class Switches:
     lambdas: np.ndarray
     forward_dudl_eV: np.ndarray
     backward_dudl_eV: np.ndarray
+    forward_progress_eV: np.ndarray
+    backward_progress_eV: np.ndarray
+    forward_gradients: np.ndarray
+    backward_gradients: np.ndarray
 
 
 def equilibrate_ends(
@@ -133,6 +141,7 @@ def switch(
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
     watch: SiteWatch | None = None,
+    ramp: Callable[[np.ndarray], np.ndarray] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Switches:
@@ -148,6 +157,8 @@ def switch(
         2n replicas in equilibrium, those at λ = 0 first.
     seeds
         2n seeds for the noise.
+    ramp
+        Function that maps the λ of the schedule to that of the switch, with 0 → 0 and 1 → 1; the same λ if not given.
 
     Raises
     ------
@@ -160,8 +171,9 @@ def switch(
     """
     n, n_steps = _each_way(seeds), settings.n_switching_steps
     system = path.system
-    forward = schedule(settings.schedule, np.linspace(0, 1, n_steps + 1))
-    backward = schedule(settings.schedule, np.linspace(1, 0, n_steps + 1))
+    forward, backward = (schedule(settings.schedule, np.linspace(*ends, n_steps + 1)) for ends in ((0, 1), (1, 0)))
+    if ramp is not None:
+        forward, backward = ramp(forward), ramp(backward)
     # Shape (steps + 1, replicas).
     lambdas = np.stack([forward] * n + [backward] * n, axis=1)
     weights = torch.as_tensor(path.weights(lambdas[0]), device=model.device)
@@ -184,9 +196,17 @@ def switch(
         work.add(langevin, lambdas[step] - lambdas[step - 1], keep=step in keep)
         if ends_block:
             _look(langevin, sites, watch)
-    dudl = torch.stack(work.curve, dim=1).cpu().numpy()
     totals = work.total.cpu().numpy()
-    return Switches(totals[:n], totals[n:], forward[kept], dudl[:n], dudl[n:])
+    dudl, progress, sums = (
+        torch.stack(values, dim=1).cpu().numpy() for values in (work.curve, work.progress, work.gradient_sums)
+    )
+    means = np.diff(sums, axis=1) / np.diff(kept)[:, None]
+    return Switches(
+        totals[:n],
+        totals[n:],
+        forward[kept],
+        *(part for values in (dudl, progress, means) for part in (values[:n], values[n:])),
+    )
 
 
 def equilibrate_and_switch(
@@ -199,6 +219,7 @@ def equilibrate_and_switch(
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
     watch: SiteWatch | None = None,
+    ramp: Callable[[np.ndarray], np.ndarray] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Switches:
@@ -212,6 +233,8 @@ def equilibrate_and_switch(
         Seed from which the seeds of all replicas are derived.
     purpose
         Name of these switches; different names give different random numbers for the same seed.
+    ramp
+        As for :func:`switch`.
 
     Raises
     ------
@@ -230,7 +253,7 @@ def equilibrate_and_switch(
     seeds = derived_seeds(seed, f"equilibration{of}", n)
     ends = equilibrate_ends(model, path, settings, seeds, checkpoint=checkpoint.stage("equilibration"), **common)
     seeds = derived_seeds(seed, f"switching{of}", n)
-    return switch(model, path, settings, ends, seeds, checkpoint=checkpoint.stage("switching"), **common)
+    return switch(model, path, settings, ends, seeds, ramp=ramp, checkpoint=checkpoint.stage("switching"), **common)
 
 
 def draw_einstein_crystal(
@@ -299,32 +322,47 @@ def _look(langevin: Langevin, sites: Sites | None, watch: SiteWatch | None) -> N
 
 
 class _Work:
-    """Work of the switches so far, by the trapezoid rule, and ∂U/∂λ at the stored steps."""
+    """Work of the switches so far, by the trapezoid rule; at the stored steps also ∂U/∂λ, work, and sums of ∂E/∂w."""
 
     def __init__(self, langevin: Langevin, direction: torch.Tensor) -> None:
         self._direction = direction
-        self._slope = self._slope_of(langevin)
+        gradients = _gradients(langevin)
+        self._slope = gradients @ direction
+        self._gradient_sum = torch.zeros_like(gradients)
         self.total = torch.zeros_like(self._slope)
-        self.curve = [self._slope]
+        self.curve, self.progress, self.gradient_sums = [self._slope], [self.total], [self._gradient_sum]
 
     def add(self, langevin: Langevin, change: np.ndarray, *, keep: bool) -> None:
         """Add a step in which λ changed by `change`, shape (2n,)."""
-        before, self._slope = self._slope, self._slope_of(langevin)
+        gradients = _gradients(langevin)
+        before, self._slope = self._slope, gradients @ self._direction
+        self._gradient_sum = self._gradient_sum + gradients
         self.total = self.total + 0.5 * (before + self._slope) * torch.as_tensor(change, device=before.device)
         if keep:
             self.curve.append(self._slope)
+            self.progress.append(self.total)
+            self.gradient_sums.append(self._gradient_sum)
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        sums = {"work": self.total, "slope": self._slope, "curve": torch.stack(self.curve)}
+        sums = {
+            "work": self.total,
+            "slope": self._slope,
+            "gradient_sum": self._gradient_sum,
+            "curve": torch.stack(self.curve),
+            "progress": torch.stack(self.progress),
+            "gradient_sums": torch.stack(self.gradient_sums),
+        }
         return {name: values.cpu().numpy() for name, values in sums.items()}
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
         device = self.total.device
-        self.total, self._slope, curve = (
-            torch.as_tensor(snapshot[name], device=device) for name in ("work", "slope", "curve")
+        self.total, self._slope, self._gradient_sum, curve, progress, gradient_sums = (
+            torch.as_tensor(snapshot[name], device=device)
+            for name in ("work", "slope", "gradient_sum", "curve", "progress", "gradient_sums")
         )
-        self.curve = list(curve)
+        self.curve, self.progress, self.gradient_sums = list(curve), list(progress), list(gradient_sums)
 
-    def _slope_of(self, langevin: Langevin) -> torch.Tensor:
-        assert langevin.evaluation.weight_gradients is not None
-        return langevin.evaluation.weight_gradients @ self._direction
+
+def _gradients(langevin: Langevin) -> torch.Tensor:
+    assert langevin.evaluation.weight_gradients is not None
+    return langevin.evaluation.weight_gradients

@@ -8,7 +8,7 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.errors import UnstableCrystalError
-from alchemflows.sampling.sites import Sites, SiteWatch, nearest_sites_A
+from alchemflows.sampling.sites import SiteHistory, Sites, SiteWatch, nearest_sites_A
 from alchemflows.schemas.sites import worst
 
 STRUCTURE = Structure(Lattice.cubic(4.0), ["Cs", "Cl"], [[0] * 3, [0.5] * 3])
@@ -194,3 +194,34 @@ def test_the_nearest_image_of_a_skewed_cell_is_found():
     other = Structure(Lattice([[9.0, 1.0, 0], [6.0, 4.0, 0], [0, 0, 9.0]]), ["Fe"], [[0] * 3])
     assert nearest_sites_A(skewed)[0] == pytest.approx(3.0)
     assert nearest_sites_A(other)[0] == pytest.approx(np.sqrt(18.0))  # a − b, shorter than a, b and c
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [
+        ("vibrations", [False, False, False]),
+        ("one excursion", [False, False, False]),
+        ("an atom that hops", [False, True, True]),
+        ("sites that move", [False, False, True]),
+    ],
+)
+def test_a_history_tells_when_a_crystal_was_lost(kind, lost):
+    """In sections of 40 looks and 20 ps; the second replica only vibrates."""
+    rng = np.random.default_rng(4)
+    moves = torch.tensor(0.1 * rng.normal(size=(120, 2, 2, 3)))
+    if kind == "one excursion":
+        moves[50:55, 0, 0] += 0.6 * torch.tensor(STRUCTURE.lattice.matrix).sum(dim=0) / 2
+    elif kind == "an atom that hops":
+        moves[45:, 0, 0, 0] += 4.0
+    elif kind == "sites that move":  # both atoms apart, by less than half the way to another site
+        moves[80:, 0, 0, 1] += 0.7
+    options = {"looks_per_section": 40, "section_fs": 2e4}
+    history, again = (SiteHistory([STRUCTURE, STRUCTURE], **options) for _ in range(2))
+    for k, each in enumerate(moves):
+        if k == 50:
+            again.restore(history.snapshot())
+        for one in (history, *([again] if k >= 50 else [])):
+            one.see(one.fractional @ CELLS[:1] + each, CELLS[:1].expand(2, 3, 3))
+    assert history.lost.tolist() == [lost, [False] * 3]
+    np.testing.assert_array_equal(again.lost, history.lost)
+    assert again.summaries() == history.summaries()

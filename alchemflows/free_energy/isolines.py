@@ -1,0 +1,247 @@
+"""Thermodynamics of a crystal along an isobar or an isotherm, from the work of sweeps and one absolute free energy.
+
+Along an isobar the work is that of the scaled enthalpy s (U + pV) with s = T_d / T, where T_d is the temperature of the
+dynamics (de Koning, Antonelli & Yip, Phys. Rev. Lett. 83, 3973, 1999). With the work W from T₀ to T,
+
+    G(T) = (T / T₀) G(T₀) + (T / T_d) W − ½ (3N − c) k_B T ln(T / T₀).
+
+The last term is that of the 3N momenta, which are not sampled at T, and of c strains: the work contains ½ k_B T for
+each strain of the cell that fluctuates, while G = F + pV at the mean cell does not. In this term the elastic constants
+are those at T₀. With c = 0 this is the formula of Freitas, Asta & de Koning (Comput. Mater. Sci. 112, 333,
+2016) and, at constant pressure, of Menon, Lysogorskiy, Rogal & Drautz (Phys. Rev. Mater. 5, 103801, 2021).
+
+Along an isotherm, G(p) = G(p₀) + W with dW = V dp.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import units
+from scipy.interpolate import CubicSpline
+
+from alchemflows.free_energy.curves import WorkCurve
+from alchemflows.free_energy.errors import independent_variance
+
+#: Degrees of the polynomials that describe the derivative of the free energy along the path.
+MIN_DEGREE, MAX_DEGREE = 2, 4
+#: A higher degree is used if its coefficient is larger than this number of its errors.
+SIGNIFICANT = 3.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values at k points and their standard errors, each of shape (k,)."""
+
+    values: np.ndarray
+    errors: np.ndarray
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """An absolute free energy: where it is known (T₀ in K, or p₀ in eV/Å³), its value and its standard error (eV)."""
+
+    place: float
+    value_eV: float
+    error_eV: float
+
+
+@dataclass(frozen=True)
+class Isobar:
+    """Thermodynamics at k temperatures and constant pressure or volume; extensive, for the whole cell.
+
+    Attributes
+    ----------
+    gibbs_eV, enthalpy_eV, entropy_eV_per_K, heat_capacity_eV_per_K
+        G, H, S and C_p (at constant volume F, U, S and C_V).
+    volume_A3, expansion_per_K
+        Volume and volumetric thermal expansion (∂V/∂T)/V.
+    dissipation_eV
+        Dissipation between T₀ and T, multiplied by T / T_d as the work is, shape (k,).
+    degree
+        Degree of the polynomial in T that describes ⟨U + pV⟩.
+    """
+
+    gibbs_eV: Series
+    enthalpy_eV: Series
+    entropy_eV_per_K: Series
+    heat_capacity_eV_per_K: Series
+    volume_A3: Series
+    expansion_per_K: Series
+    dissipation_eV: np.ndarray
+    degree: int
+
+
+@dataclass(frozen=True)
+class Isotherm:
+    """Thermodynamics at k pressures and one temperature; extensive, for the whole cell.
+
+    Attributes
+    ----------
+    gibbs_eV, volume_A3, bulk_modulus_eV_per_A3
+        G, V and the isothermal bulk modulus −V ∂p/∂V.
+    dissipation_eV
+        Dissipation between p₀ and p, shape (k,).
+    degree
+        Degree of the polynomial in p that describes V.
+    """
+
+    gibbs_eV: Series
+    volume_A3: Series
+    bulk_modulus_eV_per_A3: Series
+    dissipation_eV: np.ndarray
+    degree: int
+
+
+def isobar(
+    work: WorkCurve,
+    path_K: np.ndarray,
+    volumes_A3: tuple[np.ndarray, np.ndarray],
+    anchor: Anchor,
+    temperatures_K: np.ndarray,
+    n_momenta: float,
+    n_strains: int,
+) -> Isobar:
+    """Return the thermodynamics along an isobar.
+
+    Parameters
+    ----------
+    work
+        Work of the scaled enthalpy.
+    path_K
+        Temperatures of the points of the work (K), ascending from that of the dynamics, shape (m,).
+    volumes_A3
+        Mean volume of each forward and backward switch between successive points, in the order of the temperatures, two
+        arrays of shape (n, m − 1).
+    anchor
+        G at the temperature T₀ (at constant volume F).
+    temperatures_K
+        Temperatures of the results (K), within those of the path, shape (k,).
+    n_momenta
+        Number of momenta, 3N.
+    n_strains
+        Number of strains c of the cell that fluctuate; 0 at constant volume.
+    """
+    low, t = path_K[0], np.asarray(temperatures_K, dtype=float)
+    per_K = units.kB * (n_momenta - n_strains) / 2
+    steps = _steps(np.log(path_K), np.log(t), np.log(anchor.place))
+    middle = np.sqrt(path_K[1:] * path_K[:-1])
+    slopes = _increments(len(path_K)) / np.diff(low / path_K)[:, None]  # of the work to ⟨U + pV⟩
+    # Fluctuations of the enthalpy of a harmonic crystal are proportional to T.
+    fit, degree = _fit(work, slopes, middle, 1 / middle)
+    gibbs = work.combined((t / low)[:, None] * steps)
+    enthalpy = fit.at(t)
+    entropy = (enthalpy - (t / low)[:, None] * steps) / t[:, None]
+    values = t / anchor.place * anchor.value_eV + gibbs[0] - per_K * t * np.log(t / anchor.place)
+    h, h_errors = work.combined(enthalpy)
+    h = h + per_K * t
+    _, s_errors = work.combined(entropy)
+    c, c_errors = work.combined(fit.derivative(t))
+    volume, expansion = _expansion(volumes_A3, middle, t)
+    return Isobar(
+        gibbs_eV=Series(values, np.hypot(t / anchor.place * anchor.error_eV, gibbs[1])),
+        enthalpy_eV=Series(h, h_errors),
+        entropy_eV_per_K=Series((h - values) / t, np.hypot(anchor.error_eV / anchor.place, s_errors)),
+        heat_capacity_eV_per_K=Series(c + per_K, c_errors),
+        volume_A3=volume,
+        expansion_per_K=expansion,
+        dissipation_eV=t / low * (steps @ work.dissipation_eV),
+        degree=degree,
+    )
+
+
+def isotherm(work: WorkCurve, path_eV_per_A3: np.ndarray, anchor: Anchor, pressures_eV_per_A3: np.ndarray) -> Isotherm:
+    """Return the thermodynamics along an isotherm.
+
+    Parameters
+    ----------
+    work
+        Work of the pressure.
+    path_eV_per_A3
+        Pressures of the points of the work (eV/Å³), ascending, shape (m,).
+    anchor
+        G at the pressure p₀.
+    pressures_eV_per_A3
+        Pressures of the results (eV/Å³), within those of the path, shape (k,).
+    """
+    p = np.asarray(pressures_eV_per_A3, dtype=float)
+    steps = _steps(path_eV_per_A3, p, anchor.place)
+    middle = (path_eV_per_A3[1:] + path_eV_per_A3[:-1]) / 2
+    slopes = _increments(len(path_eV_per_A3)) / np.diff(path_eV_per_A3)[:, None]
+    fit, degree = _fit(work, slopes, middle, np.ones(len(middle)))
+    gibbs, errors = work.combined(steps)
+    volume, change = fit.at(p), fit.derivative(p)
+    v, v_errors = work.combined(volume)
+    dv = work.combined(change)[0]
+    # B = −V / V'; its relative error is that of V' / V.
+    ratio_errors = work.combined(change / v[:, None] - (dv / v**2)[:, None] * volume)[1]
+    return Isotherm(
+        gibbs_eV=Series(anchor.value_eV + gibbs, np.hypot(anchor.error_eV, errors)),
+        volume_A3=Series(v, v_errors),
+        bulk_modulus_eV_per_A3=Series(-v / dv, (v / dv) ** 2 * ratio_errors),
+        dissipation_eV=steps @ work.dissipation_eV,
+        degree=degree,
+    )
+
+
+@dataclass(frozen=True)
+class _FittedPolynomial:
+    """Fitted polynomial as linear combinations of the data: its coefficients are `solution` @ data."""
+
+    solution: np.ndarray
+    scale: float
+
+    @classmethod
+    def fitted(cls, x: np.ndarray, weights: np.ndarray, degree: int) -> _FittedPolynomial:
+        scale = float(np.abs(x).max())
+        matrix = np.vander(x / scale, degree + 1, increasing=True)
+        return cls(np.linalg.pinv(weights[:, None] * matrix) * weights, scale)
+
+    def at(self, x: np.ndarray) -> np.ndarray:
+        """Return the factors of the data for the polynomial at x, shape (k, data)."""
+        return np.vander(x / self.scale, len(self.solution), increasing=True) @ self.solution
+
+    def derivative(self, x: np.ndarray) -> np.ndarray:
+        """Return the factors of the data for the derivative at x, shape (k, data)."""
+        powers = np.arange(1, len(self.solution))
+        matrix = powers * np.vander(x / self.scale, len(self.solution) - 1, increasing=True)
+        return matrix @ self.solution[1:] / self.scale
+
+
+def _fit(work: WorkCurve, slopes: np.ndarray, x: np.ndarray, weights: np.ndarray) -> tuple[_FittedPolynomial, int]:
+    """Return the polynomial of the slopes of the work, with the lowest sufficient degree, and this degree.
+
+    A degree is sufficient if the coefficient of the next one is not significant.
+    """
+    for degree in range(MIN_DEGREE, MAX_DEGREE + 1):
+        own, more = (_FittedPolynomial.fitted(x, weights, d) for d in (degree, degree + 1))
+        (value,), (error,) = work.combined(more.solution[-1:] @ slopes)
+        if abs(value) <= SIGNIFICANT * error:
+            break
+    return _FittedPolynomial(own.solution @ slopes, own.scale), degree
+
+
+def _expansion(volumes_A3: tuple[np.ndarray, np.ndarray], x: np.ndarray, t: np.ndarray) -> tuple[Series, Series]:
+    """Return volume and (∂V/∂T)/V at temperatures t from the volumes of the switches; the mean of both directions."""
+    fit = _FittedPolynomial.fitted(x, 1 / np.sqrt(x), MIN_DEGREE)
+    parts = tuple(volumes / (2 * len(volumes)) for volumes in volumes_A3)
+    mean = sum(part.sum(axis=0) for part in parts)
+    at, change = fit.at(t), fit.derivative(t)
+    volume, alpha = at @ mean, (change @ mean) / (at @ mean)
+    relative = change / volume[:, None] - (alpha / volume)[:, None] * at
+    errors = [
+        np.array([independent_variance([p @ row for p in parts]).error for row in rows]) for rows in (at, relative)
+    ]
+    return Series(volume, errors[0]), Series(alpha, errors[1])
+
+
+def _steps(path: np.ndarray, x: np.ndarray, start: float) -> np.ndarray:
+    """Return the factors of the values at the points of a path for the differences between x and the start, (k, m)."""
+    spline = CubicSpline(path, np.eye(len(path)))
+    return spline(x) - spline(start)
+
+
+def _increments(n_points: int) -> np.ndarray:
+    """Return the matrix of differences between successive points, shape (m − 1, m)."""
+    return np.diff(np.eye(n_points), axis=0)
