@@ -19,10 +19,8 @@ Three things help: a ladder of temperatures that reaches beyond the consolute po
 runs go around it; variance-constrained states, which hold the composition within the gap; and small cells, in which the
 barrier is low. States that do not overlap are found by :attr:`MixingCurves.component`.
 
-**Errors.** All estimates are functions of sums over samples. Their derivatives with respect to the weight of a sample,
-the *influences*, are known in closed form. Samples are correlated in time, and with replica exchange across states: the
-influences, less their mean in each state, are summed over blocks of the path of each walker, which are several
-correlation times long. The blocks are independent.
+**Errors.** Errors are those of independent blocks of the path of each walker, see
+:mod:`alchemflows.free_energy.influences`.
 """
 
 from __future__ import annotations
@@ -30,7 +28,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from ase import units
@@ -40,13 +37,16 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import gammaln, logsumexp
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.free_energy.errors import correlated_variance, small_sample_factor
 from alchemflows.free_energy.estimators import MIN_OVERLAP
-
-#: Length of a block in units of the statistical inefficiency; the remaining correlation of blocks is corrected for.
-BLOCK = 4
-#: Solver of pymbar: Newton's method, to a precision far below the standard errors.
-SOLVER = {"method": "adaptive", "tol": 1e-8, "options": {"min_sc_iter": 0}}
+from alchemflows.free_energy.influences import (
+    SOLVER,
+    Blocks,
+    guess_along,
+    influences_on_states,
+    joint_inefficiency,
+    pair_overlaps,
+    standard_errors,
+)
 
 
 @dataclass(frozen=True)
@@ -213,21 +213,6 @@ def log_arrangements(n_sites: int) -> np.ndarray:
     return gammaln(n_sites + 1) - gammaln(n + 1) - gammaln(n_sites - n + 1)
 
 
-def standard_errors(deviations: np.ndarray) -> np.ndarray:
-    """Return standard errors from the influences of B independent blocks, shape (B, ...).
-
-    The degrees of freedom of an error follow from the distribution of the squared influences,
-    ν = 2 (Σ δ²)² / [Σ δ⁴ − (Σ δ²)² / B], which is B for a normal distribution, and small if a few blocks have most of
-    the variance; see :func:`~alchemflows.free_energy.errors.small_sample_factor`.
-    """
-    variance = (deviations**2).sum(axis=0)
-    spread = (deviations**4).sum(axis=0) - variance**2 / len(deviations)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        degrees = np.minimum(2 * variance**2 / spread, len(deviations))
-    factor = np.vectorize(small_sample_factor, otypes=[float])(np.nan_to_num(degrees, nan=len(deviations)))
-    return np.sqrt(variance) * factor
-
-
 def mixing_curves(states: Sequence[MixingSamples]) -> MixingCurves:
     """Combine the samples of all states by MBAR.
 
@@ -266,15 +251,12 @@ def mixing_curves(states: Sequence[MixingSamples]) -> MixingCurves:
     solved = MBAR(reduced, n_samples, initial_f_k=_guess(reduced, states), solver_protocol=(SOLVER,))
     log_mixture = logsumexp(solved.f_k[:, None] - reduced, axis=0, b=n_samples[:, None])
     weights = np.exp(solved.f_k[:, None] - reduced - log_mixture).T
-    # Influence of each sample on f_k, as in estimators.mbar_influences but with its sign.
-    jacobian = np.eye(len(states)) - (weights.T @ weights) * n_samples
-    on_f = -weights @ np.linalg.pinv(jacobian).T
-
+    on_f = influences_on_states(weights, n_samples)
     state_of_sample = np.repeat(np.arange(len(states)), n_samples)
     counts = np.zeros((len(temperatures), n_sites + 1), dtype=np.int64)
     np.add.at(counts, (of_state[state_of_sample], n_second), 1)
     free_energies = np.full(counts.shape, np.nan)
-    overlaps = _pair_overlaps(weights)
+    overlaps = pair_overlaps(weights, weights)
     component = connected_components(csr_matrix(overlaps >= MIN_OVERLAP), directed=False)[1]
     blocks, inefficiency = _blocks(states, of_state, enthalpy, n_second)
     deviations, halves = [], []
@@ -312,51 +294,9 @@ def mixing_curves(states: Sequence[MixingSamples]) -> MixingCurves:
     )
 
 
-@dataclass(frozen=True)
-class _Blocks:
-    """Independent blocks of samples, all states one after the other.
-
-    Attributes
-    ----------
-    of_state
-        State of each sample.
-    index
-        Block of each sample.
-    first_half
-        Whether a sample is in the first half of its state.
-    scale
-        Factor of the influences of blocks, for what centring and remaining correlations take away.
-    """
-
-    of_state: np.ndarray
-    index: np.ndarray
-    first_half: np.ndarray
-    scale: float
-
-    def sums(self, influences: np.ndarray) -> np.ndarray:
-        """Return the influence of each block, shape (B, ...), from those of samples, shape (n, ...)."""
-        return self.scale * _sums(self.index, self._centred(influences))
-
-    def halves(self, influences: np.ndarray) -> np.ndarray:
-        """Return the influence of the first half of all samples minus that of the second half."""
-        sign = np.where(self.first_half, 1.0, -1.0)
-        return sign @ self._centred(influences)
-
-    def _centred(self, influences: np.ndarray) -> np.ndarray:
-        means = _sums(self.of_state, influences) / np.bincount(self.of_state)[:, None]
-        return influences - means[self.of_state]
-
-
-def _sums(index: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return sums of the rows with each index."""
-    sums = np.zeros((index.max() + 1, values.shape[1]))
-    np.add.at(sums, index, values)
-    return sums
-
-
 def _blocks(
     states: Sequence[MixingSamples], of_state: np.ndarray, enthalpy: np.ndarray, n_second: np.ndarray
-) -> tuple[_Blocks, float]:
+) -> tuple[Blocks, float]:
     """Return the blocks of the paths of walkers, and the statistical inefficiency."""
     lengths = np.array([len(state) for state in states])
     state = np.repeat(np.arange(len(states)), lengths)
@@ -369,23 +309,8 @@ def _blocks(
         paths = [centred[np.flatnonzero(walker == w)[np.argsort(time[walker == w])]] for w in np.unique(walker)]
         groups = [paths]
         groups += [[centred[state == k] for k in np.flatnonzero(of_state == t)] for t in range(of_state.max() + 1)]
-        inefficiency = max([inefficiency] + [_inefficiency(parts) for parts in groups])
-    n_blocks = np.maximum(2, (lengths / (BLOCK * inefficiency)).astype(int))
-    in_time = time * n_blocks[state] // lengths[state]
-    _, index = np.unique(walker * (in_time.max() + 1) + in_time, return_inverse=True)
-    length = float(np.median(lengths / n_blocks))
-    # Neighbouring blocks are still correlated; the share of the variance that is lost is that of an AR(1) process.
-    lost = (inefficiency - 1 / inefficiency) / (2 * length)
-    kept = max(1 - lost, 0.25) * (1 - 1 / float(np.median(n_blocks)))
-    return _Blocks(state, index, time < lengths[state] / 2, 1 / np.sqrt(kept)), inefficiency
-
-
-def _inefficiency(parts: Sequence[np.ndarray]) -> float:
-    """Return the statistical inefficiency of an observable over several time series; 1 if it is constant."""
-    total = sum(float(part @ part) - len(part) * part.mean() ** 2 for part in parts)
-    if not total > 1e-20 * sum(map(len, parts)):
-        return 1.0
-    return max(1.0, correlated_variance(parts).value / total)
+        inefficiency = max([inefficiency] + [joint_inefficiency(parts) for parts in groups])
+    return Blocks.of(lengths, inefficiency, walker), inefficiency
 
 
 def _guess(reduced: np.ndarray, states: Sequence[MixingSamples]) -> np.ndarray:
@@ -394,27 +319,12 @@ def _guess(reduced: np.ndarray, states: Sequence[MixingSamples]) -> np.ndarray:
     Neighbours in this order have the same temperature, or similar compositions at two successive temperatures.
     """
     lengths = [len(state) for state in states]
-    own = np.split(np.arange(reduced.shape[1]), np.cumsum(lengths)[:-1])
     temperatures = sorted({state.temperature_K for state in states})
     order: list[int] = []
     for t, temperature_K in enumerate(temperatures):
         same = [k for k, state in enumerate(states) if state.temperature_K == temperature_K]
         order += sorted(same, key=lambda k: float(np.mean(states[k].n_second)), reverse=t % 2 == 1)
-    guess = np.zeros(len(states))
-    for first, second in pairwise(order):
-        step = (reduced[second] - reduced[first])[np.concatenate([own[first], own[second]])]
-        sides = step[: lengths[first]].mean(), step[lengths[first] :].mean()
-        guess[second] = guess[first] + sum(sides) / 2
-    return guess
-
-
-def _pair_overlaps(weights: np.ndarray) -> np.ndarray:
-    """Return ∫ p_i p_j / (p_i + p_j) of each two states from the weights of the samples, shape (K, K)."""
-    overlaps = np.empty((weights.shape[1],) * 2)
-    tiny = np.finfo(float).tiny
-    for k, own in enumerate(weights.T):
-        overlaps[k] = (own[:, None] * weights / (own[:, None] + weights + tiny)).sum(axis=0)
-    return overlaps
+    return guess_along(reduced, lengths, order)
 
 
 def _checked(states: Sequence[MixingSamples]) -> int:

@@ -27,7 +27,8 @@ from numpy.polynomial import Polynomial
 from scipy.special import expit, logit, xlogy
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.free_energy.mixing import MixingCurves, standard_errors
+from alchemflows.free_energy.influences import standard_errors
+from alchemflows.free_energy.mixing import MixingCurves
 
 #: Largest number of terms that is tried.
 MAX_TERMS = 5
