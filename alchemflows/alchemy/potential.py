@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -92,6 +93,7 @@ class AlchemicalPotential:
         self._nodes: dict[bytes, Nodes] = {}
         self._edges: dict[tuple[int, bytes], Edges] = {}
         self._topologies: dict[tuple[int, tuple[bytes, ...]], Topology] = {}
+        self._places: dict[int, _Place] = {}
         self._vectors_at_once = VECTORS_AT_ONCE.get(self.device.type, 2**18)
 
     @cached_property
@@ -197,13 +199,11 @@ class AlchemicalPotential:
         def part(b: slice, n_sets: int) -> torch.Tensor:
             with torch.no_grad():
                 topology = self._topology(b, [self._all_present] * len(positions[b]))
-                vectors, inside = self._vectors(topology, positions[b], cells[b])
-                energies, geometry = [], None
+                place = self._place(b.start, topology, positions[b], cells[b], kept=weights.shape[1] == 1)
+                energies = []
                 for w in weights[b].split(n_sets, dim=1):
-                    graph = topology.graph(vectors, inside, w)
-                    if geometry is None or not topology.merged:
-                        geometry = self.backend.geometry(graph)
-                    energies.append(self._energy(topology, graph, geometry, w))
+                    graph = topology.graph(place.vectors, place.inside, w)
+                    energies.append(self._energy(topology, graph, self._geometry(place, graph), w))
                 return torch.cat(energies, dim=1)
 
         return torch.cat(self._in_memory(len(positions), weights.shape[1], part))
@@ -307,6 +307,7 @@ class AlchemicalPotential:
                 self._vectors_at_once = per_replica * size * sets // 2
                 logger.warning("%s is out of memory with %d replicas at once; trying half", self.device, size * sets)
             # Outside the except clause, where the error would keep references to the tensors.
+            self._places.clear()
             self._topologies.clear()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -360,12 +361,15 @@ class AlchemicalPotential:
             # Keep all nodes of a replica whose weights are all zero, since the backend needs at least one node.
             present = [row.tobytes() if row.any() else self._all_present for row in (weights != 0).cpu().numpy()]
         topology = self._topology(replicas, present)
-        vectors, inside = self._vectors(topology, positions, cells)
         geometric = forces or stress
-        vectors.requires_grad_(geometric)
+        if geometric:
+            self._places.clear()  # atoms will move, and memory is needed
+        kept = weight_gradients and not geometric
+        place = self._place(replicas.start, topology, positions, cells, kept=kept)
+        vectors, inside = place.vectors.requires_grad_(geometric), place.inside
         with torch.set_grad_enabled(geometric or weight_gradients):
             graph = topology.graph(vectors, inside, weights[:, None])
-            energy = self._energy(topology, graph, self.backend.geometry(graph), weights[:, None])[:, 0]
+            energy = self._energy(topology, graph, self._geometry(place, graph), weights[:, None])[:, 0]
             total = energy.sum()
         wanted = ([vectors] if geometric else []) + ([weights] if weight_gradients else [])
         if not wanted:
@@ -394,12 +398,50 @@ class AlchemicalPotential:
         inside = torch.linalg.vector_norm(vectors, dim=-1) < self.backend.cutoff_A
         return vectors[inside].to(self.backend.dtype), inside
 
+    def _place(
+        self, start: int, topology: Topology, positions: torch.Tensor, cells: torch.Tensor, *, kept: bool
+    ) -> _Place:
+        """Return the vectors of some replicas; if they are kept, those of the last evaluation at the same positions."""
+        known = self._places.get(start)
+        if kept and known is not None and known.is_at(topology, positions, cells):
+            return known
+        if kept:  # copies, since the caller may change its arrays
+            positions, cells = positions.clone(), cells.clone()
+        place = _Place(topology, positions, cells, *self._vectors(topology, positions, cells))
+        if kept:
+            self._places[start] = place
+        return place
+
+    def _geometry(self, place: _Place, graph: Graph) -> Any:
+        """Return the geometry of a graph with the vectors of a place."""
+        if not place.topology.merged:
+            return self.backend.geometry(graph)
+        if place.geometry is None:
+            place.geometry = self.backend.geometry(graph)
+        return place.geometry
+
     def _energy(self, topology: Topology, graph: Graph, geometry: Any, weights: torch.Tensor) -> torch.Tensor:
         """Return the energies (eV), shape (B, K), at weights of shape (B, K, C)."""
         node_energies = self.backend.node_energies(graph, geometry).to(torch.float64)
         node_energies = node_energies * with_one(weights)[topology.node_replica, :, topology.node_weight].flatten()
         energy = torch.zeros(weights.shape[:2].numel(), dtype=torch.float64, device=self.device)
         return energy.index_add(0, graph.node_replica, node_energies).reshape(weights.shape[:2])
+
+
+@dataclass
+class _Place:
+    """Replicas at some positions: the vectors of their pairs, and what the backend computes from them."""
+
+    topology: Topology
+    positions: torch.Tensor
+    cells: torch.Tensor
+    vectors: torch.Tensor
+    inside: torch.Tensor
+    geometry: Any = None
+
+    def is_at(self, topology: Topology, positions: torch.Tensor, cells: torch.Tensor) -> bool:
+        """Return whether the topology, positions and cells are these."""
+        return topology is self.topology and torch.equal(positions, self.positions) and torch.equal(cells, self.cells)
 
 
 def _flat(parts: Sequence[torch.Tensor | None], like: Sequence[torch.Tensor]) -> torch.Tensor:

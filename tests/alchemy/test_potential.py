@@ -229,3 +229,46 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(backend):
     with pytest.raises(RuntimeError, match="scalar type"):
         AlchemicalPotential(system, small).evaluate(*batch(system, 2))
     assert len(small.sizes) == 1
+
+
+class Counting(Small):
+    """A backend that counts how often it computes the geometry."""
+
+    n_geometries = 0
+
+    def geometry(self, graph: EdgeGraph) -> object:
+        self.n_geometries += 1
+        return self._backend.geometry(graph)
+
+
+@pytest.mark.parametrize("model", ["residual", "density", "sevennet"])
+def test_the_geometry_is_reused_while_atoms_stay(model, backend):
+    """Results are bit for bit those of a potential that has evaluated nothing before."""
+    system = perovskite_system("several groups", "mean-field", 4.7 if model == "sevennet" else 3.9)
+    positions, cells, weights = batch(system, 2)
+    merged = backend(model).specialised(system.elements).merges_messages
+    spy = Counting(backend(model).specialised(system.elements), 10**6, *OUT_OF_MEMORY[0])
+    potential = AlchemicalPotential(system, spy)
+
+    def compare(n_geometries: int) -> None:
+        spy.n_geometries = 0
+        fresh = AlchemicalPotential(system, AsItIs(spy._backend))
+        for w in (weights, weights[::-1].copy()):
+            found, expected = (
+                each.evaluate(positions, cells, w, forces=False, stress=False) for each in (potential, fresh)
+            )
+            assert torch.equal(found.energy, expected.energy)
+            assert torch.equal(found.weight_gradients, expected.weight_gradients)
+            energies = [each.energies(positions, cells, w[:, None]) for each in (potential, fresh)]
+            assert torch.equal(*energies)
+        assert spy.n_geometries == (n_geometries if merged else 4)
+
+    compare(1)
+    compare(0)
+    positions[0, 0] += 0.01  # in place
+    compare(1)
+    cells *= 1.001
+    compare(1)
+    moving = potential.evaluate(positions, cells, weights)
+    assert_same(moving, AlchemicalPotential(system, AsItIs(spy._backend)).evaluate(positions, cells, weights))
+    compare(1)
