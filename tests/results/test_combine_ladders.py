@@ -1,17 +1,55 @@
-"""Stored ladders are combined in the database and by the command."""
+"""Stored ladders are combined: in the database, by the command, and against a ladder at a temperature between."""
 
 from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from anharmonic import stored_ladder
+from campaigns import run_into
 from command_line import assert_one_line, run_here
+from pymatgen.core import Lattice, Structure
 
 from alchemflows.analysis.combination import StoredLadder
 from alchemflows.cli.inputs import grid_of
 from alchemflows.errors import InvalidInputError
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.results.combination import combine_ladders
 from alchemflows.results.listing import find_result, results
+
+
+@pytest.mark.slow
+def test_two_temperatures_give_the_ladder_between_them(database, tmp_path):
+    """Short ladders of NaCl → KCl with mace-demo, which differ in their temperature and seed only."""
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(6.0), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    ids = []
+    for seed, temperature_K in enumerate((300.0, 420.0, 360.0)):
+        maker = ThermodynamicIntegrationMaker(
+            potential="mace-demo",
+            temperature=temperature_K,
+            timestep_fs=4.0,
+            n_windows=3,
+            windows_per_job=3,
+            n_equilibration_steps=80,
+            n_production_steps=400,
+            sample_interval_steps=5,
+            relax_maker=None,
+            n_frames=0,
+            seed=seed,
+        )
+        ids.append(run_into(database, maker.make(salt, {"Na": "K"}), tmp_path))
+    *ends, between = ids
+    _, alone = find_result(database, between)
+    uuid, found = combine_ladders(database, [each[:8] for each in ends], [300.0, 360.0, 420.0])
+    _, stored = find_result(database, uuid)
+    assert stored.points == found.points and stored.ladders == found.ladders
+    first, point, last = (each.total for each in found.points)
+    assert abs(point.delta_f_eV - alone.total.delta_f_eV) < 3.5 * np.hypot(point.error_eV, alone.total.error_eV)
+    assert point.error_eV < 2 * alone.total.error_eV
+    # The slope between both temperatures is that of the estimate between them.
+    slope, middle = (first.delta_f_eV - last.delta_f_eV) / 120.0, found.points[1]
+    assert abs(slope - middle.delta_s_eV_per_K) < 3 * middle.delta_s_error_eV_per_K
 
 
 def store(database, ladder: StoredLadder) -> str:
