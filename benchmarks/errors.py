@@ -7,7 +7,8 @@ coverage, and all measured rows. A row holds if 55 to 80 % of the repeats are wi
 to 99 % within two. Works obey Crooks' theorem: Gaussian works, and an instantaneous change of the stiffness of harmonic
 modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along the path, sampled by an exact
 Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free energies of mixing are those of a mean-field
-mixture on 16 sites, from 400 samples of each of 22 states. A tenth of the default means a tenth of the
+mixture on 16 sites, from 400 samples of each of 22 states. Ladders at two temperatures or pressures are of anharmonic
+modes, with 2000 samples of each window. A tenth of the default means a tenth of the
 samples; for switches, which then dissipate ten times as much, works with σ = 3 instead of 1 k_B T. Results with a
 warning in the verdict are left out; their fraction is printed. Quantities that are in FILE already are not measured
 again.
@@ -23,6 +24,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from combination_rows import combination_rows
 from error_rows import (
     DEFAULT,
     TENTH,
@@ -174,6 +176,14 @@ QUANTITIES = (
         ("test_means_sizes_transitions_and_volumes",),
         lambda n: (mean_row(k, 20 * n) for k in (4, 5)),
         lambda n: (mean_row(k, 20 * n) for k in (2, 3)),
+    ),
+    Quantity(
+        "ladders combined over T and p: ΔG, ΔH, ΔS, ΔC_p, ΔV",
+        ("delta_h_error_eV", "delta_s_error_eV_per_K", "delta_c_error_eV_per_K", "delta_v_error_A3"),
+        "influences of blocks of samples on MBAR, few blocks",
+        ("test_combined_ladders",),
+        partial(combination_rows, 2000, 5.0),
+        partial(combination_rows, 200, 5.0),
     ),
     Quantity(
         "averages and heat capacity of Monte Carlo",

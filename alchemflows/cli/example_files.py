@@ -24,6 +24,7 @@ _SCRIPTS: dict[str, tuple[str, ...]] = {
     "ti": ("CsPbI3.cif",),
     "own_crystal": ("NaCl.cif",),
     "verdict": ("NaCl.cif",),
+    "temperatures": ("NaCl.cif",),
     "switching": ("CsPbI3.cif",),
     "frenkel_ladd": ("NaCl.cif",),
     "phases": ("CsPbI3.cif", "CsPbI3_delta.cif"),

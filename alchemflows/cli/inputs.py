@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from math import floor, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Parameters that are repeats of a cell along its axes.
 REPEATS = ("supercell", "supercells", "sizes")
+#: Largest number of values in a range.
+_MOST = 1000
 
 
 def dtype_of(name: str) -> Dtype:
@@ -305,6 +308,30 @@ def values_of(example: str, texts: Sequence[str]) -> dict[str, float]:
 def exchanges_of(texts: Sequence[str]) -> dict[str, float]:
     """Return the chemical potentials of exchanges (eV) from texts such as 2 Ca -> Na + La, or 2 Ca -> Na + La=0.1."""
     return values_of("'2 Ca -> Na + La=0.1'", [text if "=" in text else f"{text}=0" for text in texts])
+
+
+def grid_of(option: str, texts: Sequence[str]) -> list[float]:
+    """Return numbers from texts such as 300 or 300:600:25 (start, stop and step, both ends included), in order."""
+    found: set[float] = set()
+    for text in texts:
+        parts = text.split(":")
+        try:
+            numbers = [float(part) for part in parts]
+        except ValueError:
+            numbers = []
+        if len(numbers) == 1 and isfinite(numbers[0]):
+            found.add(numbers[0])
+            continue
+        if len(numbers) != 3 or not all(map(isfinite, numbers)) or numbers[2] <= 0 or numbers[1] < numbers[0]:
+            raise InvalidInputError(
+                f"{option} is a number or a range such as 300:600:25 (start:stop:step); got {text!r}"
+            )
+        start, stop, step = numbers
+        n_steps = floor((stop - start) / step + 1e-9)
+        if n_steps >= _MOST:
+            raise InvalidInputError(f"{option} {text}: {n_steps + 1} values; at most {_MOST} are possible")
+        found |= {round(start + k * step, 9) for k in range(n_steps + 1)}
+    return sorted(found)
 
 
 def _three_numbers(text: str) -> tuple[float, ...] | None:

@@ -1,4 +1,4 @@
-"""Commands that export tables and reanalyse stored windows."""
+"""Commands that export tables, reanalyse stored windows and combine ladders."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alchemflows.cli.configured import connected
+from alchemflows.cli.inputs import grid_of
 from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
-from alchemflows.cli.options import JsonInstead
-from alchemflows.cli.running import console
-from alchemflows.errors import AlchemflowsError
+from alchemflows.cli.options import JsonInstead, Plot
+from alchemflows.cli.running import as_text, console, messages
+from alchemflows.errors import AlchemflowsError, InvalidInputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +82,62 @@ def reanalyse(
     if n_failed:
         uuid, reason = next(iter(builder.failures.items()))
         raise AlchemflowsError(f"ladders that could not be analysed: {n_failed}, such as {uuid}: {reason}")
+
+
+@app.command()
+def combine(
+    ladders: Annotated[
+        list[str],
+        typer.Argument(metavar="ID...", help="IDs of ladders of one system, listed by `alchemflows results`."),
+    ],
+    temperatures: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--temperature",
+            "-T",
+            help="Temperature (K) of a result, or several as start:stop:step, such as 300:600:25; repeatable [default: "
+            "those of the ladders and ten intervals between them].",
+        ),
+    ] = None,
+    pressures: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pressure",
+            "-p",
+            help="Pressure (GPa) of a result, or several as start:stop:step; repeatable [default: of the ladders].",
+        ),
+    ] = None,
+    discard: Annotated[float, typer.Option(help="Fraction of samples to discard at the start of each window.")] = 0.0,
+    plot: Plot = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON on stdout, and everything else on stderr.")
+    ] = False,
+) -> None:
+    """Combine stored ladders of several temperatures and pressures into curves.
+
+    The results are ΔG (ΔF at constant volume) and the differences of enthalpy, entropy, heat capacity and volume,
+    also between and near the temperatures and pressures of the ladders. No dynamics are run.
+    """
+    at = grid_of("--temperature", temperatures) if temperatures else None
+    under = grid_of("--pressure", pressures) if pressures else None
+    if not 0 <= discard < 1:
+        raise InvalidInputError(f"--discard must be at least 0 and less than 1; got {discard}")
+    database = connected()
+    from alchemflows.cli.shown import show
+    from alchemflows.results.combination import combine_ladders
+
+    uuid, document = combine_ladders(database, ladders, at, under, discard=discard)
+    say = messages(as_json)
+    if as_json:
+        print(as_text(uuid, document))
+    else:
+        show(document, console)
+    if plot is not None:
+        from alchemflows.plotting import plot as draw
+
+        draw(document, plot)
+        say.print(f"figure: {plot}", highlight=False, soft_wrap=True)
+    say.print(f"ID {uuid[:8]}: `alchemflows show {uuid[:8]}` prints this result again", highlight=False)
 
 
 def _frames(database: Database, what: What, campaign: str | None) -> Iterator[pd.DataFrame]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from alchemflows.cli import defect_tables, mixing_tables, monte_carlo_tables, tables
+from alchemflows.cli import combination_tables, defect_tables, mixing_tables, monte_carlo_tables, tables
+from alchemflows.schemas.combination import CombinedLadders
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
@@ -28,6 +29,7 @@ from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument, Vacanc
 #: What makes the tables of each class of documents.
 TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     FreeEnergyDocument: tables.free_energy_tables,
+    CombinedLadders: combination_tables.combination_tables,
     SwitchingDocument: tables.switching_table,
     FrenkelLaddDocument: tables.absolute_table,
     SizeExtrapolation: tables.sizes_table,

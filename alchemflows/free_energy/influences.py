@@ -25,7 +25,7 @@ _DISCONNECTED = 1e-12
 
 
 @dataclass(frozen=True)
-class Blocks:
+class SampleBlocks:
     """Independent blocks of samples, all states one after the other.
 
     Attributes
@@ -46,7 +46,7 @@ class Blocks:
     scale: float
 
     @classmethod
-    def of(cls, lengths: np.ndarray, inefficiency: float, chain: np.ndarray | None = None) -> Blocks:
+    def of(cls, lengths: np.ndarray, inefficiency: float, chain: np.ndarray | None = None) -> SampleBlocks:
         """Return the blocks of states.
 
         Parameters
@@ -57,7 +57,7 @@ class Blocks:
             Statistical inefficiency, in samples.
         chain
             Chain of each sample, if samples of several states are correlated because they belong to one chain, or to
-            chains that exchange configurations. Blocks then contain samples of all states of a chain at the same time.
+            chains that exchange configurations. A block then has the samples of all states of a chain at one time.
         """
         state = np.repeat(np.arange(len(lengths)), lengths)
         time = np.concatenate([np.arange(length) for length in lengths])

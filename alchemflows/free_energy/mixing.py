@@ -40,7 +40,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.estimators import MIN_OVERLAP
 from alchemflows.free_energy.influences import (
     SOLVER,
-    Blocks,
+    SampleBlocks,
     guess_along,
     influences_on_states,
     joint_inefficiency,
@@ -296,7 +296,7 @@ def mixing_curves(states: Sequence[MixingSamples]) -> MixingCurves:
 
 def _blocks(
     states: Sequence[MixingSamples], of_state: np.ndarray, enthalpy: np.ndarray, n_second: np.ndarray
-) -> tuple[Blocks, float]:
+) -> tuple[SampleBlocks, float]:
     """Return the blocks of the paths of walkers, and the statistical inefficiency."""
     lengths = np.array([len(state) for state in states])
     state = np.repeat(np.arange(len(states)), lengths)
@@ -310,7 +310,7 @@ def _blocks(
         groups = [paths]
         groups += [[centred[state == k] for k in np.flatnonzero(of_state == t)] for t in range(of_state.max() + 1)]
         inefficiency = max([inefficiency] + [joint_inefficiency(parts) for parts in groups])
-    return Blocks.of(lengths, inefficiency, walker), inefficiency
+    return SampleBlocks.of(lengths, inefficiency, walker), inefficiency
 
 
 def _guess(reduced: np.ndarray, states: Sequence[MixingSamples]) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.plotting.combination import plot_combination, plot_state_overlaps
 from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.figures import figures_of
 from alchemflows.plotting.free_energies import (
@@ -30,6 +31,7 @@ __all__ = [
     "figures_of",
     "plot",
     "plot_arrangement_series",
+    "plot_combination",
     "plot_convergence",
     "plot_gradient",
     "plot_lattices",
@@ -42,6 +44,7 @@ __all__ = [
     "plot_phases",
     "plot_search",
     "plot_sizes",
+    "plot_state_overlaps",
     "plot_sweep",
     "plot_switching",
     "plot_vacancy_sizes",

@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from alchemflows.plotting.combination import plot_combination, plot_state_overlaps
 from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.free_energies import (
     plot_convergence,
@@ -24,6 +25,7 @@ from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
 from alchemflows.plotting.sweeps import plot_sweep
+from alchemflows.schemas.combination import CombinedLadders
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
@@ -41,6 +43,7 @@ from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument, Vacanc
 #: The figures of each class of documents. The first is the main one.
 _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     FreeEnergyDocument: {"gradient": plot_gradient, "convergence": plot_convergence, "overlap": plot_overlap},
+    CombinedLadders: {"temperatures": plot_combination, "overlap": plot_state_overlaps},
     SwitchingDocument: {"switching": plot_switching},
     FrenkelLaddDocument: {"switching": plot_switching},
     RemovalDocument: {"switching": plot_switching},

@@ -81,6 +81,7 @@ COLUMNS: dict[str, Column] = {
     "point_energies": Column("$output.points.energy_eV"),
     "consolute": Column("$output.consolute"),
     "mixing_eV": Column({"$first": "$output.isotherms.mixing_eV"}),
+    "point_totals": Column("$output.points.total"),
     "figure": Column("$output.figure"),
     "version": Column("$output.version"),
     "checks": Column("$output.checks"),
@@ -90,6 +91,15 @@ COLUMNS: dict[str, Column] = {
 def _difference(row: Row) -> Summary:
     symbol = "ΔF" if row["pressure_GPa"] is None else "ΔG"
     return Summary(f"{row['initial']} → {row['final']}", symbol, row["delta_f_eV"], row["error_eV"], "eV")
+
+
+def _combined(row: Row) -> Summary:
+    """Difference at the lowest temperature that was sampled."""
+    symbol, system = "ΔF" if row["ensemble"] == "NVT" else "ΔG", f"{row['initial']} → {row['final']}"
+    for temperature, total in zip(row["point_temperatures_K"], row["point_totals"], strict=True):
+        if total is not None:
+            return Summary(system, f"{symbol} ({temperature:g} K)", total["delta_f_eV"], total["error_eV"], "eV")
+    return Summary(system, symbol, None, None, "eV")
 
 
 def _absolute(row: Row) -> Summary:
@@ -205,6 +215,7 @@ _SUMMARIES: dict[str, Callable[[Row], Summary]] = {
 #: Kinds by the class of their documents.
 KINDS: dict[str, Kind] = {
     **{document: Kind(name, _SUMMARIES[document]) for document, name in FREE_ENERGIES.items()},
+    "CombinedLadders": Kind("combined-ladders", _combined),
     "SizeExtrapolation": Kind("size-extrapolation", _sizes),
     "VacancySizes": Kind("vacancy-sizes", _vacancy_sizes),
     "VacancyTemperatures": Kind("vacancy-temperatures", _vacancy_temperatures),

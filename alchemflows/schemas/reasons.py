@@ -159,6 +159,21 @@ class Reason(Enum):
         "the Redlich–Kister polynomial with {n} terms deviates from the free energy of mixing by {sigma:.1f} σ, so its "
         "binodal, spinodal and consolute point are not reliable"
     )
+    NOT_SAMPLED = (
+        "{points}: outside of what was sampled, since λ = {end:g} there is worth {percent:.2g} % of the samples of the "
+        "nearest window (below {least:g} %); add a ladder at or near these conditions"
+    )
+    NOT_CONNECTED = (
+        "{points}: overlaps of at least {least} do not connect λ = 0 with λ = 1; add windows to the nearest ladder"
+    )
+    FEW_EFFECTIVE = (
+        "{points}: {n:.1f} effective independent samples (below {least}), too few for a reliable error; sample longer, "
+        "or add a ladder at or near these conditions"
+    )
+    LADDER_DEVIATES = (
+        "{ladder}: alone it differs from all ladders together by {sigma:.1f} σ; the crystal may be in another state "
+        "there, or the windows are too short"
+    )
     CROSS_CHECK = "{name}: {value:.4g} {unit}, outside ±{bound:g} {unit}"
 
     @property

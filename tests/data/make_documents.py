@@ -26,6 +26,7 @@ from stored import DOCUMENTS, MODEL, PLACEHOLDER, WORKFLOW, kinds_within
 
 from alchemflows.alchemy.backends.mace_file import save_mace
 from alchemflows.alchemy.compositions import CompositionGrid
+from alchemflows.analysis.combination import StoredLadder, combined
 from alchemflows.campaign.specification import campaign_of, tasks
 from alchemflows.campaign.submission import _workflow
 from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
@@ -37,12 +38,14 @@ from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
 from alchemflows.jobs.optimize import OptimizeMaker
 from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.jobs.relax import relaxing
 from alchemflows.reproduce.fig5 import Fig5ComparisonMaker
-from alchemflows.schemas.document import current_version
+from alchemflows.results.combination import as_output
+from alchemflows.schemas.document import current_version, decoded
 from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -144,9 +147,29 @@ def examples() -> dict[str, dict[str, list[Any]]]:
     return found
 
 
+def combination() -> dict[str, dict[str, list[Any]]]:
+    """Return the row of two ladders that are combined; no job returns it."""
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore(key="blob_uuid")})
+    ladders = []
+    for temperature_K in (200.0, 250.0):
+        settings = METHODS["thermodynamic-integration"] | {"n_production_steps": 400, "relax_maker": None}
+        maker = ThermodynamicIntegrationMaker(potential=DEMO, temperature=temperature_K, pressure_GPa=0.0, **settings)
+        flow = maker.make(salt(), {"Na": "K"})
+        with tempfile.TemporaryDirectory() as folder:
+            run_locally(flow, store=store, root_dir=folder, create_folders=True, log=False, raise_immediately=True)
+        uuid = flow.jobs[-1].uuid
+        document = decoded(store.get_output(uuid, load=True))
+        windows = [decoded(store.get_output(job, load=True)) for job in document.window_jobs]
+        ladders.append(StoredLadder(uuid, document, windows))
+    store.update(as_output(combined(ladders, [200.0, 225.0, 250.0, 2000.0])))
+    (row,) = store.docs_store.query({"output.@class": "CombinedLadders"})
+    del row["_id"]
+    return {"CombinedLadders": {"outputs": [row], "samples": []}}
+
+
 def write_documents() -> None:
     """Write a file for each kind of document."""
-    for kind, example in examples().items():
+    for kind, example in (examples() | combination()).items():
         path = DOCUMENTS / f"{kind}-{current_version(kind)}.json"
         path.write_text(json_util.dumps(example, indent=1, ensure_ascii=False) + "\n")
         print(path.name, path.stat().st_size, *sorted(kinds_within(example)))

@@ -27,7 +27,9 @@ from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-known, mixed, listed = (importlib.import_module(name) for name in ("error_rows", "mixing_rows", "errors"))
+known, mixed, axes, listed = (
+    importlib.import_module(name) for name in ("error_rows", "mixing_rows", "combination_rows", "errors")
+)
 
 N_REPEATS = 200
 #: Numbers of switches in each direction; 4 is the default.
@@ -117,6 +119,12 @@ def test_means_sizes_transitions_and_volumes():
 @pytest.mark.parametrize("sigma", [1.0, 3.0])
 def test_vacancies_defects_and_other_sums(sigma):
     assert_rows(known.sums(sigma, 200))
+
+
+@pytest.mark.slow
+def test_combined_ladders():
+    """ΔG, ΔH, ΔS, ΔC_p and ΔV between two temperatures, and between two pressures."""
+    assert_rows(axes.combination_rows(500, 1.0, 110))
 
 
 @pytest.mark.parametrize("n", [200, 20])
