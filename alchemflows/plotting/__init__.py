@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.plotting.corrections import plot_correction
 from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.figures import figures_of
 from alchemflows.plotting.free_energies import (
@@ -31,6 +32,7 @@ __all__ = [
     "plot",
     "plot_arrangement_series",
     "plot_convergence",
+    "plot_correction",
     "plot_gradient",
     "plot_lattices",
     "plot_mixing",

@@ -81,6 +81,9 @@ COLUMNS: dict[str, Column] = {
     "point_energies": Column("$output.points.energy_eV"),
     "consolute": Column("$output.consolute"),
     "mixing_eV": Column({"$first": "$output.isotherms.mixing_eV"}),
+    "target": Column("$output.target"),
+    "correction_eV": Column("$output.correction.delta_f_eV"),
+    "correction_error_eV": Column("$output.correction.error_eV"),
     "figure": Column("$output.figure"),
     "version": Column("$output.version"),
     "checks": Column("$output.checks"),
@@ -90,6 +93,12 @@ COLUMNS: dict[str, Column] = {
 def _difference(row: Row) -> Summary:
     symbol = "ΔF" if row["pressure_GPa"] is None else "ΔG"
     return Summary(f"{row['initial']} → {row['final']}", symbol, row["delta_f_eV"], row["error_eV"], "eV")
+
+
+def _correction(row: Row) -> Summary:
+    symbol = "ΔΔF" if row["pressure_GPa"] is None else "ΔΔG"
+    system = f"{row['initial']} → {row['final']}, to {row['target']}"
+    return Summary(system, symbol, row["correction_eV"], row["correction_error_eV"], "eV")
 
 
 def _absolute(row: Row) -> Summary:
@@ -205,6 +214,7 @@ _SUMMARIES: dict[str, Callable[[Row], Summary]] = {
 #: Kinds by the class of their documents.
 KINDS: dict[str, Kind] = {
     **{document: Kind(name, _SUMMARIES[document]) for document, name in FREE_ENERGIES.items()},
+    "CorrectionDocument": Kind("correction", _correction),
     "SizeExtrapolation": Kind("size-extrapolation", _sizes),
     "VacancySizes": Kind("vacancy-sizes", _vacancy_sizes),
     "VacancyTemperatures": Kind("vacancy-temperatures", _vacancy_temperatures),

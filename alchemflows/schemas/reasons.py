@@ -159,6 +159,18 @@ class Reason(Enum):
         "the Redlich–Kister polynomial with {n} terms deviates from the free energy of mixing by {sigma:.1f} σ, so its "
         "binodal, spinodal and consolute point are not reliable"
     )
+    FEW_FRAMES = (
+        "{where}: {n:.1f} independent frames (below {least:g}), too few for a reliable error; store more frames, or "
+        "sample longer"
+    )
+    FRAMES_OVERLAP = (
+        "{where}: the effective sample size is {n:.1f} of {of:.1f} independent frames (below {least:g}), since the "
+        "potentials overlap too little (ΔU scatters by {spread:.3f} eV); store more frames, use a smaller cell, or run "
+        "a ladder with the target"
+    )
+    FRAMES_HALVES = (
+        "{where}: the first and the second half of the frames differ by {sigma:.1f} σ; equilibrate or sample longer"
+    )
     CROSS_CHECK = "{name}: {value:.4g} {unit}, outside ±{bound:g} {unit}"
 
     @property
