@@ -17,8 +17,10 @@ from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.verdict import Verdict
 
-#: Least effective sample size, and least number of independent frames, of a converged correction.
+#: Least effective sample size, and least number of independent frames, of a converged correction. With few frames, the
+#: potentials overlap if the effective sample size is at least a share of the number of independent frames.
 MIN_EFFECTIVE = 15.0
+MIN_SHARE = 0.5
 MIN_INDEPENDENT = 10.0
 #: Largest difference between the halves of the frames (standard errors).
 MAX_HALVES_SIGMA = 4.0
@@ -158,7 +160,7 @@ def reasons_against(where: str, found: Reweighting) -> list[str]:
     reasons = []
     if found.n_independent < MIN_INDEPENDENT:
         reasons.append(Reason.FEW_FRAMES.because(where=where, n=found.n_independent, least=MIN_INDEPENDENT))
-    if found.n_effective < MIN_EFFECTIVE:
+    if found.n_effective < min(MIN_EFFECTIVE, MIN_SHARE * found.n_independent):
         reasons.append(
             Reason.FRAMES_OVERLAP.because(
                 where=where, n=found.n_effective, of=found.n_independent, least=MIN_EFFECTIVE, spread=found.spread_eV

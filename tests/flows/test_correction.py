@@ -97,7 +97,7 @@ def test_another_potential(ladder, tmp_path):
 
 
 def test_frames_that_fail_are_named_and_left_out(ladder, tmp_path, capsys):
-    spec = CalculatorSpec(path=SPRINGS, arguments={"offset_eV": -7.0, "fails": [3, 50], "infinite": [4]})
+    spec = CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": 1.0, "fails": [3, 50], "infinite": [4]})
     found = corrected(ladder, tmp_path, spec)
     assert [each.index for each in found.initial.failed] == [3, 4]
     assert [each.error for each in found.initial.failed] == [
@@ -107,7 +107,7 @@ def test_frames_that_fail_are_named_and_left_out(ladder, tmp_path, capsys):
     assert found.initial.failed[0].time_fs == 80.0 and found.final.failed[0].index == 10
     assert (found.initial.n_frames, found.final.n_frames) == (38, 39)
     assert any("2 of 40 frames" in note and "3, 4" in note for note in found.verdict.notes)
-    assert found.provenance.potential is None and "Springs(offset_eV=-7.0" in found.target
+    assert found.provenance.potential is None and "Springs(stiffness_eV_per_A2=1.0" in found.target
     show(found, plain_console())
     printed = capsys.readouterr().out
     assert "corrected ΔF" in printed and "note:" in printed
