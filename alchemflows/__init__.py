@@ -22,6 +22,7 @@ _MODULES = {
     "CompositionGrid": "alchemy.compositions",
     "CompositionOptimizationMaker": "flows.composition_optimization",
     "CompositionSweepMaker": "flows.composition_sweep",
+    "CorrectionMaker": "flows.correction",
     "Disorder": "alchemy.arrangements",
     "FrenkelLaddMaker": "flows.frenkel_ladd",
     "FrenkelPairMaker": "flows.defect_pairs",
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from alchemflows.errors import AlchemflowsError as AlchemflowsError
     from alchemflows.flows.composition_optimization import CompositionOptimizationMaker as CompositionOptimizationMaker
     from alchemflows.flows.composition_sweep import CompositionSweepMaker as CompositionSweepMaker
+    from alchemflows.flows.correction import CorrectionMaker as CorrectionMaker
     from alchemflows.flows.defect_pairs import FrenkelPairMaker as FrenkelPairMaker
     from alchemflows.flows.defect_pairs import SchottkyMaker as SchottkyMaker
     from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker as FrenkelLaddMaker

@@ -8,7 +8,8 @@ to 99 % within two. Works obey Crooks' theorem: Gaussian works, and an instantan
 modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along the path, sampled by an exact
 Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free energies of mixing are those of a mean-field
 mixture on 16 sites, from 400 samples of each of 22 states. Ladders at two temperatures or pressures are of anharmonic
-modes, with 2000 samples of each window. A tenth of the default means a tenth of the
+modes, with 2000 samples of each window. Corrections are of 24 harmonic modes whose stiffness
+changes by 5 to 30 %, from 100 frames, or from 40 instead of a tenth. A tenth of the default means a tenth of the
 samples; for switches, which then dissipate ten times as much, works with σ = 3 instead of 1 k_B T. Results with a
 warning in the verdict are left out; their fraction is printed. Quantities that are in FILE already are not measured
 again.
@@ -25,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 from combination_rows import combination_rows
+from correction_rows import correction_rows
 from error_rows import (
     DEFAULT,
     TENTH,
@@ -192,6 +194,14 @@ QUANTITIES = (
         ("test_averages_of_monte_carlo",),
         partial(chain_rows, 200),
         partial(chain_rows, 20),
+    ),
+    Quantity(
+        "corrections to another potential; their convergence in the number of frames",
+        ("curve_errors_eV",),
+        "influences of the frames, correlation, few frames; the cumulant: its difference from the exponential average",
+        ("test_corrections_to_another_potential",),
+        partial(correction_rows, 100, ((0.05, -0.05), (0.2, -0.15), (0.3, -0.2)), (0.0, 1.0)),
+        partial(correction_rows, 40, ((0.05, -0.05), (0.1, -0.1)), (0.0, 1.0)),
     ),
     Quantity(
         "free energy of mixing; x(Δμ); fit of the excess, binodal, coexistence and consolute point",

@@ -26,6 +26,7 @@ _SCRIPTS: dict[str, tuple[str, ...]] = {
     "verdict": ("NaCl.cif",),
     "temperatures": ("NaCl.cif",),
     "switching": ("CsPbI3.cif",),
+    "correction": ("NaCl.cif",),
     "frenkel_ladd": ("NaCl.cif",),
     "phases": ("CsPbI3.cif", "CsPbI3_delta.cif"),
     "vacancy": ("Fe.cif",),

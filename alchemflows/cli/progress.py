@@ -46,7 +46,7 @@ class JobProgress:
             share = 1.0 if job.state == "COMPLETED" else 0.0
             if job.state == "RUNNING" and job.progress is not None:
                 temperatures = ", ".join(f"{t:.0f}" for t in job.progress.temperatures_K)
-                state = f"{job.progress.phase}, {temperatures} K"
+                state = f"{job.progress.phase}, {temperatures} K" if temperatures else job.progress.phase
                 if (left := job.progress.seconds_left) is not None:
                     state += f", {timedelta(seconds=round(left))} left"
                 share = job.progress.step / job.progress.n_steps

@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from alchemflows.cli import combination_tables, defect_tables, mixing_tables, monte_carlo_tables, tables
+from alchemflows.cli import combination_tables, correction_tables, defect_tables, mixing_tables, monte_carlo_tables, tables
 from alchemflows.schemas.combination import CombinedLadders
+from alchemflows.schemas.correction import CorrectionDocument
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
@@ -31,6 +32,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     FreeEnergyDocument: tables.free_energy_tables,
     CombinedLadders: combination_tables.combination_tables,
     SwitchingDocument: tables.switching_table,
+    CorrectionDocument: correction_tables.correction_tables,
     FrenkelLaddDocument: tables.absolute_table,
     SizeExtrapolation: tables.sizes_table,
     VacancyDocument: defect_tables.vacancy_table,

@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from alchemflows.plotting.combination import plot_combination, plot_state_overlaps
+from alchemflows.plotting.corrections import plot_correction
 from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.free_energies import (
     plot_convergence,
@@ -26,6 +27,7 @@ from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
 from alchemflows.plotting.sweeps import plot_sweep
 from alchemflows.schemas.combination import CombinedLadders
+from alchemflows.schemas.correction import CorrectionDocument
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
@@ -45,6 +47,7 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     FreeEnergyDocument: {"gradient": plot_gradient, "convergence": plot_convergence, "overlap": plot_overlap},
     CombinedLadders: {"temperatures": plot_combination, "overlap": plot_state_overlaps},
     SwitchingDocument: {"switching": plot_switching},
+    CorrectionDocument: {"correction": plot_correction},
     FrenkelLaddDocument: {"switching": plot_switching},
     RemovalDocument: {"switching": plot_switching},
     SizeExtrapolation: {"sizes": plot_sizes},

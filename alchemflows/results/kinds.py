@@ -82,6 +82,9 @@ COLUMNS: dict[str, Column] = {
     "consolute": Column("$output.consolute"),
     "mixing_eV": Column({"$first": "$output.isotherms.mixing_eV"}),
     "point_totals": Column("$output.points.total"),
+    "target": Column("$output.target"),
+    "correction_eV": Column("$output.correction.delta_f_eV"),
+    "correction_error_eV": Column("$output.correction.error_eV"),
     "figure": Column("$output.figure"),
     "version": Column("$output.version"),
     "checks": Column("$output.checks"),
@@ -100,6 +103,12 @@ def _combined(row: Row) -> Summary:
         if total is not None:
             return Summary(system, f"{symbol} ({temperature:g} K)", total["delta_f_eV"], total["error_eV"], "eV")
     return Summary(system, symbol, None, None, "eV")
+
+
+def _correction(row: Row) -> Summary:
+    symbol = "ΔΔF" if row["pressure_GPa"] is None else "ΔΔG"
+    system = f"{row['initial']} → {row['final']}, to {row['target']}"
+    return Summary(system, symbol, row["correction_eV"], row["correction_error_eV"], "eV")
 
 
 def _absolute(row: Row) -> Summary:
@@ -216,6 +225,7 @@ _SUMMARIES: dict[str, Callable[[Row], Summary]] = {
 KINDS: dict[str, Kind] = {
     **{document: Kind(name, _SUMMARIES[document]) for document, name in FREE_ENERGIES.items()},
     "CombinedLadders": Kind("combined-ladders", _combined),
+    "CorrectionDocument": Kind("correction", _correction),
     "SizeExtrapolation": Kind("size-extrapolation", _sizes),
     "VacancySizes": Kind("vacancy-sizes", _vacancy_sizes),
     "VacancyTemperatures": Kind("vacancy-temperatures", _vacancy_temperatures),

@@ -174,6 +174,18 @@ class Reason(Enum):
         "{ladder}: alone it differs from all ladders together by {sigma:.1f} σ; the crystal may be in another state "
         "there, or the windows are too short"
     )
+    FEW_FRAMES = (
+        "{where}: {n:.1f} independent frames (below {least:g}), too few for a reliable error; store more frames, or "
+        "sample longer"
+    )
+    FRAMES_OVERLAP = (
+        "{where}: the effective sample size is {n:.1f} of {of:.1f} independent frames (below {least:g}), since the "
+        "potentials overlap too little (ΔU scatters by {spread:.3f} eV); store more frames, use a smaller cell, or run "
+        "a ladder with the target"
+    )
+    FRAMES_HALVES = (
+        "{where}: the first and the second half of the frames differ by {sigma:.1f} σ; equilibrate or sample longer"
+    )
     CROSS_CHECK = "{name}: {value:.4g} {unit}, outside ±{bound:g} {unit}"
 
     @property

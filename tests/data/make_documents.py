@@ -31,6 +31,7 @@ from alchemflows.campaign.specification import campaign_of, tasks
 from alchemflows.campaign.submission import _workflow
 from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
 from alchemflows.flows.composition_sweep import CompositionSweepMaker
+from alchemflows.flows.correction import CorrectionMaker
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.mixing import MixingMaker
@@ -104,6 +105,7 @@ def flows() -> Iterator[Flow]:
     temperatures = VacancyTemperatureMaker(vacancy_maker=vacancy).make(iron() * (2, 2, 2), [50.0, 100.0])
     figure = Fig5ComparisonMaker().make([flow.output for flow in temperatures.jobs if isinstance(flow, Flow)], "small")
     yield Flow([temperatures, figure], output=figure.output)
+    yield corrected_ladder()
     yield SchottkyMaker(frenkel_ladd_maker=absolute).make(salt())
     yield FrenkelPairMaker(frenkel_ladd_maker=absolute).make(salt(), 0, [0.25, 0.25, 0.25])
     phases = {"small": iron() * (2, 2, 2), "large": iron(2.9) * (2, 2, 2)}
@@ -127,6 +129,17 @@ def flows() -> Iterator[Flow]:
         potential=DEMO, optimize_maker=OptimizeMaker(relaxation="isotropic", max_steps=2)
     )
     yield optimize.make(salt(), {"Na": ["Na", "K"]}, [Target(quantity="a_A", value=5.9)])
+
+
+def corrected_ladder() -> Flow:
+    """Return a ladder, and its correction from float32 to float64 of the same potential."""
+    maker = ThermodynamicIntegrationMaker(
+        potential=DEMO, temperature=200.0, relax_maker=None, **METHODS["thermodynamic-integration"]
+    )
+    ladder = maker.make(salt(), {"Na": "K"})
+    target = PotentialSpec(name="mace-demo", device="cpu", dtype="float64")
+    correction = CorrectionMaker(target=target).make(ladder.jobs[-1].uuid)
+    return Flow([ladder, correction], output=correction.output, order="linear", name="correction")
 
 
 def examples() -> dict[str, dict[str, list[Any]]]:

@@ -27,8 +27,9 @@ from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-known, mixed, axes, listed = (
-    importlib.import_module(name) for name in ("error_rows", "mixing_rows", "combination_rows", "errors")
+known, mixed, axes, corrected, listed = (
+    importlib.import_module(name)
+    for name in ("error_rows", "mixing_rows", "combination_rows", "correction_rows", "errors")
 )
 
 N_REPEATS = 200
@@ -130,6 +131,14 @@ def test_combined_ladders():
 @pytest.mark.parametrize("n", [200, 20])
 def test_averages_of_monte_carlo(n):
     assert_rows(mixed.chain_rows(n, N_REPEATS))
+
+
+@pytest.mark.parametrize(
+    ("n", "changes"), [(100, ((0.05, -0.05), (0.2, -0.15), (0.3, -0.2))), (40, ((0.05, -0.05), (0.1, -0.1)))]
+)
+def test_corrections_to_another_potential(n, changes):
+    """Harmonic ends whose force constants change by a few to thirty per cent."""
+    assert_rows(corrected.correction_rows(n, changes, (0.0, 1.0), N_REPEATS))
 
 
 @pytest.mark.slow

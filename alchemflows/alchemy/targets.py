@@ -1,0 +1,180 @@
+"""Energies of ordered configurations with a target: a potential of this package, or a calculator of ASE."""
+
+from __future__ import annotations
+
+import math
+import pkgutil
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.potential import AlchemicalPotential
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import InvalidInputError
+from alchemflows.schemas.correction import CalculatorSpec
+from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
+
+#: Energy (eV) of a configuration, or the reason why there is none.
+Energy = float | str
+
+
+class EnergyTarget(Protocol):
+    """What evaluates configurations.
+
+    Attributes
+    ----------
+    name
+        Name in documents.
+    record
+        The potential; None for a calculator.
+    n_at_once
+        Number of configurations that are evaluated together.
+    """
+
+    name: str
+    record: PotentialRecord | None
+    n_at_once: int
+
+    def check_elements(self, numbers: Collection[int]) -> None:
+        """Raise an error that names the elements that the target does not support, if this can be known."""
+        ...
+
+    def energies(self, images: Sequence[Atoms]) -> list[Energy]:
+        """Return the energy of each configuration; all have the same atoms."""
+        ...
+
+
+class PotentialTarget:
+    """A potential of this package.
+
+    Parameters
+    ----------
+    spec
+        Potential spec.
+
+    Raises
+    ------
+    PotentialError
+        If it cannot be loaded.
+    """
+
+    n_at_once = 10
+
+    def __init__(self, spec: PotentialSpec) -> None:
+        self.name = spec.name
+        self._backend = load_potential(spec)
+        self.record: PotentialRecord | None = self._backend.record
+        self._model: AlchemicalPotential | None = None
+
+    def check_elements(self, numbers: Collection[int]) -> None:
+        """Raise InvalidInputError if the potential does not support an element."""
+        unknown = sorted(set(numbers) - self._backend.numbers)
+        if unknown:
+            names = ", ".join(chemical_symbols[z] for z in unknown)
+            raise InvalidInputError(f"the target {self.name} does not support {names}; use another target")
+
+    def energies(self, images: Sequence[Atoms]) -> list[Energy]:
+        """Return the energy of each configuration."""
+        if self._model is None or not np.array_equal(self._model.system.numbers, images[0].numbers):
+            structure = AseAtomsAdaptor.get_structure(
+                Atoms(images[0].numbers, images[0].positions, cell=images[0].cell)
+            )
+            self._model = AlchemicalPotential(AlchemicalSystem(structure), self._backend)
+        found = self._model.evaluate(
+            np.array([atoms.positions for atoms in images]),
+            np.array([atoms.cell.array for atoms in images]),
+            np.zeros((len(images), 0)),
+            forces=False,
+            stress=False,
+            weight_gradients=False,
+        )
+        return [_checked(energy) for energy in found.energy.tolist()]
+
+
+class CalculatorTarget:
+    """A calculator of ASE.
+
+    Parameters
+    ----------
+    spec
+        Import path and arguments.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot be imported or made, or has no energies.
+    """
+
+    n_at_once = 1
+
+    def __init__(self, spec: CalculatorSpec) -> None:
+        self.name = spec.name
+        self.record: PotentialRecord | None = None
+        made = imported_calculator(spec.path)
+        try:
+            self._calculator = made(**spec.arguments)
+        except Exception as error:  # the class is a user's, and can raise anything
+            raise InvalidInputError(f"the target {self.name} cannot be made: {_reason(error)}") from error
+        if not hasattr(self._calculator, "get_potential_energy"):
+            raise InvalidInputError(f"the target {spec.path} returns no calculator of ASE")
+
+    def check_elements(self, numbers: Collection[int]) -> None:
+        """Do nothing, since calculators of ASE do not say which elements they support."""
+
+    def energies(self, images: Sequence[Atoms]) -> list[Energy]:
+        """Return the energy of each configuration, or the error that its calculation raised."""
+        return [self._energy(atoms) for atoms in images]
+
+    def _energy(self, atoms: Atoms) -> Energy:
+        copy = atoms.copy()
+        copy.calc = self._calculator
+        try:
+            return _checked(copy.get_potential_energy())
+        except Exception as error:
+            return _reason(error)
+
+
+def load_target(spec: PotentialSpec | CalculatorSpec) -> EnergyTarget:
+    """Return the target of a specification.
+
+    Raises
+    ------
+    InvalidInputError, PotentialError
+        If it cannot be loaded.
+    """
+    return PotentialTarget(spec) if isinstance(spec, PotentialSpec) else CalculatorTarget(spec)
+
+
+def imported_calculator(path: str) -> Any:
+    """Return the class or function of an import path such as ``package.module:Name``.
+
+    Raises
+    ------
+    InvalidInputError
+        If it cannot be imported or called.
+    """
+    try:
+        found = pkgutil.resolve_name(path)
+    except Exception as error:  # modules of others can raise anything
+        raise InvalidInputError(
+            f"the target {path} cannot be imported ({_reason(error)}); give package.module:Name of a calculator of ASE "
+            "that Python can import here and on the workers (PYTHONPATH)"
+        ) from None
+    if not callable(found):
+        raise InvalidInputError(f"the target {path} must be a class or a function that returns a calculator of ASE")
+    return found
+
+
+def _checked(energy: Any) -> Energy:
+    value = float(energy)
+    return value if math.isfinite(value) else "the energy is not finite"
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

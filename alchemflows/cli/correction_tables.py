@@ -1,0 +1,73 @@
+"""Tables of corrections to another potential."""
+
+from __future__ import annotations
+
+from ase import units
+from rich.console import Group
+
+from alchemflows.cli.layout import ResultTable
+from alchemflows.cli.tables import empty_table
+from alchemflows.schemas.correction import CorrectionDocument
+from alchemflows.schemas.free_energy import Estimate
+
+
+def correction_tables(document: CorrectionDocument) -> Group:
+    """Reweighting of both ends, and the corrected free energy."""
+    return Group(_ends(document), _totals(document))
+
+
+def _ends(document: CorrectionDocument) -> ResultTable:
+    table = empty_table(
+        f"correction to {document.target}: {document.initial_formula} → {document.final_formula}, "
+        f"{document.counts.title}, {document.temperature_K:g} K",
+        (
+            *("end", "frames", "failed", "independent", "effective", "⟨ΔU⟩ (eV)", "scatter (k_B T)"),
+            *("exponential (eV)", "cumulant (eV)", "used"),
+        ),
+        left=(0, 9),
+    )
+    for end in (document.initial, document.final):
+        table.add_row(
+            f"{end.formula} (λ = {end.lambda_value:g})",
+            str(end.n_frames),
+            str(len(end.failed)),
+            f"{end.n_frames / end.inefficiency:.1f}",
+            f"{end.n_effective:.1f}",
+            f"{end.mean_eV:.4f}",
+            f"{end.spread_eV / (units.kB * document.temperature_K):.2f}",
+            _with_error(end.exponential),
+            _with_error(end.cumulant),
+            end.estimator,
+        )
+    first = document.initial
+    spacing = "" if first.spacing_fs is None else f"frames every {first.spacing_fs:g} fs; "
+    times = " and ".join(f"{end.correlation_time_fs:.0f}" for end in (document.initial, document.final))
+    table.caption = f"{spacing}correlation time of the sampled energy: {times} fs"
+    return table
+
+
+def _totals(document: CorrectionDocument) -> ResultTable:
+    symbol = "ΔF" if document.ensemble == "NVT" else "ΔG"
+    table = empty_table("", ("", "eV", "±", "eV/atom", "±"))
+    rows = {
+        f"{symbol} of the ladder": document.uncorrected,
+        f"correction Δ{symbol}": document.correction,
+        f"corrected {symbol}": document.total,
+    }
+    for name, estimate in rows.items():
+        table.add_row(
+            name,
+            f"{estimate.delta_f_eV:.5f}",
+            _number(estimate.error_eV),
+            f"{estimate.delta_f_eV_per_atom:.6f}",
+            _number(estimate.error_eV_per_atom, 6),
+        )
+    return table
+
+
+def _with_error(estimate: Estimate) -> str:
+    return f"{estimate.delta_f_eV:.4f} ± {_number(estimate.error_eV, 4)}"
+
+
+def _number(value: float | None, digits: int = 5) -> str:
+    return "?" if value is None else f"{value:.{digits}f}"

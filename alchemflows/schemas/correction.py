@@ -1,0 +1,107 @@
+"""Corrections of free energies to another potential: its specification, and the document of the result."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from alchemflows.schemas.base import MakerField
+from alchemflows.schemas.counts import Counts
+from alchemflows.schemas.document import Document
+from alchemflows.schemas.free_energy import Ensemble, Estimate
+from alchemflows.schemas.potential import PotentialRecord
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.samples import PackedArrays
+from alchemflows.schemas.verdict import Verdict
+
+
+class CalculatorSpec(MakerField):
+    """Specification of a calculator of ASE: a class or a function that returns one, and its arguments.
+
+    Examples
+    --------
+    >>> CalculatorSpec(path="ase.calculators.lj:LennardJones", arguments={"sigma": 2.5, "rc": 6.0}).name
+    'ase.calculators.lj:LennardJones(sigma=2.5, rc=6.0)'
+    """
+
+    path: str = Field(description="import path, such as `chgnet.model.dynamics:CHGNetCalculator`")
+    arguments: dict[str, Any] = Field({}, description="keyword arguments, such as {'use_device': 'cpu'}")
+
+    @property
+    def name(self) -> str:
+        """Path and arguments as one text."""
+        return f"{self.path}({', '.join(f'{key}={value!r}' for key, value in self.arguments.items())})"
+
+
+class FailedFrame(BaseModel):
+    """A frame that the target could not evaluate, and that is left out."""
+
+    index: int = Field(description="index of the frame at its end, from 0")
+    time_fs: float
+    error: str
+
+
+class EndCorrection(BaseModel):
+    """Change of the free energy of one end when its potential is replaced by the target.
+
+    ΔU is the energy with the target minus that with the sampled potential.
+    """
+
+    lambda_value: float
+    formula: str
+    n_frames: int = Field(description="number of evaluated frames")
+    failed: list[FailedFrame] = Field(description="frames that were left out")
+    spacing_fs: float | None = Field(description="time between successive frames; none for a single frame")
+    correlation_time_fs: float = Field(description="integrated autocorrelation time of the sampled potential energy")
+    inefficiency: float = Field(description="statistical inefficiency of ΔU over the frames")
+    n_effective: float = Field(description="effective sample size of the weights exp(−β ΔU), in independent frames")
+    mean_eV: float = Field(description="⟨ΔU⟩, which contains any constant difference of the two potentials")
+    spread_eV: float = Field(description="standard deviation of ΔU")
+    exponential: Estimate = Field(description="−k_B T ln⟨exp(−β ΔU)⟩")
+    cumulant: Estimate = Field(description="⟨ΔU⟩ − (β/2) var(ΔU)")
+    estimator: Literal["exponential", "cumulant"] = Field(description="the estimate that `best` is")
+    best: Estimate = Field(
+        description="the estimate that is used; the error of the cumulant includes the part of its difference from the "
+        "exponential average that chance does not explain"
+    )
+    curve_eV: list[float | None] = Field(
+        description="`best` from the first part of the frames, for each of `fractions`"
+    )
+    curve_errors_eV: list[float | None]
+    halves_sigma: float | None = Field(
+        description="difference between the first and the second half of the frames in standard errors"
+    )
+
+
+class CorrectionDocument(Document):
+    """Free-energy difference of a ladder, corrected to another potential by reweighting frames of both ends."""
+
+    ladder: str = Field(description="jobflow's identifier of the corrected free energy")
+    ensemble: Ensemble = Field(description="NVT: ΔF at constant volume; NPT: ΔG at constant pressure")
+    temperature_K: float
+    pressure_GPa: float | None = Field(description="none at constant volume")
+    counts: Counts
+    initial_formula: str
+    final_formula: str
+    source: PotentialRecord | None = Field(description="the potential that was sampled")
+    target: str = Field(description="name of the target: a potential, or a calculator with its arguments")
+    initial: EndCorrection
+    final: EndCorrection
+    fractions: list[float] = Field(description="fractions of the frames of the convergence curves")
+    correction: Estimate = Field(description="ΔΔF or ΔΔG: `best` at λ = 1 minus that at λ = 0")
+    uncorrected: Estimate = Field(description="`total` of the ladder")
+    total: Estimate = Field(description="`uncorrected` plus `correction`; errors in quadrature")
+    energies: PackedArrays = Field(
+        description="energies of the evaluated frames (eV), in the additional store `data`: `initial_source_eV`, "
+        "`initial_target_eV`, `final_source_eV`, `final_target_eV`"
+    )
+    verdict: Verdict
+    provenance: Provenance = Field(description="`potential` is the target; none for a calculator")
+
+    @property
+    def differences_eV(self) -> tuple[Any, Any]:
+        """ΔU of the evaluated frames at λ = 0 and at λ = 1 (eV), two arrays."""
+        arrays = self.energies.arrays()
+        initial, final = (arrays[f"{end}_target_eV"] - arrays[f"{end}_source_eV"] for end in ("initial", "final"))
+        return initial, final

@@ -1,0 +1,67 @@
+"""Commands for frames and corrections, through FireWorks and a real MongoDB."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+from command_line import assert_one_line
+from pymatgen.core import Lattice, Structure
+
+TESTS = str(Path(__file__).parents[1])
+ID = "a3c0be9d"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["frames", "export", ID, "ends.cif"], ["ends.cif", ".xyz"]),
+        (["frames", "export", ID, "nowhere/ends.xyz"], ["nowhere"]),
+        (["frames", "export", ID, "ends.xyz", "--end", "middle"], ["middle", "initial"]),
+        (["correct", ID, "--to", "ase.calculators.emt:EMT", "--dtype", "float32"], ["--dtype", "--argument"]),
+        (["correct", ID, "--to", "ase.calculators.emt:EMT", "--argument", "cpu"], ["--argument", "cpu"]),
+        (["correct", ID, "--to", "ase.calculators.emt:EMT", "--argument", "a={"], ["--argument a"]),
+        (["correct", ID, "--to", "mace-demo", "--argument", "a=1"], ["--argument", "--dtype"]),
+        (["correct", ID, "--to", "mace-demo", "--dtype", "float16"], ["float16"]),
+        (["correct", ID, "--to", "mace-demo", "--plot", "figure.doc"], [".png"]),
+    ],
+)
+def test_bad_input_is_one_line(run_refused, arguments, words):
+    assert_one_line(run_refused(*arguments), *words)
+
+
+@pytest.mark.slow
+def test_a_ladder_is_corrected_to_another_potential(run, tmp_path):
+    """From the dynamics to the corrected result, its table, figure and frames; the target is springs of ASE."""
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    salt.to(str(tmp_path / "NaCl.cif"))
+    lengths = ["--windows", 2, "--equilibration", 20, "--production", 300, "--no-relax", "--windows-per-job", 2]
+    ladder = json.loads(run("ti", tmp_path / "NaCl.cif", "Na:K", "-T", 300, *lengths, "--frames", 20, "--json").stdout)
+    short = ladder["uuid"][:8]
+    exported = run("frames", "export", short, tmp_path / "ends.xyz", "--end", "final")
+    assert exported.returncode == 0 and "20 frames" in exported.stdout and "correlation time" in exported.stdout
+    images = read(tmp_path / "ends.xyz", ":")
+    assert {image.get_chemical_formula() for image in images} == {"Cl4K4"}
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), TESTS])
+    unknown = run("correct", short, "--to", "nowhere:Calculator")
+    assert_one_line(unknown, "nowhere")
+    springs = ["--to", "calculators:Springs", "--argument", "fails=[3]", "--argument", "stiffness_eV_per_A2=1e-4"]
+    done = run("correct", short, *springs, "--plot", tmp_path / "c.png", "--json", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert [each["index"] for each in found["initial"]["failed"]] == [3]
+    assert found["ladder"] == ladder["uuid"] and found["uncorrected"] == ladder["total"]
+    np.testing.assert_allclose(
+        found["total"]["delta_f_eV"], ladder["total"]["delta_f_eV"] + found["correction"]["delta_f_eV"]
+    )
+    shown = run("show", found["uuid"][:8])
+    assert "corrected ΔF" in shown.stdout and "calculators:Springs" in shown.stdout
+    (row,) = json.loads(run("results", "--kind", "correction", "--json").stdout)
+    assert row["uuid"] == found["uuid"] and row["value"] == found["correction"]["delta_f_eV"]
+    refused = run("frames", "export", found["uuid"][:8], tmp_path / "ends.xyz")
+    assert_one_line(refused, "no free energy of a ladder")

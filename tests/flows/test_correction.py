@@ -1,0 +1,185 @@
+"""Corrections of a ladder to another potential, run by jobflow in this process."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from jobflow import JobStore, run_locally
+from jobflow.managers.fireworks import flow_to_workflow
+from maggma.stores import MemoryStore
+from models import save_mace
+from monty.json import MontyDecoder, MontyEncoder
+
+from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.cli.layout import plain_console
+from alchemflows.cli.shown import show
+from alchemflows.errors import InvalidInputError, PotentialError, RunStoppedError
+from alchemflows.flows.correction import CorrectionMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.jobs.correction import EvaluateFramesMaker
+from alchemflows.jobs.frames import frames_of_ladder
+from alchemflows.plotting import figures_of
+from alchemflows.sampling.checkpoint import Checkpoint
+from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.reasons import Reason
+
+SHORT = {"n_windows": 2, "n_equilibration_steps": 20, "n_production_steps": 400, "temperature": 200.0}
+SPRINGS = "calculators:Springs"
+#: Parameters of the potential that the ladder is sampled with.
+GENTLE = {"seed": 5, "atomic_inter_scale": 0.3, "correlation": 2, "atomic_energies": np.full(5, -3.0)}
+
+
+@pytest.fixture(scope="module")
+def ladder(gentle_model, perovskite, tmp_path_factory):
+    """Return the store and the identifier of a ladder with 40 frames of each end."""
+    maker = ThermodynamicIntegrationMaker(potential=str(gentle_model), windows_per_job=2, relax_maker=None, **SHORT)
+    flow = maker.make(perovskite, {"Pb": "Sn"})
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore(key="blob_uuid")})
+    run_locally(flow, store=store, root_dir=tmp_path_factory.mktemp("ladder"), ensure_success=True, log=False)
+    return store, flow.jobs[-1].uuid
+
+
+def corrected(ladder, tmp_path, target, **settings) -> CorrectionDocument:
+    store, uuid = ladder
+    flow = CorrectionMaker(target=target, **settings).make(uuid)
+    outputs = run_locally(flow, store=store, root_dir=tmp_path, log=False, raise_immediately=True)
+    return outputs[flow.jobs[-1].uuid][1].output
+
+
+def ends(ladder):
+    store, uuid = ladder
+    document = MontyDecoder().process_decoded(store.get_output(uuid, load=True))
+    return document, *frames_of_ladder(store, document)
+
+
+def test_the_sampled_potential_itself_is_no_correction(ladder, gentle_model, tmp_path):
+    """But for the rounding of the sampled energies (float32) and of the stored coordinates."""
+    found = corrected(ladder, tmp_path, PotentialSpec(name=str(gentle_model), dtype="float64"))
+    document, *_ = ends(ladder)
+    assert found.initial.n_frames == found.final.n_frames == 40
+    assert abs(found.correction.delta_f_eV) < 1e-4 and found.correction.error_eV < 1e-4
+    assert found.initial.n_effective == pytest.approx(40 / found.initial.inefficiency, rel=1e-3)
+    assert found.uncorrected == document.total
+    assert found.total.delta_f_eV == pytest.approx(document.total.delta_f_eV, abs=1e-4)
+    assert found.provenance.potential.sha256 == found.source.sha256
+    assert [reason.split(":")[0] for reason in found.verdict.reasons] == ["ladder"] * len(document.verdict.reasons)
+
+
+def test_another_potential(ladder, tmp_path):
+    """The energies are those of the plain model, and the result that of the formulas."""
+    other = save_mace(tmp_path / "other.model", "scalars", **GENTLE | {"atomic_inter_scale": 0.33})
+    found = corrected(ladder, tmp_path, PotentialSpec(name=str(other), dtype="float64"))
+    document, *sampled = ends(ladder)
+    for each, end in zip((found.initial, found.final), sampled, strict=True):
+        system, weights = AlchemicalSystem.from_structure(end.frames.structures()[0])
+        plain = AlchemicalCalculator(system, weights, PotentialSpec(name=str(other), dtype="float64"))
+        energies = []
+        for image in end.frames.atoms()[:3]:
+            image.calc = plain
+            energies.append(image.get_potential_energy())
+        stored = found.energies.arrays()["initial_target_eV" if each is found.initial else "final_target_eV"]
+        np.testing.assert_allclose(stored[:3], energies, atol=1e-9)
+        assert each.spacing_fs == 20.0
+        assert each.curve_eV[-1] == each.best.delta_f_eV
+    value = found.final.best.delta_f_eV - found.initial.best.delta_f_eV
+    assert found.correction.delta_f_eV == pytest.approx(value) != 0
+    errors = [found.initial.best.error_eV, found.final.best.error_eV]
+    assert found.correction.error_eV == pytest.approx(np.hypot(*errors))
+    assert found.total.error_eV == pytest.approx(np.hypot(found.correction.error_eV, document.total.error_eV))
+    assert CorrectionDocument.read(found.model_dump()) == found
+    drawn = figures_of(found)
+    assert list(drawn) == ["correction"] and "CsSnI" in drawn["correction"]()._suptitle.get_text()
+
+
+def test_frames_that_fail_are_named_and_left_out(ladder, tmp_path, capsys):
+    spec = CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": 1.0, "fails": [3, 50], "infinite": [4]})
+    found = corrected(ladder, tmp_path, spec)
+    assert [each.index for each in found.initial.failed] == [3, 4]
+    assert [each.error for each in found.initial.failed] == [
+        "ValueError: the cycle did not converge",
+        "the energy is not finite",
+    ]
+    assert found.initial.failed[0].time_fs == 80.0 and found.final.failed[0].index == 10
+    assert (found.initial.n_frames, found.final.n_frames) == (38, 39)
+    assert any("2 of 40 frames" in note and "3, 4" in note for note in found.verdict.notes)
+    assert found.provenance.potential is None and "Springs(stiffness_eV_per_A2=1.0" in found.target
+    show(found, plain_console())
+    printed = capsys.readouterr().out
+    assert "corrected ΔF" in printed and "note:" in printed
+    # springs have nothing in common with the sampled potential
+    assert {Reason.of(text) for text in found.verdict.reasons} >= {Reason.FRAMES_OVERLAP}
+
+
+def test_too_many_failures_end_the_job_and_are_named(ladder, tmp_path):
+    spec = CalculatorSpec(path=SPRINGS, arguments={"fails": [0, 5, 9]})
+    with pytest.raises(PotentialError, match=r"3 of 40 frames of CsPbI3.*0\.05.*frame 0 .*converge.*frame 5"):
+        corrected(ladder, tmp_path, spec, max_failed=0.05)
+
+
+def test_a_stopped_evaluation_continues(ladder, tmp_path, monkeypatch):
+    """No frame is evaluated twice, and the failed ones are remembered."""
+    spec = CalculatorSpec(path=SPRINGS, arguments={"fails": [2]})
+    whole = corrected(ladder, tmp_path, spec)
+    calls = []
+
+    class Stopping(Checkpoint):
+        def __init__(self, stop_after=None):
+            super().__init__(tmp_path / "checkpoint", 0.0, lambda: calls.append(1) or len(calls) == stop_after)
+
+    stops = iter([10, 60, None])
+
+    @contextmanager
+    def resumable():
+        yield Stopping(next(stops))
+
+    monkeypatch.setattr("alchemflows.jobs.correction.resumable", resumable)
+    for _ in range(2):
+        with pytest.raises(RunStoppedError):
+            corrected(ladder, tmp_path, CalculatorSpec(path=SPRINGS, arguments={"fails": [2] if not calls else []}))
+    again = corrected(ladder, tmp_path, CalculatorSpec(path=SPRINGS))
+    assert len(calls) == 80 - 1  # the last frame ends the run, and asks nothing
+    assert again.initial == whole.initial and again.final == whole.final
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        (CalculatorSpec(path="nowhere:Calculator"), "nowhere"),
+        (CalculatorSpec(path="calculators:__name__"), "class or a function"),
+        (PotentialSpec(name="no such potential"), "no such potential"),
+    ],
+)
+def test_targets_that_do_not_exist_are_refused_before_work(spec, named):
+    with pytest.raises((InvalidInputError, PotentialError), match=named):
+        CorrectionMaker(target=spec).make("a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10")
+
+
+def test_targets_that_cannot_be_made_are_named(ladder, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"Springs.*stiffness"):
+        corrected(ladder, tmp_path, CalculatorSpec(path=SPRINGS, arguments={"stiffness": 1.0}))
+
+
+def test_an_unknown_element_is_named_before_work(ladder, gentle_model, tmp_path):
+    target = PotentialSpec(name=str(gentle_model), dtype="float64")
+    with pytest.raises(InvalidInputError, match=r"\bGe\b"):
+        CorrectionMaker(target=target).make("a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10", elements=[55, 32, 53])
+    four = {"num_elements": 4, "atomic_numbers": [82, 17, 53, 55], "atomic_energies": np.full(4, -3.0)}
+    without_tin = save_mace(tmp_path / "four.model", "scalars", **GENTLE | four)
+    with pytest.raises(InvalidInputError, match=r"does not support Sn"):
+        corrected(ladder, tmp_path, PotentialSpec(name=str(without_tin)))
+    with pytest.raises(InvalidInputError, match="max_failed"):
+        CorrectionMaker(target=target, max_failed=1.0).make("a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10")
+
+
+def test_the_job_has_its_own_category(gentle_model):
+    target = CalculatorSpec(path=SPRINGS, arguments={"fails": [1]})
+    flow = CorrectionMaker(target=target, category="dft").make("a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10")
+    (firework,) = flow_to_workflow(flow).fws
+    assert firework.spec["_category"] == "dft"
+    back = MontyDecoder().process_decoded(json.loads(json.dumps(flow.jobs[0].maker, cls=MontyEncoder)))
+    assert back == flow.jobs[0].maker and isinstance(back, EvaluateFramesMaker) and back.target == target
