@@ -7,10 +7,10 @@ coverage, and all measured rows. A row holds if 55 to 80 % of the repeats are wi
 to 99 % within two. Works obey Crooks' theorem: Gaussian works, and an instantaneous change of the stiffness of harmonic
 modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along the path, sampled by an exact
 Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free energies of mixing are those of a mean-field
-mixture on 16 sites, from 400 samples of each of 22 states. A tenth of the default means a tenth of the
-samples; for switches, which then dissipate ten times as much, works with σ = 3 instead of 1 k_B T. Results with a
-warning in the verdict are left out; their fraction is printed. Quantities that are in FILE already are not measured
-again.
+mixture on 16 sites, from 400 samples of each of 22 states. Curves over temperature are those of 60 modes, from
+4 switches in each direction. A tenth of the default means a tenth of the samples; for switches, which then dissipate
+ten times as much, works with σ = 3 instead of 1 k_B T, or modes that relax less. Results with a warning in the verdict
+are left out; their fraction is printed. Quantities that are in FILE already are not measured again.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from error_rows import (
     volumes,
     works,
 )
+from isoline_rows import isobar_rows
 from mixing_rows import chain_rows, mixing_rows
 
 Rows = Callable[[int], Iterable[Row]]
@@ -103,6 +104,14 @@ QUANTITIES = (
         ("test_switching_with_gaussian_works", "test_switching_with_works_that_are_not_gaussian"),
         partial(works, (0.3, 1.0), ((1.3, 24),)),
         partial(works, (2.0, 3.0), ((3.0, 3),)),
+    ),
+    Quantity(
+        "curves over temperature and pressure: G, H, S, heat capacity, volume, expansion, bulk modulus",
+        ("errors",),
+        "scatter of the influences of the switches, few switches; in quadrature with the anchor",
+        ("test_free_energies_along_isobars",),
+        partial(isobar_rows, 4, 0.5),
+        partial(isobar_rows, 4, 0.9),
     ),
     Quantity(
         "noise of the mean cell; G of Frenkel–Ladd",
