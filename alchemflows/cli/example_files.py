@@ -26,6 +26,7 @@ _SCRIPTS: dict[str, tuple[str, ...]] = {
     "verdict": ("NaCl.cif",),
     "switching": ("CsPbI3.cif",),
     "frenkel_ladd": ("NaCl.cif",),
+    "temperature_sweep": ("NaCl.cif",),
     "phases": ("CsPbI3.cif", "CsPbI3_delta.cif"),
     "vacancy": ("Fe.cif",),
     "sweep": ("CeO2.cif",),

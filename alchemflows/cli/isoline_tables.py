@@ -36,7 +36,7 @@ def temperature_table(document: TemperatureSweepDocument) -> ResultTable:
         _column(document.enthalpy_eV, 1 / atoms, 4),
         _column(document.entropy_eV_per_K, 1 / (atoms * units.kB), 3),
         _column(document.heat_capacity_eV_per_K, 1 / (atoms * units.kB), 2),
-        _column(document.volume_A3, 1 / atoms, 3),
+        _column(document.volumes_A3, 1 / atoms, 3),
         _column(document.expansion_per_K, 1e6, 0),
     )
     for temperature, *cells in zip(document.temperatures_K, *columns, strict=True):
@@ -52,7 +52,7 @@ def pressure_table(document: PressureSweepDocument) -> ResultTable:
     atoms = document.counts.atoms
     columns = (
         _column(document.gibbs_eV, 1 / atoms, 5),
-        _column(document.volume_A3, 1 / atoms, 3),
+        _column(document.volumes_A3, 1 / atoms, 3),
         _column(document.bulk_modulus_GPa, 1.0, 1),
     )
     for pressure, *cells in zip(document.pressures_GPa, *columns, strict=True):

@@ -31,14 +31,14 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
                 document.heat_capacity_eV_per_K,
                 per_kB,
             ),
-            ("V (Å³/atom)", document.volume_A3, 1 / atoms),
+            ("V (Å³/atom)", document.volumes_A3, 1 / atoms),
         ]
     else:
         x, label, place = np.array(document.pressures_GPa), "p (GPa)", document.anchor.pressure_GPa
         where = f"{document.temperature_K:g} K"
         panels = [
             ("G (eV/atom)", document.gibbs_eV, 1 / atoms),
-            ("V (Å³/atom)", document.volume_A3, 1 / atoms),
+            ("V (Å³/atom)", document.volumes_A3, 1 / atoms),
             ("bulk modulus (GPa)", document.bulk_modulus_GPa, 1.0),
         ]
     with mpl.rc_context({"font.size": 10}):

@@ -62,7 +62,7 @@ class Isoline(BaseModel):
         description="classical G, at constant volume F; without the entropy of mixing, and without electronic or "
         "magnetic excitations"
     )
-    volume_A3: CurveValues
+    volumes_A3: CurveValues
     dissipation_eV: list[float] = Field(
         description="dissipation between the anchor and each point: half the difference between the results of forward "
         "and of backward switches"

@@ -72,7 +72,7 @@ def test_a_pressure_sweep_from_a_stored_anchor(swept, tmp_path):
     assert [job.name for job in flow.jobs] == ["pressure sweep"]
     (document,) = run(flow, tmp_path)
     assert document.pressures_GPa[0] == 0.0 and document.pressures_GPa[-1] == pytest.approx(0.6)
-    g, v = np.array(document.gibbs_eV.values), np.array(document.volume_A3.values)
+    g, v = np.array(document.gibbs_eV.values), np.array(document.volumes_A3.values)
     at = document.pressures_GPa.index(anchor.pressure_GPa)
     assert g[at] == pytest.approx(anchor.gibbs.value_eV)
     assert g[-1] - g[0] == pytest.approx(0.6 * units.GPa * v.mean(), rel=0.1)
@@ -84,7 +84,7 @@ def test_constant_volume_gives_the_helmholtz_energy(swept, tmp_path):
     (document,) = run(maker.from_anchor(anchor, SALT, 250.0, 400.0), tmp_path)
     assert document.pressure_GPa is None
     assert document.gibbs_eV.values[1] == pytest.approx(anchor.helmholtz.value_eV)
-    assert np.ptp(document.volume_A3.values) < 1e-6
+    assert np.ptp(document.volumes_A3.values) < 1e-6
 
 
 def test_a_crystal_that_is_lost_ends_the_curve(swept, tmp_path, monkeypatch):
