@@ -33,12 +33,14 @@ _MODULES = {
     "OrderingSearchMaker": "flows.ordering_search",
     "PhaseStabilityMaker": "flows.phase_stability",
     "PotentialSpec": "schemas.potential",
+    "PressureSweepMaker": "flows.isolines",
     "RelaxationMaker": "flows.relaxation",
     "SchottkyMaker": "flows.defect_pairs",
     "SearchMaker": "jobs.ordering",
     "SiteGroup": "alchemy.groups",
     "SwitchingMaker": "flows.switching",
     "Target": "schemas.optimization",
+    "TemperatureSweepMaker": "flows.isolines",
     "ThermodynamicIntegrationMaker": "flows.thermodynamic_integration",
     "VacancyFreeEnergyMaker": "flows.vacancy",
     "VacancyTemperatureMaker": "flows.vacancy",
@@ -69,6 +71,8 @@ if TYPE_CHECKING:
     from alchemflows.flows.defect_pairs import FrenkelPairMaker as FrenkelPairMaker
     from alchemflows.flows.defect_pairs import SchottkyMaker as SchottkyMaker
     from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker as FrenkelLaddMaker
+    from alchemflows.flows.isolines import PressureSweepMaker as PressureSweepMaker
+    from alchemflows.flows.isolines import TemperatureSweepMaker as TemperatureSweepMaker
     from alchemflows.flows.mixing import MixingMaker as MixingMaker
     from alchemflows.flows.monte_carlo import MonteCarloMaker as MonteCarloMaker
     from alchemflows.flows.order_disorder import OrderDisorderMaker as OrderDisorderMaker

@@ -9,10 +9,10 @@ modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along
 Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free energies of mixing are those of a mean-field
 mixture on 16 sites, from 400 samples of each of 22 states. Ladders at two temperatures or pressures are of anharmonic
 modes, with 2000 samples of each window. Corrections are of 24 harmonic modes whose stiffness
-changes by 5 to 30 %, from 100 frames, or from 40 instead of a tenth. A tenth of the default means a tenth of the
-samples; for switches, which then dissipate ten times as much, works with σ = 3 instead of 1 k_B T. Results with a
-warning in the verdict are left out; their fraction is printed. Quantities that are in FILE already are not measured
-again.
+changes by 5 to 30 %, from 100 frames, or from 40 instead of a tenth. Curves over temperature are those of 60 modes, from
+4 switches in each direction. A tenth of the default means a tenth of the samples; for switches, which then dissipate
+ten times as much, works with σ = 3 instead of 1 k_B T, or modes that relax less. Results with a warning in the verdict
+are left out; their fraction is printed. Quantities that are in FILE already are not measured again.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from error_rows import (
     volumes,
     works,
 )
+from isoline_rows import isobar_rows
 from mixing_rows import chain_rows, mixing_rows
 
 Rows = Callable[[int], Iterable[Row]]
@@ -107,6 +108,14 @@ QUANTITIES = (
         ("test_switching_with_gaussian_works", "test_switching_with_works_that_are_not_gaussian"),
         partial(works, (0.3, 1.0), ((1.3, 24),)),
         partial(works, (2.0, 3.0), ((3.0, 3),)),
+    ),
+    Quantity(
+        "curves over temperature and pressure: G, H, S, heat capacity, volume, expansion, bulk modulus",
+        ("errors",),
+        "scatter of the influences of the switches, few switches; in quadrature with the anchor",
+        ("test_free_energies_along_isobars",),
+        partial(isobar_rows, 4, 0.5),
+        partial(isobar_rows, 4, 0.9),
     ),
     Quantity(
         "noise of the mean cell; G of Frenkel–Ladd",

@@ -23,6 +23,7 @@ from alchemflows.flows.composition_optimization import CompositionOptimizationMa
 from alchemflows.flows.composition_sweep import CompositionSweepMaker
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
 from alchemflows.flows.mixing import MixingMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
@@ -50,6 +51,12 @@ _CONDITIONS: dict[str, Any] = {
     "seed": 0,
 }
 _SAMPLED: dict[str, Any] = _CONDITIONS | {"temperature": 300.0}
+_SWEEP: dict[str, Any] = {
+    "n_repeats": 4,
+    "n_equilibration_steps": 5000,
+    "n_switching_steps": 20000,
+    "n_points": 21,
+}
 _TRANSFORMATION: dict[str, Any] = _SAMPLED | {"coupling": "paired", "site_resolved": False, "crystal": True}
 
 #: Scientific fields of each maker, with the defaults that they had when they were added to this table.
@@ -90,6 +97,8 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         SchottkyMaker: {"degeneracies": {}},
         FrenkelPairMaker: {"vacancy_degeneracy": 1.0, "interstitial_degeneracy": 1.0},
         PhaseStabilityMaker: {"freedom_of": {}},
+        TemperatureSweepMaker: _SWEEP,
+        PressureSweepMaker: _SWEEP,
         CompositionSweepMaker: {"both_starts": True},
         CompositionOptimizationMaker: {"coupling": "paired", "n_starts": 1, "seed": 0},
         OptimizeMaker: {
@@ -161,6 +170,8 @@ ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         SchottkyMaker: {"sites": None},
         FrenkelPairMaker: {"site": ..., "interstitial": ...},
         PhaseStabilityMaker: {"temperatures": ..., "compositions": [0.0, 1.0]},
+        TemperatureSweepMaker: {"low_K": ..., "high_K": ...},
+        PressureSweepMaker: {"low_GPa": ..., "high_GPa": ...},
         CompositionSweepMaker: {"grid": ...},
         CompositionOptimizationMaker: {
             "choices": ...,

@@ -43,6 +43,8 @@ KINDS: dict[str, str] = {
     "schottky": "alchemflows.flows.defect_pairs.SchottkyMaker",
     "frenkel-pair": "alchemflows.flows.defect_pairs.FrenkelPairMaker",
     "phases": "alchemflows.flows.phase_stability.PhaseStabilityMaker",
+    "temperature-sweep": "alchemflows.flows.isolines.TemperatureSweepMaker",
+    "pressure-sweep": "alchemflows.flows.isolines.PressureSweepMaker",
     "sweep": "alchemflows.flows.composition_sweep.CompositionSweepMaker",
     "optimization": "alchemflows.flows.composition_optimization.CompositionOptimizationMaker",
     "ordering-search": "alchemflows.flows.ordering_search.OrderingSearchMaker",

@@ -1,12 +1,14 @@
-"""Commands for absolute free energies and for phases, which are compared by them."""
+"""Commands for absolute free energies, their curves over temperature or pressure, and phases."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from alchemflows.cli.configured import connected
 from alchemflows.cli.inputs import phases_of, springs_of, substitution_of, supercell_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
@@ -83,6 +85,116 @@ def frenkel_ladd(
         device=potential.device,
         figures={"switching" if one else "sizes": plot},
         read=read,
+    )
+
+
+_SWEEP_NAMES = ("sweep_repeats", "sweep_equilibration", "sweep_steps", "points")
+_SWEEP_FIELDS = {
+    "sweep_repeats": "n_repeats",
+    "sweep_equilibration": "n_equilibration_steps",
+    "sweep_steps": "n_switching_steps",
+    "points": "n_points",
+}
+TEMPERATURE_SWEEP = MakerOptions(
+    "alchemflows.flows.isolines:TemperatureSweepMaker", _SWEEP_NAMES, renamed=_SWEEP_FIELDS
+)
+PRESSURE_SWEEP = MakerOptions("alchemflows.flows.isolines:PressureSweepMaker", _SWEEP_NAMES, renamed=_SWEEP_FIELDS)
+AnchorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--anchor",
+        help="ID of a stored Frenkel–Ladd result of the same crystal, cell and potential, from which the curve starts "
+        "[default: the result of a new run].",
+    ),
+]
+#: Options of a Frenkel–Ladd run that a stored anchor replaces.
+_OF_ANCHOR = ("repeats", "cell_steps", "equilibration", "sampling", "switching", "relax", "symmetrise")
+
+
+@app.command("temperature-sweep")
+@grouped
+def temperature_sweep(
+    structure: StructureFile,
+    sweep: Annotated[Any, TEMPERATURE_SWEEP],
+    maker: Annotated[Any, FRENKEL_LADD_AT],
+    potential: PotentialOptions,
+    reading: ReadingOptions,
+    run: RunOptions,
+    low: Annotated[float, typer.Option("--from", help="Lowest temperature (K).")],
+    high: Annotated[float, typer.Option("--to", help="Highest temperature (K).")],
+    constant_volume: Annotated[
+        bool, typer.Option(help="Run at constant volume in the relaxed cell, or in the given cell with --no-relax.")
+    ] = False,
+    supercell: Supercell = (1, 1, 1),
+    anchor: AnchorOption = None,
+    plot: Plot = None,
+) -> None:
+    """Compute G(T) of a crystal from one run, with entropy, heat capacity and thermal expansion.
+
+    A Frenkel–Ladd run at --temperature gives the absolute free energy there. Reversible scaling continues it to all
+    temperatures of the range.
+    """
+    if constant_volume:
+        at_pressure = {"pressure": "--pressure", "cell": "--cell", "cell_steps": "--cell-steps"}
+        refuse_given(at_pressure, "with --constant-volume")
+        maker.pressure_GPa = None
+    _run_sweep(sweep, maker, structure, (low, high), supercell, anchor, potential, reading, run, plot)
+
+
+@app.command("pressure-sweep")
+@grouped
+def pressure_sweep(
+    structure: StructureFile,
+    sweep: Annotated[Any, PRESSURE_SWEEP],
+    maker: Annotated[Any, FRENKEL_LADD_AT],
+    potential: PotentialOptions,
+    reading: ReadingOptions,
+    run: RunOptions,
+    low: Annotated[float, typer.Option("--from", help="Lowest pressure (GPa).")],
+    high: Annotated[float, typer.Option("--to", help="Highest pressure (GPa).")],
+    supercell: Supercell = (1, 1, 1),
+    anchor: AnchorOption = None,
+    plot: Plot = None,
+) -> None:
+    """Compute G(p) of a crystal at one temperature from one run, with volume and bulk modulus.
+
+    A Frenkel–Ladd run at --pressure gives the absolute free energy there. Slow changes of the pressure continue it to
+    all pressures of the range.
+    """
+    _run_sweep(sweep, maker, structure, (low, high), supercell, anchor, potential, reading, run, plot)
+
+
+def _run_sweep(
+    sweep: Any,
+    maker: Any,
+    path: Path,
+    ends: tuple[float, float],
+    supercell: tuple[int, int, int],
+    anchor: str | None,
+    potential: PotentialOptions,
+    reading: ReadingOptions,
+    run: RunOptions,
+    plot: Path | None,
+) -> None:
+    read = reading.read(path, supercell)
+    maker.potential = potential.spec({path.name: read})
+    sweep.frenkel_ladd_maker = maker
+    make = sweep.make
+    if anchor is not None:
+        from alchemflows.results.listing import find_result
+        from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
+
+        refuse_given({name: f"--{name.replace('_', '-')}" for name in _OF_ANCHOR}, "with --anchor")
+        found = find_result(connected(), anchor)[1]
+        if not isinstance(found, FrenkelLaddDocument):
+            raise InvalidInputError(f"--anchor: {anchor} is no result of frenkel-ladd")
+        make = partial(sweep.from_anchor, found)
+    run_and_show(
+        partial(make, read.structure, *ends),
+        run,
+        device=potential.device,
+        figures={"curve": plot},
+        read={path.name: read},
     )
 
 

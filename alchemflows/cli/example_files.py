@@ -28,6 +28,7 @@ _SCRIPTS: dict[str, tuple[str, ...]] = {
     "switching": ("CsPbI3.cif",),
     "correction": ("NaCl.cif",),
     "frenkel_ladd": ("NaCl.cif",),
+    "temperature_sweep": ("NaCl.cif",),
     "phases": ("CsPbI3.cif", "CsPbI3_delta.cif"),
     "vacancy": ("Fe.cif",),
     "sweep": ("CeO2.cif",),

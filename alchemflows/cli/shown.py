@@ -7,13 +7,22 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from alchemflows.cli import combination_tables, correction_tables, defect_tables, mixing_tables, monte_carlo_tables, tables
+from alchemflows.cli import (
+    combination_tables,
+    correction_tables,
+    defect_tables,
+    isoline_tables,
+    mixing_tables,
+    monte_carlo_tables,
+    tables,
+)
 from alchemflows.schemas.combination import CombinedLadders
 from alchemflows.schemas.correction import CorrectionDocument
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
+from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
@@ -42,6 +51,8 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     FrenkelPairDocument: defect_tables.frenkel_pair_table,
     RemovalDocument: defect_tables.removal_table,
     PhaseStabilityDocument: tables.phase_table,
+    TemperatureSweepDocument: isoline_tables.temperature_table,
+    PressureSweepDocument: isoline_tables.pressure_table,
     CompositionSweepDocument: tables.sweep_table,
     OptimizationDocument: tables.optimization_table,
     OrderingSearchDocument: tables.search_table,

@@ -19,6 +19,7 @@ from alchemflows.plotting.free_energies import (
     plot_sizes,
     plot_switching,
 )
+from alchemflows.plotting.isolines import plot_isoline
 from alchemflows.plotting.labels import add_note
 from alchemflows.plotting.lattices import plot_lattices
 from alchemflows.plotting.mixing import plot_mixing, plot_phase_diagram
@@ -32,6 +33,7 @@ from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocume
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
+from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
@@ -56,6 +58,8 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     VacancyTemperatures: {"temperatures": plot_vacancy_temperatures},
     FrenkelPairDocument: {"switching": lambda document: plot_switching(document.removal)},
     PhaseStabilityDocument: {"phases": plot_phases},
+    TemperatureSweepDocument: {"curve": plot_isoline},
+    PressureSweepDocument: {"curve": plot_isoline},
     CompositionSweepDocument: {"sweep": plot_sweep},
     OptimizationDocument: {"optimization": plot_optimization},
     OrderingSearchDocument: {"arrangements": plot_search},

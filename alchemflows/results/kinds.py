@@ -85,6 +85,9 @@ COLUMNS: dict[str, Column] = {
     "target": Column("$output.target"),
     "correction_eV": Column("$output.correction.delta_f_eV"),
     "correction_error_eV": Column("$output.correction.error_eV"),
+    "curve_values": Column("$output.gibbs_eV.values"),
+    "curve_errors": Column("$output.gibbs_eV.errors"),
+    "pressures_GPa": Column("$output.pressures_GPa"),
     "figure": Column("$output.figure"),
     "version": Column("$output.version"),
     "checks": Column("$output.checks"),
@@ -202,6 +205,23 @@ def _mixing(row: Row) -> Summary:
     return Summary(row["formula"], f"lowest G_mix ({row['temperatures_K'][0]:g} K)", lowest, None, "meV/atom")
 
 
+def _temperature_sweep(row: Row) -> Summary:
+    """G, or F at constant volume, at the highest temperature."""
+    symbol = "F" if row["pressure_GPa"] is None else "G"
+    return _end_of_curve(row, f"{symbol} ({row['temperatures_K'][-1]:g} K)")
+
+
+def _pressure_sweep(row: Row) -> Summary:
+    """G at the highest pressure."""
+    return _end_of_curve(row, f"G ({row['pressures_GPa'][-1]:g} GPa)")
+
+
+def _end_of_curve(row: Row, quantity: str) -> Summary:
+    counts = Counts.model_validate(row["counts"])
+    value, error = (counts.per_atom(row[name][-1]) for name in ("curve_values", "curve_errors"))
+    return Summary(row["formula"], quantity, value, error, "eV/atom")
+
+
 def _relaxation(row: Row) -> Summary:
     counts = Counts.model_validate(row["counts"])
     return Summary(row["formula"], "E", counts.per_atom(row["energy_eV"]), None, "eV/atom")
@@ -232,6 +252,8 @@ KINDS: dict[str, Kind] = {
     "SchottkyDocument": Kind("schottky", _schottky),
     "FrenkelPairDocument": Kind("frenkel-pair", _frenkel_pair),
     "PhaseStabilityDocument": Kind("phases", _phases),
+    "TemperatureSweepDocument": Kind("temperature-sweep", _temperature_sweep),
+    "PressureSweepDocument": Kind("pressure-sweep", _pressure_sweep),
     "CompositionSweepDocument": Kind("sweep", _sweep),
     "OptimizationDocument": Kind("optimization", _optimization),
     "OrderingSearchDocument": Kind("ordering-search", _search),

@@ -70,6 +70,10 @@ class Reason(Enum):
         "site (nearest other: {nearest:.1f} Å); an atom was nearer to another site than to its own in {share:.0%} of "
         "the samples"
     )
+    SWEEP_ENDS = (
+        "the crystal melted, or became another structure, at {lost:.4g} {unit} on the way from {start:g} {unit}, so "
+        "the curve ends at {end:.4g} {unit}"
+    )
     FEW_SWITCHES = "fewer than {least} switches in each direction, so the error is unreliable; use more repeats"
     WORK_OVERLAP = (
         "forward and backward work overlap by {overlap:.3f} (below {least}; dissipation {dissipation:.1f} k_B T): "

@@ -80,6 +80,16 @@ def test_an_absolute_free_energy_from_a_file(run, iron, tmp_path):
     for word in ("Einstein crystal", "centre of mass", "pV", "springs (eV/Å²): Fe", "converged"):
         assert word in done.stdout
     assert (tmp_path / "work.png").read_bytes().startswith(b"\x89PNG")
+    known = re.search(r"alchemflows show (\w+)", done.stdout)[1]
+    sweep = ["temperature-sweep", iron, "-T", 100, "--from", 80, "--to", 150, "--anchor", known, "--timestep", 4]
+    sweep += ["--potential", "mace-demo", "--supercell", 2, 2, 2]
+    assert_one_line(run(*sweep, "--pressure", 2), "anchor", "2 GPa")
+    assert_one_line(run(*sweep, "--sampling", 40), "--sampling", "--anchor")
+    lengths = ["--sweep-repeats", 2, "--sweep-equilibration", 20, "--sweep-steps", 40, "--points", 3]
+    done = run(*sweep, *lengths, "--plot", tmp_path / "curve.png")
+    assert done.returncode == 0, done.stderr
+    assert "anchor at 100 K" in done.stdout and "S (k_B/atom)" in done.stdout
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow

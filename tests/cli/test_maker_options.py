@@ -30,6 +30,8 @@ COMMANDS: dict[str, list[MakerOptions]] = {
     "switch": [transformations.SWITCHING],
     "frenkel-ladd": [absolute.FRENKEL_LADD_ALL],
     "phases": [absolute.FRENKEL_LADD],
+    "temperature-sweep": [absolute.TEMPERATURE_SWEEP, absolute.FRENKEL_LADD_AT],
+    "pressure-sweep": [absolute.PRESSURE_SWEEP, absolute.FRENKEL_LADD_AT],
     "vacancy": [absolute.FRENKEL_LADD, defects.VACANCY],
     "schottky": [absolute.FRENKEL_LADD_AT],
     "frenkel-pair": [absolute.FRENKEL_LADD_AT],

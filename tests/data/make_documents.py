@@ -34,6 +34,7 @@ from alchemflows.flows.composition_sweep import CompositionSweepMaker
 from alchemflows.flows.correction import CorrectionMaker
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
 from alchemflows.flows.mixing import MixingMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
@@ -110,6 +111,9 @@ def flows() -> Iterator[Flow]:
     yield FrenkelPairMaker(frenkel_ladd_maker=absolute).make(salt(), 0, [0.25, 0.25, 0.25])
     phases = {"small": iron() * (2, 2, 2), "large": iron(2.9) * (2, 2, 2)}
     yield PhaseStabilityMaker(frenkel_ladd_maker=absolute).make(phases, [50.0, 100.0])
+    sweep: dict[str, Any] = {"n_repeats": 2, "n_equilibration_steps": 20, "n_switching_steps": 40, "n_points": 3}
+    yield TemperatureSweepMaker(frenkel_ladd_maker=absolute, **sweep).make(iron() * (2, 2, 2), 40.0, 80.0)
+    yield PressureSweepMaker(frenkel_ladd_maker=absolute, **sweep).make(iron() * (2, 2, 2), 0.0, 0.5)
     quick = relaxing(0.2)
     grid = CompositionGrid.line(salt(), {"Na": "K"}, [0.0, 0.5, 1.0])
     yield CompositionSweepMaker(potential=DEMO, relax_maker=quick, both_starts=False).make(grid)

@@ -27,9 +27,9 @@ from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-known, mixed, axes, corrected, listed = (
+known, mixed, axes, corrected, lines, listed = (
     importlib.import_module(name)
-    for name in ("error_rows", "mixing_rows", "combination_rows", "correction_rows", "errors")
+    for name in ("error_rows", "mixing_rows", "combination_rows", "correction_rows", "isoline_rows", "errors")
 )
 
 N_REPEATS = 200
@@ -56,6 +56,10 @@ def test_switching_with_works_that_are_not_gaussian(factor, modes, n):
     mean, bar = known.switching_rows("stiffness", partial(known.stiffening_works, factor, modes), n, 400)
     # The mean work is biased where both ways dissipate differently; with many switches its error is mostly that bias.
     assert_rows([bar] if n == 32 else [mean, bar])
+
+
+def test_free_energies_along_isobars():
+    assert_rows(lines.isobar_rows(4, 0.5, N_REPEATS))
 
 
 def test_two_switches_each_way_are_too_few():

@@ -1,0 +1,77 @@
+"""Tables of free energies along an isobar or an isotherm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alchemflows.cli.layout import ResultTable
+from alchemflows.cli.tables import empty_table
+from alchemflows.schemas.isolines import (
+    CurveValues,
+    Isoline,
+    PressureSweepDocument,
+    TemperatureSweepDocument,
+)
+
+
+def temperature_table(document: TemperatureSweepDocument) -> ResultTable:
+    """Thermodynamics at each temperature, for one atom."""
+    from ase import units
+
+    free, enthalpy, capacity = ("F", "U", "C_V") if document.pressure_GPa is None else ("G", "H", "C_p")
+    where = "constant volume" if document.pressure_GPa is None else f"{document.pressure_GPa:g} GPa"
+    headings = (
+        "T (K)",
+        f"{free} (eV/atom)",
+        f"{enthalpy} (eV/atom)",
+        "S (k_B/atom)",
+        f"{capacity} (k_B/atom)",
+        "V (Å³/atom)",
+        "α (10⁻⁶/K)",
+    )
+    table = empty_table(f"{document.formula}, {where}, {document.counts.title}", headings)
+    atoms = document.counts.atoms
+    columns = (
+        _column(document.gibbs_eV, 1 / atoms, 5),
+        _column(document.enthalpy_eV, 1 / atoms, 4),
+        _column(document.entropy_eV_per_K, 1 / (atoms * units.kB), 3),
+        _column(document.heat_capacity_eV_per_K, 1 / (atoms * units.kB), 2),
+        _column(document.volumes_A3, 1 / atoms, 3),
+        _column(document.expansion_per_K, 1e6, 0),
+    )
+    for temperature, *cells in zip(document.temperatures_K, *columns, strict=True):
+        table.add_row(f"{temperature:g}", *cells)
+    table.caption = _caption(document, f"{document.anchor.temperature_K:g} K")
+    return table
+
+
+def pressure_table(document: PressureSweepDocument) -> ResultTable:
+    """Thermodynamics at each pressure, for one atom."""
+    headings = ("p (GPa)", "G (eV/atom)", "V (Å³/atom)", "bulk modulus (GPa)")
+    table = empty_table(f"{document.formula}, {document.temperature_K:g} K, {document.counts.title}", headings)
+    atoms = document.counts.atoms
+    columns = (
+        _column(document.gibbs_eV, 1 / atoms, 5),
+        _column(document.volumes_A3, 1 / atoms, 3),
+        _column(document.bulk_modulus_GPa, 1.0, 1),
+    )
+    for pressure, *cells in zip(document.pressures_GPa, *columns, strict=True):
+        table.add_row(f"{pressure:g}", *cells)
+    table.caption = _caption(document, f"{document.anchor.pressure_GPa:g} GPa")
+    return table
+
+
+def _column(series: CurveValues, factor: float, digits: int) -> list[str]:
+    return [
+        f"{value * factor:.{digits}f} ± {error * factor:.{digits}f}"
+        for value, error in zip(series.values, series.errors, strict=True)
+    ]
+
+
+def _caption(document: Isoline, place: str) -> str:
+    work = document.work
+    largest = 1e3 * float(document.counts.per_atom(np.abs(document.dissipation_eV).max()))
+    return (
+        f"anchor at {place}; {len(work.forward_work_eV)} switches of {work.switching_time_fs * 1e-3:g} ps in each "
+        f"direction; largest dissipation {largest:.3f} meV/atom, overlap of the works {work.overlap:.2f}"
+    )

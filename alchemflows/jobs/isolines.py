@@ -1,0 +1,418 @@
+"""Jobs that sweep the temperature or the pressure of a crystal, starting from a Frenkel–Ladd result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import units
+from jobflow import JobConfig, Maker, job
+
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.errors import UnstableCrystalError
+from alchemflows.free_energy.curves import WorkCurve, work_curve
+from alchemflows.free_energy.isolines import Anchor, Series, isobar, isotherm
+from alchemflows.jobs.cost import JobCost, cost_of_switches
+from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.stores import require_store
+from alchemflows.schemas.dynamics import CellFreedom, SwitchingSettings
+from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
+from alchemflows.schemas.isolines import (
+    CurveValues,
+    PressureSweepDocument,
+    SweepAnchor,
+    SweepWork,
+    TemperatureSweepDocument,
+)
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.progress import ProgressFile
+from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.reasons import Reason
+from alchemflows.schemas.samples import PackedArrays
+from alchemflows.schemas.sites import worst
+from alchemflows.schemas.verdict import Verdict
+
+if TYPE_CHECKING:
+    from alchemflows.alchemy.potential import AlchemicalPotential
+    from alchemflows.alchemy.scaled import ScaledPath
+    from alchemflows.sampling.checkpoint import Checkpoint
+    from alchemflows.sampling.scaling import Sweep
+
+#: Number of sweeps, each over a shorter range than the last, before a crystal counts as unstable.
+MAX_ATTEMPTS = 4
+#: Where the crystal was lost, the range of the next sweep is shorter by this share of the distance from the anchor.
+MARGIN = 0.1
+#: Number of strains of the cell for each kind of freedom.
+N_STRAINS: dict[CellFreedom, int] = {"isotropic": 1, "axes": 3, "full": 6}
+
+
+@dataclass(frozen=True)
+class _Swept:
+    """Result of the last attempt.
+
+    Attributes
+    ----------
+    run
+        The sweep.
+    places
+        Temperatures or pressures at the points of the work, ascending, shape (m,).
+    volumes_A3
+        Mean volumes of forward and backward switches between the points.
+    settings
+        Settings of the switches.
+    lost
+        Temperatures or pressures at which the crystal was lost, in the order of the attempts.
+    work
+        Free energy along the path.
+    spent_s
+        Time that was spent before the job was resumed.
+    """
+
+    run: Sweep
+    places: np.ndarray
+    volumes_A3: tuple[np.ndarray, np.ndarray]
+    settings: SwitchingSettings
+    lost: list[float]
+    work: WorkCurve
+    spent_s: float
+
+
+@dataclass
+class SweepSwitchesMaker(Maker):
+    """Base of makers of sweeps.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    potential
+        Potential to sample with.
+    settings
+        Conditions, numbers of repeats and of steps. The temperature and pressure that are swept are those of `low` and
+        `high`.
+    low, high
+        Ends of the range (K or GPa), which contains the anchor.
+    n_points
+        Number of points of the curve between its ends; the anchor is added to them.
+    seed
+        Seed from which all others derive.
+    """
+
+    name: str = "sweep"
+    potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
+    settings: SwitchingSettings = field(default_factory=lambda: SwitchingSettings(temperature_K=300.0))
+    low: float = 0.0
+    high: float = 0.0
+    n_points: int = 21
+    seed: int = 0
+
+    def cost(self, *_: object, **__: object) -> JobCost:
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`, if the crystal is not lost on the way."""
+        return cost_of_switches(self.settings)
+
+    def _sweep(
+        self,
+        model: AlchemicalPotential,
+        system: AlchemicalSystem,
+        anchor: float,
+        unit: str,
+        path_of: Callable[[float, float], tuple[ScaledPath, SwitchingSettings]],
+    ) -> _Swept:
+        """Sweep the range, or the part of it in which the crystal is stable.
+
+        Raises
+        ------
+        UnstableCrystalError
+            If the crystal is lost at the anchor, or in every attempt.
+        """
+        low, high, lost = self.low, self.high, list[float]()
+        with resumable() as checkpoint:
+            for attempt in range(MAX_ATTEMPTS):
+                path, settings = path_of(low, high)
+                run = self._attempt(model, system, path, settings, attempt, checkpoint)
+                places = _places(path, run.switches.lambdas, low)
+                if run.lost_on_the_way_up is not None:
+                    lost.append(float(_places(path, np.array(run.lost_on_the_way_up), low)))
+                    high = anchor + (1 - MARGIN) * (lost[-1] - anchor)
+                elif run.lost_on_the_way_down is not None:
+                    lost.append(float(_places(path, np.array(run.lost_on_the_way_down), low)))
+                    low = anchor + (1 - MARGIN) * (lost[-1] - anchor)
+                else:
+                    break
+                if not low <= anchor <= high:
+                    raise UnstableCrystalError(
+                        f"the crystal melted or became another structure at {lost[-1]:.4g} {unit}, so no curve "
+                        f"starts from the anchor at {anchor:g} {unit}"
+                    )
+            else:
+                raise UnstableCrystalError(
+                    f"the crystal melted or became another structure in each of {MAX_ATTEMPTS} sweeps, at "
+                    f"{', '.join(f'{place:.4g}' for place in lost)} {unit}; choose a smaller range"
+                )
+        switches = run.switches
+        scales = 1 + switches.lambdas * (path.final[-2] / path.initial[-2] - 1)
+        middle = (scales[1:] + scales[:-1]) / 2
+        return _Swept(
+            run,
+            places,
+            (switches.forward_gradients[..., -1] / middle, switches.backward_gradients[:, ::-1, -1] / middle),
+            settings,
+            lost,
+            work_curve(switches.forward_progress_eV, switches.backward_progress_eV, settings.temperature_K),
+            checkpoint.spent_s,
+        )
+
+    def _attempt(
+        self,
+        model: AlchemicalPotential,
+        system: AlchemicalSystem,
+        path: ScaledPath,
+        settings: SwitchingSettings,
+        attempt: int,
+        checkpoint: Checkpoint,
+    ) -> Sweep:
+        from alchemflows.alchemy.scaled import ScaledPotential
+        from alchemflows.sampling.scaling import sweep
+
+        return sweep(
+            ScaledPotential(model),
+            path,
+            settings,
+            system.structure,
+            self.seed,
+            f"sweep {attempt}",
+            on_progress=ProgressFile(Path.cwd()),
+            checkpoint=checkpoint.stage(f"sweep-{attempt}"),
+        )
+
+    def _common(
+        self,
+        model: AlchemicalPotential,
+        system: AlchemicalSystem,
+        anchor: FrenkelLaddDocument,
+        swept: _Swept,
+        place: float,
+        unit: str,
+        started: float,
+    ) -> dict[str, Any]:
+        """Return the fields that documents of temperatures and of pressures share."""
+        switches, ends = swept.run.switches, swept.work.ends
+        sites = worst(swept.run.summaries)
+        lost = []
+        for start, end, reached in (
+            (place, self.high, swept.places[-1]),
+            (place, self.low, swept.places[0]),
+        ):
+            beyond = [each for each in swept.lost if (each > place) == (end > place)]
+            if beyond:
+                nearest = min(beyond, key=lambda each: abs(each - place))
+                lost.append(Reason.SWEEP_ENDS.because(lost=nearest, start=start, end=reached, unit=unit))
+        reasons = [
+            *(f"anchor: {reason}" for reason in anchor.verdict.reasons),
+            *lost,
+            *ends.warnings,
+            *sites.reasons("switches"),
+        ]
+        return {
+            "formula": anchor.formula,
+            "weights": anchor.weights,
+            "weight_labels": anchor.weight_labels,
+            "coupling": anchor.coupling,
+            "counts": anchor.counts,
+            "anchor": SweepAnchor(
+                temperature_K=anchor.temperature_K,
+                pressure_GPa=anchor.pressure_GPa,
+                volume_A3=anchor.volume_A3,
+                gibbs=anchor.gibbs,
+                helmholtz=anchor.helmholtz,
+            ),
+            "n_attempts": len(swept.lost) + 1,
+            "work": SweepWork(
+                forward_work_eV=switches.forward_work_eV.tolist(),
+                backward_work_eV=switches.backward_work_eV.tolist(),
+                dissipation_eV=ends.dissipation_eV,
+                overlap=ends.overlap,
+                switching_time_fs=self.settings.n_switching_steps * self.settings.timestep_fs,
+                curves=PackedArrays(
+                    npz_base64=PackedArrays.encode(
+                        places=swept.places,
+                        forward_eV=switches.forward_progress_eV,
+                        backward_eV=switches.backward_progress_eV,
+                        forward_volumes_A3=swept.volumes_A3[0],
+                        backward_volumes_A3=swept.volumes_A3[1],
+                    )
+                ),
+            ),
+            "settings": self.settings,
+            "sites": sites,
+            "verdict": Verdict.of(reasons),
+            "provenance": Provenance(
+                potential=model.record, wall_time_s=time.perf_counter() - started + swept.spent_s, seed=self.seed
+            ),
+        }
+
+    def _points(self, swept: _Swept, anchor: float) -> np.ndarray:
+        """Return the points of the curve, with the anchor among them."""
+        return np.unique([*np.linspace(swept.places[0], swept.places[-1], self.n_points), anchor])
+
+
+@dataclass
+class TemperatureSwitchesMaker(SweepSwitchesMaker):
+    """Compute G(T) of a crystal, or F(T) at constant volume, by reversible scaling in both directions.
+
+    All switches run in one batch. If the crystal melts or becomes another structure on the way, the sweep is repeated
+    over the range in which it is stable. Settings without a pressure keep the cell of the anchor. See
+    :class:`SweepSwitchesMaker` for the parameters.
+    """
+
+    name: str = "temperature sweep"
+
+    @job(output_schema=TemperatureSweepDocument, data=["curves"], config=JobConfig(expose_store=True))
+    def make(self, system: AlchemicalSystem, anchor: FrenkelLaddDocument) -> TemperatureSweepDocument:
+        """Sweep the temperature.
+
+        Parameters
+        ----------
+        system
+            The crystal.
+        anchor
+            Its Frenkel–Ladd result, whose temperature is in the range; dynamics start from its structure.
+
+        Raises
+        ------
+        RunStoppedError
+            If the job was asked to stop; a rerun resumes from its last checkpoint.
+        UnstableCrystalError
+            If the crystal is lost at the temperature of the anchor, or in every attempt.
+        TrajectoryError
+            If a trajectory explodes.
+        """
+        from alchemflows.alchemy.scaled import ScaledPath
+
+        require_store()
+        started = time.perf_counter()
+        model, system = _crystal(self.potential, system, anchor)
+        pressure = self.settings.pressure_GPa
+        in_model = 0.0 if pressure is None else pressure * units.GPa
+
+        def path_of(low: float, high: float) -> tuple[ScaledPath, SwitchingSettings]:
+            path = ScaledPath.over_temperatures(system, anchor.weights, low, high, in_model)
+            return path, _without_pressure(self.settings, low)
+
+        swept = self._sweep(model, system, anchor.temperature_K, "K", path_of)
+        known = anchor.helmholtz if pressure is None else anchor.gibbs
+        temperatures = self._points(swept, anchor.temperature_K)
+        found = isobar(
+            swept.work,
+            swept.places,
+            swept.volumes_A3,
+            Anchor(anchor.temperature_K, known.value_eV, known.error_eV),
+            temperatures,
+            3 * len(system.structure),
+            0 if pressure is None else N_STRAINS[self.settings.cell_freedom],
+        )
+        return TemperatureSweepDocument(
+            **self._common(model, system, anchor, swept, anchor.temperature_K, "K", started),
+            pressure_GPa=pressure,
+            temperatures_K=temperatures.tolist(),
+            requested_K=(self.low, self.high),
+            gibbs_eV=_values(found.gibbs_eV),
+            volumes_A3=_values(found.volume_A3),
+            enthalpy_eV=_values(found.enthalpy_eV),
+            entropy_eV_per_K=_values(found.entropy_eV_per_K),
+            heat_capacity_eV_per_K=_values(found.heat_capacity_eV_per_K),
+            expansion_per_K=_values(found.expansion_per_K),
+            dissipation_eV=found.dissipation_eV.tolist(),
+            degree=found.degree,
+        )
+
+
+@dataclass
+class PressureSwitchesMaker(SweepSwitchesMaker):
+    """Compute G(p) of a crystal at one temperature by switching the pressure in both directions.
+
+    All switches run in one batch. If the crystal becomes another structure on the way, the sweep is repeated over the
+    range in which it is stable. See :class:`SweepSwitchesMaker` for the parameters.
+    """
+
+    name: str = "pressure sweep"
+
+    @job(output_schema=PressureSweepDocument, data=["curves"], config=JobConfig(expose_store=True))
+    def make(self, system: AlchemicalSystem, anchor: FrenkelLaddDocument) -> PressureSweepDocument:
+        """Sweep the pressure.
+
+        Parameters
+        ----------
+        system
+            The crystal.
+        anchor
+            Its Frenkel–Ladd result, whose pressure is in the range; dynamics start from its structure.
+
+        Raises
+        ------
+        RunStoppedError
+            If the job was asked to stop; a rerun resumes from its last checkpoint.
+        UnstableCrystalError
+            If the crystal is lost at the pressure of the anchor, or in every attempt.
+        TrajectoryError
+            If a trajectory explodes.
+        """
+        from alchemflows.alchemy.scaled import ScaledPath
+
+        require_store()
+        started = time.perf_counter()
+        model, system = _crystal(self.potential, system, anchor)
+
+        def path_of(low: float, high: float) -> tuple[ScaledPath, SwitchingSettings]:
+            path = ScaledPath.over_pressures(system, anchor.weights, low * units.GPa, high * units.GPa)
+            return path, _without_pressure(self.settings, anchor.temperature_K)
+
+        swept = self._sweep(model, system, anchor.pressure_GPa, "GPa", path_of)
+        pressures = self._points(swept, anchor.pressure_GPa)
+        known = Anchor(anchor.pressure_GPa * units.GPa, anchor.gibbs.value_eV, anchor.gibbs.error_eV)
+        found = isotherm(swept.work, swept.places * units.GPa, known, pressures * units.GPa)
+        modulus = found.bulk_modulus_eV_per_A3
+        return PressureSweepDocument(
+            **self._common(model, system, anchor, swept, anchor.pressure_GPa, "GPa", started),
+            temperature_K=anchor.temperature_K,
+            pressures_GPa=pressures.tolist(),
+            requested_GPa=(self.low, self.high),
+            gibbs_eV=_values(found.gibbs_eV),
+            volumes_A3=_values(found.volume_A3),
+            bulk_modulus_GPa=_values(Series(modulus.values / units.GPa, modulus.errors / units.GPa)),
+            dissipation_eV=found.dissipation_eV.tolist(),
+            degree=found.degree,
+        )
+
+
+def _crystal(
+    potential: PotentialSpec, system: AlchemicalSystem, anchor: FrenkelLaddDocument
+) -> tuple[AlchemicalPotential, AlchemicalSystem]:
+    """Return the potential, and the crystal with the cell and the mean positions of the anchor."""
+    from alchemflows.alchemy.backends import load_potential
+    from alchemflows.alchemy.potential import AlchemicalPotential
+
+    system = system.with_structure(anchor.structure)
+    return AlchemicalPotential(system, load_potential(potential)), system
+
+
+def _without_pressure(settings: SwitchingSettings, temperature_K: float) -> SwitchingSettings:
+    """Return settings at a temperature with the pressure 0, since that of the crystal is part of the model."""
+    pressure = None if settings.pressure_GPa is None else 0.0
+    return settings.model_copy(update={"temperature_K": temperature_K, "pressure_GPa": pressure})
+
+
+def _places(path: ScaledPath, lambdas: np.ndarray, low: float) -> np.ndarray:
+    """Return the temperature (K) or the pressure (GPa) at each λ of a path that begins at `low`."""
+    s = path.final[-2]
+    if s != 1.0:
+        return low / (1 + lambdas * (s - 1))
+    return np.asarray(path.weights(lambdas)[..., -1] / units.GPa)
+
+
+def _values(series: Series) -> CurveValues:
+    return CurveValues(values=series.values.tolist(), errors=series.errors.tolist())

@@ -1,0 +1,59 @@
+"""Figures of free energies along an isobar or an isotherm."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+from ase import units
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from alchemflows.plotting.labels import subscripted
+from alchemflows.schemas.isolines import CurveValues, PressureSweepDocument, TemperatureSweepDocument
+
+
+def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> Figure:
+    """Plot the free energy and its derivatives, per atom, with bands of one and two standard errors.
+
+    Over temperatures these are G, S, C_p and V, and over pressures G, V and the bulk modulus. The dot is the anchor.
+    """
+    atoms = document.counts.atoms
+    per_kB = 1 / (atoms * units.kB)
+    if isinstance(document, TemperatureSweepDocument):
+        constant_volume = document.pressure_GPa is None
+        x, label, place = np.array(document.temperatures_K), "T (K)", document.anchor.temperature_K
+        where = "constant volume" if constant_volume else f"{document.pressure_GPa:g} GPa"
+        panels = [
+            ("F (eV/atom)" if constant_volume else "G (eV/atom)", document.gibbs_eV, 1 / atoms),
+            ("S ($k_B$/atom)", document.entropy_eV_per_K, per_kB),
+            (
+                "$C_V$ ($k_B$/atom)" if constant_volume else "$C_p$ ($k_B$/atom)",
+                document.heat_capacity_eV_per_K,
+                per_kB,
+            ),
+            ("V (Å³/atom)", document.volumes_A3, 1 / atoms),
+        ]
+    else:
+        x, label, place = np.array(document.pressures_GPa), "p (GPa)", document.anchor.pressure_GPa
+        where = f"{document.temperature_K:g} K"
+        panels = [
+            ("G (eV/atom)", document.gibbs_eV, 1 / atoms),
+            ("V (Å³/atom)", document.volumes_A3, 1 / atoms),
+            ("bulk modulus (GPa)", document.bulk_modulus_GPa, 1.0),
+        ]
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(3.2 * len(panels), 3.4), layout="constrained")
+        for axes, (name, series, factor) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+            _plot_band(axes, x, series, factor)
+            axes.set_xlabel(label)
+            axes.set_ylabel(name)
+            axes.plot(place, factor * series.values[int(np.argmin(np.abs(x - place)))], "ko", markersize=4)
+        figure.suptitle(f"{subscripted(document.formula)}, {where}, {document.counts.title}", fontsize=10)
+    return figure
+
+
+def _plot_band(axes: Axes, x: np.ndarray, series: CurveValues, factor: float) -> None:
+    values, errors = factor * np.array(series.values), factor * np.array(series.errors)
+    axes.plot(x, values, color="C0", linewidth=1)
+    for width, alpha in ((1, 0.3), (2, 0.15)):
+        axes.fill_between(x, values - width * errors, values + width * errors, color="C0", alpha=alpha, linewidth=0)

@@ -1,0 +1,66 @@
+"""Coverage of the errors of free energies along isobars: harmonic modes whose enthalpy is scaled in finite time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from ase import units
+from error_rows import Row, row
+
+from alchemflows.free_energy.curves import work_curve
+from alchemflows.free_energy.isolines import Anchor, Isobar, isobar
+
+LOW, ANCHOR, HIGH = 300.0, 400.0, 900.0
+N_MODES, N_MOMENTA, N_POINTS = 60, 60, 61
+#: Error of the anchor (eV), volume (Å³), and its thermal expansion (1/K).
+ANCHOR_ERROR, VOLUME, EXPANSION = 0.01, 1000.0, 1e-4
+TEMPERATURES = np.array([300.0, 450.0, 900.0])
+
+
+def swept(scales: np.ndarray, n: int, memory: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return works (eV) of n switches until each scale, shape (n, m), and volumes between them, shape (n, m − 1).
+
+    Between two changes of the scale the modes relax; `memory` is their correlation over this time.
+    """
+    x = rng.normal(0, np.sqrt(1 / scales[0]), (n, N_MODES))
+    works, volumes, noise = [np.zeros(n)], [], rng.normal(size=n)
+    for before, after in pairwise(scales):
+        works.append(works[-1] + units.kB * LOW * (after - before) / 2 * (x**2).sum(axis=1))
+        x = memory * x + rng.normal(0, np.sqrt((1 - memory**2) / after), x.shape)
+        noise = memory * noise + np.sqrt(1 - memory**2) * rng.normal(size=n)
+        temperature = 2 * LOW / (before + after)
+        volumes.append(VOLUME * (1 + EXPANSION * temperature + 1e-3 * np.sqrt(temperature) * noise))
+    return np.array(works).T, np.array(volumes).T
+
+
+def curve(n: int, memory: float, rng: np.random.Generator) -> tuple[Isobar, float]:
+    """Return the thermodynamics from n switches in each direction, and the overlap of their works."""
+    path = np.geomspace(LOW, HIGH, N_POINTS)
+    forward, ahead = swept(LOW / path, n, memory, rng)
+    backward, behind = swept(LOW / path[::-1], n, memory, rng)
+    work = work_curve(forward, backward, LOW)
+    anchor = Anchor(ANCHOR, rng.normal(0, ANCHOR_ERROR), ANCHOR_ERROR)
+    return isobar(work, path, (ahead, behind[:, ::-1]), anchor, TEMPERATURES, N_MOMENTA, 0), work.ends.overlap
+
+
+def isobar_rows(n: int, memory: float, n_repeats: int) -> Iterator[Row]:
+    """Yield rows of G, H, S, the heat capacity, the volume and the expansion at three temperatures."""
+    rng = np.random.default_rng(0)
+    results = [result for result, overlap in (curve(n, memory, rng) for _ in range(n_repeats)) if overlap > 0.1]
+    per_K, t = units.kB * (N_MODES + N_MOMENTA) / 2, TEMPERATURES
+    volume = VOLUME * (1 + EXPANSION * t)
+    exact = {
+        "gibbs_eV": -per_K * t * np.log(t / ANCHOR),
+        "enthalpy_eV": per_K * t,
+        "entropy_eV_per_K": per_K * (1 + np.log(t / ANCHOR)),
+        "heat_capacity_eV_per_K": per_K + 0 * t,
+        "volume_A3": volume,
+        "expansion_per_K": VOLUME * EXPANSION / volume,
+    }
+    for name, values in exact.items():
+        for k, value in enumerate(values):
+            found = [getattr(result, name) for result in results]
+            deviations = [(series.values[k] - value) / series.errors[k] for series in found]
+            yield row(f"{name}, {t[k]:g} K, {n} + {n}", deviations, n_repeats)

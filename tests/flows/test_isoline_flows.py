@@ -1,0 +1,161 @@
+"""Flows over temperature and pressure with mace-demo: short runs, stored anchors, lost crystals, refused input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ase import units
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+from alchemflows.errors import InvalidInputError, UnstableCrystalError
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
+from alchemflows.schemas.potential import PotentialSpec
+
+DEMO = PotentialSpec(name="mace-demo", device="cpu")
+ABSOLUTE = FrenkelLaddMaker(
+    potential=DEMO,
+    temperature=300.0,
+    timestep_fs=4.0,
+    n_repeats=2,
+    n_cell_steps=60,
+    n_equilibration_steps=10,
+    n_sampling_steps=40,
+    n_switching_steps=20,
+    relax_maker=None,
+)
+LENGTHS = {"n_repeats": 2, "n_equilibration_steps": 10, "n_switching_steps": 40, "n_points": 3}
+SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def memory() -> JobStore:
+    return JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+
+
+def run(flow, tmp_path):
+    outputs = run_locally(flow, store=memory(), create_folders=True, root_dir=tmp_path, ensure_success=True, log=False)
+    return [outputs[each.uuid][1].output for each, _ in flow.iterflow()]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    maker = TemperatureSweepMaker(frenkel_ladd_maker=ABSOLUTE, **LENGTHS)
+    *_, anchor, document = run(maker.make(SALT, 200.0, 500.0), tmp_path_factory.mktemp("sweep"))
+    return anchor, document
+
+
+def test_a_temperature_sweep_starts_from_its_anchor(swept):
+    anchor, document = swept
+    assert document.temperatures_K == [200.0, 300.0, 350.0, 500.0] and document.requested_K == (200.0, 500.0)
+    assert document.gibbs_eV.values[1] == pytest.approx(anchor.gibbs.value_eV)
+    assert document.gibbs_eV.errors[1] == pytest.approx(anchor.gibbs.error_eV)
+    assert document.n_attempts == 1 and document.anchor.gibbs == anchor.gibbs
+    g, s, h = (np.array(getattr(document, n).values) for n in ("gibbs_eV", "entropy_eV_per_K", "enthalpy_eV"))
+    np.testing.assert_allclose(g, h - np.array(document.temperatures_K) * s)
+    # Nearly 3 k_B for each atom; the derivative of a short run is noisy.
+    assert (np.diff(g) < 0).all() and 3 < s[0] / 8 / units.kB < s[-1] / 8 / units.kB < 10
+    assert any(reason.startswith("anchor: ") for reason in document.verdict.reasons)
+    curves = document.work.curves.arrays()
+    assert curves["forward_eV"].shape == (2, 41) and curves["places"][[0, -1]].tolist() == pytest.approx([200, 500])
+    assert curves["backward_volumes_A3"].shape == (2, 40)
+
+
+def test_a_pressure_sweep_from_a_stored_anchor(swept, tmp_path):
+    anchor, _ = swept
+    maker = PressureSweepMaker(frenkel_ladd_maker=ABSOLUTE, **LENGTHS)
+    flow = maker.from_anchor(anchor, SALT, 0.0, 0.6)
+    assert [job.name for job in flow.jobs] == ["pressure sweep"]
+    (document,) = run(flow, tmp_path)
+    assert document.pressures_GPa[0] == 0.0 and document.pressures_GPa[-1] == pytest.approx(0.6)
+    g, v = np.array(document.gibbs_eV.values), np.array(document.volumes_A3.values)
+    at = document.pressures_GPa.index(anchor.pressure_GPa)
+    assert g[at] == pytest.approx(anchor.gibbs.value_eV)
+    assert g[-1] - g[0] == pytest.approx(0.6 * units.GPa * v.mean(), rel=0.1)
+
+
+def test_constant_volume_gives_the_helmholtz_energy(swept, tmp_path):
+    anchor, _ = swept
+    maker = TemperatureSweepMaker(frenkel_ladd_maker=replace(ABSOLUTE, pressure_GPa=None), **LENGTHS)
+    (document,) = run(maker.from_anchor(anchor, SALT, 250.0, 400.0), tmp_path)
+    assert document.pressure_GPa is None
+    assert document.gibbs_eV.values[1] == pytest.approx(anchor.helmholtz.value_eV)
+    assert np.ptp(document.volumes_A3.values) < 1e-6
+
+
+def test_a_crystal_that_is_lost_ends_the_curve(swept, tmp_path, monkeypatch):
+    """The first sweep reports a loss at λ = ½; the second, up to a lower temperature, does not."""
+    from alchemflows.sampling import scaling
+
+    anchor, _ = swept
+    plain, seen = scaling.sweep, []
+
+    def lossy(model, path, *args, **kwargs):
+        seen.append(path)
+        return replace(plain(model, path, *args, **kwargs), lost_on_the_way_up=0.5 if len(seen) == 1 else None)
+
+    monkeypatch.setattr(scaling, "sweep", lossy)
+    maker = TemperatureSweepMaker(frenkel_ladd_maker=ABSOLUTE, **LENGTHS)
+    (document,) = run(maker.from_anchor(anchor, SALT, 200.0, 1000.0), tmp_path)
+    lost = 200 / (1 + 0.5 * (200 / 1000 - 1))
+    assert document.temperatures_K[-1] == pytest.approx(300 + 0.9 * (lost - 300))
+    assert document.requested_K == (200.0, 1000.0) and document.n_attempts == 2
+    (reason,) = [each for each in document.verdict.reasons if "the curve ends" in each]
+    assert "333.3 K" in reason and "330 K" in reason
+    monkeypatch.setattr(scaling, "sweep", lambda *a, **k: replace(plain(*a, **k), lost_on_the_way_up=0.1))
+    flow = maker.from_anchor(anchor, SALT, 200.0, 1000.0)
+    with pytest.raises(UnstableCrystalError, match="300 K"):
+        run_locally(flow, create_folders=True, root_dir=tmp_path, raise_immediately=True, log=False, store=memory())
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"pressure_GPa": 1.0}, "pressure is 1 GPa"),
+        ({"formula": "KCl"}, "it is KCl"),
+        ({"counts": SimpleNamespace(atoms=64, title="64 atoms")}, "64 atoms"),
+        ({"provenance": SimpleNamespace(potential=SimpleNamespace(name="other", sha256="5" * 64, head=None))}, "other"),
+        ({"temperature_K": 150.0}, "150 K, is not in the range"),
+    ],
+)
+def test_an_anchor_of_something_else_is_refused(swept, change, named):
+    anchor, _ = swept
+    maker = TemperatureSweepMaker(frenkel_ladd_maker=ABSOLUTE, **LENGTHS)
+    with pytest.raises(InvalidInputError, match=named):
+        maker.from_anchor(anchor.model_copy(update=change), SALT, 200.0, 500.0)
+
+
+def test_an_anchor_at_another_temperature_is_refused(swept):
+    anchor, _ = swept
+    maker = PressureSweepMaker(frenkel_ladd_maker=replace(ABSOLUTE, temperature=400.0), **LENGTHS)
+    with pytest.raises(InvalidInputError, match="temperature is 300 K"):
+        maker.from_anchor(anchor, SALT, 0.0, 1.0)
+
+
+def test_invalid_ranges_and_numbers_are_refused():
+    warm, squeezed = (kind(frenkel_ladd_maker=ABSOLUTE) for kind in (TemperatureSweepMaker, PressureSweepMaker))
+    for low, high, named in (
+        (400.0, 600.0, "300 K"),
+        (100.0, 200.0, "300 K"),
+        (500.0, 200.0, "low_K"),
+        (0.0, 400.0, "low_K"),
+    ):
+        with pytest.raises(InvalidInputError, match=named):
+            warm.make(SALT, low, high)
+    for low, high, named in ((1.0, 2.0, "0.000101325 GPa"), (2.0, 1.0, "low_GPa")):
+        with pytest.raises(InvalidInputError, match=named):
+            squeezed.make(SALT, low, high)
+    with pytest.raises(InvalidInputError, match="pressure_GPa"):
+        PressureSweepMaker(frenkel_ladd_maker=replace(ABSOLUTE, pressure_GPa=None)).make(SALT, 0.0, 1.0)
+    with pytest.raises(InvalidInputError, match="n_points"):
+        replace(warm, n_points=2).make(SALT, 200.0, 400.0)
+    with pytest.raises(InvalidInputError, match="n_repeats"):
+        replace(warm, n_repeats=1).make(SALT, 200.0, 400.0)
+    vacant = SALT.copy()
+    vacant.replace(0, {"Na": 0.9})
+    with pytest.raises(InvalidInputError, match="vacant"):
+        warm.make(vacant, 200.0, 400.0)
