@@ -70,7 +70,7 @@ n=${n:-1}
 
 # nproc would otherwise return OMP_NUM_THREADS.
 cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
-threads=$((cores > n ? cores / n : 1))
+threads=${OMP_NUM_THREADS:-$((cores > n ? cores / n : 1))}
 mkdir -p "$folder/logs"
 
 pids=

@@ -94,6 +94,61 @@ def test_each_command_of_the_readme_runs(command, folder, environment):
     assert "alchemflows show" in done.stdout
 
 
+#: Pages whose blocks of commands run here as a whole, with what is replaced in them.
+WHOLE = {
+    "index.md": {},
+    "examples.md": {},
+    "doctor.md": {},
+    "resuming.md": {"/scratch/me": ".", "14100": "1"},  # a folder and a wall time
+}
+#: Pages whose commands are run by other tests.
+ELSEWHERE = {
+    "README.md": (".ci/run", "tests/cli/test_cli.py", "tests/cli/test_campaign_commands.py"),
+    "CONTRIBUTING.md": (".ci/run",),
+    "launchers/README.md": ("tests/launchers", "tests/execution/test_supervisor.py", "tests/storage/test_users.py"),
+    "db_config/README.md": ("tests/db_config", "tests/storage/test_users.py"),
+    "docs/campaigns.md": ("tests/cli/test_campaign_commands.py",),
+    "docs/costs.md": ("tests/benchmarks",),
+    "docs/database.md": ("tests/test_pages.py",),
+    "docs/mace-demo.md": ("tests/cli/test_cli.py",),
+    "docs/performance.md": ("tests/benchmarks",),
+    "docs/potentials.md": ("tests/alchemy/test_reference.py", "tests/sampling/test_verify_ensembles.py"),
+    "docs/reproduce.md": ("tests/cli/test_absolute_commands.py",),
+    "docs/scale.md": ("tests/benchmarks",),
+    "docs/security.md": ("tests/storage/test_users.py",),
+}
+
+
+def shell_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```(?:bash|sh)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_all_blocks_of_commands_are_run_somewhere():
+    """By :data:`WHOLE`, :data:`ELSEWHERE`, or as single commands that compute something."""
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md")):
+        name = str(page.relative_to(ROOT))
+        if name in ELSEWHERE:
+            assert all((ROOT / place).exists() for place in ELSEWHERE[name])
+        elif page.name not in WHOLE:
+            lines = " ".join(shell_blocks(page)).replace("\\\n", " ").splitlines()
+            others = [line for line in lines if shlex.split(line, comments=True)[1] not in COMPUTING]
+            assert not others, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WHOLE)
+def test_the_commands_of_a_page_run(page, environment, tmp_path):
+    script = "\n".join(shell_blocks(ROOT / "docs" / page))
+    for written, used in WHOLE[page].items():
+        assert written in script
+        script = script.replace(written, used)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not unexpected(done.stderr)
+
+
 def python_blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
 

@@ -103,9 +103,22 @@ def _fail_with_database(error: Exception) -> None:
     from pymongo.errors import OperationFailure, PyMongoError
 
     if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
-        _fail("the database does not let this user do that: what each role may do is in docs/security.md")
+        _fail(f"{_refusal()}; what each role may do is in docs/security.md")
     if isinstance(error, PyMongoError):
         _fail(f"the database failed ({type(error).__name__}); what is in it is kept")
+
+
+def _refusal() -> str:
+    """Return a sentence about a missing right, with the place of the database, the user and its roles."""
+    from alchemflows.cli.configured import connected
+    from alchemflows.errors import AlchemflowsError
+    from alchemflows.storage.database import user_of
+
+    try:
+        database = connected()
+        return f"the database at {database.place} does not let {user_of(database.outputs().database.client)} do that"
+    except AlchemflowsError:
+        return "the database does not let this user do that"
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -264,7 +264,7 @@ def _configured(path: Path, settings: Settings) -> Database:
         outputs.find_one({}, {"_id": 1})
     except OperationFailure as error:
         raise DatabaseError(
-            f"the database at {_hosts(client)} does not let this user read {outputs.full_name}"
+            f"the database at {_hosts(client)} does not let {user_of(client)} read {outputs.full_name}"
         ) from error
     environment = {"JOBFLOW_CONFIG_FILE": str(path)}
     if "FW_CONFIG_FILE" in os.environ:
@@ -317,6 +317,14 @@ def _hosts(client: MongoClient) -> str:
     """Return the hosts of a client, without user or password."""
     servers = client.topology_description.server_descriptions()
     return ", ".join(host if port is None else f"{host}:{port}" for host, port in sorted(servers, key=str))
+
+
+def user_of(client: MongoClient) -> str:
+    """Return the user of a client and its roles, as words of a sentence; servers tell them without any right."""
+    known = client.admin.command("connectionStatus")["authInfo"]
+    roles = ", ".join(sorted(f"{each['role']} of {each['db']}" for each in known["authenticatedUserRoles"]))
+    users = " and ".join(f"the user {each['user']}" for each in known["authenticatedUsers"])
+    return f"{users or 'clients without a user'} ({f'roles: {roles}' if roles else 'no roles'})"
 
 
 def uri_problem(error: Exception, uri: str | None = None) -> str:

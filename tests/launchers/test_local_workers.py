@@ -79,13 +79,21 @@ def test_cpu_workers_share_the_cores(
     launchpad.add_wf(flow_to_workflow(Flow([pause(0)])))
     for name in ("JOBFLOW", "FW"):  # relative ones, which mean something else in the folder of a job
         environment[f"{name}_CONFIG_FILE"] = os.path.relpath(environment[f"{name}_CONFIG_FILE"], tmp_path)
-    done = run(environment | {"OMP_NUM_THREADS": "77"}, "cpu", "-n", "2", "-d", "runs", *TO_THE_END, folder=tmp_path)
+    shares = {name: value for name, value in environment.items() if name != "OMP_NUM_THREADS"}
+    done = run(shares, "cpu", "-n", "2", "-d", "runs", *TO_THE_END, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert records(tmp_path / "runs") == 4 * [["", str(max(1, CORES // 2))]]
     assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 5
     logs = list((tmp_path / "runs" / "logs").glob("cpu-*.log"))
     assert len(logs) == 2
     assert all("jobs were run" in log.read_text() for log in logs)
+
+
+def test_a_given_number_of_threads_is_kept(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
+    add_jobs(launchpad, 2, None)
+    done = run(environment | {"OMP_NUM_THREADS": "3"}, "cpu", "-n", "2", "-d", "runs", *TO_THE_END, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert records(tmp_path / "runs") == 2 * [["", "3"]]
 
 
 def test_each_gpu_worker_has_its_gpu(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:

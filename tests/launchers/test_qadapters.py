@@ -82,7 +82,7 @@ def test_numbers_fit_together(kind: str) -> None:
     left = 3600 * hours + 60 * minutes + seconds - stop_after
     assert 120 <= left <= 600  # to begin the batch job, and to end it after a block of steps and a checkpoint
     if kind.endswith("node"):  # there the workers share the cores
-        assert "OMP_NUM_THREADS" not in content["pre_rocket"]
+        assert "unset OMP_NUM_THREADS" in content["pre_rocket"]
         return
     cores = content["cpus_per_task"] if kind == "slurm_gpu" else re.search(r"ncpus=(\d+)", content["select"])[1]
     assert f"OMP_NUM_THREADS={cores}\n" in content["pre_rocket"]

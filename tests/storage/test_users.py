@@ -401,7 +401,8 @@ def test_a_wrong_password_is_reported_but_not_shown(server: Server, tmp_path: Pa
 
 
 def test_the_command_line_reports_missing_rights(server: Server, tmp_path: Path) -> None:
-    assert_one_line(run(server, "reader", "db", "index", folder=tmp_path), "does not let this user")
+    done = run(server, "reader", "db", "index", folder=tmp_path)
+    assert_one_line(done, "does not let the user reader (roles: reader of alchemflows)", "localhost:")
 
 
 # Making users
