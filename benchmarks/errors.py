@@ -8,9 +8,9 @@ to 99 % within two. Works obey Crooks' theorem: Gaussian works, and an instantan
 modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along the path, sampled by an exact
 Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free energies of mixing are those of a mean-field
 mixture on 16 sites, from 400 samples of each of 22 states. Ladders at two temperatures or pressures are of anharmonic
-modes, with 2000 samples of each window. Corrections are of 24 harmonic modes whose stiffness
-changes by 5 to 30 %, from 100 frames, or from 40 instead of a tenth. Curves over temperature are those of 60 modes, from
-4 switches in each direction. A tenth of the default means a tenth of the samples; for switches, which then dissipate
+modes, with 2000 samples of each window. Corrections are of 24 harmonic modes whose stiffness changes by 5 to 30 %, from
+100 frames, or from 40 instead of a tenth. Curves over temperature are those of 60 modes, from 4 switches in each
+direction. A tenth of the default means a tenth of the samples; for switches, which then dissipate
 ten times as much, works with σ = 3 instead of 1 k_B T, or modes that relax less. Results with a warning in the verdict
 are left out; their fraction is printed. Quantities that are in FILE already are not measured again.
 """
