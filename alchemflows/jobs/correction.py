@@ -14,7 +14,6 @@ from jobflow import CURRENT_JOB, JobConfig, JobStore, Maker, job
 
 from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputError, PotentialError
 from alchemflows.jobs.cost import JobCost
-from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument
@@ -77,6 +76,7 @@ class EvaluateFramesMaker(Maker):
         """
         from alchemflows.alchemy.targets import load_target
         from alchemflows.analysis.correction import EvaluatedEnd, correction_document
+        from alchemflows.jobs.frames import frames_of_ladder
 
         require_store()
         started = time.perf_counter()

@@ -14,8 +14,6 @@ from jobflow import JobConfig, Maker, job
 
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import UnstableCrystalError
-from alchemflows.free_energy.curves import WorkCurve, work_curve
-from alchemflows.free_energy.isolines import Anchor, Series, isobar, isotherm
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
@@ -39,6 +37,8 @@ from alchemflows.schemas.verdict import Verdict
 if TYPE_CHECKING:
     from alchemflows.alchemy.potential import AlchemicalPotential
     from alchemflows.alchemy.scaled import ScaledPath
+    from alchemflows.free_energy.curves import WorkCurve
+    from alchemflows.free_energy.isolines import Series
     from alchemflows.sampling.checkpoint import Checkpoint
     from alchemflows.sampling.scaling import Sweep
 
@@ -129,6 +129,8 @@ class SweepSwitchesMaker(Maker):
         UnstableCrystalError
             If the crystal is lost at the anchor, or in every attempt.
         """
+        from alchemflows.free_energy.curves import work_curve
+
         low, high, lost = self.low, self.high, list[float]()
         with resumable() as checkpoint:
             for attempt in range(MAX_ATTEMPTS):
@@ -292,6 +294,7 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
             If a trajectory explodes.
         """
         from alchemflows.alchemy.scaled import ScaledPath
+        from alchemflows.free_energy.isolines import Anchor, isobar
 
         require_store()
         started = time.perf_counter()
@@ -362,6 +365,7 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
             If a trajectory explodes.
         """
         from alchemflows.alchemy.scaled import ScaledPath
+        from alchemflows.free_energy.isolines import Anchor, Series, isotherm
 
         require_store()
         started = time.perf_counter()
