@@ -15,6 +15,7 @@ from alchemflows.cli import (
     mixing_tables,
     monte_carlo_tables,
     tables,
+    transition_tables,
 )
 from alchemflows.schemas.combination import CombinedLadders
 from alchemflows.schemas.correction import CorrectionDocument
@@ -34,6 +35,7 @@ from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
+from alchemflows.schemas.transition import TransitionDocument
 from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument, VacancySizes, VacancyTemperatures
 
 #: What makes the tables of each class of documents.
@@ -59,6 +61,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     OrderDisorderDocument: tables.order_tables,
     MonteCarloDocument: monte_carlo_tables.monte_carlo_tables,
     MixingDocument: mixing_tables.mixing_tables,
+    TransitionDocument: transition_tables.transition_tables,
     ReproductionDocument: tables.reproduction_tables,
     RelaxDocument: tables.relaxation_table,
 }

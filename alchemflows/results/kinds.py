@@ -80,6 +80,9 @@ COLUMNS: dict[str, Column] = {
     "point_temperatures_K": Column("$output.points.temperature_K"),
     "point_energies": Column("$output.points.energy_eV"),
     "consolute": Column("$output.consolute"),
+    "transition": Column("$output.transition"),
+    "estimate_K": Column("$output.estimate_K"),
+    "estimate_error_K": Column("$output.estimate_error_K"),
     "mixing_eV": Column({"$first": "$output.isotherms.mixing_eV"}),
     "point_totals": Column("$output.points.total"),
     "target": Column("$output.target"),
@@ -222,6 +225,14 @@ def _end_of_curve(row: Row, quantity: str) -> Summary:
     return Summary(row["formula"], quantity, value, error, "eV/atom")
 
 
+def _transition(row: Row) -> Summary:
+    """Transition temperature, or else its estimate from energies."""
+    point = row["transition"]
+    if point["temperature_K"] is None:
+        return Summary(row["formula"], "estimate −ΔE / S", row["estimate_K"], row["estimate_error_K"], "K")
+    return Summary(row["formula"], "T(order → disorder)", point["temperature_K"], point["temperature_error_K"], "K")
+
+
 def _relaxation(row: Row) -> Summary:
     counts = Counts.model_validate(row["counts"])
     return Summary(row["formula"], "E", counts.per_atom(row["energy_eV"]), None, "eV/atom")
@@ -260,6 +271,7 @@ KINDS: dict[str, Kind] = {
     "OrderDisorderDocument": Kind("order-disorder", _order),
     "MonteCarloDocument": Kind("monte-carlo", _monte_carlo),
     "MixingDocument": Kind("mixing", _mixing),
+    "TransitionDocument": Kind("transition", _transition),
     "ReproductionDocument": Kind("reproduction", _reproduction),
     "RelaxDocument": Kind("relaxation", _relaxation, is_step=True),
     "RemovalDocument": Kind("removal", _removal, is_step=True),

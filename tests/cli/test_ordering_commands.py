@@ -71,6 +71,21 @@ def test_bad_input_of_monte_carlo_is_one_line(run_refused, oxide, arguments, wor
     assert_one_line(run_refused(*given), *words)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--wave", "0.25,0,0"], ["0.25"]),
+        (["--supercell", "2x2"], ["2x2"]),
+        (["--supercell", "1x1x1", "--supercell", "1x1x1"], ["supercells"]),
+        (["--pressure", 1], ["--pressure", "--md-steps"]),
+        (["--replicas", 3], ["n_replicas"]),
+    ],
+)
+def test_bad_input_of_a_transition_is_one_line(run_refused, oxide, arguments, words):
+    given = ["transition", oxide, "-T", 300, "-T", 400, "-T", 500, *arguments, "--potential", "mace-demo"]
+    assert_one_line(run_refused(*given), *words)
+
+
 @pytest.mark.slow
 def test_order_at_several_temperatures(run, oxide, tmp_path):
     """Samples become a table and a figure, which can be shown again; the estimate counts attempted moves."""

@@ -41,6 +41,7 @@ from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.flows.transition import OrderDisorderTransitionMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
 from alchemflows.jobs.optimize import OptimizeMaker
 from alchemflows.jobs.ordering import SearchMaker
@@ -125,6 +126,10 @@ def flows() -> Iterator[Flow]:
         potential=DEMO, n_replicas=2, n_equilibration_sweeps=5, n_production_sweeps=20, relax_maker=None
     )
     yield chains.make(salt(K=0.5), (2, 1, 1), [600.0, 900.0], waves=[(1, 0, 0)])
+    transition = OrderDisorderTransitionMaker(
+        potential=DEMO, n_replicas=2, n_equilibration_sweeps=5, n_production_sweeps=20, relax_maker=None
+    )
+    yield transition.make(salt(K=0.5), [(1, 1, 1), (2, 1, 1)], [300.0, 500.0, 800.0])
     mixing = MixingMaker(
         potential=DEMO, n_potentials=5, n_equilibration_sweeps=5, n_production_sweeps=40, relax_maker=None
     )
