@@ -185,7 +185,7 @@ QUANTITIES = (
     ),
     Quantity(
         "means over repeats of a campaign; energy and cell lengths of random arrangements, ordering energy",
-        ("random_error_eV", "errors_A", "estimate_error_K"),
+        ("random_error_eV", "sampled_error_eV", "errors_A", "estimate_error_K"),
         "scatter/√n, few values",
         ("test_means_sizes_transitions_and_volumes",),
         lambda n: (mean_row(k, 20 * n) for k in (4, 5)),

@@ -29,8 +29,13 @@ app = App()
 
 ORDER = MakerOptions(
     "alchemflows.flows.order_disorder:OrderDisorderMaker",
-    ("random", "quasirandom", "round_composition", "seed"),
-    renamed={"random": "n_random"},
+    ("random", "quasirandom", "sample_at", "samples", "sweeps", "round_composition", "seed"),
+    renamed={
+        "random": "n_random",
+        "sample_at": "sampled_temperature_K",
+        "samples": "n_sampled",
+        "sweeps": "n_sampling_sweeps",
+    },
 )
 MONTE_CARLO = MakerOptions(
     "alchemflows.flows.monte_carlo:MonteCarloMaker",
@@ -105,6 +110,8 @@ def order(
         raise InvalidInputError("orders are either named (--wave, --perovskite) or all of them (--distinct)")
     if named or distinct:
         refuse_given({"starts": "--starts"}, "without the search for order")
+    if maker.sampled_temperature_K is None:
+        refuse_given({"samples": "--samples", "sweeps": "--sweeps"}, "without --sample-at")
     read = reading.read(structure)
     spec = potential.spec({structure.name: read})
     if maker.quasirandom and find_spec("sqsgenerator") is None:

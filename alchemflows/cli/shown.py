@@ -27,7 +27,7 @@ from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweep
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
-from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
+from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument, SampledDisorderDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.potential import DEMO, DEMO_NOTE
 from alchemflows.schemas.provenance import potential_of
@@ -59,6 +59,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     OptimizationDocument: tables.optimization_table,
     OrderingSearchDocument: tables.search_table,
     OrderDisorderDocument: tables.order_tables,
+    SampledDisorderDocument: tables.sampled_table,
     MonteCarloDocument: monte_carlo_tables.monte_carlo_tables,
     MixingDocument: mixing_tables.mixing_tables,
     TransitionDocument: transition_tables.transition_tables,

@@ -82,7 +82,7 @@ def figures_of(document: Document) -> dict[str, Callable[[], Figure]]:
     Parameters
     ----------
     document
-        A result of any kind. There are no figures of relaxations, nor of reproduced tables.
+        A result of any kind. There are no figures of relaxations, nor of reproduced tables or sampled arrangements.
     """
     return {name: partial(_with_note, draw, document) for name, draw in _functions(document).items()}
 

@@ -189,6 +189,11 @@ def _order(row: Row) -> Summary:
     return Summary(row["formula"], "ordering energy", 1e3 * energy, spread, "meV/atom")
 
 
+def _sampled_disorder(row: Row) -> Summary:
+    counts, energies = Counts.model_validate(row["counts"]), row["energies_eV"]
+    return Summary(row["formula"], "mean energy", counts.per_atom(sum(energies) / len(energies)), None, "eV/atom")
+
+
 def _monte_carlo(row: Row) -> Summary:
     counts, energy = Counts.model_validate(row["point_counts"][0]), row["point_energies"][0]
     error = None if energy["error"] is None else counts.per_atom(energy["error"])
@@ -272,6 +277,7 @@ KINDS: dict[str, Kind] = {
     "MonteCarloDocument": Kind("monte-carlo", _monte_carlo),
     "MixingDocument": Kind("mixing", _mixing),
     "TransitionDocument": Kind("transition", _transition),
+    "SampledDisorderDocument": Kind("sampled-disorder", _sampled_disorder, is_step=True),
     "ReproductionDocument": Kind("reproduction", _reproduction),
     "RelaxDocument": Kind("relaxation", _relaxation, is_step=True),
     "RemovalDocument": Kind("removal", _removal, is_step=True),

@@ -26,6 +26,8 @@ def oxide(tmp_path_factory):
         (["--wave", "a=0.5,0,0", "--distinct"], ["--wave", "--distinct"]),
         (["--wave", "a=0.25,0,0"], ["0.25"]),
         (["--supercell", 0, 1, 1], ["supercell"]),
+        (["--samples", 2], ["--samples", "--sample-at"]),
+        (["--sample-at", 600, "--samples", 3], ["n_sampled"]),
         (["--plot", "figure.doc", "--no-quasirandom"], [".png"]),
     ],
 )

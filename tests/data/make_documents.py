@@ -120,7 +120,10 @@ def flows() -> Iterator[Flow]:
     yield CompositionSweepMaker(potential=DEMO, relax_maker=quick, both_starts=False).make(grid)
     search = SearchMaker(n_starts=2, n_steps=5, n_relaxed=1)
     yield OrderingSearchMaker(potential=DEMO, search_maker=search, relax_maker=quick).make(salt(K=0.5))
-    order = OrderDisorderMaker(potential=DEMO, n_random=2, quasirandom=False, relax_maker=quick)
+    order = OrderDisorderMaker(
+        potential=DEMO, n_random=2, quasirandom=False, relax_maker=quick, sampled_temperature_K=600.0, n_sampled=2,
+        n_sampling_sweeps=8,
+    )  # fmt: skip
     yield order.make(salt(K=0.5), (1, 1, 1), "distinct")
     chains = MonteCarloMaker(
         potential=DEMO, n_replicas=2, n_equilibration_sweeps=5, n_production_sweeps=20, relax_maker=None
