@@ -29,6 +29,7 @@ _MODULES = {
     "MixingMaker": "flows.mixing",
     "MonteCarloMaker": "flows.monte_carlo",
     "OptimizeMaker": "jobs.optimize",
+    "OrderDisorderTransitionMaker": "flows.transition",
     "OrderDisorderMaker": "flows.order_disorder",
     "OrderingSearchMaker": "flows.ordering_search",
     "PhaseStabilityMaker": "flows.phase_stability",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from alchemflows.flows.thermodynamic_integration import (
         ThermodynamicIntegrationMaker as ThermodynamicIntegrationMaker,
     )
+    from alchemflows.flows.transition import OrderDisorderTransitionMaker as OrderDisorderTransitionMaker
     from alchemflows.flows.vacancy import VacancyFreeEnergyMaker as VacancyFreeEnergyMaker
     from alchemflows.flows.vacancy import VacancyTemperatureMaker as VacancyTemperatureMaker
     from alchemflows.jobs.optimize import OptimizeMaker as OptimizeMaker

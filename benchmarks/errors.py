@@ -10,9 +10,11 @@ Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free en
 mixture on 16 sites, from 400 samples of each of 22 states. Ladders at two temperatures or pressures are of anharmonic
 modes, with 2000 samples of each window. Corrections are of 24 harmonic modes whose stiffness changes by 5 to 30 %, from
 100 frames, or from 40 instead of a tenth. Curves over temperature are those of 60 modes, from 4 switches in each
-direction. A tenth of the default means a tenth of the samples; for switches, which then dissipate
-ten times as much, works with σ = 3 instead of 1 k_B T, or modes that relax less. Results with a warning in the verdict
-are left out; their fraction is printed. Quantities that are in FILE already are not measured again.
+direction. Transitions between order and disorder are those of lattices of 24 and 48 sites whose energy depends on their
+order only, from 400 samples at each of 6 temperatures, or from 100 instead of a tenth. A tenth of the default means a
+tenth of the samples; for switches, which then dissipate ten times as much, works with σ = 3 instead of 1 k_B T, or
+modes that relax less. Results with a warning in the verdict are left out; their fraction is printed. Quantities that
+are in FILE already are not measured again.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ from error_rows import (
 )
 from isoline_rows import isobar_rows
 from mixing_rows import chain_rows, mixing_rows
+from transition_rows import transition_rows
 
 Rows = Callable[[int], Iterable[Row]]
 
@@ -182,7 +185,7 @@ QUANTITIES = (
     ),
     Quantity(
         "means over repeats of a campaign; energy and cell lengths of random arrangements, ordering energy",
-        ("random_error_eV", "errors_A"),
+        ("random_error_eV", "sampled_error_eV", "errors_A", "estimate_error_K"),
         "scatter/√n, few values",
         ("test_means_sizes_transitions_and_volumes",),
         lambda n: (mean_row(k, 20 * n) for k in (4, 5)),
@@ -228,6 +231,20 @@ QUANTITIES = (
         ("test_free_energies_of_mixing",),
         partial(mixing_rows, 400, 0.5),
         partial(mixing_rows, 40, 0.2),
+    ),
+    Quantity(
+        "order, heat capacity and cumulants against temperature; transition temperatures from them",
+        (
+            "energy_errors_eV",
+            "heat_capacity_errors_eV_per_K",
+            "order_errors",
+            "order_cumulant_errors",
+            "energy_cumulant_errors",
+        ),
+        "half the interval of 68 % of random draws of blocks of samples in MBAR over temperatures, few blocks",
+        ("test_transitions_between_order_and_disorder",),
+        partial(transition_rows, 400, 0.5),
+        partial(transition_rows, 100, 0.2),
     ),
 )
 

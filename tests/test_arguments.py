@@ -26,6 +26,7 @@ from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.flows.transition import OrderDisorderTransitionMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.substitution import check_substitution
@@ -55,6 +56,7 @@ CALLS = {
 DISORDERED = {
     "order": lambda s: OrderDisorderMaker(quasirandom=False, **DEMO).make(s, (1, 1, 1)),
     "search": lambda s: OrderingSearchMaker(**DEMO).make(s, (1, 1, 1)),
+    "transition": lambda s: OrderDisorderTransitionMaker(**DEMO).make(s, [(1, 1, 1)], [300, 400, 500]),
     "monte-carlo": lambda s: MonteCarloMaker(**DEMO).make(s, (1, 1, 1), [300]),
 }
 ATOMS = bulk("NaCl", "rocksalt", a=5.7, cubic=True)

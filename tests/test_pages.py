@@ -23,11 +23,11 @@ README = (ROOT / "README.md").read_text()
 #: Commands that compute something, and print an estimate with --estimate.
 COMPUTING = (
     *("ti", "switch", "frenkel-ladd", "vacancy", "schottky", "frenkel-pair", "phases", "sweep", "optimize", "order"),
-    *("mc", "mixing", "reproduce", "temperature-sweep", "pressure-sweep"),
+    *("mc", "mixing", "transition", "reproduce", "temperature-sweep", "pressure-sweep"),
 )
 METHODS = re.findall(r"^\| [^|]+ \| `(alchemflows [^`]+)` \|", README, re.MULTILINE)
 #: Pages whose Python runs here.
-PAGES = ("campaigns", "monte-carlo", "optimization", "ordering", "potentials", "structures", "sweeps")
+PAGES = ("campaigns", "monte-carlo", "optimization", "ordering", "potentials", "structures", "sweeps", "transitions")
 #: Potentials and figures that cannot be used without a download.
 DOWNLOADS = re.compile(r"reproduce fig\d(?! --small)")
 

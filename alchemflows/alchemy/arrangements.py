@@ -159,6 +159,12 @@ class Disorder(MSONable):
         return self._inputs[0]
 
     @property
+    def repeats(self) -> tuple[int, int, int]:
+        """Repeats of the unit cell along its three vectors."""
+        a, b, c = self._inputs[1]
+        return a, b, c
+
+    @property
     def counts(self) -> Counts:
         """Numbers of atoms, sites and formula units of the supercell; the same for all arrangements."""
         return self.system.counts(self.weights)

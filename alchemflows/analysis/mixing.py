@@ -10,6 +10,7 @@ from ase import units
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.coexistence import MIN_BARRIER, Peaks, coexistence
 from alchemflows.free_energy.estimators import MIN_INDEPENDENT, MIN_OVERLAP
+from alchemflows.free_energy.influences import spread
 from alchemflows.free_energy.mixing import MixingCurves, MixingSamples, mixing_curves
 from alchemflows.free_energy.redlich_kister import RedlichKister, RedlichKisterFit, fit_excess
 from alchemflows.sampling.arrangements import VACANCY, Arrangements
@@ -32,8 +33,6 @@ from alchemflows.schemas.verdict import Verdict
 N_DRAWS = 200
 #: Probabilities of a gap below and above which there is none, or one.
 CERTAIN = (0.025, 0.975)
-#: Share of the draws with a gap from which its compositions have an error.
-MOST = 0.84
 #: Largest difference of the two halves of the sampling, in standard errors.
 MAX_DRIFT = 4.0
 #: Largest mean squared deviation of the curves from the fit, in standard errors.
@@ -203,10 +202,10 @@ def _coexistence(found: Peaks | None, drawn: Sequence[Peaks], n_draws: int, ther
     values = np.full((3, n_draws), np.nan)
     for k, peaks in enumerate(drawn):
         values[:, k] = peaks.left, peaks.right, peaks.delta_mu
-    error = _spread(values[2])
+    error = spread(values[2])
     return Coexistence(
         compositions=CompositionPair(
-            left=found.left, left_error=_spread(values[0]), right=found.right, right_error=_spread(values[1])
+            left=found.left, left_error=spread(values[0]), right=found.right, right_error=spread(values[1])
         ),
         delta_mu_eV=found.delta_mu * thermal_eV,
         delta_mu_error_eV=None if error is None else error * thermal_eV,
@@ -218,7 +217,7 @@ def _pair(values: tuple[np.ndarray, np.ndarray], draws: tuple[np.ndarray, np.nda
     left, right = (float(each) for each in values)
     if not np.isfinite([left, right]).all():
         return None
-    return CompositionPair(left=left, left_error=_spread(draws[0]), right=right, right_error=_spread(draws[1]))
+    return CompositionPair(left=left, left_error=spread(draws[0]), right=right, right_error=spread(draws[1]))
 
 
 def _consolute(temperatures_K: np.ndarray, fit: RedlichKister, draws: RedlichKister) -> ConsolutePoint | None:
@@ -228,20 +227,11 @@ def _consolute(temperatures_K: np.ndarray, fit: RedlichKister, draws: RedlichKis
     temperature_draws, fraction_draws = draws.consolute()
     return ConsolutePoint(
         temperature_K=temperature_K,
-        temperature_error_K=_spread(temperature_draws),
+        temperature_error_K=spread(temperature_draws),
         fraction=fraction,
-        fraction_error=_spread(fraction_draws),
+        fraction_error=spread(fraction_draws),
         extrapolated=not temperatures_K[0] <= temperature_K <= temperatures_K[-1],
     )
-
-
-def _spread(draws: np.ndarray) -> float | None:
-    """Return half of the interval that contains 68 % of the draws; None if many of them are NaN."""
-    known = draws[np.isfinite(draws)]
-    if len(known) < MOST * len(draws):
-        return None
-    low, high = np.quantile(known, [0.1587, 0.8413])
-    return float((high - low) / 2)
 
 
 def _fit(fit: RedlichKisterFit) -> ExcessFit:

@@ -37,6 +37,7 @@ from alchemflows.schemas.monte_carlo_result import (
     PackedArrangements,
     PairOrder,
     ReplicaExchangeSummary,
+    StartEnergies,
     WaveOrder,
 )
 from alchemflows.schemas.provenance import Provenance
@@ -81,6 +82,7 @@ def monte_carlo_document(
     wave_vectors: Sequence[Sequence[float]] = (),
     n_shells: int = N_SHELLS,
     exchange: ExchangeStatistics | None = None,
+    starts: StartEnergies | None = None,
 ) -> MonteCarloDocument:
     """Return the document of Monte Carlo on the arrangements of a disordered crystal.
 
@@ -102,6 +104,8 @@ def monte_carlo_document(
         Number of neighbour shells of each sublattice.
     exchange
         Statistics of replica exchange; None without it.
+    starts
+        Energies at the positions from which the replicas started.
 
     Raises
     ------
@@ -144,6 +148,7 @@ def monte_carlo_document(
         ],
         exchange=exchange
         and ReplicaExchangeSummary(acceptance=exchange.acceptance.tolist(), round_trips=exchange.round_trips.tolist()),
+        starts=starts,
         settings=settings,
         rounding=disorder.rounding,
         verdict=summary.verdict,

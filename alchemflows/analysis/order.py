@@ -172,7 +172,7 @@ class Wave:
     phases: np.ndarray
 
     @classmethod
-    def of(cls, structure: Structure, wave_vector: Sequence[float], unit_cell: Lattice) -> Wave:
+    def of(cls, structure: Structure, wave_vector: Sequence[float] | np.ndarray, unit_cell: Lattice) -> Wave:
         """Return the wave on the sites of a structure.
 
         Parameters

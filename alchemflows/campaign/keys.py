@@ -32,6 +32,7 @@ from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.relaxation import RelaxationMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.flows.transition import OrderDisorderTransitionMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
 from alchemflows.identity import canonical, fingerprint
 from alchemflows.jobs.optimize import OptimizeMaker
@@ -116,6 +117,9 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
             "n_random": 5,
             "quasirandom": True,
             "max_distinct": 100,
+            "sampled_temperature_K": None,
+            "n_sampled": 4,
+            "n_sampling_sweeps": 200,
             "rattle_A": 0.02,
             "round_composition": False,
             "seed": 0,
@@ -155,6 +159,20 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
             "n_terms": None,
             "coupling": "mean-field",
         },
+        OrderDisorderTransitionMaker: _CONDITIONS
+        | {
+            "n_tries": 1,
+            "n_replicas": 4,
+            "n_equilibration_sweeps": 50,
+            "n_production_sweeps": 400,
+            "attempts_per_sweep": None,
+            "n_md_steps": 0,
+            "proposal": "informed",
+            "balancing": "sqrt",
+            "replica_exchange": True,
+            "coupling": "mean-field",
+            "round_composition": False,
+        },
         RelaxationMaker: {"coupling": "paired"},
         FigureMaker: {"version": "paper", "seed": 0},
     }
@@ -185,6 +203,7 @@ ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         OrderDisorderMaker: {"supercell": ..., "orders": "search"},
         MonteCarloMaker: {"supercell": ..., "temperatures": ..., "waves": []},
         MixingMaker: {"choices": ..., "supercell": ..., "temperatures": ..., "delta_mu_eV": []},
+        OrderDisorderTransitionMaker: {"supercells": ..., "temperatures": ..., "waves": []},
         RelaxationMaker: {},
         FigureMaker: {},
     }

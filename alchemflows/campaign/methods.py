@@ -51,6 +51,7 @@ KINDS: dict[str, str] = {
     "order-disorder": "alchemflows.flows.order_disorder.OrderDisorderMaker",
     "monte-carlo": "alchemflows.flows.monte_carlo.MonteCarloMaker",
     "mixing": "alchemflows.flows.mixing.MixingMaker",
+    "transition": "alchemflows.flows.transition.OrderDisorderTransitionMaker",
     "relaxation": "alchemflows.flows.relaxation.RelaxationMaker",
     "fig2": "alchemflows.reproduce.fig2.Fig2Maker",
     "fig3": "alchemflows.reproduce.fig3.Fig3Maker",

@@ -59,6 +59,8 @@ SHORT_LENGTHS: dict[str, int] = {
     "n_switching_steps": 20,
     "n_repeats": 2,
     "n_random": 2,
+    "n_sampled": 2,
+    "n_sampling_sweeps": 8,
     "n_starts": 1,
 }
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alchemflows.cli.inputs import exchanges_of, values_of, wave_vectors_of, waves_of
+from alchemflows.cli.inputs import exchanges_of, supercell_of, values_of, wave_vectors_of, waves_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, given, refuse_given
 from alchemflows.cli.options import (
@@ -29,8 +29,13 @@ app = App()
 
 ORDER = MakerOptions(
     "alchemflows.flows.order_disorder:OrderDisorderMaker",
-    ("random", "quasirandom", "round_composition", "seed"),
-    renamed={"random": "n_random"},
+    ("random", "quasirandom", "sample_at", "samples", "sweeps", "round_composition", "seed"),
+    renamed={
+        "random": "n_random",
+        "sample_at": "sampled_temperature_K",
+        "samples": "n_sampled",
+        "sweeps": "n_sampling_sweeps",
+    },
 )
 MONTE_CARLO = MakerOptions(
     "alchemflows.flows.monte_carlo:MonteCarloMaker",
@@ -48,6 +53,14 @@ MONTE_CARLO = MakerOptions(
         "stiffness": "stiffness_eV",
         "tries": "n_tries",
     },
+)
+TRANSITION = MakerOptions(
+    "alchemflows.flows.transition:OrderDisorderTransitionMaker",
+    (
+        *("replicas", "equilibration", "production", "attempts", "replica_exchange", "proposal", "balancing", "tries"),
+        *("md_steps", "pressure", "cell", "timestep", "friction", "relax", "coupling", "round_composition", "seed"),
+    ),
+    renamed={name: field for name, field in MONTE_CARLO.renamed.items() if name != "stiffness"},
 )
 SEARCH = MakerOptions("alchemflows.jobs.ordering:SearchMaker", ("starts",))
 
@@ -97,6 +110,8 @@ def order(
         raise InvalidInputError("orders are either named (--wave, --perovskite) or all of them (--distinct)")
     if named or distinct:
         refuse_given({"starts": "--starts"}, "without the search for order")
+    if maker.sampled_temperature_K is None:
+        refuse_given({"samples": "--samples", "sweeps": "--sweeps"}, "without --sample-at")
     read = reading.read(structure)
     spec = potential.spec({structure.name: read})
     if maker.quasirandom and find_spec("sqsgenerator") is None:
@@ -192,5 +207,55 @@ def mc(
         run,
         device=potential.device,
         figures={"monte-carlo": plot},
+        read={structure.name: read},
+    )
+
+
+@app.command()
+@grouped
+def transition(
+    structure: StructureFile,
+    temperatures: Annotated[
+        list[float],
+        typer.Option("--temperature", "-T", help="Temperature (K); repeatable, at least three around the transition."),
+    ],
+    maker: Annotated[Any, TRANSITION],
+    potential: PotentialOptions,
+    reading: ReadingOptions,
+    run: RunOptions,
+    supercells: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--supercell",
+            help="Supercell, such as 2x2x2; repeatable: with several sizes, the transition is at the crossing of their "
+            "cumulants.",
+        ),
+    ] = None,
+    waves: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--wave",
+            help="Wave vector of the order parameter in reciprocal lattice units of the cell of the file, such as "
+            "0.5,0.5,0.5; repeatable. By default the strongest order at the lowest temperature is found.",
+        ),
+    ] = None,
+    plot: Plot = None,
+) -> None:
+    """Find the temperature of a transition between order and disorder, by Monte Carlo at several temperatures.
+
+    The structure must have partial occupancies. Neighbouring temperatures exchange their replicas.
+    """
+    if not maker.n_md_steps:
+        of_dynamics = ("pressure", "cell", "timestep", "friction")
+        refuse_given({name: f"--{name}" for name in of_dynamics}, "at constant positions, without --md-steps")
+    sizes = [supercell_of(text) for text in supercells or ["2x2x2"]]
+    vectors = wave_vectors_of(waves or [])
+    read = reading.read(structure)
+    maker.potential = potential.spec({structure.name: read})
+    run_and_show(
+        partial(maker.make, read.structure, sizes, temperatures, waves=vectors),
+        run,
+        device=potential.device,
+        figures={"transition": plot},
         read={structure.name: read},
     )

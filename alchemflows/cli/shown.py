@@ -15,6 +15,7 @@ from alchemflows.cli import (
     mixing_tables,
     monte_carlo_tables,
     tables,
+    transition_tables,
 )
 from alchemflows.schemas.combination import CombinedLadders
 from alchemflows.schemas.correction import CorrectionDocument
@@ -26,7 +27,7 @@ from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweep
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
-from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
+from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument, SampledDisorderDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.potential import DEMO, DEMO_NOTE
 from alchemflows.schemas.provenance import potential_of
@@ -34,6 +35,7 @@ from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
+from alchemflows.schemas.transition import TransitionDocument
 from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument, VacancySizes, VacancyTemperatures
 
 #: What makes the tables of each class of documents.
@@ -57,8 +59,10 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     OptimizationDocument: tables.optimization_table,
     OrderingSearchDocument: tables.search_table,
     OrderDisorderDocument: tables.order_tables,
+    SampledDisorderDocument: tables.sampled_table,
     MonteCarloDocument: monte_carlo_tables.monte_carlo_tables,
     MixingDocument: mixing_tables.mixing_tables,
+    TransitionDocument: transition_tables.transition_tables,
     ReproductionDocument: tables.reproduction_tables,
     RelaxDocument: tables.relaxation_table,
 }

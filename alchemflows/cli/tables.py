@@ -12,7 +12,7 @@ from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import MIXING, Estimate, FreeEnergyDocument, MixedEnds
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.optimization import OptimizationDocument
-from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
+from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument, SampledDisorderDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.refinement import Refinement
 from alchemflows.schemas.relax import RelaxDocument
@@ -86,18 +86,27 @@ def order_tables(document: OrderDisorderDocument) -> Group:
         f"ordering energy: {document.best_ordered} less disorder",
         ("disorder by", "meV/atom", "±", "order–disorder, ideal entropy (K)", "alchemical − random (meV/atom)"),
     )
-    error = document.random_error_eV_per_atom
+    errors = document.errors_eV_per_atom_of_disorder
     for kind, energy in document.ordering_energies_eV_per_atom.items():
         temperature = document.transition_temperatures_K[kind]
         deviation = document.coupling_deviations_eV_per_atom.get(kind)
         pictures.add_row(
-            kind,
+            f"sampled at {document.sampled_temperature_K:g} K" if kind == "sampled" else kind,
             f"{1e3 * energy:.2f}",
-            _number(error and 1e3 * error, 2) if kind == "random" else "",
+            _number(1e3 * errors[kind], 2) if kind in errors else "?" if kind in ("random", "sampled") else "",
             "" if temperature is None else f"{temperature:.0f}",
             "" if deviation is None else f"{1e3 * deviation:.2f}",
         )
     return Group(table, pictures)
+
+
+def sampled_table(document: SampledDisorderDocument) -> ResultTable:
+    """Return a table with one row for each relaxed arrangement that was sampled."""
+    title = f"sampled at {document.temperature_K:g} K and relaxed: {document.formula}, {document.counts.title}"
+    table = empty_table(title, ("arrangement", "eV/atom", "Å³/atom"))
+    for each in document.arrangements:
+        table.add_row(each.name, f"{each.energy_eV_per_atom:.5f}", f"{each.volume_A3_per_atom:.3f}")
+    return table
 
 
 def search_table(document: OrderingSearchDocument) -> ResultTable:

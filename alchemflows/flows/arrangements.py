@@ -93,7 +93,7 @@ class SampledArrangementsMaker(ConditionsMaker):
         if not temperatures or len(set(temperatures)) < len(temperatures):
             raise InvalidInputError(f"temperatures: give at least one, and each once; got {list(temperatures)}")
         settings = self._settings(min(temperatures), moves)
-        if not settings.n_md_steps and not settings.n_switching_steps:
+        if not settings.moves_atoms:
             return settings
         if any(not all(sublattice.symbols) for sublattice in disorder.sublattices):
             raise InvalidInputError(

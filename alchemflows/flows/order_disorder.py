@@ -14,12 +14,15 @@ from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
-from alchemflows.flows.common import PotentialMaker
+from alchemflows.flows.common import PotentialMaker, structure_of
 from alchemflows.flows.ordering_search import OrderingSearchMaker
-from alchemflows.jobs.inputs import tolerant
-from alchemflows.jobs.order_disorder import COUPLINGS, OrderComparisonMaker
+from alchemflows.jobs.inputs import failing_onwards, tolerant
+from alchemflows.jobs.monte_carlo import ArrangementsMaker
+from alchemflows.jobs.order_disorder import COUPLINGS, OrderComparisonMaker, SampledDisorderMaker
 from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
+from alchemflows.schemas.dynamics import settings
+from alchemflows.schemas.monte_carlo import MonteCarloSettings
 from alchemflows.schemas.ordering import Kind
 
 #: Orderings of the B sites of a double perovskite A2BB'O6, as concentration waves in the cubic cell of five atoms.
@@ -44,6 +47,15 @@ class OrderDisorderMaker(PotentialMaker):
         Whether to relax a special quasirandom structure too (needs sqsgenerator).
     max_distinct
         Maximum number of ordered arrangements for ``orders="distinct"``.
+    sampled_temperature_K
+        Temperature (K) at which arrangements are sampled by Monte Carlo and then relaxed, a further model of disorder;
+        none for no sampling.
+
+        Moves are informed swaps at the positions of the relaxed mean-field cell (:class:`MonteCarloMaker`).
+    n_sampled
+        Number of sampled arrangements, each the last one of an independent replica; an even number.
+    n_sampling_sweeps
+        Number of sweeps of Monte Carlo with a sample each; a quarter as many come before.
     search_maker
         Maker of the search for ``orders="search"``.
     relax_maker
@@ -76,6 +88,9 @@ class OrderDisorderMaker(PotentialMaker):
     n_random: int = 5
     quasirandom: bool = True
     max_distinct: int = 100
+    sampled_temperature_K: float | None = None
+    n_sampled: int = 4
+    n_sampling_sweeps: int = 200
     search_maker: SearchMaker = field(default_factory=SearchMaker)
     relax_maker: AlchemicalRelaxMaker = field(default_factory=lambda: relaxing(0.02, steps=1000))
     rattle_A: float = 0.02
@@ -110,6 +125,7 @@ class OrderDisorderMaker(PotentialMaker):
         if self.n_random < 1 or not self.rattle_A >= 0 or self.seed < 0:
             raise InvalidInputError("n_random must be at least 1; rattle_A and seed must not be negative")
         self.search_maker.check_numbers()
+        sampling_settings = self._sampling()
         disorder = Disorder(structure, supercell, rounded=self.round_composition)
         ordered = self._ordered(disorder, structure, orders)
         potential = self.checked_potential(disorder.system)
@@ -146,12 +162,46 @@ class OrderDisorderMaker(PotentialMaker):
             jobs.append(search)
             searched = search.output
         names = [each for each, _, _ in systems]
+        sampled = None
+        if sampling_settings is not None:
+            mean_field = jobs[COUPLINGS.index("mean-field")]
+            assert isinstance(mean_field, Job)
+            sampling = ArrangementsMaker(
+                potential=potential,
+                settings=sampling_settings,
+                temperatures_K=[sampling_settings.temperature_K],
+                n_replicas=self.n_sampled,
+                seed=self.seed,
+            ).make(disorder, [], structure_of(mean_field))
+            relaxed = SampledDisorderMaker(potential=potential, relax_maker=relax).make(sampling.output)
+            jobs += [failing_onwards(sampling), tolerant(relaxed)]
+            sampled = relaxed.output
         comparison = OrderComparisonMaker().make(
-            names, outputs, searched, disorder.counts, disorder.entropy_kB, disorder.rounding
+            names,
+            outputs,
+            searched,
+            disorder.counts,
+            disorder.entropy_kB,
+            disorder.rounding,
+            sampled,
+            self.sampled_temperature_K,
         )
         tolerant(comparison)
         formula = disorder.system.formula(disorder.weights)
         return Flow([*self.categorised(jobs), comparison], output=comparison.output, name=f"{self.name} {formula}")
+
+    def _sampling(self) -> MonteCarloSettings | None:
+        """Return the settings of Monte Carlo; None without it."""
+        if self.sampled_temperature_K is None:
+            return None
+        if self.n_sampled < 2 or self.n_sampled % 2:
+            raise InvalidInputError(f"n_sampled must be an even number, at least 2; got {self.n_sampled}")
+        return settings(
+            MonteCarloSettings,
+            temperature_K=self.sampled_temperature_K,
+            n_equilibration_sweeps=self.n_sampling_sweeps // 4,
+            n_production_sweeps=self.n_sampling_sweeps,
+        )
 
     def _rattled(self, structure: Structure) -> Structure:
         moves = np.random.default_rng(self.seed).normal(scale=self.rattle_A, size=(len(structure), 3))

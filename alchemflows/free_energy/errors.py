@@ -56,7 +56,7 @@ def small_sample_factor(degrees_of_freedom: float) -> float:
 
 
 def error_of_mean(values: Sequence[float]) -> float | None:
-    """Return the standard error of the mean of independent values; None if there is only one."""
+    """Return the standard error of the mean of independent values; None if there are fewer than two."""
     n = len(values)
     if n < 2:
         return None

@@ -18,6 +18,8 @@ from alchemflows.free_energy.errors import correlated_variance, small_sample_fac
 
 #: Length of a block in units of the statistical inefficiency; the remaining correlation of blocks is corrected for.
 BLOCK = 4
+#: Share of the draws that must have a value for it to have an error.
+MOST = 0.84
 #: Solver of pymbar: Newton's method, to a precision far below the standard errors.
 SOLVER = {"method": "adaptive", "tol": 1e-8, "options": {"min_sc_iter": 0}}
 #: Directions in which states are not connected have an eigenvalue of the MBAR equations below this value, and no error.
@@ -90,9 +92,7 @@ class SampleBlocks:
 
 def _sums(index: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return sums of the rows with each index."""
-    sums = np.zeros((index.max() + 1, values.shape[1]))
-    np.add.at(sums, index, values)
-    return sums
+    return np.stack([np.bincount(index, column) for column in values.T], axis=1)
 
 
 def guess_along(reduced: np.ndarray, n_samples: Sequence[int] | np.ndarray, order: Sequence[int]) -> np.ndarray:
@@ -160,6 +160,36 @@ def standard_errors(deviations: np.ndarray) -> np.ndarray:
         degrees = np.minimum(2 * variance**2 / spread, len(deviations))
     factor = np.vectorize(small_sample_factor, otypes=[float])(np.nan_to_num(degrees, nan=len(deviations)))
     return np.sqrt(variance) * factor
+
+
+def random_draws(values: np.ndarray, deviations: np.ndarray, n_draws: int, seed: int = 0) -> np.ndarray:
+    """Return estimates at random within their errors, shape (n_draws, ...).
+
+    The influences of the blocks are multiplied by independent standard normal numbers (a multiplier bootstrap), so that
+    the errors of different estimates have their correlations.
+
+    Parameters
+    ----------
+    values
+        Estimates, shape (...).
+    deviations
+        Influence of each of B blocks, shape (B, ...).
+    n_draws
+        Number of draws.
+    seed
+        Seed of the random numbers.
+    """
+    z = np.random.default_rng(seed).normal(size=(n_draws, len(deviations)))
+    return values + np.tensordot(z, deviations, axes=1)
+
+
+def spread(draws: np.ndarray) -> float | None:
+    """Return half of the interval that contains 68 % of the draws; None if fewer than :data:`MOST` are not NaN."""
+    known = draws[np.isfinite(draws)]
+    if len(known) < MOST * len(draws):
+        return None
+    low, high = np.quantile(known, [0.1587, 0.8413])
+    return float((high - low) / 2)
 
 
 def joint_inefficiency(parts: Sequence[np.ndarray]) -> float:

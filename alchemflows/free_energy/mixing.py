@@ -45,6 +45,7 @@ from alchemflows.free_energy.influences import (
     influences_on_states,
     joint_inefficiency,
     pair_overlaps,
+    random_draws,
     standard_errors,
 )
 
@@ -182,11 +183,9 @@ class MixingCurves:
     def draws(self, n_draws: int, seed: int = 0) -> np.ndarray:
         """Return free energies at random within their errors, shape (n_draws, T, M + 1).
 
-        The influences of the blocks are multiplied by independent standard normal numbers (a multiplier bootstrap), so
-        that errors at different compositions and temperatures have their correlations.
+        See :func:`~alchemflows.free_energy.influences.random_draws`.
         """
-        z = np.random.default_rng(seed).normal(size=(n_draws, len(self.deviations)))
-        return self.free_energies + np.tensordot(z, self.deviations, axes=1)
+        return random_draws(self.free_energies, self.deviations, n_draws, seed)
 
     def _mixing(self, reduced: np.ndarray) -> np.ndarray:
         x = self.x

@@ -14,6 +14,7 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.errors import error_of_mean
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
@@ -24,7 +25,7 @@ from alchemflows.sampling.ensembles import Ensemble
 from alchemflows.sampling.reactions import Reaction
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.monte_carlo import CompositionControl, MonteCarloSettings
-from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
+from alchemflows.schemas.monte_carlo_result import Average, MonteCarloDocument, StartEnergies
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
@@ -126,8 +127,9 @@ class ArrangementsMaker(Maker):
         seeds = derived_seeds(self.seed, "chains", len(temperatures))
         positions = np.tile(crystal.cart_coords, (len(temperatures), 1, 1))
         cells = np.tile(crystal.lattice.matrix, (len(temperatures), 1, 1))
+        random = arrangements.random(counts_of(arrangements, disorder), derived_seeds(self.seed, "starts", len(starts)))
         with resumable() as checkpoint:
-            first = self._first(model, disorder, ensemble, positions, cells, temperatures, starts, checkpoint)
+            first = self._first(model, ensemble, positions, cells, temperatures, starts, random, checkpoint)
             run = run_sweeps(
                 model,
                 ensemble,
@@ -142,6 +144,12 @@ class ArrangementsMaker(Maker):
                 checkpoint=checkpoint,
             )
         controlled = _conditions(arrangements, self.composition)
+        known = None
+        if not controlled:
+            known = start_energies(model, arrangements, crystal, random, first)
+            if not self.settings.moves_atoms:
+                sampled = min(float(series.energy_eV.min()) for series in run.series)
+                known = known.model_copy(update={"lowest_eV": min(known.lowest_eV, sampled)})
         return monte_carlo_document(
             disorder,
             [
@@ -160,6 +168,7 @@ class ArrangementsMaker(Maker):
             unit_cell=disorder.unit_cell,
             wave_vectors=wave_vectors,
             exchange=run.exchange,
+            starts=known,
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),
@@ -168,20 +177,18 @@ class ArrangementsMaker(Maker):
     def _first(
         self,
         model: AlchemicalPotential,
-        disorder: Disorder,
         ensemble: Ensemble,
         positions: np.ndarray,
         cells: np.ndarray,
         temperatures: np.ndarray,
         starts: Sequence[str],
+        random: np.ndarray,
         checkpoint: Checkpoint,
     ) -> np.ndarray:
-        """Return the first arrangements, shape (B, n)."""
+        """Return the first arrangements, shape (B, n), from random ones."""
         from alchemflows.sampling.starts import quenched
 
-        arrangements = ensemble.arrangements
-        seeds = derived_seeds(self.seed, "starts", len(starts))
-        labels = arrangements.random(counts_of(arrangements, disorder), seeds)
+        labels = random.copy()
         cold = np.flatnonzero(np.array(starts) == STARTS[1])
         labels[cold] = quenched(
             model,
@@ -222,6 +229,31 @@ def check_moves(arrangements: Arrangements, control: CompositionControl, disorde
             f"exchange_mu_eV: neither side of {' or '.join(control.exchange_mu_eV)} is in the crystal "
             f"({', '.join(f'{count} {name}' for name, count in there.items())})"
         )
+
+
+def start_energies(
+    model: AlchemicalPotential, arrangements: Arrangements, crystal: Structure, random: np.ndarray, first: np.ndarray
+) -> StartEnergies:
+    """Return the mean energy of random arrangements and the lowest of the first ones, at the positions of a crystal.
+
+    Parameters
+    ----------
+    model
+        Potential of the system of the arrangements.
+    arrangements
+        All arrangements.
+    crystal
+        Positions and cell.
+    random, first
+        Random arrangements, and those from which replicas start, shape (B, n) each.
+    """
+    weights = arrangements.weights(np.concatenate([random, first]))
+    energies = model.energies(crystal.cart_coords[None], crystal.lattice.matrix[None], weights[None])[0].cpu().numpy()
+    of_random = energies[: len(random)]
+    mean = Average(
+        value=float(of_random.mean()), error=error_of_mean(of_random.tolist()), n_independent=float(len(random))
+    )
+    return StartEnergies(random_eV=mean, lowest_eV=float(energies.min()))
 
 
 def counts_of(arrangements: Arrangements, disorder: Disorder) -> np.ndarray:

@@ -1,20 +1,32 @@
-"""The job that compares ordered and disordered arrangements."""
+"""The jobs that relax sampled arrangements, and compare ordered and disordered ones."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import numpy as np
 from ase.units import kB
 from jobflow import Maker, job
 
-from alchemflows.alchemy.system import Coupling
-from alchemflows.errors import InvalidInputError
+from alchemflows.alchemy.system import AlchemicalSystem, Coupling
+from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.free_energy.errors import error_of_mean
+from alchemflows.jobs.cost import JobCost
+from alchemflows.jobs.jobflow_parts import run_in_this_job
+from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.schemas.counts import Counts
-from alchemflows.schemas.ordering import Arrangement, Kind, OrderDisorderDocument, OrderingSearchDocument
+from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
+from alchemflows.schemas.ordering import (
+    Arrangement,
+    Kind,
+    OrderDisorderDocument,
+    OrderingSearchDocument,
+    SampledDisorderDocument,
+)
+from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.relax import RelaxDocument
@@ -23,6 +35,65 @@ from alchemflows.schemas.verdict import Verdict
 #: Numbers of atoms that differ by less than this count as equal, since weights have rounding errors.
 ATOMS_TOLERANCE = 1e-3
 COUPLINGS: tuple[Coupling, ...] = get_args(Coupling)
+
+
+@dataclass
+class SampledDisorderMaker(Maker):
+    """Relax the arrangements that Monte Carlo sampled at one temperature.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    potential
+        Potential of the relaxations.
+    relax_maker
+        Maker that relaxes atoms and cell.
+    """
+
+    name: str = "relax sampled"
+    potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
+    relax_maker: AlchemicalRelaxMaker = field(default_factory=AlchemicalRelaxMaker)
+
+    def cost(self, *_: object, **__: object) -> JobCost:
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; relaxation steps are not counted."""
+        return JobCost("relaxation")
+
+    @job(output_schema=SampledDisorderDocument)
+    def make(self, sampled: MonteCarloDocument | dict | None) -> SampledDisorderDocument:
+        """Relax the last arrangement of each replica.
+
+        Parameters
+        ----------
+        sampled
+            Result of Monte Carlo at one temperature and constant composition.
+
+        Raises
+        ------
+        AlchemflowsError
+            If Monte Carlo failed.
+        """
+        began = time.perf_counter()
+        document = MonteCarloDocument.read(sampled)
+        if document is None:
+            raise AlchemflowsError("Monte Carlo failed; see the error of that job")
+        relax = replace(self.relax_maker, require_convergence=False)
+        arrangements = []
+        for number, replica in enumerate(document.replicas, start=1):
+            relaxed = run_in_this_job(relax, AlchemicalSystem(replica.final), [], self.potential)
+            arrangements.append(Arrangement.of(f"sampled {number}", "sampled", relaxed))
+        return SampledDisorderDocument(
+            formula=document.formula,
+            counts=document.counts,
+            temperature_K=document.temperatures_K[0],
+            arrangements=arrangements,
+            verdict=document.verdict,
+            provenance=Provenance(
+                potential=document.provenance.potential,
+                seed=document.provenance.seed,
+                wall_time_s=time.perf_counter() - began,
+            ),
+        )
 
 
 @dataclass
@@ -46,6 +117,8 @@ class OrderComparisonMaker(Maker):
         counts: Counts,
         entropy_kB: float,
         rounding: str = "",
+        sampled: SampledDisorderDocument | dict | None = None,
+        sampled_temperature_K: float | None = None,
     ) -> OrderDisorderDocument:
         """Compare the arrangements.
 
@@ -63,6 +136,10 @@ class OrderComparisonMaker(Maker):
             Ideal configurational entropy of the cell when it is disordered, k_B.
         rounding
             How the composition was rounded to whole atoms.
+        sampled
+            Arrangements sampled by Monte Carlo; None if there are none, or their job failed.
+        sampled_temperature_K
+            Their temperature (K); None without such sampling.
 
         Raises
         ------
@@ -83,6 +160,13 @@ class OrderComparisonMaker(Maker):
         if searched is not None:
             arrangements += searched.arrangements
             reasons += searched.verdict.reasons
+        if sampled_temperature_K is not None:
+            monte_carlo = SampledDisorderDocument.read(sampled)
+            if monte_carlo is None:
+                reasons.append(Reason.RELAXATION_FAILED.because(name=f"sampled at {sampled_temperature_K:g} K"))
+            else:
+                arrangements += monte_carlo.arrangements
+                reasons += [f"sampled arrangements: {reason}" for reason in monte_carlo.verdict.reasons]
         for each in arrangements:
             if abs(each.counts.atoms - counts.atoms) > ATOMS_TOLERANCE:
                 raise InvalidInputError(
@@ -103,6 +187,7 @@ class OrderComparisonMaker(Maker):
             if kind != "ordered"
         }
         ordering = {kind: best.energy_eV - energy for kind, energy in disorder.items()}
+        of_sampled = [arrangement.energy_eV for arrangement in by_kind.get("sampled", [])]
         deviations = {kind: disorder[kind] - disorder["random"] for kind in COUPLINGS if kind in disorder}
         if not deviations:
             raise InvalidInputError("neither the paired nor the mean-field alchemical cell was relaxed")
@@ -115,10 +200,13 @@ class OrderComparisonMaker(Maker):
             best_ordered=best.name,
             random_energy_eV=disorder["random"],
             random_error_eV=error_of_mean(random),
+            sampled_temperature_K=sampled_temperature_K,
+            sampled_error_eV=error_of_mean(of_sampled),
             ordering_energies_eV=ordering,
             entropy_kB=entropy_kB,
             transition_temperatures_K={
-                kind: -energy / (kB * entropy_kB) if energy < 0 else None for kind, energy in ordering.items()
+                kind: -energy / (kB * entropy_kB) if energy < 0 and kind != "sampled" else None
+                for kind, energy in ordering.items()
             },
             coupling_deviations_eV=deviations,
             nearest_coupling=min(deviations, key=lambda kind: abs(deviations[kind])),

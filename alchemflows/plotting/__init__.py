@@ -27,6 +27,7 @@ from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
 from alchemflows.plotting.sweeps import plot_sweep
+from alchemflows.plotting.transition import plot_transition
 from alchemflows.schemas.document import Document
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "plot_state_overlaps",
     "plot_sweep",
     "plot_switching",
+    "plot_transition",
     "plot_vacancy_sizes",
     "plot_vacancy_temperatures",
     "plot_warren_cowley",

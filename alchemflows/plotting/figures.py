@@ -27,6 +27,7 @@ from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
 from alchemflows.plotting.sweeps import plot_sweep
+from alchemflows.plotting.transition import plot_transition
 from alchemflows.schemas.combination import CombinedLadders
 from alchemflows.schemas.correction import CorrectionDocument
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
@@ -42,6 +43,7 @@ from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
+from alchemflows.schemas.transition import TransitionDocument
 from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument, VacancySizes, VacancyTemperatures
 
 #: The figures of each class of documents. The first is the main one.
@@ -70,6 +72,7 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
         "warren-cowley": plot_warren_cowley,
     },
     MixingDocument: {"mixing": plot_mixing, "phase-diagram": plot_phase_diagram},
+    TransitionDocument: {"transition": plot_transition},
 }
 
 
@@ -79,7 +82,7 @@ def figures_of(document: Document) -> dict[str, Callable[[], Figure]]:
     Parameters
     ----------
     document
-        A result of any kind. There are no figures of relaxations, nor of reproduced tables.
+        A result of any kind. There are no figures of relaxations, nor of reproduced tables or sampled arrangements.
     """
     return {name: partial(_with_note, draw, document) for name, draw in _functions(document).items()}
 

@@ -13,6 +13,7 @@ _COLOURS: dict[Kind, str] = {
     "ordered": "tab:blue",
     "random": "0.5",
     "quasirandom": "0.2",
+    "sampled": "tab:green",
     "paired": "tab:orange",
     "mean-field": "tab:red",
 }
@@ -27,7 +28,9 @@ def plot_order(document: OrderDisorderDocument) -> Figure:
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(5.5, 3.8), layout="constrained")
         axes = figure.subplots()
-        for k, (kind, colour) in enumerate(_COLOURS.items()):
+        shown = [kind for kind in _COLOURS if kind != "sampled" or document.sampled_temperature_K is not None]
+        for k, kind in enumerate(shown):
+            colour = _COLOURS[kind]
             here = [each for each in document.arrangements if each.kind == kind]
             energies = [1e3 * (each.energy_eV_per_atom - best) for each in here]
             axes.scatter([k] * len(here), energies, color=colour, marker="_", s=600, linewidths=1.8)
@@ -42,8 +45,8 @@ def plot_order(document: OrderDisorderDocument) -> Figure:
         )
         axes.axhline(mean, color="0.5", linestyle="--", linewidth=0.8, label="mean of the random ones")
         axes.axhspan(mean - error, mean + error, color="0.5", alpha=0.15, linewidth=0)
-        axes.set_xticks(range(len(_COLOURS)), list(_COLOURS))
-        axes.set_xlim(-0.6, len(_COLOURS) - 0.4)
+        axes.set_xticks(range(len(shown)), shown)
+        axes.set_xlim(-0.6, len(shown) - 0.4)
         axes.set_ylabel("energy above the best order (meV/atom)")
         axes.margins(y=0.15)
         axes.legend(frameon=False, fontsize=9)

@@ -80,6 +80,9 @@ COLUMNS: dict[str, Column] = {
     "point_temperatures_K": Column("$output.points.temperature_K"),
     "point_energies": Column("$output.points.energy_eV"),
     "consolute": Column("$output.consolute"),
+    "transition": Column("$output.transition"),
+    "estimate_K": Column("$output.estimate_K"),
+    "estimate_error_K": Column("$output.estimate_error_K"),
     "mixing_eV": Column({"$first": "$output.isotherms.mixing_eV"}),
     "point_totals": Column("$output.points.total"),
     "target": Column("$output.target"),
@@ -186,6 +189,11 @@ def _order(row: Row) -> Summary:
     return Summary(row["formula"], "ordering energy", 1e3 * energy, spread, "meV/atom")
 
 
+def _sampled_disorder(row: Row) -> Summary:
+    counts, energies = Counts.model_validate(row["counts"]), row["energies_eV"]
+    return Summary(row["formula"], "mean energy", counts.per_atom(sum(energies) / len(energies)), None, "eV/atom")
+
+
 def _monte_carlo(row: Row) -> Summary:
     counts, energy = Counts.model_validate(row["point_counts"][0]), row["point_energies"][0]
     error = None if energy["error"] is None else counts.per_atom(energy["error"])
@@ -220,6 +228,14 @@ def _end_of_curve(row: Row, quantity: str) -> Summary:
     counts = Counts.model_validate(row["counts"])
     value, error = (counts.per_atom(row[name][-1]) for name in ("curve_values", "curve_errors"))
     return Summary(row["formula"], quantity, value, error, "eV/atom")
+
+
+def _transition(row: Row) -> Summary:
+    """Transition temperature, or else its estimate from energies."""
+    point = row["transition"]
+    if point["temperature_K"] is None:
+        return Summary(row["formula"], "estimate −ΔE / S", row["estimate_K"], row["estimate_error_K"], "K")
+    return Summary(row["formula"], "T(order → disorder)", point["temperature_K"], point["temperature_error_K"], "K")
 
 
 def _relaxation(row: Row) -> Summary:
@@ -260,6 +276,8 @@ KINDS: dict[str, Kind] = {
     "OrderDisorderDocument": Kind("order-disorder", _order),
     "MonteCarloDocument": Kind("monte-carlo", _monte_carlo),
     "MixingDocument": Kind("mixing", _mixing),
+    "TransitionDocument": Kind("transition", _transition),
+    "SampledDisorderDocument": Kind("sampled-disorder", _sampled_disorder, is_step=True),
     "ReproductionDocument": Kind("reproduction", _reproduction),
     "RelaxDocument": Kind("relaxation", _relaxation, is_step=True),
     "RemovalDocument": Kind("removal", _removal, is_step=True),

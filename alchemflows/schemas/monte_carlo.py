@@ -63,6 +63,11 @@ class MonteCarloSettings(Conditions):
             )
         return self
 
+    @property
+    def moves_atoms(self) -> bool:
+        """Whether dynamics move the atoms, between or during the moves."""
+        return self.n_md_steps > 0 or self.n_switching_steps > 0
+
     def n_attempts(self, n_sites: int) -> int:
         """Return the number of attempted moves per sweep, for the number of sites that can change.
 

@@ -174,6 +174,15 @@ class ReplicaExchangeSummary(BaseModel):
     )
 
 
+class StartEnergies(BaseModel):
+    """Energies of arrangements at the positions and in the cell from which the replicas started."""
+
+    random_eV: Average = Field(description="mean energy of random arrangements, as at infinite temperature")
+    lowest_eV: float = Field(
+        description="lowest energy of any arrangement: of the starts, and at constant positions of all samples"
+    )
+
+
 class MonteCarloDocument(Document):
     """Averages of Monte Carlo on the arrangements of a disordered crystal, at one or several points.
 
@@ -198,6 +207,9 @@ class MonteCarloDocument(Document):
     points: list[MonteCarloPoint]
     replicas: list[MonteCarloReplica]
     exchange: ReplicaExchangeSummary | None = Field(None, description="none without replica exchange")
+    starts: StartEnergies | None = Field(
+        None, description="none for a variable composition, and in documents of earlier releases"
+    )
     settings: MonteCarloSettings = Field(description="settings of the run; each point has its own temperature")
     rounding: str = Field("", description="how the composition was rounded to whole atoms; empty if it was not")
     verdict: Verdict

@@ -13,8 +13,8 @@ from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.verdict import Verdict
 
-#: Alchemical cells with two couplings, two explicit models of disorder, and ordered arrangements.
-Kind = Literal["paired", "mean-field", "random", "quasirandom", "ordered"]
+#: Alchemical cells with two couplings, three explicit models of disorder, and ordered arrangements.
+Kind = Literal["paired", "mean-field", "random", "quasirandom", "sampled", "ordered"]
 
 
 class Arrangement(BaseModel):
@@ -86,6 +86,17 @@ class OrderingSearchDocument(Document):
     provenance: Provenance
 
 
+class SampledDisorderDocument(Document):
+    """Arrangements sampled at one temperature by Monte Carlo, and then relaxed."""
+
+    formula: str
+    counts: Counts
+    temperature_K: float
+    arrangements: list[Arrangement] = Field(description="the last arrangement of each replica")
+    verdict: Verdict
+    provenance: Provenance
+
+
 class OrderDisorderDocument(Document):
     """Ordering energies from explicit arrangements and from alchemical cells.
 
@@ -101,12 +112,19 @@ class OrderDisorderDocument(Document):
     rounding: str = Field("", description="how the composition was rounded to whole atoms; empty if it was not")
     random_energy_eV: float = Field(description="mean energy of random arrangements")
     random_error_eV: float | None = Field(description="standard error of that mean; none if only one was relaxed")
+    sampled_temperature_K: float | None = Field(
+        None, description="temperature at which arrangements were sampled by Monte Carlo; none without it"
+    )
+    sampled_error_eV: float | None = Field(
+        None, description="standard error of the mean energy of sampled arrangements; none with fewer than two"
+    )
     ordering_energies_eV: dict[str, float] = Field(
-        description="ordering energies by model of disorder: random, quasirandom, paired, mean-field"
+        description="ordering energies by model of disorder: random, quasirandom, sampled, paired, mean-field"
     )
     entropy_kB: float = Field(description="ideal configurational entropy, −Σ x ln x over sites and elements")
     transition_temperatures_K: dict[str, float | None] = Field(
-        description="−ordering energy / ideal entropy by model of disorder; none if the ordering energy is not negative"
+        description="−ordering energy / ideal entropy by model of disorder; none if the ordering energy is not "
+        "negative, and for sampled arrangements, whose entropy is smaller"
     )
     coupling_deviations_eV: dict[str, float] = Field(
         description="energy of the alchemical cell minus the mean of random arrangements, by coupling"
@@ -127,6 +145,12 @@ class OrderDisorderDocument(Document):
     def random_error_eV_per_atom(self) -> float | None:
         """Standard error of the mean energy of random arrangements, eV/atom; None if only one was relaxed."""
         return None if self.random_error_eV is None else self.counts.per_atom(self.random_error_eV)
+
+    @property
+    def errors_eV_per_atom_of_disorder(self) -> dict[str, float]:
+        """Standard errors of the mean energies of random and of sampled arrangements, eV/atom, where they are known."""
+        known = {"random": self.random_error_eV, "sampled": self.sampled_error_eV}
+        return {kind: self.counts.per_atom(error) for kind, error in known.items() if error is not None}
 
     @property
     def ordering_energies_eV_per_atom(self) -> dict[str, float]:

@@ -190,6 +190,21 @@ class Reason(Enum):
     FRAMES_HALVES = (
         "{where}: the first and the second half of the frames differ by {sigma:.1f} σ; equilibrate or sample longer"
     )
+    TRANSITION_OUTSIDE = (
+        "{where}: no transition between {low:g} and {high:g} K: the heat capacity is largest at an end, {end:g} K; "
+        "sample temperatures beyond it"
+    )
+    NO_CROSSING = (
+        "the cumulants of the order in {small} and {large} do not cross between {low:g} and {high:g} K; sample other "
+        "temperatures, or longer"
+    )
+    UNCERTAIN_CROSSING = (
+        "{where}: the transition temperature has no error, since within the errors of the averages there is often no "
+        "transition between {low:g} and {high:g} K; sample longer, or other temperatures"
+    )
+    TEMPERATURE_OVERLAP = (
+        "{where}: {first:g} and {second:g} K overlap by {overlap:.3f} (below {least}); add temperatures between them"
+    )
     CROSS_CHECK = "{name}: {value:.4g} {unit}, outside ±{bound:g} {unit}"
 
     @property

@@ -35,6 +35,7 @@ GIVEN = {
     "optimization": {"choices": {"Na": ["Na", "K"]}, "targets": [Target(quantity="a_A", value=5.8)]},
     "order-disorder": {"supercell": [1, 1, 1]},
     "monte-carlo": {"supercell": [1, 1, 1], "temperatures": [600.0, 800.0]},
+    "transition": {"supercells": [[1, 1, 1]], "temperatures": [600.0, 700.0, 800.0]},
     "mixing": {"choices": {"Na": ["Na", "K"]}, "supercell": [1, 1, 1], "temperatures": [600.0, 800.0]},
 }
 #: The same with one argument changed, for each argument.

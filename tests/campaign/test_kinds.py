@@ -238,6 +238,8 @@ def short(content):
         content["method"]["settings"] = {"n_replicas": 2, "n_equilibration_sweeps": 0, "n_production_sweeps": 4}
         content["method"]["arguments"]["supercell"] = [1, 1, 1]
         content["repeats"] = 1
+    if content["method"]["kind"] == "transition":
+        content["method"]["settings"] = {"n_replicas": 2, "n_equilibration_sweeps": 0, "n_production_sweeps": 4}
     if content["method"]["kind"] == "mixing":
         content["temperatures_K"] = [600]
         content["method"]["settings"] = {"n_potentials": 3, "n_equilibration_sweeps": 0, "n_production_sweeps": 4}
@@ -249,11 +251,12 @@ RUN = {
     "order_disorder": "order-disorder",
     "monte_carlo": "monte-carlo",
     "mixing": "mixing",
+    "transition": "transition",
     "relaxation": "relaxation",
     "volumes": "VolumesMaker",
 }
 #: Numbers of their figures in reports.
-FIGURES = {"sweep": 1, "order_disorder": 1, "monte_carlo": 3, "mixing": 2}
+FIGURES = {"sweep": 1, "order_disorder": 1, "monte_carlo": 3, "mixing": 2, "transition": 1}
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ COMMANDS: dict[str, list[MakerOptions]] = {
     "optimize": [compositions.OPTIMIZATION, compositions.DESCENT],
     "mixing": [compositions.MIXING],
     "mc": [ordering.MONTE_CARLO],
+    "transition": [ordering.TRANSITION],
     "order": [ordering.ORDER, ordering.SEARCH],
 }
 CASES = [(command, group, name) for command, groups in COMMANDS.items() for group in groups for name in group.names]

@@ -26,6 +26,8 @@ def oxide(tmp_path_factory):
         (["--wave", "a=0.5,0,0", "--distinct"], ["--wave", "--distinct"]),
         (["--wave", "a=0.25,0,0"], ["0.25"]),
         (["--supercell", 0, 1, 1], ["supercell"]),
+        (["--samples", 2], ["--samples", "--sample-at"]),
+        (["--sample-at", 600, "--samples", 3], ["n_sampled"]),
         (["--plot", "figure.doc", "--no-quasirandom"], [".png"]),
     ],
 )
@@ -68,6 +70,21 @@ def test_orders_of_a_file_with_partial_occupancies(run, oxide, tmp_path):
 )
 def test_bad_input_of_monte_carlo_is_one_line(run_refused, oxide, arguments, words):
     given = ["mc", oxide, "-T", 600, "--supercell", 1, 1, 1, *arguments, "--potential", "mace-demo"]
+    assert_one_line(run_refused(*given), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--wave", "0.25,0,0"], ["0.25"]),
+        (["--supercell", "2x2"], ["2x2"]),
+        (["--supercell", "1x1x1", "--supercell", "1x1x1"], ["supercells"]),
+        (["--pressure", 1], ["--pressure", "--md-steps"]),
+        (["--replicas", 3], ["n_replicas"]),
+    ],
+)
+def test_bad_input_of_a_transition_is_one_line(run_refused, oxide, arguments, words):
+    given = ["transition", oxide, "-T", 300, "-T", 400, "-T", 500, *arguments, "--potential", "mace-demo"]
     assert_one_line(run_refused(*given), *words)
 
 

@@ -41,6 +41,7 @@ from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.flows.transition import OrderDisorderTransitionMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
 from alchemflows.jobs.optimize import OptimizeMaker
 from alchemflows.jobs.ordering import SearchMaker
@@ -119,12 +120,19 @@ def flows() -> Iterator[Flow]:
     yield CompositionSweepMaker(potential=DEMO, relax_maker=quick, both_starts=False).make(grid)
     search = SearchMaker(n_starts=2, n_steps=5, n_relaxed=1)
     yield OrderingSearchMaker(potential=DEMO, search_maker=search, relax_maker=quick).make(salt(K=0.5))
-    order = OrderDisorderMaker(potential=DEMO, n_random=2, quasirandom=False, relax_maker=quick)
+    order = OrderDisorderMaker(
+        potential=DEMO, n_random=2, quasirandom=False, relax_maker=quick, sampled_temperature_K=600.0, n_sampled=2,
+        n_sampling_sweeps=8,
+    )  # fmt: skip
     yield order.make(salt(K=0.5), (1, 1, 1), "distinct")
     chains = MonteCarloMaker(
         potential=DEMO, n_replicas=2, n_equilibration_sweeps=5, n_production_sweeps=20, relax_maker=None
     )
     yield chains.make(salt(K=0.5), (2, 1, 1), [600.0, 900.0], waves=[(1, 0, 0)])
+    transition = OrderDisorderTransitionMaker(
+        potential=DEMO, n_replicas=2, n_equilibration_sweeps=5, n_production_sweeps=20, relax_maker=None
+    )
+    yield transition.make(salt(K=0.5), [(1, 1, 1), (2, 1, 1)], [300.0, 500.0, 800.0])
     mixing = MixingMaker(
         potential=DEMO, n_potentials=5, n_equilibration_sweeps=5, n_production_sweeps=40, relax_maker=None
     )

@@ -110,6 +110,42 @@ def compare(energies: dict, **kwargs) -> OrderDisorderDocument:
     return OrderComparisonMaker.make.original(OrderComparisonMaker(), names, documents, None, ONE, np.log(2), **kwargs)
 
 
+def test_arrangements_sampled_at_a_temperature(tmp_path):
+    """They are relaxed, and their mean is a further model of disorder."""
+    maker = OrderDisorderMaker(
+        potential="mace-demo", n_random=1, quasirandom=False, relax_maker=relaxing(0.3), sampled_temperature_K=900.0,
+        n_sampled=2, n_sampling_sweeps=8,
+    )  # fmt: skip
+    document = run(maker.make(oxide("Ce", "Zr"), (2, 1, 1), {"layers": (0.5, 0, 0)}), tmp_path)
+    sampled = [each for each in document.arrangements if each.kind == "sampled"]
+    assert [each.name for each in sampled] == ["sampled 1", "sampled 2"] and document.sampled_temperature_K == 900
+    best = next(each for each in document.arrangements if each.name == document.best_ordered)
+    mean = np.mean([each.energy_eV for each in sampled])
+    assert document.ordering_energies_eV["sampled"] == pytest.approx(best.energy_eV - mean)
+    # The two sites have one arrangement.
+    assert mean == pytest.approx(best.energy_eV, abs=0.05)
+    assert document.sampled_error_eV == pytest.approx(error_of_mean([each.energy_eV for each in sampled]))
+    assert document.transition_temperatures_K["sampled"] is None
+    assert any(reason.startswith("sampled arrangements: 900 K: ") for reason in document.verdict.reasons)
+
+
+def test_sampling_is_checked_before_work():
+    for wrong, named in (
+        ({"n_sampled": 3}, "n_sampled"),
+        ({"n_sampling_sweeps": 2}, "n_production_sweeps"),
+        ({"sampled_temperature_K": -1.0}, "temperature_K"),
+    ):
+        maker = OrderDisorderMaker(potential="mace-demo", **{"sampled_temperature_K": 900.0, **wrong})
+        with pytest.raises(InvalidInputError, match=named):
+            maker.make(oxide("Ce", "Zr"), (2, 1, 1), "distinct")
+
+
+def test_verdict_names_sampling_that_failed():
+    document = compare({"paired": -1.2, "a": -1.0, "rocksalt": -1.1}, sampled_temperature_K=900.0)
+    assert "sampled" not in document.ordering_energies_eV and document.sampled_error_eV is None
+    assert any("900 K" in reason for reason in document.verdict.reasons)
+
+
 def test_verdict_names_a_coupling_that_ranks_order_wrongly():
     document = compare({"paired": -1.2, "mean-field": -1.02, "a": -1.0, "b": -1.02, "rocksalt": -1.1, "layered": -1.05})
     assert document.best_ordered == "rocksalt" and document.nearest_coupling == "mean-field"

@@ -27,9 +27,17 @@ from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-known, mixed, axes, corrected, lines, listed = (
+known, mixed, axes, corrected, lines, ordered, listed = (
     importlib.import_module(name)
-    for name in ("error_rows", "mixing_rows", "combination_rows", "correction_rows", "isoline_rows", "errors")
+    for name in (
+        "error_rows",
+        "mixing_rows",
+        "combination_rows",
+        "correction_rows",
+        "isoline_rows",
+        "transition_rows",
+        "errors",
+    )
 )
 
 N_REPEATS = 200
@@ -150,6 +158,11 @@ def test_corrections_to_another_potential(n, changes):
 def test_free_energies_of_mixing(n, kept):
     """At a tenth of the samples, G_mix of a composition is missing in a third of the runs."""
     assert_rows(mixed.mixing_rows(n, kept, 110 if n == 400 else 200))
+
+
+@pytest.mark.slow
+def test_transitions_between_order_and_disorder():
+    assert_rows(ordered.transition_rows(400, 0.5, 120))
 
 
 def error_fields() -> set[str]:

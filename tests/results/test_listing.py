@@ -28,7 +28,7 @@ CLASSES = {path.stem.rpartition("-")[0] for path in PATHS}
 #: Outputs of jobs that are no results: parts of a ladder, and of an absolute free energy.
 PARTS = {"WindowsDocument", "EquilibriumDocument"}
 #: Kinds without a figure; the stored reproduction is a table.
-WITHOUT_FIGURE = {"RelaxDocument", "ReproductionDocument"}
+WITHOUT_FIGURE = {"RelaxDocument", "ReproductionDocument", "SampledDisorderDocument"}
 
 
 @pytest.fixture(scope="module")
