@@ -1,6 +1,6 @@
 """Measure the space and the time that the frames of both ends add to a ladder with default settings.
 
-    python benchmarks/stored_frames.py [--quick] [--json FILE]
+    python benchmarks/stored_frames.py [--quick] [--threads N] [--json FILE]
 
 The ladder is CsPbI3 → CsSnI3 with mace-demo: 11 windows of 5000 + 20,000 steps with a sample every 10 steps, of which
 100 configurations at λ = 0 and at λ = 1 are stored. A part of it is run; numbers of the whole are scaled from it.
@@ -103,11 +103,14 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one small cell and few samples: to test the script")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch threads (default: 1)")
     parser.add_argument("--json", type=Path, help="write the report to this file")
     chosen = parser.parse_args()
     warnings.filterwarnings("ignore")
-    torch.set_num_threads(1)
-    report = Report("Frames of a ladder", "benchmarks/stored_frames.py", {"quick": chosen.quick, "threads": 1})
+    torch.set_num_threads(chosen.threads)
+    report = Report(
+        "Frames of a ladder", "benchmarks/stored_frames.py", {"quick": chosen.quick, "threads": chosen.threads}
+    )
     for size in (1,) if chosen.quick else (2, 3):
         for pressure_GPa in (None, 1e-4):
             measure(report, size, 4 if chosen.quick else 6, pressure_GPa)

@@ -139,6 +139,13 @@ def test_arithmetic(monkeypatch):
 
 
 @pytest.mark.slow
+def test_stored_frames(tmp_path):
+    document = report(tmp_path / "frames.json", "stored_frames.py")
+    assert {(t["number"], t["bound"]) for t in document["targets"]} == {(1, 0.1), (2, 0.02)}
+    assert all(0 < t["value"] < t["bound"] for t in document["targets"])
+
+
+@pytest.mark.slow
 def test_verdicts(tmp_path):
     document = report(tmp_path / "verdicts.json", "verdicts.py")
     shares = {target["name"]: target["value"] for target in document["targets"]}

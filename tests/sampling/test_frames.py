@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from ase import units
 from harmonic import HarmonicCrystal, HarmonicWells, harmonic_path
 from test_checkpoint import LAMBDAS, broken, dynamics
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.reweighting import reweight
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.sampling.frames import FrameRecorder, evenly_spaced
 from alchemflows.sampling.windows import run_windows
 from alchemflows.schemas.frames import RESOLUTION_A, Frames, packed_bytes
 
+KT = 300.0 * units.kB
 SALT = [{11: 1.0}, {17: 1.0}]
 
 
@@ -154,3 +157,29 @@ def test_frames_of_moving_cells():
     found = run_windows(crystal, path, LAMBDAS, [0, 2], settings, [1, 2], recorder=recorder)
     kept, _, cells = recorder.of_window(0)
     np.testing.assert_allclose(np.linalg.det(cells), found.series[0].volume_A3[kept])
+
+
+def test_frames_of_dynamics_give_the_exact_correction():
+    """Wells of both ends become 10 % stiffer and 10 % softer, with an offset: ΔΔF is known, from frames as stored."""
+    stiffness, targets, offsets = (2.0, 3.0), (2.2, 2.7), (-40.0, 25.0)
+    path = harmonic_path(4)
+    centres = path.system.structure.cart_coords
+    settings = dynamics(friction_per_ps=50.0, n_production_steps=4000, sample_interval_steps=20)
+    n_repeats, indices = 8, [0, 2]
+    recorder = FrameRecorder(range(2 * n_repeats), settings.n_samples, 100)
+    run = run_windows(
+        HarmonicWells(centres, stiffness), path, LAMBDAS, indices * n_repeats, settings, range(2 * n_repeats),
+        recorder=recorder,
+    )  # fmt: skip
+    exact = 6 * KT * np.log([2.2 / 2.0, 2.7 / 3.0]) + offsets
+    z = []
+    for window in range(2 * n_repeats):
+        kept, positions, cells = recorder.of_window(window)
+        end = window % 2
+        energy = run.series[window].energy_eV[kept]
+        stored = Frames.unpacked(Frames.of([{82: 1.0}] * 4, positions, cells, energy, kept).packed())
+        target = offsets[end] + 0.5 * targets[end] * ((stored.positions_A - centres) ** 2).sum(axis=(1, 2))
+        found = reweight(target - stored.energy_eV, 300.0)
+        z.append((found.best[0] - exact[end]) / found.best[1])
+    assert np.abs(z).max() < 4 and np.mean(np.abs(z) < 2) >= 0.8
+    assert abs(np.mean(z)) < 1

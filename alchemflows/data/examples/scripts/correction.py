@@ -12,8 +12,9 @@ A ladder with mace-demo at 300 K and constant volume, 8 atoms; the target is a c
 
 # %%
 import os
-from typing import ClassVar
+from collections.abc import Sequence
 
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
@@ -63,17 +64,23 @@ run_locally(ladder, store=store, create_folders=True, ensure_success=True, log="
 class Stiffer(Calculator):
     """mace-demo with scaled energies."""
 
-    implemented_properties: ClassVar = ["energy"]
+    implemented_properties = ["energy"]  # noqa: RUF012
 
-    def __init__(self, factor):
+    def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = factor
 
-    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
         super().calculate(atoms, properties, system_changes)
-        crystal = AseAtomsAdaptor.get_structure(self.atoms)
+        assert atoms is not None
+        crystal = AseAtomsAdaptor.get_structure(atoms)
         demo = AlchemicalCalculator(AlchemicalSystem(crystal), [], "mace-demo")
-        self.results = {"energy": self.factor * demo.get_potential_energy(self.atoms)}
+        self.results = {"energy": self.factor * demo.get_potential_energy(atoms)}
 
 
 # %% The correction
