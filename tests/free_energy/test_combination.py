@@ -88,24 +88,37 @@ def test_one_temperature_extrapolates_within_the_overlap(samples):
     assert abs(found.values[1, 0] - exact(330.0, 0.0)[0]) < 4 * found.errors[1, 0]
 
 
+def harmonic_ladders(n_modes: int, temperatures_K: tuple[float, ...]) -> list[StateSamples]:
+    """Return ladders of harmonic modes whose stiffness rises by 10 %."""
+    rng, stiffness, found = np.random.default_rng(0), np.array([1.0, 1.05, 1.1]), []
+    for temperature_K in temperatures_K:
+        for column in range(3):
+            squares = rng.chisquare(n_modes, size=300) * units.kB * temperature_K / stiffness[column]
+            energies = squares[:, None] / 2 * stiffness
+            found.append(StateSamples(column, temperature_K, None, energies, np.ones(300), len(found)))
+    return found
+
+
 def test_ladders_without_overlap_keep_their_own_ranges():
     """With 400 modes, two ladders 300 K apart have nothing in common; each gives the results near it."""
-    rng, n_modes = np.random.default_rng(0), 400
-    stiffness = np.array([1.0, 1.05, 1.1])
-
-    def window(column, temperature_K):
-        squares = rng.chisquare(n_modes, size=200) * units.kB * temperature_K / stiffness[column]
-        return StateSamples(column, temperature_K, None, squares[:, None] / 2 * stiffness, np.ones(200), column)
-
-    both = [window(k, t) for t in (300.0, 600.0) for k in range(3)]
-    both = [StateSamples(*[*vars(each).values()][:-1], k) for k, each in enumerate(both)]
-    found = combine(both, [ThermalState(t) for t in (300.0, 310.0, 450.0, 600.0)])
+    n_modes, at = 400, np.array([300.0, 310.0, 450.0, 600.0])
+    found = combine(harmonic_ladders(n_modes, (300.0, 600.0)), [ThermalState(t) for t in at.tolist()])
     assert found.sampled.tolist() == [True, True, False, True]
     assert found.component.tolist() == [0, 0, 0, 1, 1, 1]
-    known = n_modes / 2 * units.kB * np.array([300.0, 310.0, 450.0, 600.0]) * np.log(1.1)
-    near = found.sampled
+    known, near = n_modes / 2 * units.kB * at * np.log(1.1), found.sampled
     assert (np.abs(found.values[:, 0] - known)[near] < 4 * found.errors[near, 0]).all()
     assert (found.errors[near, 0] < 0.02).all()
+
+
+@pytest.mark.parametrize(
+    ("n_atoms", "distance", "overlap"), [(40, 0.5, True), (40, 1.2, False), (320, 0.2, True), (320, 0.4, False)]
+)
+def test_how_far_ladders_of_a_harmonic_crystal_may_be_apart(n_atoms, distance, overlap):
+    """The page of combined ladders has these numbers."""
+    between = ThermalState(300 * (1 + distance / 2))
+    found = combine(harmonic_ladders(3 * n_atoms, (300.0, 300.0 * (1 + distance))), [between], inefficiency=1.0)
+    assert (found.component.max() == 0) == overlap
+    assert found.sampled[0] or not overlap
 
 
 def test_windows_that_do_not_overlap_along_the_path_are_noticed(samples):

@@ -1,4 +1,4 @@
-"""A curve over temperature: combine two ladders of NaCl → KCl.
+"""Combined ladders: a curve over temperature for NaCl → KCl.
 
 ΔF between 300 and 400 K, with ΔU, ΔS and their errors, from windows at both temperatures; 8 atoms, constant volume.
 """
