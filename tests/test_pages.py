@@ -109,6 +109,7 @@ ELSEWHERE = {
     "db_config/README.md": ("tests/db_config", "tests/storage/test_users.py"),
     "docs/campaigns.md": ("tests/cli/test_campaign_commands.py",),
     "docs/corrections.md": ("tests/cli/test_correction_commands.py",),
+    "docs/combine.md": ("tests/results/test_combine_ladders.py",),
     "docs/costs.md": ("tests/benchmarks",),
     "docs/database.md": ("tests/test_pages.py",),
     "docs/frames.md": ("tests/cli/test_correction_commands.py",),

@@ -36,6 +36,7 @@ _SCRIPTS: dict[str, tuple[str, ...]] = {
     "order_disorder": ("Na0.5K0.5Cl.cif",),
     "ordering": ("Na0.5K0.5Cl.cif",),
     "monte_carlo": ("Ce0.5Zr0.5O2.cif",),
+    "mixing": ("NaCl.cif",),
     "campaign_on_a_cluster": ("salts.yaml", "NaCl.cif"),
     "own_potential": ("NaCl.cif",),
     "calculator": ("NaCl.cif",),
