@@ -2,14 +2,17 @@
 
     python benchmarks/monte_carlo.py [--json FILE] [--quick] [--length 400]
 
-Four solid solutions of 27 to 36 cations are first equilibrated with informed swaps and dynamics. From the same states,
-informed and blind (uniform) swaps are sampled with the same dynamics between them.
+Four solid solutions of 27 to 36 cations are first equilibrated with dynamics, then with informed swaps and dynamics.
+From the same states, informed and blind (uniform) swaps are sampled with the same dynamics between them.
 
 The costs of attempts are measured alternately. A blind swap needs only the energy of a crystal of plain elements, so
-that the bounds use this energy, with its graph already built, as the cost of a blind attempt. A uniform proposal of the
-package keeps the nodes of all species, which costs more; its cost is reported for information. Times of autocorrelation
-are those of the Warren-Cowley parameter of nearest neighbours, in attempts, times the cost of an attempt. The time of
-the dynamics is the same for both and not counted.
+that the bounds use this energy, with its graph already built, as the cost of a blind attempt. Attempts of the package
+keep what depends on the positions alone as long as these are constant, for both proposals. A uniform proposal of the
+package also keeps the nodes of all species; its cost is reported for information. Times of autocorrelation are those
+of the Warren-Cowley parameter of nearest neighbours, in attempts, times the cost of an attempt. The time of the
+dynamics is the same for both and not counted.
+
+In (Al,Sc)N, where the fewest swaps are accepted, attempts with several tries are compared with those with one try.
 
 In (Li,K)Cl, whose ions differ much in size, swaps are compared with candidate moves, which are carried out by dynamics.
 """
@@ -44,6 +47,10 @@ N_ATTEMPTS, N_MD_STEPS = 16, 4
 #: Acceptance of blind swaps below which the gain must be large, and the bounds of the gain.
 RARE, GAIN_IF_RARE, GAIN = 0.07, 10.0, 2.0
 COST, TAU, BATCH, SWITCHED = 1.6, 0.2, 1.1, 0.05
+#: Steps of dynamics before the sweeps.
+N_MOVING = 250
+#: Solid solution in which several tries are measured, and their number.
+TRIED, N_TRIES = "(Al,Sc)N", 4
 #: A series must be this many times as long as its statistical inefficiency.
 LONG_ENOUGH = 20
 
@@ -127,9 +134,11 @@ class Bench:
         Number of replicas.
     n_sweeps
         Number of sweeps of the equilibration.
+    n_steps
+        Number of steps of 2 fs before them, in which atoms relax around the species and begin to vibrate.
     """
 
-    def __init__(self, solution: Solution, n_replicas: int, n_sweeps: int) -> None:
+    def __init__(self, solution: Solution, n_replicas: int, n_sweeps: int, n_steps: int) -> None:
         self.solution = solution
         disorder = solution.disorder
         self.arrangements = Arrangements.of(disorder)
@@ -138,12 +147,14 @@ class Bench:
         self.pairs = neighbours(crystal, [site for s in disorder.sublattices for site in s.sites], solution.shell_A)
         half = self.arrangements.n_sites // 2
         labels = self.arrangements.random([[self.arrangements.n_sites - half, half]], range(n_replicas))
-        sweeps = self._sweeps("informed", crystal.cart_coords, labels)
+        sweeps = self._sweeps("informed", self._moved(labels, n_steps), labels)
         for _ in range(n_sweeps * sweeps.length):
             sweeps.step()
         self.start = sweeps.chains.current
 
-    def chains(self, kind: ProposalKind, n_replicas: int, switch: CandidateSwitch | None = None) -> MonteCarlo:
+    def chains(
+        self, kind: ProposalKind, n_replicas: int, switch: CandidateSwitch | None = None, n_tries: int = 1
+    ) -> MonteCarlo:
         """Return chains without dynamics between the attempts, from the equilibrated states in turn."""
         chosen = np.arange(n_replicas) % len(self.start.labels)
         return MonteCarlo(
@@ -154,13 +165,13 @@ class Bench:
             self.start.labels[chosen],
             temperature_K=self.solution.temperature_K,
             seeds=range(n_replicas),
-            proposal=Proposal(kind),
+            proposal=Proposal(kind, n_tries=n_tries),
             switch=switch,
         )
 
-    def sample(self, kind: ProposalKind, n_attempts: int) -> Series:
+    def sample(self, kind: ProposalKind, n_attempts: int, n_tries: int = 1) -> Series:
         """Sample with dynamics between the attempts."""
-        sweeps = self._sweeps(kind, self.start.positions_A, self.start.labels)
+        sweeps = self._sweeps(kind, self.start.positions_A, self.start.labels, n_tries)
         orders: list[np.ndarray] = []
         while len(orders) < n_attempts:
             before = sweeps.chains.n_attempts
@@ -182,7 +193,25 @@ class Bench:
         place = self.start.positions_A[:1], self.start.cells_A[:1]
         self.potential.evaluate(*place, weights, forces=False, stress=False, weight_gradients=False)
 
-    def _sweeps(self, kind: ProposalKind, positions: np.ndarray, labels: np.ndarray) -> Sweeps:
+    def _moved(self, labels: np.ndarray, n_steps: int) -> np.ndarray:
+        """Return positions after dynamics from those of the crystal (Å), shape (B, N, 3)."""
+        system, weights = self.arrangements.system, self.arrangements.weights(labels)
+        langevin = Langevin(
+            self.potential,
+            np.repeat(system.structure.cart_coords[None], len(labels), axis=0),
+            np.repeat(system.structure.lattice.matrix[None], len(labels), axis=0),
+            weights,
+            system.masses(weights),
+            temperature_K=np.full(len(labels), self.solution.temperature_K),
+            timestep_fs=2.0,
+            friction_per_ps=10.0,
+            seeds=list(range(2000, 2000 + len(labels))),
+        )
+        for _ in range(n_steps):
+            langevin.step()
+        return langevin.positions.cpu().numpy()
+
+    def _sweeps(self, kind: ProposalKind, positions: np.ndarray, labels: np.ndarray, n_tries: int = 1) -> Sweeps:
         n_replicas, system = len(labels), self.arrangements.system
         place = np.broadcast_to(positions, (n_replicas, system.n_sites, 3)).copy()
         cells = np.repeat(system.structure.lattice.matrix[None], n_replicas, axis=0)
@@ -192,6 +221,7 @@ class Bench:
             attempts_per_sweep=N_ATTEMPTS,
             n_md_steps=N_MD_STEPS,
             proposal=kind,
+            n_tries=n_tries,
         )
         temperatures = np.full(n_replicas, self.solution.temperature_K)
         chains = MonteCarlo(
@@ -202,7 +232,7 @@ class Bench:
             labels,
             temperature_K=temperatures,
             seeds=range(n_replicas),
-            proposal=Proposal(kind),
+            proposal=Proposal(kind, n_tries=n_tries),
         )
         weights = self.arrangements.weights(labels)
         seeds = list(range(1000, 1000 + n_replicas))
@@ -263,6 +293,25 @@ def compare(report: Report, bench: Bench, length: int, rounds: int) -> None:
     report.target(4, title, relative, TAU)
 
 
+def several_tries(report: Report, bench: Bench, n_attempts: int, rounds: int) -> None:
+    """Measure accepted moves per second with several tries relative to one try."""
+    name = bench.solution.name
+    for kind in KINDS:
+        chains = {n: bench.chains(kind, 1, n_tries=n) for n in (1, N_TRIES)}
+        times = interleave(
+            {str(n): lambda own=own: seconds(own.attempt) for n, own in chains.items()}, rounds, warmup=2
+        )
+        accepted = {n: bench.sample(kind, n_attempts, n).acceptance for n in chains}
+        title = f"{name}: acceptance, {kind}, {N_TRIES} tries"
+        report.target(7, title, np.array([accepted[N_TRIES]]), None, unit="share")
+        title = f"{name}: accepted moves per second, {kind}, {N_TRIES} tries ÷ one"
+        if not accepted[1]:
+            report.missing(7, title, None, "no move with one try was accepted")
+            continue
+        gain = accepted[N_TRIES] / accepted[1] * np.median(times["1"]) / times[str(N_TRIES)]
+        report.target(7, title, gain, None)
+
+
 def batch(report: Report, bench: Bench, n_replicas: int, rounds: int) -> None:
     """Measure the time of a batch relative to that of single replicas."""
     chains = {n: bench.chains("informed", n) for n in (1, n_replicas)}
@@ -304,14 +353,17 @@ def main() -> None:
     report.note("torch-sim's swap Monte Carlo is not compared, because torch-sim is not installed.")
     try:
         n_sweeps = max(1, length // 30)
+        n_moving = 5 if quick else N_MOVING
         for index, solution in enumerate(solutions(quick=quick)):
-            bench = Bench(solution, n_replicas, n_sweeps)
+            bench = Bench(solution, n_replicas, n_sweeps, n_moving)
             compare(report, bench, length, rounds)
             if index == 0:
                 batch(report, bench, 4 if quick else 32, 3)
+            if quick or solution.name == TRIED:
+                several_tries(report, bench, length, 3 if quick else 10)
         if not arguments.without_candidate_moves:
             n_steps, n_attempts = (4, 2) if quick else (arguments.switching_steps, 20)
-            candidate_moves(report, Bench(mismatched(), n_replicas, n_sweeps), n_steps, n_attempts)
+            candidate_moves(report, Bench(mismatched(), n_replicas, 1, 2 * n_moving), n_steps, n_attempts)
     finally:  # an interrupted run reports the solid solutions that it has completed
         report.note(f"Total time: {time.perf_counter() - begun:.0f} s.")
         report.finish(arguments.json)
