@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alchemflows.cli.configured import connected
-from alchemflows.cli.inputs import grid_of
+from alchemflows.cli.inputs import checked_temperature, grid_of
 from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
 from alchemflows.cli.options import JsonInstead, Plot
@@ -118,7 +118,7 @@ def combine(
     The results are ΔG (ΔF at constant volume) and the differences of enthalpy, entropy, heat capacity and volume,
     also between and near the temperatures and pressures of the ladders. No dynamics are run.
     """
-    at = grid_of("--temperature", temperatures) if temperatures else None
+    at = checked_temperature(grid_of("--temperature", temperatures)) if temperatures else None
     under = grid_of("--pressure", pressures) if pressures else None
     if not 0 <= discard < 1:
         raise InvalidInputError(f"--discard must be at least 0 and less than 1; got {discard}")
