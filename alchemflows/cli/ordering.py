@@ -21,6 +21,7 @@ from alchemflows.cli.options import (
     StructureFile,
     Supercell,
     Temperatures,
+    temperature_option,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
@@ -216,8 +217,7 @@ def mc(
 def transition(
     structure: StructureFile,
     temperatures: Annotated[
-        list[float],
-        typer.Option("--temperature", "-T", help="Temperature (K); repeatable, at least three around the transition."),
+        list[float], temperature_option("Temperature (K); repeatable, at least three around the transition.")
     ],
     maker: Annotated[Any, TRANSITION],
     potential: PotentialOptions,

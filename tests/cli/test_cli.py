@@ -120,7 +120,7 @@ def test_submit_only_prints_the_id_as_json(run, cif, gentle_model):
     [
         (("CIF", "Pb:Au", "-T", 300), ["Au"]),
         (("CIF", "Ge:Sn", "-T", 300), ["Ge"]),
-        (("CIF", "Pb:Sn", "-T", 0), ["temperature_K"]),
+        (("CIF", "Pb:Sn", "-T", 0), ["--temperature", "got 0"]),
         (("CIF", "Pb:Sn", "-T", 300, "--timestep", -1), ["timestep_fs"]),
         (("CIF", "Pb:Sn", "-T", 300, "--potential", "no-such.model"), ["no-such.model"]),
         (("CIF", "Pb:Sn", "-T", 300, "--potential", "CIF"), ["CsPbI3.cif"]),
@@ -342,7 +342,8 @@ def test_verify_ensembles(run, tmp_path):
     done = run("verify-ensembles", cases, "--models", tmp_path, "--json")
     assert_one_line(done, "lost")
     found = json.loads(done.stdout)
-    assert [row["proposal"] for row in found] == ["informed, sqrt", "informed, barker", "uniform"]
+    proposals = ["informed, sqrt", "informed, barker", "uniform", "informed, 4 tries", "uniform, 4 tries"]
+    assert [row["proposal"] for row in found] == proposals
     assert all(row["holds"] and row["largest"] <= 3 and row["relative_error"] <= 0.02 for row in found)
 
     case["expected"]["canonical"]["mean_energy_eV"] += 0.3 * case["expected"]["canonical"]["sd_energy_eV"]

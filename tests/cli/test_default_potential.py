@@ -15,7 +15,7 @@ from alchemflows.errors import InvalidInputError
 
 EXAMPLES = {Path(name).name: text for name, text in find_example("structures").contents().items()}
 #: Examples that mace-demo was not made for.
-FOREIGN = {"BiSI.cif", "BiSCl.cif", "Ba2MgWO6.cif", "K.cif"}
+FOREIGN = {"BiSI.cif", "BiSCl.cif", "Ba2MgWO6.cif", "K.cif", "Zr0.5Sc0.5O1.75.cif"}
 
 
 def chosen(structure: Structure, *substitutes: str, configured: str | None = None) -> str:

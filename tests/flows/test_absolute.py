@@ -57,14 +57,14 @@ def run(flow, folder, **options):
 @pytest.mark.parametrize(
     ("maker", "settings", "reason"),
     [
-        (SwitchingMaker, {"temperature": -1.0}, "temperature_K"),
+        (SwitchingMaker, {"temperature": -1.0}, "temperature .* -1"),
         (SwitchingMaker, {"pressure_GPa": float("nan")}, "pressure_GPa"),
         (SwitchingMaker, {"schedule": "cubic"}, "schedule"),
         (SwitchingMaker, {"n_repeats": 1}, "n_repeats"),
         (SwitchingMaker, {"cell_freedom": "none"}, "cell_freedom"),
         (SwitchingMaker, {"barostat_time_ps": 0.01}, "barostat_time_ps"),
         (SwitchingMaker, {"seed": -1}, "seed"),
-        (FrenkelLaddMaker, {"temperature": 0.0}, "temperature_K"),
+        (FrenkelLaddMaker, {"temperature": 0.0}, "temperature .* 0"),
         (FrenkelLaddMaker, {"schedule": ""}, "schedule"),
         (FrenkelLaddMaker, {"springs_eV_per_A2": {"Fe": 2.0}}, "Cl, Na"),
         (FrenkelLaddMaker, {"springs_eV_per_A2": {"Na": 2.0, "Cl": 1.0, "Fe": 1.0}}, "Fe"),
