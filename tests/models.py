@@ -114,6 +114,16 @@ CORE = (
 )
 
 
+def groups_and_couplings() -> list[Any]:
+    """Return groups and couplings as parameters of a test: each once, and the other pairs marked as slow."""
+    couplings = ("paired", "mean-field")
+    return [
+        pytest.param(groups, coupling, marks=[] if (g + c) % 2 == 0 else pytest.mark.slow)
+        for g, groups in enumerate(GROUPS)
+        for c, coupling in enumerate(couplings)
+    ]
+
+
 def variants(names: Iterable[str] = VARIANTS, core: Collection[str] = CORE) -> list[Any]:
     """Return variants as parameters of a test, those outside the core marked as slow."""
     return [name if name in core else pytest.param(name, marks=pytest.mark.slow) for name in names]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from ase import Atoms
 from mace.calculators import MACECalculator
-from models import CUTOFF_A, GROUPS, interior, perovskite, perovskite_system, variants, vertices
+from models import CUTOFF_A, GROUPS, groups_and_couplings, interior, perovskite, perovskite_system, variants, vertices
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.groups import SiteGroup
@@ -139,8 +139,7 @@ def sevennet_in_double() -> Plain:
     return remembered(plain)
 
 
-@pytest.mark.parametrize("coupling", COUPLINGS)
-@pytest.mark.parametrize("groups", GROUPS)
+@pytest.mark.parametrize(("groups", "coupling"), groups_and_couplings())
 def test_sevennet_vertices_equal_the_plain_model_in_double(groups, coupling, backend, sevennet_in_double):
     system = system_for("sevennet", groups, coupling)
     assert_vertices(backend("sevennet"), system, sevennet_in_double, seed=3, atol=1e-9)

@@ -111,6 +111,7 @@ def test_file_is_small_and_plain():
     assert content[:2] != b"PK", "a zip, as pickled models are"
 
 
+@pytest.mark.slow
 def test_held_out_structures():
     energy, force, stress = {}, [], []
     for case in LABELS["structures"]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from ase import units
 from comparison import assert_same, batch, evaluated
-from models import GROUPS, VARIANTS, perovskite_system, variants
+from models import GROUPS, VARIANTS, groups_and_couplings, perovskite_system, variants
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.backends.contraction import fold
@@ -234,8 +234,7 @@ def test_cuequivariance_is_not_quietly_left_out_for_an_unknown_architecture(back
 # SevenNet
 
 
-@pytest.mark.parametrize("coupling", ["paired", "mean-field"])
-@pytest.mark.parametrize("groups", GROUPS)
+@pytest.mark.parametrize(("groups", "coupling"), groups_and_couplings())
 def test_merged_messages_of_sevennet(groups, coupling, backend):
     system = perovskite_system(groups, coupling, 4.7)
     fast = backend("sevennet").specialised(system.elements)

@@ -143,7 +143,7 @@ def test_a_wrong_belief_that_messages_can_be_merged(variant, backend, monkeypatc
     assert_off(plain, plant, named, monkeypatch)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_a_fault_in_sevennet(dtype, monkeypatch):
     pytest.importorskip("sevenn")
     plain = fresh(load_potential(PotentialSpec(name="sevennet-0", dtype=dtype, device="cpu")))

@@ -366,6 +366,7 @@ def test_checkpoints_of_completed_jobs_are_removed(launchpad, supervisor, said, 
     assert [line for line in said if "checkpoints" in line] == ["removed the checkpoints of 1 completed jobs"]
 
 
+@pytest.mark.slow
 def test_command_looks_once(database, launchpad, work, queue, tmp_path):
     environment = os.environ | database.environment | PYTHONPATH | {"ALCHEMFLOWS_HOME": str(tmp_path / "home")}
 

@@ -90,6 +90,7 @@ def test_a_stopped_job_goes_on_with_another_worker_to_the_same_samples(database,
     assert np.array_equal(samples(database), broken)
 
 
+@pytest.mark.slow
 def test_a_worker_ends_when_it_was_idle_for_long_enough(database, tmp_path):
     """A waiting job does not keep the worker alive, since the worker would hold an idle GPU."""
     launchpad = database.launchpad

@@ -88,6 +88,7 @@ def test_ladders(n, memory):
     assert_rows(known.ladder_rows("11 windows", ladder(11), n, memory, N_REPEATS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", LENGTHS)
 def test_other_ladders(n):
     """Gauss–Legendre, few windows, and energies that are not linear in λ."""

@@ -140,6 +140,7 @@ def test_derivatives_of_the_curve_have_honest_errors(heated):
                 assert_series([getattr(r, name) for r in results], k, value)
 
 
+@pytest.mark.slow
 def test_pressures_of_a_harmonic_crystal():
     """G, V and the bulk modulus at one temperature; U = ½ B (V − V₀)² / V₀ has −V ∂p/∂V = B V / V₀."""
     high, anchor = 0.004, 0.001

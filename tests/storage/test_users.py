@@ -232,6 +232,7 @@ def test_a_submitter_reruns_failed_jobs(
     assert ("fail", "DEFUSED") in states(clients["admin"])
 
 
+@pytest.mark.slow
 def test_a_worker_returns_an_unfinished_job(server: Server, clients: dict[str, MongoClient], tmp_path: Path) -> None:
     launchpad = server.launchpad("submitter")
     (fw_id,) = launchpad.add_wf(flow_to_workflow(Flow([pause(100)]))).values()
