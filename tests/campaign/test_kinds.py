@@ -256,7 +256,9 @@ RUN = {
     "volumes": "VolumesMaker",
 }
 #: Numbers of their figures in reports.
-FIGURES = {"sweep": 1, "order_disorder": 1, "monte_carlo": 3, "mixing": 2, "transition": 1}
+FIGURES = {"sweep": 1, "order_disorder": 1, "monte_carlo": 3, "mixing": 2, "transition": 7}
+#: Kinds of further results, which a flow makes on its way to the last one.
+FURTHER = {"transition": ["monte-carlo", "monte-carlo"]}
 
 
 @pytest.mark.slow
@@ -276,13 +278,14 @@ def test_campaigns_of_other_kinds_run(database, folder, tmp_path):
         assert {state for row in conditions for state in row.states} == {"COMPLETED"}
         assert "nothing is left" in shown(status_view(campaign.name, conditions, [], outlook(conditions, [])))
         rows = results(database, campaign=campaign.name)
-        assert [row["kind"] for row in rows] == [kind]
+        kinds = [kind, *FURTHER.get(name, [])]
+        assert [row["kind"] for row in rows] == kinds
         assert {row["structure"] for row in rows} <= set(campaign.structures)
         assert all(row["value"] is not None for row in rows)
         assert kind in shown(results_table(rows))
-        assert write_report(database, campaign.name, tmp_path / f"{name}.html") == 1
+        assert write_report(database, campaign.name, tmp_path / f"{name}.html") == len(kinds)
         text = (tmp_path / f"{name}.html").read_text()
-        assert text.count('data-uuid="') == 1 and rows[0]["uuid"] in text
+        assert text.count('data-uuid="') == len(kinds) and rows[0]["uuid"] in text
         assert text.count("data:image/png;base64,") == FIGURES.get(name, 0)
     (volume,) = results(database, campaign="salt-volumes")
     (relaxed,) = results(database, kinds=["relaxation"], campaign="salt-relaxations")
