@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import pkgutil
 from collections.abc import Collection, Sequence
@@ -115,7 +116,7 @@ class CalculatorTarget:
     def __init__(self, spec: CalculatorSpec) -> None:
         self.name = spec.name
         self.record: PotentialRecord | None = None
-        made = imported_calculator(spec.path)
+        made = imported_calculator(spec)
         try:
             self._calculator = made(**spec.arguments)
         except Exception as error:  # the class is a user's, and can raise anything
@@ -150,14 +151,15 @@ def load_target(spec: PotentialSpec | CalculatorSpec) -> EnergyTarget:
     return PotentialTarget(spec) if isinstance(spec, PotentialSpec) else CalculatorTarget(spec)
 
 
-def imported_calculator(path: str) -> Any:
-    """Return the class or function of an import path such as ``package.module:Name``.
+def imported_calculator(spec: CalculatorSpec) -> Any:
+    """Return the class or function of a specification, which is not called.
 
     Raises
     ------
     InvalidInputError
-        If it cannot be imported or called.
+        If it cannot be imported, cannot be called, or does not have the arguments.
     """
+    path = spec.path
     try:
         found = pkgutil.resolve_name(path)
     except Exception as error:  # modules of others can raise anything
@@ -167,6 +169,14 @@ def imported_calculator(path: str) -> Any:
         ) from None
     if not callable(found):
         raise InvalidInputError(f"the target {path} must be a class or a function that returns a calculator of ASE")
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):  # not written in Python
+        return found
+    try:
+        signature.bind(**spec.arguments)
+    except TypeError as error:
+        raise InvalidInputError(f"the target {path} does not accept these arguments: {error}") from None
     return found
 
 

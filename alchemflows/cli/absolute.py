@@ -134,6 +134,10 @@ def temperature_sweep(
     A Frenkel–Ladd run at --temperature gives the absolute free energy there. Reversible scaling continues it to all
     temperatures of the range.
     """
+    if not 0 < low < high:
+        raise InvalidInputError(f"--from must be above 0 K and below --to; got {low:g} and {high:g}")
+    if anchor is None:
+        _check_start("--temperature", maker.temperature, low, high)
     if constant_volume:
         at_pressure = {"pressure": "--pressure", "cell": "--cell", "cell_steps": "--cell-steps"}
         refuse_given(at_pressure, "with --constant-volume")
@@ -161,7 +165,20 @@ def pressure_sweep(
     A Frenkel–Ladd run at --pressure gives the absolute free energy there. Slow changes of the pressure continue it to
     all pressures of the range.
     """
+    if not low < high:
+        raise InvalidInputError(f"--from must be below --to; got {low:g} and {high:g}")
+    if anchor is None:
+        _check_start("--pressure", maker.pressure_GPa, low, high)
     _run_sweep(sweep, maker, structure, (low, high), supercell, anchor, potential, reading, run, plot)
+
+
+def _check_start(option: str, value: float, low: float, high: float) -> None:
+    """Raise InvalidInputError if a curve does not start within its range."""
+    if not low <= value <= high:
+        raise InvalidInputError(
+            f"{option} must be between --from and --to, since the curve starts there; got {value:g}, which is not "
+            f"between {low:g} and {high:g}"
+        )
 
 
 def _run_sweep(
@@ -187,7 +204,11 @@ def _run_sweep(
         refuse_given({name: f"--{name.replace('_', '-')}" for name in _OF_ANCHOR}, "with --anchor")
         found = find_result(connected(), anchor)[1]
         if not isinstance(found, FrenkelLaddDocument):
-            raise InvalidInputError(f"--anchor: {anchor} is no result of frenkel-ladd")
+            raise InvalidInputError(f"--anchor: {anchor} is not a result of frenkel-ladd")
+        if abs(found.temperature_K - maker.temperature) > 1e-6:
+            raise InvalidInputError(
+                f"--temperature must be that of the anchor, {found.temperature_K:g} K; got {maker.temperature:g}"
+            )
         make = partial(sweep.from_anchor, found)
     run_and_show(
         partial(make, read.structure, *ends),

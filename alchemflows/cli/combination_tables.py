@@ -26,10 +26,11 @@ def _points(document: CombinedLadders) -> ResultTable:
         *(f"{symbol} (k_B/atom)" for symbol in symbols[2:]),
         *(["ΔV (Å³/atom)"] if pressure else []),
         "coverage",
-        "independent samples",
+        "independent\nsamples",
     )
     title = f"{document.initial_formula} → {document.final_formula}, {document.counts.title}"
-    table = empty_table(f"{title}, {'constant pressure' if pressure else 'constant volume'}", headings)
+    ensemble = "constant pressure" if pressure else "constant volume"
+    table = empty_table(f"{title}, {ensemble}", headings, n_keys=2 if pressure else 1)
     per_atom = document.counts.per_atom
     for point in document.points:
         total = point.total
@@ -53,7 +54,8 @@ def _points(document: CombinedLadders) -> ResultTable:
         )
     table.caption = (
         f"{document.title} and ΔS contain the mass term, {per_atom(document.mass_term_eV_per_K) / units.kB:.5f} k_B T "
-        "per atom; coverage: effective number of samples relative to those of the nearest window (at least 0.1)"
+        "per atom. Coverage: effective number of samples, relative to the nearest window; points below 0.1 have no "
+        "numbers.\n"
     )
     return table
 
@@ -64,6 +66,7 @@ def _ladders(document: CombinedLadders) -> ResultTable:
         "ladders",
         ("ID", "conditions", "windows", "samples used", f"{symbol} alone (meV/atom)", "together", "deviation (σ)"),
         left=(0, 1),
+        n_keys=2,
     )
     for each in document.ladders:
         pressure = "" if each.pressure_GPa is None else f", {each.pressure_GPa:g} GPa"

@@ -57,6 +57,8 @@ def correct(
     Stored frames of both ends are evaluated with the target and reweighted.
     """
     target = target_of(to, argument or [], dtype, device, head)
+    if not 0 <= max_failed < 1:
+        raise InvalidInputError(f"--max-failed must be at least 0 and below 1; got {max_failed:g}")
     from alchemflows.flows.correction import CorrectionMaker
     from alchemflows.results.frames import frames_of
     from alchemflows.results.listing import find_result

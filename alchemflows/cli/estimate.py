@@ -32,7 +32,7 @@ def print_estimate(flow: Flow, *, as_json: bool = False) -> None:
     console = plain_console()
     console.print(f"{flow.name}: {counted(work.n_jobs, 'job')}", highlight=False)
     if hours is None:
-        console.print("no dynamics; the time of relaxations is not estimated", highlight=False)
+        console.print("no dynamics; the time of other work, such as relaxations, is not estimated", highlight=False)
         return
     console.print(f"{counted(work.n_replicas, 'replica')}, {work.n_steps:,} steps of replicas", highlight=False)
     console.print(

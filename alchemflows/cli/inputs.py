@@ -310,6 +310,10 @@ def exchanges_of(texts: Sequence[str]) -> dict[str, float]:
     return values_of("'2 Ca -> Na + La=0.1'", [text if "=" in text else f"{text}=0" for text in texts])
 
 
+#: Examples of ranges, for options that are not temperatures.
+_RANGES = {"--pressure": "0:2:0.5"}
+
+
 def grid_of(option: str, texts: Sequence[str]) -> list[float]:
     """Return numbers from texts such as 300 or 300:600:25 (start, stop and step, both ends included), in order."""
     found: set[float] = set()
@@ -324,7 +328,8 @@ def grid_of(option: str, texts: Sequence[str]) -> list[float]:
             continue
         if len(numbers) != 3 or not all(map(isfinite, numbers)) or numbers[2] <= 0 or numbers[1] < numbers[0]:
             raise InvalidInputError(
-                f"{option} is a number or a range such as 300:600:25 (start:stop:step); got {text!r}"
+                f"{option} is a number, or a range start:stop:step such as {_RANGES.get(option, '300:600:25')}, with "
+                f"stop at least start and step above 0; got {text!r}"
             )
         start, stop, step = numbers
         n_steps = floor((stop - start) / step + 1e-9)

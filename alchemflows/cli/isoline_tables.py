@@ -29,7 +29,7 @@ def temperature_table(document: TemperatureSweepDocument) -> ResultTable:
         "V (Å³/atom)",
         "α (10⁻⁶/K)",
     )
-    table = empty_table(f"{document.formula}, {where}, {document.counts.title}", headings)
+    table = empty_table(f"{document.formula}, {where}, {document.counts.title}", headings, n_keys=1)
     atoms = document.counts.atoms
     columns = (
         _column(document.gibbs_eV, 1 / atoms, 5),
@@ -48,7 +48,8 @@ def temperature_table(document: TemperatureSweepDocument) -> ResultTable:
 def pressure_table(document: PressureSweepDocument) -> ResultTable:
     """Thermodynamics at each pressure, for one atom."""
     headings = ("p (GPa)", "G (eV/atom)", "V (Å³/atom)", "bulk modulus (GPa)")
-    table = empty_table(f"{document.formula}, {document.temperature_K:g} K, {document.counts.title}", headings)
+    title = f"{document.formula}, {document.temperature_K:g} K, {document.counts.title}"
+    table = empty_table(title, headings, n_keys=1)
     atoms = document.counts.atoms
     columns = (
         _column(document.gibbs_eV, 1 / atoms, 5),

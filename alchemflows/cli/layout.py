@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 #: Columns of a pipe or a file: no line is broken there.
@@ -40,11 +40,22 @@ class ResultTable(Table):
     """A table with one line per row; if that is wider than the terminal, each row becomes a list of its cells.
 
     Title and caption are written above and below it, as wide as the terminal.
+
+    Parameters
+    ----------
+    title
+        Text above the table.
+    n_keys
+        Number of first columns that identify a row, such as temperature and pressure. If there are any and at least
+        three rows, a wide table is divided into narrower ones that repeat these columns.
+    **settings
+        Settings of rich's table.
     """
 
-    def __init__(self, title: str, **settings: Any) -> None:
+    def __init__(self, title: str, *, n_keys: int = 0, **settings: Any) -> None:
         super().__init__(box=box.SIMPLE_HEAD, pad_edge=False, **{"padding": (0, 1)} | settings)
         self.heading = title
+        self.n_keys = n_keys
 
     def add_column(self, *arguments: Any, **settings: Any) -> None:
         """Add a column, whose cells are never broken."""
@@ -58,7 +69,7 @@ class ResultTable(Table):
             if self._fits(console, options):
                 yield from super().__rich_console__(console, options)
             else:
-                yield from self._records()
+                yield from self._divided(console, options) or self._records()
         finally:
             self.caption = caption
         if caption:
@@ -70,6 +81,20 @@ class ResultTable(Table):
     def _fits(self, console: Console, options: ConsoleOptions) -> bool:
         unlimited = options.update(width=_UNLIMITED)
         return super().__rich_measure__(console, unlimited).maximum <= options.max_width
+
+    def _divided(self, console: Console, options: ConsoleOptions) -> list[ResultTable]:
+        """Return tables that fit, each with the first columns and some of the others; none if there are none."""
+        if not self.n_keys or self.row_count < 3:
+            return []
+        keys, others = self.columns[: self.n_keys], self.columns[self.n_keys :]
+        groups: list[list[Column]] = []
+        for column in others:
+            if groups and _of_columns([*keys, *groups[-1], column])._fits(console, options):
+                groups[-1].append(column)
+            else:
+                groups.append([column])
+        tables = [_of_columns([*keys, *group]) for group in groups]
+        return tables if all(table._fits(console, options) for table in tables) else []
 
     def _records(self) -> Iterator[Text]:
         """Yield each row as lines of heading and cell, with an empty line between rows."""
@@ -84,6 +109,16 @@ class ResultTable(Table):
                 if cell:
                     yield Text(f"{heading:<{width}}  {cell}", overflow="fold")
         yield Text("")
+
+
+def _of_columns(columns: Sequence[Column]) -> ResultTable:
+    """Return a table without title of columns of another one."""
+    table = ResultTable("")
+    for column in columns:
+        table.add_column(column.header, justify=column.justify)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*row)
+    return table
 
 
 def _plain(cell: Any) -> str:

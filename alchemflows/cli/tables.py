@@ -433,9 +433,9 @@ def ensemble_table(sampled: list[SampledEnsemble]) -> ResultTable:
     return table
 
 
-def empty_table(title: str, headings: tuple[str, ...], *, left: tuple[int, ...] = (0,)) -> ResultTable:
-    """Return an empty table; the columns `left` are aligned to the left."""
-    table = ResultTable(title)
+def empty_table(title: str, headings: tuple[str, ...], *, left: tuple[int, ...] = (0,), n_keys: int = 0) -> ResultTable:
+    """Return an empty table; the columns `left` are aligned to the left, the first `n_keys` identify a row."""
+    table = ResultTable(title, n_keys=n_keys)
     for k, heading in enumerate(headings):
         table.add_column(heading, justify="left" if k in left else "right")
     return table

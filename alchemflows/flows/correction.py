@@ -75,7 +75,7 @@ class CorrectionMaker(Maker):
             target, _ = resolve(target)
             PotentialTarget(target.model_copy(update={"device": "cpu"})).check_elements(elements)
         else:
-            imported_calculator(target.path)
+            imported_calculator(target)
         maker = EvaluateFramesMaker(target=target, max_failed=self.max_failed)
         evaluate = maker.make(checked_id(ladder))
         assign_category([evaluate], self.category)

@@ -143,7 +143,7 @@ def _ladder(store: JobStore, uuid: str) -> FreeEnergyDocument:
     except ValueError as error:
         raise DatabaseError(f"the free energy {uuid} is not in the database") from error
     if not isinstance(document, FreeEnergyDocument):
-        raise InvalidInputError(f"the result {uuid[:8]} is no free energy of a ladder, so it has no frames")
+        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, so it has no frames")
     if not document.window_jobs:
         raise AlchemflowsError(f"the free energy {uuid[:8]} does not name the jobs that sampled its windows")
     return document

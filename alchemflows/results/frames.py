@@ -43,7 +43,7 @@ def frames_of(database: Database, beginning: str) -> tuple[FreeEnergyDocument, S
     """
     uuid, document = find_result(database, beginning)
     if not isinstance(document, FreeEnergyDocument):
-        raise InvalidInputError(f"the result {uuid[:8]} is no free energy of a ladder, and has no frames of its ends")
+        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, so it has no frames")
     return document, *frames_of_ladder(database.job_store, document)
 
 

@@ -83,6 +83,7 @@ def test_an_absolute_free_energy_from_a_file(run, iron, tmp_path):
     known = re.search(r"alchemflows show (\w+)", done.stdout)[1]
     sweep = ["temperature-sweep", iron, "-T", 100, "--from", 80, "--to", 150, "--anchor", known, "--timestep", 4]
     sweep += ["--potential", "mace-demo", "--supercell", 2, 2, 2]
+    assert_one_line(run(*(120 if each == 100 else each for each in sweep)), "--temperature", "100 K", "120")
     assert_one_line(run(*sweep, "--pressure", 2), "anchor", "2 GPa")
     assert_one_line(run(*sweep, "--sampling", 40), "--sampling", "--anchor")
     lengths = ["--sweep-repeats", 2, "--sweep-equilibration", 20, "--sweep-steps", 40, "--points", 3]

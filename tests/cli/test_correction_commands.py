@@ -27,6 +27,7 @@ ID = "a3c0be9d"
         (["correct", ID, "--to", "ase.calculators.emt:EMT", "--argument", "a={"], ["--argument a"]),
         (["correct", ID, "--to", "mace-demo", "--argument", "a=1"], ["--argument", "--dtype"]),
         (["correct", ID, "--to", "mace-demo", "--dtype", "float16"], ["float16"]),
+        (["correct", ID, "--to", "mace-demo", "--max-failed", 1], ["--max-failed"]),
         (["correct", ID, "--to", "mace-demo", "--plot", "figure.doc"], [".png"]),
     ],
 )
@@ -49,6 +50,8 @@ def test_a_ladder_is_corrected_to_another_potential(run, tmp_path):
     path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), TESTS])
     unknown = run("correct", short, "--to", "nowhere:Calculator")
     assert_one_line(unknown, "nowhere")
+    misnamed = run("correct", short, "--to", "calculators:Springs", "--argument", "stiff=1", PYTHONPATH=path)
+    assert_one_line(misnamed, "calculators:Springs", "stiff")
     springs = ["--to", "calculators:Springs", "--argument", "fails=[3]", "--argument", "stiffness_eV_per_A2=1e-4"]
     done = run("correct", short, *springs, "--plot", tmp_path / "c.png", "--json", PYTHONPATH=path)
     assert done.returncode == 0, done.stderr

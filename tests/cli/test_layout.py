@@ -1,0 +1,40 @@
+"""Tables in narrow terminals."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from alchemflows.cli.tables import empty_table
+
+HEADINGS = ("T (K)", *(f"quantity {k}" for k in range(6)))
+
+
+def lines_of(width: int, *, n_rows: int = 4, n_keys: int = 1) -> list[str]:
+    """Return the lines of a table of numbers, without empty ones."""
+    table = empty_table("title", HEADINGS, n_keys=n_keys)
+    for row in range(n_rows):
+        table.add_row(f"{100 * (row + 1)}", *(f"{row}.{k} ± 0.1" for k in range(6)))
+    table.caption = "caption"
+    stream = StringIO()
+    Console(file=stream, width=width).print(table)
+    return [line.rstrip() for line in stream.getvalue().splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize(("width", "n_parts"), [(200, 1), (60, 2), (40, 3), (22, 6)])
+def test_a_wide_table_is_divided_and_repeats_its_keys(width, n_parts):
+    lines = lines_of(width)
+    assert lines[0] == "title" and lines[-1] == "caption"
+    assert all(len(line) <= width for line in lines)
+    assert sum(line.split()[0] == "300" for line in lines) == n_parts
+    text = " ".join(lines)
+    assert all(text.count(heading) == 1 for heading in HEADINGS[1:])
+    assert all(text.count(f"{row}.{k} ± 0.1") == 1 for row in range(4) for k in range(6))
+
+
+@pytest.mark.parametrize("settings", [{"n_rows": 2}, {"n_keys": 0}, {"width": 18}])
+def test_other_wide_tables_are_lists_of_cells(settings):
+    lines = lines_of(**{"width": 60} | settings)
+    assert sum(line.startswith("quantity 5  1.5") for line in lines) == 1
