@@ -24,6 +24,8 @@ from alchemflows.schemas.windows import WindowsDocument
 
 #: Largest difference of the two halves of the sampling, and of a ladder from all, in standard errors.
 MAX_SIGMA = 4.0
+#: Coverage below which errors of ΔH, ΔS and ΔC at higher temperatures than those of all ladders can be too small.
+MIN_COVERAGE_ABOVE = 0.5
 #: Number of temperatures of the default grid, besides those of the ladders.
 N_TEMPERATURES = 11
 #: Largest distance between the same sites in two ladders of one crystal, relative to that of the nearest other site.
@@ -197,7 +199,10 @@ def combined(
         overlaps=result.overlaps.round(5).tolist(),
         inefficiency=result.inefficiency,
         discard=discard,
-        verdict=Verdict.of([*reasons, *deviating], [*notes, *_separate(ladders, described, result.component)]),
+        verdict=Verdict.of(
+            [*reasons, *deviating],
+            [*notes, *_above(ladders, result, n_points), *_separate(ladders, described, result.component)],
+        ),
         provenance=Provenance(potential=first.provenance.potential, seed=first.provenance.seed),
     )
 
@@ -411,6 +416,23 @@ def _reasons(ladders: Sequence[StoredLadder], result: Combination, n_points: int
     if len(drift) and drift.max() > MAX_SIGMA:
         reasons.append(Reason.HALVES.because(sigma=drift.max()))
     return reasons + [f"{ladder}: {reason}" for ladder in ladders for reason in ladder.document.verdict.reasons]
+
+
+def _above(ladders: Sequence[StoredLadder], result: Combination, n_points: int) -> list[str]:
+    """Return notes on results at higher temperatures than those of all ladders.
+
+    They depend on samples of high energy, which are rare. If some are missing, fluctuations of the energy and their
+    errors are too small.
+    """
+    highest = max(ladder.condition.temperature_K for ladder in ladders)
+    conditions, coverage = result.conditions[:n_points], result.coverage[:n_points].min(axis=1)
+    hotter = np.array([each.temperature_K > highest for each in conditions])
+    rough = result.sampled[:n_points] & hotter & (coverage < MIN_COVERAGE_ABOVE)
+    return [
+        f"{_named(conditions, among)}: above the temperatures of all ladders, with a coverage of "
+        f"{coverage[among].min():.0%}; errors of ΔH, ΔS and above all ΔC can be too small"
+        for among in _runs(conditions, rough)
+    ]
 
 
 def _runs(conditions: Sequence[ThermalState], chosen: np.ndarray) -> list[list[int]]:

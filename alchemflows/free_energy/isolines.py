@@ -15,6 +15,7 @@ Along an isotherm, G(p) = G(p₀) + W with dW = V dp.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ from alchemflows.free_energy.curves import WorkCurve
 from alchemflows.free_energy.errors import independent_variance
 
 #: Degrees of the polynomials that describe the derivative of the free energy along the path.
-MIN_DEGREE, MAX_DEGREE = 2, 4
+MIN_DEGREE, MAX_DEGREE = 2, 6
 #: A higher degree is used if its coefficient is larger than this number of its errors.
 SIGNIFICANT = 3.0
 
@@ -129,15 +130,13 @@ def isobar(
     middle = np.sqrt(path_K[1:] * path_K[:-1])
     slopes = _increments(len(path_K)) / np.diff(low / path_K)[:, None]  # of the work to ⟨U + pV⟩
     # Fluctuations of the enthalpy of a harmonic crystal are proportional to T.
-    fit, degree = _fit(work, slopes, middle, 1 / middle)
+    fits = _fits(work, slopes, middle, 1 / middle)
     gibbs = work.combined((t / low)[:, None] * steps)
-    enthalpy = fit.at(t)
-    entropy = (enthalpy - (t / low)[:, None] * steps) / t[:, None]
     values = t / anchor.place * anchor.value_eV + gibbs[0] - per_K * t * np.log(t / anchor.place)
-    h, h_errors = work.combined(enthalpy)
+    h, h_errors = _fitted(work.combined, *(fit.at(t) for fit in fits))
     h = h + per_K * t
-    _, s_errors = work.combined(entropy)
-    c, c_errors = work.combined(fit.derivative(t))
+    _, s_errors = _fitted(work.combined, *((fit.at(t) - (t / low)[:, None] * steps) / t[:, None] for fit in fits))
+    c, c_errors = _fitted(work.combined, *(fit.derivative(t) for fit in fits))
     volume, expansion = _expansion(volumes_A3, middle, t)
     return Isobar(
         gibbs_eV=Series(values, np.hypot(t / anchor.place * anchor.error_eV, gibbs[1])),
@@ -147,7 +146,7 @@ def isobar(
         volume_A3=volume,
         expansion_per_K=expansion,
         dissipation_eV=t / low * (steps @ work.dissipation_eV),
-        degree=degree,
+        degree=fits[0].degree,
     )
 
 
@@ -169,19 +168,19 @@ def isotherm(work: WorkCurve, path_eV_per_A3: np.ndarray, anchor: Anchor, pressu
     steps = _steps(path_eV_per_A3, p, anchor.place)
     middle = (path_eV_per_A3[1:] + path_eV_per_A3[:-1]) / 2
     slopes = _increments(len(path_eV_per_A3)) / np.diff(path_eV_per_A3)[:, None]
-    fit, degree = _fit(work, slopes, middle, np.ones(len(middle)))
+    fits = _fits(work, slopes, middle, np.ones(len(middle)))
     gibbs, errors = work.combined(steps)
-    volume, change = fit.at(p), fit.derivative(p)
-    v, v_errors = work.combined(volume)
-    dv = work.combined(change)[0]
+    v, v_errors = _fitted(work.combined, *(fit.at(p) for fit in fits))
+    dv = work.combined(fits[0].derivative(p))[0]
     # B = −V / V'; its relative error is that of V' / V.
-    ratio_errors = work.combined(change / v[:, None] - (dv / v**2)[:, None] * volume)[1]
+    ratios = (fit.derivative(p) / v[:, None] - (dv / v**2)[:, None] * fit.at(p) for fit in fits)
+    ratio_errors = _fitted(work.combined, *ratios)[1]
     return Isotherm(
         gibbs_eV=Series(anchor.value_eV + gibbs, np.hypot(anchor.error_eV, errors)),
         volume_A3=Series(v, v_errors),
         bulk_modulus_eV_per_A3=Series(-v / dv, (v / dv) ** 2 * ratio_errors),
         dissipation_eV=steps @ work.dissipation_eV,
-        degree=degree,
+        degree=fits[0].degree,
     )
 
 
@@ -191,6 +190,11 @@ class _FittedPolynomial:
 
     solution: np.ndarray
     scale: float
+
+    @property
+    def degree(self) -> int:
+        """Degree of the polynomial."""
+        return len(self.solution) - 1
 
     @classmethod
     def fitted(cls, x: np.ndarray, weights: np.ndarray, degree: int) -> _FittedPolynomial:
@@ -209,31 +213,57 @@ class _FittedPolynomial:
         return matrix @ self.solution[1:] / self.scale
 
 
-def _fit(work: WorkCurve, slopes: np.ndarray, x: np.ndarray, weights: np.ndarray) -> tuple[_FittedPolynomial, int]:
-    """Return the polynomial of the slopes of the work, with the lowest sufficient degree, and this degree.
+def _fits(
+    work: WorkCurve, slopes: np.ndarray, x: np.ndarray, weights: np.ndarray
+) -> tuple[_FittedPolynomial, _FittedPolynomial]:
+    """Return the polynomial of the slopes of the work with the lowest sufficient degree, and that of the next degree.
 
-    A degree is sufficient if the coefficient of the next one is not significant.
+    A degree is sufficient if the coefficient of the next one is not significant. There are at least four data for each
+    degree above the lowest.
     """
-    for degree in range(MIN_DEGREE, MAX_DEGREE + 1):
+    highest = max(MIN_DEGREE, min(MAX_DEGREE, len(x) // 4))
+    for degree in range(MIN_DEGREE, highest + 1):
         own, more = (_FittedPolynomial.fitted(x, weights, d) for d in (degree, degree + 1))
         (value,), (error,) = work.combined(more.solution[-1:] @ slopes)
         if abs(value) <= SIGNIFICANT * error:
             break
-    return _FittedPolynomial(own.solution @ slopes, own.scale), degree
+    first, second = (_FittedPolynomial(fit.solution @ slopes, fit.scale) for fit in (own, more))
+    return first, second
+
+
+def _fitted(
+    combined: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], rows: np.ndarray, more: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return results of a fit and their errors, which include changes by one more degree that are beyond chance.
+
+    Twice the variance of chance is subtracted from the squared change, so that 84 % of the errors of a sufficient
+    polynomial stay what they are.
+
+    Parameters
+    ----------
+    combined
+        Function that returns linear combinations of the data and their standard errors.
+    rows, more
+        Factors of the data for the results of the fit, and for those of the fit of the next degree, shape (k, m).
+    """
+    values, errors = combined(rows)
+    change, by_chance = combined(more - rows)
+    return values, np.sqrt(errors**2 + np.maximum(0.0, change**2 - 2 * by_chance**2))
 
 
 def _expansion(volumes_A3: tuple[np.ndarray, np.ndarray], x: np.ndarray, t: np.ndarray) -> tuple[Series, Series]:
     """Return volume and (∂V/∂T)/V at temperatures t from the volumes of the switches; the mean of both directions."""
-    fit = _FittedPolynomial.fitted(x, 1 / np.sqrt(x), MIN_DEGREE)
+    fits = [_FittedPolynomial.fitted(x, 1 / np.sqrt(x), degree) for degree in (MIN_DEGREE, MIN_DEGREE + 1)]
     parts = tuple(volumes / (2 * len(volumes)) for volumes in volumes_A3)
-    mean = sum(part.sum(axis=0) for part in parts)
-    at, change = fit.at(t), fit.derivative(t)
-    volume, alpha = at @ mean, (change @ mean) / (at @ mean)
-    relative = change / volume[:, None] - (alpha / volume)[:, None] * at
-    errors = [
-        np.array([independent_variance([p @ row for p in parts]).error for row in rows]) for rows in (at, relative)
-    ]
-    return Series(volume, errors[0]), Series(alpha, errors[1])
+
+    def combined(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        errors = [independent_variance([part @ row for part in parts]).error for row in rows]
+        return rows @ sum(part.sum(axis=0) for part in parts), np.array(errors)
+
+    volume, errors = _fitted(combined, *(fit.at(t) for fit in fits))
+    alpha = combined(fits[0].derivative(t))[0] / volume
+    relative = (fit.derivative(t) / volume[:, None] - (alpha / volume)[:, None] * fit.at(t) for fit in fits)
+    return Series(volume, errors), Series(alpha, _fitted(combined, *relative)[1])
 
 
 def _steps(path: np.ndarray, x: np.ndarray, start: float) -> np.ndarray:

@@ -194,3 +194,13 @@ def test_arguments(ladders, arguments, message):
 def test_pressures_at_constant_volume_are_refused():
     with pytest.raises(InvalidInputError, match="constant volume"):
         combined([stored_ladder(300.0, n=20)], pressures_GPa=[1.0])
+
+
+def test_temperatures_above_all_ladders_with_a_small_coverage_have_a_note(ladders):
+    near, far = [200.0, 300.0, 340.0], [460.0, 480.0]
+    found = combined(ladders[:1], near + far)
+    assert all(point.total is not None for point in found.points)
+    assert min(found.points[-2].coverage) < 0.5 < min(min(point.coverage) for point in found.points[:3])
+    (note,) = found.verdict.notes
+    assert "460 to 480 K" in note and f"{min(found.points[-1].coverage):.0%}" in note
+    assert not combined(ladders[:1], near).verdict.notes
