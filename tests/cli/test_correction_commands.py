@@ -67,4 +67,4 @@ def test_a_ladder_is_corrected_to_another_potential(run, tmp_path):
     (row,) = json.loads(run("results", "--kind", "correction", "--json").stdout)
     assert row["uuid"] == found["uuid"] and row["value"] == found["correction"]["delta_f_eV"]
     refused = run("frames", "export", found["uuid"][:8], tmp_path / "ends.xyz")
-    assert_one_line(refused, "no free energy of a ladder")
+    assert_one_line(refused, "not a ladder")
