@@ -34,12 +34,12 @@ from scipy.special import logsumexp
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.estimators import MIN_INDEPENDENT, MIN_OVERLAP
 from alchemflows.free_energy.influences import (
-    SOLVER,
     SampleBlocks,
     guess_along,
     influences_on_states,
     joint_inefficiency,
     pair_overlaps,
+    solver,
     standard_errors,
 )
 
@@ -266,7 +266,7 @@ def combine(
         lengths,
         initial_f_k=guess_along(reduced, lengths, order),
         maximum_iterations=_ITERATIONS,
-        solver_protocol=(_solver(),),
+        solver_protocol=(solver(),),
     )
     log_mixture = logsumexp(solved.f_k[:, None] - reduced, axis=0, b=lengths[:, None])
     weights = np.exp(solved.f_k[:, None] - reduced - log_mixture).T
@@ -295,11 +295,6 @@ def combine(
         component=component,
         inefficiency=inefficiency,
     )
-
-
-def _solver() -> dict[str, object]:
-    """Return a copy of the solver, since pymbar changes it."""
-    return SOLVER | {"options": {"min_sc_iter": 0, "maxiter": _ITERATIONS}}
 
 
 @dataclass(frozen=True)

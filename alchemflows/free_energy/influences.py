@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,13 @@ from alchemflows.free_energy.errors import correlated_variance, small_sample_fac
 BLOCK = 4
 #: Share of the draws that must have a value for it to have an error.
 MOST = 0.84
-#: Solver of pymbar: Newton's method, to a precision far below the standard errors.
-SOLVER = {"method": "adaptive", "tol": 1e-8, "options": {"min_sc_iter": 0}}
 #: Directions in which states are not connected have an eigenvalue of the MBAR equations below this value, and no error.
 _DISCONNECTED = 1e-12
+
+
+def solver() -> dict[str, Any]:
+    """Return the settings of pymbar by Newton's method, more precise than any error; pymbar writes into them."""
+    return {"method": "adaptive", "tol": 1e-8, "options": {"min_sc_iter": 0}}
 
 
 @dataclass(frozen=True)

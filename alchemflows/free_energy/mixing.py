@@ -39,13 +39,13 @@ from scipy.special import gammaln, logsumexp
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.estimators import MIN_OVERLAP
 from alchemflows.free_energy.influences import (
-    SOLVER,
     SampleBlocks,
     guess_along,
     influences_on_states,
     joint_inefficiency,
     pair_overlaps,
     random_draws,
+    solver,
     standard_errors,
 )
 
@@ -247,7 +247,7 @@ def mixing_curves(states: Sequence[MixingSamples]) -> MixingCurves:
     n_second = np.concatenate([state.n_second for state in states]).astype(np.int64)
     beta = 1 / (units.kB * temperatures)
     reduced = np.stack([beta[t] * (enthalpy + s.bias_eV[n_second]) for t, s in zip(of_state, states, strict=True)])
-    solved = MBAR(reduced, n_samples, initial_f_k=_guess(reduced, states), solver_protocol=(SOLVER,))
+    solved = MBAR(reduced, n_samples, initial_f_k=_guess(reduced, states), solver_protocol=(solver(),))
     log_mixture = logsumexp(solved.f_k[:, None] - reduced, axis=0, b=n_samples[:, None])
     weights = np.exp(solved.f_k[:, None] - reduced - log_mixture).T
     on_f = influences_on_states(weights, n_samples)

@@ -33,12 +33,12 @@ from scipy.special import logsumexp
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.influences import (
-    SOLVER,
     SampleBlocks,
     influences_on_states,
     joint_inefficiency,
     pair_overlaps,
     random_draws,
+    solver,
 )
 
 #: Number of temperatures at which averages are computed by default.
@@ -209,7 +209,9 @@ def thermal_curves(replicas: Sequence[ThermalSamples], *, n_temperatures: int = 
     reduced = beta[:, None] * energy
     means = np.bincount(state, energy) / n_samples
     guess = cumulative_trapezoid(means, beta, initial=0.0)
-    solved = MBAR(reduced[:, np.argsort(state, kind="stable")], n_samples, initial_f_k=guess, solver_protocol=(SOLVER,))
+    solved = MBAR(
+        reduced[:, np.argsort(state, kind="stable")], n_samples, initial_f_k=guess, solver_protocol=(solver(),)
+    )
     log_mixture = logsumexp(solved.f_k[:, None] - reduced, axis=0, b=n_samples[:, None])
     weights = np.exp(solved.f_k[:, None] - reduced - log_mixture).T
     on_f = influences_on_states(weights, n_samples)
