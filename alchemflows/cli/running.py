@@ -34,7 +34,7 @@ _MAX_WORKERS = 4
 
 
 def n_workers(device: str, given: int | None, n_parallel_jobs: int) -> int:
-    """Return the number of local workers: the given one, else 1 on a GPU and several on the CPU.
+    """Return the number of local workers: the given one, else 1 on a GPU or with short lengths, several on the CPU.
 
     On the CPU there is one for each job that can run at the same time, up to one per core and 4 in total; further
     workers would only take cores from the others.
@@ -55,7 +55,7 @@ def n_workers(device: str, given: int | None, n_parallel_jobs: int) -> int:
     used = check_device(device)
     if given is not None:
         return given
-    return 1 if used.type != "cpu" else min(n_cores(), _MAX_WORKERS, n_parallel_jobs)
+    return 1 if used.type != "cpu" or settings().short is not None else min(n_cores(), _MAX_WORKERS, n_parallel_jobs)
 
 
 def messages(as_json: bool) -> Console:

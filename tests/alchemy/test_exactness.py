@@ -10,7 +10,17 @@ import pytest
 import torch
 from ase import Atoms
 from mace.calculators import MACECalculator
-from models import CUTOFF_A, GROUPS, groups_and_couplings, interior, perovskite, perovskite_system, variants, vertices
+from models import (
+    CUTOFF_A,
+    GROUPS,
+    VARIANTS,
+    groups_and_couplings,
+    interior,
+    perovskite,
+    perovskite_system,
+    variants,
+    vertices,
+)
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.groups import SiteGroup
@@ -54,9 +64,9 @@ def present(system: AlchemicalSystem, weights: np.ndarray) -> list[int]:
 
 
 def assert_vertices(backend: Backend, system: AlchemicalSystem, plain: Plain, seed: int, atol: float = 1e-10) -> None:
-    """Compare up to eight vertices, and the first one, with a plain calculator."""
+    """Compare the first vertex and up to three others with a plain calculator."""
     corners = vertices(system)
-    chosen = np.random.default_rng(seed).permutation(len(corners) - 1)[:7] + 1
+    chosen = np.random.default_rng(seed).permutation(len(corners) - 1)[:3] + 1
     corners = corners[[0, *chosen]]
     result = evaluate(backend, system, corners)
     for k, corner in enumerate(corners):
@@ -111,7 +121,7 @@ def test_mace_vertices_equal_the_plain_calculator(variant, mace_file, backend):
         for coupling in COUPLINGS:
             system = system_for(variant, groups, coupling)
             torch.set_default_dtype(torch.float32)
-            assert_vertices(loaded, system, once, seed=3)
+            assert_vertices(loaded, system, once, seed=list(VARIANTS).index(variant))
 
 
 @pytest.fixture(scope="module")

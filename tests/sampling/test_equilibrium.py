@@ -140,8 +140,8 @@ def test_iron_has_the_volume_that_ase_finds():
         timestep_fs=4.0,
         friction_per_ps=5.0,
         barostat_time_ps=0.1,
-        n_equilibration_steps=200,
-        n_production_steps=500,
+        n_equilibration_steps=150,
+        n_production_steps=350,
     )
     run = sample_equilibrium(AlchemicalPotential(system, load_potential(spec)), system, [], settings, range(8))
     ours = run.volume_A3.mean(axis=0) / len(atoms)
@@ -165,7 +165,7 @@ def test_iron_has_the_volume_that_ase_finds():
         md.run(n_steps)
         return np.array(volumes[n_steps // 6 :]) / len(atoms)
 
-    theirs = ase_volumes(0, 1200)
+    theirs = ase_volumes(0, 900)
     blocks = theirs[: len(theirs) // 10 * 10].reshape(10, -1).mean(axis=1)
     their_error = blocks.std(ddof=1) / np.sqrt(10)
     print(f"volume per atom: {ours.mean():.4f} ± {error:.4f} Å³, with ASE {theirs.mean():.4f} ± {their_error:.4f} Å³")
