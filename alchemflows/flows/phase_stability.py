@@ -11,13 +11,14 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.analysis.phases import Point
 from alchemflows.analysis.terms import mixing_term_eV
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import CellChoice
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.jobs.inputs import failing_onwards, tolerant
-from alchemflows.jobs.phases import PhaseComparisonMaker, Point
+from alchemflows.jobs.phases import PhaseComparisonMaker
 
 
 @dataclass
