@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from monty.json import MSONable
+from numpy.typing import ArrayLike
 
+from alchemflows.analysis.isolines import isobar_of
 from alchemflows.errors import InvalidInputError
-from alchemflows.free_energy.phases import transition
+from alchemflows.free_energy.phases import (
+    N_TEMPERATURES,
+    PhaseIsobar,
+    Transition,
+    transition,
+    transition_of_curves,
+)
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
-from alchemflows.schemas.phases import PhasePoint, PhaseStabilityDocument, PhaseTransition, StablePhase
+from alchemflows.schemas.isolines import CurveValues, TemperatureSweepDocument
+from alchemflows.schemas.phases import PhaseCurve, PhasePoint, PhaseStabilityDocument, PhaseTransition, StablePhase
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.verdict import Verdict
@@ -24,6 +33,8 @@ CERTAIN = 0.95
 #: Largest reliable error of a transition temperature, as a fraction of the range of temperatures. Above it, error
 #: propagation is not linear: with errors of 12 to 35 % only 50 to 66 % of transitions lie within one standard error.
 MAX_TRANSITION_ERROR = 0.1
+#: Difference up to which temperatures count as equal (K).
+SAME_K = 1e-6
 
 
 @dataclass(frozen=True)
@@ -38,29 +49,85 @@ class Point(MSONable):
     ideal_mixing_eV: float
 
 
+@dataclass(frozen=True)
+class PhaseComposition(MSONable):
+    """Phase and composition of a curve G(T); −S of ideal mixing is that of its cell, eV/K."""
+
+    phase: str
+    formula: str
+    composition: float | None
+    counts: Counts
+    ideal_mixing_eV_per_K: float
+
+
 def compare(points: Sequence[Point], documents: Sequence[FrenkelLaddDocument | None]) -> PhaseStabilityDocument:
-    """Return the comparison; see :meth:`PhaseComparisonMaker.make`."""
+    """Return the comparison of single runs; see :class:`~alchemflows.jobs.phases.PhaseComparisonMaker`."""
     found = [_point(point, document) for point, document in zip(points, documents, strict=True)]
-    done = [document for document in documents if document is not None]
+    changes = [
+        change
+        for x, first, second in _pairs(found)
+        if (change := _transition_of_points(found, x, first, second)) is not None
+    ]
+    named = [
+        (f"{point.phase} {point.formula} at {point.temperature_K:g} K", document)
+        for point, document in zip(points, documents, strict=True)
+    ]
+    return _document(found, changes, [], named)
+
+
+def compare_curves(
+    crystals: Sequence[PhaseComposition],
+    temperatures_K: Sequence[float],
+    documents: Sequence[TemperatureSweepDocument | None],
+) -> PhaseStabilityDocument:
+    """Return the comparison of curves; see :class:`~alchemflows.jobs.phases.PhaseCurveComparisonMaker`."""
+    points, curves, known = [], [], dict[tuple[str, float | None], _Curve]()
+    for crystal, document in zip(crystals, documents, strict=True):
+        curve = None if document is None else _Curve(crystal, document)
+        points += [_point_of(crystal, curve, temperature) for temperature in temperatures_K]
+        if curve is not None:
+            known[crystal.phase, crystal.composition] = curve
+            curves.append(curve.stored(temperatures_K))
+    changes = [
+        change
+        for x, first, second in _pairs(points)
+        if (first, x) in known
+        and (second, x) in known
+        and (change := _transition_of_curves(known[first, x], known[second, x])) is not None
+    ]
+    named = [(f"{crystal.phase} {crystal.formula}", each) for crystal, each in zip(crystals, documents, strict=True)]
+    return _document(points, changes, curves, named)
+
+
+def _pairs(points: Sequence[PhasePoint]) -> Iterator[tuple[float | None, str, str]]:
+    """Yield each composition with each pair of phases."""
+    phases = dict.fromkeys(point.phase for point in points)
+    for x in dict.fromkeys(point.composition for point in points):
+        for first, second in combinations(phases, 2):
+            yield x, first, second
+
+
+def _document(
+    points: list[PhasePoint],
+    transitions: list[PhaseTransition],
+    curves: list[PhaseCurve],
+    named: Sequence[tuple[str, FrenkelLaddDocument | TemperatureSweepDocument | None]],
+) -> PhaseStabilityDocument:
+    """Return the document of points and transitions, from results with the names of their phases.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no result.
+    """
+    done = [document for _, document in named if document is not None]
     if not done:
         raise InvalidInputError("no run of any phase succeeded")
-    phases = list(dict.fromkeys(point.phase for point in points))
     temperatures = sorted({point.temperature_K for point in points})
     compositions = list(dict.fromkeys(point.composition for point in points))
-    stable = [s for x in compositions for t in temperatures if (s := _stable(found, x, t)) is not None]
-    transitions = [
-        change
-        for x in compositions
-        for first, second in combinations(phases, 2)
-        if (change := _transition(found, x, first, second)) is not None
-    ]
-    reasons = [
-        f"{p.phase} {p.formula} at {p.temperature_K:g} K: {p.failure}" for p in found if p.failure is not None
-    ] + [
-        f"{point.phase} {point.formula} at {point.temperature_K:g} K: {reason}"
-        for point, document in zip(points, documents, strict=True)
-        if document is not None
-        for reason in document.verdict.reasons
+    reasons = [f"{p.phase} {p.formula} at {p.temperature_K:g} K: {p.failure}" for p in points if p.failure is not None]
+    reasons += [
+        f"{name}: {reason}" for name, document in named if document is not None for reason in document.verdict.reasons
     ]
     reasons += [
         Reason.UNCERTAIN_TRANSITION.because(
@@ -77,18 +144,58 @@ def compare(points: Sequence[Point], documents: Sequence[FrenkelLaddDocument | N
         for t in transitions
         if t.error_K is not None and t.error_K > span
     ]
-    known = [x for x in compositions if x is not None]
     return PhaseStabilityDocument(
         pressure_GPa=done[0].pressure_GPa,
-        phases=phases,
+        phases=list(dict.fromkeys(point.phase for point in points)),
         temperatures_K=temperatures,
-        compositions=sorted(known) or None,
-        points=found,
-        stable=stable,
+        compositions=sorted(x for x in compositions if x is not None) or None,
+        points=points,
+        stable=[s for x in compositions for t in temperatures if (s := _stable(points, x, t)) is not None],
         transitions=transitions,
+        curves=curves,
         verdict=Verdict.of(reasons),
         provenance=Provenance(potential=done[0].provenance.potential, seed=done[0].provenance.seed),
     )
+
+
+class _Curve:
+    """G(T) of a phase at one composition, with ideal mixing, from a sweep."""
+
+    def __init__(self, crystal: PhaseComposition, document: TemperatureSweepDocument) -> None:
+        self.crystal = crystal
+        self.document = document
+        self.low_K, self.high_K = document.temperatures_K[0], document.temperatures_K[-1]
+
+    def contains(self, temperature_K: float) -> bool:
+        """Return whether a temperature lies on the curve."""
+        return self.low_K - SAME_K <= temperature_K <= self.high_K + SAME_K
+
+    def at(self, temperatures_K: ArrayLike) -> PhaseIsobar:
+        """Return G, S and V of the cell at temperatures on the curve."""
+        t = np.clip(np.asarray(temperatures_K, dtype=float), self.low_K, self.high_K)
+        found, mixing = isobar_of(self.document, t), self.crystal.ideal_mixing_eV_per_K
+        values = [found.gibbs_eV.values + mixing * t, found.entropy_eV_per_K.values - mixing, found.volume_A3.values]
+        return PhaseIsobar(t, np.stack(values), found.shares)
+
+    def stored(self, temperatures_K: Sequence[float]) -> PhaseCurve:
+        """Return the curve at its own temperatures and at others of the comparison."""
+        inside = [temperature for temperature in temperatures_K if self.contains(temperature)]
+        curve = self.at(sorted({*self.document.temperatures_K, *inside}))
+        gibbs, entropy, volumes = (
+            CurveValues(values=values.tolist(), errors=errors.tolist())
+            for values, errors in zip(curve.values, curve.errors, strict=True)
+        )
+        return PhaseCurve(
+            phase=self.crystal.phase,
+            formula=self.crystal.formula,
+            composition=self.crystal.composition,
+            counts=self.crystal.counts,
+            anchor_K=self.document.anchor.temperature_K,
+            temperatures_K=curve.temperatures_K.tolist(),
+            gibbs_eV=gibbs,
+            entropy_eV_per_K=entropy,
+            volumes_A3=volumes,
+        )
 
 
 def _point(point: Point, document: FrenkelLaddDocument | None) -> PhasePoint:
@@ -103,6 +210,30 @@ def _point(point: Point, document: FrenkelLaddDocument | None) -> PhasePoint:
         ideal_mixing_eV=point.ideal_mixing_eV,
         volume_A3=document and document.volume_A3,
         failure=None if document is not None else Reason.POINT_FAILED.because(),
+    )
+
+
+def _point_of(crystal: PhaseComposition, curve: _Curve | None, temperature_K: float) -> PhasePoint:
+    """Return the point of a curve at a temperature, or the reason why there is none."""
+    known = None
+    if curve is None:
+        failure = Reason.POINT_FAILED.because()
+    elif curve.contains(temperature_K):
+        failure, known = None, curve.at([temperature_K])
+    else:
+        end = curve.low_K if temperature_K < curve.low_K else curve.high_K
+        failure = Reason.POINT_LOST.because(end=end)
+    return PhasePoint(
+        phase=crystal.phase,
+        formula=crystal.formula,
+        composition=crystal.composition,
+        temperature_K=temperature_K,
+        counts=crystal.counts,
+        gibbs_eV=None if known is None else float(known.values[0, 0]),
+        error_eV=None if known is None else float(known.errors[0, 0]),
+        ideal_mixing_eV=crystal.ideal_mixing_eV_per_K * temperature_K,
+        volume_A3=None if known is None else float(known.values[2, 0]),
+        failure=failure,
     )
 
 
@@ -143,7 +274,7 @@ def _stable(points: Sequence[PhasePoint], composition: float | None, temperature
     )
 
 
-def _transition(
+def _transition_of_points(
     points: Sequence[PhasePoint], composition: float | None, first: str, second: str
 ) -> PhaseTransition | None:
     """Return the transition between two phases; None if they share fewer than two temperatures."""
@@ -152,16 +283,43 @@ def _transition(
     if len(common) < 2:
         return None
     differences, errors = zip(*(_difference(other[t], one[t]) for t in common), strict=True)
-    found = transition(common, differences, errors)
-    slope = found.slope_eV_per_K
-    falling = (differences[-1] < differences[0]) if slope is None else slope < 0
-    low, high = (first, second) if falling else (second, first)
+    return _stored(transition(common, differences, errors), composition, first, second)
+
+
+def _transition_of_curves(first: _Curve, second: _Curve) -> PhaseTransition | None:
+    """Return the transition between two phases; None if their curves have no temperatures in common."""
+    low, high = max(first.low_K, second.low_K), min(first.high_K, second.high_K)
+    if low >= high:
+        return None
+    one, other = (
+        curve.at(np.linspace(low, high, N_TEMPERATURES)).per(curve.crystal.counts.atoms) for curve in (first, second)
+    )
+    found = transition_of_curves(one, other)
+    return _stored(found, first.crystal.composition, first.crystal.phase, second.crystal.phase)
+
+
+def _stored(found: Transition, composition: float | None, first: str, second: str) -> PhaseTransition:
+    """Return a transition with the phases in the order of their stability; differences are those on heating."""
+    low, high = (first, second) if found.second_above else (second, first)
+    sign = 1 if found.second_above else -1
+    entropy, heat, volume = (
+        (None, None) if pair is None else (sign * pair[0], pair[1])
+        for pair in (found.entropy_eV_per_K, found.latent_heat_eV, found.volume_A3)
+    )
+    boundary = found.boundary_K_per_GPa or (None, None)
     return PhaseTransition(
         composition=composition,
         low_temperature_phase=low,
         high_temperature_phase=high,
         temperature_K=found.temperature_K,
         error_K=found.error_K,
-        entropy_eV_per_K_per_atom=None if slope is None else abs(slope),
+        entropy_eV_per_K_per_atom=entropy[0],
+        entropy_error_eV_per_K_per_atom=entropy[1],
+        latent_heat_eV_per_atom=heat[0],
+        latent_heat_error_eV_per_atom=heat[1],
+        volume_change_A3_per_atom=volume[0],
+        volume_change_error_A3_per_atom=volume[1],
+        boundary_K_per_GPa=boundary[0],
+        boundary_error_K_per_GPa=boundary[1],
         probability=found.probability,
     )

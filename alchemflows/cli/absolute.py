@@ -219,6 +219,17 @@ def _run_sweep(
     )
 
 
+PHASES = MakerOptions(
+    "alchemflows.flows.phase_stability:PhaseStabilityMaker",
+    ("runs", "anchor_temperature", "sweep_repeats", "sweep_equilibration", "sweep_steps"),
+    renamed={
+        "sweep_repeats": "n_sweep_repeats",
+        "sweep_equilibration": "n_sweep_equilibration_steps",
+        "sweep_steps": "n_sweep_steps",
+    },
+)
+
+
 @app.command()
 @grouped
 def phases(
@@ -227,6 +238,7 @@ def phases(
         typer.Argument(help="Names and structure files of the phases, such as alpha=alpha.cif delta=delta.cif."),
     ],
     temperatures: Temperatures,
+    comparison: Annotated[Any, PHASES],
     maker: Annotated[Any, FRENKEL_LADD],
     potential: PotentialOptions,
     reading: ReadingOptions,
@@ -241,17 +253,18 @@ def phases(
 ) -> None:
     """Compare the Gibbs free energies of several phases.
 
-    The results are the stable phase at each temperature and composition, and the transition temperatures.
+    The results are the stable phase at each temperature and composition, and the transitions with their latent heat.
+    For three or more temperatures each phase has one Frenkel–Ladd run, which a sweep of the temperature continues to a
+    curve; --runs points asks for a run at each temperature instead.
     """
-    from alchemflows.flows.phase_stability import PhaseStabilityMaker
-
     if compositions and not substitution:
         raise InvalidInputError("--composition needs a --substitution, such as Pb:Sn")
     read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}
     change = substitution_of([substitution]) if substitution else None
     maker.potential = potential.spec(read, (change or {}).values(), replaced=change or ())
+    comparison.frenkel_ladd_maker = maker
     make = partial(
-        PhaseStabilityMaker(frenkel_ladd_maker=maker).make,
+        comparison.make,
         {name: found.structure for name, found in read.items()},
         temperatures,
         substitution=change,

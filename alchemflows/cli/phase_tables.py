@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from ase import units
+from rich.console import Group
+
 from alchemflows.cli.layout import ResultTable
 from alchemflows.cli.tables import empty_table
 from alchemflows.schemas.phases import PhaseStabilityDocument
 
 
+def phase_tables(document: PhaseStabilityDocument) -> Group:
+    """G of every point, and the transitions."""
+    return Group(phase_table(document), *([transition_table(document)] if document.transitions else []))
+
+
 def phase_table(document: PhaseStabilityDocument) -> ResultTable:
-    """G of every point, the stable phase marked, and the transitions."""
+    """G of every point, the stable phase marked."""
     headings = ("phase", "formula", "T (K)", "G (eV/atom)", "±", "of which ideal mixing", "")
     table = empty_table("G of the phases (* stable)", headings)
     best = {(s.composition, s.temperature_K): s.phase for s in document.stable}
@@ -19,14 +27,39 @@ def phase_table(document: PhaseStabilityDocument) -> ResultTable:
             star = "*" if best.get((p.composition, p.temperature_K)) == p.phase else ""
             cells = (f"{gibbs:.6f}", f"{error:.6f}", f"{p.ideal_mixing_eV_per_atom:.6f}", star)
         table.add_row(p.phase, p.formula, f"{p.temperature_K:g}", *cells)
-    lines = []
+    anchors = {f"{curve.anchor_K:g} K" for curve in document.curves}
+    if anchors:
+        table.caption = f"from curves with the anchor at {', '.join(sorted(anchors))}"
+    return table
+
+
+def transition_table(document: PhaseStabilityDocument) -> ResultTable:
+    """Temperature of each transition and what changes there, for one atom."""
+    headings = (
+        "transition",
+        "T (K)",
+        "ΔH (meV/atom)",
+        "ΔS (k_B/atom)",
+        "ΔV (Å³/atom)",
+        "dT/dp (K/GPa)",
+        "probability",
+    )
+    table = empty_table("transitions between these temperatures", headings, n_keys=1)
     for t in document.transitions:
         at = "" if t.composition is None else f", x = {t.composition:g}"
-        where = (
-            "none between these temperatures"
-            if t.temperature_K is None
-            else f"{t.temperature_K:.0f} ± {t.error_K:.0f} K"
+        numbers = (
+            (t.temperature_K, t.error_K, 1.0, 1),
+            (t.latent_heat_eV_per_atom, t.latent_heat_error_eV_per_atom, 1e3, 3),
+            (t.entropy_eV_per_K_per_atom, t.entropy_error_eV_per_K_per_atom, 1 / units.kB, 4),
+            (t.volume_change_A3_per_atom, t.volume_change_error_A3_per_atom, 1.0, 4),
+            (t.boundary_K_per_GPa, t.boundary_error_K_per_GPa, 1.0, 1),
         )
-        lines.append(f"{t.low_temperature_phase} → {t.high_temperature_phase}{at}: {where}")
-    table.caption = "\n".join(lines)
+        cells = ["none" if k == 0 and each[0] is None else _measured(*each) for k, each in enumerate(numbers)]
+        table.add_row(f"{t.low_temperature_phase} → {t.high_temperature_phase}{at}", *cells, f"{t.probability:.2f}")
     return table
+
+
+def _measured(value: float | None, error: float | None, factor: float, digits: int) -> str:
+    if value is None:
+        return ""
+    return f"{value * factor:.{digits}f} ± {'?' if error is None else f'{error * factor:.{digits}f}'}"

@@ -53,7 +53,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     SchottkyDocument: defect_tables.schottky_tables,
     FrenkelPairDocument: defect_tables.frenkel_pair_table,
     RemovalDocument: defect_tables.removal_table,
-    PhaseStabilityDocument: phase_tables.phase_table,
+    PhaseStabilityDocument: phase_tables.phase_tables,
     TemperatureSweepDocument: isoline_tables.temperature_table,
     PressureSweepDocument: isoline_tables.pressure_table,
     CompositionSweepDocument: tables.sweep_table,

@@ -13,11 +13,12 @@ from ase import units
 from jobflow import JobConfig, Maker, job
 
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.analysis.isolines import N_STRAINS
 from alchemflows.errors import UnstableCrystalError
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.schemas.dynamics import CellFreedom, SwitchingSettings
+from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.isolines import (
     CurveValues,
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 4
 #: Where the crystal was lost, the range of the next sweep is shorter by this share of the distance from the anchor.
 MARGIN = 0.1
-#: Number of strains of the cell for each kind of freedom.
-N_STRAINS: dict[CellFreedom, int] = {"isotropic": 1, "axes": 3, "full": 6}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The job that compares the Gibbs free energies of phases."""
+"""Jobs that compare the Gibbs free energies of phases."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from jobflow import Maker, job
 
-from alchemflows.analysis.phases import Point, compare
+from alchemflows.analysis.phases import PhaseComposition, Point, compare, compare_curves
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
+from alchemflows.schemas.isolines import TemperatureSweepDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
 
 
@@ -41,3 +42,43 @@ class PhaseComparisonMaker(Maker):
             If no run succeeded.
         """
         return compare(points, [FrenkelLaddDocument.read(document) for document in documents])
+
+
+@dataclass
+class PhaseCurveComparisonMaker(Maker):
+    """Compare the curves G(T) of phases; phases whose runs failed are reported and left out.
+
+    Parameters
+    ----------
+    name
+        Name of the job.
+    """
+
+    name: str = "phase stability"
+
+    @job(output_schema=PhaseStabilityDocument)
+    def make(
+        self,
+        crystals: Sequence[PhaseComposition],
+        temperatures_K: Sequence[float],
+        documents: Sequence[TemperatureSweepDocument | None],
+    ) -> PhaseStabilityDocument:
+        """Compare the phases.
+
+        Parameters
+        ----------
+        crystals
+            Phase and composition of each document.
+        temperatures_K
+            Temperatures at which the phases are compared; transitions are found between them.
+        documents
+            Sweeps of the temperature; None for a failed run.
+
+        Raises
+        ------
+        InvalidInputError
+            If no run succeeded.
+        """
+        return compare_curves(
+            crystals, temperatures_K, [TemperatureSweepDocument.read(document) for document in documents]
+        )

@@ -115,6 +115,10 @@ class Reason(Enum):
     INTERSTITIAL_MOVED = "the interstitial is {moved:.2f} Å from its requested position: it moved to another site"
     HOST_MOVED = "atom {atom} is {moved:.2f} Å from its site in the crystal with the interstitial"
     POINT_FAILED = "the run of this point failed: see its error, which says if the phase is unstable"
+    POINT_LOST = (
+        "the curve of this phase ends at {end:.4g} K, since the crystal melted, or became another structure, on the "
+        "way from the anchor"
+    )
     UNCERTAIN_TRANSITION = (
         "the transition between {low} and {high} is uncertain: within the errors of G it lies between the temperatures "
         "with a probability of {probability:.2f}"
