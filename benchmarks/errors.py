@@ -48,7 +48,7 @@ from error_rows import (
 )
 from isoline_rows import isobar_rows
 from mixing_rows import chain_rows, mixing_rows
-from phase_rows import phase_rows
+from phase_rows import boundary_rows, phase_rows
 from transition_rows import transition_rows
 
 Rows = Callable[[int], Iterable[Row]]
@@ -185,17 +185,18 @@ QUANTITIES = (
         lambda n: (transition_row(k, 10.0, n) for k in (2, 3, 4, 5)),
     ),
     Quantity(
-        "transitions between curves G(T): temperature, latent heat, ΔS, ΔV, dT/dp",
+        "transitions between curves G(T): temperature, latent heat, ΔS, ΔV, dT/dp; boundaries T(p)",
         (
             "entropy_error_eV_per_K_per_atom",
             "latent_heat_error_eV_per_atom",
             "volume_change_error_A3_per_atom",
             "boundary_error_K_per_GPa",
+            "deviation_errors_K",
         ),
         "half the interval of 68 % of random draws of both curves, which move the values along a curve together",
-        ("test_transitions_between_curves",),
-        lambda n: phase_rows(4, 0.5, 2 * n),
-        lambda n: phase_rows(4, 0.9, 2 * n),
+        ("test_transitions_between_curves", "test_boundaries_over_the_pressure"),
+        lambda n: (*phase_rows(4, 0.5, 2 * n), *boundary_rows(4, 0.5, 2 * n)),
+        lambda n: (*phase_rows(4, 0.9, 2 * n), *boundary_rows(4, 0.9, 2 * n)),
     ),
     Quantity(
         "means over repeats of a campaign; energy and cell lengths of random arrangements, ordering energy",

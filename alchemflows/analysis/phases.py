@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
 from monty.json import MSONable
 from numpy.typing import ArrayLike
 
-from alchemflows.analysis.isolines import isobar_of
+from alchemflows.analysis.isolines import isobar_of, isotherm_of
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.phases import (
     N_TEMPERATURES,
     PhaseIsobar,
     Transition,
+    boundary,
     transition,
     transition_of_curves,
 )
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
-from alchemflows.schemas.isolines import CurveValues, TemperatureSweepDocument
-from alchemflows.schemas.phases import PhaseCurve, PhasePoint, PhaseStabilityDocument, PhaseTransition, StablePhase
+from alchemflows.schemas.isolines import CurveValues, PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.phases import (
+    PhaseBoundary,
+    PhaseCurve,
+    PhasePoint,
+    PhaseStabilityDocument,
+    PhaseTransition,
+    StablePhase,
+)
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.verdict import Verdict
@@ -33,6 +41,8 @@ CERTAIN = 0.95
 #: Largest reliable error of a transition temperature, as a fraction of the range of temperatures. Above it, error
 #: propagation is not linear: with errors of 12 to 35 % only 50 to 66 % of transitions lie within one standard error.
 MAX_TRANSITION_ERROR = 0.1
+#: Largest deviation of a boundary from the integral of its slope, in its errors.
+MAX_DEVIATION = 3.0
 #: Difference up to which temperatures count as equal (K).
 SAME_K = 1e-6
 
@@ -60,6 +70,43 @@ class PhaseComposition(MSONable):
     ideal_mixing_eV_per_K: float
 
 
+@dataclass(frozen=True)
+class OtherPressures:
+    """Sweeps of one phase and composition for other pressures; None for a failed run.
+
+    Attributes
+    ----------
+    pressures_GPa
+        The pressures.
+    isotherm
+        Sweep of the pressure at the temperature of the anchor.
+    documents
+        Sweep of the temperature at each pressure.
+    """
+
+    pressures_GPa: Sequence[float]
+    isotherm: PressureSweepDocument | None
+    documents: Sequence[TemperatureSweepDocument | None]
+
+    def reasons(self, name: str) -> list[str]:
+        """Return the reasons against the sweeps, without those against their anchor, and which of them failed."""
+        parts: list[tuple[str, PressureSweepDocument | TemperatureSweepDocument]] = []
+        found = []
+        if self.isotherm is not None:
+            parts.append((f"{name}, sweep of the pressure", self.isotherm))
+        for pressure, document in zip(self.pressures_GPa, self.documents, strict=True):
+            if document is None:
+                found.append(f"{name} at {pressure:g} GPa: {Reason.SWEEP_FAILED.because()}")
+            else:
+                parts.append((f"{name} at {pressure:g} GPa", document))
+        return found + [
+            f"{part}: {reason}"
+            for part, document in parts
+            for reason in document.verdict.reasons
+            if not reason.startswith(("anchor: ", "pressure sweep: "))
+        ]
+
+
 def compare(points: Sequence[Point], documents: Sequence[FrenkelLaddDocument | None]) -> PhaseStabilityDocument:
     """Return the comparison of single runs; see :class:`~alchemflows.jobs.phases.PhaseComparisonMaker`."""
     found = [_point(point, document) for point, document in zip(points, documents, strict=True)]
@@ -79,11 +126,13 @@ def compare_curves(
     crystals: Sequence[PhaseComposition],
     temperatures_K: Sequence[float],
     documents: Sequence[TemperatureSweepDocument | None],
+    others: Sequence[OtherPressures] = (),
 ) -> PhaseStabilityDocument:
     """Return the comparison of curves; see :class:`~alchemflows.jobs.phases.PhaseCurveComparisonMaker`."""
     points, curves, known = [], [], dict[tuple[str, float | None], _Curve]()
-    for crystal, document in zip(crystals, documents, strict=True):
-        curve = None if document is None else _Curve(crystal, document)
+    isotherms = [each.isotherm for each in others] or [None] * len(crystals)
+    for crystal, document, isotherm in zip(crystals, documents, isotherms, strict=True):
+        curve = None if document is None else _Curve(crystal, document, isotherm)
         points += [_point_of(crystal, curve, temperature) for temperature in temperatures_K]
         if curve is not None:
             known[crystal.phase, crystal.composition] = curve
@@ -96,7 +145,25 @@ def compare_curves(
         and (change := _transition_of_curves(known[first, x], known[second, x])) is not None
     ]
     named = [(f"{crystal.phase} {crystal.formula}", each) for crystal, each in zip(crystals, documents, strict=True)]
-    return _document(points, changes, curves, named)
+    if not others:
+        return _document(points, changes, curves, named)
+    at_pressures = dict[tuple[str, float | None], dict[float, _Curve]]()
+    reasons = []
+    for crystal, document, side in zip(crystals, documents, others, strict=True):
+        here = at_pressures.setdefault((crystal.phase, crystal.composition), {})
+        if document is not None and document.pressure_GPa is not None:
+            here[document.pressure_GPa] = _Curve(crystal, document, side.isotherm)
+        for pressure, each in zip(side.pressures_GPa, side.documents, strict=True):
+            if each is not None:
+                here[pressure] = _Curve(crystal, each, side.isotherm)
+        reasons += side.reasons(f"{crystal.phase} {crystal.formula}")
+    found = [
+        each
+        for x, first, second in _pairs(points)
+        if (each := _boundary(at_pressures[first, x], at_pressures[second, x])) is not None
+    ]
+    reasons += [reason for each in found for reason in _reasons_of_boundary(each)]
+    return _document(points, changes, curves, named, found, reasons)
 
 
 def _pairs(points: Sequence[PhasePoint]) -> Iterator[tuple[float | None, str, str]]:
@@ -112,6 +179,8 @@ def _document(
     transitions: list[PhaseTransition],
     curves: list[PhaseCurve],
     named: Sequence[tuple[str, FrenkelLaddDocument | TemperatureSweepDocument | None]],
+    boundaries: list[PhaseBoundary] | None = None,
+    more_reasons: Sequence[str] = (),
 ) -> PhaseStabilityDocument:
     """Return the document of points and transitions, from results with the names of their phases.
 
@@ -153,7 +222,8 @@ def _document(
         stable=[s for x in compositions for t in temperatures if (s := _stable(points, x, t)) is not None],
         transitions=transitions,
         curves=curves,
-        verdict=Verdict.of(reasons),
+        boundaries=boundaries,
+        verdict=Verdict.of([*reasons, *more_reasons]),
         provenance=Provenance(potential=done[0].provenance.potential, seed=done[0].provenance.seed),
     )
 
@@ -161,9 +231,19 @@ def _document(
 class _Curve:
     """G(T) of a phase at one composition, with ideal mixing, from a sweep."""
 
-    def __init__(self, crystal: PhaseComposition, document: TemperatureSweepDocument) -> None:
+    def __init__(
+        self,
+        crystal: PhaseComposition,
+        document: TemperatureSweepDocument,
+        isotherm: PressureSweepDocument | None = None,
+    ) -> None:
         self.crystal = crystal
         self.document = document
+        anchor = document.anchor
+        # What the anchor adds to the error of G: as one number, or by switches that curves at other pressures share.
+        self.anchor_shares = np.array([anchor.gibbs.error_eV])
+        if isotherm is not None:
+            self.anchor_shares = isotherm_of(isotherm, [anchor.pressure_GPa]).shares[:, 0]
         self.low_K, self.high_K = document.temperatures_K[0], document.temperatures_K[-1]
 
     def contains(self, temperature_K: float) -> bool:
@@ -175,7 +255,10 @@ class _Curve:
         t = np.clip(np.asarray(temperatures_K, dtype=float), self.low_K, self.high_K)
         found, mixing = isobar_of(self.document, t), self.crystal.ideal_mixing_eV_per_K
         values = [found.gibbs_eV.values + mixing * t, found.entropy_eV_per_K.values - mixing, found.volume_A3.values]
-        return PhaseIsobar(t, np.stack(values), found.shares)
+        start = self.document.anchor.temperature_K
+        pattern = np.stack([t / start, np.full(len(t), -1 / start), np.zeros(len(t))])
+        shares = np.concatenate([found.shares[:-1], np.multiply.outer(self.anchor_shares, pattern)])
+        return PhaseIsobar(t, np.stack(values), shares, len(self.anchor_shares))
 
     def stored(self, temperatures_K: Sequence[float]) -> PhaseCurve:
         """Return the curve at its own temperatures and at others of the comparison."""
@@ -288,14 +371,59 @@ def _transition_of_points(
 
 def _transition_of_curves(first: _Curve, second: _Curve) -> PhaseTransition | None:
     """Return the transition between two phases; None if their curves have no temperatures in common."""
+    common = _common(first, second)
+    if common is None:
+        return None
+    return _stored(transition_of_curves(*common), first.crystal.composition, first.crystal.phase, second.crystal.phase)
+
+
+def _common(first: _Curve, second: _Curve) -> tuple[PhaseIsobar, PhaseIsobar] | None:
+    """Return two curves at common temperatures, for one atom; None if they have none."""
     low, high = max(first.low_K, second.low_K), min(first.high_K, second.high_K)
     if low >= high:
         return None
-    one, other = (
-        curve.at(np.linspace(low, high, N_TEMPERATURES)).per(curve.crystal.counts.atoms) for curve in (first, second)
+    temperatures = np.linspace(low, high, N_TEMPERATURES)
+    one, other = (curve.at(temperatures).per(curve.crystal.counts.atoms) for curve in (first, second))
+    return one, other
+
+
+def _boundary(first: Mapping[float, _Curve], second: Mapping[float, _Curve]) -> PhaseBoundary | None:
+    """Return the boundary between two phases, whose curves are given by their pressures; None at fewer than two."""
+    pairs = {
+        pressure: pair
+        for pressure in sorted(first.keys() & second.keys())
+        if (pair := _common(first[pressure], second[pressure])) is not None
+    }
+    if len(pairs) < 2:
+        return None
+    found = boundary(list(pairs), list(pairs.values()))
+    one, other = (next(iter(curves.values())).crystal for curves in (first, second))
+    return PhaseBoundary(
+        composition=one.composition,
+        phases=(one.phase, other.phase),
+        pressures_GPa=list(pairs),
+        transitions=[_stored(each, one.composition, one.phase, other.phase) for each in found.transitions],
+        deviations_K=[None if each is None else each[0] for each in found.deviations_K],
+        deviation_errors_K=[None if each is None else each[1] for each in found.deviations_K],
     )
-    found = transition_of_curves(one, other)
-    return _stored(found, first.crystal.composition, first.crystal.phase, second.crystal.phase)
+
+
+def _reasons_of_boundary(found: PhaseBoundary) -> list[str]:
+    """Return the reasons against a boundary whose slopes do not agree with its transition temperatures."""
+    return [
+        Reason.BOUNDARY_DEVIATES.because(
+            first=found.phases[0],
+            second=found.phases[1],
+            low=low,
+            high=high,
+            deviation=deviation,
+            sigma=abs(deviation) / error,
+        )
+        for (low, high), deviation, error in zip(
+            pairwise(found.pressures_GPa), found.deviations_K, found.deviation_errors_K, strict=True
+        )
+        if deviation is not None and error is not None and abs(deviation) > MAX_DEVIATION * error
+    ]
 
 
 def _stored(found: Transition, composition: float | None, first: str, second: str) -> PhaseTransition:

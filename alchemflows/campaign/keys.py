@@ -194,7 +194,7 @@ ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         VacancyFreeEnergyMaker: {"site": 0, "chemical_potentials_eV": {}, "references": {}, "supercells": None},
         SchottkyMaker: {"sites": None},
         FrenkelPairMaker: {"site": ..., "interstitial": ...},
-        PhaseStabilityMaker: {"temperatures": ..., "compositions": [0.0, 1.0]},
+        PhaseStabilityMaker: {"temperatures": ..., "compositions": [0.0, 1.0], "boundary_pressures": []},
         TemperatureSweepMaker: {"low_K": ..., "high_K": ...},
         PressureSweepMaker: {"low_GPa": ..., "high_GPa": ...},
         CompositionSweepMaker: {"grid": ...},

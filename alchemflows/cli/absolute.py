@@ -20,6 +20,7 @@ from alchemflows.cli.options import (
     StructureFile,
     Supercell,
     Temperatures,
+    plot_option,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
@@ -248,8 +249,19 @@ def phases(
         list[float] | None,
         typer.Option("--composition", "-x", help="Substituted fraction, from 0 to 1; repeatable [default: 0 and 1]."),
     ] = None,
+    boundary_pressures: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--boundary-pressure",
+            help="Further pressure (GPa) at which transition temperatures are computed, for the boundary between the "
+            "phases; repeatable. Needs curves.",
+        ),
+    ] = None,
     supercell: Supercell = (1, 1, 1),
     plot: Plot = None,
+    boundary_plot: Annotated[
+        Path | None, plot_option("Write a figure of the boundaries to this file; needs --boundary-pressure.")
+    ] = None,
 ) -> None:
     """Compare the Gibbs free energies of several phases.
 
@@ -259,6 +271,8 @@ def phases(
     """
     if compositions and not substitution:
         raise InvalidInputError("--composition needs a --substitution, such as Pb:Sn")
+    if boundary_plot is not None and not boundary_pressures:
+        raise InvalidInputError("--boundary-plot needs at least one --boundary-pressure")
     read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}
     change = substitution_of([substitution]) if substitution else None
     maker.potential = potential.spec(read, (change or {}).values(), replaced=change or ())
@@ -269,11 +283,12 @@ def phases(
         temperatures,
         substitution=change,
         compositions=compositions or (0.0, 1.0),
+        boundary_pressures=boundary_pressures or (),
     )
     run_and_show(
         make,
         run,
         device=potential.device,
-        figures={"phases": plot},
+        figures={"phases": plot, "boundary": boundary_plot},
         read=read,
     )

@@ -7,12 +7,15 @@ from rich.console import Group
 
 from alchemflows.cli.layout import ResultTable
 from alchemflows.cli.tables import empty_table
-from alchemflows.schemas.phases import PhaseStabilityDocument
+from alchemflows.schemas.phases import PhaseBoundary, PhaseStabilityDocument
 
 
 def phase_tables(document: PhaseStabilityDocument) -> Group:
-    """G of every point, and the transitions."""
-    return Group(phase_table(document), *([transition_table(document)] if document.transitions else []))
+    """G of every point, the transitions, and their boundaries over the pressure."""
+    tables = [phase_table(document)]
+    if document.transitions:
+        tables.append(transition_table(document))
+    return Group(*tables, *(boundary_table(each) for each in document.boundaries or []))
 
 
 def phase_table(document: PhaseStabilityDocument) -> ResultTable:
@@ -56,6 +59,23 @@ def transition_table(document: PhaseStabilityDocument) -> ResultTable:
         )
         cells = ["none" if k == 0 and each[0] is None else _measured(*each) for k, each in enumerate(numbers)]
         table.add_row(f"{t.low_temperature_phase} → {t.high_temperature_phase}{at}", *cells, f"{t.probability:.2f}")
+    return table
+
+
+def boundary_table(boundary: PhaseBoundary) -> ResultTable:
+    """Temperature of a transition at each pressure, and how it agrees with dT/dp."""
+    at = "" if boundary.composition is None else f", x = {boundary.composition:g}"
+    headings = ("p (GPa)", "T (K)", "ΔH (meV/atom)", "dT/dp (K/GPa)", "deviation from dT/dp (K)")
+    table = empty_table(f"boundary between {' and '.join(boundary.phases)}{at}", headings, n_keys=1)
+    deviations = [(None, None), *zip(boundary.deviations_K, boundary.deviation_errors_K, strict=True)]
+    for p, t, deviation in zip(boundary.pressures_GPa, boundary.transitions, deviations, strict=True):
+        table.add_row(
+            f"{p:g}",
+            _measured(t.temperature_K, t.error_K, 1.0, 1) or "none",
+            _measured(t.latent_heat_eV_per_atom, t.latent_heat_error_eV_per_atom, 1e3, 3),
+            _measured(t.boundary_K_per_GPa, t.boundary_error_K_per_GPa, 1.0, 1),
+            _measured(*deviation, 1.0, 1),
+        )
     return table
 
 

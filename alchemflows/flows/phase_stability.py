@@ -92,6 +92,7 @@ class PhaseStabilityMaker(Maker):
         *,
         substitution: Substitution | None = None,
         compositions: Sequence[float] = (0.0, 1.0),
+        boundary_pressures: Sequence[float] = (),
     ) -> Flow:
         """Return the flow; its output is a :class:`PhaseStabilityDocument`.
 
@@ -105,11 +106,47 @@ class PhaseStabilityMaker(Maker):
             Substitution that changes the composition, for example ``{"Pb": "Sn"}``.
         compositions
             Fractions x of the substitution, between 0 and 1; used only with a substitution.
+        boundary_pressures
+            Further pressures (GPa) at which transition temperatures are computed, for the boundaries T(p) between the
+            phases. Needs curves.
 
         Raises
         ------
         InvalidInputError, PotentialError
             If the structures differ in composition, or another input is invalid.
+        """
+        self._check(phases, temperatures, substitution, compositions, boundary_pressures)
+        shares: list[float | None] = [None] if substitution is None else [float(x) for x in compositions]
+        maker = self.frenkel_ladd_maker
+        crystals = []
+        for name, structure in phases.items():
+            own = replace(maker, cell_freedom=self.freedom_of.get(name, maker.cell_freedom))
+            for x in shares:
+                at_x = structure if x is None else _mixed(structure, substitution or {}, x)
+                system, weights = AlchemicalSystem.from_structure(at_x, coupling=maker.coupling)
+                crystals.append(_Crystal(name, x, at_x, system, weights, own))
+        if self._by_curves(crystals, len(temperatures)):
+            return self._curves(crystals, sorted(map(float, temperatures)), sorted(map(float, boundary_pressures)))
+        if boundary_pressures:
+            raise InvalidInputError("boundary_pressures: single runs give no boundaries; they need runs='curves'")
+        if self.anchor_temperature is not None:
+            raise InvalidInputError("anchor_temperature: single runs have no anchor; it needs runs='curves'")
+        return self._points(crystals, list(map(float, temperatures)))
+
+    def _check(
+        self,
+        phases: Mapping[str, Structure],
+        temperatures: Sequence[float],
+        substitution: Substitution | None,
+        compositions: Sequence[float],
+        boundary_pressures: Sequence[float],
+    ) -> None:
+        """Check the fields and the arguments of :meth:`make`.
+
+        Raises
+        ------
+        InvalidInputError
+            If one is invalid.
         """
         if not phases or not temperatures or (substitution is not None and not compositions):
             raise InvalidInputError("at least one phase, one temperature and one composition are needed")
@@ -123,22 +160,16 @@ class PhaseStabilityMaker(Maker):
             raise InvalidInputError("phases are compared at a common pressure; pressure_GPa must not be None")
         if len(set(temperatures)) < len(temperatures) or len(set(compositions)) < len(compositions):
             raise InvalidInputError("temperatures or compositions contain a value twice; give each once")
+        if len(set(boundary_pressures)) < len(boundary_pressures):
+            raise InvalidInputError("boundary_pressures contains a value twice; give each once")
+        own_GPa = self.frenkel_ladd_maker.pressure_GPa
+        if any(abs(pressure - own_GPa) < TOLERANCE for pressure in boundary_pressures):
+            raise InvalidInputError(
+                f"boundary_pressures: {own_GPa:g} GPa is the pressure of the curves (pressure_GPa), which the "
+                "boundaries contain anyway; leave it out"
+            )
         if self.runs not in get_args(Runs):
             raise InvalidInputError(f"runs must be one of {', '.join(get_args(Runs))}; got {self.runs!r}")
-        shares: list[float | None] = [None] if substitution is None else [float(x) for x in compositions]
-        maker = self.frenkel_ladd_maker
-        crystals = []
-        for name, structure in phases.items():
-            own = replace(maker, cell_freedom=self.freedom_of.get(name, maker.cell_freedom))
-            for x in shares:
-                at_x = structure if x is None else _mixed(structure, substitution or {}, x)
-                system, weights = AlchemicalSystem.from_structure(at_x, coupling=maker.coupling)
-                crystals.append(_Crystal(name, x, at_x, system, weights, own))
-        if self._by_curves(crystals, len(temperatures)):
-            return self._curves(crystals, sorted(map(float, temperatures)))
-        if self.anchor_temperature is not None:
-            raise InvalidInputError("anchor_temperature: single runs have no anchor; it needs runs='curves'")
-        return self._points(crystals, list(map(float, temperatures)))
 
     def _by_curves(self, crystals: Sequence[_Crystal], n_temperatures: int) -> bool:
         """Return whether the runs are curves.
@@ -169,8 +200,8 @@ class PhaseStabilityMaker(Maker):
         comparison = tolerant(PhaseComparisonMaker().make(points, [part.output for part in parts]))
         return self._flow(parts, comparison, crystals)
 
-    def _curves(self, crystals: Sequence[_Crystal], temperatures: Sequence[float]) -> Flow:
-        """Return the flow of one Frenkel–Ladd run and one sweep for each crystal."""
+    def _curves(self, crystals: Sequence[_Crystal], temperatures: Sequence[float], pressures: Sequence[float]) -> Flow:
+        """Return the flow of one Frenkel–Ladd run and one sweep for each crystal, and of sweeps for other pressures."""
         low, high = temperatures[0], temperatures[-1]
         if low <= 0:
             raise InvalidInputError(f"temperatures must be above 0 K; got {low:g}")
@@ -193,14 +224,19 @@ class PhaseStabilityMaker(Maker):
         for each in crystals:
             replace(each.maker, temperature=anchor).in_crystal(each.system).switching_settings()
         potential = self.frenkel_ladd_maker.checked_potential()
-        parts = []
+        parts, outputs = [], []
         for each in crystals:
-            own = replace(each.maker, temperature=anchor, potential=potential)
-            parts.append(each.named(replace(sweep, frenkel_ladd_maker=own).make(each.structure, low, high)))
+            maker = replace(sweep, frenkel_ladd_maker=replace(each.maker, temperature=anchor, potential=potential))
+            if pressures:
+                parts.append(each.named(maker.at_pressures(each.structure, low, high, pressures)))
+                outputs.append(parts[-1].output)
+            else:
+                parts.append(each.named(maker.make(each.structure, low, high)))
+                outputs.append([parts[-1].output])
         known = [PhaseComposition(e.phase, e.formula, e.x, e.counts, e.mixing_eV(1.0)) for e in crystals]
-        comparison = tolerant(
-            PhaseCurveComparisonMaker().make(known, list(temperatures), [part.output for part in parts])
-        )
+        first = [output[0] for output in outputs]
+        more = [list(pressures), [o[1] for o in outputs], [o[2:] for o in outputs]] if pressures else []
+        comparison = tolerant(PhaseCurveComparisonMaker().make(known, list(temperatures), first, *more))
         return self._flow(parts, comparison, crystals)
 
     def _flow(self, parts: Sequence[Flow], comparison: Job, crystals: Sequence[_Crystal]) -> Flow:

@@ -91,6 +91,8 @@ class Isotherm:
         Dissipation between p₀ and p, shape (k,).
     degree
         Degree of the polynomial in p that describes V.
+    shares
+        What each switch, and at last the anchor, adds to the errors of G, shape (n + 1, k), as for :class:`Isobar`.
     """
 
     gibbs_eV: Series
@@ -98,6 +100,7 @@ class Isotherm:
     bulk_modulus_eV_per_A3: Series
     dissipation_eV: np.ndarray
     degree: int
+    shares: np.ndarray
 
 
 def isobar(
@@ -189,12 +192,14 @@ def isotherm(work: WorkCurve, path_eV_per_A3: np.ndarray, anchor: Anchor, pressu
     # B = −V / V'; its relative error is that of V' / V.
     ratios = (fit.derivative(p) / v[:, None] - (dv / v**2)[:, None] * fit.at(p) for fit in fits)
     ratio_errors = _fitted(work.combined, *ratios)[1]
+    by_switch = shared_errors([part @ steps.T for part in work.influences_eV], errors)
     return Isotherm(
         gibbs_eV=Series(anchor.value_eV + gibbs, np.hypot(anchor.error_eV, errors)),
         volume_A3=Series(v, v_errors),
         bulk_modulus_eV_per_A3=Series(-v / dv, (v / dv) ** 2 * ratio_errors),
         dissipation_eV=steps @ work.dissipation_eV,
         degree=fits[0].degree,
+        shares=np.concatenate([by_switch, np.full((1, len(p)), anchor.error_eV)]),
     )
 
 

@@ -74,11 +74,14 @@ class PhaseIsobar:
     shares
         What each of n independent samples adds to the errors, shape (n, 3, k); see
         :class:`~alchemflows.free_energy.isolines.Isobar`.
+    n_shared
+        Number of the last samples that curves of the phase at other pressures share: those of the anchor.
     """
 
     temperatures_K: np.ndarray
     values: np.ndarray
     shares: np.ndarray
+    n_shared: int = 0
 
     @property
     def errors(self) -> np.ndarray:
@@ -87,11 +90,39 @@ class PhaseIsobar:
 
     def per(self, number: float) -> PhaseIsobar:
         """Return the values and errors divided by a number, such as that of the atoms."""
-        return PhaseIsobar(self.temperatures_K, self.values / number, self.shares / number)
+        return PhaseIsobar(self.temperatures_K, self.values / number, self.shares / number, self.n_shared)
 
-    def draws(self, rng: np.random.Generator) -> np.ndarray:
-        """Return random deviations of the values within their correlated errors, shape (:data:`N_DRAWS`, 3, k)."""
-        return np.tensordot(rng.normal(size=(N_DRAWS, len(self.shares))), self.shares, axes=1)
+    def draws(self, rng: np.random.Generator, shared: np.ndarray | None = None) -> np.ndarray:
+        """Return random deviations of the values within their correlated errors, shape (:data:`N_DRAWS`, 3, k).
+
+        Parameters
+        ----------
+        rng
+            Random numbers.
+        shared
+            Standard normal numbers for the shared samples, shape (:data:`N_DRAWS`, n_shared), if they are given.
+        """
+        normal = rng.normal(size=(N_DRAWS, len(self.shares)))
+        if shared is not None:
+            normal[:, len(self.shares) - self.n_shared :] = shared
+        return np.tensordot(normal, self.shares, axes=1)
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Transitions between two phases at several pressures, and whether their slopes agree with their temperatures.
+
+    Attributes
+    ----------
+    transitions
+        The transition at each pressure.
+    deviations_K
+        Difference between two successive transition temperatures, minus the integral of dT/dp between them (trapezoidal
+        rule), and its standard error; None if one of the transitions is not within the temperatures.
+    """
+
+    transitions: list[Transition]
+    deviations_K: list[tuple[float, float] | None]
 
 
 def transition_of_curves(first: PhaseIsobar, second: PhaseIsobar) -> Transition:
@@ -110,36 +141,86 @@ def transition_of_curves(first: PhaseIsobar, second: PhaseIsobar) -> Transition:
     InvalidInputError
         If the temperatures differ, or are fewer than two.
     """
+    rng = np.random.default_rng(0)
+    return _crossing(first, second, second.draws(rng) - first.draws(rng))[0]
+
+
+def boundary(pressures_GPa: Sequence[float], pairs: Sequence[tuple[PhaseIsobar, PhaseIsobar]]) -> Boundary:
+    """Find the transition between two phases at several pressures.
+
+    Parameters
+    ----------
+    pressures_GPa
+        Pressures, ascending.
+    pairs
+        The first and the second phase at each pressure, see :func:`transition_of_curves`. The curves of one phase share
+        their anchor, so one draw of it moves the transition at all pressures.
+
+    Raises
+    ------
+    InvalidInputError
+        If the temperatures of a pair differ, or are fewer than two.
+    """
+    rng = np.random.default_rng(0)
+    shared = [rng.normal(size=(N_DRAWS, phase.n_shared)) for phase in pairs[0]]
+    found = [
+        _crossing(first, second, second.draws(rng, shared[1]) - first.draws(rng, shared[0])) for first, second in pairs
+    ]
+    deviations: list[tuple[float, float] | None] = []
+    for k, step in enumerate(np.diff(pressures_GPa)):
+        before, after = found[k], found[k + 1]
+        if before[0].boundary_K_per_GPa is None or after[0].boundary_K_per_GPa is None:
+            deviations.append(None)
+            continue
+        draws = after[1] - before[1] - (before[2] + after[2]) / 2 * step
+        slopes = before[0].boundary_K_per_GPa[0] + after[0].boundary_K_per_GPa[0]
+        assert before[0].temperature_K is not None and after[0].temperature_K is not None
+        value = after[0].temperature_K - before[0].temperature_K - slopes / 2 * step
+        deviations.append((float(value), _half_interval(draws)))
+    return Boundary([each[0] for each in found], deviations)
+
+
+def _crossing(
+    first: PhaseIsobar, second: PhaseIsobar, deviations: np.ndarray
+) -> tuple[Transition, np.ndarray, np.ndarray]:
+    """Return the transition between two curves, and its temperature and dT/dp in each draw; NaN where there is none.
+
+    The deviations are those of the draws of both curves, shape (:data:`N_DRAWS`, 3, k).
+    """
     t = first.temperatures_K
     if len(t) < 2 or not np.array_equal(t, second.temperatures_K):
         raise InvalidInputError("temperatures_K: both curves need the same temperatures, at least two")
-    rng = np.random.default_rng(0)
     best = (second.values - first.values)[None]
-    draws = best + second.draws(rng) - first.draws(rng)
+    draws = best + deviations
+    none = np.full(N_DRAWS, np.nan)
     probability = float(np.isfinite(_crossings(t, draws[:, 0])).any(axis=0).mean())
     place = _nearest(_crossings(t, best[:, 0]), (t[0] + t[-1]) / 2)
     falling = bool(best[0, 0, -1] < best[0, 0, 0])
     if not np.isfinite(place[0]):
-        return Transition(None, None, None, None, None, None, falling, probability)
+        return Transition(None, None, None, None, None, None, falling, probability), none, none
     # Draws that cross beyond the ends are included, since the error would otherwise be too small near the ends.
     longer, beyond = _extended(t, draws)
     places = _nearest(_crossings(longer, beyond[:, 0]), place[0])
     known = np.isfinite(places)
     numbers = _at_crossing(t, best, place)
-    errors = [_half_interval(each) for each in _at_crossing(t, draws[known], places[known])]
-    entropy, heat, volume, boundary = ((float(v[0]), e) for v, e in zip(numbers, errors, strict=True))
+    drawn = _at_crossing(t, draws[known], places[known])
+    errors = [_half_interval(each) for each in drawn]
+    slopes = none
+    slopes[known] = drawn[-1]
+    entropy, heat, volume, slope = ((float(v[0]), e) for v, e in zip(numbers, errors, strict=True))
     before = float(np.interp(place[0] - 1e-6 * np.ptp(t), t, best[0, 0]))
     after = float(np.interp(place[0] + 1e-6 * np.ptp(t), t, best[0, 0]))
-    return Transition(
+    found = Transition(
         temperature_K=float(place[0]),
         error_K=_half_interval(places[known]),
         entropy_eV_per_K=entropy,
         latent_heat_eV=heat,
         volume_A3=volume,
-        boundary_K_per_GPa=boundary,
+        boundary_K_per_GPa=slope,
         second_above=after < before,
         probability=probability,
     )
+    return found, places, slopes
 
 
 def _crossings(t: np.ndarray, delta_g: np.ndarray) -> np.ndarray:

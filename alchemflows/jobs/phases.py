@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from jobflow import Maker, job
 
-from alchemflows.analysis.phases import PhaseComposition, Point, compare, compare_curves
+from alchemflows.analysis.phases import OtherPressures, PhaseComposition, Point, compare, compare_curves
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
-from alchemflows.schemas.isolines import TemperatureSweepDocument
+from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
 
 
@@ -62,6 +62,9 @@ class PhaseCurveComparisonMaker(Maker):
         crystals: Sequence[PhaseComposition],
         temperatures_K: Sequence[float],
         documents: Sequence[TemperatureSweepDocument | None],
+        pressures_GPa: Sequence[float] = (),
+        isotherms: Sequence[PressureSweepDocument | None] = (),
+        others: Sequence[Sequence[TemperatureSweepDocument | None]] = (),
     ) -> PhaseStabilityDocument:
         """Compare the phases.
 
@@ -73,12 +76,26 @@ class PhaseCurveComparisonMaker(Maker):
             Temperatures at which the phases are compared; transitions are found between them.
         documents
             Sweeps of the temperature; None for a failed run.
+        pressures_GPa
+            Further pressures of the boundaries between the phases.
+        isotherms
+            Sweep of the pressure of each crystal, if there are further pressures.
+        others
+            Sweeps of the temperature of each crystal, at each of these pressures.
 
         Raises
         ------
         InvalidInputError
             If no run succeeded.
         """
+        sides = [
+            OtherPressures(
+                pressures_GPa,
+                PressureSweepDocument.read(isotherm),
+                [TemperatureSweepDocument.read(document) for document in at_pressures],
+            )
+            for isotherm, at_pressures in zip(isotherms, others, strict=True)
+        ]
         return compare_curves(
-            crystals, temperatures_K, [TemperatureSweepDocument.read(document) for document in documents]
+            crystals, temperatures_K, [TemperatureSweepDocument.read(document) for document in documents], sides
         )

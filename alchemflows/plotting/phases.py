@@ -63,6 +63,32 @@ def plot_phases(document: PhaseStabilityDocument) -> Figure:
     return figure
 
 
+def plot_boundary(document: PhaseStabilityDocument) -> Figure:
+    """Plot transition temperatures against the pressure; short lines have the slope dT/dp of each transition."""
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(5, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for each in document.boundaries or []:
+            known = [
+                (p, t.temperature_K, t.error_K, t.boundary_K_per_GPa)
+                for p, t in zip(each.pressures_GPa, each.transitions, strict=True)
+                if t.temperature_K is not None and t.error_K is not None and t.boundary_K_per_GPa is not None
+            ]
+            at = "" if each.composition is None else f", x = {each.composition:g}"
+            label = f"{each.phases[0]} and {each.phases[1]}{at}"
+            values = np.array(known, dtype=float).reshape(-1, 4).T
+            bars = axes.errorbar(*values[:3], marker="o", linestyle="none", capsize=3, label=label)
+            width = 0.15 * np.ptp(each.pressures_GPa)
+            for p, temperature, _, slope in known:
+                ends = np.array([p - width, p + width])
+                axes.plot(ends, temperature + slope * (ends - p), color=to_hex(bars.lines[0].get_color()), linewidth=1)
+        axes.set_xlabel("p (GPa)")
+        axes.set_ylabel("T (K)")
+        if document.boundaries:
+            axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def _plot_curve(
     axes: Axes, document: PhaseStabilityDocument, phase: str, composition: float | None, color: str
 ) -> None:

@@ -73,6 +73,20 @@ class PhaseTransition(BaseModel):
     )
 
 
+class PhaseBoundary(BaseModel):
+    """Boundary between two phases: their transition at several pressures."""
+
+    composition: float | None
+    phases: tuple[str, str]
+    pressures_GPa: list[float]
+    transitions: list[PhaseTransition] = Field(description="the transition at each pressure")
+    deviations_K: list[float | None] = Field(
+        description="differences between successive transition temperatures, minus the integral of dT/dp between them; "
+        "none without both transitions"
+    )
+    deviation_errors_K: list[float | None]
+
+
 class StablePhase(BaseModel):
     """The phase of lowest G at one composition and temperature."""
 
@@ -110,5 +124,8 @@ class PhaseStabilityDocument(Document):
     stable: list[StablePhase]
     transitions: list[PhaseTransition]
     curves: list[PhaseCurve] = Field([], description="curves of the points; none if each point is a run of its own")
+    boundaries: list[PhaseBoundary] | None = Field(
+        None, description="boundaries between the phases; none unless further pressures were asked for"
+    )
     verdict: Verdict
     provenance: Provenance

@@ -127,6 +127,11 @@ class Reason(Enum):
         "the error of the transition between {low} and {high}, {error:.0f} K, is above {most:.0f} K, a tenth of the "
         "range of temperatures, and is itself uncertain"
     )
+    BOUNDARY_DEVIATES = (
+        "boundary between {first} and {second}: from {low:g} to {high:g} GPa the transition temperature changes by "
+        "{deviation:.1f} K more than dT/dp says ({sigma:.1f} σ); use longer sweeps, or more pressures"
+    )
+    SWEEP_FAILED = "the sweep of the temperature failed: see its error"
     RELAXATION_FAILED = "{name}: the relaxation failed"
     NOT_RELAXED = "{name}: the relaxation has not converged"
     RANKING = "the {coupling} cell ranks order and disorder the other way round than random arrangements do"

@@ -10,13 +10,14 @@ from ase import units
 from rich.console import Console
 from stored import DOCUMENTS, read_example
 
-from alchemflows.analysis.phases import PhaseComposition, Point, compare, compare_curves
+from alchemflows.analysis.isolines import isotherm_of
+from alchemflows.analysis.phases import OtherPressures, PhaseComposition, Point, compare, compare_curves
 from alchemflows.cli.shown import show
 from alchemflows.errors import InvalidInputError
-from alchemflows.plotting import plot_phases
+from alchemflows.plotting import figures_of, plot_phases
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocument
-from alchemflows.schemas.isolines import TemperatureSweepDocument
+from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
 from alchemflows.schemas.samples import PackedArrays
 
 N, LOW, ANCHOR, HIGH = 16, 300.0, 400.0, 600.0
@@ -25,6 +26,7 @@ TEMPERATURES = [300.0, 400.0, 500.0, 600.0]
 #: Transition temperature (K), and ΔS (eV/K) and ΔV (Å³) of the cell.
 TRANSITION, ENTROPY, VOLUME = 450.0, 1.6e-3, 8.0
 ENERGY = {"cold": 0.0, "warm": TRANSITION * ENTROPY}
+VOLUMES = {"cold": 180.0, "warm": 180.0 + VOLUME}
 G_ERROR, NOISE = 2e-3, 1e-3
 
 
@@ -46,36 +48,66 @@ def value(exact: float, rng: np.random.Generator) -> FreeEnergyValue:
     return FreeEnergyValue(value_eV=noisy, error_eV=G_ERROR, value_eV_per_atom=noisy / N, error_eV_per_atom=G_ERROR / N)
 
 
-def sweep(phase: str, rng: np.random.Generator, high: float = HIGH) -> TemperatureSweepDocument:
-    """Return a sweep; the works have a small noise, and the dissipation of Crooks' theorem."""
+def packed(phase: str, places: np.ndarray, exact: np.ndarray, kT: float, rng: np.random.Generator) -> PackedArrays:
+    """Return the arrays of a sweep; the works have a small noise, and the dissipation of Crooks' theorem."""
+    increments, lost, shape = np.diff(exact), NOISE**2 / (2 * kT), (4, len(places) - 1)
+
+    def works(sign: int) -> np.ndarray:
+        moved = sign * increments[::sign] + lost + NOISE * rng.normal(size=shape)
+        return np.cumsum(np.column_stack([np.zeros(4), moved]), axis=1)
+
+    arrays = {
+        "places": places,
+        "forward_eV": works(1),
+        "backward_eV": works(-1),
+        "forward_volumes_A3": VOLUMES[phase] + 0.3 * rng.normal(size=shape),
+        "backward_volumes_A3": VOLUMES[phase] + 0.3 * rng.normal(size=shape),
+    }
+    return PackedArrays(npz_base64=PackedArrays.encode(**arrays))
+
+
+def squeezed(phase: str, rng: np.random.Generator, high: float) -> PressureSweepDocument:
+    """Return a sweep of the pressure from 0, at which G is that of the anchor."""
+    template, places = example(PressureSweepDocument), np.linspace(0.0, high, 13)
+    curves = packed(phase, places, VOLUMES[phase] * places * units.GPa, units.kB * ANCHOR, rng)
+    known = {"temperature_K": ANCHOR, "pressure_GPa": 0.0, "gibbs": value(gibbs(phase, ANCHOR), rng)}
+    return template.model_copy(
+        update={
+            "anchor": template.anchor.model_copy(update=known),
+            "temperature_K": ANCHOR,
+            "pressures_GPa": places.tolist(),
+            "work": template.work.model_copy(update={"curves": curves}),
+        }
+    )
+
+
+def sweep(
+    phase: str,
+    rng: np.random.Generator,
+    high: float = HIGH,
+    isotherm: PressureSweepDocument | None = None,
+    p: float = 0.0,
+) -> TemperatureSweepDocument:
+    """Return a sweep of the temperature, whose anchor is on a sweep of the pressure if there is one."""
     places = np.geomspace(LOW, high, 25)
     scales = LOW / places
     # The momenta give ½ (3N − 1) k_B T, so that the modes and the strain of the cell give ½ (3N + 1) k_B T.
-    exact = (3 * N + 1) / 2 * units.kB * LOW * np.log(scales) + ENERGY[phase] * (scales - 1)
-    increments, lost = np.diff(exact), NOISE**2 / (2 * units.kB * LOW)
-
-    def works(sign: int) -> np.ndarray:
-        moved = sign * increments[::sign] + lost + NOISE * rng.normal(size=(4, 24))
-        return np.cumsum(np.column_stack([np.zeros(4), moved]), axis=1)
-
-    volume = 180.0 + (VOLUME if phase == "warm" else 0.0)
-    forward, backward = works(1), works(-1)
-    arrays = {
-        "places": places,
-        "forward_eV": forward,
-        "backward_eV": backward,
-        "forward_volumes_A3": volume + 0.3 * rng.normal(size=(4, 24)),
-        "backward_volumes_A3": volume + 0.3 * rng.normal(size=(4, 24)),
-    }
+    exact = (3 * N + 1) / 2 * units.kB * LOW * np.log(scales)
+    exact = exact + (ENERGY[phase] + p * units.GPa * VOLUMES[phase]) * (scales - 1)
+    curves = packed(phase, places, exact, units.kB * LOW, rng)
     template = example(TemperatureSweepDocument)
-    anchor = template.anchor.model_copy(update={"temperature_K": ANCHOR, "gibbs": value(gibbs(phase, ANCHOR), rng)})
-    packed = PackedArrays(npz_base64=PackedArrays.encode(**arrays))
+    known = value(gibbs(phase, ANCHOR), rng)
+    if isotherm is not None:
+        found = isotherm_of(isotherm, [p])
+        known = FreeEnergyValue.of(float(found.gibbs_eV.values[0]), float(found.gibbs_eV.errors[0]), CELL)
+    anchor = template.anchor.model_copy(update={"temperature_K": ANCHOR, "pressure_GPa": p, "gibbs": known})
     return template.model_copy(
         update={
             "anchor": anchor,
+            "pressure_GPa": p,
             "temperatures_K": np.unique([*np.linspace(LOW, high, 21), ANCHOR]).tolist(),
             "counts": CELL,
-            "work": template.work.model_copy(update={"curves": packed}),
+            "work": template.work.model_copy(update={"curves": curves}),
         }
     )
 
@@ -185,3 +217,64 @@ def test_figure_and_tables_of_curves(compared):
     shown = text.getvalue()
     assert f"{change.temperature_K:.1f} ± {change.error_K:.1f}" in shown and "anchor at 400 K" in shown
     assert f"{change.boundary_K_per_GPa:.1f} ± {change.boundary_error_K_per_GPa:.1f}" in shown
+
+
+def bounded(rng: np.random.Generator, *, failed: bool = False):
+    """Return the comparison at 0, 1 and 2 GPa; the last sweep of the second phase may have failed."""
+    isotherms = {phase: squeezed(phase, rng, 2.0) for phase in ("cold", "warm")}
+    curves = {phase: [sweep(phase, rng, HIGH, isotherms[phase], p) for p in (0.0, 1.0, 2.0)] for phase in isotherms}
+    if failed:
+        curves["warm"][2] = None
+    others = [OtherPressures([1.0, 2.0], isotherms[phase], curves[phase][1:]) for phase in isotherms]
+    return compare_curves(
+        [crystal("cold"), crystal("warm")], TEMPERATURES, [curves[phase][0] for phase in curves], others
+    )
+
+
+def test_a_boundary_over_the_pressure(monkeypatch):
+    monkeypatch.setitem(globals(), "G_ERROR", 1e-2)
+    slope = VOLUME / ENTROPY * units.GPa
+    document = bounded(np.random.default_rng(6))
+    (found,) = document.boundaries
+    assert found.pressures_GPa == [0.0, 1.0, 2.0] and found.phases == ("cold", "warm")
+    for pressure, change in zip(found.pressures_GPa, found.transitions, strict=True):
+        assert abs(change.temperature_K - TRANSITION - slope * pressure) < 3 * change.error_K
+        assert abs(change.boundary_K_per_GPa - slope) < 3 * change.boundary_error_K_per_GPa
+    assert found.transitions[0].temperature_K == pytest.approx(document.transitions[0].temperature_K)
+    assert len(found.deviations_K) == 2
+    for deviation, error in zip(found.deviations_K, found.deviation_errors_K, strict=True):
+        # The anchor moves the transition at all pressures, so its error is not in the deviation.
+        assert abs(deviation) < 3 * error and error < found.transitions[0].error_K / 2
+    assert not any("boundary" in reason for reason in document.verdict.reasons)
+    text = StringIO()
+    show(document, Console(file=text, width=200))
+    assert f"{found.transitions[2].temperature_K:.1f} ± {found.transitions[2].error_K:.1f}" in text.getvalue()
+    assert list(figures_of(document)) == ["phases", "boundary"]
+    lines = figures_of(document)["boundary"]().axes[0].lines
+    assert len([line for line in lines if len(line.get_xdata()) == 2]) == 3
+
+
+def test_a_failed_sweep_at_a_pressure_is_named():
+    document = bounded(np.random.default_rng(7), failed=True)
+    (found,) = document.boundaries
+    assert found.pressures_GPa == [0.0, 1.0]
+    assert any(reason.startswith("warm Fe at 2 GPa: ") for reason in document.verdict.reasons)
+
+
+def test_slopes_that_do_not_fit_the_boundary_are_a_reason():
+    """Volumes that differ from those in the works give another dT/dp."""
+    rng = np.random.default_rng(8)
+    isotherms = {phase: squeezed(phase, rng, 1.0) for phase in ("cold", "warm")}
+    others, first = [], []
+    for phase, isotherm in isotherms.items():
+        curves = [sweep(phase, rng, HIGH, isotherm, p) for p in (0.0, 1.0)]
+        stored = [each.work.curves.arrays() for each in curves]
+        for each, arrays in zip(curves, stored, strict=True):
+            for name in ("forward_volumes_A3", "backward_volumes_A3"):
+                arrays[name] = arrays[name] + (8 * VOLUME if phase == "warm" else 0.0)
+            each.work.curves = PackedArrays(npz_base64=PackedArrays.encode(**arrays))
+        first.append(curves[0])
+        others.append(OtherPressures([1.0], isotherm, curves[1:]))
+    document = compare_curves([crystal("cold"), crystal("warm")], TEMPERATURES, first, others)
+    (reason,) = [each for each in document.verdict.reasons if each.startswith("boundary between cold and warm")]
+    assert "from 0 to 1 GPa" in reason

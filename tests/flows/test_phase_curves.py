@@ -16,7 +16,8 @@ from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.jobs.cost import cost_of
 from alchemflows.plotting import plot_phases
-from alchemflows.schemas.isolines import TemperatureSweepDocument
+from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
+from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
 from alchemflows.schemas.potential import PotentialSpec
 
 ABSOLUTE = FrenkelLaddMaker(
@@ -119,3 +120,33 @@ def test_crystals_with_vacancies_have_points_or_are_refused():
 def test_invalid_input_of_curves_is_refused(change, temperatures, named):
     with pytest.raises(InvalidInputError, match=named):
         replace(MAKER, **change).make({"B1": SALT}, temperatures)
+
+
+def test_curves_at_a_further_pressure_start_from_a_sweep_of_the_pressure(tmp_path):
+    flow = MAKER.make({"B1": SALT}, [250.0, 300.0, 400.0], boundary_pressures=[0.4])
+    assert names(flow)[-4:] == ["temperature sweep", "pressure sweep", "temperature sweep, 0.4 GPa", "phase stability"]
+    seeds = [job.maker.seed for job, _ in flow.iterflow() if "sweep" in job.name]
+    assert len(set(seeds)) == 3
+    document, outputs = run(flow, tmp_path)
+    first, isotherm, other = outputs[-4:-1]
+    assert isinstance(isotherm, PressureSweepDocument) and isotherm.temperature_K == first.anchor.temperature_K == 300.0
+    assert (first.pressure_GPa, other.pressure_GPa) == (pytest.approx(ATMOSPHERE_GPA), 0.4)
+    assert other.anchor.pressure_GPa == 0.4 and other.anchor.volume_A3 == pytest.approx(isotherm.volumes_A3.values[-1])
+    for known in (other.anchor.gibbs.value_eV, other.gibbs_eV.values[other.temperatures_K.index(300.0)]):
+        assert known == pytest.approx(isotherm.gibbs_eV.values[-1])
+    assert other.anchor.gibbs.error_eV == pytest.approx(isotherm.gibbs_eV.errors[-1])
+    assert document.pressure_GPa == first.pressure_GPa and document.boundaries == []
+    assert any(reason.startswith("B1 NaCl at 0.4 GPa: ") for reason in document.verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("change", "pressures", "named"),
+    [
+        ({"runs": "points"}, [1.0], "boundary_pressures.*curves"),
+        ({}, [1.0, 1.0], "boundary_pressures.*twice"),
+        ({}, [ATMOSPHERE_GPA], "boundary_pressures.*0.000101325"),
+    ],
+)
+def test_invalid_pressures_of_boundaries_are_refused(change, pressures, named):
+    with pytest.raises(InvalidInputError, match=named):
+        replace(MAKER, **change).make({"B1": SALT}, [300.0, 400.0, 500.0], boundary_pressures=pressures)

@@ -76,6 +76,12 @@ def test_transitions_between_curves():
     assert_rows(phases.phase_rows(4, 0.9, 120))
 
 
+@pytest.mark.slow
+def test_boundaries_over_the_pressure():
+    """The transition at a second pressure, whose curves start from a sweep of the pressure, and dT/dp between both."""
+    assert_rows(phases.boundary_rows(4, 0.9, 120))
+
+
 def test_two_switches_each_way_are_too_few():
     rng = np.random.default_rng(0)
     for n, few in ((2, True), (3, False)):
