@@ -199,8 +199,7 @@ def _crossing(
     if not np.isfinite(place[0]):
         return Transition(None, None, None, None, None, None, falling, probability), none, none
     # Draws that cross beyond the ends are included, since the error would otherwise be too small near the ends.
-    longer, beyond = _extended(t, draws)
-    places = _nearest(_crossings(longer, beyond[:, 0]), place[0])
+    places = _nearest(np.concatenate([_crossings(t, draws[:, 0]), _crossings_beyond(t, draws)]), place[0])
     known = np.isfinite(places)
     numbers = _at_crossing(t, best, place)
     drawn = _at_crossing(t, draws[known], places[known])
@@ -231,11 +230,11 @@ def _crossings(t: np.ndarray, delta_g: np.ndarray) -> np.ndarray:
     return np.where((before * after <= 0) & np.isfinite(zeros), zeros, np.nan).T
 
 
-def _extended(t: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return curves that continue straight beyond both ends, by the length of the range."""
-    span, ends = np.ptp(t), draws[..., [0, -1]].copy()
-    ends[:, 0] += span * ends[:, 1] * [1, -1]
-    return np.array([t[0] - span, *t, t[-1] + span]), np.concatenate([ends[..., :1], draws, ends[..., 1:]], axis=-1)
+def _crossings_beyond(t: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Return the zeros of n curves (n, 3, k) that continue straight beyond both ends, with their S there, (2, n)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = (draws[:, 0, [0, -1]] / draws[:, 1, [0, -1]]).T
+    return np.where(np.isfinite(steps) & (steps * [[-1], [1]] > 0), t[[0, -1], None] + steps, np.nan)
 
 
 def _at_crossing(t: np.ndarray, curves: np.ndarray, places: np.ndarray) -> list[np.ndarray]:

@@ -90,6 +90,8 @@ def test_a_crossing_at_the_end_of_the_curves_has_its_whole_error():
     found = transition_of_curves(isobar(second=False), isobar(shift_K=99.9, shares=common_error(1e-4)))
     assert found.error_K == pytest.approx(1e-4 / ENTROPY, rel=0.06)
     assert found.probability == pytest.approx(0.5, abs=0.05)
+    far = transition_of_curves(isobar(second=False), isobar(shares=common_error(0.1)))
+    assert far.error_K == pytest.approx(0.1 / ENTROPY, rel=0.06) and far.probability < 0.1
 
 
 def test_curves_that_do_not_cross():
