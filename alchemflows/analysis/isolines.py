@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from ase import units
 from numpy.typing import ArrayLike
 
-from alchemflows.free_energy.curves import work_curve
-from alchemflows.free_energy.isolines import Anchor, Isobar, Isotherm, isobar, isotherm
 from alchemflows.schemas.dynamics import CellFreedom
 from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
+
+if TYPE_CHECKING:
+    from alchemflows.free_energy.isolines import Isobar, Isotherm
 
 #: Number of strains of the cell for each kind of freedom.
 N_STRAINS: dict[CellFreedom, int] = {"isotropic": 1, "axes": 3, "full": 6}
@@ -25,6 +28,9 @@ def isobar_of(document: TemperatureSweepDocument, temperatures_K: ArrayLike) -> 
     temperatures_K
         Temperatures of the results (K), between those of the curve, shape (k,).
     """
+    from alchemflows.free_energy.curves import work_curve
+    from alchemflows.free_energy.isolines import Anchor, isobar
+
     stored = document.work.curves.arrays()
     places = stored["places"]
     at_constant_volume = document.pressure_GPa is None
@@ -50,6 +56,9 @@ def isotherm_of(document: PressureSweepDocument, pressures_GPa: ArrayLike) -> Is
     pressures_GPa
         Pressures of the results (GPa), between those of the curve, shape (k,).
     """
+    from alchemflows.free_energy.curves import work_curve
+    from alchemflows.free_energy.isolines import Anchor, isotherm
+
     stored, known = document.work.curves.arrays(), document.anchor
     return isotherm(
         work_curve(stored["forward_eV"], stored["backward_eV"], document.temperature_K),

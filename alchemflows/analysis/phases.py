@@ -96,7 +96,8 @@ class OtherPressures:
             parts.append((f"{name}, sweep of the pressure", self.isotherm))
         for pressure, document in zip(self.pressures_GPa, self.documents, strict=True):
             if document is None:
-                found.append(f"{name} at {pressure:g} GPa: {Reason.SWEEP_FAILED.because()}")
+                failure = Reason.SWEEP_FAILED.because()
+                found.append(f"{name} at {pressure:g} GPa: {failure}")
             else:
                 parts.append((f"{name} at {pressure:g} GPa", document))
         return found + [
@@ -157,13 +158,13 @@ def compare_curves(
             if each is not None:
                 here[pressure] = _Curve(crystal, each, side.isotherm)
         reasons += side.reasons(f"{crystal.phase} {crystal.formula}")
-    found = [
-        each
+    boundaries = [
+        found
         for x, first, second in _pairs(points)
-        if (each := _boundary(at_pressures[first, x], at_pressures[second, x])) is not None
+        if (found := _boundary(at_pressures[first, x], at_pressures[second, x])) is not None
     ]
-    reasons += [reason for each in found for reason in _reasons_of_boundary(each)]
-    return _document(points, changes, curves, named, found, reasons)
+    reasons += [reason for found in boundaries for reason in _reasons_of_boundary(found)]
+    return _document(points, changes, curves, named, boundaries, reasons)
 
 
 def _pairs(points: Sequence[PhasePoint]) -> Iterator[tuple[float | None, str, str]]:
