@@ -73,13 +73,13 @@ def test_free_energies_along_isobars():
 
 def test_transitions_between_curves():
     """Temperature, latent heat, ΔS, ΔV and dT/dp where two curves G(T) cross."""
-    assert_rows(phases.phase_rows(4, 0.9, 120))
+    assert_rows(phases.phase_rows(4, 0.9, N_REPEATS))
 
 
 @pytest.mark.slow
 def test_boundaries_over_the_pressure():
     """The transition at a second pressure, whose curves start from a sweep of the pressure, and dT/dp between both."""
-    assert_rows(phases.boundary_rows(4, 0.9, 120))
+    assert_rows(phases.boundary_rows(4, 0.9, N_REPEATS))
 
 
 def test_two_switches_each_way_are_too_few():
