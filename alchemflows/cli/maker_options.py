@@ -60,7 +60,7 @@ SHORT_LENGTHS: dict[str, int] = {
     "n_repeats": 2,
     "n_sweep_repeats": 2,
     "n_sweep_equilibration_steps": 6,
-    "n_sweep_steps": 20,
+    "n_sweep_steps": 10,
     "n_random": 2,
     "n_sampled": 2,
     "n_sampling_sweeps": 8,
