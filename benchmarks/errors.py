@@ -9,12 +9,12 @@ modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along
 Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free energies of mixing are those of a mean-field
 mixture on 16 sites, from 400 samples of each of 22 states. Ladders at two temperatures or pressures are of anharmonic
 modes, with 2000 samples of each window. Corrections are of 24 harmonic modes whose stiffness changes by 5 to 30 %, from
-100 frames, or from 40 instead of a tenth. Curves over temperature are those of 60 modes, from 4 switches in each
-direction. Transitions between order and disorder are those of lattices of 24 and 48 sites whose energy depends on their
-order only, from 400 samples at each of 6 temperatures, or from 100 instead of a tenth. A tenth of the default means a
-tenth of the samples; for switches, which then dissipate ten times as much, works with σ = 3 instead of 1 k_B T, or
-modes that relax less. Results with a warning in the verdict are left out; their fraction is printed. Quantities that
-are in FILE already are not measured again.
+100 frames, or from 40 instead of a tenth. Curves over temperature, and transitions between two of them, are those of
+60 modes, from 4 switches in each direction. Transitions between order and disorder are those of lattices of 24 and 48
+sites whose energy depends on their order only, from 400 samples at each of 6 temperatures, or from 100 instead of a
+tenth. A tenth of the default means a tenth of the samples; for switches, which then dissipate ten times as much, works
+with σ = 3 instead of 1 k_B T, or modes that relax less. Results with a warning in the verdict are left out; their
+fraction is printed. Quantities that are in FILE already are not measured again.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from error_rows import (
 )
 from isoline_rows import isobar_rows
 from mixing_rows import chain_rows, mixing_rows
+from phase_rows import boundary_rows, phase_rows
 from transition_rows import transition_rows
 
 Rows = Callable[[int], Iterable[Row]]
@@ -182,6 +183,20 @@ QUANTITIES = (
         ("test_means_sizes_transitions_and_volumes",),
         lambda n: (transition_row(k, 2.0, n) for k in (2, 3, 4, 5)),
         lambda n: (transition_row(k, 10.0, n) for k in (2, 3, 4, 5)),
+    ),
+    Quantity(
+        "transitions between curves G(T): temperature, latent heat, ΔS, ΔV, dT/dp; boundaries T(p)",
+        (
+            "entropy_error_eV_per_K_per_atom",
+            "latent_heat_error_eV_per_atom",
+            "volume_change_error_A3_per_atom",
+            "boundary_error_K_per_GPa",
+            "deviation_errors_K",
+        ),
+        "half the interval of 68 % of random draws of both curves, which move the values along a curve together",
+        ("test_transitions_between_curves", "test_boundaries_over_the_pressure"),
+        lambda n: (*phase_rows(4, 0.5, 2 * n), *boundary_rows(4, 0.5, 2 * n)),
+        lambda n: (*phase_rows(4, 0.9, 2 * n), *boundary_rows(4, 0.9, 2 * n)),
     ),
     Quantity(
         "means over repeats of a campaign; energy and cell lengths of random arrangements, ordering energy",

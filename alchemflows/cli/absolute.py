@@ -20,6 +20,7 @@ from alchemflows.cli.options import (
     StructureFile,
     Supercell,
     Temperatures,
+    plot_option,
 )
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
@@ -219,6 +220,17 @@ def _run_sweep(
     )
 
 
+PHASES = MakerOptions(
+    "alchemflows.flows.phase_stability:PhaseStabilityMaker",
+    ("runs", "anchor_temperature", "sweep_repeats", "sweep_equilibration", "sweep_steps"),
+    renamed={
+        "sweep_repeats": "n_sweep_repeats",
+        "sweep_equilibration": "n_sweep_equilibration_steps",
+        "sweep_steps": "n_sweep_steps",
+    },
+)
+
+
 @app.command()
 @grouped
 def phases(
@@ -227,6 +239,7 @@ def phases(
         typer.Argument(help="Names and structure files of the phases, such as alpha=alpha.cif delta=delta.cif."),
     ],
     temperatures: Temperatures,
+    comparison: Annotated[Any, PHASES],
     maker: Annotated[Any, FRENKEL_LADD],
     potential: PotentialOptions,
     reading: ReadingOptions,
@@ -236,31 +249,46 @@ def phases(
         list[float] | None,
         typer.Option("--composition", "-x", help="Substituted fraction, from 0 to 1; repeatable [default: 0 and 1]."),
     ] = None,
+    boundary_pressures: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--boundary-pressure",
+            help="Further pressure (GPa) at which transition temperatures are computed, for the boundary between the "
+            "phases; repeatable. Needs curves.",
+        ),
+    ] = None,
     supercell: Supercell = (1, 1, 1),
     plot: Plot = None,
+    boundary_plot: Annotated[
+        Path | None, plot_option("Write a figure of the boundaries to this file; needs --boundary-pressure.")
+    ] = None,
 ) -> None:
     """Compare the Gibbs free energies of several phases.
 
-    The results are the stable phase at each temperature and composition, and the transition temperatures.
+    The results are the stable phase at each temperature and composition, and the transitions with their latent heat.
+    For three or more temperatures each phase has one Frenkel–Ladd run, which a sweep of the temperature continues to a
+    curve; --runs points asks for a run at each temperature instead.
     """
-    from alchemflows.flows.phase_stability import PhaseStabilityMaker
-
     if compositions and not substitution:
         raise InvalidInputError("--composition needs a --substitution, such as Pb:Sn")
+    if boundary_plot is not None and not boundary_pressures:
+        raise InvalidInputError("--boundary-plot needs at least one --boundary-pressure")
     read = {name: reading.read(path, supercell) for name, path in phases_of(structures).items()}
     change = substitution_of([substitution]) if substitution else None
     maker.potential = potential.spec(read, (change or {}).values(), replaced=change or ())
+    comparison.frenkel_ladd_maker = maker
     make = partial(
-        PhaseStabilityMaker(frenkel_ladd_maker=maker).make,
+        comparison.make,
         {name: found.structure for name, found in read.items()},
         temperatures,
         substitution=change,
         compositions=compositions or (0.0, 1.0),
+        boundary_pressures=boundary_pressures or (),
     )
     run_and_show(
         make,
         run,
         device=potential.device,
-        figures={"phases": plot},
+        figures={"phases": plot, "boundary": boundary_plot},
         read=read,
     )

@@ -14,6 +14,7 @@ from alchemflows.cli import (
     isoline_tables,
     mixing_tables,
     monte_carlo_tables,
+    phase_tables,
     tables,
     transition_tables,
 )
@@ -52,7 +53,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     SchottkyDocument: defect_tables.schottky_tables,
     FrenkelPairDocument: defect_tables.frenkel_pair_table,
     RemovalDocument: defect_tables.removal_table,
-    PhaseStabilityDocument: tables.phase_table,
+    PhaseStabilityDocument: phase_tables.phase_tables,
     TemperatureSweepDocument: isoline_tables.temperature_table,
     PressureSweepDocument: isoline_tables.pressure_table,
     CompositionSweepDocument: tables.sweep_table,

@@ -13,7 +13,6 @@ from alchemflows.schemas.free_energy import MIXING, Estimate, FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument, SampledDisorderDocument
-from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.refinement import Refinement
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import Check, ReproductionDocument, Row
@@ -307,30 +306,6 @@ def sizes_table(document: SizeExtrapolation) -> ResultTable:
             f" eV/atom{known}"
         )
     table.caption = "\n".join(captions)
-    return table
-
-
-def phase_table(document: PhaseStabilityDocument) -> ResultTable:
-    """G of every point, the stable phase marked, and the transitions."""
-    headings = ("phase", "formula", "T (K)", "G (eV/atom)", "±", "of which ideal mixing", "")
-    table = empty_table("G of the phases (* stable)", headings)
-    best = {(s.composition, s.temperature_K): s.phase for s in document.stable}
-    for p in document.points:
-        known = p.gibbs_eV_per_atom is not None
-        star = "*" if best.get((p.composition, p.temperature_K)) == p.phase else ""
-        mixing = f"{p.ideal_mixing_eV_per_atom:.6f}"
-        numbers = (_number(p.gibbs_eV_per_atom, 6), _number(p.error_eV_per_atom, 6), mixing, star)
-        table.add_row(p.phase, p.formula, f"{p.temperature_K:g}", *(numbers if known else ("failed", "", "", "")))
-    lines = []
-    for t in document.transitions:
-        at = "" if t.composition is None else f", x = {t.composition:g}"
-        where = (
-            "none between these temperatures"
-            if t.temperature_K is None
-            else f"{t.temperature_K:.0f} ± {t.error_K:.0f} K"
-        )
-        lines.append(f"{t.low_temperature_phase} → {t.high_temperature_phase}{at}: {where}")
-    table.caption = "\n".join(lines)
     return table
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
+import numpy as np
 from jobflow import Flow, Job, Maker
 from pymatgen.core import Structure
 
@@ -16,6 +19,8 @@ from alchemflows.jobs.isolines import PressureSwitchesMaker, SweepSwitchesMaker,
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.potential import PotentialSpec
+
+S = TypeVar("S", bound=SweepSwitchesMaker)
 
 #: Smallest number of points of a curve.
 MIN_POINTS = 3
@@ -59,6 +64,18 @@ class IsolineMaker(Maker):
         anchor: FrenkelLaddDocument | None,
     ) -> Flow:
         """Return the flow of a checked range."""
+        crystal = self._checked(structure)
+        parts: list[Job | Flow] = []
+        if anchor is None:
+            parts.append(replace(self.frenkel_ladd_maker, potential=crystal.potential).make(structure))
+        else:
+            _check_anchor(anchor, crystal.system, crystal.weights.tolist(), crystal.potential)
+        switches = self._switches(kind, crystal, ends).make(crystal.system, parts[0].output if parts else anchor)
+        jobs = self.frenkel_ladd_maker.categorised([switches])
+        return Flow([*parts, *jobs], output=switches.output, name=f"{self.name} {crystal.formula}")
+
+    def _checked(self, structure: Structure) -> _CheckedCrystal:
+        """Return a crystal that can be swept, with the potential and the settings of its switches."""
         absolute = self.frenkel_ladd_maker
         if self.n_points < MIN_POINTS:
             raise InvalidInputError(f"n_points must be at least {MIN_POINTS}; got {self.n_points}")
@@ -75,22 +92,39 @@ class IsolineMaker(Maker):
             n_switching_steps=self.n_switching_steps,
             schedule="linear",
         )
-        potential = absolute.checked_potential(system)
-        parts: list[Job | Flow] = []
-        if anchor is None:
-            parts.append(replace(absolute, potential=potential).make(structure))
-        else:
-            _check_anchor(anchor, system, weights.tolist(), potential)
-        formula = system.formula(weights)
-        switches = kind(
-            potential=potential,
+        return _CheckedCrystal(system, weights, settings, absolute.checked_potential(system))
+
+    def _switches(
+        self, kind: type[S], crystal: _CheckedCrystal, ends: tuple[float, float], pressure_GPa: float | None = None
+    ) -> S:
+        """Return the maker of the switches of a range, at the pressure of the anchor or at another one."""
+        settings, purpose = crystal.settings, self.name
+        if pressure_GPa is not None:
+            settings = settings.model_copy(update={"pressure_GPa": pressure_GPa})
+            purpose = f"{self.name}, {pressure_GPa:g} GPa"
+        return kind(
+            name=kind.name if pressure_GPa is None else purpose,
+            potential=crystal.potential,
             settings=settings,
             low=ends[0],
             high=ends[1],
             n_points=self.n_points,
-            seed=absolute.seed_of(system.structure, formula, self.name),
-        ).make(system, parts[0].output if parts else anchor)
-        return Flow([*parts, *absolute.categorised([switches])], output=switches.output, name=f"{self.name} {formula}")
+            seed=self.frenkel_ladd_maker.seed_of(crystal.system.structure, crystal.formula, purpose),
+        )
+
+
+@dataclass(frozen=True)
+class _CheckedCrystal:
+    """A crystal that can be swept, with the potential and the settings of its switches."""
+
+    system: AlchemicalSystem
+    weights: np.ndarray
+    settings: SwitchingSettings
+    potential: PotentialSpec
+
+    @property
+    def formula(self) -> str:
+        return self.system.formula(self.weights)
 
 
 @dataclass
@@ -155,6 +189,47 @@ class TemperatureSweepMaker(IsolineMaker):
                 f"anchor: its pressure is {anchor.pressure_GPa:g} GPa, that of the sweep {pressure:g} GPa"
             )
         return self._flow(TemperatureSwitchesMaker, structure, (low_K, high_K), anchor)
+
+    def at_pressures(self, structure: Structure, low_K: float, high_K: float, pressures_GPa: Sequence[float]) -> Flow:
+        """Return a flow of sweeps at several pressures from one Frenkel–Ladd run and one sweep of the pressure.
+
+        The output is a list: the sweep at the pressure of the Frenkel–Ladd run, the sweep of the pressure at its
+        temperature, and the sweeps of the temperature at the other pressures.
+
+        Parameters
+        ----------
+        structure, low_K, high_K
+            As for :meth:`make`.
+        pressures_GPa
+            Other pressures (GPa).
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            As :meth:`make`; or at constant volume, or if a pressure is that of the Frenkel–Ladd run.
+        """
+        self._check_range(low_K, high_K, self.frenkel_ladd_maker.temperature)
+        own = self.frenkel_ladd_maker.pressure_GPa
+        if own is None or not pressures_GPa or any(abs(p - own) < TOLERANCE for p in pressures_GPa):
+            raise InvalidInputError(
+                f"pressures_GPa: at least one pressure is needed that is not that of the Frenkel–Ladd run, {own} GPa; "
+                f"got {', '.join(f'{p:g}' for p in pressures_GPa) or 'none'}"
+            )
+        crystal, ends = self._checked(structure), (low_K, high_K)
+        absolute = replace(self.frenkel_ladd_maker, potential=crystal.potential).make(structure)
+        squeezed = replace(self, name="pressure sweep")._switches(
+            PressureSwitchesMaker, crystal, (min(own, *pressures_GPa), max(own, *pressures_GPa))
+        )
+        isotherm = squeezed.make(crystal.system, absolute.output)
+        first = self._switches(TemperatureSwitchesMaker, crystal, ends).make(crystal.system, absolute.output)
+        others = [
+            self._switches(TemperatureSwitchesMaker, crystal, ends, pressure).make(
+                crystal.system, absolute.output, isotherm.output
+            )
+            for pressure in pressures_GPa
+        ]
+        jobs = self.frenkel_ladd_maker.categorised([first, isotherm, *others])
+        return Flow([absolute, *jobs], output=[job.output for job in jobs], name=f"{self.name} {crystal.formula}")
 
     @staticmethod
     def _check_range(low_K: float, high_K: float, anchor_K: float) -> None:

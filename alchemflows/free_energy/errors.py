@@ -84,6 +84,29 @@ def independent_variance(parts: Sequence[np.ndarray]) -> Variance:
     return Variance(float(shares.sum()), (_welch(shares, counts - 1) + pooled) / 2)
 
 
+def shared_errors(parts: Sequence[np.ndarray], errors: np.ndarray) -> np.ndarray:
+    """Return what each independent sample adds to the errors of several sums over the same samples.
+
+    The product of two columns, added over the samples, is the covariance of both sums.
+
+    Parameters
+    ----------
+    parts
+        Contributions of each sample to k sums (their influences), one array of shape (n, k) for each set of samples
+        from one distribution.
+    errors
+        Standard errors of the sums, shape (k,). The scatter of the samples is scaled to them.
+
+    Returns
+    -------
+    shares
+        Shape (all samples, k), with the samples of one set after those of another.
+    """
+    spread = np.concatenate([np.sqrt(len(part) / (len(part) - 1)) * (part - part.mean(axis=0)) for part in parts])
+    norms = np.sqrt((spread**2).sum(axis=0))
+    return spread * np.divide(errors, norms, out=np.zeros(len(norms)), where=norms > 0)
+
+
 def correlated_variance(parts: Sequence[np.ndarray], *, n_fitted: int = 0) -> Variance:
     """Return the variance of a sum over successive, correlated samples (the Γ-method).
 

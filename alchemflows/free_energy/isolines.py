@@ -23,7 +23,7 @@ from ase import units
 from scipy.interpolate import CubicSpline
 
 from alchemflows.free_energy.curves import WorkCurve
-from alchemflows.free_energy.errors import independent_variance
+from alchemflows.free_energy.errors import independent_variance, shared_errors
 
 #: Degrees of the polynomials that describe the derivative of the free energy along the path.
 MIN_DEGREE, MAX_DEGREE = 2, 6
@@ -62,6 +62,10 @@ class Isobar:
         Dissipation between T₀ and T, multiplied by T / T_d as the work is, shape (k,).
     degree
         Degree of the polynomial in T that describes ⟨U + pV⟩.
+    shares
+        What each switch, and at last the anchor, adds to the errors of G, S and V, shape (n + 1, 3, k). Products of two
+        of these values, added over the first axis, are the covariance: at different temperatures, and of different
+        quantities.
     """
 
     gibbs_eV: Series
@@ -72,6 +76,7 @@ class Isobar:
     expansion_per_K: Series
     dissipation_eV: np.ndarray
     degree: int
+    shares: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ class Isotherm:
         Dissipation between p₀ and p, shape (k,).
     degree
         Degree of the polynomial in p that describes V.
+    shares
+        What each switch, and at last the anchor, adds to the errors of G, shape (n + 1, k), as for :class:`Isobar`.
     """
 
     gibbs_eV: Series
@@ -93,6 +100,7 @@ class Isotherm:
     bulk_modulus_eV_per_A3: Series
     dissipation_eV: np.ndarray
     degree: int
+    shares: np.ndarray
 
 
 def isobar(
@@ -131,13 +139,21 @@ def isobar(
     slopes = _increments(len(path_K)) / np.diff(low / path_K)[:, None]  # of the work to ⟨U + pV⟩
     # Fluctuations of the enthalpy of a harmonic crystal are proportional to T.
     fits = _fits(work, slopes, middle, 1 / middle)
-    gibbs = work.combined((t / low)[:, None] * steps)
+    gibbs_rows = (t / low)[:, None] * steps
+    gibbs = work.combined(gibbs_rows)
     values = t / anchor.place * anchor.value_eV + gibbs[0] - per_K * t * np.log(t / anchor.place)
     h, h_errors = _fitted(work.combined, *(fit.at(t) for fit in fits))
     h = h + per_K * t
-    _, s_errors = _fitted(work.combined, *((fit.at(t) - (t / low)[:, None] * steps) / t[:, None] for fit in fits))
+    entropy_rows = [(fit.at(t) - gibbs_rows) / t[:, None] for fit in fits]
+    _, s_errors = _fitted(work.combined, *entropy_rows)
     c, c_errors = _fitted(work.combined, *(fit.derivative(t) for fit in fits))
-    volume, expansion = _expansion(volumes_A3, middle, t)
+    volume, expansion, volume_shares = _expansion(volumes_A3, middle, t)
+    by_switch = [
+        shared_errors([part @ gibbs_rows.T for part in work.influences_eV], gibbs[1]),
+        shared_errors([part @ entropy_rows[0].T for part in work.influences_eV], s_errors),
+        volume_shares,
+    ]
+    by_anchor = anchor.error_eV * np.stack([t / anchor.place, np.full(len(t), -1 / anchor.place), np.zeros(len(t))])
     return Isobar(
         gibbs_eV=Series(values, np.hypot(t / anchor.place * anchor.error_eV, gibbs[1])),
         enthalpy_eV=Series(h, h_errors),
@@ -147,6 +163,7 @@ def isobar(
         expansion_per_K=expansion,
         dissipation_eV=t / low * (steps @ work.dissipation_eV),
         degree=fits[0].degree,
+        shares=np.concatenate([np.stack(by_switch, axis=1), by_anchor[None]]),
     )
 
 
@@ -175,12 +192,14 @@ def isotherm(work: WorkCurve, path_eV_per_A3: np.ndarray, anchor: Anchor, pressu
     # B = −V / V'; its relative error is that of V' / V.
     ratios = (fit.derivative(p) / v[:, None] - (dv / v**2)[:, None] * fit.at(p) for fit in fits)
     ratio_errors = _fitted(work.combined, *ratios)[1]
+    by_switch = shared_errors([part @ steps.T for part in work.influences_eV], errors)
     return Isotherm(
         gibbs_eV=Series(anchor.value_eV + gibbs, np.hypot(anchor.error_eV, errors)),
         volume_A3=Series(v, v_errors),
         bulk_modulus_eV_per_A3=Series(-v / dv, (v / dv) ** 2 * ratio_errors),
         dissipation_eV=steps @ work.dissipation_eV,
         degree=fits[0].degree,
+        shares=np.concatenate([by_switch, np.full((1, len(p)), anchor.error_eV)]),
     )
 
 
@@ -251,8 +270,10 @@ def _fitted(
     return values, np.sqrt(errors**2 + np.maximum(0.0, change**2 - 2 * by_chance**2))
 
 
-def _expansion(volumes_A3: tuple[np.ndarray, np.ndarray], x: np.ndarray, t: np.ndarray) -> tuple[Series, Series]:
-    """Return volume and (∂V/∂T)/V at temperatures t from the volumes of the switches; the mean of both directions."""
+def _expansion(
+    volumes_A3: tuple[np.ndarray, np.ndarray], x: np.ndarray, t: np.ndarray
+) -> tuple[Series, Series, np.ndarray]:
+    """Return V and (∂V/∂T)/V at temperatures t from both directions, and what each switch adds to the errors of V."""
     fits = [_FittedPolynomial.fitted(x, 1 / np.sqrt(x), degree) for degree in (MIN_DEGREE, MIN_DEGREE + 1)]
     parts = tuple(volumes / (2 * len(volumes)) for volumes in volumes_A3)
 
@@ -263,7 +284,8 @@ def _expansion(volumes_A3: tuple[np.ndarray, np.ndarray], x: np.ndarray, t: np.n
     volume, errors = _fitted(combined, *(fit.at(t) for fit in fits))
     alpha = combined(fits[0].derivative(t))[0] / volume
     relative = (fit.derivative(t) / volume[:, None] - (alpha / volume)[:, None] * fit.at(t) for fit in fits)
-    return Series(volume, errors), Series(alpha, _fitted(combined, *relative)[1])
+    shares = shared_errors([part @ fits[0].at(t).T for part in parts], errors)
+    return Series(volume, errors), Series(alpha, _fitted(combined, *relative)[1]), shares
 
 
 def _steps(path: np.ndarray, x: np.ndarray, start: float) -> np.ndarray:

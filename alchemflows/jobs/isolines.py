@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import units
-from jobflow import JobConfig, Maker, job
+from jobflow import JobConfig, Maker, OutputReference, job
 
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.errors import UnstableCrystalError
+from alchemflows.analysis.isolines import N_STRAINS, isotherm_of
+from alchemflows.errors import AlchemflowsError, UnstableCrystalError
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.schemas.dynamics import CellFreedom, SwitchingSettings
-from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
+from alchemflows.schemas.dynamics import SwitchingSettings
+from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocument
 from alchemflows.schemas.isolines import (
     CurveValues,
     PressureSweepDocument,
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 4
 #: Where the crystal was lost, the range of the next sweep is shorter by this share of the distance from the anchor.
 MARGIN = 0.1
-#: Number of strains of the cell for each kind of freedom.
-N_STRAINS: dict[CellFreedom, int] = {"isotropic": 1, "axes": 3, "full": 6}
+#: Difference up to which pressures count as equal (GPa).
+SAME_GPA = 1e-9
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,7 @@ class SweepSwitchesMaker(Maker):
         place: float,
         unit: str,
         started: float,
+        isotherm: PressureSweepDocument | None = None,
     ) -> dict[str, Any]:
         """Return the fields that documents of temperatures and of pressures share."""
         switches, ends = swept.run.switches, swept.work.ends
@@ -215,6 +217,7 @@ class SweepSwitchesMaker(Maker):
                 lost.append(Reason.SWEEP_ENDS.because(lost=nearest, start=start, end=reached, unit=unit))
         reasons = [
             *(f"anchor: {reason}" for reason in anchor.verdict.reasons),
+            *(f"pressure sweep: {reason}" for reason in _own_reasons(isotherm)),
             *lost,
             *ends.warnings,
             *sites.reasons("switches"),
@@ -225,13 +228,7 @@ class SweepSwitchesMaker(Maker):
             "weight_labels": anchor.weight_labels,
             "coupling": anchor.coupling,
             "counts": anchor.counts,
-            "anchor": SweepAnchor(
-                temperature_K=anchor.temperature_K,
-                pressure_GPa=anchor.pressure_GPa,
-                volume_A3=anchor.volume_A3,
-                gibbs=anchor.gibbs,
-                helmholtz=anchor.helmholtz,
-            ),
+            "anchor": _start(anchor, isotherm, self.settings.pressure_GPa),
             "n_attempts": len(swept.lost) + 1,
             "work": SweepWork(
                 forward_work_eV=switches.forward_work_eV.tolist(),
@@ -274,7 +271,9 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
     name: str = "temperature sweep"
 
     @job(output_schema=TemperatureSweepDocument, data=["curves"], config=JobConfig(expose_store=True))
-    def make(self, system: AlchemicalSystem, anchor: FrenkelLaddDocument) -> TemperatureSweepDocument:
+    def make(
+        self, system: AlchemicalSystem, anchor: FrenkelLaddDocument, isotherm: PressureSweepDocument | None = None
+    ) -> TemperatureSweepDocument:
         """Sweep the temperature.
 
         Parameters
@@ -283,13 +282,15 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
             The crystal.
         anchor
             Its Frenkel–Ladd result, whose temperature is in the range; dynamics start from its structure.
+        isotherm
+            Sweep of the pressure from the anchor, which gives G at the pressure of the settings if this is another one.
 
         Raises
         ------
         RunStoppedError
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         UnstableCrystalError
-            If the crystal is lost at the temperature of the anchor, or in every attempt.
+            If the crystal is lost at the temperature of the anchor, in every attempt, or in the sweep of the pressure.
         TrajectoryError
             If a trajectory explodes.
         """
@@ -298,8 +299,9 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
 
         require_store()
         started = time.perf_counter()
-        model, system = _crystal(self.potential, system, anchor)
         pressure = self.settings.pressure_GPa
+        start = _start(anchor, isotherm, pressure)
+        model, system = _crystal(self.potential, system, anchor, start.volume_A3)
         in_model = 0.0 if pressure is None else pressure * units.GPa
 
         def path_of(low: float, high: float) -> tuple[ScaledPath, SwitchingSettings]:
@@ -307,7 +309,7 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
             return path, _without_pressure(self.settings, low)
 
         swept = self._sweep(model, system, anchor.temperature_K, "K", path_of)
-        known = anchor.helmholtz if pressure is None else anchor.gibbs
+        known = start.helmholtz if pressure is None else start.gibbs
         temperatures = self._points(swept, anchor.temperature_K)
         found = isobar(
             swept.work,
@@ -319,7 +321,7 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
             0 if pressure is None else N_STRAINS[self.settings.cell_freedom],
         )
         return TemperatureSweepDocument(
-            **self._common(model, system, anchor, swept, anchor.temperature_K, "K", started),
+            **self._common(model, system, anchor, swept, anchor.temperature_K, "K", started, isotherm),
             pressure_GPa=pressure,
             temperatures_K=temperatures.tolist(),
             requested_K=(self.low, self.high),
@@ -369,7 +371,7 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
 
         require_store()
         started = time.perf_counter()
-        model, system = _crystal(self.potential, system, anchor)
+        model, system = _crystal(self.potential, system, anchor, anchor.volume_A3)
 
         def path_of(low: float, high: float) -> tuple[ScaledPath, SwitchingSettings]:
             path = ScaledPath.over_pressures(system, anchor.weights, low * units.GPa, high * units.GPa)
@@ -394,14 +396,65 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
 
 
 def _crystal(
-    potential: PotentialSpec, system: AlchemicalSystem, anchor: FrenkelLaddDocument
+    potential: PotentialSpec, system: AlchemicalSystem, anchor: FrenkelLaddDocument, volume_A3: float
 ) -> tuple[AlchemicalPotential, AlchemicalSystem]:
-    """Return the potential, and the crystal with the cell and the mean positions of the anchor."""
+    """Return the potential, and the crystal with a volume and with the cell and the mean positions of the anchor."""
     from alchemflows.alchemy.backends import load_potential
     from alchemflows.alchemy.potential import AlchemicalPotential
 
-    system = system.with_structure(anchor.structure)
+    structure = anchor.structure
+    if volume_A3 != anchor.volume_A3:
+        structure = structure.copy()
+        structure.scale_lattice(volume_A3)
+    system = system.with_structure(structure)
     return AlchemicalPotential(system, load_potential(potential)), system
+
+
+def _start(
+    anchor: FrenkelLaddDocument, isotherm: PressureSweepDocument | None, pressure_GPa: float | None
+) -> SweepAnchor:
+    """Return the absolute free energy from which a curve starts: that of the anchor, or of a sweep of the pressure.
+
+    Raises
+    ------
+    UnstableCrystalError
+        If the sweep ended before it reached the pressure.
+    AlchemflowsError
+        If an earlier job failed.
+    """
+    if isinstance(anchor, OutputReference) or isinstance(isotherm, OutputReference):
+        raise AlchemflowsError(
+            "there is no start of the curve, because an earlier job failed; see the error of that job"
+        )
+    if isotherm is None or pressure_GPa is None:
+        return SweepAnchor(
+            temperature_K=anchor.temperature_K,
+            pressure_GPa=anchor.pressure_GPa,
+            volume_A3=anchor.volume_A3,
+            gibbs=anchor.gibbs,
+            helmholtz=anchor.helmholtz,
+        )
+    low, high = isotherm.pressures_GPa[0], isotherm.pressures_GPa[-1]
+    if not low - SAME_GPA <= pressure_GPa <= high + SAME_GPA:
+        raise UnstableCrystalError(
+            f"the crystal melted or became another structure in the sweep of the pressure, which ends before "
+            f"{pressure_GPa:g} GPa (from {low:.4g} to {high:.4g} GPa)"
+        )
+    found = isotherm_of(isotherm, [min(max(pressure_GPa, low), high)])
+    volume, gibbs, error = (float(v[0]) for v in (found.volume_A3.values, found.gibbs_eV.values, found.gibbs_eV.errors))
+    return SweepAnchor(
+        temperature_K=anchor.temperature_K,
+        pressure_GPa=pressure_GPa,
+        volume_A3=volume,
+        gibbs=FreeEnergyValue.of(gibbs, error, anchor.counts),
+        helmholtz=FreeEnergyValue.of(gibbs - pressure_GPa * units.GPa * volume, error, anchor.counts),
+    )
+
+
+def _own_reasons(isotherm: PressureSweepDocument | None) -> list[str]:
+    """Return the reasons against a sweep of the pressure, without those against its anchor."""
+    reasons = [] if isotherm is None else isotherm.verdict.reasons
+    return [reason for reason in reasons if not reason.startswith("anchor: ")]
 
 
 def _without_pressure(settings: SwitchingSettings, temperature_K: float) -> SwitchingSettings:

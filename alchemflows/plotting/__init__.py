@@ -16,7 +16,6 @@ from alchemflows.plotting.free_energies import (
     plot_convergence,
     plot_gradient,
     plot_overlap,
-    plot_phases,
     plot_sizes,
     plot_switching,
 )
@@ -26,6 +25,7 @@ from alchemflows.plotting.mixing import plot_mixing, plot_phase_diagram
 from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte_carlo, plot_warren_cowley
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
+from alchemflows.plotting.phases import plot_boundary, plot_phases
 from alchemflows.plotting.sweeps import plot_sweep
 from alchemflows.plotting.transition import plot_transition
 from alchemflows.schemas.document import Document
@@ -34,6 +34,7 @@ __all__ = [
     "figures_of",
     "plot",
     "plot_arrangement_series",
+    "plot_boundary",
     "plot_combination",
     "plot_convergence",
     "plot_correction",

@@ -15,7 +15,6 @@ from alchemflows.plotting.free_energies import (
     plot_convergence,
     plot_gradient,
     plot_overlap,
-    plot_phases,
     plot_sizes,
     plot_switching,
 )
@@ -26,6 +25,7 @@ from alchemflows.plotting.mixing import plot_mixing, plot_phase_diagram
 from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte_carlo, plot_warren_cowley
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
+from alchemflows.plotting.phases import plot_boundary, plot_phases
 from alchemflows.plotting.sweeps import plot_sweep
 from alchemflows.plotting.transition import plot_transition
 from alchemflows.schemas.combination import CombinedLadders
@@ -92,6 +92,8 @@ def _functions(document: Document) -> dict[str, Callable[[], Figure]]:
         return {f"switching-{each.element}": partial(plot_switching, each.removal) for each in document.vacancies}
     if isinstance(document, ReproductionDocument):
         return {"lattices": partial(plot_lattices, document)} if document.curves else {}
+    if isinstance(document, PhaseStabilityDocument) and document.boundaries is not None:
+        return {"phases": partial(plot_phases, document), "boundary": partial(plot_boundary, document)}
     return {name: partial(draw, document) for name, draw in _FIGURES.get(type(document), {}).items()}
 
 

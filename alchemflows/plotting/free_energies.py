@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from alchemflows.plotting.labels import subscripted, with_error
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
-from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.schemas.vacancy import RemovalDocument
 
@@ -169,40 +168,4 @@ def plot_sizes(document: SizeExtrapolation) -> Figure:
         axes.set_ylabel("G/N + ½ $k_B T$ ln N / N (eV/atom)")
         without = ", without ideal mixing" if document.cells[0].is_mixed else ""
         axes.set_title(f"{subscripted(document.formula)}, {document.temperature_K:g} K{without}", fontsize=10)
-    return figure
-
-
-def plot_phases(document: PhaseStabilityDocument) -> Figure:
-    """Plot G of each phase relative to the first one against T, or against x if there are more x than T."""
-    known = {
-        (p.phase, p.composition, p.temperature_K): (p.gibbs_eV_per_atom, p.error_eV_per_atom)
-        for p in document.points
-        if p.gibbs_eV_per_atom is not None and p.error_eV_per_atom is not None
-    }
-    compositions: list[float | None] = [*document.compositions] if document.compositions else [None]
-    with mpl.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(5, 3.6), layout="constrained")
-        axes = figure.subplots()
-        first = document.phases[0]
-        over_x = len(compositions) > len(document.temperatures_K)
-        for phase in document.phases[1:] or [first]:
-            for fixed in document.temperatures_K if over_x else compositions:
-                points = []
-                for running in compositions if over_x else document.temperatures_K:
-                    x, t = (running, fixed) if over_x else (fixed, running)
-                    one, other = known.get((phase, x, t)), known.get((first, x, t))  # type: ignore[arg-type]
-                    if one is not None and phase == first:
-                        points.append((running, one[0], one[1]))
-                    elif one is not None and other is not None:
-                        points.append((running, one[0] - other[0], float(np.hypot(one[1], other[1]))))
-                if points:
-                    at, values, errors = zip(*points, strict=True)
-                    suffix = f", {fixed:g} K" if over_x else "" if fixed is None else f", x = {fixed:g}"
-                    axes.errorbar(at, values, yerr=errors, marker="o", capsize=3, label=f"{phase}{suffix}")
-        axes.axhline(0, color="0.6", linewidth=0.8)
-        axes.set_xlabel("x" if over_x else "T (K)")
-        mixed = any(p.ideal_mixing_eV_per_atom for p in document.points)
-        content = ", ideal mixing included" if mixed else ""
-        axes.set_ylabel(f"G − G({first}){content} (eV/atom)" if len(document.phases) > 1 else f"G{content} (eV/atom)")
-        axes.legend(frameon=False, fontsize=8)
     return figure

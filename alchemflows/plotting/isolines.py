@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alchemflows.plotting.labels import subscripted
-from alchemflows.schemas.isolines import CurveValues, PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
 
 
 def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> Figure:
@@ -44,7 +44,7 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(3.2 * len(panels), 3.4), layout="constrained")
         for axes, (name, series, factor) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-            _plot_band(axes, x, series, factor)
+            plot_band(axes, x, factor * np.array(series.values), factor * np.array(series.errors), "C0")
             axes.set_xlabel(label)
             axes.set_ylabel(name)
             axes.plot(place, factor * series.values[int(np.argmin(np.abs(x - place)))], "ko", markersize=4)
@@ -52,8 +52,8 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
     return figure
 
 
-def _plot_band(axes: Axes, x: np.ndarray, series: CurveValues, factor: float) -> None:
-    values, errors = factor * np.array(series.values), factor * np.array(series.errors)
-    axes.plot(x, values, color="C0", linewidth=1)
+def plot_band(axes: Axes, x: np.ndarray, values: np.ndarray, errors: np.ndarray, color: str) -> None:
+    """Plot a curve with bands of one and two standard errors."""
+    axes.plot(x, values, color=color, linewidth=1)
     for width, alpha in ((1, 0.3), (2, 0.15)):
-        axes.fill_between(x, values - width * errors, values + width * errors, color="C0", alpha=alpha, linewidth=0)
+        axes.fill_between(x, values - width * errors, values + width * errors, color=color, alpha=alpha, linewidth=0)

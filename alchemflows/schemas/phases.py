@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
+from alchemflows.schemas.isolines import CurveValues
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
@@ -56,9 +57,34 @@ class PhaseTransition(BaseModel):
     entropy_eV_per_K_per_atom: float | None = Field(
         description="S of the high-temperature phase minus S of the low-temperature phase"
     )
+    entropy_error_eV_per_K_per_atom: float | None = None
+    latent_heat_eV_per_atom: float | None = Field(None, description="T ΔS = ΔH at the transition")
+    latent_heat_error_eV_per_atom: float | None = None
+    volume_change_A3_per_atom: float | None = Field(
+        None, description="V of the high-temperature phase minus V of the low-temperature phase; only from curves"
+    )
+    volume_change_error_A3_per_atom: float | None = None
+    boundary_K_per_GPa: float | None = Field(
+        None, description="slope dT/dp = ΔV/ΔS of the boundary between the phases; only from curves"
+    )
+    boundary_error_K_per_GPa: float | None = None
     probability: float = Field(
         description="probability of a transition within the given temperatures, from the errors of G"
     )
+
+
+class PhaseBoundary(BaseModel):
+    """Boundary between two phases: their transition at several pressures."""
+
+    composition: float | None
+    phases: tuple[str, str]
+    pressures_GPa: list[float]
+    transitions: list[PhaseTransition] = Field(description="the transition at each pressure")
+    deviations_K: list[float | None] = Field(
+        description="differences between successive transition temperatures, minus the integral of dT/dp between them; "
+        "none without both transitions"
+    )
+    deviation_errors_K: list[float | None]
 
 
 class StablePhase(BaseModel):
@@ -73,6 +99,20 @@ class StablePhase(BaseModel):
     margin_error_eV_per_atom: float | None
 
 
+class PhaseCurve(BaseModel):
+    """G(T) of one phase at one composition, from one absolute free energy and one sweep; values are for the cell."""
+
+    phase: str
+    formula: str
+    composition: float | None
+    counts: Counts
+    anchor_K: float = Field(description="temperature of the absolute free energy")
+    temperatures_K: list[float]
+    gibbs_eV: CurveValues = Field(description="G with ideal mixing")
+    entropy_eV_per_K: CurveValues = Field(description="S with ideal mixing")
+    volumes_A3: CurveValues
+
+
 class PhaseStabilityDocument(Document):
     """G(x, T) of several phases, the stable phase at each point, and the transitions between phases."""
 
@@ -83,5 +123,9 @@ class PhaseStabilityDocument(Document):
     points: list[PhasePoint]
     stable: list[StablePhase]
     transitions: list[PhaseTransition]
+    curves: list[PhaseCurve] = Field([], description="curves of the points; none if each point is a run of its own")
+    boundaries: list[PhaseBoundary] | None = Field(
+        None, description="boundaries between the phases; none unless further pressures were asked for"
+    )
     verdict: Verdict
     provenance: Provenance

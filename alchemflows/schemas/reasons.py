@@ -115,6 +115,10 @@ class Reason(Enum):
     INTERSTITIAL_MOVED = "the interstitial is {moved:.2f} Å from its requested position: it moved to another site"
     HOST_MOVED = "atom {atom} is {moved:.2f} Å from its site in the crystal with the interstitial"
     POINT_FAILED = "the run of this point failed: see its error, which says if the phase is unstable"
+    POINT_LOST = (
+        "the curve of this phase ends at {end:.4g} K, since the crystal melted, or became another structure, on the "
+        "way from the anchor"
+    )
     UNCERTAIN_TRANSITION = (
         "the transition between {low} and {high} is uncertain: within the errors of G it lies between the temperatures "
         "with a probability of {probability:.2f}"
@@ -123,6 +127,11 @@ class Reason(Enum):
         "the error of the transition between {low} and {high}, {error:.0f} K, is above {most:.0f} K, a tenth of the "
         "range of temperatures, and is itself uncertain"
     )
+    BOUNDARY_DEVIATES = (
+        "boundary between {first} and {second}: from {low:g} to {high:g} GPa the transition temperature changes by "
+        "{deviation:.1f} K more than dT/dp says ({sigma:.1f} σ); use longer sweeps, or more pressures"
+    )
+    SWEEP_FAILED = "the sweep of the temperature failed: see its error"
     RELAXATION_FAILED = "{name}: the relaxation failed"
     NOT_RELAXED = "{name}: the relaxation has not converged"
     RANKING = "the {coupling} cell ranks order and disorder the other way round than random arrangements do"

@@ -47,6 +47,7 @@ OTHERS = {
     "interstitial": [0.25, 0.25, 0.3],
     "temperatures": [300.0],
     "compositions": [0.5],
+    "boundary_pressures": [1.0],
     "low_K": 150.0,
     "high_K": 700.0,
     "low_GPa": -0.5,

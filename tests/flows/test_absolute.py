@@ -10,7 +10,8 @@ from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.cli.tables import absolute_table, phase_table, results_table, switching_table
+from alchemflows.cli.phase_tables import phase_table
+from alchemflows.cli.tables import absolute_table, results_table, switching_table
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker

@@ -16,7 +16,9 @@ from alchemflows.alchemy.calculator import AlchemicalCalculator
 from alchemflows.alchemy.compositions import CompositionGrid
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.cli.tables import absolute_table, free_energy_tables, order_tables, phase_table, sweep_table
+from alchemflows.analysis.phases import Point, compare
+from alchemflows.cli.phase_tables import phase_table
+from alchemflows.cli.tables import absolute_table, free_energy_tables, order_tables, sweep_table
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
@@ -25,7 +27,6 @@ from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.order_disorder import OrderComparisonMaker
 from alchemflows.jobs.ordering import SearchMaker
-from alchemflows.jobs.phases import Point, compare
 from alchemflows.jobs.relax import relaxing
 from alchemflows.jobs.sweep import SweepMaker
 from alchemflows.optimize.quantities import quantities

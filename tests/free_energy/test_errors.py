@@ -27,7 +27,7 @@ from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-known, mixed, axes, corrected, lines, ordered, listed = (
+known, mixed, axes, corrected, lines, phases, ordered, listed = (
     importlib.import_module(name)
     for name in (
         "error_rows",
@@ -35,6 +35,7 @@ known, mixed, axes, corrected, lines, ordered, listed = (
         "combination_rows",
         "correction_rows",
         "isoline_rows",
+        "phase_rows",
         "transition_rows",
         "errors",
     )
@@ -68,6 +69,17 @@ def test_switching_with_works_that_are_not_gaussian(factor, modes, n):
 
 def test_free_energies_along_isobars():
     assert_rows(lines.isobar_rows(4, 0.5, N_REPEATS))
+
+
+def test_transitions_between_curves():
+    """Temperature, latent heat, ΔS, ΔV and dT/dp where two curves G(T) cross."""
+    assert_rows(phases.phase_rows(4, 0.9, N_REPEATS))
+
+
+@pytest.mark.slow
+def test_boundaries_over_the_pressure():
+    """The transition at a second pressure, whose curves start from a sweep of the pressure, and dT/dp between both."""
+    assert_rows(phases.boundary_rows(4, 0.9, N_REPEATS))
 
 
 def test_two_switches_each_way_are_too_few():

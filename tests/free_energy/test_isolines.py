@@ -78,3 +78,23 @@ def test_bulk_modulus_that_grows_with_the_pressure(highest):
     else:
         assert (v < 3).all() and (b < 3).all() and max(each.degree for each in found) > 4
         assert np.abs(np.mean([each.volume_A3.values for each in found], axis=0) / volumes - 1).max() < 5e-3
+
+
+def test_shares_of_the_switches_add_up_to_the_errors():
+    """Values at neighbouring temperatures are correlated, and G at T₀ has the error of the anchor only."""
+    path, at = np.geomspace(LOW, HIGH, 31), np.array([LOW, 200.0, 205.0, HIGH])
+    rng = np.random.default_rng(3)
+    volumes_A3 = (100 + rng.normal(size=(N_SWITCHES, 30)), 100 + rng.normal(size=(N_SWITCHES, 30)))
+    work = noisy(-KT * 15 * np.log(path / LOW), 0.05 * KT, rng)
+    found = isobar(work, path, volumes_A3, Anchor(200.0, 0.0, 1e-3), at, 0, 0)
+    assert found.shares.shape == (2 * N_SWITCHES + 1, 3, 4)
+    errors = [found.gibbs_eV.errors, found.entropy_eV_per_K.errors, found.volume_A3.errors]
+    np.testing.assert_allclose(np.sqrt((found.shares**2).sum(axis=0)), errors)
+    gibbs = found.shares[:, 0]
+    np.testing.assert_allclose(gibbs[:, 1], [0.0] * 2 * N_SWITCHES + [1e-3], atol=1e-12)
+    np.testing.assert_allclose(gibbs[-1], 1e-3 * at / 200.0)
+    volumes = found.shares[:, 2]
+    assert volumes[:, 1] @ volumes[:, 2] > 0.99 * found.volume_A3.errors[1] * found.volume_A3.errors[2]
+    p = np.linspace(0.0, 0.06, 31)
+    squeezed = isotherm(noisy(500 * p, 0.05 * KT, rng), p, Anchor(0.0, 0.0, 1e-3), p[::10])
+    np.testing.assert_allclose(np.sqrt((squeezed.shares**2).sum(axis=0)), squeezed.gibbs_eV.errors)

@@ -7,7 +7,7 @@ import pytest
 from ase import units
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.free_energy.phases import ideal_mixing_eV, transition
+from alchemflows.free_energy.phases import PhaseIsobar, boundary, ideal_mixing_eV, transition, transition_of_curves
 from alchemflows.free_energy.size import extrapolate
 
 
@@ -49,6 +49,78 @@ def test_no_transition_is_said():
 def test_bad_input_of_a_transition(temperatures, errors):
     with pytest.raises(InvalidInputError):
         transition(temperatures, [0.1] * len(temperatures), errors)
+
+
+T = np.linspace(300.0, 500.0, 21)
+ENTROPY, VOLUME = 2e-5, 0.1  # eV/K, Å³
+
+
+def isobar(
+    shift_K: float = 0.0, second: bool = True, shares: np.ndarray | None = None, n_shared: int = 0
+) -> PhaseIsobar:
+    """Return a phase with G = 0, or the one that is more stable above 400 K, or above another temperature."""
+    factor = 1.0 if second else 0.0
+    values = factor * np.stack([ENTROPY * (400.0 + shift_K - T), np.full(21, ENTROPY), np.full(21, VOLUME)])
+    return PhaseIsobar(T, values, np.zeros((1, 3, 21)) if shares is None else shares, n_shared)
+
+
+def common_error(error_eV: float) -> np.ndarray:
+    """Return an error of G that is the same at all temperatures."""
+    return np.stack([np.full(21, error_eV), np.zeros(21), np.zeros(21)])[None]
+
+
+def test_curves_cross_where_they_should():
+    found = transition_of_curves(isobar(second=False), isobar(shift_K=3.0, shares=common_error(1e-4)))
+    assert found.temperature_K == pytest.approx(403.0) and found.second_above
+    # All draws are shifted as a whole: σ / ΔS, and ΔS itself has no error.
+    assert found.error_K == pytest.approx(1e-4 / ENTROPY, rel=0.06)
+    assert found.entropy_eV_per_K == (pytest.approx(ENTROPY), pytest.approx(0.0, abs=1e-12))
+    assert found.latent_heat_eV == (pytest.approx(403.0 * ENTROPY), pytest.approx(1e-4, rel=0.06))
+    assert found.volume_A3[0] == pytest.approx(VOLUME)
+    assert found.boundary_K_per_GPa[0] == pytest.approx(VOLUME / ENTROPY * units.GPa)
+    assert found.probability == 1.0
+    reverse = transition_of_curves(isobar(shift_K=3.0), isobar(second=False))
+    assert reverse.temperature_K == pytest.approx(403.0) and not reverse.second_above
+    assert reverse.entropy_eV_per_K[0] == pytest.approx(-ENTROPY)
+    assert reverse.boundary_K_per_GPa[0] == pytest.approx(found.boundary_K_per_GPa[0])
+
+
+def test_a_crossing_at_the_end_of_the_curves_has_its_whole_error():
+    """Draws that cross beyond the end are continued; half of them make the transition as probable as its absence."""
+    found = transition_of_curves(isobar(second=False), isobar(shift_K=99.9, shares=common_error(1e-4)))
+    assert found.error_K == pytest.approx(1e-4 / ENTROPY, rel=0.06)
+    assert found.probability == pytest.approx(0.5, abs=0.05)
+    far = transition_of_curves(isobar(second=False), isobar(shares=common_error(0.1)))
+    assert far.error_K == pytest.approx(0.1 / ENTROPY, rel=0.06) and far.probability < 0.1
+
+
+def test_curves_that_do_not_cross():
+    found = transition_of_curves(isobar(second=False), isobar(shift_K=200.0, shares=common_error(1e-4)))
+    assert (found.temperature_K, found.latent_heat_eV, found.slope_eV_per_K) == (None, None, None)
+    assert found.probability == 0.0 and found.second_above
+
+
+def test_the_common_anchor_does_not_enter_deviations_of_a_boundary():
+    slope = VOLUME / ENTROPY * units.GPa
+    pairs = [
+        (isobar(second=False), isobar(shift_K=10.0 + slope * p, shares=common_error(1e-4), n_shared=1))
+        for p in (0.0, 1.0, 2.0)
+    ]
+    found = boundary([0.0, 1.0, 2.0], pairs)
+    for k, each in enumerate(found.transitions):
+        assert each.temperature_K == pytest.approx(410.0 + slope * k) and each.error_K == pytest.approx(5.0, rel=0.06)
+    for value, error in found.deviations_K:
+        assert value == pytest.approx(0.0, abs=1e-6) and error < 0.01
+    apart = boundary([0.0, 1.0], [(one, PhaseIsobar(T, two.values, two.shares)) for one, two in pairs[:2]])
+    assert apart.deviations_K[0][1] == pytest.approx(np.sqrt(2) * 5.0, rel=0.06)
+    beyond = boundary([0.0, 9.0], [pairs[0], (isobar(second=False), isobar(shift_K=300.0))])
+    assert beyond.transitions[1].temperature_K is None and beyond.deviations_K == [None]
+
+
+def test_curves_at_different_temperatures_are_refused():
+    other = PhaseIsobar(T + 1, np.zeros((3, 21)), np.zeros((1, 3, 21)))
+    with pytest.raises(InvalidInputError, match="temperatures_K"):
+        transition_of_curves(isobar(), other)
 
 
 def test_ideal_mixing():
