@@ -122,7 +122,10 @@ class CalculatorTarget:
         except Exception as error:  # the class is a user's, and can raise anything
             raise InvalidInputError(f"the target {self.name} cannot be made: {_reason(error)}") from error
         if not hasattr(self._calculator, "get_potential_energy"):
-            raise InvalidInputError(f"the target {spec.path} returns no calculator of ASE")
+            raise InvalidInputError(
+                f"the target {spec.path} returns no calculator of ASE; a function that returns a maker needs a return "
+                "annotation"
+            )
 
     def check_elements(self, numbers: Collection[int]) -> None:
         """Do nothing, since calculators of ASE do not say which elements they support."""
@@ -165,10 +168,10 @@ def imported_calculator(spec: CalculatorSpec) -> Any:
     except Exception as error:  # modules of others can raise anything
         raise InvalidInputError(
             f"the target {path} cannot be imported ({_reason(error)}); give package.module:Name of a calculator of ASE "
-            "that Python can import here and on the workers (PYTHONPATH)"
+            "or a maker of jobflow that Python can import here and on the workers (PYTHONPATH)"
         ) from None
     if not callable(found):
-        raise InvalidInputError(f"the target {path} must be a class or a function that returns a calculator of ASE")
+        raise InvalidInputError(f"the target {path} must be a class or a function that returns a calculator or maker")
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):  # not written in Python

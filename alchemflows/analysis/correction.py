@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alchemflows.analysis.frames import SampledFrames
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.free_energy.reweighting import FRACTIONS, MIN_FRAMES, Reweighting, reweight
 from alchemflows.schemas.correction import CorrectionDocument, EndCorrection, FailedFrame
 from alchemflows.schemas.counts import Counts
@@ -24,6 +24,8 @@ MIN_SHARE = 0.5
 MIN_INDEPENDENT = 10.0
 #: Largest difference between the halves of the frames (standard errors).
 MAX_HALVES_SIGMA = 4.0
+#: Failed frames that an error message names.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,37 @@ class EvaluatedEnd:
         """Indices of the frames that were evaluated."""
         return np.flatnonzero(np.isfinite(self.target_eV))
 
+    def record(self, row: int, energy: float | str) -> None:
+        """Set the energy of a frame (eV), or the error if there is none."""
+        if isinstance(energy, str):
+            self.errors[row] = energy
+        else:
+            self.target_eV[row] = energy
+
+    def check_failures(self, target: str, max_failed: float) -> None:
+        """Check that the target failed on few frames.
+
+        Parameters
+        ----------
+        target
+            Name of the target.
+        max_failed
+            Largest share of the frames that may fail.
+
+        Raises
+        ------
+        PotentialError
+            If it failed on more; the message names them.
+        """
+        n = len(self.target_eV)
+        if len(self.errors) > max_failed * n:
+            failed, times = sorted(self.errors.items()), self.sampled.frames.time_fs
+            named = "; ".join(f"frame {k} ({times[k]:g} fs): {text}" for k, text in failed[:_NAMED])
+            raise PotentialError(
+                f"the target {target} failed on {len(failed)} of {n} frames of {self.name}, more than the share "
+                f"{max_failed:g} that may be left out: {named}"
+            )
+
     def reweighted(self, temperature_K: float) -> Reweighting:
         """Return the change of the free energy of this end.
 
@@ -70,6 +103,19 @@ class EvaluatedEnd:
         if len(rows) < MIN_FRAMES:
             raise InvalidInputError(f"{self.name}: {len(rows)} frames were evaluated; at least {MIN_FRAMES} are needed")
         return reweight((self.target_eV - self.sampled.frames.energy_eV)[rows], temperature_K)
+
+
+def ends_to_evaluate(
+    ladder: FreeEnergyDocument, sampled: tuple[SampledFrames, SampledFrames]
+) -> tuple[EvaluatedEnd, EvaluatedEnd]:
+    """Return both ends of a ladder without energies, which are written to them as they become known."""
+    initial, final = (
+        EvaluatedEnd(value, formula, each, np.full(len(each.frames), np.nan), {})
+        for value, formula, each in zip(
+            (0.0, 1.0), (ladder.initial_formula, ladder.final_formula), sampled, strict=True
+        )
+    )
+    return initial, final
 
 
 def correction_document(

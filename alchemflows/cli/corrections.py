@@ -20,6 +20,8 @@ from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from jobflow import Maker
+
     from alchemflows.schemas.correction import CalculatorSpec
     from alchemflows.schemas.potential import PotentialSpec
 
@@ -34,14 +36,16 @@ def correct(
         str,
         typer.Option(
             metavar="<target>",
-            help="Target: a potential (name or model file), or the import path of a calculator of ASE, such as "
-            "chgnet.model.dynamics:CHGNetCalculator.",
+            help="Target: a potential (name or model file), or the import path of a calculator of ASE or of a maker of "
+            "atomate2, such as chgnet.model.dynamics:CHGNetCalculator or atomate2.vasp.jobs.core:StaticMaker.",
         ),
     ],
     run: RunOptions,
     argument: Annotated[
         list[str] | None,
-        typer.Option(metavar="<name=value>", help="Argument of the calculator, such as use_device=cpu; repeatable."),
+        typer.Option(
+            metavar="<name=value>", help="Argument of the calculator or maker, such as use_device=cpu; repeatable."
+        ),
     ] = None,
     max_failed: Annotated[
         float, typer.Option(help="Largest share of the frames of an end on which the target may fail.")
@@ -49,16 +53,16 @@ def correct(
     dtype: Dtype = "float64",
     device: Device = "auto",
     head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None,
-    category: Annotated[str, typer.Option(help="FireWorks category of the job.")] = "gpu",
+    category: Annotated[str, typer.Option(help="FireWorks category of the jobs that evaluate the target.")] = "gpu",
     plot: Plot = None,
 ) -> None:
     """Correct the free energy of a ladder to another potential, without new dynamics.
 
     Stored frames of both ends are evaluated with the target and reweighted.
     """
-    target = target_of(to, argument or [], dtype, device, head)
     if not 0 <= max_failed < 1:
         raise InvalidInputError(f"--max-failed must be at least 0 and below 1; got {max_failed:g}")
+    target = target_of(to, argument or [], dtype, device, head)
     from alchemflows.flows.correction import CorrectionMaker
     from alchemflows.results.frames import frames_of
     from alchemflows.results.listing import find_result
@@ -78,23 +82,30 @@ def correct(
 
 def target_of(
     to: str, arguments: list[str], dtype: str, device: str, head: str | None
-) -> PotentialSpec | CalculatorSpec:
+) -> PotentialSpec | CalculatorSpec | Maker:
     """Return the specification of a target from the options of the command.
 
     Raises
     ------
     InvalidInputError
-        If an argument is malformed, or an option has no effect for this kind of target.
+        If an argument is malformed, an option has no effect for this kind of target, or what the path names cannot be
+        imported or made.
     """
     from alchemflows.schemas.correction import CalculatorSpec
     from alchemflows.schemas.potential import PotentialSpec
 
     if ":" in to and not Path(to).expanduser().exists():
         options = {"dtype": "--dtype", "device": "--device", "head": "--head"}
-        refuse_given(options, "on a calculator of ASE; give its own arguments with --argument")
-        return CalculatorSpec(path=to, arguments=dict(map(_argument, arguments)))
+        refuse_given(options, "on a calculator or maker; give its own arguments with --argument")
+        spec = CalculatorSpec(path=to, arguments=dict(map(_argument, arguments)))
+        from alchemflows.alchemy.targets import imported_calculator
+        from alchemflows.jobs.frame_jobs import imported_maker
+
+        return imported_maker(spec, imported_calculator(spec)) or spec
     if arguments:
-        raise InvalidInputError("--argument is for calculators of ASE; potentials have --dtype, --device and --head")
+        raise InvalidInputError(
+            "--argument is for calculators and makers; potentials have --dtype, --device and --head"
+        )
     return PotentialSpec(name=to, dtype=dtype_of(dtype), device=device, head=head)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jobflow import CURRENT_JOB, JobConfig, JobStore, Maker, job
 
-from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputError, PotentialError
+from alchemflows.errors import DatabaseError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument
-from alchemflows.schemas.document import decoded
-from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import Progress, ProgressFile
 from alchemflows.schemas.provenance import Provenance
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
     from alchemflows.alchemy.targets import EnergyTarget
     from alchemflows.analysis.correction import EvaluatedEnd
     from alchemflows.sampling.checkpoint import Checkpoint
-
-#: Failed frames that an error message names.
-_NAMED = 3
 
 
 @dataclass
@@ -75,36 +70,30 @@ class EvaluateFramesMaker(Maker):
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         """
         from alchemflows.alchemy.targets import load_target
-        from alchemflows.analysis.correction import EvaluatedEnd, correction_document
-        from alchemflows.jobs.frames import frames_of_ladder
+        from alchemflows.analysis.correction import correction_document, ends_to_evaluate
+        from alchemflows.jobs.frames import frames_of_ladder, stored_ladder
 
         require_store()
         started = time.perf_counter()
         store: JobStore | None = CURRENT_JOB.store
         if store is None:
             raise DatabaseError("the job has no store from which it could read the ladder")
-        document = _ladder(store, ladder)
+        document = stored_ladder(store, ladder)
         sampled = frames_of_ladder(store, document)
         target = load_target(self.target)
         target.check_elements(frozenset().union(*(each.frames.elements for each in sampled)))
-        ends = [
-            EvaluatedEnd(value, formula, each, np.full(len(each.frames), np.nan), {})
-            for value, formula, each in zip(
-                (0.0, 1.0), (document.initial_formula, document.final_formula), sampled, strict=True
-            )
-        ]
+        ends = ends_to_evaluate(document, sampled)
         with resumable() as checkpoint:
             self._evaluate(target, ends, checkpoint)
         return correction_document(
             ladder,
             document,
             target.name,
-            ends[0],
-            ends[1],
+            *ends,
             Provenance(potential=target.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s),
         )
 
-    def _evaluate(self, target: EnergyTarget, ends: list[EvaluatedEnd], checkpoint: Checkpoint) -> None:
+    def _evaluate(self, target: EnergyTarget, ends: Sequence[EvaluatedEnd], checkpoint: Checkpoint) -> None:
         """Evaluate all frames; energies and errors are written to the ends."""
         batches = []
         for end in ends:
@@ -116,40 +105,14 @@ class EvaluateFramesMaker(Maker):
         report, begun = ProgressFile(Path.cwd()), time.monotonic()
         for done, (end, start, images) in enumerate(batches[first:], first + 1):
             for row, energy in enumerate(target.energies(images), start):
-                if isinstance(energy, str):
-                    end.errors[row] = energy
-                else:
-                    end.target_eV[row] = energy
-            self._check_failures(target, end)
+                end.record(row, energy)
+            end.check_failures(target.name, self.max_failed)
             speed = (done - first) / max(time.monotonic() - begun, 1e-9)
             report(Progress("evaluation", done, len(batches), (), 0.0, steps_per_s=speed))
             checkpoint.offer(done, partial(_state, done, ends), last=done == len(batches))
 
-    def _check_failures(self, target: EnergyTarget, end: EvaluatedEnd) -> None:
-        n = len(end.target_eV)
-        if len(end.errors) > self.max_failed * n:
-            failed = sorted(end.errors.items())
-            times = end.sampled.frames.time_fs
-            named = "; ".join(f"frame {k} ({times[k]:g} fs): {text}" for k, text in failed[:_NAMED])
-            raise PotentialError(
-                f"the target {target.name} failed on {len(failed)} of {n} frames of {end.name}, more than the share "
-                f"{self.max_failed:g} that may be left out: {named}"
-            )
 
-
-def _ladder(store: JobStore, uuid: str) -> FreeEnergyDocument:
-    try:
-        document = decoded(store.get_output(uuid, load=True))
-    except ValueError as error:
-        raise DatabaseError(f"the free energy {uuid} is not in the database") from error
-    if not isinstance(document, FreeEnergyDocument):
-        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, so it has no frames")
-    if not document.window_jobs:
-        raise AlchemflowsError(f"the free energy {uuid[:8]} does not name the jobs that sampled its windows")
-    return document
-
-
-def _state(done: int, ends: list[EvaluatedEnd]) -> dict[str, np.ndarray]:
+def _state(done: int, ends: Sequence[EvaluatedEnd]) -> dict[str, np.ndarray]:
     """Return the arrays from which the evaluation can continue after a number of batches."""
     state = {"done": np.array(done)}
     for k, end in enumerate(ends):
@@ -160,7 +123,7 @@ def _state(done: int, ends: list[EvaluatedEnd]) -> dict[str, np.ndarray]:
     return state
 
 
-def _restored(state: Mapping[str, np.ndarray], ends: list[EvaluatedEnd]) -> int:
+def _restored(state: Mapping[str, np.ndarray], ends: Sequence[EvaluatedEnd]) -> int:
     """Write energies and errors of a checkpoint to the ends, and return the number of completed batches."""
     for k, end in enumerate(ends):
         end.target_eV[:] = state[f"energies_{k}"]

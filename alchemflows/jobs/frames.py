@@ -5,9 +5,32 @@ from __future__ import annotations
 from jobflow import JobStore
 
 from alchemflows.analysis.frames import SampledFrames, end_frames
-from alchemflows.errors import DatabaseError
+from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputError
 from alchemflows.schemas.document import decoded
 from alchemflows.schemas.free_energy import FreeEnergyDocument
+
+
+def stored_ladder(store: JobStore, uuid: str) -> FreeEnergyDocument:
+    """Return the free energy of a ladder.
+
+    Raises
+    ------
+    DatabaseError
+        If it is not in the store.
+    InvalidInputError
+        If the result is not a ladder.
+    AlchemflowsError
+        If it does not name the jobs that sampled its windows.
+    """
+    try:
+        document = decoded(store.get_output(uuid, load=True))
+    except ValueError as error:
+        raise DatabaseError(f"the free energy {uuid} is not in the database") from error
+    if not isinstance(document, FreeEnergyDocument):
+        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, so it has no frames")
+    if not document.window_jobs:
+        raise AlchemflowsError(f"the free energy {uuid[:8]} does not name the jobs that sampled its windows")
+    return document
 
 
 def frames_of_ladder(store: JobStore, ladder: FreeEnergyDocument) -> tuple[SampledFrames, SampledFrames]:

@@ -85,7 +85,11 @@ class CorrectionDocument(Document):
     initial_formula: str
     final_formula: str
     source: PotentialRecord | None = Field(description="the potential that was sampled")
-    target: str = Field(description="name of the target: a potential, or a calculator with its arguments")
+    target: str = Field(description="name of the target: a potential, a calculator with its arguments, or a maker")
+    frame_jobs: list[str] = Field(
+        [],
+        description="identifiers of the jobs that evaluated the frames, at λ = 0 and then at λ = 1; only for makers",
+    )
     initial: EndCorrection
     final: EndCorrection
     fractions: list[float] = Field(description="fractions of the frames of the convergence curves")
@@ -97,7 +101,7 @@ class CorrectionDocument(Document):
         "`initial_target_eV`, `final_source_eV`, `final_target_eV`"
     )
     verdict: Verdict
-    provenance: Provenance = Field(description="`potential` is the target; none for a calculator")
+    provenance: Provenance = Field(description="`potential` is the target; none for a calculator or a maker")
 
     @property
     def differences_eV(self) -> tuple[Any, Any]:
