@@ -10,7 +10,8 @@ from error_rows import Row, row
 from scipy.signal import lfilter
 
 from alchemflows.analysis.correction import reasons_against
-from alchemflows.free_energy.reweighting import reweight
+from alchemflows.free_energy.reweighting import reweight, sum_of_stages
+from alchemflows.free_energy.selection import spread_order
 
 T = 300.0
 KT = units.kB * T
@@ -18,6 +19,8 @@ KT = units.kB * T
 N_MODES = 24
 #: Constant difference of the two potentials at each end (eV).
 OFFSETS_EV = (-31.7, 12.4)
+#: Changes of the force constants at both ends by a cheap target and by the last one, which goes further or back.
+STAGES = (((0.2, -0.15), (0.3, -0.2)), ((0.2, -0.15), (0.1, -0.1)))
 
 
 def differences_eV(n: int, change: float, memory: float, offset_eV: float, rng: np.random.Generator) -> np.ndarray:
@@ -36,12 +39,17 @@ def differences_eV(n: int, change: float, memory: float, offset_eV: float, rng: 
     rng
         Random numbers.
     """
+    return offset_eV + KT * change / 2 * (modes_of(n, memory, rng) ** 2).sum(axis=1)
+
+
+def modes_of(n: int, memory: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the coordinates of n frames of harmonic modes in units of their spread; see :func:`differences_eV`."""
     modes = rng.normal(size=(n, N_MODES))
     if memory:
         decay = np.exp(-1 / memory)
         modes[1:] *= np.sqrt(1 - decay**2)
         modes = lfilter([1.0], [1.0, -decay], modes, axis=0)
-    return offset_eV + KT * change / 2 * (modes**2).sum(axis=1)
+    return modes
 
 
 def exact_eV(change: float, offset_eV: float) -> float:
@@ -74,3 +82,48 @@ def correction_rows(
     for each in changes:
         for memory in memories:
             yield correction_row(n, each, memory, n_repeats)
+
+
+def stages_row(
+    n: int, n_last: int, cheap: Sequence[float], last: Sequence[float], memory: float, n_repeats: int
+) -> Row:
+    """Return the row of ΔΔG in two stages.
+
+    The cheap target changes the force constants of all modes, and is evaluated on n frames of each end. The last target
+    has other force constants for half of the modes, and is evaluated on n_last of these frames.
+    """
+    exact = sum(
+        sign * (exact_eV(first, offset) + exact_eV(second, offset)) / 2
+        for sign, first, second, offset in zip((-1, 1), cheap, last, OFFSETS_EV, strict=True)
+    )
+    z, rows = [], np.sort(spread_order(n)[:n_last])
+    for seed in range(n_repeats):
+        rng = np.random.default_rng([seed, n, n_last, round(1000 * memory)])
+        ends, reasons = [], []
+        for first, second, offset in zip(cheap, last, OFFSETS_EV, strict=True):
+            squares = modes_of(n, memory, rng) ** 2
+            before = offset + KT * first / 2 * squares.sum(axis=1)
+            after = KT * (second - first) / 2 * squares[:, : N_MODES // 2].sum(axis=1)
+            stages = [reweight(before, T), reweight(after[rows], T, before[rows])]
+            ends.append(sum_of_stages(stages, [np.arange(n), rows]))
+            reasons += [reason for stage in stages for reason in reasons_against("end", stage)]
+        if not reasons:
+            z.append((ends[1][0] - ends[0][0] - exact) / np.hypot(ends[0][1], ends[1][1]))
+    correlated = f", correlation time {memory:g}" if memory else ""
+    changes = " and ".join(f"{first:+.0%} → {second:+.0%}" for first, second in zip(cheap, last, strict=True))
+    name = f"ΔΔG in two stages from {n} and {n_last} frames, force constants {changes}{correlated}"
+    return row(name, z, n_repeats)
+
+
+def stages_rows(
+    n: int,
+    n_lasts: Sequence[int],
+    changes: Sequence[tuple[Sequence[float], Sequence[float]]],
+    memories: Sequence[float],
+    n_repeats: int,
+) -> Iterator[Row]:
+    """Yield the rows of several changes of the force constants by both targets, numbers of frames and memories."""
+    for cheap, last in changes:
+        for n_last in n_lasts:
+            for memory in memories:
+                yield stages_row(n, n_last, cheap, last, memory, n_repeats)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from alchemflows.analysis.frames import SampledFrames
 from alchemflows.errors import InvalidInputError, PotentialError
-from alchemflows.free_energy.reweighting import FRACTIONS, MIN_FRAMES, Reweighting, reweight
-from alchemflows.schemas.correction import CorrectionDocument, EndCorrection, FailedFrame
+from alchemflows.free_energy.reweighting import FRACTIONS, MIN_FRAMES, Reweighting, reweight, sum_of_stages
+from alchemflows.free_energy.selection import next_counts, spread_order
+from alchemflows.schemas.correction import (
+    CorrectionDocument,
+    CorrectionStage,
+    EndCorrection,
+    EvaluationLimits,
+    FailedFrame,
+)
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
 from alchemflows.schemas.provenance import Provenance
@@ -39,9 +47,11 @@ class EvaluatedEnd:
     sampled
         Its frames.
     target_eV
-        Energies with the target (eV), shape (m,); NaN for frames that failed.
+        Energies with the target (eV), shape (m,); NaN for frames that failed or are not evaluated.
     errors
         Errors of the frames that failed, by index.
+    earlier_eV
+        Energies with the targets of earlier stages (eV), in their order, each as `target_eV`.
     """
 
     lambda_value: float
@@ -49,6 +59,7 @@ class EvaluatedEnd:
     sampled: SampledFrames
     target_eV: np.ndarray
     errors: dict[int, str]
+    earlier_eV: tuple[np.ndarray, ...] = ()
 
     @property
     def name(self) -> str:
@@ -57,8 +68,19 @@ class EvaluatedEnd:
 
     @property
     def evaluated(self) -> np.ndarray:
-        """Indices of the frames that were evaluated."""
+        """Indices of the frames that were evaluated with the target."""
         return np.flatnonzero(np.isfinite(self.target_eV))
+
+    @property
+    def tried(self) -> list[int]:
+        """Indices of the frames that were evaluated, or failed."""
+        return sorted({*self.evaluated.tolist(), *self.errors})
+
+    @property
+    def order(self) -> list[int]:
+        """Indices of all frames that can be evaluated, in an order whose beginnings are evenly spread."""
+        known = self.earlier_eV[-1] if self.earlier_eV else self.sampled.frames.energy_eV
+        return [row for row in spread_order(len(known)) if np.isfinite(known[row])]
 
     def record(self, row: int, energy: float | str) -> None:
         """Set the energy of a frame (eV), or the error if there is none."""
@@ -67,7 +89,7 @@ class EvaluatedEnd:
         else:
             self.target_eV[row] = energy
 
-    def check_failures(self, target: str, max_failed: float) -> None:
+    def check_failures(self, target: str, max_failed: float, n: int | None = None) -> None:
         """Check that the target failed on few frames.
 
         Parameters
@@ -76,13 +98,15 @@ class EvaluatedEnd:
             Name of the target.
         max_failed
             Largest share of the frames that may fail.
+        n
+            Number of frames that are being evaluated; by default those that were tried.
 
         Raises
         ------
         PotentialError
             If it failed on more; the message names them.
         """
-        n = len(self.target_eV)
+        n = len(self.tried) if n is None else n
         if len(self.errors) > max_failed * n:
             failed, times = sorted(self.errors.items()), self.sampled.frames.time_fs
             named = "; ".join(f"frame {k} ({times[k]:g} fs): {text}" for k, text in failed[:_NAMED])
@@ -92,30 +116,84 @@ class EvaluatedEnd:
             )
 
     def reweighted(self, temperature_K: float) -> Reweighting:
-        """Return the change of the free energy of this end.
+        """Return the change of the free energy of this end; in several stages, that of the last one.
 
         Raises
         ------
         InvalidInputError
             If there are too few frames.
         """
-        rows = self.evaluated
-        if len(rows) < MIN_FRAMES:
-            raise InvalidInputError(f"{self.name}: {len(rows)} frames were evaluated; at least {MIN_FRAMES} are needed")
-        return reweight((self.target_eV - self.sampled.frames.energy_eV)[rows], temperature_K)
+        return self.stages(temperature_K)[-1]
+
+    def stages(self, temperature_K: float) -> list[Reweighting]:
+        """Return the change of the free energy of this end in each stage; see :meth:`reweighted`."""
+        source, found = self.sampled.frames.energy_eV, []
+        before = source
+        for energies in (*self.earlier_eV, self.target_eV):
+            rows = np.flatnonzero(np.isfinite(energies))
+            if len(rows) < MIN_FRAMES:
+                raise InvalidInputError(
+                    f"{self.name}: {len(rows)} frames were evaluated; at least {MIN_FRAMES} are needed"
+                )
+            found.append(reweight((energies - before)[rows], temperature_K, (before - source)[rows]))
+            before = energies
+        return found
+
+    def change_eV(self, temperature_K: float) -> tuple[float, float]:
+        """Return the change of the free energy of this end by all stages and its standard error (eV)."""
+        rows = [np.flatnonzero(np.isfinite(energies)) for energies in (*self.earlier_eV, self.target_eV)]
+        return sum_of_stages(self.stages(temperature_K), rows)
 
 
 def ends_to_evaluate(
-    ladder: FreeEnergyDocument, sampled: tuple[SampledFrames, SampledFrames]
+    ladder: FreeEnergyDocument,
+    sampled: tuple[SampledFrames, SampledFrames],
+    earlier: CorrectionDocument | None = None,
 ) -> tuple[EvaluatedEnd, EvaluatedEnd]:
-    """Return both ends of a ladder without energies, which are written to them as they become known."""
+    """Return both ends of a ladder without energies, which are written to them as they become known.
+
+    Parameters
+    ----------
+    ladder, sampled
+        Free energy of the ladder, and its frames at λ = 0 and at λ = 1.
+    earlier
+        Result of the stage before, if there is one.
+    """
+    arrays = {} if earlier is None else earlier.energies.arrays()
+    named = (("initial", 0.0, ladder.initial_formula), ("final", 1.0, ladder.final_formula))
     initial, final = (
-        EvaluatedEnd(value, formula, each, np.full(len(each.frames), np.nan), {})
-        for value, formula, each in zip(
-            (0.0, 1.0), (ladder.initial_formula, ladder.final_formula), sampled, strict=True
+        EvaluatedEnd(
+            value,
+            formula,
+            frames,
+            np.full(len(frames.frames), np.nan),
+            {},
+            tuple(arrays.get(f"{name}_all_eV", ())),
         )
+        for (name, value, formula), frames in zip(named, sampled, strict=True)
     )
     return initial, final
+
+
+def counts_to_evaluate(
+    ladder: FreeEnergyDocument, ends: Sequence[EvaluatedEnd], limits: EvaluationLimits
+) -> tuple[int, int]:
+    """Return how many frames of each end should be evaluated next, counting those that were tried.
+
+    The target error is that of the whole correction. Of several stages, the error of the last one is to be what the
+    earlier ones leave of it, but at least half of it.
+    """
+    done = [len(end.tried) for end in ends]
+    goal, errors = limits.target_error_eV_per_atom, None
+    if goal is not None:
+        goal *= ladder.counts.atoms
+    if min(len(end.evaluated) for end in ends) >= MIN_FRAMES:
+        stages = [end.stages(ladder.temperature_K) for end in ends]
+        errors = [found[-1].best[1] for found in stages]
+        if goal is not None:
+            before = sum(stage.best[1] ** 2 for found in stages for stage in found[:-1])
+            goal = max(goal / 2, float(np.sqrt(max(0.0, goal**2 - before))))
+    return next_counts(done, [len(end.order) for end in ends], errors, goal, limits.max_evaluations)
 
 
 def correction_document(
@@ -125,6 +203,7 @@ def correction_document(
     initial: EvaluatedEnd,
     final: EvaluatedEnd,
     provenance: Provenance,
+    earlier: CorrectionDocument | None = None,
 ) -> CorrectionDocument:
     """Return the document of a correction.
 
@@ -138,24 +217,33 @@ def correction_document(
         Evaluated frames at λ = 0 and at λ = 1.
     provenance
         Provenance of the evaluation.
+    earlier
+        Result of the stage before, if there is one.
 
     Raises
     ------
     InvalidInputError
         If there are too few frames.
     """
-    counts, before = ladder.counts, ladder.total
-    found = [end.reweighted(ladder.temperature_K) for end in (initial, final)]
-    value = found[1].best[0] - found[0].best[0]
-    error = float(np.hypot(found[0].best[1], found[1].best[1]))
+    counts, before, ends = ladder.counts, ladder.total, (initial, final)
+    found = [end.reweighted(ladder.temperature_K) for end in ends]
+    changes = [end.change_eV(ladder.temperature_K) for end in ends]
+    value = changes[1][0] - changes[0][0]
+    error = float(np.hypot(changes[0][1], changes[1][1]))
     whole = float(np.hypot(error, np.nan if before.error_eV is None else before.error_eV))
-    reasons = [f"ladder: {reason}" for reason in ladder.verdict.reasons]
-    for end, result in zip((initial, final), found, strict=True):
-        reasons += reasons_against(end.name, result)
+    stages, reasons, notes = [], [f"ladder: {reason}" for reason in ladder.verdict.reasons], []
+    if earlier is not None:
+        stages = [*earlier.stages, _stage(earlier)]
+        reasons, notes = list(earlier.verdict.reasons), list(earlier.verdict.notes)
+    where = f", {stages[-1].target} → {target}" if stages else ""
+    for end, result in zip(ends, found, strict=True):
+        reasons += reasons_against(f"{end.name}{where}", result)
     arrays = {}
     for name, end in (("initial", initial), ("final", final)):
-        arrays[f"{name}_source_eV"] = end.sampled.frames.energy_eV[end.evaluated]
+        source = end.earlier_eV[-1] if end.earlier_eV else end.sampled.frames.energy_eV
+        arrays[f"{name}_source_eV"] = source[end.evaluated]
         arrays[f"{name}_target_eV"] = end.target_eV[end.evaluated]
+        arrays[f"{name}_all_eV"] = np.array([*end.earlier_eV, end.target_eV])
     return CorrectionDocument(
         ladder=uuid,
         ensemble=ladder.ensemble,
@@ -166,6 +254,7 @@ def correction_document(
         final_formula=ladder.final_formula,
         source=ladder.provenance.potential,
         target=target,
+        stages=stages,
         initial=_end(initial, found[0], counts),
         final=_end(final, found[1], counts),
         fractions=list(FRACTIONS),
@@ -173,19 +262,28 @@ def correction_document(
         uncorrected=before,
         total=Estimate.of(before.delta_f_eV + value, whole, counts),
         energies=PackedArrays(npz_base64=PackedArrays.encode(**arrays)),
-        verdict=Verdict.of(reasons, [*_notes(initial), *_notes(final)]),
+        verdict=Verdict.of(reasons, [*notes, *_notes(initial), *_notes(final)]),
         provenance=provenance,
     )
 
 
+def _stage(document: CorrectionDocument) -> CorrectionStage:
+    """Return the last stage of a correction as an earlier stage of the next one."""
+    initial, final = document.initial.best, document.final.best
+    error = float(np.hypot(initial.error_eV or 0.0, final.error_eV or 0.0))
+    change = Estimate.of(final.delta_f_eV - initial.delta_f_eV, error, document.counts)
+    return CorrectionStage(target=document.target, initial=document.initial, final=document.final, correction=change)
+
+
 def _end(end: EvaluatedEnd, found: Reweighting, counts: Counts) -> EndCorrection:
     times = end.sampled.frames.time_fs
+    tried = times[end.tried]
     return EndCorrection(
         lambda_value=end.lambda_value,
         formula=end.formula,
         n_frames=found.n_frames,
         failed=[FailedFrame(index=k, time_fs=times[k], error=text) for k, text in sorted(end.errors.items())],
-        spacing_fs=end.sampled.spacing_fs,
+        spacing_fs=float(np.median(np.diff(tried))) if len(tried) > 1 else None,
         correlation_time_fs=end.sampled.correlation_time_fs,
         inefficiency=found.inefficiency,
         n_effective=found.n_effective,
@@ -218,7 +316,7 @@ def reasons_against(where: str, found: Reweighting) -> list[str]:
 
 
 def _notes(end: EvaluatedEnd) -> list[str]:
-    n, failed = len(end.target_eV), sorted(end.errors)
+    n, failed = len(end.tried), sorted(end.errors)
     if not failed:
         return []
     named = ", ".join(map(str, failed))

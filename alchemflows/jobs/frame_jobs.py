@@ -7,7 +7,7 @@ import time
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobflow import CURRENT_JOB, Flow, Job, JobConfig, JobStore, Maker, OutputReference, Response, job
 from monty.json import MontyDecoder
@@ -17,8 +17,11 @@ from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.jobflow_parts import take_place_of
 from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.stores import require_store
-from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument
+from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits
 from alchemflows.schemas.provenance import Provenance
+
+if TYPE_CHECKING:
+    from alchemflows.analysis.correction import EvaluatedEnd
 
 #: Fields of a job's output that are read: the energy of a task document of atomate2, or of a dictionary.
 _FIELDS = ("output.output.energy", "output.energy", "output.state", "output.nsites")
@@ -28,9 +31,10 @@ _SUCCESSFUL = "successful"
 
 @dataclass
 class FrameJobsMaker(Maker):
-    """Make one job for each frame of both ends of a ladder, and a job that collects their energies.
+    """Correct the free energy of a ladder with the energies of jobs, one for each frame.
 
-    The job replaces itself by these; its output is the corrected free energy.
+    The job replaces itself by those of some frames and by itself, which then collects their energies. It does this
+    until no more frames are to be evaluated. Its output is the corrected free energy.
 
     Parameters
     ----------
@@ -40,79 +44,31 @@ class FrameJobsMaker(Maker):
         Maker whose `make` takes a structure and returns a job, or a flow, that gives its energy.
     max_failed
         Largest share of the frames of an end that may fail; they are left out.
+    limits
+        How many frames are evaluated; all by default.
     category
         FireWorks category of the jobs that the target makes; None for no category.
     """
 
-    name: str = "frames"
+    name: str = "correction"
     target: Maker = field(default_factory=Maker)
     max_failed: float = 0.1
+    limits: EvaluationLimits = field(default_factory=EvaluationLimits)
     category: str | None = None
-
-    @job(output_schema=CorrectionDocument, config=JobConfig(expose_store=True))
-    def make(self, ladder: str) -> Response:
-        """Make the jobs.
-
-        Parameters
-        ----------
-        ladder
-            Identifier of the job whose output is the free energy of the ladder.
-
-        Raises
-        ------
-        DatabaseError
-            If the ladder or its frames are not in the database.
-        InvalidInputError
-            If the ladder has no frames or mixed ends, or the target makes a flow without an output.
-        """
-        from alchemflows.analysis.correction import ends_to_evaluate
-        from alchemflows.jobs.frames import frames_of_ladder, stored_ladder
-
-        require_store()
-        store, current = _store(), CURRENT_JOB.job
-        document = stored_ladder(store, ladder)
-        jobs, outputs = [], []
-        for end in ends_to_evaluate(document, frames_of_ladder(store, document)):
-            if not end.sampled.frames.is_ordered:
-                raise InvalidInputError(f"{end.name} is a mixed crystal, whose energy only an alchemical potential has")
-            for row, structure in enumerate(end.sampled.frames.structures()):
-                made = self.target.make(structure)
-                made.append_name(f" λ = {end.lambda_value:g}, frame {row}")
-                made.update_metadata({"frame": {"ladder": ladder, "lambda": end.lambda_value, "index": row}})
-                jobs.append(made)
-                outputs.append(_output(made))
-        assign_category(jobs, self.category)
-        collect = CollectEnergiesMaker(target=maker_name(self.target), max_failed=self.max_failed).make(ladder, outputs)
-        take_place_of(collect, current)
-        tolerant(collect)
-        return Response(replace=Flow([*jobs, collect], name=f"{self.name} of {ladder[:8]}"))
-
-
-@dataclass
-class CollectEnergiesMaker(Maker):
-    """Collect the energies of frames from the jobs that evaluated them, and correct the free energy of the ladder.
-
-    Parameters
-    ----------
-    name
-        Name of the job.
-    target
-        Name of the target.
-    max_failed
-        Largest share of the frames of an end that may fail; they are left out.
-    """
-
-    name: str = "correction"
-    target: str = ""
-    max_failed: float = 0.1
 
     @job(
         output_schema=CorrectionDocument,
         data=["energies"],
         config=JobConfig(expose_store=True, resolve_references=False),  # only energies are read from the outputs
     )
-    def make(self, ladder: str, outputs: Sequence[OutputReference]) -> CorrectionDocument:
-        """Correct the free energy.
+    def make(
+        self,
+        ladder: str,
+        earlier: OutputReference | str | None = None,
+        frames: Sequence[Sequence[int]] = (),
+        outputs: Sequence[OutputReference | str] = (),
+    ) -> CorrectionDocument | Response:
+        """Collect energies, and correct the free energy or evaluate more frames.
 
         A frame fails if its job failed, if its output has no energy, or if its state is not successful: a calculation
         that did not converge.
@@ -121,34 +77,66 @@ class CollectEnergiesMaker(Maker):
         ----------
         ladder
             Identifier of the job whose output is the free energy of the ladder.
+        earlier
+            Output of the stage before, or its identifier, if there is one.
+        frames
+            Frames of the jobs so far: 0 or 1 for the end, and the index of the frame.
         outputs
-            Outputs of the jobs: those of the frames at λ = 0, then those at λ = 1.
+            Outputs of these jobs. Those of earlier rounds are identifiers, since a job that is added to a running flow
+            can refer only to jobs that are added with it.
 
         Raises
         ------
         DatabaseError
             If the ladder or its frames are not in the database.
+        InvalidInputError
+            If the ladder has no frames or mixed ends, or the target makes a flow without an output.
         PotentialError
             If more frames failed than allowed; the message names them.
         """
-        from alchemflows.analysis.correction import correction_document, ends_to_evaluate
-        from alchemflows.jobs.frames import frames_of_ladder, stored_ladder
+        from alchemflows.analysis.correction import correction_document, counts_to_evaluate, ends_to_evaluate
+        from alchemflows.jobs.frames import frames_of_ladder, stored_correction, stored_ladder
 
+        require_store()
         started = time.perf_counter()
-        store = _store()
-        document = stored_ladder(store, ladder)
-        ends = ends_to_evaluate(document, frames_of_ladder(store, document))
-        jobs = [reference.uuid for reference in outputs]
+        store, name = _store(), maker_name(self.target)
+        document, before = stored_ladder(store, ladder), stored_correction(store, earlier)
+        ends = ends_to_evaluate(document, frames_of_ladder(store, document), before)
+        jobs = list(map(_uuid, outputs))
         found = _outputs(store, jobs)
-        rows = [(end, row) for end in ends for row in range(len(end.target_eV))]
-        for (end, row), uuid in zip(rows, jobs, strict=True):
-            n_sites = int((end.sampled.frames.shares.sum(axis=1) > 0).sum())
-            end.record(row, energy_of(found.get(uuid), n_sites, f"the job {uuid[:8]}"))
+        for (k, row), uuid in zip(frames, jobs, strict=True):
+            n_sites = int((ends[k].sampled.frames.shares.sum(axis=1) > 0).sum())
+            ends[k].record(row, energy_of(found.get(uuid), n_sites, f"the job {uuid[:8]}"))
         for end in ends:
-            end.check_failures(self.target, self.max_failed)
+            end.check_failures(name, self.max_failed)
+        counts = counts_to_evaluate(document, ends, self.limits)
+        tried = [set(end.tried) for end in ends]
+        more = [(k, row) for k, end in enumerate(ends) for row in end.order[: counts[k]] if row not in tried[k]]
+        if more:
+            made = self._jobs(ladder, ends, sorted(more))
+            previous = None if earlier is None else _uuid(earlier)
+            again = self.make(ladder, previous, [*frames, *sorted(more)], [*jobs, *map(_output, made)])
+            take_place_of(again, CURRENT_JOB.job)
+            tolerant(again)
+            return Response(replace=Flow([*made, again], name=f"{self.name} of {ladder[:8]}"))
         provenance = Provenance(potential=None, wall_time_s=time.perf_counter() - started)
-        corrected = correction_document(ladder, document, self.target, *ends, provenance)
+        corrected = correction_document(ladder, document, name, *ends, provenance, before)
         return corrected.model_copy(update={"frame_jobs": jobs})
+
+    def _jobs(self, ladder: str, ends: Sequence[EvaluatedEnd], rows: Sequence[tuple[int, int]]) -> list[Job | Flow]:
+        """Return the jobs of some frames."""
+        for end in ends:
+            if not end.sampled.frames.is_ordered:
+                raise InvalidInputError(f"{end.name} is a mixed crystal, whose energy only an alchemical potential has")
+        structures = [end.sampled.frames.structures() for end in ends]
+        made = []
+        for k, row in rows:
+            one = self.target.make(structures[k][row])
+            one.append_name(f" λ = {ends[k].lambda_value:g}, frame {row}")
+            one.update_metadata({"frame": {"ladder": ladder, "lambda": ends[k].lambda_value, "index": row}})
+            made.append(one)
+        assign_category(made, self.category)
+        return made
 
 
 def energy_of(output: Mapping[str, Any] | None, n_sites: int, name: str) -> float | str:
@@ -242,6 +230,10 @@ def _output(made: Job | Flow) -> OutputReference:
     if not isinstance(output, OutputReference):
         raise InvalidInputError(f"the flow {made.name} of the target must have the output of one job")
     return output
+
+
+def _uuid(output: OutputReference | str) -> str:
+    return output if isinstance(output, str) else output.uuid
 
 
 def _outputs(store: JobStore, jobs: Sequence[str]) -> dict[str, Mapping[str, Any]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from jobflow import JobStore
+from jobflow import JobStore, OutputReference
 
 from alchemflows.analysis.frames import SampledFrames, end_frames
 from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputError
+from alchemflows.schemas.correction import CorrectionDocument
 from alchemflows.schemas.document import decoded
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 
@@ -30,6 +31,24 @@ def stored_ladder(store: JobStore, uuid: str) -> FreeEnergyDocument:
         raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, so it has no frames")
     if not document.window_jobs:
         raise AlchemflowsError(f"the free energy {uuid[:8]} does not name the jobs that sampled its windows")
+    return document
+
+
+def stored_correction(store: JobStore, source: OutputReference | str | None) -> CorrectionDocument | None:
+    """Return the correction that a reference or an identifier stands for; None for None.
+
+    Raises
+    ------
+    DatabaseError
+        If it is not in the store.
+    """
+    if source is None:
+        return None
+    uuid = source if isinstance(source, str) else source.uuid
+    try:
+        document: CorrectionDocument = decoded(store.get_output(uuid, load=True))
+    except ValueError as error:
+        raise DatabaseError(f"the correction {uuid} is not in the database") from error
     return document
 
 

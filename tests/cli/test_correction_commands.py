@@ -12,8 +12,11 @@ from ase.io import read
 from command_line import assert_one_line
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.cli.corrections import targets_of
+
 TESTS = str(Path(__file__).parents[1])
 ID = "a3c0be9d"
+SPRINGS = "calculators:Springs"
 
 
 @pytest.mark.parametrize(
@@ -31,11 +34,24 @@ ID = "a3c0be9d"
         (["correct", ID, "--to", "calculators:SpringsMaker", "--argument", "raises=3"], ["SpringsMaker", "not a list"]),
         (["correct", ID, "--to", "calculators:SpringsMaker", "--argument", "fails=[3]"], ["SpringsMaker", "fails"]),
         (["correct", ID, "--to", "calculators:SpringsMaker", "--device", "cpu"], ["--device", "--argument"]),
+        (["correct", ID, "--to", "mace-demo", "--error", 0], ["--error"]),
+        (["correct", ID, "--to", "mace-demo", "--max-evaluations", 7], ["--max-evaluations", "8"]),
+        (["correct", ID, *["--to", "mace-demo"] * 3, *["--category", "a"] * 2], ["--category", "3"]),
+        (["correct", ID, *["--to", SPRINGS] * 2, "--argument", "fails=[1]"], ["fails", "1.fails=[1]"]),
+        (["correct", ID, "--to", SPRINGS, "--to", "mace-demo", "--argument", "2.fails=[1]"], ["target 2"]),
         (["correct", ID, "--to", "mace-demo", "--plot", "figure.doc"], [".png"]),
     ],
 )
 def test_bad_input_is_one_line(run_refused, arguments, words):
     assert_one_line(run_refused(*arguments), *words)
+
+
+def test_arguments_of_several_targets():
+    names = ["mace-demo", SPRINGS, "calculators:SpringsMaker"]
+    arguments = ["3.raises=[2]", "2.fails=[3]", "2.offset_eV=1.5"]
+    potential, calculator, maker = targets_of(names, arguments, "float64", "auto", None)
+    assert (potential.name, maker.raises) == ("mace-demo", [2])
+    assert calculator.arguments == {"fails": [3], "offset_eV": 1.5}
 
 
 @pytest.mark.slow

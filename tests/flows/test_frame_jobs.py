@@ -22,7 +22,7 @@ from alchemflows.flows.correction import CorrectionMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.frame_jobs import FrameJobsMaker, energy_of, imported_maker
 from alchemflows.jobs.frames import frames_of_ladder
-from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument
+from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits
 
 ID = "a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10"
 SHORT = {"n_windows": 2, "n_equilibration_steps": 20, "n_production_steps": 300, "temperature": 200.0, "n_frames": 6}
@@ -83,6 +83,37 @@ def test_frames_whose_jobs_fail_or_do_not_converge_are_named_and_left_out(sample
         assert word.split()[-1] in reason
     assert (found.initial.n_frames, found.final.n_frames) == (4, 4)
     assert any("2 of 6 frames" in note for note in found.verdict.notes)
+
+
+def test_frames_are_evaluated_in_rounds(sampled, tmp_path):
+    """Rounds end with the limit, or with the stored frames. The earlier stage is a calculator."""
+    springs = CalculatorSpec(path="calculators:Springs")
+    limits = EvaluationLimits(max_evaluations=8)
+    found = corrected(sampled, tmp_path, SpringsMaker(), earlier=[springs], limits=limits)
+    assert (found.initial.n_frames, found.final.n_frames) == (4, 4)
+    assert len(found.frame_jobs) == 8 and found.stages[0].initial.n_frames == 6
+    assert abs(found.initial.best.delta_f_eV) < 1e-9  # both are the same springs
+    lost = SpringsMaker(raises=[1])
+    limits = EvaluationLimits(target_error_eV_per_atom=1e-9)
+    alone = corrected(sampled, tmp_path, lost, max_failed=0.5, limits=limits)
+    assert len(set(alone.frame_jobs)) == 12 and (alone.initial.n_frames, alone.final.n_frames) == (5, 6)
+
+
+def test_later_rounds_refer_to_no_earlier_job(sampled, tmp_path, monkeypatch):
+    """FireWorks refuses references to jobs that were not added at the same time, so each round must be a workflow."""
+    rounds = []
+
+    def flow(jobs, name):
+        rounds.append(made := Flow(jobs, name=name))
+        assert len(flow_to_workflow(made).fws) == len(jobs)
+        return made
+
+    monkeypatch.setattr("alchemflows.jobs.frame_jobs.Flow", flow)
+    monkeypatch.setattr("alchemflows.free_energy.selection.N_PILOT", 4)
+    limits = EvaluationLimits(target_error_eV_per_atom=1e-9)
+    found = corrected(sampled, tmp_path, SpringsMaker(), limits=limits)
+    assert [len(each.jobs) for each in rounds] == [9, 5]  # four, then two of each end, and the job itself
+    assert len(set(found.frame_jobs)) == 12 and (found.initial.n_frames, found.final.n_frames) == (6, 6)
 
 
 def test_too_many_failures_end_the_correction(sampled, tmp_path, caplog):
