@@ -14,6 +14,7 @@ from ase.data import chemical_symbols
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.interfaces import Evaluation
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
@@ -81,20 +82,31 @@ class PotentialTarget:
 
     def energies(self, images: Sequence[Atoms]) -> list[Energy]:
         """Return the energy of each configuration."""
+        return [_checked(energy) for energy in self._evaluate(images, forces=False).energy.tolist()]
+
+    def forces(self, images: Sequence[Atoms]) -> np.ndarray:
+        """Return the forces (eV/Å) on the atoms of each configuration, shape (n, N, 3); all have the same atoms."""
+        found = []
+        for start in range(0, len(images), self.n_at_once):
+            forces = self._evaluate(images[start : start + self.n_at_once], forces=True).forces
+            assert forces is not None
+            found.append(forces.cpu().numpy())
+        return np.concatenate(found)
+
+    def _evaluate(self, images: Sequence[Atoms], *, forces: bool) -> Evaluation:
         if self._model is None or not np.array_equal(self._model.system.numbers, images[0].numbers):
             structure = AseAtomsAdaptor.get_structure(
                 Atoms(images[0].numbers, images[0].positions, cell=images[0].cell)
             )
             self._model = AlchemicalPotential(AlchemicalSystem(structure), self._backend)
-        found = self._model.evaluate(
+        return self._model.evaluate(
             np.array([atoms.positions for atoms in images]),
             np.array([atoms.cell.array for atoms in images]),
             np.zeros((len(images), 0)),
-            forces=False,
+            forces=forces,
             stress=False,
             weight_gradients=False,
         )
-        return [_checked(energy) for energy in found.energy.tolist()]
 
 
 class CalculatorTarget:

@@ -25,6 +25,7 @@ SPRINGS = "calculators:Springs"
         (["frames", "export", ID, "ends.cif"], ["ends.cif", ".xyz"]),
         (["frames", "export", ID, "nowhere/ends.xyz"], ["nowhere"]),
         (["frames", "export", ID, "ends.xyz", "--end", "middle"], ["middle", "initial"]),
+        (["frames", "export", ID, "ends.xyz", "--device", "cpu"], ["--device", "--forces"]),
         (["correct", ID, "--to", "ase.calculators.emt:EMT", "--dtype", "float32"], ["--dtype", "--argument"]),
         (["correct", ID, "--to", "ase.calculators.emt:EMT", "--argument", "cpu"], ["--argument", "cpu"]),
         (["correct", ID, "--to", "ase.calculators.emt:EMT", "--argument", "a={"], ["--argument a"]),

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from ase.io import read
 from jobflow import JobStore, run_locally
 from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
@@ -23,6 +24,7 @@ from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegration
 from alchemflows.jobs.correction import EvaluateFramesMaker
 from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.plotting import figures_of
+from alchemflows.results.frames import write_frames
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits
 from alchemflows.schemas.potential import PotentialSpec
@@ -68,6 +70,30 @@ def test_the_sampled_potential_itself_is_no_correction(ladder, gentle_model, tmp
     assert found.total.delta_f_eV == pytest.approx(document.total.delta_f_eV, abs=1e-4)
     assert found.provenance.potential.sha256 == found.source.sha256
     assert [reason.split(":")[0] for reason in found.verdict.reasons] == ["ladder"] * len(document.verdict.reasons)
+
+
+def test_forces_of_exported_frames(ladder, tmp_path):
+    """They are those of the sampled potential, by finite differences of its energy."""
+    document, initial, final = ends(ladder)
+    assert write_frames(document, {0.0: initial, 1.0: final}, tmp_path / "ends.xyz", forces=True, device="cpu") == 80
+    images = read(tmp_path / "ends.xyz", ":")
+    record = document.provenance.potential
+    for image, end in ((images[3], initial), (images[77], final)):
+        system, weights = AlchemicalSystem.from_structure(end.frames.structures()[0])
+        spec = PotentialSpec(name=record.name, dtype="float64", device="cpu")
+        forces, energy = image.get_forces(), image.get_potential_energy()
+        image.calc = AlchemicalCalculator(system, weights, spec)
+        assert image.get_potential_energy() == pytest.approx(energy, abs=1e-3)  # sampled in single precision
+        moved = image.get_potential_energy()
+        step = 1e-4
+        image.positions[2, 1] += step
+        slope = (image.get_potential_energy() - moved) / step
+        assert forces[2, 1] == pytest.approx(-slope, abs=1e-3)
+    other = document.model_copy(deep=True)
+    other.provenance.potential.sha256 = "0" * 64
+    with pytest.raises(PotentialError, match="SHA-256"):
+        write_frames(other, {0.0: initial}, tmp_path / "other.xyz", forces=True, device="cpu")
+    assert not (tmp_path / "other.xyz").exists()
 
 
 def test_another_potential(ladder, tmp_path):
