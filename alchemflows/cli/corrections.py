@@ -85,6 +85,7 @@ def correct(
     from alchemflows.flows.correction import CorrectionMaker
     from alchemflows.results.frames import frames_of
     from alchemflows.results.listing import find_result
+    from alchemflows.schemas.free_energy import FreeEnergyDocument
 
     maker = CorrectionMaker(
         target=targets[-1],
@@ -95,7 +96,9 @@ def correct(
     )
     database = connected()
     uuid, _ = find_result(database, result)
-    _, *ends = frames_of(database, uuid)
+    ladder, *ends = frames_of(database, uuid)
+    if not isinstance(ladder, FreeEnergyDocument):
+        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder; only ladders can be corrected")
     if not all(end.frames.is_ordered for end in ends):
         raise InvalidInputError(
             f"the ladder {uuid[:8]} ends in a mixed crystal, whose energy only an alchemical potential has; a "

@@ -1,4 +1,4 @@
-"""Commands for frames, the stored configurations of the ends of a ladder."""
+"""Commands for frames, the stored configurations of the ends of a ladder or of switches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from alchemflows.cli.results import ResultID
 from alchemflows.cli.running import console
 
 app = App()
-frames_app = App(no_args_is_help=True, help="Frames: stored configurations of both ends of a ladder.")
+frames_app = App(no_args_is_help=True, help="Frames: stored configurations of both ends of a ladder or of switches.")
 app.add_typer(frames_app, name="frames")
 
 
@@ -35,7 +35,7 @@ def export_frames(
     device: Device = "auto",
     as_json: JsonInstead = False,
 ) -> None:
-    """Write the frames of a ladder as extended XYZ, with their potential energies (eV)."""
+    """Write the frames of a ladder or of switches as extended XYZ, with their potential energies (eV)."""
     from alchemflows.results.frames import check_frames_file, frames_of, write_frames
 
     check_frames_file(file, end)

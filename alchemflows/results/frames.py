@@ -1,4 +1,4 @@
-"""Stored configurations of both ends of a ladder, and their export as extended XYZ."""
+"""Stored configurations of both ends of a ladder or of switches, and their export as extended XYZ."""
 
 from __future__ import annotations
 
@@ -10,42 +10,47 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from alchemflows.analysis.frames import SampledFrames
+from alchemflows.analysis.frames import SampledFrames, switching_frames
 from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.output_file import check_writable
 from alchemflows.results.listing import find_result
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.storage.database import Database
 
 #: Which ends of a ladder.
 End = Literal["initial", "final", "both"]
 SUFFIXES = (".xyz", ".extxyz")
+#: Results that have frames of both ends.
+Transformation = FreeEnergyDocument | SwitchingDocument
 
 
-def frames_of(database: Database, beginning: str) -> tuple[FreeEnergyDocument, SampledFrames, SampledFrames]:
-    """Return a ladder, and its frames at λ = 0 and at λ = 1.
+def frames_of(database: Database, beginning: str) -> tuple[Transformation, SampledFrames, SampledFrames]:
+    """Return a ladder, or a result of switching, and its frames at λ = 0 and at λ = 1.
 
     Parameters
     ----------
     database
         Database to read.
     beginning
-        Identifier of the free energy of the ladder, or its first characters.
+        Identifier of the result, or its first characters.
 
     Raises
     ------
     InvalidInputError
-        If the result is no free energy of a ladder, or the ladder has no frames.
+        If the result is of another kind, or has no frames.
     NoResultError
         If there is no result with this identifier.
     DatabaseError
         If the outputs of the ladder's windows are not in the database.
     """
     uuid, document = find_result(database, beginning)
+    if isinstance(document, SwitchingDocument):
+        return document, *switching_frames(document)
     if not isinstance(document, FreeEnergyDocument):
-        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, so it has no frames")
+        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, nor of switching, so it has no frames")
     return document, *frames_of_ladder(database.job_store, document)
 
 
@@ -64,7 +69,7 @@ def check_frames_file(path: Path, end: str = "both") -> None:
     check_writable(path)
 
 
-def add_forces(ladder: FreeEnergyDocument, images: Sequence[Atoms], device: str = "auto") -> None:
+def add_forces(ladder: Transformation, images: Sequence[Atoms], device: str = "auto") -> None:
     """Compute the forces on frames with the potential that was sampled, and add them to the frames (eV/Å).
 
     Forces are not stored, since they would double the space of the frames.
@@ -72,7 +77,7 @@ def add_forces(ladder: FreeEnergyDocument, images: Sequence[Atoms], device: str 
     Parameters
     ----------
     ladder
-        The ladder.
+        The ladder, or the result of switching.
     images
         Frames with their energies.
     device
@@ -88,7 +93,7 @@ def add_forces(ladder: FreeEnergyDocument, images: Sequence[Atoms], device: str 
     record = ladder.provenance.potential
     if record is None:
         raise PotentialError(
-            "the ladder does not name the potential that was sampled, so its forces cannot be computed"
+            "the result does not name the potential that was sampled, so its forces cannot be computed"
         )
     spec = PotentialSpec(name=record.name, dtype=record.dtype, device=device, head=record.head, sha256=record.sha256)
     target = PotentialTarget(spec)
@@ -102,7 +107,7 @@ def add_forces(ladder: FreeEnergyDocument, images: Sequence[Atoms], device: str 
 
 
 def write_frames(
-    ladder: FreeEnergyDocument,
+    ladder: Transformation,
     ends: Mapping[float, SampledFrames],
     path: Path,
     *,
@@ -116,7 +121,7 @@ def write_frames(
     Parameters
     ----------
     ladder
-        The ladder.
+        The ladder, or the result of switching.
     ends
         Frames by their λ.
     path
