@@ -6,12 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ase import units
-from error_rows import Row, row
+from error_rows import FACTOR, Row, harmonic_ladder, row
+from error_rows import N_MODES as N_LADDER_MODES
 from scipy.signal import lfilter
 
 from alchemflows.analysis.correction import reasons_against
+from alchemflows.free_energy.decorrelation import decorrelate
+from alchemflows.free_energy.estimators import estimate, mbar_influences
 from alchemflows.free_energy.reweighting import reweight, sum_of_stages
 from alchemflows.free_energy.selection import spread_order
+from alchemflows.free_energy.shared_samples import shared_covariance
+from alchemflows.sampling.frames import evenly_spaced
 
 T = 300.0
 KT = units.kB * T
@@ -127,3 +132,57 @@ def stages_rows(
         for n_last in n_lasts:
             for memory in memories:
                 yield stages_row(n, n_last, cheap, last, memory, n_repeats)
+
+
+def corrected_ladder_row(
+    n: int, n_frames: int, changes: Sequence[float], memory: float, n_repeats: int, *, shared: bool = True
+) -> Row:
+    """Return the row of a ladder plus its correction, whose frames are samples of the ladder.
+
+    Parameters
+    ----------
+    n, n_frames
+        Number of samples of each of five windows, and of frames of both ends.
+    changes
+        Relative change of the force constants at λ = 0 and at λ = 1 by the target.
+    memory
+        Autocorrelation time of dU/dλ (samples).
+    n_repeats
+        Number of repeats.
+    shared
+        Whether the covariance of both errors is included.
+    """
+    lambdas = tuple(np.linspace(0, 1, 5))
+    exact = N_LADDER_MODES / 2 * KT * (np.log(FACTOR) + np.log1p(changes[1]) - np.log1p(changes[0]))
+    kept, z = evenly_spaced(n, n_frames), []
+    for seed in range(n_repeats):
+        series = harmonic_ladder(lambdas, n, memory, np.random.default_rng([seed, n, n_frames, round(10 * memory)]))
+        windows = [decorrelate(lambdas, k, each) for k, each in enumerate(series)]
+        result = estimate(lambdas, windows, T)
+        influences = mbar_influences([window.gaps_eV / KT for window in windows], result.free_energies_eV / KT)
+        value, variance = result.mbar[0] - exact, result.mbar[1] ** 2
+        for sign, k, change in ((-1, 0, changes[0]), (1, -1, changes[1])):
+            found = reweight(change * series[k].energy_eV[kept], T)
+            value, variance = value + sign * found.best[0], variance + found.best[1] ** 2
+            if shared:
+                covariance = shared_covariance(
+                    series[k].time_fs[kept],
+                    found.influences_eV,
+                    windows[k].time_fs,
+                    KT * influences[k],
+                    windows[k].inefficiency,
+                )
+                variance += 2 * sign * covariance
+        z.append(value / np.sqrt(variance))
+    correlated = f", correlation time {memory:g}" if memory else ""
+    changed = f"force constants {changes[0]:+.0%} and {changes[1]:+.0%}"
+    return row(f"ladder of {n} samples and correction from {n_frames} frames, {changed}{correlated}", z, n_repeats)
+
+
+def corrected_ladder_rows(
+    n: int, n_frames: int, changes: Sequence[Sequence[float]], memories: Sequence[float], n_repeats: int
+) -> Iterator[Row]:
+    """Yield the rows of several changes of the force constants and correlation times."""
+    for each in changes:
+        for memory in memories:
+            yield corrected_ladder_row(n, n_frames, each, memory, n_repeats)

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ase import units
 
+from alchemflows.analysis.collect import collect
 from alchemflows.analysis.frames import SampledFrames
 from alchemflows.errors import InvalidInputError, PotentialError
+from alchemflows.free_energy.decorrelation import decorrelate
+from alchemflows.free_energy.estimators import estimate, mbar_influences
 from alchemflows.free_energy.reweighting import FRACTIONS, MIN_FRAMES, Reweighting, reweight, sum_of_stages
 from alchemflows.free_energy.selection import next_counts, spread_order
+from alchemflows.free_energy.shared_samples import shared_covariance
 from alchemflows.schemas.correction import (
     CorrectionDocument,
     CorrectionStage,
@@ -24,6 +29,7 @@ from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.verdict import Verdict
+from alchemflows.schemas.windows import WindowsDocument
 
 #: Least effective sample size, and least number of independent frames, of a converged correction. With few frames, the
 #: potentials overlap if the effective sample size is at least a share of the number of independent frames.
@@ -139,10 +145,21 @@ class EvaluatedEnd:
             before = energies
         return found
 
+    def influences_eV(self, temperature_K: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the frames that were evaluated in any stage, and their influence on the change by all stages (eV)."""
+        total = np.zeros(len(self.target_eV))
+        for found, rows in zip(self.stages(temperature_K), self._rows(), strict=True):
+            total[rows] += found.influences_eV
+        rows = np.unique(np.concatenate(self._rows()))
+        return rows, total[rows]
+
+    def _rows(self) -> list[np.ndarray]:
+        """Return the indices of the frames of each stage."""
+        return [np.flatnonzero(np.isfinite(energies)) for energies in (*self.earlier_eV, self.target_eV)]
+
     def change_eV(self, temperature_K: float) -> tuple[float, float]:
         """Return the change of the free energy of this end by all stages and its standard error (eV)."""
-        rows = [np.flatnonzero(np.isfinite(energies)) for energies in (*self.earlier_eV, self.target_eV)]
-        return sum_of_stages(self.stages(temperature_K), rows)
+        return sum_of_stages(self.stages(temperature_K), self._rows())
 
 
 def ends_to_evaluate(
@@ -196,6 +213,45 @@ def counts_to_evaluate(
     return next_counts(done, [len(end.order) for end in ends], errors, goal, limits.max_evaluations)
 
 
+def covariance_with_ladder(
+    documents: Sequence[WindowsDocument], ladder: FreeEnergyDocument, ends: Sequence[EvaluatedEnd]
+) -> float:
+    """Return the covariance of the errors of a ladder and of its correction (eV²), which share samples of both ends.
+
+    Parameters
+    ----------
+    documents
+        Outputs of all window jobs of the ladder.
+    ladder
+        Its free energy.
+    ends
+        Evaluated frames at λ = 0 and at λ = 1.
+
+    Raises
+    ------
+    InvalidInputError
+        If windows are missing.
+    """
+    at = {value: index for index, value in enumerate(documents[0].lambdas)}
+    collected = collect(None, documents, [at.get(window.lambda_value, -1) for window in ladder.windows])
+    lambdas, kT = collected.lambdas, units.kB * ladder.temperature_K
+    windows = [decorrelate(lambdas, k, series) for k, series in enumerate(collected.series())]
+    result = estimate(lambdas, windows, ladder.temperature_K, pressure_GPa=ladder.pressure_GPa)
+    on_ladder = mbar_influences([window.gaps_eV / kT for window in windows], result.free_energies_eV / kT)
+    total = 0.0
+    for sign, k, end in ((-1, 0, ends[0]), (1, -1, ends[1])):
+        rows, influences_eV = end.influences_eV(ladder.temperature_K)
+        interval_fs = float(collected.windows[k].parts[0].series.unpack().time_fs[0])
+        total += sign * shared_covariance(
+            end.sampled.frames.time_fs[rows],
+            influences_eV,
+            windows[k].time_fs,
+            kT * on_ladder[k],
+            windows[k].inefficiency * interval_fs,
+        )
+    return total
+
+
 def correction_document(
     uuid: str,
     ladder: FreeEnergyDocument,
@@ -204,6 +260,7 @@ def correction_document(
     final: EvaluatedEnd,
     provenance: Provenance,
     earlier: CorrectionDocument | None = None,
+    covariance_eV2: float | None = None,
 ) -> CorrectionDocument:
     """Return the document of a correction.
 
@@ -219,6 +276,9 @@ def correction_document(
         Provenance of the evaluation.
     earlier
         Result of the stage before, if there is one.
+    covariance_eV2
+        Covariance of the errors of the ladder and of its correction, see :func:`covariance_with_ladder`; None if it is
+        not known.
 
     Raises
     ------
@@ -230,7 +290,8 @@ def correction_document(
     changes = [end.change_eV(ladder.temperature_K) for end in ends]
     value = changes[1][0] - changes[0][0]
     error = float(np.hypot(changes[0][1], changes[1][1]))
-    whole = float(np.hypot(error, np.nan if before.error_eV is None else before.error_eV))
+    of_ladder = np.nan if before.error_eV is None else before.error_eV
+    whole = float(np.sqrt(max((of_ladder - error) ** 2, of_ladder**2 + error**2 + 2 * (covariance_eV2 or 0.0))))
     stages, reasons, notes = [], [f"ladder: {reason}" for reason in ladder.verdict.reasons], []
     if earlier is not None:
         stages = [*earlier.stages, _stage(earlier)]
@@ -259,6 +320,7 @@ def correction_document(
         final=_end(final, found[1], counts),
         fractions=list(FRACTIONS),
         correction=Estimate.of(value, error, counts),
+        covariance_eV2=covariance_eV2,
         uncorrected=before,
         total=Estimate.of(before.delta_f_eV + value, whole, counts),
         energies=PackedArrays(npz_base64=PackedArrays.encode(**arrays)),

@@ -81,7 +81,7 @@ class EvaluateFramesMaker(Maker):
         """
         from alchemflows.alchemy.targets import load_target
         from alchemflows.analysis.correction import correction_document, ends_to_evaluate
-        from alchemflows.jobs.frames import frames_of_ladder, stored_correction, stored_ladder
+        from alchemflows.jobs.frames import frames_of_ladder, ladder_covariance, stored_correction, stored_ladder
 
         require_store()
         started = time.perf_counter()
@@ -103,6 +103,7 @@ class EvaluateFramesMaker(Maker):
             *ends,
             Provenance(potential=target.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s),
             before,
+            ladder_covariance(store, document, ends),
         )
 
     def _evaluate(

@@ -95,7 +95,7 @@ class FrameJobsMaker(Maker):
             If more frames failed than allowed; the message names them.
         """
         from alchemflows.analysis.correction import correction_document, counts_to_evaluate, ends_to_evaluate
-        from alchemflows.jobs.frames import frames_of_ladder, stored_correction, stored_ladder
+        from alchemflows.jobs.frames import frames_of_ladder, ladder_covariance, stored_correction, stored_ladder
 
         require_store()
         started = time.perf_counter()
@@ -120,7 +120,8 @@ class FrameJobsMaker(Maker):
             tolerant(again)
             return Response(replace=Flow([*made, again], name=f"{self.name} of {ladder[:8]}"))
         provenance = Provenance(potential=None, wall_time_s=time.perf_counter() - started)
-        corrected = correction_document(ladder, document, name, *ends, provenance, before)
+        covariance_eV2 = ladder_covariance(store, document, ends)
+        corrected = correction_document(ladder, document, name, *ends, provenance, before, covariance_eV2)
         return corrected.model_copy(update={"frame_jobs": jobs})
 
     def _jobs(self, ladder: str, ends: Sequence[EvaluatedEnd], rows: Sequence[tuple[int, int]]) -> list[Job | Flow]:

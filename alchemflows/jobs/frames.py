@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from jobflow import JobStore, OutputReference
 
 from alchemflows.analysis.frames import SampledFrames, end_frames
@@ -9,6 +14,11 @@ from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputErro
 from alchemflows.schemas.correction import CorrectionDocument
 from alchemflows.schemas.document import decoded
 from alchemflows.schemas.free_energy import FreeEnergyDocument
+
+if TYPE_CHECKING:
+    from alchemflows.analysis.correction import EvaluatedEnd
+
+logger = logging.getLogger(__name__)
 
 
 def stored_ladder(store: JobStore, uuid: str) -> FreeEnergyDocument:
@@ -50,6 +60,19 @@ def stored_correction(store: JobStore, source: OutputReference | str | None) -> 
     except ValueError as error:
         raise DatabaseError(f"the correction {uuid} is not in the database") from error
     return document
+
+
+def ladder_covariance(store: JobStore, ladder: FreeEnergyDocument, ends: Sequence[EvaluatedEnd]) -> float | None:
+    """Return the covariance of the errors of a ladder and of its correction (eV²); None if windows are not stored."""
+    from alchemflows.analysis.correction import covariance_with_ladder
+
+    try:
+        documents = [decoded(store.get_output(job, load=True)) for job in ladder.window_jobs]
+        covariance_eV2 = covariance_with_ladder(documents, ladder, ends)
+        return covariance_eV2 if math.isfinite(covariance_eV2) else None
+    except (ValueError, InvalidInputError) as error:
+        logger.warning("errors of the ladder and of its correction are added in quadrature: %s", error)
+        return None
 
 
 def frames_of_ladder(store: JobStore, ladder: FreeEnergyDocument) -> tuple[SampledFrames, SampledFrames]:

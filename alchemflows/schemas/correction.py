@@ -132,7 +132,14 @@ class CorrectionDocument(Document):
         "correlation of the stages"
     )
     uncorrected: Estimate = Field(description="`total` of the ladder")
-    total: Estimate = Field(description="`uncorrected` plus `correction`; errors in quadrature")
+    covariance_eV2: float | None = Field(
+        None,
+        description="covariance of the errors of the ladder and of its correction, which share samples of both ends; "
+        "none if windows of the ladder are no longer stored",
+    )
+    total: Estimate = Field(
+        description="`uncorrected` plus `correction`; the error contains their covariance, if known"
+    )
     energies: PackedArrays = Field(
         description="energies of frames (eV), in the additional store `data`: `initial_source_eV`, "
         "`initial_target_eV`, `final_source_eV`, `final_target_eV` of the frames evaluated with the target, where the "

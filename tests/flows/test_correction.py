@@ -96,8 +96,9 @@ def test_forces_of_exported_frames(ladder, tmp_path):
     assert not (tmp_path / "other.xyz").exists()
 
 
-def test_another_potential(ladder, tmp_path):
+def test_another_potential(ladder, tmp_path, monkeypatch):
     """The energies are those of the plain model, and the result that of the formulas."""
+    monkeypatch.setattr("alchemflows.free_energy.shared_samples.BLOCK_INEFFICIENCIES", 1e-6)
     other = save_mace(tmp_path / "other.model", "scalars", **GENTLE | {"atomic_inter_scale": 0.33})
     found = corrected(ladder, tmp_path, PotentialSpec(name=str(other), dtype="float64"))
     document, *sampled = ends(ladder)
@@ -116,10 +117,23 @@ def test_another_potential(ladder, tmp_path):
     assert found.correction.delta_f_eV == pytest.approx(value) != 0
     errors = [found.initial.best.error_eV, found.final.best.error_eV]
     assert found.correction.error_eV == pytest.approx(np.hypot(*errors))
-    assert found.total.error_eV == pytest.approx(np.hypot(found.correction.error_eV, document.total.error_eV))
+    squares = found.correction.error_eV**2 + document.total.error_eV**2
+    assert found.total.error_eV**2 == pytest.approx(squares + 2 * found.covariance_eV2)
+    assert 0 < abs(found.covariance_eV2) < found.correction.error_eV * document.total.error_eV  # blocks are short here
     assert CorrectionDocument.read(found.model_dump()) == found
     drawn = figures_of(found)
     assert list(drawn) == ["correction"] and "CsSnI" in drawn["correction"]()._suptitle.get_text()
+
+
+def test_without_all_windows_errors_are_added_in_quadrature(ladder, gentle_model, tmp_path, monkeypatch, caplog):
+    def missing(*_):
+        raise InvalidInputError("2 windows are required")
+
+    monkeypatch.setattr("alchemflows.analysis.correction.covariance_with_ladder", missing)
+    found = corrected(ladder, tmp_path, CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": 1e-4}))
+    assert found.covariance_eV2 is None and "2 windows are required" in caplog.text
+    errors = found.correction.error_eV, found.uncorrected.error_eV
+    assert found.total.error_eV == pytest.approx(np.hypot(*errors))
 
 
 def test_frames_that_fail_are_named_and_left_out(ladder, tmp_path, capsys):
