@@ -112,5 +112,13 @@ def test_a_ladder_is_corrected_with_a_maker_of_atomate2(run, perovskite, gentle_
     found = json.loads(done.stdout)
     (failed,) = found["final"]["failed"]
     assert failed["index"] == 1 and found["frame_jobs"][6][:8] in failed["error"]
+    stages = ["--to", gentle_model, *springs[:2], "--category", "gpu", "--category", "dft", "--max-evaluations", 8]
+    done = run("correct", ladder["uuid"][:8], *stages, "--json", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [stage["initial"]["n_frames"] for stage in found["stages"]] == [5] and len(found["frame_jobs"]) == 8
+    exported = run("frames", "export", ladder["uuid"][:8], tmp_path / "ends.xyz", "--forces", "--device", "cpu")
+    assert exported.returncode == 0, exported.stderr
+    assert all(np.abs(image.get_forces()).max() > 0 for image in read(tmp_path / "ends.xyz", ":"))
     refused = run("correct", ladder["uuid"][:8], *springs[:-2], PYTHONPATH=path)
     assert refused.returncode == 1 and "1 of 5 frames" in refused.stdout + refused.stderr
