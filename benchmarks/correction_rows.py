@@ -6,11 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from ase import units
-from error_rows import Row, row
+from error_rows import FACTOR, Row, harmonic_ladder, row
+from error_rows import N_MODES as N_LADDER_MODES
 from scipy.signal import lfilter
 
 from alchemflows.analysis.correction import reasons_against
-from alchemflows.free_energy.reweighting import reweight
+from alchemflows.free_energy.decorrelation import decorrelate
+from alchemflows.free_energy.estimators import estimate, mbar_influences
+from alchemflows.free_energy.reweighting import reweight, sum_of_stages
+from alchemflows.free_energy.selection import spread_order
+from alchemflows.free_energy.shared_samples import shared_covariance
+from alchemflows.sampling.frames import evenly_spaced
 
 T = 300.0
 KT = units.kB * T
@@ -18,6 +24,8 @@ KT = units.kB * T
 N_MODES = 24
 #: Constant difference of the two potentials at each end (eV).
 OFFSETS_EV = (-31.7, 12.4)
+#: Changes of the force constants at both ends by a cheap target and by the last one, which goes further or back.
+STAGES = (((0.2, -0.15), (0.3, -0.2)), ((0.2, -0.15), (0.1, -0.1)))
 
 
 def differences_eV(n: int, change: float, memory: float, offset_eV: float, rng: np.random.Generator) -> np.ndarray:
@@ -36,12 +44,17 @@ def differences_eV(n: int, change: float, memory: float, offset_eV: float, rng: 
     rng
         Random numbers.
     """
+    return offset_eV + KT * change / 2 * (modes_of(n, memory, rng) ** 2).sum(axis=1)
+
+
+def modes_of(n: int, memory: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the coordinates of n frames of harmonic modes in units of their spread; see :func:`differences_eV`."""
     modes = rng.normal(size=(n, N_MODES))
     if memory:
         decay = np.exp(-1 / memory)
         modes[1:] *= np.sqrt(1 - decay**2)
         modes = lfilter([1.0], [1.0, -decay], modes, axis=0)
-    return offset_eV + KT * change / 2 * (modes**2).sum(axis=1)
+    return modes
 
 
 def exact_eV(change: float, offset_eV: float) -> float:
@@ -74,3 +87,102 @@ def correction_rows(
     for each in changes:
         for memory in memories:
             yield correction_row(n, each, memory, n_repeats)
+
+
+def stages_row(
+    n: int, n_last: int, cheap: Sequence[float], last: Sequence[float], memory: float, n_repeats: int
+) -> Row:
+    """Return the row of ΔΔG in two stages.
+
+    The cheap target changes the force constants of all modes, and is evaluated on n frames of each end. The last target
+    has other force constants for half of the modes, and is evaluated on n_last of these frames.
+    """
+    exact = sum(
+        sign * (exact_eV(first, offset) + exact_eV(second, offset)) / 2
+        for sign, first, second, offset in zip((-1, 1), cheap, last, OFFSETS_EV, strict=True)
+    )
+    z, rows = [], np.sort(spread_order(n)[:n_last])
+    for seed in range(n_repeats):
+        rng = np.random.default_rng([seed, n, n_last, round(1000 * memory)])
+        ends, reasons = [], []
+        for first, second, offset in zip(cheap, last, OFFSETS_EV, strict=True):
+            squares = modes_of(n, memory, rng) ** 2
+            before = offset + KT * first / 2 * squares.sum(axis=1)
+            after = KT * (second - first) / 2 * squares[:, : N_MODES // 2].sum(axis=1)
+            stages = [reweight(before, T), reweight(after[rows], T, before[rows])]
+            ends.append(sum_of_stages(stages, [np.arange(n), rows]))
+            reasons += [reason for stage in stages for reason in reasons_against("end", stage)]
+        if not reasons:
+            z.append((ends[1][0] - ends[0][0] - exact) / np.hypot(ends[0][1], ends[1][1]))
+    correlated = f", correlation time {memory:g}" if memory else ""
+    changes = " and ".join(f"{first:+.0%} → {second:+.0%}" for first, second in zip(cheap, last, strict=True))
+    name = f"ΔΔG in two stages from {n} and {n_last} frames, force constants {changes}{correlated}"
+    return row(name, z, n_repeats)
+
+
+def stages_rows(
+    n: int,
+    n_lasts: Sequence[int],
+    changes: Sequence[tuple[Sequence[float], Sequence[float]]],
+    memories: Sequence[float],
+    n_repeats: int,
+) -> Iterator[Row]:
+    """Yield the rows of several changes of the force constants by both targets, numbers of frames and memories."""
+    for cheap, last in changes:
+        for n_last in n_lasts:
+            for memory in memories:
+                yield stages_row(n, n_last, cheap, last, memory, n_repeats)
+
+
+def corrected_ladder_row(
+    n: int, n_frames: int, changes: Sequence[float], memory: float, n_repeats: int, *, shared: bool = True
+) -> Row:
+    """Return the row of a ladder plus its correction, whose frames are samples of the ladder.
+
+    Parameters
+    ----------
+    n, n_frames
+        Number of samples of each of five windows, and of frames of both ends.
+    changes
+        Relative change of the force constants at λ = 0 and at λ = 1 by the target.
+    memory
+        Autocorrelation time of dU/dλ (samples).
+    n_repeats
+        Number of repeats.
+    shared
+        Whether the covariance of both errors is included.
+    """
+    lambdas = tuple(np.linspace(0, 1, 5))
+    exact = N_LADDER_MODES / 2 * KT * (np.log(FACTOR) + np.log1p(changes[1]) - np.log1p(changes[0]))
+    kept, z = evenly_spaced(n, n_frames), []
+    for seed in range(n_repeats):
+        series = harmonic_ladder(lambdas, n, memory, np.random.default_rng([seed, n, n_frames, round(10 * memory)]))
+        windows = [decorrelate(lambdas, k, each) for k, each in enumerate(series)]
+        result = estimate(lambdas, windows, T)
+        influences = mbar_influences([window.gaps_eV / KT for window in windows], result.free_energies_eV / KT)
+        value, variance = result.mbar[0] - exact, result.mbar[1] ** 2
+        for sign, k, change in ((-1, 0, changes[0]), (1, -1, changes[1])):
+            found = reweight(change * series[k].energy_eV[kept], T)
+            value, variance = value + sign * found.best[0], variance + found.best[1] ** 2
+            if shared:
+                covariance = shared_covariance(
+                    series[k].time_fs[kept],
+                    found.influences_eV,
+                    windows[k].time_fs,
+                    KT * influences[k],
+                    windows[k].inefficiency,
+                )
+                variance += 2 * sign * covariance
+        z.append(value / np.sqrt(variance))
+    correlated = f", correlation time {memory:g}" if memory else ""
+    changed = f"force constants {changes[0]:+.0%} and {changes[1]:+.0%}"
+    return row(f"ladder of {n} samples and correction from {n_frames} frames, {changed}{correlated}", z, n_repeats)
+
+
+def corrected_ladder_rows(
+    n: int, n_frames: int, changes: Sequence[Sequence[float]], memories: Sequence[float], n_repeats: int
+) -> Iterator[Row]:
+    """Yield the rows of several changes of the force constants and correlation times."""
+    for each in changes:
+        for memory in memories:
+            yield corrected_ladder_row(n, n_frames, each, memory, n_repeats)

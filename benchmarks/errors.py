@@ -9,12 +9,18 @@ modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along
 Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free energies of mixing are those of a mean-field
 mixture on 16 sites, from 400 samples of each of 22 states. Ladders at two temperatures or pressures are of anharmonic
 modes, with 2000 samples of each window. Corrections are of 24 harmonic modes whose stiffness changes by 5 to 30 %, from
-100 frames, or from 40 instead of a tenth. Curves over temperature, and transitions between two of them, are those of
-60 modes, from 4 switches in each direction. Transitions between order and disorder are those of lattices of 24 and 48
-sites whose energy depends on their order only, from 400 samples at each of 6 temperatures, or from 100 instead of a
-tenth. A tenth of the default means a tenth of the samples; for switches, which then dissipate ten times as much, works
-with σ = 3 instead of 1 k_B T, or modes that relax less. Results with a warning in the verdict are left out; their
-fraction is printed. Quantities that are in FILE already are not measured again.
+100 frames, or from 40 instead of a tenth; in two stages, from a quarter or half of them with the second target;
+corrected ladders have five windows of 2000 samples, or of 400. Curves over temperature, and transitions between two of them, are those of
+60 modes, from 4
+switches in each direction. Transitions between order and disorder are those of lattices of 24 and 48
+sites whose energy
+depends on their order only, from 400 samples at each of 6 temperatures, or from 100 instead of a
+tenth. A tenth of the
+default means a tenth of the samples; for switches, which then dissipate ten times as much, works
+with σ = 3 instead of
+1 k_B T, or modes that relax less. Results with a warning in the verdict are left out; their
+fraction is printed. Quantities
+Quantities that are in FILE already are not measured again.
 """
 
 from __future__ import annotations
@@ -28,7 +34,7 @@ from functools import partial
 from pathlib import Path
 
 from combination_rows import combination_rows
-from correction_rows import correction_rows
+from correction_rows import STAGES, corrected_ladder_rows, correction_rows, stages_rows
 from error_rows import (
     DEFAULT,
     TENTH,
@@ -229,6 +235,22 @@ QUANTITIES = (
         ("test_corrections_to_another_potential",),
         partial(correction_rows, 100, ((0.05, -0.05), (0.2, -0.15), (0.3, -0.2)), (0.0, 1.0)),
         partial(correction_rows, 40, ((0.05, -0.05), (0.1, -0.1)), (0.0, 1.0)),
+    ),
+    Quantity(
+        "corrections in two stages",
+        (),
+        "as in one stage, with the correlation of the influences on both stages",
+        ("test_corrections_in_two_stages",),
+        partial(stages_rows, 100, (25, 50), STAGES, (0.0, 1.0)),
+        partial(stages_rows, 40, (20,), (((0.05, -0.05), (0.1, -0.1)),), (0.0, 1.0)),
+    ),
+    Quantity(
+        "ladders corrected to another potential",
+        (),
+        "in quadrature, with the covariance of samples that ladder and correction share",
+        ("test_corrected_ladders",),
+        partial(corrected_ladder_rows, 2000, 100, ((0.2, -0.15), (-0.15, 0.2)), (0.0, 5.0)),
+        partial(corrected_ladder_rows, 400, 40, ((0.2, -0.15), (-0.15, 0.2)), (0.0, 5.0)),
     ),
     Quantity(
         "free energy of mixing; x(Δμ); fit of the excess, binodal, coexistence and consolute point",

@@ -1,11 +1,14 @@
-"""Calculators of ASE that tests import by their path: springs, and one that fails on some frames."""
+"""Targets that tests import by their path: springs as a calculator of ASE and as a maker, which fail on some frames."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
+from jobflow import Flow, Job, Maker, job
+from pymatgen.core import Structure
 
 
 class Springs(Calculator):
@@ -37,3 +40,66 @@ class Springs(Calculator):
         distances = self.atoms.get_all_distances()
         energy = self.offset_eV + 0.25 * self.stiffness * float((distances**2).sum())
         self.results = {"energy": np.inf if self.calls in self.infinite else energy}
+
+
+@dataclass
+class SpringsMaker(Maker):
+    """Maker of jobs that give the energy of springs; some of its jobs fail, by their number in the order of making.
+
+    Parameters
+    ----------
+    raises, unconverged, other_cells, empty
+        Numbers of the jobs that raise an error, end in an unsuccessful state, are of a cell with more atoms, or return
+        no energy.
+    as_flow, with_output
+        Whether a flow of one job is made, and whether it has an output.
+    category
+        FireWorks category of its own.
+    """
+
+    name: str = "springs"
+    raises: list[int] = field(default_factory=list)
+    unconverged: list[int] = field(default_factory=list)
+    other_cells: list[int] = field(default_factory=list)
+    empty: list[int] = field(default_factory=list)
+    as_flow: bool = False
+    with_output: bool = True
+    category: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.raises, list):
+            raise TypeError(f"{self.raises} is not a list")
+        self._n_made = -1
+
+    @classmethod
+    def failing(cls, n: int) -> Self:
+        """Return a maker whose first jobs fail."""
+        return cls(raises=list(range(n)))
+
+    def make(self, structure: Structure) -> Job | Flow:
+        """Return a job."""
+        self._n_made += 1
+        kinds = {"raises": self.raises, "unconverged": self.unconverged, "cell": self.other_cells, "empty": self.empty}
+        made = energy_of_springs(structure, [kind for kind, rows in kinds.items() if self._n_made in rows])
+        if self.category is not None:
+            made.update_config({"manager_config": {"_category": self.category}})
+        if not self.as_flow:
+            return made
+        return Flow([made], output=made.output if self.with_output else None, name=self.name)
+
+
+def static_springs(raises: list[int]) -> SpringsMaker:
+    """Return a maker."""
+    return SpringsMaker(raises=raises)
+
+
+@job
+def energy_of_springs(structure: Structure, failures: list[str]) -> dict[str, Any]:
+    """Return a task document like those of atomate2."""
+    if "raises" in failures:
+        raise ValueError("the cycle did not converge")
+    atoms = structure.to_ase_atoms()
+    atoms.calc = Springs()
+    energy = None if "empty" in failures else atoms.get_potential_energy()
+    state = "failed" if "unconverged" in failures else "successful"
+    return {"state": state, "nsites": len(structure) * (1 + ("cell" in failures)), "output": {"energy": energy}}

@@ -14,6 +14,7 @@ from ase.data import chemical_symbols
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.interfaces import Evaluation
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
@@ -81,20 +82,31 @@ class PotentialTarget:
 
     def energies(self, images: Sequence[Atoms]) -> list[Energy]:
         """Return the energy of each configuration."""
+        return [_checked(energy) for energy in self._evaluate(images, forces=False).energy.tolist()]
+
+    def forces(self, images: Sequence[Atoms]) -> np.ndarray:
+        """Return the forces (eV/Å) on the atoms of each configuration, shape (n, N, 3); all have the same atoms."""
+        found = []
+        for start in range(0, len(images), self.n_at_once):
+            forces = self._evaluate(images[start : start + self.n_at_once], forces=True).forces
+            assert forces is not None
+            found.append(forces.cpu().numpy())
+        return np.concatenate(found)
+
+    def _evaluate(self, images: Sequence[Atoms], *, forces: bool) -> Evaluation:
         if self._model is None or not np.array_equal(self._model.system.numbers, images[0].numbers):
             structure = AseAtomsAdaptor.get_structure(
                 Atoms(images[0].numbers, images[0].positions, cell=images[0].cell)
             )
             self._model = AlchemicalPotential(AlchemicalSystem(structure), self._backend)
-        found = self._model.evaluate(
+        return self._model.evaluate(
             np.array([atoms.positions for atoms in images]),
             np.array([atoms.cell.array for atoms in images]),
             np.zeros((len(images), 0)),
-            forces=False,
+            forces=forces,
             stress=False,
             weight_gradients=False,
         )
-        return [_checked(energy) for energy in found.energy.tolist()]
 
 
 class CalculatorTarget:
@@ -122,7 +134,10 @@ class CalculatorTarget:
         except Exception as error:  # the class is a user's, and can raise anything
             raise InvalidInputError(f"the target {self.name} cannot be made: {_reason(error)}") from error
         if not hasattr(self._calculator, "get_potential_energy"):
-            raise InvalidInputError(f"the target {spec.path} returns no calculator of ASE")
+            raise InvalidInputError(
+                f"the target {spec.path} returns no calculator of ASE; a function that returns a maker needs a return "
+                "annotation"
+            )
 
     def check_elements(self, numbers: Collection[int]) -> None:
         """Do nothing, since calculators of ASE do not say which elements they support."""
@@ -165,10 +180,10 @@ def imported_calculator(spec: CalculatorSpec) -> Any:
     except Exception as error:  # modules of others can raise anything
         raise InvalidInputError(
             f"the target {path} cannot be imported ({_reason(error)}); give package.module:Name of a calculator of ASE "
-            "that Python can import here and on the workers (PYTHONPATH)"
+            "or a maker of jobflow that Python can import here and on the workers (PYTHONPATH)"
         ) from None
     if not callable(found):
-        raise InvalidInputError(f"the target {path} must be a class or a function that returns a calculator of ASE")
+        raise InvalidInputError(f"the target {path} must be a class or a function that returns a calculator or maker")
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):  # not written in Python

@@ -1,4 +1,4 @@
-"""Frames of both ends of a ladder, from the documents of the jobs that sampled it."""
+"""Frames of both ends of a ladder, from the documents of the jobs that sampled it, and of both ends of switches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 from pymbar.timeseries import statistical_inefficiency
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.errors import correlated_variance
 from alchemflows.schemas.frames import Frames
+from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.schemas.windows import WindowDocument, WindowsDocument
 
 
@@ -53,6 +55,41 @@ def end_frames(documents: Iterable[WindowsDocument]) -> tuple[SampledFrames, Sam
         for value in (0.0, 1.0)
     )
     return initial, final
+
+
+def switching_frames(document: SwitchingDocument) -> tuple[SampledFrames, SampledFrames]:
+    """Return the frames of both ends of switches, those of one replica after those of the other.
+
+    The correlation time is that of the energies of the frames, since others are not stored: it is zero if frames are
+    independent.
+
+    Parameters
+    ----------
+    document
+        Result of the switches.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has no frames.
+    """
+    found = []
+    for packed in (document.initial_frames, document.final_frames):
+        if packed is None:
+            raise InvalidInputError(
+                "the switches have no stored configurations: they were run with n_frames = 0 or without equilibration, "
+                "or by an earlier release"
+            )
+        frames = Frames.unpacked(packed)
+        steps_fs = np.diff(frames.time_fs)
+        replicas = np.split(frames.energy_eV, np.flatnonzero(steps_fs <= 0) + 1)
+        spacing_fs = float(np.median(steps_fs[steps_fs > 0])) if (steps_fs > 0).any() else None
+        deviations = [energies - energies.mean() for energies in replicas]
+        variance = sum(float(part @ part) for part in deviations)
+        inefficiency = correlated_variance(deviations).value / variance if variance > 0 else 1.0
+        time_fs = max(0.0, inefficiency - 1) / 2 * (spacing_fs or 0.0)
+        found.append(SampledFrames(frames, spacing_fs, time_fs))
+    return found[0], found[1]
 
 
 def _sampled(value: float, parts: list[WindowDocument]) -> SampledFrames:

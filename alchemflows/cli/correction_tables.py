@@ -7,18 +7,19 @@ from rich.console import Group
 
 from alchemflows.cli.layout import ResultTable
 from alchemflows.cli.tables import empty_table
-from alchemflows.schemas.correction import CorrectionDocument
+from alchemflows.schemas.correction import CorrectionDocument, EndCorrection
 from alchemflows.schemas.free_energy import Estimate
 
 
 def correction_tables(document: CorrectionDocument) -> Group:
-    """Reweighting of both ends, and the corrected free energy."""
-    return Group(_ends(document), _totals(document))
+    """Reweighting of both ends, in each stage, and the corrected free energy."""
+    stages = [_ends(document, stage.target, stage.initial, stage.final) for stage in document.stages]
+    return Group(*stages, _ends(document, document.target, document.initial, document.final), _totals(document))
 
 
-def _ends(document: CorrectionDocument) -> ResultTable:
+def _ends(document: CorrectionDocument, target: str, initial: EndCorrection, final: EndCorrection) -> ResultTable:
     table = empty_table(
-        f"correction to {document.target}: {document.initial_formula} → {document.final_formula}, "
+        f"correction to {target}: {document.initial_formula} → {document.final_formula}, "
         f"{document.counts.title}, {document.temperature_K:g} K",
         (
             *("end", "frames", "failed", "independent", "effective", "⟨ΔU⟩ (eV)", "scatter (k_B T)"),
@@ -26,7 +27,7 @@ def _ends(document: CorrectionDocument) -> ResultTable:
         ),
         left=(0, 9),
     )
-    for end in (document.initial, document.final):
+    for end in (initial, final):
         table.add_row(
             f"{end.formula} (λ = {end.lambda_value:g})",
             str(end.n_frames),
@@ -39,9 +40,8 @@ def _ends(document: CorrectionDocument) -> ResultTable:
             _with_error(end.cumulant),
             end.estimator,
         )
-    first = document.initial
-    spacing = "" if first.spacing_fs is None else f"frames every {first.spacing_fs:g} fs; "
-    times = " and ".join(f"{end.correlation_time_fs:.0f}" for end in (document.initial, document.final))
+    spacing = "" if initial.spacing_fs is None else f"frames every {initial.spacing_fs:g} fs; "
+    times = " and ".join(f"{end.correlation_time_fs:.0f}" for end in (initial, final))
     table.caption = f"{spacing}correlation time of the sampled energy: {times} fs"
     return table
 
@@ -49,9 +49,11 @@ def _ends(document: CorrectionDocument) -> ResultTable:
 def _totals(document: CorrectionDocument) -> ResultTable:
     symbol = "ΔF" if document.ensemble == "NVT" else "ΔG"
     table = empty_table("", ("", "eV", "±", "eV/atom", "±"))
+    stages = {f"Δ{symbol} to {stage.target}": stage.correction for stage in document.stages}
     rows = {
         f"{symbol} of the ladder": document.uncorrected,
-        f"correction Δ{symbol}": document.correction,
+        **stages,
+        f"correction Δ{symbol}{' of all stages' * bool(stages)}": document.correction,
         f"corrected {symbol}": document.total,
     }
     for name, estimate in rows.items():

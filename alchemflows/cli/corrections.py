@@ -20,8 +20,11 @@ from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from alchemflows.schemas.correction import CalculatorSpec
-    from alchemflows.schemas.potential import PotentialSpec
+    from alchemflows.flows.correction import Target
+    from alchemflows.schemas.correction import EvaluationLimits
+
+#: Least number of frames for an estimate of both ends.
+MIN_EVALUATIONS = 8
 
 app = App()
 
@@ -31,17 +34,29 @@ app = App()
 def correct(
     result: ResultID,
     to: Annotated[
-        str,
+        list[str],
         typer.Option(
             metavar="<target>",
-            help="Target: a potential (name or model file), or the import path of a calculator of ASE, such as "
-            "chgnet.model.dynamics:CHGNetCalculator.",
+            help="Target: a potential (name or model file), or the import path of a calculator of ASE or of a maker of "
+            "atomate2, such as chgnet.model.dynamics:CHGNetCalculator or atomate2.vasp.jobs.core:StaticMaker. Repeat "
+            "the option for stages, from the cheapest to the best target.",
         ),
     ],
     run: RunOptions,
     argument: Annotated[
         list[str] | None,
-        typer.Option(metavar="<name=value>", help="Argument of the calculator, such as use_device=cpu; repeatable."),
+        typer.Option(
+            metavar="<name=value>",
+            help="Argument of the calculator or maker, such as use_device=cpu; repeatable. With several of these, "
+            "2.use_device=cpu is for the second target.",
+        ),
+    ] = None,
+    error: Annotated[
+        float | None,
+        typer.Option(help="Target standard error of the correction (eV/atom), which then needs fewer frames."),
+    ] = None,
+    max_evaluations: Annotated[
+        int | None, typer.Option(help="Maximum number of frames to evaluate with the (last) target, of both ends.")
     ] = None,
     max_failed: Annotated[
         float, typer.Option(help="Largest share of the frames of an end on which the target may fail.")
@@ -49,24 +64,41 @@ def correct(
     dtype: Dtype = "float64",
     device: Device = "auto",
     head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None,
-    category: Annotated[str, typer.Option(help="FireWorks category of the job.")] = "gpu",
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="FireWorks category of the jobs that evaluate the targets: one, or one for each target."),
+    ] = None,
     plot: Plot = None,
 ) -> None:
     """Correct the free energy of a ladder to another potential, without new dynamics.
 
-    Stored frames of both ends are evaluated with the target and reweighted.
+    Stored frames of both ends are evaluated with the target and reweighted. With several targets, all frames are
+    evaluated with each but the last, which needs fewer of them.
     """
-    target = target_of(to, argument or [], dtype, device, head)
     if not 0 <= max_failed < 1:
         raise InvalidInputError(f"--max-failed must be at least 0 and below 1; got {max_failed:g}")
+    categories = category or ["gpu"]
+    if len(categories) not in (1, len(to)):
+        raise InvalidInputError(f"--category must be given once, or once for each of {len(to)} targets")
+    limits = limits_of(error, max_evaluations)
+    targets = targets_of(to, argument or [], dtype, device, head)
     from alchemflows.flows.correction import CorrectionMaker
     from alchemflows.results.frames import frames_of
     from alchemflows.results.listing import find_result
+    from alchemflows.schemas.free_energy import FreeEnergyDocument
 
-    maker = CorrectionMaker(target=target, max_failed=max_failed, category=category)
+    maker = CorrectionMaker(
+        target=targets[-1],
+        earlier=targets[:-1],
+        max_failed=max_failed,
+        limits=limits,
+        category=categories[0] if len(categories) == 1 else list(categories),
+    )
     database = connected()
     uuid, _ = find_result(database, result)
-    _, *ends = frames_of(database, uuid)
+    ladder, *ends = frames_of(database, uuid)
+    if not isinstance(ladder, FreeEnergyDocument):
+        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder; only ladders can be corrected")
     if not all(end.frames.is_ordered for end in ends):
         raise InvalidInputError(
             f"the ladder {uuid[:8]} ends in a mixed crystal, whose energy only an alchemical potential has; a "
@@ -76,38 +108,88 @@ def correct(
     run_and_show(partial(maker.make, uuid, elements=elements), run, device=device, figures={"correction": plot})
 
 
-def target_of(
-    to: str, arguments: list[str], dtype: str, device: str, head: str | None
-) -> PotentialSpec | CalculatorSpec:
-    """Return the specification of a target from the options of the command.
+def limits_of(error: float | None, max_evaluations: int | None) -> EvaluationLimits:
+    """Return the limits of the options of the command.
 
     Raises
     ------
     InvalidInputError
-        If an argument is malformed, or an option has no effect for this kind of target.
+        If a number is out of range.
+    """
+    from alchemflows.schemas.correction import EvaluationLimits
+
+    if error is not None and not error > 0:
+        raise InvalidInputError(f"--error must be positive; got {error:g}")
+    if max_evaluations is not None and max_evaluations < MIN_EVALUATIONS:
+        raise InvalidInputError(f"--max-evaluations must be at least {MIN_EVALUATIONS}; got {max_evaluations}")
+    return EvaluationLimits(target_error_eV_per_atom=error, max_evaluations=max_evaluations)
+
+
+def targets_of(names: list[str], arguments: list[str], dtype: str, device: str, head: str | None) -> list[Target]:
+    """Return the targets of the options of the command.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is malformed, an option has no effect for these targets, or what a path names cannot be imported
+        or made.
     """
     from alchemflows.schemas.correction import CalculatorSpec
     from alchemflows.schemas.potential import PotentialSpec
 
-    if ":" in to and not Path(to).expanduser().exists():
+    paths = [k for k, name in enumerate(names) if ":" in name and not Path(name).expanduser().exists()]
+    given: dict[int, dict[str, Any]] = {k: {} for k in paths}
+    for text in arguments:
+        k, name, value = _argument(text, paths)
+        given[k][name] = value
+    if len(paths) == len(names):
         options = {"dtype": "--dtype", "device": "--device", "head": "--head"}
-        refuse_given(options, "on a calculator of ASE; give its own arguments with --argument")
-        return CalculatorSpec(path=to, arguments=dict(map(_argument, arguments)))
-    if arguments:
-        raise InvalidInputError("--argument is for calculators of ASE; potentials have --dtype, --device and --head")
-    return PotentialSpec(name=to, dtype=dtype_of(dtype), device=device, head=head)
+        refuse_given(options, "on a calculator or maker; give its own arguments with --argument")
+    found: list[Target] = []
+    for k, name in enumerate(names):
+        if k not in given:
+            found.append(PotentialSpec(name=name, dtype=dtype_of(dtype), device=device, head=head))
+            continue
+        spec = CalculatorSpec(path=name, arguments=given[k])
+        from alchemflows.alchemy.targets import imported_calculator
+        from alchemflows.jobs.frame_jobs import imported_maker
+
+        found.append(imported_maker(spec, imported_calculator(spec)) or spec)
+    return found
 
 
-def _argument(text: str) -> tuple[str, Any]:
-    """Return name and value of an argument such as cutoff=6.0; values are JSON, or else YAML, as cpu."""
+def _argument(text: str, paths: list[int]) -> tuple[int, str, Any]:
+    """Return the target, the name and the value of an argument such as cutoff=6.0 or 2.cutoff=6.0.
+
+    Values are JSON, or else YAML, as cpu.
+
+    Parameters
+    ----------
+    text
+        The argument.
+    paths
+        Numbers of the targets that are import paths, from 0.
+    """
     import yaml
 
-    name, equals, value = text.partition("=")
+    if not paths:
+        raise InvalidInputError(
+            "--argument is for calculators and makers; potentials have --dtype, --device and --head"
+        )
+    place, equals, value = text.partition("=")
+    number, dot, name = place.partition(".") if place[:1].isdigit() else ("", "", place)
     if not equals or not name.isidentifier():
         raise InvalidInputError(f"--argument is written like use_device=cpu; got {text!r}")
+    if not dot and len(paths) > 1:
+        raise InvalidInputError(
+            f"--argument {name}: several targets have arguments; write {paths[0] + 1}.{text} for target {paths[0] + 1}"
+        )
+    k = int(number) - 1 if number.isdigit() else paths[0]
+    if k not in paths:
+        raise InvalidInputError(f"--argument {text}: target {number} is no calculator or maker")
     with suppress(ValueError):
-        return name, json.loads(value)
+        return k, name, json.loads(value)
     try:
-        return name, yaml.safe_load(value)
+        return k, name, yaml.safe_load(value)
     except yaml.YAMLError:
         raise InvalidInputError(f"--argument {name}: {value!r} is neither JSON nor YAML") from None

@@ -1,4 +1,4 @@
-"""Commands for frames, the stored configurations of the ends of a ladder."""
+"""Commands for frames, the stored configurations of the ends of a ladder or of switches."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import typer
 
 from alchemflows.cli.configured import connected
 from alchemflows.cli.layout import print_json
-from alchemflows.cli.once import App
-from alchemflows.cli.options import JsonInstead
+from alchemflows.cli.once import App, refuse_given
+from alchemflows.cli.options import Device, JsonInstead
 from alchemflows.cli.results import ResultID
 from alchemflows.cli.running import console
 
 app = App()
-frames_app = App(no_args_is_help=True, help="Frames: stored configurations of both ends of a ladder.")
+frames_app = App(no_args_is_help=True, help="Frames: stored configurations of both ends of a ladder or of switches.")
 app.add_typer(frames_app, name="frames")
 
 
@@ -29,15 +29,21 @@ def export_frames(
             metavar="[initial|final|both]", help="Frames of the initial crystal (λ = 0), of the final one, or of both."
         ),
     ] = "both",
+    forces: Annotated[
+        bool, typer.Option("--forces", help="Add forces (eV/Å), computed now with the potential that was sampled.")
+    ] = False,
+    device: Device = "auto",
     as_json: JsonInstead = False,
 ) -> None:
-    """Write the frames of a ladder as extended XYZ, with their potential energies (eV)."""
+    """Write the frames of a ladder or of switches as extended XYZ, with their potential energies (eV)."""
     from alchemflows.results.frames import check_frames_file, frames_of, write_frames
 
     check_frames_file(file, end)
+    if not forces:
+        refuse_given({"device": "--device"}, "without --forces")
     ladder, initial, final = frames_of(connected(), result)
     chosen = {"initial": {0.0: initial}, "final": {1.0: final}, "both": {0.0: initial, 1.0: final}}[end]
-    n_frames = write_frames(ladder, chosen, file)
+    n_frames = write_frames(ladder, chosen, file, forces=forces, device=device)
     if as_json:
         ends = [
             {

@@ -40,7 +40,7 @@ SWITCHING = MakerOptions(
     "alchemflows.flows.switching:SwitchingMaker",
     (
         *("temperature", "pressure", "cell", "timestep", "repeats", "equilibration", "switching", "crystal"),
-        *("schedule", "relax", "seed"),
+        *("schedule", "frames", "relax", "seed"),
     ),
     required=("temperature",),
 )

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from jobflow import Flow, Maker
+from jobflow import Flow, Job, Maker, OutputReference
 
 from alchemflows.arguments import checked_id
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import GPU_CATEGORY
 from alchemflows.jobs.correction import EvaluateFramesMaker
+from alchemflows.jobs.frame_jobs import FrameJobsMaker, check_target
 from alchemflows.jobs.refine import assign_category
-from alchemflows.schemas.correction import CalculatorSpec
+from alchemflows.schemas.correction import CalculatorSpec, EvaluationLimits
 from alchemflows.schemas.potential import PotentialSpec
+
+#: What frames are evaluated with.
+Target = PotentialSpec | CalculatorSpec | Maker
 
 
 @dataclass
@@ -28,11 +32,18 @@ class CorrectionMaker(Maker):
     name
         Name of the flow.
     target
-        Potential of this package, or a calculator of ASE by its import path and arguments.
+        Potential of this package, a calculator of ASE by its import path and arguments, or a maker of jobs that give
+        energies, such as a static maker of atomate2. With a maker each frame is evaluated by a job of its own.
+    earlier
+        Cheaper targets for a correction in several stages, from the cheapest to the best. Each is evaluated on all
+        frames on which the one before was. `target` then needs fewer frames, see `limits`.
     max_failed
-        Largest share of the frames of an end on which the target may fail; they are left out.
+        Largest share of the frames of an end on which a target may fail; they are left out.
+    limits
+        How many frames are evaluated with `target`; all by default.
     category
-        FireWorks category of the job, so that workers with the target take it; none for no category.
+        FireWorks category of the jobs that evaluate targets, so that workers with the targets take them; none for no
+        category. A list has one category for each target, that of `target` last.
 
     Examples
     --------
@@ -43,11 +54,13 @@ class CorrectionMaker(Maker):
     """
 
     name: str = "correction"
-    target: PotentialSpec | CalculatorSpec = field(
+    target: PotentialSpec | CalculatorSpec | Maker = field(
         default_factory=lambda: PotentialSpec(name="sevennet-0", dtype="float64")
     )
+    earlier: list[PotentialSpec | CalculatorSpec | Maker] = field(default_factory=list)
     max_failed: float = 0.1
-    category: str | None = GPU_CATEGORY
+    limits: EvaluationLimits = field(default_factory=EvaluationLimits)
+    category: str | list[str | None] | None = GPU_CATEGORY
 
     def make(self, ladder: str, *, elements: Collection[int] = ()) -> Flow:
         """Return the flow; its output is a :class:`~alchemflows.schemas.correction.CorrectionDocument`.
@@ -57,26 +70,58 @@ class CorrectionMaker(Maker):
         ladder
             Identifier (UUID) of the free energy of the ladder, whose frames are in the job store.
         elements
-            Atomic numbers of the elements of the frames, to check that the target supports them. A job without this
+            Atomic numbers of the elements of the frames, to check that the targets support them. A job without this
             check fails before it evaluates a frame.
 
         Raises
         ------
         InvalidInputError, PotentialError
-            If a number is out of range, or the target cannot be loaded or does not support an element.
+            If a number is out of range, a target cannot be loaded or does not support an element, or it is a maker that
+            needs more than a structure.
         """
-        from alchemflows.alchemy.backends import resolve
-        from alchemflows.alchemy.targets import PotentialTarget, imported_calculator
-
         if not 0 <= self.max_failed < 1:
             raise InvalidInputError(f"max_failed must be at least 0 and below 1; got {self.max_failed}")
-        target = self.target
-        if isinstance(target, PotentialSpec):
-            target, _ = resolve(target)
-            PotentialTarget(target.model_copy(update={"device": "cpu"})).check_elements(elements)
-        else:
-            imported_calculator(target)
-        maker = EvaluateFramesMaker(target=target, max_failed=self.max_failed)
-        evaluate = maker.make(checked_id(ladder))
-        assign_category([evaluate], self.category)
-        return Flow([evaluate], output=evaluate.output, name=f"{self.name} to {target.name}")
+        uuid = checked_id(ladder)
+        targets = [_checked(target, elements) for target in (*self.earlier, self.target)]
+        categories = self.category if isinstance(self.category, list) else [self.category] * len(targets)
+        if len(categories) != len(targets):
+            raise InvalidInputError(f"{len(targets)} targets need as many categories; got {len(categories)}")
+        jobs: list[Job] = []
+        for k, (target, category) in enumerate(zip(targets, categories, strict=True)):
+            limits = self.limits if k == len(targets) - 1 else EvaluationLimits()
+            before = jobs[-1].output if jobs else None
+            jobs.append(self._stage(target, category, limits, uuid, before))
+        name = " to ".join([self.name, *(target.name for target in targets)])
+        return Flow([*jobs], output=jobs[-1].output, name=name)
+
+    def _stage(
+        self,
+        target: Target,
+        category: str | None,
+        limits: EvaluationLimits,
+        ladder: str,
+        before: OutputReference | None,
+    ) -> Job:
+        """Return the job of one stage."""
+        if isinstance(target, Maker):
+            maker = FrameJobsMaker(target=target, max_failed=self.max_failed, limits=limits, category=category)
+            return maker.make(ladder, before)
+        evaluate = EvaluateFramesMaker(target=target, max_failed=self.max_failed, limits=limits).make(ladder, before)
+        assign_category([evaluate], category)
+        return evaluate
+
+
+def _checked(target: Target, elements: Collection[int]) -> Target:
+    """Return a target, a potential with the SHA-256 of its file, after checking that it can be used."""
+    from alchemflows.alchemy.backends import resolve
+    from alchemflows.alchemy.targets import PotentialTarget, imported_calculator
+
+    if isinstance(target, Maker):
+        check_target(target)
+        return target
+    if isinstance(target, PotentialSpec):
+        resolved, _ = resolve(target)
+        PotentialTarget(resolved.model_copy(update={"device": "cpu"})).check_elements(elements)
+        return resolved
+    imported_calculator(target)
+    return target

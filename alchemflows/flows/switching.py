@@ -10,6 +10,7 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.path import Substitution
 from alchemflows.arguments import checked
+from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import TransformationMaker
 from alchemflows.jobs.switching import SwitchesMaker
 from alchemflows.sampling.schedules import schedule
@@ -32,6 +33,11 @@ class SwitchingMaker(TransformationMaker):
         Number of steps of each switch.
     schedule
         λ as a function of time during a switch: linear, or a polynomial of third, fifth or ninth order.
+    n_frames
+        Number of configurations of each end that are stored; 0 for none.
+
+        They are evenly spaced over the second half of the equilibration of all replicas. `alchemflows frames export`
+        writes them to a file.
 
     Examples
     --------
@@ -48,6 +54,7 @@ class SwitchingMaker(TransformationMaker):
     n_equilibration_steps: int = 5000
     n_switching_steps: int = 10000
     schedule: Schedule = "ninth-order"
+    n_frames: int = 100
 
     @checked
     def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
@@ -68,6 +75,8 @@ class SwitchingMaker(TransformationMaker):
             If the structure, the substitution, a number, or the potential is invalid.
         """
         schedule(self.schedule, [0.0])
+        if self.n_frames < 0:
+            raise InvalidInputError(f"n_frames must be at least 0; got {self.n_frames}")
         path = self.path(structure, substitution, sites)
         settings = self.in_crystal(path.system).settings(
             SwitchingSettings,
@@ -79,7 +88,9 @@ class SwitchingMaker(TransformationMaker):
         potential = self.checked_potential(path.system)
         jobs, start = self.relaxed(path, potential)
         seed = self.seed_of(path.system.structure, path.system.formula(path.final), "switching")
-        maker = SwitchesMaker(potential=potential, settings=settings, seed=seed, crystal=self.crystal)
+        maker = SwitchesMaker(
+            potential=potential, settings=settings, seed=seed, crystal=self.crystal, n_frames=self.n_frames
+        )
         switches = maker.make(path, start)
         change = f"{path.system.formula(path.initial)} → {path.system.formula(path.final)}"
         return Flow(

@@ -220,7 +220,8 @@ def mbar_influences(reduced: Sequence[np.ndarray], f_k: ArrayLike) -> list[np.nd
     weights = np.exp(log_weights - logsumexp(log_weights, b=counts, axis=1, keepdims=True))
     jacobian = np.eye(len(counts)) - (weights.T @ weights) * counts
     influence = weights @ np.linalg.pinv(jacobian).T
-    return np.split(influence[:, -1] - influence[:, 0], np.cumsum(counts)[:-1])
+    # A sample that is typical of a window increases its partition function, and so decreases f.
+    return np.split(influence[:, 0] - influence[:, -1], np.cumsum(counts)[:-1])
 
 
 def _shares(influences: Sequence[np.ndarray]) -> np.ndarray:

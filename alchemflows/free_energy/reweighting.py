@@ -8,11 +8,19 @@ With ΔU = U' − U at configurations of the potential U, and β = 1/(k_B T),
 The mean of ΔU is subtracted before exponentials, so that a constant difference of the potentials has no effect on
 rounding. At constant pressure the same formulas give G' − G: both ensembles have the factor exp(−β p V) of the same
 configuration, which cancels.
+
+In several stages, U → U' → U'' with configurations of U, the second change is the difference of two estimates from the
+same configurations, F'' − F' = (F'' − F) − (F' − F). For the exponential average this is the average of
+exp(−β (U'' − U')) with the weights exp(−β (U' − U)). If U'' is close to U' its error is small with few
+configurations, while F' − F may come from many more: direct upsampling (Jung, Srinivasan, Forslund and Grabowski, npj
+Comput. Mater. 9, 3, 2023), here with configurations that are reweighted instead of sampled with U'.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -59,6 +67,8 @@ class Reweighting:
         The same estimator with the first part of the frames, for each of :data:`FRACTIONS`; None with too few frames.
     halves_sigma
         Difference between the first and the second half of the frames in standard errors; None with too few frames.
+    influences_eV
+        Influence of each configuration on the estimate that is used, shape (n,).
     """
 
     n_frames: int
@@ -72,6 +82,7 @@ class Reweighting:
     best: tuple[float, float]
     curve: list[tuple[float, float] | None]
     halves_sigma: float | None
+    influences_eV: np.ndarray = field(repr=False, compare=False)
 
     @property
     def n_independent(self) -> float:
@@ -91,7 +102,7 @@ class _Estimate:
         return correlated_variance([self.influences])
 
 
-def reweight(differences_eV: ArrayLike, temperature_K: float) -> Reweighting:
+def reweight(differences_eV: ArrayLike, temperature_K: float, before_eV: ArrayLike | None = None) -> Reweighting:
     """Estimate the change of the free energy from successive configurations.
 
     Errors are from the influences of the configurations on the estimate, with their correlation in time
@@ -103,6 +114,9 @@ def reweight(differences_eV: ArrayLike, temperature_K: float) -> Reweighting:
         ΔU (eV) of each configuration in the order of time, shape (n,).
     temperature_K
         Temperature (K).
+    before_eV
+        For a later stage, the difference (eV) between the potential that ΔU starts from and the one that was sampled,
+        shape (n,).
 
     Raises
     ------
@@ -114,29 +128,30 @@ def reweight(differences_eV: ArrayLike, temperature_K: float) -> Reweighting:
     >>> import numpy as np
     >>> found = reweight(np.random.default_rng(0).normal(-3.0, 0.01, 400), 300.0)
     >>> found.estimator, round(found.best[0], 3)
-    ('exponential', -3.001)
+    ('exponential', -3.002)
     """
     differences = np.asarray(differences_eV, dtype=float)
     n = len(differences)
     if differences.ndim != 1 or n < MIN_FRAMES:
         raise InvalidInputError(f"at least {MIN_FRAMES} configurations are needed; got {n}")
-    if not np.isfinite(differences).all():
-        raise InvalidInputError("differences_eV must be finite numbers")
+    before = np.zeros(n) if before_eV is None else np.asarray(before_eV, dtype=float)
+    if not (np.isfinite(differences).all() and np.isfinite(before).all()) or before.shape != (n,):
+        raise InvalidInputError("differences_eV and before_eV must be finite numbers, one for each configuration")
     kT = units.kB * temperature_K
     mean = float(differences.mean())
-    x = (differences - mean) / kT
-    variance = float(x.var(ddof=1))
-    inefficiency = max(1.0, correlated_variance([x / n]).value * n / variance) if variance > 0 else 1.0
-    n_effective = effective_size(x) / inefficiency
+    x, before = (differences - mean) / kT, (before - before.mean()) / kT
+    inefficiency = max(_inefficiency(x), _inefficiency(before))
+    n_effective = effective_size(x, before) / inefficiency
     estimator: Estimator = "exponential" if n_effective >= MIN_EXPONENTIAL else "cumulant"
-    both = {name: _estimate(x, name) for name in ("exponential", "cumulant")}
+    both = {name: _change(x, before, name) for name in ("exponential", "cumulant")}
     errors = {name: each.variance.error for name, each in both.items()}
     error = errors[estimator]
     if estimator == "cumulant":
         between = correlated_variance([both["exponential"].influences - both["cumulant"].influences])
         excess = (both["exponential"].value - both["cumulant"].value) ** 2 - between.value
         error = float(np.sqrt(error**2 + max(0.0, excess)))
-    parts = [_part(x[: int(fraction * n)], estimator) for fraction in FRACTIONS[:-1]]
+    firsts = [slice(int(fraction * n)) for fraction in FRACTIONS[:-1]]
+    parts = [_part(x[first], before[first], estimator) for first in firsts]
     curve = [None if each is None else (mean + kT * each[0], kT * each[1]) for each in parts]
     best = mean + kT * both[estimator].value, kT * error
     return Reweighting(
@@ -150,21 +165,71 @@ def reweight(differences_eV: ArrayLike, temperature_K: float) -> Reweighting:
         estimator=estimator,
         best=best,
         curve=[*curve, best],
-        halves_sigma=_halves_sigma(x, estimator),
+        halves_sigma=_halves_sigma(x, before, estimator),
+        influences_eV=kT * both[estimator].influences,
     )
 
 
-def effective_size(x: np.ndarray) -> float:
+def sum_of_stages(stages: Sequence[Reweighting], rows: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the sum of the changes of several stages and its standard error (eV).
+
+    The stages share configurations, so their errors are correlated. The correlation of two errors is that of the
+    influences of the shared configurations.
+
+    Parameters
+    ----------
+    stages
+        Results of successive stages.
+    rows
+        Indices of the configurations of each stage.
+    """
+    variance = float(sum(stage.best[1] ** 2 for stage in stages))
+    for (one, first), (other, second) in combinations(zip(stages, rows, strict=True), 2):
+        _, i, j = np.intersect1d(first, second, return_indices=True)
+        norm = np.linalg.norm(one.influences_eV) * np.linalg.norm(other.influences_eV)
+        if norm > 0:
+            correlation = float(one.influences_eV[i] @ other.influences_eV[j] / norm)
+            variance += 2 * correlation * one.best[1] * other.best[1]
+    return sum(stage.best[0] for stage in stages), float(np.sqrt(max(0.0, variance)))
+
+
+def effective_size(x: np.ndarray, before: np.ndarray | None = None) -> float:
     """Return the effective sample size of independent configurations with the weights w = exp(−x).
 
     It is (Σw)² / Σw² (Kish, Survey Sampling, 1965). If the two potentials hardly overlap, the configurations with the
     largest weights are missing, and this is too large. It is therefore at most n exp(−κ₂ + κ₃), from the cumulants of
     x, with κ₃ only if it is negative: a tail towards small x has the largest weights.
+
+    If the configurations already have the weights v = exp(−`before`), it is the effective size of these times the share
+    (Σvw)² / (Σv Σvw²) that remains of it (Zhou, Johansen and Aston, J. Comput. Graph. Stat. 25, 701, 2016).
     """
+    earlier = np.ones(len(x)) if before is None else np.exp(before.min() - before)
     weights = np.exp(x.min() - x)
+    share = (earlier @ weights) ** 2 / (earlier.sum() * (earlier @ weights**2))
+    share = min(share, _gaussian_share(x))
+    if before is None:
+        return float(len(x) * share)
+    known = min(earlier.sum() ** 2 / (earlier**2).sum(), len(x) * _gaussian_share(before))
+    return float(known * share)
+
+
+def _gaussian_share(x: np.ndarray) -> float:
+    """Return exp(−κ₂ + κ₃), the share of the configurations that a nearly Gaussian x leaves."""
     third = float(((x - x.mean()) ** 3).mean())
-    limit = len(x) * np.exp(-x.var(ddof=1) + min(0.0, third))
-    return float(min(weights.sum() ** 2 / (weights**2).sum(), limit))
+    return float(np.exp(-x.var(ddof=1) + min(0.0, third)))
+
+
+def _inefficiency(x: np.ndarray) -> float:
+    variance = float(x.var(ddof=1))
+    return max(1.0, correlated_variance([x / len(x)]).value * len(x) / variance) if variance > 0 else 1.0
+
+
+def _change(x: np.ndarray, before: np.ndarray, estimator: str) -> _Estimate:
+    """Return the estimate of the change by `x`, after the change by `before`."""
+    if not before.any():
+        return _estimate(x, estimator)
+    after, earlier = _estimate(before + x, estimator), _estimate(before, estimator)
+    return _Estimate(after.value - earlier.value, after.influences - earlier.influences)
 
 
 def _estimate(x: np.ndarray, estimator: str) -> _Estimate:
@@ -179,16 +244,17 @@ def _estimate(x: np.ndarray, estimator: str) -> _Estimate:
     return _Estimate(mean - variance / 2, (x - (x**2 - variance) / 2) / n)
 
 
-def _part(x: np.ndarray, estimator: Estimator) -> tuple[float, float] | None:
+def _part(x: np.ndarray, before: np.ndarray, estimator: Estimator) -> tuple[float, float] | None:
     """Return value and error (k_B T) of some of the configurations; None if there are too few."""
     if len(x) < MIN_FRAMES:
         return None
-    found = _estimate(x, estimator)
+    found = _change(x, before, estimator)
     return found.value, found.variance.error
 
 
-def _halves_sigma(x: np.ndarray, estimator: Estimator) -> float | None:
-    first, second = (_part(half, estimator) for half in np.array_split(x, 2))
+def _halves_sigma(x: np.ndarray, before: np.ndarray, estimator: Estimator) -> float | None:
+    halves = zip(np.array_split(x, 2), np.array_split(before, 2), strict=True)
+    first, second = (_part(*half, estimator) for half in halves)
     if first is None or second is None:
         return None
     error = float(np.hypot(first[1], second[1]))

@@ -1,49 +1,56 @@
-"""Stored configurations of both ends of a ladder, and their export as extended XYZ."""
+"""Stored configurations of both ends of a ladder or of switches, and their export as extended XYZ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from alchemflows.analysis.frames import SampledFrames
-from alchemflows.errors import InvalidInputError
+from alchemflows.analysis.frames import SampledFrames, switching_frames
+from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.output_file import check_writable
 from alchemflows.results.listing import find_result
 from alchemflows.schemas.free_energy import FreeEnergyDocument
+from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.storage.database import Database
 
 #: Which ends of a ladder.
 End = Literal["initial", "final", "both"]
 SUFFIXES = (".xyz", ".extxyz")
+#: Results that have frames of both ends.
+Transformation = FreeEnergyDocument | SwitchingDocument
 
 
-def frames_of(database: Database, beginning: str) -> tuple[FreeEnergyDocument, SampledFrames, SampledFrames]:
-    """Return a ladder, and its frames at λ = 0 and at λ = 1.
+def frames_of(database: Database, beginning: str) -> tuple[Transformation, SampledFrames, SampledFrames]:
+    """Return a ladder, or a result of switching, and its frames at λ = 0 and at λ = 1.
 
     Parameters
     ----------
     database
         Database to read.
     beginning
-        Identifier of the free energy of the ladder, or its first characters.
+        Identifier of the result, or its first characters.
 
     Raises
     ------
     InvalidInputError
-        If the result is no free energy of a ladder, or the ladder has no frames.
+        If the result is of another kind, or has no frames.
     NoResultError
         If there is no result with this identifier.
     DatabaseError
         If the outputs of the ladder's windows are not in the database.
     """
     uuid, document = find_result(database, beginning)
+    if isinstance(document, SwitchingDocument):
+        return document, *switching_frames(document)
     if not isinstance(document, FreeEnergyDocument):
-        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, so it has no frames")
+        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, nor of switching, so it has no frames")
     return document, *frames_of_ladder(database.job_store, document)
 
 
@@ -62,7 +69,51 @@ def check_frames_file(path: Path, end: str = "both") -> None:
     check_writable(path)
 
 
-def write_frames(ladder: FreeEnergyDocument, ends: Mapping[float, SampledFrames], path: Path) -> int:
+def add_forces(ladder: Transformation, images: Sequence[Atoms], device: str = "auto") -> None:
+    """Compute the forces on frames with the potential that was sampled, and add them to the frames (eV/Å).
+
+    Forces are not stored, since they would double the space of the frames.
+
+    Parameters
+    ----------
+    ladder
+        The ladder, or the result of switching.
+    images
+        Frames with their energies.
+    device
+        Device of the potential.
+
+    Raises
+    ------
+    PotentialError
+        If the potential cannot be loaded, or is another file than the one that was sampled.
+    """
+    from alchemflows.alchemy.targets import PotentialTarget
+
+    record = ladder.provenance.potential
+    if record is None:
+        raise PotentialError(
+            "the result does not name the potential that was sampled, so its forces cannot be computed"
+        )
+    spec = PotentialSpec(name=record.name, dtype=record.dtype, device=device, head=record.head, sha256=record.sha256)
+    target = PotentialTarget(spec)
+    of_atoms: dict[bytes, list[Atoms]] = {}  # the ends have different elements
+    for image in images:
+        of_atoms.setdefault(image.numbers.tobytes(), []).append(image)
+    for same in of_atoms.values():
+        for image, forces in zip(same, target.forces(same), strict=True):
+            energy = image.get_potential_energy()
+            image.calc = SinglePointCalculator(image, energy=energy, forces=forces)
+
+
+def write_frames(
+    ladder: Transformation,
+    ends: Mapping[float, SampledFrames],
+    path: Path,
+    *,
+    forces: bool = False,
+    device: str = "auto",
+) -> int:
     """Write frames to a file in the extended XYZ format.
 
     Each frame has its energy, `lambda`, `time_fs`, `temperature_K` and the name of the potential.
@@ -70,11 +121,15 @@ def write_frames(ladder: FreeEnergyDocument, ends: Mapping[float, SampledFrames]
     Parameters
     ----------
     ladder
-        The ladder.
+        The ladder, or the result of switching.
     ends
         Frames by their λ.
     path
         File to write; an existing one is replaced when all frames are written.
+    forces
+        Whether to add forces, see :func:`add_forces`.
+    device
+        Device of the potential for the forces.
 
     Returns
     -------
@@ -84,6 +139,8 @@ def write_frames(ladder: FreeEnergyDocument, ends: Mapping[float, SampledFrames]
     ------
     InvalidInputError
         If an end has sites with several elements, or the file cannot be written.
+    PotentialError
+        As for :func:`add_forces`.
     """
     check_frames_file(path)
     images: list[Atoms] = []
@@ -93,6 +150,8 @@ def write_frames(ladder: FreeEnergyDocument, ends: Mapping[float, SampledFrames]
             atoms.info |= {"lambda": value, "time_fs": float(time_fs), "temperature_K": ladder.temperature_K}
             atoms.info |= {} if potential is None else {"potential": potential.name}
             images.append(atoms)
+    if forces:
+        add_forces(ladder, images, device)
     temporary = path.with_name(f".{path.name}.part")
     try:
         write(temporary, images, format="extxyz")

@@ -39,9 +39,15 @@ class FrameRecorder:
         self._samples: list[int] = []
         self._positions: list[np.ndarray] = []
         self._cells: list[np.ndarray] = []
+        self._energies: list[np.ndarray] = []
 
     def see(
-        self, sample: int, positions: torch.Tensor, cells: torch.Tensor, order: Sequence[int] | None = None
+        self,
+        sample: int,
+        positions: torch.Tensor,
+        cells: torch.Tensor,
+        order: Sequence[int] | None = None,
+        energies: torch.Tensor | None = None,
     ) -> None:
         """Keep the configurations of a sample if it is one of those wanted.
 
@@ -53,6 +59,8 @@ class FrameRecorder:
             Positions and cells of all replicas (Å), shapes (B, N, 3) and (B, 3, 3).
         order
             With replica exchange, the replica in each window.
+        energies
+            Potential energies of all replicas (eV), shape (B,), of runs that do not store them otherwise.
         """
         if sample not in self._wanted:
             return
@@ -60,6 +68,8 @@ class FrameRecorder:
         self._samples.append(sample)
         self._positions.append(positions[rows].cpu().numpy())
         self._cells.append(cells[rows].cpu().numpy())
+        if energies is not None:
+            self._energies.append(energies[rows].cpu().numpy())
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return all configurations so far, for a checkpoint."""
@@ -69,6 +79,7 @@ class FrameRecorder:
             "frame_samples": np.array(self._samples),
             "frame_positions": np.array(self._positions),
             "frame_cells": np.array(self._cells),
+            "frame_energies": np.array(self._energies),
         }
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
@@ -76,6 +87,7 @@ class FrameRecorder:
         self._samples = [int(sample) for sample in snapshot.get("frame_samples", ())]
         self._positions = list(snapshot.get("frame_positions", ()))
         self._cells = list(snapshot.get("frame_cells", ()))
+        self._energies = list(snapshot.get("frame_energies", ()))
 
     def of_window(self, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Return indices of samples (m,), positions (m, N, 3) and cells (m, 3, 3) of a window; None if none are kept.
@@ -89,3 +101,7 @@ class FrameRecorder:
             return None
         k = self.windows.index(window)
         return np.array(self._samples), np.array(self._positions)[:, k], np.array(self._cells)[:, k]
+
+    def energies_of_window(self, window: int) -> np.ndarray:
+        """Return the energies that were kept with the configurations of a window (eV), shape (m,)."""
+        return np.array(self._energies)[:, self.windows.index(window)]

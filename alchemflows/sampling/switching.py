@@ -17,6 +17,7 @@ from alchemflows.alchemy.tether import Springs
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.blocks import Blocks, Resumable
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
+from alchemflows.sampling.frames import FrameRecorder
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.schedules import schedule
 from alchemflows.sampling.seeds import derived_seeds
@@ -59,6 +60,24 @@ class Switches:
     backward_gradients: np.ndarray
 
 
+def n_samples_of_ends(settings: SwitchingSettings) -> int:
+    """Return the number of samples of each end from which frames are taken: the second half of the equilibration.
+
+    A sample is the configuration after every :data:`BLOCK` steps.
+    """
+    return settings.n_equilibration_steps // BLOCK - _first_sample(settings)
+
+
+def times_of_ends_fs(settings: SwitchingSettings) -> np.ndarray:
+    """Return the times of these samples since dynamics began (fs)."""
+    blocks = np.arange(_first_sample(settings), settings.n_equilibration_steps // BLOCK) + 1
+    return blocks * BLOCK * settings.timestep_fs
+
+
+def _first_sample(settings: SwitchingSettings) -> int:
+    return settings.n_equilibration_steps // BLOCK // 2
+
+
 def equilibrate_ends(
     model: EnergyModel,
     path: WeightPath,
@@ -68,6 +87,7 @@ def equilibrate_ends(
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
     watch: SiteWatch | None = None,
+    recorder: FrameRecorder | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> State:
@@ -89,6 +109,8 @@ def equilibrate_ends(
         Sites that atoms must not leave; requires a fixed centre of mass.
     watch
         Collects statistics of the positions, every :data:`BLOCK` steps.
+    recorder
+        Keeps configurations of the samples of :func:`n_samples_of_ends`.
     on_progress
         Function called every :data:`BLOCK` steps.
     checkpoint
@@ -122,12 +144,16 @@ def equilibrate_ends(
         fix_centre_of_mass=fix_centre_of_mass,
     )
     n_steps = settings.n_equilibration_steps
-    parts = [] if watch is None else [watch]
+    parts: list[Resumable] = [part for part in (watch, recorder) if part is not None]
     blocks = Blocks(langevin, n_steps, parts=parts, on_progress=on_progress, checkpoint=checkpoint)
-    for _, ends_block in blocks.steps("equilibration", 0, n_steps, BLOCK):
+    first = _first_sample(settings)
+    for step, ends_block in blocks.steps("equilibration", 0, n_steps, BLOCK):
         langevin.step()
         if ends_block:
             _look(langevin, sites, watch)
+            if recorder is not None and step % BLOCK == 0:
+                energies = langevin.evaluation.energy
+                recorder.see(step // BLOCK - 1 - first, langevin.positions, langevin.cells, energies=energies)
     return langevin.state
 
 
@@ -219,6 +245,7 @@ def equilibrate_and_switch(
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
     watch: SiteWatch | None = None,
+    recorder: FrameRecorder | None = None,
     ramp: Callable[[np.ndarray], np.ndarray] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
@@ -227,7 +254,7 @@ def equilibrate_and_switch(
 
     Parameters
     ----------
-    model, path, settings, fix_centre_of_mass, sites, watch, on_progress, checkpoint
+    model, path, settings, fix_centre_of_mass, sites, watch, recorder, on_progress, checkpoint
         As for :func:`equilibrate_ends`; the checkpoint has one stage for the equilibration and one for the switches.
     seed
         Seed from which the seeds of all replicas are derived.
@@ -251,7 +278,8 @@ def equilibrate_and_switch(
         "on_progress": on_progress,
     }
     seeds = derived_seeds(seed, f"equilibration{of}", n)
-    ends = equilibrate_ends(model, path, settings, seeds, checkpoint=checkpoint.stage("equilibration"), **common)
+    stage = checkpoint.stage("equilibration")
+    ends = equilibrate_ends(model, path, settings, seeds, recorder=recorder, checkpoint=stage, **common)
     seeds = derived_seeds(seed, f"switching{of}", n)
     return switch(model, path, settings, ends, seeds, ramp=ramp, checkpoint=checkpoint.stage("switching"), **common)
 

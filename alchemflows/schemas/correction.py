@@ -74,8 +74,39 @@ class EndCorrection(BaseModel):
     )
 
 
+class EvaluationLimits(MakerField):
+    """How many frames are evaluated; without limits, all.
+
+    Frames are evaluated in rounds, beginning with ten of each end. They are evenly spread over the stored ones, and
+    divided among the ends so that the error needs the fewest.
+
+    Examples
+    --------
+    >>> EvaluationLimits(target_error_eV_per_atom=0.001, max_evaluations=60).max_evaluations
+    60
+    """
+
+    target_error_eV_per_atom: float | None = Field(
+        None, gt=0, description="target standard error of the correction (eV/atom), after which no more are evaluated"
+    )
+    max_evaluations: int | None = Field(None, ge=8, description="largest number of frames of both ends together")
+
+
+class CorrectionStage(BaseModel):
+    """An earlier stage of a correction in several stages: from one potential to the next."""
+
+    target: str = Field(description="name of the potential to which this stage leads")
+    initial: EndCorrection
+    final: EndCorrection
+    correction: Estimate = Field(description="change of ΔF or ΔG by this stage")
+
+
 class CorrectionDocument(Document):
-    """Free-energy difference of a ladder, corrected to another potential by reweighting frames of both ends."""
+    """Free-energy difference of a ladder, corrected to another potential by reweighting frames of both ends.
+
+    In several stages, `initial` and `final` are those of the last one: ΔU is then the energy with the target minus that
+    with the target of the stage before.
+    """
 
     ladder: str = Field(description="jobflow's identifier of the corrected free energy")
     ensemble: Ensemble = Field(description="NVT: ΔF at constant volume; NPT: ΔG at constant pressure")
@@ -85,19 +116,38 @@ class CorrectionDocument(Document):
     initial_formula: str
     final_formula: str
     source: PotentialRecord | None = Field(description="the potential that was sampled")
-    target: str = Field(description="name of the target: a potential, or a calculator with its arguments")
+    target: str = Field(description="name of the target: a potential, a calculator with its arguments, or a maker")
+    frame_jobs: list[str] = Field(
+        [],
+        description="identifiers of the jobs that evaluated the frames, if the target is a maker",
+    )
+    stages: list[CorrectionStage] = Field(
+        [], description="earlier stages, if there are several: from the sampled potential to cheaper targets"
+    )
     initial: EndCorrection
     final: EndCorrection
     fractions: list[float] = Field(description="fractions of the frames of the convergence curves")
-    correction: Estimate = Field(description="ΔΔF or ΔΔG: `best` at λ = 1 minus that at λ = 0")
+    correction: Estimate = Field(
+        description="ΔΔF or ΔΔG: `best` at λ = 1 minus that at λ = 0, summed over all stages; the error contains the "
+        "correlation of the stages"
+    )
     uncorrected: Estimate = Field(description="`total` of the ladder")
-    total: Estimate = Field(description="`uncorrected` plus `correction`; errors in quadrature")
+    covariance_eV2: float | None = Field(
+        None,
+        description="covariance of the errors of the ladder and of its correction, which share samples of both ends; "
+        "none if windows of the ladder are no longer stored",
+    )
+    total: Estimate = Field(
+        description="`uncorrected` plus `correction`; the error contains their covariance, if known"
+    )
     energies: PackedArrays = Field(
-        description="energies of the evaluated frames (eV), in the additional store `data`: `initial_source_eV`, "
-        "`initial_target_eV`, `final_source_eV`, `final_target_eV`"
+        description="energies of frames (eV), in the additional store `data`: `initial_source_eV`, "
+        "`initial_target_eV`, `final_source_eV`, `final_target_eV` of the frames evaluated with the target, where the "
+        "source is the potential of the stage before; and `initial_all_eV`, `final_all_eV` of all frames with each "
+        "target, shape (number of stages, number of frames), NaN where a frame was not evaluated"
     )
     verdict: Verdict
-    provenance: Provenance = Field(description="`potential` is the target; none for a calculator")
+    provenance: Provenance = Field(description="`potential` is the target; none for a calculator or a maker")
 
     @property
     def differences_eV(self) -> tuple[Any, Any]:

@@ -59,5 +59,11 @@ class SwitchingDocument(MixedEnds):
         description="displacements of atoms in the replica in which they were away from their sites most; none if they "
         "are not expected to stay there",
     )
+    initial_frames: PackedArrays | None = Field(
+        None,
+        description="configurations at λ = 0 from the second half of the equilibration, those of one replica after "
+        "those of the other, see `schemas.frames.Frames` (in the additional store `data`)",
+    )
+    final_frames: PackedArrays | None = Field(None, description="the same at λ = 1")
     verdict: Verdict
     provenance: Provenance

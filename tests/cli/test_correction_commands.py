@@ -12,8 +12,11 @@ from ase.io import read
 from command_line import assert_one_line
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.cli.corrections import targets_of
+
 TESTS = str(Path(__file__).parents[1])
 ID = "a3c0be9d"
+SPRINGS = "calculators:Springs"
 
 
 @pytest.mark.parametrize(
@@ -22,17 +25,34 @@ ID = "a3c0be9d"
         (["frames", "export", ID, "ends.cif"], ["ends.cif", ".xyz"]),
         (["frames", "export", ID, "nowhere/ends.xyz"], ["nowhere"]),
         (["frames", "export", ID, "ends.xyz", "--end", "middle"], ["middle", "initial"]),
+        (["frames", "export", ID, "ends.xyz", "--device", "cpu"], ["--device", "--forces"]),
         (["correct", ID, "--to", "ase.calculators.emt:EMT", "--dtype", "float32"], ["--dtype", "--argument"]),
         (["correct", ID, "--to", "ase.calculators.emt:EMT", "--argument", "cpu"], ["--argument", "cpu"]),
         (["correct", ID, "--to", "ase.calculators.emt:EMT", "--argument", "a={"], ["--argument a"]),
         (["correct", ID, "--to", "mace-demo", "--argument", "a=1"], ["--argument", "--dtype"]),
         (["correct", ID, "--to", "mace-demo", "--dtype", "float16"], ["float16"]),
         (["correct", ID, "--to", "mace-demo", "--max-failed", 1], ["--max-failed"]),
+        (["correct", ID, "--to", "calculators:SpringsMaker", "--argument", "raises=3"], ["SpringsMaker", "not a list"]),
+        (["correct", ID, "--to", "calculators:SpringsMaker", "--argument", "fails=[3]"], ["SpringsMaker", "fails"]),
+        (["correct", ID, "--to", "calculators:SpringsMaker", "--device", "cpu"], ["--device", "--argument"]),
+        (["correct", ID, "--to", "mace-demo", "--error", 0], ["--error"]),
+        (["correct", ID, "--to", "mace-demo", "--max-evaluations", 7], ["--max-evaluations", "8"]),
+        (["correct", ID, *["--to", "mace-demo"] * 3, *["--category", "a"] * 2], ["--category", "3"]),
+        (["correct", ID, *["--to", SPRINGS] * 2, "--argument", "fails=[1]"], ["fails", "1.fails=[1]"]),
+        (["correct", ID, "--to", SPRINGS, "--to", "mace-demo", "--argument", "2.fails=[1]"], ["target 2"]),
         (["correct", ID, "--to", "mace-demo", "--plot", "figure.doc"], [".png"]),
     ],
 )
 def test_bad_input_is_one_line(run_refused, arguments, words):
     assert_one_line(run_refused(*arguments), *words)
+
+
+def test_arguments_of_several_targets():
+    names = ["mace-demo", SPRINGS, "calculators:SpringsMaker"]
+    arguments = ["3.raises=[2]", "2.fails=[3]", "2.offset_eV=1.5"]
+    potential, calculator, maker = targets_of(names, arguments, "float64", "auto", None)
+    assert (potential.name, maker.raises) == ("mace-demo", [2])
+    assert calculator.arguments == {"fails": [3], "offset_eV": 1.5}
 
 
 @pytest.mark.slow
@@ -68,3 +88,37 @@ def test_a_ladder_is_corrected_to_another_potential(run, tmp_path):
     assert row["uuid"] == found["uuid"] and row["value"] == found["correction"]["delta_f_eV"]
     refused = run("frames", "export", found["uuid"][:8], tmp_path / "ends.xyz")
     assert_one_line(refused, "not a ladder")
+
+
+@pytest.mark.slow
+def test_a_ladder_is_corrected_with_a_maker_of_atomate2(run, perovskite, gentle_model, tmp_path):
+    """The force field is the sampled potential in double precision, so that the correction is zero."""
+    perovskite.to(str(tmp_path / "CsPbI3.cif"))
+    lengths = ["--windows", 2, "--equilibration", 20, "--production", 100, "--no-relax", "--windows-per-job", 2]
+    given = ["--potential", gentle_model, "-T", 200, *lengths, "--frames", 5, "--json"]
+    ladder = json.loads(run("ti", tmp_path / "CsPbI3.cif", "Pb:Sn", *given).stdout)
+    settings = json.dumps({"model": str(gentle_model), "default_dtype": "float64", "device": "cpu"})
+    to = ["--to", "atomate2.forcefields.jobs:ForceFieldStaticMaker", "--category", "dft"]
+    to += ["--argument", "force_field_name=MACE", "--argument", f"calculator_kwargs={settings}"]
+    done = run("correct", ladder["uuid"][:8], *to, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["initial"]["n_frames"], found["final"]["n_frames"]) == (5, 5) and len(found["frame_jobs"]) == 10
+    assert abs(found["correction"]["delta_f_eV"]) < 1e-4
+    springs = ["--to", "calculators:SpringsMaker", "--argument", "raises=[6]", "--max-failed", 0.2]
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), TESTS])
+    done = run("correct", ladder["uuid"][:8], *springs, "--json", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    (failed,) = found["final"]["failed"]
+    assert failed["index"] == 1 and found["frame_jobs"][6][:8] in failed["error"]
+    stages = ["--to", gentle_model, *springs[:2], "--category", "gpu", "--category", "dft", "--max-evaluations", 8]
+    done = run("correct", ladder["uuid"][:8], *stages, "--json", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [stage["initial"]["n_frames"] for stage in found["stages"]] == [5] and len(found["frame_jobs"]) == 8
+    exported = run("frames", "export", ladder["uuid"][:8], tmp_path / "ends.xyz", "--forces", "--device", "cpu")
+    assert exported.returncode == 0, exported.stderr
+    assert all(np.abs(image.get_forces()).max() > 0 for image in read(tmp_path / "ends.xyz", ":"))
+    refused = run("correct", ladder["uuid"][:8], *springs[:-2], PYTHONPATH=path)
+    assert refused.returncode == 1 and "1 of 5 frames" in refused.stdout + refused.stderr

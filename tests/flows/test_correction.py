@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from ase.io import read
 from jobflow import JobStore, run_locally
 from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
@@ -23,8 +24,9 @@ from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegration
 from alchemflows.jobs.correction import EvaluateFramesMaker
 from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.plotting import figures_of
+from alchemflows.results.frames import write_frames
 from alchemflows.sampling.checkpoint import Checkpoint
-from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument
+from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.reasons import Reason
 
@@ -70,8 +72,33 @@ def test_the_sampled_potential_itself_is_no_correction(ladder, gentle_model, tmp
     assert [reason.split(":")[0] for reason in found.verdict.reasons] == ["ladder"] * len(document.verdict.reasons)
 
 
-def test_another_potential(ladder, tmp_path):
+def test_forces_of_exported_frames(ladder, tmp_path):
+    """They are those of the sampled potential, by finite differences of its energy."""
+    document, initial, final = ends(ladder)
+    assert write_frames(document, {0.0: initial, 1.0: final}, tmp_path / "ends.xyz", forces=True, device="cpu") == 80
+    images = read(tmp_path / "ends.xyz", ":")
+    record = document.provenance.potential
+    for image, end in ((images[3], initial), (images[77], final)):
+        system, weights = AlchemicalSystem.from_structure(end.frames.structures()[0])
+        spec = PotentialSpec(name=record.name, dtype="float64", device="cpu")
+        forces, energy = image.get_forces(), image.get_potential_energy()
+        image.calc = AlchemicalCalculator(system, weights, spec)
+        assert image.get_potential_energy() == pytest.approx(energy, abs=1e-3)  # sampled in single precision
+        moved = image.get_potential_energy()
+        step = 1e-4
+        image.positions[2, 1] += step
+        slope = (image.get_potential_energy() - moved) / step
+        assert forces[2, 1] == pytest.approx(-slope, abs=1e-3)
+    other = document.model_copy(deep=True)
+    other.provenance.potential.sha256 = "0" * 64
+    with pytest.raises(PotentialError, match="SHA-256"):
+        write_frames(other, {0.0: initial}, tmp_path / "other.xyz", forces=True, device="cpu")
+    assert not (tmp_path / "other.xyz").exists()
+
+
+def test_another_potential(ladder, tmp_path, monkeypatch):
     """The energies are those of the plain model, and the result that of the formulas."""
+    monkeypatch.setattr("alchemflows.free_energy.shared_samples.BLOCK_INEFFICIENCIES", 1e-6)
     other = save_mace(tmp_path / "other.model", "scalars", **GENTLE | {"atomic_inter_scale": 0.33})
     found = corrected(ladder, tmp_path, PotentialSpec(name=str(other), dtype="float64"))
     document, *sampled = ends(ladder)
@@ -90,10 +117,23 @@ def test_another_potential(ladder, tmp_path):
     assert found.correction.delta_f_eV == pytest.approx(value) != 0
     errors = [found.initial.best.error_eV, found.final.best.error_eV]
     assert found.correction.error_eV == pytest.approx(np.hypot(*errors))
-    assert found.total.error_eV == pytest.approx(np.hypot(found.correction.error_eV, document.total.error_eV))
+    squares = found.correction.error_eV**2 + document.total.error_eV**2
+    assert found.total.error_eV**2 == pytest.approx(squares + 2 * found.covariance_eV2)
+    assert 0 < abs(found.covariance_eV2) < found.correction.error_eV * document.total.error_eV  # blocks are short here
     assert CorrectionDocument.read(found.model_dump()) == found
     drawn = figures_of(found)
     assert list(drawn) == ["correction"] and "CsSnI" in drawn["correction"]()._suptitle.get_text()
+
+
+def test_without_all_windows_errors_are_added_in_quadrature(ladder, gentle_model, tmp_path, monkeypatch, caplog):
+    def missing(*_):
+        raise InvalidInputError("2 windows are required")
+
+    monkeypatch.setattr("alchemflows.analysis.correction.covariance_with_ladder", missing)
+    found = corrected(ladder, tmp_path, CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": 1e-4}))
+    assert found.covariance_eV2 is None and "2 windows are required" in caplog.text
+    errors = found.correction.error_eV, found.uncorrected.error_eV
+    assert found.total.error_eV == pytest.approx(np.hypot(*errors))
 
 
 def test_frames_that_fail_are_named_and_left_out(ladder, tmp_path, capsys):
@@ -144,6 +184,64 @@ def test_a_stopped_evaluation_continues(ladder, tmp_path, monkeypatch):
     again = corrected(ladder, tmp_path, CalculatorSpec(path=SPRINGS))
     assert len(calls) == 80 - 1  # the last frame ends the run, and asks nothing
     assert again.initial == whole.initial and again.final == whole.final
+
+
+def test_two_stages_with_few_evaluations_of_the_last_target(ladder, tmp_path):
+    """A potential on all frames, and another one close to it on some."""
+    first, last = (
+        PotentialSpec(
+            name=str(save_mace(tmp_path / f"{scale}.model", "scalars", **GENTLE | {"atomic_inter_scale": scale})),
+            dtype="float64",
+        )
+        for scale in (0.32, 0.322)
+    )
+    found = corrected(ladder, tmp_path, last, earlier=[first], limits=EvaluationLimits(max_evaluations=24))
+    (stage,) = found.stages
+    assert stage.target == first.name and stage.initial.n_frames == stage.final.n_frames == 40
+    assert found.initial.n_frames + found.final.n_frames <= 24
+    assert min(found.initial.n_frames, found.final.n_frames) >= 10
+    change = found.final.best.delta_f_eV - found.initial.best.delta_f_eV
+    assert found.correction.delta_f_eV == pytest.approx(stage.correction.delta_f_eV + change)
+    arrays = found.energies.arrays()
+    assert np.isfinite(arrays["initial_all_eV"]).sum(axis=1).tolist() == [40, found.initial.n_frames]
+    assert found.differences_eV[0].mean() == pytest.approx(found.initial.mean_eV)
+    direct = corrected(ladder, tmp_path, last)
+    np.testing.assert_allclose(
+        arrays["initial_all_eV"][1][np.isfinite(arrays["initial_all_eV"][1])],
+        direct.energies.arrays()["initial_target_eV"][np.isfinite(arrays["initial_all_eV"][1])],
+    )
+    # both use the same frames: what differs is the error of the second stage
+    second = np.hypot(found.initial.best.error_eV, found.final.best.error_eV)
+    assert abs(found.correction.delta_f_eV - direct.correction.delta_f_eV) < 3 * second
+    assert second < 0.5 * direct.correction.error_eV
+    assert CorrectionDocument.read(found.model_dump()) == found
+
+
+def test_a_target_error_ends_the_evaluation(ladder, tmp_path, capsys):
+    """The difference of two potentials that are nearly equal has a small error after the first frames."""
+    near = save_mace(tmp_path / "near.model", "scalars", **GENTLE | {"atomic_inter_scale": 0.302})
+    target = PotentialSpec(name=str(near), dtype="float64")
+    loose = corrected(ladder, tmp_path, target, limits=EvaluationLimits(target_error_eV_per_atom=0.01))
+    assert (loose.initial.n_frames, loose.final.n_frames) == (10, 10)
+    assert loose.correction.error_eV_per_atom <= 0.01 and loose.initial.spacing_fs > 40
+    tight = corrected(ladder, tmp_path, target, limits=EvaluationLimits(target_error_eV_per_atom=1e-7))
+    assert (tight.initial.n_frames, tight.final.n_frames) == (40, 40)
+    springs = CalculatorSpec(path=SPRINGS)
+    stages = corrected(ladder, tmp_path, springs, earlier=[target], limits=EvaluationLimits(max_evaluations=20))
+    assert any(f"{near} → {SPRINGS}" in reason for reason in stages.verdict.reasons)
+    show(stages, plain_console())
+    assert "of all stages" in capsys.readouterr().out
+
+
+def test_stages_and_categories(ladder):
+    """The second job refers to the first; each has its category."""
+    springs = CalculatorSpec(path=SPRINGS)
+    uuid = "a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10"
+    first, second = CorrectionMaker(target=springs, earlier=[springs], category=["cpu", "dft"]).make(uuid).jobs
+    assert [job.config.manager_config["_category"] for job in (first, second)] == ["cpu", "dft"]
+    assert second.input_uuids == (first.uuid,)
+    with pytest.raises(InvalidInputError, match="2 targets"):
+        CorrectionMaker(target=springs, earlier=[springs], category=["cpu"]).make(uuid)
 
 
 @pytest.mark.parametrize(

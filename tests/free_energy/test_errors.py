@@ -166,6 +166,18 @@ def test_corrections_to_another_potential(n, changes):
     assert_rows(corrected.correction_rows(n, changes, (0.0, 1.0), N_REPEATS))
 
 
+@pytest.mark.parametrize("memory", [1.0, pytest.param(0.0, marks=pytest.mark.slow)])
+def test_corrections_in_two_stages(memory):
+    """A cheap target on 100 frames of each end, and a better one on half of them."""
+    assert_rows(corrected.stages_rows(100, (50,), corrected.STAGES[: 1 if memory else 2], (memory,), N_REPEATS))
+
+
+@pytest.mark.parametrize("changes", [(-0.15, 0.2), pytest.param((0.2, -0.15), marks=pytest.mark.slow)])
+def test_corrected_ladders(changes):
+    """Frames are samples of the ladder. Errors in quadrature are too small for one target and too large for another."""
+    assert_rows([corrected.corrected_ladder_row(400, 100, changes, 2.0, 120)])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "kept"), [(400, 0.5), (40, 0.2)])
 def test_free_energies_of_mixing(n, kept):

@@ -10,7 +10,7 @@ import pytest
 
 from alchemflows.analysis.correction import reasons_against
 from alchemflows.errors import InvalidInputError
-from alchemflows.free_energy.reweighting import effective_size, reweight
+from alchemflows.free_energy.reweighting import effective_size, reweight, sum_of_stages
 from alchemflows.schemas.reasons import Reason
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -109,3 +109,38 @@ def test_the_effective_size_is_small_without_overlap():
     x = np.random.default_rng(0).normal(0, 5, 1000)
     assert effective_size(x) < 1e-6
     assert effective_size(np.zeros(7)) == 7
+
+
+def test_stages_add_up_to_one_change():
+    """With the same configurations in both stages the sum is that of one stage, also its error."""
+    rng = np.random.default_rng(7)
+    before, after = differences_eV(200, 0.1, 1.0, 0.5, rng), differences_eV(200, 0.05, 1.0, -2.0, rng)
+    whole, rows = reweight(before + after, T), np.arange(200)
+    stages = [reweight(before, T), reweight(after, T, before)]
+    value, error = sum_of_stages(stages, [rows, rows])
+    assert whole.estimator == stages[0].estimator == stages[1].estimator == "exponential"
+    assert value == pytest.approx(whole.exponential[0], abs=1e-12)
+    assert error == pytest.approx(whole.exponential[1], rel=0.1)
+    there_and_back = [stages[0], reweight(-before, T, before)]
+    value, error = sum_of_stages(there_and_back, [rows, rows])
+    assert abs(value) < 1e-12 and error < 0.1 * stages[0].best[1]
+
+
+def test_a_target_close_to_the_one_before_needs_few_configurations():
+    """The error of the second stage is its own: the poor overlap with the sampled potential is in the first one."""
+    rng = np.random.default_rng(8)
+    before = differences_eV(1000, 0.25, 0.0, 0.0, rng)
+    near = 3.0 + KT * 0.05 * rng.normal(size=1000)
+    few = slice(None, None, 20)
+    found = reweight(near[few], T, before[few])
+    assert abs(found.best[0] - 3.0) < 4 * found.best[1] < 0.15 * KT
+    alone = reweight((before + near)[few], T)
+    assert alone.best[1] > 5 * found.best[1]
+
+
+def test_effective_size_in_stages():
+    """Weights of both stages: a constant second change leaves what the first has left."""
+    x = np.random.default_rng(9).normal(0, 0.5, 5000)
+    assert effective_size(np.zeros(5000), x) == pytest.approx(effective_size(x), rel=1e-6)
+    both = np.random.default_rng(10).normal(0, 0.5, 5000)
+    assert effective_size(both, x) == pytest.approx(5000 * np.exp(-0.5), rel=0.1)

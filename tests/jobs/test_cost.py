@@ -59,7 +59,11 @@ def test_cost_of_windows():
     ("made", "expected"),
     [
         (EquilibriumMaker(dynamics=DYNAMICS, n_replicas=2).make(None, []), JobCost("sampling", 2, 280)),
-        (SwitchesMaker(settings=SWITCHES).make(None), JobCost("sampling", 6, 6 * 140)),
+        (SwitchesMaker(settings=SWITCHES, n_frames=0).make(harmonic_path(2)), JobCost("sampling", 6, 6 * 140)),
+        (
+            SwitchesMaker(settings=SWITCHES, n_frames=7).make(harmonic_path(2)),  # there are three, one of each replica
+            JobCost("sampling", 6, 6 * 140, 2 * packed_bytes(3, 2, cells_vary=False)),
+        ),
         (RemovalMaker(settings=SWITCHES).make(None, 0), JobCost("sampling", 6, 6 * 140)),
         (
             EinsteinSwitchesMaker(settings=SWITCHES, n_sampling_steps=50).make(None, []),
