@@ -19,6 +19,7 @@ _MODULES = {
     "AlchemicalSystem": "alchemy.system",
     "Campaign": "campaign.campaign",
     "ChemicalPotentials": "schemas.chemical_potentials",
+    "CommitteeMaker": "flows.committee",
     "CompositionGrid": "alchemy.compositions",
     "CompositionOptimizationMaker": "flows.composition_optimization",
     "CompositionSweepMaker": "flows.composition_sweep",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from alchemflows.alchemy.system import AlchemicalSystem as AlchemicalSystem
     from alchemflows.campaign.campaign import Campaign as Campaign
     from alchemflows.errors import AlchemflowsError as AlchemflowsError
+    from alchemflows.flows.committee import CommitteeMaker as CommitteeMaker
     from alchemflows.flows.composition_optimization import CompositionOptimizationMaker as CompositionOptimizationMaker
     from alchemflows.flows.composition_sweep import CompositionSweepMaker as CompositionSweepMaker
     from alchemflows.flows.correction import CorrectionMaker as CorrectionMaker

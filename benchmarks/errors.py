@@ -9,12 +9,12 @@ modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along
 Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free energies of mixing are those of a mean-field
 mixture on 16 sites, from 400 samples of each of 22 states. Ladders at two temperatures or pressures are of anharmonic
 modes, with 2000 samples of each window. Corrections are of 24 harmonic modes whose stiffness changes by 5 to 30 %, from
-100 frames, or from 40 instead of a tenth. Curves over temperature are those of 60 modes, from 4 switches in each
-direction. Transitions between order and disorder are those of lattices of 24 and 48 sites whose energy depends on their
-order only, from 400 samples at each of 6 temperatures, or from 100 instead of a tenth. A tenth of the default means a
-tenth of the samples; for switches, which then dissipate ten times as much, works with σ = 3 instead of 1 k_B T, or
-modes that relax less. Results with a warning in the verdict are left out; their fraction is printed. Quantities that
-are in FILE already are not measured again.
+100 frames, or from 40 instead of a tenth. Committees are of three such potentials and the sampled one. Curves over
+temperature are those of 60 modes, from 4 switches in each direction. Transitions between order and disorder are those
+of lattices of 24 and 48 sites whose energy depends on their order only, from 400 samples at each of 6 temperatures, or
+from 100 instead of a tenth. A tenth of the default means a tenth of the samples; for switches, which then dissipate ten
+times as much, works with σ = 3 instead of 1 k_B T, or modes that relax less. Results with a warning in the verdict are
+left out; their fraction is printed. Quantities that are in FILE already are not measured again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from functools import partial
 from pathlib import Path
 
 from combination_rows import combination_rows
+from committee_rows import committee_rows
 from correction_rows import correction_rows
 from error_rows import (
     DEFAULT,
@@ -214,6 +215,14 @@ QUANTITIES = (
         ("test_corrections_to_another_potential",),
         partial(correction_rows, 100, ((0.05, -0.05), (0.2, -0.15), (0.3, -0.2)), (0.0, 1.0)),
         partial(correction_rows, 40, ((0.05, -0.05), (0.1, -0.1)), (0.0, 1.0)),
+    ),
+    Quantity(
+        "committees: mean over the members, and σ_model",
+        ("sigma_model_error_eV",),
+        "influences of the frames on the mean and on the spread, correlation, few frames",
+        ("test_committees",),
+        partial(committee_rows, 100, (0.0, 1.0)),
+        partial(committee_rows, 40, (0.0, 1.0)),
     ),
     Quantity(
         "free energy of mixing; x(Δμ); fit of the excess, binodal, coexistence and consolute point",

@@ -108,6 +108,7 @@ ELSEWHERE = {
     "launchers/README.md": ("tests/launchers", "tests/execution/test_supervisor.py", "tests/storage/test_users.py"),
     "db_config/README.md": ("tests/db_config", "tests/storage/test_users.py"),
     "docs/campaigns.md": ("tests/cli/test_campaign_commands.py",),
+    "docs/committee.md": ("tests/cli/test_committee_commands.py",),
     "docs/corrections.md": ("tests/cli/test_correction_commands.py",),
     "docs/combine.md": ("tests/results/test_combine_ladders.py",),
     "docs/costs.md": ("tests/benchmarks",),

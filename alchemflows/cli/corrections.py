@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from alchemflows.analysis.frames import SampledFrames
     from alchemflows.schemas.correction import CalculatorSpec
     from alchemflows.schemas.potential import PotentialSpec
 
@@ -67,13 +69,24 @@ def correct(
     database = connected()
     uuid, _ = find_result(database, result)
     _, *ends = frames_of(database, uuid)
+    elements = check_ordered(uuid, ends)
+    run_and_show(partial(maker.make, uuid, elements=elements), run, device=device, figures={"correction": plot})
+
+
+def check_ordered(uuid: str, ends: Sequence[SampledFrames]) -> frozenset[int]:
+    """Return the atomic numbers of the frames of both ends of a ladder, after checking that these are ordered.
+
+    Raises
+    ------
+    InvalidInputError
+        If an end is a mixed crystal.
+    """
     if not all(end.frames.is_ordered for end in ends):
         raise InvalidInputError(
             f"the ladder {uuid[:8]} ends in a mixed crystal, whose energy only an alchemical potential has; a "
             "correction needs ordered ends"
         )
-    elements = frozenset().union(*(end.frames.elements for end in ends))
-    run_and_show(partial(maker.make, uuid, elements=elements), run, device=device, figures={"correction": plot})
+    return frozenset().union(*(end.frames.elements for end in ends))
 
 
 def target_of(
@@ -92,22 +105,28 @@ def target_of(
     if ":" in to and not Path(to).expanduser().exists():
         options = {"dtype": "--dtype", "device": "--device", "head": "--head"}
         refuse_given(options, "on a calculator of ASE; give its own arguments with --argument")
-        return CalculatorSpec(path=to, arguments=dict(map(_argument, arguments)))
+        return CalculatorSpec(path=to, arguments=dict(map(argument_of, arguments)))
     if arguments:
         raise InvalidInputError("--argument is for calculators of ASE; potentials have --dtype, --device and --head")
     return PotentialSpec(name=to, dtype=dtype_of(dtype), device=device, head=head)
 
 
-def _argument(text: str) -> tuple[str, Any]:
-    """Return name and value of an argument such as cutoff=6.0; values are JSON, or else YAML, as cpu."""
+def argument_of(text: str, option: str = "--argument") -> tuple[str, Any]:
+    """Return name and value of an argument such as cutoff=6.0; values are JSON, or else YAML, as cpu.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is malformed; the message names the option.
+    """
     import yaml
 
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise InvalidInputError(f"--argument is written like use_device=cpu; got {text!r}")
+        raise InvalidInputError(f"{option}: an argument is written like use_device=cpu; got {text!r}")
     with suppress(ValueError):
         return name, json.loads(value)
     try:
         return name, yaml.safe_load(value)
     except yaml.YAMLError:
-        raise InvalidInputError(f"--argument {name}: {value!r} is neither JSON nor YAML") from None
+        raise InvalidInputError(f"{option} {name}: {value!r} is neither JSON nor YAML") from None

@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 
 from alchemflows.cli import (
     combination_tables,
+    committee_tables,
     correction_tables,
     defect_tables,
     isoline_tables,
@@ -18,6 +19,7 @@ from alchemflows.cli import (
     transition_tables,
 )
 from alchemflows.schemas.combination import CombinedLadders
+from alchemflows.schemas.committee import CommitteeDocument
 from alchemflows.schemas.correction import CorrectionDocument
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
 from alchemflows.schemas.document import Document
@@ -44,6 +46,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     CombinedLadders: combination_tables.combination_tables,
     SwitchingDocument: tables.switching_table,
     CorrectionDocument: correction_tables.correction_tables,
+    CommitteeDocument: committee_tables.committee_tables,
     FrenkelLaddDocument: tables.absolute_table,
     SizeExtrapolation: tables.sizes_table,
     VacancyDocument: defect_tables.vacancy_table,

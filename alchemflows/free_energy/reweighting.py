@@ -12,7 +12,7 @@ configuration, which cancels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -59,6 +59,11 @@ class Reweighting:
         The same estimator with the first part of the frames, for each of :data:`FRACTIONS`; None with too few frames.
     halves_sigma
         Difference between the first and the second half of the frames in standard errors; None with too few frames.
+    influences_eV
+        Influence of each configuration on `best`, shape (n,).
+    excess_eV
+        Part of the error of the cumulant that is the difference of the exponential average from it beyond chance, with
+        its sign; 0 for the exponential average.
     """
 
     n_frames: int
@@ -72,6 +77,8 @@ class Reweighting:
     best: tuple[float, float]
     curve: list[tuple[float, float] | None]
     halves_sigma: float | None
+    influences_eV: np.ndarray = field(repr=False)
+    excess_eV: float
 
     @property
     def n_independent(self) -> float:
@@ -131,11 +138,12 @@ def reweight(differences_eV: ArrayLike, temperature_K: float) -> Reweighting:
     estimator: Estimator = "exponential" if n_effective >= MIN_EXPONENTIAL else "cumulant"
     both = {name: _estimate(x, name) for name in ("exponential", "cumulant")}
     errors = {name: each.variance.error for name, each in both.items()}
-    error = errors[estimator]
+    excess = 0.0
     if estimator == "cumulant":
         between = correlated_variance([both["exponential"].influences - both["cumulant"].influences])
-        excess = (both["exponential"].value - both["cumulant"].value) ** 2 - between.value
-        error = float(np.sqrt(error**2 + max(0.0, excess)))
+        difference = both["exponential"].value - both["cumulant"].value
+        excess = float(np.copysign(np.sqrt(max(0.0, difference**2 - between.value)), difference))
+    error = float(np.hypot(errors[estimator], excess))
     parts = [_part(x[: int(fraction * n)], estimator) for fraction in FRACTIONS[:-1]]
     curve = [None if each is None else (mean + kT * each[0], kT * each[1]) for each in parts]
     best = mean + kT * both[estimator].value, kT * error
@@ -151,6 +159,8 @@ def reweight(differences_eV: ArrayLike, temperature_K: float) -> Reweighting:
         best=best,
         curve=[*curve, best],
         halves_sigma=_halves_sigma(x, estimator),
+        influences_eV=kT * both[estimator].influences,
+        excess_eV=kT * excess,
     )
 
 

@@ -83,7 +83,7 @@ class EvaluateFramesMaker(Maker):
         store: JobStore | None = CURRENT_JOB.store
         if store is None:
             raise DatabaseError("the job has no store from which it could read the ladder")
-        document = _ladder(store, ladder)
+        document = read_ladder(store, ladder)
         sampled = frames_of_ladder(store, document)
         target = load_target(self.target)
         target.check_elements(frozenset().union(*(each.frames.elements for each in sampled)))
@@ -137,7 +137,16 @@ class EvaluateFramesMaker(Maker):
             )
 
 
-def _ladder(store: JobStore, uuid: str) -> FreeEnergyDocument:
+def read_ladder(store: JobStore, uuid: str) -> FreeEnergyDocument:
+    """Return the free energy of a ladder, without the samples of its windows.
+
+    Raises
+    ------
+    DatabaseError, InvalidInputError
+        If it is not in the store, or is not a ladder.
+    AlchemflowsError
+        If it does not name the jobs that sampled its windows.
+    """
     try:
         document = decoded(store.get_output(uuid, load=True))
     except ValueError as error:

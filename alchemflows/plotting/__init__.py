@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.plotting.combination import plot_combination, plot_state_overlaps
+from alchemflows.plotting.committees import plot_committee
 from alchemflows.plotting.corrections import plot_correction
 from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.figures import figures_of
@@ -35,6 +36,7 @@ __all__ = [
     "plot",
     "plot_arrangement_series",
     "plot_combination",
+    "plot_committee",
     "plot_convergence",
     "plot_correction",
     "plot_gradient",

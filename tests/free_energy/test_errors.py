@@ -27,12 +27,13 @@ from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-known, mixed, axes, corrected, lines, ordered, listed = (
+known, mixed, axes, committees, corrected, lines, ordered, listed = (
     importlib.import_module(name)
     for name in (
         "error_rows",
         "mixing_rows",
         "combination_rows",
+        "committee_rows",
         "correction_rows",
         "isoline_rows",
         "transition_rows",
@@ -152,6 +153,12 @@ def test_averages_of_monte_carlo(n):
 def test_corrections_to_another_potential(n, changes):
     """Harmonic ends whose force constants change by a few to thirty per cent."""
     assert_rows(corrected.correction_rows(n, changes, (0.0, 1.0), N_REPEATS))
+
+
+@pytest.mark.parametrize("n", [100, pytest.param(40, marks=pytest.mark.slow)])
+def test_committees(n):
+    """Harmonic members with exact free energies: the mean over the members, and their spread."""
+    assert_rows(committees.committee_rows(n, (0.0, 1.0), 120))
 
 
 @pytest.mark.slow

@@ -1,0 +1,168 @@
+"""Committees of potentials on one ladder, run by jobflow in this process."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from jobflow import run_locally
+from jobflow.managers.fireworks import flow_to_workflow
+from models import GENTLE, save_mace
+
+from alchemflows.analysis.committee import N_LISTED
+from alchemflows.cli.layout import plain_console
+from alchemflows.cli.shown import show
+from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.flows.committee import CommitteeMaker
+from alchemflows.jobs.correction import read_ladder
+from alchemflows.plotting import figures_of
+from alchemflows.schemas.committee import CommitteeDocument
+from alchemflows.schemas.correction import CalculatorSpec
+from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
+from alchemflows.schemas.reasons import Reason
+
+SPRINGS = "calculators:Springs"
+ID = "a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10"
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory):
+    """Return the file of a model with two heads, whose energies are close to those of the sampled potential."""
+    own = {"atomic_energies": np.full((2, 5), -3.0), "atomic_inter_scale": [0.31, 0.34], "atomic_inter_shift": [0, 0]}
+    return str(save_mace(tmp_path_factory.mktemp("heads") / "heads.model", "heads", **GENTLE | own))
+
+
+def both(heads: str) -> list[PotentialSpec]:
+    return [PotentialSpec(name=heads, dtype="float64", head=head) for head in ("Default", "other")]
+
+
+def compared(framed_ladder, tmp_path, members, **settings) -> CommitteeDocument:
+    store, uuid = framed_ladder
+    flow = CommitteeMaker(members=members, **settings).make(uuid)
+    outputs = run_locally(flow, store=store, root_dir=tmp_path, log=False)
+    return outputs[flow.jobs[-1].uuid][1].output
+
+
+def test_two_heads_of_one_file(framed_ladder, heads, tmp_path, capsys):
+    found = compared(framed_ladder, tmp_path, both(heads), tolerance_meV_per_atom=1e-3)
+    store, uuid = framed_ladder
+    document = read_ladder(store, uuid)
+    assert [member.sampled for member in found.members] == [True, False, False]
+    assert [member.name for member in found.members[1:]] == [f"{heads}, head Default", f"{heads}, head other"]
+    assert found.members[0].total == document.total and found.members[0].potential == found.source
+    values = np.array([member.total.delta_f_eV for member in found.members])
+    assert found.sigma_model_eV == pytest.approx(values.std(ddof=1)) != 0
+    assert found.mean.delta_f_eV == pytest.approx(values.mean())
+    assert found.sigma_stat_eV > document.total.error_eV > 0 and found.sigma_model_error_eV > 0
+    assert all(member.total.delta_f_eV - document.total.delta_f_eV == pytest.approx(member.correction.delta_f_eV)
+               for member in found.members)  # fmt: skip
+    (reason,) = [text for text in found.verdict.reasons if Reason.of(text) is Reason.MEMBERS_DISAGREE]
+    worst = max(found.frames, key=lambda frame: frame.spread_eV)
+    assert f"frame {worst.index} of {worst.formula} (λ = {worst.lambda_value:g})" in reason
+    assert CommitteeDocument.read(found.model_dump()) == found
+    show(found, plain_console())
+    printed = capsys.readouterr().out
+    assert "σ_model" in printed and "σ_stat" in printed and "3 members, with the sampled potential" in printed
+    drawn = figures_of(found)
+    assert list(drawn) == ["committee"] and "σ_model" in drawn["committee"]()._suptitle.get_text()
+
+
+def test_frames_at_which_members_disagree(framed_ladder, heads, tmp_path):
+    """Their spread and deviations are those of ΔU minus its mean, over the members with the sampled potential."""
+    found = compared(framed_ladder, tmp_path, both(heads))
+    assert not any(Reason.of(text) is Reason.MEMBERS_DISAGREE for text in found.verdict.reasons)
+    for end, differences in enumerate(found.differences_eV):
+        assert differences.shape == (2, 40)
+        listed = [frame for frame in found.frames if frame.lambda_value == end]
+        deviations = differences - differences.mean(axis=1, keepdims=True)
+        spread = np.vstack([np.zeros(40), deviations]).std(axis=0, ddof=1)
+        assert [frame.index for frame in listed] == np.argsort(-spread)[:N_LISTED].tolist()
+        first = listed[0]
+        assert first.spread_eV == pytest.approx(spread.max()) and first.time_fs == 20 * (first.index + 1)
+        assert abs(first.deviation_eV) == pytest.approx(np.abs(deviations[:, first.index]).max())
+
+
+def test_without_the_sampled_potential(framed_ladder, gentle_model, heads, tmp_path):
+    same = PotentialSpec(name=str(gentle_model), dtype="float64")
+    found = compared(framed_ladder, tmp_path, [same, both(heads)[0]], include_sampled=False)
+    assert not any(member.sampled for member in found.members) and len(found.members) == 2
+    values = [member.total.delta_f_eV for member in found.members]
+    assert found.sigma_model_eV == pytest.approx(abs(values[0] - values[1]) / np.sqrt(2))
+
+
+def test_members_that_agree_are_said_to(framed_ladder, tmp_path):
+    """Two calculators that differ from the sampled potential in the same way."""
+    springs = [
+        CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": 1.0, "offset_eV": value})
+        for value in (0.0, 40.0)
+    ]
+    found = compared(framed_ladder, tmp_path, springs, include_sampled=False)
+    assert found.sigma_model_eV < 1e-9 and found.sigma_noise_eV < 1e-9
+    assert found.members[0].name == "calculators:Springs(stiffness_eV_per_A2=1.0, offset_eV=0.0)"
+    assert not found.members[0].overlaps and not found.verdict.converged
+    named = [text for text in found.verdict.reasons if Reason.of(text) is Reason.FRAMES_OVERLAP]
+    assert len(named) == 4 and all(SPRINGS in text for text in named)
+
+
+def test_a_member_that_fails(framed_ladder, heads, tmp_path, capsys):
+    """Frames that fail are left out; a member that fails on too many is named, and the others are compared."""
+    some = CalculatorSpec(path=SPRINGS, arguments={"fails": [1, 42]})
+    many = CalculatorSpec(path=SPRINGS, arguments={"fails": list(range(30))})
+    found = compared(framed_ladder, tmp_path, [both(heads)[1], some, many])
+    assert [member.name for member in found.failed] == [many.name]
+    assert [member.name for member in found.members[1:]] == [f"{heads}, head other", some.name]
+    first, last = found.differences_eV
+    assert np.flatnonzero(np.isnan(first).any(axis=0)).tolist() == [1]
+    assert np.flatnonzero(np.isnan(last).any(axis=0)).tolist() == [2]
+    assert not {(frame.lambda_value, frame.index) for frame in found.frames} & {(0.0, 1), (1.0, 2)}
+    assert any("2 frames" in note for note in found.verdict.notes)
+    assert any(found.failed[0].job[:8] in note for note in found.verdict.notes)
+    show(found, plain_console())
+    assert "failed" in capsys.readouterr().out
+
+
+def test_too_few_members_are_left(framed_ladder, tmp_path):
+    many = CalculatorSpec(path=SPRINGS, arguments={"fails": list(range(30))})
+    store, uuid = framed_ladder
+    flow = CommitteeMaker(members=[many]).make(uuid)
+    run_locally(flow, store=store, root_dir=tmp_path, log=False)
+    compare = flow.jobs[-1]
+    with pytest.raises(AlchemflowsError, match=r"fewer than 2 members.*Springs"):
+        compare.run(store)
+
+
+def test_bad_committees_are_refused_before_work(gentle_model, heads, tmp_path):
+    same = PotentialSpec(name=str(gentle_model), dtype="float64")
+    first, second = both(heads)
+    springs = CalculatorSpec(path=SPRINGS)
+    backend = PotentialRecord(name="gentle", backend="mace", sha256="0" * 64, dtype="float32", device="cpu")
+    for settings, arguments, words in (
+        ({"members": []}, {}, "at least 1"),
+        ({"members": [same], "include_sampled": False}, {}, "at least 2"),
+        ({"members": [first, second, first]}, {}, "head Default.*once"),
+        ({"members": [springs, springs]}, {}, "Springs.*once"),
+        ({"members": [same, same.model_copy(update={"dtype": "float32"})]}, {}, "gentle.*once"),
+        ({"members": [same], "tolerance_meV_per_atom": -1.0}, {}, "tolerance_meV_per_atom"),
+        ({"members": [same], "max_failed": 2.0}, {}, "max_failed"),
+        ({"members": [same]}, {"elements": [32]}, r"\bGe\b"),
+        ({"members": [first.model_copy(update={"head": "third"})]}, {}, "third"),
+    ):
+        with pytest.raises(AlchemflowsError, match=words):
+            CommitteeMaker(**settings).make(ID, sampled=backend, **arguments)
+
+
+def test_the_sampled_potential_is_not_given_twice(gentle_model):
+    from alchemflows.alchemy.backends import resolve
+
+    same = PotentialSpec(name=str(gentle_model), dtype="float64")
+    _, backend = resolve(same)
+    with pytest.raises(InvalidInputError, match="sampled potential"):
+        CommitteeMaker(members=[same]).make(ID, sampled=backend.record)
+    springs = CalculatorSpec(path=SPRINGS)
+    CommitteeMaker(members=[same, springs], include_sampled=False).make(ID, sampled=backend.record)
+
+
+def test_each_member_has_its_category(heads):
+    springs = CalculatorSpec(path=SPRINGS)
+    flow = CommitteeMaker(members=[both(heads)[0], springs], categories={1: "dft"}).make(ID)
+    categories = {firework.name: firework.spec.get("_category") for firework in flow_to_workflow(flow).fws}
+    assert categories == {f"{heads}, head Default": "gpu", springs.name: "dft", "committee": None}
