@@ -11,7 +11,8 @@ from alchemflows.schemas.committee import CommitteeDocument, CommitteeMember
 
 def committee_tables(document: CommitteeDocument) -> Group:
     """Members of a committee, their mean and spread, and the frames at which they disagree most."""
-    return Group(_members(document), _spread(document), _frames(document))
+    tables = [_members(document), _spread(document), _frames(document)]
+    return Group(*tables, *([_force_frames(document)] if document.force_frames else []))
 
 
 def _symbol(document: CommitteeDocument) -> str:
@@ -58,7 +59,7 @@ def _spread(document: CommitteeDocument) -> ResultTable:
         per_atom = "" if value is None else f"{1e3 * counts.per_atom(value):.3f}"
         table.add_row(name, _number(value), "" if error is None else _number(error), per_atom)
     n = len(document.members)
-    included = "with" if any(member.sampled for member in document.members) else "without"
+    included = "with" if document.includes_sampled else "without"
     table.caption = f"σ_model: sample standard deviation over {n} members, {included} the sampled potential"
     return table
 
@@ -79,6 +80,24 @@ def _frames(document: CommitteeDocument) -> ResultTable:
             frame.member,
             f"{frame.deviation_eV:+.4f}",
         )
+    return table
+
+
+def _force_frames(document: CommitteeDocument) -> ResultTable:
+    table = empty_table(
+        "frames with the largest spread of the forces over the members",
+        ("end", "frame", "time (fs)", "atom", "spread (eV/Å)"),
+        n_keys=2,
+    )
+    for frame in document.force_frames:
+        table.add_row(
+            f"{frame.formula} (λ = {frame.lambda_value:g})",
+            str(frame.index),
+            f"{frame.time_fs:g}",
+            str(frame.atom),
+            _number(frame.force_spread_eV_per_A, 4),
+        )
+    table.caption = f"forces of {len(document.force_members)} members; largest over the atoms of the standard deviation"
     return table
 
 

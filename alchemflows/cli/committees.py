@@ -54,6 +54,9 @@ def committee(
             help="Largest accepted standard deviation over the members (meV/atom) [default: no check].",
         ),
     ] = None,
+    forces: Annotated[
+        bool, typer.Option("--forces", help="Compare the forces of the members at each frame, in further jobs.")
+    ] = False,
     max_failed: Annotated[
         float, typer.Option(help="Largest share of the frames of an end on which a member may fail.")
     ] = 0.1,
@@ -87,6 +90,7 @@ def committee(
         members=[spec for spec, _ in found],
         include_sampled=sampled,
         tolerance_meV_per_atom=tolerance,
+        forces=forces,
         max_failed=max_failed,
         category=category,
         categories={k: own for k, (_, own) in enumerate(found) if own is not None},

@@ -13,8 +13,9 @@ from alchemflows.flows.common import GPU_CATEGORY
 from alchemflows.flows.correction import CorrectionMaker
 from alchemflows.free_energy.committees import MIN_MEMBERS
 from alchemflows.jobs.committee import CompareMembersMaker
-from alchemflows.jobs.correction import EvaluateFramesMaker
+from alchemflows.jobs.frame_forces import FrameForcesMaker
 from alchemflows.jobs.inputs import tolerant
+from alchemflows.jobs.refine import assign_category
 from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
@@ -40,6 +41,10 @@ class CommitteeMaker(Maker):
         Largest accepted standard deviation over the members (meV/atom).
 
         If it is larger, the verdict says so and names the frames with the largest deviations. None for no check.
+    forces
+        Whether to compare the forces of the members at each frame, in a further job for each of them.
+
+        A large spread of the forces on an atom is a sign that a configuration is unlike the training data.
     max_failed
         Largest share of the frames of an end on which a member may fail; they are left out.
     category
@@ -60,6 +65,7 @@ class CommitteeMaker(Maker):
     members: Sequence[PotentialSpec | CalculatorSpec] = ()
     include_sampled: bool = True
     tolerance_meV_per_atom: float | None = None
+    forces: bool = False
     max_failed: float = 0.1
     category: str | None = GPU_CATEGORY
     categories: dict[int, str] = field(default_factory=dict)
@@ -74,7 +80,7 @@ class CommitteeMaker(Maker):
         elements
             Atomic numbers of the elements of the frames, to check that the members support them.
         sampled
-            The sampled potential, to check that it is not given as a further member.
+            The sampled potential, to check that it is not given as a further member, and for its forces.
 
         Raises
         ------
@@ -88,16 +94,28 @@ class CommitteeMaker(Maker):
             raise InvalidInputError(f"members: at least {least}{others} must be given; got {len(self.members)}")
         if self.tolerance_meV_per_atom is not None and not self.tolerance_meV_per_atom > 0:
             raise InvalidInputError(f"tolerance_meV_per_atom must be positive; got {self.tolerance_meV_per_atom:g}")
+        uuid = checked_id(ladder)
         names = [member_name(member) for member in self.members]
-        flows = [self._evaluation(k, ladder, elements) for k in range(len(self.members))]
-        jobs = [_only_job(flow) for flow in flows]
-        self._check_different(names, jobs, sampled)
-        for name, job in zip(names, jobs, strict=True):
-            job.name = name
+        self._check_different(names, sampled)
+        flows = [self._evaluation(k, uuid, elements) for k in range(len(self.members))]
+        for name, flow in zip(names, flows, strict=True):
+            if len(flow.jobs) == 1:
+                flow.jobs[0].name = name
+        forces = self._forces(uuid, names, sampled) if self.forces else {}
+        outputs = [flow.output for flow in flows]
         compare = CompareMembersMaker(
             include_sampled=self.include_sampled, tolerance_meV_per_atom=self.tolerance_meV_per_atom
-        ).make(checked_id(ladder), names, [job.uuid for job in jobs], [job.output for job in jobs])
-        return Flow([*flows, tolerant(compare)], output=compare.output, name=f"{self.name} of {', '.join(names)}")
+        ).make(
+            uuid,
+            names,
+            [output.uuid for output in outputs],
+            outputs,
+            list(forces),
+            [job.uuid for job in forces.values()],
+            [job.output for job in forces.values()],
+        )
+        jobs: list[Flow | Job] = [*flows, *forces.values(), tolerant(compare)]
+        return Flow(jobs, output=compare.output, name=f"{self.name} of {', '.join(names)}")
 
     def _evaluation(self, k: int, ladder: str, elements: Collection[int]) -> Flow:
         maker = CorrectionMaker(
@@ -105,13 +123,34 @@ class CommitteeMaker(Maker):
         )
         return maker.make(ladder, elements=elements)
 
-    def _check_different(self, names: Sequence[str], jobs: Sequence[Job], sampled: PotentialRecord | None) -> None:
+    def _forces(self, uuid: str, names: Sequence[str], sampled: PotentialRecord | None) -> dict[str, Job]:
+        """Return the jobs that evaluate forces, by the names of the members."""
+        from alchemflows.alchemy.backends import resolve
+
+        targets: dict[str, tuple[PotentialSpec | CalculatorSpec, str | None]]
+        targets = {name: (self.members[k], self.categories.get(k)) for k, name in enumerate(names)}
+        if sampled is not None and self.include_sampled:
+            own = PotentialSpec(name=sampled.name, head=sampled.head, sha256=sampled.sha256, dtype="float64")
+            targets = {f"{sampled.name} (sampled)": (own, None)} | targets
+        jobs = {}
+        for name, (spec, category) in targets.items():
+            target = resolve(spec)[0] if isinstance(spec, PotentialSpec) else spec
+            jobs[name] = FrameForcesMaker(name=f"forces, {name}", target=target).make(uuid, name)
+            assign_category([jobs[name]], category or self.category)
+        return jobs
+
+    def _check_different(self, names: Sequence[str], sampled: PotentialRecord | None) -> None:
         """Raise an error if two members are the same file and head, or the same calculator with the same arguments."""
+        from alchemflows.alchemy.backends import resolve
+
         known: dict[tuple[str, str | None], str] = {}
         if sampled is not None and self.include_sampled:
             known[sampled.sha256, sampled.head] = "the sampled potential, which is a member anyway"
-        for name, job in zip(names, jobs, strict=True):
-            identity = _identity(job)
+        for name, member in zip(names, self.members, strict=True):
+            identity: tuple[str, str | None] = (member.name, None)
+            if isinstance(member, PotentialSpec):
+                _, backend = resolve(member)
+                identity = backend.record.sha256, backend.record.head
             if identity in known:
                 raise InvalidInputError(f"the member {name} is {known[identity]}; name each member once")
             known[identity] = f"the same as the member {name}"
@@ -121,21 +160,3 @@ def member_name(spec: PotentialSpec | CalculatorSpec) -> str:
     """Return the name of a member: that of the potential and its head, or the calculator with its arguments."""
     head = spec.head if isinstance(spec, PotentialSpec) else None
     return f"{spec.name}, head {head}" if head else spec.name
-
-
-def _only_job(flow: Flow) -> Job:
-    (job,) = flow.jobs
-    assert isinstance(job, Job)
-    return job
-
-
-def _identity(job: Job) -> tuple[str, str | None]:
-    """Return what makes two members the same: the file and the head, or the calculator with its arguments."""
-    from alchemflows.alchemy.backends import resolve
-
-    maker = job.maker
-    assert isinstance(maker, EvaluateFramesMaker)
-    if not isinstance(maker.target, PotentialSpec):
-        return maker.target.name, None
-    _, backend = resolve(maker.target)
-    return backend.record.sha256, backend.record.head

@@ -11,7 +11,7 @@ from alchemflows.errors import DatabaseError
 from alchemflows.jobs.correction import read_ladder
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.stores import require_store
-from alchemflows.schemas.committee import CommitteeDocument
+from alchemflows.schemas.committee import CommitteeDocument, FrameForces
 from alchemflows.schemas.correction import CorrectionDocument
 
 
@@ -44,6 +44,9 @@ class CompareMembersMaker(Maker):
         names: Sequence[str],
         jobs: Sequence[str],
         corrections: Sequence[CorrectionDocument | dict | None],
+        force_names: Sequence[str] = (),
+        force_jobs: Sequence[str] = (),
+        forces: Sequence[FrameForces | dict | None] = (),
     ) -> CommitteeDocument:
         """Compare the members.
 
@@ -55,6 +58,8 @@ class CompareMembersMaker(Maker):
             Name of each member, and identifier of the job that evaluated it.
         corrections
             Correction to each member; None for a failed job.
+        force_names, force_jobs, forces
+            The same for the forces of the members, if they are compared.
 
         Raises
         ------
@@ -63,7 +68,7 @@ class CompareMembersMaker(Maker):
         AlchemflowsError
             If fewer than two members are left, since jobs failed.
         """
-        from alchemflows.analysis.committee import Evaluated, committee_document
+        from alchemflows.analysis.committee import Evaluated, MemberForces, committee_document
         from alchemflows.jobs.frames import frames_of_ladder
 
         require_store()
@@ -80,6 +85,10 @@ class CompareMembersMaker(Maker):
             document,
             frames_of_ladder(store, document),
             members,
+            [
+                MemberForces(name, uuid, None if (each := FrameForces.read(found)) is None else each.both_ends)
+                for name, uuid, found in zip(force_names, force_jobs, forces, strict=True)
+            ],
             include_sampled=self.include_sampled,
             tolerance_meV_per_atom=self.tolerance_meV_per_atom,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import matplotlib as mpl
-import numpy as np
 from ase import units
 from matplotlib.figure import Figure
 
@@ -38,14 +37,9 @@ def plot_committee(document: CommitteeDocument) -> Figure:
         left.set_ylim(len(names) - 0.5, -0.5)
         left.set_xlabel(f"{symbol} (eV)")
         left.legend(frameon=False, fontsize=8)
-        includes = any(member.sampled for member in document.members)
         formulas = (document.initial_formula, document.final_formula)
-        for k, (differences, formula) in enumerate(zip(document.differences_eV, formulas, strict=True)):
-            deviations = differences - np.nanmean(differences, axis=1, keepdims=True)
-            if includes:
-                deviations = np.vstack([np.zeros(deviations.shape[1]), deviations])
-            spread = deviations.std(axis=0, ddof=1) / kT
-            right.plot(spread, "o", markersize=3, color=f"C{k}", label=f"{subscripted(formula)} (λ = {k})")
+        for k, (spread, formula) in enumerate(zip(document.spreads_eV, formulas, strict=True)):
+            right.plot(spread / kT, "o", markersize=3, color=f"C{k}", label=f"{subscripted(formula)} (λ = {k})")
         right.set_ylim(bottom=0)
         right.set_xlabel("frame")
         right.set_ylabel("spread of ΔU − ⟨ΔU⟩ ($k_B T$)")

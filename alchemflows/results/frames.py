@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -93,6 +93,19 @@ def write_frames(ladder: FreeEnergyDocument, ends: Mapping[float, SampledFrames]
             atoms.info |= {"lambda": value, "time_fs": float(time_fs), "temperature_K": ladder.temperature_K}
             atoms.info |= {} if potential is None else {"potential": potential.name}
             images.append(atoms)
+    write_images(images, path)
+    return len(images)
+
+
+def write_images(images: Sequence[Atoms], path: Path) -> None:
+    """Write configurations to a file in the extended XYZ format; an existing one is replaced when all are written.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file has another extension or cannot be written.
+    """
+    check_frames_file(path)
     temporary = path.with_name(f".{path.name}.part")
     try:
         write(temporary, images, format="extxyz")
@@ -101,4 +114,3 @@ def write_frames(ladder: FreeEnergyDocument, ends: Mapping[float, SampledFrames]
         raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
-    return len(images)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, Field
 
+from alchemflows.schemas.correction import FailedFrame
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import Ensemble, Estimate
@@ -13,6 +15,27 @@ from alchemflows.schemas.potential import PotentialRecord
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.verdict import Verdict
+
+
+class FrameForces(Document):
+    """Forces of one member of a committee at the frames of both ends of a ladder."""
+
+    ladder: str = Field(description="jobflow's identifier of the free energy of the ladder")
+    name: str = Field(description="name of the potential with its head, or calculator with its arguments")
+    failed: tuple[list[FailedFrame], list[FailedFrame]] = Field(
+        description="frames at λ = 0 and 1 on which the member failed"
+    )
+    forces: PackedArrays = Field(
+        description="forces (eV/Å, single precision) of all frames in the additional store `data`, NaN where the "
+        "member failed: `initial` and `final` of shape (m, N, 3), for the N sites that are not vacant"
+    )
+    provenance: Provenance
+
+    @property
+    def both_ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Forces at the frames at λ = 0 and 1 (eV/Å), two arrays of shape (m, N, 3)."""
+        arrays = self.forces.arrays()
+        return arrays["initial"], arrays["final"]
 
 
 class CommitteeMember(BaseModel):
@@ -51,6 +74,10 @@ class DisagreeingFrame(BaseModel):
     spread_eV: float = Field(description="sample standard deviation of the deviations over the members")
     member: str = Field(description="the member with the largest deviation")
     deviation_eV: float = Field(description="its deviation")
+    force_spread_eV_per_A: float | None = Field(
+        None, description="largest standard deviation over the members of the force on an atom; none without forces"
+    )
+    atom: int | None = Field(None, description="index of this atom among the sites that are not vacant")
 
 
 class CommitteeDocument(Document):
@@ -79,9 +106,16 @@ class CommitteeDocument(Document):
     )
     tolerance_meV_per_atom: float | None = Field(description="largest accepted `sigma_model`; none if not given")
     frames: list[DisagreeingFrame] = Field(description="frames of each end with the largest spread, largest first")
+    force_frames: list[DisagreeingFrame] = Field(
+        default_factory=list,
+        description="frames of each end with the largest spread of the forces, largest first; none without forces",
+    )
+    force_members: list[str] = Field(default_factory=list, description="members whose forces were compared")
     evaluations: PackedArrays = Field(
         description="in the additional store `data`, for the members without the sampled potential: ΔU of each frame "
-        "(eV), NaN where a member failed, `initial_differences_eV` and `final_differences_eV` of shape (K, m)"
+        "(eV), NaN where a member failed, `initial_differences_eV` and `final_differences_eV` of shape (K, m); of all "
+        "members the spread of the forces of each frame (eV/Å), NaN if unknown, `initial_force_spread_eV_per_A` and "
+        "`final_force_spread_eV_per_A` of shape (m,)"
     )
     verdict: Verdict
     provenance: Provenance
@@ -96,3 +130,41 @@ class CommitteeDocument(Document):
         """ΔU of the frames at λ = 0 and 1 with each member but the sampled potential (eV), arrays of shape (K, m)."""
         arrays = self.evaluations.arrays()
         return arrays["initial_differences_eV"], arrays["final_differences_eV"]
+
+    @property
+    def includes_sampled(self) -> bool:
+        """Whether the sampled potential is a member."""
+        return any(member.sampled for member in self.members)
+
+    @property
+    def spreads_eV(self) -> tuple[Any, Any]:
+        """Spread over the members of ΔU minus its mean at each frame (eV), NaN if unknown, two arrays."""
+        initial, final = (spread_of(each, self.includes_sampled)[0] for each in self.differences_eV)
+        return initial, final
+
+    @property
+    def force_spreads_eV_per_A(self) -> tuple[Any, Any]:
+        """Spread of the forces of each frame at λ = 0 and 1 (eV/Å), NaN if unknown, two arrays."""
+        arrays = self.evaluations.arrays()
+        return arrays["initial_force_spread_eV_per_A"], arrays["final_force_spread_eV_per_A"]
+
+
+def spread_of(differences_eV: np.ndarray, include_sampled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spread of each frame over the members, and the deviation of each member (eV).
+
+    Parameters
+    ----------
+    differences_eV
+        ΔU of each member but the sampled potential at each frame, shape (K, m); NaN where a member failed.
+    include_sampled
+        Whether the sampled potential is a member, whose ΔU is 0.
+
+    Returns
+    -------
+    spread, deviations
+        Sample standard deviation of the deviations, shape (m,), NaN where a member failed; and ΔU minus its mean over
+        the frames, shape (K, m).
+    """
+    deviations = differences_eV - np.nanmean(differences_eV, axis=1, keepdims=True)
+    members = np.vstack([np.zeros(deviations.shape[1]), deviations]) if include_sampled else deviations
+    return members.std(axis=0, ddof=1), deviations

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.io import read
 from command_line import assert_one_line
 from pymatgen.core import Lattice, Structure
 
@@ -34,6 +35,13 @@ def test_bad_input_is_one_line(run_refused, arguments, words):
     assert_one_line(run_refused("committee", ID, *arguments), *words)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"), [([0, "worst.xyz"], ["N"]), ([3, "worst.cif"], [".xyz"]), ([3, "no/worst.xyz"], ["no"])]
+)
+def test_bad_exports_of_frames_are_refused(run_refused, arguments, words):
+    assert_one_line(run_refused("frames", "worst", ID, *arguments), *words)
+
+
 @pytest.mark.slow
 def test_a_committee_of_a_ladder(run, tmp_path):
     """From the dynamics to the table, figure and list; the members are springs of ASE with different stiffness."""
@@ -49,7 +57,17 @@ def test_a_committee_of_a_ladder(run, tmp_path):
     assert_one_line(run("committee", short, *twice, PYTHONPATH=path), "Springs", "once")
     members = [word for member in springs for word in ("--with", f"{member} fails=[3]")]
     done = run(
-        *("committee", short, *members, "--tolerance-mev-per-atom", 1e-3, "--plot", tmp_path / "c.png", "--json"),
+        *(
+            "committee",
+            short,
+            *members,
+            "--tolerance-mev-per-atom",
+            1e-3,
+            "--plot",
+            tmp_path / "c.png",
+            "--json",
+            "--forces",
+        ),
         PYTHONPATH=path,
     )
     assert done.returncode == 0, done.stderr
@@ -65,3 +83,15 @@ def test_a_committee_of_a_ladder(run, tmp_path):
     assert row["uuid"] == found["uuid"] and row["error"] == found["sigma_model_eV"]
     assert len(json.loads(run("results", "--kind", "correction", "--json").stdout)) == 2
     assert run("plot", found["uuid"][:8], tmp_path / "again.png").returncode == 0
+    listed = json.loads(run("frames", "worst", found["uuid"][:8], 5, tmp_path / "worst.xyz", "--json").stdout)["frames"]
+    scores = [frame["force_spread_eV_per_A"] for frame in listed]
+    assert len(scores) == 5 and scores == sorted(scores, reverse=True)
+    assert scores[0] == max(frame["force_spread_eV_per_A"] for frame in found["force_frames"])
+    images = read(tmp_path / "worst.xyz", ":")
+    assert [image.info["frame"] for image in images] == [frame["frame"] for frame in listed]
+    assert all(image.calc is None and image.info["temperature_K"] == 300 for image in images)
+    assert images[0].info["force_spread_eV_per_A"] == pytest.approx(scores[0])
+    printed = run("frames", "worst", found["uuid"][:8], 2, tmp_path / "worst.xyz").stdout
+    assert "2 frames" in printed and "eV/Å" in printed
+    assert_one_line(run("frames", "worst", short, 5, tmp_path / "worst.xyz"), "no committee")
+    assert_one_line(run("frames", "worst", found["uuid"][:8], 50, tmp_path / "worst.xyz"), "40 frames")

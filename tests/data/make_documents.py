@@ -164,7 +164,9 @@ def committee() -> Flow:
     )
     ladder = maker.make(salt(), {"Na": "K"})
     springs = CalculatorSpec(path="calculators:Springs", arguments={"stiffness_eV_per_A2": 1e-4})
-    compared = CommitteeMaker(members=[springs]).make(ladder.jobs[-1].uuid)
+    compared = CommitteeMaker(members=[springs, springs.model_copy(update={"arguments": {}})], forces=True).make(
+        ladder.jobs[-1].uuid
+    )
     return Flow([ladder, compared], output=compared.output, order="linear", name="committee")
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from calculators import Springs
 from jobflow import run_locally
 from jobflow.managers.fireworks import flow_to_workflow
 from models import GENTLE, save_mace
 
-from alchemflows.analysis.committee import N_LISTED
+from alchemflows.alchemy.calculator import AlchemicalCalculator
+from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.analysis.committee import N_LISTED, force_spread
 from alchemflows.cli.layout import plain_console
 from alchemflows.cli.shown import show
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.flows.committee import CommitteeMaker
 from alchemflows.jobs.correction import read_ladder
+from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.plotting import figures_of
 from alchemflows.schemas.committee import CommitteeDocument
 from alchemflows.schemas.correction import CalculatorSpec
@@ -101,6 +105,55 @@ def test_members_that_agree_are_said_to(framed_ladder, tmp_path):
     assert not found.members[0].overlaps and not found.verdict.converged
     named = [text for text in found.verdict.reasons if Reason.of(text) is Reason.FRAMES_OVERLAP]
     assert len(named) == 4 and all(SPRINGS in text for text in named)
+
+
+def test_spread_of_forces(framed_ladder, gentle_model, heads, tmp_path, capsys):
+    """Over the sampled potential, a head and springs, from forces that are computed here."""
+    store, uuid = framed_ladder
+    springs = CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": 1e-3})
+    members = [both(heads)[1], springs]
+    sampled = read_ladder(store, uuid).provenance.potential
+    flow = CommitteeMaker(members=members, forces=True).make(uuid, sampled=sampled)
+    outputs = run_locally(flow, store=store, root_dir=tmp_path, log=False)
+    found = outputs[flow.jobs[-1].uuid][1].output
+    assert len(found.force_members) == 3 and found.force_members[0] == f"{sampled.name} (sampled)"
+    potentials = [PotentialSpec(name=str(gentle_model), dtype="float64"), members[0]]
+    for end, frames in enumerate(frames_of_ladder(store, read_ladder(store, uuid))):
+        image = frames.frames.atoms()[7]
+        system, weights = AlchemicalSystem.from_structure(frames.frames.structures()[7])
+        forces = []
+        for calculator in (*(AlchemicalCalculator(system, weights, each) for each in potentials), Springs()):
+            image.calc = calculator
+            forces.append(image.get_forces())
+        spread = np.sqrt(np.var(forces, axis=0, ddof=1).sum(axis=1))
+        assert found.force_spreads_eV_per_A[end][7] == pytest.approx(spread.max(), rel=1e-5)
+        listed = [frame for frame in found.force_frames if frame.lambda_value == end]
+        assert listed[0].force_spread_eV_per_A == pytest.approx(found.force_spreads_eV_per_A[end].max())
+        assert len(listed) == N_LISTED and 0 <= listed[0].atom < 5
+    show(found, plain_console())
+    assert "forces of 3 members" in capsys.readouterr().out
+
+
+def test_members_without_forces(framed_ladder, tmp_path):
+    """Forces that fail on some frames leave these out; a member without any is named."""
+    silent = CalculatorSpec(path="calculators:WithoutForces")
+    some = CalculatorSpec(path=SPRINGS, arguments={"fails": [3]})
+    other = CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": 0.002})
+    found = compared(framed_ladder, tmp_path, [silent, some, other], forces=True)
+    assert len(found.members) == 4 and found.force_members == [some.name, other.name]
+    assert any("WithoutForces" in note and "forces" in note for note in found.verdict.notes)
+    assert np.flatnonzero(np.isnan(found.force_spreads_eV_per_A[0])).tolist() == [3]
+    alone = compared(framed_ladder, tmp_path, [silent, other], forces=True)
+    assert alone.force_members == [] and alone.force_frames == []
+
+
+def test_the_spread_of_forces_is_the_largest_over_atoms():
+    forces = np.zeros((3, 4, 2, 3))  # members, frames, atoms, components
+    forces[0, 1, 1] = [3.0, 0.0, 4.0]
+    forces[2, 2, 0, 1] = np.nan
+    spread, atoms = force_spread(list(forces))
+    np.testing.assert_allclose(spread, [0.0, 5 / np.sqrt(3), np.nan, 0.0])
+    assert atoms.tolist() == [0, 1, -1, 0]
 
 
 def test_a_member_that_fails(framed_ladder, heads, tmp_path, capsys):
