@@ -36,6 +36,7 @@ _MODULES = {
     "PhaseStabilityMaker": "flows.phase_stability",
     "PotentialSpec": "schemas.potential",
     "PressureSweepMaker": "flows.isolines",
+    "ReanalysisMaker": "flows.reanalysis",
     "RelaxationMaker": "flows.relaxation",
     "SchottkyMaker": "flows.defect_pairs",
     "SearchMaker": "jobs.ordering",
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from alchemflows.flows.order_disorder import OrderDisorderMaker as OrderDisorderMaker
     from alchemflows.flows.ordering_search import OrderingSearchMaker as OrderingSearchMaker
     from alchemflows.flows.phase_stability import PhaseStabilityMaker as PhaseStabilityMaker
+    from alchemflows.flows.reanalysis import ReanalysisMaker as ReanalysisMaker
     from alchemflows.flows.relaxation import RelaxationMaker as RelaxationMaker
     from alchemflows.flows.switching import SwitchingMaker as SwitchingMaker
     from alchemflows.flows.thermodynamic_integration import (

@@ -117,6 +117,7 @@ ELSEWHERE = {
     "docs/mace-demo.md": ("tests/cli/test_cli.py",),
     "docs/performance.md": ("tests/benchmarks",),
     "docs/potentials.md": ("tests/alchemy/test_reference.py", "tests/sampling/test_verify_ensembles.py"),
+    "docs/reanalysis.md": ("tests/cli/test_reanalysis_command.py",),
     "docs/reproduce.md": ("tests/cli/test_absolute_commands.py",),
     "docs/scale.md": ("tests/benchmarks",),
     "docs/security.md": ("tests/storage/test_users.py",),

@@ -9,6 +9,7 @@ import numpy as np
 
 from alchemflows.analysis.correction import reasons_against
 from alchemflows.analysis.frames import SampledFrames
+from alchemflows.analysis.reanalysis import overlap_suffices, rerun_command
 from alchemflows.errors import AlchemflowsError
 from alchemflows.free_energy.committees import MIN_MEMBERS, MemberChange, committee_spread
 from alchemflows.free_energy.reweighting import Reweighting, reweight
@@ -196,16 +197,19 @@ def _sampled_member(ladder: FreeEnergyDocument) -> CommitteeMember:
 
 def _listed(member: _Member, ladder: FreeEnergyDocument) -> CommitteeMember:
     first, last = member.ends
-    short = [reason for end in member.ends for reason in reasons_against("", end)]
+    reasons = [reason for end in member.ends for reason in reasons_against("", end)]
+    overlaps = overlap_suffices(reasons)
+    potential = member.correction.provenance.potential
     return CommitteeMember(
         name=member.name,
-        potential=member.correction.provenance.potential,
+        potential=potential,
         job=member.job,
         correction=member.correction.correction,
         total=member.correction.total,
         n_effective=(first.n_effective, last.n_effective),
         n_independent=(first.n_independent, last.n_independent),
-        overlaps=all(Reason.of(reason) is not Reason.FRAMES_OVERLAP for reason in short),
+        overlaps=overlaps,
+        rerun=None if overlaps else rerun_command(member.correction.ladder, potential),
     )
 
 

@@ -20,6 +20,8 @@ from alchemflows.cli import (
     frames,
     ordering,
     readout,
+    reanalysis,
+    rerun,
     results,
     transformations,
     workers,
@@ -74,6 +76,8 @@ for commands in (
     doctor,
     results,
     readout,
+    reanalysis,
+    rerun,
     workers,
 ):
     app.add_typer(commands.app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Group
+from rich.text import Text
 
 from alchemflows.cli.layout import ResultTable
 from alchemflows.cli.tables import empty_table
@@ -12,7 +13,10 @@ from alchemflows.schemas.committee import CommitteeDocument, CommitteeMember
 def committee_tables(document: CommitteeDocument) -> Group:
     """Members of a committee, their mean and spread, and the frames at which they disagree most."""
     tables = [_members(document), _spread(document), _frames(document)]
-    return Group(*tables, *([_force_frames(document)] if document.force_frames else []))
+    if document.force_frames:
+        tables.append(_force_frames(document))
+    lines = [f"run the ladder with {member.name}: {member.rerun}" for member in document.members if member.rerun]
+    return Group(*tables, *map(Text, lines))
 
 
 def _symbol(document: CommitteeDocument) -> str:

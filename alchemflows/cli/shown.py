@@ -15,6 +15,7 @@ from alchemflows.cli import (
     isoline_tables,
     mixing_tables,
     monte_carlo_tables,
+    reanalysis_tables,
     tables,
     transition_tables,
 )
@@ -33,6 +34,7 @@ from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDo
 from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.potential import DEMO, DEMO_NOTE
 from alchemflows.schemas.provenance import potential_of
+from alchemflows.schemas.reanalysis import ReanalysisDocument
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
@@ -47,6 +49,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     SwitchingDocument: tables.switching_table,
     CorrectionDocument: correction_tables.correction_tables,
     CommitteeDocument: committee_tables.committee_tables,
+    ReanalysisDocument: reanalysis_tables.reanalysis_tables,
     FrenkelLaddDocument: tables.absolute_table,
     SizeExtrapolation: tables.sizes_table,
     VacancyDocument: defect_tables.vacancy_table,

@@ -27,6 +27,7 @@ from alchemflows.plotting.mixing import plot_mixing, plot_phase_diagram
 from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte_carlo, plot_warren_cowley
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
+from alchemflows.plotting.reanalysis import plot_reanalysis
 from alchemflows.plotting.sweeps import plot_sweep
 from alchemflows.plotting.transition import plot_transition
 from alchemflows.schemas.document import Document
@@ -49,6 +50,7 @@ __all__ = [
     "plot_overlap",
     "plot_phase_diagram",
     "plot_phases",
+    "plot_reanalysis",
     "plot_search",
     "plot_sizes",
     "plot_state_overlaps",

@@ -27,6 +27,7 @@ from alchemflows.plotting.mixing import plot_mixing, plot_phase_diagram
 from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte_carlo, plot_warren_cowley
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
+from alchemflows.plotting.reanalysis import plot_reanalysis
 from alchemflows.plotting.sweeps import plot_sweep
 from alchemflows.plotting.transition import plot_transition
 from alchemflows.schemas.combination import CombinedLadders
@@ -42,6 +43,7 @@ from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
+from alchemflows.schemas.reanalysis import ReanalysisDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
@@ -55,6 +57,7 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     SwitchingDocument: {"switching": plot_switching},
     CorrectionDocument: {"correction": plot_correction},
     CommitteeDocument: {"committee": plot_committee},
+    ReanalysisDocument: {"reanalysis": plot_reanalysis},
     FrenkelLaddDocument: {"switching": plot_switching},
     RemovalDocument: {"switching": plot_switching},
     SizeExtrapolation: {"sizes": plot_sizes},

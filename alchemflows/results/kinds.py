@@ -90,6 +90,7 @@ COLUMNS: dict[str, Column] = {
     "correction_error_eV": Column("$output.correction.error_eV"),
     "mean_eV": Column("$output.mean.delta_f_eV"),
     "sigma_model_eV": Column("$output.sigma_model_eV"),
+    "ladder_overlaps": Column("$output.ladders.overlaps"),
     "members": Column("$output.members.name"),
     "curve_values": Column("$output.gibbs_eV.values"),
     "curve_errors": Column("$output.gibbs_eV.errors"),
@@ -125,6 +126,13 @@ def _committee(row: Row) -> Summary:
     symbol = "ΔF" if row["pressure_GPa"] is None else "ΔG"
     system = f"{row['initial']} → {row['final']}, {len(row['members'])} potentials"
     return Summary(system, f"{symbol} ± σ_model", row["mean_eV"], row["sigma_model_eV"], "eV")
+
+
+def _reanalysis(row: Row) -> Summary:
+    """Count the ladders that need not be run again."""
+    overlaps = row["ladder_overlaps"]
+    quantity = f"corrected ladders, of {len(overlaps)}"
+    return Summary(f"to {row['target']}", quantity, sum(overlaps), None, "")
 
 
 def _absolute(row: Row) -> Summary:
@@ -273,6 +281,7 @@ KINDS: dict[str, Kind] = {
     "CombinedLadders": Kind("combined-ladders", _combined),
     "CorrectionDocument": Kind("correction", _correction),
     "CommitteeDocument": Kind("committee", _committee),
+    "ReanalysisDocument": Kind("reanalysis", _reanalysis),
     "SizeExtrapolation": Kind("size-extrapolation", _sizes),
     "VacancySizes": Kind("vacancy-sizes", _vacancy_sizes),
     "VacancyTemperatures": Kind("vacancy-temperatures", _vacancy_temperatures),

@@ -52,6 +52,9 @@ class CommitteeMember(BaseModel):
     )
     n_independent: tuple[float, float] | None = Field(None, description="independent frames at λ = 0 and 1")
     overlaps: bool = Field(description="whether both effective sample sizes suffice; otherwise its ladder must be run")
+    rerun: str | None = Field(
+        None, description="command that runs the ladder with this member; none if it overlaps or cannot be sampled"
+    )
 
 
 class FailedMember(BaseModel):

@@ -194,6 +194,7 @@ class Reason(Enum):
         "the members disagree by {sigma:.3g} meV/atom (σ_model, above {tolerance:g}); frames with the largest "
         "deviations of ΔU from its mean: {frames}"
     )
+    NOT_CORRECTED = "not corrected: {problem}"
     TRANSITION_OUTSIDE = (
         "{where}: no transition between {low:g} and {high:g} K: the heat capacity is largest at an end, {end:g} K; "
         "sample temperatures beyond it"

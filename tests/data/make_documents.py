@@ -41,6 +41,7 @@ from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
+from alchemflows.flows.reanalysis import ReanalysisMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.transition import OrderDisorderTransitionMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
@@ -111,6 +112,7 @@ def flows() -> Iterator[Flow]:
     yield Flow([temperatures, figure], output=figure.output)
     yield corrected_ladder()
     yield committee()
+    yield reanalysis()
     yield SchottkyMaker(frenkel_ladd_maker=absolute).make(salt())
     yield FrenkelPairMaker(frenkel_ladd_maker=absolute).make(salt(), 0, [0.25, 0.25, 0.25])
     phases = {"small": iron() * (2, 2, 2), "large": iron(2.9) * (2, 2, 2)}
@@ -168,6 +170,17 @@ def committee() -> Flow:
         ladder.jobs[-1].uuid
     )
     return Flow([ladder, compared], output=compared.output, order="linear", name="committee")
+
+
+def reanalysis() -> Flow:
+    """Return a ladder, and its correction as one of several, from float32 to float64 of the same potential."""
+    maker = ThermodynamicIntegrationMaker(
+        potential=DEMO, temperature=200.0, relax_maker=None, **METHODS["thermodynamic-integration"]
+    )
+    ladder = maker.make(salt(), {"Na": "K"})
+    target = PotentialSpec(name="mace-demo", device="cpu", dtype="float64")
+    corrected = ReanalysisMaker(target=target).make([ladder.jobs[-1].uuid])
+    return Flow([ladder, corrected], output=corrected.output, order="linear", name="reanalysis")
 
 
 def examples() -> dict[str, dict[str, list[Any]]]:
