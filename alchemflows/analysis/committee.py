@@ -183,6 +183,10 @@ def _member(evaluated: Evaluated, correction: CorrectionDocument, lengths: Seque
     return _Member(evaluated.name, evaluated.job, correction, (whole[0], whole[1]), (first, last))
 
 
+def _reasons(member: _Member) -> list[str]:
+    return [reason for end in member.ends for reason in reasons_against("", end)]
+
+
 def _sampled_member(ladder: FreeEnergyDocument) -> CommitteeMember:
     potential = ladder.provenance.potential
     return CommitteeMember(
@@ -197,8 +201,7 @@ def _sampled_member(ladder: FreeEnergyDocument) -> CommitteeMember:
 
 def _listed(member: _Member, ladder: FreeEnergyDocument) -> CommitteeMember:
     first, last = member.ends
-    reasons = [reason for end in member.ends for reason in reasons_against("", end)]
-    overlaps = overlap_suffices(reasons)
+    overlaps = overlap_suffices(_reasons(member))
     potential = member.correction.provenance.potential
     return CommitteeMember(
         name=member.name,
@@ -319,7 +322,7 @@ def _notes(
         for each in forces
         if each.forces is None
     ]
-    if sigma_eV < 2 * noise_eV:
+    if sigma_eV < 2 * noise_eV and all(overlap_suffices(_reasons(member)) for member in found):
         notes.append(
             f"the members agree within their statistical errors: σ_model is {sigma_eV:.2g} eV, and {noise_eV:.2g} eV "
             "is expected of equal members"

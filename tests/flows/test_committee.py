@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from calculators import Springs
-from jobflow import run_locally
+from jobflow import JobStore, run_locally
 from jobflow.managers.fireworks import flow_to_workflow
+from maggma.stores import MemoryStore
 from models import GENTLE, save_mace
+from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.calculator import AlchemicalCalculator
 from alchemflows.alchemy.system import AlchemicalSystem
@@ -16,6 +18,7 @@ from alchemflows.cli.layout import plain_console
 from alchemflows.cli.shown import show
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.flows.committee import CommitteeMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.correction import read_ladder
 from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.plotting import figures_of
@@ -93,7 +96,7 @@ def test_without_the_sampled_potential(framed_ladder, gentle_model, heads, tmp_p
     assert found.sigma_model_eV == pytest.approx(abs(values[0] - values[1]) / np.sqrt(2))
 
 
-def test_members_that_agree_are_said_to(framed_ladder, tmp_path):
+def test_a_constant_difference_between_members_is_no_disagreement(framed_ladder, tmp_path):
     """Two calculators that differ from the sampled potential in the same way."""
     springs = [
         CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": 1.0, "offset_eV": value})
@@ -103,6 +106,7 @@ def test_members_that_agree_are_said_to(framed_ladder, tmp_path):
     assert found.sigma_model_eV < 1e-9 and found.sigma_noise_eV < 1e-9
     assert found.members[0].name == "calculators:Springs(stiffness_eV_per_A2=1.0, offset_eV=0.0)"
     assert not found.members[0].overlaps and not found.verdict.converged
+    assert not any("agree" in note for note in found.verdict.notes)  # without overlap, nothing is known
     named = [text for text in found.verdict.reasons if Reason.of(text) is Reason.FRAMES_OVERLAP]
     assert len(named) == 4 and all(SPRINGS in text for text in named)
 
@@ -154,6 +158,25 @@ def test_the_spread_of_forces_is_the_largest_over_atoms():
     spread, atoms = force_spread(list(forces))
     np.testing.assert_allclose(spread, [0.0, 5 / np.sqrt(3), np.nan, 0.0])
     assert atoms.tolist() == [0, 1, -1, 0]
+
+
+@pytest.mark.slow
+def test_a_foundation_model_on_a_ladder_of_mace_demo(tmp_path):
+    """SevenNet-0 and mace-demo, which was trained on its energies, agree in ΔF of NaCl → KCl."""
+    sites = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(6.0), ["Na", "Cl"], sites)
+    lengths = {"n_windows": 2, "windows_per_job": 2, "n_equilibration_steps": 100, "n_production_steps": 500}
+    maker = ThermodynamicIntegrationMaker(
+        potential="mace-demo", temperature=300.0, relax_maker=None, n_frames=25, **lengths
+    )
+    flow = maker.make(salt, {"Na": "K"})
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore(key="blob_uuid")})
+    run_locally(flow, store=store, root_dir=tmp_path, ensure_success=True, log=False)
+    found = compared((store, flow.jobs[-1].uuid), tmp_path, [PotentialSpec(name="sevennet-0", dtype="float64")])
+    demo, seven = (member.total.delta_f_eV_per_atom for member in found.members)
+    assert abs(seven - demo) < 0.02
+    assert found.sigma_model_eV_per_atom == pytest.approx(abs(seven - demo) / np.sqrt(2))
+    assert all(frame.spread_eV < 0.1 for frame in found.frames)
 
 
 def test_a_member_that_fails(framed_ladder, heads, tmp_path, capsys):
