@@ -19,6 +19,7 @@ _MODULES = {
     "AlchemicalSystem": "alchemy.system",
     "Campaign": "campaign.campaign",
     "ChemicalPotentials": "schemas.chemical_potentials",
+    "CommitteeMaker": "flows.committee",
     "CompositionGrid": "alchemy.compositions",
     "CompositionOptimizationMaker": "flows.composition_optimization",
     "CompositionSweepMaker": "flows.composition_sweep",
@@ -35,6 +36,7 @@ _MODULES = {
     "PhaseStabilityMaker": "flows.phase_stability",
     "PotentialSpec": "schemas.potential",
     "PressureSweepMaker": "flows.isolines",
+    "ReanalysisMaker": "flows.reanalysis",
     "RelaxationMaker": "flows.relaxation",
     "SchottkyMaker": "flows.defect_pairs",
     "SearchMaker": "jobs.ordering",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from alchemflows.alchemy.system import AlchemicalSystem as AlchemicalSystem
     from alchemflows.campaign.campaign import Campaign as Campaign
     from alchemflows.errors import AlchemflowsError as AlchemflowsError
+    from alchemflows.flows.committee import CommitteeMaker as CommitteeMaker
     from alchemflows.flows.composition_optimization import CompositionOptimizationMaker as CompositionOptimizationMaker
     from alchemflows.flows.composition_sweep import CompositionSweepMaker as CompositionSweepMaker
     from alchemflows.flows.correction import CorrectionMaker as CorrectionMaker
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
     from alchemflows.flows.order_disorder import OrderDisorderMaker as OrderDisorderMaker
     from alchemflows.flows.ordering_search import OrderingSearchMaker as OrderingSearchMaker
     from alchemflows.flows.phase_stability import PhaseStabilityMaker as PhaseStabilityMaker
+    from alchemflows.flows.reanalysis import ReanalysisMaker as ReanalysisMaker
     from alchemflows.flows.relaxation import RelaxationMaker as RelaxationMaker
     from alchemflows.flows.switching import SwitchingMaker as SwitchingMaker
     from alchemflows.flows.thermodynamic_integration import (

@@ -10,12 +10,12 @@ Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free en
 mixture on 16 sites, from 400 samples of each of 22 states. Ladders at two temperatures or pressures are of anharmonic
 modes, with 2000 samples of each window. Corrections are of 24 harmonic modes whose stiffness changes by 5 to 30 %, from
 100 frames, or from 40 instead of a tenth; in two stages, from a quarter or half of them with the second target;
-corrected ladders have five windows of 2000 samples, or of 400. Curves over temperature, and transitions between two
-of them, are those of 60 modes, from 4 switches in each direction. Transitions between order and disorder are those of
-lattices of 24 and 48 sites whose energy depends on their order only, from 400 samples at each of 6 temperatures, or
-from 100 instead of a tenth. A tenth of the default means a tenth of the samples; for switches, which then dissipate
-ten times as much, works with σ = 3 instead of 1 k_B T, or modes that relax less. Results with a warning in the
-verdict are left out; their fraction is printed.
+corrected ladders have five windows of 2000 samples, or of 400. Committees are of three such potentials and the
+sampled one. Curves over temperature, and transitions between two of them, are those of 60 modes, from 4 switches in
+each direction. Transitions between order and disorder are those of lattices of 24 and 48 sites whose energy depends
+on their order only, from 400 samples at each of 6 temperatures, or from 100 instead of a tenth. A tenth of the
+default means a tenth of the samples; for switches, which then dissipate ten times as much, works with σ = 3 instead
+of 1 k_B T, or modes that relax less. Results with a warning in the verdict are left out; their fraction is printed.
 Quantities that are in FILE already are not measured again.
 """
 
@@ -30,6 +30,7 @@ from functools import partial
 from pathlib import Path
 
 from combination_rows import combination_rows
+from committee_rows import committee_rows
 from correction_rows import STAGES, corrected_ladder_rows, correction_rows, stages_rows
 from error_rows import (
     DEFAULT,
@@ -247,6 +248,14 @@ QUANTITIES = (
         ("test_corrected_ladders",),
         partial(corrected_ladder_rows, 2000, 100, ((0.2, -0.15), (-0.15, 0.2)), (0.0, 5.0)),
         partial(corrected_ladder_rows, 400, 40, ((0.2, -0.15), (-0.15, 0.2)), (0.0, 5.0)),
+    ),
+    Quantity(
+        "committees: mean over the members, and σ_model",
+        ("sigma_model_error_eV",),
+        "influences of the frames on the mean and on the spread, correlation, few frames",
+        ("test_committees",),
+        partial(committee_rows, 100, (0.0, 1.0)),
+        partial(committee_rows, 40, (0.0, 1.0)),
     ),
     Quantity(
         "free energy of mixing; x(Δμ); fit of the excess, binodal, coexistence and consolute point",

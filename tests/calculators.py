@@ -24,7 +24,7 @@ class Springs(Calculator):
         Numbers of the calls that return an infinite energy.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy"]
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
 
     def __init__(self, stiffness_eV_per_A2=0.001, offset_eV=0.0, fails=(), infinite=()):
         super().__init__()
@@ -39,7 +39,19 @@ class Springs(Calculator):
             raise ValueError("the cycle did not converge")
         distances = self.atoms.get_all_distances()
         energy = self.offset_eV + 0.25 * self.stiffness * float((distances**2).sum())
-        self.results = {"energy": np.inf if self.calls in self.infinite else energy}
+        positions = self.atoms.positions
+        forces = self.stiffness * (positions.sum(axis=0) - len(positions) * positions)
+        self.results = {"energy": np.inf if self.calls in self.infinite else energy, "forces": forces}
+
+
+class WithoutForces(Springs):
+    """Springs that have no forces."""
+
+    implemented_properties: ClassVar[list[str]] = ["energy"]
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        del self.results["forces"]
 
 
 @dataclass

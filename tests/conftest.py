@@ -12,11 +12,11 @@ import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from campaigns import campaign_metadata
-from jobflow import Flow
-from models import save_mace
+from jobflow import Flow, JobStore, run_locally
+from maggma.stores import MemoryStore
+from models import GENTLE, save_mace
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.groups import SpaceGroup
 
@@ -28,9 +28,6 @@ from alchemflows.storage.mongod import PrivateMongod
 
 # pymatgen forgets a space group that is not in use, and needs 0.4 s to make it again.
 SpaceGroup.__new__ = staticmethod(functools.cache(SpaceGroup.__new__))
-
-#: Parameters of a MACE model with weak forces and equal reference energies, so that neighbouring windows overlap.
-GENTLE = {"seed": 5, "atomic_inter_scale": 0.3, "correlation": 2, "atomic_energies": np.full(5, -3.0)}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,6 +66,19 @@ def perovskite() -> Structure:
         ["Cs", "Pb", "I", "I", "I"],
         [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.0, 0.5, 0.5]],
     )
+
+
+@pytest.fixture(scope="session")
+def framed_ladder(
+    gentle_model: Path, perovskite: Structure, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[JobStore, str]:
+    """Return the store and the identifier of a ladder with 40 frames of each end, sampled with the gentle model."""
+    short = {"n_windows": 2, "n_equilibration_steps": 20, "n_production_steps": 400, "temperature": 200.0}
+    maker = ThermodynamicIntegrationMaker(potential=str(gentle_model), windows_per_job=2, relax_maker=None, **short)
+    flow = maker.make(perovskite, {"Pb": "Sn"})
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore(key="blob_uuid")})
+    run_locally(flow, store=store, root_dir=tmp_path_factory.mktemp("ladder"), ensure_success=True, log=False)
+    return store, flow.jobs[-1].uuid
 
 
 @pytest.fixture

@@ -37,6 +37,14 @@ CUTOFF_A = 4.5
 #: Options of the newest mace-torch that the oldest release which is supported lacks.
 LATER_OPTIONS = {"use_edge_irreps_first", "keep_last_layer_irreps"}
 
+#: Parameters of a model with weak forces and equal reference energies, so that neighbouring windows overlap.
+GENTLE: dict[str, Any] = {
+    "seed": 5,
+    "atomic_inter_scale": 0.3,
+    "correlation": 2,
+    "atomic_energies": np.full(len(NUMBERS), -3.0),
+}
+
 _RESIDUAL = {
     "interaction_cls_first": RealAgnosticResidualInteractionBlock,
     "interaction_cls": RealAgnosticResidualInteractionBlock,

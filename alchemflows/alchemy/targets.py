@@ -1,12 +1,12 @@
-"""Energies of ordered configurations with a target: a potential of this package, or a calculator of ASE."""
+"""Energies and forces of ordered configurations with a target: a potential of this package, or a calculator of ASE."""
 
 from __future__ import annotations
 
 import inspect
 import math
 import pkgutil
-from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +23,10 @@ from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
 #: Energy (eV) of a configuration, or the reason why there is none.
 Energy = float | str
+#: Forces (eV/Å) of a configuration, shape (N, 3), or the reason why there are none.
+Forces = np.ndarray | str
+
+Result = TypeVar("Result")
 
 
 class EnergyTarget(Protocol):
@@ -48,6 +52,10 @@ class EnergyTarget(Protocol):
 
     def energies(self, images: Sequence[Atoms]) -> list[Energy]:
         """Return the energy of each configuration; all have the same atoms."""
+        ...
+
+    def forces(self, images: Sequence[Atoms]) -> list[Forces]:
+        """Return the forces of each configuration; all have the same atoms."""
         ...
 
 
@@ -82,18 +90,15 @@ class PotentialTarget:
 
     def energies(self, images: Sequence[Atoms]) -> list[Energy]:
         """Return the energy of each configuration."""
-        return [_checked(energy) for energy in self._evaluate(images, forces=False).energy.tolist()]
+        return [_checked(energy) for energy in self._evaluated(images, forces=False).energy.tolist()]
 
-    def forces(self, images: Sequence[Atoms]) -> np.ndarray:
-        """Return the forces (eV/Å) on the atoms of each configuration, shape (n, N, 3); all have the same atoms."""
-        found = []
-        for start in range(0, len(images), self.n_at_once):
-            forces = self._evaluate(images[start : start + self.n_at_once], forces=True).forces
-            assert forces is not None
-            found.append(forces.cpu().numpy())
-        return np.concatenate(found)
+    def forces(self, images: Sequence[Atoms]) -> list[Forces]:
+        """Return the forces of each configuration."""
+        found = self._evaluated(images, forces=True).forces
+        assert found is not None
+        return [_checked_forces(forces, len(images[0])) for forces in found.cpu().numpy()]
 
-    def _evaluate(self, images: Sequence[Atoms], *, forces: bool) -> Evaluation:
+    def _evaluated(self, images: Sequence[Atoms], *, forces: bool) -> Evaluation:
         if self._model is None or not np.array_equal(self._model.system.numbers, images[0].numbers):
             structure = AseAtomsAdaptor.get_structure(
                 Atoms(images[0].numbers, images[0].positions, cell=images[0].cell)
@@ -144,13 +149,17 @@ class CalculatorTarget:
 
     def energies(self, images: Sequence[Atoms]) -> list[Energy]:
         """Return the energy of each configuration, or the error that its calculation raised."""
-        return [self._energy(atoms) for atoms in images]
+        return [self._tried(atoms, lambda copy: _checked(copy.get_potential_energy())) for atoms in images]
 
-    def _energy(self, atoms: Atoms) -> Energy:
+    def forces(self, images: Sequence[Atoms]) -> list[Forces]:
+        """Return the forces of each configuration, or the error that its calculation raised."""
+        return [self._tried(atoms, lambda copy: _checked_forces(copy.get_forces(), len(copy))) for atoms in images]
+
+    def _tried(self, atoms: Atoms, compute: Callable[[Atoms], Result]) -> Result | str:
         copy = atoms.copy()
         copy.calc = self._calculator
         try:
-            return _checked(copy.get_potential_energy())
+            return compute(copy)
         except Exception as error:
             return _reason(error)
 
@@ -198,6 +207,13 @@ def imported_calculator(spec: CalculatorSpec) -> Any:
 def _checked(energy: Any) -> Energy:
     value = float(energy)
     return value if math.isfinite(value) else "the energy is not finite"
+
+
+def _checked_forces(forces: Any, n_atoms: int) -> Forces:
+    values = np.asarray(forces, dtype=float)
+    if values.shape != (n_atoms, 3):
+        return f"the forces have the shape {values.shape} instead of {(n_atoms, 3)}"
+    return values if np.isfinite(values).all() else "the forces are not finite"
 
 
 def _reason(error: Exception) -> str:

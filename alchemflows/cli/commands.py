@@ -10,6 +10,7 @@ from alchemflows.cli import (
     absolute,
     campaign,
     checks,
+    committees,
     compositions,
     corrections,
     database,
@@ -19,6 +20,8 @@ from alchemflows.cli import (
     frames,
     ordering,
     readout,
+    reanalysis,
+    rerun,
     results,
     transformations,
     workers,
@@ -62,6 +65,7 @@ for commands in (
     absolute,
     defects,
     compositions,
+    committees,
     corrections,
     example,
     frames,
@@ -72,6 +76,8 @@ for commands in (
     doctor,
     results,
     readout,
+    reanalysis,
+    rerun,
     workers,
 ):
     app.add_typer(commands.app)

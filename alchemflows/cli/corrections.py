@@ -20,8 +20,11 @@ from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from alchemflows.analysis.frames import SampledFrames
     from alchemflows.flows.correction import Target
-    from alchemflows.schemas.correction import EvaluationLimits
+    from alchemflows.schemas.correction import CalculatorSpec, EvaluationLimits
+    from alchemflows.schemas.free_energy import FreeEnergyDocument
+    from alchemflows.schemas.potential import PotentialSpec
 
 #: Least number of frames for an estimate of both ends.
 MIN_EVALUATIONS = 8
@@ -83,9 +86,6 @@ def correct(
     limits = limits_of(error, max_evaluations)
     targets = targets_of(to, argument or [], dtype, device, head)
     from alchemflows.flows.correction import CorrectionMaker
-    from alchemflows.results.frames import frames_of
-    from alchemflows.results.listing import find_result
-    from alchemflows.schemas.free_energy import FreeEnergyDocument
 
     maker = CorrectionMaker(
         target=targets[-1],
@@ -94,18 +94,59 @@ def correct(
         limits=limits,
         category=categories[0] if len(categories) == 1 else list(categories),
     )
+    uuid, _, elements = ordered_ladder_of(result)
+    run_and_show(partial(maker.make, uuid, elements=elements), run, device=device, figures={"correction": plot})
+
+
+def ladder_of(result: str) -> tuple[str, FreeEnergyDocument, list[SampledFrames]]:
+    """Return the identifier of a ladder, its free energy, and the frames of both ends.
+
+    Parameters
+    ----------
+    result
+        ID of the result, or its first characters.
+
+    Raises
+    ------
+    InvalidInputError
+        If the result is not a ladder, or has no frames.
+    """
+    from alchemflows.results.frames import frames_of
+    from alchemflows.results.listing import find_result
+    from alchemflows.schemas.free_energy import FreeEnergyDocument
+
     database = connected()
     uuid, _ = find_result(database, result)
     ladder, *ends = frames_of(database, uuid)
     if not isinstance(ladder, FreeEnergyDocument):
-        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder; only ladders can be corrected")
+        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, which this command needs")
+    return uuid, ladder, ends
+
+
+def ordered_ladder_of(result: str) -> tuple[str, FreeEnergyDocument, frozenset[int]]:
+    """Return a ladder whose frames other potentials can evaluate.
+
+    Parameters
+    ----------
+    result
+        ID of the result, or its first characters.
+
+    Returns
+    -------
+    Its identifier, its free energy, and the atomic numbers of the frames of both ends.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`ladder_of`; or if an end is a mixed crystal.
+    """
+    uuid, ladder, ends = ladder_of(result)
     if not all(end.frames.is_ordered for end in ends):
         raise InvalidInputError(
             f"the ladder {uuid[:8]} ends in a mixed crystal, whose energy only an alchemical potential has; a "
             "correction needs ordered ends"
         )
-    elements = frozenset().union(*(end.frames.elements for end in ends))
-    run_and_show(partial(maker.make, uuid, elements=elements), run, device=device, figures={"correction": plot})
+    return uuid, ladder, frozenset().union(*(end.frames.elements for end in ends))
 
 
 def limits_of(error: float | None, max_evaluations: int | None) -> EvaluationLimits:
@@ -158,10 +199,48 @@ def targets_of(names: list[str], arguments: list[str], dtype: str, device: str, 
     return found
 
 
+def target_of(
+    to: str, arguments: list[str], dtype: str, device: str, head: str | None
+) -> PotentialSpec | CalculatorSpec:
+    """Return the one target of the options of a command that takes potentials and calculators only.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`targets_of`; or if the target is a maker of jobs.
+    """
+    from alchemflows.schemas.correction import CalculatorSpec
+    from alchemflows.schemas.potential import PotentialSpec
+
+    (target,) = targets_of([to], arguments, dtype, device, head)
+    if not isinstance(target, PotentialSpec | CalculatorSpec):
+        raise InvalidInputError(f"--to {to}: only `alchemflows correct` takes makers of jobs")
+    return target
+
+
+def argument_of(text: str, option: str = "--argument") -> tuple[str, Any]:
+    """Return name and value of an argument such as cutoff=6.0; values are JSON, or else YAML, as cpu.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is malformed; the message names the option.
+    """
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise InvalidInputError(f"{option}: an argument is written like use_device=cpu; got {text!r}")
+    with suppress(ValueError):
+        return name, json.loads(value)
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InvalidInputError(f"{option} {name}: {value!r} is neither JSON nor YAML") from None
+
+
 def _argument(text: str, paths: list[int]) -> tuple[int, str, Any]:
     """Return the target, the name and the value of an argument such as cutoff=6.0 or 2.cutoff=6.0.
-
-    Values are JSON, or else YAML, as cpu.
 
     Parameters
     ----------
@@ -170,16 +249,12 @@ def _argument(text: str, paths: list[int]) -> tuple[int, str, Any]:
     paths
         Numbers of the targets that are import paths, from 0.
     """
-    import yaml
-
     if not paths:
         raise InvalidInputError(
             "--argument is for calculators and makers; potentials have --dtype, --device and --head"
         )
-    place, equals, value = text.partition("=")
-    number, dot, name = place.partition(".") if place[:1].isdigit() else ("", "", place)
-    if not equals or not name.isidentifier():
-        raise InvalidInputError(f"--argument is written like use_device=cpu; got {text!r}")
+    number, dot, rest = text.partition(".") if text[:1].isdigit() else ("", "", text)
+    name, value = argument_of(rest)
     if not dot and len(paths) > 1:
         raise InvalidInputError(
             f"--argument {name}: several targets have arguments; write {paths[0] + 1}.{text} for target {paths[0] + 1}"
@@ -187,9 +262,4 @@ def _argument(text: str, paths: list[int]) -> tuple[int, str, Any]:
     k = int(number) - 1 if number.isdigit() else paths[0]
     if k not in paths:
         raise InvalidInputError(f"--argument {text}: target {number} is no calculator or maker")
-    with suppress(ValueError):
-        return k, name, json.loads(value)
-    try:
-        return k, name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InvalidInputError(f"--argument {name}: {value!r} is neither JSON nor YAML") from None
+    return k, name, value

@@ -1,8 +1,7 @@
-"""Commands that export tables, reanalyse stored windows and combine ladders."""
+"""Commands that export tables and combine ladders."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +15,7 @@ from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
 from alchemflows.cli.options import JsonInstead, Plot
 from alchemflows.cli.running import as_text, console, messages
-from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,33 +54,6 @@ def export(
         print_json({"table": what.value, "file": file, "rows": n_rows})
         return
     console.print(f"{n_rows} rows: {file}")
-
-
-@app.command()
-def reanalyse(
-    campaign: Campaign = None,
-    discard: Annotated[float, typer.Option(help="Fraction of samples to discard at the start of each window.")] = 0.0,
-    rebuild: Annotated[
-        bool, typer.Option("--all", help="Also reanalyse ladders whose analysis is up to date.")
-    ] = False,
-    as_json: JsonInstead = False,
-) -> None:
-    """Recompute free energies from stored samples."""
-    from alchemflows.results.builder import FreeEnergyBuilder
-
-    database = connected()
-    builder = FreeEnergyBuilder.of(database, campaign, discard=discard, rebuild=rebuild)
-    builder.run(log_level=logging.ERROR)
-    n_done, n_failed = builder.n_ladders - len(builder.failures), len(builder.failures)
-    if as_json:
-        print_json({"analysed": n_done, "failures": builder.failures})
-    else:
-        console.print(
-            f"ladders analysed: {n_done}; read them with `alchemflows results --reanalysed` ({database.place})"
-        )
-    if n_failed:
-        uuid, reason = next(iter(builder.failures.items()))
-        raise AlchemflowsError(f"ladders that could not be analysed: {n_failed}, such as {uuid}: {reason}")
 
 
 @app.command()

@@ -9,16 +9,19 @@ from rich.console import Console, RenderableType
 
 from alchemflows.cli import (
     combination_tables,
+    committee_tables,
     correction_tables,
     defect_tables,
     isoline_tables,
     mixing_tables,
     monte_carlo_tables,
     phase_tables,
+    reanalysis_tables,
     tables,
     transition_tables,
 )
 from alchemflows.schemas.combination import CombinedLadders
+from alchemflows.schemas.committee import CommitteeDocument
 from alchemflows.schemas.correction import CorrectionDocument
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
 from alchemflows.schemas.document import Document
@@ -32,6 +35,7 @@ from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDo
 from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.potential import DEMO, DEMO_NOTE
 from alchemflows.schemas.provenance import potential_of
+from alchemflows.schemas.reanalysis import ReanalysisDocument
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
@@ -45,6 +49,8 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     CombinedLadders: combination_tables.combination_tables,
     SwitchingDocument: tables.switching_table,
     CorrectionDocument: correction_tables.correction_tables,
+    CommitteeDocument: committee_tables.committee_tables,
+    ReanalysisDocument: reanalysis_tables.reanalysis_tables,
     FrenkelLaddDocument: tables.absolute_table,
     SizeExtrapolation: tables.sizes_table,
     VacancyDocument: defect_tables.vacancy_table,

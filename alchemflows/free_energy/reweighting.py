@@ -69,6 +69,9 @@ class Reweighting:
         Difference between the first and the second half of the frames in standard errors; None with too few frames.
     influences_eV
         Influence of each configuration on the estimate that is used, shape (n,).
+    excess_eV
+        Part of the error of the cumulant that is the difference of the exponential average from it beyond chance, with
+        its sign; 0 for the exponential average.
     """
 
     n_frames: int
@@ -83,6 +86,7 @@ class Reweighting:
     curve: list[tuple[float, float] | None]
     halves_sigma: float | None
     influences_eV: np.ndarray = field(repr=False, compare=False)
+    excess_eV: float
 
     @property
     def n_independent(self) -> float:
@@ -145,11 +149,12 @@ def reweight(differences_eV: ArrayLike, temperature_K: float, before_eV: ArrayLi
     estimator: Estimator = "exponential" if n_effective >= MIN_EXPONENTIAL else "cumulant"
     both = {name: _change(x, before, name) for name in ("exponential", "cumulant")}
     errors = {name: each.variance.error for name, each in both.items()}
-    error = errors[estimator]
+    excess = 0.0
     if estimator == "cumulant":
         between = correlated_variance([both["exponential"].influences - both["cumulant"].influences])
-        excess = (both["exponential"].value - both["cumulant"].value) ** 2 - between.value
-        error = float(np.sqrt(error**2 + max(0.0, excess)))
+        difference = both["exponential"].value - both["cumulant"].value
+        excess = float(np.copysign(np.sqrt(max(0.0, difference**2 - between.value)), difference))
+    error = float(np.hypot(errors[estimator], excess))
     firsts = [slice(int(fraction * n)) for fraction in FRACTIONS[:-1]]
     parts = [_part(x[first], before[first], estimator) for first in firsts]
     curve = [None if each is None else (mean + kT * each[0], kT * each[1]) for each in parts]
@@ -167,6 +172,7 @@ def reweight(differences_eV: ArrayLike, temperature_K: float, before_eV: ArrayLi
         curve=[*curve, best],
         halves_sigma=_halves_sigma(x, before, estimator),
         influences_eV=kT * both[estimator].influences,
+        excess_eV=kT * excess,
     )
 
 

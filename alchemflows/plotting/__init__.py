@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.plotting.combination import plot_combination, plot_state_overlaps
+from alchemflows.plotting.committees import plot_committee
 from alchemflows.plotting.corrections import plot_correction
 from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.figures import figures_of
@@ -26,6 +27,7 @@ from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
 from alchemflows.plotting.phases import plot_boundary, plot_phases
+from alchemflows.plotting.reanalysis import plot_reanalysis
 from alchemflows.plotting.sweeps import plot_sweep
 from alchemflows.plotting.transition import plot_transition
 from alchemflows.schemas.document import Document
@@ -36,6 +38,7 @@ __all__ = [
     "plot_arrangement_series",
     "plot_boundary",
     "plot_combination",
+    "plot_committee",
     "plot_convergence",
     "plot_correction",
     "plot_gradient",
@@ -48,6 +51,7 @@ __all__ = [
     "plot_overlap",
     "plot_phase_diagram",
     "plot_phases",
+    "plot_reanalysis",
     "plot_search",
     "plot_sizes",
     "plot_state_overlaps",

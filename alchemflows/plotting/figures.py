@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from alchemflows.plotting.combination import plot_combination, plot_state_overlaps
+from alchemflows.plotting.committees import plot_committee
 from alchemflows.plotting.corrections import plot_correction
 from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.free_energies import (
@@ -26,9 +27,11 @@ from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
 from alchemflows.plotting.phases import plot_boundary, plot_phases
+from alchemflows.plotting.reanalysis import plot_reanalysis
 from alchemflows.plotting.sweeps import plot_sweep
 from alchemflows.plotting.transition import plot_transition
 from alchemflows.schemas.combination import CombinedLadders
+from alchemflows.schemas.committee import CommitteeDocument
 from alchemflows.schemas.correction import CorrectionDocument
 from alchemflows.schemas.defect_pairs import FrenkelPairDocument, SchottkyDocument
 from alchemflows.schemas.document import Document
@@ -40,6 +43,7 @@ from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
+from alchemflows.schemas.reanalysis import ReanalysisDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
@@ -52,6 +56,8 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     CombinedLadders: {"temperatures": plot_combination, "overlap": plot_state_overlaps},
     SwitchingDocument: {"switching": plot_switching},
     CorrectionDocument: {"correction": plot_correction},
+    CommitteeDocument: {"committee": plot_committee},
+    ReanalysisDocument: {"reanalysis": plot_reanalysis},
     FrenkelLaddDocument: {"switching": plot_switching},
     RemovalDocument: {"switching": plot_switching},
     SizeExtrapolation: {"sizes": plot_sizes},

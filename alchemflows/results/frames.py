@@ -101,7 +101,11 @@ def add_forces(ladder: Transformation, images: Sequence[Atoms], device: str = "a
     for image in images:
         of_atoms.setdefault(image.numbers.tobytes(), []).append(image)
     for same in of_atoms.values():
-        for image, forces in zip(same, target.forces(same), strict=True):
+        size = target.n_at_once
+        found = [each for start in range(0, len(same), size) for each in target.forces(same[start : start + size])]
+        for image, forces in zip(same, found, strict=True):
+            if isinstance(forces, str):
+                raise PotentialError(f"the forces of a frame at {image.info['time_fs']:g} fs: {forces}")
             energy = image.get_potential_energy()
             image.calc = SinglePointCalculator(image, energy=energy, forces=forces)
 
@@ -152,6 +156,19 @@ def write_frames(
             images.append(atoms)
     if forces:
         add_forces(ladder, images, device)
+    write_images(images, path)
+    return len(images)
+
+
+def write_images(images: Sequence[Atoms], path: Path) -> None:
+    """Write configurations to a file in the extended XYZ format; an existing one is replaced when all are written.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file has another extension or cannot be written.
+    """
+    check_frames_file(path)
     temporary = path.with_name(f".{path.name}.part")
     try:
         write(temporary, images, format="extxyz")
@@ -160,4 +177,3 @@ def write_frames(
         raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)
-    return len(images)

@@ -88,6 +88,10 @@ COLUMNS: dict[str, Column] = {
     "target": Column("$output.target"),
     "correction_eV": Column("$output.correction.delta_f_eV"),
     "correction_error_eV": Column("$output.correction.error_eV"),
+    "mean_eV": Column("$output.mean.delta_f_eV"),
+    "sigma_model_eV": Column("$output.sigma_model_eV"),
+    "ladder_overlaps": Column("$output.ladders.overlaps"),
+    "members": Column("$output.members.name"),
     "curve_values": Column("$output.gibbs_eV.values"),
     "curve_errors": Column("$output.gibbs_eV.errors"),
     "pressures_GPa": Column("$output.pressures_GPa"),
@@ -115,6 +119,20 @@ def _correction(row: Row) -> Summary:
     symbol = "ΔΔF" if row["pressure_GPa"] is None else "ΔΔG"
     system = f"{row['initial']} → {row['final']}, to {row['target']}"
     return Summary(system, symbol, row["correction_eV"], row["correction_error_eV"], "eV")
+
+
+def _committee(row: Row) -> Summary:
+    """Mean over the members; the error is σ_model."""
+    symbol = "ΔF" if row["pressure_GPa"] is None else "ΔG"
+    system = f"{row['initial']} → {row['final']}, {len(row['members'])} potentials"
+    return Summary(system, f"{symbol} ± σ_model", row["mean_eV"], row["sigma_model_eV"], "eV")
+
+
+def _reanalysis(row: Row) -> Summary:
+    """Count the ladders that need not be run again."""
+    overlaps = row["ladder_overlaps"]
+    quantity = f"corrected ladders, of {len(overlaps)}"
+    return Summary(f"to {row['target']}", quantity, sum(overlaps), None, "")
 
 
 def _absolute(row: Row) -> Summary:
@@ -262,6 +280,8 @@ KINDS: dict[str, Kind] = {
     **{document: Kind(name, _SUMMARIES[document]) for document, name in FREE_ENERGIES.items()},
     "CombinedLadders": Kind("combined-ladders", _combined),
     "CorrectionDocument": Kind("correction", _correction),
+    "CommitteeDocument": Kind("committee", _committee),
+    "ReanalysisDocument": Kind("reanalysis", _reanalysis),
     "SizeExtrapolation": Kind("size-extrapolation", _sizes),
     "VacancySizes": Kind("vacancy-sizes", _vacancy_sizes),
     "VacancyTemperatures": Kind("vacancy-temperatures", _vacancy_temperatures),

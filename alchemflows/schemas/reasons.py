@@ -199,6 +199,11 @@ class Reason(Enum):
     FRAMES_HALVES = (
         "{where}: the first and the second half of the frames differ by {sigma:.1f} σ; equilibrate or sample longer"
     )
+    MEMBERS_DISAGREE = (
+        "the members disagree by {sigma:.3g} meV/atom (σ_model, above {tolerance:g}); frames with the largest "
+        "deviations of ΔU from its mean: {frames}"
+    )
+    NOT_CORRECTED = "not corrected: {problem}"
     TRANSITION_OUTSIDE = (
         "{where}: no transition between {low:g} and {high:g} K: the heat capacity is largest at an end, {end:g} K; "
         "sample temperatures beyond it"

@@ -29,6 +29,7 @@ from alchemflows.alchemy.compositions import CompositionGrid
 from alchemflows.analysis.combination import StoredLadder, combined
 from alchemflows.campaign.specification import campaign_of, tasks
 from alchemflows.campaign.submission import _workflow
+from alchemflows.flows.committee import CommitteeMaker
 from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
 from alchemflows.flows.composition_sweep import CompositionSweepMaker
 from alchemflows.flows.correction import CorrectionMaker
@@ -40,6 +41,7 @@ from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
+from alchemflows.flows.reanalysis import ReanalysisMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.transition import OrderDisorderTransitionMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
@@ -48,6 +50,7 @@ from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.jobs.relax import relaxing
 from alchemflows.reproduce.fig5 import Fig5ComparisonMaker
 from alchemflows.results.combination import as_output
+from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.document import current_version, decoded
 from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.potential import PotentialSpec
@@ -108,6 +111,8 @@ def flows() -> Iterator[Flow]:
     figure = Fig5ComparisonMaker().make([flow.output for flow in temperatures.jobs if isinstance(flow, Flow)], "small")
     yield Flow([temperatures, figure], output=figure.output)
     yield corrected_ladder()
+    yield committee()
+    yield reanalysis()
     yield SchottkyMaker(frenkel_ladd_maker=absolute).make(salt())
     yield FrenkelPairMaker(frenkel_ladd_maker=absolute).make(salt(), 0, [0.25, 0.25, 0.25])
     phases = {"small": iron() * (2, 2, 2), "large": iron(2.9) * (2, 2, 2)}
@@ -152,6 +157,30 @@ def corrected_ladder() -> Flow:
     target = PotentialSpec(name="mace-demo", device="cpu", dtype="float64")
     correction = CorrectionMaker(target=target).make(ladder.jobs[-1].uuid)
     return Flow([ladder, correction], output=correction.output, order="linear", name="correction")
+
+
+def committee() -> Flow:
+    """Return a ladder, and a committee of the sampled potential and the same one with pairs of springs."""
+    maker = ThermodynamicIntegrationMaker(
+        potential=DEMO, temperature=200.0, relax_maker=None, **METHODS["thermodynamic-integration"]
+    )
+    ladder = maker.make(salt(), {"Na": "K"})
+    springs = CalculatorSpec(path="calculators:Springs", arguments={"stiffness_eV_per_A2": 1e-4})
+    compared = CommitteeMaker(members=[springs, springs.model_copy(update={"arguments": {}})], forces=True).make(
+        ladder.jobs[-1].uuid
+    )
+    return Flow([ladder, compared], output=compared.output, order="linear", name="committee")
+
+
+def reanalysis() -> Flow:
+    """Return a ladder, and its correction as one of several, from float32 to float64 of the same potential."""
+    maker = ThermodynamicIntegrationMaker(
+        potential=DEMO, temperature=200.0, relax_maker=None, **METHODS["thermodynamic-integration"]
+    )
+    ladder = maker.make(salt(), {"Na": "K"})
+    target = PotentialSpec(name="mace-demo", device="cpu", dtype="float64")
+    corrected = ReanalysisMaker(target=target).make([ladder.jobs[-1].uuid])
+    return Flow([ladder, corrected], output=corrected.output, order="linear", name="reanalysis")
 
 
 def examples() -> dict[str, dict[str, list[Any]]]:

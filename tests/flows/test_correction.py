@@ -8,10 +8,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from ase.io import read
-from jobflow import JobStore, run_locally
+from jobflow import run_locally
 from jobflow.managers.fireworks import flow_to_workflow
-from maggma.stores import MemoryStore
-from models import save_mace
+from models import GENTLE, save_mace
 from monty.json import MontyDecoder, MontyEncoder
 
 from alchemflows.alchemy.calculator import AlchemicalCalculator
@@ -20,7 +19,6 @@ from alchemflows.cli.layout import plain_console
 from alchemflows.cli.shown import show
 from alchemflows.errors import InvalidInputError, PotentialError, RunStoppedError
 from alchemflows.flows.correction import CorrectionMaker
-from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.correction import EvaluateFramesMaker
 from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.plotting import figures_of
@@ -30,20 +28,13 @@ from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, E
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.reasons import Reason
 
-SHORT = {"n_windows": 2, "n_equilibration_steps": 20, "n_production_steps": 400, "temperature": 200.0}
 SPRINGS = "calculators:Springs"
-#: Parameters of the potential that the ladder is sampled with.
-GENTLE = {"seed": 5, "atomic_inter_scale": 0.3, "correlation": 2, "atomic_energies": np.full(5, -3.0)}
 
 
-@pytest.fixture(scope="module")
-def ladder(gentle_model, perovskite, tmp_path_factory):
+@pytest.fixture
+def ladder(framed_ladder):
     """Return the store and the identifier of a ladder with 40 frames of each end."""
-    maker = ThermodynamicIntegrationMaker(potential=str(gentle_model), windows_per_job=2, relax_maker=None, **SHORT)
-    flow = maker.make(perovskite, {"Pb": "Sn"})
-    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore(key="blob_uuid")})
-    run_locally(flow, store=store, root_dir=tmp_path_factory.mktemp("ladder"), ensure_success=True, log=False)
-    return store, flow.jobs[-1].uuid
+    return framed_ladder
 
 
 def corrected(ladder, tmp_path, target, **settings) -> CorrectionDocument:

@@ -27,12 +27,13 @@ from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-known, mixed, axes, corrected, lines, phases, ordered, listed = (
+known, mixed, axes, committees, corrected, lines, phases, ordered, listed = (
     importlib.import_module(name)
     for name in (
         "error_rows",
         "mixing_rows",
         "combination_rows",
+        "committee_rows",
         "correction_rows",
         "isoline_rows",
         "phase_rows",
@@ -176,6 +177,12 @@ def test_corrections_in_two_stages(memory):
 def test_corrected_ladders(changes):
     """Frames are samples of the ladder. Errors in quadrature are too small for one target and too large for another."""
     assert_rows([corrected.corrected_ladder_row(400, 100, changes, 2.0, 120)])
+
+
+@pytest.mark.parametrize("n", [100, pytest.param(40, marks=pytest.mark.slow)])
+def test_committees(n):
+    """Harmonic members with exact free energies: the mean over the members, and their spread."""
+    assert_rows(committees.committee_rows(n, (0.0, 1.0), 120))
 
 
 @pytest.mark.slow

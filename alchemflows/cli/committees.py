@@ -1,0 +1,139 @@
+"""The command that evaluates a free energy with a committee of potentials."""
+
+from __future__ import annotations
+
+import shlex
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from alchemflows.cli.corrections import argument_of, ordered_ladder_of
+from alchemflows.cli.inputs import dtype_of
+from alchemflows.cli.maker_options import grouped
+from alchemflows.cli.once import App
+from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
+from alchemflows.cli.results import ResultID
+from alchemflows.cli.running import run_and_show
+from alchemflows.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from alchemflows.schemas.correction import CalculatorSpec
+    from alchemflows.schemas.potential import PotentialSpec
+
+app = App()
+
+#: What can be set of a member that is a potential.
+_OF_POTENTIALS = ("head", "dtype", "device")
+
+
+@app.command()
+@grouped
+def committee(
+    result: ResultID,
+    members: Annotated[
+        list[str],
+        typer.Option(
+            "--with",
+            metavar="<member>",
+            help="Member besides the sampled potential: a potential (name or model file), or the import path of a "
+            "calculator of ASE; then its settings, such as 'multi.model head=pbe' or 'mine:soft scale=0.5'; "
+            "repeatable.",
+        ),
+    ],
+    run: RunOptions,
+    sampled: Annotated[
+        bool, typer.Option("--sampled/--no-sampled", help="Whether the sampled potential is a member.")
+    ] = True,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance-mev-per-atom",
+            help="Largest accepted standard deviation over the members (meV/atom) [default: no check].",
+        ),
+    ] = None,
+    forces: Annotated[
+        bool, typer.Option("--forces", help="Compare the forces of the members at each frame, in further jobs.")
+    ] = False,
+    max_failed: Annotated[
+        float, typer.Option(help="Largest share of the frames of an end on which a member may fail.")
+    ] = 0.1,
+    dtype: Dtype = "float64",
+    device: Device = "auto",
+    category: Annotated[
+        str,
+        typer.Option(help="FireWorks category of the jobs; a member can have its own, as 'mine:soft category=dft'."),
+    ] = "gpu",
+    plot: Plot = None,
+) -> None:
+    """Evaluate the free energy of a ladder with several potentials, without new dynamics.
+
+    Stored frames of both ends are evaluated with each member and reweighted. The spread over the members, σ_model, is
+    an estimate of the error of the potential; it is printed beside the statistical error, σ_stat.
+    """
+    found = [member_of(text, dtype, device) for text in members]
+    if not 0 <= max_failed < 1:
+        raise InvalidInputError(f"--max-failed must be at least 0 and below 1; got {max_failed:g}")
+    if tolerance is not None and not tolerance > 0:
+        raise InvalidInputError(f"--tolerance-mev-per-atom must be positive; got {tolerance:g}")
+    if len(found) + sampled < 2:
+        raise InvalidInputError(
+            "a committee needs at least two members; give another --with, or leave out --no-sampled"
+        )
+    from alchemflows.flows.committee import CommitteeMaker
+
+    maker = CommitteeMaker(
+        members=[spec for spec, _ in found],
+        include_sampled=sampled,
+        tolerance_meV_per_atom=tolerance,
+        forces=forces,
+        max_failed=max_failed,
+        category=category,
+        categories={k: own for k, (_, own) in enumerate(found) if own is not None},
+    )
+    uuid, ladder, elements = ordered_ladder_of(result)
+    make = partial(maker.make, uuid, elements=elements, sampled=ladder.provenance.potential)
+    run_and_show(make, run, device=device, figures={"committee": plot})
+
+
+def member_of(text: str, dtype: str, device: str) -> tuple[PotentialSpec | CalculatorSpec, str | None]:
+    """Return the specification of a member and its category, from text such as 'multi.model head=pbe'.
+
+    Parameters
+    ----------
+    text
+        Potential or import path, then settings.
+    dtype, device
+        Of potentials that do not set them.
+
+    Raises
+    ------
+    InvalidInputError
+        If a setting is malformed, or a potential has no such setting.
+    """
+    from alchemflows.schemas.correction import CalculatorSpec
+    from alchemflows.schemas.potential import PotentialSpec
+
+    if Path(text).expanduser().exists():  # its name may contain spaces
+        return PotentialSpec(name=text, dtype=dtype_of(dtype), device=device), None
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InvalidInputError(f"--with {text!r}: {error}") from None
+    if not words:
+        raise InvalidInputError("--with: the name of a member is empty")
+    name, *rest = words
+    given: dict[str, Any] = dict(argument_of(word, f"--with {name}") for word in rest)
+    own = given.pop("category", None)
+    if ":" in name and not Path(name).expanduser().exists():
+        return CalculatorSpec(path=name, arguments=given), own
+    for key in given:
+        if key not in _OF_POTENTIALS:
+            raise InvalidInputError(
+                f"--with {name}: a potential has no setting {key}; it has {', '.join(_OF_POTENTIALS)} and category"
+            )
+    chosen = {"dtype": dtype, "device": device, "head": None} | {key: str(value) for key, value in given.items()}
+    return PotentialSpec(
+        name=name, dtype=dtype_of(str(chosen["dtype"])), device=str(chosen["device"]), head=chosen["head"]
+    ), own

@@ -1,0 +1,48 @@
+"""The command that runs a ladder again with another potential."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from alchemflows.cli.corrections import ladder_of
+from alchemflows.cli.inputs import dtype_of
+from alchemflows.cli.maker_options import grouped
+from alchemflows.cli.once import App
+from alchemflows.cli.options import Device, Dtype, Plot, Potential, RunOptions
+from alchemflows.cli.results import ResultID
+from alchemflows.cli.running import run_and_show
+
+app = App()
+
+
+@app.command()
+@grouped
+def rerun(
+    result: ResultID,
+    potential: Potential,
+    run: RunOptions,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None,
+    windows_per_job: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of windows in each job [default: 1, or all windows with replica exchange]."),
+    ] = None,
+    plot: Plot = None,
+) -> None:
+    """Run the ladder of a result again with another potential.
+
+    Path, windows, conditions and lengths of the runs are those of the ladder. The crystal starts from the mean of its
+    frames at λ = 0 and is relaxed; at constant volume the cell is kept.
+    """
+    precision = dtype_of(dtype)
+    from alchemflows.flows.rerun import ladder_again
+    from alchemflows.schemas.potential import PotentialSpec
+
+    _, ladder, (initial, final) = ladder_of(result)
+    spec = PotentialSpec(name=potential, dtype=precision, device=device, head=head)
+    make = partial(ladder_again, ladder, initial.frames, final.frames, spec, windows_per_job=windows_per_job)
+    run_and_show(make, run, device=device, figures={"gradient": plot})

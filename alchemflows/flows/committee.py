@@ -1,0 +1,162 @@
+"""The flow that evaluates one free energy with a committee of potentials."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from jobflow import Flow, Job, Maker
+
+from alchemflows.arguments import checked_id
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.common import GPU_CATEGORY
+from alchemflows.flows.correction import CorrectionMaker
+from alchemflows.free_energy.committees import MIN_MEMBERS
+from alchemflows.jobs.committee import CompareMembersMaker
+from alchemflows.jobs.frame_forces import FrameForcesMaker
+from alchemflows.jobs.inputs import tolerant
+from alchemflows.jobs.refine import assign_category
+from alchemflows.schemas.correction import CalculatorSpec
+from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
+
+
+@dataclass
+class CommitteeMaker(Maker):
+    """Evaluate the free energy of a ladder with several potentials, without new dynamics.
+
+    Stored frames of both ends are evaluated with each member in a job of its own, and reweighted
+    (:class:`~alchemflows.flows.correction.CorrectionMaker`). The sample standard deviation over the members is an
+    estimate of the error of the potential. If the job of a member fails, the others are compared.
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    members
+        Members besides the sampled potential: potentials of this package, of which several may be heads of one file,
+        or calculators of ASE.
+    include_sampled
+        Whether the sampled potential is a member, whose free energy is that of the ladder.
+    tolerance_meV_per_atom
+        Largest accepted standard deviation over the members (meV/atom).
+
+        If it is larger, the verdict says so and names the frames with the largest deviations. None for no check.
+    forces
+        Whether to compare the forces of the members at each frame, in a further job for each of them.
+
+        A large spread of the forces on an atom is a sign that a configuration is unlike the training data.
+    max_failed
+        Largest share of the frames of an end on which a member may fail; they are left out.
+    category
+        FireWorks category of the jobs of the members, so that workers with these potentials take them; none for no
+        category.
+    categories
+        Categories of single members, by their position in `members`.
+
+    Examples
+    --------
+    >>> from alchemflows import CommitteeMaker, PotentialSpec
+    >>> maker = CommitteeMaker(members=[PotentialSpec(name="mace-demo", dtype="float64")])
+    >>> [job.name for job in maker.make("a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10").jobs]
+    ['correction to mace-demo', 'committee']
+    """
+
+    name: str = "committee"
+    members: Sequence[PotentialSpec | CalculatorSpec] = ()
+    include_sampled: bool = True
+    tolerance_meV_per_atom: float | None = None
+    forces: bool = False
+    max_failed: float = 0.1
+    category: str | None = GPU_CATEGORY
+    categories: dict[int, str] = field(default_factory=dict)
+
+    def make(self, ladder: str, *, elements: Collection[int] = (), sampled: PotentialRecord | None = None) -> Flow:
+        """Return the flow; its output is a :class:`~alchemflows.schemas.committee.CommitteeDocument`.
+
+        Parameters
+        ----------
+        ladder
+            Identifier (UUID) of the free energy of the ladder, whose frames are in the job store.
+        elements
+            Atomic numbers of the elements of the frames, to check that the members support them.
+        sampled
+            The sampled potential, to check that it is not given as a further member, and for its forces.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If there are fewer than two members, a member is given twice, a number is out of range, or a member cannot
+            be loaded or does not support an element.
+        """
+        least = MIN_MEMBERS - self.include_sampled
+        if len(self.members) < least:
+            others = " besides the sampled potential" if self.include_sampled else ""
+            raise InvalidInputError(f"members: at least {least}{others} must be given; got {len(self.members)}")
+        if self.tolerance_meV_per_atom is not None and not self.tolerance_meV_per_atom > 0:
+            raise InvalidInputError(f"tolerance_meV_per_atom must be positive; got {self.tolerance_meV_per_atom:g}")
+        uuid = checked_id(ladder)
+        names = [member_name(member) for member in self.members]
+        self._check_different(names, sampled)
+        flows = [self._evaluation(k, uuid, elements) for k in range(len(self.members))]
+        for name, flow in zip(names, flows, strict=True):
+            if len(flow.jobs) == 1:
+                flow.jobs[0].name = name
+        forces = self._forces(uuid, names, sampled) if self.forces else {}
+        outputs = [flow.output for flow in flows]
+        compare = CompareMembersMaker(
+            include_sampled=self.include_sampled, tolerance_meV_per_atom=self.tolerance_meV_per_atom
+        ).make(
+            uuid,
+            names,
+            [output.uuid for output in outputs],
+            outputs,
+            list(forces),
+            [job.uuid for job in forces.values()],
+            [job.output for job in forces.values()],
+        )
+        jobs: list[Flow | Job] = [*flows, *forces.values(), tolerant(compare)]
+        return Flow(jobs, output=compare.output, name=f"{self.name} of {', '.join(names)}")
+
+    def _evaluation(self, k: int, ladder: str, elements: Collection[int]) -> Flow:
+        maker = CorrectionMaker(
+            target=self.members[k], max_failed=self.max_failed, category=self.categories.get(k, self.category)
+        )
+        return maker.make(ladder, elements=elements)
+
+    def _forces(self, uuid: str, names: Sequence[str], sampled: PotentialRecord | None) -> dict[str, Job]:
+        """Return the jobs that evaluate forces, by the names of the members."""
+        from alchemflows.alchemy.backends import resolve
+
+        targets: dict[str, tuple[PotentialSpec | CalculatorSpec, str | None]]
+        targets = {name: (self.members[k], self.categories.get(k)) for k, name in enumerate(names)}
+        if sampled is not None and self.include_sampled:
+            own = PotentialSpec(name=sampled.name, head=sampled.head, sha256=sampled.sha256, dtype="float64")
+            targets = {f"{sampled.name} (sampled)": (own, None)} | targets
+        jobs = {}
+        for name, (spec, category) in targets.items():
+            target = resolve(spec)[0] if isinstance(spec, PotentialSpec) else spec
+            jobs[name] = FrameForcesMaker(name=f"forces, {name}", target=target).make(uuid, name)
+            assign_category([jobs[name]], category or self.category)
+        return jobs
+
+    def _check_different(self, names: Sequence[str], sampled: PotentialRecord | None) -> None:
+        """Raise an error if two members are the same file and head, or the same calculator with the same arguments."""
+        from alchemflows.alchemy.backends import resolve
+
+        known: dict[tuple[str, str | None], str] = {}
+        if sampled is not None and self.include_sampled:
+            known[sampled.sha256, sampled.head] = "the sampled potential, which is a member anyway"
+        for name, member in zip(names, self.members, strict=True):
+            identity: tuple[str, str | None] = (member.name, None)
+            if isinstance(member, PotentialSpec):
+                _, backend = resolve(member)
+                identity = backend.record.sha256, backend.record.head
+            if identity in known:
+                raise InvalidInputError(f"the member {name} is {known[identity]}; name each member once")
+            known[identity] = f"the same as the member {name}"
+
+
+def member_name(spec: PotentialSpec | CalculatorSpec) -> str:
+    """Return the name of a member: that of the potential and its head, or the calculator with its arguments."""
+    head = spec.head if isinstance(spec, PotentialSpec) else None
+    return f"{spec.name}, head {head}" if head else spec.name

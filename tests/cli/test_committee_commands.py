@@ -1,0 +1,97 @@
+"""The command for committees of potentials, through FireWorks and a real MongoDB."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+from command_line import assert_one_line
+from pymatgen.core import Lattice, Structure
+
+TESTS = str(Path(__file__).parents[1])
+ID = "a3c0be9d"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--with", "mace-demo head"], ["--with mace-demo", "head"]),
+        (["--with", "mace-demo cutoff=5"], ["mace-demo", "cutoff", "head"]),
+        (["--with", "mace-demo dtype=float16"], ["float16"]),
+        (["--with", " "], ["--with", "empty"]),
+        (["--with", "mine:soft 'scale"], ["--with", "scale"]),
+        (["--with", "mine:soft a={"], ["mine:soft", "a"]),
+        (["--with", "mace-demo", "--no-sampled"], ["two members", "--no-sampled"]),
+        (["--with", "mace-demo", "--tolerance-mev-per-atom", -1], ["--tolerance-mev-per-atom"]),
+        (["--with", "mace-demo", "--max-failed", 1], ["--max-failed"]),
+        (["--with", "mace-demo", "--plot", "figure.doc"], [".png"]),
+    ],
+)
+def test_bad_input_is_one_line(run_refused, arguments, words):
+    assert_one_line(run_refused("committee", ID, *arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [([0, "worst.xyz"], ["N"]), ([3, "worst.cif"], [".xyz"]), ([3, "no/worst.xyz"], ["no"])]
+)
+def test_bad_exports_of_frames_are_refused(run_refused, arguments, words):
+    assert_one_line(run_refused("frames", "worst", ID, *arguments), *words)
+
+
+@pytest.mark.slow
+def test_a_committee_of_a_ladder(run, tmp_path):
+    """From the dynamics to the table, figure and list; the members are springs of ASE with different stiffness."""
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    salt.to(str(tmp_path / "NaCl.cif"))
+    lengths = ["--windows", 2, "--equilibration", 20, "--production", 300, "--no-relax", "--windows-per-job", 2]
+    ladder = json.loads(run("ti", tmp_path / "NaCl.cif", "Na:K", "-T", 300, *lengths, "--frames", 20, "--json").stdout)
+    short = ladder["uuid"][:8]
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), TESTS])
+    assert_one_line(run("committee", short, "--with", "mace-demo"), "mace-demo", "sampled potential")
+    springs = [f"calculators:Springs stiffness_eV_per_A2={value}" for value in (1e-4, 2e-4)]
+    twice = ["--with", springs[0], "--with", springs[0]]
+    assert_one_line(run("committee", short, *twice, PYTHONPATH=path), "Springs", "once")
+    members = [word for member in springs for word in ("--with", f"{member} fails=[3]")]
+    done = run(
+        *(
+            "committee",
+            short,
+            *members,
+            "--tolerance-mev-per-atom",
+            1e-3,
+            "--plot",
+            tmp_path / "c.png",
+            "--json",
+            "--forces",
+        ),
+        PYTHONPATH=path,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    totals = [member["total"]["delta_f_eV"] for member in found["members"]]
+    assert totals[0] == ladder["total"]["delta_f_eV"] and len(totals) == 3
+    np.testing.assert_allclose(found["sigma_model_eV"], np.std(totals, ddof=1))
+    assert any("members disagree" in reason for reason in found["verdict"]["reasons"])
+    shown = run("show", found["uuid"][:8]).stdout
+    assert "σ_model" in shown and "calculators:Springs" in shown
+    (row,) = json.loads(run("results", "--kind", "committee", "--json").stdout)
+    assert row["uuid"] == found["uuid"] and row["error"] == found["sigma_model_eV"]
+    assert len(json.loads(run("results", "--kind", "correction", "--json").stdout)) == 2
+    assert run("plot", found["uuid"][:8], tmp_path / "again.png").returncode == 0
+    listed = json.loads(run("frames", "worst", found["uuid"][:8], 5, tmp_path / "worst.xyz", "--json").stdout)["frames"]
+    scores = [frame["force_spread_eV_per_A"] for frame in listed]
+    assert len(scores) == 5 and scores == sorted(scores, reverse=True)
+    assert scores[0] == max(frame["force_spread_eV_per_A"] for frame in found["force_frames"])
+    images = read(tmp_path / "worst.xyz", ":")
+    assert [image.info["frame"] for image in images] == [frame["frame"] for frame in listed]
+    assert all(image.calc is None and image.info["temperature_K"] == 300 for image in images)
+    assert images[0].info["force_spread_eV_per_A"] == pytest.approx(scores[0])
+    printed = run("frames", "worst", found["uuid"][:8], 2, tmp_path / "worst.xyz").stdout
+    assert "2 frames" in printed and "eV/Å" in printed
+    assert_one_line(run("frames", "worst", short, 5, tmp_path / "worst.xyz"), "no committee")
+    assert_one_line(run("frames", "worst", found["uuid"][:8], 50, tmp_path / "worst.xyz"), "40 frames")
