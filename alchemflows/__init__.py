@@ -26,6 +26,7 @@ _MODULES = {
     "Disorder": "alchemy.arrangements",
     "FrenkelLaddMaker": "flows.frenkel_ladd",
     "FrenkelPairMaker": "flows.defect_pairs",
+    "LiquidFreeEnergyMaker": "flows.liquid",
     "MixingMaker": "flows.mixing",
     "MonteCarloMaker": "flows.monte_carlo",
     "OptimizeMaker": "jobs.optimize",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker as FrenkelLaddMaker
     from alchemflows.flows.isolines import PressureSweepMaker as PressureSweepMaker
     from alchemflows.flows.isolines import TemperatureSweepMaker as TemperatureSweepMaker
+    from alchemflows.flows.liquid import LiquidFreeEnergyMaker as LiquidFreeEnergyMaker
     from alchemflows.flows.mixing import MixingMaker as MixingMaker
     from alchemflows.flows.monte_carlo import MonteCarloMaker as MonteCarloMaker
     from alchemflows.flows.order_disorder import OrderDisorderMaker as OrderDisorderMaker

@@ -24,6 +24,7 @@ from alchemflows.flows.composition_sweep import CompositionSweepMaker
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
+from alchemflows.flows.liquid import LiquidFreeEnergyMaker
 from alchemflows.flows.mixing import MixingMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
@@ -93,6 +94,19 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
             "quantum": False,
             "symmetrise": True,
             "coupling": "paired",
+        },
+        LiquidFreeEnergyMaker: _CONDITIONS
+        | {
+            "temperature": 1000.0,
+            "n_repeats": 4,
+            "heating_temperature": None,
+            "n_heating_steps": 10000,
+            "n_cell_steps": 15000,
+            "n_equilibration_steps": 5000,
+            "n_switching_steps": 20000,
+            "schedule": "ninth-order",
+            "reference_density": 0.6,
+            "reference_p": 50.0,
         },
         VacancyFreeEnergyMaker: {"degeneracy": 1.0},
         SchottkyMaker: {"degeneracies": {}},
@@ -191,6 +205,7 @@ ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         ThermodynamicIntegrationMaker: {"sites": None},
         SwitchingMaker: {"sites": None},
         FrenkelLaddMaker: {"supercells": None, "n_primitive_cells": None},
+        LiquidFreeEnergyMaker: {},
         VacancyFreeEnergyMaker: {"site": 0, "chemical_potentials_eV": {}, "references": {}, "supercells": None},
         SchottkyMaker: {"sites": None},
         FrenkelPairMaker: {"site": ..., "interstitial": ...},

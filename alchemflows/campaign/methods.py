@@ -39,6 +39,7 @@ KINDS: dict[str, str] = {
     "thermodynamic-integration": "alchemflows.flows.thermodynamic_integration.ThermodynamicIntegrationMaker",
     "switching": "alchemflows.flows.switching.SwitchingMaker",
     "frenkel-ladd": "alchemflows.flows.frenkel_ladd.FrenkelLaddMaker",
+    "liquid": "alchemflows.flows.liquid.LiquidFreeEnergyMaker",
     "vacancy": "alchemflows.flows.vacancy.VacancyFreeEnergyMaker",
     "schottky": "alchemflows.flows.defect_pairs.SchottkyMaker",
     "frenkel-pair": "alchemflows.flows.defect_pairs.FrenkelPairMaker",

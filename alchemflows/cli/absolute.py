@@ -89,6 +89,48 @@ def frenkel_ladd(
     )
 
 
+LIQUID = MakerOptions(
+    "alchemflows.flows.liquid:LiquidFreeEnergyMaker",
+    (
+        *("temperature", "pressure", "timestep", "repeats", "heating_temperature", "heating_steps", "cell_steps"),
+        *("equilibration", "switching", "reference_density", "seed"),
+    ),
+    required=("temperature",),
+    renamed={"heating_steps": "n_heating_steps"},
+)
+
+
+@app.command()
+@grouped
+def liquid(
+    structure: StructureFile,
+    maker: Annotated[Any, LIQUID],
+    potential: PotentialOptions,
+    reading: ReadingOptions,
+    run: RunOptions,
+    constant_volume: Annotated[bool, typer.Option(help="Run at constant volume in the given cell.")] = False,
+    supercell: Supercell = (1, 1, 1),
+    plot: Plot = None,
+) -> None:
+    """Compute the absolute free energy of a liquid.
+
+    A crystal of the same composition is melted by heating. The liquid is switched to an Uhlenbeck–Ford liquid, whose
+    free energy is known.
+    """
+    if constant_volume:
+        refuse_given({"pressure": "--pressure"}, "with --constant-volume")
+        maker.pressure_GPa = None
+    read = {structure.name: reading.read(structure, supercell)}
+    maker.potential = potential.spec(read)
+    run_and_show(
+        partial(maker.make, read[structure.name].structure),
+        run,
+        device=potential.device,
+        figures={"switching": plot},
+        read=read,
+    )
+
+
 _SWEEP_NAMES = ("sweep_repeats", "sweep_equilibration", "sweep_steps", "points")
 _SWEEP_FIELDS = {
     "sweep_repeats": "n_repeats",

@@ -25,6 +25,7 @@ from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
@@ -46,6 +47,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     SwitchingDocument: tables.switching_table,
     CorrectionDocument: correction_tables.correction_tables,
     FrenkelLaddDocument: tables.absolute_table,
+    LiquidFreeEnergyDocument: tables.liquid_table,
     SizeExtrapolation: tables.sizes_table,
     VacancyDocument: defect_tables.vacancy_table,
     VacancySizes: defect_tables.vacancy_sizes_table,

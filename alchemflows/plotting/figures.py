@@ -35,6 +35,7 @@ from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
@@ -53,6 +54,7 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     SwitchingDocument: {"switching": plot_switching},
     CorrectionDocument: {"correction": plot_correction},
     FrenkelLaddDocument: {"switching": plot_switching},
+    LiquidFreeEnergyDocument: {"switching": plot_switching},
     RemovalDocument: {"switching": plot_switching},
     SizeExtrapolation: {"sizes": plot_sizes},
     VacancyDocument: {"switching": lambda document: plot_switching(document.removal)},

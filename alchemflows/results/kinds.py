@@ -262,6 +262,7 @@ KINDS: dict[str, Kind] = {
     **{document: Kind(name, _SUMMARIES[document]) for document, name in FREE_ENERGIES.items()},
     "CombinedLadders": Kind("combined-ladders", _combined),
     "CorrectionDocument": Kind("correction", _correction),
+    "LiquidFreeEnergyDocument": Kind("liquid", _absolute),
     "SizeExtrapolation": Kind("size-extrapolation", _sizes),
     "VacancySizes": Kind("vacancy-sizes", _vacancy_sizes),
     "VacancyTemperatures": Kind("vacancy-temperatures", _vacancy_temperatures),

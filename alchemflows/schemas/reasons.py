@@ -74,6 +74,10 @@ class Reason(Enum):
         "the crystal melted, or became another structure, at {lost:.4g} {unit} on the way from {start:g} {unit}, so "
         "the curve ends at {end:.4g} {unit}"
     )
+    SHORT_LIQUID = (
+        "{where}: {time:.2g} ps (below {least:g} ps) are too short to show by diffusion and order that this is a "
+        "liquid; use more steps"
+    )
     FEW_SWITCHES = "fewer than {least} switches in each direction, so the error is unreliable; use more repeats"
     WORK_OVERLAP = (
         "forward and backward work overlap by {overlap:.3f} (below {least}; dissipation {dissipation:.1f} k_B T): "

@@ -29,6 +29,7 @@ COMMANDS: dict[str, list[MakerOptions]] = {
     "ti": [transformations.LADDER],
     "switch": [transformations.SWITCHING],
     "frenkel-ladd": [absolute.FRENKEL_LADD_ALL],
+    "liquid": [absolute.LIQUID],
     "phases": [absolute.PHASES, absolute.FRENKEL_LADD],
     "temperature-sweep": [absolute.TEMPERATURE_SWEEP, absolute.FRENKEL_LADD_AT],
     "pressure-sweep": [absolute.PRESSURE_SWEEP, absolute.FRENKEL_LADD_AT],
