@@ -25,6 +25,7 @@ from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
 from alchemflows.flows.liquid import LiquidFreeEnergyMaker
+from alchemflows.flows.melting import MeltingPointMaker
 from alchemflows.flows.mixing import MixingMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
@@ -121,6 +122,7 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         },
         TemperatureSweepMaker: _SWEEP,
         PressureSweepMaker: _SWEEP,
+        MeltingPointMaker: _SWEEP | {"heating_temperature": None, "n_heating_steps": 10000, "reference_density": 0.6},
         CompositionSweepMaker: {"both_starts": True},
         CompositionOptimizationMaker: {"coupling": "paired", "n_starts": 1, "seed": 0},
         OptimizeMaker: {
@@ -212,6 +214,7 @@ ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         PhaseStabilityMaker: {"temperatures": ..., "compositions": [0.0, 1.0], "boundary_pressures": []},
         TemperatureSweepMaker: {"low_K": ..., "high_K": ...},
         PressureSweepMaker: {"low_GPa": ..., "high_GPa": ...},
+        MeltingPointMaker: {"temperatures": ...},
         CompositionSweepMaker: {"grid": ...},
         CompositionOptimizationMaker: {
             "choices": ...,

@@ -46,6 +46,7 @@ KINDS: dict[str, str] = {
     "phases": "alchemflows.flows.phase_stability.PhaseStabilityMaker",
     "temperature-sweep": "alchemflows.flows.isolines.TemperatureSweepMaker",
     "pressure-sweep": "alchemflows.flows.isolines.PressureSweepMaker",
+    "melting": "alchemflows.flows.melting.MeltingPointMaker",
     "sweep": "alchemflows.flows.composition_sweep.CompositionSweepMaker",
     "optimization": "alchemflows.flows.composition_optimization.CompositionOptimizationMaker",
     "ordering-search": "alchemflows.flows.ordering_search.OrderingSearchMaker",

@@ -26,6 +26,7 @@ from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
 from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
+from alchemflows.schemas.melting import MeltingDocument
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
@@ -58,6 +59,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     PhaseStabilityDocument: phase_tables.phase_tables,
     TemperatureSweepDocument: isoline_tables.temperature_table,
     PressureSweepDocument: isoline_tables.pressure_table,
+    MeltingDocument: isoline_tables.melting_table,
     CompositionSweepDocument: tables.sweep_table,
     OptimizationDocument: tables.optimization_table,
     OrderingSearchDocument: tables.search_table,

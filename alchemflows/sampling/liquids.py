@@ -19,12 +19,15 @@ from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.switching import BLOCK, Switches, equilibrate_ends, switch
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
-from alchemflows.schemas.liquid import LiquidSummary
+from alchemflows.schemas.liquid import MAX_ORDER, LiquidSummary
 from alchemflows.schemas.progress import Progress
 
 #: Largest wave vector at which order is measured, in units of 1/spacing; that of the first strong reflections of common
 #: crystals is at most 7.7.
 MAX_WAVE_VECTOR = 10.0
+
+#: In a section of a sweep the order of N atoms of a liquid, about 3/N, may fluctuate up to this number divided by N.
+SECTION_FLUCTUATION = 13.0
 
 OnProgress = Callable[[Progress], None] | None
 
@@ -115,6 +118,55 @@ class LiquidWatch:
         if (problem := summary.problem) is not None:
             raise NotLiquidError(f"{where} is no liquid: {problem}")
         return summary
+
+
+class LiquidHistory(LiquidWatch):
+    """A :class:`LiquidWatch` that also records in which sections of a run a replica was crystalline.
+
+    Parameters
+    ----------
+    structure, n_replicas, interval_fs, device
+        As for :class:`LiquidWatch`.
+    looks_per_section
+        Number of calls of :meth:`see` in a section; an incomplete last section is not recorded.
+    """
+
+    def __init__(
+        self,
+        structure: Structure,
+        n_replicas: int,
+        interval_fs: float,
+        device: torch.device | str = "cpu",
+        *,
+        looks_per_section: int,
+    ) -> None:
+        super().__init__(structure, n_replicas, interval_fs, device)
+        self._looks = looks_per_section
+        self._before = torch.zeros_like(self._order)
+        self._lost: list[torch.Tensor] = []
+
+    @property
+    def lost(self) -> np.ndarray:
+        """Whether each replica was crystalline in each section, shape (B, number of sections)."""
+        return torch.stack(self._lost, dim=1).cpu().numpy() if self._lost else np.zeros((self._n, 0), dtype=bool)
+
+    def see(self, positions: torch.Tensor, cells: torch.Tensor) -> None:
+        """Add the positions (Å) at one time, shape (B, N, 3)."""
+        super().see(positions, cells)
+        if self._n_looks % self._looks == 0:
+            order = (self._order - self._before).amax(dim=1) / self._looks
+            self._lost.append(order > max(MAX_ORDER, SECTION_FLUCTUATION / len(self.elements)))
+            self._before = self._order
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return the sums, for a checkpoint."""
+        return super().snapshot() | {"liquid_before": self._before.cpu().numpy(), "liquid_lost": self.lost}
+
+    def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
+        """Continue from a :meth:`snapshot`."""
+        super().restore(snapshot)
+        self._before = torch.as_tensor(snapshot["liquid_before"], device=self._waves.device)
+        self._lost = list(torch.as_tensor(snapshot["liquid_lost"], device=self._waves.device).T)
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,9 @@ class LiquidSummary(BaseModel):
         return None
 
     def reasons(self, where: str) -> list[str]:
-        """Return a reason against a result if the run was too short to tell, and no reason otherwise."""
+        """Return a reason against a result if this is no liquid, or the run was too short to tell; else no reason."""
         if self.time_ps >= MIN_TIME_PS:
-            return []
+            return [] if self.problem is None else [Reason.NOT_LIQUID.because(where=where, problem=self.problem)]
         return [Reason.SHORT_LIQUID.because(where=where, time=self.time_ps, least=MIN_TIME_PS)]
 
 

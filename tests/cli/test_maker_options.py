@@ -31,6 +31,7 @@ COMMANDS: dict[str, list[MakerOptions]] = {
     "frenkel-ladd": [absolute.FRENKEL_LADD_ALL],
     "liquid": [absolute.LIQUID],
     "phases": [absolute.PHASES, absolute.FRENKEL_LADD],
+    "melting": [absolute.MELTING, absolute.FRENKEL_LADD],
     "temperature-sweep": [absolute.TEMPERATURE_SWEEP, absolute.FRENKEL_LADD_AT],
     "pressure-sweep": [absolute.PRESSURE_SWEEP, absolute.FRENKEL_LADD_AT],
     "vacancy": [absolute.FRENKEL_LADD, defects.VACANCY],

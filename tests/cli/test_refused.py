@@ -93,6 +93,8 @@ def refused(inputs, tmp_path, monkeypatch):
         (("pressure-sweep", "NaCl.cif", "-T", 300, "--from", 2, "--to", 1, *DEMO), ["--from", "--to"]),
         (("liquid", "NaCl.cif", "-T", 1200, "--heating-temperature", 900, *DEMO), ["heating", "1200", "900"]),
         (("liquid", "NaCl.cif", "-T", 1200, "--reference-density", 5, *DEMO), ["between 0 and 4", "5"]),
+        (("melting", "NaCl.cif", "--from", 1300, "--to", 900, *DEMO), ["--from", "--to"]),
+        (("melting", "NaCl.cif", "--from", 900, "--to", 1300, "--heating-temperature", 1000, *DEMO), ["1300", "1000"]),
         (("liquid", "NaCl.cif", "-T", 1200, "--cell-steps", 30, *DEMO), ["30", "too small"]),
         (("phases", "a=NaCl.cif", "a=NaCl.cif", "-T", 300, *DEMO), ["a"]),
         (("phases", "a=NaCl.cif", "-T", 300, "-T", 300.0, *DEMO), ["temperature", "twice"]),

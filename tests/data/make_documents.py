@@ -36,6 +36,7 @@ from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
 from alchemflows.flows.liquid import LiquidFreeEnergyMaker
+from alchemflows.flows.melting import MeltingPointMaker
 from alchemflows.flows.mixing import MixingMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
@@ -121,6 +122,9 @@ def flows() -> Iterator[Flow]:
         n_switching_steps=40,
     )  # fmt: skip
     yield liquid.make(salt())
+    yield MeltingPointMaker(frenkel_ladd_maker=absolute, n_heating_steps=20, **sweep).make(
+        iron() * (2, 2, 2), [40.0, 80.0]
+    )
     quick = relaxing(0.2)
     grid = CompositionGrid.line(salt(), {"Na": "K"}, [0.0, 0.5, 1.0])
     yield CompositionSweepMaker(potential=DEMO, relax_maker=quick, both_starts=False).make(grid)

@@ -16,7 +16,7 @@ from alchemflows.errors import NotLiquidError, RunStoppedError
 from alchemflows.free_energy.reference_liquid import excess_free_energy, sigma_A
 from alchemflows.free_energy.work import analyse_work
 from alchemflows.sampling.checkpoint import Checkpoint
-from alchemflows.sampling.liquids import LiquidWatch, melt, switch_to_reference
+from alchemflows.sampling.liquids import LiquidHistory, LiquidWatch, melt, switch_to_reference
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 
 KT = units.kB * 1000.0
@@ -175,3 +175,17 @@ def test_melting_resumes_bit_for_bit(tmp_path):
     found = melted(Checkpoint(tmp_path, 1e9, lambda: False), **lengths)
     np.testing.assert_array_equal(found.volume_A3, whole.volume_A3)
     assert found.summary == whole.summary and found.structure == whole.structure
+
+
+def test_sections_in_which_a_liquid_is_crystalline():
+    """Four looks at a liquid, four at a crystal, and two that are no section."""
+    crystal, rng = cubic_liquid(2, 20.0).structure, np.random.default_rng(0)
+    history = LiquidHistory(crystal, 1, 20.0, looks_per_section=4)
+    cells = torch.tensor(np.array([crystal.lattice.matrix]))
+    for look in range(10):
+        x = rng.random((1, 32, 3)) @ crystal.lattice.matrix if look < 4 else crystal.cart_coords[None]
+        history.see(torch.tensor(x), cells)
+    assert history.lost.tolist() == [[False, True]]
+    other = LiquidHistory(crystal, 1, 20.0, looks_per_section=4)
+    other.restore(history.snapshot())
+    assert other.lost.tolist() == [[False, True]] and other.summary() == history.summary()
