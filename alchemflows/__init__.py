@@ -27,6 +27,8 @@ _MODULES = {
     "Disorder": "alchemy.arrangements",
     "FrenkelLaddMaker": "flows.frenkel_ladd",
     "FrenkelPairMaker": "flows.defect_pairs",
+    "LiquidFreeEnergyMaker": "flows.liquid",
+    "MeltingPointMaker": "flows.melting",
     "MixingMaker": "flows.mixing",
     "MonteCarloMaker": "flows.monte_carlo",
     "OptimizeMaker": "jobs.optimize",
@@ -77,6 +79,8 @@ if TYPE_CHECKING:
     from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker as FrenkelLaddMaker
     from alchemflows.flows.isolines import PressureSweepMaker as PressureSweepMaker
     from alchemflows.flows.isolines import TemperatureSweepMaker as TemperatureSweepMaker
+    from alchemflows.flows.liquid import LiquidFreeEnergyMaker as LiquidFreeEnergyMaker
+    from alchemflows.flows.melting import MeltingPointMaker as MeltingPointMaker
     from alchemflows.flows.mixing import MixingMaker as MixingMaker
     from alchemflows.flows.monte_carlo import MonteCarloMaker as MonteCarloMaker
     from alchemflows.flows.order_disorder import OrderDisorderMaker as OrderDisorderMaker

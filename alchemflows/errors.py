@@ -53,5 +53,9 @@ class UnstableCrystalError(TrajectoryError):
     """A crystal whose atoms left their sites: it is mechanically unstable, has melted, or an atom has diffused."""
 
 
+class NotLiquidError(TrajectoryError):
+    """A liquid that did not melt, has crystallized, or whose atoms do not diffuse."""
+
+
 class AlchemflowsWarning(UserWarning):
     """A warning about input that is accepted but may be a mistake; the command line prints it as one line."""

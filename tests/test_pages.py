@@ -23,7 +23,7 @@ README = (ROOT / "README.md").read_text()
 #: Commands that compute something, and print an estimate with --estimate.
 COMPUTING = (
     *("ti", "switch", "frenkel-ladd", "vacancy", "schottky", "frenkel-pair", "phases", "sweep", "optimize", "order"),
-    *("mc", "mixing", "transition", "reproduce", "temperature-sweep", "pressure-sweep"),
+    *("mc", "mixing", "transition", "reproduce", "liquid", "melting", "temperature-sweep", "pressure-sweep"),
 )
 METHODS = re.findall(r"^\| [^|]+ \| `(alchemflows [^`]+)` \|", README, re.MULTILINE)
 #: Pages whose Python runs here.

@@ -8,7 +8,6 @@ weights, so they can transform a crystal into its Einstein crystal, or remove an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,8 @@ import torch
 from monty.json import MSONable
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
+from alchemflows.alchemy.combined import CombinedPotential
+from alchemflows.alchemy.interfaces import EnergyModel
 from alchemflows.alchemy.path import AlchemicalPath, WeightPath
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
@@ -78,8 +78,8 @@ class TetheredPath(WeightPath):
         return cls(path.system, (*path.initial, 1.0, 0.0), (*path.final, 1.0, 1.0))
 
 
-class TetheredPotential:
-    """A potential with springs; its weights are (w_1 … w_C, s, κ).
+class TetheredPotential(CombinedPotential):
+    """A potential with springs; its weights are (w_1 … w_C, s, κ), see :class:`CombinedPotential`.
 
     Parameters
     ----------
@@ -87,77 +87,18 @@ class TetheredPotential:
         The potential without springs.
     springs
         The springs.
-
-    Notes
-    -----
-    The potential is not evaluated if s is 0 in all replicas and ∂E/∂w is not requested.
     """
 
     def __init__(self, model: EnergyModel, springs: Springs) -> None:
-        self.model = model
+        super().__init__(model)
         self.springs = springs
         self._sites = torch.tensor(springs.sites, dtype=torch.float64, device=model.device)
         self._stiffness = torch.tensor(springs.stiffness_eV_per_A2, dtype=torch.float64, device=model.device)
 
-    @property
-    def device(self) -> torch.device:
-        """Device of the potential."""
-        return self.model.device
-
-    def evaluate(
-        self,
-        positions: torch.Tensor,
-        cells: torch.Tensor,
-        weights: torch.Tensor,
-        *,
-        forces: bool = True,
-        stress: bool = True,
-        weight_gradients: bool = True,
-    ) -> Evaluation:
-        """Evaluate B replicas like :meth:`AlchemicalPotential.evaluate`; weights have the shape (B, C + 2)."""
-        w, s, kappa = weights[:, :-2], weights[:, -2], weights[:, -1]
+    def added(self, positions: torch.Tensor, cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the energy of the springs, their forces and their virial."""
         displacement = positions - self._sites @ cells
         pull = self._stiffness[:, None] * displacement
-        spring_energy = 0.5 * (pull * displacement).sum(dim=(1, 2))
-        if not weight_gradients and not s.any():
-            plain = Evaluation(
-                torch.zeros_like(spring_energy),
-                torch.zeros_like(positions) if forces else None,
-                torch.zeros_like(cells) if stress else None,
-            )
-        else:
-            plain = self.model.evaluate(
-                positions, cells, w, forces=forces, stress=stress, weight_gradients=weight_gradients
-            )
-        total_forces = total_stress = gradients = None
-        if plain.forces is not None:
-            total_forces = s[:, None, None] * plain.forces - kappa[:, None, None] * pull
-        if plain.stress is not None:
-            volumes = torch.linalg.det(cells).abs()[:, None, None]
-            # The rest positions deform with the cell, so a strain stretches each displacement.
-            springs = torch.einsum("bni,bnj->bij", pull, displacement) / volumes
-            total_stress = s[:, None, None] * plain.stress + kappa[:, None, None] * springs
-        if plain.weight_gradients is not None:
-            gradients = torch.cat(
-                [s[:, None] * plain.weight_gradients, plain.energy[:, None], spring_energy[:, None]], dim=1
-            )
-        return Evaluation(s * plain.energy + kappa * spring_energy, total_forces, total_stress, gradients)
-
-    def memory(self) -> dict[str, torch.Tensor]:
-        """Return the memory of the potential, see :meth:`AlchemicalPotential.memory`."""
-        return self.model.memory()
-
-    def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
-        """Restore the memory of the potential, see :meth:`AlchemicalPotential.recall`."""
-        self.model.recall(memory)
-
-    def energies(self, positions: torch.Tensor, cells: torch.Tensor, weights: ArrayLike | torch.Tensor) -> torch.Tensor:
-        """Return the energies (eV) at K sets of weights, shape (B, K); `weights` have the shape (B, K, C + 2)."""
-        values = torch.as_tensor(np.array(weights), dtype=torch.float64, device=self.device)
-        w, s, kappa = values[..., :-2], values[..., -2], values[..., -1]
-        displacement = positions - self._sites @ cells
-        spring_energy = 0.5 * (self._stiffness[:, None] * displacement**2).sum(dim=(1, 2))
-        # On a path to an Einstein crystal w is constant, so one evaluation of the potential serves all K sets.
-        once = bool((w == w[:, :1]).all())
-        plain = self.model.energies(positions, cells, w[:, :1] if once else w)
-        return s * plain + kappa * spring_energy[:, None]
+        # The rest positions deform with the cell, so a strain stretches each displacement.
+        virial = torch.einsum("bni,bnj->bij", pull, displacement)
+        return 0.5 * (pull * displacement).sum(dim=(1, 2)), -pull, virial

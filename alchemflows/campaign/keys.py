@@ -24,6 +24,8 @@ from alchemflows.flows.composition_sweep import CompositionSweepMaker
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
+from alchemflows.flows.liquid import LiquidFreeEnergyMaker
+from alchemflows.flows.melting import MeltingPointMaker
 from alchemflows.flows.mixing import MixingMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
@@ -94,6 +96,19 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
             "symmetrise": True,
             "coupling": "paired",
         },
+        LiquidFreeEnergyMaker: _CONDITIONS
+        | {
+            "temperature": 1000.0,
+            "n_repeats": 4,
+            "heating_temperature": None,
+            "n_heating_steps": 10000,
+            "n_cell_steps": 15000,
+            "n_equilibration_steps": 5000,
+            "n_switching_steps": 20000,
+            "schedule": "ninth-order",
+            "reference_density": 0.6,
+            "reference_p": 50.0,
+        },
         VacancyFreeEnergyMaker: {"degeneracy": 1.0},
         SchottkyMaker: {"degeneracies": {}},
         FrenkelPairMaker: {"vacancy_degeneracy": 1.0, "interstitial_degeneracy": 1.0},
@@ -107,6 +122,7 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         },
         TemperatureSweepMaker: _SWEEP,
         PressureSweepMaker: _SWEEP,
+        MeltingPointMaker: _SWEEP | {"heating_temperature": None, "n_heating_steps": 10000, "reference_density": 0.6},
         CompositionSweepMaker: {"both_starts": True},
         CompositionOptimizationMaker: {"coupling": "paired", "n_starts": 1, "seed": 0},
         OptimizeMaker: {
@@ -191,12 +207,14 @@ ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         ThermodynamicIntegrationMaker: {"sites": None},
         SwitchingMaker: {"sites": None},
         FrenkelLaddMaker: {"supercells": None, "n_primitive_cells": None},
+        LiquidFreeEnergyMaker: {},
         VacancyFreeEnergyMaker: {"site": 0, "chemical_potentials_eV": {}, "references": {}, "supercells": None},
         SchottkyMaker: {"sites": None},
         FrenkelPairMaker: {"site": ..., "interstitial": ...},
         PhaseStabilityMaker: {"temperatures": ..., "compositions": [0.0, 1.0], "boundary_pressures": []},
         TemperatureSweepMaker: {"low_K": ..., "high_K": ...},
         PressureSweepMaker: {"low_GPa": ..., "high_GPa": ...},
+        MeltingPointMaker: {"temperatures": ...},
         CompositionSweepMaker: {"grid": ...},
         CompositionOptimizationMaker: {
             "choices": ...,

@@ -89,6 +89,48 @@ def frenkel_ladd(
     )
 
 
+LIQUID = MakerOptions(
+    "alchemflows.flows.liquid:LiquidFreeEnergyMaker",
+    (
+        *("temperature", "pressure", "timestep", "repeats", "heating_temperature", "heating_steps", "cell_steps"),
+        *("equilibration", "switching", "reference_density", "seed"),
+    ),
+    required=("temperature",),
+    renamed={"heating_steps": "n_heating_steps"},
+)
+
+
+@app.command()
+@grouped
+def liquid(
+    structure: StructureFile,
+    maker: Annotated[Any, LIQUID],
+    potential: PotentialOptions,
+    reading: ReadingOptions,
+    run: RunOptions,
+    constant_volume: Annotated[bool, typer.Option(help="Run at constant volume in the given cell.")] = False,
+    supercell: Supercell = (1, 1, 1),
+    plot: Plot = None,
+) -> None:
+    """Compute the absolute free energy of a liquid.
+
+    A crystal of the same composition is melted by heating. The liquid is switched to an Uhlenbeck–Ford liquid, whose
+    free energy is known.
+    """
+    if constant_volume:
+        refuse_given({"pressure": "--pressure"}, "with --constant-volume")
+        maker.pressure_GPa = None
+    read = {structure.name: reading.read(structure, supercell)}
+    maker.potential = potential.spec(read)
+    run_and_show(
+        partial(maker.make, read[structure.name].structure),
+        run,
+        device=potential.device,
+        figures={"switching": plot},
+        read=read,
+    )
+
+
 _SWEEP_NAMES = ("sweep_repeats", "sweep_equilibration", "sweep_steps", "points")
 _SWEEP_FIELDS = {
     "sweep_repeats": "n_repeats",
@@ -100,6 +142,11 @@ TEMPERATURE_SWEEP = MakerOptions(
     "alchemflows.flows.isolines:TemperatureSweepMaker", _SWEEP_NAMES, renamed=_SWEEP_FIELDS
 )
 PRESSURE_SWEEP = MakerOptions("alchemflows.flows.isolines:PressureSweepMaker", _SWEEP_NAMES, renamed=_SWEEP_FIELDS)
+MELTING = MakerOptions(
+    "alchemflows.flows.melting:MeltingPointMaker",
+    (*_SWEEP_NAMES, "heating_temperature", "heating_steps", "reference_density"),
+    renamed=_SWEEP_FIELDS | {"heating_steps": "n_heating_steps"},
+)
 AnchorOption = Annotated[
     str | None,
     typer.Option(
@@ -171,6 +218,39 @@ def pressure_sweep(
     if anchor is None:
         _check_start("--pressure", maker.pressure_GPa, low, high)
     _run_sweep(sweep, maker, structure, (low, high), supercell, anchor, potential, reading, run, plot)
+
+
+@app.command()
+@grouped
+def melting(
+    structure: StructureFile,
+    point: Annotated[Any, MELTING],
+    maker: Annotated[Any, FRENKEL_LADD],
+    potential: PotentialOptions,
+    reading: ReadingOptions,
+    run: RunOptions,
+    low: Annotated[float, typer.Option("--from", help="Lowest temperature (K), where the curve of the solid starts.")],
+    high: Annotated[float, typer.Option("--to", help="Highest temperature (K), where the curve of the liquid starts.")],
+    supercell: Supercell = (1, 1, 1),
+    plot: Plot = None,
+) -> None:
+    """Compute the melting point of a crystal, with latent heat and change of the volume.
+
+    The Gibbs free energies of the solid and of the liquid are computed over the range of temperatures; they are equal
+    at the melting point.
+    """
+    if not 0 < low < high:
+        raise InvalidInputError(f"--from must be above 0 and below --to; got {low:g} and {high:g}")
+    read = reading.read(structure, supercell)
+    maker.potential = potential.spec({structure.name: read})
+    point.frenkel_ladd_maker = maker
+    run_and_show(
+        partial(point.make, read.structure, [low, high]),
+        run,
+        device=potential.device,
+        figures={"melting": plot},
+        read={structure.name: read},
+    )
 
 
 def _check_start(option: str, value: float, low: float, high: float) -> None:

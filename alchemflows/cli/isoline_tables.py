@@ -12,6 +12,7 @@ from alchemflows.schemas.isolines import (
     PressureSweepDocument,
     TemperatureSweepDocument,
 )
+from alchemflows.schemas.melting import MeltingDocument
 
 
 def temperature_table(document: TemperatureSweepDocument) -> ResultTable:
@@ -59,6 +60,32 @@ def pressure_table(document: PressureSweepDocument) -> ResultTable:
     for pressure, *cells in zip(document.pressures_GPa, *columns, strict=True):
         table.add_row(f"{pressure:g}", *cells)
     table.caption = _caption(document, f"{document.anchor.pressure_GPa:g} GPa")
+    return table
+
+
+def melting_table(document: MeltingDocument) -> ResultTable:
+    """Melting point, and the changes there for one atom."""
+    from ase import units
+
+    table = empty_table(
+        f"{document.formula}, {document.pressure_GPa:g} GPa, {document.counts.title}", ("", "value", "±")
+    )
+    point, error = document.melting_K, document.melting_error_K
+    heat, volume = document.latent_heat_eV_per_atom, document.volume_change_A3_per_atom
+    heat_error, volume_error = document.latent_heat_error_eV_per_atom, document.volume_change_error_A3_per_atom
+    low, high = document.range_K
+    if point is None or error is None or heat is None or heat_error is None or volume is None or volume_error is None:
+        table.add_row(f"melting point (K), {low:g} to {high:g} K", "none", "")
+    else:
+        table.add_row("melting point (K)", f"{point:.1f}", f"{error:.1f}")
+        table.add_row("latent heat (eV/atom)", f"{heat:.5f}", f"{heat_error:.5f}")
+        per_kB = 1 / (units.kB * point)
+        table.add_row("entropy of melting (k_B/atom)", f"{heat * per_kB:.3f}", f"{heat_error * per_kB:.3f}")
+        table.add_row("change of the volume (Å³/atom)", f"{volume:.3f}", f"{volume_error:.3f}")
+    for name, series in (("lowest", 0), ("highest", -1)):
+        value, width = document.difference_eV_per_atom.values[series], document.difference_eV_per_atom.errors[series]
+        label = f"G(liquid) − G(solid) at the {name} temperature, {document.temperatures_K[series]:g} K (eV/atom)"
+        table.add_row(label, f"{value:.5f}", f"{width:.5f}")
     return table
 
 

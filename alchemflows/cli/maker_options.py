@@ -55,6 +55,7 @@ SHORT_LENGTHS: dict[str, int] = {
     "n_equilibration_steps": 6,
     "n_production_steps": 60,
     "n_cell_steps": 60,
+    "n_heating_steps": 20,
     "n_sampling_steps": 40,
     "n_switching_steps": 10,
     "n_repeats": 2,

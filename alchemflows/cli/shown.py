@@ -28,6 +28,8 @@ from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
+from alchemflows.schemas.melting import MeltingDocument
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
@@ -52,6 +54,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     CommitteeDocument: committee_tables.committee_tables,
     ReanalysisDocument: reanalysis_tables.reanalysis_tables,
     FrenkelLaddDocument: tables.absolute_table,
+    LiquidFreeEnergyDocument: tables.liquid_table,
     SizeExtrapolation: tables.sizes_table,
     VacancyDocument: defect_tables.vacancy_table,
     VacancySizes: defect_tables.vacancy_sizes_table,
@@ -62,6 +65,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     PhaseStabilityDocument: phase_tables.phase_tables,
     TemperatureSweepDocument: isoline_tables.temperature_table,
     PressureSweepDocument: isoline_tables.pressure_table,
+    MeltingDocument: isoline_tables.melting_table,
     CompositionSweepDocument: tables.sweep_table,
     OptimizationDocument: tables.optimization_table,
     OrderingSearchDocument: tables.search_table,

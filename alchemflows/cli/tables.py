@@ -11,6 +11,7 @@ from alchemflows.cli.layout import ResultTable
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import MIXING, Estimate, FreeEnergyDocument, MixedEnds
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
+from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument, SampledDisorderDocument
 from alchemflows.schemas.refinement import Refinement
@@ -286,6 +287,31 @@ def absolute_table(document: FrenkelLaddDocument) -> ResultTable:
     table.caption = (
         f"springs (eV/Å²): {', '.join(shown)}; dissipation {document.work.dissipation_eV:.4f} eV, "
         f"overlap {document.work.overlap:.2f}"
+    )
+    return table
+
+
+def liquid_table(document: LiquidFreeEnergyDocument) -> ResultTable:
+    """All terms of the absolute free energy of a liquid."""
+    counts, liquid = document.counts, document.liquid
+    table = empty_table(
+        f"liquid {document.formula}, {document.temperature_K:g} K, {document.pressure_GPa:g} GPa, {counts.title}, "
+        f"{document.volume_A3:.2f} Å³",
+        _ENERGIES,
+    )
+    table.add_row(*_term("ideal gas", document.ideal_gas_eV, counts))
+    table.add_row(*_term("excess of the reference liquid", document.excess_eV, counts))
+    table.add_row(*_estimate("switching", Estimate.of(document.switching_eV, document.switching_error_eV, counts)))
+    table.add_section()
+    table.add_row(*_estimate("F", Estimate.of(document.helmholtz.value_eV, document.helmholtz.error_eV, counts)))
+    table.add_row(*_term("pV", document.pv_eV, counts))
+    if document.cell_bias_eV:
+        noise = Estimate.of(-document.cell_bias_eV, document.cell_bias_error_eV, counts)
+        table.add_row(*_estimate("noise of the mean volume", noise))
+    table.add_row(*_estimate("G", Estimate.of(document.gibbs.value_eV, document.gibbs.error_eV, counts)))
+    table.caption = (
+        f"diffusion of {liquid.element} {liquid.diffusion_A2_per_ps:.3g} Å²/ps, order {liquid.order:.2f}; dissipation "
+        f"{document.work.dissipation_eV:.4f} eV, overlap {document.work.overlap:.2f}"
     )
     return table
 

@@ -1,4 +1,4 @@
-"""Jobs that sweep the temperature or the pressure of a crystal, starting from a Frenkel–Ladd result."""
+"""Jobs that sweep the temperature or the pressure of a crystal or liquid, starting from an absolute free energy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobflow import JobConfig, Maker, OutputReference, job
 
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.analysis.isolines import N_STRAINS, isotherm_of
-from alchemflows.errors import AlchemflowsError, UnstableCrystalError
+from alchemflows.errors import AlchemflowsError, NotLiquidError, UnstableCrystalError
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
@@ -27,6 +27,7 @@ from alchemflows.schemas.isolines import (
     SweepWork,
     TemperatureSweepDocument,
 )
+from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
@@ -122,21 +123,27 @@ class SweepSwitchesMaker(Maker):
         anchor: float,
         unit: str,
         path_of: Callable[[float, float], tuple[ScaledPath, SwitchingSettings]],
+        *,
+        liquid: bool = False,
     ) -> _Swept:
-        """Sweep the range, or the part of it in which the crystal is stable.
+        """Sweep the range, or the part of it in which the crystal is stable, or the liquid does not crystallize.
 
         Raises
         ------
         UnstableCrystalError
             If the crystal is lost at the anchor, or in every attempt.
+        NotLiquidError
+            If the liquid crystallizes there.
         """
         from alchemflows.free_energy.curves import work_curve
 
+        failure = NotLiquidError if liquid else UnstableCrystalError
+        event = "the liquid crystallized" if liquid else "the crystal melted or became another structure"
         low, high, lost = self.low, self.high, list[float]()
         with resumable() as checkpoint:
             for attempt in range(MAX_ATTEMPTS):
                 path, settings = path_of(low, high)
-                run = self._attempt(model, system, path, settings, attempt, checkpoint)
+                run = self._attempt(model, system, path, settings, attempt, checkpoint, liquid)
                 places = _places(path, run.switches.lambdas, low)
                 if run.lost_on_the_way_up is not None:
                     lost.append(float(_places(path, np.array(run.lost_on_the_way_up), low)))
@@ -147,13 +154,12 @@ class SweepSwitchesMaker(Maker):
                 else:
                     break
                 if not low <= anchor <= high:
-                    raise UnstableCrystalError(
-                        f"the crystal melted or became another structure at {lost[-1]:.4g} {unit}, so no curve "
-                        f"starts from the anchor at {anchor:g} {unit}"
+                    raise failure(
+                        f"{event} at {lost[-1]:.4g} {unit}, so no curve starts from the anchor at {anchor:g} {unit}"
                     )
             else:
-                raise UnstableCrystalError(
-                    f"the crystal melted or became another structure in each of {MAX_ATTEMPTS} sweeps, at "
+                raise failure(
+                    f"{event} in each of {MAX_ATTEMPTS} sweeps, at "
                     f"{', '.join(f'{place:.4g}' for place in lost)} {unit}; choose a smaller range"
                 )
         switches = run.switches
@@ -177,6 +183,7 @@ class SweepSwitchesMaker(Maker):
         settings: SwitchingSettings,
         attempt: int,
         checkpoint: Checkpoint,
+        liquid: bool,
     ) -> Sweep:
         from alchemflows.alchemy.scaled import ScaledPotential
         from alchemflows.sampling.scaling import sweep
@@ -188,6 +195,7 @@ class SweepSwitchesMaker(Maker):
             system.structure,
             self.seed,
             f"sweep {attempt}",
+            liquid=liquid,
             on_progress=ProgressFile(Path.cwd()),
             checkpoint=checkpoint.stage(f"sweep-{attempt}"),
         )
@@ -196,7 +204,7 @@ class SweepSwitchesMaker(Maker):
         self,
         model: AlchemicalPotential,
         system: AlchemicalSystem,
-        anchor: FrenkelLaddDocument,
+        anchor: FrenkelLaddDocument | LiquidFreeEnergyDocument,
         swept: _Swept,
         place: float,
         unit: str,
@@ -205,7 +213,9 @@ class SweepSwitchesMaker(Maker):
     ) -> dict[str, Any]:
         """Return the fields that documents of temperatures and of pressures share."""
         switches, ends = swept.run.switches, swept.work.ends
-        sites = worst(swept.run.summaries)
+        liquid = swept.run.liquid
+        sites = worst(swept.run.summaries) if liquid is None else None
+        ends_early = Reason.SWEEP_ENDS if liquid is None else Reason.LIQUID_ENDS
         lost = []
         for start, end, reached in (
             (place, self.high, swept.places[-1]),
@@ -214,13 +224,13 @@ class SweepSwitchesMaker(Maker):
             beyond = [each for each in swept.lost if (each > place) == (end > place)]
             if beyond:
                 nearest = min(beyond, key=lambda each: abs(each - place))
-                lost.append(Reason.SWEEP_ENDS.because(lost=nearest, start=start, end=reached, unit=unit))
+                lost.append(ends_early.because(lost=nearest, start=start, end=reached, unit=unit))
         reasons = [
             *(f"anchor: {reason}" for reason in anchor.verdict.reasons),
             *(f"pressure sweep: {reason}" for reason in _own_reasons(isotherm)),
             *lost,
             *ends.warnings,
-            *sites.reasons("switches"),
+            *(each for summary in (sites, liquid) if summary is not None for each in summary.reasons("switches")),
         ]
         return {
             "formula": anchor.formula,
@@ -248,6 +258,7 @@ class SweepSwitchesMaker(Maker):
             ),
             "settings": self.settings,
             "sites": sites,
+            "liquid": liquid,
             "verdict": Verdict.of(reasons),
             "provenance": Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + swept.spent_s, seed=self.seed
@@ -261,27 +272,31 @@ class SweepSwitchesMaker(Maker):
 
 @dataclass
 class TemperatureSwitchesMaker(SweepSwitchesMaker):
-    """Compute G(T) of a crystal, or F(T) at constant volume, by reversible scaling in both directions.
+    """Compute G(T) of a crystal or liquid, or F(T) at constant volume, by reversible scaling in both directions.
 
-    All switches run in one batch. If the crystal melts or becomes another structure on the way, the sweep is repeated
-    over the range in which it is stable. Settings without a pressure keep the cell of the anchor. See
-    :class:`SweepSwitchesMaker` for the parameters.
+    All switches run in one batch. If the crystal melts or becomes another structure on the way, or the liquid
+    crystallizes, the sweep is repeated over the range in which it does not. Settings without a pressure keep the cell
+    of the anchor. See :class:`SweepSwitchesMaker` for the parameters.
     """
 
     name: str = "temperature sweep"
 
     @job(output_schema=TemperatureSweepDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(
-        self, system: AlchemicalSystem, anchor: FrenkelLaddDocument, isotherm: PressureSweepDocument | None = None
+        self,
+        system: AlchemicalSystem,
+        anchor: FrenkelLaddDocument | LiquidFreeEnergyDocument,
+        isotherm: PressureSweepDocument | None = None,
     ) -> TemperatureSweepDocument:
         """Sweep the temperature.
 
         Parameters
         ----------
         system
-            The crystal.
+            The crystal, or that from which the liquid was melted.
         anchor
-            Its Frenkel–Ladd result, whose temperature is in the range; dynamics start from its structure.
+            Its Frenkel–Ladd result, or the absolute free energy of the liquid, whose temperature is in the range;
+            dynamics start from its structure.
         isotherm
             Sweep of the pressure from the anchor, which gives G at the pressure of the settings if this is another one.
 
@@ -291,6 +306,8 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         UnstableCrystalError
             If the crystal is lost at the temperature of the anchor, in every attempt, or in the sweep of the pressure.
+        NotLiquidError
+            If the liquid crystallizes there.
         TrajectoryError
             If a trajectory explodes.
         """
@@ -308,7 +325,8 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
             path = ScaledPath.over_temperatures(system, anchor.weights, low, high, in_model)
             return path, _without_pressure(self.settings, low)
 
-        swept = self._sweep(model, system, anchor.temperature_K, "K", path_of)
+        liquid = isinstance(anchor, LiquidFreeEnergyDocument)
+        swept = self._sweep(model, system, anchor.temperature_K, "K", path_of, liquid=liquid)
         known = start.helmholtz if pressure is None else start.gibbs
         temperatures = self._points(swept, anchor.temperature_K)
         found = isobar(
@@ -396,7 +414,10 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
 
 
 def _crystal(
-    potential: PotentialSpec, system: AlchemicalSystem, anchor: FrenkelLaddDocument, volume_A3: float
+    potential: PotentialSpec,
+    system: AlchemicalSystem,
+    anchor: FrenkelLaddDocument | LiquidFreeEnergyDocument,
+    volume_A3: float,
 ) -> tuple[AlchemicalPotential, AlchemicalSystem]:
     """Return the potential, and the crystal with a volume and with the cell and the mean positions of the anchor."""
     from alchemflows.alchemy.backends import load_potential
@@ -411,7 +432,9 @@ def _crystal(
 
 
 def _start(
-    anchor: FrenkelLaddDocument, isotherm: PressureSweepDocument | None, pressure_GPa: float | None
+    anchor: FrenkelLaddDocument | LiquidFreeEnergyDocument,
+    isotherm: PressureSweepDocument | None,
+    pressure_GPa: float | None,
 ) -> SweepAnchor:
     """Return the absolute free energy from which a curve starts: that of the anchor, or of a sweep of the pressure.
 

@@ -20,7 +20,7 @@ from alchemflows.plotting.free_energies import (
     plot_sizes,
     plot_switching,
 )
-from alchemflows.plotting.isolines import plot_isoline
+from alchemflows.plotting.isolines import plot_isoline, plot_melting
 from alchemflows.plotting.lattices import plot_lattices
 from alchemflows.plotting.mixing import plot_mixing, plot_phase_diagram
 from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte_carlo, plot_warren_cowley
@@ -44,6 +44,7 @@ __all__ = [
     "plot_gradient",
     "plot_isoline",
     "plot_lattices",
+    "plot_melting",
     "plot_mixing",
     "plot_monte_carlo",
     "plot_optimization",

@@ -19,7 +19,7 @@ from alchemflows.plotting.free_energies import (
     plot_sizes,
     plot_switching,
 )
-from alchemflows.plotting.isolines import plot_isoline
+from alchemflows.plotting.isolines import plot_isoline, plot_melting
 from alchemflows.plotting.labels import add_note
 from alchemflows.plotting.lattices import plot_lattices
 from alchemflows.plotting.mixing import plot_mixing, plot_phase_diagram
@@ -38,6 +38,8 @@ from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
+from alchemflows.schemas.melting import MeltingDocument
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
@@ -59,6 +61,7 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     CommitteeDocument: {"committee": plot_committee},
     ReanalysisDocument: {"reanalysis": plot_reanalysis},
     FrenkelLaddDocument: {"switching": plot_switching},
+    LiquidFreeEnergyDocument: {"switching": plot_switching},
     RemovalDocument: {"switching": plot_switching},
     SizeExtrapolation: {"sizes": plot_sizes},
     VacancyDocument: {"switching": lambda document: plot_switching(document.removal)},
@@ -68,6 +71,7 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     PhaseStabilityDocument: {"phases": plot_phases},
     TemperatureSweepDocument: {"curve": plot_isoline},
     PressureSweepDocument: {"curve": plot_isoline},
+    MeltingDocument: {"melting": plot_melting},
     CompositionSweepDocument: {"sweep": plot_sweep},
     OptimizationDocument: {"optimization": plot_optimization},
     OrderingSearchDocument: {"arrangements": plot_search},

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from alchemflows.plotting.labels import subscripted, with_error
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
+from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.schemas.vacancy import RemovalDocument
 
@@ -100,21 +101,24 @@ def _path(document: FreeEnergyDocument | SwitchingDocument) -> str:
     return f"{initial} → {final}, {document.temperature_K:g} K"
 
 
-def _process(document: SwitchingDocument | FrenkelLaddDocument | RemovalDocument) -> str:
+def _process(document: SwitchingDocument | FrenkelLaddDocument | LiquidFreeEnergyDocument | RemovalDocument) -> str:
     """Return what the switches do, and for a transformation its result."""
     if isinstance(document, SwitchingDocument):
         symbol = "ΔF" if document.pressure_GPa is None else "ΔG"
         return f"{_path(document)}: {symbol} = {with_error(document.total.delta_f_eV, document.total.error_eV)}"
     if isinstance(document, RemovalDocument):
         return f"removal of an atom of {document.element}, {document.temperature_K:g} K"
-    return f"{subscripted(document.formula)} → Einstein crystal, {document.temperature_K:g} K"
+    reference = "Uhlenbeck–Ford liquid" if isinstance(document, LiquidFreeEnergyDocument) else "Einstein crystal"
+    return f"{subscripted(document.formula)} → {reference}, {document.temperature_K:g} K"
 
 
 def _difference(document: FreeEnergyDocument) -> str:
     return "ΔF" if document.ensemble == "NVT" else "ΔG"
 
 
-def plot_switching(document: SwitchingDocument | FrenkelLaddDocument | RemovalDocument) -> Figure:
+def plot_switching(
+    document: SwitchingDocument | FrenkelLaddDocument | LiquidFreeEnergyDocument | RemovalDocument,
+) -> Figure:
     """Plot ∂U/∂λ along forward and backward switches, and the cumulative distributions of W_f and −W_b."""
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(8, 3.6), layout="constrained")

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alchemflows.plotting.labels import subscripted
-from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.isolines import CurveValues, PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.melting import MeltingDocument
 
 
 def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> Figure:
@@ -52,8 +53,40 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
     return figure
 
 
+def plot_melting(document: MeltingDocument) -> Figure:
+    """Plot G(liquid) − G(solid) and the volumes of both phases, per atom, with bands of one and two standard errors.
+
+    The dot is the melting point.
+    """
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(7.4, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _plot_series(left, document.temperatures_K, document.difference_eV_per_atom, 1e3, "C0")
+        left.axhline(0.0, color="0.6", linewidth=0.8)
+        left.set_ylabel("G(liquid) − G(solid) (meV/atom)")
+        if document.melting_K is not None and document.melting_error_K is not None:
+            left.errorbar(document.melting_K, 0.0, xerr=document.melting_error_K, fmt="ko", markersize=4, capsize=2)
+            left.set_title(f"melting point {document.melting_K:.1f} ± {document.melting_error_K:.1f} K", fontsize=10)
+        for colour, name, curve in (("C0", "solid", document.solid), ("C1", "liquid", document.liquid)):
+            factor = 1 / curve.counts.atoms
+            _plot_series(right, curve.temperatures_K, curve.volumes_A3, factor, colour)
+            right.plot([], [], color=colour, label=name)
+        right.set_ylabel("V (Å³/atom)")
+        right.legend(frameon=False)
+        for axes in (left, right):
+            axes.set_xlabel("T (K)")
+        figure.suptitle(
+            f"{subscripted(document.formula)}, {document.pressure_GPa:g} GPa, {document.counts.title}", fontsize=10
+        )
+    return figure
+
+
 def plot_band(axes: Axes, x: np.ndarray, values: np.ndarray, errors: np.ndarray, color: str) -> None:
     """Plot a curve with bands of one and two standard errors."""
     axes.plot(x, values, color=color, linewidth=1)
     for width, alpha in ((1, 0.3), (2, 0.15)):
         axes.fill_between(x, values - width * errors, values + width * errors, color=color, alpha=alpha, linewidth=0)
+
+
+def _plot_series(axes: Axes, x: list[float], series: CurveValues, factor: float, color: str) -> None:
+    plot_band(axes, np.array(x), factor * np.array(series.values), factor * np.array(series.errors), color)

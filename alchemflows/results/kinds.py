@@ -95,6 +95,9 @@ COLUMNS: dict[str, Column] = {
     "curve_values": Column("$output.gibbs_eV.values"),
     "curve_errors": Column("$output.gibbs_eV.errors"),
     "pressures_GPa": Column("$output.pressures_GPa"),
+    "phase_difference": Column("$output.difference_eV_per_atom"),
+    "melting_K": Column("$output.melting_K"),
+    "melting_error_K": Column("$output.melting_error_K"),
     "figure": Column("$output.figure"),
     "version": Column("$output.version"),
     "checks": Column("$output.checks"),
@@ -248,6 +251,15 @@ def _end_of_curve(row: Row, quantity: str) -> Summary:
     return Summary(row["formula"], quantity, value, error, "eV/atom")
 
 
+def _melting(row: Row) -> Summary:
+    """Melting point, or else G(liquid) − G(solid) at the highest temperature."""
+    if row["melting_K"] is not None:
+        return Summary(row["formula"], "melting point", row["melting_K"], row["melting_error_K"], "K")
+    value, error = (1e3 * row["phase_difference"][name][-1] for name in ("values", "errors"))
+    name = f"G(liquid) − G(solid) ({row['temperatures_K'][-1]:g} K)"
+    return Summary(row["formula"], name, value, error, "meV/atom")
+
+
 def _transition(row: Row) -> Summary:
     """Transition temperature, or else its estimate from energies."""
     point = row["transition"]
@@ -282,6 +294,7 @@ KINDS: dict[str, Kind] = {
     "CorrectionDocument": Kind("correction", _correction),
     "CommitteeDocument": Kind("committee", _committee),
     "ReanalysisDocument": Kind("reanalysis", _reanalysis),
+    "LiquidFreeEnergyDocument": Kind("liquid", _absolute),
     "SizeExtrapolation": Kind("size-extrapolation", _sizes),
     "VacancySizes": Kind("vacancy-sizes", _vacancy_sizes),
     "VacancyTemperatures": Kind("vacancy-temperatures", _vacancy_temperatures),
@@ -290,6 +303,7 @@ KINDS: dict[str, Kind] = {
     "PhaseStabilityDocument": Kind("phases", _phases),
     "TemperatureSweepDocument": Kind("temperature-sweep", _temperature_sweep),
     "PressureSweepDocument": Kind("pressure-sweep", _pressure_sweep),
+    "MeltingDocument": Kind("melting", _melting),
     "CompositionSweepDocument": Kind("sweep", _sweep),
     "OptimizationDocument": Kind("optimization", _optimization),
     "OrderingSearchDocument": Kind("ordering-search", _search),

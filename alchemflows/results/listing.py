@@ -21,7 +21,7 @@ from alchemflows.storage.database import REANALYSED, Database
 #: Mark of the job whose output is that of its task.
 _IS_RESULT = "metadata.campaign.is_result"
 #: Documents that are parts of results.
-_PARTS = ("WindowsDocument", "EquilibriumDocument", "FrameForces")
+_PARTS = ("WindowsDocument", "EquilibriumDocument", "FrameForces", "LiquidDocument")
 #: Candidates that an error message names.
 _SHOWN = 5
 #: Places of formulas in documents.

@@ -25,6 +25,14 @@ class Resumable(Protocol):
         ...
 
 
+class Watch(Resumable, Protocol):
+    """A part of a run that looks at the positions from time to time."""
+
+    def see(self, positions: torch.Tensor, cells: torch.Tensor, /) -> None:
+        """Add the positions (Å) at one time, shape (B, N, 3), and the cells (Å), shape (B, 3, 3)."""
+        ...
+
+
 class Dynamics(Resumable, Protocol):
     """What a run advances step by step, such as :class:`~alchemflows.sampling.langevin.Langevin`."""
 

@@ -11,11 +11,13 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.scaled import ScaledPath, ScaledPotential
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
+from alchemflows.sampling.liquids import LiquidHistory
 from alchemflows.sampling.schedules import geometric, schedule
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.sites import CORRELATION_TIME_FS, SiteHistory
 from alchemflows.sampling.switching import BLOCK, Switches, equilibrate_ends, switch
 from alchemflows.schemas.dynamics import SwitchingSettings
+from alchemflows.schemas.liquid import LiquidSummary
 from alchemflows.schemas.progress import Progress
 from alchemflows.schemas.sites import SitesSummary
 
@@ -38,13 +40,16 @@ class Sweep:
         not. It is the end of the path if the crystal was lost there before the switches. In runs that are shorter than
         :data:`MIN_SECTION_FS` it is not determined.
     summaries
-        Displacements of the atoms in each of the 2n replicas during the switches.
+        Displacements of the atoms in each of the 2n replicas during the switches; empty for a liquid.
+    liquid
+        Diffusion and order of a liquid during the switches; None for a crystal.
     """
 
     switches: Switches
     lost_on_the_way_up: float | None
     lost_on_the_way_down: float | None
     summaries: list[SitesSummary]
+    liquid: LiquidSummary | None = None
 
 
 def sweep(
@@ -55,6 +60,7 @@ def sweep(
     seed: int,
     purpose: str,
     *,
+    liquid: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Sweep:
@@ -79,6 +85,8 @@ def sweep(
         Seed from which the seeds of all replicas are derived.
     purpose
         Name of this sweep; different names give different random numbers for the same seed.
+    liquid
+        Whether it is a liquid, which is lost where it crystallizes. The structure is then a configuration of it.
     on_progress, checkpoint
         As for :func:`~alchemflows.sampling.switching.equilibrate_and_switch`.
 
@@ -96,7 +104,7 @@ def sweep(
         return geometric(ratio, values)
 
     common: dict[str, Any] = {"fix_centre_of_mass": True, "on_progress": on_progress}
-    before = _history(structure, 2 * n, settings, settings.n_equilibration_steps, model)
+    before = _history(structure, liquid, settings, settings.n_equilibration_steps, model)
     ends = equilibrate_ends(
         model,
         path,
@@ -106,7 +114,7 @@ def sweep(
         checkpoint=checkpoint.stage("equilibration"),
         **common,
     )
-    during = _history(structure, 2 * n, settings, settings.n_switching_steps, model)
+    during = _history(structure, liquid, settings, settings.n_switching_steps, model)
     switches = switch(
         model,
         path,
@@ -130,7 +138,8 @@ def sweep(
         switches,
         lost_on_the_way_up=(1.0 if high else None) if up is None or low else up,
         lost_on_the_way_down=(0.0 if low else None) if down is None or high else down,
-        summaries=during.summaries(),
+        summaries=during.summaries() if isinstance(during, SiteHistory) else [],
+        liquid=during.summary() if isinstance(during, LiquidHistory) else None,
     )
 
 
@@ -141,10 +150,12 @@ def _looks(settings: SwitchingSettings, n_steps: int) -> int:
 
 
 def _history(
-    structure: Structure, n_replicas: int, settings: SwitchingSettings, n_steps: int, model: ScaledPotential
-) -> SiteHistory:
-    looks = _looks(settings, n_steps)
+    structure: Structure, liquid: bool, settings: SwitchingSettings, n_steps: int, model: ScaledPotential
+) -> SiteHistory | LiquidHistory:
+    looks, n_replicas = _looks(settings, n_steps), 2 * settings.n_repeats
     section_fs = looks * BLOCK * settings.timestep_fs
+    if liquid:
+        return LiquidHistory(structure, n_replicas, section_fs / looks, model.device, looks_per_section=looks)
     return SiteHistory([structure] * n_replicas, model.device, looks_per_section=looks, section_fs=section_fs)
 
 

@@ -15,13 +15,13 @@ from alchemflows.alchemy.interfaces import EnergyModel, float64_tensor
 from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.tether import Springs
 from alchemflows.errors import InvalidInputError
-from alchemflows.sampling.blocks import Blocks, Resumable
+from alchemflows.sampling.blocks import Blocks, Resumable, Watch
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.frames import FrameRecorder
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.schedules import schedule
 from alchemflows.sampling.seeds import derived_seeds
-from alchemflows.sampling.sites import Sites, SiteWatch
+from alchemflows.sampling.sites import Sites
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.progress import Progress
 
@@ -86,7 +86,7 @@ def equilibrate_ends(
     *,
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
-    watch: SiteWatch | None = None,
+    watch: Watch | None = None,
     recorder: FrameRecorder | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
@@ -166,7 +166,7 @@ def switch(
     *,
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
-    watch: SiteWatch | None = None,
+    watch: Watch | None = None,
     ramp: Callable[[np.ndarray], np.ndarray] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
@@ -244,7 +244,7 @@ def equilibrate_and_switch(
     *,
     fix_centre_of_mass: bool = False,
     sites: Sites | None = None,
-    watch: SiteWatch | None = None,
+    watch: Watch | None = None,
     recorder: FrameRecorder | None = None,
     ramp: Callable[[np.ndarray], np.ndarray] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -341,7 +341,7 @@ def _each_way(seeds: Sequence[int]) -> int:
     return len(seeds) // 2
 
 
-def _look(langevin: Langevin, sites: Sites | None, watch: SiteWatch | None) -> None:
+def _look(langevin: Langevin, sites: Sites | None, watch: Watch | None) -> None:
     if sites is not None:
         time_ps = langevin.n_steps * langevin.timestep_fs * 1e-3
         sites.check(langevin.positions, langevin.cells, f"after {time_ps:g} ps")

@@ -8,6 +8,7 @@ from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FreeEnergyValue
+from alchemflows.schemas.liquid import LiquidSummary
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.sites import SitesSummary
@@ -22,7 +23,7 @@ class CurveValues(BaseModel):
 
 
 class SweepAnchor(BaseModel):
-    """The absolute free energy on which a curve rests, from a Frenkel–Ladd run."""
+    """The absolute free energy on which a curve rests, from a Frenkel–Ladd run or that of a liquid."""
 
     temperature_K: float
     pressure_GPa: float
@@ -71,15 +72,20 @@ class Isoline(BaseModel):
     n_attempts: int = Field(description="number of sweeps; more than one if the crystal was lost on the way")
     work: SweepWork
     settings: SwitchingSettings = Field(description="conditions and lengths of the switches")
-    sites: SitesSummary = Field(
-        description="displacements of atoms in the replica in which they were away from their sites most"
+    sites: SitesSummary | None = Field(
+        None,
+        description="displacements of atoms in the replica in which they were away from their sites most; none for "
+        "a liquid",
+    )
+    liquid: LiquidSummary | None = Field(
+        None, description="diffusion and order of a liquid during the switches; none for a crystal"
     )
     verdict: Verdict
     provenance: Provenance
 
 
 class TemperatureSweepDocument(Document, Isoline):
-    """G(T) of a crystal at constant pressure, or F(T) at constant volume, from one reversible scaling."""
+    """G(T) of a crystal or liquid at constant pressure, or F(T) at constant volume, from one reversible scaling."""
 
     pressure_GPa: float | None = Field(description="none at constant volume")
     temperatures_K: list[float]

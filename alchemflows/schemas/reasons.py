@@ -74,6 +74,15 @@ class Reason(Enum):
         "the crystal melted, or became another structure, at {lost:.4g} {unit} on the way from {start:g} {unit}, so "
         "the curve ends at {end:.4g} {unit}"
     )
+    LIQUID_ENDS = (
+        "the liquid crystallized at {lost:.4g} {unit} on the way from {start:g} {unit}, so the curve ends at {end:.4g} "
+        "{unit}"
+    )
+    NOT_LIQUID = "{where}: this is not shown to be a liquid: {problem}"
+    SHORT_LIQUID = (
+        "{where}: {time:.2g} ps (below {least:g} ps) are too short to show by diffusion and order that this is a "
+        "liquid; use more steps"
+    )
     FEW_SWITCHES = "fewer than {least} switches in each direction, so the error is unreliable; use more repeats"
     WORK_OVERLAP = (
         "forward and backward work overlap by {overlap:.3f} (below {least}; dissipation {dissipation:.1f} k_B T): "
@@ -118,6 +127,14 @@ class Reason(Enum):
     POINT_LOST = (
         "the curve of this phase ends at {end:.4g} K, since the crystal melted, or became another structure, on the "
         "way from the anchor"
+    )
+    NO_MELTING = (
+        "the free energies of solid and liquid do not cross between {low:g} and {high:g} K, where the {phase} is "
+        "stable; choose other temperatures"
+    )
+    MELTING_ERROR = (
+        "the error of the melting point, {error:.0f} K, is above {most:.0f} K, a tenth of the range of temperatures; "
+        "use more or longer switches"
     )
     UNCERTAIN_TRANSITION = (
         "the transition between {low} and {high} is uncertain: within the errors of G it lies between the temperatures "

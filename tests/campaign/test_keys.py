@@ -31,6 +31,7 @@ GIVEN = {
     "phases": {"temperatures": [300.0, 500.0]},
     "temperature-sweep": {"low_K": 200.0, "high_K": 600.0},
     "pressure-sweep": {"low_GPa": 0.0, "high_GPa": 2.0},
+    "melting": {"temperatures": [900.0, 1300.0]},
     "sweep": {"grid": GridSpec(shares=[0.0, 0.5, 1.0])},
     "optimization": {"choices": {"Na": ["Na", "K"]}, "targets": [Target(quantity="a_A", value=5.8)]},
     "order-disorder": {"supercell": [1, 1, 1]},

@@ -36,6 +36,8 @@ from alchemflows.flows.correction import CorrectionMaker
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
+from alchemflows.flows.liquid import LiquidFreeEnergyMaker
+from alchemflows.flows.melting import MeltingPointMaker
 from alchemflows.flows.mixing import MixingMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
@@ -120,6 +122,14 @@ def flows() -> Iterator[Flow]:
     sweep: dict[str, Any] = {"n_repeats": 2, "n_equilibration_steps": 20, "n_switching_steps": 40, "n_points": 3}
     yield TemperatureSweepMaker(frenkel_ladd_maker=absolute, **sweep).make(iron() * (2, 2, 2), 40.0, 80.0)
     yield PressureSweepMaker(frenkel_ladd_maker=absolute, **sweep).make(iron() * (2, 2, 2), 0.0, 0.5)
+    liquid = LiquidFreeEnergyMaker(
+        potential=DEMO, temperature=1500.0, n_repeats=2, n_heating_steps=20, n_cell_steps=60, n_equilibration_steps=40,
+        n_switching_steps=40,
+    )  # fmt: skip
+    yield liquid.make(salt())
+    yield MeltingPointMaker(frenkel_ladd_maker=absolute, n_heating_steps=20, **sweep).make(
+        iron() * (2, 2, 2), [40.0, 80.0]
+    )
     quick = relaxing(0.2)
     grid = CompositionGrid.line(salt(), {"Na": "K"}, [0.0, 0.5, 1.0])
     yield CompositionSweepMaker(potential=DEMO, relax_maker=quick, both_starts=False).make(grid)

@@ -26,7 +26,7 @@ from alchemflows.schemas.document import decoded
 PATHS = sorted(DOCUMENTS.glob("*.json"))
 CLASSES = {path.stem.rpartition("-")[0] for path in PATHS}
 #: Outputs of jobs that are no results: parts of a ladder, and of an absolute free energy.
-PARTS = {"WindowsDocument", "EquilibriumDocument", "FrameForces"}
+PARTS = {"WindowsDocument", "EquilibriumDocument", "FrameForces", "LiquidDocument"}
 #: Kinds without a figure; the stored reproduction is a table.
 WITHOUT_FIGURE = {"RelaxDocument", "ReproductionDocument", "SampledDisorderDocument"}
 

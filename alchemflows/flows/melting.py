@@ -1,0 +1,117 @@
+"""The flow that computes the melting point of a crystal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+from jobflow import Flow
+from pymatgen.core import Structure
+
+from alchemflows.arguments import checked
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.common import SampledMaker
+from alchemflows.flows.isolines import IsolineMaker, TemperatureSweepMaker
+from alchemflows.flows.liquid import LiquidFreeEnergyMaker
+from alchemflows.jobs.isolines import TemperatureSwitchesMaker
+from alchemflows.jobs.melting import MeltingPointAnalysisMaker
+from alchemflows.schemas.dynamics import SwitchingSettings
+
+
+@dataclass
+class MeltingPointMaker(IsolineMaker):
+    """Compute the melting point of a crystal from G(T) of the solid and of the liquid.
+
+    The curve of the solid starts from a Frenkel–Ladd run at the lowest temperature, that of the liquid from a run of
+    :class:`LiquidFreeEnergyMaker` at the highest one; reversible scaling continues both over the range. The run of the
+    liquid has the potential, the conditions, and the numbers of repeats and steps of `frenkel_ladd_maker`, whose
+    temperature is not used. See :class:`IsolineMaker` for the other parameters.
+
+    Parameters
+    ----------
+    heating_temperature
+        Temperature (K) at which the crystal is melted; 1.5 times the highest temperature if it is None.
+    n_heating_steps
+        Number of steps at the heating temperature.
+    reference_density
+        Reduced density of the reference liquid, see :class:`LiquidFreeEnergyMaker`.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import FrenkelLaddMaker, MeltingPointMaker
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> maker = MeltingPointMaker(frenkel_ladd_maker=FrenkelLaddMaker(potential="mace-demo"))
+    >>> [part.name for part in maker.make(salt * (2, 2, 2), [900.0, 1300.0]).jobs]
+    ['temperature sweep NaCl', 'liquid NaCl 1300 K', 'temperature sweep of the liquid', 'melting point']
+    """
+
+    name: str = "melting point"
+    heating_temperature: float | None = None
+    n_heating_steps: int = 10000
+    reference_density: float = 0.6
+
+    @checked
+    def make(self, structure: Structure, temperatures: Sequence[float]) -> Flow:
+        """Return the flow; its output is a :class:`MeltingDocument`.
+
+        Parameters
+        ----------
+        structure
+            An ordered crystal.
+        temperatures
+            Lowest and highest temperature (K), between which both curves are computed; those in between are ignored.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If the structure, a number or the potential is invalid.
+        """
+        if len(temperatures) < 2 or not 0 < min(temperatures) < max(temperatures):
+            raise InvalidInputError(
+                f"temperatures: two different temperatures above 0 K are needed; got {list(temperatures)}"
+            )
+        low, high = float(min(temperatures)), float(max(temperatures))
+        absolute = replace(self.frenkel_ladd_maker, temperature=low)
+        if absolute.pressure_GPa is None:
+            raise InvalidInputError("frenkel_ladd_maker: pressure_GPa must not be None for a melting point")
+        liquid = self._liquid_maker(high)
+        system = liquid.checked_liquid(structure)
+        potential = absolute.checked_potential(system)
+        absolute, liquid = replace(absolute, potential=potential), replace(liquid, potential=potential)
+        lengths = {each.name: getattr(self, each.name) for each in fields(IsolineMaker) if each.name.startswith("n_")}
+        solid = TemperatureSweepMaker(frenkel_ladd_maker=absolute, **lengths).make(structure, low, high)
+        melted = liquid.make(structure)
+        settings = replace(liquid, cell_freedom="isotropic").settings(
+            SwitchingSettings,
+            n_repeats=self.n_repeats,
+            n_equilibration_steps=self.n_equilibration_steps,
+            n_switching_steps=self.n_switching_steps,
+            schedule="linear",
+        )
+        swept = TemperatureSwitchesMaker(
+            name="temperature sweep of the liquid",
+            potential=potential,
+            settings=settings,
+            low=low,
+            high=high,
+            n_points=self.n_points,
+            seed=liquid.seed_of(system.structure, system.formula([]), "temperature sweep of the liquid"),
+        ).make(system, melted.output)
+        analysis = MeltingPointAnalysisMaker().make(solid.output, swept.output)
+        parts = [solid, melted, *liquid.categorised([swept]), analysis]
+        return Flow(parts, output=analysis.output, name=f"{self.name} {system.formula([])}")
+
+    def _liquid_maker(self, temperature_K: float) -> LiquidFreeEnergyMaker:
+        """Return the maker of the liquid with the conditions and lengths of the Frenkel–Ladd run."""
+        absolute = self.frenkel_ladd_maker
+        shared = {each.name: getattr(absolute, each.name) for each in fields(SampledMaker) if each.name != "name"}
+        shared |= {"temperature": temperature_K, "cell_freedom": "isotropic"}
+        lengths = ("n_repeats", "n_cell_steps", "n_equilibration_steps", "n_switching_steps", "schedule")
+        return LiquidFreeEnergyMaker(
+            **shared,
+            **{name: getattr(absolute, name) for name in lengths},
+            heating_temperature=self.heating_temperature,
+            n_heating_steps=self.n_heating_steps,
+            reference_density=self.reference_density,
+        )

@@ -1,0 +1,110 @@
+"""Melting point of the Lennard-Jones crystal at one pressure, by the jobs of `alchemflows melting`.
+
+    python benchmarks/melting.py --cells 3 --json FILE
+
+The potential is Lennard-Jones, truncated at 2.5 σ, with the mean energy and pressure beyond the cutoff. Results are in
+units of ε and σ, beside the published melting point (`benchmarks/lennard_jones.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from ase import units
+from jobflow import JobStore, run_locally
+from lennard_jones import melting_temperature
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+from alchemflows import FrenkelLaddMaker, MeltingPointMaker
+from alchemflows.alchemy.backends import load_potential
+from alchemflows.schemas.melting import MeltingDocument
+from alchemflows.schemas.potential import PotentialSpec
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from liquids import lennard_jones
+
+#: ε (eV) and σ (Å), for atoms with the mass of aluminium, an element of mace-demo.
+EPSILON, SIGMA = 0.1, 2.6
+KELVIN, PRESSURE_GPA = EPSILON / units.kB, EPSILON / SIGMA**3 / units.GPa
+DEMO = PotentialSpec(name="mace-demo", device="cpu")
+
+
+def melting_point(
+    n_cells: int, pressure: float, temperatures: tuple[float, float], steps: int, seed: int = 0
+) -> MeltingDocument:
+    """Return the result for a cubic cell of n_cells³ conventional cells; lengths are proportional to `steps`."""
+
+    def model(*_: Any) -> Any:
+        found = lennard_jones(EPSILON, SIGMA, 2.5)
+        found.record = load_potential(DEMO).record
+        return found
+
+    cubic = Structure.from_spacegroup("Fm-3m", Lattice.cubic(1.62 * SIGMA), ["Al"], [[0, 0, 0]])
+    absolute = FrenkelLaddMaker(
+        potential=DEMO,
+        pressure_GPa=pressure * PRESSURE_GPA,
+        timestep_fs=4.0,
+        n_cell_steps=3 * steps,
+        n_equilibration_steps=steps,
+        n_sampling_steps=steps,
+        n_switching_steps=2 * steps,
+        relax_maker=None,
+        seed=seed,
+    )
+    maker = MeltingPointMaker(
+        frenkel_ladd_maker=absolute,
+        n_equilibration_steps=steps,
+        n_switching_steps=4 * steps,
+        n_heating_steps=3 * steps,
+        heating_temperature=1.25 * KELVIN,
+    )
+    flow = maker.make(cubic * ((n_cells,) * 3), [t * KELVIN for t in temperatures])
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    with patch("alchemflows.alchemy.potential.AlchemicalPotential", model), tempfile.TemporaryDirectory() as folder:
+        responses = run_locally(
+            flow, store=store, create_folders=True, root_dir=folder, raise_immediately=True, log=False
+        )
+    document: MeltingDocument = responses[flow.output.uuid][1].output
+    return document
+
+
+def main() -> None:
+    """Compute the melting point, and print or write it beside the published one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=3, help="conventional cells along each axis (4 atoms each)")
+    parser.add_argument("--pressure", type=float, default=1.0, help="pressure (ε/σ³)")
+    parser.add_argument("--from", dest="low", type=float, default=0.7, help="lowest temperature (ε/k_B)")
+    parser.add_argument("--to", dest="high", type=float, default=0.85, help="highest temperature (ε/k_B)")
+    parser.add_argument("--steps", type=int, default=1000, help="unit of all numbers of steps")
+    parser.add_argument("--json", type=Path, help="file for the result")
+    options = parser.parse_args()
+    started = time.process_time()
+    found = melting_point(options.cells, options.pressure, (options.low, options.high), options.steps)
+    result: dict[str, Any] = {
+        "atoms": found.counts.atoms,
+        "pressure": options.pressure,
+        "published": melting_temperature(options.pressure),
+        "melting": None if found.melting_K is None else found.melting_K / KELVIN,
+        "melting_error": None if found.melting_error_K is None else found.melting_error_K / KELVIN,
+        "cpu_s": time.process_time() - started,
+        "verdict": found.verdict.reasons,
+    }
+    if found.latent_heat_eV_per_atom is not None and found.volume_change_A3_per_atom is not None:
+        result["latent_heat"] = found.latent_heat_eV_per_atom / EPSILON
+        result["volume_change"] = found.volume_change_A3_per_atom / SIGMA**3
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Melting points and liquids as flows: short runs, and what is refused before any work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+
+import numpy as np
+import pytest
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+from rich.console import Console
+
+from alchemflows.cli.shown import show
+from alchemflows.errors import InvalidInputError
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.liquid import LiquidFreeEnergyMaker
+from alchemflows.flows.melting import MeltingPointMaker
+from alchemflows.free_energy.einstein import HBAR
+from alchemflows.plotting import figures_of
+from alchemflows.schemas.potential import PotentialSpec
+
+DEMO = PotentialSpec(name="mace-demo", device="cpu")
+ABSOLUTE = FrenkelLaddMaker(
+    potential=DEMO,
+    timestep_fs=4.0,
+    n_repeats=2,
+    n_cell_steps=60,
+    n_equilibration_steps=10,
+    n_sampling_steps=40,
+    n_switching_steps=20,
+    relax_maker=None,
+)
+MELTING = MeltingPointMaker(
+    frenkel_ladd_maker=ABSOLUTE,
+    n_repeats=2,
+    n_equilibration_steps=10,
+    n_switching_steps=40,
+    n_points=3,
+    n_heating_steps=20,
+)
+SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    flow = MELTING.make(SALT, [300.0, 500.0])
+    folder = tmp_path_factory.mktemp("melting")
+    found = run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
+    return {type(each.output).__name__: each.output for job in found.values() for each in job.values()}
+
+
+def test_a_melting_point_has_both_curves(outputs):
+    document = outputs["MeltingDocument"]
+    assert document.solid.anchor.temperature_K == 300.0 and document.liquid.anchor.temperature_K == 500.0
+    assert document.solid.sites is not None and document.solid.liquid is None
+    assert document.liquid.sites is None and document.liquid.liquid is not None
+    assert document.range_K == (300.0, 500.0) and len(document.temperatures_K) == 41
+    g = [curve.gibbs_eV.values[0] for curve in (document.solid, document.liquid)]
+    size = -0.5 * 8.617333e-5 * 300 * np.log(8) / 8
+    assert document.difference_eV_per_atom.values[0] == pytest.approx((g[1] - g[0]) / 8 + size)
+    assert any(reason.startswith("liquid: anchor: melt: ") for reason in document.verdict.reasons)
+    text = StringIO()
+    show(document, Console(file=text, width=200))
+    assert "melting point (K)" in text.getvalue()
+    (drawn,) = figures_of(document).values()
+    assert len(drawn().axes) == 2
+
+
+def test_the_terms_of_a_liquid(outputs):
+    """The ideal gas has the wavelengths of the Einstein crystal, and F is the sum of its terms."""
+    document = outputs["LiquidFreeEnergyDocument"]
+    kT = 8.617333262e-5 * 500
+    masses = np.array([site.specie.atomic_mass for site in document.structure], dtype=float)
+    wavelengths = np.sqrt(2 * np.pi * HBAR**2 / (masses * kT))
+    ideal = kT * (np.log(4 * wavelengths**3 / document.volume_A3) - 1).sum()
+    assert document.ideal_gas_eV == pytest.approx(ideal, rel=1e-4)
+    total = document.ideal_gas_eV + document.excess_eV + document.switching_eV
+    assert document.helmholtz.value_eV == pytest.approx(total)
+    assert document.gibbs.value_eV == pytest.approx(total + document.pv_eV - document.cell_bias_eV)
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "changed", "named"),
+    [
+        ([900.0], {}, "two different"),
+        ([900.0, 900.0], {}, "two different"),
+        ([900.0, 1200.0], {"heating_temperature": 1000.0}, "1200 K"),
+        ([900.0, 1200.0], {"n_points": 2}, "n_points"),
+        ([900.0, 1200.0], {"reference_density": 4.5}, "between 0 and 4"),
+        ([900.0, 1200.0], {"n_heating_steps": -1}, "n_heating_steps"),
+        ([900.0, 1200.0], {"frenkel_ladd_maker": replace(ABSOLUTE, pressure_GPa=None)}, "pressure_GPa"),
+    ],
+)
+def test_invalid_input_is_refused(temperatures, changed, named):
+    with pytest.raises(InvalidInputError, match=named):
+        replace(MELTING, **changed).make(SALT, temperatures)
+
+
+def test_a_liquid_needs_whole_atoms_and_a_volume():
+    maker = LiquidFreeEnergyMaker(potential=DEMO, temperature=1200.0)
+    mixed = SALT.copy()
+    mixed.replace(0, {"Na": 0.5, "K": 0.5})
+    for change, structure, named in (
+        ({}, mixed, "partial occupancies"),
+        ({"cell_freedom": "axes"}, SALT, "cell_freedom"),
+        ({"reference_p": 30.0}, SALT, "1, 25, 50, 75, 100"),
+        ({"n_repeats": 1}, SALT, "n_repeats"),
+    ):
+        with pytest.raises(InvalidInputError, match=named):
+            replace(maker, **change).make(structure)
