@@ -81,10 +81,10 @@ def melting_table(document: MeltingDocument) -> ResultTable:
         table.add_row("latent heat (eV/atom)", f"{heat:.5f}", f"{heat_error:.5f}")
         per_kB = 1 / (units.kB * point)
         table.add_row("entropy of melting (k_B/atom)", f"{heat * per_kB:.3f}", f"{heat_error * per_kB:.3f}")
-        table.add_row("change of the volume (Å³/atom)", f"{volume:.3f}", f"{volume_error:.3f}")
-    for name, series in (("lowest", 0), ("highest", -1)):
-        value, width = document.difference_eV_per_atom.values[series], document.difference_eV_per_atom.errors[series]
-        label = f"G(liquid) − G(solid) at the {name} temperature, {document.temperatures_K[series]:g} K (eV/atom)"
+        table.add_row("volume change (Å³/atom)", f"{volume:.3f}", f"{volume_error:.3f}")
+    for end in (0, -1):
+        value, width = document.difference_eV_per_atom.values[end], document.difference_eV_per_atom.errors[end]
+        label = f"G(liquid) − G(solid) at {document.temperatures_K[end]:g} K (eV/atom)"
         table.add_row(label, f"{value:.5f}", f"{width:.5f}")
     return table
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 from ase import units
 from rich.console import Group
 
@@ -47,7 +49,7 @@ def transition_table(document: PhaseStabilityDocument) -> ResultTable:
         "dT/dp (K/GPa)",
         "probability",
     )
-    table = empty_table("transitions between these temperatures", headings, n_keys=1)
+    rows = []
     for t in document.transitions:
         at = "" if t.composition is None else f", x = {t.composition:g}"
         numbers = (
@@ -58,7 +60,11 @@ def transition_table(document: PhaseStabilityDocument) -> ResultTable:
             (t.boundary_K_per_GPa, t.boundary_error_K_per_GPa, 1.0, 1),
         )
         cells = ["none" if k == 0 and each[0] is None else _measured(*each) for k, each in enumerate(numbers)]
-        table.add_row(f"{t.low_temperature_phase} → {t.high_temperature_phase}{at}", *cells, f"{t.probability:.2f}")
+        rows.append((f"{t.low_temperature_phase} → {t.high_temperature_phase}{at}", *cells, f"{t.probability:.2f}"))
+    known = [any(cells) for cells in zip(*rows, strict=True)]
+    table = empty_table("transitions between these temperatures", tuple(compress(headings, known)), n_keys=1)
+    for row in rows:
+        table.add_row(*compress(row, known))
     return table
 
 
