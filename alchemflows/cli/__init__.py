@@ -27,8 +27,16 @@ def main() -> None:
         _prepare_output()
         _run()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        _end_interrupted()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer ends a command after Ctrl-C with this status, and says nothing
+            _end_interrupted()
+        raise
+
+
+def _end_interrupted() -> NoReturn:
+    print("interrupted", file=sys.stderr)
+    raise SystemExit(INTERRUPTED) from None
 
 
 def _prepare_output() -> None:
