@@ -194,7 +194,7 @@ def classes_of(names: Sequence[str]) -> list[str]:
     known = {kind.name: document for document, kind in KINDS.items()}
     for name in names:
         if name not in known:
-            raise InvalidInputError(f"kind must be one of {', '.join(known)}; got {name!r}")
+            raise InvalidInputError(f"kinds must be among {', '.join(known)}; got {name!r}")
     return [known[name] for name in names]
 
 

@@ -223,7 +223,9 @@ def test_commands(examples, documents, tmp_path):
     run("plot", uuid[:8], "overlap.pdf", "--figure", "overlap")
     assert (tmp_path / "main.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "overlap.pdf").read_bytes().startswith(b"%PDF")
-    assert_one_line(run_command(["plot", uuid[:8], "x.png", "--figure", "none"], tmp_path, environment), "overlap")
+    assert_one_line(
+        run_command(["plot", uuid[:8], "x.png", "--figure", "none"], tmp_path, environment), "--figure", "overlap"
+    )
     complete = run_command(["resume", uuid[:8]], tmp_path, environment)
     assert_one_line(complete, "is complete", f"alchemflows show {uuid[:8]}")
     run("export", "results", "all.csv")
