@@ -264,8 +264,9 @@ def _melting(row: Row) -> Summary:
     if row["melting_K"] is not None:
         return Summary(row["formula"], "melting point", row["melting_K"], row["melting_error_K"], "K")
     value, error = (1e3 * row["phase_difference"][name][-1] for name in ("values", "errors"))
-    name = f"G(liquid) − G(solid) ({row['temperatures_K'][-1]:g} K)"
-    return Summary(row["formula"], name, value, error, "meV/atom")
+    temperature = row["temperatures_K"][-1]
+    name = f"G(liquid) − G(solid) ({temperature:g} K)"
+    return Summary(row["formula"], name, value, error, "meV/atom", temperature)
 
 
 def _transition(row: Row) -> Summary:
