@@ -1,5 +1,8 @@
 """Errors and warnings for the user; the command line prints each as one line."""
 
+#: MongoDB's code of the error that a user may not do something.
+UNAUTHORIZED = 13
+
 
 class AlchemflowsError(Exception):
     """Base class of all errors that this package raises deliberately.

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-#: MongoDB's code of the error that a user may not do something.
-UNAUTHORIZED = 13
 #: Exit status after Ctrl-C.
 INTERRUPTED = 130
 #: Errors of a disk that is full or read-only.
@@ -27,8 +25,16 @@ def main() -> None:
         _prepare_output()
         _run()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        _end_interrupted()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer ends a command after Ctrl-C with this status, and says nothing
+            _end_interrupted()
+        raise
+
+
+def _end_interrupted() -> NoReturn:
+    print("interrupted", file=sys.stderr)
+    raise SystemExit(INTERRUPTED) from None
 
 
 def _prepare_output() -> None:
@@ -101,6 +107,8 @@ def _fail_with_configuration(error: Exception) -> None:
 def _fail_with_database(error: Exception) -> None:
     """End with one line if a database failed after the connection was made; its text may quote a URI."""
     from pymongo.errors import OperationFailure, PyMongoError
+
+    from alchemflows.errors import UNAUTHORIZED
 
     if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
         _fail(f"{_refusal()}; what each role may do is in docs/security.md")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import floor, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -25,6 +26,25 @@ if TYPE_CHECKING:
 REPEATS = ("supercell", "supercells", "sizes")
 #: Largest number of values in a range.
 _MOST = 1000
+
+
+@contextmanager
+def naming_options(options: Mapping[str, str]) -> Iterator[None]:
+    """Name options in the errors of functions, instead of the arguments and fields that the options set.
+
+    Parameters
+    ----------
+    options
+        Options by name of the argument or field. A name without an underscore may also be a word of a sentence; it is
+        replaced only at the beginning of an error.
+    """
+    try:
+        yield
+    except InvalidInputError as error:
+        text = re.sub(r"^\w+|\b\w+_\w+", lambda word: options.get(word[0], word[0]), str(error))
+        if text == str(error):
+            raise
+        raise InvalidInputError(text) from error
 
 
 def dtype_of(name: str) -> Dtype:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import wraps
 from types import NoneType
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 import typer
 
 from alchemflows.cli.configured import settings
-from alchemflows.cli.inputs import checked_temperature
+from alchemflows.cli.inputs import checked_temperature, naming_options
 from alchemflows.declarations import declared
 from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import AlchemflowsWarning, InvalidInputError
@@ -134,12 +134,19 @@ class MakerOptions:
 
 
 def shortened(lengths: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments of a maker, with short lengths if ``ALCHEMFLOWS_SHORT`` is set."""
+    """Return arguments of a maker, with short lengths instead of longer ones if ``ALCHEMFLOWS_SHORT`` is set.
+
+    Shorter lengths are kept, so that the maker refuses wrong ones as without the variable.
+    """
     if settings().short is None or not lengths.keys() & SHORT_LENGTHS:
         return dict(lengths)
     text = "ALCHEMFLOWS_SHORT is set: few steps are run, and the results are meaningless"
     warnings.warn(AlchemflowsWarning(text), stacklevel=1)
-    return {name: SHORT_LENGTHS.get(name, value) for name, value in lengths.items()}
+    short = {name: limit for name, limit in SHORT_LENGTHS.items() if name in lengths}
+    return {
+        **lengths,
+        **{name: limit if (n := lengths[name]) is None else min(n, limit) for name, limit in short.items()},
+    }
 
 
 def _option(hint: Any, known: Field) -> tuple[Any, Any, tuple[str, ...]]:
@@ -199,6 +206,7 @@ def _ungrouped(command: Callable[..., None]) -> Callable[..., None]:
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, tuple[list[tuple[str, Any, Any]], Callable[[dict[str, Any]], Any]]] = {}
     options: list[tuple[str, Any, Any]] = []
+    named = options_of_fields(hints.values())
     for name, parameter in inspect.signature(command).parameters.items():
         group = _group(hints[name])
         if group is None:
@@ -212,7 +220,8 @@ def _ungrouped(command: Callable[..., None]) -> Callable[..., None]:
         made = {}
         for name, (own, make) in groups.items():
             made[name] = make({option: values.pop(option) for option, _, _ in own})
-        command(**values, **made)
+        with naming_options(named):
+            command(**values, **made)
 
     signature = inspect.Signature(
         [
@@ -223,6 +232,22 @@ def _ungrouped(command: Callable[..., None]) -> Callable[..., None]:
     ungrouped.__signature__ = signature  # type: ignore[attr-defined]
     ungrouped.__annotations__ = {name: annotation for name, annotation, _ in options}
     return ungrouped
+
+
+def options_of_fields(hints: Iterable[Any]) -> dict[str, str]:
+    """Return options by the field of a maker that they set, for fields whose name is not a word, such as ``n_points``.
+
+    Parameters
+    ----------
+    hints
+        Annotations of the parameters of a command. If several makers have a field, all options that set it are named.
+    """
+    named: dict[str, list[str]] = {}
+    for group in (part for hint in hints for part in getattr(hint, "__metadata__", ())):
+        for name in group.names if isinstance(group, MakerOptions) else ():
+            if "_" in (path := group.field_of(name)):
+                named.setdefault(path, []).append(f"--{name.replace('_', '-')}")
+    return {path: " or ".join(options) for path, options in named.items()}
 
 
 def _group(hint: Any) -> tuple[list[tuple[str, Any, Any]], Callable[[dict[str, Any]], Any]] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alchemflows.cli.configured import connected
-from alchemflows.cli.inputs import check_plot
+from alchemflows.cli.inputs import check_plot, naming_options
 from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, JsonInstead, Workers, temperature_option
@@ -71,7 +71,8 @@ def results(
         "since": _day("--since", since),
         "until": _day("--until", until),
     }
-    classes_of(kind or ())
+    with naming_options({"kinds": "--kind"}):
+        classes_of(kind or ())
     database = connected()
     skipped: list[DocumentVersionError] = []
     rows = stored_results(
@@ -134,7 +135,8 @@ def plot(
     from alchemflows.plotting import figures_of
     from alchemflows.plotting import plot as draw
 
-    draw(document, file, figure)
+    with naming_options({"figure": "--figure"}):
+        draw(document, file, figure)
     main, *others = figures_of(document)
     if as_json:
         print_json({"uuid": uuid, "figure": figure or main, "file": file, "figures": [main, *others]})

@@ -254,7 +254,9 @@ def _work(database: Database, flow: SubmittedFlow, workers: int, say: Console) -
                 print("interrupted; waiting for the workers to stop", file=sys.stderr)
                 raise
     except KeyboardInterrupt:
-        raise AlchemflowsError(f"interrupted; finished jobs are kept, and `{command}` runs the others") from None
+        raise AlchemflowsError(
+            f"interrupted; finished jobs are kept; `{command}` runs what is left and prints the result"
+        ) from None
     except ConnectionFailure as error:
         raise DatabaseError(
             f"the database failed ({type(error).__name__}); what is in it is kept, and `{command}` continues once it "

@@ -24,9 +24,9 @@ from pathlib import Path
 from fireworks import FWorker, LaunchPad
 from fireworks.core.rocket_launcher import launch_rocket
 from fireworks.utilities.fw_utilities import create_datestamp_dir
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
-from alchemflows.errors import DatabaseError
+from alchemflows.errors import UNAUTHORIZED, DatabaseError
 from alchemflows.execution.checkpoints import job_folders
 from alchemflows.execution.reruns import was_interrupted
 from alchemflows.jobs.jobflow_parts import forget_current_job
@@ -97,6 +97,8 @@ class Worker:
         ------
         DatabaseError
             If the database is unreachable for longer than the patience.
+        pymongo.errors.OperationFailure
+            If the user of the database may not run jobs; waiting would not help.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         n_jobs = 0
@@ -128,6 +130,8 @@ class Worker:
                         n_jobs += found
                     forget_current_job()  # jobflow keeps it where a job has failed
                 except PyMongoError as error:
+                    if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
+                        raise
                     unreachable_since = time.monotonic() if unreachable_since is None else unreachable_since
                     if time.monotonic() - unreachable_since > self._patience_s:
                         raise DatabaseError(f"the database is unreachable ({type(error).__name__})") from error

@@ -25,6 +25,8 @@ class Summary(NamedTuple):
         The number and its standard error; None if there is none.
     unit
         Unit of both; empty for a count.
+    temperature_K
+        Temperature at which the number holds, if the result has several; None for the temperature of the result.
     """
 
     system: str
@@ -32,6 +34,7 @@ class Summary(NamedTuple):
     value: float | None
     error: float | None
     unit: str
+    temperature_K: float | None = None
 
 
 class Kind(NamedTuple):
@@ -114,7 +117,8 @@ def _combined(row: Row) -> Summary:
     symbol, system = "ΔF" if row["ensemble"] == "NVT" else "ΔG", f"{row['initial']} → {row['final']}"
     for temperature, total in zip(row["point_temperatures_K"], row["point_totals"], strict=True):
         if total is not None:
-            return Summary(system, f"{symbol} ({temperature:g} K)", total["delta_f_eV"], total["error_eV"], "eV")
+            name = f"{symbol} ({temperature:g} K)"
+            return Summary(system, name, total["delta_f_eV"], total["error_eV"], "eV", temperature)
     return Summary(system, symbol, None, None, "eV")
 
 
@@ -164,7 +168,7 @@ def _vacancy_temperatures(row: Row) -> Summary:
     temperatures, values, errors = (
         row[name] for name in ("temperatures_K", "formation_series_eV", "formation_series_errors_eV")
     )
-    return Summary(system, f"G_f ({temperatures[0]:g} K)", values[0], errors[0], "eV")
+    return Summary(system, f"G_f ({temperatures[0]:g} K)", values[0], errors[0], "eV", temperatures[0])
 
 
 def _schottky(row: Row) -> Summary:
@@ -218,8 +222,10 @@ def _sampled_disorder(row: Row) -> Summary:
 def _monte_carlo(row: Row) -> Summary:
     counts, energy = Counts.model_validate(row["point_counts"][0]), row["point_energies"][0]
     error = None if energy["error"] is None else counts.per_atom(energy["error"])
-    name = f"E ({row['point_temperatures_K'][0]:g} K)"
-    return Summary(row["formula"], name, counts.per_atom(energy["value"]), error, "eV/atom")
+    temperature = row["point_temperatures_K"][0]
+    return Summary(
+        row["formula"], f"E ({temperature:g} K)", counts.per_atom(energy["value"]), error, "eV/atom", temperature
+    )
 
 
 def _mixing(row: Row) -> Summary:
@@ -231,13 +237,15 @@ def _mixing(row: Row) -> Summary:
         )
     known = [value for value in row["mixing_eV"] if value is not None]
     lowest = 1e3 * Counts.model_validate(row["counts"]).per_atom(min(known)) if known else None
-    return Summary(row["formula"], f"lowest G_mix ({row['temperatures_K'][0]:g} K)", lowest, None, "meV/atom")
+    temperature = row["temperatures_K"][0]
+    return Summary(row["formula"], f"lowest G_mix ({temperature:g} K)", lowest, None, "meV/atom", temperature)
 
 
 def _temperature_sweep(row: Row) -> Summary:
     """G, or F at constant volume, at the highest temperature."""
     symbol = "F" if row["pressure_GPa"] is None else "G"
-    return _end_of_curve(row, f"{symbol} ({row['temperatures_K'][-1]:g} K)")
+    temperature = row["temperatures_K"][-1]
+    return _end_of_curve(row, f"{symbol} ({temperature:g} K)", temperature)
 
 
 def _pressure_sweep(row: Row) -> Summary:
@@ -245,10 +253,10 @@ def _pressure_sweep(row: Row) -> Summary:
     return _end_of_curve(row, f"G ({row['pressures_GPa'][-1]:g} GPa)")
 
 
-def _end_of_curve(row: Row, quantity: str) -> Summary:
+def _end_of_curve(row: Row, quantity: str, temperature_K: float | None = None) -> Summary:
     counts = Counts.model_validate(row["counts"])
     value, error = (counts.per_atom(row[name][-1]) for name in ("curve_values", "curve_errors"))
-    return Summary(row["formula"], quantity, value, error, "eV/atom")
+    return Summary(row["formula"], quantity, value, error, "eV/atom", temperature_K)
 
 
 def _melting(row: Row) -> Summary:
@@ -256,8 +264,9 @@ def _melting(row: Row) -> Summary:
     if row["melting_K"] is not None:
         return Summary(row["formula"], "melting point", row["melting_K"], row["melting_error_K"], "K")
     value, error = (1e3 * row["phase_difference"][name][-1] for name in ("values", "errors"))
-    name = f"G(liquid) − G(solid) ({row['temperatures_K'][-1]:g} K)"
-    return Summary(row["formula"], name, value, error, "meV/atom")
+    temperature = row["temperatures_K"][-1]
+    name = f"G(liquid) − G(solid) ({temperature:g} K)"
+    return Summary(row["formula"], name, value, error, "meV/atom", temperature)
 
 
 def _transition(row: Row) -> Summary:

@@ -136,7 +136,7 @@ def _of_other_makers(database: Database, campaign: str, where: Mapping[str, Any]
         summary = (
             Summary(system, "output", float(output), None, "") if is_number else Summary(system, "", None, None, "")
         )
-        yield dict.fromkeys(LISTED_FIELDS) | row | {"kind": kind} | summary._asdict()
+        yield dict.fromkeys(LISTED_FIELDS) | row | {"kind": kind} | _numbers(summary)
 
 
 def find_result(database: Database, beginning: str) -> tuple[str, Document]:
@@ -194,7 +194,7 @@ def classes_of(names: Sequence[str]) -> list[str]:
     known = {kind.name: document for document, kind in KINDS.items()}
     for name in names:
         if name not in known:
-            raise InvalidInputError(f"kind must be one of {', '.join(known)}; got {name!r}")
+            raise InvalidInputError(f"kinds must be among {', '.join(known)}; got {name!r}")
     return [known[name] for name in names]
 
 
@@ -221,11 +221,15 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
     """Return the row with its summary instead of the parts that this is made of."""
     kind = KINDS[row["class"]]
     summary = kind.summary(row)
-    if row["temperature_K"] is None and row["temperatures_K"]:
-        row["temperature_K"] = min(row["temperatures_K"])
     for name in COLUMNS:
         del row[name]
-    return row | {"kind": kind.name} | summary._asdict()
+    return row | {"kind": kind.name} | _numbers(summary)
+
+
+def _numbers(summary: Summary) -> dict[str, Any]:
+    """Return the columns of a summary; its temperature only if the result has several."""
+    columns = summary._asdict()
+    return columns if summary.temperature_K is not None else {name: columns[name] for name in SUMMARY_FIELDS}
 
 
 def _described(row: dict[str, Any]) -> str:

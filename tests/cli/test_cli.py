@@ -260,6 +260,7 @@ def test_a_closed_stdout_does_not_stop_a_command(monkeypatch):
         (OSError(errno.ENOSPC, "No space left on device"), 1, ["error: ", "No space left"]),
         (OSError(errno.EROFS, "Read-only file system", "x.csv"), 1, ["error: ", "x.csv", "Read-only"]),
         (KeyboardInterrupt(), 130, ["interrupted"]),
+        (SystemExit(130), 130, ["interrupted"]),  # as typer ends a command after Ctrl-C
     ],
 )
 def test_a_full_disk_and_an_interrupted_start_are_one_line(monkeypatch, error, status, words):

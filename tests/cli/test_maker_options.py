@@ -6,7 +6,7 @@ import dataclasses
 import pkgutil
 import re
 from types import SimpleNamespace
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import pytest
 import typer
@@ -14,12 +14,12 @@ import typer
 from alchemflows.campaign.methods import method_of
 from alchemflows.cli import absolute, compositions, defects, maker_options, ordering, transformations
 from alchemflows.cli.commands import app
-from alchemflows.cli.inputs import with_repeats
-from alchemflows.cli.maker_options import SHORT_LENGTHS, MakerOptions, choices_of, shortened
+from alchemflows.cli.inputs import naming_options, with_repeats
+from alchemflows.cli.maker_options import SHORT_LENGTHS, MakerOptions, choices_of, options_of_fields, shortened
 from alchemflows.cli.options import PotentialOptions
 from alchemflows.declarations import declared
 from alchemflows.descriptions import field_descriptions
-from alchemflows.errors import AlchemflowsWarning
+from alchemflows.errors import AlchemflowsWarning, InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.schemas.dynamics import CellFreedom, Schedule
@@ -170,14 +170,38 @@ def test_the_shape_of_schedules_is_the_type():
     assert set(get_args(Schedule)) == set(SCHEDULES)
 
 
-def test_short_lengths_replace_those_of_the_user(monkeypatch):
-    lengths = {"n_windows": 11, "temperature": 300.0, "n_production_steps": 10_000}
+def test_short_lengths_replace_longer_ones(monkeypatch):
+    lengths = {
+        "n_windows": 11,
+        "temperature": 300.0,
+        "n_production_steps": 10_000,
+        "n_repeats": 0,
+        "n_cell_steps": None,
+    }
     monkeypatch.delenv("ALCHEMFLOWS_SHORT", raising=False)
     assert shortened(lengths) == lengths
     monkeypatch.setenv("ALCHEMFLOWS_SHORT", "1")
     with pytest.warns(AlchemflowsWarning, match="ALCHEMFLOWS_SHORT"):
         short = shortened(lengths)
     assert short["temperature"] == 300.0 and short["n_production_steps"] < 1000 and short["n_windows"] < 11
+    assert short["n_repeats"] == 0 and short["n_cell_steps"] == SHORT_LENGTHS["n_cell_steps"]
+
+
+def test_errors_name_options_instead_of_fields():
+    sweep, anchor = (Annotated[Any, group] for group in (absolute.TEMPERATURE_SWEEP, absolute.FRENKEL_LADD_AT))
+    options = options_of_fields([sweep, anchor, int])
+    assert options["n_points"] == "--points" and options["n_sampling_steps"] == "--sampling"
+    assert set(options["n_repeats"].split(" or ")) == {"--sweep-repeats", "--repeats"}
+    assert all("_" in name for name in options)
+    with pytest.raises(InvalidInputError, match=r"^--points must be 3; xn_points and figure stay$"):
+        raise_named({**options, "figure": "--figure"}, "n_points must be 3; xn_points and figure stay")
+    with pytest.raises(InvalidInputError, match=r"^--figure must be one of a, b$"):
+        raise_named({"figure": "--figure"}, "figure must be one of a, b")
+
+
+def raise_named(options, text):
+    with naming_options(options):
+        raise InvalidInputError(text)
 
 
 def test_each_short_length_is_a_field_of_a_maker():

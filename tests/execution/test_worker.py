@@ -14,13 +14,15 @@ from fireworks import Firework, FWorker, Workflow
 from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.core import rocket
 from fireworks.core.launchpad import LockedWorkflowError, WFLock
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, OperationFailure
 from workers import WorkerProcess, checkpoints, wait_for
 
+from alchemflows.errors import UNAUTHORIZED
 from alchemflows.execution.local import status, submit
+from alchemflows.execution.worker import Worker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.settings import Settings
-from alchemflows.storage.database import Database, start_private
+from alchemflows.storage.database import Database, launchpad_of, start_private
 from alchemflows.storage.fireworks import lasting_heartbeat, prompt_locks
 from alchemflows.storage.mongod import PrivateMongod
 
@@ -156,6 +158,18 @@ def test_a_locked_workflow_is_waited_for(database, monkeypatch):
             assert len(asked) == 1
     assert "locked" not in launchpad.workflows.find_one(workflow)
     assert fireworks_launchpad.WFLock is WFLock
+
+
+def test_a_missing_right_ends_a_worker(database, tmp_path, monkeypatch):
+    """A user who may only read does not wait for jobs that it may not run."""
+
+    def refused(*_: object) -> bool:
+        raise OperationFailure("not authorized", UNAUTHORIZED)
+
+    monkeypatch.setattr("alchemflows.execution.worker.n_ready", lambda *_, **__: 1)
+    monkeypatch.setattr("alchemflows.execution.worker.launch_rocket", refused)
+    with pytest.raises(OperationFailure):
+        Worker(launchpad_of(database), FWorker(), tmp_path).run(stop_after_s=20.0)
 
 
 @pytest.mark.slow

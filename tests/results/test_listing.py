@@ -85,6 +85,18 @@ def test_all_kinds_are_listed(examples, documents):
     assert by_kind["optimization"]["value"] == optimization.runs[optimization.best].steps[-1].objective
 
 
+def test_the_temperature_of_a_row_is_that_of_its_number(examples, documents):
+    rows = results(examples)
+    for row in rows:
+        named = re.search(r"\(([\d.]+) K\)", row["quantity"])
+        assert named is None or row["temperature_K"] == pytest.approx(float(named[1]), rel=1e-5), row["kind"]
+    by_kind = {row["kind"]: row["temperature_K"] for row in rows}
+    _, sweep = documents["TemperatureSweepDocument"]
+    assert by_kind["temperature-sweep"] == max(sweep.temperatures_K)
+    assert by_kind["ladder"] == documents["FreeEnergyDocument"][1].temperature_K
+    assert by_kind["phases"] is by_kind["transition"] is None  # their numbers are temperatures
+
+
 def test_filters(examples, documents):
     everything = results(examples)
     (ladder,) = results(examples, kinds=["ladder"])
@@ -211,7 +223,9 @@ def test_commands(examples, documents, tmp_path):
     run("plot", uuid[:8], "overlap.pdf", "--figure", "overlap")
     assert (tmp_path / "main.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "overlap.pdf").read_bytes().startswith(b"%PDF")
-    assert_one_line(run_command(["plot", uuid[:8], "x.png", "--figure", "none"], tmp_path, environment), "overlap")
+    assert_one_line(
+        run_command(["plot", uuid[:8], "x.png", "--figure", "none"], tmp_path, environment), "--figure", "overlap"
+    )
     complete = run_command(["resume", uuid[:8]], tmp_path, environment)
     assert_one_line(complete, "is complete", f"alchemflows show {uuid[:8]}")
     run("export", "results", "all.csv")
