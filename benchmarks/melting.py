@@ -1,9 +1,11 @@
 """Melting point of the Lennard-Jones crystal at one pressure, by the jobs of `alchemflows melting`.
 
     python benchmarks/melting.py --cells 3 --json FILE
+    python benchmarks/melting.py --cells 3 --liquid 1.0
 
 The potential is Lennard-Jones, truncated at 2.5 σ, with the mean energy and pressure beyond the cutoff. Results are in
-units of ε and σ, beside the published melting point (`benchmarks/lennard_jones.py`).
+units of ε and σ, beside the published melting point (`benchmarks/lennard_jones.py`). With --liquid, the excess free
+energy of the liquid at one temperature is computed instead, beside the published equation of state at the same density.
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ from typing import Any
 from unittest.mock import patch
 
 from ase import units
-from jobflow import JobStore, run_locally
-from lennard_jones import melting_temperature
+from jobflow import Flow, JobStore, run_locally
+from lennard_jones import excess_free_energy, melting_temperature
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
-from alchemflows import FrenkelLaddMaker, MeltingPointMaker
+from alchemflows import FrenkelLaddMaker, LiquidFreeEnergyMaker, MeltingPointMaker
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 from alchemflows.schemas.melting import MeltingDocument
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -37,17 +40,36 @@ KELVIN, PRESSURE_GPA = EPSILON / units.kB, EPSILON / SIGMA**3 / units.GPa
 DEMO = PotentialSpec(name="mace-demo", device="cpu")
 
 
+def lennard_jones_model(*_: Any) -> Any:
+    """Return the Lennard-Jones potential in place of that of a job."""
+    found = lennard_jones(EPSILON, SIGMA, 2.5)
+    found.record = load_potential(DEMO).record
+    return found
+
+
+def crystal(n_cells: int) -> Structure:
+    """Return a face-centred cubic crystal of n_cells³ conventional cells."""
+    cubic = Structure.from_spacegroup("Fm-3m", Lattice.cubic(1.62 * SIGMA), ["Al"], [[0, 0, 0]])
+    return cubic * ((n_cells,) * 3)
+
+
+def result_of(flow: Flow) -> Any:
+    """Run a flow with the Lennard-Jones potential and return its output."""
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    with (
+        patch("alchemflows.alchemy.potential.AlchemicalPotential", lennard_jones_model),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        responses = run_locally(
+            flow, store=store, create_folders=True, root_dir=folder, raise_immediately=True, log=False
+        )
+    return responses[flow.output.uuid][1].output
+
+
 def melting_point(
     n_cells: int, pressure: float, temperatures: tuple[float, float], steps: int, seed: int = 0
 ) -> MeltingDocument:
     """Return the result for a cubic cell of n_cells³ conventional cells; lengths are proportional to `steps`."""
-
-    def model(*_: Any) -> Any:
-        found = lennard_jones(EPSILON, SIGMA, 2.5)
-        found.record = load_potential(DEMO).record
-        return found
-
-    cubic = Structure.from_spacegroup("Fm-3m", Lattice.cubic(1.62 * SIGMA), ["Al"], [[0, 0, 0]])
     absolute = FrenkelLaddMaker(
         potential=DEMO,
         pressure_GPa=pressure * PRESSURE_GPA,
@@ -66,14 +88,53 @@ def melting_point(
         n_heating_steps=3 * steps,
         heating_temperature=1.25 * KELVIN,
     )
-    flow = maker.make(cubic * ((n_cells,) * 3), [t * KELVIN for t in temperatures])
-    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    with patch("alchemflows.alchemy.potential.AlchemicalPotential", model), tempfile.TemporaryDirectory() as folder:
-        responses = run_locally(
-            flow, store=store, create_folders=True, root_dir=folder, raise_immediately=True, log=False
-        )
-    document: MeltingDocument = responses[flow.output.uuid][1].output
+    document: MeltingDocument = result_of(maker.make(crystal(n_cells), [t * KELVIN for t in temperatures]))
     return document
+
+
+def liquid(n_cells: int, pressure: float, temperature: float, steps: int) -> dict[str, Any]:
+    """Return the excess free energy per atom of the liquid, beside that of the equation of state at its density."""
+    maker = LiquidFreeEnergyMaker(
+        potential=DEMO,
+        temperature=temperature * KELVIN,
+        pressure_GPa=pressure * PRESSURE_GPA,
+        timestep_fs=4.0,
+        n_cell_steps=3 * steps,
+        n_equilibration_steps=steps,
+        n_switching_steps=4 * steps,
+        n_heating_steps=2 * steps,
+        heating_temperature=1.3 * KELVIN,
+        seed=1,
+    )
+    found: LiquidFreeEnergyDocument = result_of(maker.make(crystal(n_cells)))
+    n_atoms = found.counts.atoms
+    density = n_atoms * SIGMA**3 / found.volume_A3
+    return {
+        "atoms": n_atoms,
+        "temperature": temperature,
+        "density": density,
+        "excess_free_energy": (found.excess_eV + found.switching_eV) / n_atoms / EPSILON,
+        "error": found.switching_error_eV / n_atoms / EPSILON,
+        "published": excess_free_energy(temperature, density),
+        "verdict": found.verdict.reasons,
+    }
+
+
+def melting(n_cells: int, pressure: float, temperatures: tuple[float, float], steps: int) -> dict[str, Any]:
+    """Return the melting point beside the published one."""
+    found = melting_point(n_cells, pressure, temperatures, steps)
+    result: dict[str, Any] = {
+        "atoms": found.counts.atoms,
+        "pressure": pressure,
+        "published": melting_temperature(pressure),
+        "melting": None if found.melting_K is None else found.melting_K / KELVIN,
+        "melting_error": None if found.melting_error_K is None else found.melting_error_K / KELVIN,
+        "verdict": found.verdict.reasons,
+    }
+    if found.latent_heat_eV_per_atom is not None and found.volume_change_A3_per_atom is not None:
+        result["latent_heat"] = found.latent_heat_eV_per_atom / EPSILON
+        result["volume_change"] = found.volume_change_A3_per_atom / SIGMA**3
+    return result
 
 
 def main() -> None:
@@ -84,22 +145,15 @@ def main() -> None:
     parser.add_argument("--from", dest="low", type=float, default=0.7, help="lowest temperature (ε/k_B)")
     parser.add_argument("--to", dest="high", type=float, default=0.85, help="highest temperature (ε/k_B)")
     parser.add_argument("--steps", type=int, default=1000, help="unit of all numbers of steps")
+    parser.add_argument("--liquid", type=float, metavar="T", help="temperature (ε/k_B) of the free energy of a liquid")
     parser.add_argument("--json", type=Path, help="file for the result")
     options = parser.parse_args()
     started = time.process_time()
-    found = melting_point(options.cells, options.pressure, (options.low, options.high), options.steps)
-    result: dict[str, Any] = {
-        "atoms": found.counts.atoms,
-        "pressure": options.pressure,
-        "published": melting_temperature(options.pressure),
-        "melting": None if found.melting_K is None else found.melting_K / KELVIN,
-        "melting_error": None if found.melting_error_K is None else found.melting_error_K / KELVIN,
-        "cpu_s": time.process_time() - started,
-        "verdict": found.verdict.reasons,
-    }
-    if found.latent_heat_eV_per_atom is not None and found.volume_change_A3_per_atom is not None:
-        result["latent_heat"] = found.latent_heat_eV_per_atom / EPSILON
-        result["volume_change"] = found.volume_change_A3_per_atom / SIGMA**3
+    if options.liquid is not None:
+        result = liquid(options.cells, options.pressure, options.liquid, options.steps)
+    else:
+        result = melting(options.cells, options.pressure, (options.low, options.high), options.steps)
+    result["cpu_s"] = time.process_time() - started
     text = json.dumps(result, indent=1, ensure_ascii=False)
     print(text)
     if options.json is not None:
