@@ -50,6 +50,7 @@ from error_rows import (
     works,
 )
 from isoline_rows import isobar_rows
+from melting_rows import melting_rows
 from mixing_rows import chain_rows, mixing_rows
 from phase_rows import boundary_rows, phase_rows
 from transition_rows import transition_rows
@@ -200,6 +201,14 @@ QUANTITIES = (
         ("test_transitions_between_curves", "test_boundaries_over_the_pressure"),
         lambda n: (*phase_rows(4, 0.5, 2 * n), *boundary_rows(4, 0.5, 2 * n)),
         lambda n: (*phase_rows(4, 0.9, 2 * n), *boundary_rows(4, 0.9, 2 * n)),
+    ),
+    Quantity(
+        "melting point, latent heat and volume change",
+        ("melting_error_K",),
+        "error of the difference of both curves, for the temperature divided by that of the entropies",
+        ("test_melting_points",),
+        partial(melting_rows, 4, 0.5),
+        partial(melting_rows, 4, 0.9),
     ),
     Quantity(
         "means over repeats of a campaign; energy and cell lengths of random arrangements, ordering energy",

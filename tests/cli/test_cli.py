@@ -121,7 +121,7 @@ def test_submit_only_prints_the_id_as_json(run, cif, gentle_model):
         (("CIF", "Pb:Au", "-T", 300), ["Au"]),
         (("CIF", "Ge:Sn", "-T", 300), ["Ge"]),
         (("CIF", "Pb:Sn", "-T", 0), ["--temperature", "got 0"]),
-        (("CIF", "Pb:Sn", "-T", 300, "--timestep", -1), ["timestep_fs"]),
+        (("CIF", "Pb:Sn", "-T", 300, "--timestep", -1), ["--timestep"]),
         (("CIF", "Pb:Sn", "-T", 300, "--potential", "no-such.model"), ["no-such.model"]),
         (("CIF", "Pb:Sn", "-T", 300, "--potential", "CIF"), ["CsPbI3.cif"]),
         (("CIF", "Pb:Sn", "-T", 300, "--device", "cuda:99"), ["cuda:99"]),

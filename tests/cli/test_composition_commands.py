@@ -116,7 +116,7 @@ def test_an_optimization_with_its_table_and_figure(run, salt, tmp_path):
         (["--choose", "Na:Na,K", "--pressure", 1], ["--pressure", "--md-steps"]),
         (["--choose", "Na:Na,K", "--mu", 0.1, "--potentials", 5], ["--potentials", "--mu"]),
         (["--choose", "Na:Na,K", "--mu", 0.1], ["delta_mu_eV", "0.1"]),
-        (["--choose", "Na:Na,K", "--potentials", 2], ["n_potentials", "2"]),
+        (["--choose", "Na:Na,K", "--potentials", 2], ["--potentials", "2"]),
     ],
 )
 def test_bad_input_of_a_free_energy_of_mixing_is_one_line(run_refused, salt, arguments, words):

@@ -27,7 +27,7 @@ def oxide(tmp_path_factory):
         (["--wave", "a=0.25,0,0"], ["0.25"]),
         (["--supercell", 0, 1, 1], ["supercell"]),
         (["--samples", 2], ["--samples", "--sample-at"]),
-        (["--sample-at", 600, "--samples", 3], ["n_sampled"]),
+        (["--sample-at", 600, "--samples", 3], ["--samples"]),
         (["--plot", "figure.doc", "--no-quasirandom"], [".png"]),
     ],
 )
@@ -61,9 +61,9 @@ def test_orders_of_a_file_with_partial_occupancies(run, oxide, tmp_path):
         (["--exchange", "Zr -> Ce"], ["oxidation_states", "Ce"]),
         (["--exchange", "Zr -> Ce=0.1", "--oxidation-state", "Ce=3"], ["-1"]),
         (["--oxidation-state", "Ce=3"], ["oxidation_states"]),
-        (["--tries", 0], ["n_tries"]),
+        (["--tries", 0], ["--tries"]),
         (["--mu", "Zr=0.1", "--mu", "Ce=0.2"], ["mu_eV", "reference"]),
-        (["--replicas", 3], ["n_replicas"]),
+        (["--replicas", 3], ["--replicas"]),
         (["--timestep", 1], ["--timestep", "--md-steps"]),
         (["--plot", "figure.doc"], [".png"]),
     ],
@@ -80,7 +80,7 @@ def test_bad_input_of_monte_carlo_is_one_line(run_refused, oxide, arguments, wor
         (["--supercell", "2x2"], ["2x2"]),
         (["--supercell", "1x1x1", "--supercell", "1x1x1"], ["supercells"]),
         (["--pressure", 1], ["--pressure", "--md-steps"]),
-        (["--replicas", 3], ["n_replicas"]),
+        (["--replicas", 3], ["--replicas"]),
     ],
 )
 def test_bad_input_of_a_transition_is_one_line(run_refused, oxide, arguments, words):

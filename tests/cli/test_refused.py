@@ -198,7 +198,7 @@ def test_a_wrong_temperature_is_named_by_its_option(path, name, value):
         (("vacancy", "Fe.vasp", "-T", 300, "--supercell", 1, 1, 2, *DEMO), ["periodic image", "--supercell"]),
         (("phases", "bcc=Fe.vasp", "-T", 300, *DEMO), ["1 atom", "--supercell"]),
         ((*TI, "--cell", "axes"), ["--cell", "--pressure"]),
-        ((*TI, "--replica-exchange"), ["windows_per_job"]),
+        ((*TI, "--replica-exchange"), ["--windows-per-job"]),
         (("switch", "NaCl.cif", "Na:K", "-T", 300, "--constant-volume", "--pressure", 1, *DEMO), ["--pressure"]),
         ((*ABSOLUTE, "--constant-volume", "--cell", "axes"), ["--cell"]),
         ((*ABSOLUTE, "--constant-volume", "--cell-steps", 100), ["--cell-steps"]),
