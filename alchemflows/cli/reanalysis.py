@@ -21,7 +21,6 @@ app = App()
 
 #: Options that need --to, by the names of the parameters, and those that it excludes.
 _WITH_TO = {
-    "ladders": "ID",
     "argument": "--argument",
     "max_failed": "--max-failed",
     "dtype": "--dtype",
@@ -76,6 +75,8 @@ def reanalyse(
     the potentials overlap too little are listed with the command that runs them again.
     """
     if to is None:
+        if ladders:  # click before 8.2 counts an argument without values as given
+            raise InvalidInputError("ID has no effect without --to")
         refuse_given(_WITH_TO, "without --to")
         _from_samples(campaign, discard, rebuild, as_json=run.as_json)
         return
