@@ -50,7 +50,6 @@ from error_rows import (
     works,
 )
 from isoline_rows import isobar_rows
-from melting_rows import melting_rows
 from mixing_rows import chain_rows, mixing_rows
 from phase_rows import boundary_rows, phase_rows
 from transition_rows import transition_rows
@@ -189,26 +188,19 @@ QUANTITIES = (
         lambda n: (transition_row(k, 10.0, n) for k in (2, 3, 4, 5)),
     ),
     Quantity(
-        "transitions between curves G(T): temperature, latent heat, ΔS, ΔV, dT/dp; boundaries T(p)",
+        "transitions between curves G(T), melting points: temperature, latent heat, ΔS, ΔV, dT/dp; boundaries T(p)",
         (
             "entropy_error_eV_per_K_per_atom",
             "latent_heat_error_eV_per_atom",
             "volume_change_error_A3_per_atom",
             "boundary_error_K_per_GPa",
             "deviation_errors_K",
+            "melting_error_K",
         ),
         "half the interval of 68 % of random draws of both curves, which move the values along a curve together",
         ("test_transitions_between_curves", "test_boundaries_over_the_pressure"),
         lambda n: (*phase_rows(4, 0.5, 2 * n), *boundary_rows(4, 0.5, 2 * n)),
         lambda n: (*phase_rows(4, 0.9, 2 * n), *boundary_rows(4, 0.9, 2 * n)),
-    ),
-    Quantity(
-        "melting point, latent heat and volume change",
-        ("melting_error_K",),
-        "error of the difference of both curves, for the temperature divided by that of the entropies",
-        ("test_melting_points",),
-        partial(melting_rows, 4, 0.5),
-        partial(melting_rows, 4, 0.9),
     ),
     Quantity(
         "means over repeats of a campaign; energy and cell lengths of random arrangements, ordering energy",

@@ -13,6 +13,7 @@ from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweep
 
 if TYPE_CHECKING:
     from alchemflows.free_energy.isolines import Isobar, Isotherm
+    from alchemflows.free_energy.phases import PhaseIsobar
 
 #: Number of strains of the cell for each kind of freedom.
 N_STRAINS: dict[CellFreedom, int] = {"isotropic": 1, "axes": 3, "full": 6}
@@ -44,6 +45,43 @@ def isobar_of(document: TemperatureSweepDocument, temperatures_K: ArrayLike) -> 
         3 * document.counts.sites,
         0 if at_constant_volume else N_STRAINS[document.settings.cell_freedom],
     )
+
+
+def phase_isobar(
+    document: TemperatureSweepDocument,
+    temperatures_K: ArrayLike,
+    *,
+    mixing_eV_per_K: float = 0.0,
+    anchor_shares_eV: np.ndarray | None = None,
+) -> PhaseIsobar:
+    """Return G, S and V of the cell along a sweep, with what each independent sample adds to their errors.
+
+    Parameters
+    ----------
+    document
+        The sweep, with its arrays.
+    temperatures_K
+        Temperatures of the results (K), on the curve, shape (k,).
+    mixing_eV_per_K
+        −S of ideal mixing of the cell, which is added.
+    anchor_shares_eV
+        What several samples add to the error of the anchor (eV), if curves at other pressures share them; by default
+        the error of the anchor as one number.
+    """
+    from alchemflows.free_energy.phases import PhaseIsobar
+
+    t = np.clip(np.asarray(temperatures_K, dtype=float), document.temperatures_K[0], document.temperatures_K[-1])
+    found, anchor = isobar_of(document, t), document.anchor
+    own = np.array([anchor.gibbs.error_eV]) if anchor_shares_eV is None else anchor_shares_eV
+    values = (
+        found.gibbs_eV.values + mixing_eV_per_K * t,
+        found.entropy_eV_per_K.values - mixing_eV_per_K,
+        found.volume_A3.values,
+    )
+    start = anchor.temperature_K
+    pattern = np.stack([t / start, np.full(len(t), -1 / start), np.zeros(len(t))])
+    shares = np.concatenate([found.shares[:-1], np.multiply.outer(own, pattern)])
+    return PhaseIsobar(t, np.stack(values), shares, len(own))
 
 
 def isotherm_of(document: PressureSweepDocument, pressures_GPa: ArrayLike) -> Isotherm:

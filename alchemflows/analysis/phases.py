@@ -11,7 +11,7 @@ import numpy as np
 from monty.json import MSONable
 from numpy.typing import ArrayLike
 
-from alchemflows.analysis.isolines import isobar_of, isotherm_of
+from alchemflows.analysis.isolines import isotherm_of, phase_isobar
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.phases import (
     N_TEMPERATURES,
@@ -240,11 +240,10 @@ class _Curve:
     ) -> None:
         self.crystal = crystal
         self.document = document
-        anchor = document.anchor
-        # What the anchor adds to the error of G: as one number, or by switches that curves at other pressures share.
-        self.anchor_shares = np.array([anchor.gibbs.error_eV])
-        if isotherm is not None:
-            self.anchor_shares = isotherm_of(isotherm, [anchor.pressure_GPa]).shares[:, 0]
+        # Curves at other pressures share the anchor and the switches of the sweep of the pressure.
+        self.anchor_shares_eV = (
+            None if isotherm is None else isotherm_of(isotherm, [document.anchor.pressure_GPa]).shares[:, 0]
+        )
         self.low_K, self.high_K = document.temperatures_K[0], document.temperatures_K[-1]
 
     def contains(self, temperature_K: float) -> bool:
@@ -253,13 +252,12 @@ class _Curve:
 
     def at(self, temperatures_K: ArrayLike) -> PhaseIsobar:
         """Return G, S and V of the cell at temperatures on the curve."""
-        t = np.clip(np.asarray(temperatures_K, dtype=float), self.low_K, self.high_K)
-        found, mixing = isobar_of(self.document, t), self.crystal.ideal_mixing_eV_per_K
-        values = [found.gibbs_eV.values + mixing * t, found.entropy_eV_per_K.values - mixing, found.volume_A3.values]
-        start = self.document.anchor.temperature_K
-        pattern = np.stack([t / start, np.full(len(t), -1 / start), np.zeros(len(t))])
-        shares = np.concatenate([found.shares[:-1], np.multiply.outer(self.anchor_shares, pattern)])
-        return PhaseIsobar(t, np.stack(values), shares, len(self.anchor_shares))
+        return phase_isobar(
+            self.document,
+            temperatures_K,
+            mixing_eV_per_K=self.crystal.ideal_mixing_eV_per_K,
+            anchor_shares_eV=self.anchor_shares_eV,
+        )
 
     def stored(self, temperatures_K: Sequence[float]) -> PhaseCurve:
         """Return the curve at its own temperatures and at others of the comparison."""

@@ -82,6 +82,9 @@ def melting_table(document: MeltingDocument) -> ResultTable:
         per_kB = 1 / (units.kB * point)
         table.add_row("entropy of melting (k_B/atom)", f"{heat * per_kB:.3f}", f"{heat_error * per_kB:.3f}")
         table.add_row("volume change (Å³/atom)", f"{volume:.3f}", f"{volume_error:.3f}")
+        slope, slope_error = document.boundary_K_per_GPa, document.boundary_error_K_per_GPa
+        if slope is not None and slope_error is not None:
+            table.add_row("slope dT/dp (K/GPa)", f"{slope:.1f}", f"{slope_error:.1f}")
     for end in (0, -1):
         value, width = document.difference_eV_per_atom.values[end], document.difference_eV_per_atom.errors[end]
         label = f"G(liquid) − G(solid) at {document.temperatures_K[end]:g} K (eV/atom)"

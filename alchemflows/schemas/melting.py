@@ -24,6 +24,8 @@ class MeltingDocument(Document):
     latent_heat_error_eV_per_atom: float | None
     volume_change_A3_per_atom: float | None = Field(description="V(liquid) − V(solid) at the melting point")
     volume_change_error_A3_per_atom: float | None
+    boundary_K_per_GPa: float | None = Field(None, description="slope dT/dp = ΔV/ΔS of the melting line")
+    boundary_error_K_per_GPa: float | None = None
     temperatures_K: list[float] = Field(description="points of the difference, within the common range")
     difference_eV_per_atom: CurveValues = Field(
         description="G(liquid) − G(solid), with the known finite-size term ½ k_B T ln N / N added to G of the solid"

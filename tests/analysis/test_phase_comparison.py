@@ -11,6 +11,7 @@ from rich.console import Console
 from stored import DOCUMENTS, read_example
 
 from alchemflows.analysis.isolines import isotherm_of
+from alchemflows.analysis.melting import melting_document
 from alchemflows.analysis.phases import OtherPressures, PhaseComposition, Point, compare, compare_curves
 from alchemflows.cli.shown import show
 from alchemflows.errors import InvalidInputError
@@ -278,3 +279,40 @@ def test_slopes_that_do_not_fit_the_boundary_are_a_reason():
     document = compare_curves([crystal("cold"), crystal("warm")], TEMPERATURES, first, others)
     (reason,) = [each for each in document.verdict.reasons if each.startswith("boundary between cold and warm")]
     assert "from 0 to 1 GPa" in reason
+
+
+def test_a_liquid_melts_where_its_curve_crosses_that_of_the_solid():
+    """The finite-size term of the solid, −½ k_B T ln N / N, is removed; it changes ΔS, but not ΔH."""
+    entropy = ENTROPY + 0.5 * units.kB * np.log(N)
+    exact = TRANSITION * ENTROPY / entropy
+    rng = np.random.default_rng(3)
+    found = [melting_document(sweep("cold", rng), sweep("warm", rng), []) for _ in range(60)]
+    z = {
+        "melting": [(each.melting_K - exact) / each.melting_error_K for each in found],
+        "heat": [
+            (each.latent_heat_eV_per_atom - ENERGY["warm"] / N) / each.latent_heat_error_eV_per_atom for each in found
+        ],
+        "volume": [
+            (each.volume_change_A3_per_atom - VOLUME / N) / each.volume_change_error_A3_per_atom for each in found
+        ],
+        "slope": [
+            (each.boundary_K_per_GPa - VOLUME / entropy * units.GPa) / each.boundary_error_K_per_GPa for each in found
+        ],
+    }
+    for name, values in z.items():
+        assert 0.55 <= np.mean(np.abs(values) < 1) <= 0.85, name
+        assert np.mean(np.abs(values) < 2) >= 0.88, name
+    assert abs(exact - TRANSITION) > 3 * np.mean([each.melting_error_K for each in found]) / np.sqrt(len(found))
+
+
+def test_curves_of_a_solid_and_a_liquid_that_do_not_cross():
+    rng = np.random.default_rng(0)
+    cold, warm = sweep("cold", rng), sweep("warm", rng)
+    reversed_ = melting_document(warm, cold, [])  # the solid would melt on cooling
+    assert reversed_.melting_K is None and reversed_.latent_heat_eV_per_atom is None
+    assert "do not cross" in reversed_.verdict.reasons[0]
+    short = melting_document(sweep("cold", rng, high=410.0), warm, ["solid: lost"])
+    assert short.melting_K is None and short.range_K == (300.0, 410.0)
+    assert short.verdict.reasons[0] == "solid: lost" and "where the solid is stable" in short.verdict.reasons[1]
+    with pytest.raises(InvalidInputError, match="in common"):
+        melting_document(cold, warm.model_copy(update={"temperatures_K": [700.0, 800.0]}), [])

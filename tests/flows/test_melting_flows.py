@@ -57,7 +57,7 @@ def test_a_melting_point_has_both_curves(outputs):
     assert document.solid.anchor.temperature_K == 300.0 and document.liquid.anchor.temperature_K == 500.0
     assert document.solid.sites is not None and document.solid.liquid is None
     assert document.liquid.sites is None and document.liquid.liquid is not None
-    assert document.range_K == (300.0, 500.0) and len(document.temperatures_K) == 41
+    assert document.range_K == (300.0, 500.0) and len(document.temperatures_K) == 101
     g = [curve.gibbs_eV.values[0] for curve in (document.solid, document.liquid)]
     size = -0.5 * 8.617333e-5 * 300 * np.log(8) / 8
     assert document.difference_eV_per_atom.values[0] == pytest.approx((g[1] - g[0]) / 8 + size)

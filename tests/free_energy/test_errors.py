@@ -27,7 +27,7 @@ from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-known, mixed, axes, committees, corrected, lines, melted, phases, ordered, listed = (
+known, mixed, axes, committees, corrected, lines, phases, ordered, listed = (
     importlib.import_module(name)
     for name in (
         "error_rows",
@@ -36,7 +36,6 @@ known, mixed, axes, committees, corrected, lines, melted, phases, ordered, liste
         "committee_rows",
         "correction_rows",
         "isoline_rows",
-        "melting_rows",
         "phase_rows",
         "transition_rows",
         "errors",
@@ -178,12 +177,6 @@ def test_corrections_in_two_stages(memory):
 def test_corrected_ladders(changes):
     """Frames are samples of the ladder. Errors in quadrature are too small for one target and too large for another."""
     assert_rows([corrected.corrected_ladder_row(400, 100, changes, 2.0, 120)])
-
-
-@pytest.mark.slow
-def test_melting_points():
-    """Errors of the anchors and of switches that dissipate; curves of solid and liquid with an exact crossing."""
-    assert_rows(melted.melting_rows(4, 0.5, N_REPEATS))
 
 
 @pytest.mark.parametrize("n", [100, pytest.param(40, marks=pytest.mark.slow)])
