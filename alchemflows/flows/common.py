@@ -20,7 +20,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.sampling.seeds import derived_seeds
-from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, CellFreedom, Settings, settings
+from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, MIN_SAMPLES, CellFreedom, DynamicsSettings, Settings, settings
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.substitution import mixtures
 
@@ -172,6 +172,27 @@ class SampledMaker(ConditionsMaker):
         if self.temperature <= 0:
             raise InvalidInputError(f"temperature must be above 0 K; got {self.temperature:g}")
         return super().settings(kind, temperature_K=self.temperature, **values)
+
+    def cell_settings(self, n_cell_steps: int) -> DynamicsSettings:
+        """Return the settings of dynamics that determine a mean cell, of which the first third is equilibration.
+
+        Raises
+        ------
+        InvalidInputError
+            If the steps are too few, or a number is out of range.
+        """
+        equilibration = n_cell_steps // 3
+        least = MIN_SAMPLES * DynamicsSettings.model_fields["sample_interval_steps"].default
+        if n_cell_steps - equilibration < least:
+            raise InvalidInputError(
+                f"n_cell_steps = {n_cell_steps} is too small: two thirds of it must be at least {least} steps for "
+                f"{MIN_SAMPLES} samples"
+            )
+        return self.settings(
+            DynamicsSettings,
+            n_equilibration_steps=equilibration,
+            n_production_steps=n_cell_steps - equilibration,
+        )
 
     def seed_of(self, structure: Structure, *purpose: str) -> int:
         """Return the seed of one run, which differs between crystals, temperatures and purposes.

@@ -132,7 +132,10 @@ class FrenkelLaddMaker(SampledMaker):
             check_neighbours(structure * size)
         crystals = [AlchemicalSystem.from_structure(structure * size, coupling=self.coupling) for size in sizes]
         makers = [self.in_crystal(system) for system, _ in crystals]
-        dynamics = [(maker._cell_settings(), maker.switching_settings()) for maker in makers]
+        dynamics = [
+            (None if maker.pressure_GPa is None else maker.cell_settings(self.n_cell_steps), maker.switching_settings())
+            for maker in makers
+        ]
         if self.springs_eV_per_A2 is not None:
             for system, weights in crystals:
                 given_stiffness(system, weights, self.springs_eV_per_A2, self.timestep_fs)
@@ -166,22 +169,6 @@ class FrenkelLaddMaker(SampledMaker):
             n_equilibration_steps=self.n_equilibration_steps,
             n_switching_steps=self.n_switching_steps,
             schedule=self.schedule,
-        )
-
-    def _cell_settings(self) -> DynamicsSettings | None:
-        if self.pressure_GPa is None:
-            return None
-        equilibration = self.n_cell_steps // 3
-        least = MIN_SAMPLES * DynamicsSettings.model_fields["sample_interval_steps"].default
-        if self.n_cell_steps - equilibration < least:
-            raise InvalidInputError(
-                f"n_cell_steps = {self.n_cell_steps} is too small: two thirds of it must be at least {least} steps for "
-                f"{MIN_SAMPLES} samples"
-            )
-        return self.settings(
-            DynamicsSettings,
-            n_equilibration_steps=equilibration,
-            n_production_steps=self.n_cell_steps - equilibration,
         )
 
     def _of_one_cell(

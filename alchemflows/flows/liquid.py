@@ -15,7 +15,7 @@ from alchemflows.flows.common import SampledMaker
 from alchemflows.free_energy.reference_liquid import excess_free_energy
 from alchemflows.jobs.liquid import LiquidSwitchesMaker, MeltMaker
 from alchemflows.sampling.schedules import schedule
-from alchemflows.schemas.dynamics import MIN_SAMPLES, DynamicsSettings, Schedule, SwitchingSettings
+from alchemflows.schemas.dynamics import Schedule, SwitchingSettings
 
 #: Temperature at which a crystal is melted, in units of that of the liquid.
 HEATING_RATIO = 1.5
@@ -97,7 +97,7 @@ class LiquidFreeEnergyMaker(SampledMaker):
         heating = self.heating_temperature
         melted = MeltMaker(
             potential=potential,
-            dynamics=isotropic._cell_settings(),
+            dynamics=isotropic.cell_settings(self.n_cell_steps),
             heating_temperature_K=HEATING_RATIO * self.temperature if heating is None else heating,
             n_heating_steps=self.n_heating_steps,
             n_replicas=self.n_repeats,
@@ -158,18 +158,4 @@ class LiquidFreeEnergyMaker(SampledMaker):
             n_equilibration_steps=self.n_equilibration_steps,
             n_switching_steps=self.n_switching_steps,
             schedule=self.schedule,
-        )
-
-    def _cell_settings(self) -> DynamicsSettings:
-        equilibration = self.n_cell_steps // 3
-        least = MIN_SAMPLES * DynamicsSettings.model_fields["sample_interval_steps"].default
-        if self.n_cell_steps - equilibration < least:
-            raise InvalidInputError(
-                f"n_cell_steps = {self.n_cell_steps} is too small: two thirds of it must be at least {least} steps for "
-                f"{MIN_SAMPLES} samples"
-            )
-        return self.settings(
-            DynamicsSettings,
-            n_equilibration_steps=equilibration,
-            n_production_steps=self.n_cell_steps - equilibration,
         )

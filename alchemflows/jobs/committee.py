@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobflow import CURRENT_JOB, JobConfig, Maker, job
+from jobflow import JobConfig, Maker, job
 
-from alchemflows.errors import DatabaseError
 from alchemflows.jobs.cost import JobCost
-from alchemflows.jobs.stores import require_store
+from alchemflows.jobs.stores import current_store, require_store
 from alchemflows.schemas.committee import CommitteeDocument, FrameForces
 from alchemflows.schemas.correction import CorrectionDocument
 
@@ -71,9 +70,7 @@ class CompareMembersMaker(Maker):
         from alchemflows.jobs.frames import frames_of_ladder, stored_ladder
 
         require_store()
-        store = CURRENT_JOB.store
-        if store is None:
-            raise DatabaseError("the job has no store from which it could read the ladder")
+        store = current_store()
         document = stored_ladder(store, ladder)
         members = [
             Evaluated(name, uuid, CorrectionDocument.read(found))

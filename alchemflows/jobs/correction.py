@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jobflow import CURRENT_JOB, JobConfig, JobStore, Maker, OutputReference, job
+from jobflow import JobConfig, Maker, OutputReference, job
 
-from alchemflows.errors import DatabaseError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.resuming import resumable
-from alchemflows.jobs.stores import require_store
+from alchemflows.jobs.stores import current_store, require_store
 from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.potential import PotentialSpec
@@ -85,9 +84,7 @@ class EvaluateFramesMaker(Maker):
 
         require_store()
         started = time.perf_counter()
-        store: JobStore | None = CURRENT_JOB.store
-        if store is None:
-            raise DatabaseError("the job has no store from which it could read the ladder")
+        store = current_store()
         document = stored_ladder(store, ladder)
         before = stored_correction(store, earlier)
         sampled = frames_of_ladder(store, document)

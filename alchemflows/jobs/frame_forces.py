@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jobflow import CURRENT_JOB, JobConfig, Maker, job
+from jobflow import JobConfig, Maker, job
 
-from alchemflows.errors import DatabaseError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.resuming import resumable
-from alchemflows.jobs.stores import require_store
+from alchemflows.jobs.stores import current_store, require_store
 from alchemflows.schemas.committee import FrameForces
 from alchemflows.schemas.correction import CalculatorSpec, FailedFrame
 from alchemflows.schemas.potential import PotentialSpec
@@ -75,9 +74,7 @@ class FrameForcesMaker(Maker):
         from alchemflows.jobs.frames import frames_of_ladder, stored_ladder
 
         require_store()
-        started, store = time.perf_counter(), CURRENT_JOB.store
-        if store is None:
-            raise DatabaseError("the job has no store from which it could read the ladder")
+        started, store = time.perf_counter(), current_store()
         ends = [EndForces.of(each.frames) for each in frames_of_ladder(store, stored_ladder(store, ladder))]
         target = load_target(self.target)
         target.check_elements(frozenset().union(*(end.frames.elements for end in ends)))

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from jobflow import CURRENT_JOB, Flow, Job, JobConfig, JobStore, Maker, OutputReference, Response, job
 from monty.json import MontyDecoder
 
-from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.jobflow_parts import take_place_of
 from alchemflows.jobs.refine import assign_category
-from alchemflows.jobs.stores import require_store
+from alchemflows.jobs.stores import current_store, require_store
 from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits
 from alchemflows.schemas.provenance import Provenance
 
@@ -99,7 +99,7 @@ class FrameJobsMaker(Maker):
 
         require_store()
         started = time.perf_counter()
-        store, name = _store(), maker_name(self.target)
+        store, name = current_store(), maker_name(self.target)
         document, before = stored_ladder(store, ladder), stored_correction(store, earlier)
         ends = ends_to_evaluate(document, frames_of_ladder(store, document), before)
         jobs = list(map(_uuid, outputs))
@@ -244,10 +244,3 @@ def _outputs(store: JobStore, jobs: Sequence[str]) -> dict[str, Mapping[str, Any
     for row in rows:  # the last one of a job that was replaced
         found[row["uuid"]] = row.get("output") or {}
     return found
-
-
-def _store() -> JobStore:
-    store: JobStore | None = CURRENT_JOB.store
-    if store is None:
-        raise DatabaseError("the job has no store from which it could read the ladder")
-    return store

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jobflow import CURRENT_JOB, JobConfig, Maker, job
+from jobflow import JobConfig, Maker, job
 
-from alchemflows.errors import DatabaseError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.frames import stored_ladder
+from alchemflows.jobs.stores import current_store
 from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.reanalysis import ReanalysisDocument
@@ -60,9 +60,7 @@ class ListCorrectionsMaker(Maker):
         """
         from alchemflows.analysis.reanalysis import reanalysis_document
 
-        store = CURRENT_JOB.store
-        if store is None:
-            raise DatabaseError("the job has no store from which it could read the ladders")
+        store = current_store()
         documents = {uuid: stored_ladder(store, uuid) for uuid in (*ladders, *refused)}
         found = {
             uuid: (each, CorrectionDocument.read(correction))

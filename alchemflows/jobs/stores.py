@@ -1,10 +1,10 @@
-"""Check of the additional stores that a job needs, before it does any work."""
+"""The job store of the running job, and a check of its additional stores before the job does any work."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from jobflow import CURRENT_JOB
+from jobflow import CURRENT_JOB, JobStore
 
 from alchemflows.errors import DatabaseError
 
@@ -34,3 +34,17 @@ def require_store(name: str = "data") -> None:
             f"the JobStore has no additional store {name!r} for samples; add one: "
             f"JobStore(docs_store, additional_stores={{{name!r}: another_store}})"
         ) from None
+
+
+def current_store() -> JobStore:
+    """Return the job store of the running job, which needs ``JobConfig(expose_store=True)``.
+
+    Raises
+    ------
+    DatabaseError
+        If the job has none.
+    """
+    store: JobStore | None = CURRENT_JOB.store
+    if store is None:
+        raise DatabaseError("the job has no store from which it could read results of other jobs")
+    return store

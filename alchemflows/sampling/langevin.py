@@ -74,6 +74,8 @@ class Langevin:
         Barostat that moves the cells, for the same temperatures; without one the volume is constant.
     fix_centre_of_mass
         Whether the centre of mass is fixed (in fractional coordinates, if there is a barostat).
+    max_volume_ratio
+        Factor by which the volume may grow or shrink before the run counts as lost.
     measure_heat
         Whether to measure the heat.
     stop_at_explosion
@@ -111,6 +113,7 @@ class Langevin:
         velocities: ArrayLike | torch.Tensor | None = None,
         barostat: Barostat | None = None,
         fix_centre_of_mass: bool = False,
+        max_volume_ratio: float = MAX_VOLUME_RATIO,
         measure_heat: bool = False,
         stop_at_explosion: bool = True,
     ) -> None:
@@ -143,6 +146,7 @@ class Langevin:
         self._fixed = fix_centre_of_mass
         self._barostat = barostat
         self._start_volumes = self.volumes()
+        self._max_volume_ratio = max_volume_ratio
         self.heat = torch.zeros(len(seeds), dtype=torch.float64, device=model.device) if measure_heat else None
         self._refuge = None if stop_at_explosion else self.positions
         self.exploded = torch.zeros(len(seeds), dtype=torch.bool, device=model.device)
@@ -164,6 +168,7 @@ class Langevin:
         *,
         temperatures_K: Sequence[float] | np.ndarray | None = None,
         fix_centre_of_mass: bool = False,
+        max_volume_ratio: float = MAX_VOLUME_RATIO,
     ) -> Langevin:
         """Return dynamics at the given conditions, started from a state, or from positions and cells.
 
@@ -183,6 +188,7 @@ class Langevin:
             velocities=start.velocities if isinstance(start, State) else None,
             barostat=None if conditions.pressure_GPa is None else Barostat(conditions, temperatures_K, model.device),
             fix_centre_of_mass=fix_centre_of_mass,
+            max_volume_ratio=max_volume_ratio,
         )
 
     def step(self, weights: ArrayLike | torch.Tensor | None = None, *, weight_gradients: bool = False) -> None:
@@ -364,7 +370,7 @@ class Langevin:
         self.positions = self.positions @ deformation
         self.cells = self.cells @ deformation
         ratio = self.volumes() / self._start_volumes
-        sound = (ratio < MAX_VOLUME_RATIO) & (ratio > 1 / MAX_VOLUME_RATIO)
+        sound = (ratio < self._max_volume_ratio) & (ratio > 1 / self._max_volume_ratio)
         if not sound.all():
             b = int((~sound).nonzero()[0, 0])
             raise TrajectoryError(

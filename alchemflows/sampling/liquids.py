@@ -29,6 +29,9 @@ MAX_WAVE_VECTOR = 10.0
 #: In a section of a sweep the order of N atoms of a liquid, about 3/N, may fluctuate up to this number divided by N.
 SECTION_FLUCTUATION = 13.0
 
+#: Factor by which the volume of a crystal may change while it is heated and melts; soft crystals expand by half.
+MAX_VOLUME_RATIO = 3.0
+
 OnProgress = Callable[[Progress], None] | None
 
 
@@ -240,7 +243,16 @@ def melt(
 
     def langevin(temperature_K: float, own: Sequence[int]) -> Langevin:
         conditions = dynamics.model_copy(update={"temperature_K": temperature_K})
-        return Langevin.under(conditions, model, start, fixed, masses, own, fix_centre_of_mass=True)
+        return Langevin.under(
+            conditions,
+            model,
+            start,
+            fixed,
+            masses,
+            own,
+            fix_centre_of_mass=True,
+            max_volume_ratio=MAX_VOLUME_RATIO,
+        )
 
     hot = langevin(heating_temperature_K, seeds[:n_replicas])
     blocks = Blocks(hot, n_heating_steps, on_progress=on_progress, checkpoint=checkpoint.stage("heating"))
