@@ -16,7 +16,7 @@ from alchemflows.errors import NotLiquidError, RunStoppedError
 from alchemflows.free_energy.reference_liquid import excess_free_energy, sigma_A
 from alchemflows.free_energy.work import analyse_work
 from alchemflows.sampling.checkpoint import Checkpoint
-from alchemflows.sampling.liquids import LiquidHistory, LiquidWatch, melt, switch_to_reference
+from alchemflows.sampling.liquids import MAX_VOLUME_RATIO, LiquidHistory, LiquidWatch, melt, switch_to_reference
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 
 KT = units.kB * 1000.0
@@ -189,3 +189,16 @@ def test_sections_in_which_a_liquid_is_crystalline():
     other = LiquidHistory(crystal, 1, 20.0, looks_per_section=4)
     other.restore(history.snapshot())
     assert other.lost.tolist() == [[False, True]] and other.summary() == history.summary()
+
+
+def test_a_crystal_may_expand_by_more_than_half_while_it_melts():
+    system = cubic_liquid(2, 26.0)
+    dynamics = DynamicsSettings(
+        temperature_K=150.0,
+        pressure_GPa=0.02,
+        timestep_fs=8.0,
+        n_equilibration_steps=300,
+        n_production_steps=80,
+    )
+    run = melt(lennard_jones(**ARGON, cutoff_sigma=2.0), system, [], dynamics, 180.0, 200, [1, 2])
+    assert 1.5 < run.structure.volume / system.structure.volume < MAX_VOLUME_RATIO
