@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from alchemflows.cli.configured import connected
-from alchemflows.cli.inputs import phases_of, springs_of, substitution_of, supercell_of
+from alchemflows.cli.inputs import naming_options, phases_of, springs_of, substitution_of, supercell_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
@@ -240,7 +240,7 @@ def melting(
     at the melting point.
     """
     if not 0 < low < high:
-        raise InvalidInputError(f"--from must be above 0 and below --to; got {low:g} and {high:g}")
+        raise InvalidInputError(f"--from must be above 0 K and below --to; got {low:g} and {high:g}")
     read = reading.read(structure, supercell)
     maker.potential = potential.spec({structure.name: read})
     point.frenkel_ladd_maker = maker
@@ -365,10 +365,11 @@ def phases(
         compositions=compositions or (0.0, 1.0),
         boundary_pressures=boundary_pressures or (),
     )
-    run_and_show(
-        make,
-        run,
-        device=potential.device,
-        figures={"phases": plot, "boundary": boundary_plot},
-        read=read,
-    )
+    with naming_options({"boundary_pressures": "--boundary-pressure"}):
+        run_and_show(
+            make,
+            run,
+            device=potential.device,
+            figures={"phases": plot, "boundary": boundary_plot},
+            read=read,
+        )

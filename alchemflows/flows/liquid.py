@@ -12,7 +12,7 @@ from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import SampledMaker
-from alchemflows.free_energy.reference_liquid import excess_free_energy
+from alchemflows.free_energy.reference_liquid import largest_reduced_density
 from alchemflows.jobs.liquid import LiquidSwitchesMaker, MeltMaker
 from alchemflows.sampling.schedules import schedule
 from alchemflows.schemas.dynamics import Schedule, SwitchingSettings
@@ -137,9 +137,11 @@ class LiquidFreeEnergyMaker(SampledMaker):
             )
         if self.n_heating_steps < 0:
             raise InvalidInputError(f"n_heating_steps must not be negative; got {self.n_heating_steps}")
-        if not self.reference_density > 0:
-            raise InvalidInputError(f"reference_density must be positive; got {self.reference_density:g}")
-        excess_free_energy(self.reference_density, self.reference_p)
+        largest = largest_reduced_density(self.reference_p)
+        if not 0 < self.reference_density <= largest:
+            raise InvalidInputError(
+                f"reference_density must be above 0 and at most {largest:g}; got {self.reference_density:g}"
+            )
         schedule(self.schedule, [0.0])
         self.switching_settings()
         return system

@@ -128,9 +128,9 @@ class PhaseStabilityMaker(Maker):
         if self._by_curves(crystals, len(temperatures)):
             return self._curves(crystals, sorted(map(float, temperatures)), sorted(map(float, boundary_pressures)))
         if boundary_pressures:
-            raise InvalidInputError("boundary_pressures: single runs give no boundaries; they need runs='curves'")
+            raise InvalidInputError("boundary_pressures: single runs give no boundaries; choose curves")
         if self.anchor_temperature is not None:
-            raise InvalidInputError("anchor_temperature: single runs have no anchor; it needs runs='curves'")
+            raise InvalidInputError("anchor_temperature: single runs have no anchor; choose curves")
         return self._points(crystals, list(map(float, temperatures)))
 
     def _check(
@@ -180,7 +180,7 @@ class PhaseStabilityMaker(Maker):
             If curves are asked for, but there is one temperature only.
         """
         if self.runs == "curves" and n_temperatures < 2:
-            raise InvalidInputError("runs='curves' needs at least two temperatures, the ends of the curves; got one")
+            raise InvalidInputError("curves need at least two temperatures, their ends; got one")
         if self.runs != "auto":
             return self.runs == "curves"
         return n_temperatures >= MIN_TEMPERATURES and not any(crystal.is_vacant for crystal in crystals)

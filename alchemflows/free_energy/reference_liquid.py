@@ -79,6 +79,17 @@ def excess_free_energy(reduced_density: ArrayLike, p: float = 50.0) -> np.ndarra
     return np.asarray(x * spline(x))
 
 
+def largest_reduced_density(p: float = 50.0) -> float:
+    """Return the largest reduced density at which the free energy was published.
+
+    Raises
+    ------
+    InvalidInputError
+        If p is none of the published factors.
+    """
+    return _table(float(p))[1]
+
+
 def ideal_gas_free_energy_eV(masses: ArrayLike, kinds: ArrayLike, volume_A3: float, temperature_K: float) -> float:
     """Return F of an ideal gas in the limit of many atoms (eV): k_B T Σ_a N_a [ln(N_a Λ_a³ / V) − 1].
 

@@ -89,7 +89,7 @@ def test_the_terms_of_a_liquid(outputs):
         ([900.0, 900.0], {}, "two different"),
         ([900.0, 1200.0], {"heating_temperature": 1000.0}, "1200 K"),
         ([900.0, 1200.0], {"n_points": 2}, "n_points"),
-        ([900.0, 1200.0], {"reference_density": 4.5}, "between 0 and 4"),
+        ([900.0, 1200.0], {"reference_density": 4.5}, "reference_density.*at most 4"),
         ([900.0, 1200.0], {"n_heating_steps": -1}, "n_heating_steps"),
         ([900.0, 1200.0], {"frenkel_ladd_maker": replace(ABSOLUTE, pressure_GPa=None)}, "pressure_GPa"),
     ],

@@ -109,7 +109,7 @@ def test_crystals_with_vacancies_have_points_or_are_refused():
     ("change", "temperatures", "named"),
     [
         ({"runs": "lines"}, [300.0, 400.0], "runs.*lines"),
-        ({"runs": "curves"}, [300.0], "runs='curves'.*two temperatures"),
+        ({"runs": "curves"}, [300.0], "curves need at least two temperatures"),
         ({"anchor_temperature": 600.0}, [300.0, 400.0, 500.0], "anchor_temperature.*600"),
         ({"anchor_temperature": 400.0, "runs": "points"}, [300.0, 500.0], "anchor_temperature.*curves"),
         ({"n_sweep_repeats": 1}, [300.0, 400.0, 500.0], "n_sweep_repeats.*1"),
