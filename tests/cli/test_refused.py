@@ -92,7 +92,10 @@ def refused(inputs, tmp_path, monkeypatch):
         (("pressure-sweep", "NaCl.cif", "-T", 300, "--from", 1, "--to", 2, *DEMO), ["--pressure", "0.000101325"]),
         (("pressure-sweep", "NaCl.cif", "-T", 300, "--from", 2, "--to", 1, *DEMO), ["--from", "--to"]),
         (("liquid", "NaCl.cif", "-T", 1200, "--heating-temperature", 900, *DEMO), ["heating", "1200", "900"]),
-        (("liquid", "NaCl.cif", "-T", 1200, "--reference-density", 5, *DEMO), ["--reference-density", "at most 4", "5"]),
+        (
+            ("liquid", "NaCl.cif", "-T", 1200, "--reference-density", 5, *DEMO),
+            ["--reference-density", "at most 4", "5"],
+        ),
         (("melting", "NaCl.cif", "--from", 1300, "--to", 900, *DEMO), ["--from", "--to"]),
         (("melting", "NaCl.cif", "--from", 900, "--to", 1300, "--heating-temperature", 1000, *DEMO), ["1300", "1000"]),
         (("liquid", "NaCl.cif", "-T", 1200, "--cell-steps", 30, *DEMO), ["30", "too small"]),
