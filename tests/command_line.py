@@ -6,17 +6,21 @@ import importlib
 import io
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
 from alchemflows import cli
+from alchemflows.execution import local_worker
 
 #: Entry points of commands.
 ALCHEMFLOWS, RLAUNCH, LPAD = (
@@ -26,6 +30,8 @@ ALCHEMFLOWS, RLAUNCH, LPAD = (
 )
 COMMAND = [sys.executable, "-c", "from alchemflows.cli import main; main()"]
 
+#: Server of processes. The parts used here have no public names: seen in Python 3.11 to 3.13.
+_SERVER = forkserver._forkserver
 #: Processes are forked from one that has imported the libraries that take seconds; none of them reads a configuration.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
@@ -62,9 +68,10 @@ class StartedCommand:
         self.args = list(map(str, arguments))
         for file in (out, err):
             if file is not None:
-                Path(file).write_bytes(b"")  # it is there as soon as this returns
+                Path(file).touch()  # it is there as soon as this returns
         given = (entry, self.args, folder, dict(environment), str(out), None if err is None else str(err))
-        self._process = _PROCESSES.Process(target=_main, args=given)
+        _SERVER.ensure_running()
+        self._process = _PROCESSES.Process(target=_main, args=(*given, _SERVER._forkserver_address))
         self._process.start()
         assert self._process.pid is not None
         self.pid = self._process.pid
@@ -84,6 +91,15 @@ class StartedCommand:
         """Send a signal, unless the process has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit status, or None while the process runs."""
+        return self._process.exitcode
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._process.terminate()
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -109,7 +125,39 @@ def run_command(
         return subprocess.CompletedProcess(command.args, status, out.read(), err.read())
 
 
-def _main(entry: str, words: list[str], folder: Path, environment: dict[str, str], out: str, err: str | None) -> None:
+def start_worker(
+    launchpad: Path, fworker: Path, folder: Path, log: Path, environment: Mapping[str, str]
+) -> StartedCommand:
+    """Start a local worker as alchemflows.execution.local_worker does, without the time that its imports take."""
+    words = (launchpad, fworker)
+    return StartedCommand(words, folder, environment, log, entry="command_line:_work")
+
+
+def _work() -> None:
+    os.setsid()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    local_worker.main()
+
+
+def _end_with_parent() -> None:
+    # The parent that Linux sees is the server.
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _main(
+    entry: str,
+    words: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    out: str,
+    err: str | None,
+    forkserver_address: str,
+) -> None:
+    # The processes that this one starts come from the same server, which its libraries would start anew.
+    _SERVER._forkserver_address = forkserver_address
+    _SERVER.ensure_running = lambda: None
+    local_worker.start = start_worker
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 from campaigns import campaign_metadata
+from command_line import start_worker
 from jobflow import Flow, JobStore, run_locally
 from maggma.stores import MemoryStore
 from models import GENTLE, save_mace
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.groups import SpaceGroup
 
+from alchemflows.execution import local_worker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.jobflow_parts import forget_current_job
 from alchemflows.settings import Settings
@@ -50,6 +52,12 @@ def no_handlers_of_builders() -> Iterator[None]:
     root = logging.getLogger()
     for handler in [each for each in root.handlers if type(each).__module__.startswith("maggma.")]:
         root.removeHandler(handler)
+
+
+@pytest.fixture
+def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork local workers from a process that has imported the large libraries, which saves each some seconds."""
+    monkeypatch.setattr(local_worker, "start", start_worker)
 
 
 @pytest.fixture(scope="session")

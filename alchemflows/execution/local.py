@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
 from alchemflows.errors import AlchemflowsError, DatabaseError
+from alchemflows.execution import local_worker
 from alchemflows.execution.reruns import LOCAL
 from alchemflows.schemas.progress import Progress, read_progress
 from alchemflows.storage import fireworks
@@ -27,17 +27,6 @@ from alchemflows.storage.database import Database, launchpad_of
 #: States of jobs that workers do not take, and of those that they have or will take.
 STOPPED_STATES = (fireworks.FAILED, fireworks.CANCELLED, fireworks.PAUSED)
 ACTIVE_STATES = ("READY", *fireworks.HELD)
-
-# Linux ends the worker with its parent, however the parent ends; elsewhere only its regular end does.
-_WORKER = """
-import ctypes, pathlib, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-from fireworks import FWorker, LaunchPad
-from alchemflows.execution.worker import Worker
-launchpad, fworker = sys.argv[1:]
-Worker(LaunchPad.from_file(launchpad), FWorker.from_file(fworker), pathlib.Path(), sleep_s=1.0).run()
-"""
 
 
 @dataclass(frozen=True)
@@ -193,17 +182,8 @@ class LocalWorkers:
         # FireWorks reads FW_config.yaml in its folder before any other.
         settings = {"PING_TIME_SECS": 30, "RUN_EXPIRATION_SECS": 300, **fireworks.LOCKS}
         (folder / "FW_config.yaml").write_text(yaml.safe_dump(settings))
-        command = [sys.executable, "-c", _WORKER, str(self._launchpad_file), str(self._folder / "my_fworker.yaml")]
-        with Path(f"{folder}.log").open("a") as log:
-            # A session of its own: Ctrl-C is for the one who waits, who stops the workers then.
-            self._processes[k] = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=self._environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        files = (self._launchpad_file, self._folder / "my_fworker.yaml")
+        self._processes[k] = local_worker.start(*files, folder, Path(f"{folder}.log"), self._environment)
 
     def _return_jobs(self, folder: Path) -> None:
         """Return the jobs that stopped workers were running below a folder to the queue."""

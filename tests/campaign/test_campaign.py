@@ -37,6 +37,8 @@ from alchemflows.results.readout import free_energies
 from alchemflows.schemas.progress import Progress
 from alchemflows.storage.locking import SUBMISSIONS, submitting
 
+pytestmark = pytest.mark.usefixtures("quick_workers")
+
 SALT = {
     "name": "salts",
     "structures": {"NaCl": {"file": "NaCl.cif"}},

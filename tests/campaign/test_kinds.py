@@ -26,6 +26,8 @@ from alchemflows.report.campaign import write_report
 from alchemflows.results.listing import results
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 
+pytestmark = pytest.mark.usefixtures("quick_workers")
+
 PAGE = (Path(__file__).parents[2] / "docs" / "campaigns.md").read_text()
 FILES = sorted(name for name in find_example("campaign-kinds").contents() if name.endswith(".yaml"))
 

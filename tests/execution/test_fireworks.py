@@ -214,9 +214,9 @@ def test_a_local_worker_that_dies_is_replaced(database, flow, tmp_path):
 
 def test_workers_that_cannot_start_are_an_error_that_names_their_log(database, flow, tmp_path, monkeypatch):
     from alchemflows.errors import AlchemflowsError
-    from alchemflows.execution import local
+    from alchemflows.execution import local, local_worker
 
-    monkeypatch.setattr(local, "_WORKER", "raise SystemExit(3)")
+    monkeypatch.setattr(local_worker, "_CODE", "raise SystemExit(3)")
     fw_ids = submit(database, flow)
     with (
         local.LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers,
@@ -228,9 +228,9 @@ def test_workers_that_cannot_start_are_an_error_that_names_their_log(database, f
 def test_a_job_that_a_worker_took_as_it_died_is_ready_again(database, flow, tmp_path, monkeypatch):
     from fireworks import FWorker
 
-    from alchemflows.execution import local
+    from alchemflows.execution import local, local_worker
 
-    monkeypatch.setattr(local, "_WORKER", "import time; time.sleep(60)")
+    monkeypatch.setattr(local_worker, "_CODE", "import time; time.sleep(60)")
     fw_ids = submit(database, flow)
     with local.LocalWorkers(database, fw_ids, 1, tmp_path / "run") as workers:
         with monkeypatch.context() as patch:
@@ -252,10 +252,12 @@ def test_jobs_that_can_run_at_the_same_time(flow):
 def test_workers_have_their_share_of_the_cores_and_no_more_threads_than_asked_for(
     database, flow, tmp_path, monkeypatch, given
 ):
-    from alchemflows.execution import local
+    from alchemflows.execution import local, local_worker
 
     record = tmp_path / "record"
-    monkeypatch.setattr(local, "_WORKER", f"import os; open({str(record)!r}, 'w').write(os.environ['OMP_NUM_THREADS'])")
+    monkeypatch.setattr(
+        local_worker, "_CODE", f"import os; open({str(record)!r}, 'w').write(os.environ['OMP_NUM_THREADS'])"
+    )
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     with local.LocalWorkers(database, submit(database, flow), 1, tmp_path / "run") as workers:
         assert workers._processes[0].wait() == 0
