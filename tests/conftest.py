@@ -32,6 +32,26 @@ from alchemflows.storage.mongod import PrivateMongod
 SpaceGroup.__new__ = staticmethod(functools.cache(SpaceGroup.__new__))
 
 
+#: They repeat few lines, which others run too, and take half as long again where the coverage is measured.
+REPETITIVE = (
+    "alchemy/test_exactness.py",
+    "alchemy/test_mace_file.py",
+    "alchemy/test_optimizations.py",
+    "alchemy/test_selfcheck.py",
+    "free_energy/test_consistency.py",
+    "free_energy/test_convergence.py",
+    "free_energy/test_errors.py",
+    "sampling/test_langevin.py",
+    "sampling/test_monte_carlo.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "/".join(item.path.parts[-2:]) in REPETITIVE:
+            item.add_marker("no_cover")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def checks_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Store the records of compared potentials outside the user's folder, also for commands that tests start."""

@@ -280,10 +280,8 @@ def test_energies_at_other_weights_equal_evaluations(model, backend):
     "variant",
     [
         "residual",
-        "no-apply-cutoff",
-        "non-linear",
         "zbl-agnesi-density",
-        pytest.param("sevennet", marks=pytest.mark.slow),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("no-apply-cutoff", "non-linear", "sevennet")),
     ],
 )
 def test_potential_in_long_use_equals_a_new_one(variant, backend):

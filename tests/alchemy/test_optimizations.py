@@ -245,6 +245,7 @@ def test_merged_messages_of_sevennet(groups, coupling, backend):
 # Dynamics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gentle", pytest.param("mace-demo", marks=pytest.mark.slow)])
 def test_energy_is_conserved_with_skin_and_batch(model, gentle_model, perovskite):
     """Drift of E_pot + E_kin below 1e-5 eV/atom/ps at 1 fs, over lists that are rebuilt replica by replica."""

@@ -213,6 +213,7 @@ def keys(document) -> set[str]:
     return {Reason.of(reason).key for reason in document.verdict.reasons}
 
 
+@pytest.mark.slow
 def test_document_of_two_supercells():
     cells = [boltzmann(shape, 400, TEMPERATURES_K, seed=k) for k, shape in enumerate(((4, 4), (2, 4)))]
     document = transition_document(cells)

@@ -94,7 +94,7 @@ def test_stress_free_film_on_gan_agrees_with_a_root_search(tmp_path):
 @pytest.mark.parametrize(
     "method",
     [
-        "projected",
+        pytest.param("projected", marks=pytest.mark.slow),
         pytest.param("exponentiated", marks=pytest.mark.slow),
         pytest.param("softmax", marks=pytest.mark.slow),
     ],

@@ -88,6 +88,7 @@ def test_energies_per_atom_do_not_depend_on_the_cell(structure):
     np.testing.assert_allclose(*values, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_ordering_energies_with_vacancies_are_per_existing_atom(tmp_path):
     """All energies of Fe14 on 16 sites are divided by 14, in documents, tables and figures."""
     maker = OrderDisorderMaker(potential=DEMO, n_random=2, quasirandom=False, relax_maker=relaxing(0.1))

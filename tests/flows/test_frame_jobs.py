@@ -51,6 +51,7 @@ def ends(sampled):
     return frames_of_ladder(store, MontyDecoder().process_decoded(store.get_output(uuid, load=True)))
 
 
+@pytest.mark.slow
 def test_energies_are_those_of_the_force_field(sampled, gentle_model, tmp_path):
     """Atomate2's static maker and its calculator, called directly on the same frames."""
     settings = {"model": str(gentle_model), "default_dtype": "float64", "device": "cpu"}

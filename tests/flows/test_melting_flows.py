@@ -52,6 +52,7 @@ def outputs(tmp_path_factory):
     return {type(each.output).__name__: each.output for job in found.values() for each in job.values()}
 
 
+@pytest.mark.slow
 def test_a_melting_point_has_both_curves(outputs):
     document = outputs["MeltingDocument"]
     assert document.solid.anchor.temperature_K == 300.0 and document.liquid.anchor.temperature_K == 500.0

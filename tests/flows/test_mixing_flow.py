@@ -36,6 +36,7 @@ def energy_eV(*cations: str) -> float:
     return float(plain.energies(crystal.cart_coords[None], crystal.lattice.matrix[None], np.zeros((1, 1, 0)))[0, 0])
 
 
+@pytest.mark.slow
 def test_all_arrangements_of_two_sites(tmp_path):
     maker = MixingMaker(
         **DEMO, relax_maker=None, n_potentials=3, n_equilibration_sweeps=1, n_production_sweeps=12, seed=1

@@ -122,6 +122,7 @@ def test_invalid_input_of_curves_is_refused(change, temperatures, named):
         replace(MAKER, **change).make({"B1": SALT}, temperatures)
 
 
+@pytest.mark.slow
 def test_curves_at_a_further_pressure_start_from_a_sweep_of_the_pressure(tmp_path):
     flow = MAKER.make({"B1": SALT}, [250.0, 300.0, 400.0], boundary_pressures=[0.4])
     assert names(flow)[-4:] == ["temperature sweep", "pressure sweep", "temperature sweep, 0.4 GPa", "phase stability"]

@@ -153,6 +153,7 @@ def test_caveat_on_charges_is_given_for_ionic_crystals_only():
         assert ion in charge_caveats(crystal)[0]
 
 
+@pytest.mark.slow
 def test_formation_of_a_vacancy_in_a_compound(tmp_path):
     known = ChemicalPotentials({"Na": (-1.3, 0.02)})
     document = run(vacancy().make(rocksalt(), 6, chemical_potentials=known), tmp_path)

@@ -157,6 +157,7 @@ def test_a_missed_target_and_estimators_that_disagree_are_reasons():
     assert "TI" in reason and "MBAR" in reason
 
 
+@pytest.mark.slow
 def test_windows_that_do_not_overlap_are_a_reason_not_an_error():
     sigma = 0.001
     rng = np.random.default_rng(0)

@@ -168,6 +168,7 @@ def absolute(delta: float, masses: np.ndarray) -> float:
     return einstein_free_energy_eV(STIFFNESS, masses, T) - delta + centre
 
 
+@pytest.mark.slow
 def test_frenkel_ladd_by_switching_is_honest(system, model):
     """Over many repeats the exact F lies within the error bars as often as it should."""
     path = TetheredPath.to_einstein_crystal(system, [1.0])
@@ -216,6 +217,7 @@ def test_springs_may_be_tied_off_the_sites(system, model):
     assert abs(absolute(delta, masses) - exact) < 4 * error < 0.2 * KT
 
 
+@pytest.mark.slow
 def test_frenkel_ladd_by_windows(system, model):
     path = TetheredPath.to_einstein_crystal(system, [1.0])
     dynamics = DynamicsSettings(
@@ -239,6 +241,7 @@ class VanishingAtom(HarmonicCrystal):
         return replace(both, weight_gradients=both.weight_gradients[:, :1] - both.weight_gradients[:, 1:])
 
 
+@pytest.mark.slow
 def test_a_vacancy_by_switching(system):
     """An atom turns into nothing while its spring grows; F of what is left is that of its modes."""
     path = AlchemicalPath.from_substitution(system.structure, {"Na": None}, sites=[2])

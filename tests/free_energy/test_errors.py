@@ -72,6 +72,7 @@ def test_free_energies_along_isobars():
     assert_rows(lines.isobar_rows(4, 0.5, N_REPEATS))
 
 
+@pytest.mark.slow
 def test_transitions_between_curves():
     """Temperature, latent heat, ΔS, ΔV and dT/dp where two curves G(T) cross."""
     assert_rows(phases.phase_rows(4, 0.9, N_REPEATS))
@@ -109,6 +110,7 @@ def test_other_ladders(n):
     assert_rows(known.ladder_rows("5 windows, not linear", ladder(5), n, 5.0, 150, exponential=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", LENGTHS)
 def test_points_of_the_convergence_curve(n):
     assert_rows(known.curve_rows(n, 5.0, N_REPEATS))
@@ -131,6 +133,7 @@ def test_noise_of_a_mean_cell(n_directions, n):
     assert_rows([noise, whole])
 
 
+@pytest.mark.slow
 def test_means_sizes_transitions_and_volumes():
     assert_rows([known.mean_row(n, 1000) for n in (2, 3, 4, 5)])
     assert_rows([known.size_row(n, 400) for n in (2, 3, 4)])
@@ -160,7 +163,11 @@ def test_averages_of_monte_carlo(n):
 
 
 @pytest.mark.parametrize(
-    ("n", "changes"), [(100, ((0.05, -0.05), (0.2, -0.15), (0.3, -0.2))), (40, ((0.05, -0.05), (0.1, -0.1)))]
+    ("n", "changes"),
+    [
+        pytest.param(100, ((0.05, -0.05), (0.2, -0.15), (0.3, -0.2)), marks=pytest.mark.slow),
+        (40, ((0.05, -0.05), (0.1, -0.1))),
+    ],
 )
 def test_corrections_to_another_potential(n, changes):
     """Harmonic ends whose force constants change by a few to thirty per cent."""
@@ -173,6 +180,7 @@ def test_corrections_in_two_stages(memory):
     assert_rows(corrected.stages_rows(100, (50,), corrected.STAGES[: 1 if memory else 2], (memory,), N_REPEATS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [(-0.15, 0.2), pytest.param((0.2, -0.15), marks=pytest.mark.slow)])
 def test_corrected_ladders(changes):
     """Frames are samples of the ladder. Errors in quadrature are too small for one target and too large for another."""

@@ -42,6 +42,7 @@ def repeats():
     return [analyse_ladder(LAMBDAS, series, temperature_K=T) for series in ladders]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ti", "bar", "mbar"])
 def test_errors_are_honest(repeats, method):
     """Over many repeats the analytic ΔF lies within the error bars as often as it should."""
@@ -83,6 +84,7 @@ def test_errors_are_honest_at_constant_pressure(repeats_at_constant_pressure, me
     assert_honest(values, errors, exact)
 
 
+@pytest.mark.slow
 def test_mean_gradients_follow_the_exact_curve(repeats):
     """⟨dU/dλ⟩ = ΔE + (3N/2) k_B T Δk / k(λ)."""
     exact = [0.05 + 3 * units.kB * T * 1.0 / (2.0 + value) for value in LAMBDAS]

@@ -299,6 +299,7 @@ def test_size_logarithm_enters_by_the_chemical_potential_of_the_compound_only():
         assert result.formation_limit_eV == pytest.approx(exact)
 
 
+@pytest.mark.slow
 def test_errors_of_the_extrapolated_vacancy_are_calibrated():
     found = []
     for seed in range(300):

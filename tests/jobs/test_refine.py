@@ -195,6 +195,7 @@ def test_continued_window_equals_one_longer_window(gentle_model, perovskite, pre
     assert (whole.windows[0].series.unpack().volume_A3[0] == perovskite.volume) == (pressure is None)
 
 
+@pytest.mark.slow
 def test_continued_window_has_independent_noise(wells):
     make, maker = (
         WindowsMaker.make.original,

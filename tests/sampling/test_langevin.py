@@ -42,6 +42,7 @@ def samples() -> tuple[np.ndarray, np.ndarray]:
     return langevin.kinetic_temperatures().numpy(), (langevin.positions - centres).reshape(-1).numpy()
 
 
+@pytest.mark.slow
 def test_kinetic_temperature_has_the_chi_squared_distribution(samples):
     scaled = samples[0] / T * 3 * N
     assert stats.kstest(scaled, stats.chi2(3 * N).cdf).pvalue > 1e-3

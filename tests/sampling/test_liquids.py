@@ -114,6 +114,7 @@ def pair_free_energy_eV(liquid: UhlenbeckFord, length_A: float) -> float:
     return float(own - KT * np.log(np.exp(-total / KT).mean()))
 
 
+@pytest.mark.slow
 def test_errors_of_the_switches_over_50_seeds():
     """Two atoms in a periodic cube, whose free energies are known by quadrature; 50 sets of 4 switches each way."""
     length, n_sets = 4.0, 50

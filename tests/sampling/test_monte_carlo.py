@@ -117,7 +117,9 @@ def test_visited_arrangements_follow_boltzmann(kind, proposal):
     assert (((seen - n * keep / keep.sum())[keep]) ** 2 / expected[keep]).sum() > 2 * limit
 
 
-@pytest.mark.parametrize("proposal", PROPOSALS)
+@pytest.mark.parametrize(
+    "proposal", [pytest.param(each, marks=[] if each == "sqrt" else pytest.mark.slow) for each in PROPOSALS]
+)
 @pytest.mark.parametrize("kind", ["canonical", "semi-grand"])
 def test_ising(kind, proposal):
     """Energy and magnetisation of 4 × 4 spins above the transition (k_B T = 2.6 J), in a small field."""

@@ -56,6 +56,7 @@ def switches(wells):
     return run(wells, harmonic_path(2), settings(), N_REPEATS * N_SWITCHES)
 
 
+@pytest.mark.slow
 def test_errors_are_honest(wells, switches):
     forward = switches.forward_work_eV.reshape(N_REPEATS, N_SWITCHES)
     backward = switches.backward_work_eV.reshape(N_REPEATS, N_SWITCHES)
