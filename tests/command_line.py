@@ -22,11 +22,12 @@ import pytest
 from alchemflows import cli
 from alchemflows.execution import local_worker
 
-#: Entry points of commands.
-ALCHEMFLOWS, RLAUNCH, LPAD = (
+#: Entry points of commands; the last runs its only argument as the code of a script.
+ALCHEMFLOWS, RLAUNCH, LPAD, CODE = (
     "alchemflows.cli:main",
     "fireworks.scripts.rlaunch_run:rlaunch",
     "fireworks.scripts.lpad_run:lpad",
+    "command_line:_run_code",
 )
 COMMAND = [sys.executable, "-c", "from alchemflows.cli import main; main()"]
 
@@ -137,6 +138,10 @@ def _work() -> None:
     os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     local_worker.main()
+
+
+def _run_code() -> None:
+    exec(compile(sys.argv[1], "<script>", "exec"), {"__name__": "__main__"})
 
 
 def _end_with_parent() -> None:

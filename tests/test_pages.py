@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import run_here
+from command_line import CODE, run_command, run_here
 from models import VARIANTS, build_mace
 
 from alchemflows.cli.example_files import find_example
@@ -86,9 +86,7 @@ def unexpected(errors: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [each for each in METHODS if "reproduce" not in each])  # tests/cli runs the figures
 def test_each_command_of_the_readme_runs(command, folder, environment):
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    done = run_command(shlex.split(command)[1:], folder, environment)
     assert done.returncode == 0, done.stderr
     assert not unexpected(done.stderr)
     assert "alchemflows show" in done.stdout
@@ -172,10 +170,7 @@ def test_the_python_of_a_page_runs(page, environment, tmp_path):
         else:
             script.append(block)
     assert script
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(script)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    done = run_command(["\n".join(script)], tmp_path, environment, entry=CODE)
     assert done.returncode == 0, done.stderr
 
 
@@ -197,11 +192,11 @@ def test_the_campaign_of_the_readme_is_that_of_the_tutorial():
 @pytest.mark.slow
 def test_the_python_example_of_the_readme_runs(folder, environment):
     (block,) = re.findall(r"<!-- python -->\n```python\n(.*?)```", README, re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", block], cwd=folder, env=environment, capture_output=True, text=True)
+    done = run_command([block], folder, environment, entry=CODE)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^ΔF = -?\d\.\d+ ± \d\.\d+ eV, (not )?converged$", done.stdout, re.MULTILINE)
     assert not unexpected(done.stderr)
-    listed = subprocess.run(["alchemflows", "results"], cwd=folder, env=environment, capture_output=True, text=True)
+    listed = run_command(["results"], folder, environment)
     assert "CsPbI3 → CsSnI3" in listed.stdout
 
 
