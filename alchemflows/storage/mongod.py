@@ -152,7 +152,7 @@ class PrivateMongod:
         DatabaseError
             If there is no ``mongod``, if it does not start, or if its folders cannot be used.
         """
-        self._make_folders()
+        self._make_folders(self.folder)
         with self._exclusive():
             if self.is_running():
                 return
@@ -162,16 +162,22 @@ class PrivateMongod:
                     f"A mongod uses {self.data} but does not answer on {self.socket}; it may be "
                     f"running on another machine or not responding. Log file: {self.log}"
                 )
-            self._start_process(find_binary(self.binary))
+            binary = find_binary(self.binary)
+            self._make_folders(self.data, self.socket.parent)
+            self._start_process(binary)
 
     def stop(self) -> None:
-        """Shut down the server and wait until it has released its data; do nothing if it is not running.
+        """Shut down the server, if it is running, and wait until it has released its data.
+
+        A folder of its socket in the temporary folder is removed, also after the home has been deleted.
 
         Raises
         ------
         DatabaseError
             If it refuses, or still holds its data after a minute.
         """
+        if not self.folder.exists() and not self.is_running():
+            self._remove_temporary_folder()
         if not self.data.exists():
             return
         with self._exclusive():
@@ -185,6 +191,15 @@ class PrivateMongod:
                     raise DatabaseError(f"The private mongod does not shut down: {error}") from error
             if not self._data_released(STOP_SECONDS):
                 raise DatabaseError(f"A mongod still uses {self.data}. Its log: {self.log}")
+            self._remove_temporary_folder()
+
+    def _remove_temporary_folder(self) -> None:
+        """Remove the socket's folder if it is not in the home; call only if no server uses it."""
+        if self.socket.is_relative_to(self.home):
+            return
+        with suppress(OSError):  # nothing is there, or the folder belongs to another user
+            self.socket.unlink(missing_ok=True)
+            self.socket.parent.rmdir()
 
     def _client(self, seconds: float) -> MongoClient[dict[str, Any]]:
         milliseconds = int(1000 * seconds)
@@ -204,10 +219,11 @@ class PrivateMongod:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
             raise DatabaseError(f"The socket's folder {folder} is a link or belongs to another user.")
 
-    def _make_folders(self) -> None:
+    def _make_folders(self, *folders: Path) -> None:
+        """Make folders that only this user can open, and the home."""
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in (self.folder, self.data, self.socket.parent):
+            for folder in folders:
                 folder.mkdir(mode=0o700, exist_ok=True)
                 self._check_socket_folder()
                 folder.chmod(0o700)  # it may be there already, open to others

@@ -207,6 +207,34 @@ def test_socket_falls_back_to_temp_folder(server: PrivateMongod, make: Maker, na
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     insert(other)
     assert texts(other) == ["kept"]
+    other.stop()
+    assert not folder.exists()
+    other.start()
+    assert texts(other) == ["kept"]
+
+
+def test_stop_removes_what_a_killed_server_left_in_the_temp_folder(make: Maker) -> None:
+    server = make("long" * 30)
+    server.start()
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    server.stop()
+    assert not server.socket.parent.exists()
+
+
+def test_stop_removes_the_folder_in_the_temp_folder_of_a_home_that_was_deleted(make: Maker) -> None:
+    server = make("long" * 30)
+    server.socket.parent.mkdir(mode=0o700)
+    server.socket.touch()
+    server.stop()
+    assert not server.socket.parent.exists() and not server.home.exists()
+
+
+def test_a_start_without_a_binary_leaves_nothing_in_the_temp_folder(make: Maker, tmp_path: Path) -> None:
+    server = make("long" * 30, binary=tmp_path / "missing")
+    with pytest.raises(DatabaseError):
+        server.start()
+    assert not server.socket.parent.exists()
 
 
 def test_odd_characters_in_home(server: PrivateMongod, make: Maker) -> None:
