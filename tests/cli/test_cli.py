@@ -273,6 +273,21 @@ def test_a_full_disk_and_an_interrupted_start_are_one_line(monkeypatch, error, s
     assert all(word in done.stderr for word in words)
 
 
+def test_ctrl_c_during_the_first_imports_is_one_line():
+    script = (
+        "import sys\n"
+        "from alchemflows.__main__ import main\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'alchemflows.cli':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
 def test_the_package_runs_as_a_module(tmp_path):
     command = [sys.executable, "-m", "alchemflows", "--version"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
