@@ -13,10 +13,12 @@ the job that it had then counts as lost, some time later. This one takes jobs in
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +30,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from alchemflows.errors import UNAUTHORIZED, DatabaseError
 from alchemflows.execution.checkpoints import job_folders
-from alchemflows.execution.reruns import was_interrupted
+from alchemflows.execution.reruns import INTERRUPTIONS, was_interrupted
 from alchemflows.jobs.jobflow_parts import forget_current_job
 from alchemflows.jobs.resuming import (
     JobInterrupted,
@@ -37,7 +39,15 @@ from alchemflows.jobs.resuming import (
     wait_for_stop,
 )
 from alchemflows.settings import Settings
-from alchemflows.storage.fireworks import COMPLETED, job_of, lasting_heartbeat, launch_in, n_ready, prompt_locks
+from alchemflows.storage.fireworks import (
+    COMPLETED,
+    error_class,
+    job_of,
+    lasting_heartbeat,
+    launch_in,
+    n_ready,
+    prompt_locks,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +136,7 @@ class Worker:
                     idle_since = None
                     unfinished = Path(create_datestamp_dir(str(self._folder), logger, prefix="launcher_"))
                     with contextlib.chdir(unfinished), contextlib.suppress(JobInterrupted):
-                        found = launch_rocket(self._launchpad, self._fworker)
+                        found = self._launch()
                         n_jobs += found
                     forget_current_job()  # jobflow keeps it where a job has failed
                 except PyMongoError as error:
@@ -141,6 +151,16 @@ class Worker:
                 with contextlib.suppress(PyMongoError):  # else it counts as lost after some time
                     self._end_launch(unfinished)
         return n_jobs
+
+    def _launch(self) -> bool:
+        """Run a job in the current folder and return whether there was one; print a traceback only if it failed."""
+        errors = io.StringIO()
+        try:
+            return bool(launch_rocket(self._launchpad, self._fworker, err_file=errors))
+        finally:
+            lines = errors.getvalue().splitlines()
+            if lines and error_class(lines[-1]) not in INTERRUPTIONS:  # an interruption is reported in one line
+                print(*lines, sep="\n", file=sys.stderr, flush=True)
 
     def _end_launch(self, folder: Path) -> None:
         """Return the job of a launch folder to the queue if it was interrupted; tidy up if it is completed."""
@@ -162,7 +182,8 @@ class Worker:
             if launch.state == "RUNNING":
                 self._launchpad.mark_fizzled(launch.launch_id)
             self._launchpad.rerun_fw(launch.fw_id)
-            self._report(f"job {launch.fw_id} is returned to the queue")
+            reason = (launch.error or "").partition(": ")[2]
+            self._report(f"job {launch.fw_id} is returned to the queue" + (f": {reason}" if reason else ""))
 
     def _has_checkpoints(self) -> bool:
         """Tell whether any job has checkpoints here; a short one makes none."""

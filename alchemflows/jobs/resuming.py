@@ -44,7 +44,7 @@ def request_stop(*_: object) -> None:
     _stop = True
     if CURRENT_JOB.job is not None and not _in_blocks.is_set():
         forget_current_job()  # a second signal must not interrupt the clean-up after this one
-        raise JobInterrupted("stopped; this job has no checkpoint and will start again from its beginning")
+        raise JobInterrupted("it was stopped; it has no checkpoint and will start again from its beginning")
 
 
 def stop_requested() -> bool:

@@ -113,6 +113,11 @@ class StoredJob:
     labels: dict[str, Any]
 
 
+def error_class(line: str) -> str:
+    """Return the class of an error, without its module, from the last line of its stack trace."""
+    return line.split(":")[0].rpartition(".")[2]
+
+
 @dataclass(frozen=True)
 class Launch:
     """One attempt to run a job.
@@ -135,7 +140,7 @@ class Launch:
     @property
     def error_class(self) -> str | None:
         """Name of the class of the error, without its module."""
-        return None if self.error is None else self.error.split(":")[0].rpartition(".")[2]
+        return None if self.error is None else error_class(self.error)
 
 
 class Attempts(NamedTuple):

@@ -163,13 +163,21 @@ def test_a_locked_workflow_is_waited_for(database, monkeypatch):
 def test_a_missing_right_ends_a_worker(database, tmp_path, monkeypatch):
     """A user who may only read does not wait for jobs that it may not run."""
 
-    def refused(*_: object) -> bool:
+    def refused(*_: object, **__: object) -> bool:
         raise OperationFailure("not authorized", UNAUTHORIZED)
 
     monkeypatch.setattr("alchemflows.execution.worker.n_ready", lambda *_, **__: 1)
     monkeypatch.setattr("alchemflows.execution.worker.launch_rocket", refused)
     with pytest.raises(OperationFailure):
         Worker(launchpad_of(database), FWorker(), tmp_path).run(stop_after_s=20.0)
+
+
+def test_a_failed_job_prints_its_traceback(database, tmp_path, capfd):
+    """That of an interrupted job is one line instead (tests/launchers/test_local_workers.py)."""
+    launchpad = launchpad_of(database)
+    launchpad.add_wf(Workflow([Firework(Run(command="false"))]))
+    assert Worker(launchpad, FWorker(), tmp_path).run(until_idle=True) == 1
+    assert "Traceback" in (said := capfd.readouterr().err) and "CalledProcessError" in said
 
 
 @pytest.mark.slow
