@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Group
 
-from alchemflows.cli.configured import connected, settings
+from alchemflows.cli.configured import connected, connected_with_rights, settings
 from alchemflows.cli.estimate import duration_text
 from alchemflows.cli.inputs import show_record
 from alchemflows.cli.layout import counted, print_json
@@ -140,8 +140,9 @@ def _submit(campaign: CampaignSpec, as_json: bool) -> None:
     from alchemflows.campaign.specification import tasks
     from alchemflows.campaign.submission import submit_campaign
 
+    configured = connected_with_rights("submitter")
     every = list(tasks(campaign, _structures(campaign)))
-    database = connected()
+    database = configured or connected()
     done = submit_campaign(database, campaign, every)
     if as_json:
         print_json({"campaign": campaign.name, **asdict(done)})

@@ -11,6 +11,7 @@ from alchemflows.settings import Settings
 
 if TYPE_CHECKING:
     from alchemflows.storage.database import Database
+    from alchemflows.storage.rights import Role
 
 
 def settings() -> Settings:
@@ -33,3 +34,24 @@ def connected() -> Database:
     from alchemflows.storage.database import connect
 
     return connect(settings())
+
+
+def connected_with_rights(*roles: Role) -> Database | None:
+    """Return the configured database, after checking that its user has the rights of roles; None for the private one.
+
+    The private database, which has no users, is not started.
+
+    Raises
+    ------
+    DatabaseError
+        If a right is missing, or the database cannot be used.
+    """
+    from alchemflows.storage.database import connect, database_file
+    from alchemflows.storage.rights import check_rights
+
+    found = settings()
+    if database_file(found) is None:
+        return None
+    database = connect(found)
+    check_rights(database, *roles)
+    return database

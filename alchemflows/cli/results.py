@@ -161,12 +161,14 @@ def resume(
     written.
     """
     from alchemflows.execution.interrupted import return_stopped_jobs
+    from alchemflows.storage.rights import check_rights
 
     database = connected()
     flow = _interrupted(database, result)
     for path in flow.figures.values():
         check_plot(path)
     if not flow.completed:
+        check_rights(database, "worker")
         workers = n_workers(device, workers, flow.n_parallel_jobs)
         return_stopped_jobs(database, flow)
     run_submitted(database, flow, workers or 0, as_json=as_json)

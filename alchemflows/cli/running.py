@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from alchemflows.cli.configured import connected, settings
+from alchemflows.cli.configured import connected, connected_with_rights, settings
 from alchemflows.cli.inputs import check_plot
 from alchemflows.cli.layout import counted, plain_console
 from alchemflows.cli.options import RunOptions
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from alchemflows.execution.interrupted import SubmittedFlow
     from alchemflows.schemas.document import Document
     from alchemflows.storage.database import Database
+    from alchemflows.storage.rights import Role
     from alchemflows.structures.reading import ReadStructure
 
 console = plain_console()
@@ -94,8 +95,8 @@ def run_and_show(
     Raises
     ------
     AlchemflowsError
-        If a figure cannot be written or the device cannot be used (before anything is submitted), if a job fails, or
-        if the user interrupts.
+        If the user of the database may not submit or run jobs (before the flow is made), if a figure cannot be written
+        or the device cannot be used (before anything is submitted), if a job fails, or if the user interrupts.
     """
     from alchemflows.cli.estimate import print_estimate
     from alchemflows.execution.interrupted import SubmittedFlow, as_metadata
@@ -106,6 +107,10 @@ def run_and_show(
     check_figures(list(wanted.values()), run.submit_only)
     if run.estimate and run.submit_only:
         raise InvalidInputError("--estimate submits nothing; leave out --estimate or --submit")
+    configured = None
+    if not run.estimate:  # before the potential is loaded
+        roles: tuple[Role, ...] = ("submitter",) if run.submit_only else ("submitter", "worker")
+        configured = connected_with_rights(*roles)
     flow = make()
     if run.estimate:
         print_estimate(flow, as_json=run.as_json)
@@ -114,7 +119,7 @@ def run_and_show(
     _interrupt_on_signals()
     width = n_parallel_jobs(flow)
     workers = 0 if run.submit_only else n_workers(device, run.workers, width)
-    database = connected()
+    database = configured or connected()
     result = _last_job(flow).uuid
     fw_ids = submit(database, flow, as_metadata(result, wanted, width))
     say = messages(run.as_json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alchemflows.cli.configured import connected, settings
+from alchemflows.cli.configured import connected, connected_with_rights, settings
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.running import console
 from alchemflows.errors import DatabaseUnreachableError, InvalidInputError
@@ -58,7 +58,7 @@ def worker(
 
     taken = FWorker("local", category="", query={}) if fworker is None else load_file(fworker, FWorker.from_file)
     make_folder(folder)
-    database = connected()
+    database = connected_with_rights("worker") or connected()
     launchpad = launchpad_of(database)
     SETTINGS.JOB_STORE = database.job_store  # where jobs store what they return
     work = Worker(launchpad, taken, folder, sleep_s=sleep, report=_report)

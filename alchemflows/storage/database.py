@@ -264,7 +264,7 @@ def _configured(path: Path, settings: Settings) -> Database:
         outputs.find_one({}, {"_id": 1})
     except OperationFailure as error:
         raise DatabaseError(
-            f"the database at {_hosts(client)} does not let {user_of(client)} read {outputs.full_name}"
+            f"the database at {hosts_of(client)} does not let {user_of(client)} read {outputs.full_name}"
         ) from error
     environment = {"JOBFLOW_CONFIG_FILE": str(path)}
     if "FW_CONFIG_FILE" in os.environ:
@@ -289,7 +289,7 @@ def _configured(path: Path, settings: Settings) -> Database:
                 f"only one of {path} and {LAUNCHPAD_LOC} belongs to the private database, so jobs and results would be "
                 "in different databases; configure both for the same database"
             )
-    return Database(job_store, launchpad, f"{_hosts(client)}, configured in {path}", environment)
+    return Database(job_store, launchpad, f"{hosts_of(client)}, configured in {path}", environment)
 
 
 def ping(client: MongoClient, timeout_s: float) -> None:
@@ -306,14 +306,14 @@ def ping(client: MongoClient, timeout_s: float) -> None:
         with pymongo.timeout(timeout_s):
             client.admin.command("ping")
     except OperationFailure as error:
-        raise DatabaseError(f"the database at {_hosts(client)} rejects the user or password") from error
+        raise DatabaseError(f"the database at {hosts_of(client)} rejects the user or password") from error
     except PyMongoError as error:
         raise DatabaseUnreachableError(
-            f"the database at {_hosts(client)} does not answer: {_first_line(error)}"
+            f"the database at {hosts_of(client)} does not answer: {_first_line(error)}"
         ) from error
 
 
-def _hosts(client: MongoClient) -> str:
+def hosts_of(client: MongoClient) -> str:
     """Return the hosts of a client, without user or password."""
     servers = client.topology_description.server_descriptions()
     return ", ".join(host if port is None else f"{host}:{port}" for host, port in sorted(servers, key=str))

@@ -26,13 +26,16 @@ from fireworks import FWorker, LaunchPad
 from jobflow import Flow, Job, JobStore, Response, job
 from jobflow.managers.fireworks import flow_to_workflow
 from paced import pause
+from pymatgen.core import Structure
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from alchemflows.errors import DatabaseError
 from alchemflows.execution.local import LocalWorkers, submit, wait
-from alchemflows.storage.database import OUTPUT_INDEXES, connect
+from alchemflows.storage import rights
+from alchemflows.storage.database import OUTPUT_INDEXES, Database, connect, store_spec
 from alchemflows.storage.mongod import find_binary
+from alchemflows.storage.rights import check_rights
 from alchemflows.storage.users import create_users, read_admin_uri
 
 ROOT = Path(__file__).parents[2]
@@ -404,6 +407,52 @@ def test_a_wrong_password_is_reported_but_not_shown(server: Server, tmp_path: Pa
 def test_the_command_line_reports_missing_rights(server: Server, tmp_path: Path) -> None:
     done = run(server, "reader", "db", "index", folder=tmp_path)
     assert_one_line(done, "does not let the user reader (roles: reader of alchemflows)", "localhost:")
+
+
+@pytest.mark.parametrize(
+    ("user", "words", "role"),
+    [
+        ("reader", ["worker", "--until-idle"], "worker"),
+        ("submitter", ["worker", "--until-idle"], "worker"),
+        ("reader", ["ti", "CsPbI3.cif", "Pb:Sn", "-T", 300, "--submit"], "submitter"),
+        ("submitter", ["ti", "CsPbI3.cif", "Pb:Sn", "-T", 300], "worker"),
+        ("worker", ["ti", "CsPbI3.cif", "Pb:Sn", "-T", 300], "submitter"),
+        ("reader", ["campaign", "submit", "campaign.yaml"], "submitter"),
+    ],
+)
+def test_rights_are_checked_before_any_work(
+    server: Server, perovskite: Structure, tmp_path: Path, user: str, words: list[object], role: str
+) -> None:
+    """The potential does not exist, which would be the first error of the work."""
+    perovskite.to(str(tmp_path / "CsPbI3.cif"))
+    campaign = {
+        "name": "a",
+        "structures": {"cell": {"file": "CsPbI3.cif"}},
+        "transformations": {"PbSn": {"Pb": "Sn"}},
+        "temperatures_K": [300],
+        "method": {"kind": "thermodynamic-integration"},
+        "potential": {"name": "missing.model"},
+    }
+    (tmp_path / "campaign.yaml").write_text(yaml.safe_dump(campaign))
+    potential = ["--potential", "missing.model"] if words[0] == "ti" else []
+    done = run(server, user, *words, *potential, folder=tmp_path)
+    assert_one_line(done, "localhost:", f"does not let the user {user} (roles: {user} of alchemflows)", f"role {role}")
+    assert re.search("let .* (insert|update|remove) .* in alchemflows", done.stderr)
+
+
+def test_rights_of_other_roles_count(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner of the database has no role of this package; a server can also hide the rights of its users."""
+
+    def database(user: str) -> Database:
+        store = JobStore.from_dict_spec(store_spec(server.uri(user)))
+        store.connect()
+        return Database(store, server.launchpad(user), "here", {})
+
+    check_rights(database("admin"), "submitter", "worker")
+    with pytest.raises(DatabaseError, match="fw_id_assigner"):
+        check_rights(database("reader"), "submitter")
+    monkeypatch.setattr(rights, "_privileges", lambda client: None)
+    check_rights(database("reader"), "submitter", "worker")
 
 
 # Making users
