@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alchemflows.cli.corrections import argument_of, ordered_ladder_of
-from alchemflows.cli.inputs import dtype_of
+from alchemflows.cli.inputs import potential_of
 from alchemflows.cli.maker_options import grouped
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
@@ -113,10 +113,9 @@ def member_of(text: str, dtype: str, device: str) -> tuple[PotentialSpec | Calcu
         If a setting is malformed, or a potential has no such setting.
     """
     from alchemflows.schemas.correction import CalculatorSpec
-    from alchemflows.schemas.potential import PotentialSpec
 
     if Path(text).expanduser().exists():  # its name may contain spaces
-        return PotentialSpec(name=text, dtype=dtype_of(dtype), device=device), None
+        return potential_of(text, dtype, device), None
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -134,6 +133,4 @@ def member_of(text: str, dtype: str, device: str) -> tuple[PotentialSpec | Calcu
                 f"--with {name}: a potential has no setting {key}; it has {', '.join(_OF_POTENTIALS)} and category"
             )
     chosen = {"dtype": dtype, "device": device, "head": None} | {key: str(value) for key, value in given.items()}
-    return PotentialSpec(
-        name=name, dtype=dtype_of(str(chosen["dtype"])), device=str(chosen["device"]), head=chosen["head"]
-    ), own
+    return potential_of(name, str(chosen["dtype"]), str(chosen["device"]), chosen["head"]), own

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alchemflows.cli.configured import connected
-from alchemflows.cli.inputs import dtype_of
+from alchemflows.cli.inputs import potential_of
 from alchemflows.cli.maker_options import grouped
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
@@ -176,7 +176,6 @@ def targets_of(names: list[str], arguments: list[str], dtype: str, device: str, 
         or made.
     """
     from alchemflows.schemas.correction import CalculatorSpec
-    from alchemflows.schemas.potential import PotentialSpec
 
     paths = [k for k, name in enumerate(names) if ":" in name and not Path(name).expanduser().exists()]
     given: dict[int, dict[str, Any]] = {k: {} for k in paths}
@@ -189,7 +188,7 @@ def targets_of(names: list[str], arguments: list[str], dtype: str, device: str, 
     found: list[Target] = []
     for k, name in enumerate(names):
         if k not in given:
-            found.append(PotentialSpec(name=name, dtype=dtype_of(dtype), device=device, head=head))
+            found.append(potential_of(name, dtype, device, head))
             continue
         spec = CalculatorSpec(path=name, arguments=given[k])
         from alchemflows.alchemy.targets import imported_calculator

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from alchemflows.schemas.chemical_potentials import ChemicalPotentials, Given
     from alchemflows.schemas.optimization import Target
-    from alchemflows.schemas.potential import Dtype
+    from alchemflows.schemas.potential import Dtype, PotentialSpec
     from alchemflows.schemas.structure import StructureRecord
     from alchemflows.structures.reading import ReadStructure
 
@@ -52,6 +52,21 @@ def dtype_of(name: str) -> Dtype:
     if name not in ("float32", "float64"):
         raise InvalidInputError(f"dtype must be float32 or float64; got {name!r}")
     return cast("Dtype", name)
+
+
+def potential_of(name: str, dtype: str, device: str, head: str | None = None) -> PotentialSpec:
+    """Return a potential spec, after checking the precision and that the package of the potential is installed.
+
+    Raises
+    ------
+    InvalidInputError, PotentialError
+        If the precision is unknown, or if the package is not installed; the message names the extra to install.
+    """
+    from alchemflows.schemas.potential import PotentialSpec, check_sevennet, is_sevennet
+
+    if is_sevennet(name):
+        check_sevennet(name)
+    return PotentialSpec(name=name, dtype=dtype_of(dtype), device=device, head=head)
 
 
 def substitution_of(texts: list[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ import typer
 
 from alchemflows.cli.configured import settings
 from alchemflows.cli.default_potential import default_potential
-from alchemflows.cli.inputs import check_plot, checked_temperature, dtype_of, read_structure
+from alchemflows.cli.inputs import check_plot, checked_temperature, potential_of, read_structure
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ class PotentialOptions:
 
         Raises
         ------
-        InvalidInputError
+        InvalidInputError, PotentialError
             If no potential is given or configured, and there is no default for these structures, if a substitute is
-            no element, or if a replaced element is in none of the structures.
+            no element, if a replaced element is in none of the structures, or if the package of the potential is not
+            installed.
         """
-        from alchemflows.schemas.potential import PotentialSpec
         from alchemflows.structures.species import check_symbol
 
         further = [check_symbol(element) for element in substitutes]
@@ -153,7 +153,7 @@ class PotentialOptions:
         if name is None:
             structures = [found.structure for found in read.values()]
             name = default_potential(settings().potential, structures, further, next(iter(read)))
-        return PotentialSpec(name=name, dtype=dtype_of(self.dtype), device=self.device, head=self.head)
+        return potential_of(name, self.dtype, self.device, self.head)
 
 
 @dataclass(frozen=True)

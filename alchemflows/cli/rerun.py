@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from alchemflows.cli.corrections import ladder_of
-from alchemflows.cli.inputs import dtype_of
+from alchemflows.cli.inputs import potential_of
 from alchemflows.cli.maker_options import grouped
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, Dtype, Plot, Potential, RunOptions
@@ -38,11 +38,9 @@ def rerun(
     Path, windows, conditions and lengths of the runs are those of the ladder. The crystal starts from the mean of its
     frames at λ = 0 and is relaxed; at constant volume the cell is kept.
     """
-    precision = dtype_of(dtype)
+    spec = potential_of(potential, dtype, device, head)
     from alchemflows.flows.rerun import ladder_again
-    from alchemflows.schemas.potential import PotentialSpec
 
     _, ladder, (initial, final) = ladder_of(result)
-    spec = PotentialSpec(name=potential, dtype=precision, device=device, head=head)
     make = partial(ladder_again, ladder, initial.frames, final.frames, spec, windows_per_job=windows_per_job)
     run_and_show(make, run, device=device, figures={"gradient": plot})

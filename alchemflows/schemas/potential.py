@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from alchemflows.errors import PotentialError
 from alchemflows.schemas.base import MakerField
 
 Dtype = Literal["float32", "float64"]
@@ -15,6 +18,8 @@ Kernels = Literal["built-in", "cuequivariance"]
 DEMO = "mace-demo"
 #: Note wherever results of it are shown.
 DEMO_NOTE = f"{DEMO}, for learning and tests, not for publications"
+#: Prefixes of the names of potentials that are included in the package sevenn.
+SEVENNET_PREFIXES = ("sevennet-", "7net-")
 
 
 class PotentialSpec(MakerField):
@@ -54,3 +59,25 @@ class PotentialRecord(BaseModel):
     device: str
     head: str | None = None
     kernels: Kernels = "built-in"
+
+
+def is_sevennet(name: str) -> bool:
+    """Tell whether a name means a potential of the package sevenn, and not a file."""
+    return name.lower().startswith(SEVENNET_PREFIXES) and not Path(name).is_file()
+
+
+def check_sevennet(name: str) -> None:
+    """Raise an error if the package of SevenNet potentials is not installed.
+
+    Parameters
+    ----------
+    name
+        Name of the potential, for the error.
+
+    Raises
+    ------
+    PotentialError
+        Naming the extra to install.
+    """
+    if find_spec("sevenn") is None:
+        raise PotentialError(f'{name} requires the package sevenn (GPL-3): pip install "alchemflows[sevennet]"')

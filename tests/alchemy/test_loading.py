@@ -296,7 +296,7 @@ def test_sevenn_is_imported_only_when_it_is_needed(mace_file):
 
 
 def test_without_sevenn_the_way_to_get_it_is_told(monkeypatch):
-    monkeypatch.setattr("alchemflows.alchemy.backends.loading.find_spec", lambda name: None)
+    monkeypatch.setattr("alchemflows.schemas.potential.find_spec", lambda name: None)
     _load.cache_clear()
     with pytest.raises(PotentialError, match=r"alchemflows\[sevennet\]"):
         load_potential(cpu("sevennet-0", dtype="float64", sha256=None))

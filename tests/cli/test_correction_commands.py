@@ -47,6 +47,21 @@ def test_bad_input_is_one_line(run_refused, arguments, words):
     assert_one_line(run_refused(*arguments), *words)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["correct", ID, "--to", "sevennet-0"],
+        ["correct", ID, "--to", "mace-demo", "--to", "7net-0"],
+        ["committee", ID, "--with", "sevennet-0 dtype=float32"],
+        ["reanalyse", ID, "--to", "sevennet-0"],
+        ["rerun", ID, "--potential", "sevennet-0"],
+    ],
+)
+def test_a_missing_package_is_named_before_the_database_is_connected(run_refused, monkeypatch, arguments):
+    monkeypatch.setattr("alchemflows.schemas.potential.find_spec", lambda name: None)
+    assert_one_line(run_refused(*arguments), 'pip install "alchemflows[sevennet]"')
+
+
 def test_arguments_of_several_targets():
     names = ["mace-demo", SPRINGS, "calculators:SpringsMaker"]
     arguments = ["3.raises=[2]", "2.fails=[3]", "2.offset_eV=1.5"]

@@ -6,7 +6,6 @@ import hashlib
 import io
 from functools import lru_cache
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -16,10 +15,7 @@ from alchemflows.alchemy.backends.mace_file import SUFFIX, load_mace
 from alchemflows.alchemy.interfaces import Backend
 from alchemflows.arguments import suggestion
 from alchemflows.errors import PotentialError
-from alchemflows.schemas.potential import DEMO, PotentialSpec
-
-#: Prefixes of the names of potentials that are included in the package sevenn.
-SEVENNET_PREFIXES = ("sevennet-", "7net-")
+from alchemflows.schemas.potential import DEMO, PotentialSpec, check_sevennet, is_sevennet
 
 
 def load_potential(spec: PotentialSpec | str) -> Backend:
@@ -87,7 +83,7 @@ def _load(spec: PotentialSpec, path: Path) -> Backend:
     content = _content(data, spec.name, path)
     try:
         if isinstance(content, dict) and {"model_state_dict", "config"} <= set(content):
-            _need_sevennet(spec.name)
+            check_sevennet(spec.name)
             from alchemflows.alchemy.backends.sevennet import SevenNetBackend
 
             return SevenNetBackend(content, spec, found, device)
@@ -125,7 +121,7 @@ def _read(path: Path) -> bytes:
 
 
 def _is_known_name(name: str) -> bool:
-    return name in (DEMO, *mace_names()) or (name.lower().startswith(SEVENNET_PREFIXES) and not Path(name).is_file())
+    return name in (DEMO, *mace_names()) or is_sevennet(name)
 
 
 def _model_file(name: str) -> Path:
@@ -134,7 +130,7 @@ def _model_file(name: str) -> Path:
     if name in mace_names():
         return mace_model_file(name)
     if _is_known_name(name):
-        _need_sevennet(name)
+        check_sevennet(name)
         from alchemflows.alchemy.backends.sevennet import sevennet_model_file
 
         return sevennet_model_file(name)
@@ -145,11 +141,6 @@ def _model_file(name: str) -> Path:
     # Papers call the first foundation models MACE-MP-0; mace-torch calls them by their size.
     advice = "; MACE-MP-0 is called small, medium or large" if "mp-0" in name.lower() else suggestion(name, known)
     raise PotentialError(f"{name!r} is neither a file nor the name of a potential (known: {', '.join(known)}){advice}")
-
-
-def _need_sevennet(name: str) -> None:
-    if find_spec("sevenn") is None:
-        raise PotentialError(f'{name} requires the package sevenn (GPL-3): pip install "alchemflows[sevennet]"')
 
 
 def check_device(name: str) -> torch.device:
