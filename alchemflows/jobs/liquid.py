@@ -121,7 +121,7 @@ class MeltMaker(Maker):
             mean_energy_eV=run.energy_eV.mean(),
             liquid=run.summary,
             dynamics=self.dynamics,
-            verdict=Verdict.of(reasons + run.summary.reasons("melt")),
+            verdict=Verdict.of(reasons + run.summary.reasons("mean volume")),
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),
