@@ -24,6 +24,7 @@ from alchemflows.free_energy.transition import (
     TransitionEstimate,
     cumulant_crossing,
     heat_capacity_peak,
+    is_constant,
     steepest_order,
 )
 from alchemflows.sampling.arrangements import Arrangements
@@ -130,6 +131,7 @@ def transition_document(
     reasons = [
         f"{cell.name}: {reason}"
         for cell, own, observable, found in zip(cells, replicas, observables, curves, strict=True)
+        if not is_constant(found.quantities.order)
         for reason in _reasons_against_sampling(cell, own, observable, found)
     ]
     reasons += _reasons_against_transition(described, crossings)
@@ -390,7 +392,9 @@ def _reasons_against_transition(cells: Sequence[TransitionCell], crossings: Sequ
     between = {"low": low, "high": high}
     reasons = []
     for cell in cells:
-        if cell.heat_capacity_peak.temperature_K is None:
+        if is_constant(cell.order):
+            reasons.append(Reason.CONSTANT_ORDER.because(where=cell.name, order=cell.order[0], **between))
+        elif cell.heat_capacity_peak.temperature_K is None:
             end = cell.temperatures_K[int(np.argmax(cell.heat_capacity_eV_per_K))]
             reasons.append(Reason.TRANSITION_OUTSIDE.because(where=cell.name, end=end, **between))
         elif not crossings and cell.heat_capacity_peak.temperature_error_K is None:

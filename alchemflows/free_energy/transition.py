@@ -13,6 +13,8 @@ from alchemflows.free_energy.thermal import ThermalCurves
 
 #: Number of random draws for errors.
 N_DRAWS = 200
+#: Averages of the order, which is at most of the order of 1, are equal if they differ by less.
+_SAME_ORDER = 1e-9
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class TransitionEstimate:
     error_K: float | None
 
 
+def is_constant(order: np.ndarray | Sequence[float]) -> bool:
+    """Tell whether averages of the order parameter at several temperatures are equal, as if no sample differs."""
+    return bool(np.ptp(order) < _SAME_ORDER)
+
+
 def heat_capacity_peak(curves: ThermalCurves) -> TransitionEstimate:
     """Return the temperature of the largest heat capacity."""
     return _estimate(
@@ -41,7 +48,9 @@ def heat_capacity_peak(curves: ThermalCurves) -> TransitionEstimate:
 
 
 def steepest_order(curves: ThermalCurves) -> TransitionEstimate:
-    """Return the temperature at which the order parameter decreases fastest."""
+    """Return the temperature at which the order parameter decreases fastest; none if it is constant."""
+    if is_constant(curves.quantities.order):
+        return TransitionEstimate(None, None)
     return _estimate(
         _peak(curves.temperatures_K, -curves.quantities.order_slope_per_K[None]),
         _peak(curves.temperatures_K, -curves.draws(N_DRAWS).order_slope_per_K),

@@ -221,6 +221,10 @@ class Reason(Enum):
         "deviations of ΔU from its mean: {frames}"
     )
     NOT_CORRECTED = "not corrected: {problem}"
+    CONSTANT_ORDER = (
+        "{where}: all samples between {low:g} and {high:g} K have the same order, {order:.3g}: all arrangements of so "
+        "small a cell may be alike, or the crystal stays ordered; choose a larger supercell, or higher temperatures"
+    )
     TRANSITION_OUTSIDE = (
         "{where}: no transition between {low:g} and {high:g} K: the heat capacity is largest at an end, {end:g} K; "
         "sample temperatures beyond it"

@@ -256,6 +256,15 @@ def test_reasons():
     assert "few-arrangements" in keys(short)
 
 
+def test_a_cell_whose_samples_are_alike_has_no_transition():
+    """Below the excitations of the crystal every sample is a checkerboard; other reasons would be rounding errors."""
+    document = transition_document(
+        [boltzmann((2, 4), 100, (20.0, 25.0, 30.0)), boltzmann((4, 4), 100, (20.0, 25.0, 30.0))]
+    )
+    assert keys(document) == {"constant-order", "no-crossing"}
+    assert [cell.steepest_order.temperature_K for cell in document.cells] == [None, None]
+
+
 def test_different_starts_are_found():
     cold, warm = (boltzmann((4, 4), 400, temperatures) for temperatures in ((300.0, 310.0, 320.0), TEMPERATURES_K[:3]))
     document = warm.document.model_copy(
