@@ -143,6 +143,7 @@ def monte_carlo_document(
                     arrangements, replica.series.labels[-1], replica.final_positions_A, replica.final_cell_A
                 ),
                 series=PackedArrangements.pack(replica.series),
+                frames=replica.frames,
             )
             for replica, point in zip(replicas, summary.point_of_replica, strict=True)
         ],

@@ -17,6 +17,7 @@ from alchemflows.sampling.ensembles import Constrained, SemiGrand
 from alchemflows.sampling.reactions import Reaction, species_potentials
 from alchemflows.schemas.monte_carlo import ArrangementSeries
 from alchemflows.schemas.monte_carlo_result import Average, CompositionEnsemble, PairOrder, WaveOrder
+from alchemflows.schemas.samples import PackedArrays
 
 #: Names of quantities of the cell.
 ENERGY, VOLUME, HEAT_CAPACITY, ACCEPTANCE = "the energy", "the volume", "the heat capacity", "the acceptance"
@@ -47,6 +48,8 @@ class SampledReplica:
         Stiffness of the targets per site, otherwise None.
     exchange_mu_eV
         Chemical potentials of exchanges of species that keep the charge, otherwise None: by their text.
+    frames
+        Stored configurations; None if there are none.
     """
 
     series: ArrangementSeries
@@ -59,6 +62,7 @@ class SampledReplica:
     targets: Mapping[str, float] | Sequence[Mapping[str, float]] | None = None
     stiffness_eV: float | None = None
     exchange_mu_eV: Mapping[str, float] | None = None
+    frames: PackedArrays | None = None
 
     @property
     def ensemble(self) -> CompositionEnsemble:

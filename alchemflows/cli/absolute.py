@@ -30,7 +30,7 @@ app = App()
 _MAKER = "alchemflows.flows.frenkel_ladd:FrenkelLaddMaker"
 _NAMES = (
     *("pressure", "cell", "timestep", "repeats", "cell_steps", "equilibration", "sampling", "switching", "relax"),
-    *("symmetrise", "seed"),
+    *("symmetrise", "frames", "seed"),
 )
 #: Options of Frenkel–Ladd runs at several temperatures, and at one.
 FRENKEL_LADD = MakerOptions(_MAKER, _NAMES)

@@ -50,7 +50,7 @@ MIXING = MakerOptions(
             "balancing",
             "tries",
         ),
-        *("md_steps", "pressure", "cell", "timestep", "friction", "terms", "relax", "coupling", "seed"),
+        *("md_steps", "pressure", "cell", "timestep", "friction", "terms", "frames", "relax", "coupling", "seed"),
     ),
     renamed={
         "potentials": "n_potentials",

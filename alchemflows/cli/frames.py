@@ -1,9 +1,9 @@
-"""Commands for frames, the stored configurations of the ends of a ladder or of switches."""
+"""Commands for frames, the stored configurations of sampled states."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,11 @@ from alchemflows.cli.results import ResultID
 from alchemflows.cli.running import console
 from alchemflows.errors import InvalidInputError
 
+if TYPE_CHECKING:
+    from alchemflows.analysis.frames import StateFrames
+
 app = App()
-frames_app = App(no_args_is_help=True, help="Frames: stored configurations of both ends of a ladder or of switches.")
+frames_app = App(no_args_is_help=True, help="Frames: stored configurations of sampled states.")
 app.add_typer(frames_app, name="frames")
 
 
@@ -63,6 +66,27 @@ def worst(
     console.print(f"{len(frames)} frames: {file}", highlight=False, soft_wrap=True)
 
 
+@frames_app.command("show")
+def show_frames(result: ResultID, as_json: JsonInstead = False) -> None:
+    """List the states of a result that have frames.
+
+    These are both ends of a ladder or of switches, the mean cell of a Frenkel–Ladd result, or the temperatures,
+    chemical potentials and targets of Monte Carlo.
+    """
+    from alchemflows.cli.tables import empty_table
+    from alchemflows.results.frames import states_of
+
+    _, states = states_of(connected(), result)
+    if as_json:
+        print_json({"states": [_described(number, state) for number, state in enumerate(states, 1)]})
+        return
+    table = empty_table("", ("number", "state", "frames", "spacing", "correlation of the energy"), left=(1,))
+    for number, state in enumerate(states, 1):
+        spacing = "" if state.spacing is None else f"{state.spacing:g} {state.unit}"
+        table.add_row(str(number), state.name, str(len(state.frames)), spacing, f"{state.correlation:.3g} {state.unit}")
+    console.print(table)
+
+
 @frames_app.command("export")
 def export_frames(
     result: ResultID,
@@ -70,41 +94,57 @@ def export_frames(
     end: Annotated[
         str,
         typer.Option(
-            metavar="[initial|final|both]", help="Frames of the initial crystal (λ = 0), of the final one, or of both."
+            metavar="[initial|final|both]",
+            help="For ladders and switches: frames of the initial crystal (λ = 0), of the final one, or of both.",
         ),
     ] = "both",
+    state: Annotated[
+        list[int] | None,
+        typer.Option(help="Number of a state, as listed by `alchemflows frames show`; repeatable [default: all]."),
+    ] = None,
     forces: Annotated[
         bool, typer.Option("--forces", help="Add forces (eV/Å), computed now with the potential that was sampled.")
     ] = False,
     device: Device = "auto",
     as_json: JsonInstead = False,
 ) -> None:
-    """Write the frames of a ladder or of switches as extended XYZ, with their potential energies (eV)."""
-    from alchemflows.results.frames import check_frames_file, frames_of, write_frames
+    """Write the frames of a result as extended XYZ, with their potential energies (eV)."""
+    from alchemflows.results.frames import check_frames_file, states_of, write_frames
 
     check_frames_file(file, end)
     if not forces:
         refuse_given({"device": "--device"}, "without --forces")
-    ladder, initial, final = frames_of(connected(), result)
-    chosen = {"initial": {0.0: initial}, "final": {1.0: final}, "both": {0.0: initial, 1.0: final}}[end]
-    n_frames = write_frames(ladder, chosen, file, forces=forces, device=device)
+    if state:
+        refuse_given({"end": "--end"}, "with --state")
+    document, states = states_of(connected(), result)
+    if end != "both":
+        if len(states) != 2 or any("lambda" not in each.conditions for each in states):
+            raise InvalidInputError("--end is for ladders and switches; `alchemflows frames show` lists other states")
+        state = [{"initial": 1, "final": 2}[end]]
+    if wrong := [number for number in state or () if not 1 <= number <= len(states)]:
+        raise InvalidInputError(f"--state must be from 1 to {len(states)}; got {wrong[0]}")
+    chosen = [(number, states[number - 1]) for number in sorted(set(state or range(1, len(states) + 1)))]
+    n_frames = write_frames(document, [each for _, each in chosen], file, forces=forces, device=device)
     if as_json:
-        ends = [
-            {
-                "lambda": value,
-                "n_frames": len(sampled.frames),
-                "spacing_fs": sampled.spacing_fs,
-                "correlation_time_fs": sampled.correlation_time_fs,
-            }
-            for value, sampled in chosen.items()
-        ]
-        print_json({"file": file, "n_frames": n_frames, "ends": ends})
+        print_json({"file": file, "n_frames": n_frames, "states": [_described(*each) for each in chosen]})
         return
-    for value, sampled in chosen.items():
-        spacing = "" if sampled.spacing_fs is None else f" every {sampled.spacing_fs:g} fs"
+    for _, each in chosen:
+        spacing = "" if each.spacing is None else f" every {each.spacing:g} {each.unit}"
         console.print(
-            f"λ = {value:g}: {len(sampled.frames)} frames{spacing}; correlation time of the energy "
-            f"{sampled.correlation_time_fs:.0f} fs",
+            f"{each.name}: {len(each.frames)} frames{spacing}; correlation of the energy "
+            f"{each.correlation:.3g} {each.unit}",
             highlight=False,
         )
     console.print(f"{n_frames} frames: {file}", highlight=False, soft_wrap=True)
+
+
+def _described(number: int, state: StateFrames) -> dict[str, Any]:
+    """Return a state as it is printed with --json."""
+    return {
+        "number": number,
+        "name": state.name,
+        **state.conditions,
+        "n_frames": len(state.frames),
+        f"spacing_{state.unit}": state.spacing,
+        f"correlation_{state.unit}": state.correlation,
+    }

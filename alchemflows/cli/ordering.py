@@ -43,7 +43,7 @@ MONTE_CARLO = MakerOptions(
     (
         *("replicas", "equilibration", "production", "attempts", "replica_exchange", "proposal", "balancing", "tries"),
         *("stiffness", "md_steps", "switching", "schedule", "pressure", "cell", "timestep", "friction"),
-        *("relax", "coupling", "round_composition", "seed"),
+        *("frames", "relax", "coupling", "round_composition", "seed"),
     ),
     renamed={
         "replicas": "n_replicas",
@@ -59,7 +59,8 @@ TRANSITION = MakerOptions(
     "alchemflows.flows.transition:OrderDisorderTransitionMaker",
     (
         *("replicas", "equilibration", "production", "attempts", "replica_exchange", "proposal", "balancing", "tries"),
-        *("md_steps", "pressure", "cell", "timestep", "friction", "relax", "coupling", "round_composition", "seed"),
+        *("md_steps", "pressure", "cell", "timestep", "friction", "frames", "relax", "coupling", "round_composition"),
+        "seed",
     ),
     renamed={name: field for name, field in MONTE_CARLO.renamed.items() if name != "stiffness"},
 )

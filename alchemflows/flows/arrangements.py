@@ -46,6 +46,11 @@ class SampledArrangementsMaker(ConditionsMaker):
         per replica does not fill.
     replica_exchange
         Whether replicas at neighbouring conditions are exchanged after each sweep.
+    n_frames
+        Number of configurations that are stored of each state; 0 for none.
+
+        A state is a temperature, with a chemical potential or a target if there are several. They are evenly spaced
+        over the production of all its replicas. `alchemflows frames export` writes them to a file.
     coupling
         Interaction between the alchemical sites in the relaxation: ``mean-field`` or ``paired``.
 
@@ -65,6 +70,7 @@ class SampledArrangementsMaker(ConditionsMaker):
     balancing: Balancing = "sqrt"
     n_tries: int = 1
     replica_exchange: bool = True
+    n_frames: int = 100
     coupling: Coupling = "mean-field"
     relax_maker: AlchemicalRelaxMaker | None = field(default_factory=lambda: relaxing(0.02, steps=1000))
 
@@ -90,6 +96,8 @@ class SampledArrangementsMaker(ConditionsMaker):
             If there is no temperature, one is given twice, a number is out of range, or atoms cannot move in this
             crystal although dynamics are asked for.
         """
+        if self.n_frames < 0:
+            raise InvalidInputError(f"n_frames must be at least 0; got {self.n_frames}")
         if not temperatures or len(set(temperatures)) < len(temperatures):
             raise InvalidInputError(f"temperatures: give at least one, and each once; got {list(temperatures)}")
         settings = self._settings(min(temperatures), moves)

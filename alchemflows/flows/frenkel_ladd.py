@@ -58,6 +58,10 @@ class FrenkelLaddMaker(SampledMaker):
         Whether to symmetrise the mean cell and the mean positions to the space group of the relaxed structure.
 
         The verdict says if the crystal has another space group at this temperature.
+    n_frames
+        Number of configurations of the run that samples the mean cell that are stored; 0 for none.
+
+        `alchemflows frames export` writes them to a file.
     coupling
         Interaction between the alchemical sites of a structure with partial occupancies: ``paired`` or ``mean-field``.
 
@@ -87,6 +91,7 @@ class FrenkelLaddMaker(SampledMaker):
     springs_eV_per_A2: Mapping[str, float] | None = None
     quantum: bool = False
     symmetrise: bool = True
+    n_frames: int = 100
     coupling: Coupling = "paired"
     relax_maker: AlchemicalRelaxMaker | None = field(default_factory=AlchemicalRelaxMaker)
 
@@ -121,6 +126,8 @@ class FrenkelLaddMaker(SampledMaker):
                 f"n_sampling_steps must be at least {MIN_SAMPLES * SAMPLE_INTERVAL_STEPS} ({MIN_SAMPLES} samples, one "
                 f"every {SAMPLE_INTERVAL_STEPS} steps); got {self.n_sampling_steps}"
             )
+        if self.n_frames < 0:
+            raise InvalidInputError(f"n_frames must be at least 0; got {self.n_frames}")
         if n_primitive_cells is not None and n_primitive_cells < 1:
             raise InvalidInputError(f"n_primitive_cells must be at least 1; got {n_primitive_cells}")
         sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
@@ -183,6 +190,7 @@ class FrenkelLaddMaker(SampledMaker):
         jobs: list[Job] = []
         start: OutputReference | None = None
         mean_cell: OutputReference | None = None
+        mean_cell_job: str | None = None
         label = f"{system.n_sites} atoms"
         seed = self.seed_of(system.structure, system.formula(weights), "Frenkel–Ladd")
         if self.relax_maker is not None:
@@ -195,9 +203,10 @@ class FrenkelLaddMaker(SampledMaker):
                 dynamics=cell,
                 symmetrise=self.symmetrise,
                 seed=seed,
+                n_frames=self.n_frames,
             )
             jobs.append(equilibrium.make(system, weights, start))
-            start, mean_cell = jobs[-1].output.structure, jobs[-1].output
+            start, mean_cell, mean_cell_job = jobs[-1].output.structure, jobs[-1].output, jobs[-1].uuid
         switches = EinsteinSwitchesMaker(
             name=f"Frenkel–Ladd, {label}",
             potential=potential,
@@ -208,4 +217,4 @@ class FrenkelLaddMaker(SampledMaker):
             symmetrise=self.symmetrise,
             seed=seed,
         )
-        return [*jobs, switches.make(system, weights, start, n_primitive_cells, mean_cell)]
+        return [*jobs, switches.make(system, weights, start, n_primitive_cells, mean_cell, mean_cell_job)]

@@ -110,6 +110,7 @@ class MixingMaker(SampledArrangementsMaker):
             delta_mu_eV=sorted(map(float, delta_mu_eV)),
             n_terms=self.n_terms,
             seed=self.seed,
+            n_frames=self.n_frames,
         ).make(disorder, second, start)
         name = f"{self.name} {disorder.system.formula(disorder.weights)}"
         return failing_onwards(Flow(self.categorised([*jobs, sampling]), output=sampling.output, name=name))

@@ -147,6 +147,7 @@ class MonteCarloMaker(SampledArrangementsMaker):
             n_replicas=self.n_replicas,
             composition=composition,
             seed=self.seed,
+            n_frames=self.n_frames,
         ).make(disorder, [list(wave) for wave in waves], start)
         name = f"{self.name} {disorder.system.formula(disorder.weights)}"
         return failing_onwards(Flow(self.categorised([*jobs, sampling]), output=sampling.output, name=name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jobflow import Maker, job
+from jobflow import JobConfig, Maker, job
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.strains import (
@@ -26,17 +27,21 @@ from alchemflows.free_energy.errors import correlated_variance
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.crystal import EquilibriumDocument, MeanCell
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings
+from alchemflows.schemas.frames import Frames, packed_bytes
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
+from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.verdict import Verdict
 
 if TYPE_CHECKING:
     from alchemflows.sampling.equilibrium import Equilibrium
+    from alchemflows.sampling.frames import FrameRecorder
 
 
 def _default_dynamics() -> DynamicsSettings:
@@ -61,6 +66,8 @@ class EquilibriumMaker(Maker):
         Whether the mean cell and the mean positions keep the space group of the structure that dynamics start from.
     seed
         Seed from which the seeds of the replicas derive.
+    n_frames
+        Number of configurations that are stored, of all replicas together; 0 for none.
     """
 
     name: str = "equilibrium"
@@ -69,13 +76,20 @@ class EquilibriumMaker(Maker):
     n_replicas: int = 1
     symmetrise: bool = True
     seed: int = 0
+    n_frames: int = 100
 
-    def cost(self, *_: object, **__: object) -> JobCost:
+    def cost(self, system: AlchemicalSystem, *_: object, **__: object) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`."""
         n_steps = self.dynamics.n_equilibration_steps + self.dynamics.n_production_steps
-        return JobCost("sampling", self.n_replicas, self.n_replicas * n_steps)
+        n_frames = self.n_replicas * min(self._n_of_replica(), self.dynamics.n_samples)
+        n_bytes = packed_bytes(n_frames, system.n_sites, cells_vary=self.dynamics.pressure_GPa is not None)
+        return JobCost("sampling", self.n_replicas, self.n_replicas * n_steps, n_bytes)
 
-    @job(output_schema=EquilibriumDocument)
+    def _n_of_replica(self) -> int:
+        """Return the number of configurations of each replica that are wanted."""
+        return math.ceil(self.n_frames / self.n_replicas)
+
+    @job(output_schema=EquilibriumDocument, data=["frames"], config=JobConfig(expose_store=True))
     def make(
         self, system: AlchemicalSystem, weights: Sequence[float], structure: Structure | None = None
     ) -> EquilibriumDocument:
@@ -103,9 +117,12 @@ class EquilibriumMaker(Maker):
         from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.free_energy.convergence import drift
         from alchemflows.sampling.equilibrium import sample_equilibrium
+        from alchemflows.sampling.frames import FrameRecorder
 
+        require_store()
         started = time.perf_counter()
         system = started_from(system, structure)
+        recorder = FrameRecorder(range(self.n_replicas), self.dynamics.n_samples, self._n_of_replica())
         model = AlchemicalPotential(system, load_potential(self.potential))
         with resumable() as checkpoint:
             run = sample_equilibrium(
@@ -114,6 +131,7 @@ class EquilibriumMaker(Maker):
                 system.check_weights(weights),
                 self.dynamics,
                 derived_seeds(self.seed, "equilibrium", self.n_replicas),
+                recorder=recorder,
                 on_progress=ProgressFile(Path.cwd()),
                 checkpoint=checkpoint,
             )
@@ -144,11 +162,26 @@ class EquilibriumMaker(Maker):
             mean_temperature_K=run.temperature_K.mean(),
             msd_A2=run.msd_A2.mean(axis=0).tolist(),
             dynamics=self.dynamics,
+            frames=_frames(system, weights, run, recorder),
             verdict=Verdict.of(reasons),
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),
         )
+
+
+def _frames(
+    system: AlchemicalSystem, weights: Sequence[float], run: Equilibrium, recorder: FrameRecorder
+) -> PackedArrays | None:
+    """Return the configurations of all replicas, one replica after the other; None if none are kept."""
+    composition, parts = system.site_composition(weights), []
+    for k in recorder.windows:
+        found = recorder.of_window(k)
+        if found is None:
+            return None
+        kept, positions, cells = found
+        parts.append(Frames.of(composition, positions, cells, run.energy_eV[kept, k], run.time_fs[kept]))
+    return Frames.joined(parts).packed()
 
 
 def assess_mean_cell(

@@ -134,6 +134,7 @@ class EinsteinSwitchesMaker(Maker):
         structure: Structure | None = None,
         n_primitive_cells: int | None = None,
         mean_cell: EquilibriumDocument | None = None,
+        mean_cell_job: str | None = None,
     ) -> FrenkelLaddDocument:
         """Compute F and G.
 
@@ -151,6 +152,8 @@ class EinsteinSwitchesMaker(Maker):
         mean_cell
             The run that gave the mean cell. Its reasons become reasons against G, and the bias that its noise adds to
             G is subtracted.
+        mean_cell_job
+            Identifier of the job of that run, which stores its frames.
 
         Raises
         ------
@@ -199,6 +202,7 @@ class EinsteinSwitchesMaker(Maker):
             mixing_term_eV=mixing_term_eV(system, w, settings.temperature_K),
             quantum_correction_eV=quantum,
             work=work,
+            mean_cell_job=mean_cell_job,
             dynamics=dynamics,
             settings=settings,
             verdict=Verdict.of(reasons),

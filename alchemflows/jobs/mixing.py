@@ -16,6 +16,7 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.monte_carlo import bytes_of_frames, packed_frames
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.arrangements import Arrangements
@@ -57,6 +58,8 @@ class MixingSamplesMaker(Maker):
         Number of Redlich–Kister terms; none for the smallest that describes the result.
     seed
         Seed from which all others derive.
+    n_frames
+        Number of configurations that are stored at each temperature and chemical potential; 0 for none.
     """
 
     name: str = "mixing"
@@ -67,6 +70,7 @@ class MixingSamplesMaker(Maker):
     delta_mu_eV: Sequence[float] = ()
     n_terms: int | None = None
     seed: int = 0
+    n_frames: int = 100
 
     def cost(self, disorder: Disorder, *_: object, **__: object) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; each evaluation of a replica is a step."""
@@ -75,9 +79,9 @@ class MixingSamplesMaker(Maker):
         n_sweeps = settings.n_equilibration_sweeps + settings.n_production_sweeps
         n = len(self.temperatures_K) * (len(self.delta_mu_eV) or self.n_potentials)
         n_steps = settings.n_attempts(n_sites) * settings.evaluations_per_attempt + settings.n_md_steps
-        return JobCost("sampling", n, n * n_sweeps * n_steps, 0)
+        return JobCost("sampling", n, n * n_sweeps * n_steps, n * bytes_of_frames(disorder, settings, self.n_frames))
 
-    @job(output_schema=MixingDocument, config=JobConfig(expose_store=True))
+    @job(output_schema=MixingDocument, data=["frames"], config=JobConfig(expose_store=True))
     def make(self, disorder: Disorder, second: str, structure: Structure | None = None) -> MixingDocument:
         """Sample and analyse.
 
@@ -103,6 +107,7 @@ class MixingSamplesMaker(Maker):
         from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.analysis.mixing import analyse_mixing, mixing_samples
         from alchemflows.free_energy.mixing import semi_grand_bias_eV
+        from alchemflows.sampling.frames import FrameRecorder
         from alchemflows.sampling.sweeps import run_sweeps
 
         require_store()
@@ -119,6 +124,7 @@ class MixingSamplesMaker(Maker):
             arrangements, second, np.searchsorted(np.sort(potentials), delta_mu) / (len(potentials) - 1)
         )
         places = crystal.cart_coords, crystal.lattice.matrix
+        recorder = FrameRecorder(range(len(states)), self.settings.n_production_sweeps, self.n_frames)
         with resumable() as checkpoint:
             run = run_sweeps(
                 model,
@@ -129,6 +135,7 @@ class MixingSamplesMaker(Maker):
                 seeds=derived_seeds(self.seed, "chains", len(states)),
                 temperatures_K=temperatures,
                 exchange_seed=derived_seeds(self.seed, "exchange", 1)[0],
+                recorder=recorder,
                 on_progress=ProgressFile(Path.cwd()),
                 checkpoint=checkpoint,
             )
@@ -144,7 +151,7 @@ class MixingSamplesMaker(Maker):
             )
             for series, (temperature_K, value) in zip(run.series, states, strict=True)
         ]
-        return analyse_mixing(
+        document = analyse_mixing(
             samples,
             formula=disorder.system.formula(disorder.weights),
             species=(next(each for each in arrangements.species if each != second), second),
@@ -155,6 +162,9 @@ class MixingSamplesMaker(Maker):
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),
         )
+        for k, (state, series) in enumerate(zip(document.states, run.series, strict=True)):
+            state.frames = packed_frames(arrangements, series, recorder, k, self.settings)
+        return document
 
     def _spanning(
         self, model: AlchemicalPotential, arrangements: Arrangements, crystal: Structure, second: str

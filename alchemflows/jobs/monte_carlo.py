@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,15 +25,18 @@ from alchemflows.sampling.compositions import chemical_potentials, ensemble_of, 
 from alchemflows.sampling.ensembles import Ensemble
 from alchemflows.sampling.reactions import Reaction
 from alchemflows.sampling.seeds import derived_seeds
-from alchemflows.schemas.monte_carlo import CompositionControl, MonteCarloSettings
+from alchemflows.schemas.frames import packed_bytes
+from alchemflows.schemas.monte_carlo import ArrangementSeries, CompositionControl, MonteCarloSettings
 from alchemflows.schemas.monte_carlo_result import Average, MonteCarloDocument, StartEnergies
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.samples import PackedArrays
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.potential import AlchemicalPotential
     from alchemflows.sampling.checkpoint import Checkpoint
+    from alchemflows.sampling.frames import FrameRecorder
 
 #: First arrangements of the replicas at a temperature: of the first half and of the second half.
 STARTS = ("random", "quenched")
@@ -62,6 +66,8 @@ class ArrangementsMaker(Maker):
         What controls the composition.
     seed
         Seed from which all others derive.
+    n_frames
+        Number of configurations that are stored at each temperature, of all replicas together; 0 for none.
     """
 
     name: str = "arrangements"
@@ -71,6 +77,7 @@ class ArrangementsMaker(Maker):
     n_replicas: int = 4
     composition: CompositionControl = field(default_factory=CompositionControl)
     seed: int = 0
+    n_frames: int = 100
 
     def cost(self, disorder: Disorder, *_: object, **__: object) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; each evaluation of a replica is a step."""
@@ -82,9 +89,14 @@ class ArrangementsMaker(Maker):
         n = len(self.temperatures_K) * self.n_replicas
         # Base64 of labels in 8 bits, of three numbers and of an index (PackedArrangements).
         n_bytes = n * settings.n_production_sweeps * (n_sites + 28) * 4 // 3
+        n_bytes += n * bytes_of_frames(disorder, settings, self._n_of_replica())
         return JobCost("sampling", n, n * n_sweeps * n_steps, n_bytes)
 
-    @job(output_schema=MonteCarloDocument, data=["series"], config=JobConfig(expose_store=True))
+    def _n_of_replica(self) -> int:
+        """Return the number of configurations of each replica that are wanted."""
+        return math.ceil(self.n_frames / self.n_replicas)
+
+    @job(output_schema=MonteCarloDocument, data=["series", "frames"], config=JobConfig(expose_store=True))
     def make(
         self,
         disorder: Disorder,
@@ -114,6 +126,7 @@ class ArrangementsMaker(Maker):
         from alchemflows.alchemy.backends import load_potential
         from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.analysis.monte_carlo import SampledReplica, monte_carlo_document
+        from alchemflows.sampling.frames import FrameRecorder
         from alchemflows.sampling.sweeps import run_sweeps
 
         require_store()
@@ -128,6 +141,8 @@ class ArrangementsMaker(Maker):
         positions = np.tile(crystal.cart_coords, (len(temperatures), 1, 1))
         cells = np.tile(crystal.lattice.matrix, (len(temperatures), 1, 1))
         random = arrangements.random(counts_of(arrangements, disorder), derived_seeds(self.seed, "starts", len(starts)))
+        n_sweeps = self.settings.n_production_sweeps
+        recorder = FrameRecorder(range(len(temperatures)), n_sweeps, self._n_of_replica())
         with resumable() as checkpoint:
             first = self._first(model, ensemble, positions, cells, temperatures, starts, random, checkpoint)
             run = run_sweeps(
@@ -140,6 +155,7 @@ class ArrangementsMaker(Maker):
                 temperatures_K=temperatures,
                 ladders=np.arange(len(temperatures)).reshape(-1, self.n_replicas).T.tolist(),
                 exchange_seed=derived_seeds(self.seed, "exchange", 1)[0],
+                recorder=recorder,
                 on_progress=ProgressFile(Path.cwd()),
                 checkpoint=checkpoint,
             )
@@ -160,6 +176,7 @@ class ArrangementsMaker(Maker):
                     final_positions_A=run.positions_A[k],
                     final_cell_A=run.cells_A[k],
                     seed=seeds[k],
+                    frames=packed_frames(arrangements, series, recorder, k, self.settings),
                     **controlled,
                 )
                 for k, series in enumerate(run.series)
@@ -210,6 +227,31 @@ def _conditions(arrangements: Arrangements, control: CompositionControl) -> dict
     if control.targets:
         return {"targets": target_shares(arrangements, control.targets), "stiffness_eV": control.stiffness_eV}
     return {"exchange_mu_eV": control.exchange_mu_eV} if control.exchange_mu_eV else {}
+
+
+def packed_frames(
+    arrangements: Arrangements,
+    series: ArrangementSeries,
+    recorder: FrameRecorder,
+    replica: int,
+    settings: MonteCarloSettings,
+) -> PackedArrays | None:
+    """Return the recorded configurations of one replica as they are stored; None if none are kept."""
+    from alchemflows.analysis.frames import arranged_frames
+
+    recorded = recorder.of_window(replica)
+    return None if recorded is None else arranged_frames(arrangements, series, recorded, settings).packed()
+
+
+def bytes_of_frames(disorder: Disorder, settings: MonteCarloSettings, n_frames: int) -> int:
+    """Return the approximate size of the stored configurations of one replica (bytes)."""
+    return packed_bytes(
+        min(n_frames, settings.n_production_sweeps),
+        disorder.system.n_sites,
+        cells_vary=bool(settings.n_md_steps) and settings.pressure_GPa is not None,
+        atoms_move=settings.moves_atoms,
+        arrangements=True,
+    )
 
 
 def check_moves(arrangements: Arrangements, control: CompositionControl, disorder: Disorder) -> None:

@@ -1,8 +1,8 @@
-"""Stored configurations of both ends of a ladder or of switches, and their export as extended XYZ."""
+"""Stored configurations of sampled states, and their export as extended XYZ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -10,17 +10,31 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from alchemflows.analysis.frames import SampledFrames, switching_frames
-from alchemflows.errors import InvalidInputError, PotentialError
+from alchemflows.analysis.frames import (
+    SampledFrames,
+    StateFrames,
+    equilibrium_state,
+    mixing_states,
+    monte_carlo_states,
+    switching_frames,
+)
+from alchemflows.errors import DatabaseError, InvalidInputError, PotentialError
 from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.output_file import check_writable
 from alchemflows.results.listing import find_result
+from alchemflows.schemas.crystal import EquilibriumDocument
+from alchemflows.schemas.document import Document, decoded
 from alchemflows.schemas.free_energy import FreeEnergyDocument
-from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
+from alchemflows.schemas.mixing import MixingDocument
+from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
+from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
+from alchemflows.schemas.provenance import potential_of
 from alchemflows.schemas.switching import SwitchingDocument
+from alchemflows.schemas.transition import TransitionDocument
 from alchemflows.storage.database import Database
 
-#: Which ends of a ladder.
+#: Which ends of a path.
 End = Literal["initial", "final", "both"]
 SUFFIXES = (".xyz", ".extxyz")
 #: Results that have frames of both ends.
@@ -47,11 +61,76 @@ def frames_of(database: Database, beginning: str) -> tuple[Transformation, Sampl
         If the outputs of the ladder's windows are not in the database.
     """
     uuid, document = find_result(database, beginning)
+    if not isinstance(document, Transformation):
+        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, nor of switching, so it has no ends")
+    return document, *_ends(database, document)
+
+
+def states_of(database: Database, beginning: str) -> tuple[Document, list[StateFrames]]:
+    """Return a result and the frames of its states.
+
+    These are both ends of a ladder or of switches, in this order; the mean cell of a Frenkel–Ladd result; the points of
+    Monte Carlo; or the chemical potentials and temperatures of a free energy of mixing.
+
+    Parameters
+    ----------
+    database
+        Database to read.
+    beginning
+        Identifier of the result, or its first characters.
+
+    Raises
+    ------
+    InvalidInputError
+        If the result is of another kind, or has no frames.
+    NoResultError
+        If there is no result with this identifier.
+    DatabaseError
+        If an output that has the frames is not in the database.
+    """
+    uuid, document = find_result(database, beginning)
+    if isinstance(document, Transformation):
+        return document, end_states(document, *_ends(database, document))
+    if isinstance(document, FrenkelLaddDocument):
+        return document, [equilibrium_state(_mean_cell(database, uuid, document))]
+    if isinstance(document, MonteCarloDocument):
+        return document, monte_carlo_states(document)
+    if isinstance(document, MixingDocument):
+        return document, mixing_states(document)
+    if isinstance(document, TransitionDocument):
+        raise InvalidInputError(
+            f"the frames of the transition {uuid[:8]} are those of its results of Monte Carlo, which "
+            "`alchemflows results --kind monte-carlo` lists"
+        )
+    raise InvalidInputError(f"results of the class {type(document).__name__}, such as {uuid[:8]}, have no frames")
+
+
+def end_states(document: Transformation, initial: SampledFrames, final: SampledFrames) -> list[StateFrames]:
+    """Return the frames of both ends of a ladder or of switches as states."""
+    ends = ((0.0, document.initial_formula, initial), (1.0, document.final_formula, final))
+    return [
+        StateFrames.of_end(f"{formula} (λ = {value:g})", value, document.temperature_K, sampled)
+        for value, formula, sampled in ends
+    ]
+
+
+def _ends(database: Database, document: Transformation) -> tuple[SampledFrames, SampledFrames]:
     if isinstance(document, SwitchingDocument):
-        return document, *switching_frames(document)
-    if not isinstance(document, FreeEnergyDocument):
-        raise InvalidInputError(f"the result {uuid[:8]} is not a ladder, nor of switching, so it has no frames")
-    return document, *frames_of_ladder(database.job_store, document)
+        return switching_frames(document)
+    return frames_of_ladder(database.job_store, document)
+
+
+def _mean_cell(database: Database, uuid: str, document: FrenkelLaddDocument) -> EquilibriumDocument:
+    """Return the output of the job that sampled the mean cell of a Frenkel–Ladd result."""
+    if document.mean_cell_job is None:
+        raise InvalidInputError(
+            f"the Frenkel–Ladd result {uuid[:8]} has no frames: it is at constant volume, or of an earlier release"
+        )
+    try:
+        found: EquilibriumDocument = decoded(database.job_store.get_output(document.mean_cell_job, load=True))
+    except ValueError as error:
+        raise DatabaseError(f"the output of the job {document.mean_cell_job} is not in the database") from error
+    return found
 
 
 def check_frames_file(path: Path, end: str = "both") -> None:
@@ -69,15 +148,15 @@ def check_frames_file(path: Path, end: str = "both") -> None:
     check_writable(path)
 
 
-def add_forces(ladder: Transformation, images: Sequence[Atoms], device: str = "auto") -> None:
+def add_forces(record: PotentialRecord | None, images: Sequence[Atoms], device: str = "auto") -> None:
     """Compute the forces on frames with the potential that was sampled, and add them to the frames (eV/Å).
 
     Forces are not stored, since they would double the space of the frames.
 
     Parameters
     ----------
-    ladder
-        The ladder, or the result of switching.
+    record
+        The potential that was sampled.
     images
         Frames with their energies.
     device
@@ -86,18 +165,17 @@ def add_forces(ladder: Transformation, images: Sequence[Atoms], device: str = "a
     Raises
     ------
     PotentialError
-        If the potential cannot be loaded, or is another file than the one that was sampled.
+        If the potential is not known, cannot be loaded, or is another file than the one that was sampled.
     """
     from alchemflows.alchemy.targets import PotentialTarget
 
-    record = ladder.provenance.potential
     if record is None:
         raise PotentialError(
             "the result does not name the potential that was sampled, so its forces cannot be computed"
         )
     spec = PotentialSpec(name=record.name, dtype=record.dtype, device=device, head=record.head, sha256=record.sha256)
     target = PotentialTarget(spec)
-    of_atoms: dict[bytes, list[Atoms]] = {}  # the ends have different elements
+    of_atoms: dict[bytes, list[Atoms]] = {}  # states, and arrangements, have different elements
     for image in images:
         of_atoms.setdefault(image.numbers.tobytes(), []).append(image)
     for same in of_atoms.values():
@@ -111,8 +189,8 @@ def add_forces(ladder: Transformation, images: Sequence[Atoms], device: str = "a
 
 
 def write_frames(
-    ladder: Transformation,
-    ends: Mapping[float, SampledFrames],
+    result: Document,
+    states: Sequence[StateFrames],
     path: Path,
     *,
     forces: bool = False,
@@ -120,14 +198,15 @@ def write_frames(
 ) -> int:
     """Write frames to a file in the extended XYZ format.
 
-    Each frame has its energy, `lambda`, `time_fs`, `temperature_K` and the name of the potential.
+    Each frame has its energy, the conditions of its state, `time_fs`, for Monte Carlo also `sweep`, and the name of the
+    potential.
 
     Parameters
     ----------
-    ladder
-        The ladder, or the result of switching.
-    ends
-        Frames by their λ.
+    result
+        The result.
+    states
+        States with their frames.
     path
         File to write; an existing one is replaced when all frames are written.
     forces
@@ -142,20 +221,22 @@ def write_frames(
     Raises
     ------
     InvalidInputError
-        If an end has sites with several elements, or the file cannot be written.
+        If a state has sites with several elements, or the file cannot be written.
     PotentialError
         As for :func:`add_forces`.
     """
     check_frames_file(path)
     images: list[Atoms] = []
-    potential = ladder.provenance.potential
-    for value, sampled in ends.items():
-        for atoms, time_fs in zip(sampled.frames.atoms(), sampled.frames.time_fs, strict=True):
-            atoms.info |= {"lambda": value, "time_fs": float(time_fs), "temperature_K": ladder.temperature_K}
+    potential = potential_of(result)
+    for state in states:
+        frames = state.frames
+        for k, atoms in enumerate(frames.atoms()):
+            atoms.info |= dict(state.conditions) | {"time_fs": float(frames.time_fs[k])}
+            atoms.info |= {} if frames.sweeps is None else {"sweep": int(frames.sweeps[k])}
             atoms.info |= {} if potential is None else {"potential": potential.name}
             images.append(atoms)
     if forces:
-        add_forces(ladder, images, device)
+        add_forces(potential, images, device)
     write_images(images, path)
     return len(images)
 

@@ -12,8 +12,9 @@ from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.interfaces import EnergyModel
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.sampling.blocks import Blocks, Samples
+from alchemflows.sampling.blocks import Blocks, Resumable, Samples
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
+from alchemflows.sampling.frames import FrameRecorder
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.sites import CORRELATION_TIME_FS, Sites
 from alchemflows.schemas.dynamics import DynamicsSettings
@@ -73,6 +74,7 @@ def sample_equilibrium(
     dynamics: DynamicsSettings,
     seeds: Sequence[int],
     *,
+    recorder: FrameRecorder | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Equilibrium:
@@ -90,6 +92,8 @@ def sample_equilibrium(
         Conditions, and lengths of equilibration and production.
     seeds
         One seed for each replica.
+    recorder
+        Keeps configurations of the samples.
     on_progress
         Function called after each sample.
     checkpoint
@@ -123,7 +127,8 @@ def sample_equilibrium(
     n_steps = n_equilibration + n * interval
     samples = Samples("energy", "volume", "temperature", "parameters")
     moments = _Moments(langevin.positions)
-    blocks = Blocks(langevin, n_steps, parts=[moments], samples=samples, on_progress=on_progress, checkpoint=checkpoint)
+    parts: list[Resumable] = [moments, *([] if recorder is None else [recorder])]
+    blocks = Blocks(langevin, n_steps, parts=parts, samples=samples, on_progress=on_progress, checkpoint=checkpoint)
 
     def check() -> None:
         sites.check(langevin.positions, langevin.cells, f"after {langevin.n_steps * dynamics.timestep_fs * 1e-3:g} ps")
@@ -143,6 +148,8 @@ def sample_equilibrium(
                 parameters=np.array([Lattice(cell).parameters for cell in langevin.cells.cpu().numpy()]),
             )
             moments.add(sites.displacements(langevin.positions, langevin.cells))
+            if recorder is not None:
+                recorder.see(len(samples) - 1, langevin.positions, langevin.cells)
     series = samples.since(0)
     mean = moments.total / n
     cell = langevin.cells.mean(dim=0)

@@ -26,11 +26,12 @@ from numpy.typing import ArrayLike
 from alchemflows.alchemy.interfaces import EnergyModel
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.arrangements import VACANCY, Arrangements
-from alchemflows.sampling.blocks import Blocks, Samples
+from alchemflows.sampling.blocks import Blocks, Resumable, Samples
 from alchemflows.sampling.candidate_moves import CandidateSwitch
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
 from alchemflows.sampling.ensembles import Ensemble
 from alchemflows.sampling.exchange import ExchangeStatistics, NeighbourExchange
+from alchemflows.sampling.frames import FrameRecorder
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.monte_carlo import MonteCarlo
 from alchemflows.sampling.proposals import Proposal
@@ -104,8 +105,7 @@ class Sweeps:
         n_sites = int((self._arrangements.allowed.sum(axis=1) > 1).sum())
         self._n_attempts = settings.n_attempts(n_sites)
         self.length = self._n_attempts + settings.n_md_steps
-        n_dynamics = settings.n_md_steps + self._n_attempts * settings.n_switching_steps
-        self.timestep_fs = settings.timestep_fs * n_dynamics / self.length
+        self.timestep_fs = settings.sweep_fs(n_sites) / self.length
         self._temperatures_K = temperatures_K
         # Without dynamics, all replicas have the same constant volume.
         self._pressure = (settings.pressure_GPa or 0.0) * units.GPa if settings.n_md_steps else 0.0
@@ -203,6 +203,7 @@ def run_sweeps(
     temperatures_K: Sequence[float] | np.ndarray | None = None,
     ladders: Sequence[Sequence[int]] | None = None,
     exchange_seed: int = 0,
+    recorder: FrameRecorder | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> SweepsRun:
@@ -229,6 +230,8 @@ def run_sweeps(
         number of replicas, and each replica is in one. By default, all replicas form one ladder in their order.
     exchange_seed
         Seed for replica exchange.
+    recorder
+        Keeps positions and cells of the samples.
     on_progress
         Function called after each block of steps, see :data:`BLOCK`. See :class:`Sweeps` for what a step is.
     checkpoint
@@ -284,13 +287,18 @@ def run_sweeps(
     n_steps = n_equilibration + settings.n_production_sweeps * sweeps.length
     block = 1 if settings.n_switching_steps else BLOCK
     exchange = NeighbourExchange(ladders, exchange_seed)
-    blocks = Blocks(sweeps, n_steps, parts=[exchange], samples=samples, on_progress=on_progress, checkpoint=checkpoint)
+    parts: list[Resumable] = [exchange, *([] if recorder is None else [recorder])]
+    blocks = Blocks(sweeps, n_steps, parts=parts, samples=samples, on_progress=on_progress, checkpoint=checkpoint)
     for phase, first, end in (("equilibration", 0, n_equilibration), ("production", n_equilibration, n_steps)):
         for step, _ in blocks.steps(phase, first, end, block):
             sweeps.step()
             if step % sweeps.length == 0:
                 if phase == "production":
                     samples.append(**sweeps.sample(), walker=exchange.replicas.copy())
+                    if recorder is not None:
+                        current = sweeps.chains.current
+                        positions, cells = map(torch.as_tensor, (current.positions_A, current.cells_A))
+                        recorder.see(len(samples) - 1, positions, cells)
                 if settings.replica_exchange:
                     sweeps.exchange(exchange)
     arrays = samples.since(0)

@@ -9,6 +9,7 @@ from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.verdict import Verdict
 
 
@@ -51,5 +52,10 @@ class EquilibriumDocument(Document):
     mean_temperature_K: float
     msd_A2: list[float] = Field(description="mean squared displacement of each atom, Å²")
     dynamics: DynamicsSettings
+    frames: PackedArrays | None = Field(
+        None,
+        description="configurations of all replicas, those of one after those of the other, see "
+        "`schemas.frames.Frames` (in the additional store `data`)",
+    )
     verdict: Verdict
     provenance: Provenance

@@ -27,7 +27,8 @@ class Frames:
     numbers
         Atomic numbers of the elements on each site, shape (N, M); 0 where a site has fewer than M elements.
     shares
-        Share of each of these elements, shape (N, M); 1 on ordered sites.
+        Share of each of these elements, shape (N, M); 1 on ordered sites. With `occupied`, 1 for each element that can
+        be on the site.
     fractional
         Fractional coordinates, shape (m, N, 3). Trajectories are not wrapped into the cell.
     cells_A
@@ -36,6 +37,11 @@ class Frames:
         Potential energy with the potential that was sampled (eV), shape (m,).
     time_fs
         Time since production began (fs), shape (m,).
+    occupied
+        Index (along the second axis of `numbers`) of the element on each site in each frame, shape (m, N), −1 for a
+        vacant site, if arrangements differ between frames; otherwise None.
+    sweeps
+        Number of production sweeps of Monte Carlo up to each frame, shape (m,); None without Monte Carlo.
 
     Examples
     --------
@@ -50,6 +56,8 @@ class Frames:
     cells_A: np.ndarray = field(repr=False)
     energy_eV: np.ndarray
     time_fs: np.ndarray
+    occupied: np.ndarray | None = field(default=None, repr=False)
+    sweeps: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -101,7 +109,7 @@ class Frames:
     @property
     def is_ordered(self) -> bool:
         """Whether every site has one element, or is vacant."""
-        return bool(np.isin(self.shares, (0.0, 1.0)).all())
+        return self.occupied is not None or bool(np.isin(self.shares, (0.0, 1.0)).all())
 
     @property
     def elements(self) -> frozenset[int]:
@@ -110,6 +118,12 @@ class Frames:
 
     def structures(self) -> list[Structure]:
         """Return the frames as pymatgen structures, without vacant sites; mixed sites have partial occupancies."""
+        if self.is_ordered:
+            found = zip(self._elements(), self.cells_A, self.fractional, strict=True)
+            return [
+                Structure(Lattice(cell), elements[elements > 0].tolist(), coordinates[elements > 0])
+                for elements, cell, coordinates in found
+            ]
         kept = self.shares.sum(axis=1) > 0
         species = [
             {chemical_symbols[z]: float(share) for z, share in zip(site, shares, strict=True) if share > 0}
@@ -130,23 +144,36 @@ class Frames:
         """
         if not self.is_ordered:
             raise InvalidInputError("the frames have sites with several elements, which ASE Atoms cannot have")
-        kept = self.shares.sum(axis=1) > 0
-        numbers = self.numbers[kept, self.shares[kept].argmax(axis=1)]
         found = []
-        for positions, cell, energy in zip(self.positions_A[:, kept], self.cells_A, self.energy_eV, strict=True):
-            atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True)
+        states = zip(self._elements(), self.positions_A, self.cells_A, self.energy_eV, strict=True)
+        for elements, positions, cell, energy in states:
+            kept = elements > 0
+            atoms = Atoms(numbers=elements[kept], positions=positions[kept], cell=cell, pbc=True)
             atoms.calc = SinglePointCalculator(atoms, energy=float(energy))
             found.append(atoms)
         return found
+
+    def _elements(self) -> np.ndarray:
+        """Return the atomic number on each site of each frame without mixed sites, shape (m, N); 0 if it is vacant."""
+        if self.occupied is None:
+            elements = np.where(self.shares.sum(axis=1) > 0, self.numbers[self._sites, self.shares.argmax(axis=1)], 0)
+            return np.broadcast_to(elements, (len(self), len(elements)))
+        return np.where(self.occupied >= 0, self.numbers[self._sites, np.maximum(self.occupied, 0)], 0)
+
+    @property
+    def _sites(self) -> np.ndarray:
+        return np.arange(len(self.numbers))
 
     def packed(self) -> PackedArrays:
         """Return the frames in the form in which they are stored.
 
         Coordinates are stored as multiples of a step from their mean over the frames: with 16 bits if they are then
-        rounded by at most :data:`RESOLUTION_A`, otherwise with 32 bits. Cells are stored as their mean and, if they
-        vary, their deviations in single precision.
+        rounded by at most :data:`RESOLUTION_A`, otherwise with 32 bits. They take no space if they are equal in all
+        frames, as without dynamics. Cells are stored as their mean and, if they vary, their deviations in single
+        precision.
         """
-        mean = self.fractional.mean(axis=0)
+        fixed = (self.fractional == self.fractional[0]).all()
+        mean = self.fractional[0] if fixed else self.fractional.mean(axis=0)
         moved = self.fractional - mean
         largest = float(np.abs(moved).max()) or 1.0
         longest_A = float(np.linalg.norm(self.cells_A, axis=2).max())
@@ -154,17 +181,23 @@ class Frames:
         step = largest / np.iinfo(kind).max
         cell = self.cells_A[0] if (self.cells_A == self.cells_A[0]).all() else self.cells_A.mean(axis=0)
         changes = (self.cells_A - cell).astype(np.float32)
+        optional = {}
+        if self.occupied is not None:
+            optional["occupied"] = self.occupied.astype(np.int8)
+        if self.sweeps is not None:
+            optional["sweeps"] = self.sweeps.astype(np.int32)
         return PackedArrays(
             npz_base64=PackedArrays.encode(
                 numbers=self.numbers,
                 shares=self.shares,
                 mean=mean,
-                steps=np.rint(moved / step).astype(kind),
+                steps=np.rint((moved[:0] if fixed else moved) / step).astype(kind),
                 step=np.array(step),
                 cell_A=cell,
                 cell_changes_A=changes if changes.any() else changes[:0],
                 energy_eV=self.energy_eV,
                 time_fs=self.time_fs,
+                **optional,
             )
         )
 
@@ -172,8 +205,11 @@ class Frames:
     def unpacked(cls, packed: PackedArrays) -> Frames:
         """Return stored frames."""
         arrays = packed.arrays()
-        fractional = arrays["mean"] + arrays["steps"] * arrays["step"]
-        cells = np.tile(arrays["cell_A"], (len(fractional), 1, 1))
+        n = len(arrays["energy_eV"])
+        fractional = np.tile(arrays["mean"], (n, 1, 1))
+        if len(arrays["steps"]):
+            fractional += arrays["steps"] * arrays["step"]
+        cells = np.tile(arrays["cell_A"], (n, 1, 1))
         if len(arrays["cell_changes_A"]):
             cells += arrays["cell_changes_A"]
         return cls(
@@ -183,11 +219,13 @@ class Frames:
             cells,
             arrays["energy_eV"],
             arrays["time_fs"],
+            arrays.get("occupied"),
+            arrays.get("sweeps"),
         )
 
     @classmethod
     def joined(cls, parts: Sequence[Frames]) -> Frames:
-        """Return the frames of successive parts of one run as one; times are counted from the first part.
+        """Return the frames of several parts of one run, or of several replicas, as one.
 
         Raises
         ------
@@ -197,14 +235,23 @@ class Frames:
         first = parts[0]
         if any(not np.array_equal(part.numbers, first.numbers) for part in parts[1:]):
             raise InvalidInputError("the frames are of different crystals: their elements differ")
-        joined = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("fractional", "cells_A", "energy_eV", "time_fs")
-        }
+        names = ["fractional", "cells_A", "energy_eV", "time_fs"]
+        names += [name for name in ("occupied", "sweeps") if getattr(first, name) is not None]
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         return cls(first.numbers, first.shares, **joined)
 
 
-def packed_bytes(n_frames: int, n_sites: int, *, cells_vary: bool) -> int:
-    """Return the approximate size of packed frames in the database (bytes), with coordinates of 16 bits."""
-    of_frame = 6 * n_sites + 16 + (36 if cells_vary else 0)
+def packed_bytes(
+    n_frames: int, n_sites: int, *, cells_vary: bool, atoms_move: bool = True, arrangements: bool = False
+) -> int:
+    """Return the approximate size of packed frames in the database (bytes), with coordinates of 16 bits.
+
+    Parameters
+    ----------
+    n_frames, n_sites
+        Numbers of frames and of sites.
+    cells_vary, atoms_move, arrangements
+        Whether cells, positions and the elements on the sites differ between frames.
+    """
+    of_frame = n_sites * (6 * atoms_move + arrangements) + 16 + 36 * cells_vary + 4 * arrangements
     return (n_frames * of_frame + 33 * n_sites + 2000) * 4 // 3 if n_frames else 0

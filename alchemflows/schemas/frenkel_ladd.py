@@ -89,6 +89,10 @@ class FrenkelLaddDocument(Document):
         "was not requested"
     )
     work: WorkDocument = Field(description="work of switches from the crystal (λ = 0) to the Einstein crystal (λ = 1)")
+    mean_cell_job: str | None = Field(
+        None,
+        description="identifier of the job that sampled the mean cell and has its frames; none for a given cell",
+    )
     dynamics: DynamicsSettings = Field(description="dynamics at constant volume that measured the displacements")
     settings: SwitchingSettings
     verdict: Verdict

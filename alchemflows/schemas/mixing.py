@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.verdict import Verdict
 
 
@@ -24,6 +25,9 @@ class MixingState(BaseModel):
     fraction_error: float
     n_samples: int
     component: int = Field(description="index of the set of overlapping states to which it belongs")
+    frames: PackedArrays | None = Field(
+        None, description="configurations, see `schemas.frames.Frames` (in the additional store `data`)"
+    )
 
 
 class CompositionPair(BaseModel):

@@ -76,6 +76,10 @@ class MonteCarloSettings(Conditions):
         """
         return self.attempts_per_sweep or n_sites | 1
 
+    def sweep_fs(self, n_sites: int) -> float:
+        """Return the time of the dynamics of a sweep (fs), for the number of sites that can change."""
+        return self.timestep_fs * (self.n_md_steps + self.n_attempts(n_sites) * self.n_switching_steps)
+
     @property
     def evaluations_per_attempt(self) -> int:
         """Number of evaluations of a replica in an attempted move."""

@@ -99,6 +99,9 @@ class MonteCarloReplica(BaseModel):
     seed: int | None = Field(None, description="seed of the random numbers of this replica")
     final: Structure = Field(description="last structure, without vacant sites")
     series: PackedArrangements
+    frames: PackedArrays | None = Field(
+        None, description="configurations, see `schemas.frames.Frames` (in the additional store `data`)"
+    )
 
 
 class MonteCarloPoint(BaseModel):

@@ -79,7 +79,13 @@ def test_a_ladder_is_corrected_to_another_potential(run, tmp_path):
     ladder = json.loads(run("ti", tmp_path / "NaCl.cif", "Na:K", "-T", 300, *lengths, "--frames", 20, "--json").stdout)
     short = ladder["uuid"][:8]
     exported = run("frames", "export", short, tmp_path / "ends.xyz", "--end", "final")
-    assert exported.returncode == 0 and "20 frames" in exported.stdout and "correlation time" in exported.stdout
+    assert exported.returncode == 0 and "20 frames" in exported.stdout and "correlation of" in exported.stdout
+    listed = json.loads(run("frames", "show", short, "--json").stdout)["states"]
+    assert [(state["number"], state["lambda"], state["n_frames"]) for state in listed] == [(1, 0.0, 20), (2, 1.0, 20)]
+    assert "NaCl (λ = 0)" in run("frames", "show", short).stdout
+    only = run("frames", "export", short, tmp_path / "first.xyz", "--state", 1, "--json")
+    assert {image.info["lambda"] for image in read(tmp_path / "first.xyz", ":")} == {0.0}, only.stderr
+    assert_one_line(run("frames", "export", short, tmp_path / "first.xyz", "--state", 3), "--state", "3")
     images = read(tmp_path / "ends.xyz", ":")
     assert {image.get_chemical_formula() for image in images} == {"Cl4K4"}
     path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), TESTS])

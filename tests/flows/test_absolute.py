@@ -10,6 +10,8 @@ from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
+from alchemflows.alchemy.targets import PotentialTarget
+from alchemflows.analysis.frames import equilibrium_state
 from alchemflows.cli.phase_tables import phase_table
 from alchemflows.cli.tables import absolute_table, results_table, switching_table
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
@@ -137,6 +139,13 @@ def test_terms_of_an_absolute_free_energy_add_up(tmp_path):
     assert 0 < d.quantum_correction_eV / 16 < 0.05
     assert d.volume_A3 == pytest.approx(outputs["mean cell, 16 atoms"].volume_A3)
     assert d.provenance.potential.sha256
+    state = equilibrium_state(outputs["mean cell, 16 atoms"])
+    assert d.mean_cell_job and len(state.frames) == len(state.frames.energy_eV) > 1 and state.unit == "fs"
+    assert state.frames.volume_A3.mean() == pytest.approx(d.volume_A3, rel=0.01)
+    target = PotentialTarget(DEMO)
+    np.testing.assert_allclose(target.energies(state.frames.atoms()), state.frames.energy_eV, atol=1e-3)
+    with pytest.raises(InvalidInputError, match="n_frames"):
+        FrenkelLaddMaker(potential=DEMO, n_frames=-1).make(iron())
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from alchemflows.flows.correction import CorrectionMaker
 from alchemflows.jobs.correction import EvaluateFramesMaker
 from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.plotting import figures_of
-from alchemflows.results.frames import write_frames
+from alchemflows.results.frames import end_states, write_frames
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits
 from alchemflows.schemas.potential import PotentialSpec
@@ -66,7 +66,8 @@ def test_the_sampled_potential_itself_is_no_correction(ladder, gentle_model, tmp
 def test_forces_of_exported_frames(ladder, tmp_path):
     """They are those of the sampled potential, by finite differences of its energy."""
     document, initial, final = ends(ladder)
-    assert write_frames(document, {0.0: initial, 1.0: final}, tmp_path / "ends.xyz", forces=True, device="cpu") == 80
+    states = end_states(document, initial, final)
+    assert write_frames(document, states, tmp_path / "ends.xyz", forces=True, device="cpu") == 80
     images = read(tmp_path / "ends.xyz", ":")
     record = document.provenance.potential
     for image, end in ((images[3], initial), (images[77], final)):
@@ -83,7 +84,7 @@ def test_forces_of_exported_frames(ladder, tmp_path):
     other = document.model_copy(deep=True)
     other.provenance.potential.sha256 = "0" * 64
     with pytest.raises(PotentialError, match="SHA-256"):
-        write_frames(other, {0.0: initial}, tmp_path / "other.xyz", forces=True, device="cpu")
+        write_frames(other, states[:1], tmp_path / "other.xyz", forces=True, device="cpu")
     assert not (tmp_path / "other.xyz").exists()
 
 

@@ -12,6 +12,7 @@ from pymatgen.core import Lattice, Structure
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.analysis.frames import mixing_states
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.mixing import MixingMaker
 from alchemflows.jobs.mixing import ladder
@@ -56,6 +57,15 @@ def test_all_arrangements_of_two_sites(tmp_path):
     assert potentials == sorted(potentials) and document.states[0].fraction < 0.1 < 0.9 < document.states[-1].fraction
     middle = energy_eV("K", "K") - energy_eV("Na", "Na")
     assert potentials[1] == pytest.approx(middle / 2, abs=1e-3)  # both ends are equally far from the mean step
+    states = mixing_states(document)
+    assert [state.conditions["delta_mu_eV"] for state in states] == potentials
+    assert [len(state.frames) for state in states] == [12] * 3
+    for state, end in zip(states, document.states, strict=True):
+        shares = [atoms.get_chemical_symbols().count("K") / 2 for atoms in state.frames.atoms()]
+        assert np.mean(shares) == pytest.approx(end.fraction, abs=0.4)
+        last = state.frames.atoms()[-1]
+        cations = [symbol for symbol in last.symbols if symbol != "Cl"]
+        assert last.get_potential_energy() == pytest.approx(energy_eV(*cations))
 
 
 def test_neighbours_in_the_ladder():

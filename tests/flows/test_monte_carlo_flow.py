@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.io import read
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
@@ -15,12 +16,15 @@ from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.alchemy.targets import PotentialTarget
+from alchemflows.analysis.frames import monte_carlo_states
 from alchemflows.cli.monte_carlo_tables import monte_carlo_tables
 from alchemflows.errors import InvalidInputError, RunStoppedError
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.jobs.monte_carlo import ArrangementsMaker
 from alchemflows.jobs.relax import relaxing
 from alchemflows.jobs.resuming import stopped_by_signals
+from alchemflows.results.frames import write_frames
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -75,6 +79,26 @@ def test_samples_are_those_of_the_relaxed_crystal(tmp_path):
         plain = AlchemicalPotential(AlchemicalSystem(each.final), load_potential(DEMO["potential"]))
         positions, cells = each.final.cart_coords[None], each.final.lattice.matrix[None]
         assert float(plain.energies(positions, cells, np.zeros((1, 1, 0)))[0, 0]) == pytest.approx(series.energy_eV[-1])
+    target = PotentialTarget(DEMO["potential"])
+    states = monte_carlo_states(document)
+    assert [(state.name, len(state.frames), state.unit) for state in states] == [
+        ("500 K", 8, "sweeps"), ("800 K", 8, "sweeps")
+    ]  # fmt: skip
+    for state in states:
+        assert state.conditions == {"temperature_K": float(state.name.split()[0])}
+        assert state.frames.sweeps.tolist() == [1, 2, 3, 4] * 2 and state.spacing == 1.0
+        found = [target.energies([atoms])[0] for atoms in state.frames.atoms()]
+        np.testing.assert_allclose(found, state.frames.energy_eV, rtol=1e-9)
+    assert write_frames(document, states[1:], tmp_path / "hot.xyz") == 8
+    images = read(tmp_path / "hot.xyz", ":")
+    assert images[3].info["sweep"] == 4 and images[3].info["temperature_K"] == 800.0
+    without = document.model_copy(deep=True)
+    for each in without.replicas:
+        each.frames = None
+    with pytest.raises(InvalidInputError, match="n_frames = 0"):
+        monte_carlo_states(without)
+    with pytest.raises(InvalidInputError, match="n_frames"):
+        MonteCarloMaker(**DEMO, n_frames=-1).make(MIXED, (2, 2, 1), [800.0])
 
 
 def test_a_large_chemical_potential_fills_the_crystal(tmp_path):

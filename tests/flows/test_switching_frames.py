@@ -12,7 +12,7 @@ from alchemflows.alchemy.targets import PotentialTarget
 from alchemflows.analysis.frames import switching_frames
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.switching import SwitchingMaker
-from alchemflows.results.frames import write_frames
+from alchemflows.results.frames import end_states, write_frames
 from alchemflows.schemas.document import decoded
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.switching import SwitchingDocument
@@ -44,8 +44,8 @@ def test_frames_of_both_ends_are_stored_with_their_energies(switched, gentle_mod
 
 
 def test_frames_are_exported(switched, tmp_path):
-    initial, final = switching_frames(switched)
-    assert write_frames(switched, {0.0: initial, 1.0: final}, tmp_path / "ends.xyz", forces=True, device="cpu") == 16
+    states = end_states(switched, *switching_frames(switched))
+    assert write_frames(switched, states, tmp_path / "ends.xyz", forces=True, device="cpu") == 16
     images = read(tmp_path / "ends.xyz", ":")
     assert [image.info["lambda"] for image in images] == [0.0] * 8 + [1.0] * 8
     assert all(np.abs(image.get_forces()).max() > 0 for image in images)

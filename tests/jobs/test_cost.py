@@ -58,7 +58,10 @@ def test_cost_of_windows():
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
-        (EquilibriumMaker(dynamics=DYNAMICS, n_replicas=2).make(None, []), JobCost("sampling", 2, 280)),
+        (
+            EquilibriumMaker(dynamics=DYNAMICS, n_replicas=2, n_frames=5).make(harmonic_path(2).system, []),
+            JobCost("sampling", 2, 280, packed_bytes(6, 2, cells_vary=False)),
+        ),
         (SwitchesMaker(settings=SWITCHES, n_frames=0).make(harmonic_path(2)), JobCost("sampling", 6, 6 * 140)),
         (
             SwitchesMaker(settings=SWITCHES, n_frames=7).make(harmonic_path(2)),  # there are three, one of each replica

@@ -26,7 +26,7 @@ from alchemflows.report.results import read_results
 from alchemflows.results import export as exports
 from alchemflows.results import readout
 from alchemflows.results.export import export
-from alchemflows.results.frames import frames_of, write_frames
+from alchemflows.results.frames import end_states, frames_of, states_of, write_frames
 from alchemflows.schemas.potential import PotentialSpec
 
 DOCS = Path(__file__).parents[2] / "docs/database.md"
@@ -213,7 +213,7 @@ def test_frames_are_written_as_extended_xyz(stored, tmp_path):
     for uuid in (stored.plain, stored.refined):
         ladder, initial, final = frames_of(stored.database, uuid[:13])
         path = tmp_path / "ends.xyz"
-        n_frames = write_frames(ladder, {0.0: initial, 1.0: final}, path)
+        n_frames = write_frames(ladder, end_states(ladder, initial, final), path)
         images = read(path, ":")
         assert len(images) == n_frames == len(initial.frames) + len(final.frames) >= 40
         for atoms, energy, cell in zip(images, initial.frames.energy_eV, initial.frames.cells_A, strict=False):
@@ -224,8 +224,10 @@ def test_frames_are_written_as_extended_xyz(stored, tmp_path):
         assert (np.diff(initial.frames.time_fs) > 0).all() and initial.spacing_fs == 20.0
     with pytest.raises(InvalidInputError, match="not a ladder"):
         frames_of(stored.database, stored.absolute)
+    absolute, (state,) = states_of(stored.database, stored.absolute)
+    assert absolute.mean_cell_job and write_frames(absolute, [state], path) == len(state.frames) > 1
     with pytest.raises(InvalidInputError, match=r"\.cif"):
-        write_frames(ladder, {0.0: initial}, tmp_path / "ends.cif")
+        write_frames(ladder, [], tmp_path / "ends.cif")
 
 
 def test_queries_use_indexes(stored):
