@@ -10,7 +10,8 @@ from error_rows import FACTOR, Row, harmonic_ladder, row
 from error_rows import N_MODES as N_LADDER_MODES
 from scipy.signal import lfilter
 
-from alchemflows.analysis.correction import reasons_against
+from alchemflows.analysis.correction import reasons_against, reasons_against_bridge
+from alchemflows.free_energy.bridging import bridge
 from alchemflows.free_energy.decorrelation import decorrelate
 from alchemflows.free_energy.estimators import estimate, mbar_influences
 from alchemflows.free_energy.reweighting import reweight, sum_of_stages
@@ -87,6 +88,38 @@ def correction_rows(
     for each in changes:
         for memory in memories:
             yield correction_row(n, each, memory, n_repeats)
+
+
+def sampled_target_row(
+    n: int, n_runs: int, n_of_run: int, changes: Sequence[float], memory: float, n_repeats: int
+) -> Row:
+    """Return the row of ΔΔG from n frames of each end and from runs with the target."""
+    exact = exact_eV(changes[1], OFFSETS_EV[1]) - exact_eV(changes[0], OFFSETS_EV[0])
+    z = []
+    for seed in range(n_repeats):
+        rng = np.random.default_rng([seed, n, n_of_run, round(1000 * memory)])
+        ends, reasons = [], []
+        for change, offset in zip(changes, OFFSETS_EV, strict=True):
+            source = differences_eV(n, change, memory, offset, rng)
+            # Modes of the target are narrower by the factor 1 + change in their squares.
+            own = [differences_eV(n_of_run, change, memory, 0.0, rng) / (1 + change) + offset for _ in range(n_runs)]
+            ends.append(bridge(source, own, T))
+            reasons += reasons_against_bridge("end", ends[-1], n)
+        if not reasons:
+            error = np.hypot(ends[0].best[1], ends[1].best[1])
+            z.append((ends[1].best[0] - ends[0].best[0] - exact) / error)
+    correlated = f", correlation time {memory:g}" if memory else ""
+    changed = f"force constants {changes[0]:+.0%} and {changes[1]:+.0%}"
+    return row(f"ΔΔG by BAR from {n} frames and {n_runs} runs of {n_of_run}, {changed}{correlated}", z, n_repeats)
+
+
+def sampled_target_rows(
+    n: int, n_runs: int, n_of_run: int, changes: Sequence[Sequence[float]], memories: Sequence[float], n_repeats: int
+) -> Iterator[Row]:
+    """Yield the rows of several changes of the force constants and correlation times."""
+    for each in changes:
+        for memory in memories:
+            yield sampled_target_row(n, n_runs, n_of_run, each, memory, n_repeats)
 
 
 def stages_row(

@@ -31,7 +31,7 @@ from pathlib import Path
 
 from combination_rows import combination_rows
 from committee_rows import committee_rows
-from correction_rows import STAGES, corrected_ladder_rows, correction_rows, stages_rows
+from correction_rows import STAGES, corrected_ladder_rows, correction_rows, sampled_target_rows, stages_rows
 from error_rows import (
     DEFAULT,
     TENTH,
@@ -233,6 +233,14 @@ QUANTITIES = (
         ("test_corrections_to_another_potential",),
         partial(correction_rows, 100, ((0.05, -0.05), (0.2, -0.15), (0.3, -0.2)), (0.0, 1.0)),
         partial(correction_rows, 40, ((0.05, -0.05), (0.1, -0.1)), (0.0, 1.0)),
+    ),
+    Quantity(
+        "corrections with sampled targets (BAR)",
+        (),
+        "influences of the frames of both potentials on BAR, with their correlation in each run, few frames",
+        ("test_corrections_with_sampled_targets",),
+        partial(sampled_target_rows, 100, 4, 25, ((0.2, -0.15), (0.8, -0.4)), (0.0, 1.0)),
+        partial(sampled_target_rows, 40, 4, 10, ((0.1, -0.1), (0.4, -0.3)), (0.0, 1.0)),
     ),
     Quantity(
         "corrections in two stages",

@@ -14,9 +14,10 @@ from ase.data import chemical_symbols
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.interfaces import Evaluation
+from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.alchemy.target_model import CalculatorModel
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
@@ -56,6 +57,10 @@ class EnergyTarget(Protocol):
 
     def forces(self, images: Sequence[Atoms]) -> list[Forces]:
         """Return the forces of each configuration; all have the same atoms."""
+        ...
+
+    def model(self, image: Atoms) -> EnergyModel:
+        """Return the target as a model without weights, for dynamics of the atoms of a configuration."""
         ...
 
 
@@ -98,12 +103,14 @@ class PotentialTarget:
         assert found is not None
         return [_checked_forces(forces, len(images[0])) for forces in found.cpu().numpy()]
 
+    def model(self, image: Atoms) -> AlchemicalPotential:
+        """Return the potential as a model without weights, for dynamics of the atoms of a configuration."""
+        structure = AseAtomsAdaptor.get_structure(Atoms(image.numbers, image.positions, cell=image.cell))
+        return AlchemicalPotential(AlchemicalSystem(structure), self._backend)
+
     def _evaluated(self, images: Sequence[Atoms], *, forces: bool) -> Evaluation:
         if self._model is None or not np.array_equal(self._model.system.numbers, images[0].numbers):
-            structure = AseAtomsAdaptor.get_structure(
-                Atoms(images[0].numbers, images[0].positions, cell=images[0].cell)
-            )
-            self._model = AlchemicalPotential(AlchemicalSystem(structure), self._backend)
+            self._model = self.model(images[0])
         return self._model.evaluate(
             np.array([atoms.positions for atoms in images]),
             np.array([atoms.cell.array for atoms in images]),
@@ -154,6 +161,10 @@ class CalculatorTarget:
     def forces(self, images: Sequence[Atoms]) -> list[Forces]:
         """Return the forces of each configuration, or the error that its calculation raised."""
         return [self._tried(atoms, lambda copy: _checked_forces(copy.get_forces(), len(copy))) for atoms in images]
+
+    def model(self, image: Atoms) -> CalculatorModel:
+        """Return the calculator as a model without weights, for dynamics of the atoms of a configuration."""
+        return CalculatorModel(self.name, self._calculator, image.numbers)
 
     def _tried(self, atoms: Atoms, compute: Callable[[Atoms], Result]) -> Result | str:
         copy = atoms.copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from ase import units
@@ -11,6 +12,7 @@ from ase import units
 from alchemflows.analysis.collect import collect
 from alchemflows.analysis.frames import SampledFrames
 from alchemflows.errors import InvalidInputError, PotentialError
+from alchemflows.free_energy.bridging import MIN_BRIDGE_OVERLAP, Bridge, bridge
 from alchemflows.free_energy.decorrelation import decorrelate
 from alchemflows.free_energy.estimators import estimate, mbar_influences
 from alchemflows.free_energy.reweighting import FRACTIONS, MIN_FRAMES, Reweighting, reweight, sum_of_stages
@@ -22,6 +24,7 @@ from alchemflows.schemas.correction import (
     EndCorrection,
     EvaluationLimits,
     FailedFrame,
+    SampledTarget,
 )
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
@@ -58,6 +61,9 @@ class EvaluatedEnd:
         Errors of the frames that failed, by index.
     earlier_eV
         Energies with the targets of earlier stages (eV), in their order, each as `target_eV`.
+    run_eV
+        Energies at configurations of runs with the target (eV), with the sampled potential and with the target, shape
+        (R, 2, m) for R runs; None if the target was not sampled.
     """
 
     lambda_value: float
@@ -66,6 +72,7 @@ class EvaluatedEnd:
     target_eV: np.ndarray
     errors: dict[int, str]
     earlier_eV: tuple[np.ndarray, ...] = ()
+    run_eV: np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -145,8 +152,18 @@ class EvaluatedEnd:
             before = energies
         return found
 
+    def bridged(self, temperature_K: float) -> Bridge | None:
+        """Return the change of the free energy of this end by BAR; None if the target was not sampled."""
+        if self.run_eV is None:
+            return None
+        rows = self.evaluated
+        differences = (self.target_eV - self.sampled.frames.energy_eV)[rows]
+        return bridge(differences, [target - source for source, target in self.run_eV], temperature_K)
+
     def influences_eV(self, temperature_K: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the frames that were evaluated in any stage, and their influence on the change by all stages (eV)."""
+        if (bridged := self.bridged(temperature_K)) is not None and bridged.suffices:
+            return self.evaluated, bridged.influences_eV
         total = np.zeros(len(self.target_eV))
         for found, rows in zip(self.stages(temperature_K), self._rows(), strict=True):
             total[rows] += found.influences_eV
@@ -159,6 +176,8 @@ class EvaluatedEnd:
 
     def change_eV(self, temperature_K: float) -> tuple[float, float]:
         """Return the change of the free energy of this end by all stages and its standard error (eV)."""
+        if (bridged := self.bridged(temperature_K)) is not None and bridged.best is not None and bridged.suffices:
+            return bridged.best
         return sum_of_stages(self.stages(temperature_K), self._rows())
 
 
@@ -298,13 +317,19 @@ def correction_document(
         reasons, notes = list(earlier.verdict.reasons), list(earlier.verdict.notes)
     where = f", {stages[-1].target} → {target}" if stages else ""
     for end, result in zip(ends, found, strict=True):
-        reasons += reasons_against(f"{end.name}{where}", result)
+        bridged = end.bridged(ladder.temperature_K)
+        if bridged is not None:
+            reasons += reasons_against_bridge(end.name, bridged, result.n_independent)
+        if bridged is None or not bridged.suffices:
+            reasons += reasons_against(f"{end.name}{where}", result)
     arrays = {}
     for name, end in (("initial", initial), ("final", final)):
         source = end.earlier_eV[-1] if end.earlier_eV else end.sampled.frames.energy_eV
         arrays[f"{name}_source_eV"] = source[end.evaluated]
         arrays[f"{name}_target_eV"] = end.target_eV[end.evaluated]
         arrays[f"{name}_all_eV"] = np.array([*end.earlier_eV, end.target_eV])
+        if end.run_eV is not None:
+            arrays[f"{name}_run_eV"] = end.run_eV
     return CorrectionDocument(
         ladder=uuid,
         ensemble=ladder.ensemble,
@@ -316,8 +341,8 @@ def correction_document(
         source=ladder.provenance.potential,
         target=target,
         stages=stages,
-        initial=_end(initial, found[0], counts),
-        final=_end(final, found[1], counts),
+        initial=_end(initial, found[0], counts, ladder.temperature_K),
+        final=_end(final, found[1], counts, ladder.temperature_K),
         fractions=list(FRACTIONS),
         correction=Estimate.of(value, error, counts),
         covariance_eV2=covariance_eV2,
@@ -337,7 +362,22 @@ def _stage(document: CorrectionDocument) -> CorrectionStage:
     return CorrectionStage(target=document.target, initial=document.initial, final=document.final, correction=change)
 
 
-def _end(end: EvaluatedEnd, found: Reweighting, counts: Counts) -> EndCorrection:
+def _end(end: EvaluatedEnd, found: Reweighting, counts: Counts, temperature_K: float) -> EndCorrection:
+    estimator: Literal["exponential", "cumulant", "bar"] = found.estimator
+    best, curve, target_run = found.best, found.curve, None
+    if (bridged := end.bridged(temperature_K)) is not None and end.run_eV is not None:
+        target_run = SampledTarget(
+            n_runs=len(end.run_eV),
+            n_frames=bridged.n_frames,
+            inefficiency=bridged.inefficiency,
+            mean_eV=bridged.mean_eV,
+            spread_eV=bridged.spread_eV,
+            overlap=bridged.overlap,
+            bar=None if bridged.best is None else Estimate.of(*bridged.best, counts),
+            halves_sigma=bridged.halves_sigma,
+        )
+        if bridged.best is not None and bridged.suffices:
+            estimator, best, curve = "bar", bridged.best, bridged.curve
     times = end.sampled.frames.time_fs
     tried = times[end.tried]
     return EndCorrection(
@@ -353,10 +393,11 @@ def _end(end: EvaluatedEnd, found: Reweighting, counts: Counts) -> EndCorrection
         spread_eV=found.spread_eV,
         exponential=Estimate.of(*found.exponential, counts),
         cumulant=Estimate.of(*found.cumulant, counts),
-        estimator=found.estimator,
-        best=Estimate.of(*found.best, counts),
-        curve_eV=[None if point is None else point[0] for point in found.curve],
-        curve_errors_eV=[None if point is None else point[1] for point in found.curve],
+        target_run=target_run,
+        estimator=estimator,
+        best=Estimate.of(*best, counts),
+        curve_eV=[None if point is None else point[0] for point in curve],
+        curve_errors_eV=[None if point is None else point[1] for point in curve],
         halves_sigma=found.halves_sigma,
     )
 
@@ -374,6 +415,30 @@ def reasons_against(where: str, found: Reweighting) -> list[str]:
         )
     if found.halves_sigma is not None and found.halves_sigma > MAX_HALVES_SIGMA:
         reasons.append(Reason.FRAMES_HALVES.because(where=where, sigma=found.halves_sigma))
+    return reasons
+
+
+def reasons_against_bridge(where: str, found: Bridge, n_source: float) -> list[str]:
+    """Return the reasons against BAR at one end.
+
+    Parameters
+    ----------
+    where
+        Name of the end.
+    found
+        The result.
+    n_source
+        Number of independent frames of the sampled potential.
+    """
+    if not found.suffices:
+        return [Reason.TARGET_OVERLAP.because(where=where, overlap=found.overlap, least=MIN_BRIDGE_OVERLAP)]
+    reasons = []
+    if n_source < MIN_INDEPENDENT:
+        reasons.append(Reason.FEW_FRAMES.because(where=where, n=n_source, least=MIN_INDEPENDENT))
+    if found.n_independent < MIN_INDEPENDENT:
+        reasons.append(Reason.FEW_TARGET_FRAMES.because(where=where, n=found.n_independent, least=MIN_INDEPENDENT))
+    if found.halves_sigma is not None and found.halves_sigma > MAX_HALVES_SIGMA:
+        reasons.append(Reason.TARGET_HALVES.because(where=where, sigma=found.halves_sigma))
     return reasons
 
 

@@ -14,7 +14,8 @@ from alchemflows.schemas.free_energy import Estimate
 def correction_tables(document: CorrectionDocument) -> Group:
     """Reweighting of both ends, in each stage, and the corrected free energy."""
     stages = [_ends(document, stage.target, stage.initial, stage.final) for stage in document.stages]
-    return Group(*stages, _ends(document, document.target, document.initial, document.final), _totals(document))
+    last = _ends(document, document.target, document.initial, document.final)
+    return Group(*stages, last, *_runs(document), _totals(document))
 
 
 def _ends(document: CorrectionDocument, target: str, initial: EndCorrection, final: EndCorrection) -> ResultTable:
@@ -44,6 +45,29 @@ def _ends(document: CorrectionDocument, target: str, initial: EndCorrection, fin
     times = " and ".join(f"{end.correlation_time_fs:.0f}" for end in (initial, final))
     table.caption = f"{spacing}correlation time of the sampled energy: {times} fs"
     return table
+
+
+def _runs(document: CorrectionDocument) -> list[ResultTable]:
+    """Return the table of runs with the target, if there are any."""
+    runs = [(end, end.target_run) for end in (document.initial, document.final) if end.target_run is not None]
+    if not runs:
+        return []
+    table = empty_table(
+        f"runs with {document.target}",
+        ("end", "runs", "frames", "independent", "⟨ΔU⟩ (eV)", "scatter (k_B T)", "overlap", "BAR (eV)"),
+    )
+    for end, run in runs:
+        table.add_row(
+            f"{end.formula} (λ = {end.lambda_value:g})",
+            str(run.n_runs),
+            str(run.n_frames),
+            f"{run.n_frames / run.inefficiency:.1f}",
+            f"{run.mean_eV:.4f}",
+            f"{run.spread_eV / (units.kB * document.temperature_K):.2f}",
+            f"{run.overlap:.3f}",
+            "none" if run.bar is None else _with_error(run.bar),
+        )
+    return [table]
 
 
 def _totals(document: CorrectionDocument) -> ResultTable:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alchemflows.cli.configured import connected
-from alchemflows.cli.inputs import potential_of
+from alchemflows.cli.inputs import naming_options, potential_of
 from alchemflows.cli.maker_options import grouped
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
@@ -22,7 +22,7 @@ from alchemflows.errors import InvalidInputError
 if TYPE_CHECKING:
     from alchemflows.analysis.frames import SampledFrames
     from alchemflows.flows.correction import Target
-    from alchemflows.schemas.correction import CalculatorSpec, EvaluationLimits
+    from alchemflows.schemas.correction import CalculatorSpec, EvaluationLimits, TargetRunSettings
     from alchemflows.schemas.free_energy import FreeEnergyDocument
     from alchemflows.schemas.potential import PotentialSpec
 
@@ -64,6 +64,17 @@ def correct(
     max_failed: Annotated[
         float, typer.Option(help="Largest share of the frames of an end on which the target may fail.")
     ] = 0.1,
+    sample_target: Annotated[
+        bool,
+        typer.Option(
+            "--sample-target",
+            help="Also run short dynamics with the target, started from frames of both ends, and use BAR between both "
+            "potentials.",
+        ),
+    ] = False,
+    runs: Annotated[int, typer.Option(help="Number of runs with the target at each end.")] = 4,
+    equilibration: Annotated[int, typer.Option(help="Number of equilibration steps of each run.")] = 1000,
+    production: Annotated[int, typer.Option(help="Number of further steps of each run.")] = 4000,
     dtype: Dtype = "float64",
     device: Device = "auto",
     head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None,
@@ -84,6 +95,14 @@ def correct(
     if len(categories) not in (1, len(to)):
         raise InvalidInputError(f"--category must be given once, or once for each of {len(to)} targets")
     limits = limits_of(error, max_evaluations)
+    target_runs = None
+    if sample_target:
+        target_runs = runs_of(runs, equilibration, production)
+        if len(to) > 1:
+            raise InvalidInputError("--sample-target is for one target, not for stages (--to is given several times)")
+    else:
+        lengths = {"runs": "--runs", "equilibration": "--equilibration", "production": "--production"}
+        refuse_given(lengths, "without --sample-target")
     targets = targets_of(to, argument or [], dtype, device, head)
     from alchemflows.flows.correction import CorrectionMaker
 
@@ -92,6 +111,7 @@ def correct(
         earlier=targets[:-1],
         max_failed=max_failed,
         limits=limits,
+        target_runs=target_runs,
         category=categories[0] if len(categories) == 1 else list(categories),
     )
     uuid, _, elements = ordered_ladder_of(result)
@@ -164,6 +184,31 @@ def limits_of(error: float | None, max_evaluations: int | None) -> EvaluationLim
     if max_evaluations is not None and max_evaluations < MIN_EVALUATIONS:
         raise InvalidInputError(f"--max-evaluations must be at least {MIN_EVALUATIONS}; got {max_evaluations}")
     return EvaluationLimits(target_error_eV_per_atom=error, max_evaluations=max_evaluations)
+
+
+def runs_of(n_runs: int, n_equilibration_steps: int, n_production_steps: int) -> TargetRunSettings:
+    """Return the lengths of runs with the target.
+
+    Raises
+    ------
+    InvalidInputError
+        If a number is out of range.
+    """
+    from alchemflows.schemas.correction import TargetRunSettings
+    from alchemflows.schemas.dynamics import settings
+
+    options = {
+        "n_runs": "--runs",
+        "n_equilibration_steps": "--equilibration",
+        "n_production_steps": "--production",
+    }
+    with naming_options(options):
+        return settings(
+            TargetRunSettings,
+            n_runs=n_runs,
+            n_equilibration_steps=n_equilibration_steps,
+            n_production_steps=n_production_steps,
+        )
 
 
 def targets_of(names: list[str], arguments: list[str], dtype: str, device: str, head: str | None) -> list[Target]:

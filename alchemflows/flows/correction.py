@@ -13,7 +13,7 @@ from alchemflows.flows.common import GPU_CATEGORY
 from alchemflows.jobs.correction import EvaluateFramesMaker
 from alchemflows.jobs.frame_jobs import FrameJobsMaker, check_target
 from alchemflows.jobs.refine import assign_category
-from alchemflows.schemas.correction import CalculatorSpec, EvaluationLimits
+from alchemflows.schemas.correction import CalculatorSpec, EvaluationLimits, TargetRunSettings
 from alchemflows.schemas.potential import PotentialSpec
 
 #: What frames are evaluated with.
@@ -41,6 +41,9 @@ class CorrectionMaker(Maker):
         Largest share of the frames of an end on which a target may fail; they are left out.
     limits
         How many frames are evaluated with `target`; all by default.
+    target_runs
+        Lengths of runs with `target` at both ends, which start from frames. BAR between both potentials then also works
+        where few frames are typical of the target. None for no runs; only for one target, which is no maker.
     category
         FireWorks category of the jobs that evaluate targets, so that workers with the targets take them; none for no
         category. A list has one category for each target, that of `target` last.
@@ -60,6 +63,7 @@ class CorrectionMaker(Maker):
     earlier: list[PotentialSpec | CalculatorSpec | Maker] = field(default_factory=list)
     max_failed: float = 0.1
     limits: EvaluationLimits = field(default_factory=EvaluationLimits)
+    target_runs: TargetRunSettings | None = None
     category: str | list[str | None] | None = GPU_CATEGORY
 
     def make(self, ladder: str, *, elements: Collection[int] = ()) -> Flow:
@@ -81,6 +85,10 @@ class CorrectionMaker(Maker):
         """
         if not 0 <= self.max_failed < 1:
             raise InvalidInputError(f"max_failed must be at least 0 and below 1; got {self.max_failed}")
+        if self.target_runs is not None and (self.earlier or isinstance(self.target, Maker)):
+            raise InvalidInputError(
+                "target_runs: only a single potential or calculator can be sampled, neither a maker of jobs nor stages"
+            )
         uuid = checked_id(ladder)
         targets = [_checked(target, elements) for target in (*self.earlier, self.target)]
         categories = self.category if isinstance(self.category, list) else [self.category] * len(targets)
@@ -104,9 +112,12 @@ class CorrectionMaker(Maker):
     ) -> Job:
         """Return the job of one stage."""
         if isinstance(target, Maker):
-            maker = FrameJobsMaker(target=target, max_failed=self.max_failed, limits=limits, category=category)
-            return maker.make(ladder, before)
-        evaluate = EvaluateFramesMaker(target=target, max_failed=self.max_failed, limits=limits).make(ladder, before)
+            frame_jobs = FrameJobsMaker(target=target, max_failed=self.max_failed, limits=limits, category=category)
+            return frame_jobs.make(ladder, before)
+        maker = EvaluateFramesMaker(
+            target=target, max_failed=self.max_failed, limits=limits, target_runs=self.target_runs
+        )
+        evaluate = maker.make(ladder, before)
         assign_category([evaluate], category)
         return evaluate
 

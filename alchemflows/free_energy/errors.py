@@ -147,6 +147,12 @@ def correlated_variance(parts: Sequence[np.ndarray], *, n_fitted: int = 0) -> Va
     return Variance(float(value), _welch(zero, np.maximum(counts / width - 1, 1.0)), window)
 
 
+def sum_of_variances(parts: Sequence[Variance]) -> Variance:
+    """Return the variance of a sum of independent estimates (degrees of freedom by Welch–Satterthwaite)."""
+    shares, degrees = (np.array([getattr(part, name) for part in parts]) for name in ("value", "degrees_of_freedom"))
+    return Variance(float(shares.sum()), _welch(shares, degrees))
+
+
 def _window_ends(inefficiency: float, window: int, n_samples: float) -> bool:
     """Return whether noise exceeds the contribution of correlations at larger lags (eqs. 51 and 52 of Wolff)."""
     if inefficiency <= 1:  # no correlations

@@ -99,7 +99,7 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     dissipation = float((forward.mean() + backward.mean()) / 2)
     solved = _bar(beta * forward, beta * backward)
     mean, mean_error = _mean(beta * forward, beta * backward, solved)
-    overlap = 0.0 if solved is None else _overlap(beta * forward, beta * backward, solved.delta_f)
+    overlap = 0.0 if solved is None else work_overlap(beta * forward, beta * backward, solved.delta_f)
     found = []
     if min(len(forward), len(backward)) < MIN_SWITCHES:
         found.append(Reason.FEW_SWITCHES.because(least=MIN_SWITCHES))
@@ -119,8 +119,8 @@ def analyse_work(forward_work_eV: ArrayLike, backward_work_eV: ArrayLike, temper
     )
 
 
-def _overlap(forward: np.ndarray, backward: np.ndarray, delta_f: float) -> float:
-    """Return 1 minus the second eigenvalue of the MBAR overlap matrix of the two ends; works in k_B T.
+def work_overlap(forward: np.ndarray, backward: np.ndarray, delta_f: float) -> float:
+    """Return 1 minus the second eigenvalue of the MBAR overlap matrix of the two ends, from works in k_B T.
 
     `bar_overlap` of pymbar computes the same number, but fails if there is no overlap.
     """
@@ -168,5 +168,5 @@ def _bar(forward: np.ndarray, backward: np.ndarray) -> Solution | None:
     influences = bar_influences(forward, backward, value)
     variance = independent_variance(influences)
     asymptotic *= small_sample_factor(variance.degrees_of_freedom)
-    least = _spread(forward, backward).error if _overlap(forward, backward, value) < MODERATE_WORK_OVERLAP else 0.0
+    least = _spread(forward, backward).error if work_overlap(forward, backward, value) < MODERATE_WORK_OVERLAP else 0.0
     return Solution(value, float(np.nanmax([variance.error, asymptotic, least])), influences)

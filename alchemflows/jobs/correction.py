@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase import Atoms
 from jobflow import JobConfig, Maker, OutputReference, job
 
+from alchemflows.errors import PotentialError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import current_store, require_store
-from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits
+from alchemflows.sampling.seeds import derived_seeds
+from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits, TargetRunSettings
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import Progress, ProgressFile
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from alchemflows.alchemy.targets import EnergyTarget
     from alchemflows.analysis.correction import EvaluatedEnd
     from alchemflows.sampling.checkpoint import Checkpoint
+    from alchemflows.sampling.frames import FrameRecorder
 
 
 @dataclass
@@ -41,16 +45,24 @@ class EvaluateFramesMaker(Maker):
         Largest share of the frames of an end that may fail; they are left out.
     limits
         How many frames are evaluated; all by default.
+    target_runs
+        Lengths of runs with the target at both ends, for BAR between both potentials; None for none.
     """
 
     name: str = "correction"
     target: PotentialSpec | CalculatorSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
     max_failed: float = 0.1
     limits: EvaluationLimits = field(default_factory=EvaluationLimits)
+    target_runs: TargetRunSettings | None = None
 
     def cost(self, *_: object, **__: object) -> JobCost:
-        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; it has no dynamics."""
-        return JobCost("analysis")
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; only runs with the target have dynamics."""
+        runs = self.target_runs
+        if runs is None:
+            return JobCost("analysis")
+        return JobCost(
+            "sampling", runs.n_runs, 2 * runs.n_runs * (runs.n_equilibration_steps + runs.n_production_steps)
+        )
 
     @job(
         output_schema=CorrectionDocument,
@@ -74,7 +86,10 @@ class EvaluateFramesMaker(Maker):
         InvalidInputError
             If the target cannot be made or does not support an element, or the ladder has no frames or mixed ends.
         PotentialError
-            If the target fails on more frames than allowed; the message names them.
+            If the target fails on more frames than allowed; the message names them. If it is sampled: if it fails in a
+            run, or if the sampled potential is not known or cannot be loaded.
+        TrajectoryError
+            If a run with the target explodes.
         RunStoppedError
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         """
@@ -93,6 +108,8 @@ class EvaluateFramesMaker(Maker):
         ends = ends_to_evaluate(document, sampled, before)
         with resumable() as checkpoint:
             self._evaluate(target, document, ends, checkpoint)
+            if self.target_runs is not None:
+                ends = self._run_target(self.target_runs, target, document, ends, checkpoint)
         return correction_document(
             ladder,
             document,
@@ -102,6 +119,45 @@ class EvaluateFramesMaker(Maker):
             before,
             ladder_covariance(store, document, ends),
         )
+
+    def _run_target(
+        self,
+        settings: TargetRunSettings,
+        target: EnergyTarget,
+        ladder: FreeEnergyDocument,
+        ends: tuple[EvaluatedEnd, EvaluatedEnd],
+        checkpoint: Checkpoint,
+    ) -> tuple[EvaluatedEnd, EvaluatedEnd]:
+        """Return both ends with energies of runs with the target, which start from their frames."""
+        from alchemflows.alchemy.targets import PotentialTarget
+        from alchemflows.sampling.frames import FrameRecorder, evenly_spaced
+        from alchemflows.sampling.target_runs import run_from
+
+        if ladder.provenance.potential is None:
+            raise PotentialError("the ladder does not name the potential that was sampled, which BAR needs")
+        source = PotentialTarget(ladder.provenance.potential.spec())
+        dynamics = ladder.dynamics.model_copy(
+            update=settings.model_dump(include={"n_equilibration_steps", "n_production_steps"})
+            | {"sample_interval_steps": settings.interval_steps, "replica_exchange": False}
+        )
+        found = []
+        for name, end in zip(("initial", "final"), ends, strict=True):
+            images = end.sampled.frames.atoms()
+            first = [images[row] for row in evenly_spaced(len(images), settings.n_runs)]
+            recorder = FrameRecorder(range(len(first)), dynamics.n_samples, settings.n_of_run)
+            run_from(
+                target.model(first[0]),
+                np.array([atoms.positions for atoms in first]),
+                np.array([atoms.cell.array for atoms in first]),
+                first[0].get_masses(),
+                dynamics,
+                derived_seeds(ladder.provenance.seed or 0, f"{target.name} {end.lambda_value:g}", len(first)),
+                recorder,
+                on_progress=ProgressFile(Path.cwd()),
+                checkpoint=checkpoint.stage(f"target-{name}"),
+            )
+            found.append(replace(end, run_eV=_energies(recorder, first[0], source, target)))
+        return found[0], found[1]
 
     def _evaluate(
         self,
@@ -137,6 +193,26 @@ class EvaluateFramesMaker(Maker):
             if following == counts:
                 return
             counts = following
+
+
+def _energies(recorder: FrameRecorder, atoms: Atoms, source: EnergyTarget, target: EnergyTarget) -> np.ndarray:
+    """Return energies of the configurations of all runs with both potentials (eV), shape (R, 2, m)."""
+    energies = []
+    for run in recorder.windows:
+        recorded = recorder.of_window(run)
+        assert recorded is not None
+        _, positions, cells = recorded
+        images = [
+            Atoms(numbers=atoms.numbers, positions=places, cell=cell, pbc=True)
+            for places, cell in zip(positions, cells, strict=True)
+        ]
+        size, found = source.n_at_once, []
+        for start in range(0, len(images), size):
+            found += source.energies(images[start : start + size])
+        if wrong := [each for each in found if isinstance(each, str)]:
+            raise PotentialError(f"the sampled potential at a configuration of {target.name}: {wrong[0]}")
+        energies.append([found, recorder.energies_of_window(run)])
+    return np.array(energies, dtype=float)
 
 
 def _state(counts: Sequence[int], ends: Sequence[EvaluatedEnd]) -> dict[str, np.ndarray]:

@@ -28,7 +28,7 @@ from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
-from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
+from alchemflows.schemas.potential import PotentialRecord
 from alchemflows.schemas.provenance import potential_of
 from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.schemas.transition import TransitionDocument
@@ -173,8 +173,7 @@ def add_forces(record: PotentialRecord | None, images: Sequence[Atoms], device: 
         raise PotentialError(
             "the result does not name the potential that was sampled, so its forces cannot be computed"
         )
-    spec = PotentialSpec(name=record.name, dtype=record.dtype, device=device, head=record.head, sha256=record.sha256)
-    target = PotentialTarget(spec)
+    target = PotentialTarget(record.spec(device))
     of_atoms: dict[bytes, list[Atoms]] = {}  # states, and arrangements, have different elements
     for image in images:
         of_atoms.setdefault(image.numbers.tobytes(), []).append(image)

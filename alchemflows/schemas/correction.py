@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from alchemflows.schemas.base import MakerField
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
+from alchemflows.schemas.dynamics import MIN_SAMPLES
 from alchemflows.schemas.free_energy import Ensemble, Estimate
 from alchemflows.schemas.potential import PotentialRecord
 from alchemflows.schemas.provenance import Provenance
@@ -32,6 +34,61 @@ class CalculatorSpec(MakerField):
     def name(self) -> str:
         """Path and arguments as one text."""
         return f"{self.path}({', '.join(f'{key}={value!r}' for key, value in self.arguments.items())})"
+
+
+class TargetRunSettings(MakerField):
+    """Lengths of short runs with the target, which start from frames of each end.
+
+    Temperature, pressure and time step are those of the ladder.
+
+    Examples
+    --------
+    >>> TargetRunSettings(n_runs=2, n_production_steps=1000).n_frames
+    100
+    """
+
+    n_runs: int = Field(4, ge=1, description="number of runs at each end, in one batch")
+    n_equilibration_steps: int = Field(1000, ge=0, description="steps of each run before the first configuration")
+    n_production_steps: int = Field(4000, gt=0, description="further steps of each run")
+    n_frames: int = Field(
+        100, ge=4, description="configurations at each end, of all runs, at which both potentials are evaluated"
+    )
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> TargetRunSettings:
+        if self.n_production_steps < self.n_of_run or self.n_of_run < MIN_SAMPLES:
+            raise ValueError(
+                f"n_frames = {self.n_frames} of n_runs = {self.n_runs} need at least {MIN_SAMPLES} configurations, and "
+                f"as many steps, of each run (n_production_steps = {self.n_production_steps})"
+            )
+        return self
+
+    @property
+    def n_of_run(self) -> int:
+        """Number of configurations of each run."""
+        return math.ceil(self.n_frames / self.n_runs)
+
+    @property
+    def interval_steps(self) -> int:
+        """Number of steps between two configurations of a run."""
+        return self.n_production_steps // self.n_of_run
+
+
+class SampledTarget(BaseModel):
+    """Runs with the target at one end, and the change of the free energy by BAR between both potentials."""
+
+    n_runs: int
+    n_frames: int = Field(description="number of configurations of all runs")
+    inefficiency: float = Field(description="statistical inefficiency of ΔU over the configurations of a run")
+    mean_eV: float = Field(description="⟨ΔU⟩ over the configurations of the target")
+    spread_eV: float = Field(description="standard deviation of ΔU over these")
+    overlap: float = Field(
+        description="overlap of the distributions of ΔU of both potentials, from 0 to 1; should be at least 0.1"
+    )
+    bar: Estimate | None = Field(description="Bennett acceptance ratio; none if it has no solution")
+    halves_sigma: float | None = Field(
+        description="difference of BAR between the first and the second halves of all runs in standard errors"
+    )
 
 
 class FailedFrame(BaseModel):
@@ -60,9 +117,11 @@ class EndCorrection(BaseModel):
     spread_eV: float = Field(description="standard deviation of ΔU")
     exponential: Estimate = Field(description="−k_B T ln⟨exp(−β ΔU)⟩")
     cumulant: Estimate = Field(description="⟨ΔU⟩ − (β/2) var(ΔU)")
-    estimator: Literal["exponential", "cumulant"] = Field(description="the estimate that `best` is")
+    target_run: SampledTarget | None = Field(None, description="runs with the target; none if it was not sampled")
+    estimator: Literal["exponential", "cumulant", "bar"] = Field(description="the estimate that `best` is")
     best: Estimate = Field(
-        description="the estimate that is used; the error of the cumulant includes the part of its difference from the "
+        description="the estimate that is used: BAR if the target was sampled and overlaps; the error "
+        "of the cumulant includes the part of its difference from the "
         "exponential average that chance does not explain"
     )
     curve_eV: list[float | None] = Field(
@@ -144,7 +203,9 @@ class CorrectionDocument(Document):
         description="energies of frames (eV), in the additional store `data`: `initial_source_eV`, "
         "`initial_target_eV`, `final_source_eV`, `final_target_eV` of the frames evaluated with the target, where the "
         "source is the potential of the stage before; and `initial_all_eV`, `final_all_eV` of all frames with each "
-        "target, shape (number of stages, number of frames), NaN where a frame was not evaluated"
+        "target, shape (number of stages, number of frames), NaN where a frame was not evaluated; and if the target "
+        "was sampled, `initial_run_eV`, `final_run_eV`: energies of the configurations of its runs with the sampled "
+        "potential and with the target, shape (number of runs, 2, number of configurations)"
     )
     verdict: Verdict
     provenance: Provenance = Field(description="`potential` is the target; none for a calculator or a maker")

@@ -60,6 +60,10 @@ class PotentialRecord(BaseModel):
     head: str | None = None
     kernels: Kernels = "built-in"
 
+    def spec(self, device: str = "auto") -> PotentialSpec:
+        """Return the specification of the same potential, whose file must have the same SHA-256, on any device."""
+        return PotentialSpec(name=self.name, dtype=self.dtype, device=device, head=self.head, sha256=self.sha256)
+
 
 def is_sevennet(name: str) -> bool:
     """Tell whether a name means a potential of the package sevenn, and not a file."""

@@ -213,6 +213,18 @@ class Reason(Enum):
         "potentials overlap too little (ΔU scatters by {spread:.3f} eV); store more frames, use a smaller cell, or run "
         "a ladder with the target"
     )
+    TARGET_OVERLAP = (
+        "{where}: runs with the target overlap too little with the frames (overlap {overlap:.3f}, below {least:g}), so "
+        "BAR is not used; use a smaller cell, or run a ladder with the target"
+    )
+    FEW_TARGET_FRAMES = (
+        "{where}: {n:.1f} independent configurations of the runs with the target (below {least:g}), too few for a "
+        "reliable error; run longer"
+    )
+    TARGET_HALVES = (
+        "{where}: BAR from the first and from the second halves of the runs with the target differ by {sigma:.1f} σ; "
+        "run and equilibrate longer"
+    )
     FRAMES_HALVES = (
         "{where}: the first and the second half of the frames differ by {sigma:.1f} σ; equilibrate or sample longer"
     )

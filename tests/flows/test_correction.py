@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from ase.io import read
+from calculators import SpringsMaker
 from jobflow import run_locally
 from jobflow.managers.fireworks import flow_to_workflow
 from models import GENTLE, save_mace
@@ -24,7 +25,7 @@ from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.plotting import figures_of
 from alchemflows.results.frames import end_states, write_frames
 from alchemflows.sampling.checkpoint import Checkpoint
-from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits
+from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits, TargetRunSettings
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.reasons import Reason
 
@@ -115,6 +116,44 @@ def test_another_potential(ladder, tmp_path, monkeypatch):
     assert CorrectionDocument.read(found.model_dump()) == found
     drawn = figures_of(found)
     assert list(drawn) == ["correction"] and "CsSnI" in drawn["correction"]()._suptitle.get_text()
+
+
+def test_a_sampled_target_is_bridged(ladder, tmp_path, capsys):
+    """BAR between the frames and short runs with the target, whose energies are those of both potentials."""
+    other = save_mace(tmp_path / "other.model", "scalars", **GENTLE | {"atomic_inter_scale": 0.33})
+    runs = TargetRunSettings(n_runs=2, n_equilibration_steps=10, n_production_steps=100, n_frames=20)
+    found = corrected(ladder, tmp_path, PotentialSpec(name=str(other), dtype="float64"), target_runs=runs)
+    arrays = found.energies.arrays()
+    for name, end in (("initial", found.initial), ("final", found.final)):
+        energies, run = arrays[f"{name}_run_eV"], end.target_run
+        assert energies.shape == (2, 2, 10) and (run.n_runs, run.n_frames) == (2, 20)
+        assert end.estimator == "bar" and end.best == run.bar and run.overlap > 0.5
+        assert run.mean_eV == pytest.approx(float((energies[:, 1] - energies[:, 0]).mean()))
+        errors = np.hypot(end.best.error_eV, end.exponential.error_eV)
+        assert abs(end.best.delta_f_eV - end.exponential.delta_f_eV) < 4 * errors
+        assert end.curve_eV[-1] == end.best.delta_f_eV
+    value = found.final.best.delta_f_eV - found.initial.best.delta_f_eV
+    assert found.correction.delta_f_eV == pytest.approx(value)
+    assert found.covariance_eV2 is not None and CorrectionDocument.read(found.model_dump()) == found
+    show(found, plain_console())
+    printed = capsys.readouterr().out
+    assert "BAR" in printed and "overlap" in printed and list(figures_of(found)) == ["correction"]
+
+
+def test_targets_that_cannot_be_sampled_are_refused(ladder, tmp_path):
+    target, other = PotentialSpec(name="mace-demo"), PotentialSpec(name="mace-demo", dtype="float64")
+    for maker in (
+        CorrectionMaker(target=target, earlier=[other], target_runs=TargetRunSettings()),
+        CorrectionMaker(target=SpringsMaker(), target_runs=TargetRunSettings()),
+    ):
+        with pytest.raises(InvalidInputError, match="target_runs"):
+            maker.make("a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10")
+    with pytest.raises(ValueError, match="n_frames"):
+        TargetRunSettings(n_runs=8, n_frames=16)
+    runs = TargetRunSettings(n_runs=2, n_equilibration_steps=0, n_production_steps=20, n_frames=20)
+    spec = CalculatorSpec(path="calculators:WithoutForces")
+    with pytest.raises(PotentialError, match="WithoutForces"):
+        corrected(ladder, tmp_path, spec, target_runs=runs)
 
 
 def test_without_all_windows_errors_are_added_in_quadrature(ladder, gentle_model, tmp_path, monkeypatch, caplog):

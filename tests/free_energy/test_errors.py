@@ -175,6 +175,12 @@ def test_corrections_to_another_potential(n, changes):
 
 
 @pytest.mark.parametrize("memory", [1.0, pytest.param(0.0, marks=pytest.mark.slow)])
+def test_corrections_with_sampled_targets(memory):
+    """Targets whose force constants differ so much that reweighting fails."""
+    assert_rows(corrected.sampled_target_rows(100, 4, 25, ((0.8, -0.4),), (memory,), 120))
+
+
+@pytest.mark.parametrize("memory", [1.0, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_corrections_in_two_stages(memory):
     """A cheap target on 100 frames of each end, and a better one on half of them."""
     assert_rows(corrected.stages_rows(100, (50,), corrected.STAGES[: 1 if memory else 2], (memory,), N_REPEATS))
