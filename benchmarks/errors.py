@@ -117,7 +117,7 @@ QUANTITIES = (
         partial(works, (2.0, 3.0), ((3.0, 3),)),
     ),
     Quantity(
-        "curves over temperature and pressure: G, H, S, heat capacity, volume, expansion, bulk modulus",
+        "curves over temperature, pressure: G, H, S, heat capacity, volume, expansion, bulk modulus; Wigner–Kirkwood",
         ("errors",),
         "scatter of the influences of the switches, few switches; in quadrature with the anchor",
         ("test_free_energies_along_isobars",),
@@ -188,7 +188,7 @@ QUANTITIES = (
         lambda n: (transition_row(k, 10.0, n) for k in (2, 3, 4, 5)),
     ),
     Quantity(
-        "transitions between curves G(T), melting points: temperature, latent heat, ΔS, ΔV, dT/dp; boundaries T(p)",
+        "transitions between curves G(T), melting points: T, latent heat, ΔS, ΔV, dT/dp, quantum shift; boundaries",
         (
             "entropy_error_eV_per_K_per_atom",
             "latent_heat_error_eV_per_atom",
@@ -196,8 +196,10 @@ QUANTITIES = (
             "boundary_error_K_per_GPa",
             "deviation_errors_K",
             "melting_error_K",
+            "quantum_shift_error_K",
         ),
-        "half the interval of 68 % of random draws of both curves, which move the values along a curve together",
+        "half the interval of 68 % of random draws of both curves, which move the values along a curve together; "
+        "quantum shift: influences of the switches",
         ("test_transitions_between_curves", "test_boundaries_over_the_pressure"),
         lambda n: (*phase_rows(4, 0.5, 2 * n), *boundary_rows(4, 0.5, 2 * n)),
         lambda n: (*phase_rows(4, 0.9, 2 * n), *boundary_rows(4, 0.9, 2 * n)),

@@ -7,16 +7,20 @@ from collections.abc import Iterator
 import numpy as np
 from ase import units
 from error_rows import Row, row
-from isoline_rows import ANCHOR, ANCHOR_ERROR, HIGH, LOW, N_MOMENTA, N_POINTS, swept
+from isoline_rows import ANCHOR, ANCHOR_ERROR, HIGH, LOW, N_MODES, N_MOMENTA, N_POINTS, swept
 
 from alchemflows.free_energy.curves import work_curve
+from alchemflows.free_energy.einstein import HBAR
 from alchemflows.free_energy.isolines import Anchor, Isotherm, isobar, isotherm
 from alchemflows.free_energy.phases import PhaseIsobar, boundary, transition_of_curves
+from alchemflows.free_energy.quantum import CorrectedPhase, WignerKirkwood, transition_shift_K, wigner_kirkwood
 
 #: Transition temperature (K), ΔS (eV/K) and ΔV (Å³) there, and ΔE, which makes G the same at this temperature.
 TRANSITION, ENTROPY, EXTRA_VOLUME = 600.0, 3e-3, 40.0
 ENERGY = TRANSITION * ENTROPY
 TEMPERATURES = np.linspace(LOW, HIGH, 13)
+#: Ratio of the masses of the second and the first phase, for the quantum correction.
+LIGHTER = 3.0
 #: Second pressure of a boundary, GPa and eV/Å³, and the noise of the works to it, in k_B T.
 PRESSURE_GPA = 1.0
 PRESSURE, NOISE = PRESSURE_GPA * units.GPa, 0.3
@@ -30,14 +34,15 @@ def phase(
     n: int,
     memory: float,
     rng: np.random.Generator,
-) -> tuple[PhaseIsobar, float]:
+) -> tuple[PhaseIsobar, WignerKirkwood, float]:
     """Return the curve of a phase with an energy and a volume besides those of the modes, and the overlap of works.
 
-    The shares of the anchor are what several switches add to its error.
+    The shares of the anchor are what several switches add to its error. The quantum correction is that at the
+    transition.
     """
     path = np.geomspace(LOW, HIGH, N_POINTS)
-    forward, ahead = swept(LOW / path, n, memory, rng)
-    backward, behind = swept(LOW / path[::-1], n, memory, rng)
+    forward, ahead, pushed = swept(LOW / path, n, memory, rng)
+    backward, behind, pulled = swept(LOW / path[::-1], n, memory, rng)
     scales = LOW / path
     work = work_curve(
         forward + energy_eV * (scales - scales[0]), backward + energy_eV * (scales[::-1] - scales[-1]), LOW
@@ -47,7 +52,8 @@ def phase(
     values = np.stack([found.gibbs_eV.values, found.entropy_eV_per_K.values, found.volume_A3.values])
     pattern = found.shares[-1] / anchor.error_eV
     shares = np.concatenate([found.shares[:-1], np.multiply.outer(anchor_shares, pattern)])
-    return PhaseIsobar(TEMPERATURES, values, shares, len(anchor_shares)), work.ends.overlap
+    quantum = wigner_kirkwood((pushed, pulled[:, ::-1]), np.array([N_MODES // 3]), path, [TRANSITION])
+    return PhaseIsobar(TEMPERATURES, values, shares, len(anchor_shares)), quantum, work.ends.overlap
 
 
 def gibbs(energy_eV: float) -> float:
@@ -56,21 +62,23 @@ def gibbs(energy_eV: float) -> float:
 
 
 def phase_rows(n: int, memory: float, n_repeats: int) -> Iterator[Row]:
-    """Yield rows of the transition temperature, ΔS, latent heat, ΔV and dT/dp from n switches in each direction.
+    """Yield rows of the transition temperature, ΔS, latent heat, ΔV, dT/dp and shift from n switches in each direction.
 
-    The second phase has the additional energy ΔE = T ΔS and the additional entropy ΔS, so that G is the same at T.
+    The second phase has the additional energy ΔE = T ΔS and the additional entropy ΔS, so that G is the same at T. The
+    atoms of the first phase are lighter by :data:`LIGHTER`, so that quantum nuclei shift the temperature.
     """
-    rng = np.random.default_rng(0)
+    rng, k = np.random.default_rng(0), int(np.argmin(np.abs(TEMPERATURES - TRANSITION)))
     exact = {
         "temperature_K": TRANSITION,
         "entropy_eV_per_K": ENTROPY,
         "latent_heat_eV": ENERGY,
         "volume_A3": EXTRA_VOLUME,
         "boundary_K_per_GPa": EXTRA_VOLUME / ENTROPY * units.GPa,
+        "quantum_shift_K": (1 - LIGHTER) * HBAR**2 * N_MODES * LOW / (24 * TRANSITION) / ENTROPY,
     }
     deviations: dict[str, list[float]] = {name: [] for name in exact}
     for _ in range(n_repeats):
-        (first, overlap), (second, other) = (
+        (first, light, overlap), (second, heavy, other) = (
             phase(
                 energy,
                 Anchor(ANCHOR, gibbs(energy) + rng.normal(0, ANCHOR_ERROR), ANCHOR_ERROR),
@@ -86,7 +94,12 @@ def phase_rows(n: int, memory: float, n_repeats: int) -> Iterator[Row]:
         if min(overlap, other) < 0.1 or found.temperature_K is None or found.error_K is None:
             continue
         pairs = {"temperature_K": (found.temperature_K, found.error_K)}
-        pairs |= {name: getattr(found, name) for name in exact if name != "temperature_K"}
+        pairs |= {name: getattr(found, name) for name in exact if name not in ("temperature_K", "quantum_shift_K")}
+        corrected = (
+            CorrectedPhase(c * quantum.values[0], c * quantum.shares[:, 0], curve.values[1, k], curve.shares[:, 1, k])
+            for curve, quantum, c in ((first, light, LIGHTER), (second, heavy, 1.0))
+        )
+        pairs["quantum_shift_K"] = transition_shift_K(*corrected)
         for name, (value, error) in pairs.items():
             deviations[name].append((value - exact[name]) / error)
     for name, z in deviations.items():
@@ -118,7 +131,9 @@ def boundary_rows(n: int, memory: float, n_repeats: int) -> Iterator[Row]:
             known = squeezed(energy, volume, n, rng)
             for k, pressure in enumerate((0.0, PRESSURE)):
                 anchor = Anchor(ANCHOR, known.gibbs_eV.values[k], known.gibbs_eV.errors[k])
-                curve, overlap = phase(energy + pressure * volume, anchor, known.shares[:, k], volume, n, memory, rng)
+                curve, _, overlap = phase(
+                    energy + pressure * volume, anchor, known.shares[:, k], volume, n, memory, rng
+                )
                 curves.append(curve)
                 overlaps.append(overlap)
         found = boundary([0.0, PRESSURE_GPA], list(zip(curves[:2], curves[2:], strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,11 +10,17 @@ from ase import units
 from numpy.typing import ArrayLike
 
 from alchemflows.schemas.dynamics import CellFreedom
-from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.isolines import (
+    CurveValues,
+    PressureSweepDocument,
+    QuantumCorrections,
+    TemperatureSweepDocument,
+)
 
 if TYPE_CHECKING:
     from alchemflows.free_energy.isolines import Isobar, Isotherm
     from alchemflows.free_energy.phases import PhaseIsobar
+    from alchemflows.free_energy.quantum import WignerKirkwood
 
 #: Number of strains of the cell for each kind of freedom.
 N_STRAINS: dict[CellFreedom, int] = {"isotropic": 1, "axes": 3, "full": 6}
@@ -45,6 +52,93 @@ def isobar_of(document: TemperatureSweepDocument, temperatures_K: ArrayLike) -> 
         3 * document.counts.sites,
         0 if at_constant_volume else N_STRAINS[document.settings.cell_freedom],
     )
+
+
+def quantum_corrections(
+    arrays: Mapping[str, np.ndarray], mode_energies_eV: Sequence[float] | None, temperatures_K: ArrayLike
+) -> QuantumCorrections | None:
+    """Return the corrections for quantum nuclei along a sweep of the temperature; None if no forces are stored.
+
+    Parameters
+    ----------
+    arrays
+        Arrays of the switches, see :class:`~alchemflows.schemas.isolines.SweepWork`.
+    mode_energies_eV
+        ħω of the harmonic modes; None without phonons.
+    temperatures_K
+        Temperatures of the results (K), between those of the curve, ascending, shape (k,).
+    """
+    from alchemflows.free_energy.quantum import quantum_correction_eV
+
+    t, omegas = np.asarray(temperatures_K, dtype=float), _omegas(mode_energies_eV)
+    found = _wigner_kirkwood(arrays, omegas, t)
+    if found is None:
+        return None
+    return QuantumCorrections(
+        wigner_kirkwood_eV=CurveValues(values=found.values.tolist(), errors=found.errors.tolist()),
+        next_terms=found.next_terms.tolist(),
+        holds_from_K=found.holds_from_K(t),
+        harmonic_eV=None if omegas is None else [quantum_correction_eV(omegas, each) for each in t],
+    )
+
+
+def quantum_shift_K(
+    first: TemperatureSweepDocument,
+    second: TemperatureSweepDocument,
+    temperature_K: float | None,
+    size_entropies_eV_per_K: tuple[float, float] = (0.0, 0.0),
+) -> tuple[float | None, float | None]:
+    """Return the shift of a transition temperature by quantum nuclei (K), and its standard error.
+
+    It is that of the Wigner–Kirkwood terms, and None without a transition, without forces, or where the expansion does
+    not hold for one of the phases.
+
+    Parameters
+    ----------
+    first, second
+        Sweeps of both phases, with their arrays.
+    temperature_K
+        Transition temperature (K).
+    size_entropies_eV_per_K
+        What is added to S per atom of both phases, for the size of the cell.
+    """
+    from alchemflows.free_energy.quantum import CorrectedPhase, transition_shift_K
+
+    if temperature_K is None:
+        return None, None
+    phases = []
+    for each, of_size in zip((first, second), size_entropies_eV_per_K, strict=True):
+        t = np.clip([temperature_K], each.temperatures_K[0], each.temperatures_K[-1])
+        found = _wigner_kirkwood(each.work.curves.arrays(), _omegas(each.anchor.mode_energies_eV), t)
+        if found is None or found.holds_from_K(t) is None:
+            return None, None
+        curve, atoms = phase_isobar(each, t), each.counts.atoms
+        phases.append(
+            CorrectedPhase(
+                correction_eV=float(found.values[0] / atoms),
+                correction_shares_eV=found.shares[:, 0] / atoms,
+                entropy_eV_per_K=float(curve.values[1, 0] / atoms) + of_size,
+                entropy_shares_eV_per_K=curve.shares[:, 1, 0] / atoms,
+            )
+        )
+    return transition_shift_K(*phases)
+
+
+def _omegas(mode_energies_eV: Sequence[float] | None) -> np.ndarray | None:
+    from alchemflows.free_energy.einstein import HBAR
+
+    return None if mode_energies_eV is None else np.array(mode_energies_eV) / HBAR
+
+
+def _wigner_kirkwood(
+    arrays: Mapping[str, np.ndarray], omegas: np.ndarray | None, temperatures_K: np.ndarray
+) -> WignerKirkwood | None:
+    from alchemflows.free_energy.quantum import wigner_kirkwood
+
+    if "forward_force_squares" not in arrays:
+        return None
+    squares = arrays["forward_force_squares"], arrays["backward_force_squares"]
+    return wigner_kirkwood(squares, arrays["kind_counts"], arrays["places"], temperatures_K, omegas)
 
 
 def phase_isobar(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from alchemflows.analysis.isolines import phase_isobar
+from alchemflows.analysis.isolines import phase_isobar, quantum_shift_K
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.phases import N_TEMPERATURES, transition_of_curves
 from alchemflows.free_energy.size import logarithmic_term_eV_per_atom
@@ -67,6 +67,7 @@ def melting_document(
         pair if melts and pair is not None else (None, None)
         for pair in (found.latent_heat_eV, found.volume_A3, found.boundary_K_per_GPa)
     )
+    shift = quantum_shift_K(solid, liquid, found.temperature_K if melts else None, (size_eV_per_K, 0.0))
     return MeltingDocument(
         formula=solid.formula,
         counts=solid.counts,
@@ -80,6 +81,8 @@ def melting_document(
         volume_change_error_A3_per_atom=volume[1],
         boundary_K_per_GPa=slope[0],
         boundary_error_K_per_GPa=slope[1],
+        quantum_shift_K=shift[0],
+        quantum_shift_error_K=shift[1],
         temperatures_K=t.tolist(),
         difference_eV_per_atom=CurveValues(
             values=difference.tolist(), errors=np.hypot(crystal.errors[0], melt.errors[0]).tolist()

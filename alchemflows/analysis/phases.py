@@ -11,7 +11,7 @@ import numpy as np
 from monty.json import MSONable
 from numpy.typing import ArrayLike
 
-from alchemflows.analysis.isolines import isotherm_of, phase_isobar
+from alchemflows.analysis.isolines import isotherm_of, phase_isobar, quantum_corrections, quantum_shift_K
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.phases import (
     N_TEMPERATURES,
@@ -277,6 +277,9 @@ class _Curve:
             gibbs_eV=gibbs,
             entropy_eV_per_K=entropy,
             volumes_A3=volumes,
+            quantum=quantum_corrections(
+                self.document.work.curves.arrays(), self.document.anchor.mode_energies_eV, curve.temperatures_K
+            ),
         )
 
 
@@ -373,7 +376,9 @@ def _transition_of_curves(first: _Curve, second: _Curve) -> PhaseTransition | No
     common = _common(first, second)
     if common is None:
         return None
-    return _stored(transition_of_curves(*common), first.crystal.composition, first.crystal.phase, second.crystal.phase)
+    found = transition_of_curves(*common)
+    shift = quantum_shift_K(first.document, second.document, found.temperature_K)
+    return _stored(found, first.crystal.composition, first.crystal.phase, second.crystal.phase, shift)
 
 
 def _common(first: _Curve, second: _Curve) -> tuple[PhaseIsobar, PhaseIsobar] | None:
@@ -401,7 +406,16 @@ def _boundary(first: Mapping[float, _Curve], second: Mapping[float, _Curve]) -> 
         composition=one.composition,
         phases=(one.phase, other.phase),
         pressures_GPa=list(pairs),
-        transitions=[_stored(each, one.composition, one.phase, other.phase) for each in found.transitions],
+        transitions=[
+            _stored(
+                each,
+                one.composition,
+                one.phase,
+                other.phase,
+                quantum_shift_K(first[pressure].document, second[pressure].document, each.temperature_K),
+            )
+            for pressure, each in zip(pairs, found.transitions, strict=True)
+        ],
         deviations_K=[None if each is None else each[0] for each in found.deviations_K],
         deviation_errors_K=[None if each is None else each[1] for each in found.deviations_K],
     )
@@ -425,7 +439,13 @@ def _reasons_of_boundary(found: PhaseBoundary) -> list[str]:
     ]
 
 
-def _stored(found: Transition, composition: float | None, first: str, second: str) -> PhaseTransition:
+def _stored(
+    found: Transition,
+    composition: float | None,
+    first: str,
+    second: str,
+    quantum_shift: tuple[float | None, float | None] = (None, None),
+) -> PhaseTransition:
     """Return a transition with the phases in the order of their stability; differences are those on heating."""
     low, high = (first, second) if found.second_above else (second, first)
     sign = 1 if found.second_above else -1
@@ -448,5 +468,7 @@ def _stored(found: Transition, composition: float | None, first: str, second: st
         volume_change_error_A3_per_atom=volume[1],
         boundary_K_per_GPa=boundary[0],
         boundary_error_K_per_GPa=boundary[1],
+        quantum_shift_K=quantum_shift[0],
+        quantum_shift_error_K=quantum_shift[1],
         probability=found.probability,
     )

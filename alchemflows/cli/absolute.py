@@ -32,8 +32,9 @@ _NAMES = (
     *("pressure", "cell", "timestep", "repeats", "cell_steps", "equilibration", "sampling", "switching", "relax"),
     *("symmetrise", "frames", "seed"),
 )
-#: Options of Frenkel–Ladd runs at several temperatures, and at one.
+#: Options of Frenkel–Ladd runs at several temperatures, for curves of several phases, and at one temperature.
 FRENKEL_LADD = MakerOptions(_MAKER, _NAMES)
+FRENKEL_LADD_OF_CURVES = MakerOptions(_MAKER, (*_NAMES, "quantum"))
 FRENKEL_LADD_AT = MakerOptions(_MAKER, ("temperature", *_NAMES), required=("temperature",))
 FRENKEL_LADD_ALL = MakerOptions(_MAKER, ("temperature", *_NAMES, "quantum"), required=("temperature",))
 
@@ -156,7 +157,7 @@ AnchorOption = Annotated[
     ),
 ]
 #: Options of a Frenkel–Ladd run that a stored anchor replaces.
-_OF_ANCHOR = ("repeats", "cell_steps", "equilibration", "sampling", "switching", "relax", "symmetrise")
+_OF_ANCHOR = ("repeats", "cell_steps", "equilibration", "sampling", "switching", "relax", "symmetrise", "quantum")
 
 
 @app.command("temperature-sweep")
@@ -164,7 +165,7 @@ _OF_ANCHOR = ("repeats", "cell_steps", "equilibration", "sampling", "switching",
 def temperature_sweep(
     structure: StructureFile,
     sweep: Annotated[Any, TEMPERATURE_SWEEP],
-    maker: Annotated[Any, FRENKEL_LADD_AT],
+    maker: Annotated[Any, FRENKEL_LADD_ALL],
     potential: PotentialOptions,
     reading: ReadingOptions,
     run: RunOptions,
@@ -225,7 +226,7 @@ def pressure_sweep(
 def melting(
     structure: StructureFile,
     point: Annotated[Any, MELTING],
-    maker: Annotated[Any, FRENKEL_LADD],
+    maker: Annotated[Any, FRENKEL_LADD_OF_CURVES],
     potential: PotentialOptions,
     reading: ReadingOptions,
     run: RunOptions,
@@ -320,7 +321,7 @@ def phases(
     ],
     temperatures: Temperatures,
     comparison: Annotated[Any, PHASES],
-    maker: Annotated[Any, FRENKEL_LADD],
+    maker: Annotated[Any, FRENKEL_LADD_OF_CURVES],
     potential: PotentialOptions,
     reading: ReadingOptions,
     run: RunOptions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from rich.console import Group
 
 from alchemflows.cli.layout import ResultTable
 from alchemflows.cli.tables import empty_table
@@ -10,9 +11,41 @@ from alchemflows.schemas.isolines import (
     CurveValues,
     Isoline,
     PressureSweepDocument,
+    QuantumCorrections,
     TemperatureSweepDocument,
 )
 from alchemflows.schemas.melting import MeltingDocument
+
+
+def temperature_tables(document: TemperatureSweepDocument) -> Group:
+    """Thermodynamics at each temperature, and the corrections for quantum nuclei."""
+    tables = [temperature_table(document)]
+    if document.quantum is not None:
+        tables.append(quantum_table(document, document.quantum))
+    return Group(*tables)
+
+
+def quantum_table(document: TemperatureSweepDocument, quantum: QuantumCorrections) -> ResultTable:
+    """Corrections of the free energy for quantum nuclei at each temperature, for one atom."""
+    free = "F" if document.pressure_GPa is None else "G"
+    headings = ["T (K)", "Wigner–Kirkwood (meV/atom)", "next term (%)"]
+    columns = [
+        _column(quantum.wigner_kirkwood_eV, 1e3 / document.counts.atoms, 4),
+        [f"{100 * share:.2g}" for share in quantum.next_terms],
+    ]
+    if quantum.harmonic_eV is not None:
+        headings.append("harmonic (meV/atom)")
+        columns.append([f"{1e3 * document.counts.per_atom(value):.4f}" for value in quantum.harmonic_eV])
+    table = empty_table(f"corrections for quantum nuclei, not in {free}", tuple(headings), n_keys=1)
+    for temperature, *cells in zip(document.temperatures_K, *columns, strict=True):
+        table.add_row(f"{temperature:g}", *cells)
+    if quantum.holds_from_K != document.temperatures_K[0]:
+        below = "at all temperatures" if quantum.holds_from_K is None else f"below {quantum.holds_from_K:g} K"
+        table.caption = (
+            f"warning: {below} the next term is more than a tenth of the Wigner–Kirkwood term, and the expansion does "
+            "not hold"
+        )
+    return table
 
 
 def temperature_table(document: TemperatureSweepDocument) -> ResultTable:
@@ -85,6 +118,9 @@ def melting_table(document: MeltingDocument) -> ResultTable:
         slope, slope_error = document.boundary_K_per_GPa, document.boundary_error_K_per_GPa
         if slope is not None and slope_error is not None:
             table.add_row("slope dT/dp (K/GPa)", f"{slope:.1f}", f"{slope_error:.1f}")
+        shift, shift_error = document.quantum_shift_K, document.quantum_shift_error_K
+        if shift is not None and shift_error is not None:
+            table.add_row("shift by quantum nuclei, not included (K)", f"{shift:.2f}", f"{shift_error:.2f}")
     for end in (0, -1):
         value, width = document.difference_eV_per_atom.values[end], document.difference_eV_per_atom.errors[end]
         label = f"G(liquid) − G(solid) at {document.temperatures_K[end]:g} K (eV/atom)"

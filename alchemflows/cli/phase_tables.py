@@ -47,6 +47,7 @@ def transition_table(document: PhaseStabilityDocument) -> ResultTable:
         "ΔS (k_B/atom)",
         "ΔV (Å³/atom)",
         "dT/dp (K/GPa)",
+        "shift by quantum nuclei (K)",
         "probability",
     )
     rows = []
@@ -58,6 +59,7 @@ def transition_table(document: PhaseStabilityDocument) -> ResultTable:
             (t.entropy_eV_per_K_per_atom, t.entropy_error_eV_per_K_per_atom, 1 / units.kB, 4),
             (t.volume_change_A3_per_atom, t.volume_change_error_A3_per_atom, 1.0, 4),
             (t.boundary_K_per_GPa, t.boundary_error_K_per_GPa, 1.0, 1),
+            (t.quantum_shift_K, t.quantum_shift_error_K, 1.0, 1),
         )
         cells = ["none" if k == 0 and each[0] is None else _measured(*each) for k, each in enumerate(numbers)]
         rows.append((f"{t.low_temperature_phase} → {t.high_temperature_phase}{at}", *cells, f"{t.probability:.2f}"))

@@ -63,7 +63,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     FrenkelPairDocument: defect_tables.frenkel_pair_table,
     RemovalDocument: defect_tables.removal_table,
     PhaseStabilityDocument: phase_tables.phase_tables,
-    TemperatureSweepDocument: isoline_tables.temperature_table,
+    TemperatureSweepDocument: isoline_tables.temperature_tables,
     PressureSweepDocument: isoline_tables.pressure_table,
     MeltingDocument: isoline_tables.melting_table,
     CompositionSweepDocument: tables.sweep_table,

@@ -125,29 +125,3 @@ def classical_harmonic_free_energy_eV(
         )
     wavelength = np.sqrt(2 * np.pi * HBAR**2 / (np.sum(masses) * kT))
     return float(kT * np.log(HBAR * omega / kT).sum() - kT * np.log(free_volume_A3 / wavelength**3))
-
-
-def quantum_correction_eV(omegas: ArrayLike, temperature_K: float) -> float:
-    """Return F_quantum − F_classical of harmonic modes (eV): Σ [ħω/2 + k_B T ln(1 − e^(−βħω)) − k_B T ln(βħω)].
-
-    The anharmonic part is assumed to be equal in both statistics.
-
-    Parameters
-    ----------
-    omegas
-        Angular frequencies as in :func:`classical_harmonic_free_energy_eV`.
-    temperature_K
-        Temperature (K).
-
-    Raises
-    ------
-    InvalidInputError
-        If a mode is unstable.
-    """
-    kT = units.kB * temperature_K
-    x = HBAR * np.asarray(omegas, dtype=float) / kT
-    if not (x > 0).all():
-        raise InvalidInputError(
-            f"omegas: {int((~(x > 0)).sum())} modes are unstable, so the quantum correction is not defined"
-        )
-    return float(kT * (x / 2 + np.log(-np.expm1(-x)) - np.log(x)).sum())

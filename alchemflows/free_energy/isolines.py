@@ -15,7 +15,6 @@ Along an isotherm, G(p) = G(p₀) + W with dW = V dp.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +22,11 @@ from ase import units
 from scipy.interpolate import CubicSpline
 
 from alchemflows.free_energy.curves import WorkCurve
-from alchemflows.free_energy.errors import independent_variance, shared_errors
+from alchemflows.free_energy.errors import shared_errors
+from alchemflows.free_energy.polynomials import MIN_DEGREE, FittedPolynomial, SwitchAverages, fitted
 
-#: Degrees of the polynomials that describe the derivative of the free energy along the path.
-MIN_DEGREE, MAX_DEGREE = 2, 6
+#: Highest degree of the polynomials that describe the derivative of the free energy along the path.
+MAX_DEGREE = 6
 #: A higher degree is used if its coefficient is larger than this number of its errors.
 SIGNIFICANT = 3.0
 
@@ -142,11 +142,11 @@ def isobar(
     gibbs_rows = (t / low)[:, None] * steps
     gibbs = work.combined(gibbs_rows)
     values = t / anchor.place * anchor.value_eV + gibbs[0] - per_K * t * np.log(t / anchor.place)
-    h, h_errors = _fitted(work.combined, *(fit.at(t) for fit in fits))
+    h, h_errors = fitted(work.combined, *(fit.at(t) for fit in fits))
     h = h + per_K * t
     entropy_rows = [(fit.at(t) - gibbs_rows) / t[:, None] for fit in fits]
-    _, s_errors = _fitted(work.combined, *entropy_rows)
-    c, c_errors = _fitted(work.combined, *(fit.derivative(t) for fit in fits))
+    _, s_errors = fitted(work.combined, *entropy_rows)
+    c, c_errors = fitted(work.combined, *(fit.derivative(t) for fit in fits))
     volume, expansion, volume_shares = _expansion(volumes_A3, middle, t)
     by_switch = [
         shared_errors([part @ gibbs_rows.T for part in work.influences_eV], gibbs[1]),
@@ -187,11 +187,11 @@ def isotherm(work: WorkCurve, path_eV_per_A3: np.ndarray, anchor: Anchor, pressu
     slopes = _increments(len(path_eV_per_A3)) / np.diff(path_eV_per_A3)[:, None]
     fits = _fits(work, slopes, middle, np.ones(len(middle)))
     gibbs, errors = work.combined(steps)
-    v, v_errors = _fitted(work.combined, *(fit.at(p) for fit in fits))
+    v, v_errors = fitted(work.combined, *(fit.at(p) for fit in fits))
     dv = work.combined(fits[0].derivative(p))[0]
     # B = −V / V'; its relative error is that of V' / V.
     ratios = (fit.derivative(p) / v[:, None] - (dv / v**2)[:, None] * fit.at(p) for fit in fits)
-    ratio_errors = _fitted(work.combined, *ratios)[1]
+    ratio_errors = fitted(work.combined, *ratios)[1]
     by_switch = shared_errors([part @ steps.T for part in work.influences_eV], errors)
     return Isotherm(
         gibbs_eV=Series(anchor.value_eV + gibbs, np.hypot(anchor.error_eV, errors)),
@@ -203,38 +203,9 @@ def isotherm(work: WorkCurve, path_eV_per_A3: np.ndarray, anchor: Anchor, pressu
     )
 
 
-@dataclass(frozen=True)
-class _FittedPolynomial:
-    """Fitted polynomial as linear combinations of the data: its coefficients are `solution` @ data."""
-
-    solution: np.ndarray
-    scale: float
-
-    @property
-    def degree(self) -> int:
-        """Degree of the polynomial."""
-        return len(self.solution) - 1
-
-    @classmethod
-    def fitted(cls, x: np.ndarray, weights: np.ndarray, degree: int) -> _FittedPolynomial:
-        scale = float(np.abs(x).max())
-        matrix = np.vander(x / scale, degree + 1, increasing=True)
-        return cls(np.linalg.pinv(weights[:, None] * matrix) * weights, scale)
-
-    def at(self, x: np.ndarray) -> np.ndarray:
-        """Return the factors of the data for the polynomial at x, shape (k, data)."""
-        return np.vander(x / self.scale, len(self.solution), increasing=True) @ self.solution
-
-    def derivative(self, x: np.ndarray) -> np.ndarray:
-        """Return the factors of the data for the derivative at x, shape (k, data)."""
-        powers = np.arange(1, len(self.solution))
-        matrix = powers * np.vander(x / self.scale, len(self.solution) - 1, increasing=True)
-        return matrix @ self.solution[1:] / self.scale
-
-
 def _fits(
     work: WorkCurve, slopes: np.ndarray, x: np.ndarray, weights: np.ndarray
-) -> tuple[_FittedPolynomial, _FittedPolynomial]:
+) -> tuple[FittedPolynomial, FittedPolynomial]:
     """Return the polynomial of the slopes of the work with the lowest sufficient degree, and that of the next degree.
 
     A degree is sufficient if the coefficient of the next one is not significant. There are at least four data for each
@@ -242,50 +213,23 @@ def _fits(
     """
     highest = max(MIN_DEGREE, min(MAX_DEGREE, len(x) // 4))
     for degree in range(MIN_DEGREE, highest + 1):
-        own, more = (_FittedPolynomial.fitted(x, weights, d) for d in (degree, degree + 1))
+        own, more = (FittedPolynomial.fitted(x, weights, d) for d in (degree, degree + 1))
         (value,), (error,) = work.combined(more.solution[-1:] @ slopes)
         if abs(value) <= SIGNIFICANT * error:
             break
-    first, second = (_FittedPolynomial(fit.solution @ slopes, fit.scale) for fit in (own, more))
+    first, second = (FittedPolynomial(fit.solution @ slopes, fit.scale) for fit in (own, more))
     return first, second
-
-
-def _fitted(
-    combined: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], rows: np.ndarray, more: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return results of a fit and their errors, which include changes by one more degree that are beyond chance.
-
-    Twice the variance of chance is subtracted from the squared change, so that 84 % of the errors of a sufficient
-    polynomial stay what they are.
-
-    Parameters
-    ----------
-    combined
-        Function that returns linear combinations of the data and their standard errors.
-    rows, more
-        Factors of the data for the results of the fit, and for those of the fit of the next degree, shape (k, m).
-    """
-    values, errors = combined(rows)
-    change, by_chance = combined(more - rows)
-    return values, np.sqrt(errors**2 + np.maximum(0.0, change**2 - 2 * by_chance**2))
 
 
 def _expansion(
     volumes_A3: tuple[np.ndarray, np.ndarray], x: np.ndarray, t: np.ndarray
 ) -> tuple[Series, Series, np.ndarray]:
     """Return V and (∂V/∂T)/V at temperatures t from both directions, and what each switch adds to the errors of V."""
-    fits = [_FittedPolynomial.fitted(x, 1 / np.sqrt(x), degree) for degree in (MIN_DEGREE, MIN_DEGREE + 1)]
-    parts = tuple(volumes / (2 * len(volumes)) for volumes in volumes_A3)
-
-    def combined(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        errors = [independent_variance([part @ row for part in parts]).error for row in rows]
-        return rows @ sum(part.sum(axis=0) for part in parts), np.array(errors)
-
-    volume, errors = _fitted(combined, *(fit.at(t) for fit in fits))
-    alpha = combined(fits[0].derivative(t))[0] / volume
-    relative = (fit.derivative(t) / volume[:, None] - (alpha / volume)[:, None] * fit.at(t) for fit in fits)
-    shares = shared_errors([part @ fits[0].at(t).T for part in parts], errors)
-    return Series(volume, errors), Series(alpha, _fitted(combined, *relative)[1]), shares
+    averages = SwitchAverages(volumes_A3, x, 1 / np.sqrt(x))
+    volume, errors = averages.at(t)
+    alpha = averages.combined(averages.fits[0].derivative(t))[0] / volume
+    relative = (fit.derivative(t) / volume[:, None] - (alpha / volume)[:, None] * fit.at(t) for fit in averages.fits)
+    return Series(volume, errors), Series(alpha, fitted(averages.combined, *relative)[1]), averages.shares(t, errors)
 
 
 def _steps(path: np.ndarray, x: np.ndarray, start: float) -> np.ndarray:

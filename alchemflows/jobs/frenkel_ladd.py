@@ -21,11 +21,12 @@ from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.analysis.terms import mixing_term_eV
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.free_energy.einstein import (
+    HBAR,
     centre_of_mass_term_eV,
     einstein_free_energy_eV,
-    quantum_correction_eV,
     spring_constants_eV_per_A2,
 )
+from alchemflows.free_energy.quantum import quantum_correction_eV
 from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import check_same, reasons_of, started_from
@@ -182,7 +183,7 @@ class EinsteinSwitchesMaker(Maker):
         sampled = self._sample(potential, system, w, symmetry, settings, dynamics)
         counts = system.counts(w)
         result, work = work_document(sampled.switches, settings, counts)
-        quantum, unstable = self._quantum_correction(system.with_structure(sampled.mean), w)
+        omegas, unstable = self._modes(system.with_structure(sampled.mean), w)
         reasons = _reasons_of_cell(mean_cell, result.best[1])
         reasons += drift("the energy of the crystal", sampled.run.energy_eV) + result.warnings + unstable
         points = symmetry.n_primitive_cells if n_primitive_cells is None else n_primitive_cells
@@ -200,7 +201,8 @@ class EinsteinSwitchesMaker(Maker):
             stiffness_eV_per_A2=sampled.stiffness.tolist(),
             **self._terms(system, w, sampled, sampled.mean.volume / points, result.best, _cell_bias_eV(mean_cell)),
             mixing_term_eV=mixing_term_eV(system, w, settings.temperature_K),
-            quantum_correction_eV=quantum,
+            quantum_correction_eV=None if omegas is None else quantum_correction_eV(omegas, settings.temperature_K),
+            mode_energies_eV=None if omegas is None else (HBAR * omegas).tolist(),
             work=work,
             mean_cell_job=mean_cell_job,
             dynamics=dynamics,
@@ -297,8 +299,8 @@ class EinsteinSwitchesMaker(Maker):
             "gibbs": FreeEnergyValue.of(helmholtz + pv - bias, float(np.hypot(error, bias_error)), counts),
         }
 
-    def _quantum_correction(self, system: AlchemicalSystem, weights: np.ndarray) -> tuple[float | None, list[str]]:
-        """Return the quantum correction (eV) if there is one, and why there is none where it was asked for."""
+    def _modes(self, system: AlchemicalSystem, weights: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
+        """Return the frequencies for the quantum correction if it was asked for, or why there are none."""
         if not self.quantum:
             return None, []
         from alchemflows.alchemy.calculator import AlchemicalCalculator
@@ -307,8 +309,7 @@ class EinsteinSwitchesMaker(Maker):
         calculator = AlchemicalCalculator(system, weights, self.potential.model_copy(update={"dtype": "float64"}))
         cell = system.structure.lattice.matrix
         try:
-            omegas = mode_frequencies(calculator.potential, relaxed_positions(calculator), cell, weights)
-            return quantum_correction_eV(omegas, self.settings.temperature_K), []
+            return mode_frequencies(calculator.potential, relaxed_positions(calculator), cell, weights), []
         except UnstableCrystalError as error:  # F is valid even if the crystal is stable only at high temperature
             return None, [Reason.UNSTABLE_AT_0_K.because(error=error)]
 

@@ -13,7 +13,7 @@ from ase import units
 from jobflow import JobConfig, Maker, OutputReference, job
 
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.analysis.isolines import N_STRAINS, isotherm_of
+from alchemflows.analysis.isolines import N_STRAINS, isotherm_of, quantum_corrections
 from alchemflows.errors import AlchemflowsError, NotLiquidError, UnstableCrystalError
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.resuming import resumable
@@ -70,6 +70,8 @@ class _Swept:
         Temperatures or pressures at which the crystal was lost, in the order of the attempts.
     work
         Free energy along the path.
+    arrays
+        Arrays of the switches that are stored.
     spent_s
         Time that was spent before the job was resumed.
     """
@@ -80,6 +82,7 @@ class _Swept:
     settings: SwitchingSettings
     lost: list[float]
     work: WorkCurve
+    arrays: dict[str, np.ndarray]
     spent_s: float
 
 
@@ -165,13 +168,25 @@ class SweepSwitchesMaker(Maker):
         switches = run.switches
         scales = 1 + switches.lambdas * (path.final[-2] / path.initial[-2] - 1)
         middle = (scales[1:] + scales[:-1]) / 2
+        arrays = {
+            "places": places,
+            "forward_eV": switches.forward_progress_eV,
+            "backward_eV": switches.backward_progress_eV,
+            "forward_volumes_A3": switches.forward_gradients[..., -1] / middle,
+            "backward_volumes_A3": switches.backward_gradients[:, ::-1, -1] / middle,
+        }
+        ahead, behind = switches.forward_force_squares, switches.backward_force_squares
+        if ahead is not None and behind is not None:
+            squares = {"forward_force_squares": ahead, "backward_force_squares": behind[:, ::-1]}
+            arrays |= squares | {"kind_counts": run.kind_counts}
         return _Swept(
             run,
             places,
-            (switches.forward_gradients[..., -1] / middle, switches.backward_gradients[:, ::-1, -1] / middle),
+            (arrays["forward_volumes_A3"], arrays["backward_volumes_A3"]),
             settings,
             lost,
             work_curve(switches.forward_progress_eV, switches.backward_progress_eV, settings.temperature_K),
+            arrays,
             checkpoint.spent_s,
         )
 
@@ -246,15 +261,7 @@ class SweepSwitchesMaker(Maker):
                 dissipation_eV=ends.dissipation_eV,
                 overlap=ends.overlap,
                 switching_time_fs=self.settings.n_switching_steps * self.settings.timestep_fs,
-                curves=PackedArrays(
-                    npz_base64=PackedArrays.encode(
-                        places=swept.places,
-                        forward_eV=switches.forward_progress_eV,
-                        backward_eV=switches.backward_progress_eV,
-                        forward_volumes_A3=swept.volumes_A3[0],
-                        backward_volumes_A3=swept.volumes_A3[1],
-                    )
-                ),
+                curves=PackedArrays(npz_base64=PackedArrays.encode(**swept.arrays)),
             ),
             "settings": self.settings,
             "sites": sites,
@@ -351,6 +358,7 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
             expansion_per_K=_values(found.expansion_per_K),
             dissipation_eV=found.dissipation_eV.tolist(),
             degree=found.degree,
+            quantum=quantum_corrections(swept.arrays, start.mode_energies_eV, temperatures),
         )
 
 
@@ -456,6 +464,7 @@ def _start(
             volume_A3=anchor.volume_A3,
             gibbs=anchor.gibbs,
             helmholtz=anchor.helmholtz,
+            mode_energies_eV=anchor.mode_energies_eV if isinstance(anchor, FrenkelLaddDocument) else None,
         )
     low, high = isotherm.pressures_GPa[0], isotherm.pressures_GPa[-1]
     if not low - SAME_GPA <= pressure_GPa <= high + SAME_GPA:

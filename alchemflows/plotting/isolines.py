@@ -9,14 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alchemflows.plotting.labels import subscripted
-from alchemflows.schemas.isolines import CurveValues, PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.isolines import (
+    CurveValues,
+    PressureSweepDocument,
+    QuantumCorrections,
+    TemperatureSweepDocument,
+)
 from alchemflows.schemas.melting import MeltingDocument
 
 
 def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> Figure:
     """Plot the free energy and its derivatives, per atom, with bands of one and two standard errors.
 
-    Over temperatures these are G, S, C_p and V, and over pressures G, V and the bulk modulus. The dot is the anchor.
+    Over temperatures these are G, S, C_p, V and the Wigner–Kirkwood correction, and over pressures G, V and the bulk
+    modulus. The dot is the anchor. The dashed line is the harmonic quantum correction; where the expansion of the other
+    one does not hold, the background is grey.
     """
     atoms = document.counts.atoms
     per_kB = 1 / (atoms * units.kB)
@@ -42,15 +49,31 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
             ("V (Å³/atom)", document.volumes_A3, 1 / atoms),
             ("bulk modulus (GPa)", document.bulk_modulus_GPa, 1.0),
         ]
+    quantum = document.quantum if isinstance(document, TemperatureSweepDocument) else None
+    if quantum is not None:
+        panels.append(("quantum correction (meV/atom)", quantum.wigner_kirkwood_eV, 1e3 / atoms))
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(3.2 * len(panels), 3.4), layout="constrained")
-        for axes, (name, series, factor) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        drawn = figure.subplots(1, len(panels))
+        for axes, (name, series, factor) in zip(drawn, panels, strict=True):
             plot_band(axes, x, factor * np.array(series.values), factor * np.array(series.errors), "C0")
             axes.set_xlabel(label)
             axes.set_ylabel(name)
             axes.plot(place, factor * series.values[int(np.argmin(np.abs(x - place)))], "ko", markersize=4)
+        if quantum is not None:
+            _plot_quantum(drawn[-1], x, quantum, 1e3 / atoms)
         figure.suptitle(f"{subscripted(document.formula)}, {where}, {document.counts.title}", fontsize=10)
     return figure
+
+
+def _plot_quantum(axes: Axes, x: np.ndarray, quantum: QuantumCorrections, factor: float) -> None:
+    """Add the harmonic correction, and mark where the expansion does not hold."""
+    if quantum.harmonic_eV is not None:
+        axes.plot(x, factor * np.array(quantum.harmonic_eV), color="C1", linestyle="--", label="harmonic")
+        axes.legend(frameon=False)
+    end = x[-1] if quantum.holds_from_K is None else quantum.holds_from_K
+    if end > x[0]:
+        axes.axvspan(x[0], end, color="0.9", linewidth=0)
 
 
 def plot_melting(document: MeltingDocument) -> Figure:

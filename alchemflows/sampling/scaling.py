@@ -11,6 +11,7 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.scaled import ScaledPath, ScaledPotential
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
+from alchemflows.sampling.forces import ForceSquares
 from alchemflows.sampling.liquids import LiquidHistory
 from alchemflows.sampling.schedules import geometric, schedule
 from alchemflows.sampling.seeds import derived_seeds
@@ -34,13 +35,15 @@ class Sweep:
     Attributes
     ----------
     switches
-        Work and ∂E/∂w along the switches.
+        Work, ∂E/∂w and squares of the forces along the switches.
     lost_on_the_way_up, lost_on_the_way_down
         λ at which the crystal melted or became another structure in switches to λ = 1, and to λ = 0; None if it did
         not. It is the end of the path if the crystal was lost there before the switches. In runs that are shorter than
         :data:`MIN_SECTION_FS` it is not determined.
     summaries
         Displacements of the atoms in each of the 2n replicas during the switches; empty for a liquid.
+    kind_counts
+        Number of atoms of each kind in the squares of the forces, shape (kinds,).
     liquid
         Diffusion and order of a liquid during the switches; None for a crystal.
     """
@@ -49,6 +52,7 @@ class Sweep:
     lost_on_the_way_up: float | None
     lost_on_the_way_down: float | None
     summaries: list[SitesSummary]
+    kind_counts: np.ndarray
     liquid: LiquidSummary | None = None
 
 
@@ -115,6 +119,8 @@ def sweep(
         **common,
     )
     during = _history(structure, liquid, settings, settings.n_switching_steps, model)
+    own = path.initial_weights[: path.system.n_weights]
+    squares = ForceSquares(path.system.masses(own, "harmonic"), 2 * n, model.device)
     switches = switch(
         model,
         path,
@@ -123,6 +129,7 @@ def sweep(
         derived_seeds(seed, f"switching of {purpose}", 2 * n),
         watch=during,
         ramp=ramp,
+        squares=squares,
         checkpoint=checkpoint.stage("switching"),
         **common,
     )
@@ -139,6 +146,7 @@ def sweep(
         lost_on_the_way_up=(1.0 if high else None) if up is None or low else up,
         lost_on_the_way_down=(0.0 if low else None) if down is None or high else down,
         summaries=during.summaries() if isinstance(during, SiteHistory) else [],
+        kind_counts=squares.counts,
         liquid=during.summary() if isinstance(during, LiquidHistory) else None,
     )
 

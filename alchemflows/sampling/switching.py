@@ -17,6 +17,7 @@ from alchemflows.alchemy.tether import Springs
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.blocks import Blocks, Resumable, Watch
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
+from alchemflows.sampling.forces import ForceSquares
 from alchemflows.sampling.frames import FrameRecorder
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.schedules import schedule
@@ -47,6 +48,9 @@ class Switches:
         Work (eV) done until each of the m points, in the order of time, shape (n, m).
     forward_gradients, backward_gradients
         Mean of ∂E/∂w over the steps between successive points, in the order of time, shape (n, m − 1, C).
+    forward_force_squares, backward_force_squares
+        Mean of Σ_i |F_i|²/m_i (eV²/Å²/amu) of each kind of atom over these steps, shape (n, m − 1, kinds); None if they
+        were not collected.
     """
 
     forward_work_eV: np.ndarray
@@ -58,6 +62,8 @@ class Switches:
     backward_progress_eV: np.ndarray
     forward_gradients: np.ndarray
     backward_gradients: np.ndarray
+    forward_force_squares: np.ndarray | None = None
+    backward_force_squares: np.ndarray | None = None
 
 
 def n_samples_of_ends(settings: SwitchingSettings) -> int:
@@ -168,6 +174,7 @@ def switch(
     sites: Sites | None = None,
     watch: Watch | None = None,
     ramp: Callable[[np.ndarray], np.ndarray] | None = None,
+    squares: ForceSquares | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Switches:
@@ -185,6 +192,8 @@ def switch(
         2n seeds for the noise.
     ramp
         Function that maps the λ of the schedule to that of the switch, with 0 → 0 and 1 → 1; the same λ if not given.
+    squares
+        Collects the squares of the forces.
 
     Raises
     ------
@@ -215,11 +224,13 @@ def switch(
     kept = np.unique(np.linspace(0, n_steps, N_CURVE_POINTS).round().astype(int))
     keep = set(kept.tolist())
     work = _Work(langevin, float64_tensor(path.direction, model.device))
-    parts: list[Resumable] = [work] if watch is None else [work, watch]
+    parts: list[Resumable] = [work, *(part for part in (watch, squares) if part is not None)]
     blocks = Blocks(langevin, n_steps, parts=parts, on_progress=on_progress, checkpoint=checkpoint)
     for step, ends_block in blocks.steps("switching", 0, n_steps, BLOCK):
         langevin.step(path.weights(lambdas[step]), weight_gradients=True)
         work.add(langevin, lambdas[step] - lambdas[step - 1], keep=step in keep)
+        if squares is not None:
+            squares.add(langevin.evaluation.forces, keep=step in keep)
         if ends_block:
             _look(langevin, sites, watch)
     totals = work.total.cpu().numpy()
@@ -227,11 +238,13 @@ def switch(
         torch.stack(values, dim=1).cpu().numpy() for values in (work.curve, work.progress, work.gradient_sums)
     )
     means = np.diff(sums, axis=1) / np.diff(kept)[:, None]
+    found = None if squares is None else squares.means(kept)
     return Switches(
         totals[:n],
         totals[n:],
         forward[kept],
         *(part for values in (dudl, progress, means) for part in (values[:n], values[n:])),
+        *((None, None) if found is None else (found[:n], found[n:])),
     )
 
 

@@ -88,6 +88,9 @@ class FrenkelLaddDocument(Document):
         description="F_quantum − F_classical of the harmonic Γ modes of this cell, not included in F and G; none if it "
         "was not requested"
     )
+    mode_energies_eV: list[float] | None = Field(
+        None, description="ħω of each of these 3N − 3 modes; none without the quantum correction"
+    )
     work: WorkDocument = Field(description="work of switches from the crystal (λ = 0) to the Einstein crystal (λ = 1)")
     mean_cell_job: str | None = Field(
         None,

@@ -30,6 +30,29 @@ class SweepAnchor(BaseModel):
     volume_A3: float
     gibbs: FreeEnergyValue
     helmholtz: FreeEnergyValue
+    mode_energies_eV: list[float] | None = Field(
+        None, description="ħω of each harmonic mode at this volume; none if it was not requested, or for a liquid"
+    )
+
+
+class QuantumCorrections(BaseModel):
+    """What quantum nuclei add to a classical free energy, at each temperature of a curve; values are for the cell."""
+
+    wigner_kirkwood_eV: CurveValues = Field(
+        description="first term of the expansion in ħ: ħ²/(24 (k_B T)²) Σ_i ⟨|F_i|²⟩/m_i, with the forces of the "
+        "switches"
+    )
+    next_terms: list[float] = Field(
+        description="size of the next term of harmonic modes, divided by the first term; without phonons a lower "
+        "limit, from the mean frequency of the atoms of each mass"
+    )
+    holds_from_K: float | None = Field(
+        description="lowest temperature of the curve above which the next term is at most a tenth of the first one; "
+        "none if it is larger at the highest temperature"
+    )
+    harmonic_eV: list[float] | None = Field(
+        description="correction of the harmonic modes at the volume of the anchor, to all orders; none without phonons"
+    )
 
 
 class SweepWork(BaseModel):
@@ -46,7 +69,8 @@ class SweepWork(BaseModel):
         description="`places` (K or GPa) at m points from the low to the high end, and at them the work (eV) since the "
         "start of each switch: `forward_eV` (n, m), and `backward_eV` (n, m) from the high to the low end; mean "
         "volumes (Å³) between the points from the low to the high end: `forward_volumes_A3`, `backward_volumes_A3` "
-        "(n, m − 1)"
+        "(n, m − 1), and means of Σ |F|²/m (eV²/Å²/amu) of the scaled forces on the atoms of each mass: "
+        "`forward_force_squares`, `backward_force_squares` (n, m − 1, kinds), for `kind_counts` atoms"
     )
 
 
@@ -94,6 +118,9 @@ class TemperatureSweepDocument(Document, Isoline):
     entropy_eV_per_K: CurveValues
     heat_capacity_eV_per_K: CurveValues = Field(description="C_p, at constant volume C_V")
     expansion_per_K: CurveValues = Field(description="volumetric thermal expansion (∂V/∂T)/V")
+    quantum: QuantumCorrections | None = Field(
+        None, description="corrections for quantum nuclei, not included in the other values; none in older documents"
+    )
 
 
 class PressureSweepDocument(Document, Isoline):

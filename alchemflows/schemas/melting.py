@@ -26,6 +26,12 @@ class MeltingDocument(Document):
     volume_change_error_A3_per_atom: float | None
     boundary_K_per_GPa: float | None = Field(None, description="slope dT/dp = ΔV/ΔS of the melting line")
     boundary_error_K_per_GPa: float | None = None
+    quantum_shift_K: float | None = Field(
+        None,
+        description="shift of the melting point by quantum nuclei, from the Wigner–Kirkwood terms of both phases, not "
+        "included in `melting_K`; none where the expansion does not hold",
+    )
+    quantum_shift_error_K: float | None = None
     temperatures_K: list[float] = Field(description="points of the difference, within the common range")
     difference_eV_per_atom: CurveValues = Field(
         description="G(liquid) − G(solid), with the known finite-size term ½ k_B T ln N / N added to G of the solid"

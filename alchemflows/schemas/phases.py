@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
-from alchemflows.schemas.isolines import CurveValues
+from alchemflows.schemas.isolines import CurveValues, QuantumCorrections
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
@@ -68,6 +68,12 @@ class PhaseTransition(BaseModel):
         None, description="slope dT/dp = ΔV/ΔS of the boundary between the phases; only from curves"
     )
     boundary_error_K_per_GPa: float | None = None
+    quantum_shift_K: float | None = Field(
+        None,
+        description="shift of the temperature by quantum nuclei, from the Wigner–Kirkwood terms of both phases, not "
+        "included in it; only from curves, and where the expansion holds",
+    )
+    quantum_shift_error_K: float | None = None
     probability: float = Field(
         description="probability of a transition within the given temperatures, from the errors of G"
     )
@@ -111,6 +117,7 @@ class PhaseCurve(BaseModel):
     gibbs_eV: CurveValues = Field(description="G with ideal mixing")
     entropy_eV_per_K: CurveValues = Field(description="S with ideal mixing")
     volumes_A3: CurveValues
+    quantum: QuantumCorrections | None = Field(None, description="corrections for quantum nuclei, not included in G")
 
 
 class PhaseStabilityDocument(Document):

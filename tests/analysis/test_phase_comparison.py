@@ -15,6 +15,7 @@ from alchemflows.analysis.melting import melting_document
 from alchemflows.analysis.phases import OtherPressures, PhaseComposition, Point, compare, compare_curves
 from alchemflows.cli.shown import show
 from alchemflows.errors import InvalidInputError
+from alchemflows.free_energy.einstein import HBAR
 from alchemflows.plotting import figures_of, plot_phases
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocument
@@ -29,6 +30,9 @@ TRANSITION, ENTROPY, VOLUME = 450.0, 1.6e-3, 8.0
 ENERGY = {"cold": 0.0, "warm": TRANSITION * ENTROPY}
 VOLUMES = {"cold": 180.0, "warm": 180.0 + VOLUME}
 G_ERROR, NOISE = 2e-3, 1e-3
+#: Square of the frequency of all modes (eV/Å²/amu), with lighter atoms or stiffer bonds in the cold phase.
+SQUARES = {"cold": 0.2, "warm": 0.1}
+QUANTUM_SHIFT = 3 * N * HBAR**2 * (SQUARES["warm"] - SQUARES["cold"]) / (24 * units.kB * TRANSITION) / ENTROPY
 
 
 def gibbs(phase: str, temperature: float) -> float:
@@ -49,7 +53,9 @@ def value(exact: float, rng: np.random.Generator) -> FreeEnergyValue:
     return FreeEnergyValue(value_eV=noisy, error_eV=G_ERROR, value_eV_per_atom=noisy / N, error_eV_per_atom=G_ERROR / N)
 
 
-def packed(phase: str, places: np.ndarray, exact: np.ndarray, kT: float, rng: np.random.Generator) -> PackedArrays:
+def packed(
+    phase: str, places: np.ndarray, exact: np.ndarray, kT: float, rng: np.random.Generator, *, forces: bool = False
+) -> PackedArrays:
     """Return the arrays of a sweep; the works have a small noise, and the dissipation of Crooks' theorem."""
     increments, lost, shape = np.diff(exact), NOISE**2 / (2 * kT), (4, len(places) - 1)
 
@@ -64,6 +70,11 @@ def packed(phase: str, places: np.ndarray, exact: np.ndarray, kT: float, rng: np
         "forward_volumes_A3": VOLUMES[phase] + 0.3 * rng.normal(size=shape),
         "backward_volumes_A3": VOLUMES[phase] + 0.3 * rng.normal(size=shape),
     }
+    if forces:
+        middle = np.sqrt(places[1:] * places[:-1])
+        squares = 3 * N * SQUARES[phase] * units.kB * LOW**2 / middle * (1 + 0.05 * rng.normal(size=(2, *shape)))
+        names = ("forward_force_squares", "backward_force_squares")
+        arrays |= dict(zip(names, squares[..., None], strict=True)) | {"kind_counts": np.array([N])}
     return PackedArrays(npz_base64=PackedArrays.encode(**arrays))
 
 
@@ -95,7 +106,7 @@ def sweep(
     # The momenta give ½ (3N − 1) k_B T, so that the modes and the strain of the cell give ½ (3N + 1) k_B T.
     exact = (3 * N + 1) / 2 * units.kB * LOW * np.log(scales)
     exact = exact + (ENERGY[phase] + p * units.GPa * VOLUMES[phase]) * (scales - 1)
-    curves = packed(phase, places, exact, units.kB * LOW, rng)
+    curves = packed(phase, places, exact, units.kB * LOW, rng, forces=True)
     template = example(TemperatureSweepDocument)
     known = value(gibbs(phase, ANCHOR), rng)
     if isotherm is not None:
@@ -134,9 +145,10 @@ def test_a_transition_between_two_curves(compared):
         "ΔH": (change.latent_heat_eV_per_atom, change.latent_heat_error_eV_per_atom, TRANSITION * ENTROPY / N),
         "ΔV": (change.volume_change_A3_per_atom, change.volume_change_error_A3_per_atom, VOLUME / N),
         "dT/dp": (change.boundary_K_per_GPa, change.boundary_error_K_per_GPa, VOLUME / ENTROPY * units.GPa),
+        "quantum nuclei": (change.quantum_shift_K, change.quantum_shift_error_K, QUANTUM_SHIFT),
     }
     for name, (result, error, exact) in found.items():
-        assert 0 < error < 0.2 * exact and abs(result - exact) < 3 * error, name
+        assert 0 < error < 0.2 * abs(exact) and abs(result - exact) < 3 * error, name
     assert change.probability == 1.0
     assert [stable.phase for stable in document.stable] == ["cold", "cold", "warm", "warm"]
     for point in document.points:
@@ -218,6 +230,11 @@ def test_figure_and_tables_of_curves(compared):
     shown = text.getvalue()
     assert f"{change.temperature_K:.1f} ± {change.error_K:.1f}" in shown and "anchor at 400 K" in shown
     assert f"{change.boundary_K_per_GPa:.1f} ± {change.boundary_error_K_per_GPa:.1f}" in shown
+    assert f"{change.quantum_shift_K:.1f} ± {change.quantum_shift_error_K:.1f}" in shown
+    assert (
+        document.curves[0].quantum.wigner_kirkwood_eV.values[0]
+        > document.curves[1].quantum.wigner_kirkwood_eV.values[0]
+    )
 
 
 def bounded(rng: np.random.Generator, *, failed: bool = False):
@@ -285,6 +302,7 @@ def test_a_liquid_melts_where_its_curve_crosses_that_of_the_solid():
     """The finite-size term of the solid, −½ k_B T ln N / N, is removed; it changes ΔS, but not ΔH."""
     entropy = ENTROPY + 0.5 * units.kB * np.log(N)
     exact = TRANSITION * ENTROPY / entropy
+    shift = QUANTUM_SHIFT * (ENTROPY / entropy) * (TRANSITION / exact)
     rng = np.random.default_rng(3)
     found = [melting_document(sweep("cold", rng), sweep("warm", rng), []) for _ in range(60)]
     z = {
@@ -298,6 +316,7 @@ def test_a_liquid_melts_where_its_curve_crosses_that_of_the_solid():
         "slope": [
             (each.boundary_K_per_GPa - VOLUME / entropy * units.GPa) / each.boundary_error_K_per_GPa for each in found
         ],
+        "quantum nuclei": [(each.quantum_shift_K - shift) / each.quantum_shift_error_K for each in found],
     }
     for name, values in z.items():
         assert 0.55 <= np.mean(np.abs(values) < 1) <= 0.85, name
@@ -311,6 +330,7 @@ def test_curves_of_a_solid_and_a_liquid_that_do_not_cross():
     reversed_ = melting_document(warm, cold, [])  # the solid would melt on cooling
     assert reversed_.melting_K is None and reversed_.latent_heat_eV_per_atom is None
     assert "do not cross" in reversed_.verdict.reasons[0]
+    assert reversed_.quantum_shift_K is None
     short = melting_document(sweep("cold", rng, high=410.0), warm, ["solid: lost"])
     assert short.melting_K is None and short.range_K == (300.0, 410.0)
     assert short.verdict.reasons[0] == "solid: lost" and "where the solid is stable" in short.verdict.reasons[1]

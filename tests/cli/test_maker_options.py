@@ -30,9 +30,9 @@ COMMANDS: dict[str, list[MakerOptions]] = {
     "switch": [transformations.SWITCHING],
     "frenkel-ladd": [absolute.FRENKEL_LADD_ALL],
     "liquid": [absolute.LIQUID],
-    "phases": [absolute.PHASES, absolute.FRENKEL_LADD],
-    "melting": [absolute.MELTING, absolute.FRENKEL_LADD],
-    "temperature-sweep": [absolute.TEMPERATURE_SWEEP, absolute.FRENKEL_LADD_AT],
+    "phases": [absolute.PHASES, absolute.FRENKEL_LADD_OF_CURVES],
+    "melting": [absolute.MELTING, absolute.FRENKEL_LADD_OF_CURVES],
+    "temperature-sweep": [absolute.TEMPERATURE_SWEEP, absolute.FRENKEL_LADD_ALL],
     "pressure-sweep": [absolute.PRESSURE_SWEEP, absolute.FRENKEL_LADD_AT],
     "vacancy": [absolute.FRENKEL_LADD, defects.VACANCY],
     "schottky": [absolute.FRENKEL_LADD_AT],
@@ -188,7 +188,7 @@ def test_short_lengths_replace_longer_ones(monkeypatch):
 
 
 def test_errors_name_options_instead_of_fields():
-    sweep, anchor = (Annotated[Any, group] for group in (absolute.TEMPERATURE_SWEEP, absolute.FRENKEL_LADD_AT))
+    sweep, anchor = (Annotated[Any, group] for group in (absolute.TEMPERATURE_SWEEP, absolute.FRENKEL_LADD_ALL))
     options = options_of_fields([sweep, anchor, int])
     assert options["n_points"] == "--points" and options["n_sampling_steps"] == "--sampling"
     assert set(options["n_repeats"].split(" or ")) == {"--sweep-repeats", "--repeats"}

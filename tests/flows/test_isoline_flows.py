@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,10 +12,14 @@ from ase import units
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
+from rich.console import Console
 
+from alchemflows.analysis.isolines import quantum_corrections
+from alchemflows.cli.shown import show
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
+from alchemflows.plotting import figures_of
 from alchemflows.schemas.potential import PotentialSpec
 
 DEMO = PotentialSpec(name="mace-demo", device="cpu")
@@ -44,7 +49,7 @@ def run(flow, tmp_path):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    maker = TemperatureSweepMaker(frenkel_ladd_maker=ABSOLUTE, **LENGTHS)
+    maker = TemperatureSweepMaker(frenkel_ladd_maker=replace(ABSOLUTE, quantum=True), **LENGTHS)
     *_, anchor, document = run(maker.make(SALT, 200.0, 500.0), tmp_path_factory.mktemp("sweep"))
     return anchor, document
 
@@ -63,6 +68,38 @@ def test_a_temperature_sweep_starts_from_its_anchor(swept):
     curves = document.work.curves.arrays()
     assert curves["forward_eV"].shape == (2, 41) and curves["places"][[0, -1]].tolist() == pytest.approx([200, 500])
     assert curves["backward_volumes_A3"].shape == (2, 40)
+
+
+def test_quantum_corrections_along_a_sweep(swept):
+    anchor, document = swept
+    quantum, kT = document.quantum, units.kB * np.array(document.temperatures_K)
+    assert len(anchor.mode_energies_eV) == 3 * 8 - 3
+    assert quantum.harmonic_eV[1] == pytest.approx(anchor.quantum_correction_eV)
+    squares = np.array(anchor.mode_energies_eV) ** 2
+    term = squares.sum() / (24 * kT)
+    np.testing.assert_allclose(quantum.wigner_kirkwood_eV.values, term, rtol=0.5)
+    assert (np.array(quantum.wigner_kirkwood_eV.errors) > 0).all()
+    np.testing.assert_allclose(quantum.next_terms, (squares**2).sum() / (120 * kT**2 * squares.sum()))
+    assert quantum.holds_from_K == 200.0
+    arrays = document.work.curves.arrays()
+    assert arrays["forward_force_squares"].shape == (2, 40, 2) and arrays["kind_counts"].tolist() == [4, 4]
+    again = quantum_corrections(arrays, document.anchor.mode_energies_eV, [300.0])
+    assert again.wigner_kirkwood_eV.values == pytest.approx([quantum.wigner_kirkwood_eV.values[1]])
+    assert quantum_corrections({"places": arrays["places"]}, None, [300.0]) is None
+
+
+@pytest.mark.parametrize(("holds_from_K", "warning"), [(200.0, ""), (350.0, "below 350 K"), (None, "all temperatures")])
+def test_quantum_corrections_are_shown_beside_the_curve(swept, holds_from_K, warning):
+    _, document = swept
+    quantum = document.quantum.model_copy(update={"holds_from_K": holds_from_K})
+    changed, text = document.model_copy(update={"quantum": quantum}), StringIO()
+    show(changed, Console(file=text, width=200))
+    harmonic = f"{1e3 * quantum.harmonic_eV[1] / 8:.4f}"
+    assert harmonic in text.getvalue() and "not in G" in text.getvalue()
+    assert ("warning" in text.getvalue()) == bool(warning) and warning in text.getvalue()
+    axes = figures_of(changed)["curve"]().axes[-1]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), 1e3 * np.array(quantum.wigner_kirkwood_eV.values) / 8)
+    assert any(line.get_linestyle() == "--" for line in axes.lines)
 
 
 def test_a_pressure_sweep_from_a_stored_anchor(swept, tmp_path):

@@ -22,10 +22,10 @@ from alchemflows.free_energy.einstein import (
     centre_of_mass_term_eV,
     classical_harmonic_free_energy_eV,
     einstein_free_energy_eV,
-    quantum_correction_eV,
     spring_constants_eV_per_A2,
 )
 from alchemflows.free_energy.estimators import analyse_ladder
+from alchemflows.free_energy.quantum import quantum_correction_eV
 from alchemflows.free_energy.work import analyse_work
 from alchemflows.sampling.switching import draw_einstein_crystal, equilibrate_ends, joined, switch
 from alchemflows.sampling.windows import sample_windows

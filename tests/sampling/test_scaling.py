@@ -7,6 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
+from ase import units
 from harmonic import HarmonicCrystal, assert_honest, chain, harmonic_path
 from pymatgen.core import Lattice, Structure
 from scipy.optimize import minimize_scalar
@@ -16,8 +17,9 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.alchemy.scaled import ScaledPath, ScaledPotential
 from alchemflows.errors import RunStoppedError
 from alchemflows.free_energy.curves import work_curve
-from alchemflows.free_energy.einstein import classical_harmonic_free_energy_eV
+from alchemflows.free_energy.einstein import HBAR, classical_harmonic_free_energy_eV
 from alchemflows.free_energy.isolines import Anchor, isobar, isotherm
+from alchemflows.free_energy.quantum import quantum_correction_eV, wigner_kirkwood
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.sampling.scaling import sweep
 from alchemflows.schemas.dynamics import SwitchingSettings
@@ -138,6 +140,33 @@ def test_derivatives_of_the_curve_have_honest_errors(heated):
             slope = (exact(temperature + 50, pressure)[1] - exact(temperature - 50, pressure)[1]) / 100
             for name, value in (("volume_A3", volume), ("expansion_per_K", slope / volume)):
                 assert_series([getattr(r, name) for r in results], k, value)
+
+
+def test_quantum_corrections_of_a_harmonic_crystal(heated):
+    """Wigner–Kirkwood: Σ (ħω)²/(24 k_B T), and the next term relative to it, Σ (ħω)⁴/(120 (k_B T)² Σ (ħω)²)."""
+    _, run, temperatures, _ = heated
+    omegas = np.repeat(np.sqrt(np.linalg.eigvalsh(SPRINGS / np.sqrt(np.outer(MASSES, MASSES)))[1:]), 3)
+    energies, kT = HBAR * omegas, units.kB * temperatures
+    path = LOW / (1 + run.switches.lambdas * (LOW / HIGH - 1))
+    forward, backward = run.switches.forward_force_squares, run.switches.backward_force_squares[:, ::-1]
+    assert run.kind_counts.tolist() == [4] and forward.shape[1:] == (len(path) - 1, 1)
+    results = [
+        wigner_kirkwood((parts(forward, k), parts(backward, k)), run.kind_counts, path, temperatures, omegas)
+        for k in range(N_SEEDS)
+    ]
+    exact_eV = (energies**2).sum() / (24 * kT)
+    values, errors = (np.array([getattr(r, name) for r in results]) / exact_eV for name in ("values", "errors"))
+    assert_honest(values.ravel(), errors.ravel(), 1.0)
+    np.testing.assert_allclose(values.mean(axis=0), 1.0, atol=0.06)
+    next_terms = (energies**4).sum() / (120 * kT**2 * (energies**2).sum())
+    np.testing.assert_allclose(results[0].next_terms, next_terms)
+    assert results[0].holds_from_K(temperatures) == LOW
+    # Atoms that vibrate alone have a smaller mean of ω⁴ than the modes of the chain.
+    alone = wigner_kirkwood((forward, backward), run.kind_counts, path, temperatures)
+    assert (alone.next_terms < next_terms).all() and (alone.next_terms > 0.5 * next_terms).all()
+    # To all orders, the correction differs from the first term by nearly the next one.
+    whole = [quantum_correction_eV(omegas, t) for t in temperatures]
+    np.testing.assert_allclose(whole, exact_eV * (1 - next_terms), rtol=0.01 * next_terms.max())
 
 
 @pytest.mark.slow

@@ -1,0 +1,47 @@
+"""Corrections for quantum nuclei: where the expansion in ħ holds for atoms that vibrate alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import units
+
+from alchemflows.free_energy.einstein import HBAR
+from alchemflows.free_energy.quantum import quantum_correction_eV, wigner_kirkwood
+
+#: Frequencies (√(eV/Å²/amu)) of a heavy and of a light kind of atom, and the number of atoms.
+OMEGAS, COUNTS = np.array([0.2, 1.0]), np.array([5, 3])
+MODES = np.repeat(OMEGAS, 3 * COUNTS)
+
+
+def expansion(temperatures, kinds, omegas=None):
+    """Return the expansion from exact means of the squares of the scaled forces, Σ |F_s|²/m = 3n k_B T_d² ω² / T."""
+    path = np.geomspace(temperatures[0], temperatures[-1], 31)
+    middle = np.sqrt(path[1:] * path[:-1])
+    exact = units.kB * path[0] ** 2 / middle[:, None] * 3 * COUNTS[kinds] * OMEGAS[kinds] ** 2
+    squares = np.broadcast_to(exact, (4, *exact.shape))
+    return wigner_kirkwood((squares, squares), COUNTS[kinds], path, temperatures, omegas)
+
+
+def test_the_expansion_holds_from_the_temperature_where_it_is_within_a_tenth():
+    t = np.linspace(20.0, 300.0, 57)
+    found = expansion(t, [0])
+    exact = np.array([quantum_correction_eV(MODES[:15], each) for each in t])
+    np.testing.assert_allclose(found.values, 15 * (HBAR * OMEGAS[0]) ** 2 / (24 * units.kB * t))
+    np.testing.assert_allclose(found.next_terms, (HBAR * OMEGAS[0] / (units.kB * t)) ** 2 / 120)
+    start = found.holds_from_K(t)
+    assert t[0] < start < t[-1]
+    np.testing.assert_array_equal(found.values / exact - 1 < 0.1, t >= start)
+
+
+def test_each_kind_of_atom_has_its_own_frequency():
+    t = np.linspace(100.0, 300.0, 5)
+    found, with_phonons = expansion(t, [0, 1]), expansion(t, [0, 1], MODES)
+    np.testing.assert_allclose(found.next_terms, with_phonons.next_terms)
+    assert found.next_terms == pytest.approx((HBAR / (units.kB * t)) ** 2 * (MODES**4).sum() / (120 * (MODES**2).sum()))
+
+
+def test_the_expansion_holds_nowhere_at_low_temperatures():
+    t = np.linspace(20.0, 30.0, 5)
+    assert expansion(t, [1]).holds_from_K(t) is None
+    assert expansion(10 * t, [0]).holds_from_K(10 * t) == 200.0
