@@ -28,6 +28,8 @@ from alchemflows.errors import InvalidInputError
 CUTOFF_SIGMA = 4.5
 #: Distance beyond the cutoff up to which pairs are listed, in units of σ.
 SKIN_SIGMA = 0.5
+#: Prefix of the memory of the reference, since a potential that is a sum over pairs has a memory of the same names.
+_OWN = "reference_"
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,10 @@ class ReferenceLiquidPotential(CombinedPotential):
 
     def memory(self) -> dict[str, torch.Tensor]:
         """Return the memory of the potential and that of the reference, see :class:`PairSums`."""
-        return {**self.model.memory(), **self._pairs.memory()}
+        own = {f"{_OWN}{name}": values for name, values in self._pairs.memory().items()}
+        return {**self.model.memory(), **own}
 
     def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
         """Restore the memory of the potential and that of the reference."""
         self.model.recall(memory)
-        self._pairs.recall({name: memory[name].to(self.device) for name in self._pairs.memory()})
+        self._pairs.recall({name: memory[_OWN + name].to(self.device) for name in self._pairs.memory()})

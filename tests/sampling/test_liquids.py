@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -11,12 +13,14 @@ from liquids import PairModel, cubic_liquid, lennard_jones
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.reference_liquid import ReferenceLiquidPath, ReferenceLiquidPotential, UhlenbeckFord
+from alchemflows.alchemy.scaled import ScaledPath, ScaledPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import NotLiquidError, RunStoppedError
 from alchemflows.free_energy.reference_liquid import excess_free_energy, sigma_A
 from alchemflows.free_energy.work import analyse_work
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.sampling.liquids import MAX_VOLUME_RATIO, LiquidHistory, LiquidWatch, melt, switch_to_reference
+from alchemflows.sampling.scaling import sweep
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 
 KT = units.kB * 1000.0
@@ -128,6 +132,49 @@ def test_errors_of_the_switches_over_50_seeds():
     works = zip(switches.forward_work_eV.reshape(n_sets, 4), switches.backward_work_eV.reshape(n_sets, 4), strict=True)
     values, errors = zip(*(analyse_work(*each, 1000.0).best for each in works), strict=True)
     assert_honest(np.array(values), np.array(errors), exact)
+
+
+#: A liquid of two atoms of argon that do not crystallize, its path to a reference, and short switches.
+PAIR = Structure(Lattice.cubic(4.0), ["Ar", "Ar"], [[0, 0, 0], [0.4, 0.5, 0.5]])
+PAIR_SYSTEM = AlchemicalSystem.from_structure(PAIR)[0]
+PAIR_SETTINGS = liquid_settings(n_repeats=2, n_equilibration_steps=100, n_switching_steps=110, timestep_fs=10.0)
+
+
+def assert_resumed(run, folder, stops) -> None:
+    """Stop a run after some numbers of blocks, resume it each time, and compare it with an unbroken run."""
+    whole = run(Checkpoint())
+    for n in stops:
+        left = iter(range(n))
+        with pytest.raises(RunStoppedError):
+            run(Checkpoint(folder, 1e9, lambda left=left, n=n: next(left) == n - 1))
+    again = run(Checkpoint(folder, 1e9))
+    assert whole[1:] == again[1:]
+    for each in fields(whole[0]):
+        np.testing.assert_array_equal(getattr(whole[0], each.name), getattr(again[0], each.name), err_msg=each.name)
+
+
+def test_switches_to_the_reference_liquid_resume_bit_for_bit(tmp_path):
+    path = ReferenceLiquidPath.from_liquid(PAIR_SYSTEM, [])
+    own, other = UhlenbeckFord(1.2, 1000.0), UhlenbeckFord(1.5, 1000.0)
+
+    def run(checkpoint):
+        model = ReferenceLiquidPotential(reference_liquid(own), other)
+        return switch_to_reference(model, path, PAIR_SETTINGS, 5, checkpoint=checkpoint)
+
+    assert_resumed(run, tmp_path, (2, 2, 4, 1))  # in blocks of 20 steps: two stops before the switches, two in them
+
+
+def test_sweeps_of_a_liquid_resume_bit_for_bit(tmp_path):
+    """The runs have one section of 2 ps and the beginning of another, in which the liquid is looked at."""
+    path = ScaledPath.over_temperatures(PAIR_SYSTEM, [], 1000.0, 1500.0)
+    settings = PAIR_SETTINGS.model_copy(update={"n_equilibration_steps": 240, "n_switching_steps": 250})
+
+    def run(checkpoint):
+        model = ScaledPotential(reference_liquid(UhlenbeckFord(1.2, 1000.0)))
+        found = sweep(model, path, settings, PAIR, 7, "test", liquid=True, checkpoint=checkpoint)
+        return found.switches, found.liquid, found.lost_on_the_way_up, found.lost_on_the_way_down
+
+    assert_resumed(run, tmp_path, (3, 8, 9, 2))
 
 
 ARGON = {"epsilon_eV": 0.0103, "sigma_A": 3.4}
