@@ -16,6 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
+from alchemflows.alchemy.volumes import volumes
 
 
 class CombinedPotential(ABC):
@@ -70,8 +71,9 @@ class CombinedPotential(ABC):
         if plain.forces is not None:
             total_forces = s[:, None, None] * plain.forces + kappa[:, None, None] * push
         if plain.stress is not None:
-            volumes = torch.linalg.det(cells).abs()[:, None, None]
-            total_stress = s[:, None, None] * plain.stress + kappa[:, None, None] * (virial / volumes)
+            total_stress = s[:, None, None] * plain.stress + kappa[:, None, None] * (
+                virial / volumes(cells)[:, None, None]
+            )
         if plain.weight_gradients is not None:
             gradients = torch.cat([s[:, None] * plain.weight_gradients, plain.energy[:, None], energy[:, None]], dim=1)
         return Evaluation(s * plain.energy + kappa * energy, total_forces, total_stress, gradients)

@@ -40,8 +40,8 @@ class AlchemicalGraph:
     node_replica
         Replica of each node, shape (B·M,), int64.
     vectors
-        Vectors from sender to receiver (Å), in the dtype of the potential, shape (P, 3); all are shorter than the
-        cutoff.
+        Vectors from sender to receiver (Å), in the dtype of the potential, shape (P, 3). Those that are longer than the
+        cutoff have no message: their edges have the weight 0, or no slot refers to them.
     """
 
     numbers: torch.Tensor

@@ -38,12 +38,13 @@ class NeighbourList:
         """Discard all lists, so that the next update rebuilds them."""
         self.made_at = torch.empty(0, 0, 3), torch.empty(0, 3, 3)
         self._inverse_cells = torch.empty(0, 3, 3)
+        self._unit = torch.empty(3, 3)
 
     def update(self, positions: torch.Tensor, cells: torch.Tensor) -> list[int]:
         """Rebuild the lists that are out of date and return the indices of their replicas.
 
-        The check runs on the device of the positions; only its result and the positions to rebuild are copied to the
-        host.
+        The check runs on the device of the positions. The host reads one flag; only if a list is out of date, it also
+        reads which one, and its positions.
 
         Parameters
         ----------
@@ -66,26 +67,29 @@ class NeighbourList:
             self.pairs = [(np.empty(0, int), np.empty(0, int), np.empty((0, 3), int))] * len(positions)
             self.made_at = torch.full_like(positions, torch.nan), torch.full_like(cells, torch.nan)
             self._inverse_cells = torch.full_like(cells, torch.nan)
-        stale = self._stale(positions, cells).nonzero().flatten().tolist()
-        if stale:
-            inverse = torch.linalg.inv(cells[stale])
-            # Marked as stale until all lists are rebuilt, so that an interruption leaves no outdated list in use.
-            self.made_at[0][stale] = torch.nan
-            for b, x, cell in zip(stale, positions[stale].cpu().numpy(), cells[stale].cpu().numpy(), strict=True):
-                self.pairs[b] = neighbour_list(
-                    "ijS",
-                    cell=cell,
-                    pbc=[True] * 3,
-                    positions=x,
-                    numbers=np.ones(len(x), dtype=np.int32),
-                    cutoff=self.cutoff_A + self.skin_A,
-                )
-            self.made_at[0][stale], self.made_at[1][stale] = positions[stale], cells[stale]
-            self._inverse_cells[stale] = inverse
+            self._unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
+        current = self._current(positions, cells)
+        if current.all():
+            return []
+        stale = (~current).nonzero().flatten().tolist()
+        inverse = torch.linalg.inv(cells[stale])
+        # Marked as stale until all lists are rebuilt, so that an interruption leaves no outdated list in use.
+        self.made_at[0][stale] = torch.nan
+        for b, x, cell in zip(stale, positions[stale].cpu().numpy(), cells[stale].cpu().numpy(), strict=True):
+            self.pairs[b] = neighbour_list(
+                "ijS",
+                cell=cell,
+                pbc=[True] * 3,
+                positions=x,
+                numbers=np.ones(len(x), dtype=np.int32),
+                cutoff=self.cutoff_A + self.skin_A,
+            )
+        self.made_at[0][stale], self.made_at[1][stale] = positions[stale], cells[stale]
+        self._inverse_cells[stale] = inverse
         return stale
 
-    def _stale(self, positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-        """Return which replicas may have an unlisted pair within the cutoff, shape (B,), bool.
+    def _current(self, positions: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """Return in which replicas all pairs within the cutoff are listed for certain, shape (B,), bool.
 
         Let F be the deformation of the cell since the list was built and d the largest displacement of an atom in
         addition to F. A pair that was at least cutoff + skin apart is now at least σ (cutoff + skin) − 2 d apart, where
@@ -93,7 +97,7 @@ class NeighbourList:
         """
         deformation = self._inverse_cells @ cells
         moved = torch.linalg.vector_norm(positions - self.made_at[0] @ deformation, dim=-1)
-        strain = torch.linalg.matrix_norm(deformation - torch.eye(3, dtype=cells.dtype, device=cells.device))
+        strain = torch.linalg.vector_norm(deformation - self._unit, dim=(1, 2))
         farthest = moved.amax(dim=-1) if positions.shape[1] else torch.zeros_like(strain)
-        # The inverted comparison makes NaN, which marks a list that was never built, stale.
-        return ~(2 * farthest < (1 - strain) * (self.cutoff_A + self.skin_A) - self.cutoff_A)
+        # NaN, which marks a list that was never built, compares as False.
+        return 2 * farthest + (self.cutoff_A + self.skin_A) * strain < self.skin_A

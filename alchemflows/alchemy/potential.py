@@ -17,7 +17,8 @@ from alchemflows.alchemy.graph import Graph
 from alchemflows.alchemy.interfaces import VOIGT, Backend, Evaluation, SecondDerivatives, float64_tensor
 from alchemflows.alchemy.neighbours import NeighbourList
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.alchemy.topology import Edges, Nodes, Topology, with_one
+from alchemflows.alchemy.topology import Edges, Nodes, Topology
+from alchemflows.alchemy.volumes import volumes
 from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.schemas.potential import PotentialRecord
 
@@ -61,6 +62,12 @@ class AlchemicalPotential:
         Loaded potential, see :func:`alchemflows.alchemy.backends.load_potential`.
     skin_A
         Skin of the neighbour list (Å).
+    static_shapes
+        Whether all arrays keep their shapes until the neighbour list is rebuilt, so that the host never waits for the
+        device to learn how many pairs are within the cutoff. Pairs in the skin are then part of the graph, with
+        messages of exactly zero, so that energies differ by rounding only. By default True on a GPU, where the host
+        limits the speed of small systems, and False on a CPU, where fewer pairs take less time. Weights that are given
+        as a tensor are then read again only if it is another tensor, or was changed by a function of torch.
 
     Notes
     -----
@@ -83,17 +90,21 @@ class AlchemicalPotential:
     (torch.Size([1, 8, 3]), torch.Size([1, 2]))
     """
 
-    def __init__(self, system: AlchemicalSystem, backend: Backend, skin_A: float = 0.5) -> None:
+    def __init__(
+        self, system: AlchemicalSystem, backend: Backend, skin_A: float = 0.5, *, static_shapes: bool | None = None
+    ) -> None:
         if not skin_A >= 0:
             raise InvalidInputError(f"skin_A must not be negative; got {skin_A}")
         self.system = system
         check_supported(system, backend)
         self._loaded = backend
+        self._static = self.device.type == "cuda" if static_shapes is None else static_shapes
         self._pairs = NeighbourList(backend.cutoff_A, skin_A)
         self._nodes: dict[bytes, Nodes] = {}
         self._edges: dict[tuple[int, bytes], Edges] = {}
         self._topologies: dict[tuple[int, tuple[bytes, ...]], Topology] = {}
         self._places: dict[int, _Place] = {}
+        self._read: tuple[torch.Tensor, int, list[bytes]] | None = None
         self._vectors_at_once = VECTORS_AT_ONCE.get(self.device.type, 2**18)
 
     @cached_property
@@ -152,11 +163,14 @@ class AlchemicalPotential:
         PotentialError
             If the device has too little memory for a single replica.
         """
+        given = weights
         positions, cells, weights = self._tensors(positions, cells, weights, ("B", "C"))
         self._refresh(positions, cells)
+        present = [self._all_present] * len(weights) if weight_gradients else self._present(weights, given)
 
         def part(b: slice, _n_sets: int) -> Evaluation:
-            return self._evaluate(b, positions[b], cells[b], weights[b], forces, stress, weight_gradients)
+            wanted = forces, stress, weight_gradients
+            return self._evaluate(b, present[b], positions[b], cells[b], weights[b], *wanted)
 
         parts = self._in_memory(len(positions), 1, part)
         if len(parts) == 1:
@@ -231,7 +245,7 @@ class AlchemicalPotential:
         self._refresh(x, h)
         topology = self._topology(slice(0, 1), [self._all_present])
         vectors, inside = self._vectors(topology, x, h)
-        first, second = (index[inside] for index in (topology.first, topology.second))
+        first, second, _ = topology.ends(inside)
         moves = torch.zeros(self.system.n_sites, 3, dtype=torch.float64, device=self.device, requires_grad=True)
         strains = torch.zeros(6, dtype=torch.float64, device=self.device, requires_grad=True)
         w.requires_grad_()
@@ -341,12 +355,23 @@ class AlchemicalPotential:
                 if (b, channels) not in self._edges:
                     self._edges[b, channels] = Edges(self.system, nodes, self._pairs.pairs[b], merged)
                 parts.append((nodes, self._edges[b, channels]))
-            self._topologies[key] = Topology(self.system, parts, merged, self.device)
+            self._topologies[key] = Topology(self.system, parts, merged, self.device, self._static)
         return self._topologies[key]
+
+    def _present(self, weights: torch.Tensor, given: ArrayLike | torch.Tensor) -> list[bytes]:
+        """Return which channels of each replica have nodes: those with a weight, or all if no channel has one."""
+        if self._read is not None and self._read[0] is given and self._read[1] == self._read[0]._version:
+            return self._read[2]
+        # A replica keeps all its nodes if it has no weight, since the backend needs at least one node.
+        present = [row.tobytes() if row.any() else self._all_present for row in (weights != 0).cpu().numpy()]
+        if self._static and isinstance(given, torch.Tensor):
+            self._read = given, given._version, present
+        return present
 
     def _evaluate(
         self,
         replicas: slice,
+        present: list[bytes],
         positions: torch.Tensor,
         cells: torch.Tensor,
         weights: torch.Tensor,
@@ -355,11 +380,7 @@ class AlchemicalPotential:
         weight_gradients: bool,
     ) -> Evaluation:
         if weight_gradients:
-            present = [self._all_present] * len(weights)
             weights = weights.clone().requires_grad_()
-        else:
-            # Keep all nodes of a replica whose weights are all zero, since the backend needs at least one node.
-            present = [row.tobytes() if row.any() else self._all_present for row in (weights != 0).cpu().numpy()]
         topology = self._topology(replicas, present)
         geometric = forces or stress
         if geometric:
@@ -376,10 +397,7 @@ class AlchemicalPotential:
             return Evaluation(energy)
         gradients = torch.autograd.grad(total, wanted)
         slope = gradients[0].to(torch.float64)
-        first, second, replica = (
-            index.index_select(0, inside.nonzero()[:, 0])
-            for index in (topology.first, topology.second, topology.replica)
-        )
+        first, second, replica = topology.ends(inside)
         return Evaluation(
             energy.detach(),
             _forces(slope, first, second, positions.shape) if forces else None,
@@ -390,13 +408,13 @@ class AlchemicalPotential:
     def _vectors(
         self, topology: Topology, positions: torch.Tensor, cells: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the vectors from sender to receiver (Å) within the cutoff, and which pairs they belong to."""
+        """Return the vectors from sender to receiver (Å) of a graph, and which pairs are within the cutoff."""
         flat = positions.reshape(-1, 3)
         images = torch.einsum("pi,pij->pj", topology.shifts, cells[topology.replica])
         vectors = flat[topology.first] - flat[topology.second] - images
         # Pairs in the skin are excluded, since some potentials do not vanish beyond their cutoff.
         inside = torch.linalg.vector_norm(vectors, dim=-1) < self.backend.cutoff_A
-        return vectors[inside].to(self.backend.dtype), inside
+        return (vectors if topology.static else vectors[inside]).to(self.backend.dtype), inside
 
     def _place(
         self, start: int, topology: Topology, positions: torch.Tensor, cells: torch.Tensor, *, kept: bool
@@ -423,7 +441,7 @@ class AlchemicalPotential:
     def _energy(self, topology: Topology, graph: Graph, geometry: Any, weights: torch.Tensor) -> torch.Tensor:
         """Return the energies (eV), shape (B, K), at weights of shape (B, K, C)."""
         node_energies = self.backend.node_energies(graph, geometry).to(torch.float64)
-        node_energies = node_energies * with_one(weights)[topology.node_replica, :, topology.node_weight].flatten()
+        node_energies = node_energies * topology.node_weights(weights)
         energy = torch.zeros(weights.shape[:2].numel(), dtype=torch.float64, device=self.device)
         return energy.index_add(0, graph.node_replica, node_energies).reshape(weights.shape[:2])
 
@@ -457,14 +475,14 @@ def _joined(parts: list[torch.Tensor | None]) -> torch.Tensor | None:
 
 def _forces(slope: torch.Tensor, first: torch.Tensor, second: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     forces = slope.new_zeros(shape[0] * shape[1], 3)
-    return forces.index_add_(0, second, slope).index_add_(0, first, -slope).reshape(shape)
+    return forces.index_add_(0, second, slope).index_add_(0, first, slope, alpha=-1).reshape(shape)
 
 
 def _stress(slope: torch.Tensor, vectors: torch.Tensor, replica: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     virial = slope.new_zeros(len(cells), 3, 3)
     virial.index_add_(0, replica, vectors[:, :, None] * slope[:, None, :])
     virial = (virial + virial.transpose(1, 2)) / 2
-    return virial / torch.linalg.det(cells).abs()[:, None, None]
+    return virial / volumes(cells)[:, None, None]
 
 
 def single(evaluation: Evaluation) -> dict[str, float | np.ndarray]:

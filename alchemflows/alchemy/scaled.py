@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
 from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.alchemy.volumes import volumes
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ class ScaledPotential:
         plain = self.model.evaluate(
             positions, cells, w, forces=forces, stress=stress, weight_gradients=weight_gradients
         )
-        volumes = torch.linalg.det(cells).abs()
-        enthalpy = plain.energy + pressure * volumes
+        volume = volumes(cells)
+        enthalpy = plain.energy + pressure * volume
         scaled_forces = scaled_stress = gradients = None
         if plain.forces is not None:
             scaled_forces = s[:, None, None] * plain.forces
@@ -104,7 +105,7 @@ class ScaledPotential:
             scaled_stress = s[:, None, None] * (plain.stress + pressure[:, None, None] * unit)
         if plain.weight_gradients is not None:
             own = s[:, None] * plain.weight_gradients
-            gradients = torch.cat([own, enthalpy[:, None], (s * volumes)[:, None]], dim=1)
+            gradients = torch.cat([own, enthalpy[:, None], (s * volume)[:, None]], dim=1)
         return Evaluation(s * enthalpy, scaled_forces, scaled_stress, gradients)
 
     def memory(self) -> dict[str, torch.Tensor]:
@@ -122,4 +123,4 @@ class ScaledPotential:
         # Along a sweep w is constant, so one evaluation of the potential serves all K sets.
         once = bool((w == w[:, :1]).all())
         plain = self.model.energies(positions, cells, w[:, :1] if once else w)
-        return s * (plain + pressure * torch.linalg.det(cells).abs()[:, None])
+        return s * (plain + pressure * volumes(cells)[:, None])

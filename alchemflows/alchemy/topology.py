@@ -6,6 +6,7 @@ The rules are those of :mod:`alchemflows.alchemy.graph`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -112,6 +113,30 @@ class Edges:
             self.sender = np.where(tied, system.n_sites + sender, second)
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """Nodes of a graph for K sets of weights; `weight` are indices into the flattened ``[1, weights...]``."""
+
+    numbers: torch.Tensor
+    elements: tuple[tuple[int, int], ...]
+    node_replica: torch.Tensor
+    weight: torch.Tensor
+    atom: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _PairMessages:
+    """Messages along some pairs, sorted by receiver: their pairs, vectors and rows, and the slots of K sets of them."""
+
+    pair: torch.Tensor
+    vector: torch.Tensor
+    sender: torch.Tensor
+    receiver: torch.Tensor
+    weight: torch.Tensor | None
+    tied: torch.Tensor
+    slots: Slots
+
+
 class Topology:
     """The part of the graph of B replicas that is constant while atoms move, stored on the device.
 
@@ -125,11 +150,14 @@ class Topology:
         Whether messages are merged.
     device
         Device of the tensors.
+    static
+        Whether graphs have the same shapes at all positions. They then contain the pairs beyond the cutoff, too, whose
+        messages are exactly zero.
 
     Attributes
     ----------
-    merged
-        Whether messages are merged.
+    merged, static
+        Whether messages are merged, and whether shapes are static.
     numbers, elements
         As in :class:`~alchemflows.alchemy.graph.AlchemicalGraph`.
     node_replica, node_weight
@@ -140,7 +168,12 @@ class Topology:
     """
 
     def __init__(
-        self, system: AlchemicalSystem, replicas: Sequence[tuple[Nodes, Edges]], merged: bool, device: torch.device
+        self,
+        system: AlchemicalSystem,
+        replicas: Sequence[tuple[Nodes, Edges]],
+        merged: bool,
+        device: torch.device,
+        static: bool = False,
     ) -> None:
         def joined(values: Sequence[np.ndarray], offsets: Sequence[int] | np.ndarray | int = 0) -> torch.Tensor:
             offsets = np.broadcast_to(offsets, len(values))
@@ -172,10 +205,14 @@ class Topology:
         )
         self.pair = joined([e.pair for e in edges], np.cumsum(n_pairs) - n_pairs)
         self.merged = merged
+        self.static = static
+        self._layouts: dict[int, _Layout] = {}
+        self._static_messages: dict[int, _PairMessages] = {}
+        self.n_weights = system.n_weights
+        self.atom = joined([n.atom for n in nodes], index * system.n_sites)[by_element]
         if merged:
             self.n_atoms = len(replicas) * system.n_sites
             self.has_single_ties = any(e.has_single_ties for e in edges)
-            self.atom = joined([n.atom for n in nodes], index * system.n_sites)[by_element]
 
             def rows(ends: list[np.ndarray]) -> torch.Tensor:
                 """Return rows of the batch; node n has the provisional row N·B + n."""
@@ -201,6 +238,17 @@ class Topology:
         if not merged:
             self.weight = self.weight[by_receiver]
 
+    def ends(self, inside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return both atoms and the replica of each vector of a graph, shape (P',); `inside` as for :meth:`graph`."""
+        if self.static:
+            return self.first, self.second, self.replica
+        kept = inside.nonzero()[:, 0]
+        return self.first.index_select(0, kept), self.second.index_select(0, kept), self.replica.index_select(0, kept)
+
+    def node_weights(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return the λ of each node of a graph, shape (B·M·K,), at weights of shape (B, K, C)."""
+        return with_one(weights).flatten().index_select(0, self._layout(weights.shape[1]).weight)
+
     def graph(self, vectors: torch.Tensor, inside: torch.Tensor, weights: torch.Tensor) -> Graph:
         """Return the graph at the current positions, repeated for K sets of weights.
 
@@ -209,45 +257,82 @@ class Topology:
         Parameters
         ----------
         vectors
-            Vectors of the pairs within the cutoff, shape (P', 3), in the dtype of the potential.
+            Vectors of the pairs within the cutoff, or of all pairs if shapes are static, shape (P', 3), in the dtype of
+            the potential.
         inside
             Which of all pairs are within the cutoff, shape (P,), bool.
         weights
             Weights, shape (B, K, C), float64.
         """
         n_sets = weights.shape[1]
-        table = with_one(weights).to(vectors.dtype)
+        layout = self._layout(n_sets)
+        messages = self._all_messages(n_sets) if self.static else self._messages(inside, n_sets)
+        slots = messages.slots
+        if not self.merged:
+            assert messages.weight is not None
+            edge_weights = with_one(weights).to(vectors.dtype)[self.replica[messages.pair], :, messages.weight]
+            if self.static:
+                edge_weights = edge_weights * inside[messages.pair, None]
+            return EdgeGraph(
+                numbers=layout.numbers,
+                elements=layout.elements,
+                node_replica=layout.node_replica,
+                vectors=vectors.index_select(0, messages.vector).repeat_interleave(n_sets, dim=0),
+                sender=_tiled(messages.sender, n_sets),
+                receiver=_tiled(messages.receiver, n_sets),
+                edge_weights=edge_weights.flatten(),
+                slots=slots,
+            )
+        if self.static:
+            # The slot of a pair beyond the cutoff is empty: no message, and a gradient of exactly zero.
+            filled = torch.cat([inside, inside.new_zeros(1)]).index_select(0, slots.vector)
+            slots = replace(slots, vector=torch.where(filled, slots.vector, len(inside)))
+        return MergedGraph(
+            numbers=layout.numbers,
+            elements=layout.elements,
+            node_replica=layout.node_replica,
+            vectors=vectors,
+            atom=layout.atom,
+            weights=self.node_weights(weights).to(vectors.dtype),
+            n_atom_rows=self.n_atoms * n_sets,
+            tied=messages.tied,
+            slots=slots,
+        )
+
+    def _layout(self, n_sets: int) -> _Layout:
+        if n_sets not in self._layouts:
+            copies = _tiled(self.node_replica, n_sets)
+            self._layouts[n_sets] = _Layout(
+                numbers=self.numbers.repeat_interleave(n_sets),
+                elements=tuple((number, count * n_sets) for number, count in self.elements),
+                node_replica=copies,
+                weight=copies * (1 + self.n_weights) + self.node_weight.repeat_interleave(n_sets),
+                atom=_tiled(self.atom, n_sets),
+            )
+        return self._layouts[n_sets]
+
+    def _all_messages(self, n_sets: int) -> _PairMessages:
+        """Return the messages along all pairs, which are built once."""
+        if n_sets not in self._static_messages:
+            everywhere = torch.ones(len(self.first), dtype=torch.bool, device=self.first.device)
+            self._static_messages[n_sets] = self._messages(everywhere, n_sets)
+        return self._static_messages[n_sets]
+
+    def _messages(self, inside: torch.Tensor, n_sets: int) -> _PairMessages:
+        """Return the messages along some of the pairs."""
         kept = inside[self.pair].nonzero()[:, 0]
         pair, sender, receiver = (index.index_select(0, kept) for index in (self.pair, self.sender, self.receiver))
-        vector = (torch.cumsum(inside, 0) - 1).index_select(0, pair)
-        numbers = self.numbers.repeat_interleave(n_sets)
-        elements = tuple((number, count * n_sets) for number, count in self.elements)
+        count = torch.cumsum(inside, 0)
+        vector = (count - 1).index_select(0, pair)
         if not self.merged:
             edge = torch.arange(len(sender), device=sender.device)
-            return EdgeGraph(
-                numbers=numbers,
-                elements=elements,
-                node_replica=_tiled(self.node_replica, n_sets),
-                vectors=vectors.index_select(0, vector).repeat_interleave(n_sets, dim=0),
-                sender=_tiled(sender, n_sets),
-                receiver=_tiled(receiver, n_sets),
-                edge_weights=table[self.replica[pair], :, self.weight.index_select(0, kept)].flatten(),
-                slots=_slots(len(self.numbers), sender, receiver, edge, len(edge), n_sets, own_vectors=True),
-            )
-        # Without tied pairs within the cutoff, there are as many messages as pairs, unless tied pairs have one channel.
-        tied = self.tied if self.has_single_ties or len(sender) > len(vectors) else self.tied[:0]
-        n_rows = self.n_atoms + len(tied)
-        return MergedGraph(
-            numbers=numbers,
-            elements=elements,
-            node_replica=_tiled(self.node_replica, n_sets),
-            vectors=vectors,
-            atom=_tiled(self.atom, n_sets),
-            weights=table[self.node_replica, :, self.node_weight].flatten(),
-            n_atom_rows=self.n_atoms * n_sets,
-            tied=_tiled(tied, n_sets),
-            slots=_slots(n_rows, sender, receiver, vector, len(vectors), n_sets, own_vectors=False),
-        )
+            slots = _slots(len(self.numbers), sender, receiver, edge, len(edge), n_sets, own_vectors=True)
+            return _PairMessages(pair, vector, sender, receiver, self.weight.index_select(0, kept), kept[:0], slots)
+        n_vectors = int(count[-1]) if len(count) else 0
+        # Without tied pairs among these, there are as many messages as pairs, unless tied pairs have one channel.
+        tied = self.tied if self.has_single_ties or len(sender) > n_vectors else self.tied[:0]
+        slots = _slots(self.n_atoms + len(tied), sender, receiver, vector, n_vectors, n_sets, own_vectors=False)
+        return _PairMessages(pair, vector, sender, receiver, None, _tiled(tied, n_sets), slots)
 
 
 def _slots(

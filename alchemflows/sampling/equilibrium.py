@@ -134,11 +134,11 @@ def sample_equilibrium(
         sites.check(langevin.positions, langevin.cells, f"after {langevin.n_steps * dynamics.timestep_fs * 1e-3:g} ps")
 
     for _, ends_block in blocks.steps("equilibration", 0, n_equilibration, interval):
-        langevin.step()
+        langevin.step(check=ends_block)
         if ends_block:
             check()
     for _, ends_block in blocks.steps("production", n_equilibration, n_steps, interval):
-        langevin.step()
+        langevin.step(check=ends_block)
         if ends_block:
             check()
             samples.append(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import exp, inf, log
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from ase import units
 from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.interfaces import EnergyModel, Evaluation, float64_tensor
+from alchemflows.alchemy.volumes import volumes
 from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.sampling.barostat import Barostat
 from alchemflows.schemas.dynamics import Conditions
@@ -141,18 +143,23 @@ class Langevin:
         self._dt = timestep_fs * units.fs
         damping = torch.exp(torch.tensor(-friction_per_ps * timestep_fs * 1e-3, dtype=torch.float64))
         self._damping = float(damping)
-        self._kick = float(torch.sqrt(1 - damping**2))
+        self._renewal = float(torch.sqrt(1 - damping**2))
         self._set_masses(self.masses)
         self._fixed = fix_centre_of_mass
         self._barostat = barostat
         self._start_volumes = self.volumes()
-        self._max_volume_ratio = max_volume_ratio
+        self._growth = torch.zeros_like(self._start_volumes)
+        self._max_growth = log(max_volume_ratio)
         self.heat = torch.zeros(len(seeds), dtype=torch.float64, device=model.device) if measure_heat else None
-        self._refuge = None if stop_at_explosion else self.positions
+        self._stops = stop_at_explosion
+        self._refuge = self.positions, self.cells
         self.exploded = torch.zeros(len(seeds), dtype=torch.bool, device=model.device)
+        self._set_limits()
         start = self._thermal_speed * self._normal() if velocities is None else velocities
         self.velocities = self._internal(float64_tensor(start, model.device).clone())
+        self._check_positions()
         self.evaluation = self._evaluate(weight_gradients=True)
+        self.check()
         if barostat is not None:
             barostat.set_stiffness(self._bulk_moduli(), self._start_volumes)
 
@@ -191,7 +198,13 @@ class Langevin:
             max_volume_ratio=max_volume_ratio,
         )
 
-    def step(self, weights: ArrayLike | torch.Tensor | None = None, *, weight_gradients: bool = False) -> None:
+    def step(
+        self,
+        weights: ArrayLike | torch.Tensor | None = None,
+        *,
+        weight_gradients: bool = False,
+        check: bool = True,
+    ) -> None:
         """Advance all replicas by one time step and update ``evaluation`` to the new positions.
 
         Parameters
@@ -200,19 +213,55 @@ class Langevin:
             New weights, shape (B, C), used from the new positions on; for λ that changes in time.
         weight_gradients
             Whether to compute ∂E/∂w.
+        check
+            Whether to call :meth:`check`. It waits for the device, so that loops that use no result of most steps may
+            do without it in these.
+
+        Raises
+        ------
+        TrajectoryError
+            As for :meth:`check`.
         """
         half = self._dt / 2
-        self.velocities = self.velocities + half * self._accelerations()
-        self.positions = self.positions + half * self.velocities
+        self._kick(half)
+        self.positions = torch.add(self.positions, self.velocities, alpha=half)
         self._thermostat()
         if self._barostat is not None:
             self._deform(self._barostat)
-        self.positions = self.positions + half * self.velocities
+        self.positions = torch.add(self.positions, self.velocities, alpha=half)
         self.n_steps += 1
         if weights is not None:
             self.weights = float64_tensor(weights, self.positions.device)
+        self._rest()
         self.evaluation = self._evaluate(weight_gradients)
-        self.velocities = self.velocities + half * self._accelerations()
+        self._kick(half)
+        if check:
+            self.check()
+
+    def check(self) -> None:
+        """Raise an error if a trajectory has exploded or lost its volume in a step until now.
+
+        The dynamics look for this in every step. Until the error is raised, the replica rests at its initial positions.
+
+        Raises
+        ------
+        TrajectoryError
+            If energy, force, temperature or volume of a replica exceeded its limit or was not finite, unless explosions
+            are only marked. The message has the replica, the step and the quantities.
+        """
+        if not self._stops or not self.exploded.any():
+            return
+        b = int(self.exploded.nonzero()[0, 0])
+        force, temperature, energy, growth, atom, step = self._last[b].tolist()
+        texts = (
+            f"force {force:.4g} eV/Å on atom {atom:.0f}",
+            f"temperature {temperature:.4g} K",
+            f"energy {energy:.6g} eV",
+            f"volume {exp(growth):.3g} times the initial one",
+        )
+        beyond = ~(self._last[b].abs() < self._limits[b])
+        found = ", ".join(text for text, outside in zip(texts, beyond.tolist(), strict=False) if outside)
+        raise TrajectoryError(f"replica {b} exploded at step {step:.0f}: {found}")
 
     def exchange(self, order: Sequence[int]) -> None:
         """Give replica b the weights and masses of replica ``order[b]``; kinetic energies are kept.
@@ -225,6 +274,7 @@ class Langevin:
         index = list(order)
         self._transmute(self.weights[index], self.masses[index])
         self.evaluation = self._evaluate(weight_gradients=False)
+        self.check()
 
     def move_to(
         self,
@@ -245,7 +295,9 @@ class Langevin:
         device = self.positions.device
         self.positions, self.cells = (float64_tensor(values, device).clone() for values in (positions, cells))
         self._transmute(float64_tensor(weights, device), float64_tensor(masses, device))
+        self._check_positions()
         self.evaluation = self._evaluate(weight_gradients=False)
+        self.check()
 
     def permute(self, order: Sequence[int]) -> None:
         """Give replica b the configuration of replica ``order[b]``, without an evaluation of the potential.
@@ -317,7 +369,7 @@ class Langevin:
 
     def volumes(self) -> torch.Tensor:
         """Return the volume of each cell (Å³), shape (B,)."""
-        return torch.linalg.det(self.cells).abs()
+        return volumes(self.cells)
 
     def kinetic_energies(self) -> torch.Tensor:
         """Return the kinetic energy of each replica (eV), shape (B,)."""
@@ -343,22 +395,25 @@ class Langevin:
         self.masses = masses
         self._inverse_masses = 1 / masses[..., None]
         self._thermal_speed = torch.sqrt((units.kB * self._temperatures)[:, None, None] * self._inverse_masses)
-        self._noise = self._thermal_speed * self._kick
+        self._noise = self._thermal_speed * self._renewal
         self._mass_shares = (masses / masses.sum(dim=1, keepdim=True))[..., None]
 
     def _thermostat(self) -> None:
         """Make the Ornstein–Uhlenbeck step of the velocities."""
         before = None if self.heat is None else self.kinetic_energies()
-        self.velocities = self._internal(self._damping * self.velocities + self._noise * self._normal())
+        noisy = torch.addcmul(self._damping * self.velocities, self._noise, self._normal())
+        self.velocities = self._internal(noisy)
         if self.heat is not None and before is not None:
             self.heat = self.heat + self.kinetic_energies() - before
 
-    def _accelerations(self) -> torch.Tensor:
+    def _kick(self, time: float) -> None:
+        """Accelerate the atoms during a time (ASE units)."""
         assert self.evaluation.forces is not None
-        return self._internal(self.evaluation.forces * self._inverse_masses)
+        kicked = torch.addcmul(self.velocities, self.evaluation.forces, self._inverse_masses, value=time)
+        self.velocities = self._internal(kicked)
 
     def _internal(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Remove the motion of the centre of mass from velocities or accelerations, if it is fixed."""
+        """Remove the motion of the centre of mass from velocities, if it is fixed."""
         return vectors - (self._mass_shares * vectors).sum(dim=1, keepdim=True) if self._fixed else vectors
 
     def _deform(self, barostat: Barostat) -> None:
@@ -369,13 +424,7 @@ class Langevin:
         )
         self.positions = self.positions @ deformation
         self.cells = self.cells @ deformation
-        ratio = self.volumes() / self._start_volumes
-        sound = (ratio < self._max_volume_ratio) & (ratio > 1 / self._max_volume_ratio)
-        if not sound.all():
-            b = int((~sound).nonzero()[0, 0])
-            raise TrajectoryError(
-                f"replica {b} lost its volume at step {self.n_steps}: it is {float(ratio[b]):.3g} times the initial one"
-            )
+        self._growth = torch.log(self.volumes() / self._start_volumes)
 
     def _bulk_moduli(self) -> torch.Tensor:
         """Return the bulk moduli −V dP/dV at the start (eV/Å³), shape (B,), from two slightly scaled cells."""
@@ -395,10 +444,15 @@ class Langevin:
             [torch.randn(shape, generator=g, dtype=torch.float64, device=g.device) for g in self._generators]
         )
 
+    def _set_limits(self) -> None:
+        """Set the limits of the quantities of :meth:`_note`, and forget those of earlier steps."""
+        hot = MAX_TEMPERATURE_RATIO * self._temperatures
+        limits = (MAX_FORCE_EV_PER_A, inf, self._max_growth, inf, inf)
+        force, energy, growth, atom, step = (torch.full_like(hot, limit) for limit in limits)
+        self._limits = torch.stack([force, hot, energy, growth, atom, step], dim=1)
+        self._last = torch.zeros_like(self._limits)
+
     def _evaluate(self, weight_gradients: bool) -> Evaluation:
-        # Checked before the evaluation, since a neighbour list of atoms at infinity never ends.
-        self._check(self.positions.isfinite().all(dim=2), "position", self.positions)
-        self._rest()
         evaluation = self.model.evaluate(
             self.positions,
             self.cells,
@@ -407,40 +461,35 @@ class Langevin:
             weight_gradients=weight_gradients,
         )
         assert evaluation.forces is not None
-        self._check((evaluation.forces.abs() < MAX_FORCE_EV_PER_A).all(dim=2), "force (eV/Å)", evaluation.forces)
-        temperatures = self.kinetic_temperatures()
-        hot = ~(temperatures < MAX_TEMPERATURE_RATIO * self._temperatures)
-        if (b := self._first_failure(hot | ~evaluation.energy.isfinite())) is not None:
-            raise TrajectoryError(
-                f"replica {b} exploded at step {self.n_steps}: temperature {float(temperatures[b]):.4g} K, "
-                f"energy {float(evaluation.energy[b]):.6g} eV"
-            )
-        return self._without_forces(evaluation)
+        self._note(evaluation.energy, evaluation.forces)
+        return replace(evaluation, forces=torch.where(self.exploded[:, None, None], 0.0, evaluation.forces))
 
-    def _check(self, sound: torch.Tensor, quantity: str, values: torch.Tensor) -> None:
-        if (b := self._first_failure(~sound.all(dim=1))) is not None:
-            atom = int((~sound[b]).nonzero()[0, 0])
-            shown = ", ".join(f"{float(v):.4g}" for v in values[b, atom])
-            raise TrajectoryError(
-                f"replica {b} exploded at step {self.n_steps}: {quantity} of atom {atom} is ({shown})"
-            )
-
-    def _first_failure(self, replicas: torch.Tensor) -> int | None:
-        """Return the first of the replicas that stop the run; None if explosions are only marked."""
-        if self._refuge is not None:
-            self.exploded = self.exploded | replicas
-            return None
-        return int(replicas.nonzero()[0, 0]) if replicas.any() else None
+    def _note(self, energy: torch.Tensor, forces: torch.Tensor) -> None:
+        """Mark replicas with quantities beyond their limits, and keep those of the step in which it happened."""
+        force, atom = forces.abs().amax(dim=2).max(dim=1)
+        quantities = [
+            force,
+            self.kinetic_temperatures(),
+            energy,
+            self._growth,
+            atom,
+            torch.full_like(energy, self.n_steps),
+        ]
+        self._last = torch.where(self.exploded[:, None], self._last, torch.stack(quantities, dim=1))
+        # Not ">=", since NaN is beyond every limit.
+        self.exploded = self.exploded | ~(self._last.abs() < self._limits).all(dim=1)
 
     def _rest(self) -> None:
-        """Keep exploded replicas at their initial positions."""
-        if self._refuge is not None:
-            gone = self.exploded[:, None, None]
-            self.positions = torch.where(gone, self._refuge, self.positions)
-            self.velocities = torch.where(gone, 0.0, self.velocities)
+        """Keep replicas that exploded, or that lose their volume in this step, at their initial positions."""
+        gone = self.exploded
+        if self._barostat is not None:
+            gone = gone | ~(self._growth.abs() < self._max_growth)
+            self.cells = torch.where(gone[:, None, None], self._refuge[1], self.cells)
+        self.positions = torch.where(gone[:, None, None], self._refuge[0], self.positions)
+        self.velocities = torch.where(gone[:, None, None], 0.0, self.velocities)
 
-    def _without_forces(self, evaluation: Evaluation) -> Evaluation:
-        """Remove the forces of exploded replicas."""
-        if self._refuge is None or evaluation.forces is None:
-            return evaluation
-        return replace(evaluation, forces=torch.where(self.exploded[:, None, None], 0.0, evaluation.forces))
+    def _check_positions(self) -> None:
+        """Check positions that were given; a neighbour list of atoms at infinity would never end."""
+        if not self.positions.isfinite().all():
+            b, atom, _ = (~self.positions.isfinite()).nonzero()[0].tolist()
+            raise TrajectoryError(f"replica {b}: the position of atom {atom} is not finite")

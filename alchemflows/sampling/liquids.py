@@ -256,8 +256,8 @@ def melt(
 
     hot = langevin(heating_temperature_K, seeds[:n_replicas])
     blocks = Blocks(hot, n_heating_steps, on_progress=on_progress, checkpoint=checkpoint.stage("heating"))
-    for _ in blocks.steps("heating", 0, n_heating_steps, BLOCK):
-        hot.step()
+    for _, ends_block in blocks.steps("heating", 0, n_heating_steps, BLOCK):
+        hot.step(check=ends_block)
     start = hot.state
     cool = langevin(dynamics.temperature_K, seeds[n_replicas:])
     interval, n_equilibration = dynamics.sample_interval_steps, dynamics.n_equilibration_steps
@@ -267,10 +267,10 @@ def melt(
     blocks = Blocks(
         cool, n_steps, parts=[watch], samples=samples, on_progress=on_progress, checkpoint=checkpoint.stage("liquid")
     )
-    for _ in blocks.steps("equilibration", 0, n_equilibration, interval):
-        cool.step()
+    for _, ends_block in blocks.steps("equilibration", 0, n_equilibration, interval):
+        cool.step(check=ends_block)
     for _, ends_block in blocks.steps("production", n_equilibration, n_steps, interval):
-        cool.step()
+        cool.step(check=ends_block)
         if ends_block:
             watch.see(cool.positions, cool.cells)
             samples.append(energy=cool.evaluation.energy.cpu().numpy(), volume=cool.volumes().cpu().numpy())

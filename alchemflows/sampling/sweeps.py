@@ -137,7 +137,7 @@ class Sweeps:
             weights = self._arrangements.weights(current.labels)
             masses = self._arrangements.system.masses(weights)
             langevin.move_to(current.positions_A, current.cells_A, weights, masses)
-        langevin.step(weight_gradients=last and self.chains.proposal.informed)
+        langevin.step(weight_gradients=last and self.chains.proposal.informed, check=last)
         if last:
             slopes = np.zeros_like(self.chains.current.slopes_eV)
             if (gradients := langevin.evaluation.weight_gradients) is not None:

@@ -154,7 +154,7 @@ def equilibrate_ends(
     blocks = Blocks(langevin, n_steps, parts=parts, on_progress=on_progress, checkpoint=checkpoint)
     first = _first_sample(settings)
     for step, ends_block in blocks.steps("equilibration", 0, n_steps, BLOCK):
-        langevin.step()
+        langevin.step(check=ends_block)
         if ends_block:
             _look(langevin, sites, watch)
             if recorder is not None and step % BLOCK == 0:
@@ -211,24 +211,27 @@ def switch(
         forward, backward = ramp(forward), ramp(backward)
     # Shape (steps + 1, replicas).
     lambdas = np.stack([forward] * n + [backward] * n, axis=1)
-    weights = torch.as_tensor(path.weights(lambdas[0]), device=model.device)
+    # On the device from the beginning, so that no step waits for a copy.
+    at, changes = (float64_tensor(values, model.device) for values in (lambdas, np.diff(lambdas, axis=0)))
+    initial, direction = (float64_tensor(w, model.device) for w in (path.initial_weights, path.direction))
     langevin = Langevin.under(
         settings,
         model,
         start,
-        weights,
+        path.weights(lambdas[0]),
         np.broadcast_to(path.masses(0.5), (2 * n, system.n_sites)),
         seeds,
         fix_centre_of_mass=fix_centre_of_mass,
     )
     kept = np.unique(np.linspace(0, n_steps, N_CURVE_POINTS).round().astype(int))
     keep = set(kept.tolist())
-    work = _Work(langevin, float64_tensor(path.direction, model.device))
+    work = _Work(langevin, direction)
     parts: list[Resumable] = [work, *(part for part in (watch, squares) if part is not None)]
     blocks = Blocks(langevin, n_steps, parts=parts, on_progress=on_progress, checkpoint=checkpoint)
     for step, ends_block in blocks.steps("switching", 0, n_steps, BLOCK):
-        langevin.step(path.weights(lambdas[step]), weight_gradients=True)
-        work.add(langevin, lambdas[step] - lambdas[step - 1], keep=step in keep)
+        weights = torch.addcmul(initial, at[step, :, None], direction)
+        langevin.step(weights, weight_gradients=True, check=ends_block)
+        work.add(langevin, changes[step - 1], keep=step in keep)
         if squares is not None:
             squares.add(langevin.evaluation.forces, keep=step in keep)
         if ends_block:
@@ -373,12 +376,12 @@ class _Work:
         self.total = torch.zeros_like(self._slope)
         self.curve, self.progress, self.gradient_sums = [self._slope], [self.total], [self._gradient_sum]
 
-    def add(self, langevin: Langevin, change: np.ndarray, *, keep: bool) -> None:
+    def add(self, langevin: Langevin, change: torch.Tensor, *, keep: bool) -> None:
         """Add a step in which λ changed by `change`, shape (2n,)."""
         gradients = _gradients(langevin)
         before, self._slope = self._slope, gradients @ self._direction
         self._gradient_sum = self._gradient_sum + gradients
-        self.total = self.total + 0.5 * (before + self._slope) * torch.as_tensor(change, device=before.device)
+        self.total = self.total + 0.5 * (before + self._slope) * change
         if keep:
             self.curve.append(self._slope)
             self.progress.append(self.total)

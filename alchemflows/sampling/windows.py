@@ -168,10 +168,10 @@ def run_windows(
         )
         parts = [part for part in (exchange, watch, recorder) if part is not None]
         blocks = Blocks(langevin, n_steps, parts=parts, samples=samples, on_progress=on_progress, checkpoint=checkpoint)
-        for _ in blocks.steps("equilibration", 0, n_equilibration, interval):
-            langevin.step()
+        for _, ends_block in blocks.steps("equilibration", 0, n_equilibration, interval):
+            langevin.step(check=ends_block)
         for step, ends_block in blocks.steps("production", n_equilibration, n_steps, interval):
-            langevin.step(weight_gradients=ends_block)
+            langevin.step(weight_gradients=ends_block, check=ends_block)
             if not ends_block:
                 continue
             evaluation = langevin.evaluation

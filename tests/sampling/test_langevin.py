@@ -103,6 +103,57 @@ def test_an_unstable_time_step_is_an_error_that_says_where():
             langevin.step()
 
 
+def test_an_explosion_is_kept_until_somebody_checks():
+    """The error has the step and the quantities of the explosion; the other replica goes on as if alone."""
+    n_steps = 60
+    langevin = sampler(2, [[1.0, 0.0], [0.0, 1.0]], timestep_fs=120.0)  # unstable for the stiffer of the two
+    alone = sampler(1, [[1.0, 0.0]], seeds=[0], timestep_fs=120.0)
+    at_once = sampler(2, [[1.0, 0.0], [0.0, 1.0]], timestep_fs=120.0)
+    with pytest.raises(TrajectoryError, match=r"replica 1 .*step \d+") as first:
+        for _ in range(n_steps):
+            at_once.step()
+    assert at_once.n_steps < n_steps
+    for _ in range(n_steps):
+        langevin.step(check=False)
+        alone.step()
+    assert langevin.exploded.tolist() == [False, True]
+    assert torch.equal(langevin.positions[1], sampler(2, [[1.0, 0.0], [0.0, 1.0]]).positions[1])
+    assert (langevin.velocities[1] == 0).all()
+    torch.testing.assert_close(langevin.positions[0], alone.positions[0], rtol=0, atol=1e-12)
+    with pytest.raises(TrajectoryError) as later:
+        langevin.check()
+    assert str(later.value) == str(first.value)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "text"),
+    [("force", r"force nan.*atom 2"), ("temperature", "temperature [^,]* K"), ("energy", "energy nan eV")],
+)
+def test_an_explosion_names_what_is_beyond_its_limit(quantity, text, monkeypatch):
+    langevin = sampler(2, [0.5, 0.5])
+    if quantity == "temperature":
+        langevin.velocities[1] *= 50.0
+    else:
+        evaluate = langevin.model.evaluate
+
+        def spoiled(*arguments, **options):
+            evaluation = evaluate(*arguments, **options)
+            (evaluation.forces[1, 2] if quantity == "force" else evaluation.energy[1:]).fill_(float("nan"))
+            return evaluation
+
+        monkeypatch.setattr(langevin.model, "evaluate", spoiled)
+    with pytest.raises(TrajectoryError, match=f"replica 1 .*step 1: {text}$"):
+        langevin.step()
+
+
+def test_positions_that_are_not_finite_are_refused():
+    langevin = sampler(2, [0.5, 0.5])
+    positions = langevin.positions.clone()
+    positions[1, 3, 0] = float("nan")
+    with pytest.raises(TrajectoryError, match=r"replica 1.*atom 3"):
+        langevin.move_to(positions, langevin.cells, langevin.weights, langevin.masses)
+
+
 def test_a_resting_centre_of_mass_rests_and_takes_three_degrees_of_freedom():
     """Atoms of different masses, held by their wells alone."""
     n = 1500

@@ -18,12 +18,11 @@ from alchemflows.alchemy.graph import Slots
 
 @dataclass(frozen=True)
 class _Path:
-    """One path: slices of its operands, and the name of the buffer with its coupling coefficients."""
+    """One path: which irreps it multiplies, which one it makes, and the name of its coupling coefficients."""
 
-    features: slice
-    angular: slice
-    weights: slice
-    output: slice
+    features: int
+    angular: int
+    output: int
     n_channels: int
     coupling: str
 
@@ -49,29 +48,21 @@ class Convolution(torch.nn.Module):
         usual = all(p.connection_mode == "uvu" and p.has_weight and product.irreps_in2[p.i_in2][0] == 1 for p in paths)
         if not usual or sorted(p.i_out for p in paths) != list(range(len(product.irreps_out))):
             raise ValueError(f"this kind of tensor product is not supported: {product}")
-        features, angular, output = (
-            irreps.slices() for irreps in (product.irreps_in1, product.irreps_in2, product.irreps_out)
+        self.paths = [
+            _Path(p.i_in1, p.i_in2, p.i_out, product.irreps_in1[p.i_in1][0], f"coupling_{n}")
+            for n, p in enumerate(paths)
+        ]
+        #: Numbers of columns of the irreps of features and of harmonics, and of the weights of each path.
+        self._feature_sizes, self._angular_sizes = (
+            [part.stop - part.start for part in irreps.slices()] for irreps in (product.irreps_in1, product.irreps_in2)
         )
-        self.paths = []
-        weights = 0
-        for n, path in enumerate(paths):
-            n_channels = product.irreps_in1[path.i_in1][0]
-            self.paths.append(
-                _Path(
-                    features[path.i_in1],
-                    angular[path.i_in2],
-                    slice(weights, weights + n_channels),
-                    output[path.i_out],
-                    n_channels,
-                    f"coupling_{n}",
-                )
-            )
-            weights += n_channels
+        self._n_channels = [n_channels for n_channels, _ in product.irreps_in1]
+        self._weight_sizes = [path.n_channels for path in self.paths]
         for path, coupling in zip(self.paths, self._couplings(product), strict=True):
             self.register_buffer(path.coupling, coupling)
 
     def _couplings(self, product: o3.TensorProduct) -> list[torch.Tensor]:
-        """Return the coupling coefficients of each path, shape (harmonics, features, output).
+        """Return the coupling coefficients of each path, shape (harmonics, features · output).
 
         They are the output of the original product for unit vectors as input, since potentials differ in normalisation
         and rounding.
@@ -79,19 +70,23 @@ class Convolution(torch.nn.Module):
         example = next(iter(product.buffers()))
         unit = torch.eye(product.irreps_in2.dim, dtype=example.dtype, device=example.device)
         ones = torch.ones(len(unit), product.weight_numel, dtype=example.dtype, device=example.device)
+        starts, harmonics, output = (
+            irreps.slices() for irreps in (product.irreps_in1, product.irreps_in2, product.irreps_out)
+        )
         outputs: dict[int, torch.Tensor] = {}
+        couplings = []
         for path in self.paths:
-            start, n_components = path.features.start, (path.features.stop - path.features.start) // path.n_channels
-            if start not in outputs:
+            if path.features not in outputs:
+                start, n_components = starts[path.features].start, product.irreps_in1[path.features].ir.dim
                 features = torch.zeros(n_components, product.irreps_in1.dim, dtype=example.dtype, device=example.device)
                 features[:, start : start + n_components].fill_diagonal_(1)
-                outputs[start] = torch.stack([product(f.expand(len(unit), -1), unit, ones) for f in features], dim=1)
-        return [
-            outputs[p.features.start][
-                p.angular, :, p.output.start : p.output.start + (p.output.stop - p.output.start) // p.n_channels
-            ]
-            for p in self.paths
-        ]
+                outputs[path.features] = torch.stack(
+                    [product(f.expand(len(unit), -1), unit, ones) for f in features], dim=1
+                )
+            start, n_components = output[path.output].start, product.irreps_out[path.output].ir.dim
+            coupling = outputs[path.features][harmonics[path.angular], :, start : start + n_components]
+            couplings.append(coupling.flatten(1).contiguous())
+        return couplings
 
     def forward(
         self, features: torch.Tensor, angular: torch.Tensor, path_weights: torch.Tensor, slots: Slots
@@ -121,16 +116,18 @@ class Convolution(torch.nn.Module):
             torch.cat([values, values.new_zeros(1, values.shape[1])]).index_select(0, slots.vector)
             for values in (angular, path_weights)
         )
-        senders: dict[int, torch.Tensor] = {}
-        outputs: list[tuple[int, torch.Tensor]] = []
-        for path in self.paths:
-            if path.features.start not in senders:
-                irrep = features[:, path.features].reshape(n_rows, path.n_channels, -1).transpose(1, 2)
-                senders[path.features.start] = irrep.index_select(0, slots.sender)
-            coupling = getattr(self, path.coupling)
-            sent = senders[path.features.start] * path_weights[:, None, path.weights]
-            harmonics = angular[:, path.angular] @ coupling.flatten(1)
-            inner = n_slots * coupling.shape[1]
-            received = torch.bmm(harmonics.reshape(n_rows, inner, -1).transpose(1, 2), sent.reshape(n_rows, inner, -1))
-            outputs.append((path.output.start, received.transpose(1, 2).flatten(1)))
-        return torch.cat([output for _, output in sorted(outputs, key=lambda item: item[0])], dim=1)
+        # Split instead of sliced, since the gradient of all parts together is one concatenation.
+        harmonics = angular.split(self._angular_sizes, dim=1)
+        weights = path_weights.split(self._weight_sizes, dim=1)
+        senders = [
+            irrep.reshape(n_rows, n_channels, -1).transpose(1, 2).index_select(0, slots.sender)
+            for irrep, n_channels in zip(features.split(self._feature_sizes, dim=1), self._n_channels, strict=True)
+        ]
+        outputs: dict[int, torch.Tensor] = {}
+        for path, weight in zip(self.paths, weights, strict=True):
+            sent = senders[path.features] * weight[:, None]
+            coupled = harmonics[path.angular] @ getattr(self, path.coupling)
+            inner = n_slots * sent.shape[1]
+            received = torch.bmm(sent.reshape(n_rows, inner, -1).transpose(1, 2), coupled.reshape(n_rows, inner, -1))
+            outputs[path.output] = received.flatten(1)
+        return torch.cat([outputs[k] for k in range(len(outputs))], dim=1)

@@ -129,8 +129,9 @@ class MACEBackend:
         elements = [int(z) for z in self.model.atomic_numbers]
         self.numbers = frozenset(elements)
         self._place = {z: k for k, z in enumerate(elements)}
-        self._index = torch.full((120,), -1, dtype=torch.int64, device=self.device)
-        self._index[elements] = torch.arange(len(elements), device=self.device)
+        #: One-hot vector of each element, in the row of its atomic number.
+        self._one_hot = torch.zeros(120, len(elements), dtype=self.dtype, device=self.device)
+        self._one_hot[elements] = torch.eye(len(elements), dtype=self.dtype, device=self.device)
 
     def specialised(self, numbers: frozenset[int]) -> Backend:
         """Return the same potential, optimized for some of its elements.
@@ -278,7 +279,7 @@ class MACEBackend:
 
     def _attributes(self, graph: Graph) -> torch.Tensor:
         """Return the one-hot encoded elements of the nodes, shape (B·M, Z)."""
-        return torch.nn.functional.one_hot(self._index[graph.numbers], len(self.model.atomic_numbers)).to(self.dtype)
+        return self._one_hot.index_select(0, graph.numbers)
 
     def _product(
         self,
@@ -306,10 +307,9 @@ class MACEBackend:
         if n_edges == 0:
             return lengths.new_zeros(0)
         ends = torch.cat([graph.sender, graph.receiver])
-        elements, index = torch.unique(graph.numbers[ends], return_inverse=True)
-        attributes = torch.nn.functional.one_hot(index, len(elements)).to(self.dtype)
+        attributes = self._one_hot.index_select(0, graph.numbers.index_select(0, ends))
         apart = torch.arange(2 * n_edges, device=self.device).reshape(2, n_edges)
-        return self.model.pair_repulsion_fn(lengths, attributes, apart, elements)[n_edges:]
+        return self.model.pair_repulsion_fn(lengths, attributes, apart, self.model.atomic_numbers)[n_edges:]
 
 
 @dataclass(frozen=True)

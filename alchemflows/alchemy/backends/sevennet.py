@@ -20,6 +20,7 @@ import torch
 from ase.calculators.calculator import Calculator
 from sevenn.calculator import SevenNetCalculator
 from sevenn.nn.convolution import IrrepsConvolution
+from sevenn.nn.node_embedding import OnehotEmbedding
 from sevenn.util import model_from_checkpoint, pretrained_name_to_path
 
 from alchemflows.alchemy.backends.convolution import Convolution
@@ -86,7 +87,17 @@ class SevenNetBackend:
         self._embedding = cast(Any, model.edge_embedding)
         basis = self._embedding.basis_function
         basis.coeffs = basis.coeffs.to(device=device, dtype=self.dtype)  # not a buffer if the basis is not trained
-        self._modules = [m for name, m in model.named_children() if name not in _AFTER_ATOMIC_ENERGIES]
+        n_elements = len(config[KEY.TYPE_MAP])
+        #: One-hot vector of each element, in the row of its atomic number.
+        self._one_hot = torch.zeros(120, n_elements, dtype=self.dtype, device=device)
+        self._one_hot[self._index >= 0] = torch.eye(n_elements, dtype=self.dtype, device=device)[
+            self._index[self._index >= 0]
+        ]
+        self._modules = [
+            module
+            for name, module in model.named_children()
+            if name not in _AFTER_ATOMIC_ENERGIES and not isinstance(module, OnehotEmbedding)
+        ]
         self._model = model
         self._convolutions: dict[IrrepsConvolution, Convolution] = {}
         self._origin: SevenNetBackend | None = None
@@ -146,7 +157,13 @@ class SevenNetBackend:
 
     def node_energies(self, graph: Graph, geometry: _SevenNetGeometry) -> torch.Tensor:
         """Return the energy of each node (eV), shape (B·M,)."""
-        data = {KEY.NODE_FEATURE: self._index[graph.numbers], KEY.BATCH: graph.node_replica}
+        attributes = self._one_hot.index_select(0, graph.numbers)
+        data = {
+            KEY.NODE_FEATURE: attributes,
+            KEY.NODE_ATTR: attributes,
+            KEY.ATOM_TYPE: self._index.index_select(0, graph.numbers),
+            KEY.BATCH: graph.node_replica,
+        }
         if isinstance(graph, EdgeGraph):
             data[KEY.EDGE_IDX] = torch.stack([graph.receiver, graph.sender])
             data[KEY.EDGE_ATTR] = geometry.angular * graph.edge_weights[:, None]
@@ -161,10 +178,6 @@ class SevenNetBackend:
                 data[KEY.NODE_FEATURE] = graph.receive(rows) / module.denominator
                 continue
             data = module(data)
-            if data[KEY.NODE_FEATURE].is_floating_point() and data[KEY.NODE_FEATURE].dtype != self.dtype:
-                # The one-hot embedding is always float32.
-                for key in (KEY.NODE_FEATURE, KEY.NODE_ATTR):
-                    data[key] = data[key].to(self.dtype)
         return data[KEY.ATOMIC_ENERGY].squeeze(-1)
 
 
