@@ -49,6 +49,11 @@ def quantity_label(name: str) -> str:
 def add_note(figure: Figure, document: Document) -> Figure:
     """Add a note below a figure if its numbers are from the potential for learning and tests; return the figure."""
     potential = potential_of(document)
-    if potential is not None and potential.name == DEMO:
+    if potential is None or potential.name != DEMO:
+        return figure
+    if figure.legends:  # below the axes, where the note would be; a title has room of its own
+        figure.legends[-1].set_title(DEMO_NOTE, {"size": 6})
+        figure.legends[-1].get_title().set_color("0.4")
+    else:
         figure.supxlabel(DEMO_NOTE, fontsize=6, color="0.4", x=0.99, ha="right")
     return figure

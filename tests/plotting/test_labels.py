@@ -48,3 +48,16 @@ def test_results_of_the_demonstration_potential_say_so(name, noted):
     potential = None if name is None else SimpleNamespace(name=name)
     figure = add_note(Figure(), SimpleNamespace(provenance=SimpleNamespace(potential=potential)))
     assert ("not for publications" in figure.get_supxlabel()) == noted
+
+
+def test_the_note_is_part_of_a_legend_below_the_axes():
+    """Both would be at the bottom of the figure, one over the other."""
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], label="a curve with a long name")
+    axes.plot([1, 0], label="another curve with a long name")
+    figure.legend(loc="outside lower center", ncols=2)
+    figure = add_note(figure, SimpleNamespace(provenance=SimpleNamespace(potential=SimpleNamespace(name="mace-demo"))))
+    assert figure.get_supxlabel() == "" and "not for publications" in figure.legends[0].get_title().get_text()
+    figure.draw_without_rendering()
+    assert not figure.legends[0].get_window_extent().overlaps(axes.get_tightbbox())
