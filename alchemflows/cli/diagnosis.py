@@ -19,11 +19,12 @@ from pymongo.database import Database as MongoDatabase
 from pymongo.errors import PyMongoError
 
 from alchemflows import __version__
-from alchemflows.errors import AlchemflowsError
+from alchemflows.errors import AlchemflowsError, DatabaseError
 from alchemflows.output_file import check_folder
 from alchemflows.settings import Settings
-from alchemflows.storage.database import collection_of, configured_file, connect, database_file
+from alchemflows.storage.database import Database, collection_of, configured_file, connect, database_file
 from alchemflows.storage.mongod import PrivateMongod, find_binary
+from alchemflows.storage.rights import Role, check_rights
 
 State = Literal["ok", "optional", "broken"]
 
@@ -200,6 +201,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding("LaunchPad", "optional", "FireWorks is not configured, so jobs cannot be submitted", remedy)
     else:
         yield Finding("LaunchPad", "ok", f"database {database.launchpad.name}")
+        yield _rights(database)
 
 
 def _user(database: MongoDatabase) -> Finding:
@@ -212,6 +214,22 @@ def _user(database: MongoDatabase) -> Finding:
     if names:
         return Finding("database user", "ok", names)
     return Finding("database user", "optional", "none: the server asks for no password", "see docs/security.md")
+
+
+def _rights(database: Database) -> Finding:
+    """Say whether the user of the database may submit and run jobs."""
+    duties: dict[Role, str] = {"submitter": "submit", "worker": "run"}
+    refused: list[Role] = []
+    for role in duties:
+        try:
+            check_rights(database, role)
+        except DatabaseError:
+            refused.append(role)
+    if not refused:
+        return Finding("rights", "ok", "this user may submit and run jobs")
+    text = f"this user may not {' or '.join(duties[role] for role in refused)} jobs"
+    remedy = f"if it should, give it the role {' and the role '.join(refused)} (docs/security.md)"
+    return Finding("rights", "optional", text, remedy)
 
 
 def _version(package: str) -> str | None:

@@ -211,6 +211,7 @@ def test_the_doctor_names_the_user_and_the_database(server: Server, tmp_path: Pa
     assert found["database user"]["state"] == "ok"
     assert found["database user"]["text"].startswith("reader")
     assert found["LaunchPad"]["state"] == "ok"
+    assert found["rights"]["state"] == "optional" and "worker" in found["rights"]["remedy"]
     assert str(server.config / "reader") in found["FireWorks configuration"]["text"]
     assert not (tmp_path / "home").exists()
 
