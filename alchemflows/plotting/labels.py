@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.potential import DEMO, DEMO_NOTE
@@ -52,7 +53,7 @@ def add_note(figure: Figure, document: Document) -> Figure:
     if potential is None or potential.name != DEMO:
         return figure
     if figure.legends:  # below the axes, where the note would be; a title has room of its own
-        figure.legends[-1].set_title(DEMO_NOTE, {"size": 6})
+        figure.legends[-1].set_title(DEMO_NOTE, FontProperties(size=6))
         figure.legends[-1].get_title().set_color("0.4")
     else:
         figure.supxlabel(DEMO_NOTE, fontsize=6, color="0.4", x=0.99, ha="right")
