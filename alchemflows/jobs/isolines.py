@@ -14,7 +14,7 @@ from jobflow import JobConfig, Maker, OutputReference, job
 
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.analysis.isolines import N_STRAINS, isotherm_of, quantum_corrections
-from alchemflows.errors import AlchemflowsError, NotLiquidError, UnstableCrystalError
+from alchemflows.errors import AlchemflowsError, NotLiquidError, TrajectoryError, UnstableCrystalError
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
@@ -137,6 +137,8 @@ class SweepSwitchesMaker(Maker):
             If the crystal is lost at the anchor, or in every attempt.
         NotLiquidError
             If the liquid crystallizes there.
+        TrajectoryError
+            If a trajectory explodes; the message names the range.
         """
         from alchemflows.free_energy.curves import work_curve
 
@@ -146,7 +148,13 @@ class SweepSwitchesMaker(Maker):
         with resumable() as checkpoint:
             for attempt in range(MAX_ATTEMPTS):
                 path, settings = path_of(low, high)
-                run = self._attempt(model, system, path, settings, attempt, checkpoint, liquid)
+                try:
+                    run = self._attempt(model, system, path, settings, attempt, checkpoint, liquid)
+                except TrajectoryError as error:
+                    raise TrajectoryError(
+                        f"in the sweep from {low:g} to {high:g} {unit}, {error}; the potential or the time step does "
+                        "not suffice for the whole range: choose a smaller range, or a shorter time step"
+                    ) from error
                 places = _places(path, run.switches.lambdas, low)
                 if run.lost_on_the_way_up is not None:
                     lost.append(float(_places(path, np.array(run.lost_on_the_way_up), low)))

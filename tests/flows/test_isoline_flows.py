@@ -16,7 +16,7 @@ from rich.console import Console
 
 from alchemflows.analysis.isolines import quantum_corrections
 from alchemflows.cli.shown import show
-from alchemflows.errors import InvalidInputError, UnstableCrystalError
+from alchemflows.errors import InvalidInputError, TrajectoryError, UnstableCrystalError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
 from alchemflows.plotting import figures_of
@@ -146,6 +146,19 @@ def test_a_crystal_that_is_lost_ends_the_curve(swept, tmp_path, monkeypatch):
     monkeypatch.setattr(scaling, "sweep", lambda *a, **k: replace(plain(*a, **k), lost_on_the_way_up=0.1))
     flow = maker.from_anchor(anchor, SALT, 200.0, 1000.0)
     with pytest.raises(UnstableCrystalError, match="300 K"):
+        run_locally(flow, create_folders=True, root_dir=tmp_path, raise_immediately=True, log=False, store=memory())
+
+
+def test_a_range_beyond_where_the_potential_is_stable_is_named(swept, tmp_path, monkeypatch):
+    """The dynamics stop with the error that they give for this cell at 20,000 K."""
+    from alchemflows.sampling import scaling
+
+    def exploding(*args, **kwargs):
+        raise TrajectoryError("replica 3 lost its volume at step 214: it is 1.5 times the initial one")
+
+    monkeypatch.setattr(scaling, "sweep", exploding)
+    flow = TemperatureSweepMaker(frenkel_ladd_maker=ABSOLUTE, **LENGTHS).from_anchor(swept[0], SALT, 200.0, 20000.0)
+    with pytest.raises(TrajectoryError, match=r"200 to 20000 K, replica 3 .* smaller range"):
         run_locally(flow, create_folders=True, root_dir=tmp_path, raise_immediately=True, log=False, store=memory())
 
 
