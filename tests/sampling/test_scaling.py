@@ -21,6 +21,7 @@ from alchemflows.free_energy.einstein import HBAR, classical_harmonic_free_energ
 from alchemflows.free_energy.isolines import Anchor, isobar, isotherm
 from alchemflows.free_energy.quantum import quantum_correction_eV, wigner_kirkwood
 from alchemflows.sampling.checkpoint import Checkpoint
+from alchemflows.sampling.forces import ForceSquares
 from alchemflows.sampling.scaling import sweep
 from alchemflows.schemas.dynamics import SwitchingSettings
 
@@ -225,6 +226,20 @@ def test_a_sweep_goes_on_bitwise(tmp_path):
     assert whole.summaries == again.summaries
     for each in fields(whole.switches):
         np.testing.assert_array_equal(getattr(whole.switches, each.name), getattr(again.switches, each.name))
+
+
+def test_squares_of_forces_are_sums_over_kinds_of_atoms():
+    masses, steps = [1.0, 2.0, 1.0], np.array([0, 1, 3])
+    squares = ForceSquares(masses, 2, torch.device("cpu"))
+    for k, keep in enumerate((True, False, True)):
+        squares.add(torch.full((2, 3, 3), k + 1.0), keep=keep)
+    # 3 |F|² per atom: two atoms with mass 1, one with mass 2; then the mean of two steps.
+    exact = np.array([[6.0, 1.5], [6.0 * 13 / 2, 1.5 * 13 / 2]])
+    np.testing.assert_allclose(squares.means(steps), [exact, exact])
+    assert squares.counts.tolist() == [2, 1]
+    squares.restore({})  # a checkpoint of a release without squares
+    squares.add(torch.ones(2, 3, 3), keep=True)
+    assert squares.means(steps) is None and squares.snapshot() == {}
 
 
 class StopAfter:
