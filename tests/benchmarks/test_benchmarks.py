@@ -127,11 +127,14 @@ def test_arithmetic(monkeypatch):
     from gpu import union_length
     from measure import Target, loglog_slope
     from step import rebuilds
+    from temperature import mean
 
     assert union_length([(0, 2), (1, 1.5), (1, 3), (5, 6)]) == 4
     sizes = np.array([1.0, 2, 4, 8])
     np.testing.assert_allclose(loglog_slope(sizes, 3 * sizes**1.3), 1.3)
     assert Target(1, "", 0.6, 0.6, 0.6, 0.6).holds
+    # Two repeats of values and errors at two temperatures: means of the values, and of the squared errors.
+    np.testing.assert_allclose(mean([[[1, 2], [3, 4]], [[3, 6], [1, 2]]]), [[2, 4], [5, 10]])
     assert not Target(6, "", 14.9, 1, 20, 15, sense="at least").holds
     # An atom that moves 0.1 Å a step has moved half the skin (0.25 Å) every third step.
     track = [np.array([[[0.1 * step, 0, 0], [0, 0, 0]]]) for step in range(8)]
