@@ -45,11 +45,14 @@ class Evaluated:
         Identifier of its job.
     correction
         Its correction; None if the job failed.
+    ladder
+        Identifier and free energy of a ladder that was run with it; None if none was, or it failed.
     """
 
     name: str
     job: str
     correction: CorrectionDocument | None
+    ladder: tuple[str, FreeEnergyDocument] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,16 @@ class _Member:
     correction: CorrectionDocument
     differences_eV: tuple[np.ndarray, np.ndarray]
     ends: tuple[Reweighting, Reweighting]
+    ladder: tuple[str, FreeEnergyDocument] | None = None
 
-    @property
-    def change(self) -> MemberChange:
+    def change(self, before: Estimate) -> MemberChange:
+        """Return the change relative to the ladder with the sampled potential."""
+        if self.ladder is not None:
+            total = self.ladder[1].total
+            own = np.nan if total.error_eV is None else total.error_eV
+            nothing = [np.zeros(len(differences)) for differences in self.differences_eV]
+            value = total.delta_f_eV - before.delta_f_eV
+            return MemberChange(value, (nothing[0], nothing[1]), own_error_eV=own)
         first, last = (np.isfinite(differences) for differences in self.differences_eV)
         return MemberChange.of(self.ends, (first, last))
 
@@ -116,10 +126,11 @@ def committee_document(
     if len(found) + include_sampled < MIN_MEMBERS:
         names = ", ".join(f"{each.name} ({each.job[:8]})" for each in failed)
         raise AlchemflowsError(f"fewer than {MIN_MEMBERS} members are left, since these jobs failed: {names}")
-    changes = [member.change for member in found]
+    changes = [member.change(before) for member in found]
     if include_sampled:
         changes.insert(0, MemberChange(0.0, (np.zeros(lengths[0]), np.zeros(lengths[1]))))
-    spread = committee_spread(changes)
+    of_ladder = np.nan if before.error_eV is None else before.error_eV
+    spread = committee_spread(changes, of_ladder)
     ends = [
         _disagreement(found, forces, end, formula, each.frames.time_fs, include_sampled)
         for end, (formula, each) in enumerate(zip(_formulas(ladder), sampled, strict=True))
@@ -128,10 +139,12 @@ def committee_document(
     members = [_listed(member, ladder) for member in found]
     if include_sampled:
         members.insert(0, _sampled_member(ladder))
-    error = float(np.hypot(np.nan if before.error_eV is None else before.error_eV, spread.mean[1]))
     sigma, sigma_error = spread.spread
     reasons = [f"ladder: {reason}" for reason in ladder.verdict.reasons]
     for member in found:
+        if member.ladder is not None:
+            reasons += [f"{member.name}: its ladder: {reason}" for reason in member.ladder[1].verdict.reasons]
+            continue
         for result, formula, value in zip(member.ends, _formulas(ladder), (0, 1), strict=True):
             reasons += reasons_against(f"{member.name}: {formula} (λ = {value})", result)
     per_atom = counts.per_atom(sigma)
@@ -152,7 +165,7 @@ def committee_document(
         source=ladder.provenance.potential,
         members=members,
         failed=failed,
-        mean=Estimate.of(before.delta_f_eV + spread.mean[0], error, counts),
+        mean=Estimate.of(before.delta_f_eV + spread.mean[0], spread.mean[1], counts),
         sigma_model_eV=sigma,
         sigma_model_error_eV=sigma_error,
         sigma_model_eV_per_atom=per_atom,
@@ -180,7 +193,7 @@ def _member(evaluated: Evaluated, correction: CorrectionDocument, lengths: Seque
         all_frames[rows] = differences
         whole.append(all_frames)
     first, last = (reweight(each[np.isfinite(each)], correction.temperature_K) for each in whole)
-    return _Member(evaluated.name, evaluated.job, correction, (whole[0], whole[1]), (first, last))
+    return _Member(evaluated.name, evaluated.job, correction, (whole[0], whole[1]), (first, last), evaluated.ladder)
 
 
 def _reasons(member: _Member) -> list[str]:
@@ -200,19 +213,25 @@ def _sampled_member(ladder: FreeEnergyDocument) -> CommitteeMember:
 
 
 def _listed(member: _Member, ladder: FreeEnergyDocument) -> CommitteeMember:
-    first, last = member.ends
     overlaps = overlap_suffices(_reasons(member))
     potential = member.correction.provenance.potential
+    correction, total, own = member.correction.correction, member.correction.total, None
+    if member.ladder is not None:
+        own, total = member.ladder[0], member.ladder[1].total
+        first, second = (np.nan if each.error_eV is None else each.error_eV for each in (total, ladder.total))
+        change = total.delta_f_eV - ladder.total.delta_f_eV
+        correction = Estimate.of(change, float(np.hypot(first, second)), ladder.counts)
     return CommitteeMember(
         name=member.name,
         potential=potential,
         job=member.job,
-        correction=member.correction.correction,
-        total=member.correction.total,
-        n_effective=(first.n_effective, last.n_effective),
-        n_independent=(first.n_independent, last.n_independent),
+        correction=correction,
+        total=total,
+        n_effective=(member.ends[0].n_effective, member.ends[1].n_effective),
+        n_independent=(member.ends[0].n_independent, member.ends[1].n_independent),
         overlaps=overlaps,
-        rerun=None if overlaps else rerun_command(member.correction.ladder, potential),
+        ladder=own,
+        rerun=None if overlaps or own is not None else rerun_command(member.correction.ladder, potential),
     )
 
 
@@ -322,7 +341,8 @@ def _notes(
         for each in forces
         if each.forces is None
     ]
-    if sigma_eV < 2 * noise_eV and all(overlap_suffices(_reasons(member)) for member in found):
+    known = all(member.ladder is not None or overlap_suffices(_reasons(member)) for member in found)
+    if sigma_eV < 2 * noise_eV and known:
         notes.append(
             f"the members agree within their statistical errors: σ_model is {sigma_eV:.2g} eV, and {noise_eV:.2g} eV "
             "is expected of equal members"

@@ -41,12 +41,14 @@ def _members(document: CommitteeDocument) -> ResultTable:
             f"{member.correction.delta_f_eV:.5f}" if changed else "",
             _number(member.correction.error_eV) if changed else "",
             _effective(member),
-            "" if member.sampled else "yes" if member.overlaps else "NO",
+            "" if member.sampled else "run" if member.ladder else "yes" if member.overlaps else "NO",
         )
     for failed in document.failed:
         table.add_row(failed.name, "failed", *[""] * 5)
     if document.failed or any(member.n_effective for member in document.members):
         table.caption = "effective frames: effective sample size of independent frames at λ = 0, and at λ = 1"
+        if any(member.ladder for member in document.members):
+            table.caption += "; run: the value is that of a ladder with this member"
     return table
 
 

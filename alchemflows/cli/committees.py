@@ -53,6 +53,14 @@ def committee(
             help="Largest accepted standard deviation over the members (meV/atom) [default: no check].",
         ),
     ] = None,
+    budget: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Maximum number of window runs with members that overlap too little; their ladders are run as far as "
+            "it reaches.",
+        ),
+    ] = 0,
     forces: Annotated[
         bool, typer.Option("--forces", help="Compare the forces of the members at each frame, in further jobs.")
     ] = False,
@@ -87,6 +95,7 @@ def committee(
         members=[spec for spec, _ in found],
         include_sampled=sampled,
         tolerance_meV_per_atom=tolerance,
+        budget=budget,
         forces=forces,
         max_failed=max_failed,
         category=category,

@@ -11,6 +11,7 @@ from alchemflows.arguments import checked_id
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import GPU_CATEGORY
 from alchemflows.flows.correction import CorrectionMaker
+from alchemflows.flows.rerun import RerunMaker
 from alchemflows.free_energy.committees import MIN_MEMBERS
 from alchemflows.jobs.committee import CompareMembersMaker
 from alchemflows.jobs.frame_forces import FrameForcesMaker
@@ -41,6 +42,11 @@ class CommitteeMaker(Maker):
         Largest accepted standard deviation over the members (meV/atom).
 
         If it is larger, the verdict says so and names the frames with the largest deviations. None for no check.
+    budget
+        Maximum number of window runs with members that overlap too little with the sampled potential.
+
+        Their ladders are run with the settings of the sampled one, in the order of the members, as far as the budget
+        reaches. The others are listed with the command that runs them. Calculators cannot be run.
     forces
         Whether to compare the forces of the members at each frame, in a further job for each of them.
 
@@ -65,6 +71,7 @@ class CommitteeMaker(Maker):
     members: Sequence[PotentialSpec | CalculatorSpec] = ()
     include_sampled: bool = True
     tolerance_meV_per_atom: float | None = None
+    budget: int = 0
     forces: bool = False
     max_failed: float = 0.1
     category: str | None = GPU_CATEGORY
@@ -94,6 +101,8 @@ class CommitteeMaker(Maker):
             raise InvalidInputError(f"members: at least {least}{others} must be given; got {len(self.members)}")
         if self.tolerance_meV_per_atom is not None and not self.tolerance_meV_per_atom > 0:
             raise InvalidInputError(f"tolerance_meV_per_atom must be positive; got {self.tolerance_meV_per_atom:g}")
+        if self.budget < 0:
+            raise InvalidInputError(f"budget must be at least 0; got {self.budget}")
         uuid = checked_id(ladder)
         names = [member_name(member) for member in self.members]
         self._check_different(names, sampled)
@@ -104,7 +113,10 @@ class CommitteeMaker(Maker):
         forces = self._forces(uuid, names, sampled) if self.forces else {}
         outputs = [flow.output for flow in flows]
         compare = CompareMembersMaker(
-            include_sampled=self.include_sampled, tolerance_meV_per_atom=self.tolerance_meV_per_atom
+            include_sampled=self.include_sampled,
+            tolerance_meV_per_atom=self.tolerance_meV_per_atom,
+            budget=self.budget,
+            ladders=self._ladders(names, sampled) if self.budget else {},
         ).make(
             uuid,
             names,
@@ -122,6 +134,18 @@ class CommitteeMaker(Maker):
             target=self.members[k], max_failed=self.max_failed, category=self.categories.get(k, self.category)
         )
         return maker.make(ladder, elements=elements)
+
+    def _ladders(self, names: Sequence[str], sampled: PotentialRecord | None) -> dict[str, RerunMaker]:
+        """Return the makers of the ladders of members that are potentials, with the precision of the sampled one."""
+        from alchemflows.alchemy.backends import resolve
+
+        makers = {}
+        for k, (name, member) in enumerate(zip(names, self.members, strict=True)):
+            if isinstance(member, PotentialSpec):
+                dtype = "float32" if sampled is None else sampled.dtype
+                potential = resolve(member)[0].model_copy(update={"dtype": dtype})
+                makers[name] = RerunMaker(potential=potential, category=self.categories.get(k, self.category))
+        return makers
 
     def _forces(self, uuid: str, names: Sequence[str], sampled: PotentialRecord | None) -> dict[str, Job]:
         """Return the jobs that evaluate forces, by the names of the members."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
 from ase.data import chemical_symbols
-from jobflow import Flow
+from jobflow import Flow, Maker
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.path import AlchemicalPath
@@ -19,6 +19,35 @@ from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.schemas.frames import Frames
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.potential import PotentialSpec
+
+
+@dataclass
+class RerunMaker(Maker):
+    """Run the ladder of a stored free energy again with a potential.
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    potential
+        The potential.
+    category
+        FireWorks category of the jobs that evaluate it.
+
+    Examples
+    --------
+    >>> from alchemflows import PotentialSpec
+    >>> RerunMaker(potential=PotentialSpec(name="mace-demo"), category="gpu").potential.name
+    'mace-demo'
+    """
+
+    name: str = "rerun"
+    potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
+    category: str | None = GPU_CATEGORY
+
+    def make(self, ladder: FreeEnergyDocument, initial: Frames, final: Frames) -> Flow:
+        """Return the flow; see :func:`ladder_again`."""
+        return ladder_again(ladder, initial, final, self.potential, category=self.category)
 
 
 def ladder_again(

@@ -7,7 +7,7 @@ statistical errors of the members are therefore correlated. Those of their mean 
 
 follow from the influences ψ_k of each frame on c_k, which are added with the weights ∂⟨c⟩/∂c_k = 1/K and
 ∂σ_model/∂c_k = (c_k − ⟨c⟩) / [(K − 1) σ_model]. The error of the ladder is common to all members and drops out of
-σ_model.
+σ_model. A member with a ladder of its own has the independent error of this ladder instead.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from alchemflows.free_energy.reweighting import Reweighting
 
 #: Fewest members with a sample standard deviation.
 MIN_MEMBERS = 2
+#: Sums of weights of rounding errors.
+_CANCELS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,15 @@ class MemberChange:
         Influence of each frame on it, one array for each end; 0 for frames that were left out.
     excess_eV
         Part of the error of each end that does not come from the scatter of frames (eV), with its sign.
+    own_error_eV
+        For a member with a ladder of its own the error of this ladder (eV): the value is the difference of both
+        ladders, and no frame has an influence. Otherwise None.
     """
 
     value_eV: float
     influences_eV: tuple[np.ndarray, np.ndarray]
     excess_eV: tuple[float, float] = (0.0, 0.0)
+    own_error_eV: float | None = None
 
     @classmethod
     def of(cls, ends: tuple[Reweighting, Reweighting], kept: tuple[np.ndarray, np.ndarray]) -> MemberChange:
@@ -71,7 +77,7 @@ class CommitteeSpread:
     Attributes
     ----------
     mean
-        Mean correction.
+        Mean correction; its error contains that of the ladder.
     spread
         σ_model: sample standard deviation.
     noise_eV
@@ -84,13 +90,16 @@ class CommitteeSpread:
     noise_eV: float
 
 
-def committee_spread(members: Sequence[MemberChange]) -> CommitteeSpread:
+def committee_spread(members: Sequence[MemberChange], ladder_error_eV: float = 0.0) -> CommitteeSpread:
     """Return mean and spread over the members; both errors are statistical, not those of having few members.
 
     Parameters
     ----------
     members
-        Members, all of which were evaluated at the same frames. The sampled potential has a change of zero.
+        Members, all of which were evaluated at the same frames or have ladders of their own. The sampled potential has
+        a change of zero.
+    ladder_error_eV
+        Error of the ladder (eV).
 
     Raises
     ------
@@ -110,17 +119,22 @@ def committee_spread(members: Sequence[MemberChange]) -> CommitteeSpread:
     values = np.array([member.value_eV for member in members])
     mean, spread = float(values.mean()), float(values.std(ddof=1))
     slopes = (values - mean) / ((n - 1) * spread) if spread > 0 else np.zeros(n)
-    noise = sum(_error(members, row) ** 2 for row in np.eye(n) - 1 / n)
+    noise = sum(_error(members, row, ladder_error_eV) ** 2 for row in np.eye(n) - 1 / n)
     return CommitteeSpread(
-        mean=(mean, _error(members, np.full(n, 1 / n))),
-        spread=(spread, _error(members, slopes)),
+        mean=(mean, _error(members, np.full(n, 1 / n), ladder_error_eV)),
+        spread=(spread, _error(members, slopes, ladder_error_eV)),
         noise_eV=float(np.sqrt(noise / (n - 1))),
     )
 
 
-def _error(members: Sequence[MemberChange], weights: np.ndarray) -> float:
-    """Return the error of the sum of the changes with these weights."""
+def _error(members: Sequence[MemberChange], weights: np.ndarray, ladder_error_eV: float) -> float:
+    """Return the error of the sum of the free energies with these weights."""
     pairs = list(zip(weights, members, strict=True))
     influences = [sum(weight * member.influences_eV[end] for weight, member in pairs) for end in (0, 1)]
     excess = [sum(weight * member.excess_eV[end] for weight, member in pairs) for end in (0, 1)]
-    return float(np.hypot(correlated_variance([np.asarray(end) for end in influences]).error, np.hypot(*excess)))
+    own = [weight * member.own_error_eV for weight, member in pairs if member.own_error_eV is not None]
+    on_ladder = sum(weight for weight, member in pairs if member.own_error_eV is None)
+    if abs(on_ladder) > _CANCELS:  # otherwise the ladder drops out, even if its error is not known
+        own.append(on_ladder * ladder_error_eV)
+    of_frames = correlated_variance([np.asarray(end) for end in influences]).error
+    return float(np.linalg.norm([of_frames, *excess, *own]))

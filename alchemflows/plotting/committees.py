@@ -28,7 +28,8 @@ def plot_committee(document: CommitteeDocument) -> Figure:
         left.axvspan(mean - sigma, mean + sigma, color="0.9", label="mean ± σ_model")
         left.axvline(mean, color="0.5", linewidth=0.8)
         for k, member in enumerate(document.members):
-            overlaps = {"color": "C0" if member.overlaps else "C3", "mfc": None if member.overlaps else "none"}
+            known = member.overlaps or member.ladder is not None
+            overlaps = {"color": "C0" if known else "C3", "mfc": None if known else "none"}
             left.errorbar(
                 member.total.delta_f_eV, k, xerr=member.total.error_eV or 0.0, marker="o", capsize=3, **overlaps
             )

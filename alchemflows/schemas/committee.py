@@ -52,8 +52,14 @@ class CommitteeMember(BaseModel):
     )
     n_independent: tuple[float, float] | None = Field(None, description="independent frames at λ = 0 and 1")
     overlaps: bool = Field(description="whether both effective sample sizes suffice; otherwise its ladder must be run")
+    ladder: str | None = Field(
+        None,
+        description="jobflow's identifier of a ladder that was run with this member, whose free energy is `total`; "
+        "none if it was not run",
+    )
     rerun: str | None = Field(
-        None, description="command that runs the ladder with this member; none if it overlaps or cannot be sampled"
+        None,
+        description="command that runs the ladder with this member; none if it overlaps, was run or cannot be sampled",
     )
 
 

@@ -178,6 +178,40 @@ def test_a_foundation_model_on_a_ladder_of_mace_demo(tmp_path):
     assert all(frame.spread_eV < 0.1 for frame in found.frames)
 
 
+@pytest.mark.slow
+def test_members_that_do_not_overlap_are_run_within_the_budget(framed_ladder, heads, tmp_path, capsys, monkeypatch):
+    """With a limit that no member reaches: three window runs suffice for one of two; calculators are never run."""
+    monkeypatch.setattr("alchemflows.analysis.correction.MIN_EFFECTIVE", 1e9)
+    monkeypatch.setattr("alchemflows.analysis.correction.MIN_SHARE", 2.0)
+    store, uuid = framed_ladder
+    sampled = stored_ladder(store, uuid)
+    springs = CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": 1.0})
+    flow = CommitteeMaker(members=[springs, *both(heads)], budget=3).make(uuid, sampled=sampled.provenance.potential)
+    outputs = run_locally(flow, store=store, root_dir=tmp_path, log=False)
+    versions = outputs[flow.jobs[-1].uuid]
+    found = versions[max(versions)].output
+    assert len(found.members) == 4 and not any(member.overlaps for member in found.members[1:])
+    first, second, third = found.members[1:]
+    assert first.ladder is None and first.rerun is None
+    own = stored_ladder(store, second.ladder)
+    assert second.total == own.total and second.rerun is None
+    assert own.provenance.potential.name == heads and own.provenance.potential.head == "Default"
+    assert own.provenance.potential.dtype == sampled.provenance.potential.dtype
+    assert second.correction.delta_f_eV == pytest.approx(own.total.delta_f_eV - sampled.total.delta_f_eV)
+    assert second.correction.error_eV == pytest.approx(np.hypot(own.total.error_eV, sampled.total.error_eV))
+    assert third.ladder is None and third.rerun.startswith("alchemflows rerun")
+    values = [member.total.delta_f_eV for member in found.members]
+    assert found.mean.delta_f_eV == pytest.approx(np.mean(values))
+    assert found.sigma_model_eV == pytest.approx(np.std(values, ddof=1))
+    overlap = [text for text in found.verdict.reasons if Reason.of(text) is Reason.FRAMES_OVERLAP]
+    assert not any("head Default" in text for text in overlap) and any("head other" in text for text in overlap)
+    assert CommitteeDocument.read(found.model_dump()) == found
+    show(found, plain_console())
+    assert "a ladder with this member" in capsys.readouterr().out
+    with pytest.raises(InvalidInputError, match="budget"):
+        CommitteeMaker(members=both(heads), budget=-1).make(uuid)
+
+
 def test_a_member_that_fails(framed_ladder, heads, tmp_path, capsys):
     """Frames that fail are left out; a member that fails on too many is named, and the others are compared."""
     some = CalculatorSpec(path=SPRINGS, arguments={"fails": [1, 42]})

@@ -48,6 +48,28 @@ def test_errors_common_to_all_members_drop_out_of_the_spread():
     assert spread.noise_eV == pytest.approx(0.0, abs=1e-12)
 
 
+def test_members_with_ladders_of_their_own():
+    """Their errors are independent of those of the ladder that the others share; 200 committees of four members."""
+    exact, n, of_ladder, own = np.array([0.0, 0.03, -0.05, 0.08]), 60, 0.006, 0.009
+    means, spreads = [], []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        before, nothing = rng.normal(scale=of_ladder), np.zeros(n)
+        members = [MemberChange(0.0, (nothing, nothing))]
+        for value in exact[1:3]:
+            noise = rng.normal(scale=0.04, size=n)
+            members.append(MemberChange(value + noise.mean(), (nothing, noise / n)))
+        members.append(MemberChange(exact[3] + rng.normal(scale=own) - before, (nothing, nothing), own_error_eV=own))
+        found = committee_spread(members, of_ladder)
+        means.append((before + found.mean[0] - exact.mean()) / found.mean[1])
+        spreads.append((found.spread[0] - exact.std(ddof=1)) / found.spread[1])
+    for z in map(np.abs, (means, spreads)):
+        assert 0.55 < np.mean(z < 1) < 0.80 and 0.88 < np.mean(z < 2) <= 0.99
+    alone = committee_spread(members, np.nan)
+    assert np.isnan(alone.mean[1]) and np.isnan(alone.spread[1])
+    assert not np.isnan(committee_spread(members[:3], np.nan).spread[1])  # the ladder drops out
+
+
 def test_a_committee_of_one_is_refused():
     with pytest.raises(InvalidInputError, match="2"):
         committee_spread([MemberChange(0.0, (np.zeros(4), np.zeros(4)))])
