@@ -19,6 +19,7 @@ _MODULES = {
     "AlchemicalSystem": "alchemy.system",
     "Campaign": "campaign.campaign",
     "ChemicalPotentials": "schemas.chemical_potentials",
+    "CommitteeLadderMaker": "flows.committee",
     "CommitteeMaker": "flows.committee",
     "CompositionGrid": "alchemy.compositions",
     "CompositionOptimizationMaker": "flows.composition_optimization",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from alchemflows.alchemy.system import AlchemicalSystem as AlchemicalSystem
     from alchemflows.campaign.campaign import Campaign as Campaign
     from alchemflows.errors import AlchemflowsError as AlchemflowsError
+    from alchemflows.flows.committee import CommitteeLadderMaker as CommitteeLadderMaker
     from alchemflows.flows.committee import CommitteeMaker as CommitteeMaker
     from alchemflows.flows.composition_optimization import CompositionOptimizationMaker as CompositionOptimizationMaker
     from alchemflows.flows.composition_sweep import CompositionSweepMaker as CompositionSweepMaker

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pymatgen.core import Structure
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.flows.committee import CommitteeLadderMaker, CommitteeMaker
 from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
 from alchemflows.flows.composition_sweep import CompositionSweepMaker
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
@@ -42,6 +43,7 @@ from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.reproduce.figure import FigureMaker
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
+from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.substitution import mixtures
 
@@ -80,6 +82,15 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
             "n_equilibration_steps": 5000,
             "n_production_steps": 20000,
             "sample_interval_steps": 10,
+        },
+        CommitteeLadderMaker: {},
+        CommitteeMaker: {
+            "members": (),
+            "include_sampled": True,
+            "tolerance_meV_per_atom": None,
+            "budget": 0,
+            "forces": False,
+            "max_failed": 0.1,
         },
         SwitchingMaker: _TRANSFORMATION
         | {"n_repeats": 4, "n_equilibration_steps": 5000, "n_switching_steps": 10000, "schedule": "ninth-order"},
@@ -205,6 +216,7 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
 ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
     {
         ThermodynamicIntegrationMaker: {"sites": None},
+        CommitteeLadderMaker: {"sites": None},
         SwitchingMaker: {"sites": None},
         FrenkelLaddMaker: {"supercells": None, "n_primitive_cells": None},
         LiquidFreeEnergyMaker: {},
@@ -251,7 +263,10 @@ NOT_IN_KEY: Mapping[str, str] = MappingProxyType(
         "frenkel_ladd_maker": "represented by its own scientific fields",
         "search_maker": "represented by its own scientific fields",
         "optimize_maker": "represented by its own scientific fields",
+        "ladder_maker": "represented by its own scientific fields",
+        "committee_maker": "represented by its own scientific fields",
         "device": "selects the hardware",
+        "categories": "selects the workers",
     }
 )
 #: Fields of makers within another maker that take the values of that maker: they are neither set nor in the key.
@@ -310,12 +325,7 @@ def task_key(
         "substitution": mixtures(substitution),
         "settings": _settings(sampled, frozenset({"relax_maker"} if plain else ())),
         "relaxation": relax.scientific_fields() if isinstance(relax, AlchemicalRelaxMaker) else None,
-        "potential": None
-        if potential is None
-        else {
-            "sha256": potential.sha256,
-            **_changed({name: getattr(potential, name) for name in POTENTIAL_FIELDS}, POTENTIAL_FIELDS),
-        },
+        "potential": None if potential is None else _potential(potential),
         "vacancy": own if isinstance(maker, VacancyFreeEnergyMaker) else None,
     }
     if own and not isinstance(maker, VacancyFreeEnergyMaker):
@@ -363,7 +373,26 @@ def _settings(maker: Any, elsewhere: frozenset[str] = frozenset()) -> dict[str, 
             found |= {each.name: inner} if (inner := _settings(value)) else {}
         elif known is None:
             found[each.name] = _plain(value)
-    return found if known is None else found | _changed({name: getattr(maker, name) for name in known}, known)
+    return (
+        found if known is None else found | _changed({name: _scientific(getattr(maker, name)) for name in known}, known)
+    )
+
+
+def _scientific(value: Any) -> Any:
+    """Return a value of a maker; of potentials and calculators among a sequence only what affects their energies."""
+    if isinstance(value, list | tuple):
+        return [_scientific(each) for each in value]
+    if isinstance(value, PotentialSpec):
+        from alchemflows.alchemy.backends import resolve
+
+        return _potential(value if value.sha256 else resolve(value)[0])
+    return _plain(value) if isinstance(value, CalculatorSpec) else value
+
+
+def _potential(potential: PotentialSpec) -> dict[str, Any]:
+    """Return a potential with the SHA-256 of its file as fields of a key."""
+    changed = _changed({name: getattr(potential, name) for name in POTENTIAL_FIELDS}, POTENTIAL_FIELDS)
+    return {"sha256": potential.sha256, **changed}
 
 
 def _arguments(maker: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 #: Import paths of the makers of the kinds that have a name.
 KINDS: dict[str, str] = {
     "thermodynamic-integration": "alchemflows.flows.thermodynamic_integration.ThermodynamicIntegrationMaker",
+    "committee": "alchemflows.flows.committee.CommitteeLadderMaker",
     "switching": "alchemflows.flows.switching.SwitchingMaker",
     "frenkel-ladd": "alchemflows.flows.frenkel_ladd.FrenkelLaddMaker",
     "liquid": "alchemflows.flows.liquid.LiquidFreeEnergyMaker",

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from jobflow import Flow, Job, Maker
+from jobflow import Flow, Job, Maker, OutputReference
+from pymatgen.core import Structure
 
-from alchemflows.arguments import checked_id
+from alchemflows.alchemy.path import Substitution
+from alchemflows.arguments import checked, checked_id
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import GPU_CATEGORY
 from alchemflows.flows.correction import CorrectionMaker
 from alchemflows.flows.rerun import RerunMaker
-from alchemflows.free_energy.committees import MIN_MEMBERS
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.committee import CompareMembersMaker
 from alchemflows.jobs.frame_forces import FrameForcesMaker
 from alchemflows.jobs.inputs import tolerant
@@ -77,13 +79,16 @@ class CommitteeMaker(Maker):
     category: str | None = GPU_CATEGORY
     categories: dict[int, str] = field(default_factory=dict)
 
-    def make(self, ladder: str, *, elements: Collection[int] = (), sampled: PotentialRecord | None = None) -> Flow:
+    def make(
+        self, ladder: OutputReference | str, *, elements: Collection[int] = (), sampled: PotentialRecord | None = None
+    ) -> Flow:
         """Return the flow; its output is a :class:`~alchemflows.schemas.committee.CommitteeDocument`.
 
         Parameters
         ----------
         ladder
-            Identifier (UUID) of the free energy of the ladder, whose frames are in the job store.
+            Identifier (UUID) of the free energy of the ladder, whose frames are in the job store, or the output of a
+            flow that computes it.
         elements
             Atomic numbers of the elements of the frames, to check that the members support them.
         sampled
@@ -95,6 +100,8 @@ class CommitteeMaker(Maker):
             If there are fewer than two members, a member is given twice, a number is out of range, or a member cannot
             be loaded or does not support an element.
         """
+        from alchemflows.free_energy.committees import MIN_MEMBERS
+
         least = MIN_MEMBERS - self.include_sampled
         if len(self.members) < least:
             others = " besides the sampled potential" if self.include_sampled else ""
@@ -103,14 +110,14 @@ class CommitteeMaker(Maker):
             raise InvalidInputError(f"tolerance_meV_per_atom must be positive; got {self.tolerance_meV_per_atom:g}")
         if self.budget < 0:
             raise InvalidInputError(f"budget must be at least 0; got {self.budget}")
-        uuid = checked_id(ladder)
+        uuid = checked_id(ladder) if isinstance(ladder, str) else ladder.uuid
         names = [member_name(member) for member in self.members]
         self._check_different(names, sampled)
-        flows = [self._evaluation(k, uuid, elements) for k in range(len(self.members))]
+        flows = [self._evaluation(k, ladder, elements) for k in range(len(self.members))]
         for name, flow in zip(names, flows, strict=True):
             if len(flow.jobs) == 1:
                 flow.jobs[0].name = name
-        forces = self._forces(uuid, names, sampled) if self.forces else {}
+        forces = self._forces(ladder, names, sampled) if self.forces else {}
         outputs = [flow.output for flow in flows]
         compare = CompareMembersMaker(
             include_sampled=self.include_sampled,
@@ -129,7 +136,7 @@ class CommitteeMaker(Maker):
         jobs: list[Flow | Job] = [*flows, *forces.values(), tolerant(compare)]
         return Flow(jobs, output=compare.output, name=f"{self.name} of {', '.join(names)}")
 
-    def _evaluation(self, k: int, ladder: str, elements: Collection[int]) -> Flow:
+    def _evaluation(self, k: int, ladder: OutputReference | str, elements: Collection[int]) -> Flow:
         maker = CorrectionMaker(
             target=self.members[k], max_failed=self.max_failed, category=self.categories.get(k, self.category)
         )
@@ -147,7 +154,9 @@ class CommitteeMaker(Maker):
                 makers[name] = RerunMaker(potential=potential, category=self.categories.get(k, self.category))
         return makers
 
-    def _forces(self, uuid: str, names: Sequence[str], sampled: PotentialRecord | None) -> dict[str, Job]:
+    def _forces(
+        self, ladder: OutputReference | str, names: Sequence[str], sampled: PotentialRecord | None
+    ) -> dict[str, Job]:
         """Return the jobs that evaluate forces, by the names of the members."""
         from alchemflows.alchemy.backends import resolve
 
@@ -159,7 +168,7 @@ class CommitteeMaker(Maker):
         jobs = {}
         for name, (spec, category) in targets.items():
             target = resolve(spec)[0] if isinstance(spec, PotentialSpec) else spec
-            jobs[name] = FrameForcesMaker(name=f"forces, {name}", target=target).make(uuid, name)
+            jobs[name] = FrameForcesMaker(name=f"forces, {name}", target=target).make(ladder, name)
             assign_category([jobs[name]], category or self.category)
         return jobs
 
@@ -178,6 +187,73 @@ class CommitteeMaker(Maker):
             if identity in known:
                 raise InvalidInputError(f"the member {name} is {known[identity]}; name each member once")
             known[identity] = f"the same as the member {name}"
+
+
+@dataclass
+class CommitteeLadderMaker(Maker):
+    """Compute a free-energy difference by a ladder, and evaluate it with a committee of potentials.
+
+    Parameters
+    ----------
+    name
+        Name of the flow.
+    ladder_maker
+        The ladder, whose potential is the sampled one. It must store frames.
+    committee_maker
+        The committee.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> from alchemflows import CommitteeLadderMaker, CommitteeMaker, PotentialSpec, ThermodynamicIntegrationMaker
+    >>> from alchemflows.schemas.correction import CalculatorSpec
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> maker = CommitteeLadderMaker(
+    ...     ladder_maker=ThermodynamicIntegrationMaker(potential="mace-demo", temperature=400.0, n_windows=2),
+    ...     committee_maker=CommitteeMaker(members=[CalculatorSpec(path="ase.calculators.lj:LennardJones")]),
+    ... )
+    >>> [job.name for job, _ in maker.make(salt, {"Na": "K"}).iterflow()][-2:]
+    ['ase.calculators.lj:LennardJones()', 'committee']
+    """
+
+    name: str = "committee"
+    ladder_maker: ThermodynamicIntegrationMaker = field(default_factory=ThermodynamicIntegrationMaker)
+    committee_maker: CommitteeMaker = field(default_factory=CommitteeMaker)
+
+    @checked
+    def make(self, structure: Structure, substitution: Substitution, *, sites: Sequence[int] | None = None) -> Flow:
+        """Return the flow; its output is a :class:`~alchemflows.schemas.committee.CommitteeDocument`.
+
+        Parameters
+        ----------
+        structure
+            Ordered pymatgen structure, large enough that its thermal motion is representative.
+        substitution
+            For example ``{"Pb": "Sn"}``; both ends of the path must be ordered.
+        sites
+            Indices of the sites to change; all sites of the element if not given.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            If the structure, the substitution, a number or a potential is invalid, an end is a mixed crystal, or no
+            frames are stored.
+        """
+        from alchemflows.alchemy.backends import resolve
+
+        if self.ladder_maker.n_frames < 1:
+            raise InvalidInputError("ladder_maker.n_frames must be at least 1, since a committee evaluates frames")
+        path = self.ladder_maker.path(structure, substitution, sites)
+        if any(0 < weight < 1 for weight in (*path.initial, *path.final)):
+            raise InvalidInputError("substitution: a committee needs ordered ends, since only these have an energy")
+        ladder = self.ladder_maker.make(structure, substitution, sites=sites)
+        ends = (path.initial, path.final)
+        elements = {z for end in ends for site in path.system.site_composition(end) for z in site}
+        potential = self.ladder_maker.checked_potential(path.system)
+        committee = self.committee_maker.make(
+            ladder.output, elements=sorted(elements), sampled=resolve(potential)[1].record
+        )
+        return Flow([ladder, committee], output=committee.output, name=f"{self.name}, {ladder.name}")
 
 
 def member_name(spec: PotentialSpec | CalculatorSpec) -> str:

@@ -66,13 +66,14 @@ class CorrectionMaker(Maker):
     target_runs: TargetRunSettings | None = None
     category: str | list[str | None] | None = GPU_CATEGORY
 
-    def make(self, ladder: str, *, elements: Collection[int] = ()) -> Flow:
+    def make(self, ladder: OutputReference | str, *, elements: Collection[int] = ()) -> Flow:
         """Return the flow; its output is a :class:`~alchemflows.schemas.correction.CorrectionDocument`.
 
         Parameters
         ----------
         ladder
-            Identifier (UUID) of the free energy of the ladder, whose frames are in the job store.
+            Identifier (UUID) of the free energy of the ladder, whose frames are in the job store, or the output of a
+            flow that computes it; with makers of jobs only an identifier.
         elements
             Atomic numbers of the elements of the frames, to check that the targets support them. A job without this
             check fails before it evaluates a frame.
@@ -89,7 +90,7 @@ class CorrectionMaker(Maker):
             raise InvalidInputError(
                 "target_runs: only a single potential or calculator can be sampled, neither a maker of jobs nor stages"
             )
-        uuid = checked_id(ladder)
+        uuid = checked_id(ladder) if isinstance(ladder, str) else ladder
         targets = [_checked(target, elements) for target in (*self.earlier, self.target)]
         categories = self.category if isinstance(self.category, list) else [self.category] * len(targets)
         if len(categories) != len(targets):
@@ -107,11 +108,13 @@ class CorrectionMaker(Maker):
         target: Target,
         category: str | None,
         limits: EvaluationLimits,
-        ladder: str,
+        ladder: OutputReference | str,
         before: OutputReference | None,
     ) -> Job:
         """Return the job of one stage."""
         if isinstance(target, Maker):
+            if not isinstance(ladder, str):
+                raise InvalidInputError("target: a maker of jobs needs a ladder that is stored already")
             frame_jobs = FrameJobsMaker(target=target, max_failed=self.max_failed, limits=limits, category=category)
             return frame_jobs.make(ladder, before)
         maker = EvaluateFramesMaker(

@@ -69,13 +69,13 @@ class EvaluateFramesMaker(Maker):
         data=["energies"],
         config=JobConfig(expose_store=True, resolve_references=False),
     )
-    def make(self, ladder: str, earlier: OutputReference | str | None = None) -> CorrectionDocument:
+    def make(self, ladder: OutputReference | str, earlier: OutputReference | str | None = None) -> CorrectionDocument:
         """Evaluate frames and correct the free energy.
 
         Parameters
         ----------
         ladder
-            Identifier of the job whose output is the free energy of the ladder.
+            Free energy of the ladder, an output that is not resolved, or the identifier of its job.
         earlier
             Output of the stage before, or its identifier, if there is one.
 
@@ -95,12 +95,18 @@ class EvaluateFramesMaker(Maker):
         """
         from alchemflows.alchemy.targets import load_target
         from alchemflows.analysis.correction import correction_document, ends_to_evaluate
-        from alchemflows.jobs.frames import frames_of_ladder, ladder_covariance, stored_correction, stored_ladder
+        from alchemflows.jobs.frames import (
+            frames_of_ladder,
+            identifier,
+            ladder_covariance,
+            stored_correction,
+            stored_ladder,
+        )
 
         require_store()
         started = time.perf_counter()
-        store = current_store()
-        document = stored_ladder(store, ladder)
+        store, uuid = current_store(), identifier(ladder)
+        document = stored_ladder(store, uuid)
         before = stored_correction(store, earlier)
         sampled = frames_of_ladder(store, document)
         target = load_target(self.target)
@@ -111,7 +117,7 @@ class EvaluateFramesMaker(Maker):
             if self.target_runs is not None:
                 ends = self._run_target(self.target_runs, target, document, ends, checkpoint)
         return correction_document(
-            ladder,
+            uuid,
             document,
             target.name,
             *ends,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jobflow import JobConfig, Maker, job
+from jobflow import JobConfig, Maker, OutputReference, job
 
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.resuming import resumable
@@ -47,14 +47,14 @@ class FrameForcesMaker(Maker):
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; it has no dynamics."""
         return JobCost("analysis")
 
-    @job(output_schema=FrameForces, data=["forces"], config=JobConfig(expose_store=True))
-    def make(self, ladder: str, member: str) -> FrameForces:
+    @job(output_schema=FrameForces, data=["forces"], config=JobConfig(expose_store=True, resolve_references=False))
+    def make(self, ladder: OutputReference | str, member: str) -> FrameForces:
         """Evaluate the forces.
 
         Parameters
         ----------
         ladder
-            Identifier of the job whose output is the free energy of the ladder.
+            Free energy of the ladder, an output that is not resolved, or the identifier of its job.
         member
             Name of the member of the committee.
 
@@ -71,11 +71,11 @@ class FrameForcesMaker(Maker):
         """
         from alchemflows.alchemy.targets import load_target
         from alchemflows.analysis.frame_forces import EndForces
-        from alchemflows.jobs.frames import frames_of_ladder, stored_ladder
+        from alchemflows.jobs.frames import frames_of_ladder, identifier, stored_ladder
 
         require_store()
-        started, store = time.perf_counter(), current_store()
-        ends = [EndForces.of(each.frames) for each in frames_of_ladder(store, stored_ladder(store, ladder))]
+        started, store, uuid = time.perf_counter(), current_store(), identifier(ladder)
+        ends = [EndForces.of(each.frames) for each in frames_of_ladder(store, stored_ladder(store, uuid))]
         target = load_target(self.target)
         target.check_elements(frozenset().union(*(end.frames.elements for end in ends)))
         batches = [(k, rows) for k, end in enumerate(ends) for rows in end.batches(target.n_at_once)]
@@ -99,7 +99,7 @@ class FrameForcesMaker(Maker):
         arrays = {name: end.forces for name, end in zip(("initial", "final"), ends, strict=True)}
         spent = time.perf_counter() - started + checkpoint.spent_s
         return FrameForces(
-            ladder=ladder,
+            ladder=uuid,
             name=member,
             failed=(failed[0], failed[1]),
             forces=PackedArrays(npz_base64=PackedArrays.encode(**arrays)),

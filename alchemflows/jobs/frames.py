@@ -44,6 +44,11 @@ def stored_ladder(store: JobStore, uuid: str) -> FreeEnergyDocument:
     return document
 
 
+def identifier(source: OutputReference | str) -> str:
+    """Return the identifier of the job that a reference to its output, or an identifier, stands for."""
+    return source if isinstance(source, str) else source.uuid
+
+
 def stored_correction(store: JobStore, source: OutputReference | str | None) -> CorrectionDocument | None:
     """Return the correction that a reference or an identifier stands for; None for None.
 
@@ -54,7 +59,7 @@ def stored_correction(store: JobStore, source: OutputReference | str | None) -> 
     """
     if source is None:
         return None
-    uuid = source if isinstance(source, str) else source.uuid
+    uuid = identifier(source)
     try:
         document: CorrectionDocument = decoded(store.get_output(uuid, load=True))
     except ValueError as error:

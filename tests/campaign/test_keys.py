@@ -16,8 +16,10 @@ from alchemflows.campaign.keys import ARGUMENTS, FIELDS, NOT_IN_KEY, NOT_SET, PO
 from alchemflows.campaign.methods import KINDS, SUBSTITUTION, method_of
 from alchemflows.campaign.specification import campaign_of, tasks
 from alchemflows.campaign.task import Task
+from alchemflows.flows.committee import CommitteeMaker
 from alchemflows.jobs.relax import RELAXATION_FIELDS, AlchemicalRelaxMaker, relaxing
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
+from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -67,7 +69,7 @@ OTHERS = {
     "chemical_potentials": ChemicalPotentials({"Na": -1.4}),
 }
 #: Fields of makers that are makers: the key has the fields of these.
-WITHIN = {"relax_maker", "frenkel_ladd_maker", "search_maker", "optimize_maker"}
+WITHIN = {"relax_maker", "frenkel_ladd_maker", "search_maker", "optimize_maker", "ladder_maker", "committee_maker"}
 
 
 def task(kind, *, relax_maker=..., arguments=None, potential=POTENTIAL, **settings):
@@ -188,7 +190,7 @@ def test_the_effect_of_each_field_on_the_key(kind, name):
 def test_fields_of_a_maker_within_a_maker_change_the_key(name):
     (kind, field), *_ = [
         (kind, field)
-        for kind in ("phases", "optimization", "ordering-search")
+        for kind in ("phases", "optimization", "ordering-search", "committee")
         for field in WITHIN - {"relax_maker"}
         if name in FIELDS.get(type(getattr(task(kind).maker, field, None)), {})
     ]
@@ -310,3 +312,19 @@ def test_keys_of_files(tmp_path):
         }
         keys |= {each.key for each in tasks(campaign_of(content | written | change))}
     assert len(keys) == 1
+
+
+def test_members_of_a_committee_are_known_by_their_files():
+    """Neither their names nor their devices are in the key, but their files, heads and precision are."""
+
+    def key(**changes) -> str:
+        spec = PotentialSpec(name="a member", sha256="7" * 64).model_copy(update=changes)
+        return task("committee", committee_maker=CommitteeMaker(members=[spec])).key
+
+    here = key()
+    assert key(name="another name", device="cuda") == here == key()
+    springs = CalculatorSpec(path="calculators:Springs")
+    calculator = task("committee", committee_maker=CommitteeMaker(members=[springs])).key
+    assert (
+        len({here, key(sha256="8" * 64), key(head="pbe"), key(dtype="float64"), calculator, task("committee").key}) == 6
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from calculators import Springs
@@ -17,7 +19,7 @@ from alchemflows.analysis.committee import N_LISTED, force_spread
 from alchemflows.cli.layout import plain_console
 from alchemflows.cli.shown import show
 from alchemflows.errors import AlchemflowsError, InvalidInputError
-from alchemflows.flows.committee import CommitteeMaker
+from alchemflows.flows.committee import CommitteeLadderMaker, CommitteeMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.frames import frames_of_ladder, stored_ladder
 from alchemflows.plotting import figures_of
@@ -176,6 +178,31 @@ def test_a_foundation_model_on_a_ladder_of_mace_demo(tmp_path):
     assert abs(seven - demo) < 0.02
     assert found.sigma_model_eV_per_atom == pytest.approx(abs(seven - demo) / np.sqrt(2))
     assert all(frame.spread_eV < 0.1 for frame in found.frames)
+
+
+def test_a_ladder_with_its_committee(perovskite, gentle_model, tmp_path):
+    """The ladder and its evaluations are one flow; members and forces are evaluated after the ladder."""
+    lengths = {"n_windows": 2, "n_equilibration_steps": 10, "n_production_steps": 80, "windows_per_job": 2}
+    ladder = ThermodynamicIntegrationMaker(
+        potential=str(gentle_model), temperature=200.0, relax_maker=None, n_frames=8, **lengths
+    )
+    springs = [CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": value}) for value in (1e-4, 2e-4)]
+    maker = CommitteeLadderMaker(ladder_maker=ladder, committee_maker=CommitteeMaker(members=springs, forces=True))
+    flow = maker.make(perovskite, {"Pb": "Sn"})
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore(key="blob_uuid")})
+    outputs = run_locally(flow, store=store, root_dir=tmp_path, ensure_success=True, log=False)
+    found = outputs[flow.output.uuid][1].output
+    assert stored_ladder(store, found.ladder).total == found.members[0].total
+    assert [member.name for member in found.members[1:]] == [spec.name for spec in springs]
+    assert len(found.force_members) == 3 and found.source.sha256
+    for changes, words in (
+        ({"ladder_maker": replace(ladder, n_frames=0)}, "n_frames"),
+        ({"committee_maker": CommitteeMaker()}, "members"),
+    ):
+        with pytest.raises(InvalidInputError, match=words):
+            replace(maker, **changes).make(perovskite, {"Pb": "Sn"})
+    with pytest.raises(InvalidInputError, match="ordered ends"):
+        maker.make(perovskite, {"Pb": {"Pb": 0.5, "Sn": 0.5}})
 
 
 @pytest.mark.slow
