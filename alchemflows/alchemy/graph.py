@@ -39,6 +39,8 @@ class AlchemicalGraph:
         Pairs of atomic number and number of nodes, ascending.
     node_replica
         Replica of each node, shape (B·M,), int64.
+    node_weights
+        λ of each node, shape (B·M,), float64.
     vectors
         Vectors from sender to receiver (Å), in the dtype of the potential, shape (P, 3). Those that are longer than the
         cutoff have no message: their edges have the weight 0, or no slot refers to them.
@@ -47,6 +49,7 @@ class AlchemicalGraph:
     numbers: torch.Tensor
     elements: tuple[tuple[int, int], ...]
     node_replica: torch.Tensor
+    node_weights: torch.Tensor
     vectors: torch.Tensor
 
 
@@ -70,6 +73,10 @@ class Slots:
     n_slots: int
     sender: torch.Tensor
     vector: torch.Tensor
+
+    def fill(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the values of the vectors, shape (P, d), in the slots, shape (R·S, d); empty slots are zero."""
+        return torch.cat([values, values.new_zeros(1, values.shape[1])]).index_select(0, self.vector)
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ class MergedGraph(AlchemicalGraph):
     atom
         Row of the atom of each node, shape (B·M,), int64.
     weights
-        λ of each node, shape (B·M,), in the dtype of the potential.
+        `node_weights` in the dtype of the potential, shape (B·M,).
     n_atom_rows
         Number of rows for atoms.
     tied

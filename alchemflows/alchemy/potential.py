@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -217,7 +218,7 @@ class AlchemicalPotential:
                 energies = []
                 for w in weights[b].split(n_sets, dim=1):
                     graph = topology.graph(place.vectors, place.inside, w)
-                    energies.append(self._energy(topology, graph, self._geometry(place, graph), w))
+                    energies.append(self._energy(graph, self._geometry(place, graph), w.shape[:2]))
                 return torch.cat(energies, dim=1)
 
         return torch.cat(self._in_memory(len(positions), weights.shape[1], part))
@@ -258,7 +259,7 @@ class AlchemicalPotential:
                 strain = strain + strains[k] * unit
             moved = vectors + moves[first] - moves[second]
             graph = topology.graph(moved + moved @ strain, inside, w[:, None])
-            energy = self._energy(topology, graph, self.backend.geometry(graph), w[:, None]).sum()
+            energy = self._energy(graph, self.backend.geometry(graph), (1, 1)).sum()
             gradient = _flat(torch.autograd.grad(energy, z, create_graph=True), z)
             rows = [
                 _flat(torch.autograd.grad(slope, z, retain_graph=True, allow_unused=True), z).detach()
@@ -390,7 +391,7 @@ class AlchemicalPotential:
         vectors, inside = place.vectors.requires_grad_(geometric), place.inside
         with torch.set_grad_enabled(geometric or weight_gradients):
             graph = topology.graph(vectors, inside, weights[:, None])
-            energy = self._energy(topology, graph, self._geometry(place, graph), weights[:, None])[:, 0]
+            energy = self._energy(graph, self._geometry(place, graph), (len(weights), 1))[:, 0]
             total = energy.sum()
         wanted = ([vectors] if geometric else []) + ([weights] if weight_gradients else [])
         if not wanted:
@@ -438,12 +439,11 @@ class AlchemicalPotential:
             place.geometry = self.backend.geometry(graph)
         return place.geometry
 
-    def _energy(self, topology: Topology, graph: Graph, geometry: Any, weights: torch.Tensor) -> torch.Tensor:
-        """Return the energies (eV), shape (B, K), at weights of shape (B, K, C)."""
-        node_energies = self.backend.node_energies(graph, geometry).to(torch.float64)
-        node_energies = node_energies * topology.node_weights(weights)
-        energy = torch.zeros(weights.shape[:2].numel(), dtype=torch.float64, device=self.device)
-        return energy.index_add(0, graph.node_replica, node_energies).reshape(weights.shape[:2])
+    def _energy(self, graph: Graph, geometry: Any, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return the energies (eV) of B replicas at K sets of weights each, of this shape (B, K)."""
+        node_energies = self.backend.node_energies(graph, geometry).to(torch.float64) * graph.node_weights
+        energy = torch.zeros(prod(shape), dtype=torch.float64, device=self.device)
+        return energy.index_add(0, graph.node_replica, node_energies).reshape(shape)
 
 
 @dataclass

@@ -245,10 +245,6 @@ class Topology:
         kept = inside.nonzero()[:, 0]
         return self.first.index_select(0, kept), self.second.index_select(0, kept), self.replica.index_select(0, kept)
 
-    def node_weights(self, weights: torch.Tensor) -> torch.Tensor:
-        """Return the λ of each node of a graph, shape (B·M·K,), at weights of shape (B, K, C)."""
-        return with_one(weights).flatten().index_select(0, self._layout(weights.shape[1]).weight)
-
     def graph(self, vectors: torch.Tensor, inside: torch.Tensor, weights: torch.Tensor) -> Graph:
         """Return the graph at the current positions, repeated for K sets of weights.
 
@@ -268,15 +264,18 @@ class Topology:
         layout = self._layout(n_sets)
         messages = self._all_messages(n_sets) if self.static else self._messages(inside, n_sets)
         slots = messages.slots
+        table = with_one(weights)
+        node_weights = table.flatten().index_select(0, layout.weight)
         if not self.merged:
             assert messages.weight is not None
-            edge_weights = with_one(weights).to(vectors.dtype)[self.replica[messages.pair], :, messages.weight]
+            edge_weights = table.to(vectors.dtype)[self.replica[messages.pair], :, messages.weight]
             if self.static:
                 edge_weights = edge_weights * inside[messages.pair, None]
             return EdgeGraph(
                 numbers=layout.numbers,
                 elements=layout.elements,
                 node_replica=layout.node_replica,
+                node_weights=node_weights,
                 vectors=vectors.index_select(0, messages.vector).repeat_interleave(n_sets, dim=0),
                 sender=_tiled(messages.sender, n_sets),
                 receiver=_tiled(messages.receiver, n_sets),
@@ -291,9 +290,10 @@ class Topology:
             numbers=layout.numbers,
             elements=layout.elements,
             node_replica=layout.node_replica,
+            node_weights=node_weights,
             vectors=vectors,
             atom=layout.atom,
-            weights=self.node_weights(weights).to(vectors.dtype),
+            weights=node_weights.to(vectors.dtype),
             n_atom_rows=self.n_atoms * n_sets,
             tied=messages.tied,
             slots=slots,

@@ -60,6 +60,7 @@ class Barostat:
         self._beta = 1 / (units.kB * temperature)
         self._share = conditions.timestep_fs * 1e-3 / conditions.barostat_time_ps
         self.mobility_step: torch.Tensor | None = None
+        self._constant: torch.Tensor | None = None
 
     @property
     def n_directions(self) -> int:
@@ -105,7 +106,7 @@ class Barostat:
         slope = (n_atoms + 1) * trace - reduced * torch.add(work, trace, alpha=self.pressure)
         steps = torch.addcmul(share * slope, torch.sqrt(2 * share), noise)
         if self.freedom == "isotropic":
-            return torch.exp(steps / 3**0.5)[:, :, None] * self._unit(cells)
+            return torch.exp(steps / 3**0.5)[:, :, None] * (3**0.5 * directions[:, 0])
         return _exponential(torch.einsum("bk,bkij->bij", steps, directions))
 
     def _directions(self, cells: torch.Tensor) -> torch.Tensor:
@@ -114,7 +115,12 @@ class Barostat:
             # Direction k stretches cell vector k only: row k of h E_k equals that of h, the other rows are zero.
             inverse, _ = torch.linalg.inv_ex(cells)
             return torch.einsum("bik,bkj->bkij", inverse, cells)
-        unit = self._unit(cells)
+        if self._constant is None:
+            self._constant = self._constant_directions(cells)
+        return self._constant
+
+    def _constant_directions(self, cells: torch.Tensor) -> torch.Tensor:
+        unit = torch.eye(3, dtype=cells.dtype, device=cells.device)
         if self.freedom == "isotropic":
             return (unit / 3**0.5).expand(len(cells), 1, 3, 3)
         shears = [
@@ -122,10 +128,6 @@ class Barostat:
         ]
         stretches = [unit[i, :, None] * unit[i] for i in range(3)]
         return torch.stack(stretches + shears).expand(len(cells), 6, 3, 3)
-
-    @staticmethod
-    def _unit(cells: torch.Tensor) -> torch.Tensor:
-        return torch.eye(3, dtype=cells.dtype, device=cells.device)
 
 
 def _exponential(matrices: torch.Tensor) -> torch.Tensor:

@@ -462,7 +462,7 @@ class Langevin:
         )
         assert evaluation.forces is not None
         self._note(evaluation.energy, evaluation.forces)
-        return replace(evaluation, forces=torch.where(self.exploded[:, None, None], 0.0, evaluation.forces))
+        return replace(evaluation, forces=evaluation.forces.masked_fill(self.exploded[:, None, None], 0.0))
 
     def _note(self, energy: torch.Tensor, forces: torch.Tensor) -> None:
         """Mark replicas with quantities beyond their limits, and keep those of the step in which it happened."""
@@ -486,7 +486,7 @@ class Langevin:
             gone = gone | ~(self._growth.abs() < self._max_growth)
             self.cells = torch.where(gone[:, None, None], self._refuge[1], self.cells)
         self.positions = torch.where(gone[:, None, None], self._refuge[0], self.positions)
-        self.velocities = torch.where(gone[:, None, None], 0.0, self.velocities)
+        self.velocities = self.velocities.masked_fill(gone[:, None, None], 0.0)
 
     def _check_positions(self) -> None:
         """Check positions that were given; a neighbour list of atoms at infinity would never end."""

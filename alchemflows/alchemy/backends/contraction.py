@@ -26,45 +26,52 @@ MAX_COEFFICIENTS = 2**28
 class _Polynomial(torch.autograd.Function):
     """Evaluate f = Σ_k x_k Σ_ν g_νk with its analytic derivative; twice differentiable.
 
-    Shapes: x (C, I, n), coefficients of degree ν (C, O·I, monomials of degree ν − 1), f (C, O, n).
+    Shapes: x (C, I, n), f (C, O, n). The n nodes are sorted by element; coefficients of degree ν are given for each of
+    their elements, shape (C, O·I, monomials of degree ν − 1).
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, monomials: list[torch.Tensor], *coefficients: torch.Tensor) -> torch.Tensor:
-        value, slope = _value_and_slope(x, monomials, coefficients, ctx.needs_input_grad[0])
-        ctx.save_for_backward(x, slope, *coefficients)
-        ctx.monomials = monomials
+    def forward(
+        ctx: Any, x: torch.Tensor, counts: list[int], monomials: list[torch.Tensor], *coefficients: list[torch.Tensor]
+    ) -> torch.Tensor:
+        value, slope = _value_and_slope(x, counts, monomials, coefficients, ctx.needs_input_grad[0])
+        ctx.save_for_backward(x, slope)
+        ctx.constants = counts, monomials, coefficients
         return value
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, slope, *coefficients = ctx.saved_tensors
+        x, slope = ctx.saved_tensors
+        counts, monomials, coefficients = ctx.constants
         if torch.is_grad_enabled():  # for second derivatives
-            _, slope = _value_and_slope(x, ctx.monomials, coefficients, True)
-        return (upstream[:, :, None] * slope).sum(dim=1), None, *(None for _ in coefficients)
+            _, slope = _value_and_slope(x, counts, monomials, coefficients, True)
+        return (upstream[:, :, None] * slope).sum(dim=1), None, None, *(None for _ in coefficients)
 
 
 def _value_and_slope(
     x: torch.Tensor,
+    counts: list[int],
     monomials: list[torch.Tensor],
-    coefficients: tuple[torch.Tensor, ...] | list[torch.Tensor],
+    coefficients: tuple[list[torch.Tensor], ...],
     with_slope: bool,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return f (C, O, n) and, if requested, ∂f/∂x (C, O, I, n)."""
     n_channels, n_in, n_nodes = x.shape
     total = slope = None
-    for degree, (index, c) in enumerate(zip(monomials, coefficients, strict=True), start=1):
+    for degree, (index, of_elements) in enumerate(zip(monomials, coefficients, strict=True), start=1):
         if degree == 1:
-            g = c.expand(-1, -1, n_nodes)
+            parts = [c.expand(-1, -1, n) for c, n in zip(of_elements, counts, strict=True)]
         else:
             product = x if degree == 2 else x.index_select(1, index[0])
             for factor in index[1:]:
                 product = product * x.index_select(1, factor)
-            g = torch.bmm(c, product)
+            nodes = product.split(counts, dim=2)
+            parts = [torch.bmm(c, part) for c, part in zip(of_elements, nodes, strict=True)]
+        g = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
         g = g.reshape(n_channels, -1, n_in, n_nodes)
         total = g if total is None else total + g
         if with_slope:
-            slope = degree * g if slope is None else slope + degree * g
+            slope = degree * g if slope is None else torch.add(slope, g, alpha=degree)
     assert total is not None
     return (x[:, None] * total).sum(dim=2), slope
 
@@ -106,23 +113,22 @@ class FoldedContraction(torch.nn.Module):
         out
             Contracted features, shape (nodes, Σ C·O), in the order of the original module.
         """
-        results = []
-        for (element, _), nodes in zip(element_counts, x.split([n for _, n in element_counts]), strict=True):
-            columns = nodes.permute(1, 2, 0).contiguous()
-            outputs = [
-                _Polynomial.apply(columns, *self._polynomial(k, element)).permute(2, 0, 1).flatten(1)
-                for k in range(self.n_outputs)
-            ]
-            results.append(torch.cat(outputs, dim=1))
-        return torch.cat(results)
+        elements, counts = [element for element, _ in element_counts], [n for _, n in element_counts]
+        columns = x.permute(1, 2, 0).contiguous()
+        outputs = [
+            _Polynomial.apply(columns, counts, *self._polynomials(k, elements)).permute(2, 0, 1).flatten(1)
+            for k in range(self.n_outputs)
+        ]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
-    def _polynomial(self, k: int, element: int) -> tuple[Any, ...]:
+    def _polynomials(self, k: int, elements: list[int]) -> tuple[Any, ...]:
+        """Return the monomials of each degree of an output, and the coefficients of these elements."""
         monomials, coefficients = [], []
         for degree in range(1, self.degree + 1):
             c = getattr(self, f"coefficients_{k}_{degree}", None)
             if c is not None:
                 monomials.append(getattr(self, f"monomials_{degree}"))
-                coefficients.append(c[element])
+                coefficients.append([c[element] for element in elements])
         return monomials, *coefficients
 
 

@@ -41,6 +41,8 @@ class Convolution(torch.nn.Module):
         If the product is of another kind.
     """
 
+    order: torch.Tensor | None
+
     def __init__(self, product: o3.TensorProduct) -> None:
         super().__init__()
         self.dim = product.irreps_out.dim
@@ -57,7 +59,14 @@ class Convolution(torch.nn.Module):
             [part.stop - part.start for part in irreps.slices()] for irreps in (product.irreps_in1, product.irreps_in2)
         )
         self._n_channels = [n_channels for n_channels, _ in product.irreps_in1]
-        self._weight_sizes = [path.n_channels for path in self.paths]
+        #: Paths by the irrep of the features, and the columns of the path weights in their order, if it is another one.
+        self._paths_of = [[path for path in self.paths if path.features == k] for k in range(len(self._n_channels))]
+        columns = dict(
+            zip(self.paths, torch.arange(product.weight_numel).split([p.n_channels for p in self.paths]), strict=True)
+        )
+        order = torch.cat([columns[path] for paths in self._paths_of for path in paths])
+        self.register_buffer("order", order if (order.diff() != 1).any() else None)
+        self._weight_sizes = [sum(path.n_channels for path in paths) for paths in self._paths_of]
         for path, coupling in zip(self.paths, self._couplings(product), strict=True):
             self.register_buffer(path.coupling, coupling)
 
@@ -97,8 +106,10 @@ class Convolution(torch.nn.Module):
         ----------
         features
             Features of each row as a sender, shape (R, d).
-        angular, path_weights
-            Spherical harmonics and path weights of each vector of the graph, shape (P, ...).
+        angular
+            Spherical harmonics in each slot, shape (R·S, d''); the same in all layers.
+        path_weights
+            Path weights of each vector of the graph, shape (P, n_weights).
         slots
             Sender and vector of each message, and its receiver.
 
@@ -111,23 +122,22 @@ class Convolution(torch.nn.Module):
         if n_slots == 0:
             # Zero, but connected to the input, so that autograd returns zero forces instead of an error.
             return features.new_zeros(n_rows, self.dim) + 0 * path_weights.sum()
-        # Empty slots refer to the appended row of zeros.
-        angular, path_weights = (
-            torch.cat([values, values.new_zeros(1, values.shape[1])]).index_select(0, slots.vector)
-            for values in (angular, path_weights)
-        )
         # Split instead of sliced, since the gradient of all parts together is one concatenation.
+        irreps = features.split(self._feature_sizes, dim=1)
+        if self.order is not None:
+            path_weights = path_weights.index_select(1, self.order)
+        weights = slots.fill(path_weights).split(self._weight_sizes, dim=1)
         harmonics = angular.split(self._angular_sizes, dim=1)
-        weights = path_weights.split(self._weight_sizes, dim=1)
-        senders = [
-            irrep.reshape(n_rows, n_channels, -1).transpose(1, 2).index_select(0, slots.sender)
-            for irrep, n_channels in zip(features.split(self._feature_sizes, dim=1), self._n_channels, strict=True)
-        ]
         outputs: dict[int, torch.Tensor] = {}
-        for path, weight in zip(self.paths, weights, strict=True):
-            sent = senders[path.features] * weight[:, None]
-            coupled = harmonics[path.angular] @ getattr(self, path.coupling)
+        for irrep, weight, n_channels, paths in zip(irreps, weights, self._n_channels, self._paths_of, strict=True):
+            senders = irrep.reshape(n_rows, n_channels, -1).transpose(1, 2).index_select(0, slots.sender)
+            # What is sent along all paths of an irrep, shape (slots, components, paths, channels).
+            sent = senders[:, :, None] * weight.reshape(len(weight), 1, len(paths), n_channels)
             inner = n_slots * sent.shape[1]
-            received = torch.bmm(sent.reshape(n_rows, inner, -1).transpose(1, 2), coupled.reshape(n_rows, inner, -1))
-            outputs[path.output] = received.flatten(1)
+            for path, part in zip(paths, sent.unbind(2), strict=True):
+                coupled = harmonics[path.angular] @ getattr(self, path.coupling)
+                received = torch.bmm(
+                    part.reshape(n_rows, inner, n_channels).transpose(1, 2), coupled.reshape(n_rows, inner, -1)
+                )
+                outputs[path.output] = received.flatten(1)
         return torch.cat([outputs[k] for k in range(len(outputs))], dim=1)

@@ -21,13 +21,16 @@ import torch
 from ase.calculators.calculator import Calculator
 from mace.calculators import foundations_models
 from mace.modules import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock, ScaleShiftMACE
-from mace.modules.radial import ChebychevBasis
+from mace.modules.radial import ChebychevBasis, PolynomialCutoff
 
 from alchemflows.alchemy.backends import mace_internals as internals
 from alchemflows.alchemy.backends.contraction import FoldedContraction, fold
 from alchemflows.alchemy.backends.convolution import Convolution
 from alchemflows.alchemy.backends.cuequivariance import convert
+from alchemflows.alchemy.backends.equivariant import replace_modules
+from alchemflows.alchemy.backends.harmonics import MAX_DEGREE, Harmonics
 from alchemflows.alchemy.backends.precision import default_dtype, drop_tiny_parameters
+from alchemflows.alchemy.backends.radial import Cutoff, RadialNetwork
 from alchemflows.alchemy.backends.selfcheck import fastest
 from alchemflows.alchemy.backends.trimming import keep_elements
 from alchemflows.alchemy.graph import EdgeGraph, Graph
@@ -110,6 +113,7 @@ class MACEBackend:
         drop_tiny_parameters(self.model)
         self.cutoff_A = float(self.model.r_max)
         self.merges_messages = False
+        self._convolves = False
         self._radial_networks: list[torch.nn.Module] = []
         self.contractions: list[FoldedContraction | None] = [None] * len(self.model.products)
         self._origin: MACEBackend | None = None
@@ -159,7 +163,14 @@ class MACEBackend:
         """Names of the replacements that make the potential faster, in the order in which they are made."""
         if self.record.kernels == "cuequivariance":
             return ("trimmed elements", "cuEquivariance kernels")
-        return ("trimmed elements", "convolutions", "folded contractions")
+        return (
+            "trimmed elements",
+            "convolutions",
+            "folded contractions",
+            "spherical harmonics",
+            "cutoff function",
+            "linear maps",
+        )
 
     def fast(self, numbers: frozenset[int], replacements: Sequence[str]) -> MACEBackend:
         """Return a copy for some elements, with some of the :attr:`replacements`.
@@ -185,6 +196,12 @@ class MACEBackend:
             special._replace_convolutions(merge=_can_merge(special.model))
         if "folded contractions" in replacements:
             special.contractions = [fold(product) for product in special.model.products]
+        if "spherical harmonics" in replacements and special.model.spherical_harmonics.irreps_out.lmax <= MAX_DEGREE:
+            special.model.spherical_harmonics = Harmonics(special.model.spherical_harmonics).to(self.device, self.dtype)
+        if "cutoff function" in replacements and type(special.model.radial_embedding.cutoff_fn) is PolynomialCutoff:
+            special.model.radial_embedding.cutoff_fn = Cutoff(special.model.radial_embedding.cutoff_fn)
+        if "linear maps" in replacements:
+            replace_modules(special.model)
         return special
 
     def library_calculator(self) -> Calculator:
@@ -206,12 +223,14 @@ class MACEBackend:
     def _replace_convolutions(self, merge: bool) -> None:
         """Replace the convolutions of the model, through MACE's own option for fused convolutions."""
         self.merges_messages = merge
+        self._convolves = True
         self._radial_networks = []
         for block in self.model.interactions:
             convolution = Convolution(internals.tensor_product(block)).to(self.device, self.dtype)
             internals.replace_tensor_product(block, _Messages(convolution))
             if merge:
-                self._radial_networks.append(internals.take_radial_network(block))
+                network = RadialNetwork(cast(Any, internals.take_radial_network(block)))
+                self._radial_networks.append(network.to(self.device, self.dtype))
 
     def geometry(self, graph: Graph) -> _MaceGeometry:
         """Return the quantities that depend only on the P vectors of the graph.
@@ -242,8 +261,7 @@ class MACEBackend:
         """Return the energy of each node (eV), shape (B·M,), float64."""
         model = self.model
         attributes = self._attributes(graph)
-        nodes = torch.arange(len(attributes), device=self.device)
-        head = torch.full_like(nodes, self._head)
+        head = torch.full_like(graph.numbers, self._head)
         features = model.node_embedding(attributes)
         layers = []
         cutoff = geometry.cutoff
@@ -252,13 +270,14 @@ class MACEBackend:
             weights = graph.edge_weights[:, None]
             cutoff = weights if cutoff is None else cutoff * weights
             ends = _Ends(graph.sender, graph.receiver, graph)
+        angular = graph.slots.fill(geometry.angular) if self._convolves else geometry.angular
         for i, (interaction, product) in enumerate(zip(model.interactions, model.products, strict=True)):
             features, skip = interaction(
                 node_attrs=attributes,
                 node_feats=features,
-                edge_attrs=geometry.angular,
+                edge_attrs=angular,
                 edge_feats=geometry.radial[i],
-                edge_index=ends if isinstance(internals.tensor_product(interaction), _Messages) else _edge_index(graph),
+                edge_index=ends if self._convolves else _edge_index(graph),
                 cutoff=cutoff,
                 first_layer=(i == 0),
             )
@@ -267,13 +286,13 @@ class MACEBackend:
         terms = []
         if geometry.pair_repulsion is not None and isinstance(graph, EdgeGraph):
             terms.append(
-                torch.zeros(len(nodes), dtype=self.dtype, device=self.device).index_add(
+                torch.zeros(len(attributes), dtype=self.dtype, device=self.device).index_add(
                     0, graph.receiver, geometry.pair_repulsion * graph.edge_weights
                 )
             )
         for i, readout in enumerate(model.readouts):
             layer = layers[-1] if len(model.readouts) == 1 else layers[i]
-            terms.append(readout(layer, head)[nodes, head])
+            terms.append(readout(layer, head)[:, self._head])
         interaction_energy = model.scale_shift(torch.stack(terms).sum(dim=0), head)
         return self._references[graph.numbers] + interaction_energy.to(torch.float64)
 

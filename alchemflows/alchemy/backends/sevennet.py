@@ -20,11 +20,15 @@ import torch
 from ase.calculators.calculator import Calculator
 from sevenn.calculator import SevenNetCalculator
 from sevenn.nn.convolution import IrrepsConvolution
+from sevenn.nn.edge_embedding import EdgeEmbedding
 from sevenn.nn.node_embedding import OnehotEmbedding
 from sevenn.util import model_from_checkpoint, pretrained_name_to_path
 
 from alchemflows.alchemy.backends.convolution import Convolution
+from alchemflows.alchemy.backends.equivariant import replace_modules
+from alchemflows.alchemy.backends.harmonics import Harmonics
 from alchemflows.alchemy.backends.precision import drop_tiny_parameters
+from alchemflows.alchemy.backends.radial import RadialNetwork
 from alchemflows.alchemy.backends.selfcheck import fastest
 from alchemflows.alchemy.graph import EdgeGraph, Graph, MergedGraph
 from alchemflows.alchemy.potential import Backend
@@ -75,6 +79,7 @@ class SevenNetBackend:
         model, config = model_from_checkpoint(checkpoint)
         self.dtype = getattr(torch, spec.dtype)
         self.device = device
+        self._place: dict[str, Any] = {"device": device, "dtype": self.dtype}
         self.cutoff_A = float(config[KEY.CUTOFF])
         self.numbers = frozenset(int(z) for z in config[KEY.TYPE_MAP])
         self._index = torch.full((120,), -1, dtype=torch.int64, device=device)
@@ -96,10 +101,10 @@ class SevenNetBackend:
         self._modules = [
             module
             for name, module in model.named_children()
-            if name not in _AFTER_ATOMIC_ENERGIES and not isinstance(module, OnehotEmbedding)
+            if name not in _AFTER_ATOMIC_ENERGIES and not isinstance(module, OnehotEmbedding | EdgeEmbedding)
         ]
         self._model = model
-        self._convolutions: dict[IrrepsConvolution, Convolution] = {}
+        self._convolutions: dict[IrrepsConvolution, tuple[Convolution, RadialNetwork]] = {}
         self._origin: SevenNetBackend | None = None
         self.record = PotentialRecord(
             name=spec.name, backend="sevennet", sha256=sha256, dtype=spec.dtype, device=str(device)
@@ -118,21 +123,34 @@ class SevenNetBackend:
         return fastest(self._origin or self, numbers)
 
     #: Names of the replacements that make the potential faster.
-    replacements = ("convolutions",)
+    replacements = ("convolutions", "spherical harmonics, linear maps and gates")
 
     def fast(self, numbers: frozenset[int], replacements: Sequence[str]) -> SevenNetBackend:
         """Return a copy with merged messages, which is the same for all elements."""
-        return self._with_convolutions
+        return self._fastest if len(replacements) == len(self.replacements) else self._with_convolutions
 
     @cached_property
     def _with_convolutions(self) -> SevenNetBackend:
         special = copy(self)
         special._origin = self
         special._convolutions = {
-            module: Convolution(module.convolution).to(device=self.device, dtype=self.dtype)
+            module: (
+                Convolution(module.convolution).to(**self._place),
+                RadialNetwork(module.weight_nn).to(**self._place),
+            )
             for module in self._modules
             if isinstance(module, IrrepsConvolution)
         }
+        return special
+
+    @cached_property
+    def _fastest(self) -> SevenNetBackend:
+        special = copy(self._with_convolutions)
+        special._embedding = deepcopy(self._embedding)
+        special._embedding.spherical.sph = Harmonics(self._embedding.spherical.sph).to(**self._place)
+        special._modules = [m if isinstance(m, IrrepsConvolution) else deepcopy(m) for m in self._modules]
+        for module in special._modules:
+            replace_modules(module)
         return special
 
     @property
@@ -152,8 +170,9 @@ class SevenNetBackend:
     def geometry(self, graph: Graph) -> _SevenNetGeometry:
         """Return the quantities that depend only on vectors: spherical harmonics, radial functions, path weights."""
         data = self._embedding({KEY.EDGE_VEC: -graph.vectors})  # sevenn's edges point from receiver to sender
-        path_weights = {module: module.weight_nn(data[KEY.EDGE_EMBEDDING]) for module in self._convolutions}
-        return _SevenNetGeometry(data[KEY.EDGE_ATTR], data[KEY.EDGE_EMBEDDING], path_weights)
+        radial = data[KEY.EDGE_EMBEDDING]
+        path_weights = {module: network(radial) for module, (_, network) in self._convolutions.items()}
+        return _SevenNetGeometry(data[KEY.EDGE_ATTR], radial, path_weights)
 
     def node_energies(self, graph: Graph, geometry: _SevenNetGeometry) -> torch.Tensor:
         """Return the energy of each node (eV), shape (B·M,)."""
@@ -168,13 +187,13 @@ class SevenNetBackend:
             data[KEY.EDGE_IDX] = torch.stack([graph.receiver, graph.sender])
             data[KEY.EDGE_ATTR] = geometry.angular * graph.edge_weights[:, None]
             data[KEY.EDGE_EMBEDDING] = geometry.radial
+        else:
+            angular = graph.slots.fill(geometry.angular)
         for module in self._modules:
-            if module is self._embedding:
-                continue
             if isinstance(module, IrrepsConvolution) and isinstance(graph, MergedGraph):
                 rows = graph.send(data[KEY.NODE_FEATURE])
-                convolution = self._convolutions[module]
-                rows = convolution(rows, geometry.angular, geometry.path_weights[module], graph.slots)
+                convolution, _ = self._convolutions[module]
+                rows = convolution(rows, angular, geometry.path_weights[module], graph.slots)
                 data[KEY.NODE_FEATURE] = graph.receive(rows) / module.denominator
                 continue
             data = module(data)
