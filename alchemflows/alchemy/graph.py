@@ -18,6 +18,9 @@ All messages can be computed edge by edge. If the messages of a potential are li
 do not depend on the elements at the ends, messages with equal values are computed only once (*merged*): an atom sends
 Σ_f λ_jf h_jf along one edge to each neighbouring atom, and all nodes of that atom receive the sum of its incoming
 messages. Only tied messages (same group and channel, weight 1) are still sent from node to node.
+
+In other potentials, the two edges between two nodes are one *bond* with features of its own, which both ends update.
+The features depend on both nodes, so that there is one bond for each pair of nodes, not of atoms.
 """
 
 from __future__ import annotations
@@ -143,5 +146,28 @@ class MergedGraph(AlchemicalGraph):
         return received.index_add(0, self.tied, messages[self.n_atom_rows :]) if len(self.tied) else received
 
 
-#: Input of a backend; a backend that supports merging gets a MergedGraph.
-Graph = EdgeGraph | MergedGraph
+@dataclass(frozen=True)
+class BondGraph(AlchemicalGraph):
+    """A graph of E edges between nodes, in which an edge and its reverse are one bond.
+
+    Attributes
+    ----------
+    sender, receiver
+        Nodes of each edge, shape (E,), int64.
+    edge_weights
+        Weight of each edge, shape (E,), in the dtype of the potential.
+    vector
+        Index into `vectors` for each edge, shape (E,), int64. Edges between the same two atoms share a vector.
+    reverse
+        The edge in the opposite direction, between the same nodes, shape (E,), int64.
+    """
+
+    sender: torch.Tensor
+    receiver: torch.Tensor
+    edge_weights: torch.Tensor
+    vector: torch.Tensor
+    reverse: torch.Tensor
+
+
+#: Input of a backend; its attributes `merges_messages` and `has_bonds` determine which of these it gets.
+Graph = EdgeGraph | MergedGraph | BondGraph

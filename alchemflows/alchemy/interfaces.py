@@ -20,6 +20,11 @@ class Backend(Protocol):
     """A loaded potential of one architecture, which returns node energies of an alchemical graph.
 
     A backend has no state, so that several potentials and threads can share it.
+
+    Attributes
+    ----------
+    has_bonds
+        Whether the graphs of this backend are of the class :class:`~alchemflows.alchemy.graph.BondGraph`.
     """
 
     record: PotentialRecord
@@ -27,6 +32,7 @@ class Backend(Protocol):
     numbers: frozenset[int]
     dtype: torch.dtype
     device: torch.device
+    has_bonds: bool
 
     @property
     def merges_messages(self) -> bool:

@@ -347,7 +347,7 @@ class AlchemicalPotential:
             for cache in (self._nodes, self._edges, self._topologies):
                 if len(cache) >= limit:
                     cache.clear()
-            merged = self.backend.merges_messages
+            merged, bonds = self.backend.merges_messages, self.backend.has_bonds
             parts = []
             for b, channels in enumerate(present, replicas.start):
                 if channels not in self._nodes:
@@ -356,7 +356,7 @@ class AlchemicalPotential:
                 if (b, channels) not in self._edges:
                     self._edges[b, channels] = Edges(self.system, nodes, self._pairs.pairs[b], merged)
                 parts.append((nodes, self._edges[b, channels]))
-            self._topologies[key] = Topology(self.system, parts, merged, self.device, self._static)
+            self._topologies[key] = Topology(self.system, parts, merged, self.device, self._static, bonds=bonds)
         return self._topologies[key]
 
     def _present(self, weights: torch.Tensor, given: ArrayLike | torch.Tensor) -> list[bytes]:
@@ -433,7 +433,7 @@ class AlchemicalPotential:
 
     def _geometry(self, place: _Place, graph: Graph) -> Any:
         """Return the geometry of a graph with the vectors of a place."""
-        if not place.topology.merged:
+        if not place.topology.shares_vectors:
             return self.backend.geometry(graph)
         if place.geometry is None:
             place.geometry = self.backend.geometry(graph)

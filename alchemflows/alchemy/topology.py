@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from alchemflows.alchemy.graph import EdgeGraph, Graph, MergedGraph, Slots
+from alchemflows.alchemy.graph import BondGraph, EdgeGraph, Graph, MergedGraph, Slots
 from alchemflows.alchemy.system import AlchemicalSystem
 
 
@@ -112,6 +112,15 @@ class Edges:
             self.receiver = np.where(tied, system.n_sites + receiver, first)
             self.sender = np.where(tied, system.n_sites + sender, second)
 
+    def reverse(self) -> np.ndarray:
+        """Return the edge in the opposite direction of each edge, shape (E,); messages must not be merged."""
+        shifts = self.shifts[self.pair].T
+        forward = np.lexsort((*shifts, self.sender, self.receiver))
+        backward = np.lexsort((*-shifts, self.receiver, self.sender))
+        reverse = np.empty_like(forward)
+        reverse[forward] = backward
+        return reverse
+
 
 @dataclass(frozen=True)
 class _Layout:
@@ -152,10 +161,14 @@ class Topology:
         Device of the tensors.
     static
         Whether graphs have the same shapes at all positions. They then contain the pairs beyond the cutoff, too, whose
-        messages are exactly zero.
+        messages are exactly zero. Graphs with bonds have no static shapes.
+    bonds
+        Whether the graphs have bonds.
 
     Attributes
     ----------
+    shares_vectors
+        Whether the vectors of the graphs are those of the pairs, and not one for each edge and set of weights.
     merged, static
         Whether messages are merged, and whether shapes are static.
     numbers, elements
@@ -174,6 +187,8 @@ class Topology:
         merged: bool,
         device: torch.device,
         static: bool = False,
+        *,
+        bonds: bool = False,
     ) -> None:
         def joined(values: Sequence[np.ndarray], offsets: Sequence[int] | np.ndarray | int = 0) -> torch.Tensor:
             offsets = np.broadcast_to(offsets, len(values))
@@ -204,8 +219,8 @@ class Topology:
             np.concatenate([e.shifts for e in edges]).reshape(-1, 3), dtype=torch.float64, device=device
         )
         self.pair = joined([e.pair for e in edges], np.cumsum(n_pairs) - n_pairs)
-        self.merged = merged
-        self.static = static
+        self.merged, self.shares_vectors = merged, merged or bonds
+        self.static = static and not bonds
         self._layouts: dict[int, _Layout] = {}
         self._static_messages: dict[int, _PairMessages] = {}
         self.n_weights = system.n_weights
@@ -237,6 +252,11 @@ class Topology:
         self.sender, self.pair = sender[by_receiver], self.pair[by_receiver]
         if not merged:
             self.weight = self.weight[by_receiver]
+        self.reverse: torch.Tensor | None = None
+        if bonds:
+            n_edges = np.array([len(e.pair) for e in edges])
+            reverse = joined([e.reverse() for e in edges], np.cumsum(n_edges) - n_edges)
+            self.reverse = torch.argsort(by_receiver)[reverse[by_receiver]]
 
     def ends(self, inside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return both atoms and the replica of each vector of a graph, shape (P',); `inside` as for :meth:`graph`."""
@@ -261,6 +281,8 @@ class Topology:
             Weights, shape (B, K, C), float64.
         """
         n_sets = weights.shape[1]
+        if self.reverse is not None:
+            return self._bond_graph(vectors, inside, weights, self.reverse)
         layout = self._layout(n_sets)
         messages = self._all_messages(n_sets) if self.static else self._messages(inside, n_sets)
         slots = messages.slots
@@ -297,6 +319,29 @@ class Topology:
             n_atom_rows=self.n_atoms * n_sets,
             tied=messages.tied,
             slots=slots,
+        )
+
+    def _bond_graph(
+        self, vectors: torch.Tensor, inside: torch.Tensor, weights: torch.Tensor, reverse: torch.Tensor
+    ) -> BondGraph:
+        n_sets = weights.shape[1]
+        layout, table = self._layout(n_sets), with_one(weights)
+        is_kept = inside[self.pair]
+        is_kept = is_kept & is_kept[reverse]  # the lengths of a pair in both directions may differ by rounding
+        kept = is_kept.nonzero()[:, 0]
+        pair = self.pair.index_select(0, kept)
+        place = torch.cumsum(is_kept, 0) - 1
+        return BondGraph(
+            numbers=layout.numbers,
+            elements=layout.elements,
+            node_replica=layout.node_replica,
+            node_weights=table.flatten().index_select(0, layout.weight),
+            vectors=vectors,
+            sender=_tiled(self.sender.index_select(0, kept), n_sets),
+            receiver=_tiled(self.receiver.index_select(0, kept), n_sets),
+            edge_weights=table.to(vectors.dtype)[self.replica[pair], :, self.weight.index_select(0, kept)].flatten(),
+            vector=(torch.cumsum(inside, 0) - 1).index_select(0, pair).repeat_interleave(n_sets),
+            reverse=_tiled(place[reverse[kept]], n_sets),
         )
 
     def _layout(self, n_sets: int) -> _Layout:

@@ -33,7 +33,7 @@ from alchemflows.alchemy.backends.precision import default_dtype, drop_tiny_para
 from alchemflows.alchemy.backends.radial import Cutoff, RadialNetwork
 from alchemflows.alchemy.backends.selfcheck import fastest
 from alchemflows.alchemy.backends.trimming import keep_elements
-from alchemflows.alchemy.graph import EdgeGraph, Graph
+from alchemflows.alchemy.graph import BondGraph, EdgeGraph, Graph
 from alchemflows.alchemy.potential import Backend
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
@@ -84,6 +84,8 @@ class MACEBackend:
     PotentialError
         If the model is not a ScaleShiftMACE, or edge weights cannot be applied to one of its terms.
     """
+
+    has_bonds = False
 
     def __init__(self, model: torch.nn.Module, spec: PotentialSpec, sha256: str, device: torch.device) -> None:
         # A subclass (for example with long-range charges) adds energy terms to which edge weights would not apply.
@@ -361,6 +363,7 @@ class _Messages(torch.nn.Module):
         self, features: torch.Tensor, angular: torch.Tensor, path_weights: torch.Tensor, ends: _Ends
     ) -> torch.Tensor:
         graph = ends.graph
+        assert not isinstance(graph, BondGraph)
         return graph.receive(self.convolution(graph.send(features), angular, path_weights, graph.slots))
 
 

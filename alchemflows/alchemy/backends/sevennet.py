@@ -122,6 +122,7 @@ class SevenNetBackend:
         """
         return fastest(self._origin or self, numbers)
 
+    has_bonds = False
     #: Names of the replacements that make the potential faster.
     replacements = ("convolutions", "spherical harmonics, linear maps and gates")
 
