@@ -11,12 +11,13 @@ from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 
 COUPLINGS = ("paired", "mean-field")
-#: Lattice parameter (Å) at which SevenNet-0 still sees periodic images but no absurdly short distances.
-SEVENNET_A = 4.7
+#: Lattice parameter (Å) at which SevenNet-0 and CHGNet still see periodic images but no absurdly short distances.
+FOUNDATION_A = 4.7
+FOUNDATION_MODELS = ("sevennet", "chgnet")
 
 
 def system_for(model: str, groups: str, coupling: str) -> AlchemicalSystem:
-    return perovskite_system(groups, coupling, SEVENNET_A if model == "sevennet" else 3.9)
+    return perovskite_system(groups, coupling, FOUNDATION_A if model in FOUNDATION_MODELS else 3.9)
 
 
 def evaluate(backend: Backend, system: AlchemicalSystem, weights: np.ndarray, **wanted: bool) -> Evaluation:

@@ -59,6 +59,16 @@ class Backend(Protocol):
         """Return the energy of each node (eV), including its reference energy and without the factor λ; (B·M,)."""
         ...
 
+    def check_second_derivatives(self, graph: Graph) -> None:
+        """Check that the energy has second derivatives at the vectors of a graph.
+
+        Raises
+        ------
+        PotentialError
+            If it has none.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Evaluation:

@@ -237,6 +237,8 @@ class AlchemicalPotential:
         ------
         InvalidInputError
             If the shapes do not match the system, or the potential is in float32, which is not precise enough.
+        PotentialError
+            If the energy has no second derivatives at these positions, as that of CHGNet at straight angles.
         """
         if self.backend.dtype != torch.float64:
             raise InvalidInputError("second derivatives require a potential with dtype float64")
@@ -259,6 +261,7 @@ class AlchemicalPotential:
                 strain = strain + strains[k] * unit
             moved = vectors + moves[first] - moves[second]
             graph = topology.graph(moved + moved @ strain, inside, w[:, None])
+            self.backend.check_second_derivatives(graph)
             energy = self._energy(graph, self.backend.geometry(graph), (1, 1)).sum()
             gradient = _flat(torch.autograd.grad(energy, z, create_graph=True), z)
             rows = [

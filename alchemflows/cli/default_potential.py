@@ -78,8 +78,9 @@ def default_potential(
     unknown = elements.difference(*(family.cations | {family.anion} for family in FAMILIES))
     why = f"was not made for {', '.join(sorted(unknown))}" if unknown else "was not made for this crystal"
     licence = "GPL-3" if find_spec("sevenn") else 'GPL-3, pip install "alchemflows[sevennet]"'
+    chgnet = "BSD" if find_spec("chgnet") else 'BSD, pip install "alchemflows[chgnet]"'
     raise InvalidInputError(
-        f"{name}: choose a potential, since {DEMO} {why}: --potential sevennet-0 ({licence}); "
+        f"{name}: choose a potential, since {DEMO} {why}: --potential sevennet-0 ({licence}); chgnet ({chgnet}); "
         "small or medium-mpa-0 (MIT) or small-omat-0 (academic licence), which mace-torch downloads; or the path of a "
         "model file. ALCHEMFLOWS_POTENTIAL sets a default"
     )

@@ -36,7 +36,7 @@ _REMEDIES = {
     "torch": "install torch for this machine (https://pytorch.org/get-started)",
     "database": "check JOBFLOW_CONFIG_FILE and FW_CONFIG_FILE, and that the server runs (db_config/README.md)",
     "potentials": f'pip install --force-reinstall --no-deps "{_PACKAGE}"',
-    "potential": "choose one with --potential: mace-demo, sevennet-0, or the path of a model file",
+    "potential": "choose one with --potential: mace-demo, sevennet-0, chgnet, or the path of a model file",
 }
 
 
@@ -147,6 +147,10 @@ def _potentials() -> Iterator[Finding]:
     else:
         text = "sevenn (GPL-3) is not installed"
         yield Finding("sevennet-0", "optional", text, 'pip install "alchemflows[sevennet]"')
+    if find_spec("chgnet") is not None:
+        yield Finding("chgnet", "ok", f"chgnet {_version('chgnet')} is installed")
+    else:
+        yield Finding("chgnet", "optional", "chgnet is not installed", 'pip install "alchemflows[chgnet]"')
     text = f"mace-torch downloads these when first used (it names their licences): {', '.join(mace_names())}"
     yield Finding("MACE potentials", "ok", text)
 

@@ -62,10 +62,9 @@ def potential_of(name: str, dtype: str, device: str, head: str | None = None) ->
     InvalidInputError, PotentialError
         If the precision is unknown, or if the package is not installed; the message names the extra to install.
     """
-    from alchemflows.schemas.potential import PotentialSpec, check_sevennet, is_sevennet
+    from alchemflows.schemas.potential import PotentialSpec, check_package, package_of
 
-    if is_sevennet(name):
-        check_sevennet(name)
+    check_package(package_of(name), name)
     return PotentialSpec(name=name, dtype=dtype_of(dtype), device=device, head=head)
 
 

@@ -43,7 +43,8 @@ Supercell = Annotated[
 ]
 _DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu)(:\d+)?")
 _POTENTIAL = (
-    "Potential: mace-demo, sevennet-0, the name of a MACE foundation model (mace_mp), or the path of a model file"
+    "Potential: mace-demo, sevennet-0, chgnet, the name of a MACE foundation model (mace_mp), or the path of a model "
+    "file"
 )
 Potential = Annotated[str, typer.Option(help=f"{_POTENTIAL}.")]
 Dtype = Annotated[str, typer.Option(metavar="[float32|float64]", help="Floating-point precision of the potential.")]

@@ -42,7 +42,7 @@ class PotentialMaker(Maker):
     name
         Name of the flow.
     potential
-        Potential: ``mace-demo``, ``sevennet-0``, a name that ``mace_mp`` knows (``small``, ``medium-mpa-0``, ...), or
+        Potential: ``mace-demo``, ``sevennet-0``, ``chgnet``, a name that ``mace_mp`` knows (``small``, ...), or
         the path of a model file.
 
         A specification also sets dtype, device and head.

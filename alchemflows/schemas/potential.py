@@ -20,6 +20,11 @@ DEMO = "mace-demo"
 DEMO_NOTE = f"{DEMO}, for learning and tests, not for publications"
 #: Prefixes of the names of potentials that are included in the package sevenn.
 SEVENNET_PREFIXES = ("sevennet-", "7net-")
+#: Files of the potentials that are included in the package chgnet, by name.
+CHGNET_FILES = {
+    "chgnet": "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
+    "chgnet-r2scan": "pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar",
+}
 
 
 class PotentialSpec(MakerField):
@@ -36,7 +41,8 @@ class PotentialSpec(MakerField):
     """
 
     name: str = Field(
-        description="`mace-demo`, `sevennet-0`, a name of `mace_mp` (`small`, `medium-mpa-0`, ...), or a model file"
+        description="`mace-demo`, `sevennet-0`, `chgnet`, a name of `mace_mp` (`small`, `medium-mpa-0`, ...), or a "
+        "model file"
     )
     dtype: Dtype = Field("float32", description="precision of the potential; positions and sums are float64")
     device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`, ...; `auto` uses CUDA if available")
@@ -53,7 +59,7 @@ class PotentialRecord(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(description="name as specified")
-    backend: str = Field(description="`mace` or `sevennet`")
+    backend: str = Field(description="`mace`, `sevennet` or `chgnet`")
     sha256: str = Field(description="SHA-256 of the model file")
     dtype: Dtype
     device: str
@@ -65,16 +71,20 @@ class PotentialRecord(BaseModel):
         return PotentialSpec(name=self.name, dtype=self.dtype, device=device, head=self.head, sha256=self.sha256)
 
 
-def is_sevennet(name: str) -> bool:
-    """Tell whether a name means a potential of the package sevenn, and not a file."""
-    return name.lower().startswith(SEVENNET_PREFIXES) and not Path(name).is_file()
+def package_of(name: str) -> str | None:
+    """Return the optional package that contains a potential, by its name; None for files and other names."""
+    if name in CHGNET_FILES:
+        return "chgnet"
+    return "sevenn" if name.lower().startswith(SEVENNET_PREFIXES) and not Path(name).is_file() else None
 
 
-def check_sevennet(name: str) -> None:
-    """Raise an error if the package of SevenNet potentials is not installed.
+def check_package(package: str | None, name: str) -> None:
+    """Raise an error if the optional package of a potential is not installed.
 
     Parameters
     ----------
+    package
+        As of :func:`package_of`.
     name
         Name of the potential, for the error.
 
@@ -83,5 +93,6 @@ def check_sevennet(name: str) -> None:
     PotentialError
         Naming the extra to install.
     """
-    if find_spec("sevenn") is None:
-        raise PotentialError(f'{name} requires the package sevenn (GPL-3): pip install "alchemflows[sevennet]"')
+    if package is not None and find_spec(package) is None:
+        licence, extra = {"sevenn": ("GPL-3", "sevennet"), "chgnet": ("BSD", "chgnet")}[package]
+        raise PotentialError(f'{name} requires the package {package} ({licence}): pip install "alchemflows[{extra}]"')

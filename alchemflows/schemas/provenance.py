@@ -16,6 +16,7 @@ _PACKAGES = (
     "torch",
     "mace-torch",
     "sevenn",
+    "chgnet",
     "e3nn",
     "ase",
     "pymatgen",

@@ -32,14 +32,17 @@ def mace_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def backend(mace_file: Callable[[str], Path]) -> Callable[[str], Backend]:
-    """Return a variant of MACE, or `sevennet`, loaded in float64."""
+    """Return a variant of MACE, `sevennet` or `chgnet`, loaded in float64."""
 
     def load(name: str) -> Backend:
         if name == "sevennet":
             pytest.importorskip("sevenn")
             return load_potential(PotentialSpec(name="sevennet-0", dtype="float64", device="cpu"))
+        if name == "chgnet":
+            pytest.importorskip("chgnet")
+            return load_potential(PotentialSpec(name="chgnet", dtype="float64", device="cpu"))
         head = "other" if name.startswith("heads") else None
         return load_potential(PotentialSpec(name=str(mace_file(name)), dtype="float64", device="cpu", head=head))
 
-    assert "sevennet" not in VARIANTS
+    assert not {"sevennet", "chgnet"} & set(VARIANTS)
     return cache(load)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from alchemical import FOUNDATION_MODELS
 from models import interior, perovskite_system
 
 from alchemflows.alchemy.backends import load_potential
@@ -17,10 +18,11 @@ from alchemflows.schemas.potential import PotentialSpec
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-@pytest.mark.parametrize("model", ["zbl-agnesi-density", "heads-zbl-non-linear", "sevennet"])
+@pytest.mark.parametrize("model", ["zbl-agnesi-density", "heads-zbl-non-linear", "sevennet", "chgnet"])
 def test_evaluations_equal_those_of_the_cpu(model, mace_file):
-    system = perovskite_system("several groups", "mean-field", 6.0 if model == "sevennet" else 3.9)
-    name = "sevennet-0" if model == "sevennet" else str(mace_file(model))
+    system = perovskite_system("several groups", "mean-field", 6.0 if model in FOUNDATION_MODELS else 3.9)
+    names = {"sevennet": "sevennet-0", "chgnet": "chgnet"}
+    name = names[model] if model in names else str(mace_file(model))
     head = "other" if model.startswith("heads") else None
     arguments = (
         np.repeat(system.structure.cart_coords[None], 3, axis=0),

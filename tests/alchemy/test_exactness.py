@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from alchemical import COUPLINGS, assert_same, evaluate, present, system_for
+from alchemical import COUPLINGS, FOUNDATION_MODELS, assert_same, evaluate, present, system_for
 from ase import Atoms
 from mace.calculators import MACECalculator
 from models import (
@@ -138,7 +138,7 @@ def test_sevennet_vertices_equal_the_published_calculator(backend):
         np.testing.assert_allclose(result.stress[k], stress, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", [*DERIVATIVES, "sevennet"])
+@pytest.mark.parametrize("model", [*DERIVATIVES, "sevennet", "chgnet"])
 @pytest.mark.parametrize("groups", GROUPS)
 def test_couplings_differ_between_the_vertices(groups, model, backend):
     energies = [
@@ -175,7 +175,7 @@ def differences(energies: torch.Tensor, step: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
-@pytest.mark.parametrize("model", [*DERIVATIVES, "sevennet"])
+@pytest.mark.parametrize("model", [*DERIVATIVES, "sevennet", "chgnet"])
 def test_derivatives_equal_finite_differences(model, coupling, backend):
     system = system_for(model, "several groups", coupling)
     potential = AlchemicalPotential(system, backend(model))
@@ -183,7 +183,7 @@ def test_derivatives_equal_finite_differences(model, coupling, backend):
     positions, cell = system.structure.cart_coords, system.structure.lattice.matrix
     exact = potential.evaluate(positions[None], cell[None], weights[None])
     # Pairs that cross the cutoff on the way cost accuracy: MACE's envelope has two derivatives there, SevenNet's one.
-    step = 1e-4 if model == "sevennet" else 1e-3
+    step = 1e-4 if model in FOUNDATION_MODELS else 1e-3
     rng = np.random.default_rng(4)
     # one direction that moves all atoms, one for each of an alchemical, a vanishing and an ordinary atom
     moves = rng.normal(0, 1, (4, *positions.shape))
@@ -248,7 +248,7 @@ def replicas(system: AlchemicalSystem, n: int, seed: int) -> tuple[np.ndarray, n
 
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
-@pytest.mark.parametrize("model", ["zbl-agnesi-density", "heads-zbl-non-linear", "sevennet"])
+@pytest.mark.parametrize("model", ["zbl-agnesi-density", "heads-zbl-non-linear", "sevennet", "chgnet"])
 def test_batch_equals_single_evaluations(model, coupling, backend):
     system = system_for(model, "several groups", coupling)
     batch = replicas(system, 4, seed=6)
@@ -263,7 +263,7 @@ def test_batch_equals_single_evaluations(model, coupling, backend):
     assert_same(together, expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("model", ["residual", "sevennet"])
+@pytest.mark.parametrize("model", ["residual", "sevennet", "chgnet"])
 def test_energies_at_other_weights_equal_evaluations(model, backend):
     system = system_for(model, "several groups", "mean-field")
     potential = AlchemicalPotential(system, backend(model))
@@ -281,7 +281,10 @@ def test_energies_at_other_weights_equal_evaluations(model, backend):
     [
         "residual",
         "zbl-agnesi-density",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("no-apply-cutoff", "non-linear", "sevennet")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("no-apply-cutoff", "non-linear", "sevennet", "chgnet")
+        ),
     ],
 )
 def test_potential_in_long_use_equals_a_new_one(variant, backend):

@@ -74,6 +74,21 @@ def test_names_of_sevenns_modules():
     assert tuple(children[-2:]) == sevennet._AFTER_ATOMIC_ENERGIES, f"sevenn: the model ends with {children[-2:]}"
 
 
+def test_names_of_chgnets_modules():
+    """The layers have these parts, with these inputs, and the features of bonds have no norms."""
+    pytest.importorskip("chgnet")
+    from chgnet.model import CHGNet
+
+    model = CHGNet(version="test")
+    atoms, bonds, angles = model.atom_conv_layers[0], model.bond_conv_layers[0], model.angle_layers[0]
+    for layer, gate, n_parts in ((atoms, "twoBody_atom", 3), (bonds, "twoBody_bond", 4), (angles, "twoBody_bond", 4)):
+        for mlp in (getattr(layer, gate).mlp_core, getattr(layer, gate).mlp_gate):
+            linear = next(part for part in mlp.layers if isinstance(part, torch.nn.Linear))
+            assert linear.in_features == 64 * n_parts, f"chgnet: {gate} of {type(layer).__name__} has another input"
+        assert layer.resnet, f"chgnet: {type(layer).__name__} no longer adds its input"
+    assert atoms.atom_norm is bonds.bond_norm is angles.angle_norm is None
+
+
 def test_torchscript_has_a_profiling_mode():
     """Private to torch, as seen in 2.13.0; a setter that returns the mode before."""
     before = torch._C._jit_set_profiling_mode(False)

@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from alchemical import system_for
 from comparison import RELATIVE, AsItIs, assert_same, batch
 from models import GROUPS, interior, perovskite_system, vertices
 
@@ -20,9 +21,9 @@ from alchemflows.errors import InvalidInputError, PotentialError
 
 
 @pytest.mark.parametrize("groups", GROUPS)
-@pytest.mark.parametrize("model", ["residual", "zbl-agnesi-density", "sevennet"])
+@pytest.mark.parametrize("model", ["residual", "zbl-agnesi-density", "sevennet", "chgnet"])
 def test_nodes_of_zero_weight_are_left_out(model, groups, backend):
-    system = perovskite_system(groups, "mean-field", 4.7 if model == "sevennet" else 3.9)
+    system = system_for(model, groups, "mean-field")
     corners = vertices(system)
     weights = np.vstack([corners[:: max(1, len(corners) // 4)], interior(system)])
     arguments = [
@@ -39,7 +40,7 @@ def test_nodes_of_zero_weight_are_left_out(model, groups, backend):
 
 @pytest.mark.parametrize("model", ["residual", "density", "zbl", "sevennet"])
 def test_energies_at_several_weights_at_once(model, backend):
-    system = perovskite_system("several groups", "paired", 4.7 if model == "sevennet" else 3.9)
+    system = system_for(model, "several groups", "paired")
     positions, cells, _ = batch(system, 2)
     weights = interior(system, seed=3, n=10).reshape(2, 5, -1)
     spy = Small(backend(model).specialised(system.elements), 10**6, *OUT_OF_MEMORY[0])
@@ -68,10 +69,10 @@ def test_energies_at_several_weights_at_once(model, backend):
     assert (results[0].std(dim=1) > 1e-3).all()
 
 
-@pytest.mark.parametrize("model", ["residual", "density", "zbl-agnesi-density", "sevennet"])
+@pytest.mark.parametrize("model", ["residual", "density", "zbl-agnesi-density", "sevennet", "chgnet"])
 @pytest.mark.parametrize("broken", [0, 2])
 def test_a_broken_replica_does_not_touch_the_others(model, broken, backend):
-    system = perovskite_system("one group", "paired", 4.7 if model == "sevennet" else 3.9)
+    system = system_for(model, "one group", "paired")
     positions, cells, weights = batch(system)
     potential = AlchemicalPotential(system, backend(model))
     expected = potential.evaluate(positions, cells, weights)
@@ -241,12 +242,13 @@ class Counting(Small):
         return self._backend.geometry(graph)
 
 
-@pytest.mark.parametrize("model", ["residual", "density", "sevennet"])
+@pytest.mark.parametrize("model", ["residual", "density", "sevennet", "chgnet"])
 def test_the_geometry_is_reused_while_atoms_stay(model, backend):
     """Results are bit for bit those of a potential that has evaluated nothing before."""
-    system = perovskite_system("several groups", "mean-field", 4.7 if model == "sevennet" else 3.9)
+    system = system_for(model, "several groups", "mean-field")
     positions, cells, weights = batch(system, 2)
-    merged = backend(model).specialised(system.elements).merges_messages
+    special = backend(model).specialised(system.elements)
+    shares_vectors = special.merges_messages or special.has_bonds
     spy = Counting(backend(model).specialised(system.elements), 10**6, *OUT_OF_MEMORY[0])
     potential = AlchemicalPotential(system, spy)
 
@@ -261,7 +263,7 @@ def test_the_geometry_is_reused_while_atoms_stay(model, backend):
             assert torch.equal(found.weight_gradients, expected.weight_gradients)
             energies = [each.energies(positions, cells, w[:, None]) for each in (potential, fresh)]
             assert torch.equal(*energies)
-        assert spy.n_geometries == (n_geometries if merged else 4)
+        assert spy.n_geometries == (n_geometries if shares_vectors else 4)
 
     compare(1)
     compare(0)

@@ -50,11 +50,12 @@ def moved(model: AlchemicalPotential, z: np.ndarray) -> tuple[np.ndarray, np.nda
         ("mace-demo", "mean-field"),
         ("sevennet-0", "mean-field"),
         pytest.param("sevennet-0", "paired", marks=pytest.mark.slow),
+        pytest.param("chgnet", "mean-field", marks=pytest.mark.slow),
     ],
 )
 def test_against_evaluations_and_finite_differences(name, coupling):
-    if name == "sevennet-0":
-        pytest.importorskip("sevenn")
+    if name != "mace-demo":
+        pytest.importorskip({"sevennet-0": "sevenn", "chgnet": "chgnet"}[name])
     model = potential(name, coupling)
     n = 3 * model.system.n_sites
     zero = np.zeros(n + 6 + 3)

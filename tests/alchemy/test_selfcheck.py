@@ -51,7 +51,8 @@ def fresh(backend: Backend) -> Backend:
     again = copy(backend)
     if hasattr(again, "_specialised"):
         again._specialised = {}
-    again.__dict__.pop("_with_convolutions", None)
+    for cached in ("_with_convolutions", "_with_split_gates"):
+        again.__dict__.pop(cached, None)
     return again
 
 
@@ -158,6 +159,18 @@ def test_nothing_is_said_of_models_in_order(backend):
         assert_same(evaluated(fast, SYSTEM), evaluated(demo(), SYSTEM))
 
 
+def test_a_fault_in_chgnet(monkeypatch):
+    pytest.importorskip("chgnet")
+    from alchemflows.alchemy.backends import gates
+
+    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
+        part = gates.SplitGate.part
+        monkeypatch.setattr(gates.SplitGate, "part", lambda *arguments: 1.01 * part(*arguments))
+
+    plain = fresh(load_potential(PotentialSpec(name="chgnet", device="cpu")))
+    assert_off(plain, plant, "gates", monkeypatch)
+
+
 # Faults in the model as it is
 
 
@@ -204,6 +217,23 @@ def test_a_fault_in_sevennets_own_modules(monkeypatch):
     monkeypatch.setattr(SevenNetBackend, "node_energies", lambda *arguments: 1.01 * node_energies(*arguments))
     plain = fresh(load_potential(PotentialSpec(name="sevennet-0", device="cpu")))
     with pytest.raises(PotentialError, match=r"sevennet-0.*energy"):
+        evaluate(plain)
+
+
+def test_a_fault_in_chgnets_own_modules(monkeypatch):
+    """A release of chgnet whose layers do something else than those of the backend."""
+    pytest.importorskip("chgnet")
+    from chgnet.model.model import CHGNet
+
+    forward = CHGNet.forward
+
+    def with_dispersion(self, graphs, **options):
+        results = forward(self, graphs, **options)
+        return results | {"e": results["e"] - 0.01}
+
+    monkeypatch.setattr(CHGNet, "forward", with_dispersion)
+    plain = fresh(load_potential(PotentialSpec(name="chgnet", device="cpu")))
+    with pytest.raises(PotentialError, match=r"chgnet.*energy"):
         evaluate(plain)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from alchemical import COUPLINGS, assert_same, evaluate, present, system_for
+from alchemical import COUPLINGS, FOUNDATION_MODELS, assert_same, evaluate, present, system_for
 from models import CUTOFF_A, GROUPS, interior, perovskite, perovskite_system, variants, vertices
 from pymatgen.core import Lattice, Structure
 
@@ -22,7 +22,7 @@ def rotation(seed: int = 12) -> np.ndarray:
 
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
-@pytest.mark.parametrize("model", ["residual", "zbl-agnesi-density", "heads-zbl-non-linear", "sevennet"])
+@pytest.mark.parametrize("model", ["residual", "zbl-agnesi-density", "heads-zbl-non-linear", "sevennet", "chgnet"])
 def test_rotation_and_translation(model, coupling, backend):
     system = system_for(model, "several groups", coupling)
     potential = AlchemicalPotential(system, backend(model))
@@ -56,7 +56,7 @@ def permuted(system: AlchemicalSystem, order: np.ndarray) -> AlchemicalSystem:
 
 @pytest.mark.parametrize("coupling", COUPLINGS)
 @pytest.mark.parametrize("groups", ["several groups", "unlike elements"])
-@pytest.mark.parametrize("model", ["zbl-agnesi-density", "sevennet"])
+@pytest.mark.parametrize("model", ["zbl-agnesi-density", "sevennet", "chgnet"])
 def test_permutation_of_atoms(model, groups, coupling, backend):
     system = system_for(model, groups, coupling)
     order = np.random.default_rng(14).permutation(system.n_sites)
@@ -90,13 +90,13 @@ def assert_extensive(backend: Backend, system: AlchemicalSystem, weights: np.nda
 
 
 @pytest.mark.parametrize("groups", GROUPS)
-@pytest.mark.parametrize("model", ["zbl-agnesi-density", "heads-zbl-non-linear", "sevennet"])
+@pytest.mark.parametrize("model", ["zbl-agnesi-density", "heads-zbl-non-linear", "sevennet", "chgnet"])
 def test_paired_energy_is_proportional_to_the_number_of_cells(model, groups, backend):
     system = system_for(model, groups, "paired")
     assert_extensive(backend(model), system, interior(system))
 
 
-@pytest.mark.parametrize("model", ["zbl-agnesi-density", "sevennet"])
+@pytest.mark.parametrize("model", ["zbl-agnesi-density", "sevennet", "chgnet"])
 def test_mean_field_energy_is_proportional_to_the_number_of_cells_at_vertices(model, backend):
     system = system_for(model, "several groups", "mean-field")
     for corner in vertices(system)[[0, 3, 8]]:
@@ -128,11 +128,11 @@ def test_mean_field_sees_the_number_of_cells_only_through_own_images(backend):
     assert (others[others > 0] < CUTOFF_A).any()
 
 
-@pytest.mark.parametrize("model", [*variants(), "sevennet"])
+@pytest.mark.parametrize("model", [*variants(), "sevennet", "chgnet"])
 def test_systems_without_groups_and_atoms_without_neighbours(model, backend):
     """An ordinary structure is a system with no weights; far-apart atoms have no edges."""
     far = Structure(Lattice.cubic(30.0), ["Cs", "I"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    near = perovskite(6.0 if model == "sevennet" else 3.9)
+    near = perovskite(6.0 if model in FOUNDATION_MODELS else 3.9)
     for structure in (far, near):
         system = AlchemicalSystem(structure)
         result = single(

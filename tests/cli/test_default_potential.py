@@ -60,7 +60,7 @@ def salt(a: float = 5.69, anion: str = "Cl") -> Structure:
 def test_other_crystals_need_a_choice(structure, substitutes):
     with pytest.raises(InvalidInputError) as error:
         chosen(structure, *substitutes)
-    for word in ("crystal.cif", "--potential", "sevennet-0", "medium-mpa-0", "ALCHEMFLOWS_POTENTIAL"):
+    for word in ("crystal.cif", "--potential", "sevennet-0", "chgnet", "medium-mpa-0", "ALCHEMFLOWS_POTENTIAL"):
         assert word in str(error.value)
 
 

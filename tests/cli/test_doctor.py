@@ -41,7 +41,7 @@ def found(settings: Settings, potential: str | None = None) -> dict[str, diagnos
 def test_a_healthy_machine(settings):
     findings = found(settings)
     assert not [finding for finding in findings.values() if finding.state == "broken"]
-    assert {"Python", "packages", "torch", "mace-demo", "sevennet-0", "mongod", "database"} <= set(findings)
+    assert {"Python", "packages", "torch", "mace-demo", "sevennet-0", "chgnet", "mongod", "database"} <= set(findings)
     assert all(finding.remedy for finding in findings.values() if finding.state != "ok")
     assert not settings.home.exists()  # neither a database nor a folder was made
 

@@ -20,7 +20,7 @@ from alchemflows.alchemy.potential import Backend
 from alchemflows.settings import Settings
 
 #: Packages whose versions are part of a record.
-PACKAGES = ("alchemflows", "torch", "e3nn", "mace-torch", "sevenn", "cuequivariance-torch")
+PACKAGES = ("alchemflows", "torch", "e3nn", "mace-torch", "sevenn", "chgnet", "cuequivariance-torch")
 
 
 @dataclass(frozen=True)

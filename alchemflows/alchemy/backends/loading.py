@@ -15,7 +15,7 @@ from alchemflows.alchemy.backends.mace_file import SUFFIX, load_mace
 from alchemflows.alchemy.interfaces import Backend
 from alchemflows.arguments import suggestion
 from alchemflows.errors import PotentialError
-from alchemflows.schemas.potential import DEMO, PotentialSpec, check_sevennet, is_sevennet
+from alchemflows.schemas.potential import CHGNET_FILES, DEMO, PotentialSpec, check_package, package_of
 
 
 def load_potential(spec: PotentialSpec | str) -> Backend:
@@ -83,10 +83,15 @@ def _load(spec: PotentialSpec, path: Path) -> Backend:
     content = _content(data, spec.name, path)
     try:
         if isinstance(content, dict) and {"model_state_dict", "config"} <= set(content):
-            check_sevennet(spec.name)
+            check_package("sevenn", spec.name)
             from alchemflows.alchemy.backends.sevennet import SevenNetBackend
 
             return SevenNetBackend(content, spec, found, device)
+        if isinstance(content, dict) and isinstance(content.get("model"), dict) and "model_args" in content["model"]:
+            check_package("chgnet", spec.name)
+            from alchemflows.alchemy.backends.chgnet import CHGNetBackend
+
+            return CHGNetBackend(content["model"], spec, found, device)
         if isinstance(content, torch.nn.Module):
             return MACEBackend(content, spec, found, device)
     except PotentialError:
@@ -97,7 +102,7 @@ def _load(spec: PotentialSpec, path: Path) -> Backend:
         ) from error
     raise PotentialError(
         f"{spec.name} contains an object of type {type(content).__name__}; "
-        "a MACE model or a SevenNet checkpoint is needed"
+        "a MACE model, a SevenNet checkpoint or a CHGNet checkpoint is needed"
     )
 
 
@@ -121,7 +126,7 @@ def _read(path: Path) -> bytes:
 
 
 def _is_known_name(name: str) -> bool:
-    return name in (DEMO, *mace_names()) or is_sevennet(name)
+    return name in (DEMO, *mace_names()) or package_of(name) is not None
 
 
 def _model_file(name: str) -> Path:
@@ -129,15 +134,17 @@ def _model_file(name: str) -> Path:
         return Path(str(files("alchemflows") / "data" / f"{DEMO}{SUFFIX}"))
     if name in mace_names():
         return mace_model_file(name)
+    check_package(package_of(name), name)
+    if name in CHGNET_FILES:
+        return Path(str(files("chgnet"))) / CHGNET_FILES[name]
     if _is_known_name(name):
-        check_sevennet(name)
         from alchemflows.alchemy.backends.sevennet import sevennet_model_file
 
         return sevennet_model_file(name)
     path = Path(name).expanduser()
     if path.is_file():
         return path.resolve()
-    known = [DEMO, "sevennet-0", *mace_names()]
+    known = [DEMO, "sevennet-0", *CHGNET_FILES, *mace_names()]
     # Papers call the first foundation models MACE-MP-0; mace-torch calls them by their size.
     advice = "; MACE-MP-0 is called small, medium or large" if "mp-0" in name.lower() else suggestion(name, known)
     raise PotentialError(f"{name!r} is neither a file nor the name of a potential (known: {', '.join(known)}){advice}")

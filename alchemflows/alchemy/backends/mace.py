@@ -319,6 +319,9 @@ class MACEBackend:
         features = product.linear(contraction(features, counts))
         return features + skip if product.use_sc and skip is not None else features
 
+    def check_second_derivatives(self, graph: Graph) -> None:
+        """Do nothing: the energy has second derivatives everywhere."""
+
     def _pair_repulsion(self, graph: EdgeGraph, lengths: torch.Tensor) -> torch.Tensor:
         """Return the ZBL energy of each edge (eV), shape (E,).
 
