@@ -303,7 +303,9 @@ def describe(document: Mapping[str, Any]) -> str:
     """Return the origin of the numbers: machine, command, environment and notes, one line each."""
     m = document["machine"]
     versions = ", ".join(
-        f"{p} {m['versions'][p]}" for p in ("torch", "mace-torch", "sevenn", "alchemflows") if p in m["versions"]
+        f"{p} {m['versions'][p]}"
+        for p in ("torch", "mace-torch", "sevenn", "chgnet", "alchemflows")
+        if p in m["versions"]
     )
     commit = f" ({m['commit']}{' with changes' if m['uncommitted_changes'] else ''})" if "commit" in m else ""
     gpu = f"; {m['gpu']}, {m['gpu_memory_GiB']} GiB, CUDA {m['cuda']}" if "gpu" in m else ""

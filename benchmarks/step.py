@@ -3,7 +3,7 @@
     python benchmarks/step.py [--quick] [--targets 1,2] [--threads 2] [--json FILE]
 
 1. alchemical step (E, F, σ, dE/dλ at λ = ½) ÷ step of the plain MACECalculator (E, F, σ), 89 elements
-2. the same for the plain SevenNetCalculator, SevenNet-0
+2. the same for the plain SevenNetCalculator, SevenNet-0, and for the CHGNetCalculator, CHGNet
 3. fraction of the time of an MD step that the sampler itself takes
 4. energies of one sample at 21 windows ÷ plain step
 5. exponent of the cost in the number of atoms and of replicas
@@ -16,7 +16,9 @@ which TorchScript compiles, are not timed. All models run in float32. A missed t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
+import io
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -191,13 +193,17 @@ def target_1(bench: Bench) -> None:
 
 
 def target_2(bench: Bench) -> None:
-    """Measure the ratio of the step to that of SevenNetCalculator."""
-    try:
-        calculator = sevennet_calculator()
-    except ImportError as error:
-        bench.report.missing(2, "alchemical ÷ plain step, SevenNet-0", 1.15, reason(error))
-        return
-    compare_steps(bench, 2, 1.15, "SevenNet-0", "sevennet-0", calculator)
+    """Measure the ratios of the steps to those of SevenNetCalculator and CHGNetCalculator."""
+    for bound, label, name, made in (
+        (1.15, "SevenNet-0", "sevennet-0", sevennet_calculator),
+        (0.60, "CHGNet", "chgnet", chgnet_calculator),
+    ):
+        try:
+            calculator = made()
+        except ImportError as error:
+            bench.report.missing(2, f"alchemical ÷ plain step, {label}", bound, reason(error))
+            continue
+        compare_steps(bench, 2, bound, label, name, calculator)
 
 
 def sevennet_calculator() -> Callable[[], Calculator]:
@@ -211,6 +217,23 @@ def sevennet_calculator() -> Callable[[], Calculator]:
     from sevenn.calculator import SevenNetCalculator
 
     return lambda: SevenNetCalculator("7net-0", device="cpu")
+
+
+def chgnet_calculator() -> Callable[[], Calculator]:
+    """Return a function that makes a plain CHGNet calculator.
+
+    Raises
+    ------
+    ImportError
+        If the package chgnet is not installed.
+    """
+    from chgnet.model import CHGNet, CHGNetCalculator
+
+    def make() -> Calculator:
+        with contextlib.redirect_stdout(io.StringIO()):  # chgnet prints its device
+            return CHGNetCalculator(CHGNet.load(use_device="cpu", verbose=False), use_device="cpu")
+
+    return make
 
 
 class Timed:

@@ -22,7 +22,9 @@ from alchemflows.alchemy.graph import BondGraph
 from alchemflows.alchemy.groups import SiteGroup, uniform_group
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.alchemy.targets import load_target
 from alchemflows.errors import InvalidInputError, PotentialError
+from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.potential import PotentialSpec
 
 pytest.importorskip("chgnet")
@@ -106,6 +108,20 @@ def test_split_gates_change_nothing(groups, coupling, backend):
     assert fast is not backend("chgnet")
     assert fast.specialised(system.elements) is fast
     assert_same(evaluated(fast, system), evaluated(backend("chgnet"), system))
+
+
+def test_as_a_target_of_corrections():
+    """By its name as by the import path of its calculator."""
+    crystal = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    images = [crystal.copy().perturb(0.1, seed=seed).to_ase_atoms() for seed in range(3)]
+    path = "chgnet.model.dynamics:CHGNetCalculator"
+    calculator = load_target(CalculatorSpec(path=path, arguments={"use_device": "cpu"}))
+    potential = load_target(cpu("chgnet", dtype="float64"))
+    for target in (calculator, potential):
+        target.check_elements([11, 17])
+    n_atoms = len(crystal)
+    np.testing.assert_allclose(potential.energies(images), calculator.energies(images), rtol=0, atol=1e-5 * n_atoms)
+    np.testing.assert_allclose(potential.forces(images), calculator.forces(images), rtol=0, atol=1e-4)
 
 
 # Graphs
