@@ -335,6 +335,6 @@ def test_there_are_no_heads_and_no_other_kernels(field, value):
 
 
 def test_without_chgnet_the_way_to_get_it_is_told(monkeypatch):
-    monkeypatch.setattr("alchemflows.alchemy.backends.loading.find_spec", lambda name: None)
+    monkeypatch.setattr("alchemflows.schemas.potential.find_spec", lambda name: None)
     with pytest.raises(PotentialError, match=r"alchemflows\[chgnet\]"):
         load_potential(cpu("chgnet"))

@@ -261,6 +261,7 @@ class MACEBackend:
 
     def node_energies(self, graph: Graph, geometry: _MaceGeometry) -> torch.Tensor:
         """Return the energy of each node (eV), shape (B·M,), float64."""
+        assert not isinstance(graph, BondGraph)
         model = self.model
         attributes = self._attributes(graph)
         head = torch.full_like(graph.numbers, self._head)

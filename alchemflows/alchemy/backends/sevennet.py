@@ -30,7 +30,7 @@ from alchemflows.alchemy.backends.harmonics import Harmonics
 from alchemflows.alchemy.backends.precision import drop_tiny_parameters
 from alchemflows.alchemy.backends.radial import RadialNetwork
 from alchemflows.alchemy.backends.selfcheck import fastest
-from alchemflows.alchemy.graph import EdgeGraph, Graph, MergedGraph
+from alchemflows.alchemy.graph import BondGraph, EdgeGraph, Graph, MergedGraph
 from alchemflows.alchemy.potential import Backend
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
@@ -177,6 +177,7 @@ class SevenNetBackend:
 
     def node_energies(self, graph: Graph, geometry: _SevenNetGeometry) -> torch.Tensor:
         """Return the energy of each node (eV), shape (B·M,)."""
+        assert not isinstance(graph, BondGraph)
         attributes = self._one_hot.index_select(0, graph.numbers)
         data = {
             KEY.NODE_FEATURE: attributes,
