@@ -17,8 +17,9 @@ from stored import DOCUMENTS, read_example, store_examples
 from alchemflows.cli.running import as_text
 from alchemflows.cli.shown import TABLES, show
 from alchemflows.cli.tables import results_table
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.plotting import figures_of, save
+from alchemflows.results.frames import states_of
 from alchemflows.results.kinds import COLUMNS, KINDS
 from alchemflows.results.listing import LISTED_FIELDS, find_result, results
 from alchemflows.schemas.document import decoded
@@ -165,6 +166,14 @@ def test_each_kind_is_plotted(documents, kind, tmp_path):
     for name, draw in figures.items():
         axes = draw().axes
         assert axes and all(each.get_ylabel() or each.get_xlabel() or each.images for each in axes), name
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_results_of_each_kind_have_frames_or_a_reason(documents, examples, kind):
+    """The stored examples are from releases without frames."""
+    uuid, _ = documents[kind]
+    with pytest.raises((InvalidInputError, DatabaseError), match=r"frames|stored configurations|not in the database"):
+        states_of(examples, uuid)
 
 
 def test_a_figure_that_cannot_be_written_is_refused(documents, tmp_path):
