@@ -31,7 +31,7 @@ def lattice_parameter_A(model: str) -> float:
 
 
 @pytest.mark.parametrize("fast", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["fast", "original"])
-@pytest.mark.parametrize("model", [*variants(core=CORE), "sevennet"])
+@pytest.mark.parametrize("model", [*variants(core=CORE), pytest.param("sevennet", marks=pytest.mark.slow)])
 def test_results_are_those_of_filtered_pairs(model, fast, backend):
     system = perovskite_system("several groups", "mean-field", lattice_parameter_A(model))
     loaded = backend(model)
