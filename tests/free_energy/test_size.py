@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from ase import units
 
-from alchemflows.free_energy.einstein import classical_harmonic_free_energy_eV, quantum_correction_eV
+from alchemflows.free_energy.einstein import classical_harmonic_free_energy_eV
+from alchemflows.free_energy.quantum import quantum_correction_eV
 from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom
 
 T = 300.0
