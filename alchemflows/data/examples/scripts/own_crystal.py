@@ -35,7 +35,7 @@ short = "ALCHEMFLOWS_SHORT" in os.environ
 # %%
 read = read_structure("NaCl.cif")
 print(read.structure.composition, *read.record.notes, sep="\n")
-structure = read.structure * (2, 2, 2)
+structure = read.structure if short else read.structure * (2, 2, 2)
 print(f"{len(structure)} atoms, shortest cell vector {min(structure.lattice.abc):.2f} Å")
 
 # %% [markdown]
@@ -54,7 +54,7 @@ maker = ThermodynamicIntegrationMaker(
     n_windows=3 if short else 5,
     windows_per_job=5,
     n_equilibration_steps=10 if short else 500,
-    n_production_steps=200 if short else 1500,
+    n_production_steps=600 if short else 1500,
     target_error=0.0005,
     budget=1 if short else 10,
 )
