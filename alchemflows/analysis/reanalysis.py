@@ -97,6 +97,7 @@ def _row(
         final_formula=ladder.final_formula,
         temperature_K=ladder.temperature_K,
         pressure_GPa=ladder.pressure_GPa,
+        source=ladder.provenance.potential,
         uncorrected=ladder.total,
         job=job,
         overlaps=overlaps,

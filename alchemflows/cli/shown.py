@@ -35,8 +35,8 @@ from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument, SampledDisorderDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
-from alchemflows.schemas.potential import DEMO, DEMO_NOTE
-from alchemflows.schemas.provenance import potential_of
+from alchemflows.schemas.potential import DEMO_NOTE
+from alchemflows.schemas.provenance import demo_note, potential_of
 from alchemflows.schemas.reanalysis import ReanalysisDocument
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
@@ -82,9 +82,12 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
 def show(document: Document, console: Console) -> None:
     """Print the tables of a result, its potential, and its verdict if it has one."""
     console.print(TABLES[type(document)](document))
-    potential = potential_of(document)
-    if potential is not None:
-        console.print(f"potential: {DEMO_NOTE if potential.name == DEMO else potential.name}", highlight=False)
+    potential, note = potential_of(document), demo_note(document)
+    named = [] if potential is None or note == DEMO_NOTE else [potential.name]  # the note begins with the name
+    if note is not None:
+        named.append(note)
+    if named:
+        console.print(f"potential: {', '.join(named)}", highlight=False)
     verdict = getattr(document, "verdict", None)
     if verdict is not None:
         for line in tables.verdict_lines(verdict):

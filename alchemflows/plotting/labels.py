@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from alchemflows.schemas.document import Document
-from alchemflows.schemas.potential import DEMO, DEMO_NOTE
-from alchemflows.schemas.provenance import potential_of
+from alchemflows.schemas.provenance import demo_note
 
 #: Units by the ending of a quantity's name.
 _UNITS = {"_eV_per_atom": "eV/atom", "_A3": "Å³", "_A": "Å", "_GPa": "GPa", "_eV": "eV"}
@@ -49,12 +48,12 @@ def quantity_label(name: str) -> str:
 
 def add_note(figure: Figure, document: Document) -> Figure:
     """Add a note below a figure if its numbers are from the potential for learning and tests; return the figure."""
-    potential = potential_of(document)
-    if potential is None or potential.name != DEMO:
+    note = demo_note(document)
+    if note is None:
         return figure
     if figure.legends:  # below the axes, where the note would be; a title has room of its own
-        figure.legends[-1].set_title(DEMO_NOTE, FontProperties(size=6))
+        figure.legends[-1].set_title(note, FontProperties(size=6))
         figure.legends[-1].get_title().set_color("0.4")
     else:
-        figure.supxlabel(DEMO_NOTE, fontsize=6, color="0.4", x=0.99, ha="right")
+        figure.supxlabel(note, fontsize=6, color="0.4", x=0.99, ha="right")
     return figure

@@ -13,11 +13,11 @@ from alchemflows.free_energy.estimators import MIN_OVERLAP
 from alchemflows.report.results import Result, Value, difference, potential_name
 from alchemflows.results import query
 from alchemflows.schemas.counts import Counts
-from alchemflows.schemas.document import decoded
+from alchemflows.schemas.document import Document, decoded
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.free_energy import MIXING, Estimate, FreeEnergyDocument, MixedEnds
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
-from alchemflows.schemas.provenance import Provenance
+from alchemflows.schemas.provenance import Provenance, demo_note
 from alchemflows.schemas.switching import SwitchingDocument, WorkDocument
 from alchemflows.schemas.vacancy import VacancyDocument
 from alchemflows.storage.database import Database
@@ -109,13 +109,12 @@ def _ladder(database: Database, result: Result, document: FreeEnergyDocument) ->
     wall_time_s = sum({window["job"]: window["job_wall_time_s"] or 0.0 for window in windows}.values())
     return Details(
         result,
-        [
-            picture(plotting.plot_gradient(document), "⟨∂U/∂λ⟩ of each window"),
-            picture(
-                plotting.plot_overlap(document), f"MBAR overlap between windows; neighbours need at least {MIN_OVERLAP}"
-            ),
-            picture(plotting.plot_convergence(document), f"{symbol} from the first and the last part of each window"),
-        ],
+        pictures(
+            document,
+            gradient="⟨∂U/∂λ⟩ of each window",
+            overlap=f"MBAR overlap between windows; neighbours need at least {MIN_OVERLAP}",
+            convergence=f"{symbol} from the first and the last part of each window",
+        ),
         [
             *_estimate(f"{symbol} by TI ({document.ti_rule}), configurational", document.ti, counts),
             *_estimate(f"{symbol} by BAR, configurational", document.bar, counts),
@@ -126,7 +125,7 @@ def _ladder(database: Database, result: Result, document: FreeEnergyDocument) ->
         ],
         list(dict.fromkeys([*document.verdict.reasons, *document.warnings])),
         sampling,
-        provenance_facts(document.provenance, wall_time_s),
+        provenance_facts(document, wall_time_s),
     )
 
 
@@ -134,7 +133,7 @@ def _switching(result: Result, document: SwitchingDocument) -> Details:
     symbol, counts, work = difference(document.pressure_GPa), document.counts, document.work
     return Details(
         result,
-        [picture(plotting.plot_switching(document), "∂U/∂λ along the switches, and distributions of the work")],
+        pictures(document, switching="∂U/∂λ along the switches, and distributions of the work"),
         [
             *_estimate(f"{symbol} from the mean work, configurational", work.mean, counts),
             *_estimate(f"{symbol} by BAR, configurational", work.bar, counts),
@@ -144,7 +143,7 @@ def _switching(result: Result, document: SwitchingDocument) -> Details:
         ],
         document.verdict.reasons,
         [*_switches(document.settings, work), ("volume at the start", f"{document.volume_A3:.2f} Å³")],
-        provenance_facts(document.provenance, document.provenance.wall_time_s),
+        provenance_facts(document, document.provenance.wall_time_s),
     )
 
 
@@ -168,7 +167,7 @@ def _absolute(result: Result, document: FrenkelLaddDocument) -> Details:
     springs = ", ".join(f"{spring.element} {spring.stiffness_eV_per_A2:.3g}" for spring in document.springs)
     return Details(
         result,
-        [picture(plotting.plot_switching(document), "∂U/∂λ and work of the switches to the Einstein crystal")],
+        pictures(document, switching="∂U/∂λ and work of the switches to the Einstein crystal"),
         terms,
         document.verdict.reasons,
         [
@@ -177,7 +176,7 @@ def _absolute(result: Result, document: FrenkelLaddDocument) -> Details:
             ("springs", f"{springs} eV/Å²"),
             ("space group", str(document.space_group)),
         ],
-        provenance_facts(document.provenance, document.provenance.wall_time_s),
+        provenance_facts(document, document.provenance.wall_time_s),
     )
 
 
@@ -186,7 +185,7 @@ def _vacancy(result: Result, document: VacancyDocument) -> Details:
     times = [part.provenance.wall_time_s for part in (document.perfect, document.defective, removal)]
     return Details(
         result,
-        [picture(plotting.plot_switching(removal), "∂U/∂λ and work of the switches that remove the atom")],
+        pictures(document, switching="∂U/∂λ and work of the switches that remove the atom"),
         [
             *(
                 Value(f"μ({document.element}): {each.limit}", each.value_eV, each.error_eV, None)
@@ -206,7 +205,7 @@ def _vacancy(result: Result, document: VacancyDocument) -> Details:
         ],
         [*document.verdict.reasons, *document.verdict.notes],
         [*_switches(removal.settings, removal.work), *_equilibrium(document)],
-        provenance_facts(document.provenance, sum(time or 0.0 for time in times)),
+        provenance_facts(document, sum(time or 0.0 for time in times)),
     )
 
 
@@ -230,8 +229,23 @@ def _equilibrium(document: VacancyDocument) -> list[Fact]:
     return facts
 
 
-def picture(figure: Figure, caption: str) -> Picture:
-    """Return a figure as an image within the HTML file."""
+def pictures(document: Document, **captions: str) -> list[Picture]:
+    """Return figures of a result as images within the HTML file.
+
+    Parameters
+    ----------
+    document
+        The result.
+    captions
+        Caption of each figure by its name (:func:`~alchemflows.plotting.figures_of`), in their order in the report; all
+        figures with their names if no caption is given.
+    """
+    drawn = plotting.figures_of(document)
+    wanted = captions or {name: name for name in drawn}
+    return [_picture(drawn[name](), caption) for name, caption in wanted.items()]
+
+
+def _picture(figure: Figure, caption: str) -> Picture:
     return Picture(f"data:image/png;base64,{b64encode(plotting.png(figure)).decode('ascii')}", caption)
 
 
@@ -268,12 +282,13 @@ def _switches(settings: SwitchingSettings, work: WorkDocument) -> list[Fact]:
     ]
 
 
-def provenance_facts(
-    provenance: Provenance, wall_time_s: float | None, timed: str = "wall time of sampling"
-) -> list[Fact]:
-    """Return entries on the potential, seed, time and versions of a result."""
-    facts: list[Fact] = []
-    potential = provenance.potential
+def provenance_facts(document: Document, wall_time_s: float | None, timed: str = "wall time of sampling") -> list[Fact]:
+    """Return entries on the potential, seed, time and versions of a result; empty without provenance."""
+    provenance: Provenance | None = getattr(document, "provenance", None)
+    if provenance is None:
+        return []
+    potential, note = provenance.potential, demo_note(document)
+    facts: list[Fact] = [] if note is None else [("note", note)]
     if potential is not None:
         facts += [
             ("potential", potential_name(potential.name) + (f", head {potential.head}" if potential.head else "")),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from alchemflows.plotting.figures import figures_of
-from alchemflows.report.details import Fact, Picture, picture, provenance_facts, read
+from alchemflows.report.details import Fact, Picture, pictures, provenance_facts, read
 from alchemflows.report.results import RESULTS, potential_name
 from alchemflows.results.listing import results
 from alchemflows.schemas.document import Document
@@ -104,10 +103,10 @@ def other_details(database: Database, result: OtherResult) -> OtherDetails | str
     verdict, made = getattr(document, "verdict", None), getattr(document, "provenance", None)
     numbers = document.__repr_args__()  # fields that are numbers or texts
     return OtherDetails(
-        [picture(draw(), name) for name, draw in figures_of(document).items()],
+        pictures(document),
         [] if verdict is None else [*verdict.reasons, *verdict.notes],
         [(str(name), _shown(value)) for name, value in numbers if name not in ("verdict", "key") and value != ""],
-        [] if made is None else provenance_facts(made, made.wall_time_s, "wall time"),
+        provenance_facts(document, None if made is None else made.wall_time_s, "wall time"),
     )
 
 

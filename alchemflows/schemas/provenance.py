@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pydantic import BaseModel, Field
 
 from alchemflows import __version__
-from alchemflows.schemas.potential import PotentialRecord
+from alchemflows.schemas.potential import DEMO, DEMO_NOTE, PotentialRecord
 
 _PACKAGES = (
     "torch",
@@ -60,3 +60,21 @@ class Provenance(BaseModel):
 def potential_of(document: object) -> PotentialRecord | None:
     """Return the potential of a document; None if it has none, or no provenance."""
     return getattr(getattr(document, "provenance", None), "potential", None)
+
+
+def sources_of(document: object) -> list[PotentialRecord]:
+    """Return the potentials that were sampled, for a correction of one or several ladders; otherwise an empty list."""
+    parts = [document, *getattr(document, "ladders", [])]
+    found = [getattr(part, "source", None) for part in parts]
+    return [source for source in found if source is not None]
+
+
+def demo_note(document: object) -> str | None:
+    """Return a note if numbers of a document are from the potential for learning and tests; otherwise None.
+
+    A correction to another target also contains the samples of the potential that it corrects.
+    """
+    potential = potential_of(document)
+    if potential is not None and potential.name == DEMO:
+        return DEMO_NOTE
+    return f"sampled with {DEMO_NOTE}" if any(source.name == DEMO for source in sources_of(document)) else None

@@ -19,6 +19,7 @@ class CorrectedLadder(BaseModel):
     final_formula: str
     temperature_K: float
     pressure_GPa: float | None = Field(description="none at constant volume")
+    source: PotentialRecord | None = Field(None, description="the potential that was sampled")
     uncorrected: Estimate = Field(description="`total` of the ladder")
     job: str | None = Field(None, description="jobflow's identifier of the correction; none if there is none")
     correction: Estimate | None = Field(None, description="ΔΔF or ΔΔG; none if there is no correction")

@@ -6,15 +6,21 @@ import importlib
 import json
 import os
 import pkgutil
+from io import StringIO
 
 import pytest
 from command_line import assert_one_line, run_command
+from rich.console import Console
 from stored import DATA, DOCUMENTS, MODEL, kinds_within, read_example, read_workflow, store_examples
 from workers import WorkerProcess
 
 import alchemflows.schemas
+from alchemflows import plotting
+from alchemflows.cli.shown import TABLES, show
 from alchemflows.errors import DocumentVersionError
 from alchemflows.execution.local import status
+from alchemflows.plotting import figures_of
+from alchemflows.report import details
 from alchemflows.report.campaign import write_report
 from alchemflows.results import listing, readout
 from alchemflows.results.builder import FreeEnergyBuilder
@@ -24,6 +30,7 @@ from alchemflows.results.query import relaxations
 from alchemflows.results.stored import another_version, of_campaign
 from alchemflows.schemas import document
 from alchemflows.schemas.document import Document, current_version, decoded, migration
+from alchemflows.schemas.potential import DEMO, DEMO_NOTE
 from alchemflows.storage.fireworks import submitted_tasks
 
 CAMPAIGN = "examples"
@@ -109,6 +116,65 @@ def test_all_kinds_are_in_the_report(examples, tmp_path):
     text = (tmp_path / "report.html").read_text()
     assert "NaCl" in text and "cannot be read" not in text
     assert text.count("data:image/png") >= 5
+
+
+def result(examples, kind):
+    """Return the example of a kind of document."""
+    (row,) = read_example(DOCUMENTS / f"{kind}-{current_version(kind)}.json")["outputs"]
+    return decoded(examples.job_store.get_output(row["uuid"], load=True))
+
+
+def shown(document):
+    stream = StringIO()
+    show(document, Console(file=stream, width=200))
+    return stream.getvalue()
+
+
+def note_in(figure):
+    """Return the note below a figure."""
+    return figure.legends[-1].get_title().get_text() if figure.legends else figure.get_supxlabel()
+
+
+@pytest.mark.parametrize("kind", [kind.__name__ for kind in TABLES])
+def test_results_of_the_demonstration_potential_say_so(examples, kind):
+    document = result(examples, kind)
+    assert document.provenance.potential.name == DEMO
+    assert DEMO_NOTE in shown(document)
+    assert {name: note_in(draw()) for name, draw in figures_of(document).items()} == dict.fromkeys(
+        figures_of(document), DEMO_NOTE
+    )
+
+
+@pytest.mark.parametrize("kind", ["CorrectionDocument", "ReanalysisDocument"])
+@pytest.mark.parametrize("target", ["sevennet-0", None], ids=["another potential", "no potential of this package"])
+def test_corrections_say_that_the_demonstration_potential_was_sampled(examples, kind, target):
+    document = result(examples, kind)
+    sampled = document.provenance.potential
+    document.provenance.potential = None if target is None else sampled.model_copy(update={"name": target})
+    parts = [document] if kind == "CorrectionDocument" else document.ladders
+    for part in parts:
+        part.source = sampled
+    note = f"sampled with {DEMO_NOTE}"
+    assert f"potential: {f'{target}, ' if target else ''}{note}" in shown(document)
+    assert all(note_in(draw()) == note for draw in figures_of(document).values())
+    assert dict(details.provenance_facts(document, None))["note"] == note
+    for part in parts:
+        part.source = sampled.model_copy(update={"name": "sevennet-0"})
+    assert DEMO_NOTE not in shown(document) and not any(note_in(draw()) for draw in figures_of(document).values())
+    assert "note" not in dict(details.provenance_facts(document, None))
+
+
+@pytest.mark.usefixtures("changed")
+def test_the_report_notes_the_demonstration_potential_in_all_details_and_figures(examples, tmp_path, monkeypatch):
+    labels = examples.outputs().find_one({"metadata.campaign.name": CAMPAIGN})["metadata"]["campaign"]
+    examples.outputs().update_many({"metadata.campaign": None}, {"$set": {"metadata.campaign": labels}})
+    drawn = []
+    monkeypatch.setattr(plotting, "png", lambda figure: drawn.append(figure) or b"")
+    n_results = write_report(examples, CAMPAIGN, tmp_path / "report.html", 100)
+    assert len(drawn) >= n_results >= 20 and {note_in(figure) for figure in drawn} == {DEMO_NOTE}
+    text = (tmp_path / "report.html").read_text()
+    assert text.count(f"<th>note</th><td>{DEMO_NOTE}</td>") == n_results
+    assert f"<b>{DEMO_NOTE}</b>" in text
 
 
 def test_a_stored_ladder_is_estimated_again(examples):
