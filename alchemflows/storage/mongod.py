@@ -228,7 +228,9 @@ class PrivateMongod:
                 self._check_socket_folder()
                 folder.chmod(0o700)  # it may be there already, open to others
         except OSError as error:
-            raise DatabaseError(f"The private mongod's folder cannot be made: {error}") from error
+            elsewhere = not self.socket.is_relative_to(self.home) and error.filename == str(self.socket.parent)
+            advice = "" if elsewhere else "; set ALCHEMFLOWS_HOME to a folder in which you can write"
+            raise DatabaseError(f"The private mongod's folder cannot be made: {error}{advice}") from error
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -244,6 +244,17 @@ def test_odd_characters_in_home(server: PrivateMongod, make: Maker) -> None:
     assert texts(other) == ["kept"]
 
 
+def test_the_variable_of_a_home_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseError, match=r"/proc/x.*ALCHEMFLOWS_HOME"):
+        PrivateMongod(Path("/proc/x/alchemflows")).start()
+    # The variable does not change the folder of a long socket's path.
+    monkeypatch.setattr(mongod, "TEMP_FOLDER", Path("/proc/x"))
+    deep = PrivateMongod(tmp_path / ("a" * mongod.MAX_SOCKET_PATH), binary=Path("/bin/true"))
+    with pytest.raises(DatabaseError, match=r"/proc/x") as raised:
+        deep.start()
+    assert "ALCHEMFLOWS_HOME" not in str(raised.value)
+
+
 def test_temp_folder_that_is_a_link_is_refused(make: Maker, tmp_path: Path) -> None:
     server = make("long" * 30)
     server.socket.parent.symlink_to(tmp_path)
