@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from types import TracebackType
 
@@ -14,7 +15,10 @@ _STATES = {"WAITING": "waiting", "READY": "waiting", "RESERVED": "queued", "RUNN
 
 
 class JobProgress:
-    """A progress bar for each job; in a log file, a line for each state, phase and quarter of a job."""
+    """A progress bar for each job; in a log file, a line for each state, phase and quarter of a job.
+
+    Lines of a log begin with the time since the workers were started.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -29,6 +33,7 @@ class JobProgress:
         )
         self._shown: dict[int, TaskID] = {}
         self._said: dict[int, tuple[str, int]] = {}
+        self._began_s = time.monotonic()
 
     def __enter__(self) -> JobProgress:
         self._bars.start()
@@ -45,8 +50,9 @@ class JobProgress:
             state = _STATES.get(job.state, job.state.lower())
             share = 1.0 if job.state == "COMPLETED" else 0.0
             if job.state == "RUNNING" and job.progress is not None:
-                temperatures = ", ".join(f"{t:.0f}" for t in job.progress.temperatures_K)
-                state = f"{job.progress.phase}, {temperatures} K" if temperatures else job.progress.phase
+                state = job.progress.phase
+                if (mean_K := job.progress.mean_temperature_K) is not None:
+                    state += f", mean {mean_K:.0f} K"
                 if (left := job.progress.seconds_left) is not None:
                     state += f", {timedelta(seconds=round(left))} left"
                 share = job.progress.step / job.progress.n_steps
@@ -63,4 +69,5 @@ class JobProgress:
         quarter = (state.split(",")[0], int(4 * share))
         if state != "waiting" and self._said.get(job.fw_id) != quarter:
             self._said[job.fw_id] = quarter
-            self._console.print(f"{job.name:<18} {100 * share:3.0f} %  {state}", highlight=False)
+            past = timedelta(seconds=round(time.monotonic() - self._began_s))
+            self._console.print(f"{past}  {job.name:<18} {100 * share:3.0f} %  {state}", highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Protocol
 
 import numpy as np
@@ -114,6 +115,7 @@ class Blocks:
         self._on_progress = on_progress
         self._checkpoint = checkpoint
         self._began: tuple[int, float] | None = None
+        self._reports = ("", 0, 0.0)  # phase, number of its reports, sum of the mean temperatures (K) in these
         if (saved := checkpoint.load()) is not None:
             for part in self._parts:
                 part.restore(saved.state)
@@ -156,9 +158,18 @@ class Blocks:
             # Measured from the end of the first block, which includes the warm-up of the potential.
             begun, since = self._began = self._began or (step, now)
             temperatures = tuple(self._dynamics.kinetic_temperatures().tolist())
-            speed = (step - begun) / (now - since) if now > since else None
+            _, n, total_K = self._reports if self._reports[0] == phase else ("", 0, 0.0)
+            self._reports = (phase, n + 1, total_K + fmean(temperatures))
             self._on_progress(
-                Progress(phase, step, self._n_steps, temperatures, self._dynamics.timestep_fs, steps_per_s=speed)
+                Progress(
+                    phase,
+                    step,
+                    self._n_steps,
+                    temperatures,
+                    self._dynamics.timestep_fs,
+                    steps_per_s=(step - begun) / (now - since) if now > since else None,
+                    mean_temperature_K=self._reports[2] / self._reports[1],
+                )
             )
         self._checkpoint.offer(
             step, self._snapshot, len(self._samples), self._samples.since, last=step == self._n_steps

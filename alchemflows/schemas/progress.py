@@ -27,6 +27,9 @@ class Progress:
         Time step.
     steps_per_s
         Speed since the run was started or resumed; None if it is not known yet.
+    mean_temperature_K
+        Mean of the temperatures of all replicas over the reports of this phase, since the run was started or resumed;
+        None if there are no temperatures.
     """
 
     phase: str
@@ -35,6 +38,7 @@ class Progress:
     temperatures_K: tuple[float, ...]
     timestep_fs: float
     steps_per_s: float | None = None
+    mean_temperature_K: float | None = None
 
     @property
     def ns_per_day(self) -> float | None:

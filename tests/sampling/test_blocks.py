@@ -85,6 +85,10 @@ def test_progress_says_how_much_time_is_left(monkeypatch):
     assert reports[2].seconds_left == pytest.approx((16 - 11) * 20 / (11 - 3))
     assert reports[-1].seconds_left == 0
     assert len(reports[0].temperatures_K) == 1
+    for first, end in ((0, 2), (2, 5)):  # the mean begins again with each phase
+        temperatures = [each.temperatures_K[0] for each in reports[first:end]]
+        for k, each in enumerate(reports[first:end], start=1):
+            assert each.mean_temperature_K == pytest.approx(np.mean(temperatures[:k]))
     assert reports[0].timestep_fs == 1.0
 
 
