@@ -178,10 +178,10 @@ def temperature_sweep(
     anchor: AnchorOption = None,
     plot: Plot = None,
 ) -> None:
-    """Compute G(T) of a crystal from one run, with entropy, heat capacity and thermal expansion.
+    """Compute G(T) of a crystal over a range of temperatures.
 
     A Frenkel–Ladd run at --temperature gives the absolute free energy there. Reversible scaling continues it to all
-    temperatures of the range.
+    temperatures of the range, in one run. The result also has the entropy, heat capacity and thermal expansion.
     """
     if not 0 < low < high:
         raise InvalidInputError(f"--from must be above 0 K and below --to; got {low:g} and {high:g}")
@@ -209,10 +209,10 @@ def pressure_sweep(
     anchor: AnchorOption = None,
     plot: Plot = None,
 ) -> None:
-    """Compute G(p) of a crystal at one temperature from one run, with volume and bulk modulus.
+    """Compute G(p) of a crystal at one temperature.
 
     A Frenkel–Ladd run at --pressure gives the absolute free energy there. Slow changes of the pressure continue it to
-    all pressures of the range.
+    all pressures of the range, in one run. The result also has the volume and the bulk modulus.
     """
     if not low < high:
         raise InvalidInputError(f"--from must be below --to; got {low:g} and {high:g}")
@@ -235,10 +235,10 @@ def melting(
     supercell: Supercell = (1, 1, 1),
     plot: Plot = None,
 ) -> None:
-    """Compute the melting point of a crystal, with latent heat and change of the volume.
+    """Compute the melting point of a crystal.
 
     The Gibbs free energies of the solid and of the liquid are computed over the range of temperatures; they are equal
-    at the melting point.
+    at the melting point. The result also has the latent heat and the change of the volume.
     """
     if not 0 < low < high:
         raise InvalidInputError(f"--from must be above 0 K and below --to; got {low:g} and {high:g}")

@@ -46,7 +46,7 @@ def reproduce(
     seed: Seed = 0,
     plot: Plot = None,
 ) -> None:
-    """Reproduce the data of a figure of the paper, and check them.
+    """Reproduce and check the data of a figure of the paper.
 
     The paper is Nam et al., Nat. Commun. 16, 4350 (2025). The checks compare the computed results with each other, for
     example a free energy that is computed in two ways. Without --small or --medium, the settings of the paper are used,
@@ -81,7 +81,7 @@ def verify(
     device: Device = "auto",
     as_json: JsonInstead = False,
 ) -> None:
-    """Compare energies and derivatives with reference results."""
+    """Compare energies and derivatives with references."""
     from alchemflows.cli.tables import deviation_table
 
     precision = dtype_of(dtype)
@@ -114,10 +114,11 @@ def verify_ensembles(
     device: Device = "auto",
     as_json: JsonInstead = False,
 ) -> None:
-    """Compare averages of Monte Carlo with exact averages over all arrangements.
+    """Compare Monte Carlo with exact averages.
 
-    Each ensemble is sampled with informed (two balancing functions) and uniform proposals. Averages must agree within
-    three standard errors, and the error of the energy must be at most 2 % of its standard deviation in the ensemble.
+    The exact averages are sums over all arrangements. Each ensemble is sampled with informed (two balancing functions)
+    and uniform proposals. Averages must agree within three standard errors, and the error of the energy must be at most
+    2 % of its standard deviation in the ensemble.
     """
     from alchemflows.cli.tables import ensemble_table
 

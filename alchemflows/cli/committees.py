@@ -75,10 +75,11 @@ def committee(
     ] = "gpu",
     plot: Plot = None,
 ) -> None:
-    """Evaluate the free energy of a ladder with several potentials, without new dynamics.
+    """Compute the free energy of a ladder with a committee.
 
-    Stored frames of both ends are evaluated with each member and reweighted. The spread over the members, σ_model, is
-    an estimate of the error of the potential; it is printed beside the statistical error, σ_stat.
+    A committee is several potentials. Stored frames of both ends are evaluated with each member and reweighted, without
+    new dynamics. The spread over the members, σ_model, is an estimate of the error of the potential; it is printed
+    beside the statistical error, σ_stat.
     """
     found = [member_of(text, dtype, device) for text in members]
     if not 0 <= max_failed < 1:

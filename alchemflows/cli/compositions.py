@@ -157,9 +157,9 @@ def optimize(
     supercell: Supercell = (1, 1, 1),
     plot: Plot = None,
 ) -> None:
-    """Find the composition with given properties by optimization.
+    """Find the composition with given properties.
 
-    The crystal is relaxed at each composition. The potential is always evaluated in float64.
+    The composition is optimized, and the crystal is relaxed at each step. The potential is always evaluated in float64.
     """
     refuse_given({"dtype": "--dtype"}, "since optimizations always use float64")
     chosen = choices_of(choices)
@@ -209,9 +209,10 @@ def mixing(
     ] = None,
     plot: Plot = None,
 ) -> None:
-    """Compute the free energy of mixing of two elements, and their miscibility gap.
+    """Compute the free energy of mixing of two elements.
 
-    Arrangements are sampled at several chemical potentials and temperatures, which exchange their replicas.
+    Arrangements are sampled at several chemical potentials and temperatures, which exchange their replicas. The result
+    also has the miscibility gap.
     """
     if not maker.n_md_steps:
         of_dynamics = ("pressure", "cell", "timestep", "friction")

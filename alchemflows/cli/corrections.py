@@ -84,10 +84,10 @@ def correct(
     ] = None,
     plot: Plot = None,
 ) -> None:
-    """Correct the free energy of a ladder to another potential, without new dynamics.
+    """Correct a free energy to another potential.
 
-    Stored frames of both ends are evaluated with the target and reweighted. With several targets, all frames are
-    evaluated with each but the last, which needs fewer of them.
+    Stored frames of both ends of a ladder are evaluated with the target and reweighted. With several targets, all
+    frames are evaluated with each but the last, which needs fewer of them.
     """
     if not 0 <= max_failed < 1:
         raise InvalidInputError(f"--max-failed must be at least 0 and below 1; got {max_failed:g}")

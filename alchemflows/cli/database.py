@@ -17,7 +17,7 @@ from alchemflows.output_file import check_folder
 from alchemflows.storage.configuration import DATABASE
 
 app = App()
-private_app = App(no_args_is_help=True, help="Manage the private MongoDB, or users of your own MongoDB.")
+private_app = App(no_args_is_help=True, help="Manage the private MongoDB, or users of your own.")
 app.add_typer(private_app, name="db")
 
 

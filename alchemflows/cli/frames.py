@@ -30,9 +30,10 @@ def worst(
     file: Annotated[Path, typer.Argument(help="File to write (.xyz or .extxyz).")],
     as_json: JsonInstead = False,
 ) -> None:
-    """Write the frames at which the members of a committee disagree most, as input for DFT and training.
+    """Write the frames at which the potentials of a committee disagree.
 
-    They are ordered by the spread of the forces if the committee was run with --forces, otherwise by that of the energy
+    The frames with the largest disagreement are the first ones; they can be input for DFT and training. They are
+    ordered by the spread of the forces if the committee was run with --forces, otherwise by that of the energy
     differences. The file has no energies.
     """
     from alchemflows.cli.tables import empty_table
@@ -108,7 +109,10 @@ def export_frames(
     device: Device = "auto",
     as_json: JsonInstead = False,
 ) -> None:
-    """Write the frames of a result as extended XYZ, with their potential energies (eV)."""
+    """Write the frames of a result as extended XYZ.
+
+    The file contains their potential energies (eV).
+    """
     from alchemflows.results.frames import check_frames_file, states_of, write_frames
 
     check_frames_file(file, end)

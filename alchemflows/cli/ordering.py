@@ -96,10 +96,10 @@ def order(
     ] = False,
     plot: Plot = None,
 ) -> None:
-    """Compare the energies of ordered and disordered arrangements.
+    """Compare the energies of order and disorder.
 
-    The structure must have partial occupancies. By default, ordered arrangements are found by a search; --wave,
-    --perovskite and --distinct define them instead.
+    The energies are those of ordered and disordered arrangements of a structure, which must have partial occupancies.
+    By default, ordered arrangements are found by a search; --wave, --perovskite and --distinct define them instead.
     """
     from alchemflows.flows.order_disorder import PEROVSKITE_ORDERS
 
@@ -185,9 +185,10 @@ def mc(
     ] = None,
     plot: Plot = None,
 ) -> None:
-    """Sample arrangements by Monte Carlo: order as a function of temperature.
+    """Sample arrangements by Monte Carlo.
 
-    The structure must have partial occupancies. Several temperatures exchange their replicas.
+    The result is the order as a function of temperature. The structure must have partial occupancies. Several
+    temperatures exchange their replicas.
     """
     if not maker.n_md_steps:
         refuse_given({"pressure": "--pressure", "cell": "--cell"}, "since the cell is constant; give --md-steps")
@@ -242,9 +243,10 @@ def transition(
     ] = None,
     plot: Plot = None,
 ) -> None:
-    """Find the temperature of a transition between order and disorder, by Monte Carlo at several temperatures.
+    """Find the temperature of an order-disorder transition.
 
-    The structure must have partial occupancies. Neighbouring temperatures exchange their replicas.
+    Arrangements are sampled by Monte Carlo at several temperatures; neighbouring temperatures exchange their replicas.
+    The structure must have partial occupancies.
     """
     if not maker.n_md_steps:
         of_dynamics = ("pressure", "cell", "timestep", "friction")

@@ -85,7 +85,7 @@ def combine(
         bool, typer.Option("--json", help="Print the result as JSON on stdout, and everything else on stderr.")
     ] = False,
 ) -> None:
-    """Combine stored ladders of several temperatures and pressures into curves.
+    """Combine ladders of several temperatures and pressures.
 
     The results are ΔG (ΔF at constant volume) and the differences of enthalpy, entropy, heat capacity and volume,
     also between and near the temperatures and pressures of the ladders. No dynamics are run.

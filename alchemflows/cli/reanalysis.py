@@ -69,10 +69,11 @@ def reanalyse(
     category: Annotated[str, typer.Option(help="FireWorks category of the jobs that evaluate the target.")] = "gpu",
     plot: Plot = None,
 ) -> None:
-    """Recompute free energies from stored samples, or correct them to a new potential.
+    """Recompute free energies from stored samples.
 
-    With --to, stored frames of both ends of each ladder are evaluated with the target and reweighted. Ladders for which
-    the potentials overlap too little are listed with the command that runs them again.
+    With --to, they are corrected to a new potential, the target: stored frames of both ends of each ladder are
+    evaluated with it and reweighted. Ladders for which the potentials overlap too little are listed with the command
+    that runs them again.
     """
     if to is None:
         if ladders:  # click before 8.2 counts an argument without values as given

@@ -33,7 +33,7 @@ def rerun(
     ] = None,
     plot: Plot = None,
 ) -> None:
-    """Run the ladder of a result again with another potential.
+    """Run a stored ladder again with another potential.
 
     Path, windows, conditions and lengths of the runs are those of the ladder. The crystal starts from the mean of its
     frames at λ = 0 and is relaxed; at constant volume the cell is kept.

@@ -129,9 +129,10 @@ def switch(
     supercell: Supercell = (1, 1, 1),
     plot: Plot = None,
 ) -> None:
-    """Compute ΔG or ΔF of a substitution by nonequilibrium work.
+    """Compute ΔG or ΔF of a substitution by switching.
 
-    λ is switched from 0 to 1 and from 1 to 0 several times, and the work of the switches gives ΔG or ΔF.
+    λ is switched from 0 to 1 and from 1 to 0 several times, and the nonequilibrium work of the switches gives ΔG or
+    ΔF.
     """
     if constant_volume:
         refuse_given({"pressure": "--pressure", "cell": "--cell"}, "with --constant-volume")

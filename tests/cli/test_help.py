@@ -138,6 +138,16 @@ def test_help_fits_into_80_columns(said):
     assert long == []
 
 
+def test_help_cuts_no_summary_of_a_command(said):
+    cut = [line for each in said["shown"] for line in each["text"].splitlines() if line.rstrip().endswith(("...", "…"))]
+    assert [line for line in cut if "[ARGS]" not in line and "Usage:" not in line] == []
+    # Each command is in the list of its group, with a whole sentence.
+    top = next(each["text"] for each in said["shown"] if each["path"] == [])
+    listed = re.findall(r"^  ([\w-]+) {2,}(\S.*)$", top.partition("Commands:")[2], re.MULTILINE)
+    assert {name for name, _ in listed} == {each["path"][0] for each in said["shown"] if each["path"]}
+    assert all(summary.endswith(".") for _, summary in listed)
+
+
 def test_help_cuts_no_option_name(said):
     cut = [
         (each["path"], name)
