@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alchemflows.plotting.labels import subscripted
+from alchemflows.plotting.labels import legend_below, subscripted
 from alchemflows.schemas.combination import CombinedLadders, CombinedPoint
 
 #: Numbers of a point on the axes: value and error in meV/atom.
@@ -24,7 +24,7 @@ def plot_combination(document: CombinedLadders) -> Figure:
     """
     over_pressure = len(document.temperatures_K) == 1 and len(document.pressures_GPa) > 1
     with mpl.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(9, 3.8), layout="constrained")
+        figure = Figure(figsize=(9, 4), layout="constrained")
         left, right = figure.subplots(1, 2)
         pressures: Sequence[float | None] = document.pressures_GPa or [None]
         groups = [document.points] if over_pressure else [document.at_pressure(each) for each in pressures]
@@ -57,11 +57,11 @@ def plot_combination(document: CombinedLadders) -> Figure:
                 axes.axvline(x, color="0.75", linestyle=":", linewidth=0.9, zorder=0)
         for axes in (left, right):
             axes.set_xlabel("p (GPa)" if over_pressure else "T (K)")
-            axes.legend(frameon=False, fontsize=8)
         left.set_ylabel(f"{document.title} (meV/atom)")
         right.set_ylabel("meV/atom")
         path = f"{subscripted(document.initial_formula)} → {subscripted(document.final_formula)}"
         figure.suptitle(f"{path}, {document.counts.title}: {document.verdict.status}", fontsize=10)
+        legend_below(figure, left, right)
     return figure
 
 

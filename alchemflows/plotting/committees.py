@@ -6,7 +6,7 @@ import matplotlib as mpl
 from ase import units
 from matplotlib.figure import Figure
 
-from alchemflows.plotting.labels import subscripted, with_error
+from alchemflows.plotting.labels import legend_below, subscripted, with_error
 from alchemflows.schemas.committee import CommitteeDocument
 
 #: Length of a member's name in a figure.
@@ -37,14 +37,13 @@ def plot_committee(document: CommitteeDocument) -> Figure:
         left.set_yticks(range(len(names)), names, fontsize=8)
         left.set_ylim(len(names) - 0.5, -0.5)
         left.set_xlabel(f"{symbol} (eV)")
-        left.legend(frameon=False, fontsize=8)
         formulas = (document.initial_formula, document.final_formula)
         for k, (spread, formula) in enumerate(zip(document.spreads_eV, formulas, strict=True)):
             right.plot(spread / kT, "o", markersize=3, color=f"C{k}", label=f"{subscripted(formula)} (λ = {k})")
         right.set_ylim(bottom=0)
         right.set_xlabel("frame")
         right.set_ylabel("spread of ΔU − ⟨ΔU⟩ ($k_B T$)")
-        right.legend(frameon=False, fontsize=8)
+        legend_below(figure, left, right)
         path = f"{subscripted(document.initial_formula)} → {subscripted(document.final_formula)}"
         found = with_error(mean, document.mean.error_eV)
         figure.suptitle(f"{path}, {document.counts.title}: {symbol} = {found}, σ_model = {sigma:.4f} eV", fontsize=10)

@@ -8,7 +8,7 @@ from ase import units
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from alchemflows.plotting.labels import subscripted, with_error
+from alchemflows.plotting.labels import legend_below, subscripted, with_error
 from alchemflows.schemas.correction import CorrectionDocument
 
 
@@ -20,7 +20,7 @@ def plot_correction(document: CorrectionDocument) -> Figure:
     """
     kT = units.kB * document.temperature_K
     with mpl.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(9, 3.8), layout="constrained")
+        figure = Figure(figsize=(9, 4.3), layout="constrained")
         left, right = figure.subplots(1, 2)
         ends = zip((document.initial, document.final), document.differences_eV, strict=True)
         for k, (end, differences) in enumerate(ends):
@@ -39,8 +39,9 @@ def plot_correction(document: CorrectionDocument) -> Figure:
             right.errorbar(n_frames, values, yerr=errors, marker="o", capsize=3, color=f"C{k}", label=label)
         left.plot([], [], "--", color="0.3", linewidth=0.9, label="Gaussian")
         left.set_xlabel("ΔU − ⟨ΔU⟩ ($k_B T$)")
+        left.locator_params(axis="x", nbins=5)
         left.set_ylabel("density")
-        left.legend(frameon=False, fontsize=8)
+        legend_below(figure, left)
         right.axhline(0, color="0.6", linewidth=0.8)
         right.set_xlabel("number of frames")
         right.set_ylabel("estimate − estimate from all frames (meV)")

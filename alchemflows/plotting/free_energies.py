@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from alchemflows.plotting.labels import subscripted, with_error
+from alchemflows.plotting.labels import legend_below, subscripted, with_error
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
@@ -68,7 +68,7 @@ def plot_convergence(document: FreeEnergyDocument) -> Figure:
         axes.set_xlabel("fraction of each window")
         axes.set_ylabel(f"{_difference(document)} by MBAR, without mass term (eV)")
         axes.set_title(f"{_path(document)}: {document.verdict.status}", fontsize=10)
-        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
+        legend_below(figure, axes)
     return figure
 
 
@@ -102,14 +102,24 @@ def _path(document: FreeEnergyDocument | SwitchingDocument) -> str:
 
 
 def _process(document: SwitchingDocument | FrenkelLaddDocument | LiquidFreeEnergyDocument | RemovalDocument) -> str:
-    """Return what the switches do, and for a transformation its result."""
+    """Return what the switches do, and the free energy that they give."""
     if isinstance(document, SwitchingDocument):
         symbol = "ΔF" if document.pressure_GPa is None else "ΔG"
         return f"{_path(document)}: {symbol} = {with_error(document.total.delta_f_eV, document.total.error_eV)}"
     if isinstance(document, RemovalDocument):
-        return f"removal of an atom of {document.element}, {document.temperature_K:g} K"
+        difference = with_error(document.removal_eV, document.removal_error_eV)
+        return f"removal of an atom of {document.element}, {document.temperature_K:g} K: G(N−1) − G(N) = {difference}"
     reference = "Uhlenbeck–Ford liquid" if isinstance(document, LiquidFreeEnergyDocument) else "Einstein crystal"
-    return f"{subscripted(document.formula)} → {reference}, {document.temperature_K:g} K"
+    gibbs = with_error(document.gibbs.value_eV, document.gibbs.error_eV)
+    return (
+        f"{subscripted(document.formula)} → {reference}, {document.counts.title}, {document.temperature_K:g} K: "
+        f"G = {gibbs}{_mixing_note(document)}"
+    )
+
+
+def _mixing_note(document: FrenkelLaddDocument | LiquidFreeEnergyDocument) -> str:
+    mixed = isinstance(document, FrenkelLaddDocument) and document.is_mixed
+    return ", without ideal mixing" if mixed else ""
 
 
 def _difference(document: FreeEnergyDocument) -> str:
@@ -121,7 +131,7 @@ def plot_switching(
 ) -> Figure:
     """Plot ∂U/∂λ along forward and backward switches, and the cumulative distributions of W_f and −W_b."""
     with mpl.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(8, 3.6), layout="constrained")
+        figure = Figure(figsize=(8, 4), layout="constrained")
         left, right = figure.subplots(1, 2)
         curves = document.work.curves.arrays()
         lambdas = curves["lambdas"]
@@ -133,7 +143,6 @@ def plot_switching(
                 left.plot(lambdas[order], row, color=colour, linewidth=0.6, alpha=0.6, label=label if k == 0 else None)
         left.set_xlabel("λ")
         left.set_ylabel("∂U/∂λ (eV)")
-        left.legend(frameon=False)
         for label, colour, works in (
             ("$W$ forward", "C0", np.array(document.work.forward_work_eV)),
             ("$-W$ backward", "C1", -np.array(document.work.backward_work_eV)),
@@ -151,7 +160,7 @@ def plot_switching(
         right.set_title(
             f"{with_error(best.delta_f_eV, best.error_eV)}, overlap {document.work.overlap:.2f}", fontsize=10
         )
-        right.legend(frameon=False)
+        legend_below(figure, left, right)
     return figure
 
 

@@ -8,7 +8,7 @@ from ase import units
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alchemflows.plotting.labels import subscripted
+from alchemflows.plotting.labels import legend_below, pressure_label, subscripted
 from alchemflows.schemas.isolines import (
     CurveValues,
     PressureSweepDocument,
@@ -30,7 +30,7 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
     if isinstance(document, TemperatureSweepDocument):
         constant_volume = document.pressure_GPa is None
         x, label, place = np.array(document.temperatures_K), "T (K)", document.anchor.temperature_K
-        where = "constant volume" if constant_volume else f"{document.pressure_GPa:g} GPa"
+        where = pressure_label(document.pressure_GPa)
         panels = [
             ("F (eV/atom)" if constant_volume else "G (eV/atom)", document.gibbs_eV, 1 / atoms),
             ("S ($k_B$/atom)", document.entropy_eV_per_K, per_kB),
@@ -62,6 +62,7 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
             axes.plot(place, factor * series.values[int(np.argmin(np.abs(x - place)))], "ko", markersize=4)
         if quantum is not None:
             _plot_quantum(drawn[-1], x, quantum, 1e3 / atoms)
+            legend_below(figure, drawn[-1])
         figure.suptitle(f"{subscripted(document.formula)}, {where}, {document.counts.title}", fontsize=10)
     return figure
 
@@ -70,7 +71,6 @@ def _plot_quantum(axes: Axes, x: np.ndarray, quantum: QuantumCorrections, factor
     """Add the harmonic correction, and mark where the expansion does not hold."""
     if quantum.harmonic_eV is not None:
         axes.plot(x, factor * np.array(quantum.harmonic_eV), color="C1", linestyle="--", label="harmonic")
-        axes.legend(frameon=False)
     end = x[-1] if quantum.holds_from_K is None else quantum.holds_from_K
     if end > x[0]:
         axes.axvspan(x[0], end, color="0.9", linewidth=0)
@@ -95,11 +95,12 @@ def plot_melting(document: MeltingDocument) -> Figure:
             _plot_series(right, curve.temperatures_K, curve.volumes_A3, factor, colour)
             right.plot([], [], color=colour, label=name)
         right.set_ylabel("V (Å³/atom)")
-        right.legend(frameon=False)
+        legend_below(figure, right)
         for axes in (left, right):
             axes.set_xlabel("T (K)")
         figure.suptitle(
-            f"{subscripted(document.formula)}, {document.pressure_GPa:g} GPa, {document.counts.title}", fontsize=10
+            f"{subscripted(document.formula)}, {pressure_label(document.pressure_GPa)}, {document.counts.title}",
+            fontsize=10,
         )
     return figure
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.plotting.labels import subscripted
+from alchemflows.plotting.labels import legend_below, subscripted
 from alchemflows.schemas.reproduction import LatticeCurve, ReproductionDocument
 
 
@@ -37,6 +37,7 @@ def plot_lattices(document: ReproductionDocument) -> Figure:
                 _triangle(figure.add_subplot(*place, projection="ternary"), curve)
             else:
                 _edges(figure.add_subplot(*place), curve)
+        legend_below(figure, *figure.axes)
     return figure
 
 
@@ -60,7 +61,6 @@ def _line(axes: Axes, curve: LatticeCurve) -> None:
     axes.set_xlabel(f"x({curve.elements[1]})")
     axes.set_ylabel("lattice parameter (Å)")
     axes.set_title(subscripted(curve.name), fontsize=9)
-    axes.legend(frameon=False)
 
 
 def _edges(axes: Axes, curve: LatticeCurve) -> None:
@@ -90,7 +90,6 @@ def _edges(axes: Axes, curve: LatticeCurve) -> None:
     axes.set_xticks(range(n + 1), [*curve.elements, curve.elements[0]])
     axes.set_ylabel(f"lattice parameter, change from {curve.elements[0]} (%)")
     axes.set_title(subscripted(curve.name), fontsize=9)
-    axes.legend(frameon=False)
 
 
 def _triangle(axes: Any, curve: LatticeCurve) -> None:

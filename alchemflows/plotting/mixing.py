@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import gammaln, xlogy
 
-from alchemflows.plotting.labels import subscripted
+from alchemflows.plotting.labels import legend_below, subscripted
 from alchemflows.schemas.mixing import CompositionPair, ExcessFit, MixingDocument, MixingIsotherm
 
 #: Compositions of smooth curves.
@@ -49,7 +49,7 @@ def plot_mixing(document: MixingDocument) -> Figure:
         lines += [] if document.fit is None else [("fit, this cell", "-"), ("fit, large crystal", "--")]
         for label, style in lines:
             left.plot([], [], style, color="0.3", linewidth=0.8, label=label)
-        figure.legend(*left.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
+        legend_below(figure, left)
         right.set_xlabel(f"μ({second}) − μ({first}) (eV)")
         right.set_ylabel(f"x({second})")
         figure.suptitle(_title(document), fontsize=10)
@@ -86,7 +86,7 @@ def plot_phase_diagram(document: MixingDocument) -> Figure:
         for isotherm in document.isotherms:
             axes.axhline(isotherm.temperature_K, color="0.85", linewidth=0.6, zorder=0)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=8)
+            legend_below(figure, axes)
         else:
             axes.text(0.5, 0.5, "no gap at these temperatures", transform=axes.transAxes, ha="center", va="center")
         axes.set_xlim(0, 1)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alchemflows.plotting.labels import subscripted
+from alchemflows.plotting.labels import legend_below, subscripted
 from alchemflows.schemas.monte_carlo_result import Average, MonteCarloDocument, MonteCarloPoint, PairOrder, WaveOrder
 
 #: Lines of replicas by the order of their starts in the document.
@@ -78,7 +78,7 @@ def plot_arrangement_series(document: MonteCarloDocument) -> Figure:
         axes.set_xlabel("production sweep")
         axes.set_ylabel("energy (eV/atom)")
         axes.set_title(_title(document), fontsize=10)
-        axes.legend(frameon=False, fontsize=8)
+        legend_below(figure, axes)
     return figure
 
 
@@ -107,7 +107,7 @@ def plot_warren_cowley(document: MonteCarloDocument) -> Figure:
             axes.set_xlabel("distance (Å)")
         panels[0].set_ylabel("Warren–Cowley α")
         if pairs:
-            panels[-1].legend(frameon=False, fontsize=8)
+            legend_below(figure, panels[-1])
         figure.suptitle(_title(document), fontsize=10)
     return figure
 

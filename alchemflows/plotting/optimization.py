@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from alchemflows.plotting.labels import quantity_label
+from alchemflows.plotting.labels import legend_below, quantity_label, subscripted
 from alchemflows.schemas.optimization import OptimizationDocument
 
 
@@ -37,7 +37,9 @@ def plot_optimization(document: OptimizationDocument) -> Figure:
             last.plot(weights, marker="o", label=label)
         last.set_ylabel("weights of the best run")
         last.set_ylim(-0.03, 1.03)
-        last.legend(frameon=False, fontsize=9)
+        run = document.runs[document.best]
+        figure.suptitle(f"{subscripted(run.start_formula)} to {subscripted(run.formula)}", fontsize=10)
+        legend_below(figure, last)
         for axes in (*panels, last):
             axes.set_xlabel("step")
             axes.xaxis.get_major_locator().set_params(integer=True)

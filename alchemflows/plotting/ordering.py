@@ -6,7 +6,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alchemflows.plotting.labels import subscripted
+from alchemflows.plotting.labels import legend_below, subscripted
 from alchemflows.schemas.ordering import Kind, OrderDisorderDocument, OrderingSearchDocument
 
 _COLOURS: dict[Kind, str] = {
@@ -49,7 +49,7 @@ def plot_order(document: OrderDisorderDocument) -> Figure:
         axes.set_xlim(-0.6, len(shown) - 0.4)
         axes.set_ylabel("energy above the best order (meV/atom)")
         axes.margins(y=0.15)
-        axes.legend(frameon=False, fontsize=9)
+        legend_below(figure, axes)
         axes.set_title(f"{subscripted(document.formula)}, {document.counts.title}")
     return figure
 
@@ -70,5 +70,5 @@ def plot_search(document: OrderingSearchDocument) -> Figure:
         axes.set_ylabel("energy above the lowest (meV/atom)")
         axes.set_title(f"{subscripted(document.formula)}, {document.counts.title}")
         axes.margins(y=0.15)
-        axes.legend(frameon=False, fontsize=9)
+        legend_below(figure, axes)
     return figure

@@ -10,10 +10,13 @@ from matplotlib.figure import Figure
 from scipy.interpolate import CubicSpline
 
 from alchemflows.plotting.isolines import plot_band
+from alchemflows.plotting.labels import legend_below, pressure_label, subscripted
 from alchemflows.schemas.phases import PhaseStabilityDocument
 
 #: Number of temperatures of a curve in a figure.
 N_PLOTTED = 101
+#: Largest number of transitions that are listed in a title.
+_MOST_LISTED = 3
 
 
 def plot_phases(document: PhaseStabilityDocument) -> Figure:
@@ -59,7 +62,11 @@ def plot_phases(document: PhaseStabilityDocument) -> Figure:
         mixed = any(p.ideal_mixing_eV_per_atom for p in document.points)
         content = ", ideal mixing included" if mixed else ""
         axes.set_ylabel(f"G − G({first}){content} (eV/atom)" if len(document.phases) > 1 else f"G{content} (eV/atom)")
-        axes.legend(frameon=False, fontsize=8)
+        axes.set_title(
+            "\n".join([f"{_formulas(document)}, {pressure_label(document.pressure_GPa)}", *_found(document)]),
+            fontsize=10,
+        )
+        legend_below(figure, axes)
     return figure
 
 
@@ -84,9 +91,45 @@ def plot_boundary(document: PhaseStabilityDocument) -> Figure:
                 axes.plot(ends, temperature + slope * (ends - p), color=to_hex(bars.lines[0].get_color()), linewidth=1)
         axes.set_xlabel("p (GPa)")
         axes.set_ylabel("T (K)")
-        if document.boundaries:
-            axes.legend(frameon=False, fontsize=8)
+        axes.set_title(
+            "\n".join([f"{_formulas(document)}: boundaries between phases", *_slopes(document)]), fontsize=10
+        )
+        legend_below(figure, axes)
     return figure
+
+
+def _formulas(document: PhaseStabilityDocument) -> str:
+    """Return the formula of the phases; of several, the first and the last."""
+    formulas = list(dict.fromkeys(point.formula for point in document.points))
+    return " to ".join(subscripted(formula) for formula in dict.fromkeys((formulas[0], formulas[-1])))
+
+
+def _found(document: PhaseStabilityDocument) -> list[str]:
+    """Return lines for the title: the temperatures of the transitions."""
+    lines = []
+    for change in document.transitions:
+        if change.temperature_K is not None:
+            at = "" if change.composition is None else f", x = {change.composition:g}"
+            error = "?" if change.error_K is None else f"{change.error_K:.1f}"
+            phases = f"{change.low_temperature_phase} → {change.high_temperature_phase}"
+            lines.append(f"{phases}{at}: {change.temperature_K:.1f} ± {error} K")
+    if not lines and document.transitions:
+        return ["no transition at these temperatures"]
+    return lines if len(lines) <= _MOST_LISTED else [f"{len(lines)} transitions"]
+
+
+def _slopes(document: PhaseStabilityDocument) -> list[str]:
+    """Return lines for the title: the slope of each boundary at its lowest pressure with a transition."""
+    lines = []
+    for each in document.boundaries or []:
+        for p, change in zip(each.pressures_GPa, each.transitions, strict=True):
+            if change.boundary_K_per_GPa is not None:
+                error = "?" if change.boundary_error_K_per_GPa is None else f"{change.boundary_error_K_per_GPa:.1f}"
+                at = "" if each.composition is None else f", x = {each.composition:g}"
+                slope = f"dT/dp = {change.boundary_K_per_GPa:.1f} ± {error} K/GPa".replace("-", "−")
+                lines.append(f"{' and '.join(each.phases)}{at}: {slope} at {pressure_label(p)}")
+                break
+    return lines if len(lines) <= _MOST_LISTED else []
 
 
 def _plot_curve(

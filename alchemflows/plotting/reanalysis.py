@@ -31,6 +31,7 @@ def plot_reanalysis(document: ReanalysisDocument) -> Figure:
         ]
         axes.set_yticks(range(len(names)), names, fontsize=8)
         axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel("correction (meV/atom)")
         figure.suptitle(
             f"to {document.target}: {document.n_overlapping} of {len(document.ladders)} ladders overlap enough",

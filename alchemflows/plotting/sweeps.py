@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.plotting.labels import subscripted
+from alchemflows.plotting.labels import legend_below, subscripted
 from alchemflows.schemas.sweep import CompositionPoint, CompositionSweepDocument
 
 #: Lattice parameters that differ by less than this (Å) at all points share one curve.
@@ -60,7 +60,7 @@ def _on_a_line(document: CompositionSweepDocument, known: Sequence[CompositionPo
             ends = order[[0, -1]]
             left.plot(x[ends], values[ends], linestyle="--", linewidth=0.8, color=curve.get_color())
     left.set_ylabel("lattice parameters (Å)")
-    left.legend(frameon=False)
+    legend_below(figure, left)
     mixing = [point.mixing_energy_eV_per_atom for point in known]
     if None not in mixing:
         right.plot(x[order], 1e3 * np.array(mixing, dtype=float)[order], marker="o")
@@ -97,6 +97,8 @@ def _on_a_triangle(
         for side, channel in zip("tlr", range(3), strict=True):
             getattr(axes, f"set_{side}label")(_element(document, channel))
         figure.colorbar(filled, ax=axes, label=label, shrink=0.8, location="bottom")
+    corners = ", ".join(_element(document, channel) for channel in range(3))
+    figure.suptitle(f"mixtures of {corners}, {document.coupling}", fontsize=10)
     return figure
 
 

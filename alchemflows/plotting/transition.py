@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from alchemflows.plotting.labels import subscripted
+from alchemflows.plotting.labels import legend_below, subscripted
 from alchemflows.schemas.transition import TransitionDocument
 
 
@@ -17,7 +17,7 @@ def plot_transition(document: TransitionDocument) -> Figure:
     the transition temperature with its error, the dotted line is the estimate −ΔE / S.
     """
     with mpl.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(10, 3.4), layout="constrained")
+        figure = Figure(figsize=(10, 3.6), layout="constrained")
         panels = figure.subplots(1, 3)
         for k, cell in enumerate(document.cells):
             curves = (
@@ -52,7 +52,7 @@ def plot_transition(document: TransitionDocument) -> Figure:
             axes.set_xlim(low, high)
             axes.set_xlabel("temperature (K)")
             axes.set_ylabel(label)
-        panels[0].legend(frameon=False, fontsize=8)
+        legend_below(figure, panels[0])
         figure.suptitle(f"{_title(document)}: {document.verdict.status}", fontsize=10)
     return figure
 

@@ -145,6 +145,19 @@ def test_results_of_the_demonstration_potential_say_so(examples, kind):
     )
 
 
+@pytest.mark.parametrize("kind", [kind.__name__ for kind in TABLES])
+def test_figures_have_a_title_and_legends_that_cover_no_data(examples, kind):
+    for name, draw in figures_of(result(examples, kind)).items():
+        figure = draw()
+        figure.draw_without_rendering()
+        assert figure.get_suptitle() or figure.axes[0].get_title(), name
+        legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
+        for legend in legends:
+            place = legend.get_window_extent()
+            assert not any(place.overlaps(axes.get_window_extent()) for axes in figure.axes), name
+            assert place.x0 >= 0 and place.x1 <= figure.bbox.width, name
+
+
 @pytest.mark.parametrize("kind", ["CorrectionDocument", "ReanalysisDocument"])
 @pytest.mark.parametrize("target", ["sevennet-0", None], ids=["another potential", "no potential of this package"])
 def test_corrections_say_that_the_demonstration_potential_was_sampled(examples, kind, target):
