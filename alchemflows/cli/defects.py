@@ -132,6 +132,7 @@ def schottky(
         ),
     ] = None,
     supercell: Supercell = (1, 1, 1),
+    plot: Plot = None,
 ) -> None:
     """Compute the formation free energy of a Schottky defect.
 
@@ -147,6 +148,7 @@ def schottky(
         partial(SchottkyMaker(frenkel_ladd_maker=absolute).make, read.structure, chosen),
         run,
         device=potential.device,
+        figures={"switching": plot},
         read={structure.name: read},
     )
 
@@ -167,6 +169,7 @@ def frenkel_pair(
         int, typer.Option(help="Index of the atom whose site becomes vacant, counted from 0 in the order of the file.")
     ] = 0,
     supercell: Supercell = (1, 1, 1),
+    plot: Plot = None,
 ) -> None:
     """Compute the formation free energy of a Frenkel pair.
 
@@ -184,5 +187,6 @@ def frenkel_pair(
         partial(FrenkelPairMaker(frenkel_ladd_maker=absolute).make, read.structure, site * repeats, place),
         run,
         device=potential.device,
+        figures={"switching": plot},
         read={structure.name: read},
     )

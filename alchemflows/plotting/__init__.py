@@ -11,7 +11,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.plotting.combination import plot_combination, plot_state_overlaps
 from alchemflows.plotting.committees import plot_committee
 from alchemflows.plotting.corrections import plot_correction
-from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
+from alchemflows.plotting.defects import plot_schottky, plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.figures import figures_of
 from alchemflows.plotting.free_energies import (
     plot_convergence,
@@ -53,6 +53,7 @@ __all__ = [
     "plot_phase_diagram",
     "plot_phases",
     "plot_reanalysis",
+    "plot_schottky",
     "plot_search",
     "plot_sizes",
     "plot_state_overlaps",

@@ -6,8 +6,27 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from alchemflows.plotting.labels import subscripted
+from alchemflows.plotting.free_energies import plot_work
+from alchemflows.plotting.labels import legend_below, subscripted, with_error
+from alchemflows.schemas.defect_pairs import SchottkyDocument
 from alchemflows.schemas.vacancy import VacancySizes, VacancyTemperatures
+
+
+def plot_schottky(document: SchottkyDocument) -> Figure:
+    """Plot ∂U/∂λ and the work of the switches that remove an atom, one row for each vacancy of a Schottky defect."""
+    with mpl.rc_context({"font.size": 10}):
+        figure = Figure(figsize=(8, 0.9 + 3.1 * len(document.vacancies)), layout="constrained")
+        rows = figure.subplots(len(document.vacancies), 2, squeeze=False)
+        for (left, right), vacancy in zip(rows, document.vacancies, strict=True):
+            plot_work(left, right, vacancy.removal.work)
+            left.set_title(f"removal of an atom of {vacancy.element}", fontsize=10)
+        energy = with_error(document.alchemical_eV, document.alchemical_error_eV)
+        figure.suptitle(
+            f"Schottky defect of {subscripted(document.formula)}, {document.temperature_K:g} K: $G_S$ = {energy}",
+            fontsize=10,
+        )
+        legend_below(figure, *rows[0])
+    return figure
 
 
 def plot_vacancy_sizes(document: VacancySizes) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from alchemflows.plotting.combination import plot_combination, plot_state_overlaps
 from alchemflows.plotting.committees import plot_committee
 from alchemflows.plotting.corrections import plot_correction
-from alchemflows.plotting.defects import plot_vacancy_sizes, plot_vacancy_temperatures
+from alchemflows.plotting.defects import plot_schottky, plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.free_energies import (
     plot_convergence,
     plot_gradient,
@@ -67,6 +67,7 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     VacancyDocument: {"switching": lambda document: plot_switching(document.removal)},
     VacancySizes: {"sizes": plot_vacancy_sizes},
     VacancyTemperatures: {"temperatures": plot_vacancy_temperatures},
+    SchottkyDocument: {"switching": plot_schottky},
     FrenkelPairDocument: {"switching": lambda document: plot_switching(document.removal)},
     PhaseStabilityDocument: {"phases": plot_phases},
     TemperatureSweepDocument: {"curve": plot_isoline},
@@ -98,8 +99,6 @@ def figures_of(document: Document) -> dict[str, Callable[[], Figure]]:
 
 
 def _functions(document: Document) -> dict[str, Callable[[], Figure]]:
-    if isinstance(document, SchottkyDocument):
-        return {f"switching-{each.element}": partial(plot_switching, each.removal) for each in document.vacancies}
     if isinstance(document, ReproductionDocument):
         return {"lattices": partial(plot_lattices, document)} if document.curves else {}
     if isinstance(document, PhaseStabilityDocument) and document.boundaries is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alchemflows.plotting.labels import legend_below, subscripted, with_error
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument, SizeExtrapolation
 from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
-from alchemflows.schemas.switching import SwitchingDocument
+from alchemflows.schemas.switching import SwitchingDocument, WorkDocument
 from alchemflows.schemas.vacancy import RemovalDocument
 
 #: Largest number of windows for which the numbers of the overlap matrix are printed.
@@ -133,35 +134,38 @@ def plot_switching(
     with mpl.rc_context({"font.size": 10}):
         figure = Figure(figsize=(8, 4), layout="constrained")
         left, right = figure.subplots(1, 2)
-        curves = document.work.curves.arrays()
-        lambdas = curves["lambdas"]
-        for label, colour, values, order in (
-            ("forward", "C0", curves["forward_dudl_eV"], slice(None)),
-            ("backward", "C1", curves["backward_dudl_eV"], slice(None, None, -1)),
-        ):
-            for k, row in enumerate(values):
-                left.plot(lambdas[order], row, color=colour, linewidth=0.6, alpha=0.6, label=label if k == 0 else None)
-        left.set_xlabel("λ")
-        left.set_ylabel("∂U/∂λ (eV)")
-        for label, colour, works in (
-            ("$W$ forward", "C0", np.array(document.work.forward_work_eV)),
-            ("$-W$ backward", "C1", -np.array(document.work.backward_work_eV)),
-        ):
-            right.ecdf(works, color=colour, linewidth=1)
-            shares = np.arange(1, len(works) + 1) / len(works)
-            right.plot(np.sort(works), shares, "o", color=colour, markersize=4, label=label)
-        best = document.work.best
-        right.axvline(best.delta_f_eV, color="0.3", linewidth=1)
-        right.set_xlabel("work (eV)")
-        right.locator_params(axis="x", nbins=5)
-        right.set_ylim(0, 1.05)
-        right.set_ylabel("share of the switches with less work")
+        plot_work(left, right, document.work)
         figure.suptitle(_process(document), fontsize=10)
-        right.set_title(
-            f"{with_error(best.delta_f_eV, best.error_eV)}, overlap {document.work.overlap:.2f}", fontsize=10
-        )
         legend_below(figure, left, right)
     return figure
+
+
+def plot_work(left: Axes, right: Axes, work: WorkDocument) -> None:
+    """Plot ∂U/∂λ along switches (left), and the cumulative distributions of W_f and −W_b (right)."""
+    curves = work.curves.arrays()
+    lambdas = curves["lambdas"]
+    for label, colour, values, order in (
+        ("forward", "C0", curves["forward_dudl_eV"], slice(None)),
+        ("backward", "C1", curves["backward_dudl_eV"], slice(None, None, -1)),
+    ):
+        for k, row in enumerate(values):
+            left.plot(lambdas[order], row, color=colour, linewidth=0.6, alpha=0.6, label=label if k == 0 else None)
+    left.set_xlabel("λ")
+    left.set_ylabel("∂U/∂λ (eV)")
+    for label, colour, works in (
+        ("$W$ forward", "C0", np.array(work.forward_work_eV)),
+        ("$-W$ backward", "C1", -np.array(work.backward_work_eV)),
+    ):
+        right.ecdf(works, color=colour, linewidth=1)
+        shares = np.arange(1, len(works) + 1) / len(works)
+        right.plot(np.sort(works), shares, "o", color=colour, markersize=4, label=label)
+    best = work.best
+    right.axvline(best.delta_f_eV, color="0.3", linewidth=1)
+    right.set_xlabel("work (eV)")
+    right.locator_params(axis="x", nbins=5)
+    right.set_ylim(0, 1.05)
+    right.set_ylabel("share of the switches with less work")
+    right.set_title(f"{with_error(best.delta_f_eV, best.error_eV)}, overlap {work.overlap:.2f}", fontsize=10)
 
 
 def plot_sizes(document: SizeExtrapolation) -> Figure:

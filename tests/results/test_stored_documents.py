@@ -9,6 +9,7 @@ import pkgutil
 from io import StringIO
 
 import pytest
+import typer
 from command_line import assert_one_line, run_command
 from rich.console import Console
 from stored import DATA, DOCUMENTS, MODEL, kinds_within, read_example, read_workflow, store_examples
@@ -16,8 +17,11 @@ from workers import WorkerProcess
 
 import alchemflows.schemas
 from alchemflows import plotting
+from alchemflows.cli import defects, running
+from alchemflows.cli.example_files import find_example
 from alchemflows.cli.shown import TABLES, show
 from alchemflows.errors import DocumentVersionError
+from alchemflows.execution.interrupted import SubmittedFlow
 from alchemflows.execution.local import status
 from alchemflows.plotting import figures_of
 from alchemflows.report import details
@@ -156,6 +160,33 @@ def test_figures_have_a_title_and_legends_that_cover_no_data(examples, kind):
             place = legend.get_window_extent()
             assert not any(place.overlaps(axes.get_window_extent()) for axes in figure.axes), name
             assert place.x0 >= 0 and place.x1 <= figure.bbox.width, name
+
+
+def test_the_figure_of_a_schottky_defect_has_a_row_for_each_vacancy(examples):
+    document = result(examples, "SchottkyDocument")
+    figure = plotting.plot(document)
+    assert len(document.vacancies) == 2 and len(figure.axes) == 4
+    for left, right, vacancy in zip(figure.axes[::2], figure.axes[1::2], document.vacancies, strict=True):
+        assert left.get_title().endswith(f" {vacancy.element}")
+        forward = right.lines[1].get_xdata()
+        assert list(forward) == sorted(vacancy.removal.work.forward_work_eV)
+    assert f"{document.alchemical_eV:.4f} ± {document.alchemical_error_eV:.4f} eV" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("command", ["schottky", "frenkel-pair"])
+def test_commands_of_defect_pairs_draw_the_figure_of_their_result(examples, command, tmp_path, monkeypatch):
+    """The flow is not run: its result is that of the example."""
+    kind = {"schottky": "SchottkyDocument", "frenkel-pair": "FrenkelPairDocument"}[command]
+    (row,) = read_example(DOCUMENTS / f"{kind}-{current_version(kind)}.json")["outputs"]
+    seen = {}
+    monkeypatch.setattr(defects, "run_and_show", lambda make, run, **settings: seen.update(settings))
+    find_example("structures").write(tmp_path)
+    place = ["--interstitial", "0.25", "0.25", "0.25"] if command == "frenkel-pair" else []
+    arguments = [command, str(tmp_path / "NaCl.cif"), "-T", "300", "--plot", str(tmp_path / "figure.png"), *place]
+    typer.main.get_command(defects.app).main(arguments, standalone_mode=False)
+    flow = SubmittedFlow("defect", [], row["uuid"], seen["figures"], 1, completed=True)
+    running.run_submitted(examples, flow, 0)
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("kind", ["CorrectionDocument", "ReanalysisDocument"])
