@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from command_line import assert_one_line
@@ -33,6 +34,27 @@ def oxide(tmp_path_factory):
 )
 def test_bad_input_is_one_line(run_refused, oxide, arguments, words):
     assert_one_line(run_refused("order", oxide, "--supercell", 1, 1, 1, *arguments, "--potential", "mace-demo"), *words)
+
+
+def test_without_the_extra_sqs_order_says_so_before_any_work(run_refused, oxide, monkeypatch):
+    seen = {}
+
+    def run_and_show(make, *_, **__):
+        seen.update(quasirandom=make.func.__self__.quasirandom, stderr=sys.stderr.getvalue())
+
+    monkeypatch.setattr("alchemflows.cli.ordering.find_spec", lambda name: None if name == "sqsgenerator" else name)
+    monkeypatch.setattr("alchemflows.cli.ordering.run_and_show", run_and_show)
+    arguments = ("order", oxide, "--supercell", 1, 1, 1, "--potential", "mace-demo")
+    done = run_refused(*arguments)
+    assert done.returncode == 0, done.stderr
+    (note,) = (line for line in seen["stderr"].splitlines() if line.startswith("note:"))  # before the flow is made
+    assert "quasirandom" in note and "alchemflows[sqs]" in note and not seen["quasirandom"]
+    # What was asked for is not left out.
+    assert_one_line(run_refused(*arguments, "--quasirandom"), "alchemflows[sqs]")
+    # Nothing is said if there is nothing to leave out.
+    assert "sqs" not in run_refused(*arguments, "--no-quasirandom").stderr
+    monkeypatch.setattr("alchemflows.cli.ordering.find_spec", lambda name: name)
+    assert "sqs" not in run_refused(*arguments).stderr and seen["quasirandom"]
 
 
 @pytest.mark.slow
