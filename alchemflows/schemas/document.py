@@ -20,6 +20,7 @@ from monty.json import MontyDecoder
 from pydantic import BaseModel, Field, model_validator
 
 from alchemflows.errors import DocumentVersionError
+from alchemflows.schemas.provenance import demo_note
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -130,7 +131,9 @@ class Document(BaseModel):
         """Return a table of the fields for notebooks."""
         fields = ((escape(name), escape(repr(value))) for name, value in self.__repr_args__())
         rows = "".join(f"<tr><td>{name}</td><td>{text}</td></tr>" for name, text in fields)
-        return f"<b>{type(self).__name__}</b><table>{rows}</table>"
+        note = demo_note(self)
+        below = "" if note is None else f"<p>{escape(note)}</p>"
+        return f"<b>{type(self).__name__}</b><table>{rows}</table>{below}"
 
     @overload
     @classmethod

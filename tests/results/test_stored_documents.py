@@ -143,7 +143,7 @@ def note_in(figure):
 def test_results_of_the_demonstration_potential_say_so(examples, kind):
     document = result(examples, kind)
     assert document.provenance.potential.name == DEMO
-    assert DEMO_NOTE in shown(document)
+    assert DEMO_NOTE in shown(document) and DEMO_NOTE in document._repr_html_()
     assert {name: note_in(draw()) for name, draw in figures_of(document).items()} == dict.fromkeys(
         figures_of(document), DEMO_NOTE
     )
