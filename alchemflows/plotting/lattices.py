@@ -14,6 +14,9 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.plotting.labels import legend_below, subscripted
 from alchemflows.schemas.reproduction import LatticeCurve, ReproductionDocument
 
+#: The same colour in all panels, since these have one legend.
+_COLOURS = {"a": "C0", "b": "C1", "c": "C2"}
+
 
 def plot_lattices(document: ReproductionDocument) -> Figure:
     """Plot lattice parameters against composition, one panel per crystal; squares are means of random arrangements.
@@ -46,13 +49,14 @@ def _line(axes: Axes, curve: LatticeCurve) -> None:
     order = np.argsort(weights[:, 1])
     x = weights[order, 1]
     for k, parameter in enumerate(curve.parameters):
-        (drawn,) = axes.plot(x, lengths[order, k], marker="o", markersize=3, label=f"{parameter}, alchemical")
+        colour = _COLOURS[parameter]
+        axes.plot(x, lengths[order, k], color=colour, marker="o", markersize=3, label=f"{parameter}, alchemical")
         axes.plot(x[[0, -1]], lengths[order, k][[0, -1]], linestyle="--", linewidth=0.8, color="0.5", label="Vegard")
         axes.errorbar(
             [average.weights[1] for average in curve.random],
             [average.lengths_A[k] for average in curve.random],
             [average.errors_A[k] or 0.0 for average in curve.random],
-            color=drawn.get_color(),
+            color=colour,
             marker="s",
             markerfacecolor="none",
             linestyle="none",
@@ -69,7 +73,7 @@ def _edges(axes: Axes, curve: LatticeCurve) -> None:
     first = lengths[weights[:, 0].argmax()]
     n = len(curve.elements)
     for k, parameter in enumerate(curve.parameters):
-        colour = f"C{k}"
+        colour = _COLOURS[parameter]
         for side in range(n):
             one, other = side, (side + 1) % n
             here = np.flatnonzero(np.isclose(weights[:, one] + weights[:, other], 1))

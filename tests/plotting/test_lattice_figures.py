@@ -57,6 +57,17 @@ def test_binary_figure_shows_vegards_law_and_random_arrangements():
     assert (random.get_xdata()[0], random.get_ydata()[0]) == pytest.approx((0.5, 6.05))
 
 
+def test_a_parameter_has_the_same_colour_in_all_panels():
+    line = [(1, 0), (0.5, 0.5), (0, 1)]
+    figure = plot_lattices(document(curve(line, ["a", "c"], (0.5, 0.5)), curve(EDGES, ["a", "b", "c"], (0, 0.5, 0.5))))
+    found = [
+        {line.get_label(): line.get_color() for line in axes.get_lines() if "alchemical" in line.get_label()}
+        for axes in figure.axes
+    ]
+    assert found[0].items() <= found[1].items() and len(set(found[1].values())) == 3
+    assert {text.get_text() for text in figure.legends[0].get_texts()} >= set(found[1])
+
+
 def test_edges_of_a_triangle_are_plotted_side_by_side():
     (axes,) = plot_lattices(document(curve(EDGES, ["a", "b"], (0, 0.5, 0.5)))).axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["Cl", "Br", "I", "Cl"]
