@@ -70,10 +70,11 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
 def _plot_quantum(axes: Axes, x: np.ndarray, quantum: QuantumCorrections, factor: float) -> None:
     """Add the harmonic correction, and mark where the expansion does not hold."""
     if quantum.harmonic_eV is not None:
-        axes.plot(x, factor * np.array(quantum.harmonic_eV), color="C1", linestyle="--", label="harmonic")
+        label = "harmonic quantum correction"
+        axes.plot(x, factor * np.array(quantum.harmonic_eV), color="C1", linestyle="--", label=label)
     end = x[-1] if quantum.holds_from_K is None else quantum.holds_from_K
     if end > x[0]:
-        axes.axvspan(x[0], end, color="0.9", linewidth=0)
+        axes.axvspan(x[0], end, color="0.9", linewidth=0, zorder=0)  # behind the bands
 
 
 def plot_melting(document: MeltingDocument) -> Figure:

@@ -12,7 +12,12 @@ from stored import DOCUMENTS, read_example
 from alchemflows.cli.shown import show
 from alchemflows.plotting import figures_of
 from alchemflows.results.kinds import KINDS
-from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.isolines import (
+    CurveValues,
+    PressureSweepDocument,
+    QuantumCorrections,
+    TemperatureSweepDocument,
+)
 
 
 def stored(kind):
@@ -40,3 +45,18 @@ def test_figure_table_and_summary(kind):
     summary = KINDS[kind.__name__].summary(row)
     assert summary.value == pytest.approx(document.gibbs_eV.values[-1] / 16) and summary.unit == "eV/atom"
     assert summary.quantity in ("G (80 K)", "G (0.5 GPa)")
+
+
+def test_the_range_where_the_expansion_does_not_hold_is_behind_the_curve():
+    _, document = stored(TemperatureSweepDocument)
+    n = len(document.temperatures_K)
+    terms = CurveValues(values=[0.1] * n, errors=[0.01] * n)
+    quantum = QuantumCorrections(
+        wigner_kirkwood_eV=terms, next_terms=[0.1] * n, holds_from_K=60.0, harmonic_eV=[0.08] * n
+    )
+    (drawn,) = figures_of(document.model_copy(update={"quantum": quantum})).values()
+    figure = drawn()
+    (grey,) = figure.axes[-1].patches
+    assert (grey.get_x(), grey.get_x() + grey.get_width()) == (document.temperatures_K[0], 60.0)
+    assert all(grey.get_zorder() < band.get_zorder() for band in figure.axes[-1].collections)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["harmonic quantum correction"]
