@@ -12,6 +12,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import griffe
@@ -120,6 +121,8 @@ def _shown(default: Any, factory: Any) -> str:
             return "..."
     if default in (PydanticUndefined, dataclasses.MISSING):
         return "..."
+    if isinstance(default, partial):  # it is called when the field is first read
+        default = default()
     text = repr(default)
     if len(text) <= _MOST_LETTERS and not text.startswith("<"):
         return text

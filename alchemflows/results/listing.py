@@ -21,7 +21,7 @@ from alchemflows.storage.database import REANALYSED, Database
 #: Mark of the job whose output is that of its task.
 _IS_RESULT = "metadata.campaign.is_result"
 #: Documents that are parts of results.
-_PARTS = ("WindowsDocument", "EquilibriumDocument", "FrameForces", "LiquidDocument")
+PARTS = ("WindowsDocument", "EquilibriumDocument", "FrameForces", "LiquidDocument")
 #: Candidates that an error message names.
 _SHOWN = 5
 #: Places of formulas in documents.
@@ -124,7 +124,7 @@ def results(
 
 def _of_other_makers(database: Database, campaign: str, where: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield outputs of the tasks of a campaign that are no documents of this package, newest first."""
-    criteria = {"metadata.campaign.name": campaign, "output.@class": {"$nin": [*KINDS, *_PARTS]}, _IS_RESULT: True}
+    criteria = {"metadata.campaign.name": campaign, "output.@class": {"$nin": [*KINDS, *PARTS]}, _IS_RESULT: True}
     columns = {name: LISTED_FIELDS[name] for name in ("uuid", *CAMPAIGN_FIELDS, "completed_at")}
     columns |= {"kind": Column("$metadata.campaign.method"), "output": Column("$output")}
     columns |= {name: Column(f"$metadata.campaign.{name}") for name in ("temperature_K", "pressure_GPa")}
