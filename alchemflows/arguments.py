@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache, wraps
 from pathlib import PurePath
 from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_type_hints
@@ -16,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PydanticUserError, 
 from pydantic_core import ErrorDetails
 from pymatgen.core import IStructure, Structure
 
+from alchemflows.choices import suggestion
 from alchemflows.errors import InvalidInputError
 
 P = ParamSpec("P")
@@ -156,11 +156,6 @@ def problem_of(error: ValidationError, prefix: str = "", model: type[BaseModel] 
     if first["type"] == "literal_error":
         got += suggestion(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
     return " ".join(f"{place.strip('.')}: {message}{got}".removeprefix(": ").split())
-
-
-def suggestion(given: str, known: Sequence[str]) -> str:
-    """Return the end of an error message that suggests the known word most similar to a misspelt one; may be empty."""
-    return "".join(f"; did you mean {similar}?" for similar in get_close_matches(given, known, 1))
 
 
 def no_boolean(value: Any) -> Any:

@@ -16,6 +16,7 @@ from pymatgen.core import Element, Lattice, Structure
 from alchemflows.alchemy.symmetry import site_permutations
 from alchemflows.alchemy.system import WEIGHT_TOLERANCE, AlchemicalSystem
 from alchemflows.arguments import checked
+from alchemflows.choices import check_choice
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.counts import Counts
 from alchemflows.structures.species import FLOATING_POINT, OCCUPANCY_ROUNDING
@@ -397,8 +398,7 @@ def to_ordered(
     >>> to_ordered(mixed, kind="random", seed=1).composition.formula
     'K2 Na2 Cl4'
     """
-    if kind not in get_args(Ordering):
-        raise InvalidInputError(f"kind must be one of {', '.join(get_args(Ordering))}; got {kind!r}")
+    check_choice("kind", kind, get_args(Ordering))
     disorder = Disorder(structure, supercell, rounded=rounded)
     return disorder.quasirandom(seed) if kind == "sqs" else disorder.random(1, seed)[0]
 

@@ -24,6 +24,7 @@ from pymatgen.core import Element, Lattice, Structure
 
 from alchemflows.alchemy.groups import SiteGroup, uniform_group
 from alchemflows.arguments import checked
+from alchemflows.choices import check_choice
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.counts import Counts
 from alchemflows.structures.formula import reduced_formula
@@ -88,8 +89,7 @@ class AlchemicalSystem(MSONable):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", tuple(self.groups))
-        if self.coupling not in get_args(Coupling):
-            raise InvalidInputError(f"coupling must be one of {', '.join(get_args(Coupling))}; got {self.coupling!r}")
+        check_choice("coupling", self.coupling, get_args(Coupling))
         if not self.structure.is_ordered:
             raise InvalidInputError("the structure is disordered; use AlchemicalSystem.from_structure")
         check_fixed_atoms(self.structure)
@@ -292,8 +292,7 @@ class AlchemicalSystem(MSONable):
         InvalidInputError
             If the weights are not on the simplex or the mean is unknown.
         """
-        if mean not in get_args(MassMean):
-            raise InvalidInputError(f"mean must be one of {', '.join(get_args(MassMean))}; got {mean!r}")
+        check_choice("mean", mean, get_args(MassMean))
         function, inverse = _MEANS[mean]
         values = self.check_weights(weights)
         masses = np.broadcast_to(atomic_masses[self.numbers], (*values.shape[:-1], self.n_sites)).copy()

@@ -18,7 +18,6 @@ from pydantic import Field as ModelField
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.compositions import CompositionGrid
-from alchemflows.arguments import suggestion
 from alchemflows.campaign.inputs import ChemicalPotentialsSpec, GridSpec, function, imported
 from alchemflows.campaign.makers import (
     alternatives,
@@ -30,6 +29,7 @@ from alchemflows.campaign.makers import (
     resolved,
     settings_model,
 )
+from alchemflows.choices import suggestion
 from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
@@ -259,7 +259,7 @@ def method_of(kind: str) -> Method:
     if kind not in KINDS and "." not in kind:
         raise InvalidInputError(
             f"method.kind: there is no method {kind!r}; the methods are {', '.join(KINDS)}, or the import path of a "
-            f"flow maker such as package.module.MyMaker{suggestion(kind, list(KINDS))}"
+            f"flow maker such as package.module.MyMaker{suggestion(kind, KINDS)}"
         )
     maker = imported(KINDS.get(kind, kind), "method.kind")
     if not (isinstance(maker, type) and issubclass(maker, Maker) and is_dataclass(maker)):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alchemflows.choices import check_choice
 from alchemflows.cli.inputs import dtype_of
 from alchemflows.cli.layout import print_json
 from alchemflows.cli.maker_options import grouped
@@ -52,8 +53,7 @@ def reproduce(
     example a free energy that is computed in two ways. Without --small or --medium, the settings of the paper are used,
     and the values of the paper are printed for comparison.
     """
-    if figure not in FIGURES:
-        raise InvalidInputError(f"the figure must be one of {', '.join(FIGURES)}; got {figure!r}")
+    check_choice("the figure", figure, FIGURES)
     if small and medium:
         raise InvalidInputError("give either --small or --medium, not both")
     if plot is not None and figure != "fig2":

@@ -6,10 +6,10 @@ import ast
 import json
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
+from alchemflows.choices import suggestion
 from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import make_folder
 
@@ -147,9 +147,7 @@ def find_example(name: str) -> Example:
     """
     known = examples()
     if name not in known:
-        close = get_close_matches(name, known, n=1)
-        meant = f"did you mean {close[0]}? " if close else ""
-        raise InvalidInputError(f"no example {name!r}; {meant}examples: {', '.join(known)}")
+        raise InvalidInputError(f"no example {name!r}; examples: {', '.join(known)}{suggestion(name, known)}")
     return known[name]
 
 

@@ -10,6 +10,7 @@ from math import floor, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from alchemflows.choices import check_choice
 from alchemflows.errors import InvalidInputError
 from alchemflows.output_file import check_writable
 
@@ -49,8 +50,7 @@ def naming_options(options: Mapping[str, str]) -> Iterator[None]:
 
 def dtype_of(name: str) -> Dtype:
     """Return a precision."""
-    if name not in ("float32", "float64"):
-        raise InvalidInputError(f"dtype must be float32 or float64; got {name!r}")
+    check_choice("dtype", name, ("float32", "float64"))
     return cast("Dtype", name)
 
 

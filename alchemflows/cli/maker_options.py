@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import typer
 
+from alchemflows.choices import check_choice
 from alchemflows.cli.configured import settings
 from alchemflows.cli.inputs import checked_temperature, naming_options
 from alchemflows.declarations import declared
 from alchemflows.descriptions import field_descriptions
-from alchemflows.errors import AlchemflowsWarning, InvalidInputError
+from alchemflows.errors import AlchemflowsWarning
 
 if TYPE_CHECKING:
     from jobflow import Maker
@@ -162,8 +163,7 @@ def _one_of(name: str, choices: tuple[str, ...]) -> Callable[[str], str]:
     """Return a function that checks the value of an option with choices; typer calls it before the command."""
 
     def check(value: str) -> str:
-        if value not in choices:
-            raise InvalidInputError(f"--{name.replace('_', '-')} must be one of {', '.join(choices)}; got {value!r}")
+        check_choice(f"--{name.replace('_', '-')}", value, choices)
         return value
 
     return check

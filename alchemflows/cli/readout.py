@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alchemflows.choices import check_choice
 from alchemflows.cli.configured import connected
 from alchemflows.cli.inputs import checked_temperature, grid_of
 from alchemflows.cli.layout import print_json
@@ -27,19 +27,25 @@ app = App()
 Campaign = Annotated[str | None, typer.Option(help="Name of a campaign [default: all stored results].")]
 
 
-class What(StrEnum):
-    """Tables that can be exported."""
+#: Tables that can be exported.
+TABLES = ("results", "free-energies", "reanalysed", "windows", "samples")
 
-    results = "results"
-    free_energies = "free-energies"
-    reanalysed = "reanalysed"
-    windows = "windows"
-    samples = "samples"
+
+def _checked_table(name: str) -> str:
+    """Return the name of a table that can be exported; typer calls this before the command."""
+    check_choice("the table", name, TABLES)
+    return name
 
 
 @app.command()
 def export(
-    what: Annotated[What, typer.Argument(help="Table to export; results has one row for each result of any kind.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help=f"Table to export: {', '.join(TABLES)}; results has one row for each result of any kind.",
+            callback=_checked_table,
+        ),
+    ],
     file: Annotated[Path, typer.Argument(help="File to write (.parquet, .csv or .json).")],
     campaign: Campaign = None,
     as_json: JsonInstead = False,
@@ -51,7 +57,7 @@ def export(
     check_export(file)
     n_rows = write(_frames(connected(), what, campaign), file)
     if as_json:
-        print_json({"table": what.value, "file": file, "rows": n_rows})
+        print_json({"table": what, "file": file, "rows": n_rows})
         return
     console.print(f"{n_rows} rows: {file}")
 
@@ -112,14 +118,14 @@ def combine(
     say.print(f"ID {uuid[:8]}: `alchemflows show {uuid[:8]}` prints this result again", highlight=False)
 
 
-def _frames(database: Database, what: What, campaign: str | None) -> Iterator[pd.DataFrame]:
+def _frames(database: Database, what: str, campaign: str | None) -> Iterator[pd.DataFrame]:
     from alchemflows.results import readout
 
-    if what is What.windows:
+    if what == "windows":
         yield from readout.window_frames(database, campaign)
-    elif what is What.results:
+    elif what == "results":
         yield readout.all_results(database, campaign)
-    elif what is What.samples:
+    elif what == "samples":
         yield from readout.sample_frames(database, campaign)
     else:
-        yield readout.free_energies(database, campaign, reanalysed=what is What.reanalysed)
+        yield readout.free_energies(database, campaign, reanalysed=what == "reanalysed")

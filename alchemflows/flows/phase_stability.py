@@ -15,6 +15,7 @@ from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.analysis.phases import PhaseComposition, Point
 from alchemflows.analysis.terms import mixing_term_eV
 from alchemflows.arguments import checked
+from alchemflows.choices import check_choice
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import CellChoice
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
@@ -168,8 +169,7 @@ class PhaseStabilityMaker(Maker):
                 f"boundary_pressures: {own_GPa:g} GPa is the pressure of the curves (pressure_GPa), which the "
                 "boundaries contain anyway; leave it out"
             )
-        if self.runs not in get_args(Runs):
-            raise InvalidInputError(f"runs must be one of {', '.join(get_args(Runs))}; got {self.runs!r}")
+        check_choice("runs", self.runs, get_args(Runs))
 
     def _by_curves(self, crystals: Sequence[_Crystal], n_temperatures: int) -> bool:
         """Return whether the runs are curves.

@@ -11,6 +11,7 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.path import AlchemicalPath, Substitution
 from alchemflows.arguments import checked
+from alchemflows.choices import check_choice
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import TransformationMaker
 from alchemflows.free_energy.ladders import Ladder, Spacing, ladder
@@ -208,8 +209,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
 
     def _windows(self, planned: Ladder) -> WindowsMaker:
         """Return the maker of window jobs, whose potential is set later."""
-        if self.starts not in get_args(Starts):
-            raise InvalidInputError(f"starts must be one of {', '.join(get_args(Starts))}; got {self.starts!r}")
+        check_choice("starts", self.starts, get_args(Starts))
         if self.n_runs < 1:
             raise InvalidInputError(f"n_runs must be at least 1; got {self.n_runs}")
         if self.n_frames < 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.choices import suggestion
 from alchemflows.errors import InvalidInputError
 from alchemflows.optimize.response import CellRelaxation
 
@@ -40,4 +41,6 @@ def unknown(name: object, known: Iterable[str]) -> InvalidInputError:
             f"{name} is defined only for a crystal without stress; set the relaxation to one of "
             f"{', '.join(WITHOUT_STRESS)}"
         )
-    return InvalidInputError(f"unknown quantity {name!r}; choose from {', '.join(known)}")
+    words = list(known)
+    similar = suggestion(str(name), words)
+    return InvalidInputError(f"unknown quantity {name!r}; choose from {', '.join(words)}{similar}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from alchemflows.choices import check_choice
 from alchemflows.errors import InvalidInputError, UnstableCrystalError
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ def free_strains(relaxation: CellRelaxation) -> np.ndarray:
     InvalidInputError
         If the name is unknown.
     """
-    if relaxation not in get_args(CellRelaxation):
-        raise InvalidInputError(f"relaxation must be one of {', '.join(get_args(CellRelaxation))}; got {relaxation!r}")
+    check_choice("relaxation", relaxation, get_args(CellRelaxation))
     members = _FREE[relaxation]
     basis = np.zeros((6, len(members)))
     for k, strains in enumerate(members):

@@ -10,6 +10,7 @@ import numpy as np
 from monty.json import MSONable
 from scipy.optimize import brentq
 
+from alchemflows.choices import check_choice
 from alchemflows.errors import InvalidInputError
 
 #: Update of the weights: along the projected gradient, multiplied by exp(−η ∂J/∂w), or as a softmax of free variables.
@@ -241,8 +242,7 @@ def check_method(method: Descent) -> None:
     InvalidInputError
         If the name is unknown; the message lists the known ones.
     """
-    if method not in get_args(Descent):
-        raise InvalidInputError(f"method must be one of {', '.join(get_args(Descent))}; got {method!r}")
+    check_choice("method", method, get_args(Descent))
 
 
 def _direction(method: Descent, domain: Domain, here: Step) -> np.ndarray:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from alchemflows.choices import check_choice
 from alchemflows.errors import InvalidInputError
 from alchemflows.plotting.combination import plot_combination, plot_state_overlaps
 from alchemflows.plotting.committees import plot_committee
@@ -116,8 +117,7 @@ def plot(document: Document, path: Path | str | None = None, figure: str | None 
     if not figures:
         raise InvalidInputError(f"{type(document).__name__} has no figures")
     name = next(iter(figures)) if figure is None else figure
-    if name not in figures:
-        raise InvalidInputError(f"figure must be one of {', '.join(figures)}; got {name!r}")
+    check_choice("figure", name, figures)
     drawn = figures[name]()
     if path is not None:
         save(drawn, Path(path))

@@ -18,6 +18,7 @@ from alchemflows.analysis.frames import (
     monte_carlo_states,
     switching_frames,
 )
+from alchemflows.choices import check_choice
 from alchemflows.errors import DatabaseError, InvalidInputError, PotentialError
 from alchemflows.jobs.frames import frames_of_ladder
 from alchemflows.output_file import check_writable
@@ -143,8 +144,7 @@ def check_frames_file(path: Path, end: str = "both") -> None:
     """
     if path.suffix not in SUFFIXES:
         raise InvalidInputError(f"{path.name}: unknown extension; use one of {', '.join(SUFFIXES)}")
-    if end not in get_args(End):
-        raise InvalidInputError(f"the end must be one of {', '.join(get_args(End))}; got {end!r}")
+    check_choice("end", end, get_args(End))
     check_writable(path)
 
 

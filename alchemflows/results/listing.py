@@ -11,6 +11,7 @@ from math import inf
 from typing import Any
 
 from alchemflows.arguments import checked_id
+from alchemflows.choices import check_choice
 from alchemflows.errors import DatabaseError, DocumentVersionError, InvalidInputError, NoResultError
 from alchemflows.results.kinds import COLUMNS, KINDS, Summary
 from alchemflows.results.query import CAMPAIGN_FIELDS, RESULT_FIELDS, newest_ladders
@@ -193,8 +194,7 @@ def classes_of(names: Sequence[str]) -> list[str]:
         return [document for document, kind in KINDS.items() if not kind.is_step]
     known = {kind.name: document for document, kind in KINDS.items()}
     for name in names:
-        if name not in known:
-            raise InvalidInputError(f"kinds must be among {', '.join(known)}; got {name!r}")
+        check_choice("kinds", name, known)
     return [known[name] for name in names]
 
 

@@ -21,6 +21,7 @@ from typing import get_args
 
 import numpy as np
 
+from alchemflows.choices import check_choice
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.monte_carlo import Balancing, ProposalKind
 
@@ -56,12 +57,8 @@ class Proposal:
     n_tries: int = 1
 
     def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("kind", self.kind, get_args(ProposalKind)),
-            ("balancing", self.balancing, get_args(Balancing)),
-        ):
-            if value not in choices:
-                raise InvalidInputError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        check_choice("kind", self.kind, get_args(ProposalKind))
+        check_choice("balancing", self.balancing, get_args(Balancing))
         if self.n_tries < 1:
             raise InvalidInputError(f"n_tries must be at least 1; got {self.n_tries}")
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike
 
-from alchemflows.errors import InvalidInputError
+from alchemflows.choices import check_choice
 
 DEFAULT_SCHEDULE = "ninth-order"
 
@@ -32,8 +32,7 @@ def schedule(name: str, tau: ArrayLike) -> np.ndarray:
     InvalidInputError
         If the name is unknown.
     """
-    if name not in SCHEDULES:
-        raise InvalidInputError(f"schedule must be one of {', '.join(SCHEDULES)}; got {name!r}")
+    check_choice("schedule", name, SCHEDULES)
     return np.clip(SCHEDULES[name](np.asarray(tau, dtype=float)), 0.0, 1.0)
 
 

@@ -11,6 +11,7 @@ from typing import cast, get_args
 
 from pymatgen.core import Structure
 
+from alchemflows.choices import check_choice
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.structure import Loss
 
@@ -67,8 +68,7 @@ def check_losses(names: object) -> tuple[Loss, ...]:
     """
     given = (names,) if isinstance(names, str) else tuple(names)  # type: ignore[arg-type]
     for name in given:
-        if name not in get_args(Loss):
-            raise InvalidInputError(f"ignore: unknown loss {name!r}; choose from {', '.join(get_args(Loss))}")
+        check_choice("ignore", name, get_args(Loss))
     return cast("tuple[Loss, ...]", given)
 
 

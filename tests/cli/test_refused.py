@@ -221,6 +221,34 @@ def test_options_that_would_fail_late_or_have_no_effect_are_refused(refused, mon
     assert not list(Path().glob("*.csv"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "similar"),
+    [
+        (("results", "--kind", "laddr"), "ladder"),
+        (("export", "sampls", "x.csv"), "samples"),
+        (("frames", "export", "1a2b3c4d", "x.xyz", "--end", "finl"), "final"),
+        (("reproduce", "fig22", "--small"), "fig2"),
+        (("example", "structurs"), "structures"),
+        ((*TI, "--pressure", 0, "--cell", "isotropc"), "isotropic"),
+        ((*TI, "--spacing", "evn"), "even"),
+        ((*TI, "--ignore", "mass"), "masses"),
+        ((*TI, "--dtype", "float23"), "float32"),
+        (("switch", "NaCl.cif", "Na:K", "-T", 300, "--schedule", "liner", *DEMO), "linear"),
+        (("mc", "mixed.cif", "-T", 300, "--proposal", "informd", *DEMO), "informed"),
+        ((*SWEEP, "Na:K", "--coupling", "pared"), "paired"),
+        ((*OPTIMIZE, "--target", "a_A=5", "--method", "projectd"), "projected"),
+        ((*OPTIMIZE, "--target", "volume=5"), "volume_A3"),
+    ],
+)
+def test_a_misspelt_value_is_named_with_a_suggestion(refused, arguments, similar):
+    message = refused(*arguments)
+    assert message.endswith(f"; did you mean {similar}?") and "Value error" not in message
+
+
+def test_a_value_unlike_all_others_has_no_suggestion(refused):
+    assert "did you mean" not in refused("export", "everything-else", "x.csv")
+
+
 def test_a_fworker_file_with_a_key_twice_is_refused(refused, tmp_path):
     (tmp_path / "fworker.yaml").write_text("name: gpu\ncategory: gpu\nname: cpu\n")
     assert "fworker.yaml, line 3: the key name" in refused("worker", "-w", "fworker.yaml")

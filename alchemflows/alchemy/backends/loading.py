@@ -13,7 +13,7 @@ import torch
 from alchemflows.alchemy.backends.mace import MACEBackend, mace_model_file, mace_names
 from alchemflows.alchemy.backends.mace_file import SUFFIX, load_mace
 from alchemflows.alchemy.interfaces import Backend
-from alchemflows.arguments import suggestion
+from alchemflows.choices import suggestion
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import CHGNET_FILES, DEMO, PotentialSpec, check_package, package_of
 
