@@ -1,33 +1,26 @@
-"""Estimate the cost of flows and campaigns: jobs, replicas, steps, and the measured time of a step."""
+"""Count the work of flows and campaigns: jobs, replicas, steps, relaxations and evaluations."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from ase import Atoms
 from jobflow import Flow, Job
 
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.campaign.task import Task
 from alchemflows.errors import InvalidInputError
-from alchemflows.jobs.cost import cost_of
-from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.jobs.cost import JobCost, cost_of
 
-#: Maximum number of measured evaluations, and of evaluations before them, in which compiled code warms up.
-_MEASURED = 5
-#: Time (s) after which no further evaluation is measured; large models need seconds for one.
-_LONGEST_S = 2.0
-#: Approximate number of atoms in a batch whose time is measured: one replica alone would not fill a GPU.
-_ATOMS_MEASURED = 400
+#: Configurations of stored ladders, those of both ends, by the identifier of the ladder.
+Stored = Mapping[str, Sequence[Atoms]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +40,10 @@ class Work:
         Steps of replicas times the number of atoms.
     n_bytes
         Size of the samples in the database (bytes).
+    n_relaxations
+        Relaxations; descents on the composition have one for each of their maximum number of steps.
+    n_evaluations
+        Evaluations of single configurations, such as frames of stored ladders.
     """
 
     n_tasks: int = 0
@@ -55,6 +52,8 @@ class Work:
     n_steps: int = 0
     n_atom_steps: int = 0
     n_bytes: int = 0
+    n_relaxations: int = 0
+    n_evaluations: int = 0
 
     def __add__(self, other: Work) -> Work:
         mine, others = vars(self), vars(other)
@@ -72,7 +71,7 @@ def work_of(task: Task) -> Work:
     return work_of_flow(task.flow(), task.n_sites if len(task.crystals) == 1 else None)
 
 
-def work_of_flow(flow: Flow, n_sites: int | None = None) -> Work:
+def work_of_flow(flow: Flow, n_sites: int | None = None, stored: Stored | None = None) -> Work:
     """Return the work of a flow, without jobs that it adds while it runs.
 
     Parameters
@@ -82,12 +81,12 @@ def work_of_flow(flow: Flow, n_sites: int | None = None) -> Work:
     n_sites
         Number of sites of the cells of jobs without a system among their arguments; by default that of the largest
         system of another job.
+    stored
+        Frames of the ladders that the flow evaluates (:func:`ladders_of_flow`); those of other ladders are not counted.
     """
     jobs = [job for job, _ in flow.iterflow()]
     costs = [cost_of(job) for job in jobs]
-    systems = list(map(system_of, jobs))
-    largest = n_sites or max((system.n_sites for system in systems if system is not None), default=0)
-    sizes = [largest if system is None else system.n_sites for system in systems]
+    sizes = sizes_of(jobs, n_sites, stored or {})
     return Work(
         n_tasks=1,
         n_jobs=len(jobs),
@@ -95,7 +94,29 @@ def work_of_flow(flow: Flow, n_sites: int | None = None) -> Work:
         n_steps=sum(cost.n_steps for cost in costs),
         n_atom_steps=sum(cost.n_steps * size for cost, size in zip(costs, sizes, strict=True)),
         n_bytes=sum(cost.n_bytes for cost in costs),
+        n_relaxations=sum(cost.n_relaxations for cost in costs),
+        n_evaluations=sum(cost.n_evaluations + len(frames_of_cost(cost, stored or {})) for cost in costs),
     )
+
+
+def ladders_of_flow(flow: Flow) -> list[str]:
+    """Return the identifiers of the ladders whose frames a flow evaluates, each once."""
+    frames = [cost_of(job).frames for job, _ in flow.iterflow()]
+    return list(dict.fromkeys(each.ladder for each in frames if each is not None))
+
+
+def frames_of_cost(cost: JobCost, stored: Stored) -> Sequence[Atoms]:
+    """Return the frames that a job evaluates; none if they are not known."""
+    return [] if cost.frames is None else stored.get(cost.frames.ladder, [])[: cost.frames.most]
+
+
+def sizes_of(jobs: Sequence[Job], n_sites: int | None = None, stored: Stored | None = None) -> list[int]:
+    """Return the number of sites of the cell of each job; see :func:`work_of_flow` for the parameters."""
+    systems = list(map(system_of, jobs))
+    largest = n_sites or max((system.n_sites for system in systems if system is not None), default=0)
+    sizes = [largest if system is None else system.n_sites for system in systems]
+    frames = [frames_of_cost(cost_of(job), stored or {}) for job in jobs]
+    return [len(images[0]) if len(images) else size for images, size in zip(frames, sizes, strict=True)]
 
 
 def system_of(job: Job) -> AlchemicalSystem | None:
@@ -106,61 +127,6 @@ def system_of(job: Job) -> AlchemicalSystem | None:
         if isinstance(argument, AlchemicalSystem):
             return argument
     return None
-
-
-def hours_of_flow(flow: Flow, work: Work) -> float | None:
-    """Measure the time (h) of the dynamics of a flow on the device of its potential; None without dynamics.
-
-    The first system is measured, with equal weights of the elements of each group.
-
-    Parameters
-    ----------
-    flow
-        The flow.
-    work
-        Its work (:func:`work_of_flow`).
-    """
-    for job, _ in flow.iterflow():
-        system, potential = system_of(job), getattr(job.maker, "potential", None)
-        if work.n_steps and system is not None and potential is not None:
-            weights = np.array([1 / len(group.channels) for group in system.groups for _ in group.channels])
-            return _seconds_per_atom_step(system, weights, potential) * work.n_atom_steps / 3600
-    return None
-
-
-def seconds_per_atom_step(task: Task) -> float:
-    """Measure the time (s) of a step per replica and atom, for the crystal of a task on the device of its potential."""
-    assert task.potential is not None
-    system, weights = AlchemicalSystem.from_structure(next(iter(task.crystals.values())))
-    return _seconds_per_atom_step(system, weights, task.potential)
-
-
-def _seconds_per_atom_step(system: AlchemicalSystem, weights: np.ndarray, potential: PotentialSpec) -> float:
-    """Measure the time (s) of a step per replica and atom on the device of a potential.
-
-    Energies, forces, stress and ∂E/∂w of a batch are computed, as in the dynamics; relaxations are not counted.
-    """
-    n_replicas = max(1, _ATOMS_MEASURED // system.n_sites)
-    model = AlchemicalPotential(system, load_potential(potential))
-    crystal = system.structure
-    x, h = (np.tile(a, (n_replicas, 1, 1)) for a in (crystal.cart_coords, crystal.lattice.matrix))
-    w = np.tile(weights, (n_replicas, 1))
-
-    def evaluate() -> None:
-        float(model.evaluate(x, h, w).energy.sum())  # waits for the device
-
-    _times(evaluate)
-    return min(_times(evaluate)) / (n_replicas * len(crystal))
-
-
-def _times(evaluate: Callable[[], None]) -> list[float]:
-    """Return the times (s) of several evaluations; of one if that takes long."""
-    times: list[float] = []
-    while len(times) < _MEASURED and sum(times) < _LONGEST_S:
-        started = time.perf_counter()
-        evaluate()
-        times.append(time.perf_counter() - started)
-    return times
 
 
 def narrow_cells(tasks: Iterable[Task]) -> dict[str, tuple[float, float]]:

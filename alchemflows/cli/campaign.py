@@ -56,14 +56,8 @@ def check(
     from alchemflows.campaign.specification import read_campaign, tasks
 
     campaign = read_campaign(file)  # before torch is imported, so that a mistake is named soon
-    from alchemflows.campaign.estimate import (
-        check_space,
-        narrow_cells,
-        seconds_per_atom_step,
-        total,
-        work_of,
-        writable_space,
-    )
+    from alchemflows.campaign.durations import seconds_per_atom_step
+    from alchemflows.campaign.estimate import check_space, narrow_cells, total, work_of, writable_space
 
     every = list(tasks(campaign, _structures(campaign)))
     work = total(work_of(task) for task in every)

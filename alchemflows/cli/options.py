@@ -167,7 +167,8 @@ class SubmitOptions:
         bool,
         typer.Option(
             "--estimate",
-            help="Only print the number of jobs and steps, and the expected time of the dynamics on this machine.",
+            help="Only print the numbers of jobs, steps, relaxations and evaluations, and their expected time on this "
+            "machine.",
         ),
     ] = False
 

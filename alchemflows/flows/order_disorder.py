@@ -173,7 +173,9 @@ class OrderDisorderMaker(PotentialMaker):
                 n_replicas=self.n_sampled,
                 seed=self.seed,
             ).make(disorder, [], structure_of(mean_field))
-            relaxed = SampledDisorderMaker(potential=potential, relax_maker=relax).make(sampling.output)
+            relaxed = SampledDisorderMaker(potential=potential, relax_maker=relax, n_sampled=self.n_sampled).make(
+                sampling.output
+            )
             jobs += [failing_onwards(sampling), tolerant(relaxed)]
             sampled = relaxed.output
         comparison = OrderComparisonMaker().make(

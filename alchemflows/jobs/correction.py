@@ -14,7 +14,7 @@ from ase import Atoms
 from jobflow import JobConfig, Maker, OutputReference, job
 
 from alchemflows.errors import PotentialError
-from alchemflows.jobs.cost import JobCost
+from alchemflows.jobs.cost import JobCost, cost_of_frames
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import current_store, require_store
 from alchemflows.sampling.seeds import derived_seeds
@@ -55,14 +55,13 @@ class EvaluateFramesMaker(Maker):
     limits: EvaluationLimits = field(default_factory=EvaluationLimits)
     target_runs: TargetRunSettings | None = None
 
-    def cost(self, *_: object, **__: object) -> JobCost:
+    def cost(self, ladder: OutputReference | str, *_: object, **__: object) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; only runs with the target have dynamics."""
-        runs = self.target_runs
+        frames, runs = cost_of_frames(ladder, self.limits.max_evaluations), self.target_runs
         if runs is None:
-            return JobCost("analysis")
-        return JobCost(
-            "sampling", runs.n_runs, 2 * runs.n_runs * (runs.n_equilibration_steps + runs.n_production_steps)
-        )
+            return JobCost("analysis", frames=frames)
+        n = 2 * runs.n_runs
+        return JobCost("sampling", n, n * (runs.n_equilibration_steps + runs.n_production_steps), frames=frames)
 
     @job(
         output_schema=CorrectionDocument,

@@ -5,10 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from jobflow import Job
+from jobflow import Job, OutputReference
 
 from alchemflows.schemas.campaign import JobKind
 from alchemflows.schemas.dynamics import SwitchingSettings
+
+
+@dataclass(frozen=True)
+class FrameCost:
+    """Frames of both ends of a stored ladder that a job evaluates.
+
+    Attributes
+    ----------
+    ladder
+        Identifier of the free energy of the ladder.
+    most
+        Maximum number of frames; None for all.
+    forces
+        Whether forces are computed too.
+    """
+
+    ladder: str
+    most: int | None = None
+    forces: bool = False
 
 
 @dataclass(frozen=True)
@@ -25,12 +44,21 @@ class JobCost:
         Time steps summed over all replicas: 1000 B for a batch of B replicas and 1000 steps.
     n_bytes
         Size of the samples in the database (bytes); 0 if it is negligible.
+    n_relaxations
+        Number of relaxations; a descent on the composition has one for each of its maximum number of steps.
+    n_evaluations
+        Number of evaluations of single configurations, besides those of dynamics, relaxations and frames.
+    frames
+        Frames that are evaluated; none for most jobs.
     """
 
     kind: JobKind = "analysis"
     n_replicas: int = 0
     n_steps: int = 0
     n_bytes: int = 0
+    n_relaxations: int = 0
+    n_evaluations: int = 0
+    frames: FrameCost | None = None
 
 
 @runtime_checkable
@@ -47,6 +75,11 @@ def cost_of(job: Job) -> JobCost:
     if not isinstance(job.maker, CostlyMaker):
         return JobCost()
     return job.maker.cost(*job.function_args, **job.function_kwargs)
+
+
+def cost_of_frames(ladder: OutputReference | str, most: int | None = None, *, forces: bool = False) -> FrameCost:
+    """Return the frames of a ladder, given by its output or the identifier of its job, that a job evaluates."""
+    return FrameCost(ladder if isinstance(ladder, str) else ladder.uuid, most, forces)
 
 
 def cost_of_switches(settings: SwitchingSettings) -> JobCost:

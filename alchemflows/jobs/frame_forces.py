@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jobflow import JobConfig, Maker, OutputReference, job
 
-from alchemflows.jobs.cost import JobCost
+from alchemflows.jobs.cost import JobCost, cost_of_frames
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import current_store, require_store
 from alchemflows.schemas.committee import FrameForces
@@ -43,9 +43,9 @@ class FrameForcesMaker(Maker):
     name: str = "forces"
     target: PotentialSpec | CalculatorSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
 
-    def cost(self, *_: object, **__: object) -> JobCost:
+    def cost(self, ladder: OutputReference | str, *_: object, **__: object) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; it has no dynamics."""
-        return JobCost("analysis")
+        return JobCost("analysis", frames=cost_of_frames(ladder, forces=True))
 
     @job(output_schema=FrameForces, data=["forces"], config=JobConfig(expose_store=True, resolve_references=False))
     def make(self, ladder: OutputReference | str, member: str) -> FrameForces:

@@ -13,6 +13,7 @@ from jobflow import CURRENT_JOB, Flow, Job, JobConfig, JobStore, Maker, OutputRe
 from monty.json import MontyDecoder
 
 from alchemflows.errors import InvalidInputError
+from alchemflows.jobs.cost import JobCost, cost_of_frames
 from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.jobflow_parts import take_place_of
 from alchemflows.jobs.refine import assign_category
@@ -55,6 +56,10 @@ class FrameJobsMaker(Maker):
     max_failed: float = 0.1
     limits: EvaluationLimits = field(default_factory=EvaluationLimits)
     category: str | None = None
+
+    def cost(self, ladder: str, *_: object, **__: object) -> JobCost:
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`, with that of the jobs that it adds."""
+        return JobCost("analysis", frames=cost_of_frames(ladder, self.limits.max_evaluations))
 
     @job(
         output_schema=CorrectionDocument,

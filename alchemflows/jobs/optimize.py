@@ -80,9 +80,17 @@ class OptimizeMaker(Maker):
     fmax_eV_per_A: float = 1e-3
     round_to: int | None = None
 
-    def cost(self, *_: object, **__: object) -> JobCost:
-        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; relaxation steps are not counted."""
-        return JobCost("relaxation")
+    def cost(
+        self,
+        system: AlchemicalSystem,
+        targets: Sequence[Target],
+        starts: Sequence[Sequence[float]],
+        *_: object,
+        **__: object,
+    ) -> JobCost:
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`: a relaxation at each step of the descents."""
+        n = len(starts) * (self.max_steps + 1) + (self.round_to is not None)
+        return JobCost("relaxation", n_relaxations=n)
 
     @job(output_schema=OptimizationDocument)
     def make(

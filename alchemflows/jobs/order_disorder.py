@@ -49,15 +49,18 @@ class SampledDisorderMaker(Maker):
         Potential of the relaxations.
     relax_maker
         Maker that relaxes atoms and cell.
+    n_sampled
+        Number of sampled arrangements, for the cost of the job.
     """
 
     name: str = "relax sampled"
     potential: PotentialSpec = field(default_factory=lambda: PotentialSpec(name="sevennet-0"))
     relax_maker: AlchemicalRelaxMaker = field(default_factory=AlchemicalRelaxMaker)
+    n_sampled: int = 4
 
     def cost(self, *_: object, **__: object) -> JobCost:
-        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; relaxation steps are not counted."""
-        return JobCost("relaxation")
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`."""
+        return JobCost("relaxation", n_relaxations=self.n_sampled)
 
     @job(output_schema=SampledDisorderDocument)
     def make(self, sampled: MonteCarloDocument | dict | None) -> SampledDisorderDocument:

@@ -84,8 +84,8 @@ class SearchMaker(Maker):
             raise InvalidInputError("n_starts, n_steps and n_relaxed must be at least 1")
 
     def cost(self, *_: object, **__: object) -> JobCost:
-        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; relaxation steps are not counted."""
-        return JobCost("relaxation")
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`: descents, then relaxations of the best."""
+        return JobCost("relaxation", n_relaxations=self.n_relaxed, n_evaluations=self.n_starts * self.n_steps)
 
     @job(output_schema=OrderingSearchDocument)
     def make(

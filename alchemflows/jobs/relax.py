@@ -110,9 +110,11 @@ class AlchemicalRelaxMaker(Maker):
     )
     require_convergence: bool = True
 
-    def cost(self, *_: object, **__: object) -> JobCost:
-        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; relaxation steps are not counted."""
-        return JobCost("relaxation")
+    def cost(
+        self, system: AlchemicalSystem, weights: Sequence[float], potential: PotentialSpec, structure: object = None
+    ) -> JobCost:
+        """Return the cost of a job, see :mod:`alchemflows.jobs.cost`: one relaxation from each start."""
+        return JobCost("relaxation", n_relaxations=len(structure) if isinstance(structure, list | tuple) else 1)
 
     def key(self, system: AlchemicalSystem, weights: Sequence[float], potential: PotentialSpec) -> str:
         """Return a hash of all inputs of a relaxation except its start structure.

@@ -14,19 +14,27 @@ from jobflow import Flow, Job, Maker, job
 import alchemflows.jobs
 from alchemflows.campaign.estimate import work_of
 from alchemflows.jobs.analyse import AnalyseMaker
-from alchemflows.jobs.cost import CostlyMaker, JobCost, cost_of
+from alchemflows.jobs.correction import EvaluateFramesMaker
+from alchemflows.jobs.cost import CostlyMaker, FrameCost, JobCost, cost_of
 from alchemflows.jobs.equilibrium import EquilibriumMaker
+from alchemflows.jobs.frame_forces import FrameForcesMaker
+from alchemflows.jobs.frame_jobs import FrameJobsMaker
 from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
+from alchemflows.jobs.optimize import OptimizeMaker
+from alchemflows.jobs.order_disorder import SampledDisorderMaker
+from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.jobs.removal import RemovalMaker
 from alchemflows.jobs.switching import SwitchesMaker
 from alchemflows.jobs.windows import WindowsMaker
+from alchemflows.schemas.correction import EvaluationLimits, TargetRunSettings
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.frames import packed_bytes
 
 DYNAMICS = DynamicsSettings(
     temperature_K=300.0, n_equilibration_steps=40, n_production_steps=100, sample_interval_steps=10
 )
+RUNS = TargetRunSettings(n_runs=3, n_equilibration_steps=50, n_production_steps=100)
 SWITCHES = SwitchingSettings(temperature_K=300.0, n_repeats=3, n_equilibration_steps=40, n_switching_steps=100)
 
 
@@ -72,7 +80,24 @@ def test_cost_of_windows():
             EinsteinSwitchesMaker(settings=SWITCHES, n_sampling_steps=50).make(None, []),
             JobCost("sampling", 6, 3 * 90 + 6 * 100),
         ),
-        (AlchemicalRelaxMaker().make(None, [], None), JobCost("relaxation")),
+        (AlchemicalRelaxMaker().make(None, [], None), JobCost("relaxation", n_relaxations=1)),
+        (AlchemicalRelaxMaker().make(None, [], None, [None, None]), JobCost("relaxation", n_relaxations=2)),
+        (
+            OptimizeMaker(max_steps=20, round_to=8).make(None, [], [[0.5], [0.1]], None),
+            JobCost("relaxation", n_relaxations=2 * 21 + 1),
+        ),
+        (
+            SearchMaker(n_starts=3, n_steps=10, n_relaxed=2).make(None, (1, 1, 1), None),
+            JobCost("relaxation", n_relaxations=2, n_evaluations=30),
+        ),
+        (SampledDisorderMaker(n_sampled=6).make(None), JobCost("relaxation", n_relaxations=6)),
+        (EvaluateFramesMaker().make("a3c0"), JobCost(frames=FrameCost("a3c0"))),
+        (
+            EvaluateFramesMaker(limits=EvaluationLimits(max_evaluations=20), target_runs=RUNS).make("a3c0"),
+            JobCost("sampling", 6, 6 * 150, frames=FrameCost("a3c0", 20)),
+        ),
+        (FrameForcesMaker().make("a3c0", "mace"), JobCost(frames=FrameCost("a3c0", forces=True))),
+        (FrameJobsMaker().make("a3c0"), JobCost(frames=FrameCost("a3c0"))),
         (AnalyseMaker().make(None, []), JobCost("analysis")),
         (Job(print, function_args=("no maker",)), JobCost("analysis")),
     ],
