@@ -61,6 +61,10 @@ def environment(folder) -> dict[str, str]:
     return clean | {"ALCHEMFLOWS_HOME": home, "ALCHEMFLOWS_SHORT": "1", "PATH": programs, "OMP_NUM_THREADS": "1"}
 
 
+def test_the_readme_is_a_front_page():
+    assert len(README.splitlines()) <= 150
+
+
 def test_there_are_commands():
     assert len(METHODS) >= 9 and len(commands_of_pages()) >= 25
     assert set(COMPUTING) == {shlex.split(each)[1] for each in commands_of_pages()}

@@ -7,6 +7,8 @@ import errno
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -370,7 +372,31 @@ def test_verify_ensembles(run, tmp_path):
     assert_one_line(run("verify-ensembles", tmp_path / "none.json", "--models", tmp_path), "none.json")
 
 
-#: SevenNet-0 with fewer steps. E(Sn) − E(Pb) of SevenNet-0 is −0.7 meV/atom in this phase; the mass term adds 5.8.
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def quickstart_of_readme() -> list[str]:
+    """Return the words of README's command behind `alchemflows`; those before it install the package."""
+    (block,) = re.findall(r"<!-- quickstart -->\n```bash\n(.*?)```", README, re.DOTALL)
+    *_, program, quickstart = block.partition("&& .venv/bin/alchemflows ")
+    assert program and "\n" not in quickstart.strip()
+    return shlex.split(quickstart)
+
+
+def test_the_wheel_is_tested_with_the_quickstart_of_the_readme():
+    """The line of `.ci/wheel` that reads README gives the command, and its installation has the same extras."""
+    root = Path(__file__).parents[2]
+    wheel = (root / ".ci" / "wheel").read_text()
+    (line,) = re.findall(r"^quickstart=.*$", wheel, re.MULTILINE)
+    script = f'{line}\nprintf %s "$quickstart"'
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=root, capture_output=True, text=True)
+    assert shlex.split(done.stdout) == ["alchemflows", *quickstart_of_readme()], done.stderr
+    assert re.search(r"^inside \$quickstart ", wheel, re.MULTILINE)
+    (extras,) = re.findall(r"<!-- quickstart -->\n```bash\n.*?-e '\.(\[\w+\])'", README)
+    assert f'"$wheel{extras}"' in wheel
+
+
+#: With SevenNet-0 fewer steps. E(Sn) − E(Pb) of SevenNet-0 is −0.7 meV/atom in this phase; the mass term adds 5.8.
 QUICKSTARTS = {
     "mace-demo": (),
     "sevennet-0": ("--potential", "sevennet-0", "--equilibration", 100, "--production", 240),
@@ -381,7 +407,10 @@ QUICKSTARTS = {
 @pytest.mark.parametrize("potential", QUICKSTARTS)
 def test_quickstart(potential, run, home, tmp_path):
     """The main job as the README has it: TI and MBAR in agreement, in minutes."""
-    done = run("quickstart", *QUICKSTARTS[potential])
+    command = quickstart_of_readme()
+    if QUICKSTARTS[potential]:
+        assert f"`alchemflows {shlex.join([*command, *map(str, QUICKSTARTS[potential][:2])])}`" in README
+    done = run(*command, *QUICKSTARTS[potential])
     print(done.stdout)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "quickstart.png").read_bytes().startswith(b"\x89PNG")
