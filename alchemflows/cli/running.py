@@ -216,13 +216,13 @@ def show_database(database: Database, uuid: str | None = None, console: Console 
     criteria = {"uuid": uuid} if uuid else {"output.@class": "FreeEnergyDocument"}
     if database.is_private:
         uri = Path(database.environment["JOBFLOW_CONFIG_FILE"]).parent / "my_launchpad.yaml"
-        opened = f"  import pymongo, yaml\n  client = pymongo.MongoClient(yaml.safe_load(open({str(uri)!r}))['host'])"
+        opened = f"import pymongo, yaml\nclient = pymongo.MongoClient(yaml.safe_load(open({str(uri)!r}))['host'])"
         collection = f"client[{outputs.database.name!r}][{outputs.name!r}]"
     else:
-        opened = "  from alchemflows import connect"
+        opened = "from alchemflows import connect"
         collection = "connect().outputs()"
     console.print(
-        f"{opened}\n  {collection}.find_one({json.dumps(criteria)})",
+        f"{opened}\n{collection}.find_one({json.dumps(criteria)})",
         highlight=False,
         soft_wrap=True,
         markup=False,

@@ -13,7 +13,10 @@ import signal
 import subprocess
 import sys
 import time
+from code import InteractiveConsole
+from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import COMMAND, assert_one_line, run_here
@@ -45,7 +48,8 @@ def test_ti_from_a_file_to_results(run, cif, gentle_model, tmp_path):
     assert done.returncode == 0, done.stderr
     for shown in ("λ = 0.5", "⟨∂U/∂λ⟩", "independent", "overlap", "TI (config", "MBAR (config", "mass term", "total"):
         assert shown in done.stdout
-    assert "export FW_CONFIG_FILE" in done.stdout and "find_one" in done.stdout
+    assert "export FW_CONFIG_FILE" in done.stdout
+    assert pasted(done.stdout)["output"]["final_formula"] == "CsSnI3"
     assert (tmp_path / "dudl.png").read_bytes().startswith(b"\x89PNG")
 
     (row,) = json.loads(run("results", "--json", "--formula", "CsSnI3").stdout)
@@ -64,6 +68,18 @@ def test_ti_from_a_file_to_results(run, cif, gentle_model, tmp_path):
     assert_one_line(run("export", "windows", "windows.txt"), ".parquet")
     assert "ladders analysed: 1" in run("reanalyse").stdout
     assert json.loads(run("results", "--json", "--reanalysed").stdout)[0]["delta_f_eV"] == row["delta_f_eV"]
+
+
+def pasted(printed: str) -> dict[str, Any]:
+    """Return what the last line of the Python that a command printed gives, pasted line by line into an interpreter."""
+    lines = re.search(r"or with pymongo:\n(.*?find_one\(.*?\))$", printed, re.DOTALL | re.MULTILINE)[1].splitlines()
+    interpreter, errors, shown = InteractiveConsole(), io.StringIO(), []
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(errors):
+        patch.setattr(sys, "displayhook", shown.append)
+        assert not any(interpreter.push(line) for line in lines)
+    assert not errors.getvalue()
+    interpreter.locals["client"].close()
+    return shown[-1]
 
 
 def _exported(run, what: str, path: Path) -> str:
