@@ -36,7 +36,7 @@ def worst(
     ordered by the spread of the forces if the committee was run with --forces, otherwise by that of the energy
     differences. The file has no energies.
     """
-    from alchemflows.cli.tables import empty_table
+    from alchemflows.cli.frame_tables import worst_frames_table
     from alchemflows.results.frames import check_frames_file
     from alchemflows.results.worst_frames import worst_frames, write_worst_frames
 
@@ -57,13 +57,7 @@ def worst(
         ]
         print_json({"file": file, "frames": rows})
         return
-    table = empty_table("", ("λ", "frame", "spread of ΔU (eV)", "of forces (eV/Å)"))
-    for frame in frames:
-        values = (frame.spread_eV, frame.force_spread_eV_per_A)
-        table.add_row(
-            f"{frame.lambda_value:g}", str(frame.index), *("" if each is None else f"{each:.4f}" for each in values)
-        )
-    console.print(table)
+    console.print(worst_frames_table(frames))
     console.print(f"{len(frames)} frames: {file}", highlight=False, soft_wrap=True)
 
 
@@ -74,18 +68,14 @@ def show_frames(result: ResultID, as_json: JsonInstead = False) -> None:
     These are both ends of a ladder or of switches, the mean cell of a Frenkel–Ladd result, or the temperatures,
     chemical potentials and targets of Monte Carlo.
     """
-    from alchemflows.cli.tables import empty_table
+    from alchemflows.cli.frame_tables import states_table
     from alchemflows.results.frames import states_of
 
     _, states = states_of(connected(), result)
     if as_json:
         print_json({"states": [_described(number, state) for number, state in enumerate(states, 1)]})
         return
-    table = empty_table("", ("number", "state", "frames", "spacing", "correlation of the energy"), left=(1,))
-    for number, state in enumerate(states, 1):
-        spacing = "" if state.spacing is None else f"{state.spacing:g} {state.unit}"
-        table.add_row(str(number), state.name, str(len(state.frames)), spacing, f"{state.correlation:.3g} {state.unit}")
-    console.print(table)
+    console.print(states_table(states))
 
 
 @frames_app.command("export")

@@ -407,7 +407,9 @@ def deviation_table(deviations: list[Deviation], tolerance: float) -> ResultTabl
     )
     for d in deviations:
         values = (d.energy_eV, d.forces_eV_per_A, d.stress_eV_per_A3, d.dE_dweights_eV)
-        table.add_row(d.case, *(f"{value:.1e}" for value in values), "ok" if d.largest <= tolerance else "TOO LARGE")
+        table.add_row(
+            escape(d.case), *(f"{value:.1e}" for value in values), "ok" if d.largest <= tolerance else "TOO LARGE"
+        )
     return table
 
 
@@ -423,7 +425,7 @@ def ensemble_table(sampled: list[SampledEnsemble]) -> ResultTable:
         numbers = (f"{energy.mean:.5f}", f"{energy.error:.5f}", f"{energy.exact:.5f}", f"{each.relative_error:.4f}")
         verdict = "ok" if each.holds else "TOO LARGE"
         table.add_row(
-            each.case,
+            escape(each.case),
             escape(each.ensemble),
             each.proposal,
             *numbers,

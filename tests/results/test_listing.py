@@ -9,20 +9,29 @@ import os
 import re
 from datetime import date
 
+import numpy as np
 import pytest
+from ase import Atoms
 from command_line import assert_one_line, run_command
 from rich.console import Console
 from stored import DOCUMENTS, read_example, store_examples
 
+from alchemflows.alchemy.verify import Deviation
+from alchemflows.analysis.frames import StateFrames
+from alchemflows.cli.frame_tables import states_table, worst_frames_table
+from alchemflows.cli.layout import ResultTable
 from alchemflows.cli.running import as_text
 from alchemflows.cli.shown import TABLES, show
-from alchemflows.cli.tables import results_table
+from alchemflows.cli.tables import deviation_table, ensemble_table, results_table
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.plotting import figures_of, save
 from alchemflows.results.frames import states_of
 from alchemflows.results.kinds import COLUMNS, KINDS
 from alchemflows.results.listing import LISTED_FIELDS, find_result, results
+from alchemflows.results.worst_frames import WorstFrame
+from alchemflows.sampling.verify import Sampled, SampledEnsemble
 from alchemflows.schemas.document import decoded
+from alchemflows.schemas.frames import Frames
 
 PATHS = sorted(DOCUMENTS.glob("*.json"))
 CLASSES = {path.stem.rpartition("-")[0] for path in PATHS}
@@ -145,10 +154,28 @@ def test_a_beginning_that_fits_two_results_is_refused(examples, documents):
         examples.outputs().delete_one({"_id": inserted})
 
 
+def other_tables() -> list[ResultTable]:
+    """Return tables of frames and of comparisons, with long names and numbers of many digits."""
+    frames = Frames.of([{11: 1.0}], np.zeros((3, 1, 3)), np.tile(np.eye(3), (3, 1, 1)), np.zeros(3), np.arange(3.0))
+    names = [f"Monte Carlo at {300 + k} K, Δμ = −0.1234 eV" for k in range(4)]
+    states = [StateFrames(name, {"temperature_K": 300}, frames, 12345.5, 123456.7, "sweeps") for name in names]
+    sampled = Sampled(mean=-123456.78912, error=12.34567, exact=-123456.78901)
+    ensembles = [
+        SampledEnsemble(f"case {k}", "semi-grand [0, −0.0123]", "informed, 4 tries", sampled, sampled, [sampled], *rest)
+        for k, rest in enumerate([(987.654, 8, 10**6, 0.1234)] * 4)
+    ]
+    return [
+        states_table(states),
+        worst_frames_table([WorstFrame(0.125, 12345 + k, 1234.5678, 123.4567, Atoms()) for k in range(4)]),
+        deviation_table([Deviation(f"a case with a long name {k}", *[1.2e-10] * 4) for k in range(4)], 1e-9),
+        ensemble_table(ensembles),
+    ]
+
+
 @pytest.mark.parametrize("width", [60, 80, 200, 10_000])
 def test_no_table_cuts_a_number_or_a_formula(examples, documents, width):
     tables = [TABLES[type(document)](document) for _, document in documents.values()]
-    for table in [*tables, results_table(results(examples))]:
+    for table in [*tables, results_table(results(examples)), *other_tables()]:
         text, wide = (printed(table, columns) for columns in (width, 10_000))
         assert "…" not in text
         words = [word for word in wide.split() if any(map(str.isdigit, word))]
