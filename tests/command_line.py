@@ -6,6 +6,7 @@ import importlib
 import io
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -197,3 +198,21 @@ def assert_one_line(completed: subprocess.CompletedProcess, *words: str) -> None
     assert "Traceback" not in completed.stderr
     for word in words:
         assert word in lines[0]
+
+
+def unexpected(errors: str) -> list[str]:
+    """Return the lines of stderr that a user could not act on: no notes of this package."""
+    ours = re.compile(r"(note|potential|\S+\.cif): ")
+    return [line for line in errors.splitlines() if line.strip() and not ours.match(line)]
+
+
+def quiet(completed: subprocess.CompletedProcess[str]) -> str:
+    """Return what a command printed, after checking that it succeeded and has only notes of this package on stderr."""
+    assert completed.returncode == 0, completed.stderr
+    assert unexpected(completed.stderr) == []
+    return completed.stdout
+
+
+def printed_id(printed: str) -> str:
+    """Return the ID of the result that a command printed."""
+    return re.findall(r"^ID (\w+): `alchemflows show", printed, re.MULTILINE)[-1]

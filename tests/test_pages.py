@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import CODE, run_command, run_here
+from command_line import CODE, run_command, run_here, unexpected
 from models import VARIANTS, build_mace
 
 from alchemflows.cli.example_files import find_example
@@ -79,12 +79,6 @@ def test_each_command_of_the_pages_can_start(command, folder, environment, monke
     monkeypatch.setenv("ALCHEMFLOWS_HOME", environment["ALCHEMFLOWS_HOME"])
     done = run_here([*shlex.split(command)[1:], "--estimate"], monkeypatch)
     assert done.returncode == 0, done.stderr
-
-
-def unexpected(errors: str) -> list[str]:
-    """Return the lines of stderr that a user could not act on: no notes of this package."""
-    ours = re.compile(r"(note|potential|\S+\.cif): ")
-    return [line for line in errors.splitlines() if line.strip() and not ours.match(line)]
 
 
 @pytest.mark.slow

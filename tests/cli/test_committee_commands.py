@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.io import read
-from command_line import assert_one_line
+from command_line import assert_one_line, printed_id, quiet
 from pymatgen.core import Lattice, Structure
 
 TESTS = str(Path(__file__).parents[1])
@@ -56,29 +56,15 @@ def test_a_committee_of_a_ladder(run, tmp_path):
     twice = ["--with", springs[0], "--with", springs[0]]
     assert_one_line(run("committee", short, *twice, PYTHONPATH=path), "Springs", "once")
     members = [word for member in springs for word in ("--with", f"{member} fails=[3]")]
-    done = run(
-        *(
-            "committee",
-            short,
-            *members,
-            "--tolerance-mev-per-atom",
-            1e-3,
-            "--plot",
-            tmp_path / "c.png",
-            "--json",
-            "--forces",
-        ),
-        PYTHONPATH=path,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    options = ["--tolerance-mev-per-atom", 1e-3, "--plot", tmp_path / "c.png", "--forces"]
+    shown = quiet(run("committee", short, *members, *options, PYTHONPATH=path))
+    assert "σ_model" in shown and "calculators:Springs" in shown
+    found = json.loads(quiet(run("show", printed_id(shown), "--json")))
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     totals = [member["total"]["delta_f_eV"] for member in found["members"]]
     assert totals[0] == ladder["total"]["delta_f_eV"] and len(totals) == 3
     np.testing.assert_allclose(found["sigma_model_eV"], np.std(totals, ddof=1))
     assert any("members disagree" in reason for reason in found["verdict"]["reasons"])
-    shown = run("show", found["uuid"][:8]).stdout
-    assert "σ_model" in shown and "calculators:Springs" in shown
     (row,) = json.loads(run("results", "--kind", "committee", "--json").stdout)
     assert row["uuid"] == found["uuid"] and row["error"] == found["sigma_model_eV"]
     assert len(json.loads(run("results", "--kind", "correction", "--json").stdout)) == 2
@@ -91,7 +77,7 @@ def test_a_committee_of_a_ladder(run, tmp_path):
     assert [image.info["frame"] for image in images] == [frame["frame"] for frame in listed]
     assert all(image.calc is None and image.info["temperature_K"] == 300 for image in images)
     assert images[0].info["force_spread_eV_per_A"] == pytest.approx(scores[0])
-    printed = run("frames", "worst", found["uuid"][:8], 2, tmp_path / "worst.xyz").stdout
+    printed = quiet(run("frames", "worst", found["uuid"][:8], 2, tmp_path / "worst.xyz"))
     assert "2 frames" in printed and "eV/Å" in printed
     assert_one_line(run("frames", "worst", short, 5, tmp_path / "worst.xyz"), "no committee")
     assert_one_line(run("frames", "worst", found["uuid"][:8], 50, tmp_path / "worst.xyz"), "40 frames")
