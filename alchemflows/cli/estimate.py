@@ -75,4 +75,5 @@ def duration_text(hours: float) -> str:
     number, unit = (hours, "hours") if hours >= 1 else (60 * hours, "minutes")
     if number < 1:
         number, unit = 60 * number, "seconds"
-    return f"{number:,.0f} {unit}" if number >= 10 else f"{number:.2g} {unit}"
+    text = f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+    return f"{text} {unit.removesuffix('s') if text == '1' else unit}"

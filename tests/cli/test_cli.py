@@ -119,7 +119,15 @@ def test_submit_only(run, cif, gentle_model):
 
 @pytest.mark.parametrize(
     ("hours", "text"),
-    [(0.0005, "1.8 seconds"), (0.5, "30 minutes"), (1.23, "1.2 hours"), (99.7, "100 hours"), (2345.6, "2,346 hours")],
+    [
+        (0.0005, "1.8 seconds"),
+        (0.0167, "1 minute"),
+        (0.5, "30 minutes"),
+        (1, "1 hour"),
+        (1.23, "1.2 hours"),
+        (99.7, "100 hours"),
+        (2345.6, "2,346 hours"),
+    ],
 )
 def test_durations_have_no_exponent(hours, text):
     assert duration_text(hours) == text
