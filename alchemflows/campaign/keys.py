@@ -257,8 +257,8 @@ NEVER: Mapping[str, str] = MappingProxyType(
 NOT_IN_KEY: Mapping[str, str] = MappingProxyType(
     {
         **NEVER,
-        "n_runs": "a larger number continues the stored windows",
-        "n_frames": "number of stored configurations; no result of the ladder depends on it",
+        "n_runs": "a larger number continues the stored windows, unless it is in EVALUATED",
+        "n_frames": "number of stored configurations; no result depends on it, unless it is in EVALUATED",
         "relax_maker": "represented by its own scientific fields",
         "frenkel_ladd_maker": "represented by its own scientific fields",
         "search_maker": "represented by its own scientific fields",
@@ -269,6 +269,11 @@ NOT_IN_KEY: Mapping[str, str] = MappingProxyType(
         "categories": "selects the workers",
     }
 )
+#: Fields in :data:`NOT_IN_KEY` that are written if the maker is within another one that evaluates what it stores, with
+#: the defaults as in :data:`FIELDS`.
+EVALUATED: Mapping[str, Any] = MappingProxyType({"n_runs": 1, "n_frames": 100})
+#: Makers of this package that evaluate what a maker within them stores. Those of a user are assumed to do so.
+EVALUATES: frozenset[type[Maker]] = frozenset({CommitteeLadderMaker})
 #: Fields of makers within another maker that take the values of that maker: they are neither set nor in the key.
 NOT_SET: frozenset[tuple[type[Maker], str]] = frozenset(
     {(SearchMaker, "relax_maker"), (SearchMaker, "round_composition")}
@@ -323,7 +328,9 @@ def task_key(
         "method": kind,
         "crystal": dict(crystals) if grouped else next(iter(crystals.values()), None),
         "substitution": mixtures(substitution),
-        "settings": _settings(sampled, frozenset({"relax_maker"} if plain else ())),
+        "settings": _settings(
+            sampled, frozenset({"relax_maker"} if plain else ()), evaluated=sampled is not maker and _evaluates(maker)
+        ),
         "relaxation": relax.scientific_fields() if isinstance(relax, AlchemicalRelaxMaker) else None,
         "potential": None if potential is None else _potential(potential),
         "vacancy": own if isinstance(maker, VacancyFreeEnergyMaker) else None,
@@ -355,12 +362,22 @@ def chemical_potential_fields(known: ChemicalPotentials) -> dict[str, Any]:
     }
 
 
-def _settings(maker: Any, elsewhere: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Return the scientific fields of a maker and of makers within it, except fields that are written elsewhere."""
+def _evaluates(maker: Any) -> bool:
+    """Return whether a maker evaluates what makers within it store."""
+    return listed(type(maker), FIELDS) is None or any(base in EVALUATES for base in type(maker).__mro__)
+
+
+def _settings(maker: Any, elsewhere: frozenset[str] = frozenset(), *, evaluated: bool = False) -> dict[str, Any]:
+    """Return the scientific fields of a maker and of makers within it, except fields that are written elsewhere.
+
+    If what the maker stores is evaluated by the maker around it, fields in :data:`EVALUATED` are written too.
+    """
     kind = type(maker)
     known = listed(kind, FIELDS)
+    if known is not None and evaluated:
+        known = {**known, **{name: value for name, value in EVALUATED.items() if hasattr(maker, name)}}
     never = {*NEVER, *elsewhere, *(name for owner, name in NOT_SET if owner is kind)}
-    if hasattr(kind, "extended"):
+    if hasattr(kind, "extended") and not evaluated:
         never.add("n_runs")
     found: dict[str, Any] = {}
     for each in fields(maker):
@@ -370,7 +387,7 @@ def _settings(maker: Any, elsewhere: frozenset[str] = frozenset()) -> dict[str, 
         if isinstance(value, AlchemicalRelaxMaker):
             found[each.name] = value.scientific_fields()
         elif isinstance(value, Maker):
-            found |= {each.name: inner} if (inner := _settings(value)) else {}
+            found |= {each.name: inner} if (inner := _settings(value, evaluated=evaluated or _evaluates(maker))) else {}
         elif known is None:
             found[each.name] = _plain(value)
     return (

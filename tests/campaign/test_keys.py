@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 
 import pytest
 from atomate2.forcefields.jobs import ForceFieldRelaxMaker
+from jobflow import Maker
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.campaign.inputs import GridSpec
-from alchemflows.campaign.keys import ARGUMENTS, FIELDS, NOT_IN_KEY, NOT_SET, POTENTIAL_FIELDS, listed
+from alchemflows.campaign.keys import ARGUMENTS, FIELDS, NOT_IN_KEY, NOT_SET, POTENTIAL_FIELDS, listed, task_key
 from alchemflows.campaign.methods import KINDS, SUBSTITUTION, method_of
 from alchemflows.campaign.specification import campaign_of, tasks
 from alchemflows.campaign.task import Task
 from alchemflows.flows.committee import CommitteeMaker
+from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.phase_stability import PhaseStabilityMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.relax import RELAXATION_FIELDS, AlchemicalRelaxMaker, relaxing
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.correction import CalculatorSpec
@@ -186,17 +190,68 @@ def test_the_effect_of_each_field_on_the_key(kind, name):
     assert (after.key == before.key) == (name in set(NOT_IN_KEY) - {"potential"})
 
 
-@pytest.mark.parametrize("name", sorted({name for kind in KINDS for m in makers_of(kind)[1:] for name in FIELDS[m]}))
-def test_fields_of_a_maker_within_a_maker_change_the_key(name):
-    (kind, field), *_ = [
-        (kind, field)
-        for kind in ("phases", "optimization", "ordering-search", "committee")
-        for field in WITHIN - {"relax_maker"}
-        if name in FIELDS.get(type(getattr(task(kind).maker, field, None)), {})
-    ]
-    inner = getattr(task(kind).maker, field)
+FIELDS_WITHIN = [
+    (kind, place, f.name)
+    for kind in KINDS
+    for place in sorted(WITHIN - {"relax_maker"})
+    if (inner := getattr(task(kind).maker, place, None)) is not None
+    for f in fields(inner)
+    if f.name not in WITHIN and (type(inner), f.name) not in NOT_SET
+]
+
+
+@pytest.mark.parametrize(("kind", "place", "name"), FIELDS_WITHIN)
+def test_the_effect_of_fields_of_a_maker_within_a_maker_on_the_key(kind, place, name):
+    """As those of the maker; where what the maker within stores is evaluated, its amount affects the key."""
+    inner = getattr(task(kind).maker, place)
     changed = replace(inner, **{name: other(getattr(inner, name))})
-    assert task(kind, **{field: changed}).key != task(kind, **{field: inner}).key
+    same = task(kind, **{place: changed}).key == task(kind, **{place: inner}).key
+    assert same == (name in NOT_IN_KEY and not (kind == "committee" and name in ("n_runs", "n_frames")))
+
+
+def test_a_longer_or_better_recorded_ladder_of_a_committee_is_a_new_task():
+    """The campaign file sets them; the tasks of ladders without a committee are continued instead."""
+    content = {
+        "name": "salts",
+        "structures": {"NaCl": {"structure": SALT.as_dict()}},
+        "transformations": {"NaK": {"Na": "K"}},
+        "temperatures_K": [300],
+        "potential": {"name": "mace-demo"},
+    }
+
+    def key(kind, **settings):
+        (only,) = tasks(campaign_of(content | {"method": {"kind": kind, "settings": settings}}))
+        return only.key
+
+    changes = ({}, {"n_runs": 3}, {"n_frames": 400}, {"n_runs": 3, "n_frames": 400})
+    members = {"committee_maker": {"members": [{"path": "calculators:Springs"}]}}
+    assert len({key("committee", ladder_maker=change, **members) for change in changes}) == len(changes)
+    assert key("committee", ladder_maker={"n_runs": 1, "n_frames": 100}, **members) == key("committee", **members)
+    assert len({key("thermodynamic-integration", **change) for change in changes}) == 1
+
+
+def test_the_maker_of_a_user_may_evaluate_what_a_maker_within_it_stores():
+    @dataclass
+    class Outer(Maker):
+        name: str = "outer"
+        ladder_maker: ThermodynamicIntegrationMaker = field(default_factory=ThermodynamicIntegrationMaker)
+
+        def make(self, structure: Structure): ...
+
+    @dataclass
+    class Outermost(Maker):
+        name: str = "outermost"
+        phases_maker: PhaseStabilityMaker = field(default_factory=PhaseStabilityMaker)
+
+        def make(self, structure: Structure): ...
+
+    def key(maker):
+        return task_key("package.Outer", {"NaCl": SALT}, {}, maker, {}, POTENTIAL)
+
+    ladders = [Outer(ladder_maker=ThermodynamicIntegrationMaker(**c)) for c in ({}, {"n_runs": 2}, {"n_frames": 7})]
+    assert len(set(map(key, ladders))) == 3
+    solids = [PhaseStabilityMaker(frenkel_ladd_maker=FrenkelLaddMaker(n_frames=n)) for n in (100, 7)]
+    assert len({key(Outermost(phases_maker=each)) for each in solids}) == 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
