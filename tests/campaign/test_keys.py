@@ -13,7 +13,16 @@ from jobflow import Maker
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.campaign.inputs import GridSpec
-from alchemflows.campaign.keys import ARGUMENTS, FIELDS, NOT_IN_KEY, NOT_SET, POTENTIAL_FIELDS, listed, task_key
+from alchemflows.campaign.keys import (
+    ARGUMENTS,
+    EVALUATED,
+    FIELDS,
+    NOT_IN_KEY,
+    NOT_SET,
+    POTENTIAL_FIELDS,
+    listed,
+    task_key,
+)
 from alchemflows.campaign.methods import KINDS, SUBSTITUTION, method_of
 from alchemflows.campaign.specification import campaign_of, tasks
 from alchemflows.campaign.task import Task
@@ -21,6 +30,7 @@ from alchemflows.flows.committee import CommitteeMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.identity import fingerprint
 from alchemflows.jobs.relax import RELAXATION_FIELDS, AlchemicalRelaxMaker, relaxing
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.correction import CalculatorSpec
@@ -105,18 +115,85 @@ def task(kind, *, relax_maker=..., arguments=None, potential=POTENTIAL, **settin
     )
 
 
-@pytest.mark.parametrize(
-    ("kind", "key"),
-    {
-        "thermodynamic-integration": "22e44a33602be83726a802e7262b3bb434c18e01a660f0f0a4a38bc576cea460",
-        "switching": "c29b8d6f374c62285a8d586286e19e9901737ec9b59adf037d3e36329ce9ddf6",
-        "frenkel-ladd": "e47fdd341caab28ff4f7a61c065b6c6ca5ce1250a276ea191199d9d8b36bd357",
-        "vacancy": "b61f83a9805a3ad1d48999b3c7e5fecf0094657036a6769c56a5db94f4b9ce83",
-    }.items(),
-)
-def test_keys_of_every_release(kind, key):
+#: The key of the task of each kind of campaign, with its defaults.
+KEYS = {
+    "thermodynamic-integration": "22e44a33602be83726a802e7262b3bb434c18e01a660f0f0a4a38bc576cea460",
+    "committee": "8eb22840434173333bf3017b1d264ac7f2149507620d8d3f35e6fe4566c502a7",
+    "switching": "c29b8d6f374c62285a8d586286e19e9901737ec9b59adf037d3e36329ce9ddf6",
+    "frenkel-ladd": "e47fdd341caab28ff4f7a61c065b6c6ca5ce1250a276ea191199d9d8b36bd357",
+    "liquid": "044a392ac7362e974ca4ad3bdc6fd720bfc1ec3bbee723e265742a58c83cb24d",
+    "vacancy": "b61f83a9805a3ad1d48999b3c7e5fecf0094657036a6769c56a5db94f4b9ce83",
+    "schottky": "53fd4df1af5e8389f17e94adaab8ad5cfaca61c3688bc5568c89e2280e8d6389",
+    "frenkel-pair": "224ca91642931b87e3cb05514632350585a9589797a31d8040192c806de0f4c9",
+    "phases": "99ac8605c5cbbba48ad3021f1ca4453bed812a798430c7027fefb524e63a9387",
+    "temperature-sweep": "92c234543d1f93cfbb7a34dc2306e2955e07190787645faae91d1ce34ab41951",
+    "pressure-sweep": "cf23459f4830e59982b80af38697c91b483bb857bf74ad359d5d515e5184f20a",
+    "melting": "0eae660024ba75ab9bf6c25c8584995a5945e4a0192950d5b33d7480114a36ec",
+    "sweep": "e058d9c452cba6cb28cca61679561f449166e6c025e8181e95efe5b308cb43d9",
+    "optimization": "8d987d2f67f6245b0018c82c6d981cb4f4a519f69476a3907ccf96a1372a53db",
+    "ordering-search": "26d4d8e78c29cf2466b2d7299e5adb32025c91fa65174f683c27d4abe2e3eed9",
+    "order-disorder": "87a1f749d5af03957bb44be162cb80bc9bec2a69c16244d2412522de7de7828e",
+    "monte-carlo": "a01470059a7a6b30d2ab01bbe7e94554e1099c5e6cfc16c4f242e14124b26166",
+    "mixing": "ae2dae7272d60adba56b3d90e3256be23751a25a06ba19d3a8378232cb66bb0a",
+    "transition": "2d5c73665a636c96ff3b9975c12abc9b6633652ff38576fe5bc6323d83a243cc",
+    "relaxation": "df36f1197d637a8ca3b10bd0adc5cd457bf32e7246f954c0ccef21af9a2ca4df",
+    "fig2": "49001ee106188da760b9b4cd7bc0546d5ca7aee4b8d30ce2e253de6ef772cb87",
+    "fig3": "dc0a529995d1453f00824481fbae55a82e9e413457e7321842fa6532fced7916",
+    "fig4": "0fcdfd6f71e84d3e1ea08e9c277331fd40e737542a05370543bae42a20042ed0",
+    "fig5": "08f791f891bbeaf3915be51ead0450f5ff646569e67e70548273304ac285c838",
+}
+#: Fingerprints of the fields and of the arguments of each maker in the tables of keys, with their defaults.
+TABLES = {
+    "ThermodynamicIntegrationMaker": ("b7b84110c224", "048d29d2a92b"),
+    "CommitteeLadderMaker": ("44136fa355b3", "048d29d2a92b"),
+    "CommitteeMaker": ("557a390622c8", None),
+    "SwitchingMaker": ("429479481abe", "048d29d2a92b"),
+    "FrenkelLaddMaker": ("ef72737873ae", "c8df1c59d11e"),
+    "LiquidFreeEnergyMaker": ("f0d21a8c1f9f", "44136fa355b3"),
+    "VacancyFreeEnergyMaker": ("e77e40bcdcca", "d170c3024caf"),
+    "SchottkyMaker": ("1d015b5a10e2", "048d29d2a92b"),
+    "FrenkelPairMaker": ("479fa008b011", "cad4d93053f9"),
+    "PhaseStabilityMaker": ("1d444aa9ed51", "c3c2f1ce1f7d"),
+    "TemperatureSweepMaker": ("c1282ff7cd26", "e1e41b7040da"),
+    "PressureSweepMaker": ("c1282ff7cd26", "24cd7960782f"),
+    "MeltingPointMaker": ("61861c88b0ba", "465378105145"),
+    "CompositionSweepMaker": ("0549c073ab40", "d88fe51beca2"),
+    "CompositionOptimizationMaker": ("63b5938310d1", "4a59d6704f8b"),
+    "OptimizeMaker": ("0ddd3999848b", None),
+    "OrderingSearchMaker": ("17e3e68ec203", "70bfd888252b"),
+    "SearchMaker": ("dea99c3b9ddf", None),
+    "OrderDisorderMaker": ("93904886fcd8", "52a744f1da13"),
+    "MonteCarloMaker": ("a39b6b7e52dc", "f31c79e20a80"),
+    "MixingMaker": ("ca2022d25090", "48cbd5a209f9"),
+    "OrderDisorderTransitionMaker": ("47edb7f6e142", "1429f493cb7f"),
+    "RelaxationMaker": ("f12b6f3fa833", "44136fa355b3"),
+    "FigureMaker": ("16a69029bc43", "44136fa355b3"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keys_of_every_release(kind):
     """If these keys change, all campaigns are computed again; change them only on purpose."""
-    assert task(kind).key == key
+    assert task(kind).key == KEYS[kind]
+
+
+def test_defaults_of_every_release():
+    """A default that is changed in a maker and in its table would give the same key to different calculations.
+
+    A new field or argument changes the fingerprint too: then check that nothing else changed, and update it here.
+    """
+
+    def short(table):
+        written = {name: "required" if default is ... else default for name, default in table.items()}
+        return fingerprint(written)[:12]
+
+    found = {
+        maker.__name__: (short(FIELDS[maker]), short(ARGUMENTS[maker]) if maker in ARGUMENTS else None)
+        for maker in FIELDS
+    }
+    assert found == TABLES and set(ARGUMENTS) <= set(FIELDS)
+    assert dict(POTENTIAL_FIELDS) == {"dtype": "float32", "head": None}
+    assert dict(EVALUATED) == {"n_runs": 1, "n_frames": 100}
 
 
 @pytest.mark.parametrize("kind", KINDS)
