@@ -12,12 +12,19 @@ from fireworks import Workflow
 from alchemflows.storage.database import Database
 
 DATA = Path(__file__).parent / "data"
-#: Files of the name of a kind and its version.
+#: Files of the name of a kind and its version; further examples of a kind have a word after it.
 DOCUMENTS = DATA / "documents"
+EXAMPLES = sorted(path for path in DOCUMENTS.glob("*.json") if path.stem.count("-") == 1)
+FURTHER = sorted(path for path in DOCUMENTS.glob("*.json") if path.stem.count("-") == 2)
 MODEL = DATA / "gentle.safetensors"
 WORKFLOW = DATA / "workflow.json"
 #: Stands in the workflow for the path of its model.
 PLACEHOLDER = "/path/of/the/model"
+
+
+def kind_of(path: Path) -> str:
+    """Return the kind of the documents in a file."""
+    return path.stem.partition("-")[0]
 
 
 def read_example(path: Path) -> dict[str, list[dict[str, Any]]]:

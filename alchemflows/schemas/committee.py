@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,12 @@ class CommitteeDocument(Document):
     )
     verdict: Verdict
     provenance: Provenance
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Yield what other documents do, and the statistical error of the mean beside `sigma_model_eV`."""
+        yield from super().__repr_args__()
+        if self.sigma_stat_eV is not None:
+            yield "sigma_stat_eV", float(f"{self.sigma_stat_eV:.6g}")
 
     @property
     def sigma_stat_eV(self) -> float | None:

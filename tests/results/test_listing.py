@@ -14,7 +14,7 @@ import pytest
 from ase import Atoms
 from command_line import assert_one_line, run_command
 from rich.console import Console
-from stored import DOCUMENTS, read_example, store_examples
+from stored import DOCUMENTS, EXAMPLES, kind_of, read_example, store_examples
 
 from alchemflows.alchemy.verify import Deviation
 from alchemflows.analysis.frames import StateFrames
@@ -33,8 +33,7 @@ from alchemflows.sampling.verify import Sampled, SampledEnsemble
 from alchemflows.schemas.document import decoded
 from alchemflows.schemas.frames import Frames
 
-PATHS = sorted(DOCUMENTS.glob("*.json"))
-CLASSES = {path.stem.rpartition("-")[0] for path in PATHS}
+CLASSES = {kind_of(path) for path in EXAMPLES}
 #: Outputs of jobs that are no results: parts of a ladder, and of an absolute free energy.
 PARTS = {"WindowsDocument", "EquilibriumDocument", "FrameForces", "LiquidDocument"}
 #: Kinds without a figure; the stored reproduction is a table.
@@ -44,7 +43,7 @@ WITHOUT_FIGURE = {"RelaxDocument", "ReproductionDocument", "SampledDisorderDocum
 @pytest.fixture(scope="module")
 def examples(shared_database):
     """Return a database with a document of every kind."""
-    store_examples(shared_database, PATHS)
+    store_examples(shared_database, EXAMPLES)
     return shared_database
 
 
@@ -52,7 +51,7 @@ def examples(shared_database):
 def documents(examples):
     """Return the stored result of each kind, with its identifier."""
     found = {}
-    for path in PATHS:
+    for path in EXAMPLES:
         row = read_example(path)["outputs"][-1]
         if (kind := row["output"]["@class"]) in KINDS:
             found[kind] = row["uuid"], decoded(examples.job_store.get_output(row["uuid"], load=True))
@@ -197,7 +196,7 @@ def test_each_kind_is_plotted(documents, kind, tmp_path):
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_results_of_each_kind_have_frames_or_a_reason(documents, examples, kind):
-    """The stored examples are from releases without frames."""
+    """The first stored example of each kind is from before results had frames; others are in the further examples."""
     uuid, _ = documents[kind]
     with pytest.raises((InvalidInputError, DatabaseError), match=r"frames|stored configurations|not in the database"):
         states_of(examples, uuid)

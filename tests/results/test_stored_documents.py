@@ -12,7 +12,18 @@ import pytest
 import typer
 from command_line import assert_one_line, run_command
 from rich.console import Console
-from stored import DATA, DOCUMENTS, MODEL, kinds_within, read_example, read_workflow, store_examples
+from stored import (
+    DATA,
+    DOCUMENTS,
+    EXAMPLES,
+    FURTHER,
+    MODEL,
+    kind_of,
+    kinds_within,
+    read_example,
+    read_workflow,
+    store_examples,
+)
 from workers import WorkerProcess
 
 import alchemflows.schemas
@@ -26,9 +37,11 @@ from alchemflows.execution.local import status
 from alchemflows.plotting import figures_of
 from alchemflows.report import details
 from alchemflows.report.campaign import write_report
+from alchemflows.report.results import RESULTS
 from alchemflows.results import listing, readout
 from alchemflows.results.builder import FreeEnergyBuilder
 from alchemflows.results.export import export
+from alchemflows.results.kinds import KINDS
 from alchemflows.results.ladders import analysis, window_documents
 from alchemflows.results.query import relaxations
 from alchemflows.results.stored import another_version, of_campaign
@@ -38,7 +51,6 @@ from alchemflows.schemas.potential import DEMO, DEMO_NOTE
 from alchemflows.storage.fireworks import submitted_tasks
 
 CAMPAIGN = "examples"
-PATHS = sorted(DOCUMENTS.glob("*.json"))
 #: Documents that no job returns: base classes, and states of windows in the arguments of queued jobs.
 NOT_STORED = {"DefectDocument", "MixedEnds", "PackedState", "VacancySeries"}
 
@@ -46,7 +58,7 @@ NOT_STORED = {"DefectDocument", "MixedEnds", "PackedState", "VacancySeries"}
 @pytest.fixture(scope="module")
 def examples(shared_database):
     """Return a database with all examples and the queued workflow of the same campaign."""
-    store_examples(shared_database, PATHS)
+    store_examples(shared_database, EXAMPLES)
     shared_database.launchpad.add_wf(read_workflow())
     return shared_database
 
@@ -76,7 +88,7 @@ def kinds(parent=Document):
 
 
 def test_each_kind_has_an_example_of_each_version():
-    versions = {path.stem: kinds_within(read_example(path)) for path in PATHS}
+    versions = {path.stem: kinds_within(read_example(path)) for path in EXAMPLES}
     missing = set(kinds()) - NOT_STORED - set().union(*versions.values())
     assert not missing, f"no example of {', '.join(sorted(missing))}: add it to tests/data/make_documents.py and run it"
     returned = {stem.rpartition("-")[0] for stem in versions}
@@ -85,15 +97,15 @@ def test_each_kind_has_an_example_of_each_version():
 
 
 def test_examples_name_no_machine():
-    text = "".join(path.read_text() for path in [*PATHS, DATA / "workflow.json"])
+    text = "".join(path.read_text() for path in [*EXAMPLES, *FURTHER, DATA / "workflow.json"])
     assert os.sep + "tmp" + os.sep not in text and "file://" not in text and "localhost" not in text
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_each_example_is_read(examples, path):
     for row in read_example(path)["outputs"]:
         read = decoded(examples.job_store.get_output(row["uuid"], load=True))
-        assert isinstance(read, Document) and type(read).__name__ == path.stem.rpartition("-")[0]
+        assert isinstance(read, Document) and type(read).__name__ == kind_of(path)
         assert read.schema_version == current_version(type(read).__name__)
         assert type(read).read(read.model_dump()) == read
 
@@ -115,11 +127,47 @@ def test_all_kinds_are_in_tables(examples, tmp_path):
     assert relaxed.energy_eV == row["output"]["energy_eV"]
 
 
-def test_all_kinds_are_in_the_report(examples, tmp_path):
-    write_report(examples, CAMPAIGN, tmp_path / "report.html", 10)
+@pytest.fixture
+def in_campaign(examples):
+    """Give the metadata of the campaign to all results that have none, until the end of the test."""
+    (campaign,) = examples.outputs().aggregate(
+        [{"$match": {"output.@class": "FreeEnergyDocument"}}, {"$replaceWith": "$metadata.campaign"}]
+    )
+    without = {"metadata.campaign": {"$exists": False}}
+    rows = list(examples.outputs().find(without, {"uuid": 1, "metadata": 1}))
+    for k, row in enumerate(rows):
+        own = {"metadata.campaign": campaign | {"task": f"task-{k}"}}
+        examples.outputs().update_one({"_id": row["_id"]}, {"$set": own})
+    yield examples
+    for row in rows:
+        examples.outputs().update_one({"_id": row["_id"]}, {"$set": {"metadata": row["metadata"]}})
+
+
+def test_all_kinds_are_in_the_report(in_campaign, tmp_path, monkeypatch):
+    drawn = {"CommitteeDocument", "CorrectionDocument"}  # the others are drawn by the tests of the list of results
+
+    def some_figures(document):
+        return figures_of(document) if type(document).__name__ in drawn else {}
+
+    monkeypatch.setattr("alchemflows.report.others.figures_of", some_figures)
+    write_report(in_campaign, CAMPAIGN, tmp_path / "report.html", 100)
     text = (tmp_path / "report.html").read_text()
-    assert "NaCl" in text and "cannot be read" not in text
-    assert text.count("data:image/png") >= 5
+    assert "cannot be read" not in text
+    sections = {each.partition('"')[0]: each for each in text.split('<details open id="')[1:]}
+    found = {row["uuid"]: row["output"] for row in in_campaign.outputs().find({"uuid": {"$in": list(sections)}})}
+    assert {output["@class"] for output in found.values()} == {kind for kind, each in KINDS.items() if not each.is_step}
+    assert {found[uuid]["@class"] for uuid, text in sections.items() if "data:image/png" in text} == drawn | set(
+        RESULTS
+    )
+    of_kind = {output["@class"]: sections[uuid] for uuid, output in found.items()}
+    of_class = {output["@class"]: output for output in found.values()}
+    committee, correction = of_class["CommitteeDocument"], of_class["CorrectionDocument"]
+    for name, value in (
+        ("sigma_model_eV", committee["sigma_model_eV"]),
+        ("sigma_stat_eV", committee["mean"]["error_eV"]),
+    ):
+        assert f"<th>{name}</th><td>{value:.6g}</td>" in of_kind["CommitteeDocument"]
+    assert f"delta_f_eV {correction['correction']['delta_f_eV']:.6g}" in of_kind["CorrectionDocument"]
 
 
 def result(examples, kind):
