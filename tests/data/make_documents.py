@@ -3,6 +3,10 @@
 They are what today's release stores, from short runs with mace-demo. Each file has the version of its document in its
 name; files of earlier versions stay, since every release must read them. Run this after a new kind of document or a
 new step of migration, and commit the files of that kind alone.
+
+A file that was written before a field was added proves that documents without the field are read, so it stays too.
+Further examples, with such fields, have a word after their version. ``python tests/data/make_documents.py frames``
+writes those with the word `frames`.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from pymatgen.core import Lattice, Structure
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from calculators import SpringsMaker
 from models import VARIANTS, build_mace
 from stored import DOCUMENTS, MODEL, PLACEHOLDER, WORKFLOW, kinds_within
 
@@ -44,6 +49,7 @@ from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.reanalysis import ReanalysisMaker
+from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.transition import OrderDisorderTransitionMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
@@ -52,7 +58,7 @@ from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.jobs.relax import relaxing
 from alchemflows.reproduce.fig5 import Fig5ComparisonMaker
 from alchemflows.results.combination import as_output
-from alchemflows.schemas.correction import CalculatorSpec
+from alchemflows.schemas.correction import CalculatorSpec, TargetRunSettings
 from alchemflows.schemas.document import current_version, decoded
 from alchemflows.schemas.optimization import Target
 from alchemflows.schemas.potential import PotentialSpec
@@ -60,6 +66,8 @@ from alchemflows.schemas.potential import PotentialSpec
 DEMO = PotentialSpec(name="mace-demo", device="cpu")
 SWITCHES: dict[str, Any] = {"n_repeats": 2, "n_equilibration_steps": 20, "n_switching_steps": 40}
 ABSOLUTE: dict[str, Any] = SWITCHES | {"n_cell_steps": 60, "n_sampling_steps": 40}
+#: Temperatures (K) between which NaCl melts in the short runs of the further examples.
+MELTING_RANGE_K = [300.0, 1500.0]
 #: Arguments of the vacancy of a campaign.
 VACANCY = {"site": 1, "chemical_potentials": {"values_eV": {"Na": -1.3}}}
 #: Settings of each method of a campaign.
@@ -135,11 +143,7 @@ def flows() -> Iterator[Flow]:
     yield CompositionSweepMaker(potential=DEMO, relax_maker=quick, both_starts=False).make(grid)
     search = SearchMaker(n_starts=2, n_steps=5, n_relaxed=1)
     yield OrderingSearchMaker(potential=DEMO, search_maker=search, relax_maker=quick).make(salt(K=0.5))
-    order = OrderDisorderMaker(
-        potential=DEMO, n_random=2, quasirandom=False, relax_maker=quick, sampled_temperature_K=600.0, n_sampled=2,
-        n_sampling_sweeps=8,
-    )  # fmt: skip
-    yield order.make(salt(K=0.5), (1, 1, 1), "distinct")
+    yield order_and_disorder()
     chains = MonteCarloMaker(
         potential=DEMO, n_replicas=2, n_equilibration_sweeps=5, n_production_sweeps=20, relax_maker=None
     )
@@ -156,6 +160,15 @@ def flows() -> Iterator[Flow]:
         potential=DEMO, optimize_maker=OptimizeMaker(relaxation="isotropic", max_steps=2)
     )
     yield optimize.make(salt(), {"Na": ["Na", "K"]}, [Target(quantity="a_A", value=5.9)])
+
+
+def order_and_disorder() -> Flow:
+    """Return the comparison of ordered and disordered (Na,K)Cl, also with arrangements that are sampled."""
+    order = OrderDisorderMaker(
+        potential=DEMO, n_random=2, quasirandom=False, relax_maker=relaxing(0.2), sampled_temperature_K=600.0,
+        n_sampled=2, n_sampling_sweeps=8,
+    )  # fmt: skip
+    return order.make(salt(K=0.5), (1, 1, 1), "distinct")
 
 
 def corrected_ladder() -> Flow:
@@ -197,18 +210,79 @@ def examples() -> dict[str, dict[str, list[Any]]]:
     """Run all flows; return the rows of the collection of outputs and the samples of the first job of each kind."""
     found: dict[str, dict[str, list[Any]]] = {}
     for flow in flows():
-        print(flow.name, flush=True)
-        store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore(key="blob_uuid")})
-        with tempfile.TemporaryDirectory() as folder:
-            run_locally(flow, store=store, root_dir=folder, create_folders=True, log=False, raise_immediately=True)
-        blobs = {blob["blob_uuid"]: blob for blob in store.additional_stores["data"].query()}
-        for row in store.docs_store.query():
-            del row["_id"]
-            used = [blobs[uuid] for uuid in sorted(blobs) if uuid in json_util.dumps(row)]
-            for blob in used:
-                blob.pop("_id", None)
+        found = stored_by(flow) | found
+    return found
+
+
+def stored_by(flow: Flow) -> dict[str, dict[str, list[Any]]]:
+    """Run a flow; return the row of the collection of outputs and the samples of one job of each kind.
+
+    This is the job whose output is that of the flow; of other kinds the first one.
+    """
+    print(flow.name, flush=True)
+    found: dict[str, dict[str, list[Any]]] = {}
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore(key="blob_uuid")})
+    with tempfile.TemporaryDirectory() as folder:
+        run_locally(flow, store=store, root_dir=folder, create_folders=True, log=False, raise_immediately=True)
+    blobs = {blob["blob_uuid"]: blob for blob in store.additional_stores["data"].query()}
+    result = getattr(flow.output, "uuid", None)
+    for row in sorted(store.docs_store.query(), key=lambda row: row["uuid"] != result):
+        del row["_id"]
+        used = [blobs[uuid] for uuid in sorted(blobs) if uuid in json_util.dumps(row)]
+        for blob in used:
+            blob.pop("_id", None)
+        if row["output"] is not None and "@class" in row["output"]:
             found.setdefault(row["output"]["@class"], {"outputs": [row], "samples": used})
     return found
+
+
+def further() -> Iterator[tuple[str, Flow, set[str]]]:
+    """Yield the word in the names of further examples, a flow, and the kinds of which its documents are kept."""
+    few: dict[str, Any] = {"potential": DEMO, "n_frames": 4, "relax_maker": None}
+    ladder = ThermodynamicIntegrationMaker(
+        temperature=200.0, n_windows=2, windows_per_job=2, n_equilibration_steps=20, n_production_steps=100, **few
+    )
+    flow = ladder.make(salt(), {"Na": "K"})
+    yield "frames", flow, {"FreeEnergyDocument", "WindowsDocument"}
+    switching = SwitchingMaker(temperature=200.0, pressure_GPa=None, **few, **SWITCHES)
+    yield "frames", switching.make(salt(), {"Na": "K"}), {"SwitchingDocument"}
+    sweeps: dict[str, Any] = few | {"n_replicas": 2, "n_equilibration_sweeps": 5}
+    chains = MonteCarloMaker(n_production_sweeps=20, n_md_steps=2, targets={"K": 0.5}, **sweeps)
+    yield "frames", chains.make(salt(K=0.5), (1, 1, 1), [900.0]), {"MonteCarloDocument"}
+    del sweeps["n_replicas"]
+    mixing = MixingMaker(n_potentials=5, n_production_sweeps=40, **sweeps)
+    yield "frames", mixing.make(salt(), {"Na": ["Na", "K"]}, (1, 1, 1), [600.0]), {"MixingDocument"}
+    absolute = FrenkelLaddMaker(temperature=50.0, timestep_fs=4.0, quantum=True, **few, **ABSOLUTE)
+    sweep: dict[str, Any] = {"n_repeats": 2, "n_equilibration_steps": 20, "n_switching_steps": 40, "n_points": 3}
+    of_temperature = TemperatureSweepMaker(frenkel_ladd_maker=absolute, **sweep).make(iron(), 40.0, 80.0)
+    yield "quantum", of_temperature, {"FrenkelLaddDocument", "EquilibriumDocument", "TemperatureSweepDocument"}
+    melting = MeltingPointMaker(frenkel_ladd_maker=absolute, n_heating_steps=20, **sweep)
+    yield "quantum", melting.make(salt(), MELTING_RANGE_K), {"MeltingDocument"}
+    phases = PhaseStabilityMaker(
+        frenkel_ladd_maker=absolute, runs="curves", n_sweep_repeats=2, n_sweep_equilibration_steps=20, n_sweep_steps=40
+    )
+    crystals = {"small": iron(), "large": iron() * (1, 1, 2)}
+    yield (
+        "boundaries",
+        phases.make(crystals, [40.0, 200.0], boundary_pressures=[0.5]),
+        {
+            "PhaseStabilityDocument",
+            "PressureSweepDocument",
+        },
+    )
+    yield "disorder", order_and_disorder(), {"OrderDisorderDocument"}
+    stages = CorrectionMaker(target=SpringsMaker(), earlier=[CalculatorSpec(path="calculators:Springs")])
+    yield "stages", after_a_ladder(ladder, stages), {"CorrectionDocument"}
+    runs = TargetRunSettings(n_runs=1, n_equilibration_steps=5, n_production_steps=20, n_frames=10)
+    sampled = CorrectionMaker(target=DEMO.model_copy(update={"dtype": "float64"}), target_runs=runs)
+    yield "sampled", after_a_ladder(ladder, sampled), {"CorrectionDocument"}
+
+
+def after_a_ladder(ladder: ThermodynamicIntegrationMaker, maker: CorrectionMaker) -> Flow:
+    """Return a ladder and its correction."""
+    sampled = ladder.make(salt(), {"Na": "K"})
+    correction = maker.make(sampled.jobs[-1].uuid)
+    return Flow([sampled, correction], output=correction.output, order="linear", name=maker.name)
 
 
 def combination() -> dict[str, dict[str, list[Any]]]:
@@ -234,9 +308,23 @@ def combination() -> dict[str, dict[str, list[Any]]]:
 def write_documents() -> None:
     """Write a file for each kind of document."""
     for kind, example in (examples() | combination()).items():
-        path = DOCUMENTS / f"{kind}-{current_version(kind)}.json"
-        path.write_text(json_util.dumps(example, indent=1, ensure_ascii=False) + "\n")
-        print(path.name, path.stat().st_size, *sorted(kinds_within(example)))
+        write_example(kind, "", example)
+
+
+def write_further(words: set[str]) -> None:
+    """Write the further examples with some words, all if there are none."""
+    for word, flow, kinds in further():
+        if not words or word in words:
+            found = stored_by(flow)
+            for kind in sorted(kinds):
+                write_example(kind, f"-{word}", found[kind])
+
+
+def write_example(kind: str, word: str, example: dict[str, list[Any]]) -> None:
+    """Write an example of a kind of document."""
+    path = DOCUMENTS / f"{kind}-{current_version(kind)}{word}.json"
+    path.write_text(json_util.dumps(example, indent=1, ensure_ascii=False) + "\n")
+    print(path.name, path.stat().st_size, *sorted(kinds_within(example)))
 
 
 def write_workflow() -> None:
@@ -257,5 +345,7 @@ def write_workflow() -> None:
 
 
 if __name__ == "__main__":
-    write_workflow()
-    write_documents()
+    if not sys.argv[1:]:
+        write_workflow()
+        write_documents()
+    write_further(set(sys.argv[1:]))
