@@ -60,9 +60,9 @@ class SpringsMaker(Maker):
 
     Parameters
     ----------
-    raises, unconverged, other_cells, empty
-        Numbers of the jobs that raise an error, end in an unsuccessful state, are of a cell with more atoms, or return
-        no energy.
+    raises, unconverged, other_cells, empty, other_crystals
+        Numbers of the jobs that raise an error, end in an unsuccessful state, are of a cell with more atoms, return
+        no energy, or are of a crystal with another element.
     as_flow, with_output
         Whether a flow of one job is made, and whether it has an output.
     category
@@ -74,6 +74,7 @@ class SpringsMaker(Maker):
     unconverged: list[int] = field(default_factory=list)
     other_cells: list[int] = field(default_factory=list)
     empty: list[int] = field(default_factory=list)
+    other_crystals: list[int] = field(default_factory=list)
     as_flow: bool = False
     with_output: bool = True
     category: str | None = None
@@ -91,7 +92,13 @@ class SpringsMaker(Maker):
     def make(self, structure: Structure) -> Job | Flow:
         """Return a job."""
         self._n_made += 1
-        kinds = {"raises": self.raises, "unconverged": self.unconverged, "cell": self.other_cells, "empty": self.empty}
+        kinds = {
+            "raises": self.raises,
+            "unconverged": self.unconverged,
+            "cell": self.other_cells,
+            "empty": self.empty,
+            "crystal": self.other_crystals,
+        }
         made = energy_of_springs(structure, [kind for kind, rows in kinds.items() if self._n_made in rows])
         if self.category is not None:
             made.update_config({"manager_config": {"_category": self.category}})
@@ -114,4 +121,12 @@ def energy_of_springs(structure: Structure, failures: list[str]) -> dict[str, An
     atoms.calc = Springs()
     energy = None if "empty" in failures else atoms.get_potential_energy()
     state = "failed" if "unconverged" in failures else "successful"
-    return {"state": state, "nsites": len(structure) * (1 + ("cell" in failures)), "output": {"energy": energy}}
+    calculated = structure.copy()
+    if "crystal" in failures:
+        calculated.replace(0, "Rb")
+    return {
+        "state": state,
+        "nsites": len(structure) * (1 + ("cell" in failures)),
+        "composition": calculated.composition,
+        "output": {"energy": energy},
+    }

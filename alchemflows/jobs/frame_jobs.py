@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import CURRENT_JOB, Flow, Job, JobConfig, JobStore, Maker, OutputReference, Response, job
 from monty.json import MontyDecoder
+from pymatgen.core import Composition, Element
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.cost import JobCost, cost_of_frames
@@ -19,13 +20,14 @@ from alchemflows.jobs.jobflow_parts import take_place_of
 from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.stores import current_store, require_store
 from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits
+from alchemflows.schemas.frames import Frames
 from alchemflows.schemas.provenance import Provenance
 
 if TYPE_CHECKING:
     from alchemflows.analysis.correction import EvaluatedEnd
 
 #: Fields of a job's output that are read: the energy of a task document of atomate2, or of a dictionary.
-_FIELDS = ("output.output.energy", "output.energy", "output.state", "output.nsites")
+_FIELDS = ("output.output.energy", "output.energy", "output.state", "output.nsites", "output.composition")
 #: State of a completed calculation in task documents of atomate2.
 _SUCCESSFUL = "successful"
 
@@ -108,10 +110,9 @@ class FrameJobsMaker(Maker):
         document, before = stored_ladder(store, ladder), stored_correction(store, earlier)
         ends = ends_to_evaluate(document, frames_of_ladder(store, document), before)
         jobs = list(map(_uuid, outputs))
-        found = _outputs(store, jobs)
+        found, crystals = _outputs(store, jobs), [composition_of(end.sampled.frames) for end in ends]
         for (k, row), uuid in zip(frames, jobs, strict=True):
-            n_sites = int((ends[k].sampled.frames.shares.sum(axis=1) > 0).sum())
-            ends[k].record(row, energy_of(found.get(uuid), n_sites, f"the job {uuid[:8]}"))
+            ends[k].record(row, energy_of(found.get(uuid), crystals[k], f"the job {uuid[:8]}"))
         for end in ends:
             end.check_failures(name, self.max_failed)
         counts = counts_to_evaluate(document, ends, self.limits)
@@ -145,15 +146,26 @@ class FrameJobsMaker(Maker):
         return made
 
 
-def energy_of(output: Mapping[str, Any] | None, n_sites: int, name: str) -> float | str:
+def composition_of(frames: Frames) -> Composition:
+    """Return the numbers of atoms in the frames of an end."""
+    counts: dict[str, float] = {}
+    for numbers, shares in zip(frames.numbers, frames.shares, strict=True):
+        for z, share in zip(numbers, shares, strict=True):
+            if share > 0:
+                symbol = Element.from_Z(int(z)).symbol
+                counts[symbol] = counts.get(symbol, 0.0) + float(share)
+    return Composition(counts)
+
+
+def energy_of(output: Mapping[str, Any] | None, crystal: Composition, name: str) -> float | str:
     """Return the energy (eV) in the output of a job, or the reason why there is none.
 
     Parameters
     ----------
     output
         Task document of atomate2, or a mapping with `energy`; None if the job failed.
-    n_sites
-        Number of atoms of the frame.
+    crystal
+        Numbers of atoms of the frame. A task document with other elements or numbers is that of another crystal.
     name
         Name of the job in reasons.
     """
@@ -162,8 +174,14 @@ def energy_of(output: Mapping[str, Any] | None, n_sites: int, name: str) -> floa
     state = output.get("state")
     if state not in (None, _SUCCESSFUL):
         return f"{name} ended with the state {state}"
-    if output.get("nsites") not in (None, n_sites):
-        return f"{name} calculated a cell with {output['nsites']} atoms; the frame has {n_sites}"
+    calculated = output.get("composition")
+    if isinstance(calculated, Mapping):
+        counts = {symbol: count for symbol, count in calculated.items() if not symbol.startswith("@")}
+        other = Composition(counts).element_composition
+        if not other.almost_equals(crystal):
+            return f"{name} calculated {other.formula}; the frame is {crystal.formula}"
+    if output.get("nsites") not in (None, crystal.num_atoms):
+        return f"{name} calculated a cell with {output['nsites']} atoms; the frame has {crystal.num_atoms:g}"
     nested = output.get("output")
     energy = (nested if isinstance(nested, Mapping) else output).get("energy")
     if not isinstance(energy, int | float) or not abs(energy) < float("inf"):

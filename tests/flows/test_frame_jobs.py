@@ -15,6 +15,7 @@ from jobflow import Flow, JobStore, run_locally
 from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MontyEncoder
+from pymatgen.core import Composition
 
 from alchemflows.alchemy.targets import imported_calculator
 from alchemflows.errors import InvalidInputError, PotentialError
@@ -74,7 +75,7 @@ def test_energies_are_those_of_the_force_field(sampled, gentle_model, tmp_path):
 
 
 def test_frames_whose_jobs_fail_or_do_not_converge_are_named_and_left_out(sampled, tmp_path):
-    """A job that raises an error, one with an unsuccessful state, one of another cell, and one without an energy."""
+    """Jobs that raise an error, have an unsuccessful state, are of another cell or crystal, or have no energy."""
     lost = {"raises": [1], "unconverged": [2], "other_cells": [8], "empty": [9]}
     found = corrected(sampled, tmp_path, SpringsMaker(**lost), max_failed=0.4)
     assert [each.index for each in found.initial.failed] == [1, 2]
@@ -84,6 +85,9 @@ def test_frames_whose_jobs_fail_or_do_not_converge_are_named_and_left_out(sample
         assert word.split()[-1] in reason
     assert (found.initial.n_frames, found.final.n_frames) == (4, 4)
     assert any("2 of 6 frames" in note for note in found.verdict.notes)
+    another = corrected(sampled, tmp_path, SpringsMaker(other_crystals=[3]), max_failed=0.4)
+    (only,) = another.initial.failed
+    assert only.index == 3 and "Rb1" in only.error and "Cs1" in only.error and not another.final.failed
 
 
 def test_frames_are_evaluated_in_rounds(sampled, tmp_path):
@@ -159,10 +163,14 @@ def replaced(sampled, target) -> Flow:
         ({"output": {"energy": float("nan")}}, "no energy"),
         ({"energy": None}, "no energy"),
         ({"energy": 1.0, "nsites": 10}, "10 atoms"),
+        ({"energy": 1.0, "nsites": 5, "composition": {"Cs": 1.0, "Sn": 1.0, "I": 3.0}}, "Sn1"),
+        ({"energy": 1.0, "composition": {"@class": "Composition", "Cs": 1.0, "Pb": 1.0, "I": 3.0}}, 1.0),
+        ({"energy": 1.0, "composition": {"Cs+": 1, "Pb2+": 1, "I-": 3}}, 1.0),
+        ({"energy": 1.0, "composition": {"Cs": 2.0, "Pb": 2.0, "I": 6.0}}, "Pb2"),
     ],
 )
 def test_energies_of_outputs(output, found):
-    energy = energy_of(output, 5, "it")
+    energy = energy_of(output, Composition("CsPbI3"), "it")
     assert found in energy if isinstance(found, str) else energy == found
 
 
