@@ -245,12 +245,13 @@ def packed_frames(
 
 def bytes_of_frames(disorder: Disorder, settings: MonteCarloSettings, n_frames: int) -> int:
     """Return the approximate size of the stored configurations of one replica (bytes)."""
+    elements = {symbol for sublattice in disorder.sublattices for symbol in sublattice.symbols if symbol is not None}
     return packed_bytes(
         min(n_frames, settings.n_production_sweeps),
         disorder.system.n_sites,
         cells_vary=bool(settings.n_md_steps) and settings.pressure_GPa is not None,
         atoms_move=settings.moves_atoms,
-        arrangements=True,
+        n_elements=len(elements),
     )
 
 

@@ -241,17 +241,19 @@ class Frames:
         return cls(first.numbers, first.shares, **joined)
 
 
-def packed_bytes(
-    n_frames: int, n_sites: int, *, cells_vary: bool, atoms_move: bool = True, arrangements: bool = False
-) -> int:
+def packed_bytes(n_frames: int, n_sites: int, *, cells_vary: bool, atoms_move: bool = True, n_elements: int = 0) -> int:
     """Return the approximate size of packed frames in the database (bytes), with coordinates of 16 bits.
 
     Parameters
     ----------
     n_frames, n_sites
         Numbers of frames and of sites.
-    cells_vary, atoms_move, arrangements
-        Whether cells, positions and the elements on the sites differ between frames.
+    cells_vary, atoms_move
+        Whether cells and positions differ between frames.
+    n_elements
+        Number of elements that are distributed over sites, if their arrangements differ between frames; otherwise 0.
     """
-    of_frame = n_sites * (6 * atoms_move + arrangements) + 16 + 36 * cells_vary + 4 * arrangements
-    return (n_frames * of_frame + 33 * n_sites + 2000) * 4 // 3 if n_frames else 0
+    arranged = n_elements > 0
+    of_frame = n_sites * (6 * atoms_move + arranged) + 16 + 36 * cells_vary + 4 * arranged
+    of_all = n_sites * (24 + 9 * max(1, n_elements)) + 2000 + 600 * arranged
+    return (n_frames * of_frame + of_all) * 4 // 3 if n_frames else 0

@@ -7,11 +7,14 @@ import pkgutil
 from dataclasses import dataclass, fields, is_dataclass
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from harmonic import harmonic_path
 from jobflow import Flow, Job, Maker, job
+from pymatgen.core import Lattice, Structure
 
 import alchemflows.jobs
+from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.campaign.estimate import work_of
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.correction import EvaluateFramesMaker
@@ -20,6 +23,7 @@ from alchemflows.jobs.equilibrium import EquilibriumMaker
 from alchemflows.jobs.frame_forces import FrameForcesMaker
 from alchemflows.jobs.frame_jobs import FrameJobsMaker
 from alchemflows.jobs.frenkel_ladd import EinsteinSwitchesMaker
+from alchemflows.jobs.monte_carlo import bytes_of_frames, packed_frames
 from alchemflows.jobs.optimize import OptimizeMaker
 from alchemflows.jobs.order_disorder import SampledDisorderMaker
 from alchemflows.jobs.ordering import SearchMaker
@@ -27,9 +31,11 @@ from alchemflows.jobs.relax import AlchemicalRelaxMaker
 from alchemflows.jobs.removal import RemovalMaker
 from alchemflows.jobs.switching import SwitchesMaker
 from alchemflows.jobs.windows import WindowsMaker
+from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.schemas.correction import EvaluationLimits, TargetRunSettings
 from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.frames import packed_bytes
+from alchemflows.schemas.monte_carlo import MonteCarloSettings
 
 DYNAMICS = DynamicsSettings(
     temperature_K=300.0, n_equilibration_steps=40, n_production_steps=100, sample_interval_steps=10
@@ -105,6 +111,31 @@ def test_cost_of_windows():
 )
 def test_cost_of_other_jobs(made, expected):
     assert cost_of(made) == expected
+
+
+@pytest.mark.parametrize(
+    "dynamics", [{}, {"n_md_steps": 4}, {"n_md_steps": 4, "pressure_GPa": 0.1}], ids=["frozen", "NVT", "NPT"]
+)
+@pytest.mark.parametrize("cation", [{"Na": 0.5, "K": 0.5}, {"Na": 0.5, "K": 0.25, "Rb": 0.125}])
+def test_the_estimate_of_space_of_arrangements_is_that_of_the_packed_frames(cation, dynamics):
+    """For two elements, and for three and vacancies."""
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), [cation, "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    disorder = Disorder(salt, (2, 2, 2))
+    arrangements, rng, n = Arrangements.of(disorder), np.random.default_rng(1), 50
+    settings = MonteCarloSettings(temperature_K=600.0, n_production_sweeps=2 * n, **dynamics)
+    crystal = disorder.system.structure
+    moved = rng.normal(0, 0.1, (n, len(crystal), 3)) * settings.moves_atoms
+    cells = crystal.lattice.matrix * (1 + 0.01 * rng.normal(size=(n, 1, 1)) * ("pressure_GPa" in dynamics))
+    series = SimpleNamespace(
+        labels=rng.integers(0, len(arrangements.species), (2 * n, arrangements.n_sites)),
+        energy_eV=rng.normal(size=2 * n),
+    )
+    recorder = SimpleNamespace(of_window=lambda k: (np.arange(1, 2 * n, 2), crystal.cart_coords + moved, cells))
+    stored = packed_frames(arrangements, series, recorder, 0, settings)
+    assert bytes_of_frames(disorder, settings, n) == pytest.approx(len(stored.npz_base64), rel=0.05)
+    # There are not more frames than sweeps.
+    assert bytes_of_frames(disorder, settings, 1000) == bytes_of_frames(disorder, settings, 2 * n)
+    assert bytes_of_frames(disorder, settings, 0) == 0
 
 
 def test_cost_of_a_campaign_includes_makers_of_other_packages():
