@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ FIREWORKS = (
 #: Private parts of libraries, and the one file that uses each.
 PARTS = {
     FIREWORKS: "storage/fireworks.py",
+    r"[\"']launchpad[\"']": "storage/fireworks.py",
+    r"getLogger\([\"']pymbar": "free_energy/__init__.py",
+    r"\bconv_fusion\b|\bconv_tp\b|\bconv_tp_weights\b": "alchemy/backends/mace_internals.py",
+    r"sevenn\._keys|reduce_total_enegy": "alchemy/backends/sevennet.py",
+    r"\btorch\._C\b": "alchemy/backends/loading.py",
+    r"[\w\]]\._version\b": "alchemy/potential.py",
     r"\.make\.original\b|\.set_uuid\(|CURRENT_JOB\.reset\b": "jobs/jobflow_parts.py",
     r"\._collection\b": "storage/database.py",
     r"task_document_kwargs": "jobs/relax.py",
@@ -39,10 +46,24 @@ def test_no_class_name_is_used_twice():
     assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
-@pytest.mark.parametrize(("pattern", "place"), PARTS.items(), ids=PARTS.values())
+@pytest.mark.parametrize(("pattern", "place"), PARTS.items(), ids=[f"{v} {k}" for k, v in PARTS.items()])
 def test_private_parts_of_a_library_are_used_in_one_file(pattern, place):
     found = {path for path, text in SOURCES.items() if re.search(pattern, text)}
     assert found == {place}
+
+
+def test_private_parts_of_python_are_used_by_one_file_of_the_tests():
+    """If a new release of Python has no such names, tests/command_line.py must start processes in another way."""
+    found = {
+        path.name
+        for path in Path(__file__).parent.rglob("*.py")
+        if path != Path(__file__) and "forkserver._forkserver" in path.read_text()
+    }
+    assert found == {"command_line.py"}
+    server = getattr(forkserver, "_forkserver", None)
+    assert server is not None, "multiprocessing.forkserver no longer has the server _forkserver, as in Python 3.11"
+    assert hasattr(server, "_forkserver_address"), "the fork server of Python has no _forkserver_address, as in 3.11"
+    assert callable(server.ensure_running)
 
 
 def test_functions_of_jobs_have_one_verb_for_one_thing():

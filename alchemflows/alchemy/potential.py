@@ -369,6 +369,7 @@ class AlchemicalPotential:
         # A replica keeps all its nodes if it has no weight, since the backend needs at least one node.
         present = [row.tobytes() if row.any() else self._all_present for row in (weights != 0).cpu().numpy()]
         if self._static and isinstance(given, torch.Tensor):
+            # The number of changes in place is private to torch; seen in torch 2.13.0.
             self._read = given, given._version, present
         return present
 

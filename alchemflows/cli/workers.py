@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from datetime import datetime
@@ -107,6 +106,7 @@ def supervise(
     """
     from alchemflows.execution.reruns import RerunPolicy
     from alchemflows.execution.supervisor import Queue, Supervisor
+    from alchemflows.storage.fireworks import log_only_errors
 
     if qadapter is None:
         names = {"fworker": "--fworker", "max_jobs": "--max-jobs", "folder": "--folder"}
@@ -117,7 +117,7 @@ def supervise(
         refuse_given({"interval": "--interval"}, "with --once")
     queue = Queue(qadapter, _fworker(fworker), max_jobs, folder) if qadapter else None
     launchpad = _launchpad(None if once else interval)
-    logging.getLogger("launchpad").setLevel(logging.ERROR)  # what FireWorks does is said here in a line
+    log_only_errors()  # the supervisor reports in a line what it does
     given = {"retries": retries, "lost_retries": lost_retries, "lost_after_s": lost_after}
     policy = RerunPolicy(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     supervisor = Supervisor(launchpad, _report, policy, queue, settings().checkpoints.expanduser())

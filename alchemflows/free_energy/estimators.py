@@ -6,7 +6,6 @@ energies are u = β (U + pV).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,11 +24,6 @@ from alchemflows.free_energy.errors import correlated_variance, small_sample_fac
 from alchemflows.free_energy.integration import integrate
 from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.samples import WindowSeries
-
-# Silence two warnings of pymbar that do not matter here: about the solver for bootstrapping, which is not used, and
-# about a failed solver, after which pymbar tries the next one. Names of loggers as in pymbar 4.
-for _name in ("pymbar.mbar", "pymbar.mbar_solvers"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
 
 #: Smallest overlap of neighbouring windows for reliable results of MBAR (Klimovich, Shirts & Mobley, J. Comput.-Aided
 #: Mol. Des. 29, 397, 2015).

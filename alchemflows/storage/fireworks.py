@@ -7,6 +7,7 @@ only this file has to be adapted then.
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import re
 import threading
@@ -31,6 +32,9 @@ from alchemflows.storage.configuration import without_passwords
 
 #: FireWorks options for workflow locks. A lock is held briefly, but a worker that dies never releases it.
 LOCKS = {"WFLOCK_EXPIRATION_SECS": 60, "WFLOCK_EXPIRATION_KILL": True}
+
+#: Name of the logger of a LaunchPad.
+_LOGGER = "launchpad"
 
 #: GridFS in which FireWorks stores actions that are too large for a document.
 LARGE_ACTIONS = ("fw_gridfs.files", "fw_gridfs.chunks")
@@ -159,6 +163,11 @@ class Relatives(NamedTuple):
 
 
 # Jobs
+
+
+def log_only_errors() -> None:
+    """Hide what LaunchPads log, except errors."""
+    logging.getLogger(_LOGGER).setLevel(logging.ERROR)
 
 
 def find_jobs(launchpad: LaunchPad, query: Mapping[str, Any]) -> list[StoredJob]:

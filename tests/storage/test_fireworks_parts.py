@@ -6,6 +6,7 @@ If one of these fails after an upgrade: what has to be changed is in `alchemflow
 from __future__ import annotations
 
 import inspect
+import logging
 from datetime import datetime
 
 import pytest
@@ -66,6 +67,15 @@ def test_replaced_functions_have_the_signatures_of_their_replacements():
     assert "WFLock" in LaunchPad._refresh_wf.__code__.co_names
     wanted = {"expiration_secs", "fizzle", "rerun", "refresh", "query", "launch_query"}
     assert wanted <= set(names(LaunchPad.detect_lostruns))
+
+
+def test_the_logger_of_a_launchpad_shows_only_errors(launchpad):
+    before = launchpad.m_logger.level
+    try:
+        fireworks.log_only_errors()
+        assert launchpad.m_logger.level == logging.ERROR, f"FireWorks logs to {launchpad.m_logger.name}"
+    finally:
+        launchpad.m_logger.setLevel(before)
 
 
 def test_the_lock_is_a_field_of_the_workflow(launchpad, failed):

@@ -225,7 +225,7 @@ def _describe(model: Any) -> MACEArchitecture:
             apply_cutoff=getattr(model, "apply_cutoff", True),
             pair_repulsion=internals.has_pair_repulsion(model),
             radial_MLP=list(first.radial_MLP),
-            max_ell=model.spherical_harmonics._lmax,
+            max_ell=model.spherical_harmonics.irreps_out.lmax,
             interaction_cls_first=_name_of(interaction_classes, type(first)),
             interaction_cls=_name_of(interaction_classes, type(last)),
             num_interactions=n_layers,

@@ -35,6 +35,8 @@ from alchemflows.alchemy.potential import Backend
 from alchemflows.errors import PotentialError
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
+# The names of data in `sevenn._keys` are private to sevenn; seen in sevenn 0.10.4.
+
 #: Modules that follow the energies of the atoms and are not used here. One name is misspelt in sevenn 0.10.4.
 _AFTER_ATOMIC_ENERGIES = ("reduce_total_enegy", "force_output")
 
