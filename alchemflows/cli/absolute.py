@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from alchemflows.cli.inputs import naming_options, phases_of, springs_of, substi
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
+    OrderedStructureFile,
     Plot,
     PotentialOptions,
     ReadingOptions,
@@ -37,6 +39,29 @@ FRENKEL_LADD = MakerOptions(_MAKER, _NAMES)
 FRENKEL_LADD_OF_CURVES = MakerOptions(_MAKER, (*_NAMES, "quantum"))
 FRENKEL_LADD_AT = MakerOptions(_MAKER, ("temperature", *_NAMES), required=("temperature",))
 FRENKEL_LADD_ALL = MakerOptions(_MAKER, ("temperature", *_NAMES, "quantum"), required=("temperature",))
+#: Options of the Frenkel–Ladd run from which a sweep starts.
+START_OF_ISOBAR = replace(
+    FRENKEL_LADD_ALL,
+    texts={
+        "temperature": "Temperature (K) of the Frenkel–Ladd run from which the curve starts; between --from and --to."
+    },
+)
+START_OF_ISOTHERM = replace(
+    FRENKEL_LADD_AT,
+    texts={
+        "temperature": "Temperature (K) of the curve and of the Frenkel–Ladd run from which it starts.",
+        "pressure": "Pressure (GPa) of the Frenkel–Ladd run from which the curve starts; between --from and --to.",
+    },
+)
+#: Options of the runs from which the curves of a crystal and of its liquid start.
+STARTS_OF_MELTING = replace(
+    FRENKEL_LADD_OF_CURVES,
+    texts={
+        "repeats": "Number of switches to the Einstein crystal, and of the liquid to the reference liquid, in each "
+        "direction; at least 2.",
+        "switching": "Number of steps of each switch to the Einstein crystal or to the reference liquid.",
+    },
+)
 
 
 @app.command("frenkel-ladd")
@@ -104,7 +129,7 @@ LIQUID = MakerOptions(
 @app.command()
 @grouped
 def liquid(
-    structure: StructureFile,
+    structure: OrderedStructureFile,
     maker: Annotated[Any, LIQUID],
     potential: PotentialOptions,
     reading: ReadingOptions,
@@ -164,13 +189,13 @@ _OF_ANCHOR = ("repeats", "cell_steps", "equilibration", "sampling", "switching",
 @grouped
 def temperature_sweep(
     structure: StructureFile,
+    low: Annotated[float, typer.Option("--from", help="Lowest temperature (K).")],
+    high: Annotated[float, typer.Option("--to", help="Highest temperature (K).")],
+    maker: Annotated[Any, START_OF_ISOBAR],
     sweep: Annotated[Any, TEMPERATURE_SWEEP],
-    maker: Annotated[Any, FRENKEL_LADD_ALL],
     potential: PotentialOptions,
     reading: ReadingOptions,
     run: RunOptions,
-    low: Annotated[float, typer.Option("--from", help="Lowest temperature (K).")],
-    high: Annotated[float, typer.Option("--to", help="Highest temperature (K).")],
     constant_volume: Annotated[
         bool, typer.Option(help="Run at constant volume in the relaxed cell, or in the given cell with --no-relax.")
     ] = False,
@@ -198,13 +223,13 @@ def temperature_sweep(
 @grouped
 def pressure_sweep(
     structure: StructureFile,
+    low: Annotated[float, typer.Option("--from", help="Lowest pressure (GPa).")],
+    high: Annotated[float, typer.Option("--to", help="Highest pressure (GPa).")],
+    maker: Annotated[Any, START_OF_ISOTHERM],
     sweep: Annotated[Any, PRESSURE_SWEEP],
-    maker: Annotated[Any, FRENKEL_LADD_AT],
     potential: PotentialOptions,
     reading: ReadingOptions,
     run: RunOptions,
-    low: Annotated[float, typer.Option("--from", help="Lowest pressure (GPa).")],
-    high: Annotated[float, typer.Option("--to", help="Highest pressure (GPa).")],
     supercell: Supercell = (1, 1, 1),
     anchor: AnchorOption = None,
     plot: Plot = None,
@@ -224,14 +249,14 @@ def pressure_sweep(
 @app.command()
 @grouped
 def melting(
-    structure: StructureFile,
+    structure: OrderedStructureFile,
+    low: Annotated[float, typer.Option("--from", help="Lowest temperature (K), where the curve of the solid starts.")],
+    high: Annotated[float, typer.Option("--to", help="Highest temperature (K), where the curve of the liquid starts.")],
     point: Annotated[Any, MELTING],
-    maker: Annotated[Any, FRENKEL_LADD_OF_CURVES],
+    maker: Annotated[Any, STARTS_OF_MELTING],
     potential: PotentialOptions,
     reading: ReadingOptions,
     run: RunOptions,
-    low: Annotated[float, typer.Option("--from", help="Lowest temperature (K), where the curve of the solid starts.")],
-    high: Annotated[float, typer.Option("--to", help="Highest temperature (K), where the curve of the liquid starts.")],
     supercell: Supercell = (1, 1, 1),
     plot: Plot = None,
 ) -> None:

@@ -87,12 +87,15 @@ class MakerOptions:
         Those that must be given.
     renamed
         Fields of options whose field is neither of the same name nor in :data:`SHORT`.
+    texts
+        Descriptions of options that set more, or something else, in a command than the description of the field says.
     """
 
     place: str
     names: tuple[str, ...]
     required: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def declared(self) -> Any:
@@ -115,7 +118,7 @@ class MakerOptions:
             option = typer.Option(
                 *DECLARED.get(name, ()),
                 metavar=f"[{'|'.join(choices)}]" if choices else None,
-                help=texts[path],
+                help=self.texts.get(name, texts[path]),
                 callback=_one_of(name, choices) if choices else CHECKS.get(name),
             )
             made.append((name, Annotated[hint, option], inspect.Parameter.empty if name in self.required else default))

@@ -36,6 +36,9 @@ def temperature_option(text: str) -> Any:
 StructureFile = Annotated[
     Path, typer.Argument(help="Structure file (CIF, POSCAR, ...), ordered or disordered.", callback=_existing)
 ]
+OrderedStructureFile = Annotated[
+    Path, typer.Argument(help="Structure file (CIF, POSCAR, ...), ordered.", callback=_existing)
+]
 Substitutions = Annotated[list[str], typer.Argument(help="Elements and their substitutes, such as Pb:Sn.")]
 Temperatures = Annotated[list[float], temperature_option("Temperature (K); repeatable.")]
 Supercell = Annotated[

@@ -221,7 +221,7 @@ class TransformationMaker(SampledMaker):
         Whether every changed or disordered site is a separate site group; otherwise sites that change in the same way
         form one group.
     relax_maker
-        Relaxation of positions and cell before the dynamics.
+        Relax positions and cell before the dynamics.
 
         With None the dynamics start from the given structure.
     crystal

@@ -35,7 +35,9 @@ class FrenkelLaddMaker(SampledMaker):
     Parameters
     ----------
     n_repeats
-        Number of switches in each direction, at least 2; all switches run in one batch.
+        Number of switches to the Einstein crystal in each direction; at least 2.
+
+        All switches run in one batch.
     n_cell_steps
         Number of steps at constant pressure that determine the mean cell; the first third is equilibration.
 
@@ -45,7 +47,7 @@ class FrenkelLaddMaker(SampledMaker):
     n_sampling_steps
         Number of steps at constant volume that sample the mean squared displacements, which give the spring constants.
     n_switching_steps
-        Number of steps of each switch.
+        Number of steps of each switch to the Einstein crystal.
     schedule
         λ as a function of time during a switch: linear, or a polynomial of third, fifth or ninth order.
     springs_eV_per_A2
@@ -53,13 +55,13 @@ class FrenkelLaddMaker(SampledMaker):
 
         They can be shared between phases; see :class:`EinsteinSwitchesMaker`.
     quantum
-        Whether to compute the quantum correction of the harmonic modes, which is listed separately from F and G.
+        Also compute the quantum correction of harmonic modes; it is not added to F and G.
     symmetrise
         Whether to symmetrise the mean cell and the mean positions to the space group of the relaxed structure.
 
         The verdict says if the crystal has another space group at this temperature.
     n_frames
-        Number of configurations of the run that samples the mean cell that are stored; 0 for none.
+        Number of configurations to store from the run that determines the mean cell; 0 for none.
 
         `alchemflows frames export` writes them to a file.
     coupling
@@ -67,7 +69,7 @@ class FrenkelLaddMaker(SampledMaker):
 
         See :class:`AlchemicalSystem`.
     relax_maker
-        Relaxation of positions and cell before the dynamics.
+        Relax positions and cell before the dynamics.
 
         With None the dynamics start from the given structure.
 

@@ -40,13 +40,16 @@ class IsolineMaker(Maker):
         Potential, conditions, and lengths of the Frenkel–Ladd run, which is the anchor of the curve. The sweep has the
         same potential and conditions.
     n_repeats
-        Number of switches in each direction, at least 2; all switches run in one batch.
+        Number of sweeps over the range in each direction; at least 2.
+
+        All sweeps run in one batch.
     n_equilibration_steps
-        Number of equilibration steps at each end of the range, before the switches.
+        Number of equilibration steps at each end of the range, before the sweeps.
     n_switching_steps
-        Number of steps of each switch.
+        Number of steps of each sweep.
     n_points
-        Number of points of the curve between its ends, at least 3; the anchor is added to them.
+        Number of points of the curve, both ends included; at least 3. The curve also has the point of the
+        Frenkel–Ladd run.
     """
 
     name: str = "sweep"

@@ -30,9 +30,11 @@ class LiquidFreeEnergyMaker(SampledMaker):
     Parameters
     ----------
     n_repeats
-        Number of switches in each direction, at least 2; all switches run in one batch.
+        Number of switches to the reference liquid in each direction; at least 2.
+
+        All switches run in one batch.
     heating_temperature
-        Temperature (K) at which the crystal is melted; 1.5 times the temperature if it is None.
+        Temperature (K) at which the crystal is melted; by default 1.5 times the temperature.
 
         A crystal without surfaces melts only well above its melting point.
     n_heating_steps
@@ -44,13 +46,14 @@ class LiquidFreeEnergyMaker(SampledMaker):
     n_equilibration_steps
         Number of equilibration steps of the liquid and of its reference at constant volume, before the switches.
     n_switching_steps
-        Number of steps of each switch.
+        Number of steps of each switch to the reference liquid.
     schedule
         λ as a function of time during a switch: linear, or a polynomial of third, fifth or ninth order.
     reference_density
-        Reduced density x = ρ (πσ²)^{3/2} / 2 of the reference liquid, which sets its length σ; at most 4.
+        Reduced density of the reference liquid, at most 4. The result does not depend on it; a good match lowers the
+        error.
 
-        F does not depend on it; a better match of both liquids dissipates less.
+        It is x = ρ (πσ²)^{3/2} / 2 with the number density ρ of the liquid, and sets the length σ of the reference.
     reference_p
         Factor p of the pair energy of the reference liquid: 1, 25, 50, 75 or 100.
 

@@ -30,11 +30,12 @@ class MeltingPointMaker(IsolineMaker):
     Parameters
     ----------
     heating_temperature
-        Temperature (K) at which the crystal is melted; 1.5 times the highest temperature if it is None.
+        Temperature (K) at which the crystal is melted; by default 1.5 times the highest temperature.
     n_heating_steps
         Number of steps at the heating temperature.
     reference_density
-        Reduced density of the reference liquid, see :class:`LiquidFreeEnergyMaker`.
+        Reduced density of the reference liquid, at most 4. The result does not depend on it; a good match lowers the
+        error.
 
     Examples
     --------

@@ -55,11 +55,13 @@ class PhaseStabilityMaker(Maker):
 
         It must be between the lowest and the highest temperature, and all phases must be stable there.
     n_sweep_repeats
-        Number of switches of each sweep in each direction, at least 2; all switches run in one batch.
+        Number of sweeps of the temperature in each direction, for each curve; at least 2.
+
+        All sweeps of a curve run in one batch.
     n_sweep_equilibration_steps
-        Number of equilibration steps of each sweep at both ends of the range.
+        Number of equilibration steps at each end of the range, before the sweeps.
     n_sweep_steps
-        Number of steps of each switch of a sweep.
+        Number of steps of each sweep.
 
     Examples
     --------

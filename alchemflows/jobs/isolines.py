@@ -102,7 +102,7 @@ class SweepSwitchesMaker(Maker):
     low, high
         Ends of the range (K or GPa), which contains the anchor.
     n_points
-        Number of points of the curve between its ends; the anchor is added to them.
+        Number of points of the curve, both ends included; the anchor is added to them.
     seed
         Seed from which all others derive.
     """

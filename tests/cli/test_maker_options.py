@@ -31,9 +31,9 @@ COMMANDS: dict[str, list[MakerOptions]] = {
     "frenkel-ladd": [absolute.FRENKEL_LADD_ALL],
     "liquid": [absolute.LIQUID],
     "phases": [absolute.PHASES, absolute.FRENKEL_LADD_OF_CURVES],
-    "melting": [absolute.MELTING, absolute.FRENKEL_LADD_OF_CURVES],
-    "temperature-sweep": [absolute.TEMPERATURE_SWEEP, absolute.FRENKEL_LADD_ALL],
-    "pressure-sweep": [absolute.PRESSURE_SWEEP, absolute.FRENKEL_LADD_AT],
+    "melting": [absolute.MELTING, absolute.STARTS_OF_MELTING],
+    "temperature-sweep": [absolute.TEMPERATURE_SWEEP, absolute.START_OF_ISOBAR],
+    "pressure-sweep": [absolute.PRESSURE_SWEEP, absolute.START_OF_ISOTHERM],
     "vacancy": [absolute.FRENKEL_LADD, defects.VACANCY],
     "schottky": [absolute.FRENKEL_LADD_AT],
     "frenkel-pair": [absolute.FRENKEL_LADD_AT],
@@ -68,7 +68,8 @@ def test_an_option_has_the_default_and_the_description_of_its_field(command, gro
         assert option.default is True and field.default_factory() is not None
     else:
         assert option.default == field.default and not option.required
-    description = field_descriptions(maker)[field.name]
+    described = field_descriptions(maker)[field.name]
+    description = group.texts.get(name, described)
     assert option.help == description and description.endswith(".")
     for ending, unit in UNITS.items():
         if field.name.endswith(ending):
@@ -89,6 +90,20 @@ def test_what_is_declared_in_the_source_is_what_is_imported(place):
             assert one.default == other.default, one.name
         if choices_of(real_hints[one.name]):
             assert hints[one.name] == real_hints[one.name]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_of_one_command_have_different_descriptions(command):
+    texts = [each.help for each in parameters(command).values() if each.param_type_name == "option" and each.help]
+    assert sorted({text for text in texts if texts.count(text) > 1}) == []
+    assert len(texts) > 10
+
+
+def test_descriptions_of_a_command_alone_are_needed():
+    for group in {id(group): group for used in COMMANDS.values() for group in used}.values():
+        described = field_descriptions(pkgutil.resolve_name(group.place))
+        assert set(group.texts) <= set(group.names)
+        assert all(described[group.field_of(name)] != text for name, text in group.texts.items())
 
 
 def test_every_command_with_a_maker_is_here():
