@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alchemflows.cli.corrections import argument_of, ordered_ladder_of
-from alchemflows.cli.inputs import potential_of
-from alchemflows.cli.maker_options import grouped
+from alchemflows.cli.inputs import naming_options, potential_of
+from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
-from alchemflows.cli.results import ResultID
+from alchemflows.cli.results import LadderID
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 app = App()
 
+COMMITTEE = MakerOptions(
+    "alchemflows.flows.committee:CommitteeMaker",
+    ("sampled", "tolerance_meV_per_atom", "budget", "forces", "max_failed", "category"),
+    renamed={"sampled": "include_sampled"},
+    texts={"category": "FireWorks category of the jobs; a member can have its own, as 'mine:soft category=dft'."},
+)
 #: What can be set of a member that is a potential.
 _OF_POTENTIALS = ("head", "dtype", "device")
 
@@ -31,77 +38,38 @@ _OF_POTENTIALS = ("head", "dtype", "device")
 @app.command()
 @grouped
 def committee(
-    result: ResultID,
+    result: LadderID,
     members: Annotated[
         list[str],
         typer.Option(
             "--with",
             metavar="<member>",
-            help="Member besides the sampled potential: a potential (name or model file), or the import path of a "
-            "calculator of ASE; then its settings, such as 'multi.model head=pbe' or 'mine:soft scale=0.5'; "
-            "repeatable.",
+            help="Member of the committee: a potential (name or model file) or the import path of a calculator of ASE, "
+            "followed by its settings, such as 'multi.model head=pbe' or 'mine:soft scale=0.5'; repeatable.",
         ),
     ],
+    maker: Annotated[Any, COMMITTEE],
     run: RunOptions,
-    sampled: Annotated[
-        bool, typer.Option("--sampled/--no-sampled", help="Whether the sampled potential is a member.")
-    ] = True,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            "--tolerance-mev-per-atom",
-            help="Largest accepted standard deviation over the members (meV/atom) [default: no check].",
-        ),
-    ] = None,
-    budget: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Maximum number of window runs with members that overlap too little; their ladders are run as far as "
-            "it reaches.",
-        ),
-    ] = 0,
-    forces: Annotated[
-        bool, typer.Option("--forces", help="Compare the forces of the members at each frame, in further jobs.")
-    ] = False,
-    max_failed: Annotated[
-        float, typer.Option(help="Largest share of the frames of an end on which a member may fail.")
-    ] = 0.1,
     dtype: Dtype = "float64",
     device: Device = "auto",
-    category: Annotated[
-        str,
-        typer.Option(help="FireWorks category of the jobs; a member can have its own, as 'mine:soft category=dft'."),
-    ] = "gpu",
     plot: Plot = None,
 ) -> None:
     """Compute the free energy of a ladder with a committee.
 
-    A committee is several potentials. Stored frames of both ends are evaluated with each member and reweighted, without
-    new dynamics. The spread over the members, σ_model, is an estimate of the error of the potential; it is printed
+    A committee is several potentials. Stored ladder is a result of `alchemflows ti`; its frames are stored configurations. Those of both ends are evaluated
+    with each member and reweighted, without
+    new dynamics. The spread over the members, σ_model, is an estimate of the error of the potential;
+    it is printed
     beside the statistical error, σ_stat.
     """
     found = [member_of(text, dtype, device) for text in members]
-    if not 0 <= max_failed < 1:
-        raise InvalidInputError(f"--max-failed must be at least 0 and below 1; got {max_failed:g}")
-    if tolerance is not None and not tolerance > 0:
-        raise InvalidInputError(f"--tolerance-mev-per-atom must be positive; got {tolerance:g}")
-    if len(found) + sampled < 2:
-        raise InvalidInputError(
-            "a committee needs at least two members; give another --with, or leave out --no-sampled"
-        )
-    from alchemflows.flows.committee import CommitteeMaker
-
-    maker = CommitteeMaker(
+    maker = replace(
+        maker,
         members=[spec for spec, _ in found],
-        include_sampled=sampled,
-        tolerance_meV_per_atom=tolerance,
-        budget=budget,
-        forces=forces,
-        max_failed=max_failed,
-        category=category,
         categories={k: own for k, (_, own) in enumerate(found) if own is not None},
     )
+    with naming_options({"members": "--with", "budget": "--budget"}):
+        maker.check()
     uuid, ladder, elements = ordered_ladder_of(result)
     make = partial(maker.make, uuid, elements=elements, sampled=ladder.provenance.potential)
     run_and_show(make, run, device=device, figures={"committee": plot})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,10 +13,10 @@ import typer
 
 from alchemflows.cli.configured import connected
 from alchemflows.cli.inputs import naming_options, potential_of
-from alchemflows.cli.maker_options import grouped
+from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
-from alchemflows.cli.results import ResultID
+from alchemflows.cli.results import LadderID
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
@@ -26,16 +27,17 @@ if TYPE_CHECKING:
     from alchemflows.schemas.free_energy import FreeEnergyDocument
     from alchemflows.schemas.potential import PotentialSpec
 
-#: Least number of frames for an estimate of both ends.
-MIN_EVALUATIONS = 8
-
 app = App()
+
+CORRECTION = MakerOptions("alchemflows.flows.correction:CorrectionMaker", ("max_failed",))
+#: Options by the fields of the maker that are not named like them.
+_NAMES = {"category": "--category", "target_runs": "--sample-target"}
 
 
 @app.command()
 @grouped
 def correct(
-    result: ResultID,
+    result: LadderID,
     to: Annotated[
         list[str],
         typer.Option(
@@ -45,6 +47,7 @@ def correct(
             "the option for stages, from the cheapest to the best target.",
         ),
     ],
+    maker: Annotated[Any, CORRECTION],
     run: RunOptions,
     argument: Annotated[
         list[str] | None,
@@ -56,20 +59,24 @@ def correct(
     ] = None,
     error: Annotated[
         float | None,
-        typer.Option(help="Target standard error of the correction (eV/atom), which then needs fewer frames."),
+        typer.Option(
+            help="Target standard error of the correction (eV/atom); evaluation stops when it is reached [default: all "
+            "frames]."
+        ),
     ] = None,
     max_evaluations: Annotated[
-        int | None, typer.Option(help="Maximum number of frames to evaluate with the (last) target, of both ends.")
+        int | None,
+        typer.Option(
+            help="Maximum number of frames evaluated with the last target, both ends together; at least 8 [default: "
+            "all frames]."
+        ),
     ] = None,
-    max_failed: Annotated[
-        float, typer.Option(help="Largest share of the frames of an end on which the target may fail.")
-    ] = 0.1,
     sample_target: Annotated[
         bool,
         typer.Option(
             "--sample-target",
-            help="Also run short dynamics with the target, started from frames of both ends, and use BAR between both "
-            "potentials.",
+            help="Also run short dynamics with the target from frames of both ends, and estimate by the Bennett "
+            "acceptance ratio (BAR).",
         ),
     ] = False,
     runs: Annotated[int, typer.Option(help="Number of runs with the target at each end.")] = 4,
@@ -80,40 +87,39 @@ def correct(
     head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None,
     category: Annotated[
         list[str] | None,
-        typer.Option(help="FireWorks category of the jobs that evaluate the targets: one, or one for each target."),
+        typer.Option(
+            help="FireWorks category of the jobs that evaluate the targets; give it once, or once for each target "
+            "[default: gpu]."
+        ),
     ] = None,
     plot: Plot = None,
 ) -> None:
     """Correct a free energy to another potential.
 
-    Stored frames of both ends of a ladder are evaluated with the target and reweighted. With several targets, all
-    frames are evaluated with each but the last, which needs fewer of them.
+    A ladder is a result of `alchemflows ti`; its frames are stored configurations. Those of both ends of a ladder are evaluated
+    with the target and reweighted. With several targets, all
+    frames are evaluated with each but but the last are evaluated on all frames. --error and
+    --max-evaluations limit the frames of the last one.
     """
-    if not 0 <= max_failed < 1:
-        raise InvalidInputError(f"--max-failed must be at least 0 and below 1; got {max_failed:g}")
-    categories = category or ["gpu"]
-    if len(categories) not in (1, len(to)):
-        raise InvalidInputError(f"--category must be given once, or once for each of {len(to)} targets")
     limits = limits_of(error, max_evaluations)
     target_runs = None
     if sample_target:
         target_runs = runs_of(runs, equilibration, production)
-        if len(to) > 1:
-            raise InvalidInputError("--sample-target is for one target, not for stages (--to is given several times)")
     else:
         lengths = {"runs": "--runs", "equilibration": "--equilibration", "production": "--production"}
         refuse_given(lengths, "without --sample-target")
     targets = targets_of(to, argument or [], dtype, device, head)
-    from alchemflows.flows.correction import CorrectionMaker
-
-    maker = CorrectionMaker(
+    categories = category or [maker.category]
+    maker = replace(
+        maker,
         target=targets[-1],
         earlier=targets[:-1],
-        max_failed=max_failed,
         limits=limits,
         target_runs=target_runs,
         category=categories[0] if len(categories) == 1 else list(categories),
     )
+    with naming_options(_NAMES):
+        maker.check()
     uuid, _, elements = ordered_ladder_of(result)
     run_and_show(partial(maker.make, uuid, elements=elements), run, device=device, figures={"correction": plot})
 
@@ -178,12 +184,10 @@ def limits_of(error: float | None, max_evaluations: int | None) -> EvaluationLim
         If a number is out of range.
     """
     from alchemflows.schemas.correction import EvaluationLimits
+    from alchemflows.schemas.dynamics import settings
 
-    if error is not None and not error > 0:
-        raise InvalidInputError(f"--error must be positive; got {error:g}")
-    if max_evaluations is not None and max_evaluations < MIN_EVALUATIONS:
-        raise InvalidInputError(f"--max-evaluations must be at least {MIN_EVALUATIONS}; got {max_evaluations}")
-    return EvaluationLimits(target_error_eV_per_atom=error, max_evaluations=max_evaluations)
+    with naming_options({"target_error_eV_per_atom": "--error", "max_evaluations": "--max-evaluations"}):
+        return settings(EvaluationLimits, target_error_eV_per_atom=error, max_evaluations=max_evaluations)
 
 
 def runs_of(n_runs: int, n_equilibration_steps: int, n_production_steps: int) -> TargetRunSettings:

@@ -11,7 +11,7 @@ from alchemflows.cli.configured import connected
 from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, JsonInstead
-from alchemflows.cli.results import ResultID
+from alchemflows.cli.results import CommitteeID, ResultID
 from alchemflows.cli.running import console
 from alchemflows.errors import InvalidInputError
 
@@ -25,7 +25,7 @@ app.add_typer(frames_app, name="frames")
 
 @frames_app.command("worst")
 def worst(
-    result: ResultID,
+    result: CommitteeID,
     number: Annotated[int, typer.Argument(metavar="N", help="Number of frames.")],
     file: Annotated[Path, typer.Argument(help="File to write (.xyz or .extxyz).")],
     as_json: JsonInstead = False,

@@ -42,7 +42,11 @@ SHORT = {
     "windows": "n_windows",
 }
 #: Options that are not `--name`.
-DECLARED = {"temperature": ("--temperature", "-T"), "crystal": ("--crystal/--diffusing",)}
+DECLARED = {
+    "temperature": ("--temperature", "-T"),
+    "crystal": ("--crystal/--diffusing",),
+    "tolerance_meV_per_atom": ("--tolerance-mev-per-atom",),
+}
 #: Functions that check the values of options before the command.
 CHECKS = {"temperature": checked_temperature}
 
@@ -249,7 +253,7 @@ def options_of_fields(hints: Iterable[Any]) -> dict[str, str]:
     for group in (part for hint in hints for part in getattr(hint, "__metadata__", ())):
         for name in group.names if isinstance(group, MakerOptions) else ():
             if "_" in (path := group.field_of(name)):
-                named.setdefault(path, []).append(f"--{name.replace('_', '-')}")
+                named.setdefault(path, []).append(f"--{name.replace('_', '-').lower()}")
     return {path: " or ".join(options) for path, options in named.items()}
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from alchemflows.cli.configured import connected
 from alchemflows.cli.corrections import target_of
 from alchemflows.cli.layout import print_json
-from alchemflows.cli.maker_options import grouped
+from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
 from alchemflows.cli.running import console, messages, run_and_show
@@ -19,6 +20,7 @@ from alchemflows.errors import AlchemflowsError, InvalidInputError
 
 app = App()
 
+REANALYSIS = MakerOptions("alchemflows.flows.reanalysis:ReanalysisMaker", ("max_failed", "category"))
 #: Options that need --to, by the names of the parameters, and those that it excludes.
 _WITH_TO = {
     "argument": "--argument",
@@ -38,16 +40,17 @@ _WITHOUT_TO = {"discard": "--discard", "rebuild": "--all"}
 @app.command()
 @grouped
 def reanalyse(
-    run: RunOptions,
     ladders: Annotated[
         list[str] | None,
         typer.Argument(metavar="[ID]...", help="IDs of ladders to correct, with --to [default: those of --campaign]."),
     ] = None,
-    campaign: Annotated[str | None, typer.Option(help="Name of a campaign [default: all stored results].")] = None,
-    discard: Annotated[float, typer.Option(help="Fraction of samples to discard at the start of each window.")] = 0.0,
-    rebuild: Annotated[
-        bool, typer.Option("--all", help="Also reanalyse ladders whose analysis is up to date.")
-    ] = False,
+    campaign: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the campaign whose ladders are used [default: without --to, all stored ladders; with --to, "
+            "those whose IDs are given]."
+        ),
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option(
@@ -60,19 +63,24 @@ def reanalyse(
         list[str] | None,
         typer.Option(metavar="<name=value>", help="Argument of the calculator, such as use_device=cpu; repeatable."),
     ] = None,
-    max_failed: Annotated[
-        float, typer.Option(help="Largest share of the frames of an end on which the target may fail.")
-    ] = 0.1,
     dtype: Dtype = "float64",
     device: Device = "auto",
     head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None,
-    category: Annotated[str, typer.Option(help="FireWorks category of the jobs that evaluate the target.")] = "gpu",
     plot: Plot = None,
+    discard: Annotated[float, typer.Option(help="Fraction of samples to discard at the start of each window.")] = 0.0,
+    rebuild: Annotated[
+        bool, typer.Option("--all", help="Also reanalyse ladders whose analysis is up to date.")
+    ] = False,
+    *,
+    maker: Annotated[Any, REANALYSIS],
+    run: RunOptions,
 ) -> None:
     """Recompute free energies from stored samples.
 
-    With --to, they are corrected to a new potential, the target: stored frames of both ends of each ladder are
-    evaluated with it and reweighted. Ladders for which the potentials overlap too little are listed with the command
+    A ladder is a result of `alchemflows ti`; its frames are stored configurations. With --to, they are corrected to a new potential, the target: stored the frames of both ends
+    of each ladder are
+    evaluated with it and reweighted. Ladders for which the potentials overlap too little are
+    listed with the command
     that runs them again.
     """
     if to is None:
@@ -82,12 +90,10 @@ def reanalyse(
         _from_samples(campaign, discard, rebuild, as_json=run.as_json)
         return
     refuse_given(_WITHOUT_TO, "with --to")
-    if not 0 <= max_failed < 1:
-        raise InvalidInputError(f"--max-failed must be at least 0 and below 1; got {max_failed:g}")
+    maker.check()
     if bool(ladders) == (campaign is not None):
         raise InvalidInputError("--to needs either IDs of ladders or a --campaign")
     target = target_of(to, argument or [], dtype, device, head)
-    from alchemflows.flows.reanalysis import ReanalysisMaker
     from alchemflows.results.reanalysis import ladders_to_correct
 
     chosen = ladders_to_correct(connected(), ladders or (), campaign, target)
@@ -98,7 +104,7 @@ def reanalyse(
         raise AlchemflowsError(
             "no ladder can be corrected" + "".join(f"; {uuid[:8]}: {reason}" for uuid, reason in chosen.refused.items())
         )
-    maker = ReanalysisMaker(target=target, max_failed=max_failed, category=category)
+    maker = replace(maker, target=target)
     make = partial(maker.make, chosen.ladders, elements=chosen.elements, refused=chosen.refused)
     run_and_show(make, run, device=device, figures={"reanalysis": plot})
 

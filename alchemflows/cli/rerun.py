@@ -12,7 +12,7 @@ from alchemflows.cli.inputs import potential_of
 from alchemflows.cli.maker_options import grouped
 from alchemflows.cli.once import App
 from alchemflows.cli.options import Device, Dtype, Plot, Potential, RunOptions
-from alchemflows.cli.results import ResultID
+from alchemflows.cli.results import LadderID
 from alchemflows.cli.running import run_and_show
 
 app = App()
@@ -21,7 +21,7 @@ app = App()
 @app.command()
 @grouped
 def rerun(
-    result: ResultID,
+    result: LadderID,
     potential: Potential,
     run: RunOptions,
     dtype: Dtype = "float32",

@@ -31,6 +31,19 @@ _NAMED = 5
 ResultID = Annotated[
     str, typer.Argument(metavar="ID", help="ID listed by `alchemflows results`; the first characters are enough.")
 ]
+LadderID = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="ID of a ladder listed by `alchemflows results`; the first characters are enough.",
+    ),
+]
+CommitteeID = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="ID of a committee listed by `alchemflows results`; the first characters are enough."
+    ),
+]
 
 
 @app.command()

@@ -39,22 +39,27 @@ class CommitteeMaker(Maker):
         Members besides the sampled potential: potentials of this package, of which several may be heads of one file,
         or calculators of ASE.
     include_sampled
-        Whether the sampled potential is a member, whose free energy is that of the ladder.
-    tolerance_meV_per_atom
-        Largest accepted standard deviation over the members (meV/atom).
+        Count the sampled potential as a member.
 
-        If it is larger, the verdict says so and names the frames with the largest deviations. None for no check.
+        Its free energy is that of the ladder.
+    tolerance_meV_per_atom
+        Maximum accepted standard deviation over the members (meV/atom); by default there is no check.
+
+        If it is larger, the verdict says so and names the frames with the largest deviations.
     budget
-        Maximum number of window runs with members that overlap too little with the sampled potential.
+        Maximum number of window runs for ladders of members that overlap too little with the sampled potential; 0 for
+        none.
 
         Their ladders are run with the settings of the sampled one, in the order of the members, as far as the budget
         reaches. The others are listed with the command that runs them. Calculators cannot be run.
     forces
-        Whether to compare the forces of the members at each frame, in a further job for each of them.
+        Compare the forces of the members at each frame, in a further job for each of them.
 
         A large spread of the forces on an atom is a sign that a configuration is unlike the training data.
     max_failed
-        Largest share of the frames of an end on which a member may fail; they are left out.
+        Maximum fraction of failed frames at each end; with more, the job of this member ends with an error.
+
+        Failed frames are left out.
     category
         FireWorks category of the jobs of the members, so that workers with these potentials take them; none for no
         category.
@@ -97,19 +102,9 @@ class CommitteeMaker(Maker):
         Raises
         ------
         InvalidInputError, PotentialError
-            If there are fewer than two members, a member is given twice, a number is out of range, or a member cannot
-            be loaded or does not support an element.
+            As :meth:`check`; or if a member is given twice, cannot be loaded or does not support an element.
         """
-        from alchemflows.free_energy.committees import MIN_MEMBERS
-
-        least = MIN_MEMBERS - self.include_sampled
-        if len(self.members) < least:
-            others = " besides the sampled potential" if self.include_sampled else ""
-            raise InvalidInputError(f"members: at least {least}{others} must be given; got {len(self.members)}")
-        if self.tolerance_meV_per_atom is not None and not self.tolerance_meV_per_atom > 0:
-            raise InvalidInputError(f"tolerance_meV_per_atom must be positive; got {self.tolerance_meV_per_atom:g}")
-        if self.budget < 0:
-            raise InvalidInputError(f"budget must be at least 0; got {self.budget}")
+        self.check()
         uuid = checked_id(ladder) if isinstance(ladder, str) else ladder.uuid
         names = [member_name(member) for member in self.members]
         self._check_different(names, sampled)
@@ -135,6 +130,26 @@ class CommitteeMaker(Maker):
         )
         jobs: list[Flow | Job] = [*flows, *forces.values(), tolerant(compare)]
         return Flow(jobs, output=compare.output, name=f"{self.name} of {', '.join(names)}")
+
+    def check(self) -> None:
+        """Check the fields, without loading a member.
+
+        Raises
+        ------
+        InvalidInputError
+            If there are fewer than two members, or a number is out of range.
+        """
+        from alchemflows.free_energy.committees import MIN_MEMBERS
+
+        least = MIN_MEMBERS - self.include_sampled
+        if len(self.members) < least:
+            others = " besides the sampled potential" if self.include_sampled else ""
+            raise InvalidInputError(f"members: at least {least}{others} must be given; got {len(self.members)}")
+        if self.tolerance_meV_per_atom is not None and not self.tolerance_meV_per_atom > 0:
+            raise InvalidInputError(f"tolerance_meV_per_atom must be positive; got {self.tolerance_meV_per_atom:g}")
+        if self.budget < 0:
+            raise InvalidInputError(f"budget must be at least 0; got {self.budget}")
+        CorrectionMaker(max_failed=self.max_failed).check()
 
     def _evaluation(self, k: int, ladder: OutputReference | str, elements: Collection[int]) -> Flow:
         maker = CorrectionMaker(

@@ -38,7 +38,9 @@ class CorrectionMaker(Maker):
         Cheaper targets for a correction in several stages, from the cheapest to the best. Each is evaluated on all
         frames on which the one before was. `target` then needs fewer frames, see `limits`.
     max_failed
-        Largest share of the frames of an end on which a target may fail; they are left out.
+        Maximum fraction of failed frames at each end; with more, the job ends with an error.
+
+        Failed frames are left out.
     limits
         How many frames are evaluated with `target`; all by default.
     target_runs
@@ -81,20 +83,13 @@ class CorrectionMaker(Maker):
         Raises
         ------
         InvalidInputError, PotentialError
-            If a number is out of range, a target cannot be loaded or does not support an element, or it is a maker that
+            As :meth:`check`; or if a target cannot be loaded or does not support an element, or it is a maker that
             needs more than a structure.
         """
-        if not 0 <= self.max_failed < 1:
-            raise InvalidInputError(f"max_failed must be at least 0 and below 1; got {self.max_failed}")
-        if self.target_runs is not None and (self.earlier or isinstance(self.target, Maker)):
-            raise InvalidInputError(
-                "target_runs: only a single potential or calculator can be sampled, neither a maker of jobs nor stages"
-            )
+        self.check()
         uuid = checked_id(ladder) if isinstance(ladder, str) else ladder
         targets = [_checked(target, elements) for target in (*self.earlier, self.target)]
         categories = self.category if isinstance(self.category, list) else [self.category] * len(targets)
-        if len(categories) != len(targets):
-            raise InvalidInputError(f"{len(targets)} targets need as many categories; got {len(categories)}")
         jobs: list[Job] = []
         for k, (target, category) in enumerate(zip(targets, categories, strict=True)):
             limits = self.limits if k == len(targets) - 1 else EvaluationLimits()
@@ -102,6 +97,26 @@ class CorrectionMaker(Maker):
             jobs.append(self._stage(target, category, limits, uuid, before))
         name = " to ".join([self.name, *(target.name for target in targets)])
         return Flow([*jobs], output=jobs[-1].output, name=name)
+
+    def check(self) -> None:
+        """Check the fields, without loading a target.
+
+        Raises
+        ------
+        InvalidInputError
+            If a number is out of range, the target cannot be sampled, or the categories are not as many as the targets.
+        """
+        if not 0 <= self.max_failed < 1:
+            raise InvalidInputError(f"max_failed must be at least 0 and below 1; got {self.max_failed:g}")
+        if self.target_runs is not None and (self.earlier or isinstance(self.target, Maker)):
+            raise InvalidInputError(
+                "target_runs: only a single potential or calculator can be sampled, neither a maker of jobs nor stages"
+            )
+        n_targets = len(self.earlier) + 1
+        if isinstance(self.category, list) and len(self.category) != n_targets:
+            raise InvalidInputError(
+                f"category must be one, or a list with one for each of {n_targets} targets; got {len(self.category)}"
+            )
 
     def _stage(
         self,

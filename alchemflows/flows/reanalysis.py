@@ -31,9 +31,13 @@ class ReanalysisMaker(Maker):
     target
         Potential of this package, or a calculator of ASE by its import path and arguments.
     max_failed
-        Largest share of the frames of an end on which the target may fail; they are left out.
+        Maximum fraction of failed frames at each end; with more, the job of this ladder ends with an error.
+
+        Failed frames are left out.
     category
-        FireWorks category of the jobs that evaluate the target; none for no category.
+        FireWorks category of the jobs that evaluate the target.
+
+        None for no category.
 
     Examples
     --------
@@ -49,6 +53,20 @@ class ReanalysisMaker(Maker):
     )
     max_failed: float = 0.1
     category: str | None = GPU_CATEGORY
+
+    def check(self) -> None:
+        """Check the fields, without loading the target.
+
+        Raises
+        ------
+        InvalidInputError
+            If a number is out of range.
+        """
+        self._correction(self.target).check()
+
+    def _correction(self, target: PotentialSpec | CalculatorSpec) -> CorrectionMaker:
+        """Return the maker of the correction of one ladder."""
+        return CorrectionMaker(target=target, max_failed=self.max_failed, category=self.category)
 
     def make(
         self, ladders: Sequence[str], *, elements: Collection[int] = (), refused: Mapping[str, str] | None = None
@@ -79,7 +97,7 @@ class ReanalysisMaker(Maker):
         target = self.target
         if isinstance(target, PotentialSpec):
             target, _ = resolve(target)  # once, since files can be large
-        maker = CorrectionMaker(target=target, max_failed=self.max_failed, category=self.category)
+        maker = self._correction(target)
         flows = [maker.make(checked_id(uuid), elements=elements) for uuid in ladders]
         outputs = [flow.output for flow in flows]
         listed = ListCorrectionsMaker(target=target).make(

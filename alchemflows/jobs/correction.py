@@ -42,7 +42,7 @@ class EvaluateFramesMaker(Maker):
     target
         Potential, or calculator of ASE.
     max_failed
-        Largest share of the frames of an end that may fail; they are left out.
+        Maximum fraction of failed frames at each end, which are left out; with more, the job ends with an error.
     limits
         How many frames are evaluated; all by default.
     target_runs

@@ -46,7 +46,7 @@ class FrameJobsMaker(Maker):
     target
         Maker whose `make` takes a structure and returns a job, or a flow, that gives its energy.
     max_failed
-        Largest share of the frames of an end that may fail; they are left out.
+        Maximum fraction of failed frames at each end, which are left out; with more, the job ends with an error.
     limits
         How many frames are evaluated; all by default.
     category

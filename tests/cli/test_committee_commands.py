@@ -25,9 +25,10 @@ ID = "a3c0be9d"
         (["--with", " "], ["--with", "empty"]),
         (["--with", "mine:soft 'scale"], ["--with", "scale"]),
         (["--with", "mine:soft a={"], ["mine:soft", "a"]),
-        (["--with", "mace-demo", "--no-sampled"], ["two members", "--no-sampled"]),
+        (["--with", "mace-demo", "--no-sampled"], ["--with", "at least 2"]),
         (["--with", "mace-demo", "--tolerance-mev-per-atom", -1], ["--tolerance-mev-per-atom"]),
         (["--with", "mace-demo", "--max-failed", 1], ["--max-failed"]),
+        (["--with", "mace-demo", "--budget", -1], ["--budget"]),
         (["--with", "mace-demo", "--plot", "figure.doc"], [".png"]),
     ],
 )

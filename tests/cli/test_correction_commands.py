@@ -40,7 +40,7 @@ SPRINGS = "calculators:Springs"
         (["correct", ID, *["--to", "mace-demo"] * 3, *["--category", "a"] * 2], ["--category", "3"]),
         (["correct", ID, "--to", "mace-demo", "--runs", 2], ["--runs", "--sample-target"]),
         (["correct", ID, "--to", "mace-demo", "--sample-target", "--production", 10], ["--production", "10"]),
-        (["correct", ID, *["--to", "mace-demo"] * 2, "--sample-target"], ["--sample-target", "--to"]),
+        (["correct", ID, *["--to", "mace-demo"] * 2, "--sample-target"], ["--sample-target", "stages"]),
         (["correct", ID, *["--to", SPRINGS] * 2, "--argument", "fails=[1]"], ["fails", "1.fails=[1]"]),
         (["correct", ID, "--to", SPRINGS, "--to", "mace-demo", "--argument", "2.fails=[1]"], ["target 2"]),
         (["correct", ID, "--to", "mace-demo", "--plot", "figure.doc"], [".png"]),

@@ -12,7 +12,17 @@ import pytest
 import typer
 
 from alchemflows.campaign.methods import method_of
-from alchemflows.cli import absolute, compositions, defects, maker_options, ordering, transformations
+from alchemflows.cli import (
+    absolute,
+    committees,
+    compositions,
+    corrections,
+    defects,
+    maker_options,
+    ordering,
+    reanalysis,
+    transformations,
+)
 from alchemflows.cli.commands import app
 from alchemflows.cli.inputs import naming_options, with_repeats
 from alchemflows.cli.maker_options import SHORT_LENGTHS, MakerOptions, choices_of, options_of_fields, shortened
@@ -42,7 +52,12 @@ COMMANDS: dict[str, list[MakerOptions]] = {
     "mc": [ordering.MONTE_CARLO],
     "transition": [ordering.TRANSITION],
     "order": [ordering.ORDER, ordering.SEARCH],
+    "correct": [corrections.CORRECTION],
+    "committee": [committees.COMMITTEE],
+    "reanalyse": [reanalysis.REANALYSIS],
 }
+#: Options of commands that are fields of makers, but of another type, or fields of settings within a maker.
+OF_ANOTHER_TYPE = {"committee": {"members"}, "correct": {"category", "equilibration", "production"}}
 CASES = [(command, group, name) for command, groups in COMMANDS.items() for group in groups for name in group.names]
 IDS = [f"{command} {name}" for command, _, name in CASES]
 #: What the ends of fields' names say of their units, and how a description says it.
@@ -110,14 +125,14 @@ def test_every_command_with_a_maker_is_here():
     """None has a parameter of its own that is a field of its maker."""
     groups = {
         id(value)
-        for module in (absolute, compositions, defects, ordering, transformations)
+        for module in (absolute, committees, compositions, corrections, defects, ordering, reanalysis, transformations)
         for value in vars(module).values()
         if isinstance(value, MakerOptions)
     }
     assert groups == {id(group) for used in COMMANDS.values() for group in used}
     for command, used in COMMANDS.items():
         own = set(parameters(command)) - {name for group in used for name in group.names}
-        own -= {field.name for field in dataclasses.fields(PotentialOptions)}
+        own -= {field.name for field in dataclasses.fields(PotentialOptions)} | OF_ANOTHER_TYPE.get(command, set())
         taken = {field.name for group in used for field in dataclasses.fields(group.declared)}
         assert not own & (taken | set(maker_options.SHORT)), command
 
