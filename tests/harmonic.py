@@ -128,6 +128,24 @@ class HarmonicCrystal(EnergyModel):
         return float(-kT * np.log(after / before) + 1.5 * kT * torch.log(dets[1] / dets[0]))
 
 
+class AtWeights(EnergyModel):
+    """A model at fixed weights, as a model without weights."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, model: EnergyModel, weights):
+        self.model, self.weights = model, torch.as_tensor(weights, dtype=torch.float64)
+
+    def evaluate(self, positions, cells, weights, *, forces=True, stress=True, weight_gradients=True):
+        fixed = self.weights.expand(len(positions), -1)
+        found = self.model.evaluate(positions, cells, fixed, forces=forces, stress=stress, weight_gradients=False)
+        return Evaluation(found.energy, found.forces, found.stress, weights if weight_gradients else None)
+
+    def energies(self, positions, cells, weights):
+        shape = np.shape(weights)[:2]
+        return self.evaluate(positions, cells, None, weight_gradients=False).energy[:, None].expand(shape)
+
+
 def chain(n_atoms: int, stiffness_eV_per_A2: tuple[float, float]) -> np.ndarray:
     """K of a ring of atoms with springs of two kinds in turn between neighbours; no motion of all together is held."""
     springs = np.zeros((n_atoms, n_atoms))
