@@ -46,7 +46,7 @@ def extension(database: Database, task: Task) -> Flow | None:
         **task.arguments,
     )
     if flow is not None:
-        label(flow, task.metadata)
+        label(flow.jobs, task.metadata)
     return flow
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from jobflow import Flow, Maker, OutputReference
+from jobflow import Flow, Job, Maker, OutputReference
 from pymatgen.core import Structure
 
 from alchemflows.campaign.keys import task_key
@@ -134,17 +134,17 @@ class Task:
             raise InvalidInputError(f"{self}: {self.method.kind}.make raised {what}") from error
         if "category" not in self.method.campaign_fields:
             assign_category([job for job, _ in flow.iterflow() if cost_of(job).kind != "analysis"], self.category)
-        label(flow, self.metadata)
+        label(flow.jobs, self.metadata)
         if isinstance(flow.output, OutputReference):
             mark_result(flow, flow.output.uuid)
         return flow
 
 
-def label(flow: Flow, metadata: dict[str, Any]) -> None:
-    """Add metadata, with the kind of each job (`job_kind`), to the jobs of a flow and to jobs that these add."""
-    for job in flow.jobs:
+def label(jobs: Iterable[Job | Flow], metadata: dict[str, Any]) -> None:
+    """Add metadata, with the kind of each job (`job_kind`), to jobs, to those of flows, and to jobs that these add."""
+    for job in jobs:
         if isinstance(job, Flow):
-            label(job, metadata)
+            label(job.jobs, metadata)
             continue
         # Most jobs are window jobs. They add no jobs, so they need no second copy of the metadata.
         job.update_metadata(_with_kind(metadata, cost_of(job).kind), dynamic=not isinstance(job.maker, WindowsMaker))

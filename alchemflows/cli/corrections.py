@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +20,8 @@ from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from jobflow import Flow
+
     from alchemflows.analysis.frames import SampledFrames
     from alchemflows.flows.correction import Target
     from alchemflows.schemas.correction import CalculatorSpec, EvaluationLimits, TargetRunSettings
@@ -121,7 +122,15 @@ def correct(
     with naming_options(_NAMES):
         maker.check()
     uuid, _, elements = ordered_ladder_of(result)
-    run_and_show(partial(maker.make, uuid, elements=elements), run, device=device, figures={"correction": plot})
+
+    def make() -> Flow:
+        from alchemflows.campaign.corrections import add_to_campaign
+
+        flow = maker.make(uuid, elements=elements)
+        add_to_campaign(connected(), flow, {uuid: flow})
+        return flow
+
+    run_and_show(make, run, device=device, figures={"correction": plot})
 
 
 def ladder_of(result: str) -> tuple[str, FreeEnergyDocument, list[SampledFrames]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +16,9 @@ from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
 from alchemflows.cli.running import console, messages, run_and_show
 from alchemflows.errors import AlchemflowsError, InvalidInputError
+
+if TYPE_CHECKING:
+    from jobflow import Flow
 
 app = App()
 
@@ -105,7 +107,14 @@ def reanalyse(
             "no ladder can be corrected" + "".join(f"; {uuid[:8]}: {reason}" for uuid, reason in chosen.refused.items())
         )
     maker = replace(maker, target=target)
-    make = partial(maker.make, chosen.ladders, elements=chosen.elements, refused=chosen.refused)
+
+    def make() -> Flow:
+        from alchemflows.campaign.corrections import add_to_campaign
+
+        flow = maker.make(chosen.ladders, elements=chosen.elements, refused=chosen.refused)
+        add_to_campaign(connected(), flow, dict(zip(chosen.ladders, flow.jobs, strict=False)))
+        return flow
+
     run_and_show(make, run, device=device, figures={"reanalysis": plot})
 
 

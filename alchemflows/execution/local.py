@@ -60,7 +60,7 @@ def submit(database: Database, flow: Flow, metadata: Mapping[str, Any] | None = 
     flow
         The flow.
     metadata
-        Metadata of the workflow.
+        Metadata of the workflow. If its jobs belong to one campaign, the name of the campaign is added.
 
     Raises
     ------
@@ -68,7 +68,9 @@ def submit(database: Database, flow: Flow, metadata: Mapping[str, Any] | None = 
         If no LaunchPad is configured, or it has not been initialised.
     """
     launchpad = launchpad_of(database)
-    workflow: Workflow = flow_to_workflow(flow, metadata=dict(metadata or {}))
+    names = {job.metadata.get("campaign", {}).get("name") for job, _ in flow.iterflow()}
+    campaign = {} if len(names) > 1 or names == {None} else {"campaign": {"name": names.pop()}}
+    workflow: Workflow = flow_to_workflow(flow, metadata={**(metadata or {}), **campaign})
     temporary = [firework.fw_id for firework in workflow.fws]
     try:
         ids = launchpad.add_wf(workflow)

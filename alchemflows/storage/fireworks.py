@@ -449,6 +449,7 @@ def submitted_tasks(launchpad: LaunchPad, name: str) -> dict[str, int]:
     return {
         row["_id"]: row["n_runs"] or 1
         for row in launchpad.workflows.aggregate([{"$match": {_NAME: name}}, {"$group": group}])
+        if row["_id"] is not None  # corrections of ladders are no tasks
     }
 
 

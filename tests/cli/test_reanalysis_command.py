@@ -32,19 +32,35 @@ def test_bad_input_is_one_line(run_refused, arguments, words):
     assert_one_line(run_refused(*arguments), *words)
 
 
+CAMPAIGN = """
+name: handed
+structures: {CsPbI3: {file: CsPbI3.cif}}
+transformations: {PbSn: {Pb: Sn}}
+temperatures_K: [200]
+pressures_GPa: [null]
+method:
+  kind: thermodynamic-integration
+  settings: {n_windows: 2, n_equilibration_steps: 20, n_production_steps: 400, relax: false, windows_per_job: 2}
+potential: {name: old.model, device: cpu}
+"""
+
+
 @pytest.mark.slow
 def test_a_ladder_is_handed_over_to_a_new_potential(run, perovskite: Structure, tmp_path):
-    """It is corrected; for a potential that does not overlap, the line that is printed runs it again."""
+    """Its campaign is corrected; for a potential that does not overlap, the line that is printed runs it again."""
     perovskite.to(str(tmp_path / "CsPbI3.cif"))
     models = {
         name: save_mace(tmp_path / f"{name}.model", "scalars", **GENTLE | {"seed": seed, "atomic_inter_scale": scale})
         for name, seed, scale in (("old", 5, 0.3), ("new", 5, 0.301), ("far", 6, 4.0))
     }
-    lengths = ["--windows", 2, "--equilibration", 20, "--production", 400, "--no-relax", "--windows-per-job", 2]
-    start = ("ti", tmp_path / "CsPbI3.cif", "Pb:Sn", "-T", 200, "--potential", models["old"], *lengths, "--json")
-    ladder = json.loads(run(*start).stdout)
-    short = ladder["uuid"][:8]
-    done = run("reanalyse", short, "--to", models["new"], "--plot", tmp_path / "r.png", "--json")
+    (tmp_path / "handed.yaml").write_text(CAMPAIGN)
+    assert run("campaign", "submit", tmp_path / "handed.yaml").returncode == 0
+    worked = run("worker", "--until-idle")
+    assert worked.returncode == 0, worked.stderr
+    (row,) = json.loads(run("results", "--campaign", "handed", "--json").stdout)
+    short = row["uuid"][:8]
+    ladder = json.loads(run("show", short, "--json").stdout)
+    done = run("reanalyse", "--campaign", "handed", "--to", models["new"], "--plot", tmp_path / "r.png", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
@@ -52,6 +68,10 @@ def test_a_ladder_is_handed_over_to_a_new_potential(run, perovskite: Structure, 
     assert row["ladder"] == ladder["uuid"] and row["overlaps"] and row["rerun"] is None
     total = ladder["total"]["delta_f_eV"] + row["correction"]["delta_f_eV"]
     assert row["total"]["delta_f_eV"] == pytest.approx(total)
+    rows = json.loads(run("results", "--campaign", "handed", "--json").stdout)
+    assert sorted(each["kind"] for each in rows) == ["correction", "ladder", "reanalysis"]
+    reported = json.loads(run("campaign", "report", "handed", tmp_path / "handed.html", "--json").stdout)
+    assert reported["n_results"] == 3
     far = quiet(run("reanalyse", short, "--to", models["far"]))
     (line,) = [line.strip() for line in far.splitlines() if "alchemflows rerun" in line]
     assert line == f"alchemflows rerun {short} --potential {models['far']}"
