@@ -56,11 +56,10 @@ def committee(
 ) -> None:
     """Compute the free energy of a ladder with a committee.
 
-    A committee is several potentials. Stored ladder is a result of `alchemflows ti`; its frames are stored configurations. Those of both ends are evaluated
-    with each member and reweighted, without
-    new dynamics. The spread over the members, σ_model, is an estimate of the error of the potential;
-    it is printed
-    beside the statistical error, σ_stat.
+    A committee is several potentials. A ladder is a result of `alchemflows ti`; its frames are stored configurations.
+    Those of both ends are evaluated with each potential and reweighted, without new dynamics. The spread over the
+    potentials, σ_model, is an estimate of the error of the potential; it is printed beside the statistical error,
+    σ_stat.
     """
     found = [member_of(text, dtype, device) for text in members]
     maker = replace(

@@ -20,7 +20,7 @@ from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from jobflow import Flow
+    from jobflow import Flow, Maker
 
     from alchemflows.analysis.frames import SampledFrames
     from alchemflows.flows.correction import Target
@@ -97,10 +97,9 @@ def correct(
 ) -> None:
     """Correct a free energy to another potential.
 
-    A ladder is a result of `alchemflows ti`; its frames are stored configurations. Those of both ends of a ladder are evaluated
-    with the target and reweighted. With several targets, all
-    frames are evaluated with each but but the last are evaluated on all frames. --error and
-    --max-evaluations limit the frames of the last one.
+    A ladder is a result of `alchemflows ti`; its frames are stored configurations. Those of both ends are evaluated
+    with the other potential, the target, and reweighted, without new dynamics. With several targets, all but the last
+    are evaluated on all frames. --error and --max-evaluations limit the frames of the last one.
     """
     limits = limits_of(error, max_evaluations)
     target_runs = None
@@ -273,6 +272,27 @@ def target_of(
     if not isinstance(target, PotentialSpec | CalculatorSpec):
         raise InvalidInputError(f"--to {to}: only `alchemflows correct` takes makers of jobs")
     return target
+
+
+def maker_of(path: str, arguments: list[str]) -> Maker:
+    """Return the maker of jobs of the options --maker and --argument.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is malformed, or the path names no maker that makes a job from a structure alone.
+    """
+    from alchemflows.schemas.correction import CalculatorSpec
+
+    spec = CalculatorSpec(path=path, arguments=dict(argument_of(text) for text in arguments))
+    from alchemflows.alchemy.targets import imported_calculator
+    from alchemflows.jobs.frame_jobs import check_target, imported_maker
+
+    made = imported_maker(spec, imported_calculator(spec))
+    if made is None:
+        raise InvalidInputError(f"--maker {path}: it is no maker of jobs, such as a static maker of atomate2")
+    check_target(made)
+    return made
 
 
 def argument_of(text: str, option: str = "--argument") -> tuple[str, Any]:

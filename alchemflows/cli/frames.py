@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alchemflows.cli.configured import connected
-from alchemflows.cli.layout import print_json
+from alchemflows.cli.configured import connected, connected_with_rights
+from alchemflows.cli.corrections import maker_of
+from alchemflows.cli.layout import counted, print_json
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, JsonInstead
 from alchemflows.cli.results import CommitteeID, ResultID
@@ -16,7 +18,10 @@ from alchemflows.cli.running import console
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from jobflow import Flow, Maker
+
     from alchemflows.analysis.frames import StateFrames
+    from alchemflows.results.worst_frames import WorstFrame
 
 app = App()
 frames_app = App(no_args_is_help=True, help="Frames: stored configurations of sampled states.")
@@ -27,24 +32,61 @@ app.add_typer(frames_app, name="frames")
 def worst(
     result: CommitteeID,
     number: Annotated[int, typer.Argument(metavar="N", help="Number of frames.")],
-    file: Annotated[Path, typer.Argument(help="File to write (.xyz or .extxyz).")],
+    file: Annotated[
+        Path, typer.Argument(help="File to write: frames (.xyz or .extxyz), or with --maker a flow of jobflow (.json).")
+    ],
+    maker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<maker>",
+            help="Import path of a maker of jobs from which a flow is made, with one job for each frame, such as "
+            "atomate2.vasp.jobs.core:StaticMaker.",
+        ),
+    ] = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option(metavar="<name=value>", help="Argument of the maker, such as name=static; repeatable."),
+    ] = None,
+    category: Annotated[str, typer.Option(help="FireWorks category of the jobs.")] = "gpu",
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Submit the flow to the FireWorks LaunchPad; needs --maker.")
+    ] = False,
     as_json: JsonInstead = False,
 ) -> None:
     """Write the frames at which the potentials of a committee disagree.
 
     The frames with the largest disagreement are the first ones; they can be input for DFT and training. They are
     ordered by the spread of the forces if the committee was run with --forces, otherwise by that of the energy
-    differences. The file has no energies.
+    differences. The file has no energies. With --maker, a flow that calculates the frames is written or submitted.
     """
     from alchemflows.cli.frame_tables import worst_frames_table
+    from alchemflows.output_file import check_writable
     from alchemflows.results.frames import check_frames_file
     from alchemflows.results.worst_frames import worst_frames, write_worst_frames
 
-    check_frames_file(file)
+    writes_flow = file.suffix == ".json"
+    if writes_flow:
+        check_writable(file)
+    else:
+        check_frames_file(file)
+    if maker is None:
+        refuse_given({"argument": "--argument", "category": "--category", "submit": "--submit"}, "without --maker")
+        if writes_flow:
+            raise InvalidInputError(f"{file.name}: a .json file is for a flow; give its --maker, or write .xyz")
+    elif not (submit or writes_flow):
+        raise InvalidInputError("--maker: give --submit, or a file that ends with .json, to which the flow is written")
     if number < 1:
         raise InvalidInputError(f"N must be at least 1; got {number}")
+    target = None if maker is None else maker_of(maker, argument or [])
+    if submit:
+        connected_with_rights("submitter")
     frames = worst_frames(connected(), result, number)
-    write_worst_frames(frames, file)
+    flow = None if target is None else _flow_of(frames, target, category)
+    if flow is not None and writes_flow:
+        _write_flow(flow, file)
+    else:
+        write_worst_frames(frames, file, [] if flow is None else [output.uuid for output in flow.output])
+    fw_ids = _submitted(flow) if flow is not None and submit else []
     if as_json:
         rows = [
             {
@@ -55,10 +97,39 @@ def worst(
             }
             for frame in frames
         ]
-        print_json({"file": file, "frames": rows})
+        print_json({"file": file, "frames": rows} | ({"fw_ids": fw_ids} if submit else {}))
         return
     console.print(worst_frames_table(frames))
     console.print(f"{len(frames)} frames: {file}", highlight=False, soft_wrap=True)
+    if fw_ids:
+        console.print(
+            f"{counted(len(fw_ids), 'job')} of the category {category} added to the LaunchPad, {min(fw_ids)} to "
+            f"{max(fw_ids)}",
+            highlight=False,
+        )
+
+
+def _flow_of(frames: Sequence[WorstFrame], maker: Maker, category: str) -> Flow:
+    from alchemflows.flows.frame_calculations import frame_calculations
+    from alchemflows.jobs.frame_jobs import FrameLabels
+
+    labelled = [(each.structure, FrameLabels(each.ladder, each.lambda_value, each.index)) for each in frames]
+    return frame_calculations(maker, labelled, category=category)
+
+
+def _write_flow(flow: Flow, file: Path) -> None:
+    from monty.serialization import dumpfn
+
+    try:
+        dumpfn(flow, file.expanduser())
+    except OSError as error:
+        raise InvalidInputError(f"{file} cannot be written: {error.strerror or error}") from None
+
+
+def _submitted(flow: Flow) -> list[int]:
+    from alchemflows.execution.local import submit
+
+    return submit(connected(), flow)
 
 
 @frames_app.command("show")

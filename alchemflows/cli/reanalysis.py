@@ -79,11 +79,9 @@ def reanalyse(
 ) -> None:
     """Recompute free energies from stored samples.
 
-    A ladder is a result of `alchemflows ti`; its frames are stored configurations. With --to, they are corrected to a new potential, the target: stored the frames of both ends
-    of each ladder are
-    evaluated with it and reweighted. Ladders for which the potentials overlap too little are
-    listed with the command
-    that runs them again.
+    A ladder is a result of `alchemflows ti`; its frames are stored configurations. With --to, ladders are corrected to
+    a new potential, the target: the frames of both ends are evaluated with it and reweighted. Ladders for which the
+    potentials overlap too little are listed with the command that runs them again.
     """
     if to is None:
         if ladders:  # click before 8.2 counts an argument without values as given

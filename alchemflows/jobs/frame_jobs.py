@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import CURRENT_JOB, Flow, Job, JobConfig, JobStore, Maker, OutputReference, Response, job
 from monty.json import MontyDecoder
-from pymatgen.core import Composition, Element
+from pymatgen.core import Composition, Element, Structure
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.cost import JobCost, cost_of_frames
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 _FIELDS = ("output.output.energy", "output.energy", "output.state", "output.nsites", "output.composition")
 #: State of a completed calculation in task documents of atomate2.
 _SUCCESSFUL = "successful"
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """Which frame a job calculates: identifier of its ladder, λ of its end, and its index there."""
+
+    ladder: str
+    lambda_value: float
+    index: int
 
 
 @dataclass
@@ -121,7 +130,7 @@ class FrameJobsMaker(Maker):
         if more:
             made = self._jobs(ladder, ends, sorted(more))
             previous = None if earlier is None else _uuid(earlier)
-            again = self.make(ladder, previous, [*frames, *sorted(more)], [*jobs, *map(_output, made)])
+            again = self.make(ladder, previous, [*frames, *sorted(more)], [*jobs, *map(output_of, made)])
             take_place_of(again, CURRENT_JOB.job)
             tolerant(again)
             return Response(replace=Flow([*made, again], name=f"{self.name} of {ladder[:8]}"))
@@ -136,12 +145,9 @@ class FrameJobsMaker(Maker):
             if not end.sampled.frames.is_ordered:
                 raise InvalidInputError(f"{end.name} is a mixed crystal, whose energy only an alchemical potential has")
         structures = [end.sampled.frames.structures() for end in ends]
-        made = []
+        made: list[Job | Flow] = []
         for k, row in rows:
-            one = self.target.make(structures[k][row])
-            one.append_name(f" λ = {ends[k].lambda_value:g}, frame {row}")
-            one.update_metadata({"frame": {"ladder": ladder, "lambda": ends[k].lambda_value, "index": row}})
-            made.append(one)
+            made.append(frame_job(self.target, structures[k][row], FrameLabels(ladder, ends[k].lambda_value, row)))
         assign_category(made, self.category)
         return made
 
@@ -155,6 +161,28 @@ def composition_of(frames: Frames) -> Composition:
                 symbol = Element.from_Z(int(z)).symbol
                 counts[symbol] = counts.get(symbol, 0.0) + float(share)
     return Composition(counts)
+
+
+def frame_job(maker: Maker, structure: Structure, labels: FrameLabels) -> Job | Flow:
+    """Return the job of a frame; its name and its metadata say which frame it is."""
+    one: Job | Flow = maker.make(structure)
+    one.append_name(f" λ = {labels.lambda_value:g}, frame {labels.index}")
+    one.update_metadata({"frame": {"ladder": labels.ladder, "lambda": labels.lambda_value, "index": labels.index}})
+    return one
+
+
+def output_of(made: Job | Flow) -> OutputReference:
+    """Return the output of the job of a frame, or of its flow.
+
+    Raises
+    ------
+    InvalidInputError
+        If the flow has not the output of one job.
+    """
+    output = made.output
+    if not isinstance(output, OutputReference):
+        raise InvalidInputError(f"the flow {made.name} of the target must have the output of one job")
+    return output
 
 
 def energy_of(output: Mapping[str, Any] | None, crystal: Composition, name: str) -> float | str:
@@ -247,13 +275,6 @@ def _is_maker(found: Any) -> bool:
             return False
     owner = getattr(found, "__self__", found)
     return inspect.isclass(owner) and issubclass(owner, Maker)
-
-
-def _output(made: Job | Flow) -> OutputReference:
-    output = made.output
-    if not isinstance(output, OutputReference):
-        raise InvalidInputError(f"the flow {made.name} of the target must have the output of one job")
-    return output
 
 
 def _uuid(output: OutputReference | str) -> str:

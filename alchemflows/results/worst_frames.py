@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from pymatgen.core import Structure
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.results.frames import frames_of, write_images
@@ -23,6 +24,8 @@ class WorstFrame:
 
     Attributes
     ----------
+    ladder
+        Identifier of its ladder.
     lambda_value, index
         Its end, and its index there.
     spread_eV
@@ -33,11 +36,18 @@ class WorstFrame:
         The configuration, without a calculator.
     """
 
+    ladder: str
     lambda_value: float
     index: int
     spread_eV: float | None
     force_spread_eV_per_A: float | None
     atoms: Atoms
+
+    @property
+    def structure(self) -> Structure:
+        """The configuration, without labels."""
+        atoms = self.atoms
+        return Structure(atoms.cell.array, atoms.get_chemical_symbols(), atoms.positions, coords_are_cartesian=True)
 
 
 def worst_frames(database: Database, beginning: str, n: int) -> list[WorstFrame]:
@@ -83,7 +93,7 @@ def worst_frames(database: Database, beginning: str, n: int) -> list[WorstFrame]
                 "temperature_K": ladder.temperature_K,
                 "sampled_with": potential,
             }
-            found.append(WorstFrame(value, k, _known(spreads[k]), _known(force_spreads[k]), atoms))
+            found.append(WorstFrame(document.ladder, value, k, _known(spreads[k]), _known(force_spreads[k]), atoms))
     by_forces = any(frame.force_spread_eV_per_A is not None for frame in found)
     scores = [frame.force_spread_eV_per_A if by_forces else frame.spread_eV for frame in found]
     order = np.argsort([np.inf if score is None else -score for score in scores], kind="stable")
@@ -92,8 +102,17 @@ def worst_frames(database: Database, beginning: str, n: int) -> list[WorstFrame]
     return [found[k] for k in order[:n]]
 
 
-def write_worst_frames(frames: Sequence[WorstFrame], path: Path) -> None:
+def write_worst_frames(frames: Sequence[WorstFrame], path: Path, jobs: Sequence[str] = ()) -> None:
     """Write frames as extended XYZ, as input for DFT: without energies and forces, but with the spreads.
+
+    Parameters
+    ----------
+    frames
+        The frames.
+    path
+        File to write.
+    jobs
+        Identifiers (UUIDs) of jobs that calculate the frames, in their order, which are written as `job`.
 
     Raises
     ------
@@ -101,8 +120,10 @@ def write_worst_frames(frames: Sequence[WorstFrame], path: Path) -> None:
         If the file has another extension or cannot be written.
     """
     images = []
-    for frame in frames:
+    for k, frame in enumerate(frames):
         atoms = frame.atoms.copy()
+        if jobs:
+            atoms.info["job"] = jobs[k]
         for name in ("spread_eV", "force_spread_eV_per_A"):
             if (value := getattr(frame, name)) is not None:
                 atoms.info[name] = value

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from ase.io import read
 from command_line import assert_one_line, printed_id, quiet
+from jobflow import run_locally
+from monty.serialization import loadfn
 from pymatgen.core import Lattice, Structure
 
 TESTS = str(Path(__file__).parents[1])
@@ -37,7 +39,20 @@ def test_bad_input_is_one_line(run_refused, arguments, words):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [([0, "worst.xyz"], ["N"]), ([3, "worst.cif"], [".xyz"]), ([3, "no/worst.xyz"], ["no"])]
+    ("arguments", "words"),
+    [
+        ([0, "worst.xyz"], ["N"]),
+        ([3, "worst.cif"], [".xyz"]),
+        ([3, "no/worst.xyz"], ["no"]),
+        ([3, "no/flow.json", "--maker", "calculators:SpringsMaker"], ["no"]),
+        ([3, "flow.json"], ["flow.json", "--maker"]),
+        ([3, "worst.xyz", "--submit"], ["--submit", "--maker"]),
+        ([3, "worst.xyz", "--category", "dft"], ["--category", "--maker"]),
+        ([3, "worst.xyz", "--maker", "calculators:SpringsMaker"], ["--submit", ".json"]),
+        ([3, "flow.json", "--maker", "calculators:Springs"], ["--maker", "calculators:Springs"]),
+        ([3, "flow.json", "--maker", "nowhere:Maker"], ["nowhere"]),
+        ([3, "flow.json", "--maker", "calculators:SpringsMaker", "--argument", "raises=3"], ["not a list"]),
+    ],
 )
 def test_bad_exports_of_frames_are_refused(run_refused, arguments, words):
     assert_one_line(run_refused("frames", "worst", ID, *arguments), *words)
@@ -80,5 +95,16 @@ def test_a_committee_of_a_ladder(run, tmp_path):
     assert images[0].info["force_spread_eV_per_A"] == pytest.approx(scores[0])
     printed = quiet(run("frames", "worst", found["uuid"][:8], 2, tmp_path / "worst.xyz"))
     assert "2 frames" in printed and "eV/Å" in printed
+    maker = ["--maker", "calculators:SpringsMaker", "--category", "dft"]
+    done = run("frames", "worst", found["uuid"][:8], 3, tmp_path / "flow.json", *maker, "--json", PYTHONPATH=path)
+    assert done.returncode == 0 and len(json.loads(done.stdout)["frames"]) == 3, done.stderr
+    flow = loadfn(tmp_path / "flow.json")
+    assert [job.config.manager_config["_category"] for job in flow.jobs] == ["dft"] * 3
+    assert [job.metadata["frame"]["index"] for job in flow.jobs] == [frame["frame"] for frame in listed[:3]]
+    outputs = run_locally(flow, root_dir=tmp_path, log=False, ensure_success=True)
+    assert all(outputs[reference.uuid][1].output["output"]["energy"] > 0 for reference in flow.output)
+    done = run("frames", "worst", found["uuid"][:8], 2, tmp_path / "w.xyz", *maker, "--submit", PYTHONPATH=path)
+    assert done.returncode == 0 and "2 jobs of the category dft" in done.stdout, done.stderr
+    assert len({image.info["job"] for image in read(tmp_path / "w.xyz", ":")}) == 2
     assert_one_line(run("frames", "worst", short, 5, tmp_path / "worst.xyz"), "no committee")
     assert_one_line(run("frames", "worst", found["uuid"][:8], 50, tmp_path / "worst.xyz"), "40 frames")
