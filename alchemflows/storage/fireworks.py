@@ -1,6 +1,6 @@
 """Use parts of FireWorks that it does not document: collections, stored launches, locks and heartbeats.
 
-Seen in FireWorks 2.0.4 and 2.1.4. ``tests/storage/test_fireworks_parts.py`` fails if another version differs;
+Seen in FireWorks 2.0.9 and 2.1.4. ``tests/storage/test_fireworks_parts.py`` fails if another version differs;
 only this file has to be adapted then.
 """
 
