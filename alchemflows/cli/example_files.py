@@ -120,11 +120,11 @@ def examples() -> dict[str, Example]:
         ),
     ]
     kinds = FOLDER / "campaigns"
-    used = ("NaCl", "KCl", "Na0.5K0.5Cl", "CsPbI3", "CsPbI3_delta", "Fe")
+    used = ("NaCl", "KCl", "Na0.5K0.5Cl", "CsPbI3", "CsPbI3_delta", "Fe", "CeO2")
     found.append(
         Example(
             "campaign-kinds",
-            "Campaign files of other methods: sweeps, optimizations, orderings, phases, a maker of your own, and more.",
+            "A campaign file of each method: switching, defects, sweeps, phases, a maker of your own, and more.",
             "PYTHONPATH=. alchemflows campaign check volumes.yaml",
             (*sorted(kinds.glob("*.yaml")), kinds / "volumes.py", *(_file(f"{name}.cif") for name in used)),
         )

@@ -59,6 +59,14 @@ def test_the_page_shows_the_example_files():
     assert all(f"`{kind}`" in PAGE for kind in KINDS)
 
 
+def test_each_method_has_an_example_file():
+    """One file is enough for the figures of the paper, which have the same settings."""
+    contents = find_example("campaign-kinds").contents()
+    shown = {yaml.safe_load(contents[file])["method"]["kind"] for file in FILES}
+    missing = set(KINDS) - shown
+    assert missing == {"fig2", "fig4", "fig5"} and "fig3" in shown
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_each_example_is_accepted(folder, file):
     campaign = read_campaign(folder / file)
