@@ -12,7 +12,7 @@ import typer
 
 from alchemflows.cli.configured import connected
 from alchemflows.cli.inputs import naming_options, potential_of
-from alchemflows.cli.maker_options import MakerOptions, grouped
+from alchemflows.cli.maker_options import MakerOptions, grouped, shortened
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
 from alchemflows.cli.results import LadderID
@@ -215,12 +215,8 @@ def runs_of(n_runs: int, n_equilibration_steps: int, n_production_steps: int) ->
         "n_production_steps": "--production",
     }
     with naming_options(options):
-        return settings(
-            TargetRunSettings,
-            n_runs=n_runs,
-            n_equilibration_steps=n_equilibration_steps,
-            n_production_steps=n_production_steps,
-        )
+        lengths = {"n_equilibration_steps": n_equilibration_steps, "n_production_steps": n_production_steps}
+        return settings(TargetRunSettings, n_runs=n_runs, **shortened(lengths))
 
 
 def targets_of(names: list[str], arguments: list[str], dtype: str, device: str, head: str | None) -> list[Target]:

@@ -12,7 +12,8 @@ from ase.io import read
 from command_line import assert_one_line, printed_id, quiet
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.cli.corrections import targets_of
+from alchemflows.cli.corrections import runs_of, targets_of
+from alchemflows.errors import AlchemflowsWarning
 
 TESTS = str(Path(__file__).parents[1])
 ID = "a3c0be9d"
@@ -71,6 +72,13 @@ def test_arguments_of_several_targets():
     potential, calculator, maker = targets_of(names, arguments, "float64", "auto", None)
     assert (potential.name, maker.raises) == ("mace-demo", [2])
     assert calculator.arguments == {"fails": [3], "offset_eV": 1.5}
+
+
+def test_short_runs_with_the_target(monkeypatch):
+    monkeypatch.setenv("ALCHEMFLOWS_SHORT", "1")
+    with pytest.warns(AlchemflowsWarning, match="ALCHEMFLOWS_SHORT"):
+        short = runs_of(2, 1000, 4000)
+    assert (short.n_runs, short.n_equilibration_steps, short.n_production_steps) == (2, 6, 60)
 
 
 @pytest.mark.slow
