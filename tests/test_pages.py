@@ -14,6 +14,8 @@ import pytest
 import torch
 from command_line import CODE, run_command, run_here, unexpected
 from models import VARIANTS, build_mace
+from test_ladder_pages import PAGES as LADDER_PAGES
+from test_shell_blocks import COMMANDS, lines
 
 from alchemflows.cli.example_files import find_example
 from alchemflows.storage.mongod import PrivateMongod
@@ -81,6 +83,24 @@ def test_each_command_of_the_pages_can_start(command, folder, environment, monke
     assert done.returncode == 0, done.stderr
 
 
+def console_blocks() -> list[tuple[str, str]]:
+    """Return the command and the output of each block that shows both, but those of tests/test_ladder_pages.py."""
+    pages = [page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in LADDER_PAGES]
+    shown = r"^```console\n\$ (.*?)\n(.*?)^```"
+    return [found for page in pages for found in re.findall(shown, page.read_text(), re.DOTALL | re.MULTILINE)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "output"), console_blocks(), ids=[command for command, _ in console_blocks()])
+def test_a_command_prints_what_the_page_shows(command, output, folder, environment, monkeypatch):
+    """What it prints before it computes anything."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ALCHEMFLOWS_HOME", environment["ALCHEMFLOWS_HOME"])
+    done = run_here([*shlex.split(command)[1:], "--estimate"], monkeypatch)
+    assert done.returncode == 0, done.stderr
+    assert output.strip() and output in done.stderr + done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [each for each in METHODS if "reproduce" not in each])  # tests/cli runs the figures
 def test_each_command_of_the_readme_runs(command, folder, environment):
@@ -99,21 +119,17 @@ WHOLE = {
 }
 #: Pages whose commands are run by other tests.
 ELSEWHERE = {
-    "README.md": (".ci/run", "tests/cli/test_cli.py", "tests/cli/test_campaign_commands.py"),
+    "README.md": (".ci/run", "tests/cli", "tests/execution/test_worker.py"),
     "CONTRIBUTING.md": (".ci/run",),
     "launchers/README.md": ("tests/launchers", "tests/execution/test_supervisor.py", "tests/storage/test_users.py"),
     "db_config/README.md": ("tests/db_config", "tests/storage/test_users.py"),
     "docs/campaigns.md": ("tests/cli/test_campaign_commands.py",),
-    "docs/committee.md": ("tests/cli/test_committee_commands.py",),
-    "docs/corrections.md": ("tests/cli/test_correction_commands.py",),
-    "docs/combine.md": ("tests/results/test_combine_ladders.py",),
+    **{f"docs/{page}": ("tests/test_ladder_pages.py",) for page in LADDER_PAGES},
     "docs/costs.md": ("tests/benchmarks",),
     "docs/database.md": ("tests/test_pages.py",),
-    "docs/frames.md": ("tests/cli/test_correction_commands.py",),
     "docs/mace-demo.md": ("tests/cli/test_cli.py",),
     "docs/performance.md": ("tests/benchmarks",),
-    "docs/potentials.md": ("tests/alchemy/test_reference.py", "tests/sampling/test_verify_ensembles.py"),
-    "docs/reanalysis.md": ("tests/cli/test_reanalysis_command.py",),
+    "docs/potentials.md": ("tests/alchemy/test_reference.py", "tests/cli/test_cli.py"),
     "docs/reproduce.md": ("tests/cli/test_absolute_commands.py",),
     "docs/scale.md": ("tests/benchmarks",),
     "docs/security.md": ("tests/storage/test_users.py",),
@@ -124,15 +140,41 @@ def shell_blocks(page: Path) -> list[str]:
     return re.findall(r"^```(?:bash|sh)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
+def own_commands(page: Path) -> set[tuple[str, ...]]:
+    """Return the commands of the package on a page, such as ("frames", "show"), but those that compute something."""
+    found = set()
+    for block in shell_blocks(page):
+        for line in lines(block):
+            if own := re.match(r"(?:\.venv/bin/)?alchemflows (.*)", line):
+                words = shlex.split(own[1])
+                is_group = hasattr(COMMANDS.commands.get(words[0]), "commands")
+                found.add(tuple(words[: 1 + is_group]))
+    return {words for words in found if words[0] not in COMPUTING}
+
+
+def called(words: tuple[str, ...], text: str) -> bool:
+    """Return whether the text of tests has a command, as words of a list or within a string."""
+    between = r"""["']?,? ["']?"""
+    return re.search(rf"""["' ]{between.join(words)}["' ]""", text) is not None
+
+
 def test_all_blocks_of_commands_are_run_somewhere():
-    """By :data:`WHOLE`, :data:`ELSEWHERE`, or as single commands that compute something."""
+    """By :data:`WHOLE`, :data:`ELSEWHERE`, or as single commands that compute something.
+
+    The tests of ELSEWHERE read the page, or call each of its commands.
+    """
     for page in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md")):
         name = str(page.relative_to(ROOT))
         if name in ELSEWHERE:
-            assert all((ROOT / place).exists() for place in ELSEWHERE[name])
+            places = [ROOT / place for place in ELSEWHERE[name]]
+            read = [path for place in places for path in ([place] if place.is_file() else place.rglob("*.py"))]
+            assert all(place.exists() for place in places)
+            text = "\n".join(path.read_text() for path in read)
+            if f'"{page.name}"' not in text:
+                assert not [words for words in own_commands(page) if not called(words, text)], name
         elif page.name not in WHOLE:
-            lines = " ".join(shell_blocks(page)).replace("\\\n", " ").splitlines()
-            others = [line for line in lines if shlex.split(line, comments=True)[1] not in COMPUTING]
+            written = " ".join(shell_blocks(page)).replace("\\\n", " ").splitlines()
+            others = [line for line in written if shlex.split(line, comments=True)[1] not in COMPUTING]
             assert not others, name
 
 
@@ -176,6 +218,7 @@ def test_python_blocks_of_other_pages_are_run_elsewhere():
     others = {page.name for page in (ROOT / "docs").glob("*.md") if python_blocks(page.name)}
     assert others == {
         *(f"{page}.md" for page in PAGES),
+        *(page for page in LADDER_PAGES if python_blocks(page)),  # tests/test_ladder_pages.py
         "database.md",  # tests/results/test_readout.py
     }
 

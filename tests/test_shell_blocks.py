@@ -28,6 +28,48 @@ def blocks() -> list[tuple[str, str]]:
     ]
 
 
+def fences(text: str) -> list[tuple[str, str]]:
+    """Return the language and the text of each fenced block of a page."""
+    return re.findall(r"^ *```([^\n`]*)\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
+
+
+#: Languages of the blocks that tests read; others must contain neither commands of the package nor Python.
+READ = ("bash", "sh", "console", "python", "yaml")
+CODE = re.compile(
+    r"^ *(\$ )?(\w+=\S+ )*(\.venv/bin/)?(alchemflows|python) \S"
+    r"|^ *(from [\w.]+ import|import [\w.]+( as \w+)?$|def \w+\(|class \w+|@\w+$|[\w.]+ = \w[\w.]*\()",
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "docs" / "api").glob("*.md"))], ids=lambda page: page.name)
+def test_commands_and_python_have_a_language(page):
+    unread = [text for language, text in fences(page.read_text()) if language not in READ and CODE.search(text)]
+    assert not unread
+
+
+def test_a_console_shows_a_prompt():
+    consoles = [text for page in PAGES for language, text in fences(page.read_text()) if language == "console"]
+    assert len(consoles) >= 2 and all(text.startswith("$ ") for text in consoles)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_code"),
+    [
+        ("alchemflows ti NaCl.cif Na:K\n", True),
+        ("$ alchemflows ti NaCl.cif Na:K\n", True),
+        ("PYTHONPATH=$PWD alchemflows correct ID\n", True),
+        ("import torch\n", True),
+        ("flow = maker.make(structure)\n", True),
+        ("def static(encut: int) -> StaticMaker:\n", True),
+        ("structure + substitution\n  └─ flows: ThermodynamicIntegrationMaker.make\n", False),
+        ("import of samples\n", False),
+    ],
+)
+def test_code_is_recognized(text, is_code):
+    assert bool(CODE.search(text)) is is_code
+
+
 def lines(text: str) -> list[str]:
     """Return the commands of a block, without comments; what a program reads from the block is left out."""
     text = re.sub(r"<<'EOF'\n.*?^EOF$|(python -c )'.*?'", r"\1", text, flags=re.DOTALL | re.MULTILINE)
