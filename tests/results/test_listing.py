@@ -165,7 +165,7 @@ def other_tables() -> list[ResultTable]:
     ]
     return [
         states_table(states),
-        worst_frames_table([WorstFrame(0.125, 12345 + k, 1234.5678, 123.4567, Atoms()) for k in range(4)]),
+        worst_frames_table([WorstFrame("ladder", 0.125, 12345 + k, 1234.5678, 123.4567, Atoms()) for k in range(4)]),
         deviation_table([Deviation(f"a case with a long name {k}", *[1.2e-10] * 4) for k in range(4)], 1e-9),
         ensemble_table(ensembles),
     ]

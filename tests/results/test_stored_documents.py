@@ -147,9 +147,9 @@ def test_all_kinds_are_in_the_report(in_campaign, tmp_path, monkeypatch):
     drawn = {"CommitteeDocument", "CorrectionDocument"}  # the others are drawn by the tests of the list of results
 
     def some_figures(document):
-        return figures_of(document) if type(document).__name__ in drawn else {}
+        return figures_of(document) if type(document).__name__ in drawn | set(RESULTS) else {}
 
-    monkeypatch.setattr("alchemflows.report.others.figures_of", some_figures)
+    monkeypatch.setattr("alchemflows.plotting.figures_of", some_figures)
     write_report(in_campaign, CAMPAIGN, tmp_path / "report.html", 100)
     text = (tmp_path / "report.html").read_text()
     assert "cannot be read" not in text
