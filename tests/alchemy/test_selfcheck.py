@@ -51,7 +51,7 @@ def fresh(backend: Backend) -> Backend:
     again = copy(backend)
     if hasattr(again, "_specialised"):
         again._specialised = {}
-    for cached in ("_with_convolutions", "_with_split_gates"):
+    for cached in ("_with_convolutions", "_with_split_gates", "_fastest"):
         again.__dict__.pop(cached, None)
     return again
 
