@@ -235,9 +235,7 @@ def test_a_killed_command_leaves_no_workers(run, home, cif, gentle_model, tmp_pa
             children = Path(f"/proc/{parent}/task/{parent}/children")
             started = children.read_text().split() if children.exists() else []
             commands = {each: Path(f"/proc/{each}/cmdline") for each in started}
-            return [
-                each for each, path in commands.items() if path.exists() and b"execution.local_worker" in path.read_bytes()
-            ]
+            return [each for each, path in commands.items() if path.exists() and b"local_worker" in path.read_bytes()]
 
         deadline = time.monotonic() + 60
         while not workers() and time.monotonic() < deadline:
