@@ -142,6 +142,7 @@ def _work() -> None:
 
 
 def _run_code() -> None:
+    sys.path.insert(0, "")  # as in `python -c`
     exec(compile(sys.argv[1], "<script>", "exec"), {"__name__": "__main__"})
 
 
