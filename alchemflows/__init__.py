@@ -24,12 +24,17 @@ _MODULES = {
     "CompositionGrid": "alchemy.compositions",
     "CompositionOptimizationMaker": "flows.composition_optimization",
     "CompositionSweepMaker": "flows.composition_sweep",
+    "CorrectedFrenkelLaddMaker": "flows.corrected_states",
+    "CorrectedLiquidMaker": "flows.corrected_states",
+    "CorrectedMeltingPointMaker": "flows.corrected_states",
+    "CorrectedPhasesMaker": "flows.corrected_states",
     "CorrectionMaker": "flows.correction",
     "Disorder": "alchemy.arrangements",
     "FrenkelLaddMaker": "flows.frenkel_ladd",
     "FrenkelPairMaker": "flows.defect_pairs",
     "LiquidFreeEnergyMaker": "flows.liquid",
     "MeltingPointMaker": "flows.melting",
+    "MixingCommitteeMaker": "flows.mixing_committee",
     "MixingMaker": "flows.mixing",
     "MonteCarloMaker": "flows.monte_carlo",
     "OptimizeMaker": "jobs.optimize",
@@ -44,10 +49,12 @@ _MODULES = {
     "SchottkyMaker": "flows.defect_pairs",
     "SearchMaker": "jobs.ordering",
     "SiteGroup": "alchemy.groups",
+    "StateCorrectionMaker": "flows.state_correction",
     "SwitchingMaker": "flows.switching",
     "Target": "schemas.optimization",
     "TemperatureSweepMaker": "flows.isolines",
     "ThermodynamicIntegrationMaker": "flows.thermodynamic_integration",
+    "TransitionCommitteeMaker": "flows.transition_committee",
     "VacancyFreeEnergyMaker": "flows.vacancy",
     "VacancyTemperatureMaker": "flows.vacancy",
     "connect": "storage.database",
@@ -75,6 +82,10 @@ if TYPE_CHECKING:
     from alchemflows.flows.committee import CommitteeMaker as CommitteeMaker
     from alchemflows.flows.composition_optimization import CompositionOptimizationMaker as CompositionOptimizationMaker
     from alchemflows.flows.composition_sweep import CompositionSweepMaker as CompositionSweepMaker
+    from alchemflows.flows.corrected_states import CorrectedFrenkelLaddMaker as CorrectedFrenkelLaddMaker
+    from alchemflows.flows.corrected_states import CorrectedLiquidMaker as CorrectedLiquidMaker
+    from alchemflows.flows.corrected_states import CorrectedMeltingPointMaker as CorrectedMeltingPointMaker
+    from alchemflows.flows.corrected_states import CorrectedPhasesMaker as CorrectedPhasesMaker
     from alchemflows.flows.correction import CorrectionMaker as CorrectionMaker
     from alchemflows.flows.defect_pairs import FrenkelPairMaker as FrenkelPairMaker
     from alchemflows.flows.defect_pairs import SchottkyMaker as SchottkyMaker
@@ -84,17 +95,20 @@ if TYPE_CHECKING:
     from alchemflows.flows.liquid import LiquidFreeEnergyMaker as LiquidFreeEnergyMaker
     from alchemflows.flows.melting import MeltingPointMaker as MeltingPointMaker
     from alchemflows.flows.mixing import MixingMaker as MixingMaker
+    from alchemflows.flows.mixing_committee import MixingCommitteeMaker as MixingCommitteeMaker
     from alchemflows.flows.monte_carlo import MonteCarloMaker as MonteCarloMaker
     from alchemflows.flows.order_disorder import OrderDisorderMaker as OrderDisorderMaker
     from alchemflows.flows.ordering_search import OrderingSearchMaker as OrderingSearchMaker
     from alchemflows.flows.phase_stability import PhaseStabilityMaker as PhaseStabilityMaker
     from alchemflows.flows.reanalysis import ReanalysisMaker as ReanalysisMaker
     from alchemflows.flows.relaxation import RelaxationMaker as RelaxationMaker
+    from alchemflows.flows.state_correction import StateCorrectionMaker as StateCorrectionMaker
     from alchemflows.flows.switching import SwitchingMaker as SwitchingMaker
     from alchemflows.flows.thermodynamic_integration import (
         ThermodynamicIntegrationMaker as ThermodynamicIntegrationMaker,
     )
     from alchemflows.flows.transition import OrderDisorderTransitionMaker as OrderDisorderTransitionMaker
+    from alchemflows.flows.transition_committee import TransitionCommitteeMaker as TransitionCommitteeMaker
     from alchemflows.flows.vacancy import VacancyFreeEnergyMaker as VacancyFreeEnergyMaker
     from alchemflows.flows.vacancy import VacancyTemperatureMaker as VacancyTemperatureMaker
     from alchemflows.jobs.optimize import OptimizeMaker as OptimizeMaker

@@ -101,7 +101,7 @@ def as_structure(value: Any, name: str = "structure") -> Structure:
         return AseAtomsAdaptor.get_structure(value)
     advice = ""
     if isinstance(value, str | PurePath):
-        advice = "; read a file with Structure.from_file first"
+        advice = "; read a file with alchemflows.read_structure(file).structure first"
     elif isinstance(value, Mapping):
         advice = "; convert a dictionary with Structure.from_dict first"
     raise InvalidInputError(

@@ -14,6 +14,7 @@ from alchemflows.analysis.correction import reasons_against, reasons_against_bri
 from alchemflows.free_energy.bridging import bridge
 from alchemflows.free_energy.decorrelation import decorrelate
 from alchemflows.free_energy.estimators import estimate, mbar_influences
+from alchemflows.free_energy.perturbation import state_change, transition_shift
 from alchemflows.free_energy.reweighting import reweight, sum_of_stages
 from alchemflows.free_energy.selection import spread_order
 from alchemflows.free_energy.shared_samples import shared_covariance
@@ -25,6 +26,9 @@ KT = units.kB * T
 N_MODES = 24
 #: Constant difference of the two potentials at each end (eV).
 OFFSETS_EV = (-31.7, 12.4)
+#: Atoms of each phase, energy of an atom (eV), entropy of the transition for an atom (eV/K) and its relative error, and
+#: temperature of the transition (K).
+N_ATOMS, ATOM_EV, ENTROPY_EV_PER_K, ENTROPY_ERROR, TRANSITION_K = 8, -2.0, 0.6 * units.kB, 0.05, 330.0
 #: Changes of the force constants at both ends by a cheap target and by the last one, which goes further or back.
 STAGES = (((0.2, -0.15), (0.3, -0.2)), ((0.2, -0.15), (0.1, -0.1)))
 
@@ -219,3 +223,46 @@ def corrected_ladder_rows(
     for each in changes:
         for memory in memories:
             yield corrected_ladder_row(n, n_frames, each, memory, n_repeats)
+
+
+def state_rows(n: int, changes: Sequence[Sequence[float]], memories: Sequence[float], n_repeats: int) -> Iterator[Row]:
+    """Yield the rows of ΔΔG and ΔΔS of two phases at their transition, and of its shift, from n frames of each phase.
+
+    Parameters
+    ----------
+    n
+        Number of frames of each phase, at 300 K.
+    changes
+        Pairs of relative changes of the force constants of the low- and the high-temperature phase by the target.
+    memories
+        Correlation times of the modes in units of the spacing of frames.
+    n_repeats
+        Number of repeats.
+    """
+    names = (f"ΔΔG of two phases at {TRANSITION_K:g} K", "ΔΔS of two phases", "shift of their transition")
+    for each in changes:
+        # Exact differences of the phases for an atom.
+        entropy = -units.kB * N_MODES / 2 * float(np.log1p(each[1]) - np.log1p(each[0])) / N_ATOMS
+        free_energy = -TRANSITION_K * entropy
+        for memory in memories:
+            scores: list[list[float]] = [[], [], []]
+            for seed in range(n_repeats):
+                rng = np.random.default_rng([seed, n, round(1000 * memory)])
+                states, reasons = [], []
+                for change in each:
+                    energy = KT / 2 * (modes_of(n, memory, rng) ** 2).sum(axis=1)
+                    states.append(state_change(N_ATOMS * ATOM_EV + change * energy, energy, T))
+                    reasons += reasons_against("phase", states[-1].reweighting)
+                known = ENTROPY_EV_PER_K * (1 + ENTROPY_ERROR * rng.normal())
+                shift = transition_shift(
+                    *states, (N_ATOMS, N_ATOMS), TRANSITION_K, (known, ENTROPY_ERROR * ENTROPY_EV_PER_K)
+                )
+                if not reasons:
+                    found = (shift.difference_eV, shift.entropy_eV_per_K, shift.shift_K)
+                    true = (free_energy, entropy, free_energy / ENTROPY_EV_PER_K)
+                    for z, (value, error), exact in zip(scores, found, true, strict=True):
+                        z.append((value - exact) / error)
+            correlated = f", correlation time {memory:g}" if memory else ""
+            changed = f"force constants {each[0]:+.0%} and {each[1]:+.0%}"
+            for name, z in zip(names, scores, strict=True):
+                yield row(f"{name} from {n} frames, {changed}{correlated}", z, n_repeats)

@@ -8,15 +8,18 @@ to 99 % within two. Works obey Crooks' theorem: Gaussian works, and an instantan
 modes. Ladders are harmonic modes whose stiffness changes by a factor of 3 along the path, sampled by an exact
 Ornstein–Uhlenbeck process; the default is 11 windows of 2000 samples. Free energies of mixing are those of a mean-field
 mixture on 16 sites, from 400 samples of each of 22 states. Ladders at two temperatures or pressures are of anharmonic
-modes, with 2000 samples of each window. Corrections are of 24 harmonic modes whose stiffness changes by 5 to 30 %, from
-100 frames, or from 40 instead of a tenth; in two stages, from a quarter or half of them with the second target;
-corrected ladders have five windows of 2000 samples, or of 400. Committees are of three such potentials and the
-sampled one. Curves over temperature, and transitions between two of them, are those of 60 modes, from 4 switches in
-each direction. Transitions between order and disorder are those of lattices of 24 and 48 sites whose energy depends
-on their order only, from 400 samples at each of 6 temperatures, or from 100 instead of a tenth. A tenth of the
-default means a tenth of the samples; for switches, which then dissipate ten times as much, works with σ = 3 instead
-of 1 k_B T, or modes that relax less. Results with a warning in the verdict are left out; their fraction is printed.
-Quantities that are in FILE already are not measured again.
+modes, with 2000 samples of each window; three short ladders, combined and each alone, have ten independent ones of each
+window. Corrections are of 24 harmonic modes whose stiffness changes by 5 to 30 %, from 100 frames, or from 40 instead
+of a tenth; in two stages, from a quarter or half of them with the second target; corrected ladders have five windows of
+2000 samples, or of 400. Committees are of three such potentials and the sampled one; those on a free energy of mixing
+are of three regular solutions on 8 sites, from 100 frames of each composition at each of two temperatures, or from 40
+instead of a tenth. Curves over temperature, and transitions between two of them, are those of 60 modes, from 4 switches
+in each direction. Transitions between order and disorder are those of lattices of 24 and 48 sites whose energy depends
+on their order only, from 400 samples at each of 6 temperatures, or from 100 instead of a tenth; committees on them have
+1600 samples, of which 400 are frames, or 100 instead of a tenth. A tenth of the default
+means a tenth of the samples; for switches, which then dissipate ten times as much, works with σ = 3 instead of 1 k_B T,
+or modes that relax less. Results with a warning in the verdict are left out; their fraction is printed. Quantities that
+are in FILE already are not measured again.
 """
 
 from __future__ import annotations
@@ -29,9 +32,16 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from combination_rows import combination_rows
+from combination_rows import combination_rows, short_ladder_rows
 from committee_rows import committee_rows
-from correction_rows import STAGES, corrected_ladder_rows, correction_rows, sampled_target_rows, stages_rows
+from correction_rows import (
+    STAGES,
+    corrected_ladder_rows,
+    correction_rows,
+    sampled_target_rows,
+    stages_rows,
+    state_rows,
+)
 from error_rows import (
     DEFAULT,
     TENTH,
@@ -50,8 +60,10 @@ from error_rows import (
     works,
 )
 from isoline_rows import isobar_rows
+from mixing_committee_rows import mixing_committee_rows
 from mixing_rows import chain_rows, mixing_rows
 from phase_rows import boundary_rows, phase_rows
+from transition_committee_rows import transition_committee_rows
 from transition_rows import transition_rows
 
 Rows = Callable[[int], Iterable[Row]]
@@ -216,9 +228,9 @@ QUANTITIES = (
         "ladders combined over T and p: ΔG, ΔH, ΔS, ΔC_p, ΔV",
         ("delta_h_error_eV", "delta_s_error_eV_per_K", "delta_c_error_eV_per_K", "delta_v_error_A3"),
         "influences of blocks of samples on MBAR, few blocks",
-        ("test_combined_ladders",),
+        ("test_combined_ladders", "test_ladders_with_exchanged_temperatures", "test_short_ladders_that_are_combined"),
         partial(combination_rows, 2000, 5.0),
-        partial(combination_rows, 200, 5.0),
+        lambda n: (*combination_rows(200, 5.0, n), *short_ladder_rows(200, 20.0, n)),
     ),
     Quantity(
         "averages and heat capacity of Monte Carlo",
@@ -235,6 +247,19 @@ QUANTITIES = (
         ("test_corrections_to_another_potential",),
         partial(correction_rows, 100, ((0.05, -0.05), (0.2, -0.15), (0.3, -0.2)), (0.0, 1.0)),
         partial(correction_rows, 40, ((0.05, -0.05), (0.1, -0.1)), (0.0, 1.0)),
+    ),
+    Quantity(
+        "corrections of absolute free energies: ΔΔG and ΔΔS of two phases, shift of their transition",
+        (
+            "difference_error_eV_per_atom",
+            "entropy_change_error_eV_per_K_per_atom",
+            "shift_error_K",
+            "corrected_error_K",
+        ),
+        "as those of a ladder; the shift: in quadrature with the entropy of the transition",
+        ("test_corrections_of_phases",),
+        partial(state_rows, 100, ((0.05, -0.05), (0.2, -0.15)), (0.0, 1.0)),
+        partial(state_rows, 40, ((0.05, -0.05), (0.1, -0.1)), (0.0, 1.0)),
     ),
     Quantity(
         "corrections with sampled targets (BAR)",
@@ -286,6 +311,14 @@ QUANTITIES = (
         partial(mixing_rows, 40, 0.2),
     ),
     Quantity(
+        "committees on a free energy of mixing: ΔG_mix, gap and consolute point of a member; mean and σ_model",
+        ("change_errors_eV", "consolute_error_K", "sigma_model_error"),
+        "influences of the frames at each composition; linear in the coefficients of both fits",
+        ("test_committees_on_free_energies_of_mixing",),
+        partial(mixing_committee_rows, 100, (0.0, 1.0)),
+        partial(mixing_committee_rows, 40, (0.0, 1.0)),
+    ),
+    Quantity(
         "order, heat capacity and cumulants against temperature; transition temperatures from them",
         (
             "energy_errors_eV",
@@ -298,6 +331,14 @@ QUANTITIES = (
         ("test_transitions_between_order_and_disorder",),
         partial(transition_rows, 400, 0.5),
         partial(transition_rows, 100, 0.2),
+    ),
+    Quantity(
+        "committees on a transition: its temperature with a member; mean and σ_model",
+        ("sigma_model_error_K",),
+        "half the interval of 68 % of random draws, common to all samples, frames and members",
+        ("test_committees_on_transitions",),
+        partial(transition_committee_rows, 1600, 400, 0.5),
+        partial(transition_committee_rows, 1600, 100, 0.5),
     ),
 )
 

@@ -22,6 +22,8 @@ from alchemflows.schemas.reasons import Reason
 N_SITES, CONSOLUTE_K = 16, 700.0
 INTERACTION_EV = 2 * units.kB * CONSOLUTE_K
 TEMPERATURES_K = (500.0, 800.0)
+#: Reasons with which results are kept.
+NOT_VISITED = {Reason.COMPOSITIONS_MISSING, Reason.GAP_NOT_SAMPLED}
 DELTA_MU_EV = (-0.2, -0.1, -0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -43,7 +45,7 @@ def chain_rows(n: int, n_repeats: int, seed: int = 0) -> Iterator[Row]:
 def mixing_rows(n: int, kept: float, n_repeats: int, seed: int = 0) -> Iterator[Row]:
     """Yield the rows of a mean-field mixture, from n samples of each state that repeat the last one with chance `kept`.
 
-    Results with a reason in the verdict are left out, unless it is that a composition was not visited.
+    Results with a reason in the verdict are left out, unless it is that compositions were not visited.
     """
     rng = np.random.default_rng(seed)
     left = _binodal(TEMPERATURES_K[0])
@@ -55,7 +57,7 @@ def mixing_rows(n: int, kept: float, n_repeats: int, seed: int = 0) -> Iterator[
 
     for _ in range(n_repeats):
         found = _document(n, kept, rng)
-        if {Reason.of(each) for each in found.verdict.reasons} - {Reason.COMPOSITIONS_MISSING}:
+        if {Reason.of(each) for each in found.verdict.reasons} - NOT_VISITED:
             continue
         cold = found.isotherms[0]
         middle = N_SITES // 2

@@ -1,6 +1,6 @@
 """Compare what curves over temperature cost with separate runs at each temperature, for the same error.
 
-    python benchmarks/temperature.py [--steps 200] [--repeats 2] [--quick] [--threads N] [--json FILE]
+    python benchmarks/temperature.py [--steps 200] [--repeats 2] [--only PART] [--quick] [--threads N] [--json FILE]
 
 1. G(T) of NaCl with mace-demo, 8 atoms at 1 atm, from 200 to 700 K: one Frenkel–Ladd run at 400 K and one sweep of the
    temperature, beside a Frenkel–Ladd run at each of five temperatures. The variance of G is proportional to 1/t, where
@@ -185,6 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200, help="unit of all numbers of steps [default: 200]")
     parser.add_argument("--repeats", type=int, default=2, help="number of repeats [default: 2]")
+    parser.add_argument("--only", choices=("curves", "ladders"), help="only the first or the second comparison")
     parser.add_argument("--quick", action="store_true", help="one repeat of short runs, to try the script")
     parser.add_argument("--threads", type=int, default=1, help="number of torch threads [default: 1]")
     parser.add_argument("--json", type=Path, help="write the report to this file")
@@ -193,8 +194,10 @@ def main() -> None:
     steps, n_repeats = (40, 1) if options.quick else (options.steps, options.repeats)
     settings = {"quick": options.quick, "steps": steps, "repeats": n_repeats, "threads": options.threads}
     report = Report("Curves over temperature", "benchmarks/temperature.py", settings)
-    compare_curves(report, steps, n_repeats)
-    compare_ladders(report, steps, n_repeats)
+    if options.only != "ladders":
+        compare_curves(report, steps, n_repeats)
+    if options.only != "curves":
+        compare_ladders(report, steps, n_repeats)
     report.finish(options.json)
 
 

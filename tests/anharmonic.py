@@ -10,8 +10,8 @@ from uuid import uuid4
 import numpy as np
 
 from alchemflows.analysis.collect import collect
-from alchemflows.analysis.combination import StoredLadder
 from alchemflows.analysis.ladder import Numbers, document, refined
+from alchemflows.analysis.stored_ladders import StoredLadder
 from alchemflows.analysis.terms import TransformationTerms
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.dynamics import DynamicsSettings
@@ -27,6 +27,7 @@ modes = importlib.import_module("combination_rows")
 LAMBDAS: tuple[float, ...] = modes.LAMBDAS
 VOLUME: float = modes.VOLUME
 exact, series, states = modes.exact, modes.series, modes.states
+EXCHANGED_K: tuple[float, ...] = modes.EXCHANGED_K
 MASS_TERM_EV_PER_K = -2e-5
 #: Start structure of stored ladders, in units of the cell.
 SITES = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
@@ -40,9 +41,13 @@ def stored_ladder(
     memory: float = 0.0,
     seed: int = 0,
     lambdas: tuple[float, ...] = LAMBDAS,
+    exchanged: bool = False,
     **changed: object,
 ) -> StoredLadder:
-    """Return a ladder as the database has it, with windows at some of the λ; fields of its documents may be changed."""
+    """Return a ladder as the database has it, with windows at some of the λ; fields of its documents may be changed.
+
+    If it is exchanged, its windows had replicas at all of :data:`EXCHANGED_K`.
+    """
     rng = np.random.default_rng(seed)
     record = PotentialRecord(name="modes", backend="none", sha256="0" * 64, dtype="float64", device="cpu")
     dynamics = DynamicsSettings(
@@ -50,11 +55,14 @@ def stored_ladder(
         pressure_GPa=pressure_GPa,
         n_production_steps=10 * n,
         replica_exchange=bool(changed.pop("replica_exchange", False)),
+        exchange_temperatures_K=tuple(t for t in EXCHANGED_K if exchanged and t != temperature_K),
     )
+    at_all = modes.exchanged_series(n, memory, 1, rng, lambdas)[0] if exchanged else []
     start = {"sites": SITES, "sites_cell_A": 5.0 * np.eye(3)} | dict(changed.pop("start", {}))
     windows = []
-    for value in lambdas:
-        samples = series(value, temperature_K, pressure_GPa, n, memory, rng)
+    for k, value in enumerate(lambdas):
+        others = dict(zip(EXCHANGED_K, at_all[k], strict=True)) if exchanged else {}
+        samples = others.pop(temperature_K, None) or series(value, temperature_K, pressure_GPa, n, memory, rng)
         windows.append(
             WindowDocument(
                 index=LAMBDAS.index(value),
@@ -66,7 +74,7 @@ def stored_ladder(
                 mean_energy_eV=samples.energy_eV.mean(),
                 mean_temperature_K=temperature_K,
                 mean_volume_A3=samples.volume_A3.mean(),
-                series=PackedSeries.pack(samples, start),
+                series=PackedSeries.pack(samples, start, others),
             )
         )
     job = str(uuid4())

@@ -7,8 +7,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
+from ase.neighborlist import neighbor_list
 from jobflow import Flow, Job, Maker, job
 from pymatgen.core import Structure
+
+from alchemflows.alchemy.targets import PotentialTarget
+from alchemflows.schemas.potential import PotentialSpec
 
 
 class Springs(Calculator):
@@ -42,6 +46,46 @@ class Springs(Calculator):
         positions = self.atoms.positions
         forces = self.stiffness * (positions.sum(axis=0) - len(positions) * positions)
         self.results = {"energy": np.inf if self.calls in self.infinite else energy, "forces": forces}
+
+
+class Shifted(Calculator):
+    """U = U of `mace-demo` + N times a constant energy + springs as those of :class:`Springs`."""
+
+    implemented_properties: ClassVar[list[str]] = ["energy"]
+
+    def __init__(self, offset_eV=0.0, stiffness_eV_per_A2=0.0):
+        super().__init__()
+        self.offset_eV, self.stiffness = offset_eV, stiffness_eV_per_A2
+        self.target = PotentialTarget(PotentialSpec(name="mace-demo", dtype="float64", device="cpu"))
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        (energy,) = self.target.energies([self.atoms])
+        distances = self.atoms.get_all_distances()
+        springs = 0.25 * self.stiffness * float((distances**2).sum())
+        self.results = {"energy": energy + len(self.atoms) * self.offset_eV + springs}
+
+
+class SquareLattice(Calculator):
+    """U = offset + J Σ s_i s_j over nearest neighbours, with s = 1 for Na and −1 for K.
+
+    It fails on arrangements with more than a number of unlike neighbours, if `most_unlike` is given.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy"]
+
+    def __init__(self, coupling_eV=0.01, offset_eV=0.0, most_unlike=None):
+        super().__init__()
+        self.coupling_eV, self.offset_eV, self.most_unlike = coupling_eV, offset_eV, most_unlike
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        first, second = neighbor_list("ij", self.atoms, 3.5)
+        spins = np.where(self.atoms.numbers == 11, 1, -1)
+        products = spins[first] * spins[second]
+        if self.most_unlike is not None and (products < 0).sum() / 2 > self.most_unlike:
+            raise ValueError("too many unlike neighbours")
+        self.results = {"energy": self.offset_eV + self.coupling_eV * products.sum() / 2}
 
 
 class WithoutForces(Springs):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import multiprocessing
 import os
+import pkgutil
 import re
 import signal
 import subprocess
@@ -13,9 +15,10 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 
 import pytest
@@ -25,16 +28,27 @@ from alchemflows.execution import local_worker
 
 #: Entry points of commands; the last runs its only argument as the code of a script.
 ALCHEMFLOWS, RLAUNCH, LPAD, CODE = (
-    "alchemflows.cli:main",
+    "alchemflows.__main__:main",
     "fireworks.scripts.rlaunch_run:rlaunch",
     "fireworks.scripts.lpad_run:lpad",
     "command_line:_run_code",
 )
-COMMAND = [sys.executable, "-c", "from alchemflows.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from alchemflows.__main__ import main; main()"]
 
 #: Server of processes. The parts used here have no public names: seen in Python 3.11 to 3.13.
 _SERVER = forkserver._forkserver
-#: Processes are forked from one that has imported the libraries that take seconds; none of them reads a configuration.
+#: Libraries that read a configuration when they are imported, each process its own.
+_CONFIGURED = ("atomate2", "fireworks", "jobflow")
+#: Rooms of the package that import none of them.
+_ROOMS = ("analysis", "free_energy", "optimize", "plotting", "sampling", "schemas", "structures")
+
+
+def _modules(room: str) -> list[str]:
+    package = importlib.import_module(f"alchemflows.{room}")
+    return [module.name for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
+
+
+#: Processes are forked from one that has imported what takes long and reads no configuration.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
     [
@@ -42,12 +56,22 @@ _PROCESSES.set_forkserver_preload(
         "mace.calculators",
         "pymbar",
         "alchemlyb.estimators",
+        "ase.mep",
+        "ase.optimize",
+        "jinja2",
         "matplotlib.pyplot",
+        "emmet.core.neb",
         "emmet.core.tasks",
         "emmet.core.trajectory",
+        "emmet.core.vasp.task_valid",
         "maggma.stores",
+        "pymatgen.analysis.compatibility",
+        "rich.console",
         "rich.table",
         "typer",
+        "pytest",
+        "alchemflows.execution.local_worker",
+        *(name for room in _ROOMS for name in _modules(room)),
     ]
 )
 
@@ -127,6 +151,45 @@ def run_command(
         return subprocess.CompletedProcess(command.args, status, out.read(), err.read())
 
 
+@contextmanager
+def programs(folder: Path) -> Iterator[str]:
+    """Write the program ``alchemflows`` into a folder, and return a PATH that begins with it.
+
+    A shell that calls the program gets a process as :class:`StartedCommand` makes it, while this context lasts.
+    """
+    with tempfile.TemporaryDirectory() as short, Listener(f"{short}/socket", "AF_UNIX") as listener:
+        threading.Thread(target=_serve, args=(listener,), daemon=True).start()
+        program = folder / "alchemflows"
+        program.write_text(_PROGRAM.format(python=sys.executable, address=listener.address))
+        program.chmod(0o755)
+        yield os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+_PROGRAM = """#!{python}
+import os, sys
+from multiprocessing.connection import Client
+with Client({address!r}) as server:
+    server.send((os.getpid(), sys.argv[1:], os.getcwd(), dict(os.environ)))
+    sys.exit(server.recv())
+"""
+
+
+def _serve(listener: Listener) -> None:
+    while True:
+        try:
+            caller = listener.accept()
+        except OSError:  # closed
+            return
+        threading.Thread(target=_answer, args=(caller,), daemon=True).start()
+
+
+def _answer(caller: Connection) -> None:
+    with caller:
+        pid, words, folder, environment = caller.recv()
+        out, err = (f"/proc/{pid}/fd/{number}" for number in (1, 2))
+        caller.send(StartedCommand(words, Path(folder), environment, out, err).wait())
+
+
 def start_worker(
     launchpad: Path, fworker: Path, folder: Path, log: Path, environment: Mapping[str, str]
 ) -> StartedCommand:
@@ -161,6 +224,8 @@ def _main(
     err: str | None,
     forkserver_address: str,
 ) -> None:
+    assert not sys.modules.keys() & set(_CONFIGURED), "the server of processes has read a configuration"
+    gc.freeze()  # what the server imported stays: looking for garbage there would take longer than many a command
     # The processes that this one starts come from the same server, which its libraries would start anew.
     _SERVER._forkserver_address = forkserver_address
     _SERVER.ensure_running = lambda: None
@@ -172,6 +237,8 @@ def _main(
     flags = os.O_WRONLY | os.O_APPEND
     os.dup2(os.open(out, flags), 1)
     os.dup2(1 if err is None else os.open(err, flags), 2)
+    # The streams of the server may be files, those of a shell are pipes.
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     module, _, function = entry.partition(":")
     sys.argv = [module.partition(".")[0], *words]
     getattr(importlib.import_module(module), function)()

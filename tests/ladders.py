@@ -103,8 +103,11 @@ BAD = {
     "hysteretic, started from both ends": Kind(tilt=8.0, jump_at=0.8, alternate=True),
     "stuck, started from both ends": Kind(tilt=8.0, alternate=True),
 }
-#: Wrong, and nothing in the samples shows it.
-UNSEEN = {"stuck, all started from one state": Kind(tilt=8.0, jump_at=2.0)}
+#: Wrong, and the samples show nothing of it, or too little.
+UNSEEN = {
+    "hysteretic, small, few samples": Kind(tilt=4.0, jump_at=0.8, tau=10.0),
+    "stuck, all started from one state": Kind(tilt=8.0, jump_at=2.0),
+}
 
 
 def correlated(shape: tuple[int, ...], tau: float, rng: np.random.Generator) -> np.ndarray:

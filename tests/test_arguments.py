@@ -19,6 +19,7 @@ from alchemflows.arguments import as_structure, checked
 from alchemflows.errors import AlchemflowsError, InvalidInputError
 from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
 from alchemflows.flows.composition_sweep import CompositionSweepMaker
+from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
@@ -27,7 +28,7 @@ from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.transition import OrderDisorderTransitionMaker
-from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
+from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 from alchemflows.schemas.substitution import check_substitution
 
@@ -45,6 +46,11 @@ CALLS = {
     "switching": lambda s: SwitchingMaker(**DEMO).make(s, {"Na": "K"}),
     "frenkel-ladd": lambda s: ABSOLUTE.make(s),
     "vacancy": lambda s: VacancyFreeEnergyMaker(frenkel_ladd_maker=ABSOLUTE).make(s, chemical_potentials=SODIUM),
+    "vacancy, temperatures": lambda s: VacancyTemperatureMaker(
+        vacancy_maker=VacancyFreeEnergyMaker(frenkel_ladd_maker=ABSOLUTE)
+    ).make(s, [300, 400], chemical_potentials={300: SODIUM, 400: SODIUM}),
+    "schottky": lambda s: SchottkyMaker(frenkel_ladd_maker=ABSOLUTE).make(s),
+    "frenkel-pair": lambda s: FrenkelPairMaker(frenkel_ladd_maker=ABSOLUTE).make(s, 0, [0.25, 0.25, 0.25]),
     "phases": lambda s: PhaseStabilityMaker(frenkel_ladd_maker=ABSOLUTE).make({"rocksalt": s}, [300]),
     "sweep": lambda s: CompositionSweepMaker(**DEMO).make(CompositionGrid.line(s, {"Na": "K"}, [0, 1])),
     "optimization": lambda s: CompositionOptimizationMaker(**DEMO).make(
@@ -177,6 +183,12 @@ def test_numbers_of_numpy_and_texts_of_numbers_work():
     [
         ("sites", lambda: ThermodynamicIntegrationMaker(**DEMO).make(SALT, {"Na": "K"}, sites=0)),
         ("site", lambda: ThermodynamicIntegrationMaker(**DEMO).make(SALT, {"Na": "K"}, sites=[0, 0])),
+        ("sites", lambda: SchottkyMaker(frenkel_ladd_maker=ABSOLUTE).make(SALT, [0, 4])),
+        ("site", lambda: FrenkelPairMaker(frenkel_ladd_maker=ABSOLUTE).make(SALT, "first", [0.25, 0.25, 0.25])),
+        ("interstitial", lambda: FrenkelPairMaker(frenkel_ladd_maker=ABSOLUTE).make(SALT, 0, "middle")),
+        ("potential of Na", lambda: ChemicalPotentials({"Na": "-1 eV"})),
+        ("potential of Na", lambda: ChemicalPotentials({"Na": (-1.0,)})),
+        ("potential of Na", lambda: ChemicalPotentials({"Na": None})),
         ("supercells", lambda: ABSOLUTE.make(SALT, supercells=2)),
         ("supercells", lambda: ABSOLUTE.make(SALT, supercells=[2, 3])),
         ("twice", lambda: ABSOLUTE.make(SALT, supercells=[(1, 1, 1), (2, 1, 1), (1, 1, 1)])),

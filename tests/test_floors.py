@@ -10,8 +10,8 @@ import alchemflows
 #: From the ground up; a room imports only from those before it, rooms of one floor do not import one another.
 FLOORS = (
     ("errors",),
-    ("choices",),
-    ("arguments", "declarations", "descriptions", "identity", "yaml_file", "output_file", "settings", "silence"),
+    ("choices", "yaml_file"),
+    ("arguments", "declarations", "descriptions", "identity", "output_file", "settings", "silence"),
     ("schemas",),
     ("structures", "free_energy", "plotting"),
     ("alchemy",),

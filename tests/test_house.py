@@ -27,7 +27,7 @@ PARTS = {
     r"[\"']launchpad[\"']": "storage/fireworks.py",
     r"getLogger\([\"']pymbar": "free_energy/__init__.py",
     r"\bconv_fusion\b|\bconv_tp\b|\bconv_tp_weights\b": "alchemy/backends/mace_internals.py",
-    r"sevenn\._keys|reduce_total_enegy": "alchemy/backends/sevennet.py",
+    r"(from|import) sevenn\b": "alchemy/backends/sevennet.py",
     r"\btorch\._C\b": "alchemy/backends/loading.py",
     r"[\w\]]\._version\b": "alchemy/potential.py",
     r"\.make\.original\b|\.set_uuid\(|CURRENT_JOB\.reset\b": "jobs/jobflow_parts.py",

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
+from ase.io import write
 from command_line import ALCHEMFLOWS, CODE, run_command
 from models import VARIANTS, build_mace
 
@@ -24,8 +26,8 @@ from alchemflows.storage.mongod import PrivateMongod
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("combine.md", "corrections.md", "committee.md", "frames.md", "reanalysis.md")
-#: IDs of two ladders and of a committee in the pages; ID is that of the first ladder.
-FIRST, SECOND, COMMITTEE = "1a2b3c4d", "5e6f7a8b", "9c0d1e2f"
+#: IDs of two ladders, a committee and a transition in the pages; ID is that of the first ladder.
+FIRST, SECOND, COMMITTEE, TRANSITION = "1a2b3c4d", "5e6f7a8b", "9c0d1e2f", "3b4c5d6e"
 LENGTHS = "--windows 3 --windows-per-job 3 --equilibration 10 --production 240 --frames 24 --no-relax"
 #: Replaced in all commands, in this order: a crystal and a campaign by those of this database, and potentials that take
 #: seconds to load by smaller ones (other tests load each kind of potential). Jobs for VASP are only submitted.
@@ -37,6 +39,7 @@ REPLACED = {
     "sevennet-0 --sample-target --runs": "mine:soft --argument scale=0.5 --sample-target --runs",
     "sevennet-0": "other.model",
     "chgnet-r2scan": "other.model",
+    "--with chgnet ": "--with fine-tuned.model ",
 }
 
 
@@ -62,11 +65,15 @@ class Shell:
 
     def filled(self, text: str) -> str:
         """Return text of a page with identifiers of the database."""
-        ladders = [row["uuid"] for row in reversed(results(self.database, kinds=["ladder"]))]
-        committees = [row["uuid"] for row in results(self.database, kinds=["committee"])]
         text = re.sub(r"\bID\b", FIRST, text)
-        for written, found in zip((FIRST, SECOND, COMMITTEE), [*ladders[:2], *committees[:1]], strict=False):
-            text = text.replace(written, found[:8])
+        for kind, written in {
+            "ladder": (FIRST, SECOND),
+            "committee": (COMMITTEE,),
+            "transition": (TRANSITION,),
+        }.items():
+            found = [row["uuid"] for row in reversed(results(self.database, kinds=[kind]))]
+            for placeholder, uuid in zip(written, found, strict=False):
+                text = text.replace(placeholder, uuid[:8])
         return text
 
     def run(self, words: list[str], entry: str = ALCHEMFLOWS, **given: str) -> None:
@@ -106,6 +113,11 @@ def shell(tmp_path_factory) -> Iterator[Shell]:
     find_example("structures").write(folder)
     torch.save(scaled_demo(1.01), folder / "fine-tuned.model")
     torch.save(scaled_demo(1.02), folder / "other.model")
+    rng = np.random.default_rng(0)
+    trained = [bulk(salt, "rocksalt", a=5.7, cubic=True) for salt in ("NaCl", "KCl") for _ in range(2)]
+    for atoms in trained:
+        atoms.rattle(0.1, rng=rng)
+    write(folder / "train.xyz", trained)
     salt = {"atomic_numbers": [11, 17, 19], "num_elements": 3, "atomic_energies": np.full((2, 3), -3.0)}
     torch.save(build_mace(**VARIANTS["heads"] | salt | {"heads": ["pbe", "r2scan"]}), folder / "multi.model")
     try:

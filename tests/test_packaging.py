@@ -103,6 +103,14 @@ def test_versions_that_ci_tests_are_in_the_ranges():
     assert len(bounds) == len(requirements("dev", "docs")) - 1  # each but torch has one
 
 
+def test_mace_torch_has_a_ceiling():
+    """Its newest release in the range is the one of `constraints.txt`, with which all tests run."""
+    (mace,) = (one for one in requirements() if one.name == "mace-torch")
+    tested = pins("constraints.txt")["mace-torch"]
+    following = f"{tested.major}.{tested.minor}.{tested.micro + 1}"
+    assert tested in mace.specifier and following not in mace.specifier
+
+
 def test_the_paper_has_one_doi():
     (paper,) = yaml("CITATION.cff")["references"]
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]

@@ -8,11 +8,13 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
-from command_line import CODE, run_command, run_here, unexpected
+from command_line import CODE, programs, run_command, run_here, unexpected
 from models import VARIANTS, build_mace
 from test_ladder_pages import PAGES as LADDER_PAGES
 from test_shell_blocks import COMMANDS, lines
@@ -34,16 +36,41 @@ PAGES = ("campaigns", "monte-carlo", "optimization", "ordering", "potentials", "
 DOWNLOADS = re.compile(r"reproduce fig\d(?! --small)")
 
 
+#: Pages of methods whose commands run here one after the other, with short lengths.
+METHOD_PAGES = ("method.md", "monte-carlo.md", "npt.md")
+#: Potentials with which a command takes minutes also with short lengths; it only starts.
+SLOW = re.compile("sevennet-0")
+
+
+def commands_of_page(page: Path) -> list[str]:
+    """Return the commands of a page that compute something."""
+    found = []
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["alchemflows"] and words[1] in COMPUTING:
+                found.append(shlex.join(word for word in words if word != "--estimate"))
+    return found
+
+
 def commands_of_pages() -> list[str]:
     """Return the commands of README and docs that compute something, each once."""
     found = list(METHODS)
     for page in sorted((ROOT / "docs").glob("*.md")):
-        for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words[:1] == ["alchemflows"] and words[1] in COMPUTING:
-                    found.append(shlex.join(word for word in words if word != "--estimate"))
+        found += commands_of_page(page)
     return [each for each in dict.fromkeys(found) if not DOWNLOADS.search(each)]
+
+
+def commands_that_run(page: str) -> list[str]:
+    """Return the commands of a page of a method that run here, and not with those of README."""
+    return [each for each in commands_of_page(ROOT / "docs" / page) if each not in METHODS and not SLOW.search(each)]
+
+
+def test_the_help_of_a_command_shows_a_command_of_the_pages():
+    """Those of the pages run, or start, in other tests."""
+    examples = {name: shlex.split(COMMANDS.commands[name].epilog) for name in COMPUTING}
+    assert all(words[:2] == ["alchemflows", name] for name, words in examples.items())
+    assert {shlex.join(words) for words in examples.values()} <= set(commands_of_pages())
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +78,18 @@ def folder(tmp_path_factory) -> Path:
     """Return a folder with the example structures and, beside it, the home of a private database."""
     parent = tmp_path_factory.mktemp("pages")
     find_example("structures").write(parent / "work")
+    demo = files("alchemflows") / "data" / "mace-demo.safetensors"
+    (parent / "work" / "my-mace.safetensors").write_bytes(demo.read_bytes())
     yield parent / "work"
     PrivateMongod(parent / "home").stop()
 
 
 @pytest.fixture
-def environment(folder) -> dict[str, str]:
+def environment(folder, tmp_path_factory) -> Iterator[dict[str, str]]:
     clean = {k: v for k, v in os.environ.items() if k not in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE")}
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     home = str(folder.parent / "home")
-    return clean | {"ALCHEMFLOWS_HOME": home, "ALCHEMFLOWS_SHORT": "1", "PATH": programs, "OMP_NUM_THREADS": "1"}
+    with programs(tmp_path_factory.mktemp("bin")) as path:
+        yield clean | {"ALCHEMFLOWS_HOME": home, "ALCHEMFLOWS_SHORT": "1", "PATH": path, "OMP_NUM_THREADS": "1"}
 
 
 def test_the_readme_is_a_front_page():
@@ -68,12 +97,47 @@ def test_the_readme_is_a_front_page():
 
 
 def test_there_are_commands():
-    assert len(METHODS) >= 9 and len(commands_of_pages()) >= 25
+    assert len(METHODS) >= 9 and len(commands_of_pages()) >= 25 and console_blocks()
     assert set(COMPUTING) == {shlex.split(each)[1] for each in commands_of_pages()}
 
 
+def assert_runs(command: str, folder: Path, environment: dict[str, str]) -> None:
+    """Check that a command writes its figures, and prints its result and no warnings."""
+    words = shlex.split(command)
+    figures = [folder / word for word in words if word.endswith(".png")]
+    for figure in figures:
+        figure.unlink(missing_ok=True)  # of another command
+    done = run_command(words[1:], folder, environment)
+    assert done.returncode == 0, (command, done.stderr)
+    assert not unexpected(done.stderr), command
+    assert "alchemflows show" in done.stdout and all(figure.is_file() for figure in figures), command
+
+
+#: Kinds of commands of the pages that are not in the table of README, and are quick; one command of each runs.
+RUN = ("pressure-sweep",)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [each for each in commands_of_pages() if each not in METHODS])
+@pytest.mark.parametrize("kind", RUN)
+def test_a_command_of_the_pages_runs(kind, folder, environment):
+    assert kind not in {shlex.split(each)[1] for each in METHODS}
+    command = next(each for each in commands_of_pages() if shlex.split(each)[1] == kind)
+    assert_runs(command, folder, environment)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", METHOD_PAGES)
+def test_the_commands_of_a_method_run(page, folder, environment):
+    assert commands_that_run(page)
+    for command in commands_that_run(page):
+        assert_runs(command, folder, environment)
+
+
+RUNNING = {*METHODS, *(command for page in METHOD_PAGES for command in commands_that_run(page))}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [each for each in commands_of_pages() if each not in RUNNING])
 def test_each_command_of_the_pages_can_start(command, folder, environment, monkeypatch):
     monkeypatch.chdir(folder)
     for name in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE"):
@@ -104,10 +168,7 @@ def test_a_command_prints_what_the_page_shows(command, output, folder, environme
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [each for each in METHODS if "reproduce" not in each])  # tests/cli runs the figures
 def test_each_command_of_the_readme_runs(command, folder, environment):
-    done = run_command(shlex.split(command)[1:], folder, environment)
-    assert done.returncode == 0, done.stderr
-    assert not unexpected(done.stderr)
-    assert "alchemflows show" in done.stdout
+    assert_runs(command, folder, environment)
 
 
 #: Pages whose blocks of commands run here as a whole, with what is replaced in them.
@@ -129,7 +190,11 @@ ELSEWHERE = {
     "docs/database.md": ("tests/test_pages.py",),
     "docs/mace-demo.md": ("tests/cli/test_cli.py",),
     "docs/performance.md": ("tests/benchmarks",),
-    "docs/potentials.md": ("tests/alchemy/test_reference.py", "tests/cli/test_cli.py"),
+    "docs/potentials.md": (
+        "tests/alchemy/test_reference.py",
+        "tests/cli/test_cli.py",
+        "tests/cli/test_potential_commands.py",
+    ),
     "docs/reproduce.md": ("tests/cli/test_absolute_commands.py",),
     "docs/scale.md": ("tests/benchmarks",),
     "docs/security.md": ("tests/storage/test_users.py",),

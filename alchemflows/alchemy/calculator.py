@@ -11,8 +11,9 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.alchemy.interfaces import single
 from alchemflows.alchemy.lockstep import Seat
-from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.potential import PotentialSpec

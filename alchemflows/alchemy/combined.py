@@ -9,17 +9,17 @@ weights, so they can transform a crystal or a liquid into a reference system.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
+from alchemflows.alchemy.interfaces import Evaluation
 from alchemflows.alchemy.volumes import volumes
+from alchemflows.alchemy.wrapped import WrappedPotential
 
 
-class CombinedPotential(ABC):
+class CombinedPotential(WrappedPotential, ABC):
     """A potential with an added energy; its weights are (w_1 … w_C, s, κ).
 
     Parameters
@@ -31,14 +31,6 @@ class CombinedPotential(ABC):
     -----
     The potential is not evaluated if s is 0 in all replicas and ∂E/∂w is not requested.
     """
-
-    def __init__(self, model: EnergyModel) -> None:
-        self.model = model
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the potential."""
-        return self.model.device
 
     @abstractmethod
     def added(self, positions: torch.Tensor, cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -77,14 +69,6 @@ class CombinedPotential(ABC):
         if plain.weight_gradients is not None:
             gradients = torch.cat([s[:, None] * plain.weight_gradients, plain.energy[:, None], energy[:, None]], dim=1)
         return Evaluation(s * plain.energy + kappa * energy, total_forces, total_stress, gradients)
-
-    def memory(self) -> dict[str, torch.Tensor]:
-        """Return the memory of the potential, see :meth:`AlchemicalPotential.memory`."""
-        return self.model.memory()
-
-    def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
-        """Restore the memory of the potential, see :meth:`AlchemicalPotential.recall`."""
-        self.model.recall(memory)
 
     def energies(self, positions: torch.Tensor, cells: torch.Tensor, weights: ArrayLike | torch.Tensor) -> torch.Tensor:
         """Return the energies (eV) at K sets of weights, shape (B, K); `weights` have the shape (B, K, C + 2)."""

@@ -59,6 +59,10 @@ class Backend(Protocol):
         """Return the energy of each node (eV), including its reference energy and without the factor λ; (B·M,)."""
         ...
 
+    def node_features(self, graph: Graph, geometry: Any) -> torch.Tensor:
+        """Return the invariant features of each node from which the readout computes its energy, shape (B·M, F)."""
+        ...
+
     def check_second_derivatives(self, graph: Graph) -> None:
         """Check that the energy has second derivatives at the vectors of a graph.
 
@@ -90,6 +94,16 @@ class Evaluation:
     forces: torch.Tensor | None = None
     stress: torch.Tensor | None = None
     weight_gradients: torch.Tensor | None = None
+
+
+def single(evaluation: Evaluation) -> dict[str, float | np.ndarray]:
+    """Return the results of a batch of one replica as a float and NumPy arrays."""
+    results: dict[str, float | np.ndarray] = {"energy": float(evaluation.energy[0])}
+    for name in ("forces", "stress", "weight_gradients"):
+        value = getattr(evaluation, name)
+        if value is not None:
+            results[name] = value[0].cpu().numpy()
+    return results
 
 
 @dataclass(frozen=True)

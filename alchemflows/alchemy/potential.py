@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,23 +15,13 @@ from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.graph import Graph
 from alchemflows.alchemy.interfaces import VOIGT, Backend, Evaluation, SecondDerivatives, float64_tensor
+from alchemflows.alchemy.memory import MemoryLimit, Result, second_replica_bytes
 from alchemflows.alchemy.neighbours import NeighbourList
+from alchemflows.alchemy.slopes import forces_of_pairs, stress_of_pairs
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.topology import Edges, Nodes, Topology
-from alchemflows.alchemy.volumes import volumes
-from alchemflows.errors import InvalidInputError, PotentialError
+from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.potential import PotentialRecord
-
-logger = logging.getLogger(__name__)
-
-#: Approximate number of vectors per call of the backend, by device: small for CPU caches, large to use all cores of a
-#: GPU. Larger batches are split by replicas and sets of weights.
-VECTORS_AT_ONCE = {"cpu": 2**12, "cuda": 2**18}
-#: Parts of the messages of errors due to a lack of memory, which may be a torch.OutOfMemoryError, a plain RuntimeError
-#: from TorchScript, or an error of cuBLAS or of the CPU allocator.
-OUT_OF_MEMORY = ("out of memory", "alloc_failed", "can't allocate memory")
-
-Result = TypeVar("Result")
 
 
 def check_supported(system: AlchemicalSystem, backend: Backend) -> None:
@@ -98,6 +87,8 @@ class AlchemicalPotential:
             raise InvalidInputError(f"skin_A must not be negative; got {skin_A}")
         self.system = system
         check_supported(system, backend)
+        self._elements = system.elements
+        self._n_weights = system.n_weights
         self._loaded = backend
         self._static = self.device.type == "cuda" if static_shapes is None else static_shapes
         self._pairs = NeighbourList(backend.cutoff_A, skin_A)
@@ -106,7 +97,7 @@ class AlchemicalPotential:
         self._topologies: dict[tuple[int, tuple[bytes, ...]], Topology] = {}
         self._places: dict[int, _Place] = {}
         self._read: tuple[torch.Tensor, int, list[bytes]] | None = None
-        self._vectors_at_once = VECTORS_AT_ONCE.get(self.device.type, 2**18)
+        self._memory_limit = MemoryLimit(self.device)
 
     @cached_property
     def backend(self) -> Backend:
@@ -119,7 +110,7 @@ class AlchemicalPotential:
         """
         # The first evaluation may be without gradients, which the comparison needs.
         with torch.enable_grad():
-            return self._loaded.specialised(self.system.elements)
+            return self._loaded.specialised(self._elements)
 
     @property
     def record(self) -> PotentialRecord:
@@ -143,8 +134,9 @@ class AlchemicalPotential:
     ) -> Evaluation:
         """Evaluate B replicas in one batch.
 
-        If the device has too little memory, a warning is logged, and this and later batches are split into smaller
-        parts.
+        A batch for which a GPU has too little memory is split. The memory of a replica is estimated once, at the first
+        batch (:mod:`alchemflows.alchemy.memory`). If memory runs out nevertheless, a warning is logged, and this and
+        later batches are split into smaller parts.
 
         Parameters
         ----------
@@ -167,7 +159,8 @@ class AlchemicalPotential:
         given = weights
         positions, cells, weights = self._tensors(positions, cells, weights, ("B", "C"))
         self._refresh(positions, cells)
-        present = [self._all_present] * len(weights) if weight_gradients else self._present(weights, given)
+        present = self._all_present(slice(0, len(weights))) if weight_gradients else self._present(weights, given)
+        self._fit_device(positions, cells, weights)
 
         def part(b: slice, _n_sets: int) -> Evaluation:
             wanted = forces, stress, weight_gradients
@@ -210,10 +203,11 @@ class AlchemicalPotential:
         """
         positions, cells, weights = self._tensors(positions, cells, weights, ("B", "K", "C"))
         self._refresh(positions, cells)
+        self._fit_device(positions, cells, weights[:, 0])
 
         def part(b: slice, n_sets: int) -> torch.Tensor:
             with torch.no_grad():
-                topology = self._topology(b, [self._all_present] * len(positions[b]))
+                topology = self._topology(b, self._all_present(b))
                 place = self._place(b.start, topology, positions[b], cells[b], kept=weights.shape[1] == 1)
                 energies = []
                 for w in weights[b].split(n_sets, dim=1):
@@ -222,6 +216,46 @@ class AlchemicalPotential:
                 return torch.cat(energies, dim=1)
 
         return torch.cat(self._in_memory(len(positions), weights.shape[1], part))
+
+    def features(self, positions: ArrayLike | torch.Tensor, cells: ArrayLike | torch.Tensor) -> torch.Tensor:
+        """Return the features of each atom from which the potential computes its energy, as a descriptor.
+
+        They do not change if the crystal is rotated. For MACE they are the invariant features of all layers, for
+        SevenNet and CHGNet all features after the last layer.
+
+        Parameters
+        ----------
+        positions, cells
+            As for :meth:`evaluate`.
+
+        Returns
+        -------
+        features
+            Features, without a unit, shape (B, N, F), float64.
+
+        Raises
+        ------
+        InvalidInputError
+            If the system has alchemical sites, or the shapes do not match the system or each other.
+        PotentialError
+            As for :meth:`evaluate`.
+        """
+        if self._n_weights:
+            raise InvalidInputError("features are those of atoms; the system has alchemical sites")
+        given = float64_tensor(positions, self.device)
+        x, h, w = self._tensors(given, cells, given.new_zeros(*given.shape[:1], 0), ("B", "C"))
+        self._refresh(x, h)
+        self._fit_device(x, h, w)
+
+        def part(b: slice, _n_sets: int) -> torch.Tensor:
+            with torch.no_grad():
+                topology = self._topology(b, self._all_present(b))
+                place = self._place(b.start, topology, x[b], h[b], kept=False)
+                graph = topology.graph(place.vectors, place.inside, w[b, None])
+                features = self.backend.node_features(graph, self._geometry(place, graph)).to(torch.float64)
+                return torch.empty_like(features).index_copy(0, topology.atom, features).reshape(*x[b].shape[:2], -1)
+
+        return torch.cat(self._in_memory(len(x), 1, part))
 
     def second_derivatives(self, positions: ArrayLike, cell: ArrayLike, weights: ArrayLike) -> SecondDerivatives:
         """Return first and second derivatives of the energy at one configuration, by automatic differentiation.
@@ -246,7 +280,7 @@ class AlchemicalPotential:
             np.asarray(positions)[None], np.asarray(cell)[None], np.asarray(weights)[None], ("B", "C")
         )
         self._refresh(x, h)
-        topology = self._topology(slice(0, 1), [self._all_present])
+        topology = self._topology(slice(0, 1), self._all_present(slice(0, 1)))
         vectors, inside = self._vectors(topology, x, h)
         first, second, _ = topology.ends(inside)
         moves = torch.zeros(self.system.n_sites, 3, dtype=torch.float64, device=self.device, requires_grad=True)
@@ -271,6 +305,26 @@ class AlchemicalPotential:
         hessian = torch.stack(rows).cpu().numpy()
         return SecondDerivatives(energy.item(), gradient.detach().cpu().numpy(), (hessian + hessian.T) / 2)
 
+    def replica_bytes(self, positions: ArrayLike, cell: ArrayLike, weights: ArrayLike) -> int:
+        """Estimate the memory (bytes) that each replica of a batch needs, see :mod:`alchemflows.alchemy.memory`.
+
+        Parameters
+        ----------
+        positions, cell
+            Positions and cell (Å), shapes (N, 3) and (3, 3).
+        weights
+            Weights, shape (C,).
+
+        Raises
+        ------
+        InvalidInputError
+            If the shapes do not match the system.
+        """
+        first, second, third = (np.stack([np.asarray(values)] * 2) for values in (positions, cell, weights))
+        x, h, w = self._tensors(first, second, third, ("B", "C"))
+        self._refresh(x, h)
+        return self._second_replica_bytes(x, h, w)
+
     def memory(self) -> dict[str, torch.Tensor]:
         """Return the positions and cells of the current neighbour lists, whose order affects rounding."""
         positions, cells = self._pairs.made_at
@@ -291,7 +345,7 @@ class AlchemicalPotential:
         """Check the shapes and return float64 tensors on the device; `axes` are the axes of the weights."""
         x, h, w = (float64_tensor(values, self.device).detach() for values in (positions, cells, weights))
         n = len(x) if x.dim() else 0
-        sizes = {"B": n, "K": w.shape[1] if w.dim() == 3 else 0, "C": self.system.n_weights}
+        sizes = {"B": n, "K": w.shape[1] if w.dim() == 3 else 0, "C": self._n_weights}
         for name, values, shape in (
             ("positions", x, (n, self.system.n_sites, 3)),
             ("cells", h, (n, 3, 3)),
@@ -303,72 +357,79 @@ class AlchemicalPotential:
             raise InvalidInputError("positions and weights must contain at least one replica and one set of weights")
         return [x, h, w]
 
+    def _second_replica_bytes(self, positions: torch.Tensor, cells: torch.Tensor, weights: torch.Tensor) -> int:
+        """Estimate the memory (bytes) of the second replica of a batch, whose neighbour lists are current."""
+
+        def evaluate(n: int) -> None:
+            b = slice(0, n)
+            self._evaluate(b, self._all_present(b), positions[b], cells[b], weights[b], True, True, True)
+
+        return second_replica_bytes(evaluate)
+
+    def _fit_device(self, positions: torch.Tensor, cells: torch.Tensor, weights: torch.Tensor) -> None:
+        """Limit the size of batches by the memory of the device, at the first batch of more than one replica."""
+        if len(positions) > 1:
+            self._memory_limit.fit(lambda: self._second_replica_bytes(positions, cells, weights), self._n_pairs()[1])
+
     def _in_memory(self, n_replicas: int, n_sets: int, compute: Callable[[slice, int], Result]) -> list[Result]:
         """Compute all replicas in as few parts as memory allows; `compute` gets replicas and a number of sets."""
-        parts: list[Result] = []
-        done = 0
-        per_replica = max(1, *(len(first) for first, _, _ in self._pairs.pairs))
-        while done < n_replicas:
-            size = min(max(1, self._vectors_at_once // per_replica), n_replicas - done)
-            sets = min(max(1, self._vectors_at_once // (per_replica * size)), n_sets)
-            try:
-                parts.append(compute(slice(done, done + size), sets))
-                done += size
-                continue
-            except RuntimeError as error:
-                if not any(text in str(error).lower() for text in OUT_OF_MEMORY):
-                    raise
-                if size * sets == 1:
-                    raise PotentialError(
-                        f"{self.device} has too little memory for one replica; use a smaller cell: {error}"
-                    ) from error
-                self._vectors_at_once = per_replica * size * sets // 2
-                logger.warning("%s is out of memory with %d replicas at once; trying half", self.device, size * sets)
-            # Outside the except clause, where the error would keep references to the tensors.
-            self._places.clear()
-            self._topologies.clear()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-        return parts
+        n_vectors = max(self._n_pairs())
+        return self._memory_limit.compute(n_replicas, n_sets, n_vectors, compute, self._release)
 
-    @property
-    def _all_present(self) -> bytes:
-        return np.ones(self.system.n_weights, dtype=bool).tobytes()
+    def _release(self) -> None:
+        """Free the memory of caches."""
+        self._places.clear()
+        self._topologies.clear()
 
-    def _refresh(self, positions: torch.Tensor, cells: torch.Tensor) -> None:
+    def _all_present(self, replicas: slice) -> list[bytes]:
+        """Return for some replicas that all their channels have nodes; the start and the end of the slice are given."""
+        return [np.ones(self._n_weights, dtype=bool).tobytes()] * (replicas.stop - replicas.start)
+
+    def _n_pairs(self) -> list[int]:
+        """Return the number of pairs in the neighbour list of each replica."""
+        return [len(first) for first, _, _ in self._pairs.pairs]
+
+    def _refresh(self, positions: torch.Tensor, cells: torch.Tensor) -> bool:
+        """Rebuild neighbour lists that are out of date, and return whether there were any."""
         stale = set(self._pairs.update(positions, cells))
         if stale:
             self._topologies.clear()
             self._edges = {key: edges for key, edges in self._edges.items() if key[0] not in stale}
+        return bool(stale)
 
     def _topology(self, replicas: slice, present: list[bytes]) -> Topology:
         """Return the topology of some replicas; `present` tells which channels of each replica have nodes."""
         key = (replicas.start, tuple(present))
         if key not in self._topologies:
             # Evaluations with and without ∂E/∂w may alternate; a limit keeps changing weights from filling the memory.
-            limit = 4 * len(self._pairs.pairs) + 4
-            for cache in (self._nodes, self._edges, self._topologies):
-                if len(cache) >= limit:
-                    cache.clear()
+            if len(self._topologies) >= 4 * len(self._n_pairs()) + 4:
+                self._topologies.clear()
             merged, bonds = self.backend.merges_messages, self.backend.has_bonds
-            parts = []
-            for b, channels in enumerate(present, replicas.start):
-                if channels not in self._nodes:
-                    self._nodes[channels] = Nodes(self.system, np.frombuffer(channels, dtype=bool))
-                nodes = self._nodes[channels]
-                if (b, channels) not in self._edges:
-                    self._edges[b, channels] = Edges(self.system, nodes, self._pairs.pairs[b], merged)
-                parts.append((nodes, self._edges[b, channels]))
-            self._topologies[key] = Topology(self.system, parts, merged, self.device, self._static, bonds=bonds)
+            parts = [self._part(b, channels, merged) for b, channels in enumerate(present, replicas.start)]
+            sizes = self.system.n_sites, self._n_weights
+            self._topologies[key] = Topology(*sizes, parts, merged, self.device, self._static, bonds=bonds)
         return self._topologies[key]
+
+    def _part(self, replica: int, channels: bytes, merged: bool) -> tuple[Nodes, Edges]:
+        """Return nodes and edges of a replica, of which only some channels may have nodes."""
+        for cache in (self._nodes, self._edges):
+            if len(cache) >= 4 * len(self._pairs.pairs) + 4:
+                cache.clear()
+        if channels not in self._nodes:
+            self._nodes[channels] = Nodes(self.system, np.frombuffer(channels, dtype=bool))
+        nodes = self._nodes[channels]
+        if (replica, channels) not in self._edges:
+            self._edges[replica, channels] = Edges(self.system, nodes, self._pairs.pairs[replica], merged)
+        return nodes, self._edges[replica, channels]
 
     def _present(self, weights: torch.Tensor, given: ArrayLike | torch.Tensor) -> list[bytes]:
         """Return which channels of each replica have nodes: those with a weight, or all if no channel has one."""
         if self._read is not None and self._read[0] is given and self._read[1] == self._read[0]._version:
             return self._read[2]
         # A replica keeps all its nodes if it has no weight, since the backend needs at least one node.
-        present = [row.tobytes() if row.any() else self._all_present for row in (weights != 0).cpu().numpy()]
-        if self._static and isinstance(given, torch.Tensor):
+        (everything,) = self._all_present(slice(0, 1))
+        present = [row.tobytes() if row.any() else everything for row in (weights != 0).cpu().numpy()]
+        if self._static and isinstance(given, torch.Tensor) and not given.is_inference():
             # The number of changes in place is private to torch; seen in torch 2.13.0.
             self._read = given, given._version, present
         return present
@@ -405,8 +466,8 @@ class AlchemicalPotential:
         first, second, replica = topology.ends(inside)
         return Evaluation(
             energy.detach(),
-            _forces(slope, first, second, positions.shape) if forces else None,
-            _stress(slope, vectors.detach().to(torch.float64), replica, cells) if stress else None,
+            forces_of_pairs(slope, first, second, positions.shape) if forces else None,
+            stress_of_pairs(slope, vectors.detach().to(torch.float64), replica, cells) if stress else None,
             gradients[-1] if weight_gradients else None,
         )
 
@@ -475,25 +536,3 @@ def _flat(parts: Sequence[torch.Tensor | None], like: Sequence[torch.Tensor]) ->
 def _joined(parts: list[torch.Tensor | None]) -> torch.Tensor | None:
     tensors = [part for part in parts if part is not None]
     return torch.cat(tensors) if tensors else None
-
-
-def _forces(slope: torch.Tensor, first: torch.Tensor, second: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    forces = slope.new_zeros(shape[0] * shape[1], 3)
-    return forces.index_add_(0, second, slope).index_add_(0, first, slope, alpha=-1).reshape(shape)
-
-
-def _stress(slope: torch.Tensor, vectors: torch.Tensor, replica: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-    virial = slope.new_zeros(len(cells), 3, 3)
-    virial.index_add_(0, replica, vectors[:, :, None] * slope[:, None, :])
-    virial = (virial + virial.transpose(1, 2)) / 2
-    return virial / volumes(cells)[:, None, None]
-
-
-def single(evaluation: Evaluation) -> dict[str, float | np.ndarray]:
-    """Return the results of a batch of one replica as a float and NumPy arrays."""
-    results: dict[str, float | np.ndarray] = {"energy": float(evaluation.energy[0])}
-    for name in ("forces", "stress", "weight_gradients"):
-        value = getattr(evaluation, name)
-        if value is not None:
-            results[name] = value[0].cpu().numpy()
-    return results

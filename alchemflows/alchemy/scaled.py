@@ -10,17 +10,17 @@ of the potential, so that switches follow straight lines in them. The pressure o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
+from alchemflows.alchemy.interfaces import Evaluation
 from alchemflows.alchemy.path import WeightPath
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.volumes import volumes
+from alchemflows.alchemy.wrapped import WrappedPotential
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ScaledPath(WeightPath):
         return cls(system, (*w, 1.0, low_eV_per_A3), (*w, 1.0, high_eV_per_A3))
 
 
-class ScaledPotential:
+class ScaledPotential(WrappedPotential):
     """A potential with a scaled enthalpy; its weights are (w_1 … w_C, s, p), with p in eV/Å³.
 
     Parameters
@@ -71,14 +71,6 @@ class ScaledPotential:
     model
         The potential.
     """
-
-    def __init__(self, model: EnergyModel) -> None:
-        self.model = model
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the potential."""
-        return self.model.device
 
     def evaluate(
         self,
@@ -107,14 +99,6 @@ class ScaledPotential:
             own = s[:, None] * plain.weight_gradients
             gradients = torch.cat([own, enthalpy[:, None], (s * volume)[:, None]], dim=1)
         return Evaluation(s * enthalpy, scaled_forces, scaled_stress, gradients)
-
-    def memory(self) -> dict[str, torch.Tensor]:
-        """Return the memory of the potential, see :meth:`AlchemicalPotential.memory`."""
-        return self.model.memory()
-
-    def recall(self, memory: Mapping[str, torch.Tensor]) -> None:
-        """Restore the memory of the potential, see :meth:`AlchemicalPotential.recall`."""
-        self.model.recall(memory)
 
     def energies(self, positions: torch.Tensor, cells: torch.Tensor, weights: ArrayLike | torch.Tensor) -> torch.Tensor:
         """Return the energies (eV) at K sets of weights, shape (B, K); `weights` have the shape (B, K, C + 2)."""

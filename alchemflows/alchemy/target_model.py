@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.stress import voigt_6_to_full_3x3_stress
 
 from alchemflows.alchemy.interfaces import EnergyModel, Evaluation
 from alchemflows.errors import PotentialError
@@ -71,7 +70,7 @@ class CalculatorModel(EnergyModel):
             try:
                 energies.append(float(atoms.get_potential_energy()))
                 all_forces.append(atoms.get_forces() if forces else None)
-                stresses.append(voigt_6_to_full_3x3_stress(atoms.get_stress()) if stress else None)
+                stresses.append(atoms.get_stress(voigt=False) if stress else None)
             except Exception as error:  # calculators of users can raise anything
                 text = str(error).strip().splitlines() or [""]
                 raise PotentialError(f"dynamics with {self.name}: {type(error).__name__}: {text[0]}") from error

@@ -84,6 +84,8 @@ class PotentialTarget:
         self.name = spec.name
         self._backend = load_potential(spec)
         self.record: PotentialRecord | None = self._backend.record
+        #: Atomic numbers of the elements that are supported.
+        self.numbers = self._backend.numbers
         self._model: AlchemicalPotential | None = None
 
     def check_elements(self, numbers: Collection[int]) -> None:
@@ -103,15 +105,55 @@ class PotentialTarget:
         assert found is not None
         return [_checked_forces(forces, len(images[0])) for forces in found.cpu().numpy()]
 
+    def features(self, images: Sequence[Atoms]) -> np.ndarray:
+        """Return the features of each atom, see :meth:`.AlchemicalPotential.features`.
+
+        Parameters
+        ----------
+        images
+            Configurations; all have the same atoms. Directions that are not periodic get a vacuum.
+
+        Returns
+        -------
+        features
+            Shape (B, N, F), float64.
+
+        Raises
+        ------
+        InvalidInputError
+            If the potential does not support an element.
+        """
+        periodic = [self._in_cell(atoms) for atoms in images]
+        model = self._model_of(periodic[0])
+        found = model.features([atoms.positions for atoms in periodic], [atoms.cell.array for atoms in periodic])
+        return found.cpu().numpy()
+
+    def features_of_all(self, images: Sequence[Atoms]) -> list[np.ndarray]:
+        """Return the features of the atoms of configurations that may differ in their atoms, each of shape (N, F).
+
+        Raises
+        ------
+        InvalidInputError
+            As for :meth:`features`.
+        """
+        rows_of: dict[bytes, list[int]] = {}
+        # The potential is optimized for one set of elements after the other.
+        for k in sorted(range(len(images)), key=lambda k: sorted(images[k].symbols.species())):
+            rows_of.setdefault(images[k].numbers.tobytes(), []).append(k)
+        found: dict[int, np.ndarray] = {}
+        for same in rows_of.values():
+            for start in range(0, len(same), self.n_at_once):
+                rows = same[start : start + self.n_at_once]
+                found |= dict(zip(rows, self.features([images[k] for k in rows]), strict=True))
+        return [found[k] for k in range(len(images))]
+
     def model(self, image: Atoms) -> AlchemicalPotential:
         """Return the potential as a model without weights, for dynamics of the atoms of a configuration."""
         structure = AseAtomsAdaptor.get_structure(Atoms(image.numbers, image.positions, cell=image.cell))
         return AlchemicalPotential(AlchemicalSystem(structure), self._backend)
 
     def _evaluated(self, images: Sequence[Atoms], *, forces: bool) -> Evaluation:
-        if self._model is None or not np.array_equal(self._model.system.numbers, images[0].numbers):
-            self._model = self.model(images[0])
-        return self._model.evaluate(
+        return self._model_of(images[0]).evaluate(
             np.array([atoms.positions for atoms in images]),
             np.array([atoms.cell.array for atoms in images]),
             np.zeros((len(images), 0)),
@@ -119,6 +161,20 @@ class PotentialTarget:
             stress=False,
             weight_gradients=False,
         )
+
+    def _model_of(self, image: Atoms) -> AlchemicalPotential:
+        """Return the model of the last configurations, or another one if the atoms differ."""
+        if self._model is None or not np.array_equal(self._model.system.numbers, image.numbers):
+            self._model = self.model(image)
+        return self._model
+
+    def _in_cell(self, atoms: Atoms) -> Atoms:
+        """Return a configuration that is periodic, with a vacuum wider than the cutoff where it was not."""
+        if atoms.pbc.all():
+            return atoms
+        atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        atoms.center(vacuum=self._backend.cutoff_A, axis=np.flatnonzero(~atoms.pbc))
+        return atoms
 
 
 class CalculatorTarget:

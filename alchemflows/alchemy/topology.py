@@ -151,8 +151,8 @@ class Topology:
 
     Parameters
     ----------
-    system
-        The system.
+    n_sites, n_weights
+        Number of sites, and largest number of weights, of a replica.
     replicas
         Nodes and edges of each of the B replicas.
     merged
@@ -182,7 +182,8 @@ class Topology:
 
     def __init__(
         self,
-        system: AlchemicalSystem,
+        n_sites: int,
+        n_weights: int,
         replicas: Sequence[tuple[Nodes, Edges]],
         merged: bool,
         device: torch.device,
@@ -213,8 +214,8 @@ class Topology:
         self.node_weight = joined([n.weight for n in nodes])[by_element]
 
         self.replica = torch.as_tensor(np.repeat(index, n_pairs), device=device)
-        self.first = joined([e.first for e in edges], index * system.n_sites)
-        self.second = joined([e.second for e in edges], index * system.n_sites)
+        self.first = joined([e.first for e in edges], index * n_sites)
+        self.second = joined([e.second for e in edges], index * n_sites)
         self.shifts = torch.as_tensor(
             np.concatenate([e.shifts for e in edges]).reshape(-1, 3), dtype=torch.float64, device=device
         )
@@ -223,17 +224,17 @@ class Topology:
         self.static = static and not bonds
         self._layouts: dict[int, _Layout] = {}
         self._static_messages: dict[int, _PairMessages] = {}
-        self.n_weights = system.n_weights
-        self.atom = joined([n.atom for n in nodes], index * system.n_sites)[by_element]
+        self.n_weights = n_weights
+        self.atom = joined([n.atom for n in nodes], index * n_sites)[by_element]
         if merged:
-            self.n_atoms = len(replicas) * system.n_sites
+            self.n_atoms = len(replicas) * n_sites
             self.has_single_ties = any(e.has_single_ties for e in edges)
 
             def rows(ends: list[np.ndarray]) -> torch.Tensor:
                 """Return rows of the batch; node n has the provisional row N·B + n."""
-                atom = joined(ends, index * system.n_sites)
-                node = joined([np.maximum(e - system.n_sites, 0) for e in ends], first_node)
-                tied = joined([e >= system.n_sites for e in ends]).bool()
+                atom = joined(ends, index * n_sites)
+                node = joined([np.maximum(e - n_sites, 0) for e in ends], first_node)
+                tied = joined([e >= n_sites for e in ends]).bool()
                 return torch.where(tied, self.n_atoms + place[node], atom)
 
             sender, receiver = rows([e.sender for e in edges]), rows([e.receiver for e in edges])

@@ -13,7 +13,8 @@ from pymatgen.core import Element, Structure
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.groups import SiteGroup
-from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.alchemy.interfaces import single
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.potential import Dtype, PotentialSpec

@@ -27,7 +27,8 @@ Comparison = tuple[float, dict[str, str]]
 
 def reasons_against_point(point: MonteCarloPoint, sampled: Sequence[Measured]) -> list[str]:
     """Return the reasons against a point that do not depend on the starts."""
-    where, reasons = point.label, []
+    where = point.label
+    reasons = [] if point.sites is None else point.sites.reasons(where)
     if point.acceptance.value < MIN_ACCEPTANCE:
         percent = 100 * point.acceptance.value
         reasons.append(Reason.FEW_MOVES.because(where=where, percent=percent, least=100 * MIN_ACCEPTANCE))

@@ -12,7 +12,7 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.samples import WindowSeries
 from alchemflows.schemas.sites import SitesSummary, worst
-from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
+from alchemflows.schemas.windows import PackedState, WindowDocument, WindowExchange, WindowsDocument
 
 #: Fields that must be equal in all documents of a ladder.
 _OF_ONE_LADDER = (
@@ -70,13 +70,21 @@ class CollectedWindow:
         known = [part.sites for part in self.parts if part.sites is not None]
         return worst(known) if known else None
 
+    @property
+    def exchange(self) -> WindowExchange | None:
+        """Exchange with replicas at other temperatures; such windows are never extended. None without it."""
+        return self.parts[0].exchange
+
     def mean(self, name: str) -> float:
         """Return the mean of a field over all samples, from the means stored in the documents."""
         return sum(part.n_samples * getattr(part, name) for part in self.parts) / self.n_samples
 
-    def series(self, columns: Sequence[int]) -> WindowSeries:
-        """Return all samples as one series, with the energies at the given indices of the grid of λ."""
-        unpacked = [part.series.unpack() for part in self.parts]
+    def series(self, columns: Sequence[int], temperature_K: float | None = None) -> WindowSeries:
+        """Return all samples as one series, with the energies at the given indices of the grid of λ.
+
+        A temperature (K) of exchange gives the samples of the replicas there, if they are stored.
+        """
+        unpacked = [part.series.unpack(temperature_K) for part in self.parts]
         joined = {
             field.name: np.concatenate([getattr(s, field.name) for s in unpacked]) for field in fields(unpacked[0])
         }

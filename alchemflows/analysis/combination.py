@@ -7,20 +7,25 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from pymatgen.core import Lattice
 
-from alchemflows.analysis.collect import CollectedLadder, collect
+from alchemflows.analysis.collect import CollectedLadder, CollectedWindow, collect
+from alchemflows.analysis.stored_ladders import (
+    StoredLadder,
+    check_alike,
+    check_crystals,
+    common_lambdas,
+    terms_per_kelvin,
+)
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.combination import Combination, StateSamples, ThermalState, combine, thinned
 from alchemflows.free_energy.estimators import MIN_INDEPENDENT, MIN_OVERLAP
 from alchemflows.free_energy.influences import standard_errors
 from alchemflows.schemas.combination import CombinedLadders, CombinedPoint, LadderPart, SampledState
 from alchemflows.schemas.counts import Counts
-from alchemflows.schemas.free_energy import Estimate, FreeEnergyDocument
+from alchemflows.schemas.free_energy import Estimate
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.verdict import Verdict
-from alchemflows.schemas.windows import WindowsDocument
 
 #: Largest difference of the two halves of the sampling, and of a ladder from all, in standard errors.
 MAX_SIGMA = 4.0
@@ -28,97 +33,36 @@ MAX_SIGMA = 4.0
 MIN_COVERAGE_ABOVE = 0.5
 #: Number of temperatures of the default grid, besides those of the ladders.
 N_TEMPERATURES = 11
-#: Largest distance between the same sites in two ladders of one crystal, relative to that of the nearest other site.
-_MAX_SHIFT_SHARE = 0.15
-#: Largest relative differences of cells at constant volume, and of shapes of cells that can or cannot change it.
-_SAME_CELL, _SAME_SHAPE, _SIMILAR_SHAPE = 1e-4, 1e-3, 0.1
-#: Largest relative difference of terms that are proportional to the temperature.
-_SAME_TERM = 1e-6
 
 
 @dataclass(frozen=True)
-class StoredLadder:
-    """A ladder in the database.
+class _Part:
+    """A ladder at one of its temperatures.
 
     Attributes
     ----------
-    uuid
-        Identifier of its analysis.
-    document
-        Document of the analysis.
-    windows
-        Outputs of its window jobs.
+    ladder
+        The stored ladder.
+    condition
+        Temperature and pressure.
+    samples
+        Thinned samples of its windows.
+    lambdas
+        λ of these windows.
     """
 
-    uuid: str
-    document: FreeEnergyDocument
-    windows: Sequence[WindowsDocument]
-
-    @property
-    def condition(self) -> ThermalState:
-        """Temperature and pressure."""
-        return ThermalState(self.document.temperature_K, self.document.pressure_GPa)
+    ladder: StoredLadder
+    condition: ThermalState
+    samples: list[StateSamples]
+    lambdas: list[float]
 
     def __str__(self) -> str:
-        return f"ladder {self.uuid[:8]} ({self.condition})"
+        return f"ladder {self.ladder.uuid[:8]} ({self.condition})"
 
 
-def check_alike(documents: Sequence[tuple[str, FreeEnergyDocument]]) -> None:
-    """Check that ladders are of one system, before their samples are read.
-
-    Parameters
-    ----------
-    documents
-        Identifiers and documents of the analyses of ladders.
-
-    Raises
-    ------
-    InvalidInputError
-        If there is none, one is given twice, or two differ in transformation, number of atoms, path, coupling,
-        potential, ensemble, cell degrees of freedom, or volume (at constant volume).
-    """
-    if not documents:
-        raise InvalidInputError("no ladders: give the IDs of one or several ladders")
-    first_uuid, first = documents[0]
-    known = {first_uuid}
-    for uuid, other in documents[1:]:
-        if uuid in known:
-            raise InvalidInputError(f"the ladder {uuid[:8]} is given twice; give it once")
-        known.add(uuid)
-        pairs = zip(_identity(first).items(), _identity(other).values(), strict=True)
-        for (name, mine), theirs in pairs:
-            if mine != theirs:
-                raise InvalidInputError(
-                    f"the ladders {first_uuid[:8]} and {uuid[:8]} cannot be combined: {name}: {mine} and {theirs}"
-                )
-        if first.ensemble == "NVT" and abs(other.volume_A3 / first.volume_A3 - 1) > _SAME_CELL:
-            raise InvalidInputError(
-                f"the ladders {first_uuid[:8]} and {uuid[:8]} cannot be combined: their constant volumes differ: "
-                f"{first.volume_A3:.4f} and {other.volume_A3:.4f} Å³"
-            )
-
-
-def _identity(document: FreeEnergyDocument) -> dict[str, object]:
-    """Return what must be equal in all ladders, by its name in messages."""
-    potential = document.provenance.potential
-    return {
-        "transformation": f"{document.initial_formula} → {document.final_formula}",
-        "number of atoms": document.counts.title,
-        "ensemble": "constant volume" if document.pressure_GPa is None else "constant pressure",
-        "coupling": document.coupling,
-        "channels of the path (weight_labels)": document.weight_labels,
-        "initial weights of the path": document.initial_weights,
-        "final weights of the path": document.final_weights,
-        "potential": None if potential is None else potential.name.rpartition("/")[2],
-        "model file of the potential (SHA-256)": None if potential is None else potential.sha256[:12],
-        "head of the potential": None if potential is None else potential.head,
-        "cell_freedom": None if document.pressure_GPa is None else document.dynamics.cell_freedom,
-    }
-
-
-def default_temperatures(ladders: Iterable[FreeEnergyDocument]) -> list[float]:
+def default_temperatures(ladders: Iterable[StoredLadder]) -> list[float]:
     """Return the temperatures of the ladders, and evenly spaced ones between the lowest and the highest of them."""
-    sampled = sorted({document.temperature_K for document in ladders})
+    sampled = sorted({condition.temperature_K for ladder in ladders for condition in ladder.conditions})
     if len(sampled) == 1:
         return sampled
     even = np.linspace(sampled[0], sampled[-1], N_TEMPERATURES).round(6).tolist()
@@ -137,7 +81,7 @@ def combined(
     Parameters
     ----------
     ladders
-        Ladders with their windows.
+        Ladders with their windows. A ladder with replicas at other temperatures counts as one at each of these.
     temperatures_K
         Temperatures (K) of the results, by default :func:`default_temperatures`.
     pressures_GPa
@@ -155,20 +99,24 @@ def combined(
     if not 0 <= discard < 1:
         raise InvalidInputError(f"discard must be at least 0 and less than 1; got {discard}")
     first = ladders[0].document
-    conditions = _conditions([ladder.document for ladder in ladders], temperatures_K, pressures_GPa)
-    terms = _terms_per_kelvin(ladders)
+    conditions = _conditions(ladders, temperatures_K, pressures_GPa)
+    terms = terms_per_kelvin(ladders)
     collected = [collect(None, ladder.windows, ()) for ladder in ladders]
     for ladder, other in zip(ladders[1:], collected[1:], strict=True):
-        _check_crystals(ladders[0], collected[0], ladder, other)
-    lambdas = _common_lambdas(collected)
-    states, described, notes = _states(ladders, collected, lambdas, discard)
-    result = combine([state for own in states for state in own], [*conditions, *(each.condition for each in ladders)])
+        check_crystals(ladders[0], collected[0], ladder, other)
+    lambdas = common_lambdas(collected)
+    sampled_parts, notes = _sampled_parts(ladders, collected, lambdas, discard)
+    result = combine(
+        [state for part in sampled_parts for state in part.samples],
+        [*conditions, *(part.condition for part in sampled_parts)],
+    )
     n_points = len(conditions)
     sampled = result.sampled[:n_points]
-    reasons = _reasons(ladders, result, n_points)
+    reasons = _reasons(result, n_points)
     if not sampled.any():
         raise InvalidInputError(f"nothing to compute: {reasons[0]}")
-    parts, deviating = _parts(ladders, states, result, n_points, terms[0])
+    parts, deviating = _parts(sampled_parts, result, n_points, terms[0])
+    named = [each for ladder in ladders for each in _reasons_of(ladder)]
     covariance = result.covariance_eV2[:n_points, :n_points]
     both = np.outer(sampled, sampled)
     return CombinedLadders(
@@ -192,27 +140,25 @@ def combined(
         mixing_term_eV_per_K=terms[1],
         arrangement_term_eV_per_K=terms[2],
         ladders=parts,
-        states=[
-            each.model_copy(update={"component": int(component)})
-            for each, component in zip(described, result.component, strict=True)
-        ],
+        states=_described(sampled_parts, result.component),
         overlaps=result.overlaps.round(5).tolist(),
         inefficiency=result.inefficiency,
         discard=discard,
         verdict=Verdict.of(
-            [*reasons, *deviating],
-            [*notes, *_above(ladders, result, n_points), *_separate(ladders, described, result.component)],
+            [*reasons, *named, *deviating],
+            [*notes, *_above(sampled_parts, result, n_points), *_separate(sampled_parts, result.component)],
         ),
         provenance=Provenance(potential=first.provenance.potential, seed=first.provenance.seed),
     )
 
 
 def _conditions(
-    documents: Sequence[FreeEnergyDocument],
+    ladders: Sequence[StoredLadder],
     temperatures_K: Sequence[float] | None,
     pressures_GPa: Sequence[float] | None,
 ) -> list[ThermalState]:
-    temperatures = sorted(set(default_temperatures(documents) if temperatures_K is None else temperatures_K))
+    documents = [ladder.document for ladder in ladders]
+    temperatures = sorted(set(default_temperatures(ladders) if temperatures_K is None else temperatures_K))
     if not temperatures or not all(0 < each < np.inf for each in temperatures):
         raise InvalidInputError(f"temperatures_K must be positive numbers; got {temperatures}")
     if documents[0].pressure_GPa is None:
@@ -226,96 +172,79 @@ def _conditions(
     return [ThermalState(temperature, pressure) for pressure in pressures for temperature in temperatures]
 
 
-def _terms_per_kelvin(ladders: Sequence[StoredLadder]) -> tuple[float, float, float]:
-    """Return mass, mixing and arrangement terms divided by the temperature, which are the same in all ladders."""
-    names = ("mass_term_eV", "mixing_term_eV", "arrangement_term_eV")
-    terms = np.array([[getattr(each.document, n) / each.document.temperature_K for n in names] for each in ladders])
-    for name, values in zip(names, terms.T, strict=True):
-        if np.ptp(values) > _SAME_TERM * np.abs(values).max():
-            found = ", ".join(f"{each}: {value:.6g}" for each, value in zip(ladders, values, strict=True))
-            raise InvalidInputError(f"the ladders cannot be combined: {name} per kelvin differs: {found}")
-    mass, mixing, arrangement = (float(value) for value in terms[0])
-    return mass, mixing, arrangement
-
-
-def _check_crystals(first: StoredLadder, one: CollectedLadder, second: StoredLadder, two: CollectedLadder) -> None:
-    """Compare the start structures of two ladders, if they are stored, and their cells."""
-    starts = [each.windows[0].parts[0].series.end() for each in (one, two)]
-    if any("sites" not in start for start in starts):
-        return
-    cells = [start["sites_cell_A"] for start in starts]
-    refused = f"{first} and {second} cannot be combined"
-    freedom = None if first.document.pressure_GPa is None else first.document.dynamics.cell_freedom
-    metrics = [cell @ cell.T / abs(np.linalg.det(cell)) ** (2 / 3) for cell in cells]
-    allowed = {None: _SAME_CELL, "isotropic": _SAME_SHAPE}.get(freedom, _SIMILAR_SHAPE)
-    if np.abs(metrics[1] - metrics[0]).max() > allowed * np.abs(metrics[0]).max():
-        lengths = [", ".join(f"{x:.4f}" for x in np.linalg.norm(cell, axis=1)) for cell in cells]
-        raise InvalidInputError(f"{refused}: the shapes of their cells differ: {lengths[0]} and {lengths[1]} Å")
-    sites = [start["sites"] for start in starts]
-    shift = sites[1] - sites[0]
-    shift -= shift[0]
-    shift -= np.round(shift)
-    shift -= shift.mean(axis=0)
-    moved = np.linalg.norm(shift @ cells[0], axis=1)
-    distances = Lattice(cells[0]).get_all_distances(sites[0], sites[0]) + np.diag(np.full(len(moved), np.inf))
-    nearest = distances.min(axis=1)
-    if (moved > _MAX_SHIFT_SHARE * nearest).any():
-        atom = int(np.argmax(moved / nearest))
-        raise InvalidInputError(
-            f"{refused}: they are of different crystals; atom {atom} is at another site, {moved[atom]:.2f} Å away"
-        )
-
-
-def _common_lambdas(collected: Sequence[CollectedLadder]) -> list[float]:
-    """Return all λ at which the samples of every ladder have energies."""
-    grids = [{round(value, 9) for value in each.first.lambdas} for each in collected]
-    return sorted(set.intersection(*grids))
-
-
-def _states(
+def _sampled_parts(
     ladders: Sequence[StoredLadder], collected: Sequence[CollectedLadder], lambdas: Sequence[float], discard: float
-) -> tuple[list[list[StateSamples]], list[SampledState], list[str]]:
-    """Return the thinned samples of each ladder, the description of each state, and notes on windows left out."""
-    states, described, notes, chain = [], [], [], 0
-    for number, (ladder, windows) in enumerate(zip(ladders, collected, strict=True)):
+) -> tuple[list[_Part], list[str]]:
+    """Return the thinned samples of each ladder at each of its temperatures, and notes on what is left out."""
+    parts: list[_Part] = []
+    notes, chain = [], 0
+    for ladder, windows in zip(ladders, collected, strict=True):
         grid = [round(value, 9) for value in windows.first.lambdas]
         columns = [grid.index(value) for value in lambdas]
-        exchanged = windows.first.dynamics.replica_exchange
-        kept = []
-        for window in windows.windows:
-            value = round(window.lambda_value, 9)
-            if value not in lambdas:
-                notes.append(
-                    f"{ladder}: the window λ = {value:g} is not used, since other ladders have no energies at its λ"
-                )
-                continue
-            series = window.series(columns).after(discard)
-            if len(series) < 4:
-                raise InvalidInputError(f"{ladder}: {len(series)} samples of λ = {value:g} are left; lower discard")
-            condition = ladder.condition
-            kept.append(
-                StateSamples(
-                    lambdas.index(value),
-                    condition.temperature_K,
-                    condition.pressure_GPa,
-                    series.energies_eV,
-                    series.volume_A3,
-                    chain,
-                )
+        used = [window for window in windows.windows if round(window.lambda_value, 9) in lambdas]
+        notes += [
+            f"{ladder}: the window λ = {window.lambda_value:g} is not used, since other ladders have no energies at "
+            "its λ"
+            for window in windows.windows
+            if round(window.lambda_value, 9) not in lambdas
+        ]
+        conditions = ladder.conditions
+        if len(conditions) < 1 + len(windows.first.dynamics.exchange_temperatures_K):
+            notes.append(
+                f"{ladder}: an earlier release ran it, which did not store the samples at the temperatures of exchange"
             )
-            described.append(
-                SampledState(
-                    ladder=number,
-                    lambda_value=value,
-                    temperature_K=condition.temperature_K,
-                    pressure_GPa=condition.pressure_GPa,
-                    component=0,
-                )
-            )
-            chain += 0 if exchanged else 1
-        chain += 1
-        states.append(thinned(kept))
-    return states, described, notes
+        # Windows of one λ at all temperatures are one chain, and all windows if λ was exchanged too.
+        step = 0 if windows.first.dynamics.replica_exchange else 1
+        samples = thinned(
+            [
+                _samples(ladder, window, condition, columns, lambdas, discard, chain + step * k)
+                for condition in conditions
+                for k, window in enumerate(used)
+            ]
+        )
+        chain += 1 + len(used)
+        parts += [
+            _Part(ladder, condition, samples[len(used) * j :][: len(used)], [w.lambda_value for w in used])
+            for j, condition in enumerate(conditions)
+        ]
+    return parts, notes
+
+
+def _samples(
+    ladder: StoredLadder,
+    window: CollectedWindow,
+    condition: ThermalState,
+    columns: Sequence[int],
+    lambdas: Sequence[float],
+    discard: float,
+    chain: int,
+) -> StateSamples:
+    own = condition.temperature_K == ladder.document.temperature_K
+    series = window.series(columns, None if own else condition.temperature_K).after(discard)
+    if len(series) < 4:
+        raise InvalidInputError(
+            f"{ladder}: {len(series)} samples of λ = {window.lambda_value:g} are left; lower discard"
+        )
+    column = lambdas.index(round(window.lambda_value, 9))
+    return StateSamples(
+        column, condition.temperature_K, condition.pressure_GPa, series.energies_eV, series.volume_A3, chain
+    )
+
+
+def _described(parts: Sequence[_Part], component: np.ndarray) -> list[SampledState]:
+    """Return the sampled states, in the order of the parts."""
+    components = iter(component)
+    return [
+        SampledState(
+            ladder=number,
+            lambda_value=value,
+            temperature_K=part.condition.temperature_K,
+            pressure_GPa=part.condition.pressure_GPa,
+            component=int(next(components)),
+        )
+        for number, part in enumerate(parts)
+        for value in part.lambdas
+    ]
 
 
 def _point(result: Combination, k: int, counts: Counts, mass_eV_per_K: float) -> CombinedPoint:
@@ -350,36 +279,32 @@ def _point(result: Combination, k: int, counts: Counts, mass_eV_per_K: float) ->
 
 
 def _parts(
-    ladders: Sequence[StoredLadder],
-    states: Sequence[Sequence[StateSamples]],
-    result: Combination,
-    n_points: int,
-    mass_eV_per_K: float,
+    sampled: Sequence[_Part], result: Combination, n_points: int, mass_eV_per_K: float
 ) -> tuple[list[LadderPart], list[str]]:
     """Return each ladder alone and together with the others, and reasons of those that differ."""
     parts, reasons, start = [], [], 0
-    for number, (ladder, own) in enumerate(zip(ladders, states, strict=True)):
+    for number, part in enumerate(sampled):
         k = n_points + number
-        alone = combine(own, [ladder.condition], inefficiency=result.inefficiency)
+        alone = combine(part.samples, [part.condition], inefficiency=result.inefficiency)
         deviations = -result.deviations[:, k, 0]
-        # Blocks are in the order of the chains, thus of the ladders.
+        # Blocks are in the order of the chains, thus of the ladders; a ladder has the same ones at all temperatures.
         end = start + len(alone.deviations)
         deviations[start:end] += alone.deviations[:, 0, 0]
-        start = end
+        start = start if sampled[number + 1 :] and sampled[number + 1].ladder is part.ladder else end
         difference, error = alone.values[0, 0] - result.values[k, 0], float(standard_errors(deviations[:, None])[0])
         # Without overlap with other ladders both are equal up to rounding.
-        differs = len(ladders) > 1 and error > 1e-3 * float(alone.errors[0, 0])
+        differs = len(sampled) > 1 and error > 1e-3 * float(alone.errors[0, 0])
         sigma = float(abs(difference) / error) if differs else None
         if sigma is not None and sigma > MAX_SIGMA:
-            reasons.append(Reason.LADDER_DEVIATES.because(ladder=ladder, sigma=sigma))
-        mass, counts = mass_eV_per_K * ladder.condition.temperature_K, ladder.document.counts
+            reasons.append(Reason.LADDER_DEVIATES.because(ladder=part, sigma=sigma))
+        mass, counts = mass_eV_per_K * part.condition.temperature_K, part.ladder.document.counts
         parts.append(
             LadderPart(
-                uuid=ladder.uuid,
-                temperature_K=ladder.condition.temperature_K,
-                pressure_GPa=ladder.condition.pressure_GPa,
-                n_windows=len(own),
-                n_samples=sum(map(len, own)),
+                uuid=part.ladder.uuid,
+                temperature_K=part.condition.temperature_K,
+                pressure_GPa=part.condition.pressure_GPa,
+                n_windows=len(part.samples),
+                n_samples=sum(map(len, part.samples)),
                 alone=Estimate.of(float(alone.values[0, 0]) + mass, float(alone.errors[0, 0]), counts),
                 together=Estimate.of(float(result.values[k, 0]) + mass, float(result.errors[k, 0]), counts),
                 deviation_sigma=sigma,
@@ -388,7 +313,7 @@ def _parts(
     return parts, reasons
 
 
-def _reasons(ladders: Sequence[StoredLadder], result: Combination, n_points: int) -> list[str]:
+def _reasons(result: Combination, n_points: int) -> list[str]:
     reasons = []
     sampled = result.sampled[:n_points]
     for among in _runs(result.conditions[:n_points], ~sampled):
@@ -415,16 +340,27 @@ def _reasons(ladders: Sequence[StoredLadder], result: Combination, n_points: int
     drift = np.abs(result.drift[:n_points][sampled])
     if len(drift) and drift.max() > MAX_SIGMA:
         reasons.append(Reason.HALVES.because(sigma=drift.max()))
-    return reasons + [f"{ladder}: {reason}" for ladder in ladders for reason in ladder.document.verdict.reasons]
+    return reasons
 
 
-def _above(ladders: Sequence[StoredLadder], result: Combination, n_points: int) -> list[str]:
+def _reasons_of(ladder: StoredLadder) -> list[str]:
+    """Return the reasons of a ladder, and those of its replicas at other temperatures that left their sites."""
+    reasons = list(ladder.document.verdict.reasons)
+    for window in (window for output in ladder.windows for window in output.windows):
+        if window.exchange is not None:
+            for temperature_K, sites in zip(window.exchange.temperatures_K, window.exchange.sites, strict=False):
+                if temperature_K != ladder.document.temperature_K:
+                    reasons += sites.reasons(f"window λ = {window.lambda_value:g} at {temperature_K:g} K")
+    return [f"{ladder}: {reason}" for reason in reasons]
+
+
+def _above(parts: Sequence[_Part], result: Combination, n_points: int) -> list[str]:
     """Return notes on results at higher temperatures than those of all ladders.
 
     They depend on samples of high energy, which are rare. If some are missing, fluctuations of the energy and their
     errors are too small.
     """
-    highest = max(ladder.condition.temperature_K for ladder in ladders)
+    highest = max(part.condition.temperature_K for part in parts)
     conditions, coverage = result.conditions[:n_points], result.coverage[:n_points].min(axis=1)
     hotter = np.array([each.temperature_K > highest for each in conditions])
     rough = result.sampled[:n_points] & hotter & (coverage < MIN_COVERAGE_ABOVE)
@@ -451,12 +387,12 @@ def _named(conditions: Sequence[ThermalState], among: Sequence[int]) -> str:
     return str(first) if first == last else f"{first.temperature_K:g} to {last}"
 
 
-def _separate(ladders: Sequence[StoredLadder], described: Sequence[SampledState], component: np.ndarray) -> list[str]:
+def _separate(parts: Sequence[_Part], component: np.ndarray) -> list[str]:
     """Return a note if some ladders do not overlap with others."""
     sets: dict[int, list[str]] = {}
-    for number, ladder in enumerate(ladders):
-        own = [int(c) for c, state in zip(component, described, strict=True) if state.ladder == number]
-        sets.setdefault(min(own), []).append(str(ladder.condition))
+    components = iter(component)
+    for part in parts:
+        sets.setdefault(min(int(next(components)) for _ in part.samples), []).append(str(part.condition))
     if len(sets) < 2:
         return []
     groups = "; ".join(", ".join(dict.fromkeys(names)) for names in sets.values())

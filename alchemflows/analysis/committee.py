@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alchemflows.analysis.correction import reasons_against
+from alchemflows.analysis.correction import MIN_INDEPENDENT, reasons_against
 from alchemflows.analysis.frames import SampledFrames
 from alchemflows.analysis.reanalysis import overlap_suffices, rerun_command
 from alchemflows.errors import AlchemflowsError
@@ -30,7 +30,7 @@ from alchemflows.schemas.verdict import Verdict
 #: Frames of each end that a document lists.
 N_LISTED = 5
 #: Frames that a verdict names.
-_NAMED = 3
+N_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -169,13 +169,13 @@ def committee_document(
         sigma_model_eV=sigma,
         sigma_model_error_eV=sigma_error,
         sigma_model_eV_per_atom=per_atom,
-        sigma_noise_eV=spread.noise_eV,
+        sigma_noise_eV=spread.noise,
         tolerance_meV_per_atom=tolerance_meV_per_atom,
         frames=frames,
         force_frames=[frame for end in ends for frame in end.worst(end.force_spread)],
         force_members=_with_forces(forces),
         evaluations=PackedArrays(npz_base64=PackedArrays.encode(**arrays)),
-        verdict=Verdict.of(reasons, _notes(sigma, spread.noise_eV, failed, found, forces)),
+        verdict=Verdict.of(reasons, _notes(sigma, spread.noise, failed, found, forces)),
         provenance=Provenance(potential=ladder.provenance.potential),
     )
 
@@ -196,8 +196,14 @@ def _member(evaluated: Evaluated, correction: CorrectionDocument, lengths: Seque
     return _Member(evaluated.name, evaluated.job, correction, (whole[0], whole[1]), (first, last), evaluated.ladder)
 
 
-def _reasons(member: _Member) -> list[str]:
-    return [reason for end in member.ends for reason in reasons_against("", end)]
+def _overlaps(member: _Member) -> bool:
+    """Return whether the frames of both ends show that a member overlaps with the sampled potential.
+
+    With fewer than :data:`~alchemflows.analysis.correction.MIN_INDEPENDENT` independent frames, those that are typical
+    of the member can be missing by chance.
+    """
+    reasons = [reason for end in member.ends for reason in reasons_against("", end)]
+    return overlap_suffices(reasons) and all(end.n_independent >= MIN_INDEPENDENT for end in member.ends)
 
 
 def _sampled_member(ladder: FreeEnergyDocument) -> CommitteeMember:
@@ -213,7 +219,7 @@ def _sampled_member(ladder: FreeEnergyDocument) -> CommitteeMember:
 
 
 def _listed(member: _Member, ladder: FreeEnergyDocument) -> CommitteeMember:
-    overlaps = overlap_suffices(_reasons(member))
+    overlaps = _overlaps(member)
     potential = member.correction.provenance.potential
     correction, total, own = member.correction.correction, member.correction.total, None
     if member.ladder is not None:
@@ -315,7 +321,7 @@ def force_spread(forces: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _too_large(sigma_meV: float, tolerance_meV: float, frames: Sequence[DisagreeingFrame]) -> str:
-    worst = sorted(frames, key=lambda frame: -frame.spread_eV)[:_NAMED]
+    worst = sorted(frames, key=lambda frame: -frame.spread_eV)[:N_NAMED]
     named = "; ".join(
         f"frame {frame.index} of {frame.formula} (λ = {frame.lambda_value:g}): {frame.deviation_eV:+.3f} eV with "
         f"{frame.member}"
@@ -341,7 +347,7 @@ def _notes(
         for each in forces
         if each.forces is None
     ]
-    known = all(member.ladder is not None or overlap_suffices(_reasons(member)) for member in found)
+    known = all(member.ladder is not None or _overlaps(member) for member in found)
     if sigma_eV < 2 * noise_eV and known:
         notes.append(
             f"the members agree within their statistical errors: σ_model is {sigma_eV:.2g} eV, and {noise_eV:.2g} eV "

@@ -52,7 +52,7 @@ class EvaluatedEnd:
     Attributes
     ----------
     lambda_value, formula
-        λ of the end, and its composition.
+        λ of the end, and its composition; no λ for a state that is no end of a path.
     sampled
         Its frames.
     target_eV
@@ -64,20 +64,23 @@ class EvaluatedEnd:
     run_eV
         Energies at configurations of runs with the target (eV), with the sampled potential and with the target, shape
         (R, 2, m) for R runs; None if the target was not sampled.
+    label
+        Name in messages of a state without λ.
     """
 
-    lambda_value: float
+    lambda_value: float | None
     formula: str
     sampled: SampledFrames
     target_eV: np.ndarray
     errors: dict[int, str]
     earlier_eV: tuple[np.ndarray, ...] = ()
     run_eV: np.ndarray | None = None
+    label: str = ""
 
     @property
     def name(self) -> str:
         """Name of the end in messages."""
-        return f"{self.formula} (λ = {self.lambda_value:g})"
+        return self.label or f"{self.formula} (λ = {self.lambda_value:g})"
 
     @property
     def evaluated(self) -> np.ndarray:
@@ -341,15 +344,15 @@ def correction_document(
         source=ladder.provenance.potential,
         target=target,
         stages=stages,
-        initial=_end(initial, found[0], counts, ladder.temperature_K),
-        final=_end(final, found[1], counts, ladder.temperature_K),
+        initial=stored_end(initial, found[0], counts, ladder.temperature_K),
+        final=stored_end(final, found[1], counts, ladder.temperature_K),
         fractions=list(FRACTIONS),
         correction=Estimate.of(value, error, counts),
         covariance_eV2=covariance_eV2,
         uncorrected=before,
         total=Estimate.of(before.delta_f_eV + value, whole, counts),
         energies=PackedArrays(npz_base64=PackedArrays.encode(**arrays)),
-        verdict=Verdict.of(reasons, [*notes, *_notes(initial), *_notes(final)]),
+        verdict=Verdict.of(reasons, [*notes, *failure_notes(initial), *failure_notes(final)]),
         provenance=provenance,
     )
 
@@ -362,7 +365,8 @@ def _stage(document: CorrectionDocument) -> CorrectionStage:
     return CorrectionStage(target=document.target, initial=document.initial, final=document.final, correction=change)
 
 
-def _end(end: EvaluatedEnd, found: Reweighting, counts: Counts, temperature_K: float) -> EndCorrection:
+def stored_end(end: EvaluatedEnd, found: Reweighting, counts: Counts, temperature_K: float) -> EndCorrection:
+    """Return the reweighting of an end, or of another state, as it is stored."""
     estimator: Literal["exponential", "cumulant", "bar"] = found.estimator
     best, curve, target_run = found.best, found.curve, None
     if (bridged := end.bridged(temperature_K)) is not None and end.run_eV is not None:
@@ -442,7 +446,8 @@ def reasons_against_bridge(where: str, found: Bridge, n_source: float) -> list[s
     return reasons
 
 
-def _notes(end: EvaluatedEnd) -> list[str]:
+def failure_notes(end: EvaluatedEnd) -> list[str]:
+    """Return the note that names frames on which the target failed, if there are any."""
     n, failed = len(end.tried), sorted(end.errors)
     if not failed:
         return []

@@ -8,13 +8,12 @@ from typing import Literal
 
 import numpy as np
 from pymatgen.core import Element
-from pymbar.timeseries import statistical_inefficiency
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.free_energy.errors import correlated_variance
 from alchemflows.sampling.arrangements import VACANCY, Arrangements
 from alchemflows.schemas.crystal import EquilibriumDocument
 from alchemflows.schemas.frames import Frames
+from alchemflows.schemas.liquid import LiquidDocument
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
@@ -129,6 +128,8 @@ def switching_frames(document: SwitchingDocument) -> tuple[SampledFrames, Sample
 
 def _sampled(value: float, parts: list[WindowDocument]) -> SampledFrames:
     """Return the frames of one window, from the documents of the jobs that sampled it in the order of time."""
+    from pymbar.timeseries import statistical_inefficiency
+
     found, energies, end_fs, interval_fs = [], [], 0.0, 0.0
     for part in parts:
         series = part.series.unpack()
@@ -152,8 +153,15 @@ def _sampled(value: float, parts: list[WindowDocument]) -> SampledFrames:
     )
 
 
-def equilibrium_state(document: EquilibriumDocument) -> StateFrames:
-    """Return the frames of a run that sampled a mean cell.
+def equilibrium_state(document: EquilibriumDocument | LiquidDocument, name: str | None = None) -> StateFrames:
+    """Return the frames of a run that sampled a mean cell, or the mean volume of a liquid.
+
+    Parameters
+    ----------
+    document
+        Result of the run.
+    name
+        Name of the state; by default formula and temperature.
 
     Raises
     ------
@@ -161,7 +169,7 @@ def equilibrium_state(document: EquilibriumDocument) -> StateFrames:
         If it has none.
     """
     frames = _joined([document.frames], "mean cell")
-    name = f"{document.formula}, {document.temperature_K:g} K"
+    name = name or f"{document.formula}, {document.temperature_K:g} K"
     return StateFrames(name, {"temperature_K": document.temperature_K}, frames, *_spacing_and_correlation(frames))
 
 
@@ -265,7 +273,7 @@ def _spacing_and_correlation(frames: Frames) -> tuple[float | None, float]:
 
 
 def _inefficiency(replicas: Sequence[np.ndarray]) -> float:
-    """Return the statistical inefficiency of the energies of several replicas, at least 1."""
-    deviations = [energies - energies.mean() for energies in replicas]
-    variance = sum(float(part @ part) for part in deviations)
-    return max(1.0, correlated_variance(deviations).value / variance) if variance > 0 else 1.0
+    """Return the statistical inefficiency of the energies of several replicas."""
+    from alchemflows.free_energy.influences import joint_inefficiency
+
+    return joint_inefficiency([energies - energies.mean() for energies in replicas])

@@ -86,7 +86,7 @@ def quantum_shift_K(
     first: TemperatureSweepDocument,
     second: TemperatureSweepDocument,
     temperature_K: float | None,
-    size_entropies_eV_per_K: tuple[float, float] = (0.0, 0.0),
+    more_entropies_eV_per_K: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[float | None, float | None]:
     """Return the shift of a transition temperature by quantum nuclei (K), and its standard error.
 
@@ -99,15 +99,16 @@ def quantum_shift_K(
         Sweeps of both phases, with their arrays.
     temperature_K
         Transition temperature (K).
-    size_entropies_eV_per_K
-        What is added to S per atom of both phases, for the size of the cell.
+    more_entropies_eV_per_K
+        What is added to S of both phases, per atom: ideal mixing, which curves do not contain, and the size of the
+        cell.
     """
     from alchemflows.free_energy.quantum import CorrectedPhase, transition_shift_K
 
     if temperature_K is None:
         return None, None
     phases = []
-    for each, of_size in zip((first, second), size_entropies_eV_per_K, strict=True):
+    for each, more in zip((first, second), more_entropies_eV_per_K, strict=True):
         t = np.clip([temperature_K], each.temperatures_K[0], each.temperatures_K[-1])
         found = _wigner_kirkwood(each.work.curves.arrays(), _omegas(each.anchor.mode_energies_eV), t)
         if found is None or found.holds_from_K(t) is None:
@@ -117,7 +118,7 @@ def quantum_shift_K(
             CorrectedPhase(
                 correction_eV=float(found.values[0] / atoms),
                 correction_shares_eV=found.shares[:, 0] / atoms,
-                entropy_eV_per_K=float(curve.values[1, 0] / atoms) + of_size,
+                entropy_eV_per_K=float(curve.values[1, 0] / atoms) + more,
                 entropy_shares_eV_per_K=curve.shares[:, 1, 0] / atoms,
             )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -29,8 +30,10 @@ from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
 from alchemflows.schemas.refinement import Refinement, RefinementRound, RefinementSettings
 from alchemflows.schemas.verdict import Verdict
-from alchemflows.schemas.windows import WindowsDocument
+from alchemflows.schemas.windows import WindowExchange, WindowsDocument
 
+#: Smallest share of accepted exchanges between neighbouring temperatures.
+MIN_EXCHANGE = 0.05
 #: Note for ladders whose windows did not start from both ends.
 ONE_START = (
     "all windows started from one structure instead of both ends, so no check shows whether the result depends on it "
@@ -159,6 +162,7 @@ def document(
     )
     for window in ladder.windows:
         reasons += [] if window.sites is None else window.sites.reasons(f"window λ = {window.lambda_value:g}")
+        reasons += [] if window.exchange is None else _rare_exchanges(window.lambda_value, window.exchange)
     if all(window.start_lambda is None for window in ladder.windows):
         notes = [*notes, ONE_START]
     n_failed = refinement.rounds[-1].n_failed_jobs
@@ -199,6 +203,19 @@ def document(
     )
 
 
+def _rare_exchanges(value: float, exchange: WindowExchange) -> list[str]:
+    """Return the reasons why replicas of a window at other temperatures do not help."""
+    temperatures = exchange.temperatures_K
+    reasons = [
+        Reason.RARE_EXCHANGE.because(window=value, low=low, high=high, percent=100 * share, least=100 * MIN_EXCHANGE)
+        for (low, high), share in zip(pairwise(temperatures), exchange.acceptance, strict=True)
+        if share < MIN_EXCHANGE
+    ]
+    if not exchange.round_trips:
+        reasons.append(Reason.NO_TRIPS.because(window=value, low=temperatures[0], high=temperatures[-1]))
+    return reasons
+
+
 def _statistics(ladder: CollectedLadder, numbers: Numbers, volumes: Sequence[float]) -> list[WindowStatistics]:
     result = numbers.result
     overlaps: list[float | None] = [float(value) for value in np.diagonal(result.overlap, offset=1)]
@@ -216,6 +233,7 @@ def _statistics(ladder: CollectedLadder, numbers: Numbers, volumes: Sequence[flo
             mean_volume_A3=volumes[k],
             start_lambda=window.start_lambda,
             sites=window.sites,
+            exchange=window.exchange,
             n_runs=window.n_runs,
             ti_weight=result.ti_weights[k],
             slope_dudl_eV=result.slope_dudl_eV[k],

@@ -27,6 +27,7 @@ from alchemflows.schemas.mixing import (
 from alchemflows.schemas.monte_carlo import ArrangementSeries
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
+from alchemflows.schemas.sites import SitesSummary, worst
 from alchemflows.schemas.verdict import Verdict
 
 #: Number of random draws for the errors of phase diagrams.
@@ -95,6 +96,7 @@ def analyse_mixing(
     provenance: Provenance,
     pressure_GPa: float | None = None,
     n_terms: int | None = None,
+    sites: Sequence[SitesSummary] | None = None,
 ) -> MixingDocument:
     """Return the free energy of mixing from the samples of all states.
 
@@ -110,6 +112,8 @@ def analyse_mixing(
         Pressure (GPa); None at constant volume.
     n_terms
         Number of Redlich–Kister terms, by default the smallest that describes the curves.
+    sites
+        Displacements of the atoms from their sites in each state; None if no atom moves.
 
     Raises
     ------
@@ -136,16 +140,25 @@ def analyse_mixing(
         pressure_GPa=pressure_GPa,
         temperatures_K=curves.temperatures_K.tolist(),
         isotherms=isotherms,
-        states=_states(states, curves),
+        states=_states(states, curves, sites),
         inefficiency=curves.inefficiency,
-        fit=None if fit is None else _fit(fit),
+        fit=None if fit is None else stored_fit(fit),
         consolute=consolute,
-        verdict=Verdict.of(_reasons(states, curves, species, fit), _notes(isotherms, consolute)),
+        verdict=Verdict.of(
+            [
+                *_melted(states, sites),
+                *_reasons(states, curves, species, fit),
+                *_unsampled_gaps(isotherms, species[1]),
+            ],
+            _notes(isotherms, consolute),
+        ),
         provenance=provenance,
     )
 
 
-def _states(states: Sequence[MixingSamples], curves: MixingCurves) -> list[MixingState]:
+def _states(
+    states: Sequence[MixingSamples], curves: MixingCurves, sites: Sequence[SitesSummary] | None
+) -> list[MixingState]:
     described = []
     for k, state in enumerate(states):
         slopes = np.diff(state.bias_eV)
@@ -158,6 +171,7 @@ def _states(states: Sequence[MixingSamples], curves: MixingCurves) -> list[Mixin
                 fraction_error=float(curves.fraction_errors[k]),
                 n_samples=len(state),
                 component=int(curves.component[k]),
+                sites=None if sites is None else sites[k],
             )
         )
     return described
@@ -234,12 +248,14 @@ def _consolute(temperatures_K: np.ndarray, fit: RedlichKister, draws: RedlichKis
     )
 
 
-def _fit(fit: RedlichKisterFit) -> ExcessFit:
+def stored_fit(fit: RedlichKisterFit) -> ExcessFit:
+    """Return a fit as it is stored."""
     return ExcessFit(
         enthalpies_eV_per_mixing_site=fit.values.enthalpies_eV.tolist(),
         enthalpy_errors_eV_per_mixing_site=fit.errors.enthalpies_eV.tolist(),
         entropies_eV_per_K_per_mixing_site=fit.values.entropies_eV_per_K.tolist(),
         entropy_errors_eV_per_K_per_mixing_site=fit.errors.entropies_eV_per_K.tolist(),
+        covariance=fit.covariance.tolist(),
         mean_squared_deviation=fit.mean_squared_deviation,
     )
 
@@ -282,6 +298,41 @@ def _reasons(
         reasons.append(Reason.HALVES.because(sigma=largest))
     if fit is not None and fit.mean_squared_deviation > MAX_DEVIATION:
         reasons.append(Reason.EXCESS_FIT.because(n=fit.n_terms, sigma=np.sqrt(fit.mean_squared_deviation)))
+    return reasons
+
+
+def _melted(states: Sequence[MixingSamples], sites: Sequence[SitesSummary] | None) -> list[str]:
+    """Return a reason for each temperature at which atoms left their sites, that of the worst state."""
+    at: dict[float, list[SitesSummary]] = {}
+    for state, own in zip(states, sites or [], strict=False):
+        at.setdefault(state.temperature_K, []).append(own)
+    return [
+        reason for temperature_K in sorted(at) for reason in worst(at[temperature_K]).reasons(f"{temperature_K:g} K")
+    ]
+
+
+def _unsampled_gaps(isotherms: Iterable[MixingIsotherm], element: str) -> list[str]:
+    """Return the reasons why a gap is not shown, since compositions between its peaks were never visited."""
+    reasons = []
+    for each in isotherms:
+        if each.coexistence is None or each.gap == "no gap":
+            continue
+        sides, n_sites = each.coexistence.compositions, each.n_mixing_sites
+        within = [n for n in range(n_sites + 1) if sides.left < n / n_sites < sides.right]
+        missing = [n for n in within if not each.n_samples[n]]
+        if missing:
+            reasons.append(
+                Reason.GAP_NOT_SAMPLED.because(
+                    temperature=each.temperature_K,
+                    element=element,
+                    left=sides.left,
+                    right=sides.right,
+                    n=len(missing),
+                    within=len(within),
+                    numbers=_ranges(missing),
+                    sites=n_sites,
+                )
+            )
     return reasons
 
 

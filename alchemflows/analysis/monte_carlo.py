@@ -42,6 +42,7 @@ from alchemflows.schemas.monte_carlo_result import (
 )
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
+from alchemflows.schemas.sites import worst
 from alchemflows.schemas.verdict import Verdict
 
 #: Number of neighbour shells by default.
@@ -304,6 +305,7 @@ def _point(
         acceptance=averages[ACCEPTANCE],
         warren_cowley=[part for part in parts if isinstance(part, PairOrder)],
         waves=[part for part in parts if isinstance(part, WaveOrder)],
+        sites=worst(known) if (known := [each.sites for each in replicas if each.sites is not None]) else None,
     )
 
 

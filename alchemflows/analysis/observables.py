@@ -18,6 +18,7 @@ from alchemflows.sampling.reactions import Reaction, species_potentials
 from alchemflows.schemas.monte_carlo import ArrangementSeries
 from alchemflows.schemas.monte_carlo_result import Average, CompositionEnsemble, PairOrder, WaveOrder
 from alchemflows.schemas.samples import PackedArrays
+from alchemflows.schemas.sites import SitesSummary
 
 #: Names of quantities of the cell.
 ENERGY, VOLUME, HEAT_CAPACITY, ACCEPTANCE = "the energy", "the volume", "the heat capacity", "the acceptance"
@@ -50,6 +51,8 @@ class SampledReplica:
         Chemical potentials of exchanges of species that keep the charge, otherwise None: by their text.
     frames
         Stored configurations; None if there are none.
+    sites
+        Displacements of the atoms from their sites; None if no atom moves.
     """
 
     series: ArrangementSeries
@@ -63,6 +66,7 @@ class SampledReplica:
     stiffness_eV: float | None = None
     exchange_mu_eV: Mapping[str, float] | None = None
     frames: PackedArrays | None = None
+    sites: SitesSummary | None = None
 
     @property
     def ensemble(self) -> CompositionEnsemble:

@@ -273,6 +273,7 @@ class _Curve:
             composition=self.crystal.composition,
             counts=self.crystal.counts,
             anchor_K=self.document.anchor.temperature_K,
+            anchor=self.document.anchor,
             temperatures_K=curve.temperatures_K.tolist(),
             gibbs_eV=gibbs,
             entropy_eV_per_K=entropy,
@@ -295,6 +296,7 @@ def _point(point: Point, document: FrenkelLaddDocument | None) -> PhasePoint:
         ideal_mixing_eV=point.ideal_mixing_eV,
         volume_A3=document and document.volume_A3,
         failure=None if document is not None else Reason.POINT_FAILED.because(),
+        mean_cell_job=document and document.mean_cell_job,
     )
 
 
@@ -377,8 +379,13 @@ def _transition_of_curves(first: _Curve, second: _Curve) -> PhaseTransition | No
     if common is None:
         return None
     found = transition_of_curves(*common)
-    shift = quantum_shift_K(first.document, second.document, found.temperature_K)
+    shift = _quantum_shift_K(first, second, found.temperature_K)
     return _stored(found, first.crystal.composition, first.crystal.phase, second.crystal.phase, shift)
+
+
+def _quantum_shift_K(first: _Curve, second: _Curve, temperature_K: float | None) -> tuple[float | None, float | None]:
+    mixing = (-each.crystal.ideal_mixing_eV_per_K / each.crystal.counts.atoms for each in (first, second))
+    return quantum_shift_K(first.document, second.document, temperature_K, (next(mixing), next(mixing)))
 
 
 def _common(first: _Curve, second: _Curve) -> tuple[PhaseIsobar, PhaseIsobar] | None:
@@ -412,7 +419,7 @@ def _boundary(first: Mapping[float, _Curve], second: Mapping[float, _Curve]) -> 
                 one.composition,
                 one.phase,
                 other.phase,
-                quantum_shift_K(first[pressure].document, second[pressure].document, each.temperature_K),
+                _quantum_shift_K(first[pressure], second[pressure], each.temperature_K),
             )
             for pressure, each in zip(pairs, found.transitions, strict=True)
         ],

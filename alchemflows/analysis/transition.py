@@ -59,10 +59,13 @@ class SampledCell:
         The crystal in its supercell.
     document
         Result of Monte Carlo at constant composition, at several temperatures.
+    job
+        Identifier of its job, if it is known.
     """
 
     disorder: Disorder
     document: MonteCarloDocument
+    job: str | None = None
 
     @property
     def supercell(self) -> tuple[int, int, int]:
@@ -118,7 +121,9 @@ def transition_document(
     observables = [order_observable(cell.disorder, parameter) for cell in cells]
     pressure = cells[0].document.pressure_GPa
     curves = [
-        thermal_curves([_thermal(each, observable, pressure, cell.document.exchange is not None) for each in own])
+        thermal_curves(
+            [thermal_samples(each, observable, pressure, cell.document.exchange is not None) for each in own]
+        )
         for cell, own, observable in zip(cells, replicas, observables, strict=True)
     ]
     largest = cells[-1]
@@ -131,8 +136,9 @@ def transition_document(
     reasons = [
         f"{cell.name}: {reason}"
         for cell, own, observable, found in zip(cells, replicas, observables, curves, strict=True)
-        if not is_constant(found.quantities.order)
         for reason in _reasons_against_sampling(cell, own, observable, found)
+        # Samples that are all alike are judged by their order alone, unless they are not those of the crystal.
+        if not is_constant(found.quantities.order) or Reason.of(reason) is Reason.MELTED
     ]
     reasons += _reasons_against_transition(described, crossings)
     roundings = list(dict.fromkeys(cell.document.rounding for cell in cells if cell.document.rounding))
@@ -152,6 +158,7 @@ def transition_document(
         estimate_K=estimate[0],
         estimate_error_K=estimate[1],
         rounding="; ".join(roundings),
+        unit_cell=largest.disorder.unit_cell,
         verdict=Verdict.of(reasons, [*roundings, *([] if crossings else [ONE_SIZE])]),
         provenance=Provenance(
             potential=largest.document.provenance.potential,
@@ -293,9 +300,22 @@ def _phase_key(
     return min(first, second, key=lambda values: [(value.real, value.imag) for value in values])
 
 
-def _thermal(
+def thermal_samples(
     replica: SampledReplica, observable: Observable, pressure_GPa: float | None, exchanged: bool
 ) -> ThermalSamples:
+    """Return enthalpy and order of the samples of a replica.
+
+    Parameters
+    ----------
+    replica
+        The replica.
+    observable
+        The order parameter.
+    pressure_GPa
+        Pressure; None at constant volume.
+    exchanged
+        Whether replicas were exchanged.
+    """
     series = replica.series
     pressure = 0.0 if pressure_GPa is None else pressure_GPa * units.GPa
     return ThermalSamples(
@@ -333,6 +353,7 @@ def _cell(cell: SampledCell, replicas: Sequence[SampledReplica], curves: Thermal
         steepest_order=TransitionPoint(**_fields(steepest_order(curves))),
         exchange=cell.document.exchange,
         starts=cell.document.starts,
+        job=cell.job,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ase import Atoms
@@ -68,24 +68,36 @@ def work_of(task: Task) -> Work:
     InvalidInputError, PotentialError
         What the task's maker refuses.
     """
-    return work_of_flow(task.flow(), task.n_sites if len(task.crystals) == 1 else None)
+    return work_of_jobs(jobs_of_flow(task.flow()), task.n_sites if len(task.crystals) == 1 else None)
 
 
-def work_of_flow(flow: Flow, n_sites: int | None = None, stored: Stored | None = None) -> Work:
-    """Return the work of a flow, without jobs that it adds while it runs.
+def jobs_of_flow(flow: Flow) -> list[Job]:
+    """Return the jobs of a flow, each after those whose results it needs."""
+    return [job for job, _ in flow.iterflow()]
+
+
+def work_of_jobs(
+    jobs: Sequence[Job],
+    n_sites: int | None = None,
+    stored: Stored | None = None,
+    n_steps_done: Sequence[int] | None = None,
+) -> Work:
+    """Return the work of the jobs of a flow, without those that they add while they run.
 
     Parameters
     ----------
-    flow
-        The flow.
+    jobs
+        The jobs.
     n_sites
         Number of sites of the cells of jobs without a system among their arguments; by default that of the largest
         system of another job.
     stored
-        Frames of the ladders that the flow evaluates (:func:`ladders_of_flow`); those of other ladders are not counted.
+        Frames of the stored results that the jobs evaluate (:func:`ladders_of_jobs`). Frames of a result that the jobs
+        themselves compute are counted too; those of other results are not.
+    n_steps_done
+        Steps that each job has already done, summed over its replicas; they are not counted.
     """
-    jobs = [job for job, _ in flow.iterflow()]
-    costs = [cost_of(job) for job in jobs]
+    costs = costs_left(jobs, n_steps_done)
     sizes = sizes_of(jobs, n_sites, stored or {})
     return Work(
         n_tasks=1,
@@ -95,13 +107,20 @@ def work_of_flow(flow: Flow, n_sites: int | None = None, stored: Stored | None =
         n_atom_steps=sum(cost.n_steps * size for cost, size in zip(costs, sizes, strict=True)),
         n_bytes=sum(cost.n_bytes for cost in costs),
         n_relaxations=sum(cost.n_relaxations for cost in costs),
-        n_evaluations=sum(cost.n_evaluations + len(frames_of_cost(cost, stored or {})) for cost in costs),
+        n_evaluations=sum(cost.n_evaluations for cost in costs) + sum(_frames_evaluated(jobs, costs, stored or {})),
     )
 
 
-def ladders_of_flow(flow: Flow) -> list[str]:
-    """Return the identifiers of the ladders whose frames a flow evaluates, each once."""
-    frames = [cost_of(job).frames for job, _ in flow.iterflow()]
+def costs_left(jobs: Sequence[Job], n_steps_done: Sequence[int] | None = None) -> list[JobCost]:
+    """Return the costs of jobs, without the steps that each has done."""
+    done = n_steps_done or [0] * len(jobs)
+    costs = zip(map(cost_of, jobs), done, strict=True)
+    return [replace(cost, n_steps=max(0, cost.n_steps - n_steps)) for cost, n_steps in costs]
+
+
+def ladders_of_jobs(jobs: Sequence[Job]) -> list[str]:
+    """Return the identifiers of the ladders whose frames jobs evaluate, each once."""
+    frames = [cost_of(job).frames for job in jobs]
     return list(dict.fromkeys(each.ladder for each in frames if each is not None))
 
 
@@ -110,8 +129,31 @@ def frames_of_cost(cost: JobCost, stored: Stored) -> Sequence[Atoms]:
     return [] if cost.frames is None else stored.get(cost.frames.ladder, [])[: cost.frames.most]
 
 
+def _frames_evaluated(jobs: Sequence[Job], costs: Sequence[JobCost], stored: Stored) -> list[int]:
+    """Return the number of frames that each job evaluates: of a stored result, or of one that the jobs compute."""
+    known = {job.uuid: (job, cost) for job, cost in zip(jobs, costs, strict=True)}
+
+    def computed(result: str) -> int:
+        """Return the number of frames that the job of a result, and the jobs before it, store."""
+        before, left = set(), [result]
+        while left:
+            if (uuid := left.pop()) in known and uuid not in before:
+                before.add(uuid)
+                left += known[uuid][0].input_uuids
+        return sum(known[uuid][1].n_frames for uuid in before)
+
+    numbers = []
+    for cost in costs:
+        if cost.frames is None or cost.frames.ladder not in known:
+            numbers.append(len(frames_of_cost(cost, stored)))
+        else:
+            n_frames = computed(cost.frames.ladder)
+            numbers.append(n_frames if cost.frames.most is None else min(n_frames, cost.frames.most))
+    return numbers
+
+
 def sizes_of(jobs: Sequence[Job], n_sites: int | None = None, stored: Stored | None = None) -> list[int]:
-    """Return the number of sites of the cell of each job; see :func:`work_of_flow` for the parameters."""
+    """Return the number of sites of the cell of each job; see :func:`work_of_jobs` for the parameters."""
     systems = list(map(system_of, jobs))
     largest = n_sites or max((system.n_sites for system in systems if system is not None), default=0)
     sizes = [largest if system is None else system.n_sites for system in systems]

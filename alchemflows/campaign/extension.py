@@ -52,6 +52,12 @@ def extension(database: Database, task: Task) -> Flow | None:
 
 def _analysis(database: Database, task: Task) -> FreeEnergyDocument:
     criteria = of_campaign(task.campaign, "FreeEnergyDocument") | {"metadata.campaign.task": task.key}
+    if task.potential is not None:
+        from alchemflows.alchemy.backends import resolve
+
+        # A committee may have run the ladder of the task with other potentials too.
+        own = resolve(task.potential)[1].record
+        criteria |= {"output.provenance.potential.sha256": own.sha256, "output.provenance.potential.head": own.head}
     row = database.outputs().find_one(criteria, {"output": 1}, sort=[("completed_at", -1)])
     if row is None:
         raise DatabaseError(f"the free energy of {task} is not in the database")

@@ -22,6 +22,13 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.flows.committee import CommitteeLadderMaker, CommitteeMaker
 from alchemflows.flows.composition_optimization import CompositionOptimizationMaker
 from alchemflows.flows.composition_sweep import CompositionSweepMaker
+from alchemflows.flows.corrected_states import (
+    CorrectedFrenkelLaddMaker,
+    CorrectedLiquidMaker,
+    CorrectedMeltingPointMaker,
+    CorrectedPhasesMaker,
+    CorrectedStatesMaker,
+)
 from alchemflows.flows.defect_pairs import FrenkelPairMaker, SchottkyMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
@@ -33,6 +40,7 @@ from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.relaxation import RelaxationMaker
+from alchemflows.flows.state_correction import StateCorrectionMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.transition import OrderDisorderTransitionMaker
@@ -65,7 +73,8 @@ _SWEEP: dict[str, Any] = {
 _TRANSFORMATION: dict[str, Any] = _SAMPLED | {"coupling": "paired", "site_resolved": False, "crystal": True}
 
 #: Scientific fields of each maker, with the defaults that they had when they were added to this table.
-#: A field with that value is omitted from the key. The values must never change: see `identity.not_default`.
+#: A field with that value is omitted from the key; those with ... are always written. The values must never change: see
+#: `identity.not_default`.
 FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
     {
         ThermodynamicIntegrationMaker: _TRANSFORMATION
@@ -76,6 +85,7 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
             "lambdas": None,
             "windows_per_job": 1,
             "replica_exchange": False,
+            "exchange_temperatures": (),
             "target_error": None,
             "budget": None,
             "starts": "both-ends",
@@ -134,6 +144,11 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         TemperatureSweepMaker: _SWEEP,
         PressureSweepMaker: _SWEEP,
         MeltingPointMaker: _SWEEP | {"heating_temperature": None, "n_heating_steps": 10000, "reference_density": 0.6},
+        CorrectedFrenkelLaddMaker: {},
+        CorrectedLiquidMaker: {},
+        CorrectedMeltingPointMaker: {},
+        CorrectedPhasesMaker: {},
+        StateCorrectionMaker: {"target": ..., "max_failed": 0.1},
         CompositionSweepMaker: {"both_starts": True},
         CompositionOptimizationMaker: {"coupling": "paired", "n_starts": 1, "seed": 0},
         OptimizeMaker: {
@@ -227,6 +242,10 @@ ARGUMENTS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         TemperatureSweepMaker: {"low_K": ..., "high_K": ...},
         PressureSweepMaker: {"low_GPa": ..., "high_GPa": ...},
         MeltingPointMaker: {"temperatures": ...},
+        CorrectedFrenkelLaddMaker: {"n_primitive_cells": None},
+        CorrectedLiquidMaker: {},
+        CorrectedMeltingPointMaker: {"temperatures": ...},
+        CorrectedPhasesMaker: {"temperatures": ...},
         CompositionSweepMaker: {"grid": ...},
         CompositionOptimizationMaker: {
             "choices": ...,
@@ -265,15 +284,20 @@ NOT_IN_KEY: Mapping[str, str] = MappingProxyType(
         "optimize_maker": "represented by its own scientific fields",
         "ladder_maker": "represented by its own scientific fields",
         "committee_maker": "represented by its own scientific fields",
+        "liquid_maker": "represented by its own scientific fields",
+        "melting_maker": "represented by its own scientific fields",
+        "phases_maker": "represented by its own scientific fields",
+        "correction_maker": "represented by its own scientific fields",
         "device": "selects the hardware",
         "categories": "selects the workers",
+        "target_category": "selects the workers",
     }
 )
 #: Fields in :data:`NOT_IN_KEY` that are written if the maker is within another one that evaluates what it stores, with
 #: the defaults as in :data:`FIELDS`.
 EVALUATED: Mapping[str, Any] = MappingProxyType({"n_runs": 1, "n_frames": 100})
 #: Makers of this package that evaluate what a maker within them stores. Those of a user are assumed to do so.
-EVALUATES: frozenset[type[Maker]] = frozenset({CommitteeLadderMaker})
+EVALUATES: frozenset[type[Maker]] = frozenset({CommitteeLadderMaker, CorrectedStatesMaker})
 #: Fields of makers within another maker that take the values of that maker: they are neither set nor in the key.
 NOT_SET: frozenset[tuple[type[Maker], str]] = frozenset(
     {(SearchMaker, "relax_maker"), (SearchMaker, "round_composition")}

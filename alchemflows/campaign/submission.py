@@ -14,10 +14,12 @@ from fireworks import LaunchPad, Workflow
 from jobflow import Flow, Job
 from jobflow.managers.fireworks import flow_to_workflow
 
+from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.campaign.extension import extension
 from alchemflows.campaign.task import Task
 from alchemflows.execution.reruns import can_be_rerun
 from alchemflows.jobs.analyse import AnalyseMaker
+from alchemflows.jobs.companions import batch_key_of
 from alchemflows.jobs.cost import cost_of
 from alchemflows.jobs.windows import WindowsMaker
 from alchemflows.schemas.campaign import CampaignSpec, JobKind, Resources
@@ -121,7 +123,7 @@ def _submit(database: Database, campaign: CampaignSpec, tasks: Iterable[Task], a
     for batch in _batches(flows(), _AT_ONCE):
         workflows = [_workflow(task, flow, campaign.resources) for task, flow in batch]
         alive()
-        launchpad.bulk_add_wfs(workflows)
+        fireworks.add_workflows(launchpad, workflows)
         n_jobs += sum(len(workflow.fws) for workflow in workflows)
     return Submission(
         len(new), len(wanted) - len(new), n_extended, len(unfinished), n_jobs, len(known.keys() - wanted.keys())
@@ -223,7 +225,9 @@ def _workflow(task: Task, flow: Flow, resources: Resources) -> Workflow:
     for firework, job in fireworks.jobs_of(workflow):
         n_steps = cost_of(job).n_steps
         kind: JobKind = job.metadata["campaign"]["job_kind"]
-        fireworks.add_to_spec(firework, resources.spec(kind), {"n_atom_steps": n_steps * task.n_sites})
+        batch = resources.batch(batch_key_of(job))
+        job.config.manager_config.update(batch)  # where the running job finds it; workers find other jobs by the spec
+        fireworks.add_to_spec(firework, resources.spec(kind) | batch, {"n_atom_steps": n_steps * task.n_sites})
     return workflow
 
 
@@ -238,7 +242,9 @@ def _resources_of_refinement(flow: Flow, resources: Resources) -> None:
             job.update_config(
                 {"manager_config": analysis, "pass_manager_config": False}, function_filter=AnalyseMaker.make
             )
-            job.update_config({"manager_config": sampling}, function_filter=WindowsMaker.make)
+            path = next(argument for argument in job.function_args if isinstance(argument, AlchemicalPath))
+            batch = resources.batch(job.maker.rounds.windows.batch_key(path))
+            job.update_config({"manager_config": sampling | batch}, function_filter=WindowsMaker.make)
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

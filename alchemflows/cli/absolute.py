@@ -29,16 +29,17 @@ from alchemflows.errors import InvalidInputError
 
 app = App()
 
-_MAKER = "alchemflows.flows.frenkel_ladd:FrenkelLaddMaker"
-_NAMES = (
+#: The maker of Frenkel–Ladd runs, and those of its fields that are options wherever it runs.
+FRENKEL_LADD = "alchemflows.flows.frenkel_ladd:FrenkelLaddMaker"
+FRENKEL_LADD_NAMES = (
     *("pressure", "cell", "timestep", "repeats", "cell_steps", "equilibration", "sampling", "switching", "relax"),
     *("symmetrise", "frames", "seed"),
 )
-#: Options of Frenkel–Ladd runs at several temperatures, for curves of several phases, and at one temperature.
-FRENKEL_LADD = MakerOptions(_MAKER, _NAMES)
-FRENKEL_LADD_OF_CURVES = MakerOptions(_MAKER, (*_NAMES, "quantum"))
-FRENKEL_LADD_AT = MakerOptions(_MAKER, ("temperature", *_NAMES), required=("temperature",))
-FRENKEL_LADD_ALL = MakerOptions(_MAKER, ("temperature", *_NAMES, "quantum"), required=("temperature",))
+#: Options of Frenkel–Ladd runs for curves of several phases, and at one temperature.
+FRENKEL_LADD_OF_CURVES = MakerOptions(FRENKEL_LADD, (*FRENKEL_LADD_NAMES, "quantum"))
+FRENKEL_LADD_ALL = MakerOptions(
+    FRENKEL_LADD, ("temperature", *FRENKEL_LADD_NAMES, "quantum"), required=("temperature",)
+)
 #: Options of the Frenkel–Ladd run from which a sweep starts.
 START_OF_ISOBAR = replace(
     FRENKEL_LADD_ALL,
@@ -46,8 +47,10 @@ START_OF_ISOBAR = replace(
         "temperature": "Temperature (K) of the Frenkel–Ladd run from which the curve starts; between --from and --to."
     },
 )
-START_OF_ISOTHERM = replace(
-    FRENKEL_LADD_AT,
+START_OF_ISOTHERM = MakerOptions(
+    FRENKEL_LADD,
+    ("temperature", *FRENKEL_LADD_NAMES),
+    required=("temperature",),
     texts={
         "temperature": "Temperature (K) of the curve and of the Frenkel–Ladd run from which it starts.",
         "pressure": "Pressure (GPa) of the Frenkel–Ladd run from which the curve starts; between --from and --to.",
@@ -64,7 +67,7 @@ STARTS_OF_MELTING = replace(
 )
 
 
-@app.command("frenkel-ladd")
+@app.command("frenkel-ladd", example="alchemflows frenkel-ladd NaCl.cif --supercell 2x2x2 --supercell 3x3x3 -T 300")
 @grouped
 def frenkel_ladd(
     structure: StructureFile,
@@ -119,14 +122,14 @@ LIQUID = MakerOptions(
     "alchemflows.flows.liquid:LiquidFreeEnergyMaker",
     (
         *("temperature", "pressure", "timestep", "repeats", "heating_temperature", "heating_steps", "cell_steps"),
-        *("equilibration", "switching", "reference_density", "seed"),
+        *("equilibration", "switching", "reference_density", "frames", "seed"),
     ),
     required=("temperature",),
     renamed={"heating_steps": "n_heating_steps"},
 )
 
 
-@app.command()
+@app.command(example="alchemflows liquid NaCl.cif --supercell 2 2 2 -T 1200")
 @grouped
 def liquid(
     structure: OrderedStructureFile,
@@ -185,7 +188,10 @@ AnchorOption = Annotated[
 _OF_ANCHOR = ("repeats", "cell_steps", "equilibration", "sampling", "switching", "relax", "symmetrise", "quantum")
 
 
-@app.command("temperature-sweep")
+@app.command(
+    "temperature-sweep",
+    example="alchemflows temperature-sweep NaCl.cif --supercell 2 2 2 -T 300 --from 200 --to 800 --plot g.png",
+)
 @grouped
 def temperature_sweep(
     structure: StructureFile,
@@ -219,7 +225,7 @@ def temperature_sweep(
     _run_sweep(sweep, maker, structure, (low, high), supercell, anchor, potential, reading, run, plot)
 
 
-@app.command("pressure-sweep")
+@app.command("pressure-sweep", example="alchemflows pressure-sweep NaCl.cif --supercell 2 2 2 -T 300 --from 0 --to 5")
 @grouped
 def pressure_sweep(
     structure: StructureFile,
@@ -246,7 +252,7 @@ def pressure_sweep(
     _run_sweep(sweep, maker, structure, (low, high), supercell, anchor, potential, reading, run, plot)
 
 
-@app.command()
+@app.command(example="alchemflows melting NaCl.cif --supercell 2 2 2 --from 900 --to 1300 --plot melting.png")
 @grouped
 def melting(
     structure: OrderedStructureFile,
@@ -337,7 +343,7 @@ PHASES = MakerOptions(
 )
 
 
-@app.command()
+@app.command(example="alchemflows phases alpha=CsPbI3.cif delta=CsPbI3_delta.cif -T 300 -T 500 --plot phases.png")
 @grouped
 def phases(
     structures: Annotated[

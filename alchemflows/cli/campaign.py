@@ -12,7 +12,7 @@ import typer
 from rich.console import Group
 
 from alchemflows.cli.configured import connected, connected_with_rights, settings
-from alchemflows.cli.estimate import duration_text
+from alchemflows.cli.estimate import batch_text, duration_text
 from alchemflows.cli.inputs import show_record
 from alchemflows.cli.layout import counted, print_json
 from alchemflows.cli.once import App
@@ -44,7 +44,7 @@ CampaignFile = Annotated[Path, typer.Argument(help="Campaign file in YAML (docs/
 CampaignName = Annotated[str, typer.Argument(help="Name of a submitted campaign.")]
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign check salts.yaml")
 def check(
     file: CampaignFile,
     measure: Annotated[
@@ -56,8 +56,15 @@ def check(
     from alchemflows.campaign.specification import read_campaign, tasks
 
     campaign = read_campaign(file)  # before torch is imported, so that a mistake is named soon
-    from alchemflows.campaign.durations import seconds_per_atom_step
-    from alchemflows.campaign.estimate import check_space, narrow_cells, total, work_of, writable_space
+    from alchemflows.campaign.durations import largest_batch, seconds_per_atom_step
+    from alchemflows.campaign.estimate import (
+        check_space,
+        jobs_of_flow,
+        narrow_cells,
+        total,
+        work_of,
+        writable_space,
+    )
 
     every = list(tasks(campaign, _structures(campaign)))
     work = total(work_of(task) for task in every)
@@ -69,13 +76,15 @@ def check(
 
     tell(f"{campaign.name}: {counted(work.n_tasks, 'task')}, {counted(work.n_jobs, 'job')}")
     tell(f"{counted(work.n_replicas, 'replica')}, {work.n_steps:,} steps of replicas")
+    if work.n_evaluations:
+        tell(f"up to {counted(work.n_evaluations, 'evaluation')} of single configurations")
     for name, (width, cutoff) in narrow.items():
         tell(f"note: the cell of {name} is {width:.2f} Å wide, the cutoff is {cutoff:g} Å: atoms see their own images")
     configured = settings()
     database = connected()
     tell(f"database: {database.place}")
     check_space(work.n_bytes, database.free_bytes(), "the database's disk")
-    check_space(work.n_bytes, writable_space(configured.checkpoints.expanduser()), "the disk of the checkpoints")
+    check_space(work.n_bytes, writable_space(configured.checkpoints), "the disk of the checkpoints")
     tell(f"{work.n_bytes / 1e6:.3g} MB of samples; there is room for them")
     first, limit, seconds, hours = every[0], campaign.budget.gpu_hours, None, 0.0
     if measure and work.n_steps and first.crystals and first.potential is not None:
@@ -83,22 +92,29 @@ def check(
         hours = seconds * work.n_atom_steps / 3600
         tell(
             f"{1e6 * seconds:.1f} µs per step and atom, measured here with {next(iter(first.crystals))}: "
-            f"{duration_text(hours)} on this device, without relaxations, and without windows that a refinement adds "
-            "or extends"
+            f"{duration_text(hours)} on this device, without relaxations, evaluations of single configurations, and "
+            "windows that a refinement adds or extends"
         )
     elif measure:
         what = "relaxations are" if not work.n_steps else "steps of a method with its own crystals are"
         unchecked = "" if limit is None else "; budget.gpu_hours is not checked"
         tell(f"the time is not estimated: {what} not measured{unchecked}")
+    largest: dict[str, int] = {}
+    jobs_per_batch = campaign.resources.jobs_per_batch
+    if measure and jobs_per_batch > 1:
+        batch = largest_batch((job for task in every for job in jobs_of_flow(task.flow())), jobs_per_batch)
+        if batch is not None:
+            largest = {"batch_replicas": batch.n_replicas, "batch_bytes": batch.n_bytes}
+            tell(batch_text(batch.n_replicas, batch.n_bytes))
     if as_json:
         cells = {name: {"width_A": width, "cutoff_A": cutoff} for name, (width, cutoff) in narrow.items()}
         estimate = {"seconds_per_atom_step": seconds, "hours": None if seconds is None else hours}
-        print_json({"campaign": campaign.name, **asdict(work), "narrow_cells": cells, **estimate})
+        print_json({"campaign": campaign.name, **asdict(work), "narrow_cells": cells, **estimate, **largest})
     if limit is not None and hours > limit:
         raise InvalidInputError(f"budget.gpu_hours: {hours:.3g} hours are needed; {limit:g} are allowed")
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign submit salts.yaml")
 def submit(file: CampaignFile, as_json: JsonInstead = False) -> None:
     """Submit the tasks of a campaign that are not yet submitted.
 
@@ -109,7 +125,7 @@ def submit(file: CampaignFile, as_json: JsonInstead = False) -> None:
     _submit(read_campaign(file), as_json)
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign extend salts.yaml --runs 2")
 def extend(
     file: CampaignFile,
     runs: Annotated[int | None, typer.Option(min=1, help="Total number of production runs of each window.")] = None,
@@ -173,7 +189,7 @@ def _structures(campaign: CampaignSpec) -> dict[str, ReadStructure]:
     return structures
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign status salts")
 def status(
     name: CampaignName,
     watch: Annotated[
@@ -216,7 +232,7 @@ def status(
             live.update(view)
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign report salts salts.html")
 def report(
     name: CampaignName,
     file: Annotated[Path, typer.Argument(help="HTML file to write (.html).")],
@@ -240,7 +256,7 @@ def report(
     console.print(f"{counted(n_results, 'result')}: {file}", highlight=False, soft_wrap=True)
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign failures salts")
 def failures(name: CampaignName, as_json: JsonInstead = False) -> None:
     """Show failed jobs by cause, with the commands that retry them."""
     from alchemflows.campaign.submission import failures as failures_of
@@ -263,7 +279,7 @@ def failures(name: CampaignName, as_json: JsonInstead = False) -> None:
         )
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign retry salts")
 def retry(
     name: CampaignName,
     jobs: Annotated[
@@ -281,7 +297,7 @@ def retry(
     _print_changed(name, retry_jobs(_database_with(name), name, fw_ids), "returned to the queue", as_json)
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign pause salts")
 def pause(name: CampaignName, as_json: JsonInstead = False) -> None:
     """Pause jobs that have not started."""
     from alchemflows.campaign.submission import pause as pause_jobs
@@ -289,7 +305,7 @@ def pause(name: CampaignName, as_json: JsonInstead = False) -> None:
     _print_changed(name, pause_jobs(_database_with(name), name), "paused", as_json)
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign resume salts")
 def resume(
     name: CampaignName,
     cancelled: Annotated[
@@ -304,7 +320,7 @@ def resume(
     _print_changed(name, n_jobs, "returned to the queue", as_json)
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign cancel salts")
 def cancel(name: CampaignName, as_json: JsonInstead = False) -> None:
     """Cancel unfinished jobs; completed results are kept.
 
@@ -323,7 +339,7 @@ def _print_changed(name: str, n_jobs: int, what: str, as_json: bool) -> None:
         console.print(f"{counted(n_jobs, 'job')} {what}")
 
 
-@campaign_app.command()
+@campaign_app.command(example="alchemflows campaign schema > campaign.schema.json")
 def schema() -> None:
     """Print the JSON schema of campaigns."""
     from alchemflows.campaign.specification import json_schema

@@ -29,7 +29,7 @@ app = App()
 FIGURES = {f"fig{n}": f"alchemflows.reproduce.fig{n}:Fig{n}Maker" for n in (2, 3, 4, 5)}
 
 
-@app.command()
+@app.command(example="alchemflows reproduce fig3 --small")
 @grouped
 def reproduce(
     figure: Annotated[str, typer.Argument(help="Figure: fig2, fig3, fig4 or fig5.")],
@@ -70,7 +70,7 @@ def reproduce(
         raise AlchemflowsError("a check does not hold")
 
 
-@app.command()
+@app.command(example="alchemflows verify tests/alchemy/between_vertices.json --models .")
 def verify(
     cases: Annotated[Path, typer.Argument(help="Reference cases (JSON file).")],
     models: Annotated[Path, typer.Option(help="Folder of the model files.")],
@@ -105,7 +105,7 @@ def verify(
         raise AlchemflowsError(f"a deviation is larger than {tolerance:g}")
 
 
-@app.command()
+@app.command(example="alchemflows verify-ensembles tests/data/ensembles.json --models .")
 def verify_ensembles(
     cases: Annotated[Path, typer.Argument(help="Cells with exact ensemble averages (JSON file).")],
     models: Annotated[Path, typer.Option(help="Folder of the model files.")],

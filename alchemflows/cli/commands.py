@@ -19,6 +19,7 @@ from alchemflows.cli import (
     example,
     frames,
     ordering,
+    potentials,
     readout,
     reanalysis,
     rerun,
@@ -33,6 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich's panels cut the names of options at 80 columns
     help="Alchemical free energies with machine-learning interatomic potentials.",
+    epilog="The help of each command ends with an example. `alchemflows example structures .` writes the structures of "
+    "the examples; 1a2b3c4d stands for an ID that `alchemflows results` lists.",
 )
 
 
@@ -72,6 +75,7 @@ for commands in (
     ordering,
     campaign,
     checks,
+    potentials,
     database,
     doctor,
     results,

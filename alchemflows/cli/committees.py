@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
-from functools import partial
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alchemflows.cli.configured import connected
 from alchemflows.cli.corrections import argument_of, ordered_ladder_of
 from alchemflows.cli.inputs import naming_options, potential_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
-from alchemflows.cli.once import App
+from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
-from alchemflows.cli.results import LadderID
+from alchemflows.cli.results import ComparedID
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from jobflow import Flow
+
+    from alchemflows.flows.committee import CommitteeMaker
+    from alchemflows.flows.mixing_committee import MixingCommitteeMaker
+    from alchemflows.flows.transition_committee import TransitionCommitteeMaker
     from alchemflows.schemas.correction import CalculatorSpec
     from alchemflows.schemas.potential import PotentialSpec
 
@@ -31,14 +38,16 @@ COMMITTEE = MakerOptions(
     renamed={"sampled": "include_sampled"},
     texts={"category": "FireWorks category of the jobs; a member can have its own, as 'mine:soft category=dft'."},
 )
+#: Tolerances, which have no effect on some results.
+_IN_K, _IN_MEV = {"tolerance_k": "--tolerance-k"}, {"tolerance_meV_per_atom": "--tolerance-mev-per-atom"}
 #: What can be set of a member that is a potential.
 _OF_POTENTIALS = ("head", "dtype", "device")
 
 
-@app.command()
+@app.command(example="alchemflows committee 1a2b3c4d --with sevennet-0 --with chgnet")
 @grouped
 def committee(
-    result: LadderID,
+    result: ComparedID,
     members: Annotated[
         list[str],
         typer.Option(
@@ -50,17 +59,32 @@ def committee(
     ],
     maker: Annotated[Any, COMMITTEE],
     run: RunOptions,
+    tolerance_k: Annotated[
+        float | None,
+        typer.Option(help="Maximum accepted standard deviation of a transition temperature over the members (K)."),
+    ] = None,
     dtype: Dtype = "float64",
     device: Device = "auto",
     plot: Plot = None,
 ) -> None:
-    """Compute the free energy of a ladder with a committee.
+    """Compute a free energy with a committee of potentials.
 
-    A committee is several potentials. A ladder is a result of `alchemflows ti`; its frames are stored configurations.
-    Those of both ends are evaluated with each potential and reweighted, without new dynamics. The spread over the
-    potentials, σ_model, is an estimate of the error of the potential; it is printed beside the statistical error,
-    σ_stat.
+    A committee is a set of potentials. The free energy is that of a ladder, a result of `alchemflows ti`. Its frames
+    are stored configurations; those of both ends (λ = 0 and 1) are evaluated with each potential and reweighted. The
+    spread over the potentials, σ_model, is an estimate of the error of the potential; it is printed beside the
+    statistical error, σ_stat.
+
+    Of a free energy of mixing, a result of `alchemflows mixing`, all frames are evaluated. The result has the
+    compositions of the gap (solubility limits) and the consolute point with each potential.
+
+    Of a transition between order and disorder, a result of `alchemflows transition`, the frames of all supercells and
+    temperatures are evaluated. The result has the transition temperature with each potential.
     """
+    from alchemflows.results.listing import find_result
+    from alchemflows.schemas.mixing import MixingDocument
+    from alchemflows.schemas.provenance import potential_of as potential_of_result
+    from alchemflows.schemas.transition import TransitionDocument
+
     found = [member_of(text, dtype, device) for text in members]
     maker = replace(
         maker,
@@ -69,9 +93,64 @@ def committee(
     )
     with naming_options({"members": "--with", "budget": "--budget"}):
         maker.check()
-    uuid, ladder, elements = ordered_ladder_of(result)
-    make = partial(maker.make, uuid, elements=elements, sampled=ladder.provenance.potential)
+    uuid, document = find_result(connected(), result)
+    elements: Collection[int]
+    if isinstance(document, MixingDocument):
+        refuse_given({"budget": "--budget", "forces": "--forces", **_IN_K}, "on a free energy of mixing")
+        maker, elements = _of_mixing(maker), _elements(uuid)
+    elif isinstance(document, TransitionDocument):
+        refuse_given({"budget": "--budget", "forces": "--forces", **_IN_MEV}, "on a transition temperature")
+        maker, elements = _of_transition(maker, tolerance_k), _elements(uuid)
+        with naming_options({"tolerance_K": "--tolerance-k"}):
+            maker.check()
+    else:
+        uuid, document, elements = ordered_ladder_of(uuid)
+        refuse_given(_IN_K, "on the free energy of a ladder")
+    sampled = potential_of_result(document)
+
+    def make() -> Flow:
+        from alchemflows.campaign.corrections import add_to_campaign
+
+        flow = maker.make(uuid, elements=elements, sampled=sampled)
+        add_to_campaign(connected(), flow, {uuid: flow})
+        return flow
+
     run_and_show(make, run, device=device, figures={"committee": plot})
+
+
+def _of_mixing(maker: CommitteeMaker) -> MixingCommitteeMaker:
+    """Return the maker for a free energy of mixing in place of that for a ladder."""
+    from alchemflows.flows.mixing_committee import MixingCommitteeMaker
+
+    return MixingCommitteeMaker(**_shared(maker), tolerance_meV_per_atom=maker.tolerance_meV_per_atom)
+
+
+def _of_transition(maker: CommitteeMaker, tolerance_K: float | None) -> TransitionCommitteeMaker:
+    """Return the maker for a transition between order and disorder in place of that for a ladder."""
+    from alchemflows.flows.transition_committee import TransitionCommitteeMaker
+
+    return TransitionCommitteeMaker(**_shared(maker), tolerance_K=tolerance_K)
+
+
+def _shared(maker: CommitteeMaker) -> dict[str, Any]:
+    """Return the settings that all makers of committees have."""
+    from alchemflows.flows.committee import MembersMaker
+
+    return {each.name: getattr(maker, each.name) for each in fields(MembersMaker) if each.name != "name"}
+
+
+def _elements(uuid: str) -> frozenset[int]:
+    """Return the elements of the frames of a free energy of mixing, or of a transition.
+
+    Raises
+    ------
+    InvalidInputError
+        If it has too few frames.
+    """
+    from alchemflows.jobs.frames import states_to_evaluate
+
+    _, states = states_to_evaluate(connected().job_store, uuid)
+    return frozenset().union(*(state.frames.elements for state in states))
 
 
 def member_of(text: str, dtype: str, device: str) -> tuple[PotentialSpec | CalculatorSpec, str | None]:

@@ -64,7 +64,7 @@ MIXING = MakerOptions(
 )
 
 
-@app.command()
+@app.command(example="alchemflows sweep NaCl.cif --choose Na:Li,Na,K --intervals 4 --plot salts.png")
 @grouped
 def sweep(
     structure: StructureFile,
@@ -130,7 +130,9 @@ def sweep(
     )
 
 
-@app.command()
+@app.command(
+    example="alchemflows optimize NaCl.cif --choose Na:Li,Na,K --target a_A=5.9 --relax isotropic --round-to 8"
+)
 @grouped
 def optimize(
     structure: StructureFile,
@@ -183,7 +185,7 @@ def optimize(
     )
 
 
-@app.command()
+@app.command(example="alchemflows mixing NaCl.cif --choose Na:Na,K -T 600 -T 800 --plot mixing.png")
 @grouped
 def mixing(
     structure: StructureFile,

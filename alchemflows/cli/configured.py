@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from alchemflows.errors import InvalidInputError
-from alchemflows.settings import Settings
+from alchemflows.settings import Settings, origin
 
 if TYPE_CHECKING:
     from alchemflows.storage.database import Database
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 def settings() -> Settings:
-    """Return the settings of the environment.
+    """Return the settings of the environment and of the user's configuration file.
 
     Raises
     ------
     InvalidInputError
-        Naming the variable that is wrong.
+        Naming the variable, or the line of the file, that is wrong.
     """
     try:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        raise InvalidInputError(f"ALCHEMFLOWS_{str(first['loc'][0]).upper()}: {first['msg']}") from error
+        raise InvalidInputError(f"{origin(str(first['loc'][0]))}: {first['msg']}") from error
 
 
 def connected() -> Database:

@@ -15,7 +15,7 @@ from alchemflows.cli.inputs import naming_options, potential_of
 from alchemflows.cli.maker_options import MakerOptions, grouped, shortened
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, Dtype, Plot, RunOptions
-from alchemflows.cli.results import LadderID
+from alchemflows.cli.results import CorrectedID
 from alchemflows.cli.running import run_and_show
 from alchemflows.errors import InvalidInputError
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from jobflow import Flow, Maker
 
     from alchemflows.analysis.frames import SampledFrames
-    from alchemflows.flows.correction import Target
+    from alchemflows.flows.correction import CorrectionMaker, Target
+    from alchemflows.flows.state_correction import StateCorrectionMaker
     from alchemflows.schemas.correction import CalculatorSpec, EvaluationLimits, TargetRunSettings
     from alchemflows.schemas.free_energy import FreeEnergyDocument
     from alchemflows.schemas.potential import PotentialSpec
@@ -35,10 +36,10 @@ CORRECTION = MakerOptions("alchemflows.flows.correction:CorrectionMaker", ("max_
 _NAMES = {"category": "--category", "target_runs": "--sample-target"}
 
 
-@app.command()
+@app.command(example="alchemflows correct 1a2b3c4d --to sevennet-0")
 @grouped
 def correct(
-    result: LadderID,
+    result: CorrectedID,
     to: Annotated[
         list[str],
         typer.Option(
@@ -76,8 +77,8 @@ def correct(
         bool,
         typer.Option(
             "--sample-target",
-            help="Also run short dynamics with the target from frames of both ends, and estimate by the Bennett "
-            "acceptance ratio (BAR).",
+            help="Also run short dynamics with the target from frames of both ends. The Bennett acceptance ratio (BAR) "
+            "is the estimate where both potentials overlap enough.",
         ),
     ] = False,
     runs: Annotated[int, typer.Option(help="Number of runs with the target at each end.")] = 4,
@@ -85,7 +86,9 @@ def correct(
     production: Annotated[int, typer.Option(help="Number of further steps of each run.")] = 4000,
     dtype: Dtype = "float64",
     device: Device = "auto",
-    head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Head of a MACE potential, or modality of a SevenNet potential.")
+    ] = None,
     category: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,9 +100,10 @@ def correct(
 ) -> None:
     """Correct a free energy to another potential.
 
-    A ladder is a result of `alchemflows ti`; its frames are stored configurations. Those of both ends are evaluated
-    with the other potential, the target, and reweighted, without new dynamics. With several targets, all but the last
-    are evaluated on all frames. --error and --max-evaluations limit the frames of the last one.
+    Frames are stored configurations. Those of both ends of a ladder (a result of `alchemflows ti`), or of each state
+    of absolute free energies (`frenkel-ladd`, `liquid`, `phases`, `melting`), are evaluated with the other potential,
+    the target, and reweighted. Transition temperatures and melting points are shifted. For a ladder with several
+    targets, all but the last are evaluated on all frames; --error and --max-evaluations limit those of the last one.
     """
     limits = limits_of(error, max_evaluations)
     target_runs = None
@@ -120,7 +124,11 @@ def correct(
     )
     with naming_options(_NAMES):
         maker.check()
-    uuid, _, elements = ordered_ladder_of(result)
+    uuid, absolute = _found(result)
+    if absolute:
+        maker, elements = _of_states(maker), _elements_of_states(uuid)
+    else:
+        uuid, _, elements = ordered_ladder_of(uuid)
 
     def make() -> Flow:
         from alchemflows.campaign.corrections import add_to_campaign
@@ -130,6 +138,57 @@ def correct(
         return flow
 
     run_and_show(make, run, device=device, figures={"correction": plot})
+
+
+def _found(result: str) -> tuple[str, bool]:
+    """Return the identifier of a result, and whether it has states with absolute free energies."""
+    from alchemflows.analysis.absolute_states import is_absolute
+    from alchemflows.results.listing import find_result
+
+    uuid, document = find_result(connected(), result)
+    return uuid, is_absolute(document)
+
+
+def _of_states(maker: CorrectionMaker) -> StateCorrectionMaker:
+    """Return the maker that corrects states in place of ladders.
+
+    Raises
+    ------
+    InvalidInputError
+        If an option is only for ladders.
+    """
+    from alchemflows.flows.state_correction import StateCorrectionMaker
+    from alchemflows.schemas.correction import CalculatorSpec
+    from alchemflows.schemas.potential import PotentialSpec
+
+    only = "on a result that is no ladder"
+    refuse_given({"error": "--error", "max_evaluations": "--max-evaluations", "sample_target": "--sample-target"}, only)
+    if maker.earlier:
+        raise InvalidInputError("--to: only ladders can be corrected in several stages; give one target")
+    target, category = maker.target, maker.category
+    if not isinstance(target, PotentialSpec | CalculatorSpec):
+        raise InvalidInputError("--to: only ladders can be corrected with a maker of jobs; give another target")
+    assert not isinstance(category, list)
+    return StateCorrectionMaker(target=target, max_failed=maker.max_failed, category=category)
+
+
+def _elements_of_states(uuid: str) -> frozenset[int]:
+    """Return the elements of the states of a result that can be corrected; others are named.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are none.
+    """
+    from pymatgen.core import Composition
+
+    from alchemflows.jobs.frames import states_with_frames, stored_absolute
+
+    store = connected().job_store
+    states, left_out = states_with_frames(store, stored_absolute(store, uuid))
+    if not states:
+        raise InvalidInputError(f"no state of the result {uuid[:8]} can be corrected: {'; '.join(left_out)}")
+    return frozenset(int(element.Z) for each in states for element in Composition(each.formula).elements)
 
 
 def ladder_of(result: str) -> tuple[str, FreeEnergyDocument, list[SampledFrames]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ private_app = App(no_args_is_help=True, help="Manage the private MongoDB, or use
 app.add_typer(private_app, name="db")
 
 
-@private_app.command()
+@private_app.command(example="alchemflows db start")
 def start(as_json: JsonInstead = False) -> None:
     """Start the private MongoDB and show how to connect to it."""
     from alchemflows.storage.database import start_private
@@ -33,7 +34,7 @@ def start(as_json: JsonInstead = False) -> None:
         show_database(database)
 
 
-@private_app.command()
+@private_app.command(example="alchemflows db stop")
 def stop(as_json: JsonInstead = False) -> None:
     """Stop the private MongoDB; its data are kept."""
     from alchemflows.storage.mongod import PrivateMongod
@@ -47,7 +48,7 @@ def stop(as_json: JsonInstead = False) -> None:
         console.print("the private MongoDB is stopped")
 
 
-@private_app.command()
+@private_app.command(example="alchemflows db status")
 def status(as_json: JsonInstead = False) -> None:
     """Show whether the private MongoDB is running."""
     from alchemflows.storage.mongod import PrivateMongod
@@ -61,7 +62,7 @@ def status(as_json: JsonInstead = False) -> None:
         console.print(f"the private MongoDB in {server.folder} {'runs' if running else 'does not run'}")
 
 
-@private_app.command()
+@private_app.command(example="alchemflows db index")
 def index(as_json: JsonInstead = False) -> None:
     """Create the indexes for fast queries in the configured database."""
     database = connected()
@@ -72,7 +73,7 @@ def index(as_json: JsonInstead = False) -> None:
         console.print(f"indexes are in place ({database.place})")
 
 
-@private_app.command()
+@private_app.command(example="alchemflows db init alchemflows-config --admin-uri-file admin-uri")
 def init(
     folder: Annotated[
         Path, typer.Argument(help="Folder to which a folder of configuration files is written for each user.")
@@ -113,9 +114,11 @@ def init(
         print_json({name: {"roles": roles, "folder": folders[name]} for name, roles in users.items()})
         return
     for name, roles in users.items():
-        console.print(f"{name} ({', '.join(roles)}): {folders[name]}", highlight=False, soft_wrap=True, markup=False)
-    console.print("Each user sets these variables to the files in the user's folder:")
-    console.print("  export JOBFLOW_CONFIG_FILE=.../jobflow.yaml FW_CONFIG_FILE=.../FW_config.yaml", highlight=False)
+        variables = {"JOBFLOW_CONFIG_FILE": "jobflow.yaml", "FW_CONFIG_FILE": "FW_config.yaml"}
+        values = (f"{variable}={shlex.quote(str(folders[name] / file))}" for variable, file in variables.items())
+        console.print(f"{name} ({', '.join(roles)}):", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"  export {' '.join(values)}", highlight=False, soft_wrap=True, markup=False)
+    console.print("Before other commands, each user runs the line below the user's name.")
 
 
 def _users(texts: list[str]) -> dict[str, list[str]]:

@@ -52,7 +52,7 @@ def default_potential(
     Parameters
     ----------
     configured
-        Potential of the configuration (``ALCHEMFLOWS_POTENTIAL``), or None.
+        Potential of the configuration (:class:`~alchemflows.settings.Settings`), or None.
     structures
         Structures of the calculation.
     substitutes
@@ -82,7 +82,7 @@ def default_potential(
     raise InvalidInputError(
         f"{name}: choose a potential, since {DEMO} {why}: --potential sevennet-0 ({licence}); chgnet ({chgnet}); "
         "small or medium-mpa-0 (MIT) or small-omat-0 (academic licence), which mace-torch downloads; or the path of a "
-        "model file. ALCHEMFLOWS_POTENTIAL sets a default"
+        "model file. ALCHEMFLOWS_POTENTIAL, or potential in ~/.alchemflows.yaml, sets a default"
     )
 
 

@@ -78,7 +78,7 @@ def vacancy_temperatures_table(document: VacancyTemperatures) -> ResultTable:
     """G_f, S_f and H_f at each temperature, and the equilibrium concentration."""
     table = empty_table(
         f"vacancy of {document.element} in {document.formula}, {document.counts.title}, {document.limit}",
-        ("T (K)", "G_f (eV)", "±", "S_f (k_B)", "±", "H_f (eV)", "±", "site fraction", "ln c ±"),
+        ("T (K)", "G_f (eV)", "±", "S_f (k_B)", "±", "H_f (eV)", "±", "site\nfraction", "± of its\nlogarithm"),
     )
     for k, temperature in enumerate(document.temperatures_K):
         fraction = document.concentrations[k]
@@ -112,7 +112,8 @@ def schottky_tables(document: SchottkyDocument) -> Group:
         f"{document.formation_volume_A3:.2f} ± {document.formation_volume_error_A3:.2f} Å³"
     )
     parts = empty_table(
-        "vacancies", ("element", "ν", "G(N−1) − G(N) (eV)", "±", "site fraction where no other defects are", "ln c ±")
+        "vacancies",
+        ("element", "ν", "G(N−1) − G(N) (eV)", "±", "site fraction without\nother defects", "± of its\nlogarithm"),
     )
     for vacancy in document.vacancies:
         parts.add_row(

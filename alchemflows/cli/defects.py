@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from alchemflows.cli.absolute import FRENKEL_LADD, FRENKEL_LADD_AT
+from alchemflows.cli.absolute import FRENKEL_LADD, FRENKEL_LADD_NAMES
 from alchemflows.cli.inputs import chemical_potentials_of, references_of, sites_of, supercell_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App
@@ -27,13 +27,21 @@ from alchemflows.errors import InvalidInputError
 app = App()
 
 VACANCY = MakerOptions("alchemflows.flows.vacancy:VacancyFreeEnergyMaker", ("degeneracy",))
+#: The switches in which atoms are removed are as many and as long as those to the Einstein crystal.
+_TEXTS = {
+    "repeats": "Number of switches to the Einstein crystal, and of those in which an atom is removed, in each "
+    "direction; at least 2.",
+    "switching": "Number of steps of each of these switches.",
+}
+RUNS = MakerOptions(FRENKEL_LADD, FRENKEL_LADD_NAMES, texts=_TEXTS)
+RUNS_AT = MakerOptions(FRENKEL_LADD, ("temperature", *FRENKEL_LADD_NAMES), required=("temperature",), texts=_TEXTS)
 
 PerfectCrystal = Annotated[
     Path, typer.Argument(help="Structure file of the perfect crystal (CIF, POSCAR, ...), ordered.")
 ]
 
 
-@app.command()
+@app.command(example="alchemflows vacancy Fe.cif --supercell 3 3 3 -T 100")
 @grouped
 def vacancy(
     structure: PerfectCrystal,
@@ -43,7 +51,7 @@ def vacancy(
             "Temperature (K); repeatable: several temperatures also give the formation entropy and enthalpy."
         ),
     ],
-    absolute: Annotated[Any, FRENKEL_LADD],
+    absolute: Annotated[Any, RUNS],
     defect: Annotated[Any, VACANCY],
     potential: PotentialOptions,
     reading: ReadingOptions,
@@ -96,9 +104,8 @@ def vacancy(
     repeats = 1 if sizes else supercell[0] * supercell[1] * supercell[2]
     index = site * repeats
     if not 0 <= index < len(repeated):
-        raise InvalidInputError(
-            f"site {site} cannot be removed: there are {len(repeated) // repeats} atoms in {structure}"
-        )
+        n_atoms = len(repeated) // repeats
+        raise InvalidInputError(f"site {site} cannot be removed: {structure} has {n_atoms} atoms, 0 to {n_atoms - 1}")
     known = chemical_potentials_of(
         chemical_potentials or [], {element: found.structure for element, found in crystals.items()}, temperatures
     )
@@ -116,11 +123,11 @@ def vacancy(
     run_and_show(make, run, device=potential.device, figures={figure: plot}, read=read)
 
 
-@app.command()
+@app.command(example="alchemflows schottky KCl.cif --supercell 3 3 3 -T 600")
 @grouped
 def schottky(
     structure: PerfectCrystal,
-    absolute: Annotated[Any, FRENKEL_LADD_AT],
+    absolute: Annotated[Any, RUNS_AT],
     potential: PotentialOptions,
     reading: ReadingOptions,
     run: RunOptions,
@@ -153,11 +160,14 @@ def schottky(
     )
 
 
-@app.command("frenkel-pair")
+@app.command(
+    "frenkel-pair",
+    example="alchemflows frenkel-pair CeO2.cif --supercell 2 2 2 -T 600 --site 4 --interstitial 0.5 0.5 0.5",
+)
 @grouped
 def frenkel_pair(
     structure: PerfectCrystal,
-    absolute: Annotated[Any, FRENKEL_LADD_AT],
+    absolute: Annotated[Any, RUNS_AT],
     potential: PotentialOptions,
     reading: ReadingOptions,
     run: RunOptions,
@@ -181,7 +191,7 @@ def frenkel_pair(
     read, repeats = reading.read(structure, supercell), supercell[0] * supercell[1] * supercell[2]
     n_atoms = len(read.structure) // repeats
     if not 0 <= site < n_atoms:
-        raise InvalidInputError(f"site {site} cannot be removed: there are {n_atoms} atoms in {structure}")
+        raise InvalidInputError(f"site {site} cannot be removed: {structure} has {n_atoms} atoms, 0 to {n_atoms - 1}")
     absolute.potential = potential.spec({structure.name: read})
     run_and_show(
         partial(FrenkelPairMaker(frenkel_ladd_maker=absolute).make, read.structure, site * repeats, place),

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -15,13 +16,15 @@ from typing import Literal
 from fireworks.fw_config import LAUNCHPAD_LOC
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import PyMongoError
 
 from alchemflows import __version__
 from alchemflows.errors import AlchemflowsError, DatabaseError
 from alchemflows.output_file import check_folder
-from alchemflows.settings import Settings
+from alchemflows.settings import Settings, config_file, origin
 from alchemflows.storage.database import Database, collection_of, configured_file, connect, database_file
 from alchemflows.storage.mongod import PrivateMongod, find_binary
 from alchemflows.storage.rights import Role, check_rights
@@ -75,11 +78,12 @@ def diagnose(settings: Settings, potential: str | None = None) -> list[Finding]:
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("Python", _python),
         ("packages", _packages),
+        ("tested versions", _tested),
         ("torch", _torch),
         ("potentials", _potentials),
         ("home", lambda: _folders(settings)),
         ("mongod", lambda: _mongod(settings)),
-        ("configuration", _configuration),
+        ("configuration", lambda: _configuration(settings)),
         ("database", lambda: _database(settings)),
     ]
     if potential is not None:
@@ -104,21 +108,51 @@ def _python() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     """Compare installed versions with the ranges of the package's metadata."""
-    wrong, n_checked = [], 0
-    for requirement in map(Requirement, requires(_PACKAGE) or []):
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        n_checked += 1
-        found = _version(requirement.name)
-        if found is None or not requirement.specifier.contains(found, prereleases=True):
-            wrong.append((requirement, found or "not installed"))
-    text = (
-        f"{_PACKAGE} {__version__}; {n_checked - len(wrong)} of {n_checked} required packages are in the allowed ranges"
-    )
+    needed = [
+        requirement
+        for requirement in map(Requirement, requires(_PACKAGE) or [])
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    ]
+    wrong = [
+        (requirement, found or "not installed")
+        for requirement, found in ((each, _version(each.name)) for each in needed)
+        if found is None or not requirement.specifier.contains(found, prereleases=True)
+    ]
+    n_right = len(needed) - len(wrong)
+    text = f"{_PACKAGE} {__version__}; {n_right} of {len(needed)} required packages are in the allowed ranges"
     yield Finding("packages", "ok" if not wrong else "broken", text)
     for requirement, found in wrong:
         wanted = f"{requirement.name}{requirement.specifier}"
         yield Finding(requirement.name, "broken", f"{found}; {wanted} is needed", f'pip install "{wanted}"')
+
+
+def tested_versions() -> dict[str, str]:
+    """Return the version of each package that CI tests, by its canonical name."""
+    lines = (files(_PACKAGE) / "data" / "constraints.txt").read_text().splitlines()
+    pins = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {canonicalize_name(name): pin.strip() for name, pin in pins}
+
+
+def _tested() -> Iterator[Finding]:
+    """Compare the versions of the installed packages, required and optional ones, with those that CI tests."""
+    tested = tested_versions()
+    same: list[tuple[str, str]] = []
+    newer: list[tuple[str, str]] = []
+    older: list[tuple[str, str]] = []
+    for name in sorted({canonicalize_name(Requirement(line).name) for line in requires(_PACKAGE) or []} & set(tested)):
+        found = _version(name)
+        if found is None:
+            continue
+        here, there = Version(Version(found).public), Version(tested[name])  # torch has the build in its version
+        (same if here == there else newer if here > there else older).append((name, found))
+    n_found = len(same) + len(newer) + len(older)
+    text = f"{len(same)} of {n_found} installed packages have the versions that CI tests"
+    yield Finding("tested versions", "ok", text)
+    for what, others in (("newer", newer), ("older", older)):
+        if others:
+            text = ", ".join(f"{name} {found} (tested: {tested[name]})" for name, found in others)
+            pins = " ".join(f"{name}=={tested[name]}" for name, _ in others)
+            yield Finding(f"{what} versions", "optional", text, f"only if something fails: pip install {pins}")
 
 
 def _torch() -> Iterator[Finding]:
@@ -143,7 +177,7 @@ def _potentials() -> Iterator[Finding]:
     load_potential(DEMO)
     yield Finding(DEMO, "ok", "loads; for learning and tests, not for publications")
     if find_spec("sevenn") is not None:
-        yield Finding("sevennet-0", "ok", f"sevenn {_version('sevenn')} is installed (GPL-3)")
+        yield Finding("sevennet-0", "ok", f"sevenn {_version('sevenn')} is installed")
     else:
         text = "sevenn (GPL-3) is not installed"
         yield Finding("sevennet-0", "optional", text, 'pip install "alchemflows[sevennet]"')
@@ -181,12 +215,31 @@ def _mongod(settings: Settings) -> Iterator[Finding]:
         yield Finding("mongod", state, str(error), 'pip install "alchemflows[mongod]"')
 
 
-def _configuration() -> Iterator[Finding]:
+def _configuration(settings: Settings) -> Iterator[Finding]:
+    own = config_file()
+    yield Finding("settings file", "ok", "none; ~/.alchemflows.yaml can set a potential" if own is None else str(own))
+    yield _default_potential(settings)
     jobflow = configured_file()
     yield Finding("jobflow configuration", "ok", "none" if jobflow is None else str(jobflow))
     named = [os.environ.get("FW_CONFIG_FILE"), LAUNCHPAD_LOC]
     files = [str(Path(path).expanduser().absolute()) for path in named if path]
     yield Finding("FireWorks configuration", "ok", ", ".join(files) or "none")
+
+
+def _default_potential(settings: Settings) -> Finding:
+    """Say which potential commands without --potential use, and whether its name can be right."""
+    name = settings.potential
+    if name is None:
+        return Finding("default potential", "ok", "mace-demo, for the crystals that it was made for")
+    from alchemflows.alchemy.backends import check_name
+
+    text = f"{name} ({origin('potential')})"
+    try:
+        check_name(name)
+    except AlchemflowsError as error:
+        remedy = "name another one there: mace-demo, sevennet-0, chgnet, or the path of a model file"
+        return Finding("default potential", "broken", f"{text}: {' '.join(str(error).split())}", remedy)
+    return Finding("default potential", "ok", text)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ app = App()
 _MARKS = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "broken": "[red]!![/]"}
 
 
-@app.command()
+@app.command(example="alchemflows doctor")
 def doctor(
     potential: Annotated[
         str | None, typer.Option(help="Also load this potential: a name, or the path of a model file.")

@@ -17,7 +17,7 @@ from alchemflows.errors import InvalidInputError
 app = App()
 
 
-@app.command()
+@app.command(example="alchemflows example structures .")
 def example(
     name: Annotated[str | None, typer.Argument(help="Name of the example; omit to list all.")] = None,
     folder: Annotated[

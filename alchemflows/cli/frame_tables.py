@@ -26,10 +26,18 @@ def states_table(states: Sequence[StateFrames]) -> ResultTable:
 
 
 def worst_frames_table(frames: Sequence[WorstFrame]) -> ResultTable:
-    """Return frames at which the members of a committee disagree, with the spread of energies and forces."""
-    table = empty_table("", ("λ", "frame", "spread of ΔU (eV)", "of forces (eV/Å)"))
+    """Return frames with what is known of them: distance from reference frames, spread of energies and forces."""
+    columns = {
+        "distance": ("distance", "{:.2f}"),
+        "spread_eV": ("spread of ΔU (eV)", "{:.4f}"),
+        "force_spread_eV_per_A": ("of forces (eV/Å)", "{:.4f}"),
+    }
+    known = [name for name in columns if any(getattr(frame, name) is not None for frame in frames)]
+    of_ends = all("lambda" in frame.conditions for frame in frames)
+    left = () if of_ends else (0,)
+    table = empty_table("", ("λ" if of_ends else "state", "frame", *(columns[name][0] for name in known)), left=left)
     for frame in frames:
-        values = (frame.spread_eV, frame.force_spread_eV_per_A)
-        numbers = ("" if each is None else f"{each:.4f}" for each in values)
-        table.add_row(f"{frame.lambda_value:g}", str(frame.index), *numbers)
+        state = f"{frame.conditions['lambda']:g}" if of_ends else escape(frame.state)
+        values = ((columns[name][1], getattr(frame, name)) for name in known)
+        table.add_row(state, str(frame.index), *("" if value is None else text.format(value) for text, value in values))
     return table

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -13,28 +14,46 @@ from alchemflows.cli.corrections import maker_of
 from alchemflows.cli.layout import counted, print_json
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, JsonInstead
-from alchemflows.cli.results import CommitteeID, ResultID
+from alchemflows.cli.results import ResultID
 from alchemflows.cli.running import console
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from ase import Atoms
     from jobflow import Flow, Maker
 
     from alchemflows.analysis.frames import StateFrames
     from alchemflows.results.worst_frames import WorstFrame
+    from alchemflows.storage.database import Database
 
 app = App()
 frames_app = App(no_args_is_help=True, help="Frames: stored configurations of sampled states.")
 app.add_typer(frames_app, name="frames")
 
 
-@frames_app.command("worst")
+@frames_app.command("worst", example="alchemflows frames worst 9c0d1e2f 20 worst.xyz")
 def worst(
-    result: CommitteeID,
+    result: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="ID of a committee, or with --reference of any result with frames, as listed by `alchemflows "
+            "results`; the first characters are enough.",
+        ),
+    ],
     number: Annotated[int, typer.Argument(metavar="N", help="Number of frames.")],
     file: Annotated[
         Path, typer.Argument(help="File to write: frames (.xyz or .extxyz), or with --maker a flow of jobflow (.json).")
     ],
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="<file>",
+            help="File with reference frames, such as the training data of the potential, as extended XYZ or in "
+            "another format of ASE. The frames farthest from these are written.",
+        ),
+    ] = None,
+    device: Device = "auto",
     maker: Annotated[
         str | None,
         typer.Option(
@@ -53,16 +72,21 @@ def worst(
     ] = False,
     as_json: JsonInstead = False,
 ) -> None:
-    """Write the frames at which the potentials of a committee disagree.
+    """Write the frames at which a potential is least certain.
 
-    The frames with the largest disagreement are the first ones; they can be input for DFT and training. They are
-    ordered by the spread of the forces if the committee was run with --forces, otherwise by that of the energy
-    differences. The file has no energies. With --maker, a flow that calculates the frames is written or submitted.
+    N frames of a committee are written, the one with the largest disagreement first. They can be input for DFT and
+    training. They are ordered by the spread of the forces if the committee was run with --forces, otherwise by that of
+    the energy differences. The file has no energies. With --maker, a flow that calculates the frames is written or
+    submitted.
+
+    With --reference, frames of any result are ordered by their distance from reference frames. The distance of a frame
+    is the largest one of an atom from the nearest reference atom of its element, in the features of the potential that
+    was sampled. Its unit is the typical distance between atoms of different reference frames.
     """
     from alchemflows.cli.frame_tables import worst_frames_table
     from alchemflows.output_file import check_writable
     from alchemflows.results.frames import check_frames_file
-    from alchemflows.results.worst_frames import worst_frames, write_worst_frames
+    from alchemflows.results.worst_frames import farthest_frames, worst_frames, write_worst_frames
 
     writes_flow = file.suffix == ".json"
     if writes_flow:
@@ -77,29 +101,48 @@ def worst(
         raise InvalidInputError("--maker: give --submit, or a file that ends with .json, to which the flow is written")
     if number < 1:
         raise InvalidInputError(f"N must be at least 1; got {number}")
+    if reference is None:
+        refuse_given({"device": "--device"}, "without --reference")
+    images = None if reference is None else _read_reference(reference)
     target = None if maker is None else maker_of(maker, argument or [])
-    if submit:
-        connected_with_rights("submitter")
-    frames = worst_frames(connected(), result, number)
+    database = (connected_with_rights("submitter") if submit else None) or connected()
+    between = None
+    if images is None:
+        frames = worst_frames(database, result, number)
+    else:
+        frames, atoms = farthest_frames(database, result, number, images, device=device)
+        between = atoms.between_frames.tolist()
     flow = None if target is None else _flow_of(frames, target, category)
+    # Before a file names the jobs; which frame a job is for stands in its metadata, too.
+    fw_ids = _submitted(database, flow) if flow is not None and submit else []
     if flow is not None and writes_flow:
         _write_flow(flow, file)
     else:
         write_worst_frames(frames, file, [] if flow is None else [output.uuid for output in flow.output])
-    fw_ids = _submitted(flow) if flow is not None and submit else []
     if as_json:
         rows = [
             {
-                "lambda": frame.lambda_value,
+                "state": frame.state,
+                **frame.conditions,
                 "frame": frame.index,
                 "spread_eV": frame.spread_eV,
                 "force_spread_eV_per_A": frame.force_spread_eV_per_A,
+                "distance": frame.distance,
             }
             for frame in frames
         ]
-        print_json({"file": file, "frames": rows} | ({"fw_ids": fw_ids} if submit else {}))
+        printed: dict[str, Any] = {"file": file, "frames": rows}
+        if between is not None:
+            printed["between_reference_frames"] = {"median": median(between), "largest": max(between)}
+        print_json(printed | ({"fw_ids": fw_ids} if submit else {}))
         return
     console.print(worst_frames_table(frames))
+    if between is not None:
+        console.print(
+            f"Distances between reference frames: median {median(between):.2f}, largest {max(between):.2f}.",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(f"{len(frames)} frames: {file}", highlight=False, soft_wrap=True)
     if fw_ids:
         console.print(
@@ -109,11 +152,23 @@ def worst(
         )
 
 
+def _read_reference(file: Path) -> list[Atoms]:
+    from alchemflows.structures.images import read_images
+    from alchemflows.structures.parsed import check_exists
+
+    check_exists(file)
+    try:
+        images, _ = read_images(file)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"--reference {file}: {error}") from error
+    return images
+
+
 def _flow_of(frames: Sequence[WorstFrame], maker: Maker, category: str) -> Flow:
     from alchemflows.flows.frame_calculations import frame_calculations
     from alchemflows.jobs.frame_jobs import FrameLabels
 
-    labelled = [(each.structure, FrameLabels(each.ladder, each.lambda_value, each.index)) for each in frames]
+    labelled = [(each.structure, FrameLabels(each.result, each.state, each.index, each.conditions)) for each in frames]
     return frame_calculations(maker, labelled, category=category)
 
 
@@ -126,13 +181,13 @@ def _write_flow(flow: Flow, file: Path) -> None:
         raise InvalidInputError(f"{file} cannot be written: {error.strerror or error}") from None
 
 
-def _submitted(flow: Flow) -> list[int]:
+def _submitted(database: Database, flow: Flow) -> list[int]:
     from alchemflows.execution.local import submit
 
-    return submit(connected(), flow)
+    return submit(database, flow)
 
 
-@frames_app.command("show")
+@frames_app.command("show", example="alchemflows frames show 1a2b3c4d")
 def show_frames(result: ResultID, as_json: JsonInstead = False) -> None:
     """List the states of a result that have frames.
 
@@ -149,7 +204,7 @@ def show_frames(result: ResultID, as_json: JsonInstead = False) -> None:
     console.print(states_table(states))
 
 
-@frames_app.command("export")
+@frames_app.command("export", example="alchemflows frames export 1a2b3c4d ends.xyz")
 def export_frames(
     result: ResultID,
     file: Annotated[Path, typer.Argument(help="File to write (.xyz or .extxyz).")],
@@ -174,9 +229,11 @@ def export_frames(
 
     The file contains their potential energies (eV).
     """
-    from alchemflows.results.frames import check_frames_file, states_of, write_frames
+    from alchemflows.choices import check_choice
+    from alchemflows.results.frames import End, check_frames_file, states_of, write_frames
 
-    check_frames_file(file, end)
+    check_choice("--end", end, get_args(End))
+    check_frames_file(file)
     if not forces:
         refuse_given({"device": "--device"}, "without --forces")
     if state:

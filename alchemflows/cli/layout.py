@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -36,10 +37,17 @@ def counted(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
+def hanging(item: str, width: int) -> str:
+    """Return an item of a list, such as "  - text", in lines of a width; those after the first begin below its text."""
+    indent = " " * (item.index("- ") + 2)
+    return textwrap.fill(item, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 class ResultTable(Table):
     """A table with one line per row; if that is wider than the terminal, each row becomes a list of its cells.
 
-    Title and caption are written above and below it, as wide as the terminal.
+    Columns come closer if the table is otherwise too wide. Title and caption are written above and below it, as wide as
+    the terminal.
 
     Parameters
     ----------
@@ -64,14 +72,17 @@ class ResultTable(Table):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.heading:
             yield Text(self.heading, style="bold")
-        caption, self.caption = self.caption, None
+        caption, padding = self.caption, self.padding
+        self.caption = None
         try:
+            if not self._fits(console, options):
+                self.padding = (0, 0)
             if self._fits(console, options):
                 yield from super().__rich_console__(console, options)
             else:
                 yield from self._divided(console, options) or self._records()
         finally:
-            self.caption = caption
+            self.caption, self.padding = caption, padding
         if caption:
             yield caption if isinstance(caption, Text) else Text(str(caption))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import wraps
 from types import NoneType
@@ -163,6 +163,8 @@ def _option(hint: Any, known: Field) -> tuple[Any, Any, tuple[str, ...]]:
         return bool, known.default_factory is not MISSING, ()
     if choices := choices_of(hint):
         return str, known.default, choices
+    if get_origin(hint) is Sequence:  # a repeatable option
+        return list[get_args(hint)[0]], known.default, ()  # type: ignore[misc]
     return hint, known.default, ()
 
 

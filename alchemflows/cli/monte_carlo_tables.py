@@ -7,7 +7,7 @@ from rich.console import Group
 
 from alchemflows.cli.layout import ResultTable
 from alchemflows.cli.tables import empty_table
-from alchemflows.schemas.monte_carlo_result import Average, MonteCarloDocument, MonteCarloPoint
+from alchemflows.schemas.monte_carlo_result import Average, MonteCarloDocument
 
 
 def monte_carlo_tables(document: MonteCarloDocument) -> Group:
@@ -15,16 +15,16 @@ def monte_carlo_tables(document: MonteCarloDocument) -> Group:
     table = empty_table(
         f"{document.formula}, {document.counts.title}, {document.ensemble}",
         (
-            "T (K)", "", "eV/atom", "±", "C (k_B/atom)", "±", "Å³/atom", "±", "accepted (%)", "replicas", "independent",
+            "point", "eV/atom", "±", "C\n(k_B/atom)", "±", "Å³/atom", "±", "accepted\n(%)", "replicas",
+            "independent",
         ),
-        left=(0, 1),
+        n_keys=1,
     )  # fmt: skip
     for point in document.points:
         atoms = point.counts.atoms
         independent = point.energy_eV.n_independent
         table.add_row(
-            f"{point.temperature_K:g}",
-            point.composition_label,
+            point.label,
             *_shown(point.energy_eV, 1 / atoms, 6),
             *_shown(point.heat_capacity_eV_per_K, 1 / (atoms * units.kB), 4),
             *_shown(point.volume_A3, 1 / atoms, 3),
@@ -52,8 +52,8 @@ def _caption(document: MonteCarloDocument) -> str:
 
 def _composition_table(document: MonteCarloDocument) -> ResultTable:
     constrained = document.ensemble == "variance-constrained"
-    columns = ("T (K)", "", "sublattice", "species", "share", "±", *(("μ (eV)", "±") if constrained else ()))
-    table = empty_table("composition", columns, left=(0, 1, 3))
+    columns = ("point", "sublattice", "species", "share", "±", *(("μ (eV)", "±") if constrained else ()))
+    table = empty_table("composition", columns, left=(0, 2))
     if constrained:
         table.caption = "μ: chemical potential relative to the first species, from the mean shares and the targets"
     for point in document.points:
@@ -61,20 +61,20 @@ def _composition_table(document: MonteCarloDocument) -> ResultTable:
             known = point.constrained_mu_eV[index] if point.constrained_mu_eV else {}
             for symbol, share in shares.items():
                 mu = _shown(known[symbol], 1, 4) if symbol in known else ("", "") if constrained else ()
-                table.add_row(*_conditions(point), str(index), symbol, *_shown(share, 1, 4), *mu)
+                table.add_row(point.label, str(index), symbol, *_shown(share, 1, 4), *mu)
     return table
 
 
 def _order_table(document: MonteCarloDocument) -> ResultTable:
     table = empty_table(
         "order: Warren–Cowley α of pairs, |η|² of waves",
-        ("T (K)", "", "sublattice", "", "Å", "neighbours", "value", "±", "random"),
-        left=(0, 1, 3),
+        ("point", "sublattice", "parameter", "Å", "neighbours", "value", "±", "random"),
+        left=(0, 2),
     )
     for point in document.points:
         for pair in point.warren_cowley:
             table.add_row(
-                *_conditions(point),
+                point.label,
                 str(pair.sublattice),
                 f"α {pair.pair[0]}–{pair.pair[1]}, shell {pair.shell}",
                 f"{pair.distance_A:.3f}",
@@ -86,13 +86,9 @@ def _order_table(document: MonteCarloDocument) -> ResultTable:
             vector = " ".join(f"{q:.4g}" for q in wave.wave_vector)
             name = f"wave {vector}, {wave.species}"
             table.add_row(
-                *_conditions(point), str(wave.sublattice), name, "", "", *_shown(wave.order, 1, 4), f"{wave.random:.4f}"
+                point.label, str(wave.sublattice), name, "", "", *_shown(wave.order, 1, 4), f"{wave.random:.4f}"
             )
     return table
-
-
-def _conditions(point: MonteCarloPoint) -> tuple[str, str]:
-    return f"{point.temperature_K:g}", point.composition_label
 
 
 def _shown(average: Average, scale: float, digits: int) -> tuple[str, str]:

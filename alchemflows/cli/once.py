@@ -1,7 +1,9 @@
-"""Commands that refuse an option that is given twice, instead of using its last value."""
+"""Commands that refuse an option that is given twice, instead of using its last value; their help has an example."""
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -18,6 +20,8 @@ _running: ContextVar[Any] = ContextVar("running", default=None)
 
 class _Command(TyperCommand):
     """A command that refuses an option that is given twice, unless it takes several values.
+
+    Its help ends with an example, the epilogue of the command.
 
     The options of a command whose function has an attribute `ungrouped` (:mod:`alchemflows.cli.maker_options`) are put
     together when they are first asked for.
@@ -50,6 +54,15 @@ class _Command(TyperCommand):
                 raise InvalidInputError(f"{'/'.join(parameter.opts)} is given twice; give it once")
         return super().parse_args(ctx, args)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        # Options stay with their values, and the shell accepts the lines as they are.
+        joined = re.sub(r" (?!-)", "\0", self.epilog or "")
+        lines = textwrap.wrap(
+            joined, formatter.width - 4, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        with formatter.section("Example"):
+            formatter.write_text("\b\n" + " \\\n".join(lines).replace("\0", " "))
+
     def invoke(self, ctx: Any) -> Any:
         _running.set(ctx)
         return super().invoke(ctx)
@@ -61,9 +74,20 @@ class App(typer.Typer):
     def __init__(self, **settings: Any) -> None:
         super().__init__(pretty_exceptions_enable=False, **settings)
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
-        """Add a command."""
-        return super().command(name, cls=_Command, **settings)
+    # Typer's own signature names every setting of a command.
+    def command(self, name: str | None = None, *, example: str, **settings: Any) -> Callable[[Any], Any]:  # type: ignore[override]
+        """Add a command.
+
+        Parameters
+        ----------
+        name
+            By default, that of the function.
+        example
+            A call of the command on one line, which its help ends with.
+        **settings
+            Those of typer.
+        """
+        return super().command(name, cls=_Command, epilog=example, **settings)
 
 
 def given(name: str) -> bool:

@@ -116,13 +116,15 @@ class PotentialOptions:
     potential: Annotated[
         str | None,
         typer.Option(
-            help=f"{_POTENTIAL} [default: the variable ALCHEMFLOWS_POTENTIAL; if it is not set, mace-demo for the "
-            "crystals for which it was made]."
+            help=f"{_POTENTIAL} [default: the variable ALCHEMFLOWS_POTENTIAL, or potential in ~/.alchemflows.yaml; if "
+            "neither is set, mace-demo for the crystals for which it was made]."
         ),
     ] = None
     dtype: Dtype = "float32"
     device: Device = "auto"
-    head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None
+    head: Annotated[str | None, typer.Option(help="Head of a MACE potential, or modality of a SevenNet potential.")] = (
+        None
+    )
 
     def spec(
         self, read: Mapping[str, ReadStructure], substitutes: Iterable[str] = (), *, replaced: Iterable[str] = ()

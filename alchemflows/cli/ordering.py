@@ -67,7 +67,7 @@ TRANSITION = MakerOptions(
 SEARCH = MakerOptions("alchemflows.jobs.ordering:SearchMaker", ("starts",))
 
 
-@app.command()
+@app.command(example="alchemflows order Na0.5K0.5Cl.cif --supercell 1 1 2 --distinct --plot ordering.png")
 @grouped
 def order(
     structure: StructureFile,
@@ -133,7 +133,7 @@ def order(
     )
 
 
-@app.command()
+@app.command(example="alchemflows mc Na0.5K0.5Cl.cif --supercell 2 2 1 -T 300 -T 600 --plot order.png")
 @grouped
 def mc(
     structure: StructureFile,
@@ -214,7 +214,10 @@ def mc(
     )
 
 
-@app.command()
+@app.command(
+    example="alchemflows transition Na0.5K0.5Cl.cif --supercell 2x1x1 --supercell 2x2x1 -T 150 -T 250 -T 400 "
+    "--plot transition.png"
+)
 @grouped
 def transition(
     structure: StructureFile,

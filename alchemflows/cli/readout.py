@@ -37,7 +37,7 @@ def _checked_table(name: str) -> str:
     return name
 
 
-@app.command()
+@app.command(example="alchemflows export free-energies free_energies.csv --campaign salts")
 def export(
     what: Annotated[
         str,
@@ -62,7 +62,7 @@ def export(
     console.print(f"{n_rows} rows: {file}")
 
 
-@app.command()
+@app.command(example="alchemflows combine 1a2b3c4d 5e6f7a8b -T 300:400:10 --plot curve.png")
 def combine(
     ladders: Annotated[
         list[str],
@@ -93,8 +93,9 @@ def combine(
 ) -> None:
     """Combine ladders of several temperatures and pressures.
 
-    The results are ΔG (ΔF at constant volume) and the differences of enthalpy, entropy, heat capacity and volume,
-    also between and near the temperatures and pressures of the ladders. No dynamics are run.
+    One ladder is sufficient if its replicas exchanged temperatures. The results are ΔG (ΔF at constant volume) and the
+    differences of enthalpy, entropy, heat capacity and volume, also between and near the temperatures and pressures of
+    the ladders. No dynamics are run.
     """
     at = checked_temperature(grid_of("--temperature", temperatures)) if temperatures else None
     under = grid_of("--pressure", pressures) if pressures else None

@@ -39,12 +39,12 @@ _WITH_TO = {
 _WITHOUT_TO = {"discard": "--discard", "rebuild": "--all"}
 
 
-@app.command()
+@app.command(example="alchemflows reanalyse 1a2b3c4d --discard 0.2")
 @grouped
 def reanalyse(
     ladders: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="IDs of ladders to correct, with --to [default: those of --campaign]."),
+        typer.Argument(metavar="ID", help="IDs of ladders to correct, with --to [default: those of --campaign]."),
     ] = None,
     campaign: Annotated[
         str | None,
@@ -67,7 +67,9 @@ def reanalyse(
     ] = None,
     dtype: Dtype = "float64",
     device: Device = "auto",
-    head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Head of a MACE potential, or modality of a SevenNet potential.")
+    ] = None,
     plot: Plot = None,
     discard: Annotated[float, typer.Option(help="Fraction of samples to discard at the start of each window.")] = 0.0,
     rebuild: Annotated[

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alchemflows.cli.configured import connected
 from alchemflows.cli.corrections import ladder_of
 from alchemflows.cli.inputs import potential_of
 from alchemflows.cli.maker_options import grouped
@@ -15,10 +15,13 @@ from alchemflows.cli.options import Device, Dtype, Plot, Potential, RunOptions
 from alchemflows.cli.results import LadderID
 from alchemflows.cli.running import run_and_show
 
+if TYPE_CHECKING:
+    from jobflow import Flow
+
 app = App()
 
 
-@app.command()
+@app.command(example="alchemflows rerun 1a2b3c4d --potential sevennet-0")
 @grouped
 def rerun(
     result: LadderID,
@@ -26,7 +29,9 @@ def rerun(
     run: RunOptions,
     dtype: Dtype = "float32",
     device: Device = "auto",
-    head: Annotated[str | None, typer.Option(help="Head of a multi-head MACE potential.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Head of a MACE potential, or modality of a SevenNet potential.")
+    ] = None,
     windows_per_job: Annotated[
         int | None,
         typer.Option(min=1, help="Number of windows in each job [default: 1, or all windows with replica exchange]."),
@@ -39,8 +44,16 @@ def rerun(
     frames at λ = 0 and is relaxed; at constant volume the cell is kept.
     """
     spec = potential_of(potential, dtype, device, head)
-    from alchemflows.flows.rerun import ladder_again
+    uuid, ladder, (initial, final) = ladder_of(result)
 
-    _, ladder, (initial, final) = ladder_of(result)
-    make = partial(ladder_again, ladder, initial.frames, final.frames, spec, windows_per_job=windows_per_job)
+    def make() -> Flow:
+        from alchemflows.alchemy.backends import resolve
+        from alchemflows.campaign.corrections import add_to_campaign
+        from alchemflows.flows.rerun import ladder_again
+
+        resolved, _ = resolve(spec)
+        flow = ladder_again(ladder, initial.frames, final.frames, resolved, windows_per_job=windows_per_job)
+        add_to_campaign(connected(), flow, {uuid: flow}, rerun_with=resolved)
+        return flow
+
     run_and_show(make, run, device=device, figures={"gradient": plot})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alchemflows.cli.configured import connected
+from alchemflows.cli.estimate import print_estimate
 from alchemflows.cli.inputs import check_plot, naming_options
 from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
@@ -38,15 +39,25 @@ LadderID = Annotated[
         help="ID of a ladder listed by `alchemflows results`; the first characters are enough.",
     ),
 ]
-CommitteeID = Annotated[
+CorrectedID = Annotated[
     str,
     typer.Argument(
-        metavar="ID", help="ID of a committee listed by `alchemflows results`; the first characters are enough."
+        metavar="ID",
+        help="ID of a ladder, an absolute free energy, phases or a melting point, listed by `alchemflows results`; the "
+        "first characters are enough.",
+    ),
+]
+ComparedID = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="ID of a ladder or a free energy of mixing listed by `alchemflows results`; the first characters are "
+        "enough.",
     ),
 ]
 
 
-@app.command()
+@app.command(example="alchemflows results --kind ladder --formula KCl --temperature 300")
 def results(
     kind: Annotated[list[str] | None, typer.Option(help="Kind of result, as in the list; repeatable.")] = None,
     formula: Annotated[
@@ -117,7 +128,7 @@ def results(
         console.print(f"no results yet ({database.place})")
 
 
-@app.command()
+@app.command(example="alchemflows show 1a2b3c4d")
 def show(
     result: ResultID,
     as_json: Annotated[bool, typer.Option("--json", help="Print all fields of the result as JSON.")] = False,
@@ -135,7 +146,7 @@ def show(
         print_result(document, console)
 
 
-@app.command()
+@app.command(example="alchemflows plot 1a2b3c4d overlap.png --figure overlap")
 def plot(
     result: ResultID,
     file: Annotated[Path, typer.Argument(help="File to write (.png, .pdf or .svg).")],
@@ -159,11 +170,15 @@ def plot(
         console.print(f"other figures: {', '.join(others)} (--figure)", highlight=False)
 
 
-@app.command()
+@app.command(example="alchemflows resume 1a2b3c4d")
 def resume(
     result: Annotated[str, typer.Argument(metavar="ID", help="ID printed by the interrupted command.")],
     device: Device = "auto",
     workers: Workers = None,
+    estimate: Annotated[
+        bool,
+        typer.Option("--estimate", help="Print the number of jobs left, their steps and expected time; run nothing."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON on stdout, and everything else on stderr.")
     ] = False,
@@ -171,13 +186,20 @@ def resume(
     """Continue an interrupted command, and show its result.
 
     Jobs continue from their checkpoints, and failed jobs are retried. The figures of the command are
-    written.
+    written. With --estimate, steps that a job has reported before it was interrupted are not counted.
     """
-    from alchemflows.execution.interrupted import return_stopped_jobs
+    from alchemflows.execution.interrupted import return_stopped_jobs, unfinished_jobs
     from alchemflows.storage.rights import check_rights
 
     database = connected()
     flow = _interrupted(database, result)
+    if estimate:
+        left = [] if flow.completed else unfinished_jobs(database, flow)
+        jobs, n_steps_done = [each.job for each in left], [each.n_steps_done for each in left]
+        print_estimate(flow.name, jobs, n_steps_done=n_steps_done, as_json=as_json)
+        if flow.completed and not as_json:
+            console.print(f"`alchemflows show {flow.result[:8]}` prints the result", highlight=False)
+        return
     for path in flow.figures.values():
         check_plot(path)
     if not flow.completed:

@@ -113,7 +113,9 @@ def run_and_show(
         configured = connected_with_rights(*roles)
     flow = make()
     if run.estimate:
-        print_estimate(flow, as_json=run.as_json)
+        from alchemflows.campaign.estimate import jobs_of_flow  # imports torch
+
+        print_estimate(flow.name, jobs_of_flow(flow), as_json=run.as_json)
         return None
     record_structures(flow, {name: found.record for name, found in (read or {}).items()})
     _interrupt_on_signals()

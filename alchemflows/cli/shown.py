@@ -13,13 +13,17 @@ from alchemflows.cli import (
     correction_tables,
     defect_tables,
     isoline_tables,
+    mixing_committee_tables,
     mixing_tables,
     monte_carlo_tables,
     phase_tables,
     reanalysis_tables,
+    state_correction_tables,
     tables,
+    transition_committee_tables,
     transition_tables,
 )
+from alchemflows.cli.layout import hanging
 from alchemflows.schemas.combination import CombinedLadders
 from alchemflows.schemas.committee import CommitteeDocument
 from alchemflows.schemas.correction import CorrectionDocument
@@ -31,6 +35,7 @@ from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweep
 from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 from alchemflows.schemas.melting import MeltingDocument
 from alchemflows.schemas.mixing import MixingDocument
+from alchemflows.schemas.mixing_committee import MixingCommitteeDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument, SampledDisorderDocument
@@ -40,9 +45,11 @@ from alchemflows.schemas.provenance import demo_note, potential_of
 from alchemflows.schemas.reanalysis import ReanalysisDocument
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
+from alchemflows.schemas.state_correction import StateCorrectionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.schemas.transition import TransitionDocument
+from alchemflows.schemas.transition_committee import TransitionCommitteeDocument
 from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument, VacancySizes, VacancyTemperatures
 
 #: What makes the tables of each class of documents.
@@ -51,6 +58,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     CombinedLadders: combination_tables.combination_tables,
     SwitchingDocument: tables.switching_table,
     CorrectionDocument: correction_tables.correction_tables,
+    StateCorrectionDocument: state_correction_tables.state_correction_tables,
     CommitteeDocument: committee_tables.committee_tables,
     ReanalysisDocument: reanalysis_tables.reanalysis_tables,
     FrenkelLaddDocument: tables.absolute_table,
@@ -73,7 +81,9 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     SampledDisorderDocument: tables.sampled_table,
     MonteCarloDocument: monte_carlo_tables.monte_carlo_tables,
     MixingDocument: mixing_tables.mixing_tables,
+    MixingCommitteeDocument: mixing_committee_tables.mixing_committee_tables,
     TransitionDocument: transition_tables.transition_tables,
+    TransitionCommitteeDocument: transition_committee_tables.transition_committee_tables,
     ReproductionDocument: tables.reproduction_tables,
     RelaxDocument: tables.relaxation_table,
 }
@@ -91,4 +101,4 @@ def show(document: Document, console: Console) -> None:
     verdict = getattr(document, "verdict", None)
     if verdict is not None:
         for line in tables.verdict_lines(verdict):
-            console.print(line, highlight=False)
+            console.print(hanging(line, console.width) if line.startswith("  - ") else line, highlight=False)

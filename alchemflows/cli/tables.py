@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -69,7 +70,9 @@ def sweep_table(document: CompositionSweepDocument) -> ResultTable:
 def order_tables(document: OrderDisorderDocument) -> Group:
     """Every arrangement, and the energy of ordering by each picture of disorder."""
     title = f"{document.formula}, {document.counts.title}"
-    table = empty_table(title, ("", "", "eV/atom", "above the best order (meV/atom)", "Å³/atom"), left=(0, 1))
+    table = empty_table(
+        title, ("arrangement", "kind", "eV/atom", "above best order\n(meV/atom)", "Å³/atom"), left=(0, 1)
+    )
     best = min(each.energy_eV_per_atom for each in document.arrangements if each.kind == "ordered")
     for each in document.arrangements:
         count = "" if each.multiplicity is None else f" ({each.multiplicity} alike)"
@@ -83,8 +86,8 @@ def order_tables(document: OrderDisorderDocument) -> Group:
     if document.rounding:
         table.caption = document.rounding
     pictures = empty_table(
-        f"ordering energy: {document.best_ordered} less disorder",
-        ("disorder by", "meV/atom", "±", "order–disorder, ideal entropy (K)", "alchemical − random (meV/atom)"),
+        f"ordering energy: E({document.best_ordered}) − E(disorder)",
+        ("disorder", "meV/atom", "±", "T of transition, ideal\nentropy (K)", "alchemical − random\n(meV/atom)"),
     )
     errors = document.errors_eV_per_atom_of_disorder
     for kind, energy in document.ordering_energies_eV_per_atom.items():
@@ -113,7 +116,7 @@ def search_table(document: OrderingSearchDocument) -> ResultTable:
     """Return a table with one row for each ordered arrangement that was found, lowest energy first."""
     table = empty_table(
         f"search for order: {document.formula}, {document.counts.title}",
-        ("arrangement", "eV/atom", "above the lowest (meV/atom)", "Å³/atom", "found from starts"),
+        ("arrangement", "eV/atom", "above the lowest\n(meV/atom)", "Å³/atom", "found from starts"),
     )
     best = document.arrangements[0].energy_eV_per_atom
     for each in document.arrangements:
@@ -182,11 +185,16 @@ def optimization_table(document: OptimizationDocument) -> ResultTable:
 
 def _ladder_table(document: FreeEnergyDocument) -> ResultTable:
     """One row for each window."""
+    exchange = document.windows[0].exchange
+    exchanged = []
+    if exchange is not None:
+        temperatures = ", ".join(f"{each:g}" for each in exchange.temperatures_K)
+        exchanged = [f"exchanges between {temperatures} K (%)", "round trips"]
     held = "" if document.pressure_GPa is None else f" at {document.pressure_GPa:g} GPa, mean volume"
     table = empty_table(
         f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, "
         f"{document.counts.title}, {document.ensemble}{held or ' at'} {document.volume_A3:.1f} Å³",
-        ("λ", "⟨∂U/∂λ⟩ (eV)", "standard error", "samples", "independent", "overlap with next"),
+        ("λ", "⟨∂U/∂λ⟩ (eV)", "standard error", "samples", "independent", "overlap with next", *exchanged),
         left=(),
     )
     for window in document.windows:
@@ -198,8 +206,13 @@ def _ladder_table(document: FreeEnergyDocument) -> ResultTable:
             str(window.n_samples),
             f"{window.n_independent:.1f}",
             "" if overlap is None else f"{overlap:.3f}",
+            *([] if (found := window.exchange) is None else [_percentages(found.acceptance), str(found.round_trips)]),
         )
     return table
+
+
+def _percentages(shares: Sequence[float]) -> str:
+    return ", ".join(f"{100 * share:.0f}" for share in shares)
 
 
 def _estimate_table(document: FreeEnergyDocument) -> ResultTable:

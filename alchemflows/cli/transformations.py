@@ -31,10 +31,11 @@ LADDER = MakerOptions(
     "alchemflows.flows.thermodynamic_integration:ThermodynamicIntegrationMaker",
     (
         *("temperature", "coupling", "site_resolved", "windows", "spacing", "windows_per_job", "pressure", "cell"),
-        *("replica_exchange", "target_error", "budget", "starts", "crystal", "timestep", "friction"),
-        *("equilibration", "production", "interval", "frames", "relax", "seed"),
+        *("replica_exchange", "exchange_temperature", "target_error", "budget", "starts", "crystal", "timestep"),
+        *("friction", "equilibration", "production", "interval", "frames", "relax", "seed"),
     ),
     required=("temperature",),
+    renamed={"exchange_temperature": "exchange_temperatures"},
 )
 SWITCHING = MakerOptions(
     "alchemflows.flows.switching:SwitchingMaker",
@@ -46,7 +47,7 @@ SWITCHING = MakerOptions(
 )
 
 
-@app.command()
+@app.command(example="alchemflows quickstart --potential mace-demo")
 @grouped
 def quickstart(
     run: RunOptions,
@@ -75,7 +76,7 @@ def quickstart(
     run_and_show(make, run, device="auto", figures={"gradient": plot})
 
 
-@app.command()
+@app.command(example="alchemflows ti NaCl.cif Na:K -T 300 --supercell 2 2 2")
 @grouped
 def ti(
     structure: StructureFile,
@@ -116,7 +117,7 @@ def ti(
     )
 
 
-@app.command()
+@app.command(example="alchemflows switch CsPbI3.cif Pb:Sn --supercell 2 2 2 -T 400")
 @grouped
 def switch(
     structure: StructureFile,

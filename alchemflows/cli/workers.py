@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 app = App()
 
 
-@app.command()
+@app.command(example="alchemflows worker --until-idle")
 def worker(
     fworker: Annotated[
         Path | None,
@@ -43,6 +43,7 @@ def worker(
         typer.Option(min=0, help="Stop after this time (s); the current job is checkpointed."),
     ] = None,
     sleep: Annotated[float, typer.Option(min=0, help="Time between checks for a ready job (s).")] = 10.0,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also print what FireWorks logs about each job.")] = False,
 ) -> None:
     """Run queued jobs one after another.
 
@@ -54,18 +55,21 @@ def worker(
     from alchemflows.execution.worker import Worker
     from alchemflows.storage.configuration import load_file
     from alchemflows.storage.database import launchpad_of
+    from alchemflows.storage.fireworks import print_only_warnings
 
     taken = FWorker("local", category="", query={}) if fworker is None else load_file(fworker, FWorker.from_file)
     make_folder(folder)
     database = connected_with_rights("worker") or connected()
     launchpad = launchpad_of(database)
+    if not verbose:
+        print_only_warnings()
     SETTINGS.JOB_STORE = database.job_store  # where jobs store what they return
     work = Worker(launchpad, taken, folder, sleep_s=sleep, report=_report)
     n_jobs = work.run(until_idle=until_idle, idle_for_s=idle_for, stop_after_s=stop_after)
     console.print(f"{n_jobs} jobs were run")
 
 
-@app.command()
+@app.command(example="alchemflows supervise --interval 300")
 def supervise(
     interval: Annotated[float, typer.Option(min=1, help="Time between checks (s).")] = 300.0,
     once: Annotated[bool, typer.Option("--once", help="Check once and exit, for use with cron.")] = False,
@@ -120,7 +124,7 @@ def supervise(
     log_only_errors()  # the supervisor reports in a line what it does
     given = {"retries": retries, "lost_retries": lost_retries, "lost_after_s": lost_after}
     policy = RerunPolicy(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    supervisor = Supervisor(launchpad, _report, policy, queue, settings().checkpoints.expanduser())
+    supervisor = Supervisor(launchpad, _report, policy, queue, settings().checkpoints)
     if not once:
         supervisor.run(interval)
     elif not supervisor.look():

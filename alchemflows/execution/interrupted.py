@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobflow import Job
+
 from alchemflows.arguments import checked_id
 from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.schemas.progress import read_progress
 from alchemflows.storage import fireworks
 from alchemflows.storage.database import Database, launchpad_of
 
@@ -41,6 +44,22 @@ class SubmittedFlow:
     figures: dict[str, Path]
     n_parallel_jobs: int
     completed: bool
+
+
+@dataclass(frozen=True)
+class UnfinishedJob:
+    """A job that is not completed.
+
+    Attributes
+    ----------
+    job
+        The job; results of earlier jobs among its arguments are references.
+    n_steps_done
+        Number of steps, summed over the replicas, that its last attempt has reported.
+    """
+
+    job: Job
+    n_steps_done: int
 
 
 def as_metadata(result: str, figures: Mapping[str, Path], n_parallel_jobs: int) -> dict[str, object]:
@@ -83,6 +102,18 @@ def find_flow(database: Database, beginning: str) -> SubmittedFlow:
         stored["n_parallel_jobs"],
         completed=workflow["state"] == fireworks.COMPLETED,
     )
+
+
+def unfinished_jobs(database: Database, flow: SubmittedFlow) -> list[UnfinishedJob]:
+    """Return the jobs of a flow that are not completed, in the order of their ids."""
+    launchpad = launchpad_of(database)
+    stored = [job for job in fireworks.jobs_by_id(launchpad, flow.fw_ids) if job.state != fireworks.COMPLETED]
+    launches = fireworks.last_launches(launchpad, stored, earlier=True)
+    progress = {fw_id: read_progress(Path(launch.folder)) for fw_id, launch in launches.items()}
+    n_done = {fw_id: len(found.temperatures_K) * found.step for fw_id, found in progress.items() if found is not None}
+    ids = [job.fw_id for job in stored]
+    jobs = fireworks.read_jobs(launchpad, ids)
+    return [UnfinishedJob(job, n_done.get(fw_id, 0)) for fw_id, job in zip(ids, jobs, strict=True)]
 
 
 def return_stopped_jobs(database: Database, flow: SubmittedFlow) -> int:

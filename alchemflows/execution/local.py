@@ -17,9 +17,10 @@ from fireworks import Workflow
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
 
-from alchemflows.errors import AlchemflowsError, DatabaseError
+from alchemflows.errors import AlchemflowsError
 from alchemflows.execution import local_worker
 from alchemflows.execution.reruns import LOCAL
+from alchemflows.jobs.cost import cost_of
 from alchemflows.schemas.progress import Progress, read_progress
 from alchemflows.storage import fireworks
 from alchemflows.storage.database import Database, launchpad_of
@@ -60,7 +61,7 @@ def submit(database: Database, flow: Flow, metadata: Mapping[str, Any] | None = 
     flow
         The flow.
     metadata
-        Metadata of the workflow. If its jobs belong to one campaign, the name of the campaign is added.
+        Metadata of the workflow. If jobs of the flow belong to one campaign, the name of the campaign is added.
 
     Raises
     ------
@@ -68,17 +69,15 @@ def submit(database: Database, flow: Flow, metadata: Mapping[str, Any] | None = 
         If no LaunchPad is configured, or it has not been initialised.
     """
     launchpad = launchpad_of(database)
-    names = {job.metadata.get("campaign", {}).get("name") for job, _ in flow.iterflow()}
-    campaign = {} if len(names) > 1 or names == {None} else {"campaign": {"name": names.pop()}}
+    given = [job.metadata.get("campaign") for job, _ in flow.iterflow()]
+    names = {each.get("name") for each in given if isinstance(each, Mapping)} - {None}
+    campaign = {"campaign": {"name": names.pop()}} if len(names) == 1 else {}
     workflow: Workflow = flow_to_workflow(flow, metadata={**(metadata or {}), **campaign})
-    temporary = [firework.fw_id for firework in workflow.fws]
-    try:
-        ids = launchpad.add_wf(workflow)
-    except ValueError as error:
-        raise DatabaseError(
-            "the LaunchPad has never been initialised: run `lpad reset` once (db_config/README.md)"
-        ) from error
-    return [ids[fw_id] for fw_id in temporary]
+    for firework, job in fireworks.jobs_of(workflow):
+        if n_sites := firework.spec.get("campaign", {}).get("n_sites"):
+            fireworks.add_to_spec(firework, {}, {"n_atom_steps": cost_of(job).n_steps * n_sites})
+    fireworks.add_workflows(launchpad, [workflow])
+    return [firework.fw_id for firework in workflow.fws]
 
 
 def n_parallel_jobs(flow: Flow) -> int:

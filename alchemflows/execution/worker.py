@@ -7,7 +7,9 @@ the job that it had then counts as lost, some time later. This one takes jobs in
   is returned to the queue, and continues with any other worker from its checkpoint;
 - when the database is unreachable it waits, and a job whose end could not be stored is returned to the queue, too;
 - if another worker is updating the same workflow, it retries within milliseconds instead of tenths of a second;
-- the checkpoints of a completed job are removed.
+- the checkpoints of a completed job are removed;
+- jobs of a campaign that may be sampled in one batch (`jobs_per_batch`) are sampled with the first of them. They are
+  returned to the queue with their last checkpoint, so that each is completed as a job of its own, within seconds.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fireworks import FWorker, LaunchPad
@@ -29,8 +32,10 @@ from fireworks.utilities.fw_utilities import create_datestamp_dir
 from pymongo.errors import OperationFailure, PyMongoError
 
 from alchemflows.errors import UNAUTHORIZED, DatabaseError
+from alchemflows.execution.batches import claimed_jobs
 from alchemflows.execution.checkpoints import job_folders
 from alchemflows.execution.reruns import INTERRUPTIONS, was_interrupted
+from alchemflows.jobs.companions import companions_from
 from alchemflows.jobs.jobflow_parts import forget_current_job
 from alchemflows.jobs.resuming import (
     JobInterrupted,
@@ -87,7 +92,7 @@ class Worker:
         self._sleep_s = sleep_s
         self._patience_s = patience_s
         self._report = report
-        self._checkpoints = Settings().checkpoints.expanduser()
+        self._checkpoints = Settings().checkpoints
 
     def run(
         self, *, until_idle: bool = False, idle_for_s: float | None = None, stop_after_s: float | None = None
@@ -116,7 +121,8 @@ class Worker:
         idle_since: float | None = None
         unfinished: Path | None = None
         found = False  # after a job, try the next without counting
-        with stopped_by_signals(stop_after_s), lasting_heartbeat(), prompt_locks():
+        source = partial(claimed_jobs, self._launchpad, self._fworker, self._report)
+        with stopped_by_signals(stop_after_s), lasting_heartbeat(), prompt_locks(), companions_from(source):
             while not stop_requested():
                 try:
                     if unfinished is not None:

@@ -12,24 +12,23 @@ from alchemflows.alchemy.path import Substitution
 from alchemflows.arguments import checked, checked_id
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import GPU_CATEGORY
-from alchemflows.flows.correction import CorrectionMaker
+from alchemflows.flows.correction import CorrectionMaker, checked_target
 from alchemflows.flows.rerun import RerunMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.committee import CompareMembersMaker
+from alchemflows.jobs.frame_energies import FrameEnergiesMaker
 from alchemflows.jobs.frame_forces import FrameForcesMaker
 from alchemflows.jobs.inputs import tolerant
+from alchemflows.jobs.mixing_committee import CompareMixingMaker
 from alchemflows.jobs.refine import assign_category
+from alchemflows.jobs.transition_committee import CompareTransitionMaker
 from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
 
 
 @dataclass
-class CommitteeMaker(Maker):
-    """Evaluate the free energy of a ladder with several potentials, without new dynamics.
-
-    Stored frames of both ends are evaluated with each member in a job of its own, and reweighted
-    (:class:`~alchemflows.flows.correction.CorrectionMaker`). The sample standard deviation over the members is an
-    estimate of the error of the potential. If the job of a member fails, the others are compared.
+class MembersMaker(Maker):
+    """Base of makers of flows that evaluate a stored result with the members of a committee of potentials.
 
     Parameters
     ----------
@@ -38,6 +37,127 @@ class CommitteeMaker(Maker):
     members
         Members besides the sampled potential: potentials of this package, of which several may be heads of one file,
         or calculators of ASE.
+    include_sampled
+        Count the sampled potential as a member.
+    max_failed
+        Maximum fraction of failed frames of each end or state; with more, the job of this member ends with an error.
+
+        Failed frames are left out.
+    category
+        FireWorks category of the jobs of the members, so that workers with these potentials take them; none for no
+        category.
+    categories
+        Categories of single members, by their position in `members`.
+    """
+
+    name: str = "committee"
+    members: Sequence[PotentialSpec | CalculatorSpec] = ()
+    include_sampled: bool = True
+    max_failed: float = 0.1
+    category: str | None = GPU_CATEGORY
+    categories: dict[int, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Check the fields, without loading a member.
+
+        Raises
+        ------
+        InvalidInputError
+            If there are fewer than two members, or a number is out of range.
+        """
+        from alchemflows.free_energy.committees import MIN_MEMBERS
+
+        least = MIN_MEMBERS - self.include_sampled
+        if len(self.members) < least:
+            others = " besides the sampled potential" if self.include_sampled else ", or the sampled potential included"
+            raise InvalidInputError(f"members: at least {least}{others} must be given; got {len(self.members)}")
+        CorrectionMaker(max_failed=self.max_failed).check()
+
+    def different_names(self, sampled: PotentialRecord | None) -> list[str]:
+        """Return the names of the members, after checking that no two are the same potential.
+
+        Two members are the same if they are the same file and head, or the same calculator with the same arguments.
+
+        Parameters
+        ----------
+        sampled
+            The sampled potential, if it is known.
+
+        Raises
+        ------
+        InvalidInputError
+            If two members are the same.
+        """
+        from alchemflows.alchemy.backends import resolve
+
+        known: dict[tuple[str, str | None], str] = {}
+        if sampled is not None and self.include_sampled:
+            known[sampled.sha256, sampled.head] = "the sampled potential, which is a member anyway"
+        names = [member_name(member) for member in self.members]
+        for name, member in zip(names, self.members, strict=True):
+            identity: tuple[str, str | None] = (member.name, None)
+            if isinstance(member, PotentialSpec):
+                _, backend = resolve(member)
+                identity = backend.record.sha256, backend.record.head
+            if identity in known:
+                raise InvalidInputError(f"the member {name} is {known[identity]}; name each member once")
+            known[identity] = f"the same as the member {name}"
+        return names
+
+    def category_of(self, k: int) -> str | None:
+        """Return the FireWorks category of the jobs of the k-th member."""
+        return self.categories.get(k, self.category)
+
+    def of_monte_carlo(
+        self,
+        result: str,
+        compare: CompareMixingMaker | CompareTransitionMaker,
+        elements: Collection[int],
+        sampled: PotentialRecord | None,
+    ) -> Flow:
+        """Return the flow that evaluates the frames of Monte Carlo with each member, and compares the members.
+
+        Parameters
+        ----------
+        result
+            Identifier (UUID) of the free energy of mixing, or of the transition.
+        compare
+            Maker of the job that compares them, whose output is that of the flow.
+        elements
+            Atomic numbers of the elements of the frames, to check that the members support them.
+        sampled
+            The sampled potential, to check that it is not given as a further member.
+
+        Raises
+        ------
+        InvalidInputError, PotentialError
+            As :meth:`check`; or if a member is given twice, cannot be loaded or does not support an element.
+        """
+        self.check()
+        uuid, names = checked_id(result), self.different_names(sampled)
+        evaluations = []
+        for k, (name, member) in enumerate(zip(names, self.members, strict=True)):
+            target = checked_target(member, elements)
+            maker = FrameEnergiesMaker(name=f"energies, {name}", target=target, max_failed=self.max_failed)
+            evaluations.append(maker.make(uuid, name))
+            assign_category([evaluations[-1]], self.category_of(k))
+        compared = compare.make(uuid, names, [each.uuid for each in evaluations], [each.output for each in evaluations])
+        flow_name = f"{self.name} of {', '.join(names)}"
+        return Flow([*evaluations, tolerant(compared)], output=compared.output, name=flow_name)
+
+
+@dataclass
+class CommitteeMaker(MembersMaker):
+    """Evaluate the free energy of a ladder with several potentials, without new dynamics.
+
+    Stored frames of both ends are evaluated with each member in a job of its own, and reweighted
+    (:class:`~alchemflows.flows.correction.CorrectionMaker`). The sample standard deviation over the members is an
+    estimate of the error of the potential. If the job of a member fails, the others are compared.
+
+    See :class:`MembersMaker` for the other parameters.
+
+    Parameters
+    ----------
     include_sampled
         Count the sampled potential as a member.
 
@@ -53,18 +173,9 @@ class CommitteeMaker(Maker):
         Their ladders are run with the settings of the sampled one, in the order of the members, as far as the budget
         reaches. The others are listed with the command that runs them. Calculators cannot be run.
     forces
-        Compare the forces of the members at each frame, in a further job for each of them.
+        Compare the forces of the members at each frame, in a further job for each member.
 
         A large spread of the forces on an atom is a sign that a configuration is unlike the training data.
-    max_failed
-        Maximum fraction of failed frames at each end; with more, the job of this member ends with an error.
-
-        Failed frames are left out.
-    category
-        FireWorks category of the jobs of the members, so that workers with these potentials take them; none for no
-        category.
-    categories
-        Categories of single members, by their position in `members`.
 
     Examples
     --------
@@ -74,15 +185,9 @@ class CommitteeMaker(Maker):
     ['correction to mace-demo', 'committee']
     """
 
-    name: str = "committee"
-    members: Sequence[PotentialSpec | CalculatorSpec] = ()
-    include_sampled: bool = True
     tolerance_meV_per_atom: float | None = None
     budget: int = 0
     forces: bool = False
-    max_failed: float = 0.1
-    category: str | None = GPU_CATEGORY
-    categories: dict[int, str] = field(default_factory=dict)
 
     def make(
         self, ladder: OutputReference | str, *, elements: Collection[int] = (), sampled: PotentialRecord | None = None
@@ -106,8 +211,7 @@ class CommitteeMaker(Maker):
         """
         self.check()
         uuid = checked_id(ladder) if isinstance(ladder, str) else ladder.uuid
-        names = [member_name(member) for member in self.members]
-        self._check_different(names, sampled)
+        names = self.different_names(sampled)
         flows = [self._evaluation(k, ladder, elements) for k in range(len(self.members))]
         for name, flow in zip(names, flows, strict=True):
             if len(flow.jobs) == 1:
@@ -139,22 +243,13 @@ class CommitteeMaker(Maker):
         InvalidInputError
             If there are fewer than two members, or a number is out of range.
         """
-        from alchemflows.free_energy.committees import MIN_MEMBERS
-
-        least = MIN_MEMBERS - self.include_sampled
-        if len(self.members) < least:
-            others = " besides the sampled potential" if self.include_sampled else ""
-            raise InvalidInputError(f"members: at least {least}{others} must be given; got {len(self.members)}")
-        if self.tolerance_meV_per_atom is not None and not self.tolerance_meV_per_atom > 0:
-            raise InvalidInputError(f"tolerance_meV_per_atom must be positive; got {self.tolerance_meV_per_atom:g}")
+        super().check()
+        check_tolerance("tolerance_meV_per_atom", self.tolerance_meV_per_atom)
         if self.budget < 0:
             raise InvalidInputError(f"budget must be at least 0; got {self.budget}")
-        CorrectionMaker(max_failed=self.max_failed).check()
 
     def _evaluation(self, k: int, ladder: OutputReference | str, elements: Collection[int]) -> Flow:
-        maker = CorrectionMaker(
-            target=self.members[k], max_failed=self.max_failed, category=self.categories.get(k, self.category)
-        )
+        maker = CorrectionMaker(target=self.members[k], max_failed=self.max_failed, category=self.category_of(k))
         return maker.make(ladder, elements=elements)
 
     def _ladders(self, names: Sequence[str], sampled: PotentialRecord | None) -> dict[str, RerunMaker]:
@@ -166,7 +261,7 @@ class CommitteeMaker(Maker):
             if isinstance(member, PotentialSpec):
                 dtype = "float32" if sampled is None else sampled.dtype
                 potential = resolve(member)[0].model_copy(update={"dtype": dtype})
-                makers[name] = RerunMaker(potential=potential, category=self.categories.get(k, self.category))
+                makers[name] = RerunMaker(potential=potential, category=self.category_of(k))
         return makers
 
     def _forces(
@@ -186,22 +281,6 @@ class CommitteeMaker(Maker):
             jobs[name] = FrameForcesMaker(name=f"forces, {name}", target=target).make(ladder, name)
             assign_category([jobs[name]], category or self.category)
         return jobs
-
-    def _check_different(self, names: Sequence[str], sampled: PotentialRecord | None) -> None:
-        """Raise an error if two members are the same file and head, or the same calculator with the same arguments."""
-        from alchemflows.alchemy.backends import resolve
-
-        known: dict[tuple[str, str | None], str] = {}
-        if sampled is not None and self.include_sampled:
-            known[sampled.sha256, sampled.head] = "the sampled potential, which is a member anyway"
-        for name, member in zip(names, self.members, strict=True):
-            identity: tuple[str, str | None] = (member.name, None)
-            if isinstance(member, PotentialSpec):
-                _, backend = resolve(member)
-                identity = backend.record.sha256, backend.record.head
-            if identity in known:
-                raise InvalidInputError(f"the member {name} is {known[identity]}; name each member once")
-            known[identity] = f"the same as the member {name}"
 
 
 @dataclass
@@ -275,3 +354,20 @@ def member_name(spec: PotentialSpec | CalculatorSpec) -> str:
     """Return the name of a member: that of the potential and its head, or the calculator with its arguments."""
     head = spec.head if isinstance(spec, PotentialSpec) else None
     return f"{spec.name}, head {head}" if head else spec.name
+
+
+def check_tolerance(name: str, value: float | None) -> None:
+    """Check the largest accepted standard deviation over the members.
+
+    Parameters
+    ----------
+    name, value
+        Name and value of the field; None for no check.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is not positive.
+    """
+    if value is not None and not value > 0:
+        raise InvalidInputError(f"{name} must be positive; got {value:g}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 from jobflow import Flow, Job, Maker, OutputReference
 
@@ -18,6 +19,7 @@ from alchemflows.schemas.potential import PotentialSpec
 
 #: What frames are evaluated with.
 Target = PotentialSpec | CalculatorSpec | Maker
+TargetKind = TypeVar("TargetKind", bound=Target)
 
 
 @dataclass
@@ -88,7 +90,7 @@ class CorrectionMaker(Maker):
         """
         self.check()
         uuid = checked_id(ladder) if isinstance(ladder, str) else ladder
-        targets = [_checked(target, elements) for target in (*self.earlier, self.target)]
+        targets = [checked_target(target, elements) for target in (*self.earlier, self.target)]
         categories = self.category if isinstance(self.category, list) else [self.category] * len(targets)
         jobs: list[Job] = []
         for k, (target, category) in enumerate(zip(targets, categories, strict=True)):
@@ -115,7 +117,7 @@ class CorrectionMaker(Maker):
         n_targets = len(self.earlier) + 1
         if isinstance(self.category, list) and len(self.category) != n_targets:
             raise InvalidInputError(
-                f"category must be one, or a list with one for each of {n_targets} targets; got {len(self.category)}"
+                f"category must be given once, or once for each of {n_targets} targets; got {len(self.category)}"
             )
 
     def _stage(
@@ -140,8 +142,21 @@ class CorrectionMaker(Maker):
         return evaluate
 
 
-def _checked(target: Target, elements: Collection[int]) -> Target:
-    """Return a target, a potential with the SHA-256 of its file, after checking that it can be used."""
+def checked_target(target: TargetKind, elements: Collection[int]) -> TargetKind:
+    """Return a target, a potential with the SHA-256 of its file, after checking that it can be used.
+
+    Parameters
+    ----------
+    target
+        The target.
+    elements
+        Atomic numbers of the elements of the frames.
+
+    Raises
+    ------
+    InvalidInputError, PotentialError
+        If it cannot be loaded, does not support an element, or is a maker that needs more than a structure.
+    """
     from alchemflows.alchemy.backends import resolve
     from alchemflows.alchemy.targets import PotentialTarget, imported_calculator
 
@@ -151,6 +166,6 @@ def _checked(target: Target, elements: Collection[int]) -> Target:
     if isinstance(target, PotentialSpec):
         resolved, _ = resolve(target)
         PotentialTarget(resolved.model_copy(update={"device": "cpu"})).check_elements(elements)
-        return resolved
+        return cast(TargetKind, resolved)
     imported_calculator(target)
     return target

@@ -10,6 +10,7 @@ from jobflow import Flow, Job, Maker
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.defects import equivalent_positions, equivalent_sites, formula_unit
+from alchemflows.arguments import checked
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.vacancy import check_maker, lattice_points, mean_cell, vacancy_runs, with_freedom_of, without
@@ -47,6 +48,7 @@ class SchottkyMaker(Maker):
     frenkel_ladd_maker: FrenkelLaddMaker = field(default_factory=FrenkelLaddMaker)
     degeneracies: Mapping[str, float] = field(default_factory=dict)
 
+    @checked
     def make(self, structure: Structure, sites: Mapping[str, int] | None = None) -> Flow:
         """Return the flow; its output is a :class:`SchottkyDocument`.
 
@@ -123,6 +125,7 @@ class FrenkelPairMaker(Maker):
     vacancy_degeneracy: float = 1.0
     interstitial_degeneracy: float = 1.0
 
+    @checked
     def make(self, structure: Structure, site: int, interstitial: Sequence[float]) -> Flow:
         """Return the flow; its output is a :class:`FrenkelPairDocument`.
 
@@ -143,7 +146,8 @@ class FrenkelPairMaker(Maker):
         absolute = self.frenkel_ladd_maker
         check_maker(absolute, structure)
         if not 0 <= site < len(structure) or len(structure) < 2:
-            raise InvalidInputError(f"site {site} cannot be removed: there are {len(structure)} atoms")
+            n_atoms = len(structure)
+            raise InvalidInputError(f"site {site} cannot be removed: there are {n_atoms} atoms, 0 to {n_atoms - 1}")
         place = [float(x) for x in interstitial]
         if len(place) != 3 or not np.isfinite(place).all():
             raise InvalidInputError(f"an interstitial has three finite coordinates; got {list(interstitial)}")

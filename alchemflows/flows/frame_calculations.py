@@ -24,7 +24,7 @@ def frame_calculations(
     maker
         Maker whose `make` takes a structure, such as a static maker of atomate2.
     frames
-        Configurations, each with its ladder, its λ and its index there.
+        Configurations, each with its result, its state and its index there.
     category
         FireWorks category of the jobs; None for none.
 
@@ -38,7 +38,7 @@ def frame_calculations(
     >>> from atomate2.forcefields.jobs import ForceFieldStaticMaker
     >>> from pymatgen.core import Lattice, Structure
     >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    >>> labels = FrameLabels(ladder="a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10", lambda_value=1.0, index=7)
+    >>> labels = FrameLabels(result="a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10", state="λ = 1", index=7)
     >>> flow = frame_calculations(ForceFieldStaticMaker(name="static"), [(salt, labels)], category="dft")
     >>> [job.name for job in flow.jobs]
     ['static λ = 1, frame 7']

@@ -56,6 +56,11 @@ class LiquidFreeEnergyMaker(SampledMaker):
         It is x = ρ (πσ²)^{3/2} / 2 with the number density ρ of the liquid, and sets the length σ of the reference.
     reference_p
         Factor p of the pair energy of the reference liquid: 1, 25, 50, 75 or 100.
+    n_frames
+        Number of configurations to store from the run that determines the mean volume, at least one of each replica; 0
+        for none.
+
+        `alchemflows frames export` writes them to a file.
 
     Examples
     --------
@@ -78,6 +83,7 @@ class LiquidFreeEnergyMaker(SampledMaker):
     schedule: Schedule = "ninth-order"
     reference_density: float = 0.6
     reference_p: float = 50.0
+    n_frames: int = 100
 
     @checked
     def make(self, structure: Structure) -> Flow:
@@ -105,6 +111,7 @@ class LiquidFreeEnergyMaker(SampledMaker):
             n_heating_steps=self.n_heating_steps,
             n_replicas=self.n_repeats,
             seed=seed,
+            n_frames=self.n_frames,
         ).make(system)
         switches = LiquidSwitchesMaker(
             potential=potential,
@@ -112,7 +119,7 @@ class LiquidFreeEnergyMaker(SampledMaker):
             reference_p=self.reference_p,
             reference_density=self.reference_density,
             seed=seed,
-        ).make(system, melted.output)
+        ).make(system, melted.output, None if self.pressure_GPa is None else melted.uuid)
         parts = self.categorised([melted, switches])
         return Flow(parts, output=switches.output, name=f"{self.name} {system.formula([])} {self.temperature:g} K")
 
@@ -138,6 +145,8 @@ class LiquidFreeEnergyMaker(SampledMaker):
                 f"heating_temperature must be at least the temperature, {self.temperature:g} K; got "
                 f"{self.heating_temperature:g}"
             )
+        if self.n_frames < 0:
+            raise InvalidInputError(f"n_frames must be at least 0; got {self.n_frames}")
         if self.n_heating_steps < 0:
             raise InvalidInputError(f"n_heating_steps must not be negative; got {self.n_heating_steps}")
         largest = largest_reduced_density(self.reference_p)

@@ -108,7 +108,7 @@ class MeltingPointMaker(IsolineMaker):
         absolute = self.frenkel_ladd_maker
         shared = {each.name: getattr(absolute, each.name) for each in fields(SampledMaker) if each.name != "name"}
         shared |= {"temperature": temperature_K, "cell_freedom": "isotropic"}
-        lengths = ("n_repeats", "n_cell_steps", "n_equilibration_steps", "n_switching_steps", "schedule")
+        lengths = ("n_repeats", "n_cell_steps", "n_equilibration_steps", "n_switching_steps", "schedule", "n_frames")
         return LiquidFreeEnergyMaker(
             **shared,
             **{name: getattr(absolute, name) for name in lengths},

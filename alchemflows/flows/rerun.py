@@ -121,6 +121,7 @@ def ladder_again(
         crystal=any(window.sites is not None for window in ladder.windows),
         windows_per_job=windows_per_job or (len(lambdas) if dynamics.replica_exchange else 1),
         replica_exchange=dynamics.replica_exchange,
+        exchange_temperatures=dynamics.exchange_temperatures_K,
         n_equilibration_steps=dynamics.n_equilibration_steps,
         n_production_steps=dynamics.n_production_steps,
         sample_interval_steps=dynamics.sample_interval_steps,

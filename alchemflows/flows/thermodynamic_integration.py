@@ -59,6 +59,13 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
         Use many on a GPU, and few with several CPU workers.
     replica_exchange
         Whether to use replica exchange between neighbouring windows of a job; needs at least two windows per job.
+    exchange_temperatures
+        Further temperatures (K) of replica exchange; each window then also has a replica at each of these temperatures,
+        in the same batch.
+
+        Neighbouring temperatures swap configurations after each sample, which helps windows over barriers. The result
+        is that at `temperature`; `alchemflows combine ID` gives those at all temperatures. It costs the steps of all
+        replicas. Such ladders are neither refined nor extended.
     target_error
         Target standard error of ΔF from MBAR (eV/atom); windows are added or extended until it is reached.
     budget
@@ -107,6 +114,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
     lambdas: Sequence[float] | None = None
     windows_per_job: int = 1
     replica_exchange: bool = False
+    exchange_temperatures: Sequence[float] = ()
     target_error: float | None = None
     budget: int | None = None
     starts: Starts = "both-ends"
@@ -188,6 +196,10 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             As :meth:`make`.
         """
         planned, refinement = self._ladder()
+        if self.exchange_temperatures:
+            raise InvalidInputError(
+                "exchange_temperatures: ladders with replicas at other temperatures cannot be extended; run a new one"
+            )
         path = self.path(structure, substitution, sites)
         maker = self.in_crystal(path.system)._windows(planned)
         maker = replace(maker, potential=self.checked_potential(path.system))
@@ -220,6 +232,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             n_production_steps=self.n_production_steps,
             sample_interval_steps=self.sample_interval_steps,
             replica_exchange=self.replica_exchange,
+            exchange_temperatures_K=tuple(self.exchange_temperatures),
         )
         return WindowsMaker(
             dynamics=dynamics, lambdas=planned.grid, seed=self.seed, crystal=self.crystal, n_frames=self.n_frames
@@ -244,6 +257,11 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             raise InvalidInputError(f"windows_per_job must be at least 1; got {self.windows_per_job}")
         if self.replica_exchange and self.windows_per_job < 2:
             raise InvalidInputError("replica_exchange swaps windows of one job, so windows_per_job must be at least 2")
+        if self.exchange_temperatures and (self.target_error is not None or self.budget):
+            raise InvalidInputError(
+                "exchange_temperatures: ladders with replicas at other temperatures are not refined; omit target_error "
+                "and budget"
+            )
         planned = ladder(self.n_windows, self.spacing, self.lambdas)
         budget = self.budget
         if budget is None:

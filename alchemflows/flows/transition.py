@@ -121,7 +121,12 @@ class OrderDisorderTransitionMaker(SampledArrangementsMaker):
             flow.name = maker.name
             flows.append(flow)
         analysis = tolerant(
-            TransitionMaker().make(disorders, [flow.output for flow in flows], [list(wave) for wave in waves])
+            TransitionMaker().make(
+                disorders,
+                [flow.output for flow in flows],
+                [list(wave) for wave in waves],
+                [flow.output.uuid for flow in flows],
+            )
         )
         name = f"{self.name} {disorders[-1].system.formula(disorders[-1].weights)}"
         return Flow([*flows, analysis], output=analysis.output, name=name)

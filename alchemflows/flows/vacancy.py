@@ -89,7 +89,8 @@ class VacancyFreeEnergyMaker(Maker):
             If the structure, a number, or the potential is invalid, or a chemical potential is missing.
         """
         if not 0 <= site < len(structure) or (len(structure) < 2 and supercells is None):
-            raise InvalidInputError(f"site {site} cannot be removed: there are {len(structure)} atoms")
+            n_atoms = len(structure)
+            raise InvalidInputError(f"site {site} cannot be removed: there are {n_atoms} atoms, 0 to {n_atoms - 1}")
         if not (np.isfinite(self.degeneracy) and self.degeneracy > 0):
             raise InvalidInputError(f"degeneracy must be positive; got {self.degeneracy:g}")
         sizes = [(1, 1, 1)] if supercells is None else [(int(a), int(b), int(c)) for a, b, c in supercells]
@@ -161,6 +162,7 @@ class VacancyTemperatureMaker(Maker):
     name: str = "vacancy"
     vacancy_maker: VacancyFreeEnergyMaker = field(default_factory=VacancyFreeEnergyMaker)
 
+    @checked
     def make(
         self,
         structure: Structure,

@@ -20,6 +20,7 @@ from pymbar.utils import BoundsError, ConvergenceError
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.errors import Variance, correlated_variance, sum_of_variances
 from alchemflows.free_energy.estimators import bar_influences
+from alchemflows.free_energy.influences import joint_inefficiency
 from alchemflows.free_energy.reweighting import FRACTIONS, MIN_FRAMES
 from alchemflows.free_energy.work import MIN_WORK_OVERLAP, work_overlap
 
@@ -118,11 +119,9 @@ def bridge(source_eV: ArrayLike, target_eV: Sequence[ArrayLike], temperature_K: 
     curve = [
         None if each is None else (middle + kT * each.value, kT * each.variance.error) for each in (*firsts, solved)
     ]
-    variance = sum(float(((part - part.mean()) ** 2).sum()) for part in parts)
-    correlated = correlated_variance(parts).value
     return Bridge(
         n_frames=len(target),
-        inefficiency=max(1.0, correlated / variance) if variance > 0 else 1.0,
+        inefficiency=joint_inefficiency([part - part.mean() for part in parts]),
         mean_eV=float(target.mean()),
         spread_eV=float(target.std(ddof=1)),
         overlap=0.0 if solved is None else work_overlap(x, -np.concatenate(parts), solved.value),

@@ -21,7 +21,7 @@ covariances of one set of samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import units
@@ -192,29 +192,13 @@ class Combination:
 
 
 def thinned(states: Sequence[StateSamples]) -> list[StateSamples]:
-    """Return states without samples that nearly repeat others: every (g/2)-th of each, g by the slowest observable.
+    """Return states without samples that nearly repeat others: every (g/2)-th, g of the state with the least.
 
-    States of one chain keep the same samples, so that correlations between them remain.
+    All states keep the same share of their samples. If each had its own, a state whose correlations are underestimated
+    by chance would have more samples than others, and MBAR would give it more weight than its errors account for.
     """
-    inefficiency = [_inefficiency(state) for state in states]
-    strides = {
-        chain: max(1, int(_THINNING * max(g for g, s in zip(inefficiency, states, strict=True) if s.chain == chain)))
-        for chain in {state.chain for state in states}
-    }
-    kept = []
-    for state in states:
-        every = slice(None, None, strides[state.chain])
-        kept.append(
-            StateSamples(
-                state.column,
-                state.temperature_K,
-                state.pressure_GPa,
-                state.energies_eV[every],
-                state.volume_A3[every],
-                state.chain,
-            )
-        )
-    return kept
+    every = slice(None, None, max(1, int(_THINNING * min(map(_inefficiency, states)))))
+    return [replace(state, energies_eV=state.energies_eV[every], volume_A3=state.volume_A3[every]) for state in states]
 
 
 def combine(

@@ -12,13 +12,15 @@ follow from the influences ψ_k of each frame on c_k, which are added with the w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.errors import correlated_variance
+from alchemflows.free_energy.influences import spread as spread_of
 from alchemflows.free_energy.reweighting import Reweighting
 
 #: Fewest members with a sample standard deviation.
@@ -72,22 +74,21 @@ class MemberChange:
 
 @dataclass(frozen=True)
 class CommitteeSpread:
-    """Mean and spread over the members of a committee (eV); pairs are a value and its standard error.
+    """Mean and spread over the members of a committee; pairs are a value and its standard error.
 
     Attributes
     ----------
     mean
-        Mean correction; its error contains that of the ladder.
+        Mean over the members, of a free energy that of the corrections; its error contains that of the ladder.
     spread
         σ_model: sample standard deviation.
-    noise_eV
-        Sample standard deviation that is expected from the statistical errors alone, for members with equal free
-        energies.
+    noise
+        Sample standard deviation that is expected from the statistical errors alone, for members with equal values.
     """
 
     mean: tuple[float, float]
     spread: tuple[float, float]
-    noise_eV: float
+    noise: float
 
 
 def committee_spread(members: Sequence[MemberChange], ladder_error_eV: float = 0.0) -> CommitteeSpread:
@@ -113,17 +114,82 @@ def committee_spread(members: Sequence[MemberChange], ladder_error_eV: float = 0
     >>> committee_spread([MemberChange(0.02, frames), MemberChange(0.04, frames)]).mean[0]
     0.03
     """
-    n = len(members)
+    values = np.array([member.value_eV for member in members])
+    return _spread(values, lambda weights: _error(members, weights, ladder_error_eV))
+
+
+def spread_of_values(values: ArrayLike, influences: ArrayLike) -> CommitteeSpread:
+    """Return mean and spread of any quantity over the members of a committee.
+
+    Parameters
+    ----------
+    values
+        Value of each of K members, shape (K,).
+    influences
+        Influences of B independent sources of error on each value, shape (B, K): the covariance of two values is the
+        sum of the products of their influences.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are fewer than two members.
+
+    Examples
+    --------
+    >>> found = spread_of_values([0.20, 0.24], [[0.01, 0.01]])  # an error that both have in common
+    >>> round(found.mean[0], 3), round(found.mean[1], 3), round(found.spread[1], 3)
+    (0.22, 0.01, 0.0)
+    """
+    rows = np.asarray(influences, dtype=float)
+    return _spread(np.asarray(values, dtype=float), lambda weights: float(np.linalg.norm(rows @ weights)))
+
+
+def spread_of_draws(values: ArrayLike, draws: ArrayLike, factor: float = 1.0) -> CommitteeSpread:
+    """Return mean and spread over the members of a quantity that is no linear function of its sources of error.
+
+    Parameters
+    ----------
+    values
+        Value of each of K members, shape (K,).
+    draws
+        Values of all members at random within their errors, shape (D, K); members have the same random numbers for the
+        errors that they have in common. NaN where a value is not known; an error is NaN if this is often so.
+    factor
+        Factor of all errors, for the small number of independent sources.
+
+    Raises
+    ------
+    InvalidInputError
+        If there are fewer than two members.
+
+    Examples
+    --------
+    >>> common = np.random.default_rng(0).normal(size=(200, 1))  # an error that both have in common
+    >>> found = spread_of_draws([600.0, 640.0], [600.0, 640.0] + 10 * common)
+    >>> found.mean[0], round(found.mean[1]), round(found.spread[1], 6)
+    (620.0, 10, 0.0)
+    """
+    rows = np.asarray(draws, dtype=float)
+
+    def error(weights: np.ndarray) -> float:
+        found = spread_of(rows @ weights)
+        return np.nan if found is None else factor * found
+
+    return _spread(np.asarray(values, dtype=float), error)
+
+
+def _spread(values: np.ndarray, error: Callable[[np.ndarray], float]) -> CommitteeSpread:
+    """Return mean and spread of the values of the members, from the error of a sum of them with given weights."""
+    n = len(values)
     if n < MIN_MEMBERS:
         raise InvalidInputError(f"a committee needs at least {MIN_MEMBERS} members; got {n}")
-    values = np.array([member.value_eV for member in members])
     mean, spread = float(values.mean()), float(values.std(ddof=1))
     slopes = (values - mean) / ((n - 1) * spread) if spread > 0 else np.zeros(n)
-    noise = sum(_error(members, row, ladder_error_eV) ** 2 for row in np.eye(n) - 1 / n)
+    noise = sum(error(row) ** 2 for row in np.eye(n) - 1 / n)
     return CommitteeSpread(
-        mean=(mean, _error(members, np.full(n, 1 / n), ladder_error_eV)),
-        spread=(spread, _error(members, slopes, ladder_error_eV)),
-        noise_eV=float(np.sqrt(noise / (n - 1))),
+        mean=(mean, error(np.full(n, 1 / n))),
+        spread=(spread, error(slopes)),
+        noise=float(np.sqrt(noise / (n - 1))),
     )
 
 

@@ -9,7 +9,7 @@ independent, so that sums of products of their influences are covariances of all
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -44,12 +44,15 @@ class SampleBlocks:
         Whether a sample is in the first half of its state.
     scale
         Factor of the influences of blocks, for what centring and remaining correlations take away.
+    n_blocks
+        Number of blocks B.
     """
 
     of_state: np.ndarray
     index: np.ndarray
     first_half: np.ndarray
     scale: float
+    n_blocks: int
 
     @classmethod
     def of(cls, lengths: np.ndarray, inefficiency: float, chain: np.ndarray | None = None) -> SampleBlocks:
@@ -78,11 +81,25 @@ class SampleBlocks:
         # Neighbouring blocks are still correlated; the share of the variance that is lost is that of an AR(1) process.
         lost = (inefficiency - 1 / inefficiency) / (2 * length)
         kept = max(1 - lost, 0.25) * (1 - 1 / float(np.median(n_blocks)))
-        return cls(state, index, time < lengths[state] / 2, 1 / np.sqrt(kept))
+        return cls(state, index, time < lengths[state] / 2, 1 / np.sqrt(kept), int(index.max()) + 1)
+
+    def of_samples(self, chosen: np.ndarray) -> SampleBlocks:
+        """Return the same blocks, with some of the samples only; blocks without a sample have no influence.
+
+        Estimates from all samples and from some of them then have the same sources of error.
+
+        Parameters
+        ----------
+        chosen
+            Indices of the samples.
+        """
+        return replace(
+            self, of_state=self.of_state[chosen], index=self.index[chosen], first_half=self.first_half[chosen]
+        )
 
     def sums(self, influences: np.ndarray) -> np.ndarray:
         """Return the influence of each block, shape (B, ...), from those of samples, shape (n, ...)."""
-        return self.scale * _sums(self.index, self._centred(influences))
+        return self.scale * _sums(self.index, self._centred(influences), self.n_blocks)
 
     def halves(self, influences: np.ndarray) -> np.ndarray:
         """Return the influence of the first half of all samples minus that of the second half."""
@@ -90,13 +107,14 @@ class SampleBlocks:
         return sign @ self._centred(influences)
 
     def _centred(self, influences: np.ndarray) -> np.ndarray:
-        means = _sums(self.of_state, influences) / np.bincount(self.of_state)[:, None]
+        counts = np.maximum(np.bincount(self.of_state), 1)
+        means = _sums(self.of_state, influences, len(counts)) / counts[:, None]
         return influences - means[self.of_state]
 
 
-def _sums(index: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return sums of the rows with each index."""
-    return np.stack([np.bincount(index, column) for column in values.T], axis=1)
+def _sums(index: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
+    """Return sums of the rows with each index below n."""
+    return np.stack([np.bincount(index, column, minlength=n) for column in values.T], axis=1)
 
 
 def guess_along(reduced: np.ndarray, n_samples: Sequence[int] | np.ndarray, order: Sequence[int]) -> np.ndarray:

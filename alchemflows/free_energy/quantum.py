@@ -59,7 +59,7 @@ class WignerKirkwood:
         temperatures_K
             The temperatures, ascending, shape (k,).
         """
-        bad = np.flatnonzero(self.next_terms > MAX_NEXT_TERM)
+        bad = np.flatnonzero(~(self.next_terms <= MAX_NEXT_TERM))  # also where it is not a number
         first = 0 if len(bad) == 0 else int(bad[-1]) + 1
         return None if first == len(self.next_terms) else float(np.asarray(temperatures_K)[first])
 
@@ -137,9 +137,12 @@ class CorrectedPhase:
 def transition_shift_K(first: CorrectedPhase, second: CorrectedPhase) -> tuple[float, float]:
     """Return the shift of a transition temperature (K) to first order, ΔG_correction / ΔS, and its standard error.
 
-    Correction and entropy of a phase come from the same switches, so their errors are correlated.
+    Correction and entropy of a phase come from the same switches, so their errors are correlated. Both are infinite if
+    the entropies are equal.
     """
     entropy = second.entropy_eV_per_K - first.entropy_eV_per_K
+    if entropy == 0:
+        return np.inf, np.inf
     shift = (second.correction_eV - first.correction_eV) / entropy
     shares = []
     for phase in (first, second):

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Protocol
 
 import numpy as np
 from ase import units
@@ -28,7 +29,6 @@ from scipy.special import expit, logit, xlogy
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.influences import standard_errors
-from alchemflows.free_energy.mixing import MixingCurves
 
 #: Largest number of terms that is tried.
 MAX_TERMS = 5
@@ -36,6 +36,30 @@ MAX_TERMS = 5
 GOOD_FIT = 2.0
 #: Compositions at which curvatures are computed.
 _X = np.linspace(0.0, 1.0, 1001)[1:-1]
+
+
+class ExcessCurves(Protocol):
+    """Excess free energies at T temperatures and M + 1 compositions (eV per mixing site), and their errors."""
+
+    @property
+    def temperatures_K(self) -> np.ndarray:
+        """Temperatures (K), shape (T,)."""
+
+    @property
+    def x(self) -> np.ndarray:
+        """Fractions of the second species, shape (M + 1,)."""
+
+    @property
+    def excess_eV_per_site(self) -> np.ndarray:
+        """Excess free energies, shape (T, M + 1); NaN where they are not known."""
+
+    @property
+    def mixing_errors_eV_per_site(self) -> np.ndarray:
+        """Standard errors, shape (T, M + 1)."""
+
+    @property
+    def mixing_deviations_eV_per_site(self) -> np.ndarray:
+        """Influences of B blocks of samples, shape (B, T, M + 1)."""
 
 
 @dataclass(frozen=True)
@@ -153,14 +177,26 @@ class RedlichKisterFit:
         """Standard errors of the coefficients."""
         return RedlichKister(*np.split(standard_errors(self.covariance_factor), 2))
 
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of (h, s), shape (2 n, 2 n), with the standard errors of :attr:`errors`."""
+        found = self.covariance_factor.T @ self.covariance_factor
+        scale = np.sqrt(np.diag(found))
+        errors = standard_errors(self.covariance_factor)
+        ratio = np.divide(errors, scale, out=np.zeros_like(errors), where=scale > 0)
+        return found * np.outer(ratio, ratio)
+
     def draws(self, n_draws: int, seed: int = 0) -> RedlichKister:
-        """Return sets of coefficients at random within their errors; the seed as in :meth:`MixingCurves.draws`."""
+        """Return sets of coefficients at random within their errors.
+
+        The seed is as in :meth:`~alchemflows.free_energy.mixing.MixingCurves.draws`.
+        """
         z = np.random.default_rng(seed).normal(size=(n_draws, len(self.covariance_factor)))
         both = np.concatenate([self.values.enthalpies_eV, self.values.entropies_eV_per_K]) + z @ self.covariance_factor
         return RedlichKister(*np.split(both, 2, axis=-1))
 
 
-def fit_excess(curves: MixingCurves, n_terms: int | None = None) -> RedlichKisterFit:
+def fit_excess(curves: ExcessCurves, n_terms: int | None = None) -> RedlichKisterFit:
     """Fit a Redlich–Kister polynomial to the excess free energies.
 
     With one temperature, s_i = 0. Each point has the statistical weight 1/(σ² + median σ²), since a small error may be
@@ -203,7 +239,7 @@ def fit_excess(curves: MixingCurves, n_terms: int | None = None) -> RedlichKiste
     return best
 
 
-def _fit(curves: MixingCurves, known: np.ndarray, errors: np.ndarray, n_terms: int) -> RedlichKisterFit:
+def _fit(curves: ExcessCurves, known: np.ndarray, errors: np.ndarray, n_terms: int) -> RedlichKisterFit:
     of_temperature, of_composition = np.nonzero(known)
     basis = _basis(curves.x, n_terms, 0)[:, of_composition].T
     mean_K = curves.temperatures_K.mean()

@@ -23,7 +23,8 @@ Errors follow from the influences of independent blocks of samples (:mod:`alchem
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 from ase import units
@@ -152,6 +153,22 @@ class ThermalCurves:
         """Quantities at each temperature, shape (G,)."""
         return ThermalQuantities.of(self.moments, self.temperatures_K, self.centres_eV)
 
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks with an influence."""
+        return int(self.deviations.any(axis=(1, 2)).sum())
+
+    def between(self, first: int, last: int) -> ThermalCurves:
+        """Return the curves at the temperatures from one index up to another, which is excluded."""
+        part = slice(first, last)
+        return replace(
+            self,
+            temperatures_K=self.temperatures_K[part],
+            centres_eV=self.centres_eV[part],
+            moments=self.moments[part],
+            deviations=self.deviations[:, part],
+        )
+
     def draws(self, n_draws: int, seed: int = 0) -> ThermalQuantities:
         """Return quantities at random within their errors, shape (n_draws, G).
 
@@ -192,52 +209,164 @@ def thermal_curves(replicas: Sequence[ThermalSamples], *, n_temperatures: int = 
     >>> (curves.quantities.energy_eV / 5).round(2)
     array([0.13, 0.19, 0.24])
     """
-    _check(replicas)
-    sampled, state_of = np.unique([each.temperature_K for each in replicas], return_inverse=True)
-    lengths = np.array([len(each.order) for each in replicas])
-    place = np.repeat(np.arange(len(replicas)), lengths)
-    state = state_of[place]
-    walker = place
-    if replicas[0].walker is not None:
-        walker = np.concatenate([each.walker for each in replicas]).astype(np.int64)
-    energy = np.concatenate([each.enthalpy_eV for each in replicas]).astype(float)
-    zero = energy.mean()
-    energy = energy - zero
-    order = np.concatenate([each.order for each in replicas]).astype(float)
-    n_samples = np.bincount(state)
-    beta = 1 / (units.kB * sampled)
-    reduced = beta[:, None] * energy
-    means = np.bincount(state, energy) / n_samples
-    guess = cumulative_trapezoid(means, beta, initial=0.0)
-    solved = MBAR(
-        reduced[:, np.argsort(state, kind="stable")], n_samples, initial_f_k=guess, solver_protocol=(solver(),)
-    )
-    log_mixture = logsumexp(solved.f_k[:, None] - reduced, axis=0, b=n_samples[:, None])
-    weights = np.exp(solved.f_k[:, None] - reduced - log_mixture).T
-    on_f = influences_on_states(weights, n_samples)
-    inefficiency = max(_inefficiency(values, state, place, walker) for values in (energy, order))
-    blocks = SampleBlocks.of(lengths, inefficiency, walker)
-    grid = np.linspace(sampled[0], sampled[-1], n_temperatures)
-    centres, moments, deviations = [], [], []
-    for temperature_K in grid:
-        log_weight = -energy / (units.kB * temperature_K) - log_mixture
-        weight = np.exp(log_weight - logsumexp(log_weight))
-        centres.append(weight @ energy)
-        h = energy - centres[-1]
-        each = np.stack([h, h**2, h**3, h**4, order, order**2, order * h], axis=1)
-        moments.append(weight @ each)
-        own = weight[:, None] * (each - moments[-1])
-        deviations.append(blocks.sums(own - on_f @ (n_samples[:, None] * (weights.T @ own))))
-    overlaps = pair_overlaps(weights, weights)
-    return ThermalCurves(
-        temperatures_K=grid,
-        sampled_K=sampled,
-        centres_eV=np.array(centres) + zero,
-        moments=np.array(moments),
-        deviations=np.stack(deviations, axis=1),
-        overlaps=np.diagonal(overlaps, offset=1).copy(),
-        inefficiency=inefficiency,
-    )
+    samples = JoinedSamples.of(replicas)
+    grid = np.linspace(samples.sampled_K[0], samples.sampled_K[-1], n_temperatures)
+    return CombinedTemperatures.of(samples, samples.blocks()).curves(grid)
+
+
+@dataclass(frozen=True)
+class JoinedSamples:
+    """Samples of all replicas, those of one replica after those of the other.
+
+    Attributes
+    ----------
+    sampled_K
+        Sampled temperatures (K), ascending, shape (K,).
+    state, place, walker
+        Index of the temperature, of the replica, and of the chain of each sample, shape (n,).
+    enthalpy_eV, order
+        As those of the replicas, shape (n,).
+    """
+
+    sampled_K: np.ndarray
+    state: np.ndarray
+    place: np.ndarray
+    walker: np.ndarray
+    enthalpy_eV: np.ndarray
+    order: np.ndarray
+
+    @classmethod
+    def of(cls, replicas: Sequence[ThermalSamples]) -> JoinedSamples:
+        """Join the samples of replicas.
+
+        Raises
+        ------
+        InvalidInputError
+            As :func:`thermal_curves`.
+        """
+        _check(replicas)
+        sampled, state_of = np.unique([each.temperature_K for each in replicas], return_inverse=True)
+        place = np.repeat(np.arange(len(replicas)), [len(each.order) for each in replicas])
+        walker = place
+        if replicas[0].walker is not None:
+            walker = np.concatenate([each.walker for each in replicas]).astype(np.int64)
+        energy = np.concatenate([each.enthalpy_eV for each in replicas]).astype(float)
+        order = np.concatenate([each.order for each in replicas]).astype(float)
+        return cls(sampled, state_of[place], place, walker, energy, order)
+
+    @cached_property
+    def inefficiency(self) -> float:
+        """Statistical inefficiency of the slower of energy and order, in samples."""
+        both = (self.enthalpy_eV - self.enthalpy_eV.mean(), self.order)
+        return max(_inefficiency(values, self.state, self.place, self.walker) for values in both)
+
+    def blocks(self) -> SampleBlocks:
+        """Return independent blocks of the samples."""
+        return SampleBlocks.of(np.bincount(self.place), self.inefficiency, self.walker)
+
+    def chosen(self, rows: np.ndarray) -> JoinedSamples:
+        """Return some of the samples."""
+        return replace(
+            self,
+            state=self.state[rows],
+            place=self.place[rows],
+            walker=self.walker[rows],
+            enthalpy_eV=self.enthalpy_eV[rows],
+            order=self.order[rows],
+        )
+
+
+@dataclass(frozen=True)
+class CombinedTemperatures:
+    """Samples of all temperatures, combined by MBAR.
+
+    Attributes
+    ----------
+    samples
+        The samples.
+    blocks
+        Independent blocks of them.
+    zero_eV
+        Zero of the energies (eV).
+    weights
+        Weight of each sample at each sampled temperature, shape (n, K).
+    log_mixture
+        Logarithm of the denominator of w (see the module), shape (n,).
+    on_states
+        Influence of each sample on f_k, shape (n, K).
+    """
+
+    samples: JoinedSamples
+    blocks: SampleBlocks
+    zero_eV: float
+    weights: np.ndarray
+    log_mixture: np.ndarray
+    on_states: np.ndarray
+
+    @classmethod
+    def of(cls, samples: JoinedSamples, blocks: SampleBlocks) -> CombinedTemperatures:
+        """Combine samples."""
+        zero = float(samples.enthalpy_eV.mean())
+        energy, state = samples.enthalpy_eV - zero, samples.state
+        n_samples = np.bincount(state)
+        beta = 1 / (units.kB * samples.sampled_K)
+        reduced = beta[:, None] * energy
+        means = np.bincount(state, energy) / n_samples
+        guess = cumulative_trapezoid(means, beta, initial=0.0)
+        solved = MBAR(
+            reduced[:, np.argsort(state, kind="stable")], n_samples, initial_f_k=guess, solver_protocol=(solver(),)
+        )
+        log_mixture = logsumexp(solved.f_k[:, None] - reduced, axis=0, b=n_samples[:, None])
+        weights = np.exp(solved.f_k[:, None] - reduced - log_mixture).T
+        return cls(samples, blocks, zero, weights, log_mixture, influences_on_states(weights, n_samples))
+
+    def weights_at(self, temperature_K: float, difference_eV: np.ndarray | float = 0.0) -> np.ndarray:
+        """Return the weight of each sample at a temperature, shape (n,); their sum is 1.
+
+        Parameters
+        ----------
+        temperature_K
+            Temperature (K).
+        difference_eV
+            Energy with another potential minus that with the sampled one (eV), shape (n,).
+        """
+        energy = self.samples.enthalpy_eV - self.zero_eV + difference_eV
+        log_weight = -energy / (units.kB * temperature_K) - self.log_mixture
+        weight = np.exp(log_weight - log_weight.max())
+        return weight / weight.sum()
+
+    def curves(self, temperatures_K: np.ndarray, difference_eV: np.ndarray | float = 0.0) -> ThermalCurves:
+        """Return averages at some temperatures.
+
+        Parameters
+        ----------
+        temperatures_K
+            Temperatures (K), ascending and evenly spaced, shape (G,).
+        difference_eV
+            Energy with another potential minus that with the sampled one (eV), shape (n,), for its averages.
+        """
+        energy = self.samples.enthalpy_eV - self.zero_eV + difference_eV
+        order, n_samples = self.samples.order, np.bincount(self.samples.state)
+        centres, moments, deviations = [], [], []
+        for temperature_K in temperatures_K:
+            weight = self.weights_at(temperature_K, difference_eV)
+            centres.append(weight @ energy)
+            h = energy - centres[-1]
+            each = np.stack([h, h**2, h**3, h**4, order, order**2, order * h], axis=1)
+            moments.append(weight @ each)
+            own = weight[:, None] * (each - moments[-1])
+            on_states = self.on_states @ (n_samples[:, None] * (self.weights.T @ own))
+            deviations.append(self.blocks.sums(own - on_states))
+        overlaps = pair_overlaps(self.weights, self.weights)
+        return ThermalCurves(
+            temperatures_K=temperatures_K,
+            sampled_K=self.samples.sampled_K,
+            centres_eV=np.array(centres) + self.zero_eV,
+            moments=np.array(moments),
+            deviations=np.stack(deviations, axis=1),
+            overlaps=np.diagonal(overlaps, offset=1).copy(),
+            inefficiency=self.samples.inefficiency,
+        )
 
 
 def _inefficiency(values: np.ndarray, state: np.ndarray, place: np.ndarray, walker: np.ndarray) -> float:

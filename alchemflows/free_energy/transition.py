@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,10 +27,29 @@ class TransitionEstimate:
         Temperature (K); None if there is none between the sampled temperatures.
     error_K
         Standard error (K); None if many of the random draws have no transition temperature.
+    draws_K
+        Temperatures at random within the errors (K), shape (:data:`N_DRAWS`,); NaN where there is none.
+    factor
+        Factor of the spread of the draws, for the small number of blocks.
     """
 
     temperature_K: float | None
     error_K: float | None
+    draws_K: np.ndarray = field(repr=False, compare=False)
+    factor: float = field(default=1.0, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, value_K: float, draws_K: np.ndarray, factor: float) -> TransitionEstimate:
+        """Return the estimate of a value, which may be NaN, from draws within its errors."""
+        if not np.isfinite(value_K):
+            return cls.none()
+        error = spread(draws_K)
+        return cls(float(value_K), None if error is None else factor * error, draws_K, factor)
+
+    @classmethod
+    def none(cls) -> TransitionEstimate:
+        """Return the estimate of a transition that is not there."""
+        return cls(None, None, np.full(N_DRAWS, np.nan))
 
 
 def is_constant(order: np.ndarray | Sequence[float]) -> bool:
@@ -50,7 +69,7 @@ def heat_capacity_peak(curves: ThermalCurves) -> TransitionEstimate:
 def steepest_order(curves: ThermalCurves) -> TransitionEstimate:
     """Return the temperature at which the order parameter decreases fastest; none if it is constant."""
     if is_constant(curves.quantities.order):
-        return TransitionEstimate(None, None)
+        return TransitionEstimate.none()
     return _estimate(
         _peak(curves.temperatures_K, -curves.quantities.order_slope_per_K[None]),
         _peak(curves.temperatures_K, -curves.draws(N_DRAWS).order_slope_per_K),
@@ -85,11 +104,8 @@ def cumulant_crossing(small: ThermalCurves, large: ThermalCurves) -> TransitionE
 
 
 def _estimate(value: np.ndarray, draws: np.ndarray, curves: Sequence[ThermalCurves]) -> TransitionEstimate:
-    if not np.isfinite(value[0]):
-        return TransitionEstimate(None, None)
-    error = spread(draws)
-    factor = small_sample_factor(min(len(each.deviations) for each in curves))
-    return TransitionEstimate(float(value[0]), None if error is None else factor * error)
+    factor = small_sample_factor(min(each.n_blocks for each in curves))
+    return TransitionEstimate.of(float(value[0]), draws, factor)
 
 
 def _peak(x: np.ndarray, values: np.ndarray) -> np.ndarray:

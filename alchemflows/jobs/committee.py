@@ -13,10 +13,9 @@ from alchemflows.errors import AlchemflowsError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import failing_onwards, tolerant
 from alchemflows.jobs.jobflow_parts import take_place_of
-from alchemflows.jobs.stores import current_store, require_store
+from alchemflows.jobs.stores import current_store, require_store, stored_output
 from alchemflows.schemas.committee import CommitteeDocument, FrameForces
 from alchemflows.schemas.correction import CorrectionDocument
-from alchemflows.schemas.document import decoded
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 
 if TYPE_CHECKING:
@@ -167,4 +166,4 @@ class CompareMembersMaker(Maker):
 
 def _stored(store: JobStore, found: Any) -> Any:
     """Return the output of a job whose identifier is given, or what is given."""
-    return decoded(store.get_output(found, load=True)) if isinstance(found, str) else found
+    return stored_output(store, found) if isinstance(found, str) else found

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +13,14 @@ from jobflow import JobConfig, Maker, OutputReference, job
 
 from alchemflows.errors import PotentialError
 from alchemflows.jobs.cost import JobCost, cost_of_frames
+from alchemflows.jobs.evaluation import evaluate_frames
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import current_store, require_store
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.correction import CalculatorSpec, CorrectionDocument, EvaluationLimits, TargetRunSettings
 from alchemflows.schemas.free_energy import FreeEnergyDocument
 from alchemflows.schemas.potential import PotentialSpec
-from alchemflows.schemas.progress import Progress, ProgressFile
+from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class EvaluateFramesMaker(Maker):
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; only runs with the target have dynamics."""
         frames, runs = cost_of_frames(ladder, self.limits.max_evaluations), self.target_runs
         if runs is None:
-            return JobCost("analysis", frames=frames)
+            return JobCost("sampling", frames=frames)
         n = 2 * runs.n_runs
         return JobCost("sampling", n, n * (runs.n_equilibration_steps + runs.n_production_steps), frames=frames)
 
@@ -93,7 +92,7 @@ class EvaluateFramesMaker(Maker):
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         """
         from alchemflows.alchemy.targets import load_target
-        from alchemflows.analysis.correction import correction_document, ends_to_evaluate
+        from alchemflows.analysis.correction import correction_document, counts_to_evaluate, ends_to_evaluate
         from alchemflows.jobs.frames import (
             frames_of_ladder,
             identifier,
@@ -112,7 +111,9 @@ class EvaluateFramesMaker(Maker):
         target.check_elements(frozenset().union(*(each.frames.elements for each in sampled)))
         ends = ends_to_evaluate(document, sampled, before)
         with resumable() as checkpoint:
-            self._evaluate(target, document, ends, checkpoint)
+            evaluate_frames(
+                target, ends, checkpoint, self.max_failed, lambda: counts_to_evaluate(document, ends, self.limits)
+            )
             if self.target_runs is not None:
                 ends = self._run_target(self.target_runs, target, document, ends, checkpoint)
         return correction_document(
@@ -147,8 +148,9 @@ class EvaluateFramesMaker(Maker):
         )
         found = []
         for name, end in zip(("initial", "final"), ends, strict=True):
-            images = end.sampled.frames.atoms()
-            first = [images[row] for row in evenly_spaced(len(images), settings.n_runs)]
+            images, rows = end.sampled.frames.atoms(), end.evaluated
+            # The target has failed on the others, or they were not needed.
+            first = [images[rows[k]] for k in evenly_spaced(len(rows), settings.n_runs)]
             recorder = FrameRecorder(range(len(first)), dynamics.n_samples, settings.n_of_run)
             run_from(
                 target.model(first[0]),
@@ -163,41 +165,6 @@ class EvaluateFramesMaker(Maker):
             )
             found.append(replace(end, run_eV=_energies(recorder, first[0], source, target)))
         return found[0], found[1]
-
-    def _evaluate(
-        self,
-        target: EnergyTarget,
-        ladder: FreeEnergyDocument,
-        ends: Sequence[EvaluatedEnd],
-        checkpoint: Checkpoint,
-    ) -> None:
-        """Evaluate frames in rounds; energies and errors are written to the ends."""
-        from alchemflows.analysis.correction import counts_to_evaluate
-
-        images = [end.sampled.frames.atoms() for end in ends]
-        counts: tuple[int, ...] = (0, 0)
-        if (saved := checkpoint.load()) is not None:
-            counts = _restored(saved.state, ends)
-        report, begun, size, done = ProgressFile(Path.cwd()), time.monotonic(), target.n_at_once, 0
-        while True:
-            batches = []
-            for k, end in enumerate(ends):
-                tried = set(end.tried)
-                rows = sorted(row for row in end.order[: counts[k]] if row not in tried)
-                batches += [(k, rows[start : start + size]) for start in range(0, len(rows), size)]
-            of_round = done + len(batches)
-            for k, rows in batches:
-                done += 1
-                for row, energy in zip(rows, target.energies([images[k][row] for row in rows]), strict=True):
-                    ends[k].record(row, energy)
-                ends[k].check_failures(target.name, self.max_failed, counts[k])
-                speed = done / max(time.monotonic() - begun, 1e-9)
-                report(Progress("evaluation", done, of_round, (), 0.0, steps_per_s=speed))
-                checkpoint.offer(done, partial(_state, counts, ends), last=done == of_round)
-            following = counts_to_evaluate(ladder, ends, self.limits)
-            if following == counts:
-                return
-            counts = following
 
 
 def _energies(recorder: FrameRecorder, atoms: Atoms, source: EnergyTarget, target: EnergyTarget) -> np.ndarray:
@@ -218,31 +185,3 @@ def _energies(recorder: FrameRecorder, atoms: Atoms, source: EnergyTarget, targe
             raise PotentialError(f"the sampled potential at a configuration of {target.name}: {wrong[0]}")
         energies.append([found, recorder.energies_of_window(run)])
     return np.array(energies, dtype=float)
-
-
-def _state(counts: Sequence[int], ends: Sequence[EvaluatedEnd]) -> dict[str, np.ndarray]:
-    """Return the arrays from which the evaluation can continue.
-
-    Parameters
-    ----------
-    counts
-        Number of frames of each end that are evaluated in this round and in those before.
-    ends
-        Both ends.
-    """
-    state = {"counts": np.array(counts)}
-    for k, end in enumerate(ends):
-        failed = sorted(end.errors)
-        state[f"energies_{k}"] = end.target_eV
-        state[f"failed_{k}"] = np.array(failed, dtype=int)
-        state[f"errors_{k}"] = np.array([end.errors[row] for row in failed], dtype=str)
-    return state
-
-
-def _restored(state: Mapping[str, np.ndarray], ends: Sequence[EvaluatedEnd]) -> tuple[int, ...]:
-    """Write energies and errors of a checkpoint to the ends, and return the numbers of frames of its round."""
-    for k, end in enumerate(ends):
-        end.target_eV[:] = state[f"energies_{k}"]
-        end.errors.update(zip(state[f"failed_{k}"].tolist(), state[f"errors_{k}"].tolist(), strict=True))
-    # Checkpoints of earlier releases have no counts; they evaluated all frames.
-    return tuple(int(n) for n in state.get("counts", [len(end.order) for end in ends]))

@@ -13,12 +13,12 @@ from alchemflows.schemas.dynamics import SwitchingSettings
 
 @dataclass(frozen=True)
 class FrameCost:
-    """Frames of both ends of a stored ladder that a job evaluates.
+    """Frames of a stored result that a job evaluates: of both ends of a ladder, or of other states.
 
     Attributes
     ----------
     ladder
-        Identifier of the free energy of the ladder.
+        Identifier of the result.
     most
         Maximum number of frames; None for all.
     forces
@@ -50,6 +50,9 @@ class JobCost:
         Number of evaluations of single configurations, besides those of dynamics, relaxations and frames.
     frames
         Frames that are evaluated; none for most jobs.
+    n_frames
+        Number of configurations that are stored and that other jobs can evaluate as frames of a ladder, a crystal or a
+        liquid.
     """
 
     kind: JobKind = "analysis"
@@ -59,6 +62,7 @@ class JobCost:
     n_relaxations: int = 0
     n_evaluations: int = 0
     frames: FrameCost | None = None
+    n_frames: int = 0
 
 
 @runtime_checkable

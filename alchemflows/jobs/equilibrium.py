@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +83,7 @@ class EquilibriumMaker(Maker):
         n_steps = self.dynamics.n_equilibration_steps + self.dynamics.n_production_steps
         n_frames = self.n_replicas * min(self._n_of_replica(), self.dynamics.n_samples)
         n_bytes = packed_bytes(n_frames, system.n_sites, cells_vary=self.dynamics.pressure_GPa is not None)
-        return JobCost("sampling", self.n_replicas, self.n_replicas * n_steps, n_bytes)
+        return JobCost("sampling", self.n_replicas, self.n_replicas * n_steps, n_bytes, n_frames=n_frames)
 
     def _n_of_replica(self) -> int:
         """Return the number of configurations of each replica that are wanted."""
@@ -162,7 +162,7 @@ class EquilibriumMaker(Maker):
             mean_temperature_K=run.temperature_K.mean(),
             msd_A2=run.msd_A2.mean(axis=0).tolist(),
             dynamics=self.dynamics,
-            frames=_frames(system, weights, run, recorder),
+            frames=frames_of_replicas(system.site_composition(weights), recorder, run.energy_eV, run.time_fs),
             verdict=Verdict.of(reasons),
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
@@ -170,17 +170,27 @@ class EquilibriumMaker(Maker):
         )
 
 
-def _frames(
-    system: AlchemicalSystem, weights: Sequence[float], run: Equilibrium, recorder: FrameRecorder
+def frames_of_replicas(
+    composition: Sequence[Mapping[int, float]], recorder: FrameRecorder, energy_eV: np.ndarray, time_fs: np.ndarray
 ) -> PackedArrays | None:
-    """Return the configurations of all replicas, one replica after the other; None if none are kept."""
-    composition, parts = system.site_composition(weights), []
+    """Return the configurations of all replicas, one replica after the other; None if none are kept.
+
+    Parameters
+    ----------
+    composition
+        Share of each element on each site.
+    recorder
+        The configurations.
+    energy_eV, time_fs
+        Energies of all n samples of B replicas (eV), shape (n, B), and their times (fs), shape (n,).
+    """
+    parts = []
     for k in recorder.windows:
         found = recorder.of_window(k)
         if found is None:
             return None
         kept, positions, cells = found
-        parts.append(Frames.of(composition, positions, cells, run.energy_eV[kept, k], run.time_fs[kept]))
+        parts.append(Frames.of(composition, positions, cells, energy_eV[kept, k], time_fs[kept]))
     return Frames.joined(parts).packed()
 
 

@@ -45,7 +45,7 @@ class FrameForcesMaker(Maker):
 
     def cost(self, ladder: OutputReference | str, *_: object, **__: object) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`; it has no dynamics."""
-        return JobCost("analysis", frames=cost_of_frames(ladder, forces=True))
+        return JobCost("sampling", frames=cost_of_frames(ladder, forces=True))
 
     @job(output_schema=FrameForces, data=["forces"], config=JobConfig(expose_store=True, resolve_references=False))
     def make(self, ladder: OutputReference | str, member: str) -> FrameForces:

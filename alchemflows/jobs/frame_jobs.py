@@ -15,6 +15,7 @@ from pymatgen.core import Composition, Element, Structure
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.cost import JobCost, cost_of_frames
+from alchemflows.jobs.frames import identifier
 from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.jobflow_parts import take_place_of
 from alchemflows.jobs.refine import assign_category
@@ -34,11 +35,24 @@ _SUCCESSFUL = "successful"
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """Which frame a job calculates: identifier of its ladder, λ of its end, and its index there."""
+    """Which frame a job calculates.
 
-    ladder: str
-    lambda_value: float
+    Attributes
+    ----------
+    result
+        Identifier of its ladder, or of the other result that has it.
+    state
+        Name of its state, such as `λ = 1`.
+    index
+        Its index in the state.
+    conditions
+        Conditions of the state by name, such as `lambda`.
+    """
+
+    result: str
+    state: str
     index: int
+    conditions: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass
@@ -118,7 +132,7 @@ class FrameJobsMaker(Maker):
         store, name = current_store(), maker_name(self.target)
         document, before = stored_ladder(store, ladder), stored_correction(store, earlier)
         ends = ends_to_evaluate(document, frames_of_ladder(store, document), before)
-        jobs = list(map(_uuid, outputs))
+        jobs = list(map(identifier, outputs))
         found, crystals = _outputs(store, jobs), [composition_of(end.sampled.frames) for end in ends]
         for (k, row), uuid in zip(frames, jobs, strict=True):
             ends[k].record(row, energy_of(found.get(uuid), crystals[k], f"the job {uuid[:8]}"))
@@ -129,7 +143,7 @@ class FrameJobsMaker(Maker):
         more = [(k, row) for k, end in enumerate(ends) for row in end.order[: counts[k]] if row not in tried[k]]
         if more:
             made = self._jobs(ladder, ends, sorted(more))
-            previous = None if earlier is None else _uuid(earlier)
+            previous = None if earlier is None else identifier(earlier)
             again = self.make(ladder, previous, [*frames, *sorted(more)], [*jobs, *map(output_of, made)])
             take_place_of(again, CURRENT_JOB.job)
             tolerant(again)
@@ -147,7 +161,9 @@ class FrameJobsMaker(Maker):
         structures = [end.sampled.frames.structures() for end in ends]
         made: list[Job | Flow] = []
         for k, row in rows:
-            made.append(frame_job(self.target, structures[k][row], FrameLabels(ladder, ends[k].lambda_value, row)))
+            made.append(
+                frame_job(self.target, structures[k][row], FrameLabels(ladder, f"λ = {k}", row, {"lambda": float(k)}))
+            )
         assign_category(made, self.category)
         return made
 
@@ -166,8 +182,9 @@ def composition_of(frames: Frames) -> Composition:
 def frame_job(maker: Maker, structure: Structure, labels: FrameLabels) -> Job | Flow:
     """Return the job of a frame; its name and its metadata say which frame it is."""
     one: Job | Flow = maker.make(structure)
-    one.append_name(f" λ = {labels.lambda_value:g}, frame {labels.index}")
-    one.update_metadata({"frame": {"ladder": labels.ladder, "lambda": labels.lambda_value, "index": labels.index}})
+    one.append_name(f" {labels.state}, frame {labels.index}")
+    frame = {"result": labels.result, "state": labels.state, "index": labels.index, **labels.conditions}
+    one.update_metadata({"frame": frame})
     return one
 
 
@@ -275,10 +292,6 @@ def _is_maker(found: Any) -> bool:
             return False
     owner = getattr(found, "__self__", found)
     return inspect.isclass(owner) and issubclass(owner, Maker)
-
-
-def _uuid(output: OutputReference | str) -> str:
-    return output if isinstance(output, str) else output.uuid
 
 
 def _outputs(store: JobStore, jobs: Sequence[str]) -> dict[str, Mapping[str, Any]]:

@@ -19,7 +19,7 @@ from alchemflows.alchemy.symmetrise import symmetrised
 from alchemflows.alchemy.symmetry import Symmetry, symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.analysis.terms import mixing_term_eV
-from alchemflows.errors import InvalidInputError, UnstableCrystalError
+from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.einstein import (
     HBAR,
     centre_of_mass_term_eV,
@@ -30,6 +30,7 @@ from alchemflows.free_energy.quantum import quantum_correction_eV
 from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import check_same, reasons_of, started_from
+from alchemflows.jobs.modes import frequencies
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.seeds import derived_seeds
@@ -183,7 +184,8 @@ class EinsteinSwitchesMaker(Maker):
         sampled = self._sample(potential, system, w, symmetry, settings, dynamics)
         counts = system.counts(w)
         result, work = work_document(sampled.switches, settings, counts)
-        omegas, unstable = self._modes(system.with_structure(sampled.mean), w)
+        crystal = system.with_structure(sampled.mean)
+        omegas, unstable = frequencies(crystal, w, self.potential) if self.quantum else (None, [])
         reasons = _reasons_of_cell(mean_cell, result.best[1])
         reasons += drift("the energy of the crystal", sampled.run.energy_eV) + result.warnings + unstable
         points = symmetry.n_primitive_cells if n_primitive_cells is None else n_primitive_cells
@@ -298,20 +300,6 @@ class EinsteinSwitchesMaker(Maker):
             "cell_bias_error_eV": bias_error,
             "gibbs": FreeEnergyValue.of(helmholtz + pv - bias, float(np.hypot(error, bias_error)), counts),
         }
-
-    def _modes(self, system: AlchemicalSystem, weights: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
-        """Return the frequencies for the quantum correction if it was asked for, or why there are none."""
-        if not self.quantum:
-            return None, []
-        from alchemflows.alchemy.calculator import AlchemicalCalculator
-        from alchemflows.alchemy.phonons import mode_frequencies, relaxed_positions
-
-        calculator = AlchemicalCalculator(system, weights, self.potential.model_copy(update={"dtype": "float64"}))
-        cell = system.structure.lattice.matrix
-        try:
-            return mode_frequencies(calculator.potential, relaxed_positions(calculator), cell, weights), []
-        except UnstableCrystalError as error:  # F is valid even if the crystal is stable only at high temperature
-            return None, [Reason.UNSTABLE_AT_0_K.because(error=error)]
 
 
 @dataclass

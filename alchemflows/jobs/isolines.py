@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import units
-from jobflow import JobConfig, Maker, OutputReference, job
+from jobflow import JobConfig, Maker, job
 
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.analysis.isolines import N_STRAINS, isotherm_of, quantum_corrections
-from alchemflows.errors import AlchemflowsError, NotLiquidError, TrajectoryError, UnstableCrystalError
+from alchemflows.analysis.isolines import N_STRAINS, quantum_corrections
+from alchemflows.errors import NotLiquidError, TrajectoryError, UnstableCrystalError
+from alchemflows.free_energy.einstein import HBAR
 from alchemflows.jobs.cost import JobCost, cost_of_switches
+from alchemflows.jobs.modes import frequencies
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
+from alchemflows.jobs.sweep_starts import crystal_of_sweep, start_of_sweep
 from alchemflows.schemas.dynamics import SwitchingSettings
-from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocument
+from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.isolines import (
     CurveValues,
     PressureSweepDocument,
@@ -60,10 +63,6 @@ class _Swept:
     ----------
     run
         The sweep.
-    places
-        Temperatures or pressures at the points of the work, ascending, shape (m,).
-    volumes_A3
-        Mean volumes of forward and backward switches between the points.
     settings
         Settings of the switches.
     lost
@@ -71,14 +70,13 @@ class _Swept:
     work
         Free energy along the path.
     arrays
-        Arrays of the switches that are stored.
+        Arrays of the switches that are stored: temperatures or pressures at the points of the work, ascending, shape
+        (m,), as `places`; work, mean volumes and squares of forces between the points.
     spent_s
         Time that was spent before the job was resumed.
     """
 
     run: Sweep
-    places: np.ndarray
-    volumes_A3: tuple[np.ndarray, np.ndarray]
     settings: SwitchingSettings
     lost: list[float]
     work: WorkCurve
@@ -189,8 +187,6 @@ class SweepSwitchesMaker(Maker):
             arrays |= squares | {"kind_counts": run.kind_counts}
         return _Swept(
             run,
-            places,
-            (arrays["forward_volumes_A3"], arrays["backward_volumes_A3"]),
             settings,
             lost,
             work_curve(switches.forward_progress_eV, switches.backward_progress_eV, settings.temperature_K),
@@ -232,7 +228,8 @@ class SweepSwitchesMaker(Maker):
         place: float,
         unit: str,
         started: float,
-        isotherm: PressureSweepDocument | None = None,
+        start: SweepAnchor,
+        more_reasons: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Return the fields that documents of temperatures and of pressures share."""
         switches, ends = swept.run.switches, swept.work.ends
@@ -240,17 +237,14 @@ class SweepSwitchesMaker(Maker):
         sites = worst(swept.run.summaries) if liquid is None else None
         ends_early = Reason.SWEEP_ENDS if liquid is None else Reason.LIQUID_ENDS
         lost = []
-        for start, end, reached in (
-            (place, self.high, swept.places[-1]),
-            (place, self.low, swept.places[0]),
-        ):
+        for end, reached in ((self.high, swept.arrays["places"][-1]), (self.low, swept.arrays["places"][0])):
             beyond = [each for each in swept.lost if (each > place) == (end > place)]
             if beyond:
                 nearest = min(beyond, key=lambda each: abs(each - place))
-                lost.append(ends_early.because(lost=nearest, start=start, end=reached, unit=unit))
+                lost.append(ends_early.because(lost=nearest, start=place, end=reached, unit=unit))
         reasons = [
             *(f"anchor: {reason}" for reason in anchor.verdict.reasons),
-            *(f"pressure sweep: {reason}" for reason in _own_reasons(isotherm)),
+            *more_reasons,
             *lost,
             *ends.warnings,
             *(each for summary in (sites, liquid) if summary is not None for each in summary.reasons("switches")),
@@ -261,7 +255,7 @@ class SweepSwitchesMaker(Maker):
             "weight_labels": anchor.weight_labels,
             "coupling": anchor.coupling,
             "counts": anchor.counts,
-            "anchor": _start(anchor, isotherm, self.settings.pressure_GPa),
+            "anchor": start,
             "n_attempts": len(swept.lost) + 1,
             "work": SweepWork(
                 forward_work_eV=switches.forward_work_eV.tolist(),
@@ -282,7 +276,7 @@ class SweepSwitchesMaker(Maker):
 
     def _points(self, swept: _Swept, anchor: float) -> np.ndarray:
         """Return the points of the curve, with the anchor among them."""
-        return np.unique([*np.linspace(swept.places[0], swept.places[-1], self.n_points), anchor])
+        return np.unique([*np.linspace(swept.arrays["places"][0], swept.arrays["places"][-1], self.n_points), anchor])
 
 
 @dataclass
@@ -332,8 +326,8 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
         require_store()
         started = time.perf_counter()
         pressure = self.settings.pressure_GPa
-        start = _start(anchor, isotherm, pressure)
-        model, system = _crystal(self.potential, system, anchor, start.volume_A3)
+        start = start_of_sweep(anchor, isotherm, pressure)
+        model, system = crystal_of_sweep(self.potential, system, anchor, start.volume_A3)
         in_model = 0.0 if pressure is None else pressure * units.GPa
 
         def path_of(low: float, high: float) -> tuple[ScaledPath, SwitchingSettings]:
@@ -342,19 +336,25 @@ class TemperatureSwitchesMaker(SweepSwitchesMaker):
 
         liquid = isinstance(anchor, LiquidFreeEnergyDocument)
         swept = self._sweep(model, system, anchor.temperature_K, "K", path_of, liquid=liquid)
+        reasons = [f"pressure sweep: {reason}" for reason in _own_reasons(isotherm)]
+        # At another pressure the modes are those of the crystal with the volume there.
+        if start.mode_energies_eV is None and isinstance(anchor, FrenkelLaddDocument) and anchor.mode_energies_eV:
+            omegas, unstable = frequencies(system, np.array(anchor.weights), self.potential)
+            energies = None if omegas is None else (HBAR * omegas).tolist()
+            start, reasons = start.model_copy(update={"mode_energies_eV": energies}), [*reasons, *unstable]
         known = start.helmholtz if pressure is None else start.gibbs
         temperatures = self._points(swept, anchor.temperature_K)
         found = isobar(
             swept.work,
-            swept.places,
-            swept.volumes_A3,
+            swept.arrays["places"],
+            (swept.arrays["forward_volumes_A3"], swept.arrays["backward_volumes_A3"]),
             Anchor(anchor.temperature_K, known.value_eV, known.error_eV),
             temperatures,
             3 * len(system.structure),
             0 if pressure is None else N_STRAINS[self.settings.cell_freedom],
         )
         return TemperatureSweepDocument(
-            **self._common(model, system, anchor, swept, anchor.temperature_K, "K", started, isotherm),
+            **self._common(model, system, anchor, swept, anchor.temperature_K, "K", started, start, reasons),
             pressure_GPa=pressure,
             temperatures_K=temperatures.tolist(),
             requested_K=(self.low, self.high),
@@ -405,7 +405,8 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
 
         require_store()
         started = time.perf_counter()
-        model, system = _crystal(self.potential, system, anchor, anchor.volume_A3)
+        start = start_of_sweep(anchor, None, anchor.pressure_GPa)
+        model, system = crystal_of_sweep(self.potential, system, anchor, anchor.volume_A3)
 
         def path_of(low: float, high: float) -> tuple[ScaledPath, SwitchingSettings]:
             path = ScaledPath.over_pressures(system, anchor.weights, low * units.GPa, high * units.GPa)
@@ -414,10 +415,10 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
         swept = self._sweep(model, system, anchor.pressure_GPa, "GPa", path_of)
         pressures = self._points(swept, anchor.pressure_GPa)
         known = Anchor(anchor.pressure_GPa * units.GPa, anchor.gibbs.value_eV, anchor.gibbs.error_eV)
-        found = isotherm(swept.work, swept.places * units.GPa, known, pressures * units.GPa)
+        found = isotherm(swept.work, swept.arrays["places"] * units.GPa, known, pressures * units.GPa)
         modulus = found.bulk_modulus_eV_per_A3
         return PressureSweepDocument(
-            **self._common(model, system, anchor, swept, anchor.pressure_GPa, "GPa", started),
+            **self._common(model, system, anchor, swept, anchor.pressure_GPa, "GPa", started, start),
             temperature_K=anchor.temperature_K,
             pressures_GPa=pressures.tolist(),
             requested_GPa=(self.low, self.high),
@@ -427,68 +428,6 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
             dissipation_eV=found.dissipation_eV.tolist(),
             degree=found.degree,
         )
-
-
-def _crystal(
-    potential: PotentialSpec,
-    system: AlchemicalSystem,
-    anchor: FrenkelLaddDocument | LiquidFreeEnergyDocument,
-    volume_A3: float,
-) -> tuple[AlchemicalPotential, AlchemicalSystem]:
-    """Return the potential, and the crystal with a volume and with the cell and the mean positions of the anchor."""
-    from alchemflows.alchemy.backends import load_potential
-    from alchemflows.alchemy.potential import AlchemicalPotential
-
-    structure = anchor.structure
-    if volume_A3 != anchor.volume_A3:
-        structure = structure.copy()
-        structure.scale_lattice(volume_A3)
-    system = system.with_structure(structure)
-    return AlchemicalPotential(system, load_potential(potential)), system
-
-
-def _start(
-    anchor: FrenkelLaddDocument | LiquidFreeEnergyDocument,
-    isotherm: PressureSweepDocument | None,
-    pressure_GPa: float | None,
-) -> SweepAnchor:
-    """Return the absolute free energy from which a curve starts: that of the anchor, or of a sweep of the pressure.
-
-    Raises
-    ------
-    UnstableCrystalError
-        If the sweep ended before it reached the pressure.
-    AlchemflowsError
-        If an earlier job failed.
-    """
-    if isinstance(anchor, OutputReference) or isinstance(isotherm, OutputReference):
-        raise AlchemflowsError(
-            "there is no start of the curve, because an earlier job failed; see the error of that job"
-        )
-    if isotherm is None or pressure_GPa is None:
-        return SweepAnchor(
-            temperature_K=anchor.temperature_K,
-            pressure_GPa=anchor.pressure_GPa,
-            volume_A3=anchor.volume_A3,
-            gibbs=anchor.gibbs,
-            helmholtz=anchor.helmholtz,
-            mode_energies_eV=anchor.mode_energies_eV if isinstance(anchor, FrenkelLaddDocument) else None,
-        )
-    low, high = isotherm.pressures_GPa[0], isotherm.pressures_GPa[-1]
-    if not low - SAME_GPA <= pressure_GPa <= high + SAME_GPA:
-        raise UnstableCrystalError(
-            f"the crystal melted or became another structure in the sweep of the pressure, which ends before "
-            f"{pressure_GPa:g} GPa (from {low:.4g} to {high:.4g} GPa)"
-        )
-    found = isotherm_of(isotherm, [min(max(pressure_GPa, low), high)])
-    volume, gibbs, error = (float(v[0]) for v in (found.volume_A3.values, found.gibbs_eV.values, found.gibbs_eV.errors))
-    return SweepAnchor(
-        temperature_K=anchor.temperature_K,
-        pressure_GPa=pressure_GPa,
-        volume_A3=volume,
-        gibbs=FreeEnergyValue.of(gibbs, error, anchor.counts),
-        helmholtz=FreeEnergyValue.of(gibbs - pressure_GPa * units.GPa * volume, error, anchor.counts),
-    )
 
 
 def _own_reasons(isotherm: PressureSweepDocument | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,13 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.jobs.cost import JobCost, cost_of_switches
-from alchemflows.jobs.equilibrium import error_of_mean_volume
+from alchemflows.jobs.equilibrium import error_of_mean_volume, frames_of_replicas
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, DynamicsSettings, SwitchingSettings
+from alchemflows.schemas.frames import packed_bytes
 from alchemflows.schemas.frenkel_ladd import FreeEnergyValue
 from alchemflows.schemas.liquid import LiquidDocument, LiquidFreeEnergyDocument
 from alchemflows.schemas.potential import PotentialSpec
@@ -46,6 +48,8 @@ class MeltMaker(Maker):
         Number of replicas in the batch; means are over all of them.
     seed
         Seed from which the seeds of the replicas derive.
+    n_frames
+        Number of configurations that are stored, of all replicas together; 0 for none.
     """
 
     name: str = "melt"
@@ -55,13 +59,20 @@ class MeltMaker(Maker):
     n_heating_steps: int = 10000
     n_replicas: int = 1
     seed: int = 0
+    n_frames: int = 100
 
-    def cost(self, *_: object, **__: object) -> JobCost:
+    def cost(self, system: AlchemicalSystem, *_: object, **__: object) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`."""
         n_steps = self.n_heating_steps + self.dynamics.n_equilibration_steps + self.dynamics.n_production_steps
-        return JobCost("sampling", self.n_replicas, self.n_replicas * n_steps)
+        n_frames = self.n_replicas * min(self._n_of_replica(), self.dynamics.n_samples)
+        n_bytes = packed_bytes(n_frames, system.n_sites, cells_vary=self.dynamics.pressure_GPa is not None)
+        return JobCost("sampling", self.n_replicas, self.n_replicas * n_steps, n_bytes, n_frames=n_frames)
 
-    @job(output_schema=LiquidDocument)
+    def _n_of_replica(self) -> int:
+        """Return the number of configurations of each replica that are wanted."""
+        return math.ceil(self.n_frames / self.n_replicas)
+
+    @job(output_schema=LiquidDocument, data=["frames"], config=JobConfig(expose_store=True))
     def make(self, system: AlchemicalSystem, structure: Structure | None = None) -> LiquidDocument:
         """Melt a crystal and sample the liquid.
 
@@ -85,11 +96,14 @@ class MeltMaker(Maker):
         from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.free_energy.cells import cell_noise
         from alchemflows.free_energy.convergence import drift
+        from alchemflows.sampling.frames import FrameRecorder
         from alchemflows.sampling.liquids import melt
 
+        require_store()
         started = time.perf_counter()
         system = started_from(system, structure)
         model = AlchemicalPotential(system, load_potential(self.potential))
+        recorder = FrameRecorder(range(self.n_replicas), self.dynamics.n_samples, self._n_of_replica())
         with resumable() as checkpoint:
             run = melt(
                 model,
@@ -99,6 +113,7 @@ class MeltMaker(Maker):
                 self.heating_temperature_K,
                 self.n_heating_steps,
                 derived_seeds(self.seed, "melt", 2 * self.n_replicas),
+                recorder=recorder,
                 on_progress=ProgressFile(Path.cwd()),
                 checkpoint=checkpoint,
             )
@@ -121,6 +136,7 @@ class MeltMaker(Maker):
             mean_energy_eV=run.energy_eV.mean(),
             liquid=run.summary,
             dynamics=self.dynamics,
+            frames=frames_of_replicas(system.site_composition([]), recorder, run.energy_eV, run.time_fs),
             verdict=Verdict.of(reasons + run.summary.reasons("mean volume")),
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
@@ -163,7 +179,9 @@ class LiquidSwitchesMaker(Maker):
         return cost_of_switches(self.settings)
 
     @job(output_schema=LiquidFreeEnergyDocument, data=["curves"], config=JobConfig(expose_store=True))
-    def make(self, system: AlchemicalSystem, melted: LiquidDocument) -> LiquidFreeEnergyDocument:
+    def make(
+        self, system: AlchemicalSystem, melted: LiquidDocument, mean_cell_job: str | None = None
+    ) -> LiquidFreeEnergyDocument:
         """Compute F and G.
 
         Parameters
@@ -173,6 +191,8 @@ class LiquidSwitchesMaker(Maker):
         melted
             The liquid at this temperature; dynamics start from its structure. Its reasons become reasons against G, and
             the bias that the noise of its volume adds to G is subtracted.
+        mean_cell_job
+            Identifier of the job that sampled this liquid at constant pressure, which stores its frames.
 
         Raises
         ------
@@ -228,6 +248,7 @@ class LiquidSwitchesMaker(Maker):
             reference_density=self.reference_density,
             **self._terms(system, melted, result.best),
             liquid=summary,
+            mean_cell_job=mean_cell_job,
             work=work,
             settings=settings,
             verdict=Verdict.of(reasons),

@@ -16,7 +16,7 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
-from alchemflows.jobs.monte_carlo import bytes_of_frames, packed_frames
+from alchemflows.jobs.monte_carlo import bytes_of_frames, packed_frames, site_watch
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.arrangements import Arrangements
@@ -125,6 +125,7 @@ class MixingSamplesMaker(Maker):
         )
         places = crystal.cart_coords, crystal.lattice.matrix
         recorder = FrameRecorder(range(len(states)), self.settings.n_production_sweeps, self.n_frames)
+        watch = site_watch(arrangements, crystal, len(states), self.settings)
         with resumable() as checkpoint:
             run = run_sweeps(
                 model,
@@ -136,6 +137,7 @@ class MixingSamplesMaker(Maker):
                 temperatures_K=temperatures,
                 exchange_seed=derived_seeds(self.seed, "exchange", 1)[0],
                 recorder=recorder,
+                watch=watch,
                 on_progress=ProgressFile(Path.cwd()),
                 checkpoint=checkpoint,
             )
@@ -158,6 +160,7 @@ class MixingSamplesMaker(Maker):
             counts=disorder.counts,
             pressure_GPa=self.settings.pressure_GPa,
             n_terms=self.n_terms,
+            sites=None if watch is None else watch.summaries(),
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),

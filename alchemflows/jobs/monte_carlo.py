@@ -32,11 +32,13 @@ from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays
+from alchemflows.schemas.sites import SitesSummary
 
 if TYPE_CHECKING:
     from alchemflows.alchemy.potential import AlchemicalPotential
     from alchemflows.sampling.checkpoint import Checkpoint
     from alchemflows.sampling.frames import FrameRecorder
+    from alchemflows.sampling.sites import SiteWatch
 
 #: First arrangements of the replicas at a temperature: of the first half and of the second half.
 STARTS = ("random", "quenched")
@@ -143,6 +145,7 @@ class ArrangementsMaker(Maker):
         random = arrangements.random(counts_of(arrangements, disorder), derived_seeds(self.seed, "starts", len(starts)))
         n_sweeps = self.settings.n_production_sweeps
         recorder = FrameRecorder(range(len(temperatures)), n_sweeps, self._n_of_replica())
+        watch = site_watch(arrangements, crystal, len(temperatures), self.settings)
         with resumable() as checkpoint:
             first = self._first(model, ensemble, positions, cells, temperatures, starts, random, checkpoint)
             run = run_sweeps(
@@ -156,9 +159,11 @@ class ArrangementsMaker(Maker):
                 ladders=np.arange(len(temperatures)).reshape(-1, self.n_replicas).T.tolist(),
                 exchange_seed=derived_seeds(self.seed, "exchange", 1)[0],
                 recorder=recorder,
+                watch=watch,
                 on_progress=ProgressFile(Path.cwd()),
                 checkpoint=checkpoint,
             )
+        sites: Sequence[SitesSummary | None] = [None] * len(temperatures) if watch is None else watch.summaries()
         controlled = _conditions(arrangements, self.composition)
         known = None
         if not controlled:
@@ -177,6 +182,7 @@ class ArrangementsMaker(Maker):
                     final_cell_A=run.cells_A[k],
                     seed=seeds[k],
                     frames=packed_frames(arrangements, series, recorder, k, self.settings),
+                    sites=sites[k],
                     **controlled,
                 )
                 for k, series in enumerate(run.series)
@@ -227,6 +233,15 @@ def _conditions(arrangements: Arrangements, control: CompositionControl) -> dict
     if control.targets:
         return {"targets": target_shares(arrangements, control.targets), "stiffness_eV": control.stiffness_eV}
     return {"exchange_mu_eV": control.exchange_mu_eV} if control.exchange_mu_eV else {}
+
+
+def site_watch(
+    arrangements: Arrangements, crystal: Structure, n_replicas: int, settings: MonteCarloSettings
+) -> SiteWatch | None:
+    """Return a watch over the atoms of replicas that all start from one crystal; None if no atom moves."""
+    from alchemflows.sampling.sites import SiteWatch
+
+    return SiteWatch([crystal] * n_replicas, elements=arrangements.site_names) if settings.moves_atoms else None
 
 
 def packed_frames(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -9,10 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from jobflow import CURRENT_JOB
+from jobflow import CURRENT_JOB, Job
+from monty.json import MontyEncoder
 
 from alchemflows.errors import RunStoppedError
+from alchemflows.identity import fingerprint
 from alchemflows.jobs.jobflow_parts import forget_current_job
 from alchemflows.output_file import check_folder
 from alchemflows.sampling.checkpoint import Checkpoint
@@ -23,6 +27,8 @@ class JobInterrupted(KeyboardInterrupt):
     """A job without checkpoints was stopped."""
 
 
+#: Fields of documents that differ between two runs of the same.
+_OF_ONE_RUN = ("provenance", "job_uuid", "mean_cell_job")
 #: Whether this process was asked to stop. Not a threading.Event: its lock may be held when a signal arrives, and the
 #: signal handler would then wait forever.
 _stop = False
@@ -89,12 +95,37 @@ def checkpoint_folder(settings: Settings) -> Path:
     """Return the folder of the current job's checkpoints.
 
     With FireWorks it depends only on the job, so that any worker can resume it. Otherwise it is a subfolder of the
-    job's folder.
+    current folder, named after what the job computes, so that only a job that computes the same continues from it.
     """
     job = CURRENT_JOB.job
-    if job is None or "fw_id" not in job.metadata:
+    if job is None:
         return Path.cwd() / "checkpoint"
-    return settings.checkpoints.expanduser() / job_folder(job.uuid, job.index)
+    if "fw_id" not in job.metadata:
+        return Path.cwd() / f"checkpoint-{_what_it_computes(job)}"
+    return settings.checkpoints / job_folder(job.uuid, job.index)
+
+
+def _what_it_computes(job: Job) -> str:
+    """Return a short hash of function, maker and arguments of a job, with the results that its references name."""
+    parts = [job.function.__qualname__, job.maker, job.function_args, job.function_kwargs]
+    values = json.loads(MontyEncoder().encode(parts))
+    return fingerprint(json.dumps(_repeatable(values), sort_keys=True))[:12]
+
+
+def _repeatable(value: Any) -> Any:
+    """Return a value without what differs between two runs of the same: when documents were made, and by which job."""
+    if isinstance(value, list):
+        return [_repeatable(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _repeatable(each) for name, each in value.items() if name not in _OF_ONE_RUN}
+    return value
+
+
+def checkpoint_of(job: Job) -> Checkpoint:
+    """Return the checkpoint of another FireWorks job; it stops that job's run when this process is asked to stop."""
+    settings = Settings()
+    folder = settings.checkpoints / job_folder(job.uuid, job.index)
+    return Checkpoint(folder, settings.checkpoint_interval_s, stop_requested)
 
 
 @contextmanager

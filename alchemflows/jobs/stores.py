@@ -1,4 +1,4 @@
-"""The job store of the running job, and a check of its additional stores before the job does any work."""
+"""The job store of the running job, a check of its additional stores before any work, and outputs of other jobs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from jobflow import CURRENT_JOB, JobStore
 
 from alchemflows.errors import DatabaseError
+from alchemflows.schemas.document import decoded
 
 
 def require_store(name: str = "data") -> None:
@@ -48,3 +49,26 @@ def current_store() -> JobStore:
     if store is None:
         raise DatabaseError("the job has no store from which it could read results of other jobs")
     return store
+
+
+def stored_output(store: JobStore, uuid: str, what: str = "output of the job") -> Any:
+    """Return the last output of a job, decoded, with its arrays.
+
+    Parameters
+    ----------
+    store
+        Where it is.
+    uuid
+        Identifier of the job.
+    what
+        What the output is, for the error.
+
+    Raises
+    ------
+    DatabaseError
+        If it is not in the store.
+    """
+    try:
+        return decoded(store.get_output(uuid, load=True))
+    except ValueError as error:
+        raise DatabaseError(f"the {what} {uuid} is not in the database") from error

@@ -31,6 +31,7 @@ class TransitionMaker(Maker):
         disorders: Sequence[Disorder],
         sampled: Sequence[MonteCarloDocument | dict | None],
         wave_vectors: Sequence[Sequence[float]] = (),
+        jobs: Sequence[str] = (),
     ) -> TransitionDocument:
         """Analyse the samples.
 
@@ -42,6 +43,8 @@ class TransitionMaker(Maker):
             Result of Monte Carlo in each supercell; None for a failed job.
         wave_vectors
             Waves of the order parameter; none for the strongest order at the lowest temperature.
+        jobs
+            Identifier of the job of Monte Carlo in each supercell, by which its stored configurations are found.
 
         Raises
         ------
@@ -51,9 +54,10 @@ class TransitionMaker(Maker):
         from alchemflows.analysis.transition import SampledCell, transition_document
 
         cells = []
-        for disorder, found in zip(disorders, sampled, strict=True):
+        of_cells: Sequence[str | None] = jobs or [None] * len(disorders)
+        for disorder, found, uuid in zip(disorders, sampled, of_cells, strict=True):
             document = MonteCarloDocument.read(found)
             if document is None:
                 raise AlchemflowsError("Monte Carlo failed in a supercell; see the error of that job")
-            cells.append(SampledCell(disorder, document))
+            cells.append(SampledCell(disorder, document, uuid))
         return transition_document(cells, wave_vectors=wave_vectors)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import units
-from jobflow import CURRENT_JOB, JobConfig, Maker, job
-from pymatgen.core import Lattice, Structure
+from jobflow import CURRENT_JOB, Job, JobConfig, Maker, job
+from pymatgen.core import Structure
 
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.identity import fingerprint
+from alchemflows.jobs.companions import companions
 from alchemflows.jobs.cost import JobCost
-from alchemflows.jobs.inputs import started_from
-from alchemflows.jobs.resuming import resumable
+from alchemflows.jobs.resuming import checkpoint_of, resumable
 from alchemflows.jobs.stores import require_store
+from alchemflows.jobs.window_plans import WindowsPlan, joined_states, run_in_one_batch, starts_of
 from alchemflows.schemas.base import OneString
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.frames import Frames, packed_bytes
@@ -27,13 +30,16 @@ from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.progress import ProgressFile
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays, PackedSeries, WindowSeries
-from alchemflows.schemas.windows import PackedState, WindowDocument, WindowsDocument
+from alchemflows.schemas.sites import SitesSummary
+from alchemflows.schemas.windows import PackedState, WindowDocument, WindowExchange, WindowsDocument
 
 if TYPE_CHECKING:
-    import torch
-
+    from alchemflows.sampling.checkpoint import Checkpoint
     from alchemflows.sampling.frames import FrameRecorder
     from alchemflows.sampling.langevin import State
+    from alchemflows.sampling.windows import WindowsRun
+
+logger = logging.getLogger(__name__)
 
 #: λ of the windows whose configurations are stored.
 _ENDS = (0.0, 1.0)
@@ -84,18 +90,33 @@ class WindowsMaker(OneString, Maker):
         **__: object,
     ) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`."""
-        n = len(indices)
+        n = len(indices) * (1 + len(self.dynamics.exchange_temperatures_K))
         equilibration = 0 if first_runs else self.dynamics.n_equilibration_steps
-        # Base64 of the energies at all λ of the grid in single precision and of five more numbers (PackedSeries).
+        # Base64 of the energies of each replica at all λ of the grid in single precision and of five more numbers
+        # (PackedSeries).
         n_bytes = n * n_runs * self.dynamics.n_samples * (4 * len(self.lambdas) + 40) * 4 // 3
         n_frames = n_runs * min(self.n_frames, self.dynamics.n_samples)
-        cells_vary = self.dynamics.pressure_GPa is not None
-        n_bytes += len(self._ends(indices)) * packed_bytes(n_frames, path.system.n_sites, cells_vary=cells_vary)
-        return JobCost("sampling", n, n * (equilibration + n_runs * self.dynamics.n_production_steps), n_bytes)
+        cells_vary, n_ends = self.dynamics.pressure_GPa is not None, len(self._ends(indices))
+        n_bytes += n_ends * packed_bytes(n_frames, path.system.n_sites, cells_vary=cells_vary)
+        n_steps = n * (equilibration + n_runs * self.dynamics.n_production_steps)
+        return JobCost("sampling", n, n_steps, n_bytes, n_frames=n_ends * n_frames)
 
     def _ends(self, indices: Sequence[int]) -> list[int]:
         """Return the positions of the windows at λ = 0 and 1 among some windows."""
         return [k for k, index in enumerate(indices) if self.lambdas[index] in _ENDS]
+
+    def batch_key(self, path: AlchemicalPath, *_: object, **__: object) -> str:
+        """Return the key of jobs that can be sampled in one batch, see :mod:`alchemflows.jobs.companions`."""
+        return fingerprint({"potential": self.potential.model_dump(mode="json"), "n_sites": path.system.n_sites})
+
+    def lengths(self, first_runs: Sequence[int] | None = None, n_runs: int = 1) -> DynamicsSettings:
+        """Return the settings of the dynamics, with the lengths of all runs of a job; see :meth:`make`."""
+        return self.dynamics.model_copy(
+            update={
+                "n_production_steps": n_runs * self.dynamics.n_production_steps,
+                "n_equilibration_steps": 0 if any(first_runs or ()) else self.dynamics.n_equilibration_steps,
+            }
+        )
 
     @job(output_schema=WindowsDocument, data=["series", "frames"], config=JobConfig(expose_store=True))
     def make(
@@ -142,73 +163,53 @@ class WindowsMaker(OneString, Maker):
         RunStoppedError
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
-        from alchemflows.sampling.frames import FrameRecorder
-        from alchemflows.sampling.sites import SiteWatch
-        from alchemflows.sampling.windows import WindowsStoppedError, run_windows, window_seed
+        from alchemflows.sampling.windows import WindowsStoppedError
 
         require_store()
         started = time.perf_counter()
-        done = [0] * len(indices) if first_runs is None else list(first_runs)
-        if any(done) and (starts is None or not all(done)):
-            raise InvalidInputError(
-                "extended windows need one entry of starts each, and cannot share a batch with new windows"
-            )
-        begun = _begun(path.system, len(indices), structure, ends, start_lambdas, starts)
-        system = path.system.with_structure(begun.structures[0])
-        path = AlchemicalPath(system, path.initial, path.final)
-        model = AlchemicalPotential(system, load_potential(self.potential))
-        dynamics = self.dynamics.model_copy(
-            update={
-                "n_production_steps": n_runs * self.dynamics.n_production_steps,
-                "n_equilibration_steps": 0 if any(done) else self.dynamics.n_equilibration_steps,
-            }
+        plan = self.plan(
+            path,
+            indices,
+            structure,
+            ends=ends,
+            start_lambdas=start_lambdas,
+            starts=starts,
+            first_runs=first_runs,
+            n_runs=n_runs,
         )
-        seeds = [window_seed(self.seed, index, first) for index, first in zip(indices, done, strict=True)]
-        state = None if starts is None else _joined(starts, model.device)
-        watch = SiteWatch(begun.sites, model.device) if self.crystal else None
-        recorder = FrameRecorder(self._ends(indices), dynamics.n_samples, n_runs * self.n_frames)
+        path, system, n = plan.path, plan.path.system, len(indices)
         try:
             with resumable() as checkpoint:
-                run = run_windows(
-                    model,
-                    path,
-                    self.lambdas,
-                    indices,
-                    dynamics,
-                    seeds,
-                    start=state if state is not None and any(done) else begun.positions_and_cells(),
-                    exchange_seed=window_seed(self.seed, -1 - min(indices), max(done)),
-                    watch=watch,
-                    recorder=recorder,
-                    on_progress=ProgressFile(Path.cwd()),
-                    checkpoint=checkpoint,
-                )
+                run = _sampled(self, plan, checkpoint)
         except WindowsStoppedError as error:
-            kept = _keep(Path.cwd(), indices, error.series)
+            kept = _keep(Path.cwd(), indices, error.series[:n])
             raise TrajectoryError(f"{error}; the samples so far are kept in {kept}") from error
-        sites = [None] * len(indices) if watch is None else watch.summaries()
+        sites = None if plan.watch is None else plan.watch.summaries()
         return WindowsDocument(
             windows=[
                 WindowDocument(
                     index=index,
                     lambda_value=self.lambdas[index],
                     weights=path.weights(self.lambdas[index]).tolist(),
-                    seed=seeds[k],
-                    start_lambda=begun.start_lambdas[k],
-                    first_run=done[k],
+                    seed=plan.seeds[k],
+                    start_lambda=plan.starts.start_lambdas[k],
+                    first_run=plan.first_runs[k],
                     n_runs=n_runs,
                     n_samples=len(samples),
                     mean_dudl_eV=samples.dudl_eV.mean(),
                     mean_energy_eV=samples.energy_eV.mean(),
                     mean_temperature_K=samples.temperature_K.mean(),
                     mean_volume_A3=samples.volume_A3.mean(),
-                    sites=sites[k],
-                    series=PackedSeries.pack(samples, _arrays(run.end, k) | begun.kept(k, run.origins[k])),
-                    frames=_frames(path, self.lambdas[index], recorder, k, samples),
+                    sites=None if sites is None else sites[k],
+                    exchange=_exchanged(run, k, n, plan.temperatures_K, sites),
+                    series=PackedSeries.pack(
+                        samples,
+                        _arrays(run.end, k) | plan.starts.kept(k, run.origins[k]),
+                        {t: run.series[k + n * j] for j, t in enumerate(plan.temperatures_K[1:], 1)},
+                    ),
+                    frames=_frames(path, self.lambdas[index], plan.recorder, k, samples),
                 )
-                for k, (index, samples) in enumerate(zip(indices, run.series, strict=True))
+                for k, (index, samples) in enumerate(zip(indices, run.series, strict=False))
             ],
             lambdas=list(self.lambdas),
             temperature_K=self.dynamics.temperature_K,
@@ -223,71 +224,134 @@ class WindowsMaker(OneString, Maker):
             dynamics=self.dynamics,
             job_uuid=None if CURRENT_JOB.job is None else CURRENT_JOB.job.uuid,
             provenance=Provenance(
-                potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
+                potential=plan.model.record,
+                wall_time_s=time.perf_counter() - started + checkpoint.spent_s,
+                seed=self.seed,
             ),
         )
 
+    def plan(
+        self,
+        path: AlchemicalPath,
+        indices: Sequence[int],
+        structure: Structure | None = None,
+        *,
+        ends: Sequence[Structure] | None = None,
+        start_lambdas: Sequence[float] | None = None,
+        starts: Sequence[PackedState | PackedSeries] | None = None,
+        first_runs: Sequence[int] | None = None,
+        n_runs: int = 1,
+    ) -> WindowsPlan:
+        """Return what :meth:`make` samples for the same arguments.
 
-@dataclass(frozen=True)
-class _Begun:
-    """Start structures of the windows of a batch.
+        Raises
+        ------
+        InvalidInputError
+            If starts are missing.
+        """
+        from alchemflows.alchemy.backends import load_potential
+        from alchemflows.alchemy.potential import AlchemicalPotential
+        from alchemflows.sampling.frames import FrameRecorder
+        from alchemflows.sampling.sites import SiteWatch
+        from alchemflows.sampling.windows import window_seed
 
-    Attributes
-    ----------
-    structures
-        Positions and cell from which each window starts.
-    sites
-        Crystal of each window before any dynamics.
-    start_lambdas
-        λ at which this crystal was relaxed; None if unknown.
+        done = [0] * len(indices) if first_runs is None else list(first_runs)
+        if any(done) and (starts is None or not all(done)):
+            raise InvalidInputError(
+                "extended windows need one entry of starts each, and cannot share a batch with new windows"
+            )
+        others = self.dynamics.exchange_temperatures_K
+        if others and any(done):
+            raise InvalidInputError(
+                "exchange_temperatures: windows with replicas at other temperatures cannot be extended, since the "
+                "final states of these are not stored"
+            )
+        begun = starts_of(path.system, len(indices), structure, ends, start_lambdas, starts)
+        system = path.system.with_structure(begun.structures[0])
+        model = AlchemicalPotential(system, load_potential(self.potential))
+        dynamics = self.lengths(done, n_runs)
+        batch = begun.repeated(1 + len(others))
+        return WindowsPlan(
+            model=model,
+            path=AlchemicalPath(system, path.initial, path.final),
+            lambdas=self.lambdas,
+            dynamics=dynamics,
+            windows=indices,
+            first_runs=done,
+            seeds=[window_seed(self.seed, index, first) for index, first in zip(indices, done, strict=True)],
+            temperatures_K=(self.dynamics.temperature_K, *others),
+            starts=batch,
+            state=joined_states(starts, model.device) if starts is not None and any(done) else None,
+            exchange_seed=window_seed(self.seed, -1 - min(indices), max(done)),
+            watch=SiteWatch(batch.sites, model.device) if self.crystal else None,
+            recorder=FrameRecorder(self._ends(indices), dynamics.n_samples, n_runs * self.n_frames),
+        )
+
+
+def _sampled(maker: WindowsMaker, plan: WindowsPlan, checkpoint: Checkpoint) -> WindowsRun:
+    """Sample the windows of the current job, in one batch with those of its companions.
+
+    Each companion continues from its own checkpoint, and has its last one when this job ends.
     """
+    on_progress = ProgressFile(Path.cwd())
+    if checkpoint.reached() >= plan.n_steps:  # only the document is missing
+        return plan.run(plan.model, on_progress, checkpoint)
+    with companions(_is_unfinished) as jobs:
+        plans = {other.uuid: (found, checkpoint_of(other)) for other in jobs if (found := _plan_of(other, maker))}
+        if not plans:
+            return plan.run(plan.model, on_progress, checkpoint)
+        current = CURRENT_JOB.job
+        assert current is not None  # it has companions
+        plans[current.uuid] = plan, checkpoint
+        # In an order that does not depend on which of the jobs is the current one, so that results are the same.
+        order = sorted(plans)
+        batch = [plans[uuid] for uuid in order]
+        results = run_in_one_batch([each for each, _ in batch], [each for _, each in batch], on_progress)
+    for other in jobs:
+        if other.uuid in plans and isinstance(error := results[order.index(other.uuid)], TrajectoryError):
+            logger.warning("job %s has stopped, and the others continue: %s", other.name, error)
+    run = results[order.index(current.uuid)]
+    if isinstance(run, Exception):
+        raise run
+    return run
 
-    structures: list[Structure]
-    sites: list[Structure]
-    start_lambdas: list[float | None]
 
-    def positions_and_cells(self) -> tuple[np.ndarray, np.ndarray]:
-        return (
-            np.stack([structure.cart_coords for structure in self.structures]),
-            np.stack([structure.lattice.matrix for structure in self.structures]),
-        )
-
-    def kept(self, window: int, origin: int) -> dict[str, np.ndarray]:
-        """Return the arrays that an extended window needs of its start; `origin` accounts for replica exchange."""
-        start = self.start_lambdas[window]
-        return {
-            "sites": self.sites[origin].frac_coords,
-            "sites_cell_A": self.sites[origin].lattice.matrix,
-            "start_lambda": np.array(np.nan if start is None else start),
-        }
+def _is_unfinished(other: Job) -> bool:
+    """Tell whether windows of another job remain to be sampled."""
+    if not isinstance(other.maker, WindowsMaker):
+        return False
+    dynamics = other.maker.lengths(other.function_kwargs.get("first_runs"), other.function_kwargs.get("n_runs", 1))
+    n_steps = dynamics.n_equilibration_steps + dynamics.n_samples * dynamics.sample_interval_steps
+    return checkpoint_of(other).reached() < n_steps
 
 
-def _begun(
-    system: AlchemicalSystem,
-    n: int,
-    structure: Structure | None,
-    ends: Sequence[Structure] | None,
-    start_lambdas: Sequence[float] | None,
-    starts: Sequence[PackedState | PackedSeries] | None,
-) -> _Begun:
-    species = system.structure.species
-    if starts is not None:
-        states = [start.end() for start in starts]
-        if len(states) != n:
-            raise InvalidInputError(f"{n} windows need one entry of starts each; got {len(states)}")
-        return _Begun(
-            [Structure(Lattice(s["cell_A"]), species, s["positions_A"], coords_are_cartesian=True) for s in states],
-            [Structure(Lattice(s["sites_cell_A"]), species, s["sites"]) for s in states],
-            [None if np.isnan(s["start_lambda"]) else float(s["start_lambda"]) for s in states],
-        )
-    if ends is not None:
-        if start_lambdas is None or len(start_lambdas) != n or not set(start_lambdas) <= {0, 1}:
-            raise InvalidInputError(f"start_lambdas must be λ = 0 or 1 for each of {n} windows; got {start_lambdas}")
-        relaxed = [started_from(system, end).structure for end in ends]
-        chosen = [relaxed[int(value)] for value in start_lambdas]
-        return _Begun(chosen, chosen, [float(value) for value in start_lambdas])
-    common = [started_from(system, structure).structure] * n
-    return _Begun(common, common, [None] * n)
+def _plan_of(other: Job, maker: WindowsMaker) -> WindowsPlan | None:
+    """Return the plan of another job; None if it cannot be sampled, of which its own run will give the reason."""
+    assert isinstance(other.maker, WindowsMaker)
+    if other.maker.potential != maker.potential:
+        return None
+    try:
+        resolved = other.resolve_args(CURRENT_JOB.store, inplace=False)
+        return other.maker.plan(*resolved.function_args, **resolved.function_kwargs)
+    except Exception as error:
+        logger.warning("job %s is not sampled in this batch: %s: %s", other.name, type(error).__name__, error)
+        return None
+
+
+def _exchanged(
+    run: WindowsRun, window: int, n: int, temperatures_K: Sequence[float], sites: Sequence[SitesSummary] | None
+) -> WindowExchange | None:
+    """Return how a window exchanged with its replicas at other temperatures; replica k + j n is at temperature j."""
+    if run.exchange is None or len(temperatures_K) < 2:
+        return None
+    order = [window + n * j for j in np.argsort(temperatures_K)]
+    shares = run.exchange.shares()
+    return WindowExchange(
+        temperatures_K=sorted(temperatures_K),
+        acceptance=[shares[pair] for pair in pairwise(order)],
+        round_trips=int(run.exchange.round_trips[order].sum()),
+        sites=[] if sites is None else [sites[place] for place in order],
+    )
 
 
 def _arrays(state: State, replica: int) -> dict[str, np.ndarray]:
@@ -297,19 +361,6 @@ def _arrays(state: State, replica: int) -> dict[str, np.ndarray]:
         "velocities_A_per_fs": state.velocities * units.fs,
     }
     return {name: values[replica].cpu().numpy() for name, values in arrays.items()}
-
-
-def _joined(states: Sequence[PackedState | PackedSeries], device: torch.device) -> State:
-    import torch
-
-    from alchemflows.sampling.langevin import State
-
-    unpacked = [state.end() for state in states]
-    positions, cells, velocities = (
-        torch.as_tensor(np.stack([arrays[name] for arrays in unpacked]), device=device)
-        for name in ("positions_A", "cell_A", "velocities_A_per_fs")
-    )
-    return State(positions, cells, velocities / units.fs)
 
 
 def _frames(

@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 from ase import units
 
-from alchemflows.alchemy.interfaces import SecondDerivatives
+from alchemflows.alchemy.interfaces import SecondDerivatives, single
 from alchemflows.alchemy.lockstep import Seat
-from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.errors import UnstableCrystalError
 from alchemflows.optimize.names import BULK_MODULUS
 from alchemflows.optimize.quantities import STRAIN_UNITS, Quantity

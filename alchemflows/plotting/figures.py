@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from alchemflows.plotting.combination import plot_combination, plot_state_overlaps
 from alchemflows.plotting.committees import plot_committee
-from alchemflows.plotting.corrections import plot_correction
+from alchemflows.plotting.corrections import plot_correction, plot_state_correction
 from alchemflows.plotting.defects import plot_schottky, plot_vacancy_sizes, plot_vacancy_temperatures
 from alchemflows.plotting.free_energies import (
     plot_convergence,
@@ -23,6 +23,7 @@ from alchemflows.plotting.isolines import plot_isoline, plot_melting
 from alchemflows.plotting.labels import add_note
 from alchemflows.plotting.lattices import plot_lattices
 from alchemflows.plotting.mixing import plot_mixing, plot_phase_diagram
+from alchemflows.plotting.mixing_committees import plot_mixing_committee
 from alchemflows.plotting.monte_carlo import plot_arrangement_series, plot_monte_carlo, plot_warren_cowley
 from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
@@ -30,6 +31,7 @@ from alchemflows.plotting.phases import plot_boundary, plot_phases
 from alchemflows.plotting.reanalysis import plot_reanalysis
 from alchemflows.plotting.sweeps import plot_sweep
 from alchemflows.plotting.transition import plot_transition
+from alchemflows.plotting.transition_committees import plot_transition_committee
 from alchemflows.schemas.combination import CombinedLadders
 from alchemflows.schemas.committee import CommitteeDocument
 from alchemflows.schemas.correction import CorrectionDocument
@@ -41,15 +43,18 @@ from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweep
 from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 from alchemflows.schemas.melting import MeltingDocument
 from alchemflows.schemas.mixing import MixingDocument
+from alchemflows.schemas.mixing_committee import MixingCommitteeDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.optimization import OptimizationDocument
 from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDocument
 from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.reanalysis import ReanalysisDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
+from alchemflows.schemas.state_correction import StateCorrectionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
 from alchemflows.schemas.transition import TransitionDocument
+from alchemflows.schemas.transition_committee import TransitionCommitteeDocument
 from alchemflows.schemas.vacancy import RemovalDocument, VacancyDocument, VacancySizes, VacancyTemperatures
 
 #: The figures of each class of documents. The first is the main one.
@@ -58,7 +63,10 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     CombinedLadders: {"temperatures": plot_combination, "overlap": plot_state_overlaps},
     SwitchingDocument: {"switching": plot_switching},
     CorrectionDocument: {"correction": plot_correction},
+    StateCorrectionDocument: {"correction": plot_state_correction},
     CommitteeDocument: {"committee": plot_committee},
+    MixingCommitteeDocument: {"committee": plot_mixing_committee},
+    TransitionCommitteeDocument: {"committee": plot_transition_committee},
     ReanalysisDocument: {"reanalysis": plot_reanalysis},
     FrenkelLaddDocument: {"switching": plot_switching},
     LiquidFreeEnergyDocument: {"switching": plot_switching},

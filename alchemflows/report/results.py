@@ -22,7 +22,7 @@ _COLUMNS: dict[str, Column] = {
     name: RESULT_FIELDS[name]
     for name in (
         *("uuid", "kind", "campaign", "task", "structure", "transformation", "temperature_K", "pressure_GPa", "repeat"),
-        *("initial", "final", "formula", "n_windows", "verdict", "potential"),
+        *("initial", "final", "formula", "n_windows", "verdict", "potential", "potential_sha256", "head"),
         *("delta_f_eV", "error_eV", "gibbs_eV", "gibbs_error_eV", "helmholtz_eV", "helmholtz_error_eV"),
     )
 } | {
@@ -30,7 +30,6 @@ _COLUMNS: dict[str, Column] = {
     for name, path in {
         "class": "@class",
         "counts": "counts",
-        "sha256": "provenance.potential.sha256",
         "element": "element",
         "frenkel_ladd_eV": "frenkel_ladd_eV",
         "frenkel_ladd_error_eV": "frenkel_ladd_error_eV",
@@ -219,7 +218,7 @@ def _result(row: Mapping[str, Any]) -> Result:
             kind,
             system,
             counts.atoms,
-            row["sha256"] or "",
+            row["potential_sha256"] or "",
         ),
         row["repeat"] or 0,
         values,

@@ -82,7 +82,7 @@ _OFFLINE = ("(Ce,Sn)O2", "(Ce,Zr)O2", "(Li,Na,K)Cl")
 FIG2: dict[Version, LatticeEffort] = {
     "paper": LatticeEffort(_PAPER_STATIC, (*_OFFLINE, "BiS(Cl,Br,I)"), n_intervals=12, n_random=8),
     "medium": LatticeEffort(_SEVENNET, (*_OFFLINE, "BiS(Cl,Br,I)"), n_intervals=12, n_random=3),
-    "small": LatticeEffort(_DEMO, _OFFLINE, n_intervals=8, n_random=2),
+    "small": LatticeEffort(_DEMO, _OFFLINE, n_intervals=4, n_random=2),
 }
 #: Settings of Fig. 3.
 FIG3: dict[Version, Effort] = {

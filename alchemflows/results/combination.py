@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from alchemflows.analysis.combination import StoredLadder, check_alike, combined
+from alchemflows.analysis.combination import combined
+from alchemflows.analysis.stored_ladders import StoredLadder, check_alike
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.results.kinds import KINDS
 from alchemflows.results.ladders import window_documents

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from alchemflows.analysis.absolute_states import AbsoluteResult, absolute_states
 from alchemflows.analysis.frames import (
     SampledFrames,
     StateFrames,
@@ -18,15 +19,14 @@ from alchemflows.analysis.frames import (
     monte_carlo_states,
     switching_frames,
 )
-from alchemflows.choices import check_choice
-from alchemflows.errors import DatabaseError, InvalidInputError, PotentialError
-from alchemflows.jobs.frames import frames_of_ladder
+from alchemflows.analysis.transition_committee import transition_states
+from alchemflows.errors import InvalidInputError, PotentialError
+from alchemflows.jobs.frames import frames_of_ladder, transition_with_samples
+from alchemflows.jobs.stores import stored_output
 from alchemflows.output_file import check_writable
 from alchemflows.results.listing import find_result
-from alchemflows.schemas.crystal import EquilibriumDocument
-from alchemflows.schemas.document import Document, decoded
+from alchemflows.schemas.document import Document
 from alchemflows.schemas.free_energy import FreeEnergyDocument
-from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
 from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.potential import PotentialRecord
@@ -70,8 +70,9 @@ def frames_of(database: Database, beginning: str) -> tuple[Transformation, Sampl
 def states_of(database: Database, beginning: str) -> tuple[Document, list[StateFrames]]:
     """Return a result and the frames of its states.
 
-    These are both ends of a ladder or of switches, in this order; the mean cell of a Frenkel–Ladd result; the points of
-    Monte Carlo; or the chemical potentials and temperatures of a free energy of mixing.
+    These are both ends of a ladder or of switches, in this order; the mean cells, or mean volumes, of absolute free
+    energies (Frenkel–Ladd, liquid, phases, melting point); the points of Monte Carlo; the chemical potentials and
+    temperatures of a free energy of mixing; or the supercells and temperatures of a transition.
 
     Parameters
     ----------
@@ -92,17 +93,15 @@ def states_of(database: Database, beginning: str) -> tuple[Document, list[StateF
     uuid, document = find_result(database, beginning)
     if isinstance(document, Transformation):
         return document, end_states(document, *_ends(database, document))
-    if isinstance(document, FrenkelLaddDocument):
-        return document, [equilibrium_state(_mean_cell(database, uuid, document))]
+    if isinstance(document, AbsoluteResult):
+        return document, _mean_cells(database, uuid, document)
     if isinstance(document, MonteCarloDocument):
         return document, monte_carlo_states(document)
     if isinstance(document, MixingDocument):
         return document, mixing_states(document)
     if isinstance(document, TransitionDocument):
-        raise InvalidInputError(
-            f"the frames of the transition {uuid[:8]} are those of its results of Monte Carlo, which "
-            "`alchemflows results --kind monte-carlo` lists"
-        )
+        _, sampled = transition_with_samples(database.job_store, uuid)
+        return document, transition_states(uuid, document, sampled)
     raise InvalidInputError(f"results of the class {type(document).__name__}, such as {uuid[:8]}, have no frames")
 
 
@@ -121,30 +120,26 @@ def _ends(database: Database, document: Transformation) -> tuple[SampledFrames, 
     return frames_of_ladder(database.job_store, document)
 
 
-def _mean_cell(database: Database, uuid: str, document: FrenkelLaddDocument) -> EquilibriumDocument:
-    """Return the output of the job that sampled the mean cell of a Frenkel–Ladd result."""
-    if document.mean_cell_job is None:
+def _mean_cells(database: Database, uuid: str, document: AbsoluteResult) -> list[StateFrames]:
+    """Return the frames of the states of a result with absolute free energies that have some."""
+    states = [state for state in absolute_states(document) if state.job is not None]
+    if not states:
         raise InvalidInputError(
-            f"the Frenkel–Ladd result {uuid[:8]} has no frames: it is at constant volume, or of an earlier release"
+            f"the result {uuid[:8]} has no frames: it is at constant volume, or of an earlier release"
         )
-    try:
-        found: EquilibriumDocument = decoded(database.job_store.get_output(document.mean_cell_job, load=True))
-    except ValueError as error:
-        raise DatabaseError(f"the output of the job {document.mean_cell_job} is not in the database") from error
-    return found
+    return [equilibrium_state(stored_output(database.job_store, str(state.job)), state.name) for state in states]
 
 
-def check_frames_file(path: Path, end: str = "both") -> None:
+def check_frames_file(path: Path) -> None:
     """Check that frames can be written to a file.
 
     Raises
     ------
     InvalidInputError
-        If the extension is not one of :data:`SUFFIXES`, the file cannot be written, or there is no such end.
+        If the extension is not one of :data:`SUFFIXES`, or the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
         raise InvalidInputError(f"{path.name}: unknown extension; use one of {', '.join(SUFFIXES)}")
-    check_choice("end", end, get_args(End))
     check_writable(path)
 
 

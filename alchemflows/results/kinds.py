@@ -91,9 +91,14 @@ COLUMNS: dict[str, Column] = {
     "target": Column("$output.target"),
     "correction_eV": Column("$output.correction.delta_f_eV"),
     "correction_error_eV": Column("$output.correction.error_eV"),
+    "state_names": Column("$output.states.name"),
+    "state_corrections_eV": Column("$output.states.reweighting.best.delta_f_eV_per_atom"),
+    "state_errors_eV": Column("$output.states.reweighting.best.error_eV_per_atom"),
     "mean_eV": Column("$output.mean.delta_f_eV"),
     "sigma_model_eV": Column("$output.sigma_model_eV"),
     "ladder_overlaps": Column("$output.ladders.overlaps"),
+    "spreads": Column("$output.spreads"),
+    "transition_quantity": Column("$output.quantity"),
     "members": Column("$output.members.name"),
     "curve_values": Column("$output.gibbs_eV.values"),
     "curve_errors": Column("$output.gibbs_eV.errors"),
@@ -128,11 +133,42 @@ def _correction(row: Row) -> Summary:
     return Summary(system, symbol, row["correction_eV"], row["correction_error_eV"], "eV")
 
 
+def _state_correction(row: Row) -> Summary:
+    """Corrected temperature of the first transition, or else ΔΔG of the first state."""
+    for each in row["transitions"]:
+        name = f"T({each['low_temperature_phase']} → {each['high_temperature_phase']})"
+        system = f"{row['formula']}, to {row['target']}"
+        return Summary(system, name, each["corrected_K"], each["corrected_error_K"], "K")
+    system = f"{row['state_names'][0]}, to {row['target']}"
+    return Summary(system, "ΔΔG", row["state_corrections_eV"][0], row["state_errors_eV"][0], "eV/atom")
+
+
 def _committee(row: Row) -> Summary:
     """Mean over the members; the error is σ_model."""
     symbol = "ΔF" if row["pressure_GPa"] is None else "ΔG"
     system = f"{row['initial']} → {row['final']}, {len(row['members'])} potentials"
     return Summary(system, f"{symbol} ± σ_model", row["mean_eV"], row["sigma_model_eV"], "eV")
+
+
+def _mixing_committee(row: Row) -> Summary:
+    """Mean over the members of the consolute temperature, or else of one side of the gap; the error is σ_model."""
+    system = f"{row['formula']}, {len(row['members'])} potentials"
+    for quantity, name, unit in (("consolute", "consolute temperature", "K"), ("binodal-left", "gap from x", "")):
+        for each in row["spreads"]:
+            if each["quantity"] == quantity:
+                return Summary(
+                    system, f"{name} ± σ_model", each["mean"], each["sigma_model"], unit, each["temperature_K"]
+                )
+    return Summary(system, "gaps", 0, None, "")
+
+
+def _transition_committee(row: Row) -> Summary:
+    """Mean over the members of the transition temperature; the error is σ_model."""
+    system = f"{row['formula']}, {len(row['members'])} potentials"
+    found = [each for each in row["spreads"] if each["quantity"] == row["transition_quantity"]]
+    if not found:
+        return Summary(system, "transitions that are compared", 0, None, "")
+    return Summary(system, "T(order → disorder) ± σ_model", found[-1]["mean_K"], found[-1]["sigma_model_K"], "K")
 
 
 def _reanalysis(row: Row) -> Summary:
@@ -301,7 +337,10 @@ KINDS: dict[str, Kind] = {
     **{document: Kind(name, _SUMMARIES[document]) for document, name in FREE_ENERGIES.items()},
     "CombinedLadders": Kind("combined-ladders", _combined),
     "CorrectionDocument": Kind("correction", _correction),
+    "StateCorrectionDocument": Kind("state-correction", _state_correction),
     "CommitteeDocument": Kind("committee", _committee),
+    "MixingCommitteeDocument": Kind("mixing-committee", _mixing_committee),
+    "TransitionCommitteeDocument": Kind("transition-committee", _transition_committee),
     "ReanalysisDocument": Kind("reanalysis", _reanalysis),
     "LiquidFreeEnergyDocument": Kind("liquid", _absolute),
     "SizeExtrapolation": Kind("size-extrapolation", _sizes),

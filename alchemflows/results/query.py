@@ -61,6 +61,8 @@ RESULT_FIELDS: dict[str, Column] = {
     "n_sites": _integer("output.counts.sites"),
     "volume_A3": _number("output.volume_A3"),
     "potential": _text("output.provenance.potential.name"),
+    "potential_sha256": _text("output.provenance.potential.sha256"),
+    "head": _text("output.provenance.potential.head"),
     "delta_f_eV": _number("output.total.delta_f_eV"),
     "error_eV": _number("output.total.error_eV"),
     "delta_f_eV_per_atom": _number("output.total.delta_f_eV_per_atom"),
@@ -132,6 +134,8 @@ WINDOW_FIELDS: dict[str, Column] = {
     "n_atoms": _number("output.counts.atoms"),
     "n_sites": _integer("output.counts.sites"),
     "potential": _text("output.provenance.potential.name"),
+    "potential_sha256": _text("output.provenance.potential.sha256"),
+    "head": _text("output.provenance.potential.head"),
     "seed": _integer("output.windows.seed"),
     "first_run": _integer("output.windows.first_run"),
     "n_runs": _integer("output.windows.n_runs"),
@@ -232,10 +236,13 @@ def free_energies(
 
 
 def newest_ladders(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the given rows, which must be sorted newest first, without older analyses of the same ladder."""
+    """Yield the given rows, which must be sorted newest first, without older analyses of the same ladder.
+
+    A task can have several ladders that differ in their potential, those of a committee.
+    """
     seen = set()
     for row in rows:
-        ladder = (row["campaign"], row["task"])
+        ladder = tuple(row[name] for name in ("campaign", "task", "potential_sha256", "head"))
         if row["kind"] == "ladder" and row["task"] is not None:
             if ladder in seen:
                 continue

@@ -1,47 +1,64 @@
-"""The frames at which the members of a committee disagree most, and their export for DFT and training."""
+"""The frames at which a potential is least certain, and their export for DFT and training.
+
+These are the frames at which the members of a committee disagree most, or those whose atoms are farthest from the atoms
+of reference frames, such as training data, in the features that the potential computes of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from pymatgen.core import Structure
 
-from alchemflows.errors import InvalidInputError
-from alchemflows.results.frames import frames_of, write_images
+from alchemflows.analysis.frames import StateFrames
+from alchemflows.analysis.reference_atoms import ReferenceAtoms
+from alchemflows.errors import InvalidInputError, PotentialError
+from alchemflows.results.frames import end_states, frames_of, states_of, write_images
 from alchemflows.results.kinds import KINDS
 from alchemflows.results.listing import find_result
 from alchemflows.schemas.committee import CommitteeDocument
+from alchemflows.schemas.potential import PotentialRecord
+from alchemflows.schemas.provenance import potential_of
 from alchemflows.storage.database import Database
 
 
 @dataclass(frozen=True)
 class WorstFrame:
-    """A frame at which the members of a committee disagree.
+    """A frame, and what is known of the potential's error there.
 
     Attributes
     ----------
-    ladder
-        Identifier of its ladder.
-    lambda_value, index
-        Its end, and its index there.
-    spread_eV
-        Spread over the members of ΔU minus its mean (eV); None if a member failed.
-    force_spread_eV_per_A
-        Largest spread of the force on an atom (eV/Å); None if it is not known.
+    result
+        Identifier of its ladder, or of the other result that has it.
+    state
+        Name of its state.
+    conditions
+        Conditions of the state by name, such as `lambda` or `temperature_K`.
+    index
+        Its index in the state.
     atoms
         The configuration, without a calculator.
+    spread_eV
+        Spread over the members of ΔU minus its mean (eV); None if a member failed, or without a committee.
+    force_spread_eV_per_A
+        Largest spread of the force on an atom (eV/Å); None if it is not known.
+    distance
+        Largest distance of an atom from the reference atoms, see :class:`.ReferenceAtoms`; None without a reference.
     """
 
-    ladder: str
-    lambda_value: float
+    result: str
+    state: str
+    conditions: Mapping[str, float | str]
     index: int
-    spread_eV: float | None
-    force_spread_eV_per_A: float | None
     atoms: Atoms
+    spread_eV: float | None = None
+    force_spread_eV_per_A: float | None = None
+    distance: float | None = None
 
     @property
     def structure(self) -> Structure:
@@ -71,39 +88,141 @@ def worst_frames(database: Database, beginning: str, n: int) -> list[WorstFrame]
     NoResultError, DatabaseError
         If the result, or the frames of its ladder, are not in the database.
     """
-    if n < 1:
-        raise InvalidInputError(f"the number of frames must be at least 1; got {n}")
     uuid, document = find_result(database, beginning)
     if not isinstance(document, CommitteeDocument):
         kind = KINDS[type(document).__name__].name
         raise InvalidInputError(
-            f"the result {uuid[:8]} is no committee (kind {kind}); `alchemflows committee` compares potentials"
+            f"the result {uuid[:8]} is no committee (kind {kind}); `alchemflows committee` compares potentials, and "
+            "--reference compares the frames of any result with reference frames"
         )
-    ladder, *ends = frames_of(database, document.ladder)
-    found: list[WorstFrame] = []
-    potential = "" if ladder.provenance.potential is None else ladder.provenance.potential.name
-    each_end = zip((0.0, 1.0), ends, document.spreads_eV, document.force_spreads_eV_per_A, strict=True)
-    for value, sampled, spreads, force_spreads in each_end:
-        for k, atoms in enumerate(sampled.frames.atoms()):
-            atoms.calc = None
-            atoms.info |= {
-                "lambda": value,
-                "frame": k,
-                "time_fs": float(sampled.frames.time_fs[k]),
-                "temperature_K": ladder.temperature_K,
-                "sampled_with": potential,
-            }
-            found.append(WorstFrame(document.ladder, value, k, _known(spreads[k]), _known(force_spreads[k]), atoms))
+    found, _ = _of_committee(database, document)
     by_forces = any(frame.force_spread_eV_per_A is not None for frame in found)
     scores = [frame.force_spread_eV_per_A if by_forces else frame.spread_eV for frame in found]
     order = np.argsort([np.inf if score is None else -score for score in scores], kind="stable")
-    if n > len(found):
-        raise InvalidInputError(f"the ladder {document.ladder[:8]} has {len(found)} frames, fewer than {n}")
-    return [found[k] for k in order[:n]]
+    return [found[k] for k in order[: _checked(n, found)]]
+
+
+def farthest_frames(
+    database: Database, beginning: str, n: int, reference: Sequence[Atoms], *, device: str = "auto"
+) -> tuple[list[WorstFrame], ReferenceAtoms]:
+    """Return the frames of a result that are farthest from reference frames, the farthest first.
+
+    The distance of a frame is the largest one over its atoms, in the features (:meth:`.AlchemicalPotential.features`)
+    that the potential with which the result was sampled computes of frames and reference frames.
+
+    Parameters
+    ----------
+    database
+        Database to read.
+    beginning
+        Identifier of a result with frames, or of a committee, or its first characters.
+    n
+        Number of frames.
+    reference
+        Reference frames, such as training data. Those that have no element of the frames are not used.
+    device
+        Device of the potential.
+
+    Returns
+    -------
+    frames
+        The frames; those of a committee also have its spreads.
+    reference
+        The reference atoms, with the distances between reference frames.
+
+    Raises
+    ------
+    InvalidInputError
+        If `n` is not positive or larger than the number of frames, the result has none, an element of the frames is
+        missing in the reference, the potential does not support an element of the reference, or distances have no unit.
+    PotentialError
+        If the potential is not known, cannot be loaded, or is another file than the one that was sampled.
+    NoResultError, DatabaseError
+        If the result, or its frames, are not in the database.
+    """
+    uuid, document = find_result(database, beginning)
+    if isinstance(document, CommitteeDocument):
+        found, record = _of_committee(database, document)
+    else:
+        _, states = states_of(database, uuid)
+        record = potential_of(document)
+        found = list(_frames(uuid, states, record))
+    _checked(n, found)
+    features, atoms = _with_features(record, [frame.atoms for frame in found], reference, device)
+    distances = [atoms.distance(frame.atoms.numbers, each) for frame, each in zip(found, features, strict=True)]
+    order = np.argsort(-np.array(distances), kind="stable")
+    return [replace(found[k], distance=distances[k]) for k in order[:n]], atoms
+
+
+def _with_features(
+    record: PotentialRecord | None, images: Sequence[Atoms], reference: Sequence[Atoms], device: str
+) -> tuple[list[np.ndarray], ReferenceAtoms]:
+    """Return the features of the atoms of frames, and the reference atoms."""
+    from alchemflows.alchemy.targets import PotentialTarget
+
+    if record is None:
+        raise PotentialError("the result does not name the potential that was sampled, so it has no features")
+    needed = {int(z) for atoms in images for z in np.unique(atoms.numbers)}
+    used = [atoms for atoms in reference if needed.intersection(atoms.numbers.tolist())]
+    there = {int(z) for atoms in used for z in np.unique(atoms.numbers)}
+    if missing := sorted(needed - there):
+        raise InvalidInputError(
+            f"the reference has no {_names(missing)}; give reference frames with all elements of the frames "
+            f"({_names(sorted(needed))})"
+        )
+    target = PotentialTarget(record.spec(device))
+    if unknown := sorted(there - target.numbers):
+        raise InvalidInputError(
+            f"{record.name} does not support {_names(unknown)} of the reference; remove frames with these elements"
+        )
+    features = target.features_of_all([*images, *used])
+    of_reference = [
+        (atoms.numbers[kept], each[kept])
+        for atoms, each in zip(used, features[len(images) :], strict=True)
+        if (kept := np.isin(atoms.numbers, list(needed))).any()
+    ]
+    return features[: len(images)], ReferenceAtoms.of(of_reference)
+
+
+def _of_committee(database: Database, document: CommitteeDocument) -> tuple[list[WorstFrame], PotentialRecord | None]:
+    """Return the frames of the ladder of a committee with their spreads, and the potential that was sampled."""
+    ladder, *ends = frames_of(database, document.ladder)
+    record = ladder.provenance.potential
+    found = _frames(document.ladder, end_states(ladder, *ends), record)
+    spreads = (np.concatenate(each) for each in (document.spreads_eV, document.force_spreads_eV_per_A))
+    return [
+        replace(frame, spread_eV=_known(spread), force_spread_eV_per_A=_known(force_spread))
+        for frame, spread, force_spread in zip(found, *spreads, strict=True)
+    ], record
+
+
+def _frames(result: str, states: Sequence[StateFrames], record: PotentialRecord | None) -> Iterable[WorstFrame]:
+    """Yield all frames of some states, with labels in `info`."""
+    for number, state in enumerate(states, 1):
+        frames = state.frames
+        for k, atoms in enumerate(frames.atoms()):
+            atoms.calc = None
+            atoms.info |= dict(state.conditions) | {"state": number, "frame": k, "time_fs": float(frames.time_fs[k])}
+            atoms.info |= {} if frames.sweeps is None else {"sweep": int(frames.sweeps[k])}
+            atoms.info["sampled_with"] = "" if record is None else record.name
+            yield WorstFrame(result, state.name, state.conditions, k, atoms)
+
+
+def _checked(n: int, frames: Sequence[WorstFrame]) -> int:
+    """Return the number of frames to choose, which must be at least 1 and at most that of all frames."""
+    if n < 1:
+        raise InvalidInputError(f"the number of frames must be at least 1; got {n}")
+    if n > len(frames):
+        raise InvalidInputError(f"the result {frames[0].result[:8]} has {len(frames)} frames, fewer than {n}")
+    return n
+
+
+def _names(numbers: Iterable[int]) -> str:
+    return ", ".join(chemical_symbols[z] for z in numbers)
 
 
 def write_worst_frames(frames: Sequence[WorstFrame], path: Path, jobs: Sequence[str] = ()) -> None:
-    """Write frames as extended XYZ, as input for DFT: without energies and forces, but with the spreads.
+    """Write frames as extended XYZ, as input for DFT: without energies and forces, but with spreads and distance.
 
     Parameters
     ----------
@@ -124,7 +243,7 @@ def write_worst_frames(frames: Sequence[WorstFrame], path: Path, jobs: Sequence[
         atoms = frame.atoms.copy()
         if jobs:
             atoms.info["job"] = jobs[k]
-        for name in ("spread_eV", "force_spread_eV_per_A"):
+        for name in ("spread_eV", "force_spread_eV_per_A", "distance"):
             if (value := getattr(frame, name)) is not None:
                 atoms.info[name] = value
         images.append(atoms)

@@ -119,6 +119,14 @@ class Arrangements:
         return len(self.sublattice)
 
     @property
+    def site_names(self) -> list[str]:
+        """Species of all sites of the structure, the constant ones too; for example Na/K where both may be."""
+        names = [site.species_string for site in self.system.structure]
+        for group, allowed in zip(self.system.groups, self.allowed, strict=True):
+            names[group.sites[0]] = "/".join(np.array(self.species)[allowed])
+        return names
+
+    @property
     def sites_per_sublattice(self) -> np.ndarray:
         """Number of sites of each sublattice, shape (L,)."""
         return np.bincount(self.sublattice, minlength=self.n_sublattices)

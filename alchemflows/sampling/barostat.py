@@ -83,6 +83,13 @@ class Barostat:
         # D Δt for which volumes relax by Δt/τ per step; the curvature of −ln ρ along E = 1/√3 is 3 β V B.
         self.mobility_step = self._share / (3 * self._beta * start_volumes * moduli)
 
+    def set_temperatures(self, temperatures_K: torch.Tensor) -> None:
+        """Change the temperature of each replica (K), shape (B,); the relaxation times stay the same."""
+        beta = 1 / (units.kB * temperatures_K)
+        if self.mobility_step is not None:
+            self.mobility_step = self.mobility_step * (self._beta / beta)
+        self._beta = beta
+
     def deformation(self, cells: torch.Tensor, stress: torch.Tensor, n_atoms: int, noise: torch.Tensor) -> torch.Tensor:
         """Return the deformation F of one time step, shape (B, 3, 3); positions become x F and cells h F.
 

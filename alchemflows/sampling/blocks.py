@@ -51,6 +51,10 @@ class Dynamics(Resumable, Protocol):
         """Return the temperature of each replica (K), shape (B,)."""
         ...
 
+    def bath_temperatures(self) -> torch.Tensor:
+        """Return the temperature of the thermostat of each replica (K), shape (B,)."""
+        ...
+
 
 class Samples:
     """Samples of a batch: named quantities, with one array appended for each sample."""
@@ -160,6 +164,7 @@ class Blocks:
             temperatures = tuple(self._dynamics.kinetic_temperatures().tolist())
             _, n, total_K = self._reports if self._reports[0] == phase else ("", 0, 0.0)
             self._reports = (phase, n + 1, total_K + fmean(temperatures))
+            has_one_temperature = len(set(self._dynamics.bath_temperatures().tolist())) == 1
             self._on_progress(
                 Progress(
                     phase,
@@ -168,7 +173,7 @@ class Blocks:
                     temperatures,
                     self._dynamics.timestep_fs,
                     steps_per_s=(step - begun) / (now - since) if now > since else None,
-                    mean_temperature_K=self._reports[2] / self._reports[1],
+                    mean_temperature_K=self._reports[2] / self._reports[1] if has_one_temperature else None,
                 )
             )
         self._checkpoint.offer(

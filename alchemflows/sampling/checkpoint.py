@@ -90,6 +90,11 @@ class Checkpoint:
         self._stages.append(Checkpoint(folder, self.interval_s, self._should_stop))
         return self._stages[-1]
 
+    def reached(self) -> int:
+        """Return the step of the last checkpoint, without taking over the run; 0 if there is none."""
+        files = [] if self.folder is None else self._files("state")
+        return int(files[0].stem.split("-")[1]) if files else 0
+
     def load(self) -> Saved | None:
         """Return the last undamaged checkpoint, or None, and take over the run from the worker that wrote it."""
         if self.folder is None:

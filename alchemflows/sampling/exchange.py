@@ -16,7 +16,8 @@ class NeighbourExchange:
     Parameters
     ----------
     ladders
-        Places of each ladder, from one end to the other. Each place is in one ladder.
+        Places of each ladder, from one end to the other. A place may be in several ladders, whose pairs are then tried
+        one after the other.
     seed
         Seed of the decisions.
 
@@ -38,7 +39,7 @@ class NeighbourExchange:
     def __init__(self, ladders: Sequence[Sequence[int]], seed: int) -> None:
         self._rng = np.random.default_rng(seed)
         self._odd = False
-        self.replicas = np.arange(sum(map(len, ladders)))
+        self.replicas = np.arange(len({place for ladder in ladders for place in ladder}))
         self._neighbours = [list(pairwise(ladder)) for ladder in ladders]
 
     @property

@@ -23,10 +23,10 @@ class ForceSquares:
     """
 
     def __init__(self, masses: ArrayLike, n_replicas: int, device: torch.device) -> None:
-        self.masses, kinds, self.counts = np.unique(np.asarray(masses), return_inverse=True, return_counts=True)
-        factors = np.eye(len(self.masses))[kinds] / self.masses
+        different, kinds, self.counts = np.unique(np.asarray(masses), return_inverse=True, return_counts=True)
+        factors = np.eye(len(different))[kinds] / different
         self._factors = torch.as_tensor(factors, dtype=torch.float64, device=device)
-        self._sum = torch.zeros(n_replicas, len(self.masses), dtype=torch.float64, device=device)
+        self._sum = torch.zeros(n_replicas, len(different), dtype=torch.float64, device=device)
         self._sums: list[torch.Tensor] | None = [self._sum]
 
     def add(self, forces: torch.Tensor | None, *, keep: bool) -> None:

@@ -261,10 +261,13 @@ class Langevin:
         )
         beyond = ~(self._last[b].abs() < self._limits[b])
         found = ", ".join(text for text, outside in zip(texts, beyond.tolist(), strict=False) if outside)
-        raise TrajectoryError(f"replica {b} exploded at step {step:.0f}: {found}")
+        bath = f"{float(self._temperatures[b]):g} K"
+        raise TrajectoryError(f"replica {b} exploded at step {step:.0f} of the dynamics at {bath}: {found}")
 
     def exchange(self, order: Sequence[int]) -> None:
-        """Give replica b the weights and masses of replica ``order[b]``; kinetic energies are kept.
+        """Give replica b the weights, masses and temperature of replica ``order[b]``.
+
+        Kinetic energies are proportional to the temperature of a replica, and do not change otherwise.
 
         Raises
         ------
@@ -272,8 +275,11 @@ class Langevin:
             If the centre of mass is fixed and masses differ, since the exchange would change the fixed point.
         """
         index = list(order)
-        self._transmute(self.weights[index], self.masses[index])
-        self.evaluation = self._evaluate(weight_gradients=False)
+        weights, changes = self.weights[index], not torch.equal(self.weights[index], self.weights)
+        self._heat_to(self._temperatures[index])
+        self._transmute(weights, self.masses[index])
+        if changes:
+            self.evaluation = self._evaluate(weight_gradients=False)
         self.check()
 
     def move_to(
@@ -331,6 +337,7 @@ class Langevin:
             "velocities": self.velocities,
             "weights": self.weights,
             "masses": self.masses,
+            "temperatures": self._temperatures,
             "start_volumes": self._start_volumes,
             "energy": evaluation.energy,
             "forces": evaluation.forces,
@@ -353,7 +360,11 @@ class Langevin:
         self.positions, self.cells, self.velocities, self.weights = (
             tensors[name] for name in ("positions", "cells", "velocities", "weights")
         )
+        self._temperatures = tensors.get("temperatures", self._temperatures)
+        if self._barostat is not None:
+            self._barostat.set_temperatures(self._temperatures)
         self._set_masses(tensors["masses"])
+        self._set_limits()
         self._start_volumes = tensors["start_volumes"]
         self.heat = tensors.get("heat")
         self.evaluation = Evaluation(tensors["energy"], tensors["forces"], tensors.get("stress"))
@@ -382,6 +393,20 @@ class Langevin:
         """
         n_free = 3 * self.masses.shape[1] - (3 if self._fixed else 0)
         return self.kinetic_energies() / (0.5 * max(n_free, 1) * units.kB)
+
+    def bath_temperatures(self) -> torch.Tensor:
+        """Return the temperature of the thermostat of each replica (K), shape (B,)."""
+        return self._temperatures
+
+    def _heat_to(self, temperatures_K: torch.Tensor) -> None:
+        """Set the temperature of each replica, and scale the velocities accordingly."""
+        if torch.equal(temperatures_K, self._temperatures):
+            return
+        self.velocities = self.velocities * torch.sqrt(temperatures_K / self._temperatures)[:, None, None]
+        self._temperatures = temperatures_K
+        if self._barostat is not None:
+            self._barostat.set_temperatures(temperatures_K)
+        self._set_limits()
 
     def _transmute(self, weights: torch.Tensor, masses: torch.Tensor) -> None:
         """Set weights and masses, and scale the velocities so that kinetic energies do not change."""

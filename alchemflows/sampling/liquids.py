@@ -13,8 +13,9 @@ from alchemflows.alchemy.interfaces import EnergyModel
 from alchemflows.alchemy.reference_liquid import ReferenceLiquidPath, ReferenceLiquidPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import NotLiquidError
-from alchemflows.sampling.blocks import Blocks, Samples
+from alchemflows.sampling.blocks import Blocks, Resumable, Samples
 from alchemflows.sampling.checkpoint import NO_CHECKPOINT, Checkpoint
+from alchemflows.sampling.frames import FrameRecorder
 from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.switching import BLOCK, Switches, equilibrate_ends, switch
@@ -178,6 +179,8 @@ class MeltedLiquid:
 
     Attributes
     ----------
+    time_fs
+        Time since production began (fs), shape (n,).
     energy_eV, volume_A3
         Potential energy (eV) and volume (Å³), shape (n, B).
     structure
@@ -186,6 +189,7 @@ class MeltedLiquid:
         Diffusion and order during the samples.
     """
 
+    time_fs: np.ndarray
     energy_eV: np.ndarray
     volume_A3: np.ndarray
     structure: Structure
@@ -201,6 +205,7 @@ def melt(
     n_heating_steps: int,
     seeds: Sequence[int],
     *,
+    recorder: FrameRecorder | None = None,
     on_progress: OnProgress = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> MeltedLiquid:
@@ -220,6 +225,8 @@ def melt(
         Temperature at which the crystal is melted, and number of steps there.
     seeds
         Two seeds for each replica.
+    recorder
+        Keeps configurations of the samples.
     on_progress, checkpoint
         As for :func:`~alchemflows.sampling.windows.run_windows`.
 
@@ -264,8 +271,9 @@ def melt(
     n_steps = n_equilibration + n * interval
     samples = Samples("energy", "volume")
     watch = LiquidWatch(system.structure, n_replicas, interval * dynamics.timestep_fs, model.device)
+    parts: list[Resumable] = [watch, *([] if recorder is None else [recorder])]
     blocks = Blocks(
-        cool, n_steps, parts=[watch], samples=samples, on_progress=on_progress, checkpoint=checkpoint.stage("liquid")
+        cool, n_steps, parts=parts, samples=samples, on_progress=on_progress, checkpoint=checkpoint.stage("liquid")
     )
     for _, ends_block in blocks.steps("equilibration", 0, n_equilibration, interval):
         cool.step(check=ends_block)
@@ -274,11 +282,14 @@ def melt(
         if ends_block:
             watch.see(cool.positions, cool.cells)
             samples.append(energy=cool.evaluation.energy.cpu().numpy(), volume=cool.volumes().cpu().numpy())
+            if recorder is not None:
+                recorder.see(len(samples) - 1, cool.positions, cool.cells)
     series = samples.since(0)
     cell = cool.cells[0].cpu().numpy()
     fractional = cool.positions[0].cpu().numpy() @ np.linalg.inv(cell)
     lattice = Lattice(cell).scale(float(series["volume"].mean()))
     return MeltedLiquid(
+        time_fs=(np.arange(n) + 1) * interval * dynamics.timestep_fs,
         energy_eV=series["energy"],
         volume_A3=series["volume"],
         structure=Structure(lattice, system.structure.species, fractional, to_unit_cell=True),

@@ -158,21 +158,27 @@ class SiteWatch:
     Parameters
     ----------
     structures
-        Initial crystal of each replica, which defines its sites and elements.
+        Initial crystal of each replica, which defines its sites.
     device
         Device of the positions.
+    elements
+        Element on each site, or the elements that may be on it; by default those of the first structure.
     """
 
-    def __init__(self, structures: Sequence[Structure], device: torch.device | str = "cpu") -> None:
-        self.elements = [site.species_string for site in structures[0]]
-        self.fractional, self.nearest_A = (
-            torch.as_tensor(np.array(values), dtype=torch.float64, device=device)
-            for values in ([s.frac_coords for s in structures], [nearest_sites_A(s) for s in structures])
-        )
+    def __init__(
+        self,
+        structures: Sequence[Structure],
+        device: torch.device | str = "cpu",
+        elements: Sequence[str] | None = None,
+    ) -> None:
+        self.elements = [site.species_string for site in structures[0]] if elements is None else list(elements)
         # Many replicas share one initial structure, whose neighbours are determined once.
-        known = {id(structure): neighbour_vectors(structure) for structure in structures}
-        vectors = np.array([known[id(structure)] for structure in structures])
-        self._neighbours = torch.as_tensor(vectors, dtype=torch.float64, device=device)
+        distinct = {id(structure): structure for structure in structures}
+        known = {key: (s.frac_coords, nearest_sites_A(s), neighbour_vectors(s)) for key, s in distinct.items()}
+        self.fractional, self.nearest_A, self._neighbours = (
+            torch.as_tensor(np.array(values), dtype=torch.float64, device=device)
+            for values in zip(*(known[id(structure)] for structure in structures), strict=True)
+        )
         self._n_samples = 0
         self._share, self._largest, self._count, self._last = (torch.zeros_like(self.nearest_A) for _ in range(4))
         self._total = torch.zeros_like(self.fractional)
@@ -211,7 +217,9 @@ class SiteWatch:
         return arrays | {"sites_samples": np.array(self._n_samples)}
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
-        """Continue from a :meth:`snapshot`."""
+        """Continue from a :meth:`snapshot`; checkpoints of Monte Carlo by earlier releases have no such sums."""
+        if "sites_samples" not in snapshot:
+            return
         self._n_samples = int(snapshot["sites_samples"])
         self._share, self._largest, self._count, self._last, self._total = (
             torch.as_tensor(snapshot[f"sites_{name}"], device=self.nearest_A.device)

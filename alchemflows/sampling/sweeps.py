@@ -24,7 +24,7 @@ from ase import units
 from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.interfaces import EnergyModel
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.sampling.arrangements import VACANCY, Arrangements
 from alchemflows.sampling.blocks import Blocks, Resumable, Samples
 from alchemflows.sampling.candidate_moves import CandidateSwitch
@@ -36,6 +36,7 @@ from alchemflows.sampling.langevin import Langevin, State
 from alchemflows.sampling.monte_carlo import MonteCarlo
 from alchemflows.sampling.proposals import Proposal
 from alchemflows.sampling.seeds import derived_seeds
+from alchemflows.sampling.sites import SiteWatch
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.progress import Progress
 
@@ -118,6 +119,10 @@ class Sweeps:
             torch.as_tensor(self._temperatures_K) if self._langevin is None else self._langevin.kinetic_temperatures()
         )
 
+    def bath_temperatures(self) -> torch.Tensor:
+        """Return the temperature of each replica (K), shape (B,)."""
+        return torch.as_tensor(self._temperatures_K)
+
     def step(self) -> None:
         """Make one step."""
         place = self.n_steps % self.length
@@ -127,7 +132,13 @@ class Sweeps:
             self.chains.attempt()
         else:
             assert self._langevin is not None
-            self._move_atoms(self._langevin, first=place == self._n_attempts, last=place == self.length - 1)
+            try:
+                self._move_atoms(self._langevin, first=place == self._n_attempts, last=place == self.length - 1)
+            except TrajectoryError as error:
+                raise TrajectoryError(
+                    f"{error} (in sweep {self.n_steps // self.length + 1}); the crystal may have melted or evaporated: "
+                    "use a lower temperature or a shorter time step"
+                ) from error
         self.n_steps += 1
 
     def _move_atoms(self, langevin: Langevin, *, first: bool, last: bool) -> None:
@@ -204,6 +215,7 @@ def run_sweeps(
     ladders: Sequence[Sequence[int]] | None = None,
     exchange_seed: int = 0,
     recorder: FrameRecorder | None = None,
+    watch: SiteWatch | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> SweepsRun:
@@ -232,6 +244,8 @@ def run_sweeps(
         Seed for replica exchange.
     recorder
         Keeps positions and cells of the samples.
+    watch
+        Collects statistics of the positions at each sample, for each replica at its temperature.
     on_progress
         Function called after each block of steps, see :data:`BLOCK`. See :class:`Sweeps` for what a step is.
     checkpoint
@@ -287,7 +301,7 @@ def run_sweeps(
     n_steps = n_equilibration + settings.n_production_sweeps * sweeps.length
     block = 1 if settings.n_switching_steps else BLOCK
     exchange = NeighbourExchange(ladders, exchange_seed)
-    parts: list[Resumable] = [exchange, *([] if recorder is None else [recorder])]
+    parts: list[Resumable] = [exchange, *(part for part in (recorder, watch) if part is not None)]
     blocks = Blocks(sweeps, n_steps, parts=parts, samples=samples, on_progress=on_progress, checkpoint=checkpoint)
     for phase, first, end in (("equilibration", 0, n_equilibration), ("production", n_equilibration, n_steps)):
         for step, _ in blocks.steps(phase, first, end, block):
@@ -295,10 +309,12 @@ def run_sweeps(
             if step % sweeps.length == 0:
                 if phase == "production":
                     samples.append(**sweeps.sample(), walker=exchange.replicas.copy())
+                    current = sweeps.chains.current
+                    positions, cells = map(torch.as_tensor, (current.positions_A, current.cells_A))
                     if recorder is not None:
-                        current = sweeps.chains.current
-                        positions, cells = map(torch.as_tensor, (current.positions_A, current.cells_A))
                         recorder.see(len(samples) - 1, positions, cells)
+                    if watch is not None:
+                        watch.see(positions, cells)
                 if settings.replica_exchange:
                     sweeps.exchange(exchange)
     arrays = samples.since(0)

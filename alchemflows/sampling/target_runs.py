@@ -64,10 +64,10 @@ def run_from(
     interval, n_equilibration = dynamics.sample_interval_steps, dynamics.n_equilibration_steps
     n_steps = n_equilibration + dynamics.n_samples * interval
     blocks = Blocks(langevin, n_steps, parts=[recorder], on_progress=on_progress, checkpoint=checkpoint)
-    for _ in blocks.steps("equilibration", 0, n_equilibration, interval):
-        langevin.step()
+    for _, ends_block in blocks.steps("equilibration", 0, n_equilibration, interval):
+        langevin.step(check=ends_block)
     for step, ends_block in blocks.steps("production", n_equilibration, n_steps, interval):
-        langevin.step()
+        langevin.step(check=ends_block)
         if ends_block:
             sample = (step - n_equilibration) // interval - 1
             recorder.see(sample, langevin.positions, langevin.cells, energies=langevin.evaluation.energy)

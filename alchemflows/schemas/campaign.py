@@ -15,7 +15,7 @@ from alchemflows.schemas.queue import Queue
 from alchemflows.schemas.structure import Loss
 from alchemflows.schemas.substitution import Substitution, mixtures
 
-#: Relaxations, jobs that sample, and jobs that evaluate no potential.
+#: Relaxations, jobs that sample or evaluate stored frames, and jobs that evaluate no potential.
 JobKind = Literal["relaxation", "sampling", "analysis"]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=80)]
@@ -86,16 +86,33 @@ class Resources(StrictModel):
     category: str | None = Field("gpu", description="FireWorks category of the jobs that evaluate the potential")
     priority: Integer = Field(0, description="FireWorks priority of all jobs; higher goes first")
     queue: Queue = Field(default_factory=dict, description="FireWorks `_queueadapter`: overrides of the queue")
+    jobs_per_batch: PositiveInt = Field(
+        1,
+        description="maximum number of jobs with λ windows that a worker samples in one batch; they may belong to "
+        "different tasks with the same potential and number of sites",
+    )
     kinds: dict[JobKind, JobResources] = Field(
         default_factory=dict, description="different resources for `relaxation`, `sampling` or `analysis` jobs"
     )
 
+    def batch(self, key: str | None) -> dict[str, Any]:
+        """Return the entry of the Firework spec of jobs with a key that are sampled in one batch; none if they are not.
+
+        See :mod:`alchemflows.jobs.companions` for the key.
+        """
+        return {} if key is None or self.jobs_per_batch == 1 else {"batch": {"key": key, "n_jobs": self.jobs_per_batch}}
+
     def spec(self, kind: JobKind) -> dict[str, Any]:
-        """Return entries of the Firework spec for a kind of job; without a category, the maker's category is kept."""
+        """Return entries of the Firework spec for a kind of job; without a category, the maker's category is kept.
+
+        If jobs of several tasks are sampled in one batch, relaxations come before them, since a batch contains only
+        jobs that are ready.
+        """
         own = self.kinds.get(kind, JobResources())
+        first = kind == "relaxation" and self.jobs_per_batch > 1
         spec = {
             "_category": own.category,
-            "_priority": self.priority if own.priority is None else own.priority,
+            "_priority": self.priority + first if own.priority is None else own.priority,
             "_queueadapter": self.queue if own.queue is None else own.queue,
         }
         return {key: value for key, value in spec.items() if value}

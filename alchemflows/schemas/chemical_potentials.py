@@ -58,7 +58,13 @@ class ChemicalPotentials(MSONable):
             if not Element.is_valid_symbol(symbol):
                 raise InvalidInputError(f"chemical potential of {symbol!r}: no such element")
         for symbol in self.values_eV:
-            value, error = self.value(symbol)
+            try:
+                value, error = self.value(symbol)
+            except (TypeError, ValueError, IndexError):
+                raise InvalidInputError(
+                    f"chemical potential of {symbol}: a number (eV/atom), or a pair of value and standard error, is "
+                    f"needed; got {self.values_eV[symbol]!r}"
+                ) from None
             if not (math.isfinite(value) and math.isfinite(error) and error >= 0):
                 raise InvalidInputError(
                     f"chemical potential of {symbol}: a finite value and an error of at least 0 are needed; "

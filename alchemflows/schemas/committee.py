@@ -52,7 +52,10 @@ class CommitteeMember(BaseModel):
         None, description="effective sample size at λ = 0 and 1, in independent frames; none for the sampled potential"
     )
     n_independent: tuple[float, float] | None = Field(None, description="independent frames at λ = 0 and 1")
-    overlaps: bool = Field(description="whether both effective sample sizes suffice; otherwise its ladder must be run")
+    overlaps: bool = Field(
+        description="whether both effective sample sizes suffice, from at least 10 independent frames of each end; "
+        "otherwise its ladder must be run"
+    )
     ladder: str | None = Field(
         None,
         description="jobflow's identifier of a ladder that was run with this member, whose free energy is `total`; "

@@ -58,8 +58,8 @@ class TargetRunSettings(MakerField):
     def _long_enough(self) -> TargetRunSettings:
         if self.n_production_steps < self.n_of_run or self.n_of_run < MIN_SAMPLES:
             raise ValueError(
-                f"n_frames = {self.n_frames} of n_runs = {self.n_runs} need at least {MIN_SAMPLES} configurations, and "
-                f"as many steps, of each run (n_production_steps = {self.n_production_steps})"
+                f"{self.n_frames} configurations in n_runs = {self.n_runs} runs need at least {MIN_SAMPLES} of each "
+                f"run, and as many steps (n_production_steps = {self.n_production_steps})"
             )
         return self
 
@@ -100,12 +100,12 @@ class FailedFrame(BaseModel):
 
 
 class EndCorrection(BaseModel):
-    """Change of the free energy of one end when its potential is replaced by the target.
+    """Change of the free energy of one end of a path, or of one state, when its potential is replaced by the target.
 
     ΔU is the energy with the target minus that with the sampled potential.
     """
 
-    lambda_value: float
+    lambda_value: float | None = Field(description="none for a state that is no end of a path")
     formula: str
     n_frames: int = Field(description="number of evaluated frames")
     failed: list[FailedFrame] = Field(description="frames that were left out")

@@ -53,6 +53,11 @@ class DynamicsSettings(Conditions):
     replica_exchange: bool = Field(
         False, description="whether neighbouring windows of one batch may swap λ after each sample"
     )
+    exchange_temperatures_K: tuple[float, ...] = Field(
+        (),
+        description="temperatures of further replicas of each window, with which it may swap configurations after each "
+        "sample; their samples are stored for `alchemflows combine`, and are not part of the ladder's own result",
+    )
 
     @model_validator(mode="after")
     def _enough_samples(self) -> DynamicsSettings:
@@ -60,6 +65,16 @@ class DynamicsSettings(Conditions):
             raise ValueError(
                 f"n_production_steps = {self.n_production_steps} with sample_interval_steps = "
                 f"{self.sample_interval_steps} gives {self.n_samples} samples; at least {MIN_SAMPLES} are needed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _other_temperatures(self) -> DynamicsSettings:
+        every = (self.temperature_K, *self.exchange_temperatures_K)
+        if not all(0 < each < float("inf") for each in every) or len(set(every)) < len(every):
+            raise ValueError(
+                f"exchange_temperatures_K must be positive, different from one another and from the temperature "
+                f"{self.temperature_K:g}; got {list(self.exchange_temperatures_K)}"
             )
         return self
 

@@ -14,6 +14,7 @@ from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.refinement import Refinement
 from alchemflows.schemas.sites import SitesSummary
 from alchemflows.schemas.verdict import Verdict
+from alchemflows.schemas.windows import WindowExchange
 
 Ensemble = Literal["NVT", "NPT"]
 
@@ -71,6 +72,9 @@ class WindowStatistics(BaseModel):
         None, description="λ at which the start structure was relaxed; none if all windows started from one structure"
     )
     sites: SitesSummary | None = Field(None, description="how far atoms were from their sites")
+    exchange: WindowExchange | None = Field(
+        None, description="exchange with replicas at other temperatures; none without it"
+    )
     overlap_with_next: float | None = Field(
         description="MBAR overlap matrix element with the next window; should be at least 0.03"
     )

@@ -31,7 +31,14 @@ class SweepAnchor(BaseModel):
     gibbs: FreeEnergyValue
     helmholtz: FreeEnergyValue
     mode_energies_eV: list[float] | None = Field(
-        None, description="ħω of each harmonic mode at this volume; none if it was not requested, or for a liquid"
+        None,
+        description="ħω of each harmonic mode at this volume; none if it was not requested, for a liquid, or if a mode "
+        "is unstable",
+    )
+    mean_cell_job: str | None = Field(
+        None,
+        description="identifier of the job that sampled its mean cell and has the frames; none for a given cell, or if "
+        "a sweep of the pressure led to the anchor",
     )
 
 

@@ -11,6 +11,7 @@ from alchemflows.schemas.dynamics import DynamicsSettings, SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FreeEnergyValue
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
+from alchemflows.schemas.samples import PackedArrays
 from alchemflows.schemas.switching import WorkDocument
 from alchemflows.schemas.verdict import Verdict
 
@@ -76,6 +77,11 @@ class LiquidDocument(Document):
     mean_energy_eV: float
     liquid: LiquidSummary
     dynamics: DynamicsSettings
+    frames: PackedArrays | None = Field(
+        None,
+        description="configurations of all replicas, those of one after those of the other, see "
+        "`schemas.frames.Frames` (in the additional store `data`)",
+    )
     verdict: Verdict
     provenance: Provenance
 
@@ -115,6 +121,10 @@ class LiquidFreeEnergyDocument(Document):
         "quadrature"
     )
     liquid: LiquidSummary = Field(description="diffusion and order before the switches, at this volume")
+    mean_cell_job: str | None = Field(
+        None,
+        description="identifier of the job that sampled the mean volume and has its frames; none for a given volume",
+    )
     work: WorkDocument = Field(description="work of switches from the liquid (λ = 0) to the reference (λ = 1)")
     settings: SwitchingSettings
     verdict: Verdict

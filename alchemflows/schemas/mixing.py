@@ -11,6 +11,7 @@ from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays
+from alchemflows.schemas.sites import SitesSummary
 from alchemflows.schemas.verdict import Verdict
 
 
@@ -27,6 +28,11 @@ class MixingState(BaseModel):
     component: int = Field(description="index of the set of overlapping states to which it belongs")
     frames: PackedArrays | None = Field(
         None, description="configurations, see `schemas.frames.Frames` (in the additional store `data`)"
+    )
+    sites: SitesSummary | None = Field(
+        None,
+        description="displacements of atoms from their sites; none if no atom moves, and in documents of earlier "
+        "releases",
     )
 
 
@@ -109,6 +115,9 @@ class ExcessFit(BaseModel):
     enthalpy_errors_eV_per_mixing_site: list[float]
     entropies_eV_per_K_per_mixing_site: list[float] = Field(description="s_i; 0 with one temperature")
     entropy_errors_eV_per_K_per_mixing_site: list[float]
+    covariance: list[list[float]] | None = Field(
+        None, description="covariance of h_0, h_1, ..., s_0, s_1, ...; none in documents of earlier releases"
+    )
     mean_squared_deviation: float = Field(description="mean of [(curve − fit) / error]² over all points")
 
 

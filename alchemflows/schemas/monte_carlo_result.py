@@ -14,6 +14,7 @@ from alchemflows.schemas.document import Document
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays
+from alchemflows.schemas.sites import SitesSummary
 from alchemflows.schemas.verdict import Verdict
 
 #: What is constant or controlled: the composition, the chemical potentials, targets of the composition, or the chemical
@@ -141,6 +142,11 @@ class MonteCarloPoint(BaseModel):
     acceptance: Average = Field(description="share of the attempted moves that were accepted")
     warren_cowley: list[PairOrder]
     waves: list[WaveOrder]
+    sites: SitesSummary | None = Field(
+        None,
+        description="displacements of atoms from their sites, in the replica in which they were away most; none if no "
+        "atom moves, and in documents of earlier releases",
+    )
 
     @property
     def energy_eV_per_atom(self) -> float:

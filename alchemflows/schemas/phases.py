@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
-from alchemflows.schemas.isolines import CurveValues, QuantumCorrections
+from alchemflows.schemas.isolines import CurveValues, QuantumCorrections, SweepAnchor
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.verdict import Verdict
 
@@ -24,6 +24,9 @@ class PhasePoint(BaseModel):
     ideal_mixing_eV: float = Field(description="k_B T Σ x ln x of the cell, contained in G")
     volume_A3: float | None
     failure: str | None = Field(description="reason for a missing result, for example a mechanically unstable phase")
+    mean_cell_job: str | None = Field(
+        None, description="identifier of the job that has frames of this state; none on a curve, or for a given cell"
+    )
 
     @property
     def gibbs_eV_per_atom(self) -> float | None:
@@ -113,6 +116,9 @@ class PhaseCurve(BaseModel):
     composition: float | None
     counts: Counts
     anchor_K: float = Field(description="temperature of the absolute free energy")
+    anchor: SweepAnchor | None = Field(
+        None, description="the absolute free energy, without ideal mixing; none in older documents"
+    )
     temperatures_K: list[float]
     gibbs_eV: CurveValues = Field(description="G with ideal mixing")
     entropy_eV_per_K: CurveValues = Field(description="S with ideal mixing")

@@ -20,6 +20,15 @@ DEMO = "mace-demo"
 DEMO_NOTE = f"{DEMO}, for learning and tests, not for publications"
 #: Prefixes of the names of potentials that are included in the package sevenn.
 SEVENNET_PREFIXES = ("sevennet-", "7net-")
+#: Files of these potentials in the package's folder ``pretrained_potentials``, by name without prefix.
+SEVENNET_FILES = {
+    "0": "SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
+    "0_11jul2024": "SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
+    "0_11july2024": "SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
+    "0_22may2024": "SevenNet_0__22May2024/checkpoint_sevennet_0.pth",
+    "l3i5": "SevenNet_l3i5/checkpoint_l3i5.pth",
+    "mf-0": "SevenNet_MF_0/checkpoint_sevennet_mf_0.pth",
+}
 #: Files of the potentials that are included in the package chgnet, by name.
 CHGNET_FILES = {
     "chgnet": "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar",
@@ -46,7 +55,9 @@ class PotentialSpec(MakerField):
     )
     dtype: Dtype = Field("float32", description="precision of the potential; positions and sums are float64")
     device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`, ...; `auto` uses CUDA if available")
-    head: str | None = Field(None, description="head of a multi-head MACE model")
+    head: str | None = Field(
+        None, description="head of a multi-head MACE model, or modality of a multi-modal SevenNet checkpoint"
+    )
     sha256: str | None = Field(None, description="SHA-256 that the model file must have")
     kernels: Kernels = Field(
         "built-in", description="kernels of MACE potentials: built-in or cuequivariance (NVIDIA GPUs)"

@@ -29,7 +29,7 @@ class Progress:
         Speed since the run was started or resumed; None if it is not known yet.
     mean_temperature_K
         Mean of the temperatures of all replicas over the reports of this phase, since the run was started or resumed;
-        None if there are no temperatures.
+        None if there are no temperatures, or if the thermostats of the replicas have several.
     """
 
     phase: str

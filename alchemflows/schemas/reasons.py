@@ -171,6 +171,14 @@ class Reason(Enum):
     NO_ROUND_TRIPS = (
         "replica exchange: no chain went from {low} to {high} and back; use more sweeps, or more replicas between them"
     )
+    RARE_EXCHANGE = (
+        "window λ = {window:g}: replicas at {low:g} and {high:g} K were exchanged in {percent:.1f} % of the attempts "
+        "(below {least:g} %); add temperatures between them"
+    )
+    NO_TRIPS = (
+        "window λ = {window:g}: no replica went from {low:g} to {high:g} K and back, so that the exchange over the "
+        "temperature has no effect; sample longer, or choose a smaller range of temperatures"
+    )
     TARGET = "{quantity} is {value:.6g}, its target {target:.6g}"
     OBJECTIVE = "the objective is {value:.6g}, its smallest possible value {least:.6g}"
     MIXING_OVERLAP = (
@@ -184,6 +192,11 @@ class Reason(Enum):
     COMPOSITIONS_MISSING = (
         "{temperature:g} K: compositions with {element} on {numbers} of {sites} sites were never visited; add chemical "
         "potentials, hold the composition there, or sample longer"
+    )
+    GAP_NOT_SAMPLED = (
+        "{temperature:g} K: the gap between {left:.2f} and {right:.2f} of {element} is not shown, since {n} of the "
+        "{within} compositions between its peaks ({element} on {numbers} of {sites} sites) were never visited; hold "
+        "the composition there, or include temperatures above the gap"
     )
     EXCESS_FIT = (
         "the Redlich–Kister polynomial with {n} terms deviates from the free energy of mixing by {sigma:.1f} σ, so its "
@@ -231,6 +244,31 @@ class Reason(Enum):
     MEMBERS_DISAGREE = (
         "the members disagree by {sigma:.3g} meV/atom (σ_model, above {tolerance:g}); frames with the largest "
         "deviations of ΔU from its mean: {frames}"
+    )
+    MIXING_DISAGREES = (
+        "{temperature:g} K: the members disagree by {sigma:.3g} meV/atom (σ_model of the free energy of mixing at "
+        "x({element}) = {fraction:.3g}, above {tolerance:g})"
+    )
+    TRANSITION_FRAMES = (
+        "{where}: the effective sample size is at most {n:.1f} of {of:.1f} independent frames (below {least:g}) at any "
+        "temperature, since the potentials overlap too little (ΔU scatters by up to {spread:.1f} k_B T); "
+        "store more frames, use smaller supercells, or find the transition with this potential"
+    )
+    NO_MEMBER_TRANSITION = (
+        "{where}: no transition between {low:g} and {high:g} K, where the effective sample size is at least {least:g}; "
+        "store more frames, sample other temperatures, or find the transition with this potential"
+    )
+    TRANSITIONS_DISAGREE = (
+        "the members disagree by {sigma:.3g} K (σ_model of the transition temperature, above {tolerance:g}); frames "
+        "with the largest deviations of ΔU from its mean: {frames}"
+    )
+    NOT_FIRST_ORDER = (
+        "{where}: the shift of {shift:+.0f} K at {temperature:.0f} K is too large for its formula, or the entropy of "
+        "the transition changes by {change:+.0f} %; compute the transition with the target"
+    )
+    FAR_FRAMES = (
+        "{where}: the transition at {temperature:.0f} K is far from the frames of {state}; use an anchor that is "
+        "nearer to it"
     )
     NOT_CORRECTED = "not corrected: {problem}"
     CONSTANT_ORDER = (

@@ -20,7 +20,9 @@ class SitesSummary(BaseModel):
     atom: int = Field(
         description="index of the atom with the largest displacement relative to the distance of another site"
     )
-    element: str = Field(description="element of this atom in the given structure")
+    element: str = Field(
+        description="element of this atom in the given structure; in Monte Carlo the elements that may be on its site"
+    )
     largest_displacement_A: float = Field(description="largest distance of this atom from its site")
     nearest_A: float = Field(description="distance from its site to the nearest other site or periodic image")
     time_away: float = Field(

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from ase import units
 from pydantic import BaseModel, Field
+from pymatgen.core import Structure
 
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
@@ -74,6 +75,9 @@ class TransitionCell(BaseModel):
     steepest_order: TransitionPoint = Field(description="temperature at which the order decreases fastest")
     exchange: ReplicaExchangeSummary | None = Field(description="none without replica exchange")
     starts: StartEnergies | None
+    job: str | None = Field(
+        None, description="jobflow's identifier of its Monte Carlo; none in results of earlier releases"
+    )
 
     @property
     def name(self) -> str:
@@ -112,5 +116,8 @@ class TransitionDocument(Document):
     )
     estimate_error_K: float | None
     rounding: str = Field("", description="how compositions were rounded to whole atoms; empty if they were not")
+    unit_cell: Structure | None = Field(
+        None, description="disordered crystal whose repeats are the supercells; none in results of earlier releases"
+    )
     verdict: Verdict
     provenance: Provenance

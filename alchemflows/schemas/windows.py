@@ -25,6 +25,24 @@ class PackedState(PackedArrays):
         return self.arrays()
 
 
+class WindowExchange(BaseModel):
+    """How a window exchanged its configurations with replicas of the same λ at other temperatures."""
+
+    temperatures_K: list[float] = Field(description="temperatures of the replicas, increasing")
+    acceptance: list[float] = Field(
+        description="share of the attempts in which the replicas at temperatures k and k + 1 were exchanged"
+    )
+    round_trips: int = Field(
+        description="number of times that a replica that started at this λ went from the lowest to the highest "
+        "temperature and back"
+    )
+    sites: list[SitesSummary] = Field(
+        [],
+        description="displacements of atoms from their sites at each temperature; empty if they are not expected to "
+        "stay there, and in documents of earlier releases",
+    )
+
+
 class WindowDocument(BaseModel):
     """One λ-window: a summary, and its samples and final state (in the additional store `data`)."""
 
@@ -47,6 +65,7 @@ class WindowDocument(BaseModel):
     sites: SitesSummary | None = Field(
         None, description="displacements of atoms from their sites; none if they are not expected to stay there"
     )
+    exchange: WindowExchange | None = Field(None, description="none without exchange over the temperature")
     series: PackedSeries
     frames: PackedArrays | None = Field(
         None,

@@ -7,25 +7,28 @@ only this file has to be adapted then.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import random
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from fireworks import Firework, FWorker, LaunchPad, Workflow
+from fireworks import Firework, FWorker, LaunchPad, Workflow, fw_config
 from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.core import rocket
 from fireworks.core.launchpad import WFLock
+from fireworks.utilities.fw_utilities import get_fw_logger
 from jobflow import Job
 from pymongo import MongoClient
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import PyMongoError
 
+from alchemflows.errors import DatabaseError
 from alchemflows.schemas.campaign import CampaignMetadata
 from alchemflows.schemas.document import current_version
 from alchemflows.storage.configuration import without_passwords
@@ -33,8 +36,8 @@ from alchemflows.storage.configuration import without_passwords
 #: FireWorks options for workflow locks. A lock is held briefly, but a worker that dies never releases it.
 LOCKS = {"WFLOCK_EXPIRATION_SECS": 60, "WFLOCK_EXPIRATION_KILL": True}
 
-#: Name of the logger of a LaunchPad.
-_LOGGER = "launchpad"
+#: Names of the loggers of a LaunchPad and of a launched job.
+_LOGGER, _JOB_LOGGER = "launchpad", "rocket.launcher"
 
 #: GridFS in which FireWorks stores actions that are too large for a document.
 LARGE_ACTIONS = ("fw_gridfs.files", "fw_gridfs.chunks")
@@ -44,7 +47,7 @@ RIGHTS: dict[str, dict[str, tuple[str, ...]]] = {
     "submitter": {
         **dict.fromkeys(LARGE_ACTIONS, ("find",)),
         "fw_id_assigner": ("find", "update"),
-        "fireworks": ("find", "insert", "update", "remove"),  # a new workflow replaces jobs with the same ids
+        "fireworks": ("find", "insert", "update", "remove"),  # jobs of a killed submission are removed
         "workflows": ("find", "insert", "update"),
         "launches": ("find", "insert", "update"),
         "offline_runs": ("find",),
@@ -63,6 +66,10 @@ _UUID, _INDEX, _HOSTS = (f"spec._tasks.job.{field}" for field in ("uuid", "index
 _LABELS = "spec.campaign"
 _STACK_TRACE = "action.stored_data._exception._stacktrace"
 _NAME, _TASK = "metadata.campaign.name", "metadata.campaign.task"
+#: Entry of the spec of jobs that a worker may sample in one batch.
+_BATCH = "spec.batch"
+#: Number of ready jobs that are considered for each job to take.
+_CANDIDATES = 4
 
 #: Indexes: a job by its UUID; the status of a campaign is read from one alone; a worker finds its launch.
 INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -170,6 +177,16 @@ def log_only_errors() -> None:
     logging.getLogger(_LOGGER).setLevel(logging.ERROR)
 
 
+def print_only_warnings() -> None:
+    """Print of what FireWorks logs only warnings and errors; its log files stay complete."""
+    for level in (fw_config.STREAM_LOGLEVEL, fw_config.ROCKET_STREAM_LOGLEVEL):
+        get_fw_logger(_JOB_LOGGER, stream_level=level)  # FireWorks adds one handler for each level
+    for name in (_LOGGER, _JOB_LOGGER):
+        for handler in logging.getLogger(name).handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(max(handler.level, logging.WARNING))
+
+
 def find_jobs(launchpad: LaunchPad, query: Mapping[str, Any]) -> list[StoredJob]:
     """Return the jobs of a query, in the order of their ids."""
     fields = dict.fromkeys(("fw_id", "name", "state", "launches", "archived_launches", _UUID, _INDEX, _LABELS), 1)
@@ -267,9 +284,10 @@ def _dependents(fw_id: int, links: Mapping[int, Sequence[int]]) -> set[int]:
 # Launches
 
 
-def last_launches(launchpad: LaunchPad, jobs: Sequence[StoredJob]) -> dict[int, Launch]:
-    """Return the last launch of each job that has one, by the job's id."""
-    return _launches(launchpad, {"launch_id": {"$in": [job.launches[-1] for job in jobs if job.launches]}})
+def last_launches(launchpad: LaunchPad, jobs: Sequence[StoredJob], *, earlier: bool = False) -> dict[int, Launch]:
+    """Return the last launch of each job that has one, by the job's id; with `earlier`, also one before a rerun."""
+    launches = [[*(job.earlier_launches if earlier else ()), *job.launches] for job in jobs]
+    return _launches(launchpad, {"launch_id": {"$in": [each[-1] for each in launches if each]}})
 
 
 def launch_in(launchpad: LaunchPad, folders: Sequence[str]) -> Launch | None:
@@ -339,6 +357,80 @@ def make_ready(launchpad: LaunchPad, fw_ids: Sequence[int], seconds: float) -> i
 def any_taken(launchpad: LaunchPad, fw_ids: Sequence[int]) -> bool:
     """Tell whether any of the given jobs was taken and has no launch yet."""
     return launchpad.fireworks.find_one({"fw_id": {"$in": list(fw_ids)}, **_taken(0.0)}, {"_id": 1}) is not None
+
+
+def claim(
+    launchpad: LaunchPad, fworker: FWorker, key: str, n_jobs: int, accepts: Callable[[Job], bool]
+) -> dict[int, Job]:
+    """Take ready jobs that may be sampled in one batch, and return them by their ids.
+
+    A job is taken by a single operation of the database, so that no two workers take the same one. Other workers do not
+    take it until it is returned (:func:`make_ready`). It has no launch, so that a supervisor returns it if this is not
+    done; see :func:`keep_claimed`.
+
+    Parameters
+    ----------
+    launchpad, fworker
+        Where jobs are, and which ones this worker takes.
+    key
+        Key of the jobs, see :mod:`alchemflows.jobs.companions`.
+    n_jobs
+        Maximum number of jobs to take.
+    accepts
+        Whether a job is taken.
+
+    Raises
+    ------
+    pymongo.errors.PyMongoError
+        If the database does not answer. Jobs taken before are returned, if this is possible.
+    """
+    ready = {**fworker.query, "state": "READY", f"{_BATCH}.key": key}
+    in_order = [("spec._priority", -1), ("created_on", 1), ("fw_id", 1)]
+    # A limit, since jobs are sorted in memory; those that others take, or that are rejected, are replaced by the rest.
+    candidates = launchpad.fireworks.find(ready, {"fw_id": 1}, sort=in_order, limit=_CANDIDATES * n_jobs)
+    found: dict[int, Job] = {}
+    taken: list[int] = []
+    try:
+        for fw_id in [row["fw_id"] for row in candidates]:
+            if len(found) == n_jobs:
+                break
+            if not _take(launchpad, fw_id):
+                continue
+            taken.append(fw_id)
+            job = _accepted(launchpad, fw_id, accepts)
+            if job is None:
+                make_ready(launchpad, [fw_id], 0.0)
+            else:
+                found[fw_id] = job
+    except BaseException:
+        with contextlib.suppress(PyMongoError):
+            make_ready(launchpad, taken, 0.0)
+        raise
+    return found
+
+
+def _take(launchpad: LaunchPad, fw_id: int) -> bool:
+    """Reserve a job if it is ready, and return whether it was."""
+    ready = {"fw_id": fw_id, "state": "READY"}
+    reserved = {"$set": {"state": "RESERVED", "updated_on": datetime.now(UTC)}}
+    return launchpad.fireworks.find_one_and_update(ready, reserved, {"_id": 1}) is not None
+
+
+def _accepted(launchpad: LaunchPad, fw_id: int, accepts: Callable[[Job], bool]) -> Job | None:
+    """Return the jobflow job of a Firework; None if it is not accepted."""
+    try:
+        (job,) = read_jobs(launchpad, [fw_id])
+        return job if accepts(job) else None
+    except PyMongoError:
+        raise
+    except Exception:  # it cannot be read here; FireWorks stores the reason when a worker takes it
+        return None
+
+
+def keep_claimed(launchpad: LaunchPad, fw_ids: Sequence[int]) -> None:
+    """Record that jobs of :func:`claim` are still held."""
+    held = {"fw_id": {"$in": list(fw_ids)}, **_taken(0.0)}
+    launchpad.fireworks.update_many(held, {"$set": {"updated_on": datetime.now(UTC)}})
 
 
 def _taken(seconds: float) -> dict[str, Any]:
@@ -476,6 +568,28 @@ def remove_incomplete(launchpad: LaunchPad, name: str) -> None:
     for workflow in list(launchpad.workflows.aggregate(incomplete)):
         launchpad.fireworks.delete_many({"fw_id": {"$in": workflow["nodes"]}})
         launchpad.workflows.update_one({"_id": workflow["_id"]}, {"$set": {"state": "ARCHIVED", "metadata": {}}})
+
+
+def add_workflows(launchpad: LaunchPad, workflows: Sequence[Workflow]) -> None:
+    """Add workflows, each before its jobs, and number their jobs in their order.
+
+    FireWorks' `add_wf` adds the jobs first. A process that is killed in between then leaves jobs without a workflow,
+    which no worker can run and nothing removes.
+
+    Raises
+    ------
+    DatabaseError
+        If the LaunchPad has not been initialised.
+    """
+    if launchpad.fw_id_assigner.find_one({}, {"_id": 1}) is None:
+        raise DatabaseError("the LaunchPad has never been initialised: run `lpad reset` once (db_config/README.md)")
+    with contextlib.redirect_stderr(io.StringIO()):  # progress bar
+        launchpad.bulk_add_wfs(list(workflows))
+
+
+def read_jobs(launchpad: LaunchPad, fw_ids: Sequence[int]) -> list[Job]:
+    """Return the jobflow jobs of Fireworks that were made of a flow."""
+    return [launchpad.get_fw_by_id(fw_id).tasks[0]["job"] for fw_id in fw_ids]
 
 
 def jobs_of(workflow: Workflow) -> Iterator[tuple[Firework, Job]]:

@@ -139,6 +139,7 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
                 f"the occupancies of {'/'.join(listed)} sum to {total:.6g} because of rounding; they were rescaled to 1"
             )
     _restore_hydrogen(structure, rows, parsed)
+    _check_water_labels(rows, parsed)
     if not any(row.symbol is None for row in rows) and "magmom" not in structure.site_properties:
         _check_atoms(structure, rows, shared)
     _check_formula(data, structure, parsed)
@@ -334,6 +335,20 @@ def _restore_hydrogen(structure: Structure, rows: list[AtomSiteRow], parsed: Par
             )
         else:
             parsed.losses.append(("hydrogens", f"site {structure[index].label} has hydrogen atoms without positions"))
+
+
+def _check_water_labels(rows: list[AtomSiteRow], parsed: Parsed) -> None:
+    """Record a loss if a label like ``OW1``, ``Wat1`` or ``OH1`` names water or hydroxide, but the file lists no H."""
+    if any(row.symbol == "H" for row in rows):
+        return
+    elements = {row.symbol for row in rows}
+    for row in rows:
+        # In a tungstate, OW may be an oxygen atom that is bound to W.
+        bound = "W" in elements and row.label.lower().startswith("ow")
+        if row.symbol == "O" and row.label.lower().startswith(_WATER) and not bound:
+            parsed.losses.append(
+                ("hydrogens", f"site {row.label}: the label implies hydrogen atoms, but the file lists none")
+            )
 
 
 def _check_atoms(structure: Structure, rows: list[AtomSiteRow], shared: list[list[int]]) -> None:

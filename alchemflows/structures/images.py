@@ -42,26 +42,38 @@ def read_image(path: Path, block: str | int | None) -> Parsed:
     """
     notes: list[str] = []
     with collect_warnings(notes):
-        try:
-            kind = filetype(str(path))
-            _check_elements(path, kind)
-            images = list(ase.io.iread(str(path), index=":", format=kind))
-        except InvalidInputError:
-            raise
-        except KeyError as error:
-            name = str(error.args[0]) if error.args else ""
-            if name in ISOTOPES:
-                raise InvalidInputError(isotope_message(name, "the file")) from error
-            raise InvalidInputError(f"ASE cannot read it: {name!r} is not an element symbol") from error
-        except Exception as error:  # the parsers of ASE raise many kinds of exceptions
-            raise InvalidInputError(f"ASE cannot read it: {_first_line(error)}") from error
-    if not images:
-        raise InvalidInputError("the file has no atoms")
+        images, kind = read_images(path)
     place = select_one([str(k + 1) for k in range(len(images))], block, "images")
     parsed = of_atoms(images[place])
     parsed.reader, parsed.block = f"ASE ({kind})", str(place + 1) if len(images) > 1 else None
     parsed.notes[:0] = notes
     return parsed
+
+
+def read_images(path: Path) -> tuple[list[Atoms], str]:
+    """Return all images in a file that ASE reads, of which there is at least one, and its format.
+
+    Raises
+    ------
+    InvalidInputError
+        If ASE cannot read the file, or the file does not contain elements.
+    """
+    try:
+        kind = filetype(str(path))
+        _check_elements(path, kind)
+        images = list(ase.io.iread(str(path), index=":", format=kind))
+    except InvalidInputError:
+        raise
+    except KeyError as error:
+        name = str(error.args[0]) if error.args else ""
+        if name in ISOTOPES:
+            raise InvalidInputError(isotope_message(name, "the file")) from error
+        raise InvalidInputError(f"ASE cannot read it: {name!r} is not an element symbol") from error
+    except Exception as error:  # the parsers of ASE raise many kinds of exceptions
+        raise InvalidInputError(f"ASE cannot read it: {_first_line(error)}") from error
+    if not images:
+        raise InvalidInputError("the file has no atoms")
+    return images, kind
 
 
 def of_atoms(atoms: Atoms) -> Parsed:

@@ -60,10 +60,11 @@ def check_symbol(name: str) -> str:
 
 def isotope_message(name: str, where: str) -> str:
     """Return the error message for an isotope."""
+    element = "H" if name in ISOTOPES else name.strip("^0123456789")
     return (
         f"{where} contains the isotope {name}; isotope masses are not supported, so the free energy would be that of "
-        "the natural element. Write H instead, and add the classical mass term (3/2) k_B T ln(m_H / m) per atom to the "
-        "result"
+        f"the natural element. Write {element} instead, and add the classical mass term "
+        f"(3/2) k_B T ln(m_{element} / m) per atom to the result"
     )
 
 

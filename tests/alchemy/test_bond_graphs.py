@@ -32,7 +32,7 @@ def graph_of(system: AlchemicalSystem, *, bonds: bool) -> Graph:
     for pairs, channels in zip(lists.pairs, present, strict=True):
         nodes = Nodes(system, channels)
         replicas.append((nodes, Edges(system, nodes, pairs, merged=False)))
-    topology = Topology(system, replicas, False, torch.device("cpu"), bonds=bonds)
+    topology = Topology(system.n_sites, system.n_weights, replicas, False, torch.device("cpu"), bonds=bonds)
     flat = positions.reshape(-1, 3)
     images = torch.einsum("pi,pij->pj", topology.shifts, cells[topology.replica])
     vectors = flat[topology.first] - flat[topology.second] - images
@@ -70,7 +70,7 @@ def test_a_pair_at_the_cutoff_has_both_directions_or_none():
         torch.as_tensor(np.array(system.structure.lattice.matrix))[None],
     )
     edges = Edges(system, nodes, lists.pairs[0], merged=False)
-    topology = Topology(system, [(nodes, edges)], False, torch.device("cpu"), bonds=True)
+    topology = Topology(system.n_sites, system.n_weights, [(nodes, edges)], False, torch.device("cpu"), bonds=True)
     inside = torch.ones(len(topology.first), dtype=torch.bool)
     inside[7] = False
     weights = torch.as_tensor(interior(system)[None, None])

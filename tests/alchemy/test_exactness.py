@@ -117,6 +117,7 @@ def sevennet_in_double() -> Plain:
     return remembered(plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("groups", "coupling"), groups_and_couplings())
 def test_sevennet_vertices_equal_the_plain_model_in_double(groups, coupling, backend, sevennet_in_double):
     system = system_for("sevennet", groups, coupling)

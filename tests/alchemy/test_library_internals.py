@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-import re
 
 import pytest
 import torch
@@ -66,15 +65,6 @@ def test_contractions_of_mace():
         assert internals.coupling(part, degree).shape[-1] == n_paths
 
 
-def test_names_of_sevenns_modules():
-    """The misspelt name is sevenn 0.10.4's."""
-    pytest.importorskip("sevenn")
-    from alchemflows.alchemy.backends import load_potential, sevennet
-
-    children = [name for name, _ in load_potential("sevennet-0")._model.named_children()]
-    assert tuple(children[-2:]) == sevennet._AFTER_ATOMIC_ENERGIES, f"sevenn: the model ends with {children[-2:]}"
-
-
 def test_names_of_chgnets_modules():
     """The layers have these parts, with these inputs, and the features of bonds have no norms."""
     pytest.importorskip("chgnet")
@@ -105,15 +95,6 @@ def test_torch_counts_changes_in_place():
     before = values._version
     values[0] = 1.0
     assert values._version > before, "torch: Tensor._version no longer counts changes in place"
-
-
-def test_keys_of_sevenn():
-    sevenn = pytest.importorskip("sevenn._keys")
-    from alchemflows.alchemy.backends import sevennet
-
-    used = set(re.findall(r"\bKEY\.(\w+)", inspect.getsource(sevennet)))
-    missing = {name for name in used if not hasattr(sevenn, name)}
-    assert used and not missing, f"sevenn: sevenn._keys has no {', '.join(sorted(missing))}; see sevennet.py"
 
 
 def test_degree_of_the_spherical_harmonics_of_mace():

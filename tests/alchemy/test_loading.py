@@ -20,8 +20,9 @@ from pymatgen.core import Structure
 
 from alchemflows.alchemy.backends import load_potential, resolve
 from alchemflows.alchemy.backends.loading import _load
+from alchemflows.alchemy.interfaces import single
 from alchemflows.alchemy.path import AlchemicalPath
-from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.schemas.potential import PotentialSpec
@@ -283,6 +284,7 @@ def test_devices_that_are_not_there(device, mace_file):
         load_potential(PotentialSpec(name=str(mace_file("residual")), device=device))
 
 
+@pytest.mark.slow
 def test_sevenn_is_imported_only_when_it_is_needed(mace_file):
     """Nothing else is printed: the line of mace on cuequivariance would be in the output of each command."""
     code = (

@@ -14,9 +14,11 @@ import safetensors.torch
 import torch
 from e3nn import o3
 from mace.modules import MACE, ScaleShiftMACE
+from mace.modules.symmetric_contraction import Contraction
 from models import VARIANTS, build_mace, interior, perovskite_system, variants
 
 from alchemflows.alchemy.backends import load_potential, resolve
+from alchemflows.alchemy.backends.loading import mace_model
 from alchemflows.alchemy.backends.mace import MACEBackend
 from alchemflows.alchemy.backends.mace_file import METADATA_KEY, load_mace, save_mace
 from alchemflows.alchemy.potential import AlchemicalPotential
@@ -76,6 +78,7 @@ def test_same_results_in_every_bit(variant, tmp_path):
     assert torch.equal(before.weight_gradients, after.weight_gradients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["residual", pytest.param("zbl-agnesi-density", marks=pytest.mark.slow)])
 def test_single_precision_stays_single(variant, tmp_path):
     model = build_mace(**VARIANTS[variant]).float()
@@ -120,6 +123,39 @@ def test_no_pickle_in_the_file(residual):
     assert b"torch\n" not in content
     with pytest.raises(pickle.UnpicklingError):
         pickle.loads(content)
+
+
+#: Attributes that models of 2023, such as MACE-MP-0, lack. mace-torch then does what it did at that time.
+LATER = ("heads", "edge_irreps", "use_reduced_cg", "use_so3", "use_agnostic_product", "use_last_readout_only")
+
+
+def of_2023() -> torch.nn.Module:
+    model = build_mace(**VARIANTS["full-couplings"])
+    for module in model.modules():
+        if isinstance(module, Contraction):
+            for name in [name for name in module._buffers if name.endswith("_zeroed")]:
+                delattr(module, name)
+        for name in (*LATER, "num_heads", "apply_cutoff", "use_edge_irreps_first"):
+            vars(module).pop(name, None)
+    return model
+
+
+def test_models_of_2023_are_written(tmp_path):
+    """Also if their pickle lacks what later releases of mace-torch save."""
+    model = of_2023()
+    assert not [name for name in model.state_dict() if name.endswith("_zeroed")]
+    path = tmp_path / "old.model"
+    torch.save(model, path)
+    loaded = load_mace(written(mace_model(str(path)), tmp_path).read_bytes())
+    before, after = (evaluated(m, "float64") for m in (of_2023(), loaded))
+    assert torch.equal(before.energy, after.energy)
+    assert torch.equal(before.weight_gradients, after.weight_gradients)
+
+
+def test_only_files_of_mace_are_read_as_mace(tmp_path):
+    torch.save({"a": torch.ones(2)}, tmp_path / "other.pt")
+    with pytest.raises(PotentialError, match=r"other\.pt is not a MACE model"):
+        mace_model(str(tmp_path / "other.pt"))
 
 
 # What cannot be written

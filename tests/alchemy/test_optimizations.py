@@ -11,7 +11,7 @@ import pytest
 import torch
 from ase import units
 from comparison import assert_same, batch, evaluated
-from models import GROUPS, VARIANTS, groups_and_couplings, perovskite_system, variants
+from models import VARIANTS, groups_and_couplings, perovskite_system, variants
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.backends.contraction import fold
@@ -73,8 +73,7 @@ def test_convolutions(variant, backend):
     assert_same(evaluated(fast, system), evaluated(backend(variant), system))
 
 
-@pytest.mark.parametrize("coupling", ["paired", "mean-field"])
-@pytest.mark.parametrize("groups", GROUPS)
+@pytest.mark.parametrize(("groups", "coupling"), groups_and_couplings())
 @pytest.mark.parametrize("variant", ["residual", "non-residual", "three-layers", "no-apply-cutoff"])
 def test_merged_messages(variant, groups, coupling, backend):
     system = perovskite_system(groups, coupling)

@@ -11,10 +11,11 @@ from alchemical import system_for
 from comparison import RELATIVE, AsItIs, assert_same, batch
 from models import GROUPS, interior, perovskite_system, vertices
 
-from alchemflows.alchemy import potential as potential_module
+from alchemflows.alchemy import memory as memory_module
 from alchemflows.alchemy.graph import EdgeGraph
 from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.interfaces import Backend
+from alchemflows.alchemy.memory import PEAK_PER_SAVED, SHARE_OF_DEVICE, saved_bytes
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.errors import InvalidInputError, PotentialError
@@ -56,7 +57,7 @@ def test_energies_at_several_weights_at_once(model, backend):
         (4 * n_vectors, [4, 4, 2]),  # both replicas at 2, 2 and 1 sets of weights
         (10**7, [10]),
     ):
-        potential._vectors_at_once = at_once
+        potential._memory_limit.vectors_at_once = at_once
         spy.sizes.clear()
         results.append(potential.energies(positions, cells, weights))
         assert spy.sizes == [n * n_nodes for n in sizes]
@@ -166,7 +167,7 @@ OUT_OF_MEMORY: list[tuple[type[Exception], str]] = [
 
 @pytest.mark.parametrize(("error", "text"), OUT_OF_MEMORY)
 def test_a_device_out_of_memory_halves_the_batch(error, text, backend, caplog, monkeypatch):
-    monkeypatch.setitem(potential_module.VECTORS_AT_ONCE, "cpu", 10**6)
+    monkeypatch.setitem(memory_module.VECTORS_AT_ONCE, "cpu", 10**6)
     system = perovskite_system("one group")
     loaded = backend("residual").specialised(system.elements)
     arguments = batch(system, 7)
@@ -197,10 +198,45 @@ def test_a_device_out_of_memory_halves_the_sets_of_weights(backend):
     weights = interior(system, n=9)[None]
     small = Small(loaded, 36, *OUT_OF_MEMORY[0])  # three sets for a replica of 12 nodes
     potential = AlchemicalPotential(system, small)
-    potential._vectors_at_once = 10**7
+    potential._memory_limit.vectors_at_once = 10**7
     expected = AlchemicalPotential(system, loaded).energies(positions, cells, weights)
     torch.testing.assert_close(potential.energies(positions, cells, weights), expected, rtol=RELATIVE, atol=0)
     assert max(small.sizes[-4:]) <= 36
+
+
+@pytest.mark.parametrize("model", ["residual", pytest.param("zbl-agnesi-density", marks=pytest.mark.slow)])
+def test_memory_is_proportional_to_the_number_of_replicas(model, backend):
+    """What torch saves for the backward pass; the estimate is that of one replica, with the gradients."""
+    system = perovskite_system("one group")
+    potential = AlchemicalPotential(system, backend(model), static_shapes=True)
+    positions, cells, weights = (np.repeat(values[:1], 5, axis=0) for values in batch(system, 1))
+    estimate = potential.replica_bytes(positions[0], cells[0], weights[0])
+    potential._memory_limit.vectors_at_once = 10**9
+    sizes = [saved_bytes(lambda n=n: potential.evaluate(positions[:n], cells[:n], weights[:n])) for n in (1, 2, 5)]
+    assert sizes[2] - sizes[1] == pytest.approx(3 * (sizes[1] - sizes[0]), rel=0.01)
+    assert estimate == pytest.approx(PEAK_PER_SAVED * (sizes[1] - sizes[0]), rel=0.01)
+    assert estimate > 8 * len(potential._pairs.pairs[0][0]) * 3
+
+
+def test_batches_are_fitted_to_the_memory_of_the_device(backend, monkeypatch):
+    """A device with memory for two replicas, by the estimate, gets at most two at once, and nothing fails."""
+    system = perovskite_system("one group")
+    loaded = backend("residual").specialised(system.elements)
+    arguments = batch(system, 5)
+    plain = AlchemicalPotential(system, loaded, static_shapes=True)
+    expected = plain.evaluate(*arguments)
+    estimate = plain.replica_bytes(*(values[1] for values in arguments))
+    monkeypatch.setitem(memory_module.VECTORS_AT_ONCE, "cpu", 10**9)
+    monkeypatch.setattr(memory_module, "device_bytes", lambda _device: int(2.5 * estimate / SHARE_OF_DEVICE))
+    spy = Small(loaded, 10**6, *OUT_OF_MEMORY[0])
+    potential = AlchemicalPotential(system, spy, static_shapes=True)
+    assert_same(potential.evaluate(*arguments), expected)
+    assert spy.sizes == [12, 12, 24, 24, 24, 12]  # one replica and two are counted, then all are evaluated
+    potential.evaluate(*arguments)
+    assert spy.sizes[6:] == [24, 24, 12]
+    # If not even the count succeeds, the batch is halved as before.
+    small = Small(loaded, 12, *OUT_OF_MEMORY[0])
+    assert_same(AlchemicalPotential(system, small, static_shapes=True).evaluate(*arguments), expected)
 
 
 def test_large_batches_are_split(backend, monkeypatch):
@@ -211,7 +247,7 @@ def test_large_batches_are_split(backend, monkeypatch):
     probe = AlchemicalPotential(system, loaded)
     probe.evaluate(*batch(system, 5))
     n_vectors = max(len(first) for first, _, _ in probe._pairs.pairs)
-    monkeypatch.setitem(potential_module.VECTORS_AT_ONCE, "cpu", int(2.5 * n_vectors))
+    monkeypatch.setitem(memory_module.VECTORS_AT_ONCE, "cpu", int(2.5 * n_vectors))
     potential = AlchemicalPotential(system, spy)
     assert_same(potential.evaluate(*batch(system, 5)), expected)
     assert spy.sizes == [24, 24, 12]

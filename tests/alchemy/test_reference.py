@@ -15,7 +15,8 @@ import pytest
 import torch
 from models import interior, perovskite_system
 
-from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.alchemy.interfaces import single
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.verify import compare, load_cases
 from alchemflows.errors import InvalidInputError, PotentialError
 
@@ -25,6 +26,7 @@ BETWEEN_VERTICES = Path(__file__).parent / "between_vertices.json"
 REFERENCE = Path(os.environ.get("ALCHEMFLOWS_REFERENCE", Path(__file__).parents[2].parent / "shared" / "reference"))
 
 
+@pytest.mark.slow
 def test_reference_results(tmp_path):
     cases = REFERENCE / "alchemical-energies.json"
     if not cases.is_file():

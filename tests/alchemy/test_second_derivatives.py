@@ -48,7 +48,7 @@ def moved(model: AlchemicalPotential, z: np.ndarray) -> tuple[np.ndarray, np.nda
     [
         ("mace-demo", "paired"),
         ("mace-demo", "mean-field"),
-        ("sevennet-0", "mean-field"),
+        pytest.param("sevennet-0", "mean-field", marks=pytest.mark.slow),
         pytest.param("sevennet-0", "paired", marks=pytest.mark.slow),
         pytest.param("chgnet", "mean-field", marks=pytest.mark.slow),
     ],

@@ -10,8 +10,8 @@ from models import CUTOFF_A, GROUPS, interior, perovskite, perovskite_system, va
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.alchemy.groups import SiteGroup
-from alchemflows.alchemy.interfaces import Backend, Evaluation
-from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.alchemy.interfaces import Backend, Evaluation, single
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 
 
@@ -128,7 +128,7 @@ def test_mean_field_sees_the_number_of_cells_only_through_own_images(backend):
     assert (others[others > 0] < CUTOFF_A).any()
 
 
-@pytest.mark.parametrize("model", [*variants(), "sevennet", "chgnet"])
+@pytest.mark.parametrize("model", [*variants(), *variants(("sevennet", "chgnet"), core=())])
 def test_systems_without_groups_and_atoms_without_neighbours(model, backend):
     """An ordinary structure is a system with no weights; far-apart atoms have no edges."""
     far = Structure(Lattice.cubic(30.0), ["Cs", "I"], [[0, 0, 0], [0.5, 0.5, 0.5]])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from anharmonic import LAMBDAS, MASS_TERM_EV_PER_K, exact, stored_ladder
+from anharmonic import EXCHANGED_K, LAMBDAS, MASS_TERM_EV_PER_K, exact, stored_ladder
 
-from alchemflows.analysis.combination import StoredLadder, check_alike, combined
+from alchemflows.analysis.combination import combined
+from alchemflows.analysis.stored_ladders import StoredLadder, check_alike
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.combination import CombinedLadders
 from alchemflows.schemas.reasons import Reason
@@ -139,6 +140,43 @@ def test_replica_exchange(ladders):
     exchanged = stored_ladder(330.0, 0.0, seed=4, replica_exchange=True)
     found = combined([ladders[0], exchanged])
     assert all(abs(part.deviation_sigma) < 4 for part in found.ladders)
+
+
+@pytest.mark.parametrize("along_lambda", [False, True])
+def test_one_ladder_with_exchanged_temperatures_gives_a_curve(along_lambda):
+    ladder = stored_ladder(300.0, 0.0, seed=6, exchanged=True, replica_exchange=along_lambda)
+    found = combined([ladder])
+    assert (found.temperatures_K[0], found.temperatures_K[-1]) == (EXCHANGED_K[0], EXCHANGED_K[-1])
+    for point in found.points:
+        free, enthalpy, *_ = exact(point.temperature_K, 0.0)
+        assert abs(point.total.delta_f_eV - free - point.mass_term_eV) < 4 * point.total.error_eV
+        assert abs(point.delta_h_eV - enthalpy) < 4 * point.delta_h_error_eV
+    assert [part.temperature_K for part in found.ladders] == list(EXCHANGED_K)
+    assert {part.uuid for part in found.ladders} == {ladder.uuid} and not found.verdict.notes
+    assert all(part.deviation_sigma < 4 for part in found.ladders)
+    assert [state.ladder for state in found.states] == [k for k in range(3) for _ in LAMBDAS]
+    assert {state.component for state in found.states} == {0}
+
+
+def test_ladders_with_and_without_exchanged_temperatures(ladders):
+    """Blocks of the ladder that follows are not those of the exchanged one."""
+    exchanged = stored_ladder(300.0, 0.0, seed=7, exchanged=True)
+    found = combined([exchanged, ladders[1]], [330.0])
+    assert [part.temperature_K for part in found.ladders] == [*EXCHANGED_K, 360.0]
+    assert all(part.deviation_sigma < 4 for part in found.ladders)
+    assert found.points[0].total.error_eV < combined([exchanged], [330.0]).points[0].total.error_eV
+
+
+def test_samples_that_an_earlier_release_did_not_store_are_named():
+    ladder = stored_ladder(300.0, 0.0, n=40, seed=6, exchanged=True)
+    (output,) = ladder.windows
+    windows = []
+    for window in output.windows:
+        series = type(window.series).pack(window.series.unpack(), window.series.end())
+        windows.append(window.model_copy(update={"series": series}))
+    found = combined([StoredLadder(ladder.uuid, ladder.document, [output.model_copy(update={"windows": windows})])])
+    assert found.temperatures_K == [300.0] and len(found.ladders) == 1
+    assert sum("did not store" in note for note in found.verdict.notes) == 1
 
 
 @pytest.mark.parametrize(

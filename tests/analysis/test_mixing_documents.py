@@ -20,6 +20,7 @@ from alchemflows.schemas.mixing import MixingDocument
 from alchemflows.schemas.monte_carlo import ArrangementSeries
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
+from alchemflows.schemas.sites import SitesSummary
 
 N_SITES = 12
 W_EV = 0.16
@@ -120,6 +121,44 @@ def test_reasons(runs):
     assert document.isotherms[0].unvisited == [0]
     short = [replace(s, enthalpy_eV=s.enthalpy_eV[:8], n_second=s.n_second[:8]) for s in runs[0]]
     assert Reason.FEW_ARRANGEMENTS in [Reason.of(text) for text in document_of(short).verdict.reasons]
+
+
+def test_a_crystal_that_melted_is_found_at_its_temperature(runs):
+    """At each temperature the worst state gives the reason."""
+    away = [0.0 if state.temperature_K < 1000 else 0.1 + 0.01 * k for k, state in enumerate(runs[0])]
+    sites = [
+        SitesSummary(
+            atom=1, element="Na/K", largest_displacement_A=5.0, nearest_A=3.0, time_away=share, away_at_end=False,
+            mean_shift_A=0.1,
+        )
+        for share in away
+    ]  # fmt: skip
+    document = document_of(runs[0], sites=sites)
+    assert [state.sites.time_away for state in document.states] == away
+    (reason,) = document.verdict.reasons
+    assert Reason.of(reason) is Reason.MELTED and reason.startswith("1100 K") and f"{max(away):.0%}" in reason
+    assert [state.sites for state in document_of(runs[0]).states] == [None] * len(runs[0])
+
+
+def test_a_gap_between_compositions_that_were_never_visited_is_not_shown(runs, documents):
+    """The peaks alone do not show a gap: the verdict names those compositions between them that are missing."""
+    missing = range(5, 8)
+    apart = [
+        replace(state, enthalpy_eV=state.enthalpy_eV[kept], n_second=state.n_second[kept])
+        for state in runs[0]
+        for kept in [~np.isin(state.n_second, missing) | (state.temperature_K > 700)]
+        if kept.sum() > 20
+    ]
+    document = document_of(apart)
+    cold = document.isotherms[0]
+    assert cold.gap == "gap" and cold.coexistence.barrier_kT is None
+    (found,) = [text for text in document.verdict.reasons if Reason.of(text) is Reason.GAP_NOT_SAMPLED]
+    for part in ("650 K", "5–7 of 12", f"{cold.coexistence.compositions.left:.2f}"):
+        assert part in found
+    sides = cold.coexistence.compositions
+    n_within = sum(sides.left < n / N_SITES < sides.right for n in range(N_SITES + 1))
+    assert f"3 of the {n_within} " in found
+    assert not any(Reason.of(text) is Reason.GAP_NOT_SAMPLED for each in documents for text in each.verdict.reasons)
 
 
 def test_a_drift_is_found(runs):

@@ -29,6 +29,7 @@ from alchemflows.sampling.reactions import Reactions
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
+from alchemflows.schemas.sites import SitesSummary
 
 T = 1000.0
 J = 0.2 * units.kB * T
@@ -268,6 +269,25 @@ def test_few_samples_drifts_and_few_moves_are_found():
     assert point.energy_eV.error is None and point.energy_eV.n_independent is None
     assert point.warren_cowley[0].alpha.error is None
     assert point.heat_capacity_eV_per_K.value == 0
+
+
+def displaced(time_away: float) -> SitesSummary:
+    return SitesSummary(
+        atom=3, element="Na/K", largest_displacement_A=4.0 * time_away, nearest_A=3.0, time_away=time_away,
+        away_at_end=False, mean_shift_A=0.1,
+    )  # fmt: skip
+
+
+def test_a_crystal_that_melted_is_found_at_its_temperature():
+    """Of the replicas at a point the one whose atoms were away most is stored."""
+    cold = [replica(noise(seed=k), temperature_K=600.0, sites=displaced(0.01 * k)) for k in range(2)]
+    hot = [replica(noise(seed=k), temperature_K=900.0, sites=displaced(0.1 + 0.2 * k)) for k in range(2)]
+    found = summary([*cold, *hot])
+    assert [point.sites.time_away for point in found.points] == [0.01, pytest.approx(0.3)]
+    (reason,) = [text for text in found.verdict.reasons if Reason.of(text) is Reason.MELTED]
+    assert reason.startswith("900 K") and "atom 3 (Na/K)" in reason
+    assert "melted" not in keys(summary(cold))
+    assert [point.sites for point in summary([replica(noise())]).points] == [None]
 
 
 def test_a_species_that_is_absent_has_no_order():

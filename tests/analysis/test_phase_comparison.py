@@ -155,6 +155,18 @@ def test_a_transition_between_two_curves(compared):
         assert abs(point.gibbs_eV - gibbs(point.phase, point.temperature_K)) < 3 * point.error_eV
 
 
+def test_ideal_mixing_is_part_of_the_entropy_by_which_quantum_nuclei_shift_a_transition(compared):
+    sweeps, _ = compared
+    mixing = -4e-4
+    document = compare_curves([crystal("cold"), crystal("warm", mixing)], TEMPERATURES, sweeps)
+    (change,) = document.transitions
+    entropy = ENTROPY - mixing
+    exact = TRANSITION * ENTROPY / entropy
+    assert abs(change.temperature_K - exact) < 3 * change.error_K
+    shift = QUANTUM_SHIFT * (ENTROPY / entropy) * (TRANSITION / exact)
+    assert abs(change.quantum_shift_K - shift) < 3 * change.quantum_shift_error_K < 0.2 * abs(shift)
+
+
 def test_the_order_of_phases_does_not_matter(compared):
     (cold, warm), document = compared
     other = compare_curves([crystal("warm"), crystal("cold")], TEMPERATURES, [warm, cold])
@@ -298,6 +310,7 @@ def test_slopes_that_do_not_fit_the_boundary_are_a_reason():
     assert "from 0 to 1 GPa" in reason
 
 
+@pytest.mark.slow
 def test_a_liquid_melts_where_its_curve_crosses_that_of_the_solid():
     """The finite-size term of the solid, −½ k_B T ln N / N, is removed; it changes ΔS, but not ΔH."""
     entropy = ENTROPY + 0.5 * units.kB * np.log(N)

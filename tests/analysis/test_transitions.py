@@ -265,6 +265,17 @@ def test_a_cell_whose_samples_are_alike_has_no_transition():
     assert [cell.steepest_order.temperature_K for cell in document.cells] == [None, None]
 
 
+@pytest.mark.parametrize("temperatures", [TEMPERATURES_K, (20.0, 25.0, 30.0)], ids=["order changes", "constant order"])
+def test_a_supercell_that_melted_is_named(temperatures):
+    whole, melted = boltzmann((2, 4), 100, temperatures), boltzmann((4, 4), 100, temperatures)
+    reason = Reason.MELTED.because(
+        where=f"{temperatures[-1]:g} K", atom=3, element="Na/K", moved=4.0, nearest=3.0, share=0.5
+    )
+    melted.document.verdict.reasons.append(reason)
+    document = transition_document([whole, melted])
+    assert [text for text in document.verdict.reasons if Reason.of(text) is Reason.MELTED] == [f"4×4×1: {reason}"]
+
+
 def test_different_starts_are_found():
     cold, warm = (boltzmann((4, 4), 400, temperatures) for temperatures in ((300.0, 310.0, 320.0), TEMPERATURES_K[:3]))
     document = warm.document.model_copy(

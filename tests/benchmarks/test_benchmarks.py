@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.free_energy.errors import correlated_variance
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 TARGET = {"number", "name", "value", "minimum", "maximum", "bound", "sense", "unit", "note", "holds"}
@@ -160,3 +163,28 @@ def test_verdicts(tmp_path):
     document = report(tmp_path / "verdicts.json", "verdicts.py")
     shares = {target["name"]: target["value"] for target in document["targets"]}
     assert shares["converged: hysteretic, medium"] == 0 and shares["converged: good"] >= 2 / 3
+
+
+def test_errors_of_reweighted_means_are_honest(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from better_potentials import mean_with
+
+    rng, z = np.random.default_rng(0), []
+    for _ in range(400):
+        values = rng.normal(size=100)
+        mean, influences = mean_with(values, 0.5 * values)  # exp(−x) moves the mean of a Gaussian to −1/2
+        z.append((mean + 0.5) / correlated_variance([influences]).error)
+    inside = [np.mean(np.abs(z) < n) for n in (1, 2)]
+    assert 0.55 < inside[0] < 0.8 and 0.88 < inside[1] < 0.99
+
+
+def test_shares_of_the_orders_of_a_double_perovskite(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from double_perovskites import SUPERCELL, WAVES, perovskite, shares_of
+
+    disorder = Disorder(cell := perovskite("Ba", "Mg", "W", 4.0), SUPERCELL)
+    for kind in WAVES:
+        ordered = disorder.wave(WAVES[kind][0], cell)
+        np.testing.assert_allclose(shares_of(ordered, ["Mg", "W"]), [kind == each for each in WAVES], atol=1e-9)
+    shares = [n / 70 * np.array(shares_of(each, ["Mg", "W"])) for each, n in disorder.distinct()]
+    np.testing.assert_allclose(np.sum(shares, axis=0), np.array([1, 3, 3]) / 7)

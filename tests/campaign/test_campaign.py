@@ -18,8 +18,8 @@ from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
 from alchemflows.campaign.campaign import Campaign
-from alchemflows.campaign.durations import hours_of_flow, seconds_per_atom_step
-from alchemflows.campaign.estimate import total, work_of
+from alchemflows.campaign.durations import hours_of_jobs, seconds_per_atom_step
+from alchemflows.campaign.estimate import jobs_of_flow, total, work_of
 from alchemflows.campaign.specification import campaign_of, json_schema, read_campaign, tasks
 from alchemflows.campaign.status import Condition, Outlook, campaign_status, outlook, running_jobs
 from alchemflows.campaign.submission import (
@@ -229,7 +229,7 @@ def test_work_is_counted(folder):
 def test_the_time_of_a_flow_of_an_ordered_crystal_is_measured():
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     flow = FrenkelLaddMaker(potential="mace-demo", relax_maker=None).make(salt)
-    hours = hours_of_flow(flow)
+    hours = hours_of_jobs(jobs_of_flow(flow))
     assert 0 < hours.dynamics < 1e3 and hours.relaxations is None and hours.evaluations is None
 
 

@@ -13,6 +13,7 @@ from alchemflows.campaign.campaign import Campaign
 from alchemflows.campaign.specification import campaign_of, read_campaign, tasks
 from alchemflows.campaign.submission import submit_campaign
 from alchemflows.errors import AlchemflowsWarning, InvalidInputError
+from alchemflows.schemas.campaign import JobResources, Resources
 from alchemflows.schemas.queue import TIMES
 
 TEXT = """\
@@ -253,3 +254,13 @@ def test_a_misspelt_queue_option_is_noted(folder):
 def test_a_field_unlike_any_other_is_refused_with_those_that_exist(folder):
     with pytest.raises(InvalidInputError, match=r"line 11: potential\.xyz: .*name.*device"):
         read(folder, TEXT.replace("device: cpu", "xyz: cpu"))
+
+
+def test_relaxations_come_before_jobs_that_share_a_batch():
+    alone, together = Resources(priority=3), Resources(priority=3, jobs_per_batch=4)
+    assert alone.batch("key") == {} and together.batch(None) == {}
+    assert together.batch("key") == {"batch": {"key": "key", "n_jobs": 4}}
+    priorities = [each.spec(kind)["_priority"] for each in (alone, together) for kind in ("relaxation", "sampling")]
+    assert priorities == [3, 3, 4, 3]
+    chosen = Resources(jobs_per_batch=4, kinds={"relaxation": JobResources(priority=-1)})
+    assert chosen.spec("relaxation")["_priority"] == -1

@@ -16,6 +16,7 @@ from alchemflows.campaign.inputs import GridSpec
 from alchemflows.campaign.keys import (
     ARGUMENTS,
     EVALUATED,
+    EVALUATES,
     FIELDS,
     NOT_IN_KEY,
     NOT_SET,
@@ -28,7 +29,9 @@ from alchemflows.campaign.specification import campaign_of, tasks
 from alchemflows.campaign.task import Task
 from alchemflows.flows.committee import CommitteeMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.melting import MeltingPointMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
+from alchemflows.flows.state_correction import StateCorrectionMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.identity import fingerprint
 from alchemflows.jobs.relax import RELAXATION_FIELDS, AlchemicalRelaxMaker, relaxing
@@ -48,6 +51,8 @@ GIVEN = {
     "temperature-sweep": {"low_K": 200.0, "high_K": 600.0},
     "pressure-sweep": {"low_GPa": 0.0, "high_GPa": 2.0},
     "melting": {"temperatures": [900.0, 1300.0]},
+    "corrected-melting": {"temperatures": [900.0, 1300.0]},
+    "corrected-phases": {"temperatures": [300.0, 500.0]},
     "sweep": {"grid": GridSpec(shares=[0.0, 0.5, 1.0])},
     "optimization": {"choices": {"Na": ["Na", "K"]}, "targets": [Target(quantity="a_A", value=5.8)]},
     "order-disorder": {"supercell": [1, 1, 1]},
@@ -55,6 +60,8 @@ GIVEN = {
     "transition": {"supercells": [[1, 1, 1]], "temperatures": [600.0, 700.0, 800.0]},
     "mixing": {"choices": {"Na": ["Na", "K"]}, "supercell": [1, 1, 1], "temperatures": [600.0, 800.0]},
 }
+#: Target of the kinds that correct free energies.
+CORRECTION = StateCorrectionMaker(target=PotentialSpec(name="a target", sha256="7" * 64))
 #: The same with one argument changed, for each argument.
 OTHERS = {
     "sites": [1],
@@ -83,7 +90,7 @@ OTHERS = {
     "chemical_potentials": ChemicalPotentials({"Na": -1.4}),
 }
 #: Fields of makers that are makers: the key has the fields of these.
-WITHIN = {"relax_maker", "frenkel_ladd_maker", "search_maker", "optimize_maker", "ladder_maker", "committee_maker"}
+WITHIN = {name for name in NOT_IN_KEY if name.endswith("_maker")}
 
 
 def task(kind, *, relax_maker=..., arguments=None, potential=POTENTIAL, **settings):
@@ -92,6 +99,8 @@ def task(kind, *, relax_maker=..., arguments=None, potential=POTENTIAL, **settin
     given = {"potential": potential, "temperature": 500.0, "pressure_GPa": 0.1}
     maker = method.made(method.settings.model_construct(_fields_set=set()), given)
     own = {f.name for f in fields(maker)}
+    if "correction_maker" in own:
+        settings = {"correction_maker": CORRECTION} | settings
     maker = replace(maker, **{name: value for name, value in settings.items() if name in own})
     changed = {name: value for name, value in settings.items() if name not in own}
     if relax_maker is not ...:
@@ -129,6 +138,10 @@ KEYS = {
     "temperature-sweep": "92c234543d1f93cfbb7a34dc2306e2955e07190787645faae91d1ce34ab41951",
     "pressure-sweep": "cf23459f4830e59982b80af38697c91b483bb857bf74ad359d5d515e5184f20a",
     "melting": "0eae660024ba75ab9bf6c25c8584995a5945e4a0192950d5b33d7480114a36ec",
+    "corrected-frenkel-ladd": "ec767577d8701be9f096324089c3fa6deb9cde8568251aa61c9af3da5fbdf4e8",
+    "corrected-liquid": "7b5bec5ff6ccd477d6eedcc0e707842a287d3fd15dc2da304902c45c6360cbfb",
+    "corrected-melting": "a44e82271f934daff48f8a1f9efbc381ac3b40c075b9755627b887de81886ce9",
+    "corrected-phases": "d4ce74b4f465baf7541dc0b33265783e8b38dbbcb73d6c5df8bb69efee14cb22",
     "sweep": "e058d9c452cba6cb28cca61679561f449166e6c025e8181e95efe5b308cb43d9",
     "optimization": "8d987d2f67f6245b0018c82c6d981cb4f4a519f69476a3907ccf96a1372a53db",
     "ordering-search": "26d4d8e78c29cf2466b2d7299e5adb32025c91fa65174f683c27d4abe2e3eed9",
@@ -144,7 +157,7 @@ KEYS = {
 }
 #: Fingerprints of the fields and of the arguments of each maker in the tables of keys, with their defaults.
 TABLES = {
-    "ThermodynamicIntegrationMaker": ("b7b84110c224", "048d29d2a92b"),
+    "ThermodynamicIntegrationMaker": ("bcd7483e09b1", "048d29d2a92b"),
     "CommitteeLadderMaker": ("44136fa355b3", "048d29d2a92b"),
     "CommitteeMaker": ("557a390622c8", None),
     "SwitchingMaker": ("429479481abe", "048d29d2a92b"),
@@ -157,6 +170,11 @@ TABLES = {
     "TemperatureSweepMaker": ("c1282ff7cd26", "e1e41b7040da"),
     "PressureSweepMaker": ("c1282ff7cd26", "24cd7960782f"),
     "MeltingPointMaker": ("61861c88b0ba", "465378105145"),
+    "CorrectedFrenkelLaddMaker": ("44136fa355b3", "51896ad7a94c"),
+    "CorrectedLiquidMaker": ("44136fa355b3", "44136fa355b3"),
+    "CorrectedMeltingPointMaker": ("44136fa355b3", "465378105145"),
+    "CorrectedPhasesMaker": ("44136fa355b3", "465378105145"),
+    "StateCorrectionMaker": ("a2d9e14a8b45", None),
     "CompositionSweepMaker": ("0549c073ab40", "d88fe51beca2"),
     "CompositionOptimizationMaker": ("63b5938310d1", "4a59d6704f8b"),
     "OptimizeMaker": ("0ddd3999848b", None),
@@ -283,7 +301,8 @@ def test_the_effect_of_fields_of_a_maker_within_a_maker_on_the_key(kind, place, 
     inner = getattr(task(kind).maker, place)
     changed = replace(inner, **{name: other(getattr(inner, name))})
     same = task(kind, **{place: changed}).key == task(kind, **{place: inner}).key
-    assert same == (name in NOT_IN_KEY and not (kind == "committee" and name in ("n_runs", "n_frames")))
+    evaluates = any(base in EVALUATES for base in method_of(kind).maker.__mro__)
+    assert same == (name in NOT_IN_KEY and not (evaluates and name in ("n_runs", "n_frames")))
 
 
 def test_a_longer_or_better_recorded_ladder_of_a_committee_is_a_new_task():
@@ -460,3 +479,16 @@ def test_members_of_a_committee_are_known_by_their_files():
     assert (
         len({here, key(sha256="8" * 64), key(head="pbe"), key(dtype="float64"), calculator, task("committee").key}) == 6
     )
+
+
+def test_the_target_of_a_correction_is_known_by_its_file():
+    """The number of frames of the runs is part of the key, at any depth; the device of the target is not."""
+
+    def key(n_frames=100, **changes) -> str:
+        target = PotentialSpec(name="a target", sha256="7" * 64).model_copy(update=changes)
+        made = task("corrected-melting", correction_maker=StateCorrectionMaker(target=target))
+        run = replace(made.maker.melting_maker.frenkel_ladd_maker, n_frames=n_frames)
+        return replace(made, maker=replace(made.maker, melting_maker=MeltingPointMaker(frenkel_ladd_maker=run))).key
+
+    assert key() == key(name="another name", device="cuda")
+    assert len({key(), key(n_frames=400), key(sha256="8" * 64), key(head="pbe"), key(dtype="float64")}) == 5

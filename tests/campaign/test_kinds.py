@@ -82,6 +82,21 @@ def test_each_example_is_accepted(folder, file):
         assert sum(label.get("is_result", False) for label in labels) == 1
 
 
+@pytest.mark.parametrize(
+    ("file", "n_evaluations"),
+    [
+        ("committee.yaml", 200),
+        ("corrected_frenkel_ladd.yaml", 200),
+        ("corrected_liquid.yaml", 100),
+        ("corrected_melting.yaml", 400),
+        ("corrected_phases.yaml", 200),
+    ],
+)
+def test_evaluations_of_frames_that_a_task_stores_are_counted(folder, file, n_evaluations):
+    task, *_ = tasks(read_campaign(folder / file))
+    assert work_of(task).n_evaluations == n_evaluations
+
+
 def test_conditions_of_tasks(folder):
     sweep = list(tasks(read_campaign(folder / "sweep.yaml")))
     assert [(task.transformation, task.temperature_K, task.pressure_GPa) for task in sweep] == [
@@ -116,6 +131,11 @@ def test_settings_reach_the_makers_within_a_maker(folder):
     assert next(tasks(off)).maker.frenkel_ladd_maker.relax_maker is None
 
 
+def target_of(content):
+    """Return the target in the file of a campaign that corrects free energies."""
+    return content["method"]["settings"]["correction_maker"]["target"]
+
+
 @pytest.mark.parametrize(
     ("file", "change", "words"),
     [
@@ -139,6 +159,9 @@ def test_settings_reach_the_makers_within_a_maker(folder):
         ("monte_carlo.yaml", lambda c: c.pop("temperatures_K"), "temperatures_K"),
         ("phases.yaml", lambda c: c.pop("temperatures_K"), "temperatures_K: .*phases"),
         ("phases.yaml", lambda c: c["method"]["arguments"].update(phases={"CsPbI3": ["beta"]}), "phases.CsPbI3.*alpha"),
+        ("corrected_liquid.yaml", lambda c: c.update(pressures_GPa=[None]), "pressure_GPa"),
+        ("corrected_liquid.yaml", lambda c: target_of(c).update(path="nowhere:Calculator"), "nowhere"),
+        ("corrected_liquid.yaml", lambda c: target_of(c).update(name="mace-demo"), "correction_maker.target"),
         ("fig3.yaml", lambda c: c.update(structures={"NaCl": {"file": "NaCl.cif"}}), "structures: fig3"),
         ("fig3.yaml", lambda c: c.update(potential={"name": "mace-demo"}), "potential: fig3"),
         ("volumes.yaml", lambda c: c["method"].update(kind="volumes.Nothing"), r"line \d+: .*Nothing"),
@@ -253,6 +276,14 @@ def short(content):
     if content["method"]["kind"] == "mixing":
         content["temperatures_K"] = [600]
         content["method"]["settings"] = {"n_potentials": 3, "n_equilibration_sweeps": 0, "n_production_sweeps": 4}
+    if content["method"]["kind"] == "corrected-frenkel-ladd":
+        content["structures"]["NaCl"].pop("supercell")
+        content["temperatures_K"] = [300]
+        lengths = {"n_cell_steps": 300, "n_equilibration_steps": 10, "n_sampling_steps": 40, "n_switching_steps": 20}
+        content["method"]["settings"] = {
+            "frenkel_ladd_maker": {"timestep_fs": 4.0, "n_repeats": 2, "n_frames": 20, "relax": False, **lengths},
+            "correction_maker": {"target": {"name": "mace-demo", "dtype": "float64"}},
+        }
 
 
 #: Kinds of results of example files.
@@ -263,12 +294,13 @@ RUN = {
     "mixing": "mixing",
     "transition": "transition",
     "relaxation": "relaxation",
+    "corrected_frenkel_ladd": "state-correction",
     "volumes": "VolumesMaker",
 }
 #: Numbers of their figures in reports.
-FIGURES = {"sweep": 1, "order_disorder": 1, "monte_carlo": 3, "mixing": 2, "transition": 7}
+FIGURES = {"sweep": 1, "order_disorder": 1, "monte_carlo": 3, "mixing": 2, "transition": 7, "corrected_frenkel_ladd": 2}
 #: Kinds of further results, which a flow makes on its way to the last one.
-FURTHER = {"transition": ["monte-carlo", "monte-carlo"]}
+FURTHER = {"transition": ["monte-carlo", "monte-carlo"], "corrected_frenkel_ladd": ["frenkel-ladd"]}
 
 
 @pytest.mark.slow
@@ -295,7 +327,7 @@ def test_campaigns_of_other_kinds_run(database, folder, tmp_path):
         assert kind in shown(results_table(rows))
         assert write_report(database, campaign.name, tmp_path / f"{name}.html") == len(kinds)
         text = (tmp_path / f"{name}.html").read_text()
-        assert text.count('data-uuid="') == len(kinds) and rows[0]["uuid"] in text
+        assert set(re.findall('data-uuid="(.*?)"', text)) == {row["uuid"] for row in rows}
         assert text.count("data:image/png;base64,") == FIGURES.get(name, 0)
     (volume,) = results(database, campaign="salt-volumes")
     (relaxed,) = results(database, kinds=["relaxation"], campaign="salt-relaxations")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import assert_one_line, run_here
+from command_line import assert_one_line, programs, run_here
 from pymatgen.core import Lattice, Structure
 
 from alchemflows.cli.example_files import find_example
@@ -28,12 +28,13 @@ def test_the_campaign_file_of_the_tutorial_is_the_example():
 def test_the_tutorial_as_written(home, tmp_path):
     blocks = re.findall(r"<!-- tutorial -->\n```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(blocks) == 2
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"ALCHEMFLOWS_HOME": str(home), "PATH": programs, "COLUMNS": "200"}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
-        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1200,
-    )  # fmt: skip
+    (tmp_path / "bin").mkdir()
+    with programs(tmp_path / "bin") as path:
+        environment = os.environ | {"ALCHEMFLOWS_HOME": str(home), "PATH": path, "COLUMNS": "200"}
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
+            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1200,
+        )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout)
     for words in (

@@ -24,7 +24,8 @@ from models import perovskite_system
 
 from alchemflows import cli
 from alchemflows.alchemy.backends import load_potential
-from alchemflows.alchemy.potential import AlchemicalPotential, single
+from alchemflows.alchemy.interfaces import single
+from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.cli.estimate import duration_text
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -373,6 +374,7 @@ def test_verify(run, gentle_model, tmp_path):
     assert_one_line(run("verify", cases, "--models", tmp_path), "bad.cell")
 
 
+@pytest.mark.slow
 def test_verify_ensembles(run, tmp_path):
     """A file of exact averages passes; one that is wrong fails."""
     case = json.loads((Path(__file__).parents[1] / "data" / "ensembles.json").read_text())["binary"]
@@ -421,7 +423,7 @@ def test_the_wheel_is_tested_with_the_quickstart_of_the_readme():
 #: With SevenNet-0 fewer steps. E(Sn) − E(Pb) of SevenNet-0 is −0.7 meV/atom in this phase; the mass term adds 5.8.
 QUICKSTARTS = {
     "mace-demo": (),
-    "sevennet-0": ("--potential", "sevennet-0", "--equilibration", 100, "--production", 240),
+    "sevennet-0": ("--potential", "sevennet-0", "--equilibration", 60, "--production", 160),
 }
 
 

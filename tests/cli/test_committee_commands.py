@@ -51,6 +51,9 @@ def test_bad_input_is_one_line(run_refused, arguments, words):
         ([3, "worst.xyz", "--maker", "calculators:SpringsMaker"], ["--submit", ".json"]),
         ([3, "flow.json", "--maker", "calculators:Springs"], ["--maker", "calculators:Springs"]),
         ([3, "flow.json", "--maker", "nowhere:Maker"], ["nowhere"]),
+        ([3, "worst.xyz", "--device", "cpu"], ["--device", "--reference"]),
+        ([3, "worst.xyz", "--reference", "nowhere.xyz"], ["nowhere.xyz"]),
+        ([3, "worst.xyz", "--reference", __file__], ["--reference", "test_committee_commands.py"]),
         ([3, "flow.json", "--maker", "calculators:SpringsMaker", "--argument", "raises=3"], ["not a list"]),
     ],
 )
@@ -106,5 +109,12 @@ def test_a_committee_of_a_ladder(run, tmp_path):
     done = run("frames", "worst", found["uuid"][:8], 2, tmp_path / "w.xyz", *maker, "--submit", PYTHONPATH=path)
     assert done.returncode == 0 and "2 jobs of the category dft" in done.stdout, done.stderr
     assert len({image.info["job"] for image in read(tmp_path / "w.xyz", ":")}) == 2
-    assert_one_line(run("frames", "worst", short, 5, tmp_path / "worst.xyz"), "no committee")
+    assert_one_line(run("frames", "worst", short, 5, tmp_path / "worst.xyz"), "no committee", "--reference")
+    reference = ["--reference", tmp_path / "ends.xyz"]
+    assert run("frames", "export", short, tmp_path / "ends.xyz").returncode == 0
+    shown = quiet(run("frames", "worst", found["uuid"][:8], 3, tmp_path / "far.xyz", *reference))
+    assert "distance" in shown and "eV/Å" in shown and "between reference frames" in shown
+    listed = json.loads(run("frames", "worst", short, 3, tmp_path / "far.xyz", *reference, "--json").stdout)
+    assert all(frame["distance"] < 1e-3 for frame in listed["frames"])
+    assert listed["between_reference_frames"]["median"] > 0
     assert_one_line(run("frames", "worst", found["uuid"][:8], 50, tmp_path / "worst.xyz"), "40 frames")

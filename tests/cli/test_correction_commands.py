@@ -152,3 +152,26 @@ def test_a_ladder_is_corrected_with_a_maker_of_atomate2(run, perovskite, gentle_
     assert all(np.abs(image.get_forces()).max() > 0 for image in read(tmp_path / "ends.xyz", ":"))
     refused = run("correct", ladder["uuid"][:8], *springs[:-2], PYTHONPATH=path)
     assert refused.returncode == 1 and "1 of 5 frames" in refused.stdout + refused.stderr
+
+
+@pytest.mark.slow
+def test_an_absolute_free_energy_is_corrected(run, tmp_path):
+    """To the same potential in double precision; options of ladders are refused before anything is submitted."""
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    salt.to(str(tmp_path / "NaCl.cif"))
+    lengths = ["--repeats", 2, "--cell-steps", 300, "--equilibration", 10, "--sampling", 40, "--switching", 20]
+    given = ["-T", 300, *lengths, "--no-relax", "--frames", 20, "--json"]
+    crystal = json.loads(run("frenkel-ladd", tmp_path / "NaCl.cif", *given).stdout)
+    short = crystal["uuid"][:8]
+    stages = run("correct", short, "--to", "mace-demo", "--to", "mace-demo")
+    assert_one_line(stages, "--to", "ladders")
+    assert_one_line(run("correct", short, "--to", "mace-demo", "--error", 0.001), "--error")
+    estimate = json.loads(run("correct", short, "--to", "mace-demo", "--estimate", "--json").stdout)
+    assert estimate["evaluations"] == 20
+    printed = quiet(run("correct", short, "--to", "mace-demo", "--plot", tmp_path / "c.png"))
+    assert "corrected G" in printed and (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads(quiet(run("show", printed_id(printed), "--json")))
+    assert found["result"] == crystal["uuid"] and found["states"][0]["reweighting"]["n_frames"] == 20
+    assert abs(found["states"][0]["reweighting"]["best"]["delta_f_eV_per_atom"]) < 1e-5
+    (row,) = json.loads(run("results", "--kind", "state-correction", "--json").stdout)
+    assert row["quantity"] == "ΔΔG" and row["unit"] == "eV/atom" and row["uuid"] == found["uuid"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import sys
 import time
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import yaml
 from command_line import assert_one_line
+from packaging.utils import canonicalize_name
 
 from alchemflows.cli import diagnosis
 from alchemflows.cli.diagnosis import diagnose
@@ -18,6 +22,8 @@ from alchemflows.errors import DatabaseUnreachableError
 from alchemflows.settings import Settings
 from alchemflows.storage import mongod
 from alchemflows.storage.database import store_spec
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +116,40 @@ def test_a_library_outside_its_range(settings, monkeypatch):
     finding = found(settings)["ase"]
     assert finding.state == "broken"
     assert finding.remedy.startswith('pip install "ase>=')
+
+
+@pytest.mark.parametrize(("there", "kind", "others"), [("1!0", "older", "newer"), ("0.0.1", "newer", "older")])
+def test_versions_that_are_not_tested(settings, monkeypatch, there, kind, others):
+    pins = diagnosis.tested_versions()
+    monkeypatch.setattr(diagnosis, "tested_versions", lambda: pins | {"ase": there})
+    findings = found(settings)
+    assert findings[f"{kind} versions"].state == "optional" and f"{others} versions" not in findings
+    assert f"ase {diagnosis.version('ase')} (tested: {there})" in findings[f"{kind} versions"].text
+    assert f"ase=={there}" in findings[f"{kind} versions"].remedy
+    same, n_found = map(int, re.findall(r"\d+", findings["tested versions"].text))
+    assert same == n_found - 1
+
+
+def test_tested_versions_are_those_of_ci():
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    assert {f"{name}=={pin}" for name, pin in diagnosis.tested_versions().items()} == {
+        f"{canonicalize_name(line.split('==')[0])}=={line.split('==')[1]}" for line in pins if line[:1] != "#"
+    }
+    assert (files("alchemflows") / "data" / "constraints.txt").read_text() == (ROOT / "constraints.txt").read_text()
+
+
+def test_a_default_potential(settings, tmp_path, monkeypatch):
+    assert "mace-demo" in found(settings)["default potential"].text
+    path = tmp_path / "own.yaml"
+    path.write_text("potential: chgnett")
+    monkeypatch.setenv("ALCHEMFLOWS_CONFIG_FILE", str(path))
+    findings = found(Settings(home=tmp_path / "home"))
+    assert findings["settings file"].text == str(path)
+    assert findings["default potential"].state == "broken" and findings["default potential"].remedy
+    assert all(word in findings["default potential"].text for word in (f"{path}, line 1", "did you mean chgnet?"))
+    monkeypatch.setenv("ALCHEMFLOWS_POTENTIAL", "medium-mpa-0")
+    finding = found(Settings(home=tmp_path / "home"))["default potential"]
+    assert finding.state == "ok" and finding.text == "medium-mpa-0 (ALCHEMFLOWS_POTENTIAL)"
 
 
 def test_an_unknown_potential(settings):

@@ -83,6 +83,16 @@ def test_frames_of_a_stored_ladder_are_counted(estimate, stored, gentle_model, a
 def test_a_ladder_that_is_run_again_is_counted(estimate, stored, gentle_model):
     found = json.loads(estimate("rerun", stored[1][:8], "--potential", gentle_model, "--json"))
     assert (found["replicas"], found["steps"]) == (2, 2 * 420) and found["hours"] > 0
+    assert found["batch_replicas"] == 1 and 1e5 < found["batch_bytes"] < 1e9
+
+
+@pytest.mark.slow
+def test_memory_of_the_largest_batch(estimate):
+    ti = ("ti", "NaCl.cif", "Na:K", "-T", 300, "--windows", 5, "--potential", "mace-demo")
+    one, five = (json.loads(estimate(*ti, "--windows-per-job", n, "--json")) for n in (1, 5))
+    assert (one["batch_replicas"], five["batch_replicas"]) == (1, 5)
+    assert five["batch_bytes"] == pytest.approx(5 * one["batch_bytes"])
+    assert "largest batch: 5 replicas, about 0.0" in estimate(*ti, "--windows-per-job", 5)
 
 
 def test_estimates_are_printed_as_text(estimate, stored):

@@ -33,6 +33,8 @@ REFUSED = (
     ("reproduce", "fig9"),
     ("verify", "x.json", "--models", ".", "--dtype", "float16"),
     ("verify-ensembles", "x.json", "--models", ".", "--device", "gpu"),
+    ("potential", "convert", "mace-demo", "x.model"),
+    ("potential", "convert", "sevennet-0", "x.safetensors"),
     ("campaign", "check"),
 )
 #: Refused by a maker, in a folder with the example structures.
@@ -56,14 +58,15 @@ REFUSED_BY_MAKERS = (
     ("campaign", "check", "element.yaml"),
     ("campaign", "submit", "field.yaml"),
     ("campaign", "extend", "field.yaml", "--runs", "2"),
+    ("ti", "NaCl.cif", "Na:K", "-T", "300", "--estimate", "--submit"),  # by the function that runs the flow
 )
 #: Libraries that take longer to import than a help text or an error may take.
 HELP_WITHOUT = {"jobflow", "fireworks", "pymatgen", "scipy", "torch"}
 TYPOS_WITHOUT = {"ase.io", "atomate2", "emmet", "pandas", "pymbar", "scipy.stats", "torch"}
 #: Runs in an interpreter of its own. Prints help and option names of each command, and which modules are imported after
 #: a command.
-SCRIPT = """
-import contextlib, io, json, sys
+SCRIPT = r"""
+import contextlib, io, json, shlex, sys
 import typer
 from alchemflows.cli.commands import app
 
@@ -79,14 +82,25 @@ def run(*arguments):
 def walk(command, path):
     names = [name for each in command.params for name in each.opts + each.secondary_opts if name.startswith("-")]
     shown.append({"path": path, "names": names} | run(*path, "--help"))
+    commands.append(command)
     for name, inner in getattr(command, "commands", {}).items():
         walk(inner, (*path, name))
 
+def parse(command, each):
+    # The lines of the example, as they are pasted into a shell.
+    example = each["text"].partition("\nExample:\n")[2]
+    each["example"] = words = shlex.split(example.replace("\\\n", ""))
+    if words:
+        end = words.index(">") if ">" in words else None
+        command.make_context(each["path"][-1], words[1 + len(each["path"]) : end])
+
 slow, paths = map(json.loads, sys.argv[1:])
 slow = set(slow)
-tree, shown = typer.main.get_command(app), []
+tree, shown, commands = typer.main.get_command(app), [], []
 walk(tree, ())
 refused = [{"path": path} | run(*path) for path in paths]
+for command, each in zip(commands, shown, strict=True):
+    parse(command, each)
 print(json.dumps({"shown": shown, "refused": refused}))
 """
 
@@ -97,6 +111,7 @@ def said(tmp_path_factory) -> dict[str, list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("help")
     find_example("structures").write(folder)
     salts = find_example("campaign").contents()["salts.yaml"]
+    (folder / "salts.yaml").write_text(salts)
     (folder / "field.yaml").write_text(salts.replace("n_windows", "n_windws"))
     (folder / "element.yaml").write_text(salts.replace("Na: Li", "Na: Lx"))
     environment = os.environ | {"COLUMNS": "80", "ALCHEMFLOWS_HOME": str(folder / "home")}
@@ -138,6 +153,15 @@ def test_help_fits_into_80_columns(said):
     assert long == []
 
 
+def test_help_ends_with_an_example(said):
+    """Its options and values are accepted; `tests/test_pages.py` estimates or runs those that compute something."""
+    groups = [[], ["campaign"], ["db"], ["frames"], ["potential"]]
+    commands = [each for each in said["shown"] if each["path"] not in groups]
+    assert len(commands) == len(said["shown"]) - len(groups)
+    for each in commands:
+        assert each["example"][: 1 + len(each["path"])] == ["alchemflows", *each["path"]]
+
+
 def test_help_cuts_no_summary_of_a_command(said):
     cut = [line for each in said["shown"] for line in each["text"].splitlines() if line.rstrip().endswith(("...", "…"))]
     assert [line for line in cut if "[ARGS]" not in line and "Usage:" not in line] == []
@@ -164,6 +188,6 @@ def test_every_command_with_a_result_prints_json(said):
     without = {
         each["path"][0]
         for each in said["shown"]
-        if each["path"] and "--json" not in each["names"] and each["path"] not in (["db"], ["frames"])
+        if each["path"] and "--json" not in each["names"] and each["path"] not in (["db"], ["frames"], ["potential"])
     }
     assert without <= {"campaign", "worker", "supervise"}

@@ -7,6 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from alchemflows.cli.layout import hanging
 from alchemflows.cli.tables import empty_table
 
 HEADINGS = ("T (K)", *(f"quantity {k}" for k in range(6)))
@@ -32,6 +33,31 @@ def test_a_wide_table_is_divided_and_repeats_its_keys(width, n_parts):
     text = " ".join(lines)
     assert all(text.count(heading) == 1 for heading in HEADINGS[1:])
     assert all(text.count(f"{row}.{k} ± 0.1") == 1 for row in range(4) for k in range(6))
+
+
+def first_line_of(width: int) -> str:
+    table = empty_table("", ("T (K)", "energy (eV)", "±"))
+    table.add_row("300", "-1.25", "0.01")
+    stream = StringIO()
+    Console(file=stream, width=width).print(table)
+    return next(line for line in stream.getvalue().splitlines() if line.strip())
+
+
+@pytest.mark.parametrize("width", range(24, 32))
+def test_columns_come_closer_before_a_table_becomes_a_list(width):
+    line = first_line_of(width)
+    assert line.split() == ["T", "(K)", "energy", "(eV)", "±"] and len(line) <= width
+    assert len(first_line_of(28)) == 28 and len(first_line_of(27)) == 24
+    assert first_line_of(23).split() == ["T", "(K)", "300"]
+
+
+def test_lines_of_an_item_begin_below_its_text():
+    reason = "  - window λ = 0 has too few independent samples; sample longer"
+    assert hanging(reason, 200) == reason
+    lines = hanging(reason, 30).splitlines()
+    assert len(lines) == 3 and all(len(line) <= 30 for line in lines)
+    assert all(line.startswith("    ") and line[4] != " " for line in lines[1:])
+    assert " ".join(line.strip() for line in lines) == reason.strip()
 
 
 @pytest.mark.parametrize("settings", [{"n_rows": 2}, {"n_keys": 0}, {"width": 18}])

@@ -44,9 +44,9 @@ COMMANDS: dict[str, list[MakerOptions]] = {
     "melting": [absolute.MELTING, absolute.STARTS_OF_MELTING],
     "temperature-sweep": [absolute.TEMPERATURE_SWEEP, absolute.START_OF_ISOBAR],
     "pressure-sweep": [absolute.PRESSURE_SWEEP, absolute.START_OF_ISOTHERM],
-    "vacancy": [absolute.FRENKEL_LADD, defects.VACANCY],
-    "schottky": [absolute.FRENKEL_LADD_AT],
-    "frenkel-pair": [absolute.FRENKEL_LADD_AT],
+    "vacancy": [defects.RUNS, defects.VACANCY],
+    "schottky": [defects.RUNS_AT],
+    "frenkel-pair": [defects.RUNS_AT],
     "optimize": [compositions.OPTIMIZATION, compositions.DESCENT],
     "mixing": [compositions.MIXING],
     "mc": [ordering.MONTE_CARLO],
@@ -143,7 +143,7 @@ def test_every_command_with_a_maker_is_here():
         ("thermodynamic-integration", "ti", transformations.LADDER),
         ("switching", "switch", transformations.SWITCHING),
         ("frenkel-ladd", "frenkel-ladd", absolute.FRENKEL_LADD_ALL),
-        ("vacancy", "vacancy", absolute.FRENKEL_LADD),
+        ("vacancy", "vacancy", defects.RUNS),
     ],
 )
 def test_campaigns_and_help_have_the_same_descriptions(kind, command, group):
@@ -162,7 +162,8 @@ def test_campaigns_and_help_have_the_same_descriptions(kind, command, group):
     shown = parameters(command)
     both = {name: group.field_of(name) for name in group.names if group.field_of(name) in schema}
     assert len(both) > 6
-    assert {name: shown[name].help for name in both} == {name: schema[both[name]]["description"] for name in both}
+    texts = {name: group.texts.get(name, schema[field]["description"]) for name, field in both.items()}
+    assert {name: shown[name].help for name in both} == texts
     assert shown["relax"].help == schema["relax"]["description"]
 
 

@@ -84,3 +84,5 @@ def test_a_ladder_is_handed_over_to_a_new_potential(run, perovskite: Structure, 
     assert result["volume_A3"] == pytest.approx(ladder["volume_A3"])
     for name in ("temperature_K", "initial_formula", "final_formula", "weight_labels", "dynamics"):
         assert result[name] == ladder[name]
+    rows = json.loads(run("results", "--campaign", "handed", "--json").stdout)
+    assert {row["uuid"] for row in rows if row["kind"] == "ladder"} == {ladder["uuid"], result["uuid"]}

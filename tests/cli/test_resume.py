@@ -47,6 +47,8 @@ def test_an_interrupted_command_is_resumed(run, home, cif, gentle_model, tmp_pat
     assert f"alchemflows resume {beginning}" in line and "Traceback" not in err.read_text()
     assert not (tmp_path / "dudl.png").exists()
 
+    left = json.loads(run("resume", beginning, "--estimate", "--json").stdout)
+    assert left["jobs"] == 2 and left["replicas"] == 2 and 0 < left["steps"] < 2 * 820 and left["hours"] > 0
     done = run("resume", beginning)
     assert done.returncode == 0, done.stderr
     assert "MBAR (config" in done.stdout and (tmp_path / "dudl.png").read_bytes().startswith(b"\x89PNG")
@@ -59,6 +61,8 @@ def test_an_interrupted_command_is_resumed(run, home, cif, gentle_model, tmp_pat
     (tmp_path / "dudl.png").unlink()
     again = run("resume", beginning, "--json")
     assert json.loads(again.stdout)["total"]["delta_f_eV"] == row["delta_f_eV"]
+    text = run("resume", beginning, "--estimate").stdout
+    assert "0 jobs left" in text and f"alchemflows show {beginning}" in text
     assert (tmp_path / "dudl.png").exists()
 
 
@@ -68,6 +72,8 @@ def test_a_failed_job_says_how_to_continue(run, cif, gentle_model, tmp_path):
     shutil.copy(gentle_model, model)
     done = run("ti", cif, "Pb:Sn", "-T", 200, "--potential", model, "--windows", 2, "--no-relax", "--submit")
     (beginning,) = re.findall(r"^ID (\w{8})", done.stdout, re.MULTILINE)
+    text = run("resume", beginning, "--estimate").stdout
+    assert "3 jobs left\n2 replicas" in text and "about" in text
     model.unlink()
     assert_one_line(run("resume", beginning), "failed", "own.model", f"`alchemflows resume {beginning}`")
     for command in (("show", beginning), ("plot", beginning, "dudl.png")):

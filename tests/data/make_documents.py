@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from stored import DOCUMENTS, MODEL, PLACEHOLDER, WORKFLOW, kinds_within
 
 from alchemflows.alchemy.backends.mace_file import save_mace
 from alchemflows.alchemy.compositions import CompositionGrid
-from alchemflows.analysis.combination import StoredLadder, combined
+from alchemflows.analysis.combination import combined
+from alchemflows.analysis.stored_ladders import StoredLadder
 from alchemflows.campaign.specification import campaign_of, tasks
 from alchemflows.campaign.submission import _workflow
 from alchemflows.flows.committee import CommitteeMaker
@@ -44,14 +46,17 @@ from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
 from alchemflows.flows.liquid import LiquidFreeEnergyMaker
 from alchemflows.flows.melting import MeltingPointMaker
 from alchemflows.flows.mixing import MixingMaker
+from alchemflows.flows.mixing_committee import MixingCommitteeMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.reanalysis import ReanalysisMaker
+from alchemflows.flows.state_correction import StateCorrectionMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.transition import OrderDisorderTransitionMaker
+from alchemflows.flows.transition_committee import TransitionCommitteeMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker, VacancyTemperatureMaker
 from alchemflows.jobs.optimize import OptimizeMaker
 from alchemflows.jobs.ordering import SearchMaker
@@ -121,6 +126,7 @@ def flows() -> Iterator[Flow]:
     figure = Fig5ComparisonMaker().make([flow.output for flow in temperatures.jobs if isinstance(flow, Flow)], "small")
     yield Flow([temperatures, figure], output=figure.output)
     yield corrected_ladder()
+    yield corrected_crystal()
     yield committee()
     yield reanalysis()
     yield SchottkyMaker(frenkel_ladd_maker=absolute).make(salt())
@@ -151,11 +157,12 @@ def flows() -> Iterator[Flow]:
     transition = OrderDisorderTransitionMaker(
         potential=DEMO, n_replicas=2, n_equilibration_sweeps=5, n_production_sweeps=20, relax_maker=None
     )
-    yield transition.make(salt(K=0.5), [(1, 1, 1), (2, 1, 1)], [300.0, 500.0, 800.0])
+    yield transition_committee(transition)
     mixing = MixingMaker(
         potential=DEMO, n_potentials=5, n_equilibration_sweeps=5, n_production_sweeps=40, relax_maker=None
     )
     yield mixing.make(salt(), {"Na": ["Na", "K"]}, (1, 1, 1), [600.0, 900.0])
+    yield mixing_committee(mixing)
     optimize = CompositionOptimizationMaker(
         potential=DEMO, optimize_maker=OptimizeMaker(relaxation="isotropic", max_steps=2)
     )
@@ -182,6 +189,14 @@ def corrected_ladder() -> Flow:
     return Flow([ladder, correction], output=correction.output, order="linear", name="correction")
 
 
+def corrected_crystal() -> Flow:
+    """Return the absolute free energy of a crystal, and its correction from float32 to float64."""
+    absolute = FrenkelLaddMaker(potential=DEMO, temperature=200.0, relax_maker=None, **ABSOLUTE).make(salt())
+    target = PotentialSpec(name="mace-demo", device="cpu", dtype="float64")
+    correction = StateCorrectionMaker(target=target).make(absolute.output.uuid)
+    return Flow([absolute, correction], output=correction.output, order="linear", name="correction of a state")
+
+
 def committee() -> Flow:
     """Return a ladder, and a committee of the sampled potential and the same one with pairs of springs."""
     maker = ThermodynamicIntegrationMaker(
@@ -193,6 +208,22 @@ def committee() -> Flow:
         ladder.jobs[-1].uuid
     )
     return Flow([ladder, compared], output=compared.output, order="linear", name="committee")
+
+
+def mixing_committee(maker: MixingMaker) -> Flow:
+    """Return a free energy of mixing, and a committee of the sampled potential and pairs of springs."""
+    mixing = maker.make(salt(), {"Na": ["Na", "K"]}, (1, 1, 1), [600.0])
+    springs = CalculatorSpec(path="calculators:Springs", arguments={"stiffness_eV_per_A2": 1e-4})
+    compared = MixingCommitteeMaker(members=[springs]).make(mixing.output.uuid)
+    return Flow([mixing, compared], output=compared.output, order="linear", name="mixing committee")
+
+
+def transition_committee(maker: OrderDisorderTransitionMaker) -> Flow:
+    """Return a transition, and a committee of the sampled potential and pairs of springs."""
+    transition = maker.make(salt(K=0.5), [(1, 1, 1), (2, 1, 1)], [300.0, 500.0, 800.0])
+    springs = CalculatorSpec(path="calculators:Springs", arguments={"stiffness_eV_per_A2": 1e-4})
+    compared = TransitionCommitteeMaker(members=[springs]).make(transition.output.uuid)
+    return Flow([transition, compared], output=compared.output, order="linear", name="transition committee")
 
 
 def reanalysis() -> Flow:
@@ -244,14 +275,27 @@ def further() -> Iterator[tuple[str, Flow, set[str]]]:
     )
     flow = ladder.make(salt(), {"Na": "K"})
     yield "frames", flow, {"FreeEnergyDocument", "WindowsDocument"}
+    # "exchange" are examples without the samples at exchanged temperatures, which an earlier release stored.
+    exchanging = replace(ladder, exchange_temperatures=[250.0], n_frames=0)
+    yield "temperatures", exchanging.make(salt(), {"Na": "K"}), {"WindowsDocument"}
     switching = SwitchingMaker(temperature=200.0, pressure_GPa=None, **few, **SWITCHES)
     yield "frames", switching.make(salt(), {"Na": "K"}), {"SwitchingDocument"}
     sweeps: dict[str, Any] = few | {"n_replicas": 2, "n_equilibration_sweeps": 5}
     chains = MonteCarloMaker(n_production_sweeps=20, n_md_steps=2, targets={"K": 0.5}, **sweeps)
     yield "frames", chains.make(salt(K=0.5), (1, 1, 1), [900.0]), {"MonteCarloDocument"}
+    transition = OrderDisorderTransitionMaker(n_production_sweeps=20, **sweeps)
+    yield "frames", transition.make(salt(K=0.5), [(1, 1, 1)], [300.0, 500.0, 800.0]), {"TransitionDocument"}
     del sweeps["n_replicas"]
     mixing = MixingMaker(n_potentials=5, n_production_sweeps=40, **sweeps)
     yield "frames", mixing.make(salt(), {"Na": ["Na", "K"]}, (1, 1, 1), [600.0]), {"MixingDocument"}
+    dynamics: dict[str, Any] = few | {"n_equilibration_sweeps": 1, "n_md_steps": 2, "n_frames": 0}
+    chains = MonteCarloMaker(n_replicas=2, n_production_sweeps=4, **dynamics)
+    yield "sites", chains.make(salt(K=0.5), (1, 1, 1), [900.0]), {"MonteCarloDocument"}
+    liquid = LiquidFreeEnergyMaker(
+        potential=DEMO, temperature=1500.0, n_repeats=2, n_heating_steps=20, n_cell_steps=60, n_equilibration_steps=40,
+        n_switching_steps=40, n_frames=4,
+    )  # fmt: skip
+    yield "frames", liquid.make(salt()), {"LiquidDocument", "LiquidFreeEnergyDocument"}
     absolute = FrenkelLaddMaker(temperature=50.0, timestep_fs=4.0, quantum=True, **few, **ABSOLUTE)
     sweep: dict[str, Any] = {"n_repeats": 2, "n_equilibration_steps": 20, "n_switching_steps": 40, "n_points": 3}
     of_temperature = TemperatureSweepMaker(frenkel_ladd_maker=absolute, **sweep).make(iron(), 40.0, 80.0)

@@ -270,6 +270,7 @@ def queue(tmp_path, monkeypatch) -> Path:
     return jobs
 
 
+@pytest.mark.slow
 def test_the_queue_is_filled_as_long_as_jobs_are_ready(launchpad, queue, supervise, tmp_path):
     files = ["-q", tmp_path / "qadapter.yaml", "-w", tmp_path / "fworker.yaml", "-d", tmp_path / "batch", "-m", 3]
     add(launchpad, Firework(GOOD))  # an analysis: no work for a GPU

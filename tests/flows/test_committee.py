@@ -97,6 +97,16 @@ def test_without_the_sampled_potential(framed_ladder, gentle_model, heads, tmp_p
     assert found.sigma_model_eV == pytest.approx(abs(values[0] - values[1]) / np.sqrt(2))
 
 
+@pytest.mark.parametrize(("least", "overlaps"), [(4.0, True), (41.0, False)])
+def test_few_independent_frames_show_no_overlap(framed_ladder, gentle_model, tmp_path, monkeypatch, least, overlaps):
+    """The same potential has the largest effective sample size that there can be; 40 frames are stored."""
+    monkeypatch.setattr("alchemflows.analysis.committee.MIN_INDEPENDENT", least)
+    found = compared(framed_ladder, tmp_path, [PotentialSpec(name=str(gentle_model), dtype="float64")])
+    (member,) = found.members[1:]
+    assert member.n_effective == pytest.approx(member.n_independent, rel=1e-3) and min(member.n_independent) > 4
+    assert member.overlaps is overlaps and (member.rerun is None) is overlaps
+
+
 def test_a_constant_difference_between_members_is_no_disagreement(framed_ladder, tmp_path):
     """Two calculators that differ from the sampled potential in the same way."""
     springs = [

@@ -186,6 +186,23 @@ def test_frames_that_fail_are_named_and_left_out(ladder, tmp_path, capsys):
     assert {Reason.of(text) for text in found.verdict.reasons} >= {Reason.FRAMES_OVERLAP}
 
 
+def test_runs_with_the_target_start_from_frames_that_it_evaluates(ladder, tmp_path, monkeypatch):
+    starts = []
+
+    def stop(model, positions, *_: object, **__: object) -> None:
+        starts.append(positions)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("alchemflows.sampling.target_runs.run_from", stop)
+    spec = CalculatorSpec(path=SPRINGS, arguments={"stiffness_eV_per_A2": 0.001, "fails": [0]})
+    with pytest.raises(KeyboardInterrupt):
+        corrected(ladder, tmp_path, spec, target_runs=TargetRunSettings())
+    _, initial, _ = ends(ladder)
+    frames = [atoms.positions for atoms in initial.frames.atoms()]
+    used = [row for row, frame in enumerate(frames) if any(np.array_equal(frame, start) for start in starts[0])]
+    assert len(used) == TargetRunSettings().n_runs and 0 not in used
+
+
 def test_too_many_failures_end_the_job_and_are_named(ladder, tmp_path):
     spec = CalculatorSpec(path=SPRINGS, arguments={"fails": [0, 5, 9]})
     with pytest.raises(PotentialError, match=r"3 of 40 frames of CsPbI3.*0\.05.*frame 0 .*converge.*frame 5"):

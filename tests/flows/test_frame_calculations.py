@@ -18,7 +18,7 @@ ID = "a3c0be9d-0b7b-4f3c-9f6b-5f3d8e4f2a10"
 
 def frames(n: int = 3) -> list[tuple[Structure, FrameLabels]]:
     salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    return [(salt.copy().perturb(0.02 * (k + 1)), FrameLabels(ID, 1.0, k)) for k in range(n)]
+    return [(salt.copy().perturb(0.02 * (k + 1)), FrameLabels(ID, "λ = 1", k, {"lambda": 1.0})) for k in range(n)]
 
 
 @pytest.mark.parametrize("as_flow", [False, True])
@@ -28,7 +28,8 @@ def test_each_frame_has_its_job(tmp_path, as_flow):
     dumpfn(frame_calculations(SpringsMaker(as_flow=as_flow), chosen, category="dft"), tmp_path / "flow.json")
     flow = loadfn(tmp_path / "flow.json")
     jobs = [job for job, _ in flow.iterflow()]
-    assert [job.metadata["frame"] for job in jobs] == [{"ladder": ID, "lambda": 1.0, "index": k} for k in range(3)]
+    expected = [{"result": ID, "state": "λ = 1", "lambda": 1.0, "index": k} for k in range(3)]
+    assert [job.metadata["frame"] for job in jobs] == expected
     assert {job.config.manager_config["_category"] for job in jobs} == {"dft"}
     outputs = run_locally(flow, root_dir=tmp_path, log=False, ensure_success=True)
     found = [outputs[reference.uuid][1].output["output"]["energy"] for reference in flow.output]

@@ -71,7 +71,7 @@ def test_energies_are_those_of_the_force_field(sampled, gentle_model, tmp_path):
     store, _ = sampled
     (row,) = store.docs_store.query({"uuid": found.frame_jobs[7]}, ["name", "metadata"])
     assert row["name"] == "Force field static λ = 1, frame 1"
-    assert row["metadata"]["frame"] == {"ladder": found.ladder, "lambda": 1.0, "index": 1}
+    assert row["metadata"]["frame"] == {"result": found.ladder, "state": "λ = 1", "lambda": 1.0, "index": 1}
 
 
 def test_frames_whose_jobs_fail_or_do_not_converge_are_named_and_left_out(sampled, tmp_path):

@@ -12,6 +12,8 @@ from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
+from alchemflows.alchemy.targets import PotentialTarget
+from alchemflows.analysis.absolute_states import absolute_states
 from alchemflows.cli.shown import show
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
@@ -19,6 +21,7 @@ from alchemflows.flows.liquid import LiquidFreeEnergyMaker
 from alchemflows.flows.melting import MeltingPointMaker
 from alchemflows.free_energy.einstein import HBAR
 from alchemflows.plotting import figures_of
+from alchemflows.schemas.frames import Frames
 from alchemflows.schemas.potential import PotentialSpec
 
 DEMO = PotentialSpec(name="mace-demo", device="cpu")
@@ -81,6 +84,21 @@ def test_the_terms_of_a_liquid(outputs):
     total = document.ideal_gas_eV + document.excess_eV + document.switching_eV
     assert document.helmholtz.value_eV == pytest.approx(total)
     assert document.gibbs.value_eV == pytest.approx(total + document.pv_eV - document.cell_bias_eV)
+
+
+def test_states_of_a_melting_point_have_frames(outputs):
+    """Energies of the liquid's frames are those of the potential, and its states name the jobs that have them."""
+    melted = outputs["LiquidDocument"]
+    frames = Frames.unpacked(melted.frames)
+    assert len(frames) == 2 * 4 and frames.time_fs.tolist() == [40.0, 80.0, 120.0, 160.0] * 2
+    assert melted.volume_A3 == pytest.approx(np.linalg.det(frames.cells_A).mean())
+    energies = PotentialTarget(DEMO).energies(frames.atoms())
+    np.testing.assert_allclose(energies, frames.energy_eV, atol=2e-3)
+    solid, liquid = absolute_states(outputs["MeltingDocument"])
+    assert (solid.name, liquid.name) == ("solid NaCl, 300 K", "liquid NaCl, 500 K")
+    assert solid.gibbs_eV == outputs["FrenkelLaddDocument"].gibbs.value_eV
+    assert liquid.job == outputs["LiquidFreeEnergyDocument"].mean_cell_job != solid.job
+    assert liquid.gibbs_eV == outputs["LiquidFreeEnergyDocument"].gibbs.value_eV
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,19 @@ def test_all_arrangements_of_two_sites(tmp_path):
         assert last.get_potential_energy() == pytest.approx(energy_eV(*cations))
 
 
+def test_displacements_are_those_of_the_states_if_atoms_move(tmp_path):
+    maker = MixingMaker(
+        **DEMO, relax_maker=None, n_potentials=3, n_equilibration_sweeps=0, n_production_sweeps=4, n_md_steps=1,
+        attempts_per_sweep=1, n_frames=0,
+    )  # fmt: skip
+    flow = maker.make(salt(), CHOICES, (2, 1, 1), [300.0])
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    outputs = run_locally(flow, store=store, create_folders=True, root_dir=tmp_path, ensure_success=True, log=False)
+    found = [state.sites for state in outputs[flow.output.uuid][1].output.states]
+    assert all(not each.left and 0 < each.largest_displacement_A < 0.5 for each in found)
+    assert len({each.largest_displacement_A for each in found}) == 3
+
+
 def test_neighbours_in_the_ladder():
     assert ladder([300.0, 500.0], [0.2, 0.1]) == [(300.0, 0.1), (300.0, 0.2), (500.0, 0.2), (500.0, 0.1)]
 

@@ -19,14 +19,16 @@ from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.targets import PotentialTarget
 from alchemflows.analysis.frames import monte_carlo_states
 from alchemflows.cli.monte_carlo_tables import monte_carlo_tables
-from alchemflows.errors import InvalidInputError, RunStoppedError
+from alchemflows.errors import InvalidInputError, RunStoppedError, TrajectoryError
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.jobs.monte_carlo import ArrangementsMaker
 from alchemflows.jobs.relax import relaxing
 from alchemflows.jobs.resuming import stopped_by_signals
 from alchemflows.results.frames import write_frames
+from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.reasons import Reason
 
 ROCK_SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 SHORT = {"n_replicas": 2, "n_equilibration_sweeps": 1, "n_production_sweeps": 4}
@@ -138,7 +140,7 @@ def test_exchanges_keep_the_charge(tmp_path):
 
 def test_a_stopped_job_resumes_with_the_same_result(tmp_path, monkeypatch):
     """It is stopped while first arrangements are made, and again while it samples."""
-    job = MonteCarloMaker(**DEMO, **SHORT, relax_maker=None).make(MIXED, (2, 2, 1), [300.0]).jobs[0]
+    job = MonteCarloMaker(**DEMO, **SHORT, relax_maker=None, n_md_steps=2).make(MIXED, (2, 2, 1), [300.0]).jobs[0]
     disorder, maker = Disorder(MIXED, (2, 2, 1)), job.maker
 
     def sampled() -> MonteCarloDocument:
@@ -156,7 +158,25 @@ def test_a_stopped_job_resumes_with_the_same_result(tmp_path, monkeypatch):
     resumed = sampled()
     for one, other in zip(expected.replicas, resumed.replicas, strict=True):
         assert one.series == other.series and one.final == other.final
-    assert expected.points == resumed.points
+    assert expected.points == resumed.points and expected.points[0].sites is not None
+
+
+@pytest.mark.slow
+def test_a_crystal_that_melts_is_named_and_one_that_evaporates_ends_the_job(tmp_path, monkeypatch):
+    """Hot Na0.5K0.5Cl melts if pressure holds it together, and has no finite volume without."""
+    cell = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), [{"Na": 0.5, "K": 0.5}, "Cl"], ROCK_SALT)
+    hot = MonteCarloMaker(
+        **SHORT, potential="mace-demo", relax_maker=None, n_md_steps=100, timestep_fs=3.0, attempts_per_sweep=1,
+        replica_exchange=False, pressure_GPa=3.0,
+    )  # fmt: skip
+    document = run(hot.make(cell, (1, 1, 1), [4000.0]), tmp_path)
+    assert [text for text in document.verdict.reasons if Reason.of(text) is Reason.MELTED]
+    (point,) = document.points
+    assert point.sites.largest_displacement_A > point.sites.nearest_A
+    (job,) = replace(hot, pressure_GPa=ATMOSPHERE_GPA).make(MIXED, (2, 1, 1), [4000.0]).jobs
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TrajectoryError, match=r"4000 K.*volume"):
+        ArrangementsMaker.make.original(job.maker, Disorder(MIXED, (2, 1, 1)))
 
 
 def test_the_cell_moves_only_with_dynamics_between_sweeps():

@@ -124,7 +124,8 @@ def test_invalid_input_of_curves_is_refused(change, temperatures, named):
 
 @pytest.mark.slow
 def test_curves_at_a_further_pressure_start_from_a_sweep_of_the_pressure(tmp_path):
-    flow = MAKER.make({"B1": SALT}, [250.0, 300.0, 400.0], boundary_pressures=[0.4])
+    maker = replace(MAKER, frenkel_ladd_maker=replace(ABSOLUTE, quantum=True))
+    flow = maker.make({"B1": SALT}, [250.0, 300.0, 400.0], boundary_pressures=[0.4])
     assert names(flow)[-4:] == ["temperature sweep", "pressure sweep", "temperature sweep, 0.4 GPa", "phase stability"]
     seeds = [job.maker.seed for job, _ in flow.iterflow() if "sweep" in job.name]
     assert len(set(seeds)) == 3
@@ -136,6 +137,11 @@ def test_curves_at_a_further_pressure_start_from_a_sweep_of_the_pressure(tmp_pat
     for known in (other.anchor.gibbs.value_eV, other.gibbs_eV.values[other.temperatures_K.index(300.0)]):
         assert known == pytest.approx(isotherm.gibbs_eV.values[-1])
     assert other.anchor.gibbs.error_eV == pytest.approx(isotherm.gibbs_eV.errors[-1])
+    # The smaller crystal under pressure has stiffer modes, and so a larger correction for quantum nuclei.
+    assert other.volumes_A3.values[1] < first.volumes_A3.values[1]
+    squares = [sum(np.array(each.anchor.mode_energies_eV) ** 2) for each in (first, other)]
+    assert 1.001 < squares[1] / squares[0] < 1.3
+    assert all(np.array(other.quantum.harmonic_eV) > first.quantum.harmonic_eV)
     assert document.pressure_GPa == first.pressure_GPa and document.boundaries == []
     assert any(reason.startswith("B1 NaCl at 0.4 GPa: ") for reason in document.verdict.reasons)
 

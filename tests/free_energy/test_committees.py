@@ -35,7 +35,7 @@ def test_the_noise_is_the_spread_of_members_that_are_equal_but_for_their_fluctua
     found = [sampled_committee(100, 0.0, seed, members) for seed in range(N_SEEDS)]
     assert np.ptp(found[0][2]) < 1e-12
     squares = np.mean([spread.spread[0] ** 2 for spread, _, _ in found])
-    noise = np.mean([spread.noise_eV**2 for spread, _, _ in found])
+    noise = np.mean([spread.noise**2 for spread, _, _ in found])
     assert noise == pytest.approx(squares, rel=0.35)
 
 
@@ -45,7 +45,7 @@ def test_errors_common_to_all_members_drop_out_of_the_spread():
     spread = committee_spread([MemberChange(value, common) for value in (0.0, 0.1, 0.3)])
     assert spread.spread == pytest.approx((np.std([0.0, 0.1, 0.3], ddof=1), 0.0), abs=1e-12)
     assert spread.mean[1] == pytest.approx(np.sqrt(100), rel=0.3)
-    assert spread.noise_eV == pytest.approx(0.0, abs=1e-12)
+    assert spread.noise == pytest.approx(0.0, abs=1e-12)
 
 
 def test_members_with_ladders_of_their_own():

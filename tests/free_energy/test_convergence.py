@@ -61,6 +61,7 @@ def analysed(series, target_eV=None):
     return result, curve, reasons_against(LAMBDAS, result, halves, found, agreement, target_eV=target_eV)
 
 
+@pytest.mark.slow
 def test_stationary_windows_converge():
     """Nothing speaks against most sets of stationary windows; ΔF = 0 by construction."""
     n_refused, z = 0, []

@@ -27,11 +27,13 @@ from alchemflows.free_energy.work import analyse_work
 from alchemflows.jobs.equilibrium import error_of_mean_volume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-known, mixed, axes, committees, corrected, lines, phases, ordered, listed = (
+known, mixed, mixed_committees, ordered_committees, axes, committees, corrected, lines, phases, ordered, listed = (
     importlib.import_module(name)
     for name in (
         "error_rows",
         "mixing_rows",
+        "mixing_committee_rows",
+        "transition_committee_rows",
         "combination_rows",
         "committee_rows",
         "correction_rows",
@@ -157,6 +159,18 @@ def test_combined_ladders():
     assert_rows(axes.combination_rows(500, 1.0, 110))
 
 
+@pytest.mark.slow
+def test_ladders_with_exchanged_temperatures():
+    """The same between the temperatures of one ladder, whose windows exchange their configurations."""
+    assert_rows(axes.exchanged_rows(200, 2.0, 110))
+
+
+@pytest.mark.slow
+def test_short_ladders_that_are_combined():
+    """ΔG of ladders with about ten independent samples of each window, combined and each alone."""
+    assert_rows(axes.short_ladder_rows(200, 20.0, 200))
+
+
 @pytest.mark.parametrize("n", [200, 20])
 def test_averages_of_monte_carlo(n):
     assert_rows(mixed.chain_rows(n, N_REPEATS))
@@ -172,6 +186,13 @@ def test_averages_of_monte_carlo(n):
 def test_corrections_to_another_potential(n, changes):
     """Harmonic ends whose force constants change by a few to thirty per cent."""
     assert_rows(corrected.correction_rows(n, changes, (0.0, 1.0), N_REPEATS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory", [0.0, 1.0])
+def test_corrections_of_phases(memory):
+    """ΔΔG, ΔΔS and the shift of the transition between two harmonic phases."""
+    assert_rows(corrected.state_rows(100, ((0.05, -0.05), (0.2, -0.15)), (memory,), N_REPEATS))
 
 
 @pytest.mark.parametrize("memory", [1.0, pytest.param(0.0, marks=pytest.mark.slow)])
@@ -204,6 +225,18 @@ def test_committees(n):
 def test_free_energies_of_mixing(n, kept):
     """At a tenth of the samples, G_mix of a composition is missing in a third of the runs."""
     assert_rows(mixed.mixing_rows(n, kept, 110 if n == 400 else 200))
+
+
+@pytest.mark.slow
+def test_committees_on_free_energies_of_mixing():
+    """Regular solutions with other interactions: the gap and the consolute point of a member, and their spread."""
+    assert_rows(mixed_committees.mixing_committee_rows(40, (0.0,), 110))
+
+
+@pytest.mark.slow
+def test_committees_on_transitions():
+    """The largest heat capacity of one cell; members with a stronger coupling have a proportional temperature."""
+    assert_rows(ordered_committees.transition_committee_rows(200, 50, 0.3, 120, sizes=(48,)))
 
 
 @pytest.mark.slow

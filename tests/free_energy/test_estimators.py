@@ -95,6 +95,7 @@ def test_mean_gradients_follow_the_exact_curve(repeats):
         assert 0.7 < claimed / means.std(ddof=1) < 1.4
 
 
+@pytest.mark.slow
 def test_correlated_samples_count_less(repeats):
     result = repeats[0]
     assert (result.inefficiency >= 1).all() and result.inefficiency.mean() > 1.5
@@ -177,6 +178,7 @@ def test_samples_that_are_not_finite_are_refused():
         analyse_ladder([0.0, 1.0], series, T)
 
 
+@pytest.mark.slow
 def test_ti_is_the_area_under_the_reported_means_and_slopes(repeats):
     """The integral of the cubic Hermite polynomial through both."""
     for result in repeats[:5]:
@@ -186,6 +188,7 @@ def test_ti_is_the_area_under_the_reported_means_and_slopes(repeats):
         assert weights == pytest.approx(result.ti[0], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_slopes_follow_the_exact_curve(repeats):
     """−3N/2 k_B T (Δk / k(λ))²."""
     for k, value in enumerate(LAMBDAS):

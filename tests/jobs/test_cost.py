@@ -62,7 +62,7 @@ def test_cost_of_windows():
     path = harmonic_path(2)
     maker = WindowsMaker(dynamics=DYNAMICS, lambdas=[0.0, 0.5, 1.0], n_frames=4)
     samples, frames = 10 * (4 * 3 + 40) * 4 // 3, packed_bytes(4, 2, cells_vary=False)
-    assert cost_of(maker.make(path, [0, 2])) == JobCost("sampling", 2, 2 * 140, 2 * (samples + frames))
+    assert cost_of(maker.make(path, [0, 2])) == JobCost("sampling", 2, 2 * 140, 2 * (samples + frames), n_frames=8)
     assert cost_of(maker.make(path, [1])).n_bytes == samples
     longer = cost_of(maker.make(path, indices=[0], first_runs=[1], starts=[None], n_runs=3))
     assert (longer.n_replicas, longer.n_steps) == (1, 300)
@@ -74,7 +74,7 @@ def test_cost_of_windows():
     [
         (
             EquilibriumMaker(dynamics=DYNAMICS, n_replicas=2, n_frames=5).make(harmonic_path(2).system, []),
-            JobCost("sampling", 2, 280, packed_bytes(6, 2, cells_vary=False)),
+            JobCost("sampling", 2, 280, packed_bytes(6, 2, cells_vary=False), n_frames=6),
         ),
         (SwitchesMaker(settings=SWITCHES, n_frames=0).make(harmonic_path(2)), JobCost("sampling", 6, 6 * 140)),
         (
@@ -97,12 +97,12 @@ def test_cost_of_windows():
             JobCost("relaxation", n_relaxations=2, n_evaluations=30),
         ),
         (SampledDisorderMaker(n_sampled=6).make(None), JobCost("relaxation", n_relaxations=6)),
-        (EvaluateFramesMaker().make("a3c0"), JobCost(frames=FrameCost("a3c0"))),
+        (EvaluateFramesMaker().make("a3c0"), JobCost("sampling", frames=FrameCost("a3c0"))),
         (
             EvaluateFramesMaker(limits=EvaluationLimits(max_evaluations=20), target_runs=RUNS).make("a3c0"),
             JobCost("sampling", 6, 6 * 150, frames=FrameCost("a3c0", 20)),
         ),
-        (FrameForcesMaker().make("a3c0", "mace"), JobCost(frames=FrameCost("a3c0", forces=True))),
+        (FrameForcesMaker().make("a3c0", "mace"), JobCost("sampling", frames=FrameCost("a3c0", forces=True))),
         (FrameJobsMaker().make("a3c0"), JobCost(frames=FrameCost("a3c0"))),
         (AnalyseMaker().make(None, []), JobCost("analysis")),
         (Job(print, function_args=("no maker",)), JobCost("analysis")),

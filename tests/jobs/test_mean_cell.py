@@ -120,14 +120,13 @@ def sampled(crystal: Structure, n_seeds: int, *, symmetrise: bool, shift: np.nda
 @pytest.mark.parametrize(
     ("crystal", "symmetrise", "n_free", "rival"),
     [
-        (CUBIC, True, 1, 1.0),
-        (HEXAGONAL * (2, 2, 1), True, 2, 1.0),
-        (TETRAGONAL * (1, 1, 2), True, 2, 1.0),
-        (MONOCLINIC, True, 4, 0.0),
-        (TRICLINIC, True, 6, 0.0),
-        (HEXAGONAL * (2, 2, 1), False, 6, 0.0),
+        pytest.param(CUBIC, True, 1, 1.0, id="cubic"),
+        pytest.param(HEXAGONAL * (2, 2, 1), True, 2, 1.0, id="hexagonal"),
+        pytest.param(TETRAGONAL * (1, 1, 2), True, 2, 1.0, id="tetragonal", marks=pytest.mark.slow),
+        pytest.param(MONOCLINIC, True, 4, 0.0, id="monoclinic", marks=pytest.mark.slow),
+        pytest.param(TRICLINIC, True, 6, 0.0, id="triclinic", marks=pytest.mark.slow),
+        pytest.param(HEXAGONAL * (2, 2, 1), False, 6, 0.0, id="hexagonal, not symmetrised", marks=pytest.mark.slow),
     ],
-    ids=["cubic", "hexagonal", "tetragonal", "monoclinic", "triclinic", "hexagonal, not symmetrised"],
 )
 def test_corrected_energy_is_unbiased_with_a_calibrated_error(crystal, symmetrise, n_free, rival):
     """The excess energy is a sum of few squares; its error is tested alone and with the error of a switching."""

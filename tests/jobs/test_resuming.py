@@ -7,11 +7,16 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
-from jobflow import job
+from jobflow import JobStore, OutputReference, job
+from maggma.stores import MemoryStore
 
+from alchemflows.errors import RunStoppedError
 from alchemflows.jobs import resuming
 from alchemflows.jobs.resuming import JobInterrupted, resumable, stop_requested, stopped_by_signals
+from alchemflows.jobs.state_correction import CorrectStatesMaker
+from alchemflows.settings import Settings
 
 CODE = """
 import sys
@@ -38,7 +43,7 @@ def test_signal_ends_the_process_after_a_checkpoint(gentle_model, perovskite, tm
         assert process.wait(timeout=60) == -signal.SIGTERM  # the same exit status as without a handler
     finally:
         process.kill()
-    assert len(list(tmp_path.glob("job_*/checkpoint/state-*.npz"))) == 1
+    assert len(list(tmp_path.glob("job_*/checkpoint-*/state-*.npz"))) == 1
 
 
 def test_job_without_checkpoints_stops_at_once():
@@ -82,6 +87,45 @@ def test_signal_handler_and_checkpoint_are_removed_at_the_end(tmp_path, monkeypa
         assert (tmp_path / "checkpoint").is_dir()
     assert signal.getsignal(signal.SIGTERM) is before
     assert not (tmp_path / "checkpoint").exists()  # no other job could use it
+
+
+def test_only_a_job_that_computes_the_same_continues_a_run(tmp_path, monkeypatch):
+    """Without FireWorks jobs may have one folder in common. Seed, and who computed an argument, make the difference."""
+    monkeypatch.chdir(tmp_path)
+    store = JobStore(MemoryStore())
+    store.connect()
+    stop = True
+    monkeypatch.setattr(resuming, "stop_requested", lambda: stop)
+
+    @job
+    def last_step(seed, crystal):
+        with resumable() as checkpoint:
+            saved = checkpoint.load()
+            step = 1 if saved is None else 1 + int(saved.state["step"])
+            checkpoint.offer(step, lambda: {"step": np.array(step)}, last=not stop)
+        return step
+
+    def crystal(age: int) -> dict:
+        return {"a_A": 5.6, "provenance": {"wall_time_s": age}, "job_uuid": str(age)}
+
+    with stopped_by_signals(), pytest.raises(RunStoppedError):
+        last_step(1, crystal(1)).run(store)
+    stop = False
+    assert last_step(2, crystal(1)).run(store).output == 1
+    assert last_step(1, {"a_A": 5.7}).run(store).output == 1
+    assert last_step(1, crystal(2)).run(store).output == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_jobs_that_read_different_results_do_not_continue_each_other(tmp_path, monkeypatch):
+    """Jobs that correct a result get a reference to it, which is not resolved."""
+    monkeypatch.chdir(tmp_path)
+    flow = [CorrectStatesMaker().make(OutputReference(uuid)) for uuid in ("one", "other", "one")]
+    folders = []
+    for each in flow:
+        monkeypatch.setattr(resuming.CURRENT_JOB, "job", each)
+        folders.append(resuming.checkpoint_folder(Settings()))
+    assert folders[0] == folders[2] != folders[1]
 
 
 def test_elapsed_time_limit_requests_a_stop():

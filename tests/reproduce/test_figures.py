@@ -232,7 +232,7 @@ def test_flow_of_figure_2_relaxes_all_crystals():
     names = [job.name for job, _ in Fig2Maker(version="small").make().iterflow()]
     assert names[-1] == "table of Fig. 2"
     assert names.count("alchemical relax") == 7 + 3 * 3 * 2  # pure ends and random arrangements
-    assert sum(name.startswith("relax ") for name in names) == 2 * 6 + 45
+    assert sum(name.startswith("relax ") for name in names) == 2 * 6 + 15
 
 
 def test_plotting_a_document_without_curves_is_refused():

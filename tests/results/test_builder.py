@@ -84,6 +84,7 @@ class _Spy:
         return self.function(outputs, samples, jobs)
 
 
+@pytest.mark.slow
 def test_other_settings_give_other_numbers(database, run):
     uuid = run(0)
     build(database)

@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from anharmonic import stored_ladder
+from anharmonic import EXCHANGED_K, stored_ladder
 from campaigns import run_into
 from command_line import assert_one_line, quiet, run_here
 from pymatgen.core import Lattice, Structure
 
-from alchemflows.analysis.combination import StoredLadder
+from alchemflows.analysis.stored_ladders import StoredLadder
 from alchemflows.cli.inputs import grid_of
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
@@ -84,6 +84,11 @@ def test_results_are_stored_listed_and_written(database, tmp_path, monkeypatch):
     # The samples in the database are those of the ladders, up to the rounding of single precision.
     shown = quiet(run(ids[0][:8]))
     assert "converged" in shown and "alchemflows show" in shown
+
+    exchanged = store(database, stored_ladder(300.0, 0.0, n=60, exchanged=True))
+    curve = json.loads(run(exchanged[:8], "-T", "370", "--json").stdout)
+    assert [part["temperature_K"] for part in curve["ladders"]] == list(EXCHANGED_K)
+    assert curve["points"][0]["total"]["error_eV"] > 0
 
     assert_one_line(run(printed["uuid"][:8]), printed["uuid"][:8], "combined-ladders")
     other = store(database, stored_ladder(320.0, n=20))

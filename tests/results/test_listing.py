@@ -28,6 +28,7 @@ from alchemflows.plotting import figures_of, save
 from alchemflows.results.frames import states_of
 from alchemflows.results.kinds import COLUMNS, KINDS
 from alchemflows.results.listing import LISTED_FIELDS, find_result, results
+from alchemflows.results.query import newest_ladders
 from alchemflows.results.worst_frames import WorstFrame
 from alchemflows.sampling.verify import Sampled, SampledEnsemble
 from alchemflows.schemas.document import decoded
@@ -35,7 +36,7 @@ from alchemflows.schemas.frames import Frames
 
 CLASSES = {kind_of(path) for path in EXAMPLES}
 #: Outputs of jobs that are no results: parts of a ladder, and of an absolute free energy.
-PARTS = {"WindowsDocument", "EquilibriumDocument", "FrameForces", "LiquidDocument"}
+PARTS = {"WindowsDocument", "EquilibriumDocument", "FrameEnergies", "FrameForces", "LiquidDocument"}
 #: Kinds without a figure; the stored reproduction is a table.
 WITHOUT_FIGURE = {"RelaxDocument", "ReproductionDocument", "SampledDisorderDocument"}
 
@@ -165,7 +166,8 @@ def other_tables() -> list[ResultTable]:
     ]
     return [
         states_table(states),
-        worst_frames_table([WorstFrame("ladder", 0.125, 12345 + k, 1234.5678, 123.4567, Atoms()) for k in range(4)]),
+        worst_frames_table([WorstFrame("", "", {"lambda": 1.0}, 12345, Atoms(), 1234.5678, 123.4567, 12.34)] * 4),
+        worst_frames_table([WorstFrame("", names[0], {}, 12345, Atoms(), distance=1234.56)] * 4),
         deviation_table([Deviation(f"a case with a long name {k}", *[1.2e-10] * 4) for k in range(4)], 1e-9),
         ensemble_table(ensembles),
     ]
@@ -266,3 +268,10 @@ def test_commands(examples, documents, tmp_path):
     run("export", "results", "all.csv")
     with (tmp_path / "all.csv").open() as file:
         assert {row["kind"] for row in csv.DictReader(file)} == {row["kind"] for row in rows}
+
+
+def test_ladders_of_a_task_that_differ_in_their_potential_are_all_listed():
+    """As those of a committee; of the analyses of one ladder only the newest is."""
+    ladder = {"kind": "ladder", "campaign": "salts", "task": "a", "potential_sha256": "1", "head": None}
+    rows = [ladder | {"n": 0}, ladder | {"n": 1, "potential_sha256": "2"}, ladder | {"n": 2, "head": "pbe"}]
+    assert [row["n"] for row in newest_ladders([*rows, *(row | {"n": 3} for row in rows)])] == [0, 1, 2]

@@ -27,6 +27,7 @@ from alchemflows.results import export as exports
 from alchemflows.results import readout
 from alchemflows.results.export import export
 from alchemflows.results.frames import end_states, frames_of, states_of, write_frames
+from alchemflows.results.worst_frames import farthest_frames, write_worst_frames
 from alchemflows.schemas.potential import PotentialSpec
 
 DOCS = Path(__file__).parents[2] / "docs/database.md"
@@ -228,6 +229,34 @@ def test_frames_are_written_as_extended_xyz(stored, tmp_path):
     assert absolute.mean_cell_job and write_frames(absolute, [state], path) == len(state.frames) > 1
     with pytest.raises(InvalidInputError, match=r"\.cif"):
         write_frames(ladder, [], tmp_path / "ends.cif")
+
+
+def test_frames_are_compared_with_reference_frames(stored, tmp_path):
+    """Half of the frames of a ladder are the reference: these have the distance zero, all others are farther."""
+    _, initial, final = frames_of(stored.database, stored.plain)
+    reference = [*initial.frames.atoms()[::2], *final.frames.atoms()[::2]]
+    n = len(initial.frames) + len(final.frames)
+    found, atoms = farthest_frames(stored.database, stored.plain, n, reference, device="cpu")
+    scores = [frame.distance for frame in found]
+    assert scores == sorted(scores, reverse=True)
+    assert all((frame.distance < 1e-3) == (frame.index % 2 == 0) for frame in found)
+    assert 0 < np.median(atoms.between_frames) < 3 * scores[0]
+    assert {(frame.conditions["lambda"], frame.atoms.info["state"]) for frame in found} == {(0.0, 1), (1.0, 2)}
+    write_worst_frames(found[:3], tmp_path / "far.xyz")
+    assert read(tmp_path / "far.xyz", 1).info["distance"] == pytest.approx(scores[1])
+    (farthest,), _ = farthest_frames(stored.database, stored.plain[:9], 1, reference, device="cpu")
+    assert farthest.distance == pytest.approx(scores[0]) and farthest.atoms == found[0].atoms
+    with pytest.raises(InvalidInputError, match="reference has no Sn"):
+        farthest_frames(stored.database, stored.plain, 1, reference[:3])
+    strange = reference[0].copy()
+    strange.symbols[0] = "Xe"
+    with pytest.raises(InvalidInputError, match="Xe of the reference"):
+        farthest_frames(stored.database, stored.plain, 1, [*reference, strange], device="cpu")
+    with pytest.raises(InvalidInputError, match=f"{n} frames"):
+        farthest_frames(stored.database, stored.plain, n + 1, reference)
+    _, (state,) = states_of(stored.database, stored.absolute)
+    (only,), _ = farthest_frames(stored.database, stored.absolute, 1, state.frames.atoms()[:-1], device="cpu")
+    assert only.index == len(state.frames) - 1 and only.state == state.name and only.spread_eV is None
 
 
 def test_queries_use_indexes(stored):

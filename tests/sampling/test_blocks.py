@@ -27,26 +27,26 @@ class Travel:
         self.sum = float(snapshot["travel"])
 
 
-def dynamics() -> Langevin:
+def dynamics(*temperatures_K: float) -> Langevin:
     path = harmonic_path(2)
     x, h = path.system.structure.cart_coords, path.system.structure.lattice.matrix
-    n = len(x)
+    n, n_replicas = len(x), len(temperatures_K)
     return Langevin(
         HarmonicWells(x, (2.0, 3.0)),
-        x[None],
-        h[None],
-        path.weights([0.5]),
-        np.full((1, n), 20.0),
-        temperature_K=300.0,
+        np.tile(x, (n_replicas, 1, 1)),
+        np.tile(h, (n_replicas, 1, 1)),
+        path.weights([0.5] * n_replicas),
+        np.full((n_replicas, n), 20.0),
+        temperature_K=temperatures_K,
         timestep_fs=1.0,
         friction_per_ps=5.0,
-        seeds=[1],
+        seeds=range(n_replicas),
     )
 
 
 def run(checkpoint: Checkpoint | None = None, on_progress=None) -> tuple[list[tuple[int, bool]], Samples, Travel]:
     """Equilibrate for 7 steps and sample 9 more, in blocks of 3 and of 4: steps 16 = 7 + 9."""
-    langevin, samples, travel = dynamics(), Samples("x"), Travel()
+    langevin, samples, travel = dynamics(300.0), Samples("x"), Travel()
     blocks = Blocks(
         langevin, 16, parts=[travel], samples=samples, on_progress=on_progress, checkpoint=checkpoint or Checkpoint()
     )
@@ -90,6 +90,16 @@ def test_progress_says_how_much_time_is_left(monkeypatch):
         for k, each in enumerate(reports[first:end], start=1):
             assert each.mean_temperature_K == pytest.approx(np.mean(temperatures[:k]))
     assert reports[0].timestep_fs == 1.0
+
+
+@pytest.mark.parametrize(("temperatures_K", "has_mean"), [((300.0, 300.0), True), ((300.0, 600.0), False)])
+def test_replicas_at_several_temperatures_have_no_mean_temperature(temperatures_K, has_mean):
+    reports = []
+    langevin = dynamics(*temperatures_K)
+    for _ in Blocks(langevin, 2, on_progress=reports.append).steps("production", 0, 2, 1):
+        langevin.step()
+    assert [each.mean_temperature_K is not None for each in reports] == [has_mean] * 2
+    assert [len(each.temperatures_K) for each in reports] == [2, 2]
 
 
 @pytest.mark.parametrize("stop_at", [1, 2, 3, 4])

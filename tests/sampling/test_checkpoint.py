@@ -287,6 +287,25 @@ def crystal():
     return path, model
 
 
+@pytest.mark.parametrize("changes", [{}, {"pressure_GPa": 0.02, "barostat_time_ps": 0.1}])
+def test_windows_at_several_temperatures_go_on_bitwise(tmp_path, changes):
+    path, model = crystal()
+    settings = dynamics(replica_exchange=True, **changes)
+    places = [(index, temperature_K) for temperature_K in (T, 1.3 * T) for index in range(3)]
+    indices, temperatures = zip(*places, strict=True)
+
+    def run(checkpoint):
+        seeds, asked = range(6), {"temperatures_K": temperatures, "exchange_seed": 5, "checkpoint": checkpoint}
+        return run_windows(model, path, LAMBDAS, indices, settings, seeds, **asked)
+
+    whole, again = run(Checkpoint()), broken(run, tmp_path / "broken", [3, 5, 4])
+    for one, other in zip(whole.series, again.series, strict=True):
+        assert_same(one, other)
+    assert_same(whole.end, again.end)
+    assert_same(whole.exchange, again.exchange)
+    assert whole.origins == again.origins and whole.exchange.accepted.sum() > 10
+
+
 def test_equilibria_go_on_bitwise(tmp_path):
     path, model = crystal()
     settings = dynamics(pressure_GPa=0.02, barostat_time_ps=0.1, temperature_K=100.0)

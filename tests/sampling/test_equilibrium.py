@@ -165,7 +165,7 @@ def test_iron_has_the_volume_that_ase_finds():
         md.run(n_steps)
         return np.array(volumes[n_steps // 6 :]) / len(atoms)
 
-    theirs = ase_volumes(0, 900)
+    theirs = ase_volumes(0, 600)
     blocks = theirs[: len(theirs) // 10 * 10].reshape(10, -1).mean(axis=1)
     their_error = blocks.std(ddof=1) / np.sqrt(10)
     print(f"volume per atom: {ours.mean():.4f} ± {error:.4f} Å³, with ASE {theirs.mean():.4f} ± {their_error:.4f} Å³")

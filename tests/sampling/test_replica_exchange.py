@@ -108,21 +108,21 @@ def test_swaps_are_decided_by_metropolis():
     """Two windows, energies chosen so that the gain is known: probability min(1, e^(β gain))."""
     for gain_kT, probability in ((1.0, 1.0), (0.0, 1.0), (-1.0, np.exp(-1.0)), (-3.0, np.exp(-3.0))):
         n, accepted = 4000, 0
-        decide = _Exchange([0, 1], T, seed=3)
+        decide = _Exchange([0, 1], [T, T], seed=3)
         for _ in range(2 * n):  # even and odd pairs take turns, and here are no odd pairs
             here, there = decide.replicas
             energies = np.zeros((2, 2))
             energies[here, 0] = gain_kT * KT
-            accepted += decide.attempt(energies) is not None
+            accepted += decide.attempt(energies, np.ones(2)) is not None
             assert sorted(decide.replicas.tolist()) == [0, 1] and {here, there} == {0, 1}
         assert accepted / n == pytest.approx(probability, abs=4 * np.sqrt(0.25 / n))
 
 
 def test_pairs_that_are_neighbours_take_turns():
-    decide = _Exchange([4, 0, 2], T, seed=0)  # the second window of the batch has the lowest λ
+    decide = _Exchange([4, 0, 2], [T] * 3, seed=0)  # the second window of the batch has the lowest λ
     favourable = np.zeros((3, 5))
-    assert decide.attempt(favourable) == [0, 2, 1]  # λ 0 and 2
-    assert decide.attempt(favourable) == [1, 0, 2]  # λ 2, which replica 1 has now, and 4
+    assert decide.attempt(favourable, np.ones(3)) == [0, 2, 1]  # λ 0 and 2
+    assert decide.attempt(favourable, np.ones(3)) == [1, 0, 2]  # λ 2, which replica 1 has now, and 4
     assert decide.replicas.tolist() == [1, 2, 0]
 
 

@@ -16,12 +16,13 @@ from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.groups import uniform_group
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.errors import InvalidInputError, RunStoppedError
+from alchemflows.errors import InvalidInputError, RunStoppedError, TrajectoryError
 from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.checkpoint import Checkpoint
 from alchemflows.sampling.ensembles import Canonical, SemiGrand
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.sampling.monte_carlo import MonteCarlo
+from alchemflows.sampling.sites import SiteWatch
 from alchemflows.sampling.sweeps import Sweeps, run_sweeps
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.potential import PotentialSpec
@@ -91,7 +92,20 @@ def test_a_sweep_has_an_attempt_for_each_site_by_default():
     assert frozen(attempts_per_sweep=None)[1] == 1 + 8 * 7
 
 
-def mobile(model: Wells, ensemble, n_replicas: int, checkpoint: Checkpoint | None = None, **changes):
+def watch_over(arrangements: Arrangements, n_replicas: int) -> SiteWatch:
+    return SiteWatch([arrangements.system.structure] * n_replicas, elements=arrangements.site_names)
+
+
+def mobile(
+    model: Wells,
+    ensemble,
+    n_replicas: int,
+    checkpoint: Checkpoint | None = None,
+    *,
+    watch: SiteWatch | None = None,
+    temperatures_K: list[float] | None = None,
+    **changes,
+):
     """Run sweeps of moves and dynamics, from half of each species."""
     arrangements = ensemble.arrangements
     half = arrangements.n_sites // 2
@@ -102,6 +116,8 @@ def mobile(model: Wells, ensemble, n_replicas: int, checkpoint: Checkpoint | Non
         arrangements.random([[half, half]], range(n_replicas)),
         settings(**(DYNAMICS | changes)),
         seeds=range(n_replicas),
+        temperatures_K=temperatures_K,
+        watch=watch,
         checkpoint=checkpoint or Checkpoint(),
     )
 
@@ -198,6 +214,44 @@ def test_velocities_follow_the_masses():
     np.testing.assert_allclose(langevin.kinetic_temperatures(), before, rtol=0.05)
 
 
+@pytest.mark.parametrize(
+    "dynamics",
+    [{"replica_exchange": True}, {"n_md_steps": 0, "n_switching_steps": 5}],
+    ids=["between moves", "during moves"],
+)
+def test_atoms_that_leave_their_sites_are_seen_at_their_temperature(dynamics):
+    """In wells that are 3 Å apart, atoms are about 0.2 Å from their sites at 200 K, and 3 Å at 40,000 K."""
+    model = pairs_of_wells(4, spread_eV=0.01, stiffness_eV_per_A2=(0.5, 0.5))
+    watch = watch_over(model.arrangements, 2)
+    run = mobile(
+        model, Canonical(model.arrangements), 2, watch=watch, temperatures_K=[200.0, 4e4], n_production_sweeps=20,
+        attempts_per_sweep=3, friction_per_ps=5.0, **dynamics,
+    )  # fmt: skip
+    cold, hot = watch.summaries()
+    # Species that change places are no atoms that leave their sites.
+    assert all(np.ptp(series.labels, axis=0).any() for series in run.series)
+    assert not cold.left and cold.reasons("200 K") == [] and 0 < cold.largest_displacement_A < 1.5
+    assert hot.left and hot.time_away > 0.3 and (hot.element, hot.nearest_A) == ("Na/K", 3.0)
+    (reason,) = hot.reasons("40000 K")
+    assert reason.startswith("40000 K") and f"atom {hot.atom} (Na/K)" in reason
+
+
+def test_checkpoints_of_earlier_releases_have_no_displacements():
+    watch = watch_over(pairs_of_wells(4).arrangements, 2)
+    before = watch.summaries()
+    watch.restore({})
+    assert watch.summaries() == before
+
+
+def test_a_crystal_that_flies_apart_is_named_with_its_temperature_and_sweep():
+    """The tension increases the volume by more than the factor at which dynamics end."""
+    model = pairs_of_wells(4, bulk_modulus_eV_per_A3=0.5)
+    with pytest.raises(TrajectoryError, match=r"volume.*\bsweep \d+\b.*melted") as caught:
+        mobile(model, Canonical(model.arrangements), 2, temperatures_K=[300.0, 700.0], pressure_GPa=-60.0)
+    replica = int(str(caught.value).split()[1])
+    assert f"{[300, 700][replica]} K" in str(caught.value)
+
+
 def test_atoms_cannot_move_where_there_are_vacancies():
     arrangements, model = random_mixture()
     with pytest.raises(InvalidInputError, match="vacancy"):
@@ -230,13 +284,16 @@ def test_a_run_with_dynamics_resumes_bit_for_bit(tmp_path, changes, stop_at):
     def run(checkpoint: Checkpoint | None = None):
         model = pairs_of_wells(4, shift_A=0.1, bulk_modulus_eV_per_A3=0.5, expansion_A3=(0.0, 2.0))
         ensemble = SemiGrand(model.arrangements, {"Na": 0.0, "K": 0.01})
-        return mobile(model, ensemble, 3, checkpoint, **changes)
+        watch = watch_over(model.arrangements, 3)
+        return mobile(model, ensemble, 3, checkpoint, watch=watch, **changes), watch.summaries()
 
-    straight = run()
+    straight, sites = run()
     asked = iter(range(1, 100))
     with pytest.raises(RunStoppedError):
         run(Checkpoint(tmp_path, interval_s=1e9, should_stop=lambda: next(asked) == stop_at))
-    assert_same(run(Checkpoint(tmp_path, interval_s=1e9)), straight)
+    resumed, again = run(Checkpoint(tmp_path, interval_s=1e9))
+    assert_same(resumed, straight)
+    assert again == sites and len({each.mean_shift_A for each in sites}) == 3
     assert np.ptp(straight.series[0].labels, axis=0).any()
     assert (np.ptp(straight.series[0].volume_A3) > 0) == ("pressure_GPa" in changes)
     assert (np.ptp(straight.series[0].walker) > 0) == changes.get("replica_exchange", False)

@@ -7,6 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.samples import PackedSeries, WindowSeries
 
 
@@ -40,6 +41,21 @@ def test_the_end_is_with_the_samples():
     assert all(np.array_equal(packed.end()[name], values) for name, values in end.items())
     assert np.array_equal(packed.unpack().dudl_eV, before.dudl_eV)
     assert PackedSeries.pack(before).end() == {}
+
+
+def test_exchanged_temperatures_are_with_the_samples():
+    before, others = series(5, 0.0), {250.0: series(5, 7.0), 400.0: series(5, -3.0)}
+    packed = PackedSeries.pack(before, {"cell_A": np.eye(3)}, others)
+    assert packed.exchanged_temperatures_K == [250.0, 400.0] and list(packed.end()) == ["cell_A"]
+    for temperature_K, expected in [(None, before), *others.items()]:
+        after = packed.unpack(temperature_K)
+        assert np.array_equal(after.energy_eV, expected.energy_eV) and np.array_equal(after.time_fs, before.time_fs)
+        np.testing.assert_allclose(after.energies_eV, expected.energies_eV, rtol=0, atol=2e-6)
+    with pytest.raises(InvalidInputError, match=r"300 K.*250\.0"):
+        packed.unpack(300.0)
+    assert PackedSeries.pack(before).exchanged_temperatures_K == []
+    with pytest.raises(InvalidInputError, match="300 K"):
+        PackedSeries.pack(before).unpack(300.0)
 
 
 def test_no_samples():

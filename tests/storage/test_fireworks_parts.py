@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from threading import Barrier
 
 import pytest
 from firetasks import Run
@@ -16,9 +18,12 @@ from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.core import rocket
 from fireworks.core.launchpad import WFLock
 from fireworks.core.rocket_launcher import launch_rocket
+from fireworks.utilities import fw_utilities
 from jobflow import Flow, job
 from jobflow.managers.fireworks import flow_to_workflow
+from pymongo.errors import AutoReconnect
 
+from alchemflows.errors import DatabaseError
 from alchemflows.storage import fireworks
 from alchemflows.storage.fireworks import Attempts, Relatives
 
@@ -76,6 +81,28 @@ def test_the_logger_of_a_launchpad_shows_only_errors(launchpad):
         assert launchpad.m_logger.level == logging.ERROR, f"FireWorks logs to {launchpad.m_logger.name}"
     finally:
         launchpad.m_logger.setLevel(before)
+
+
+def test_what_fireworks_logs_about_a_job_goes_only_to_its_files(launchpad, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fw_utilities, "PREVIOUS_STREAM_LOGGERS", [])
+    monkeypatch.setattr(fw_utilities, "PREVIOUS_FILE_LOGGERS", [])
+    monkeypatch.setattr(launchpad, "logdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    logger = logging.getLogger("rocket.launcher")
+    before, logger.handlers = logger.handlers, []
+    try:
+        ids = launchpad.add_wf(Workflow([Firework(Run(command="true")) for _ in range(2)]))
+        said = []
+        for fw_id in ids.values():
+            launch_rocket(launchpad, FWorker(), fw_id=fw_id)
+            said.append(capsys.readouterr().out)
+            fireworks.print_only_warnings()
+        for handler in logger.handlers:
+            handler.close()
+    finally:
+        logger.handlers = before
+    assert "Task completed" in said[0] and not said[1]
+    assert (tmp_path / "rocket_launcher-debug.log").read_text().count("Task completed") == 2
 
 
 def test_the_lock_is_a_field_of_the_workflow(launchpad, failed):
@@ -141,6 +168,76 @@ def test_a_job_that_was_taken_has_a_date_and_no_launch(database):
     assert fireworks.n_ready(launchpad, FWorker()) == 1
 
 
+@pytest.fixture
+def ready(launchpad, request):
+    """Return the ids of six ready jobs, whose key of a batch is the name of the test."""
+    ids = []
+    for _ in range(6):
+        workflow = flow_to_workflow(Flow([add_one(1)]))
+        (firework,) = workflow.fws
+        firework.spec["batch"] = {"key": request.node.name}
+        ids += launchpad.add_wf(workflow).values()
+    return sorted(ids)
+
+
+def states_of(launchpad, fw_ids) -> list[str]:
+    return [each.state for each in fireworks.jobs_by_id(launchpad, fw_ids)]
+
+
+def test_two_workers_never_claim_the_same_job(launchpad, ready, request, monkeypatch):
+    key, take, both_know_all = request.node.name, fireworks._take, Barrier(2, timeout=10.0)
+    tried = []
+
+    def together(launchpad, fw_id):
+        if fw_id == ready[0]:
+            both_know_all.wait()
+        tried.append(take(launchpad, fw_id))
+        return tried[-1]
+
+    monkeypatch.setattr(fireworks, "_take", together)
+    with ThreadPoolExecutor(2) as pool:
+        claims = [pool.submit(fireworks.claim, launchpad, FWorker(), key, 3, lambda _: True) for _ in range(2)]
+        first, second = (claim.result() for claim in claims)
+    assert len(first) == len(second) == 3 and sorted([*first, *second]) == ready
+    assert not all(tried)  # they wanted the same jobs
+    assert set(states_of(launchpad, ready)) == {"RESERVED"}
+    assert fireworks.claim(launchpad, FWorker(), key, 3, lambda _: True) == {}
+
+
+def test_claimed_jobs_return_unless_they_were_paused_or_cancelled(launchpad, ready, request):
+    asked = []
+
+    def not_the_first(job):
+        asked.append(job)
+        return len(asked) > 1
+
+    assert list(fireworks.claim(launchpad, FWorker(), request.node.name, 3, not_the_first)) == ready[1:4]
+    launchpad.pause_fw(ready[1])
+    launchpad.defuse_fw(ready[2])
+    fireworks.keep_claimed(launchpad, ready)
+    # A supervisor returns those that a killed worker held, but not while a worker says that it holds them.
+    assert fireworks.make_ready(launchpad, ready, 60.0) == 0
+    assert fireworks.make_ready(launchpad, ready, 0.0) == 1
+    assert states_of(launchpad, ready) == ["READY", "PAUSED", "DEFUSED", "READY", "READY", "READY"]
+
+
+def test_a_claim_that_loses_the_database_holds_no_job(launchpad, ready, request, monkeypatch):
+    read = fireworks.read_jobs
+
+    def once(launchpad, fw_ids):
+        monkeypatch.setattr(fireworks, "read_jobs", lost)
+        return read(launchpad, fw_ids)
+
+    def lost(*_):
+        assert states_of(launchpad, ready).count("RESERVED") == 2
+        raise AutoReconnect("away")
+
+    monkeypatch.setattr(fireworks, "read_jobs", once)
+    with pytest.raises(AutoReconnect):
+        fireworks.claim(launchpad, FWorker(), request.node.name, 3, lambda _: True)
+    assert set(states_of(launchpad, ready)) == {"READY"}
+
+
 def test_a_flow_has_its_jobs_in_the_tasks(database):
     first = add_one(1)
     flow = Flow([first, add_one(first.output)])
@@ -169,3 +266,48 @@ def test_indexes_belong_to_existing_collections(launchpad, failed):
     assert {"fireworks", "workflows", "launches", "fw_id_assigner"} <= there
     for rights in fireworks.RIGHTS.values():
         assert set(rights) <= there | set(fireworks.LARGE_ACTIONS) | {"offline_runs"}
+
+
+def test_a_killed_submission_leaves_no_jobs_without_a_workflow(launchpad, monkeypatch):
+    """The workflow is added first; a later submission of the campaign removes what is incomplete."""
+    flow = Flow([add_one(1)])
+    flow.update_metadata({"campaign": {"name": "killed"}})
+    workflow = flow_to_workflow(flow, metadata={"campaign": {"name": "killed"}})
+
+    def killed(self, documents):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(launchpad.fireworks), "insert_many", _only(launchpad.fireworks.name, killed))
+        with pytest.raises(KeyboardInterrupt):
+            fireworks.add_workflows(launchpad, [workflow])
+    assert launchpad.fireworks.count_documents({"spec.campaign.name": "killed"}) == 0
+    assert launchpad.workflows.count_documents({"metadata.campaign.name": "killed"}) == 1
+    fireworks.remove_incomplete(launchpad, "killed")
+    assert launchpad.workflows.count_documents({"metadata.campaign.name": "killed"}) == 0
+    again = flow_to_workflow(flow, metadata={"campaign": {"name": "killed"}})
+    fireworks.add_workflows(launchpad, [again])
+    assert [each.fw_id for each in again.fws] == launchpad.get_fw_ids({"spec.campaign.name": "killed"})
+
+
+def _only(collection: str, replacement):
+    """Return a method of collections that is replaced for one of them."""
+    from pymongo.collection import Collection
+
+    original = Collection.insert_many
+
+    def chosen(self, documents, *arguments, **options):
+        of_one = self.name == collection
+        return replacement(self, documents) if of_one else original(self, documents, *arguments, **options)
+
+    return chosen
+
+
+def test_workflows_need_an_initialised_launchpad(launchpad, monkeypatch):
+    class Empty:
+        def find_one(self, *_):
+            return None
+
+    monkeypatch.setattr(launchpad, "fw_id_assigner", Empty())
+    with pytest.raises(DatabaseError, match="lpad reset"):
+        fireworks.add_workflows(launchpad, [])

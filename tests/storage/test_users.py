@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -474,7 +475,10 @@ def test_again_changes_nothing(server: Server, clients: dict[str, MongoClient], 
     before = everything()
     done = run(server, "worker", "db", "init", server.config, folder=tmp_path, ALCHEMFLOWS_ADMIN_URI=uri)
     assert done.returncode == 0, done.stderr
-    assert str(server.config / "worker") in done.stdout
+    (line,) = (line for line in done.stdout.splitlines() if str(server.config / "worker") in line)
+    variables = dict(word.split("=") for word in shlex.split(line)[1:])
+    assert set(variables) == {"JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE"}
+    assert all(Path(file).is_file() for file in variables.values())
     assert "swordfish" not in done.stdout
     assert everything() == before
     for user in USERS:

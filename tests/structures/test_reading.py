@@ -121,6 +121,10 @@ def test_all_elements_of_a_shared_site_are_read(tmp_path_factory, share, host, g
             (*LOOP, "_atom_site_attached_hydrogens"),
             "hydrogens",
         ),
+        *(
+            ([*SALT, f"{label} O 0.25 0.25 0.25 1"], (), None, "hydrogens")
+            for label in ("OW1", "Ow", "Wat1", "O-H1", "OH")
+        ),
         (SALT, ("_chemical_formula_sum 'Na Cl H2'",), None, "hydrogens"),
         (SALT, ("_chemical_formula_moiety 'Na +, Cl -, 2(H2 O)'",), None, "formula"),
         (SALT, ("_chemical_formula_sum 'Na2 Cl'",), None, "formula"),
@@ -156,6 +160,19 @@ def test_accepted_loss_is_recorded(tmp_path):
         read(tmp_path, text, ignore=["everything"])
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ("OW1 O 0.25 0.25 0.25 1", "H1 H 0.25 0.25 0.42 1", "H2 H 0.25 0.42 0.25 1"),
+        ("OH1 O 0.25 0.25 0.25 1", "H1 H 0.25 0.25 0.42 1"),
+        ("OW1 O 0.25 0.25 0.25 1", "W1 W 0.5 0 0 1"),
+        ("O1 O 0.25 0.25 0.25 1",),
+    ],
+)
+def test_labels_of_water_are_accepted_where_hydrogens_are_listed(tmp_path, rows):
+    read(tmp_path, cif([*SALT, *rows]))
+
+
 @pytest.mark.parametrize("symbol", [e.symbol for e in Element if e.Z <= 103 and e.name not in ("D", "T")])
 def test_type_symbols_and_labels_of_all_elements_are_recognised(symbol):
     for text in (symbol, f"{symbol}2+", f"{symbol}1-", f"{symbol}+", f"{symbol}-2", f"{symbol}0+"):
@@ -172,7 +189,8 @@ def test_words_that_begin_like_an_element_are_not_recognised(text):
 
 @pytest.mark.parametrize("symbol", ["D", "T", "D+", "D1+", "2H", "6Li", "^2^H"])
 def test_isotopes_in_cifs_are_refused(tmp_path, symbol):
-    with pytest.raises(InvalidInputError, match="isotope"):
+    element = "Li" if symbol == "6Li" else "H"
+    with pytest.raises(InvalidInputError, match=rf"isotope.* Write {element} instead.*m_{element} "):
         read(tmp_path, cif(["Li1 Li 0 0 0 1", f"X1 {symbol} 0.5 0.5 0.5 1"]))
 
 

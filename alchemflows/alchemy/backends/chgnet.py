@@ -153,6 +153,11 @@ class CHGNetBackend:
 
     def node_energies(self, graph: Graph, geometry: _CHGNetGeometry) -> torch.Tensor:
         """Return the energy of each node (eV), shape (B·M,), float64."""
+        energies = self.model.mlp(self.node_features(graph, geometry))[:, 0].to(torch.float64)
+        return energies + self._references[graph.numbers - 1]
+
+    def node_features(self, graph: Graph, geometry: _CHGNetGeometry) -> torch.Tensor:
+        """Return the features of each node after the last layer, which are invariant, shape (B·M, F)."""
         assert isinstance(graph, BondGraph)
         model = self.model
         bonds = _Bonds(graph, geometry.lengths < self.bond_cutoff_A)
@@ -169,9 +174,7 @@ class CHGNetBackend:
             bond_weights=model.bond_weights_bg(radial),
         )
         atoms = (self._split_rounds if self._gates else self._rounds)(graph, geometry, bonds, start)
-        if model.readout_norm is not None:
-            atoms = model.readout_norm(atoms)
-        return model.mlp(atoms)[:, 0].to(torch.float64) + self._references[graph.numbers - 1]
+        return atoms if model.readout_norm is None else model.readout_norm(atoms)
 
     def _rounds(self, graph: BondGraph, geometry: _CHGNetGeometry, bonds: _Bonds, start: _Start) -> torch.Tensor:
         """Return the features of atoms after all rounds of messages, by the layers of the model."""

@@ -47,6 +47,26 @@ def load_potential(spec: PotentialSpec | str) -> Backend:
     return _load(spec.model_copy(update={"sha256": sha256, "device": str(device)}), path)
 
 
+def mace_model(name: str) -> torch.nn.Module:
+    """Return a MACE model as it is in its file, on the CPU; :func:`~.mace_file.save_mace` writes it without pickle.
+
+    Parameters
+    ----------
+    name
+        Name of a foundation model (`mace_mp`), which mace-torch downloads if it is not in its cache, or a path.
+
+    Raises
+    ------
+    PotentialError
+        If the file is missing or is not that of a MACE model.
+    """
+    path = _model_file(name)
+    content = _content(_read(path), name, path)
+    if not isinstance(content, torch.nn.Module):
+        raise PotentialError(f"{name} is not a MACE model")
+    return content
+
+
 def resolve(spec: PotentialSpec | str) -> tuple[PotentialSpec, Backend]:
     """Load the potential on the CPU, and return its spec with the full path and the SHA-256 of the file.
 
@@ -83,7 +103,6 @@ def _load(spec: PotentialSpec, path: Path) -> Backend:
     content = _content(data, spec.name, path)
     try:
         if isinstance(content, dict) and {"model_state_dict", "config"} <= set(content):
-            check_package("sevenn", spec.name)
             from alchemflows.alchemy.backends.sevennet import SevenNetBackend
 
             return SevenNetBackend(content, spec, found, device)
@@ -125,29 +144,41 @@ def _read(path: Path) -> bytes:
         raise PotentialError(f"cannot read {path}: {error.strerror}") from error
 
 
+def check_name(name: str) -> None:
+    """Check that a potential has a known name, and its package is installed, or is a file; nothing is read.
+
+    Raises
+    ------
+    PotentialError
+        If it is neither; the message lists the known names.
+    """
+    check_package(package_of(name), name)
+    if not _is_known_name(name) and not Path(name).expanduser().is_file():
+        known = [DEMO, "sevennet-0", *CHGNET_FILES, *mace_names()]
+        # Papers call the first foundation models MACE-MP-0; mace-torch calls them by their size.
+        advice = "; MACE-MP-0 is called small, medium or large" if "mp-0" in name.lower() else suggestion(name, known)
+        raise PotentialError(
+            f"{name!r} is neither a file nor the name of a potential (known: {', '.join(known)}){advice}"
+        )
+
+
 def _is_known_name(name: str) -> bool:
     return name in (DEMO, *mace_names()) or package_of(name) is not None
 
 
 def _model_file(name: str) -> Path:
+    check_name(name)
     if name == DEMO:
         return Path(str(files("alchemflows") / "data" / f"{DEMO}{SUFFIX}"))
     if name in mace_names():
         return mace_model_file(name)
-    check_package(package_of(name), name)
     if name in CHGNET_FILES:
         return Path(str(files("chgnet"))) / CHGNET_FILES[name]
     if _is_known_name(name):
         from alchemflows.alchemy.backends.sevennet import sevennet_model_file
 
         return sevennet_model_file(name)
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path.resolve()
-    known = [DEMO, "sevennet-0", *CHGNET_FILES, *mace_names()]
-    # Papers call the first foundation models MACE-MP-0; mace-torch calls them by their size.
-    advice = "; MACE-MP-0 is called small, medium or large" if "mp-0" in name.lower() else suggestion(name, known)
-    raise PotentialError(f"{name!r} is neither a file nor the name of a potential (known: {', '.join(known)}){advice}")
+    return Path(name).expanduser().resolve()
 
 
 def check_device(name: str) -> torch.device:

@@ -114,6 +114,7 @@ class MACEBackend:
             parameter.requires_grad_(False)
         drop_tiny_parameters(self.model)
         self.cutoff_A = float(self.model.r_max)
+        self._n_invariant = [internals.n_invariant(product) for product in self.model.products]
         self.merges_messages = False
         self._convolves = False
         self._radial_networks: list[torch.nn.Module] = []
@@ -261,10 +262,35 @@ class MACEBackend:
 
     def node_energies(self, graph: Graph, geometry: _MaceGeometry) -> torch.Tensor:
         """Return the energy of each node (eV), shape (B·M,), float64."""
+        model = self.model
+        layers = self._layers(graph, geometry)
+        head = torch.full_like(graph.numbers, self._head)
+        terms = []
+        if geometry.pair_repulsion is not None and isinstance(graph, EdgeGraph):
+            terms.append(
+                torch.zeros(len(graph.numbers), dtype=self.dtype, device=self.device).index_add(
+                    0, graph.receiver, geometry.pair_repulsion * graph.edge_weights
+                )
+            )
+        for i, readout in enumerate(model.readouts):
+            layer = layers[-1] if len(model.readouts) == 1 else layers[i]
+            terms.append(readout(layer, head)[:, self._head])
+        interaction_energy = model.scale_shift(torch.stack(terms).sum(dim=0), head)
+        return self._references[graph.numbers] + interaction_energy.to(torch.float64)
+
+    def node_features(self, graph: Graph, geometry: _MaceGeometry) -> torch.Tensor:
+        """Return the invariant features of each node in all layers, shape (B·M, F).
+
+        These are the invariant descriptors of mace-torch's calculator.
+        """
+        layers = zip(self._layers(graph, geometry), self._n_invariant, strict=True)
+        return torch.cat([features[:, :n] for features, n in layers], dim=1)
+
+    def _layers(self, graph: Graph, geometry: _MaceGeometry) -> list[torch.Tensor]:
+        """Return the features of the nodes after each layer."""
         assert not isinstance(graph, BondGraph)
         model = self.model
         attributes = self._attributes(graph)
-        head = torch.full_like(graph.numbers, self._head)
         features = model.node_embedding(attributes)
         layers = []
         cutoff = geometry.cutoff
@@ -286,18 +312,7 @@ class MACEBackend:
             )
             features = self._product(product, self.contractions[i], features, skip, attributes, graph)
             layers.append(features)
-        terms = []
-        if geometry.pair_repulsion is not None and isinstance(graph, EdgeGraph):
-            terms.append(
-                torch.zeros(len(attributes), dtype=self.dtype, device=self.device).index_add(
-                    0, graph.receiver, geometry.pair_repulsion * graph.edge_weights
-                )
-            )
-        for i, readout in enumerate(model.readouts):
-            layer = layers[-1] if len(model.readouts) == 1 else layers[i]
-            terms.append(readout(layer, head)[:, self._head])
-        interaction_energy = model.scale_shift(torch.stack(terms).sum(dim=0), head)
-        return self._references[graph.numbers] + interaction_energy.to(torch.float64)
+        return layers
 
     def _attributes(self, graph: Graph) -> torch.Tensor:
         """Return the one-hot encoded elements of the nodes, shape (B·M, Z)."""

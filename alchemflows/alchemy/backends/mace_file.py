@@ -153,7 +153,8 @@ def load_mace(data: bytes) -> ScaleShiftMACE:
     try:
         with default_dtype(getattr(torch, architecture.dtype)):
             model = ScaleShiftMACE(**_arguments(architecture, tensors))
-        model.load_state_dict(tensors, strict=True)
+        constants = {name: value for name, value in model.state_dict().items() if internals.is_constant(name)}
+        model.load_state_dict(constants | tensors, strict=True)
     except KeyError as error:
         raise PotentialError(f"the file lacks the tensor {error}") from error
     except Exception as error:  # constructors of mace and e3nn may raise any error

@@ -62,6 +62,13 @@ def is_agnostic(product: Any) -> bool:
     return bool(getattr(product, "use_agnostic_product", False))
 
 
+def n_invariant(product: Any) -> int:
+    """Return the number of invariant features of the output of a product block, which are the first ones."""
+    channels, irrep = product.linear.irreps_out[0]
+    assert irrep.l == 0
+    return int(channels)
+
+
 def contractions(product: Any) -> list[Contraction]:
     """Return the contractions of a product block, one for each irreducible representation of the output."""
     return list(product.symmetric_contractions.contractions)
@@ -80,6 +87,14 @@ def parameters(part: Contraction, degree: int) -> torch.Tensor:
 def correlation(product: Any) -> int:
     """Return the highest degree of a product block."""
     return len(contractions(product)[0].weights) + 1
+
+
+def is_constant(name: str) -> bool:
+    """Return whether a tensor of a model's state is a constant that models of earlier releases lack.
+
+    The constructor of MACE notes which parameters of a contraction are multiplied with coefficients that are all zero.
+    """
+    return name.endswith("_zeroed")
 
 
 def change_parameters(part: Contraction, change: Callable[[torch.Tensor], torch.Tensor]) -> None:

@@ -32,6 +32,7 @@ from alchemflows import (
     load_potential,
     read_structure,
 )
+from alchemflows.alchemy.backends.loading import mace_model
 from alchemflows.alchemy.backends.mace_file import load_mace, save_mace
 from alchemflows.silence import silenced
 
@@ -105,11 +106,11 @@ figure.savefig("own-potential.png")
 # %% [markdown]
 # ## Store it without pickle
 #
-# A safetensors file has no code. It is written only if a model rebuilt from it gives the same energies.
+# A safetensors file has no code. It is written only if a model rebuilt from it gives the same energies. On the command
+# line: `alchemflows potential convert my-mace.model my-mace.safetensors`.
 
 # %%
-model = torch.load("my-mace.model", map_location="cpu", weights_only=False)
-save_mace(model, Path("my-mace.safetensors"), name="my-mace", description="copy of mace-demo")
+save_mace(mace_model("my-mace.model"), Path("my-mace.safetensors"), name="my-mace", description="copy of mace-demo")
 print(Path("my-mace.safetensors").stat().st_size, "bytes")
 
 # %% [markdown]

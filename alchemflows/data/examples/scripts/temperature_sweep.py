@@ -74,4 +74,5 @@ plot(document, "temperature-sweep.png")
 # ## Next
 #
 # - [Formulas and limits](../temperature-sweep.md)
-# - [Which phase is stable](phases.md)
+# - [Which phase is stable](phases.md), and [when a crystal melts](melting.md)
+# - [Curve over pressure](pressure-sweep.md)

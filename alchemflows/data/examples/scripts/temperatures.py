@@ -16,7 +16,8 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
 from alchemflows import ThermodynamicIntegrationMaker, read_structure
-from alchemflows.analysis.combination import StoredLadder, combined
+from alchemflows.analysis.combination import combined
+from alchemflows.analysis.stored_ladders import StoredLadder
 from alchemflows.plotting import plot
 
 # Short lengths test the script within seconds; the results are then not meaningful.

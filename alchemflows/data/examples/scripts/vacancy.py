@@ -62,4 +62,4 @@ plot(document, "vacancy.png")
 # ## Next
 #
 # - [Vacancies](../vacancies.md): compounds with chemical potentials, concentration, entropy, size of the cell
-# - `alchemflows schottky` and `alchemflows frenkel-pair` for pairs of defects
+# - [Pairs of defects](defect-pairs.md), which need no chemical potential
