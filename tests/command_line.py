@@ -26,7 +26,7 @@ import pytest
 from alchemflows import cli
 from alchemflows.execution import local_worker
 
-#: Entry points of commands; the last runs its only argument as the code of a script.
+#: Entry points of commands; the last runs its first argument as the code of a script.
 ALCHEMFLOWS, RLAUNCH, LPAD, CODE = (
     "alchemflows.__main__:main",
     "fireworks.scripts.rlaunch_run:rlaunch",
@@ -206,7 +206,8 @@ def _work() -> None:
 
 def _run_code() -> None:
     sys.path.insert(0, "")  # as in `python -c`
-    exec(compile(sys.argv[1], "<script>", "exec"), {"__name__": "__main__"})
+    code = sys.argv.pop(1)
+    exec(compile(code, "<script>", "exec"), {"__name__": "__main__"})
 
 
 def _end_with_parent() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import time
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ase import units
+from command_line import CODE, run_command
 from harmonic import HarmonicCrystal, HarmonicWells, harmonic_path
 
 from alchemflows.alchemy.backends import load_potential
@@ -123,9 +122,7 @@ def test_another_process_goes_on_bitwise(perovskite, tmp_path):
     code = """
 import sys
 import numpy as np, torch
-from pathlib import Path
 from pymatgen.core import Structure
-sys.path.insert(0, {tests!r})
 from sampling.test_checkpoint import StopAfter, demo_windows
 from alchemflows.errors import RunStoppedError
 from alchemflows.sampling.checkpoint import Checkpoint
@@ -138,10 +135,11 @@ try:
 except RunStoppedError:
     print("stopped")
 """
-    code = code.format(tests=str(Path(__file__).parents[1]), cell=str(tmp_path / "cell.json"))
+    code = code.format(cell=str(tmp_path / "cell.json"))
 
     def go(folder: str, stop: int) -> None:
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / folder), str(stop)], check=True, text=True)
+        done = run_command([code, tmp_path / folder, stop], tmp_path, os.environ, entry=CODE)
+        assert done.returncode == 0, done.stderr
 
     go("whole", 0)
     for stop in (4, 9, 0):
