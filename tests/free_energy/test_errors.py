@@ -44,7 +44,7 @@ known, mixed, mixed_committees, ordered_committees, axes, committees, corrected,
     )
 )
 
-N_REPEATS = 100
+N_REPEATS = 200
 #: Numbers of switches in each direction; 4 is the default.
 SWITCHES = [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 8, 32))]
 
