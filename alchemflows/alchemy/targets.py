@@ -128,8 +128,17 @@ class PotentialTarget:
         found = model.features([atoms.positions for atoms in periodic], [atoms.cell.array for atoms in periodic])
         return found.cpu().numpy()
 
-    def features_of_all(self, images: Sequence[Atoms]) -> list[np.ndarray]:
+    def features_of_all(
+        self, images: Sequence[Atoms], report: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[np.ndarray]:
         """Return the features of the atoms of configurations that may differ in their atoms, each of shape (N, F).
+
+        Parameters
+        ----------
+        images
+            The configurations.
+        report
+            Function that gets the number of evaluated configurations and that of all, after each batch.
 
         Raises
         ------
@@ -145,6 +154,7 @@ class PotentialTarget:
             for start in range(0, len(same), self.n_at_once):
                 rows = same[start : start + self.n_at_once]
                 found |= dict(zip(rows, self.features([images[k] for k in rows]), strict=True))
+                report(len(found), len(images))
         return [found[k] for k in range(len(images))]
 
     def model(self, image: Atoms) -> AlchemicalPotential:

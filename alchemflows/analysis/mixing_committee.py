@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 
+from alchemflows.analysis.committee import N_LISTED, N_NAMED
 from alchemflows.analysis.correction import MIN_INDEPENDENT, reasons_against
+from alchemflows.analysis.frame_spreads import state_spreads
 from alchemflows.analysis.frames import StateFrames
 from alchemflows.analysis.members import EvaluatedMember, completed_members, notes_on_members
 from alchemflows.errors import InvalidInputError
@@ -18,6 +20,7 @@ from alchemflows.free_energy.redlich_kister import RedlichKister, RedlichKisterF
 from alchemflows.free_energy.reweighting import MIN_FRAMES, Reweighting
 from alchemflows.schemas.mixing import CompositionPair, MixingDocument
 from alchemflows.schemas.mixing_committee import (
+    DisagreeingMixture,
     MemberIsotherm,
     MixingCommitteeDocument,
     MixingMember,
@@ -146,6 +149,7 @@ def mixing_committee_document(
         members=members,
         failed=failed,
         spreads=spreads,
+        frames=_frames(document, n_second, done, include_sampled),
         tolerance_meV_per_atom=tolerance_meV_per_atom,
         verdict=Verdict.of([], []),
         provenance=Provenance(potential=document.provenance.potential),
@@ -153,8 +157,9 @@ def mixing_committee_document(
     reasons = [f"free energy of mixing: {reason}" for reason in document.verdict.reasons]
     for member in found:
         reasons += _against(member, document.species[1])
-    reasons += _too_large(whole)
-    notes = notes_on_members(done, failed)
+    too_large = _too_large(whole)
+    reasons += too_large
+    notes = notes_on_members(done, failed) + (_at_fault(whole) if too_large else [])
     notes += _few_frames(document, found) + _without_gap(members)
     if document.fit is not None and document.fit.covariance is None:
         notes.append("the result is of an earlier release without the covariance of its fit: gaps are not compared")
@@ -398,6 +403,41 @@ def _too_large(document: MixingCommitteeDocument) -> list[str]:
                 )
             )
     return reasons
+
+
+def _frames(
+    document: MixingDocument,
+    n_second: Sequence[np.ndarray],
+    done: Sequence[EvaluatedMember],
+    include_sampled: bool,
+) -> list[DisagreeingMixture]:
+    """Return the frames of all states with the largest spread of ΔU over the members."""
+    temperatures = [state.temperature_K for state in document.states]
+    spreads = state_spreads(done, include_sampled, temperatures, n_second)
+    found = [
+        DisagreeingMixture(
+            state=number + 1,
+            temperature_K=temperatures[number],
+            fraction=float(n_second[number][k] / document.n_mixing_sites),
+            index=k,
+            spread_eV=float(each.spread_eV[k]),
+            member=done[member].name,
+            deviation_eV=float(each.deviations_eV[member, k]),
+        )
+        for number, each in enumerate(spreads)
+        for k, member in each.worst(N_LISTED)
+    ]
+    return sorted(found, key=lambda each: -each.spread_eV)[:N_LISTED]
+
+
+def _at_fault(document: MixingCommitteeDocument) -> list[str]:
+    """Return the note that names the frames at which the members disagree most."""
+    frames = "; ".join(
+        f"state {each.state}, frame {each.index} ({each.temperature_K:g} K, x({document.species[1]}) = "
+        f"{each.fraction:.3g}, {each.member}, {1e3 * each.deviation_eV:+.1f} meV)"
+        for each in document.frames[:N_NAMED]
+    )
+    return [f"frames at which the members disagree most: {frames}"] if frames else []
 
 
 def _without_gap(members: Sequence[MixingMember]) -> list[str]:

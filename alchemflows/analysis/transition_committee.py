@@ -10,6 +10,7 @@ import numpy as np
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.analysis.committee import N_LISTED, N_NAMED
 from alchemflows.analysis.correction import MIN_EFFECTIVE, MIN_INDEPENDENT
+from alchemflows.analysis.frame_spreads import state_spreads, sweeps_of
 from alchemflows.analysis.frames import StateFrames, monte_carlo_states
 from alchemflows.analysis.members import EvaluatedMember, completed_members, notes_on_members
 from alchemflows.analysis.transition import SampledCell, order_observable, thermal_samples
@@ -25,7 +26,6 @@ from alchemflows.free_energy.thermal_changes import (
     thermal_changes,
 )
 from alchemflows.free_energy.transition import TransitionEstimate, cumulant_crossing, heat_capacity_peak
-from alchemflows.schemas.committee import spread_of
 from alchemflows.schemas.frames import Frames
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.provenance import Provenance
@@ -353,28 +353,25 @@ def _frames(
     cells: Sequence[SampledCell], done: Sequence[EvaluatedMember], include_sampled: bool
 ) -> list[DisagreeingArrangement]:
     """Return the frames of all states with the largest spread of ΔU over the members."""
-    found, first = [], 0
-    for cell in cells:
-        for point, state in enumerate(monte_carlo_states(cell.document)):
-            differences = np.array([np.asarray((each.differences_eV or [])[first + point]) for each in done])
-            spreads, deviations = spread_of(differences, include_sampled)
-            sweeps = state.frames.sweeps
-            assert sweeps is not None
-            known = np.flatnonzero(np.isfinite(spreads))
-            for k in known[np.argsort(-spreads[known], kind="stable")][:N_LISTED]:
-                member = int(np.abs(deviations[:, k]).argmax())
-                found.append(
-                    DisagreeingArrangement(
-                        supercell=cell.supercell,
-                        temperature_K=cell.document.points[point].temperature_K,
-                        index=int(k),
-                        sweep=int(sweeps[k]),
-                        spread_eV=float(spreads[k]),
-                        member=done[member].name,
-                        deviation_eV=float(deviations[member, k]),
-                    )
-                )
-        first += len(cell.document.points)
+    states = [
+        (cell, point.temperature_K, sweeps_of(state))
+        for cell in cells
+        for point, state in zip(cell.document.points, monte_carlo_states(cell.document), strict=True)
+    ]
+    spreads = state_spreads(done, include_sampled, range(len(states)))
+    found = [
+        DisagreeingArrangement(
+            supercell=cell.supercell,
+            temperature_K=temperature_K,
+            index=k,
+            sweep=int(sweeps[k]),
+            spread_eV=float(each.spread_eV[k]),
+            member=done[member].name,
+            deviation_eV=float(each.deviations_eV[member, k]),
+        )
+        for (cell, temperature_K, sweeps), each in zip(states, spreads, strict=True)
+        for k, member in each.worst(N_LISTED)
+    ]
     return sorted(found, key=lambda each: -each.spread_eV)[:N_LISTED]
 
 

@@ -11,7 +11,7 @@ import typer
 
 from alchemflows.cli.configured import connected, connected_with_rights
 from alchemflows.cli.corrections import maker_of
-from alchemflows.cli.layout import counted, print_json
+from alchemflows.cli.layout import counted, plain_console, print_json
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import Device, JsonInstead
 from alchemflows.cli.results import ResultID
@@ -75,15 +75,16 @@ def worst(
     """Write the frames at which a potential is least certain.
 
     N frames of a committee are written, the one with the largest disagreement first. They can be input for DFT and
-    training. They are ordered by the spread of the forces if the committee was run with --forces, otherwise by that of
-    the energy differences. The file has no energies. With --maker, a flow that calculates the frames is written or
-    submitted.
+    training. The committee can be that of a ladder, a free energy of mixing or a transition. Frames are ordered by the
+    spread of the forces if the committee was run with --forces, otherwise by that of the energy differences. The file
+    has no energies. With --maker, a flow that calculates the frames is written or submitted.
 
     With --reference, frames of any result are ordered by their distance from reference frames. The distance of a frame
     is the largest one of an atom from the nearest reference atom of its element, in the features of the potential that
     was sampled. Its unit is the typical distance between atoms of different reference frames.
     """
     from alchemflows.cli.frame_tables import worst_frames_table
+    from alchemflows.cli.progress import FrameProgress
     from alchemflows.output_file import check_writable
     from alchemflows.results.frames import check_frames_file
     from alchemflows.results.worst_frames import farthest_frames, worst_frames, write_worst_frames
@@ -110,7 +111,8 @@ def worst(
     if images is None:
         frames = worst_frames(database, result, number)
     else:
-        frames, atoms = farthest_frames(database, result, number, images, device=device)
+        with FrameProgress("features of frames", plain_console(stderr=True)) as progress:
+            frames, atoms = farthest_frames(database, result, number, images, device=device, report=progress)
         between = atoms.between_frames.tolist()
     flow = None if target is None else _flow_of(frames, target, category)
     # Before a file names the jobs; which frame a job is for stands in its metadata, too.

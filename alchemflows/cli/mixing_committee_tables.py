@@ -10,8 +10,8 @@ from alchemflows.schemas.mixing_committee import MixingCommitteeDocument, Mixing
 
 
 def mixing_committee_tables(document: MixingCommitteeDocument) -> Group:
-    """Gap and overlap of each member at each temperature, consolute points, and the spread over the members."""
-    return Group(_members(document), _spreads(document))
+    """Gap and overlap of each member, consolute points, the spread over the members, and the worst frames."""
+    return Group(_members(document), _spreads(document), *([_frames(document)] if document.frames else []))
 
 
 def _members(document: MixingCommitteeDocument) -> ResultTable:
@@ -71,6 +71,27 @@ def _spreads(document: MixingCommitteeDocument) -> ResultTable:
         )
     table.caption = "σ_model: sample standard deviation over the members; σ_stat: statistical error of their mean"
     table.caption += "\nG_mix: at the composition at which σ_model is largest"
+    return table
+
+
+def _frames(document: MixingCommitteeDocument) -> ResultTable:
+    table = empty_table(
+        "frames at which the members disagree most",
+        ("state", "T (K)", f"x({document.species[1]})", "frame", "spread (meV)", "member", "its deviation (meV)"),
+        left=(5,),
+        n_keys=4,
+    )
+    for frame in document.frames:
+        table.add_row(
+            str(frame.state),
+            f"{frame.temperature_K:g}",
+            f"{frame.fraction:.3g}",
+            str(frame.index),
+            f"{1e3 * frame.spread_eV:.1f}",
+            frame.member,
+            f"{1e3 * frame.deviation_eV:+.1f}",
+        )
+    table.caption = "deviation: ΔU minus its fit that is linear in the composition, of all frames at this temperature"
     return table
 
 

@@ -5,13 +5,62 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from alchemflows.execution.local import JobStatus
 
 _STATES = {"WAITING": "waiting", "READY": "waiting", "RESERVED": "queued", "RUNNING": "starting", "COMPLETED": "done"}
+#: Seconds between two lines of a log about frames.
+_INTERVAL_S = 10.0
+
+
+class FrameProgress:
+    """A progress bar of evaluated frames with the time left; in a log file, a line every ten seconds.
+
+    Parameters
+    ----------
+    what
+        What is evaluated.
+    console
+        Where it is shown.
+    interval_s
+        Smallest time between two lines of a log (s).
+    """
+
+    def __init__(self, what: str, console: Console, interval_s: float = _INTERVAL_S) -> None:
+        self._what, self._console, self._interval_s = what, console, interval_s
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
+        self._bar = Progress(
+            *columns, TimeRemainingColumn(), TextColumn("left"), console=console, disable=not console.is_terminal
+        )
+        self._task: TaskID | None = None
+        self._began_s = self._said_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that so many frames of all are evaluated."""
+        now_s = time.monotonic()
+        if not self._bar.disable:
+            if self._task is None:
+                self._task = self._bar.add_task(self._what, total=total)
+            self._bar.update(self._task, completed=done)
+        elif now_s - self._said_s >= self._interval_s and done < total:
+            self._said_s = now_s
+            past_s = now_s - self._began_s
+            left = timedelta(seconds=round(past_s * (total - done) / done))
+            past = timedelta(seconds=round(past_s))
+            self._console.print(f"{past}  {self._what}  {done} of {total}  {left} left", highlight=False)
 
 
 class JobProgress:

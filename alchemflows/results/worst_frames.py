@@ -6,7 +6,7 @@ of reference frames, such as training data, in the features that the potential c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,16 +15,25 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from pymatgen.core import Structure
 
+from alchemflows.analysis.frame_spreads import StateSpread, state_spreads
 from alchemflows.analysis.frames import StateFrames
+from alchemflows.analysis.mixing_committee import second_counts
 from alchemflows.analysis.reference_atoms import ReferenceAtoms
 from alchemflows.errors import InvalidInputError, PotentialError
+from alchemflows.jobs.frame_energies import evaluated_members
+from alchemflows.jobs.stores import stored_output
 from alchemflows.results.frames import end_states, frames_of, states_of, write_images
 from alchemflows.results.kinds import KINDS
 from alchemflows.results.listing import find_result
 from alchemflows.schemas.committee import CommitteeDocument
+from alchemflows.schemas.mixing_committee import MixingCommitteeDocument
 from alchemflows.schemas.potential import PotentialRecord
 from alchemflows.schemas.provenance import potential_of
+from alchemflows.schemas.transition_committee import TransitionCommitteeDocument
 from alchemflows.storage.database import Database
+
+#: Results that compare the members of a committee at frames.
+Committee = CommitteeDocument | MixingCommitteeDocument | TransitionCommitteeDocument
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class WorstFrame:
     atoms
         The configuration, without a calculator.
     spread_eV
-        Spread over the members of ΔU minus its mean (eV); None if a member failed, or without a committee.
+        Spread over the members of the deviations of ΔU (eV); None if a member failed, or without a committee.
     force_spread_eV_per_A
         Largest spread of the force on an atom (eV/Å); None if it is not known.
     distance
@@ -70,26 +79,27 @@ class WorstFrame:
 def worst_frames(database: Database, beginning: str, n: int) -> list[WorstFrame]:
     """Return the frames at which the members of a committee disagree most, the worst first.
 
-    They are ordered by the spread of the forces if the committee has compared them, otherwise by that of ΔU.
+    They are ordered by the spread of the forces if the committee has compared them, otherwise by that of ΔU. Of equal
+    configurations, as Monte Carlo has them at constant positions, only one is returned.
 
     Parameters
     ----------
     database
         Database to read.
     beginning
-        Identifier of a committee, or its first characters.
+        Identifier of a committee on a ladder, a free energy of mixing or a transition, or its first characters.
     n
         Number of frames.
 
     Raises
     ------
     InvalidInputError
-        If the result is no committee, or `n` is not positive or larger than the number of frames.
+        If the result is no committee, or `n` is not positive or larger than the number of different frames.
     NoResultError, DatabaseError
-        If the result, or the frames of its ladder, are not in the database.
+        If the result, its frames, or the energies of a member are not in the database.
     """
     uuid, document = find_result(database, beginning)
-    if not isinstance(document, CommitteeDocument):
+    if not isinstance(document, Committee):
         kind = KINDS[type(document).__name__].name
         raise InvalidInputError(
             f"the result {uuid[:8]} is no committee (kind {kind}); `alchemflows committee` compares potentials, and "
@@ -99,11 +109,18 @@ def worst_frames(database: Database, beginning: str, n: int) -> list[WorstFrame]
     by_forces = any(frame.force_spread_eV_per_A is not None for frame in found)
     scores = [frame.force_spread_eV_per_A if by_forces else frame.spread_eV for frame in found]
     order = np.argsort([np.inf if score is None else -score for score in scores], kind="stable")
-    return [found[k] for k in order[: _checked(n, found)]]
+    different = _different(found[k] for k in order)
+    return different[: _checked(n, different)]
 
 
 def farthest_frames(
-    database: Database, beginning: str, n: int, reference: Sequence[Atoms], *, device: str = "auto"
+    database: Database,
+    beginning: str,
+    n: int,
+    reference: Sequence[Atoms],
+    *,
+    device: str = "auto",
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[WorstFrame], ReferenceAtoms]:
     """Return the frames of a result that are farthest from reference frames, the farthest first.
 
@@ -122,6 +139,8 @@ def farthest_frames(
         Reference frames, such as training data. Those that have no element of the frames are not used.
     device
         Device of the potential.
+    report
+        Function that gets the number of configurations whose features are known, and that of all.
 
     Returns
     -------
@@ -141,21 +160,26 @@ def farthest_frames(
         If the result, or its frames, are not in the database.
     """
     uuid, document = find_result(database, beginning)
-    if isinstance(document, CommitteeDocument):
-        found, record = _of_committee(database, document)
+    if isinstance(document, Committee):
+        every, record = _of_committee(database, document)
     else:
         _, states = states_of(database, uuid)
         record = potential_of(document)
-        found = list(_frames(uuid, states, record))
+        every = list(_frames(uuid, states, record))
+    found = _different(every)
     _checked(n, found)
-    features, atoms = _with_features(record, [frame.atoms for frame in found], reference, device)
+    features, atoms = _with_features(record, [frame.atoms for frame in found], reference, device, report)
     distances = [atoms.distance(frame.atoms.numbers, each) for frame, each in zip(found, features, strict=True)]
     order = np.argsort(-np.array(distances), kind="stable")
     return [replace(found[k], distance=distances[k]) for k in order[:n]], atoms
 
 
 def _with_features(
-    record: PotentialRecord | None, images: Sequence[Atoms], reference: Sequence[Atoms], device: str
+    record: PotentialRecord | None,
+    images: Sequence[Atoms],
+    reference: Sequence[Atoms],
+    device: str,
+    report: Callable[[int, int], None],
 ) -> tuple[list[np.ndarray], ReferenceAtoms]:
     """Return the features of the atoms of frames, and the reference atoms."""
     from alchemflows.alchemy.targets import PotentialTarget
@@ -175,7 +199,7 @@ def _with_features(
         raise InvalidInputError(
             f"{record.name} does not support {_names(unknown)} of the reference; remove frames with these elements"
         )
-    features = target.features_of_all([*images, *used])
+    features = target.features_of_all([*images, *used], report)
     of_reference = [
         (atoms.numbers[kept], each[kept])
         for atoms, each in zip(used, features[len(images) :], strict=True)
@@ -184,8 +208,14 @@ def _with_features(
     return features[: len(images)], ReferenceAtoms.of(of_reference)
 
 
-def _of_committee(database: Database, document: CommitteeDocument) -> tuple[list[WorstFrame], PotentialRecord | None]:
-    """Return the frames of the ladder of a committee with their spreads, and the potential that was sampled."""
+def _of_committee(database: Database, document: Committee) -> tuple[list[WorstFrame], PotentialRecord | None]:
+    """Return the frames that a committee has evaluated with their spreads, and the potential that was sampled."""
+    if not isinstance(document, CommitteeDocument):
+        _, states = states_of(database, document.result)
+        spreads_eV = np.concatenate([each.spread_eV for each in _spreads(database, document, states)])
+        found = _frames(document.result, states, document.source)
+        pairs = zip(found, spreads_eV, strict=True)
+        return [replace(frame, spread_eV=_known(spread)) for frame, spread in pairs], document.source
     ladder, *ends = frames_of(database, document.ladder)
     record = ladder.provenance.potential
     found = _frames(document.ladder, end_states(ladder, *ends), record)
@@ -194,6 +224,22 @@ def _of_committee(database: Database, document: CommitteeDocument) -> tuple[list
         replace(frame, spread_eV=_known(spread), force_spread_eV_per_A=_known(force_spread))
         for frame, spread, force_spread in zip(found, *spreads, strict=True)
     ], record
+
+
+def _spreads(
+    database: Database, document: MixingCommitteeDocument | TransitionCommitteeDocument, states: Sequence[StateFrames]
+) -> list[StateSpread]:
+    """Return the spread of ΔU at the frames of all states, from the energies that the jobs of the members stored."""
+    members = [(member.name, member.job) for member in document.members if member.job is not None]
+    names, jobs = zip(*members, strict=True)
+    energies = [stored_output(database.job_store, job, "energies of the frames") for job in jobs]
+    done = evaluated_members(names, jobs, energies, states)
+    include_sampled = any(member.sampled for member in document.members)
+    if isinstance(document, TransitionCommitteeDocument):
+        return state_spreads(done, include_sampled, range(len(states)))
+    temperatures = [state.conditions["temperature_K"] for state in states]
+    n_second = [second_counts(state, document.species[1]) for state in states]
+    return state_spreads(done, include_sampled, temperatures, n_second)
 
 
 def _frames(result: str, states: Sequence[StateFrames], record: PotentialRecord | None) -> Iterable[WorstFrame]:
@@ -208,12 +254,23 @@ def _frames(result: str, states: Sequence[StateFrames], record: PotentialRecord 
             yield WorstFrame(result, state.name, state.conditions, k, atoms)
 
 
+def _different(frames: Iterable[WorstFrame]) -> list[WorstFrame]:
+    """Return frames without those whose configuration is that of an earlier one."""
+    found: dict[tuple[bytes, ...], WorstFrame] = {}
+    for frame in frames:
+        atoms = frame.atoms
+        same = tuple(each.tobytes() for each in (atoms.numbers, atoms.positions, atoms.cell.array))
+        found.setdefault(same, frame)
+    return list(found.values())
+
+
 def _checked(n: int, frames: Sequence[WorstFrame]) -> int:
-    """Return the number of frames to choose, which must be at least 1 and at most that of all frames."""
+    """Return the number of frames to choose, which must be at least 1 and at most that of all different frames."""
     if n < 1:
         raise InvalidInputError(f"the number of frames must be at least 1; got {n}")
     if n > len(frames):
-        raise InvalidInputError(f"the result {frames[0].result[:8]} has {len(frames)} frames, fewer than {n}")
+        uuid = frames[0].result[:8]
+        raise InvalidInputError(f"the result {uuid} has {len(frames)} frames that differ, fewer than {n}")
     return n
 
 

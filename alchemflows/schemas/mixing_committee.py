@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -90,6 +91,28 @@ class QuantitySpread(BaseModel):
         description="sample standard deviation that members with equal values would have, from statistical errors alone"
     )
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Mean, σ_model and σ_stat, as far as they are known, to six digits."""
+        each = {"mean": self.mean, "sigma_model": self.sigma_model, "sigma_stat": self.sigma_stat}
+        return {name: float(f"{value:.6g}") for name, value in each.items() if value is not None}
+
+
+class DisagreeingMixture(BaseModel):
+    """A frame of Monte Carlo at which the members of a committee disagree.
+
+    The deviation of a member is its ΔU minus the straight line through ΔU over the number of atoms of the second
+    species, of all frames at this temperature.
+    """
+
+    state: int = Field(description="number of the state, from 1, as in the list of frames")
+    temperature_K: float
+    fraction: float = Field(description="fraction of the second species in this frame")
+    index: int = Field(description="index of the frame in its state, from 0, as in an export of the frames")
+    spread_eV: float = Field(description="standard deviation of the deviations over the members")
+    member: str = Field(description="member with the largest deviation")
+    deviation_eV: float = Field(description="its deviation")
+
 
 class MixingCommitteeDocument(Document):
     """Free energy of mixing, compositions of its gap and consolute point with each member of a committee.
@@ -109,9 +132,25 @@ class MixingCommitteeDocument(Document):
     members: list[MixingMember]
     failed: list[FailedMember]
     spreads: list[QuantitySpread] = Field(description="of all quantities that at least two members have")
+    frames: list[DisagreeingMixture] = Field(
+        default_factory=list,
+        description="frames with the largest spread, largest first; empty in results of earlier releases",
+    )
     tolerance_meV_per_atom: float | None = Field(description="largest accepted σ_model of G_mix; none if not given")
     verdict: Verdict
     provenance: Provenance
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Yield what other documents do, and mean, σ_model and σ_stat of the main quantities."""
+        yield from super().__repr_args__()
+        for temperature_K in self.temperatures_K:
+            if (worst := self.largest(temperature_K)) is not None:
+                yield f"mixing_eV ({temperature_K:g} K, x = {worst.fraction:.3g})", worst.numbers
+        for each in self.spreads:
+            if each.quantity == "consolute":
+                yield "consolute_K", each.numbers
+            elif each.quantity != "mixing":
+                yield f"{each.quantity} ({each.temperature_K:g} K)", each.numbers
 
     def largest(self, temperature_K: float) -> QuantitySpread | None:
         """Return the spread of G_mix at the composition at which it is largest; None if there is none."""

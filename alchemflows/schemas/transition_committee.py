@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 from ase import units
@@ -135,6 +136,13 @@ class TransitionCommitteeDocument(Document):
     tolerance_K: float | None = Field(description="largest accepted σ_model of the transition; none if not given")
     verdict: Verdict
     provenance: Provenance
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        """Yield what other documents do, and mean, σ_model and σ_stat of the transition."""
+        yield from super().__repr_args__()
+        if (spread := self.spread) is not None:
+            each = {"mean_K": spread.mean_K, "sigma_model_K": spread.sigma_model_K, "sigma_stat_K": spread.sigma_stat_K}
+            yield from ((name, float(f"{value:.6g}")) for name, value in each.items() if value is not None)
 
     @property
     def spread(self) -> TemperatureSpread | None:

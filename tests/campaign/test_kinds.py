@@ -12,6 +12,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from alchemflows.campaign.corrections import add_to_campaign
 from alchemflows.campaign.estimate import total, work_of
 from alchemflows.campaign.methods import KINDS, method_of
 from alchemflows.campaign.specification import extended, read_campaign, tasks
@@ -21,9 +22,12 @@ from alchemflows.cli.example_files import find_example
 from alchemflows.cli.status import status_view
 from alchemflows.cli.tables import results_table
 from alchemflows.errors import InvalidInputError
-from alchemflows.execution.local import LocalWorkers, wait
+from alchemflows.execution.local import LocalWorkers, submit, wait
+from alchemflows.flows.transition_committee import TransitionCommitteeMaker
 from alchemflows.report.campaign import write_report
 from alchemflows.results.listing import results
+from alchemflows.results.worst_frames import worst_frames
+from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 
 pytestmark = pytest.mark.usefixtures("quick_workers")
@@ -303,6 +307,26 @@ FIGURES = {"sweep": 1, "order_disorder": 1, "monte_carlo": 3, "mixing": 2, "tran
 FURTHER = {"transition": ["monte-carlo", "monte-carlo"], "corrected_frenkel_ladd": ["frenkel-ladd"]}
 
 
+def compare_potentials(database, name, folder):
+    """Evaluate the transition of a campaign with a committee, which is then in its status, its list and its report."""
+    (transition,) = results(database, kinds=["transition"], campaign=name)
+    member = CalculatorSpec(path="ase.calculators.lj:LennardJones", arguments={"epsilon": 1e-4, "sigma": 2.0})
+    committee = TransitionCommitteeMaker(members=[member]).make(transition["uuid"])
+    assert add_to_campaign(database, committee, {transition["uuid"]: committee}) == name
+    fw_ids = submit(database, committee)
+    assert sum(row.states["READY"] + row.states["WAITING"] for row in campaign_status(database, name)) == len(fw_ids)
+    with LocalWorkers(database, fw_ids, 1, folder / "committee") as workers:
+        assert wait(database, fw_ids, lambda jobs: None, check=workers.check) == []
+    (condition,) = campaign_status(database, name)
+    assert set(condition.states) == {"COMPLETED"}
+    (row,) = results(database, kinds=["transition-committee"], campaign=name)
+    assert (row["structure"], row["repeat"]) == (transition["structure"], transition["repeat"])
+    assert write_report(database, name, folder / "committee.html") == 4
+    assert row["uuid"] in re.findall('data-uuid="(.*?)"', (folder / "committee.html").read_text())
+    spreads = [frame.spread_eV for frame in worst_frames(database, row["uuid"], 2)]
+    assert spreads == sorted(spreads, reverse=True) and spreads[0] > 0
+
+
 @pytest.mark.slow
 def test_campaigns_of_other_kinds_run(database, folder, tmp_path):
     """Each is submitted, run, shown, listed and reported; submitted again, it adds no job."""
@@ -332,6 +356,7 @@ def test_campaigns_of_other_kinds_run(database, folder, tmp_path):
     (volume,) = results(database, campaign="salt-volumes")
     (relaxed,) = results(database, kinds=["relaxation"], campaign="salt-relaxations")
     assert 150 < volume["value"] < 220 and relaxed["unit"] == "eV/atom"
+    compare_potentials(database, campaigns["transition"].name, tmp_path)
     wider = changed(folder, "sweep.yaml", lambda c: (short(c), c["transformations"].update(NaCs={"Na": "Cs"})))
     added = submit_campaign(database, wider, tasks(wider))
     assert (added.n_new, added.n_known) == (1, 1)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from alchemflows.cli import progress as module
 from alchemflows.cli import running
-from alchemflows.cli.progress import JobProgress
+from alchemflows.cli.progress import FrameProgress, JobProgress
 from alchemflows.execution.local import JobStatus
 from alchemflows.schemas.progress import Progress
 
@@ -80,3 +80,22 @@ def test_number_of_workers(monkeypatch, device, given, n_jobs, cores, short, exp
     monkeypatch.setattr("alchemflows.execution.local.n_cores", lambda: cores)
     monkeypatch.setattr(running, "settings", lambda: SimpleNamespace(short=short))
     assert running.n_workers(device, given, n_jobs) == expected
+
+
+def test_frames_that_are_left_and_their_time(monkeypatch):
+    """A log has lines with the time left, not more often than the interval; a terminal has a bar."""
+    clock = iter([0.0, 4.0, 30.0, 31.0, 60.0])
+    monkeypatch.setattr("alchemflows.cli.progress.time.monotonic", lambda: next(clock))
+    stream = StringIO()
+    with FrameProgress("features of frames", Console(file=stream, width=120)) as show:
+        for done in (4, 30, 31, 60):
+            show(done, 120)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2 and all("of 120" in line for line in lines)
+    assert "30 of 120" in lines[0] and "0:01:30 left" in lines[0] and "0:01:00 left" in lines[1]
+    monkeypatch.undo()
+    stream = StringIO()
+    with FrameProgress("features of frames", Console(file=stream, width=120, force_terminal=True, _environ={})) as show:
+        show(3, 6)
+        show(6, 6)
+    assert "6 of 6" in stream.getvalue()

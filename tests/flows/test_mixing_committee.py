@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import units
@@ -21,6 +23,7 @@ from alchemflows.flows.mixing_committee import MixingCommitteeMaker
 from alchemflows.free_energy.mixing import log_arrangements
 from alchemflows.jobs.stores import stored_output
 from alchemflows.plotting import figures_of
+from alchemflows.results.worst_frames import worst_frames
 from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.frames import Frames
 from alchemflows.schemas.mixing import MixingDocument
@@ -81,11 +84,31 @@ def run(store: JobStore, flow: Flow, folder) -> MixingCommitteeDocument:
     return outputs[flow.output.uuid][1].output
 
 
-def test_springs_mix_ideally(stored, tmp_path, capsys):
+def check_worst_frames(store: JobStore, uuid: str, found: MixingCommitteeDocument, monkeypatch) -> None:
+    """Check the frames at which the members disagree most: one of each composition, since positions are constant."""
+    for module in ("frames", "worst_frames"):
+        monkeypatch.setattr(
+            f"alchemflows.results.{module}.find_result",
+            lambda database, uuid: (uuid, stored_output(database.job_store, uuid)),
+        )
+    database = SimpleNamespace(job_store=store)
+    frames = worst_frames(database, uuid, 5)
+    spreads = [frame.spread_eV for frame in frames]
+    assert spreads == sorted(spreads, reverse=True) and spreads[0] == pytest.approx(found.frames[0].spread_eV)
+    first, *_ = found.frames
+    assert (frames[0].atoms.info["state"], frames[0].index) == (first.state, first.index)
+    assert frames[0].atoms.get_chemical_symbols().count("K") == 4 * first.fraction
+    assert {frame.atoms.get_chemical_symbols().count("K") for frame in frames} == set(range(5))
+    with pytest.raises(InvalidInputError, match="5 frames"):
+        worst_frames(database, uuid, 6)
+
+
+def test_springs_mix_ideally(stored, tmp_path, capsys, monkeypatch):
     """At frozen positions their energy is that of the positions, whatever the elements are: all mixing is ideal."""
     store, uuid = stored
     document = stored_output(store, uuid)
-    found = run(store, MixingCommitteeMaker(members=SPRINGS, tolerance_meV_per_atom=1e-3).make(uuid), tmp_path)
+    flow = MixingCommitteeMaker(members=SPRINGS, tolerance_meV_per_atom=1e-3).make(uuid)
+    found = run(store, flow, tmp_path)
     sampled, *others = found.members
     assert sampled.sampled and sampled.isotherms[0].mixing_eV == document.isotherms[0].mixing_eV
     ideal = -units.kB * 600.0 * log_arrangements(4)
@@ -108,6 +131,10 @@ def test_springs_mix_ideally(stored, tmp_path, capsys):
     assert "σ_model" in printed and "σ_stat" in printed and "no gap" in printed
     drawn = figures_of(found)
     assert list(drawn) == ["committee"] and "committee" in drawn["committee"]()._suptitle.get_text()
+    assert any(f"state {found.frames[0].state}, frame {found.frames[0].index} " in note for note in found.verdict.notes)
+    assert "frames at which the members disagree most" in printed
+    assert found.largest(600.0).numbers in dict(found.__repr_args__()).values()
+    check_worst_frames(store, flow.output.uuid, found, monkeypatch)
 
 
 def test_frames_are_counted_by_their_composition(stored):
@@ -138,6 +165,7 @@ def test_a_difference_that_is_linear_in_the_composition_changes_nothing(stored):
     """Such is that of the energies of isolated atoms."""
     found = analysed(stored, lambda n: 7.0 - 3.0 * n)
     assert all(each.sigma_model < 1e-9 for each in found.spreads if each.quantity == "mixing")
+    assert all(each.spread_eV < 1e-9 for each in found.frames)
 
 
 def test_interactions_of_a_member_open_a_gap(stored):

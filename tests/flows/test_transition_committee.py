@@ -33,6 +33,7 @@ from alchemflows.jobs.frames import states_to_evaluate, transition_with_samples
 from alchemflows.jobs.stores import stored_output
 from alchemflows.plotting import figures_of
 from alchemflows.results.frames import states_of, write_frames
+from alchemflows.results.worst_frames import worst_frames
 from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.frames import evenly_spaced
 from alchemflows.schemas.correction import CalculatorSpec
@@ -102,7 +103,18 @@ def analysed(store: JobStore, difference, **settings) -> TransitionCommitteeDocu
     return transition_committee_document(UUID, document, sampled_cells(document, found), [member], **settings)
 
 
-def test_the_transition_of_each_member(stored, tmp_path, capsys):
+@pytest.fixture
+def database(stored, monkeypatch):
+    """Return the store as a database whose results are found by their whole identifiers."""
+    for module in ("frames", "worst_frames"):
+        monkeypatch.setattr(
+            f"alchemflows.results.{module}.find_result",
+            lambda database, uuid: (uuid, stored_output(database.job_store, uuid)),
+        )
+    return SimpleNamespace(job_store=stored)
+
+
+def test_the_transition_of_each_member(stored, database, tmp_path, capsys):
     """A stronger coupling scales all temperatures; a constant energy changes nothing."""
     flow = TransitionCommitteeMaker(members=[STRONGER, SAME], tolerance_K=1.0).make(UUID)
     outputs = run_locally(flow, store=stored, root_dir=tmp_path, log=False)
@@ -132,13 +144,31 @@ def test_the_transition_of_each_member(stored, tmp_path, capsys):
     assert "σ_model" in printed and "σ_stat" in printed and "4×4×1" in printed
     drawn = figures_of(found)
     assert list(drawn) == ["committee"] and "committee" in drawn["committee"]()._suptitle.get_text()
+    numbers = dict(found.__repr_args__())
+    for name in ("mean_K", "sigma_model_K", "sigma_stat_K"):
+        assert numbers[name] == pytest.approx(getattr(found.spread, name), rel=1e-5)
+    check_worst_frames(database, flow.output.uuid, found)
 
 
-def test_frames_of_a_transition_are_exported(stored, monkeypatch, tmp_path):
+def check_worst_frames(database, uuid: str, found: TransitionCommitteeDocument) -> None:
+    """Check the frames at which the members disagree most; positions are constant, so that many frames are equal."""
+    frames = worst_frames(database, uuid, 5)
+    first, listed = frames[0], found.frames[0]
+    assert (first.conditions["supercell"], first.conditions["temperature_K"], first.index) == (
+        "×".join(map(str, listed.supercell)), listed.temperature_K, listed.index
+    )  # fmt: skip
+    spreads = [frame.spread_eV for frame in frames]
+    assert spreads[0] == pytest.approx(listed.spread_eV) and spreads == sorted(spreads, reverse=True)
+    assert len({frame.atoms.positions.tobytes() + frame.atoms.numbers.tobytes() for frame in frames}) == 5
+    _, states = states_of(database, UUID)
+    n_frames = sum(len(state.frames) for state in states)
+    with pytest.raises(InvalidInputError, match=f"fewer than {n_frames}"):
+        worst_frames(database, uuid, n_frames)
+
+
+def test_frames_of_a_transition_are_exported(database, tmp_path):
     """Those of all supercells, which have different numbers of atoms."""
-    known = UUID, stored_output(stored, UUID)
-    monkeypatch.setattr("alchemflows.results.frames.find_result", lambda database, beginning: known)
-    document, states = states_of(SimpleNamespace(job_store=stored), UUID[:8])
+    document, states = states_of(database, UUID)
     n = write_frames(document, states, tmp_path / "frames.xyz")
     images = ase.io.read(tmp_path / "frames.xyz", index=":")
     assert len(images) == n == 10 * 60 and [len(images[0]), len(images[-1])] == [8, 16]
