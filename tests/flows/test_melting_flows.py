@@ -16,14 +16,18 @@ from alchemflows.alchemy.targets import PotentialTarget
 from alchemflows.analysis.absolute_states import absolute_states
 from alchemflows.cli.shown import show
 from alchemflows.errors import InvalidInputError
+from alchemflows.flows.corrected_states import CorrectedLiquidMaker, CorrectedMeltingPointMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.liquid import LiquidFreeEnergyMaker
 from alchemflows.flows.melting import MeltingPointMaker
+from alchemflows.flows.state_correction import StateCorrectionMaker
 from alchemflows.free_energy.einstein import HBAR
 from alchemflows.plotting import figures_of
+from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.frames import Frames
 from alchemflows.schemas.potential import PotentialSpec
 
+OFFSET_EV = -0.25
 DEMO = PotentialSpec(name="mace-demo", device="cpu")
 ABSOLUTE = FrenkelLaddMaker(
     potential=DEMO,
@@ -43,16 +47,32 @@ MELTING = MeltingPointMaker(
     n_points=3,
     n_heating_steps=20,
 )
+LIQUID = LiquidFreeEnergyMaker(
+    potential=DEMO,
+    temperature=1500.0,
+    n_repeats=2,
+    n_heating_steps=10,
+    n_cell_steps=60,
+    n_equilibration_steps=20,
+    n_switching_steps=20,
+)
+#: Another potential, whose energies differ by a constant for each atom.
+CORRECTION = StateCorrectionMaker(target=CalculatorSpec(path="calculators:Shifted", arguments={"offset_eV": OFFSET_EV}))
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def run(flow, folder):
+    """Run a flow; return the outputs of its jobs by their classes."""
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    found = run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
+    return {type(each.output).__name__: each.output for job in found.values() for each in job.values()}
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    flow = MELTING.make(SALT, [300.0, 500.0])
-    folder = tmp_path_factory.mktemp("melting")
-    found = run_locally(flow, store=store, create_folders=True, root_dir=folder, ensure_success=True, log=False)
-    return {type(each.output).__name__: each.output for job in found.values() for each in job.values()}
+    """Return the outputs of a melting point that is corrected to another potential."""
+    flow = CorrectedMeltingPointMaker(melting_maker=MELTING, correction_maker=CORRECTION).make(SALT, [300.0, 500.0])
+    return run(flow, tmp_path_factory.mktemp("melting"))
 
 
 @pytest.mark.slow
@@ -99,6 +119,27 @@ def test_states_of_a_melting_point_have_frames(outputs):
     assert solid.gibbs_eV == outputs["FrenkelLaddDocument"].gibbs.value_eV
     assert liquid.job == outputs["LiquidFreeEnergyDocument"].mean_cell_job != solid.job
     assert liquid.gibbs_eV == outputs["LiquidFreeEnergyDocument"].gibbs.value_eV
+
+
+def test_a_melting_point_is_corrected(outputs):
+    """Both states have the constant difference, and the correction names the melting point."""
+    corrected, melting = outputs["StateCorrectionDocument"], outputs["MeltingDocument"]
+    solid, liquid = corrected.states
+    assert (solid.phase, liquid.phase) == ("solid", "liquid") and corrected.left_out == []
+    for state, anchor in ((solid, melting.solid.anchor), (liquid, melting.liquid.anchor)):
+        assert state.uncorrected.value_eV == anchor.gibbs.value_eV
+        assert state.reweighting.best.delta_f_eV == pytest.approx(8 * OFFSET_EV, abs=1e-3)
+        assert state.total.value_eV == pytest.approx(anchor.gibbs.value_eV + 8 * OFFSET_EV, abs=1e-3)
+    # The curves do not cross in these short runs, so that there is no melting point to shift.
+    assert melting.melting_K is None and corrected.transitions == []
+
+
+@pytest.mark.slow
+def test_a_liquid_is_computed_and_corrected(tmp_path):
+    found = run(CorrectedLiquidMaker(liquid_maker=LIQUID, correction_maker=CORRECTION).make(SALT), tmp_path)
+    (state,) = found["StateCorrectionDocument"].states
+    assert state.uncorrected == found["LiquidFreeEnergyDocument"].gibbs and state.temperature_K == 1500.0
+    assert state.reweighting.best.delta_f_eV == pytest.approx(8 * OFFSET_EV, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,16 @@ from pymatgen.core import Lattice, Structure
 
 from alchemflows.analysis.isolines import isobar_of
 from alchemflows.errors import InvalidInputError
+from alchemflows.flows.corrected_states import CorrectedPhasesMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
+from alchemflows.flows.state_correction import StateCorrectionMaker
 from alchemflows.jobs.cost import cost_of
 from alchemflows.plotting import plot_phases
+from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.isolines import PressureSweepDocument, TemperatureSweepDocument
+from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.potential import PotentialSpec
 
 ABSOLUTE = FrenkelLaddMaker(
@@ -50,8 +54,11 @@ def run(flow, folder):
 
 
 def test_phases_by_curves_and_a_phase_that_fails(tmp_path):
-    flow = MAKER.make({"B1": SALT, "crushed": CRUSHED}, [200.0, 300.0, 450.0])
-    document, outputs = run(flow, tmp_path)
+    """The free energies of the other phase are corrected to a potential whose energies differ by a constant."""
+    target = CalculatorSpec(path="calculators:Shifted", arguments={"offset_eV": -0.25})
+    maker = CorrectedPhasesMaker(phases_maker=MAKER, correction_maker=StateCorrectionMaker(target=target))
+    corrected, outputs = run(maker.make({"B1": SALT, "crushed": CRUSHED}, [200.0, 300.0, 450.0]), tmp_path)
+    document = next(each for each in outputs if isinstance(each, PhaseStabilityDocument))
     (sweep,) = [each for each in outputs if isinstance(each, TemperatureSweepDocument)]
     # 300 K is nearest to √(200 · 450) = 300 K.
     assert sweep.anchor.temperature_K == 300.0 and sweep.requested_K == (200.0, 450.0)
@@ -70,6 +77,10 @@ def test_phases_by_curves_and_a_phase_that_fails(tmp_path):
     assert all(p.failure for p in document.points if p.phase == "crushed") and document.transitions == []
     assert any(reason.startswith("crushed NaCl at 200 K") for reason in document.verdict.reasons)
     assert plot_phases(document).axes[0].get_legend_handles_labels()[1] == []
+    (state,) = corrected.states
+    assert (state.phase, state.temperature_K) == ("B1", 300.0) and state.uncorrected == curve.anchor.gibbs
+    assert state.reweighting.best.delta_f_eV == pytest.approx(8 * -0.25, abs=1e-3)
+    assert any("crushed" in reason for reason in corrected.verdict.reasons)
 
 
 def test_runs_are_curves_for_three_temperatures():
