@@ -1,14 +1,14 @@
 """Correct free energies sampled with mace-demo to foundation models, and compare with ladders of SevenNet-0.
 
-    python benchmarks/better_potentials.py [--only NaCl] [--rows DIR] [--json FILE]
+    python benchmarks/better_potentials.py [--only NaCl] [--committee] [--rows DIR] [--json FILE]
 
 For NaCl → KCl (8 atoms, 300 K, 1 bar) and cubic CsPbI3 → CsSnI3 (5 atoms, 600 K, constant volume):
 
 - a ladder with mace-demo, corrected to SevenNet-0, and to CHGNet through its calculator of ASE,
 - a shorter ladder that is run with SevenNet-0; the difference from the corrected one in standard errors, and the number
   of evaluations with SevenNet-0 that each needs,
-- a committee of mace-demo, SevenNet-0, CHGNet and CHGNet-r2SCAN on the same frames, for the free energy and, at
-  constant pressure, for the mean lattice parameter of the final crystal.
+- a committee of mace-demo, SevenNet-0, its other checkpoints, CHGNet and CHGNet-r2SCAN on the same frames, for the free
+  energy and, at constant pressure, for the mean lattice parameter of the final crystal; with --committee only this.
 
 Needs the extras sevennet and chgnet. Finished parts are written to the folder; a new run computes only those that are
 missing.
@@ -44,7 +44,7 @@ from alchemflows.structures.prototypes import alpha_perovskite
 
 SAMPLED, BETTER = "mace-demo", "sevennet-0"
 CHGNET = CalculatorSpec(path="chgnet.model.dynamics:CHGNetCalculator", arguments={"use_device": "cpu"})
-MEMBERS = ("sevennet-0", "chgnet", "chgnet-r2scan")
+MEMBERS = ("sevennet-0", "sevennet-0_22May2024", "sevennet-l3i5", "chgnet", "chgnet-r2scan")
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.9), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 #: Structure, substitution, temperature (K), time step (fs), and pressure (GPa) or none for the given cell.
 CRYSTALS: dict[str, tuple[Structure, dict[str, str], float, float, float | None]] = {
@@ -145,6 +145,13 @@ def steps_of(runs: TargetRunSettings) -> int:
     return runs.n_runs * (runs.n_equilibration_steps + runs.n_production_steps)
 
 
+def compared(name: str) -> dict[str, Any]:
+    """Return the committee on a ladder with mace-demo, without corrections."""
+    session = Session()
+    uuid, document, _ = session.run(ladder(name, SAMPLED))
+    return {"atoms": document.counts.atoms, "committee": committee(session, uuid, document)}
+
+
 def committee(session: Session, uuid: str, document: Any) -> dict[str, Any]:
     """Return ΔG and the mean lattice parameter of the final crystal with each member."""
     members = [PotentialSpec(name=each, dtype="float64", device="cpu") for each in MEMBERS]
@@ -198,6 +205,11 @@ def part(folder: Path, name: str, kind: str, compute: Callable[[str], dict[str, 
     return found
 
 
+def symbol(name: str) -> str:
+    """Return the symbol of the free energy of a crystal."""
+    return "ΔF" if CRYSTALS[name][-1] is None else "ΔG"
+
+
 def tables(name: str, rows: dict[str, Any], ladder_row: dict[str, Any]) -> str:
     """Return the tables of a crystal as Markdown: routes to SevenNet-0 and CHGNet, and the committee."""
     atoms = rows["sampled"]["atoms"]
@@ -208,7 +220,7 @@ def tables(name: str, rows: dict[str, Any], ladder_row: dict[str, Any]) -> str:
         "direct": "ladder with SevenNet-0",
         "chgnet": "corrected to CHGNet (ASE)",
     }
-    quantity = "ΔF" if CRYSTALS[name][-1] is None else "ΔG"
+    quantity = symbol(name)
     lines = [f"{name}: {quantity} in meV/atom, {atoms:g} atoms", ""]
     lines += [
         f"| route | {quantity} | evaluations | effective sample sizes | verdict | s |",
@@ -267,12 +279,18 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=Path("better_potentials"), help="folder of finished parts")
     parser.add_argument("--json", type=Path, help="file for all results")
     parser.add_argument("--only", nargs="+", default=list(CRYSTALS), choices=list(CRYSTALS))
+    parser.add_argument("--committee", action="store_true", help="only the committees")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", "1")))
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     arguments.rows.mkdir(parents=True, exist_ok=True)
     results = {}
     for name in arguments.only:
+        if arguments.committee:
+            results[name] = part(arguments.rows, name, "committee", compared)
+            lines = committee_lines(results[name]["committee"], results[name]["atoms"], symbol(name))
+            print("\n" + "\n".join([name, "", *lines]) + "\n", flush=True)
+            continue
         rows = part(arguments.rows, name, "sampled", sampled)
         found = part(arguments.rows, name, "direct", direct)
         results[name] = rows | {"direct": found}

@@ -26,13 +26,21 @@ from alchemflows.storage.mongod import PrivateMongod
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("combine.md", "corrections.md", "committee.md", "frames.md", "reanalysis.md")
-#: IDs of two ladders, a committee and a transition in the pages; ID is that of the first ladder.
-FIRST, SECOND, COMMITTEE, TRANSITION = "1a2b3c4d", "5e6f7a8b", "9c0d1e2f", "3b4c5d6e"
+#: IDs in the pages, by the kind of their results; ID is that of the first ladder.
+FIRST, SECOND = "1a2b3c4d", "5e6f7a8b"
+IDS = {
+    "ladder": (FIRST, SECOND),
+    "committee": ("9c0d1e2f",),
+    "transition": ("3b4c5d6e",),
+    "frenkel-ladd": ("7a8b9c0d",),
+    "melting": ("6f7a8b9c",),
+}
 LENGTHS = "--windows 3 --windows-per-job 3 --equilibration 10 --production 240 --frames 24 --no-relax"
 #: Replaced in all commands, in this order: a crystal and a campaign by those of this database, and potentials that take
 #: seconds to load by smaller ones (other tests load each kind of potential). Jobs for VASP are only submitted.
 REPLACED = {
     "CsPbI3.cif Pb:Sn --supercell 2 2 2": f"NaCl.cif Na:K {LENGTHS}",
+    "NaCl.cif --supercell 3 3 3": "NaCl.cif --no-relax",
     "--campaign halides": f"{FIRST} {SECOND}",
     "chgnet.model.dynamics:CHGNetCalculator": "mine:soft",
     "use_device=cpu": "scale=0.5",
@@ -66,11 +74,7 @@ class Shell:
     def filled(self, text: str) -> str:
         """Return text of a page with identifiers of the database."""
         text = re.sub(r"\bID\b", FIRST, text)
-        for kind, written in {
-            "ladder": (FIRST, SECOND),
-            "committee": (COMMITTEE,),
-            "transition": (TRANSITION,),
-        }.items():
+        for kind, written in IDS.items():
             found = [row["uuid"] for row in reversed(results(self.database, kinds=[kind]))]
             for placeholder, uuid in zip(written, found, strict=False):
                 text = text.replace(placeholder, uuid[:8])
