@@ -13,8 +13,9 @@ from alchemflows.errors import InvalidInputError
 
 #: Largest number of reference frames that are compared with all others to find the unit; they are evenly spaced.
 MAX_COMPARED = 100
-#: Distance below which two atoms have the same features, in units of the root mean square of the features.
-SAME = 1e-7
+#: Distance below which two atoms have the same features, in units of the root mean square of the features: well above
+#: the rounding of single precision (10⁻⁶), and below the change by a displacement of 10⁻⁴ Å.
+SAME = 1e-5
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ def test_references_without_a_unit_are_refused():
         ReferenceAtoms.of([(numbers, features[0]), (numbers[:1], features[1][:1])])
     with pytest.raises(InvalidInputError, match="repeated"):
         ReferenceAtoms.of([(numbers, features[0]), (numbers, features[0])])
+    with pytest.raises(InvalidInputError, match="repeated"):  # equivalent frames in single precision
+        ReferenceAtoms.of([(numbers, features[0]), (numbers, features[0] * (1 + 2e-6))])
 
 
 def test_displaced_and_strained_frames_are_farther():
