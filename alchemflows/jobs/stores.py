@@ -66,9 +66,11 @@ def stored_output(store: JobStore, uuid: str, what: str = "output of the job") -
     Raises
     ------
     DatabaseError
-        If it is not in the store.
+        If it, or its samples, are not in the store.
     """
     try:
         return decoded(store.get_output(uuid, load=True))
     except ValueError as error:
         raise DatabaseError(f"the {what} {uuid} is not in the database") from error
+    except KeyError as error:  # of jobflow
+        raise DatabaseError(f"the {what} {uuid}: its samples are not in the database") from error

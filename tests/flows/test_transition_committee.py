@@ -27,7 +27,7 @@ from alchemflows.analysis.transition_committee import (
 )
 from alchemflows.cli.layout import plain_console
 from alchemflows.cli.shown import show
-from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputError
 from alchemflows.flows.transition_committee import TransitionCommitteeMaker
 from alchemflows.jobs.frames import states_to_evaluate, transition_with_samples
 from alchemflows.jobs.stores import stored_output
@@ -164,6 +164,10 @@ def check_worst_frames(database, uuid: str, found: TransitionCommitteeDocument) 
     n_frames = sum(len(state.frames) for state in states)
     with pytest.raises(InvalidInputError, match=f"fewer than {n_frames}"):
         worst_frames(database, uuid, n_frames)
+    job = found.members[1].job
+    database.job_store.additional_stores["data"].remove_docs({"job_uuid": job})
+    with pytest.raises(DatabaseError, match=job):
+        worst_frames(database, uuid, 5)
 
 
 def test_frames_of_a_transition_are_exported(database, tmp_path):
