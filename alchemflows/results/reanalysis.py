@@ -10,6 +10,7 @@ from pymatgen.core import Composition
 
 from alchemflows.alchemy.backends import resolve
 from alchemflows.alchemy.interfaces import Backend
+from alchemflows.analysis.absolute_states import is_absolute
 from alchemflows.errors import InvalidInputError
 from alchemflows.results.kinds import KINDS
 from alchemflows.results.listing import find_result, results
@@ -67,13 +68,17 @@ def ladders_to_correct(
     """
     uuids = list(ids) or [row["uuid"] for row in results(database, kinds=["ladder"], campaign=campaign)][::-1]
     if not uuids:
-        raise InvalidInputError(f"the campaign {campaign} has no ladders; `alchemflows results` lists results")
+        raise InvalidInputError(
+            f"the campaign {campaign} has no ladders; `alchemflows correct ID` corrects absolute free energies, phases "
+            "and melting points"
+        )
     found: dict[str, FreeEnergyDocument] = {}
     for beginning in uuids:
         uuid, document = find_result(database, beginning)
         if not isinstance(document, FreeEnergyDocument):
             kind = KINDS[type(document).__name__].name
-            raise InvalidInputError(f"the result {uuid[:8]} is no ladder (kind {kind}); only ladders can be corrected")
+            other = f"; use `alchemflows correct {uuid[:8]}`" if is_absolute(document) else ""
+            raise InvalidInputError(f"the result {uuid[:8]} is no ladder (kind {kind}){other}")
         if uuid in found:
             raise InvalidInputError(f"the ladder {uuid[:8]} is given twice")
         found[uuid] = document

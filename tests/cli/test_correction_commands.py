@@ -166,6 +166,7 @@ def test_an_absolute_free_energy_is_corrected(run, tmp_path):
     stages = run("correct", short, "--to", "mace-demo", "--to", "mace-demo")
     assert_one_line(stages, "--to", "ladders")
     assert_one_line(run("correct", short, "--to", "mace-demo", "--error", 0.001), "--error")
+    assert_one_line(run("reanalyse", short, "--to", "mace-demo"), "frenkel-ladd", f"alchemflows correct {short}")
     estimate = json.loads(run("correct", short, "--to", "mace-demo", "--estimate", "--json").stdout)
     assert estimate["evaluations"] == 20
     printed = quiet(run("correct", short, "--to", "mace-demo", "--plot", tmp_path / "c.png"))
