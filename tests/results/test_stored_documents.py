@@ -167,6 +167,9 @@ def test_all_kinds_are_in_the_report(in_campaign, tmp_path, monkeypatch):
         ("sigma_stat_eV", committee["mean"]["error_eV"]),
     ):
         assert f"<th>{name}</th><td>{value:.6g}</td>" in of_kind["CommitteeDocument"]
+    spreads = of_class["MixingCommitteeDocument"]["spreads"]
+    largest = max(each["sigma_model"] for each in spreads if each["quantity"] == "mixing")
+    assert f"sigma_model {largest:.6g}, sigma_stat" in of_kind["MixingCommitteeDocument"]
     assert f"delta_f_eV {correction['correction']['delta_f_eV']:.6g}" in of_kind["CorrectionDocument"]
 
 
