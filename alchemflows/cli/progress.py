@@ -38,6 +38,7 @@ class FrameProgress:
         )
         self._task: TaskID | None = None
         self._began_s = self._said_s = time.monotonic()
+        self._first: tuple[float, int] | None = None  # the potential is loaded before; this says nothing of the speed
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -55,11 +56,13 @@ class FrameProgress:
             if self._task is None:
                 self._task = self._bar.add_task(self._what, total=total)
             self._bar.update(self._task, completed=done)
+        elif self._first is None:
+            self._first = now_s, done
         elif now_s - self._said_s >= self._interval_s and done < total:
             self._said_s = now_s
-            past_s = now_s - self._began_s
-            left = timedelta(seconds=round(past_s * (total - done) / done))
-            past = timedelta(seconds=round(past_s))
+            first_s, first = self._first
+            left = timedelta(seconds=round((now_s - first_s) * (total - done) / (done - first)))
+            past = timedelta(seconds=round(now_s - self._began_s))
             self._console.print(f"{past}  {self._what}  {done} of {total}  {left} left", highlight=False)
 
 

@@ -83,8 +83,11 @@ def test_number_of_workers(monkeypatch, device, given, n_jobs, cores, short, exp
 
 
 def test_frames_that_are_left_and_their_time(monkeypatch):
-    """A log has lines with the time left, not more often than the interval; a terminal has a bar."""
-    clock = iter([0.0, 4.0, 30.0, 31.0, 60.0])
+    """A log has lines with the time left, not more often than the interval; a terminal has a bar.
+
+    The time before the first frame, in which the potential is loaded, is not in the estimate.
+    """
+    clock = iter([0.0, 20.0, 46.0, 47.0, 76.0])
     monkeypatch.setattr("alchemflows.cli.progress.time.monotonic", lambda: next(clock))
     stream = StringIO()
     with FrameProgress("features of frames", Console(file=stream, width=120)) as show:
@@ -93,6 +96,7 @@ def test_frames_that_are_left_and_their_time(monkeypatch):
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2 and all("of 120" in line for line in lines)
     assert "30 of 120" in lines[0] and "0:01:30 left" in lines[0] and "0:01:00 left" in lines[1]
+    assert lines[0].startswith("0:00:46")
     monkeypatch.undo()
     stream = StringIO()
     with FrameProgress("features of frames", Console(file=stream, width=120, force_terminal=True, _environ={})) as show:
