@@ -12,7 +12,15 @@ from pymatgen.io.cif import CifBlock, CifParser, str2float
 
 from alchemflows.errors import InvalidInputError
 from alchemflows.schemas.structure import Loss
-from alchemflows.structures.cif_symmetry import column, named_operations, operations_loop, symmetry_problems
+from alchemflows.structures.cif_labels import LONGEST_BOND_A, implies_hydrogen
+from alchemflows.structures.cif_symmetry import (
+    ListedSite,
+    column,
+    multiplicity_problems,
+    named_operations,
+    operations_loop,
+    symmetry_problems,
+)
 from alchemflows.structures.formula import amounts_of, reduced_formula
 from alchemflows.structures.parsed import Parsed, collect_warnings, select_one
 from alchemflows.structures.species import (
@@ -28,12 +36,14 @@ SAME_PLACE_A = 0.01
 #: Largest allowed difference between the amount of an element and the stated formula: relative, and absolute for
 #: formulas that are rounded to two decimals.
 FORMULA_RELATIVE, FORMULA_ABSOLUTE = 0.01, 0.006
+#: Largest allowed relative difference between the number of formula units and the stated one.
+UNITS_RELATIVE = 0.05
 #: Coordinates within this relative distance of 1/3 or 2/3 are set to that fraction, as pymatgen does by default.
 FRACTION_TOLERANCE = 1e-4
 #: Larger than any sum of occupancies. It turns off the check of pymatgen; this module checks sums and names the site.
 _ANY_SUM = 1e6
 
-#: First letters of type symbols and labels of water and hydroxide, in lower case.
+#: First letters of type symbols of water and hydroxide, in lower case.
 _WATER = ("wat", "o-h", "oh", "h2o", "ow")
 #: Parts of a line of a CIF: quoted text, which is kept, or a tag or the word ``loop_``, which are case-insensitive.
 _QUOTED_OR_TAG = re.compile(r"""(?<!\S)(?:'.*?'(?!\S)|".*?"(?!\S)|(_\S+|loop_(?!\S)))""", re.I)
@@ -70,8 +80,9 @@ _GROUP_WITH_HYDROGEN = re.compile(r"[A-Z][a-z]?\d*H(?![a-z])|H\d+[A-Z]")
 
 @dataclass(frozen=True)
 class AtomSiteRow:
-    """One row of the atom loop of a CIF, with its symmetry-equivalent positions."""
+    """One row of the atom loop of a CIF, with its number and its symmetry-equivalent positions."""
 
+    row: int
     label: str
     symbol: str | None
     occupancy: float
@@ -120,8 +131,8 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
     parsed = Parsed(structure, "pymatgen (CIF)", name if len(blocks) > 1 else None, notes, losses)
     rows = _rows(data, structure, operations, parsed)
     losses += [("symmetry", text) for text in symmetry_problems(data, named, len(operations), notes)]
-    if len(operations) > 1:
-        _check_multiplicities(data, rows, parsed)
+    sites = [ListedSite(row.label, row.row, row.places) for row in rows]
+    losses += [("symmetry", text) for text in multiplicity_problems(data, sites, structure, len(operations), notes)]
     shared = _shared_sites(structure, rows)
     for members in shared:
         listed = {rows[k].label: rows[k].occupancy for k in members}
@@ -139,7 +150,7 @@ def read_cif(text: str, block: str | int | None, largest_sum: float) -> Parsed:
                 f"the occupancies of {'/'.join(listed)} sum to {total:.6g} because of rounding; they were rescaled to 1"
             )
     _restore_hydrogen(structure, rows, parsed)
-    _check_water_labels(rows, parsed)
+    _check_labels(structure, rows, parsed)
     if not any(row.symbol is None for row in rows) and "magmom" not in structure.site_properties:
         _check_atoms(structure, rows, shared)
     _check_formula(data, structure, parsed)
@@ -273,7 +284,7 @@ def _rows(data: CifBlock, structure: Structure, operations: list, parsed: Parsed
             parsed.notes.append(f"{where} has occupancy 0 and is omitted")
         position = [_ideal(_number(axis[k], f"{where}: a coordinate")) for axis in axes if axis is not None]
         images = np.array([operation.operate(position) for operation in operations]) % 1
-        rows.append(AtomSiteRow(label, symbol, occupancy, _distinct(images, structure)))
+        rows.append(AtomSiteRow(k, label, symbol, occupancy, _distinct(images, structure)))
     return [row for row in rows if row.occupancy > 0]
 
 
@@ -337,17 +348,16 @@ def _restore_hydrogen(structure: Structure, rows: list[AtomSiteRow], parsed: Par
             parsed.losses.append(("hydrogens", f"site {structure[index].label} has hydrogen atoms without positions"))
 
 
-def _check_water_labels(rows: list[AtomSiteRow], parsed: Parsed) -> None:
-    """Record a loss if a label like ``OW1``, ``Wat1`` or ``OH1`` names water or hydroxide, but the file lists no H."""
-    if any(row.symbol == "H" for row in rows):
-        return
-    elements = {row.symbol for row in rows}
+def _check_labels(structure: Structure, rows: list[AtomSiteRow], parsed: Parsed) -> None:
+    """Record a loss if a label like ``OW1``, ``O1w`` or ``OH1`` implies hydrogen atoms, but none is near the site."""
+    elements, labels = {row.symbol or "" for row in rows}, [row.label for row in rows]
+    hydrogens = [row.places for row in rows if row.symbol == "H"]
     for row in rows:
-        # In a tungstate, OW may be an oxygen atom that is bound to W.
-        bound = "W" in elements and row.label.lower().startswith("ow")
-        if row.symbol == "O" and row.label.lower().startswith(_WATER) and not bound:
+        if row.symbol is None or not implies_hydrogen(row.label, row.symbol, elements, labels):
+            continue
+        if not any(_distances(each, row.places[0], structure).min() <= LONGEST_BOND_A for each in hydrogens):
             parsed.losses.append(
-                ("hydrogens", f"site {row.label}: the label implies hydrogen atoms, but the file lists none")
+                ("hydrogens", f"site {row.label}: the label implies hydrogen atoms, but the file lists none near it")
             )
 
 
@@ -367,19 +377,6 @@ def _check_atoms(structure: Structure, rows: list[AtomSiteRow], shared: list[lis
             f"pymatgen reads {_listed(found)} in the cell, but the atom rows and the symmetry operations give "
             f"{_listed(expected)}; write special positions with more digits, or export the file again"
         )
-
-
-def _check_multiplicities(data: CifBlock, rows: list[AtomSiteRow], parsed: Parsed) -> None:
-    """Record a loss if a site has another number of equivalent positions than the file states."""
-    labels = column(data, "_atom_site_label") or []
-    counts = column(data, "_atom_site_symmetry_multiplicity", "_atom_site_site_symmetry_multiplicity") or []
-    stated = dict(zip(labels, counts, strict=False))
-    for row in rows:
-        text = stated.get(row.label, "?").strip()
-        if text.isdigit() and labels.count(row.label) == 1 and int(text) != len(row.places):
-            parsed.losses.append(
-                ("symmetry", f"site {row.label} has multiplicity {text} in the file, but {len(row.places)} as read")
-            )
 
 
 def _check_formula(data: CifBlock, structure: Structure, parsed: Parsed) -> None:
@@ -405,6 +402,26 @@ def _check_formula(data: CifBlock, structure: Structure, parsed: Parsed) -> None
             without = {s: x for s, x in stated.items() if s != "H"}
             few_h = key.endswith("sum") and "H" in stated and _same_ratios(without, found, skip="H")
             parsed.losses.append(("hydrogens" if few_h else "formula", message))
+        elif key.endswith("sum"):
+            _check_formula_units(data, stated, found, parsed)
+
+
+def _check_formula_units(
+    data: CifBlock, stated: Mapping[str, float], found: Mapping[str, float], parsed: Parsed
+) -> None:
+    """Record a loss if the cell has another number of formula units than the file states.
+
+    The formula may also be that of the whole cell, as pymatgen writes it; it is then a multiple of the formula unit.
+    """
+    text = (column(data, "_cell_formula_units_z") or ["?"])[0].strip()
+    if not text.isdigit() or int(text) == 0:
+        return
+    units, n = sum(found.values()) / sum(stated.values()), int(text)
+    of_cell = all(abs(x / n - round(x / n)) < UNITS_RELATIVE for x in stated.values())
+    if not any(abs(units / k - 1) <= UNITS_RELATIVE for k in ((n, 1) if of_cell else (n,))):
+        parsed.losses.append(
+            ("formula", f"the file states {n} formula units in the cell (_cell_formula_units_Z), but has {units:.4g}")
+        )
 
 
 def formula_sum(text: str) -> Mapping[str, float] | None:

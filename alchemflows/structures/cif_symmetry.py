@@ -6,10 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pymatgen.core import Lattice
+import numpy as np
+import spglib
+from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifBlock, str2float
 
 from alchemflows.structures.space_groups import fits, number_of, operations_of, settings_of, settings_of_number
+from alchemflows.structures.sublattices import SYMPREC_A
 
 #: Largest change of the squared lengths of a cell by its symmetry, relative to the largest of them.
 CELL_TOLERANCE = 1e-3
@@ -19,10 +22,23 @@ _HALL = ("_symmetry_space_group_name_Hall", "_space_group_name_Hall")
 _OPERATIONS = tuple(
     tag + end for tag in ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz") for end in ("", "_")
 )
+#: Tags of multiplicities and of the order of the site symmetry.
+_MULTIPLICITIES = tuple(
+    f"_atom_site_{name}" for name in ("symmetry_multiplicity", "site_symmetry_multiplicity", "site_symmetry_order")
+)
 #: All tags of Hermann–Mauguin symbols, among them those that pymatgen does not read (``_full``, ``_ref``).
 _HERMANN_MAUGUIN = re.compile(r"_(symmetry_)?space_group_name_h[-_]m(_\w*)?", re.I)
 #: Part of pymatgen's warning that it used a Hermann–Mauguin symbol.
 _SYMBOL_USED = "Spacegroup from"
+
+
+@dataclass(frozen=True)
+class ListedSite:
+    """A site of a CIF: its label, the number of its row and its equivalent positions (fractional, shape (n, 3))."""
+
+    label: str
+    row: int
+    places: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -128,6 +144,66 @@ def symmetry_problems(data: CifBlock, named: NamedGroup, n_operations: int, warn
     if names and not named.known and not any(_SYMBOL_USED in text for text in warnings):
         return [f"the symbol {names[0]} of the space group is not known, and only the number {numbers[0]} was used"]
     return []
+
+
+def multiplicity_problems(
+    data: CifBlock, sites: Sequence[ListedSite], structure: Structure, n_operations: int, notes: list[str]
+) -> list[str]:
+    """Return how the multiplicities in a file differ from the numbers of equivalent positions.
+
+    Some programs write the order of the site symmetry, which is the number of operations divided by the multiplicity,
+    as the multiplicity (SHELXL-97), so that both are accepted under both tags. A file in P 1 may list every position
+    and keep the multiplicity in the original space group; a note says so.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    sites
+        Its sites.
+    structure
+        The structure as read.
+    n_operations
+        Number of operations that were applied.
+    notes
+        Notes for the user; notes on multiplicities are added.
+    """
+    for tag in _MULTIPLICITIES:
+        stated = [(site, int(text)) for site, text in _integers(data, tag, sites)]
+        wrong = [(site, n) for site, n in stated if n != len(site.places)]
+        if not wrong or all(n * len(site.places) == n_operations for site, n in stated):
+            continue
+        if n_operations == 1 and all(_orbit_size(structure, site) % n == 0 for site, n in wrong):
+            notes.append(
+                f"the multiplicities in the file ({tag}) are those of another space group than P 1; every group of "
+                "equivalent positions is listed in full"
+            )
+            continue
+        return [
+            f"site {site.label} has multiplicity {n} in the file, but {len(site.places)} "
+            f"{'position' if len(site.places) == 1 else 'positions'} with its symmetry operations"
+            for site, n in wrong
+        ]
+    return []
+
+
+def _integers(data: CifBlock, tag: str, sites: Sequence[ListedSite]) -> list[tuple[ListedSite, str]]:
+    """Return the sites with a positive number under a tag, and the number as text without its decimals."""
+    values = column(data, tag) or []
+    found = [(site, re.sub(r"\.0*$", "", values[site.row].strip())) for site in sites if site.row < len(values)]
+    return [(site, text) for site, text in found if text.isdigit() and int(text) > 0]
+
+
+def _orbit_size(structure: Structure, site: ListedSite) -> int:
+    """Return the number of sites of the structure that are equivalent to a site by its symmetry."""
+    kinds = [str(each.species) for each in structure]
+    cell = (structure.lattice.matrix.tolist(), structure.frac_coords.tolist(), [kinds.index(kind) for kind in kinds])
+    found = spglib.get_symmetry_dataset(cell, symprec=SYMPREC_A)
+    if found is None:
+        return 1
+    distances = structure.lattice.get_all_distances(site.places[:1], structure.frac_coords)[0]
+    orbits = found.crystallographic_orbits
+    return int(np.sum(orbits == orbits[np.argmin(distances)]))
 
 
 def _symbols(data: CifBlock) -> list[str]:
