@@ -141,8 +141,8 @@ QUANTITIES = (
         ("bias_error_eV", "cell_bias_error_eV"),
         "half the interval of 68 % of χ², with the independent samples of each direction; in quadrature with switching",
         ("test_noise_of_a_mean_cell",),
-        lambda n: (each for d in (1, 2, 6) for each in cell_rows(1000, d, 12.5, n)),
-        lambda n: (each for d in (1, 2, 6) for each in cell_rows(100, d, 12.5, n)),
+        lambda n: (each for d in (1, 2, 6) for each in cell_rows(1000, d, 12.5, 5 * n)),
+        lambda n: (each for d in (1, 2, 6) for each in cell_rows(100, d, 12.5, 5 * n)),
     ),
     Quantity(
         "mean volume; formation and relaxation volumes",
@@ -258,8 +258,8 @@ QUANTITIES = (
         ),
         "as those of a ladder; the shift: in quadrature with the entropy of the transition",
         ("test_corrections_of_phases",),
-        partial(state_rows, 100, ((0.05, -0.05), (0.2, -0.15)), (0.0, 1.0)),
-        partial(state_rows, 40, ((0.05, -0.05), (0.1, -0.1)), (0.0, 1.0)),
+        lambda n: state_rows(100, ((0.05, -0.05), (0.2, -0.15)), (0.0, 1.0), 5 * n),
+        lambda n: state_rows(40, ((0.05, -0.05), (0.1, -0.1)), (0.0, 1.0), 5 * n),
     ),
     Quantity(
         "corrections with sampled targets (BAR)",
@@ -274,8 +274,8 @@ QUANTITIES = (
         (),
         "as in one stage, with the correlation of the influences on both stages",
         ("test_corrections_in_two_stages",),
-        partial(stages_rows, 100, (25, 50), STAGES, (0.0, 1.0)),
-        partial(stages_rows, 40, (20,), (((0.05, -0.05), (0.1, -0.1)),), (0.0, 1.0)),
+        lambda n: stages_rows(100, (25, 50), STAGES, (0.0, 1.0), 5 * n),
+        lambda n: stages_rows(40, (20,), (((0.05, -0.05), (0.1, -0.1)),), (0.0, 1.0), 5 * n),
     ),
     Quantity(
         "ladders corrected to another potential",
@@ -316,7 +316,7 @@ QUANTITIES = (
         "influences of the frames at each composition; linear in the coefficients of both fits",
         ("test_committees_on_free_energies_of_mixing",),
         partial(mixing_committee_rows, 100, (0.0, 1.0)),
-        partial(mixing_committee_rows, 40, (0.0, 1.0)),
+        lambda n: mixing_committee_rows(40, (0.0, 1.0), 5 * n),
     ),
     Quantity(
         "order, heat capacity and cumulants against temperature; transition temperatures from them",

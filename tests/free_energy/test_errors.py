@@ -128,11 +128,7 @@ def test_refined_ladders():
 @pytest.mark.parametrize("n_directions", [1, 2, 6])
 def test_noise_of_a_mean_cell(n_directions, n):
     """Alone and in G; 100 samples with a memory of 12.5 are only 4 independent ones, of six directions too."""
-    noise, whole = known.cell_rows(n, n_directions, 12.5, 400)
-    if (n, n_directions) == (100, 6):  # the error is then too large; the verdict has the reason `cell-noise`
-        assert noise.value[0] > 0.8 and noise.value[1] > 0.95
-        noise = whole
-    assert_rows([noise, whole])
+    assert_rows(known.cell_rows(n, n_directions, 12.5, 1000 if n == 100 else 200))
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from ase import units
 from crystals import CUBIC, HEXAGONAL, MONOCLINIC, TETRAGONAL, TRICLINIC
 from harmonic import assert_honest
 from pymatgen.core import Lattice, Structure
+from scipy.signal import lfilter
 
 from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
@@ -17,6 +18,7 @@ from alchemflows.alchemy.strains import log_strains
 from alchemflows.alchemy.symmetrise import symmetrised
 from alchemflows.alchemy.symmetry import symmetry_of
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.free_energy.cells import cell_noise
 from alchemflows.jobs.equilibrium import EquilibriumMaker, assess_mean_cell
 from alchemflows.sampling.equilibrium import Equilibrium
 from alchemflows.schemas.dynamics import DynamicsSettings
@@ -190,6 +192,20 @@ def test_few_samples_count_as_one_independent_sample(n):
         run_of(TRICLINIC, strains), symmetry_of(AlchemicalSystem(TRICLINIC)), settings(), True
     )
     assert cell.n_free_directions == 6 and 0 < cell.bias_eV <= 3.001 * KT and reasons == []
+
+
+@pytest.mark.parametrize("n_directions", [1, 2, 6])
+def test_noise_from_four_independent_samples_has_little_bias(n_directions):
+    """For overdamped strains with a memory of 12.5 samples, whose mean over 100 samples has a known variance."""
+    rng, decay, n = np.random.default_rng(n_directions), np.exp(-1 / 12.5), 100
+    lags = np.arange(1, n)
+    exact = 0.5 * KT * n_directions * (1 + 2 * ((1 - lags / n) * decay**lags).sum()) / n
+    found = []
+    for _ in range(300 // n_directions):
+        noise = rng.normal(size=(n, 1, n_directions))
+        noise[1:] *= np.sqrt(1 - decay**2)
+        found.append(cell_noise(lfilter([1], [1, -decay], noise, axis=0), T).bias_eV)
+    assert np.mean(found) == pytest.approx(exact, rel=0.3)
 
 
 @pytest.mark.slow
