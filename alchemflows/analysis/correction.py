@@ -38,7 +38,7 @@ from alchemflows.schemas.windows import WindowsDocument
 #: potentials overlap if the effective sample size is at least a share of the number of independent frames.
 MIN_EFFECTIVE = 15.0
 MIN_SHARE = 0.5
-MIN_INDEPENDENT = 10.0
+MIN_INDEPENDENT = 12.0
 #: Largest difference between the halves of the frames (standard errors).
 MAX_HALVES_SIGMA = 4.0
 #: Failed frames that an error message names.

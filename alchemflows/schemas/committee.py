@@ -53,7 +53,7 @@ class CommitteeMember(BaseModel):
     )
     n_independent: tuple[float, float] | None = Field(None, description="independent frames at λ = 0 and 1")
     overlaps: bool = Field(
-        description="whether both effective sample sizes suffice, from at least 10 independent frames of each end; "
+        description="whether both effective sample sizes suffice, from at least 12 independent frames of each end; "
         "otherwise its ladder must be run"
     )
     ladder: str | None = Field(
