@@ -80,7 +80,7 @@ def test_correlated_frames_count_less():
 
 
 def test_ten_frames_are_too_few_for_an_error():
-    """A tenth of the default; with them, 87 % of the exact values would lie within two errors."""
+    """Ten frames are a tenth of the default."""
     found = [reweight(differences_eV(10, 0.05, 0.0, 0.0, np.random.default_rng(seed)), T) for seed in range(50)]
     assert all(Reason.FEW_FRAMES in keys(each) for each in found)
 
