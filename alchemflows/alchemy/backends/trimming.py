@@ -7,6 +7,7 @@ normalisation of paths), and as the first axis of the parameters of contractions
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import cache
 from math import sqrt
 from typing import Any, cast
 
@@ -62,13 +63,13 @@ def keep_elements(model: ScaleShiftMACE, numbers: frozenset[int]) -> ScaleShiftM
 
     def linear(old: o3.Linear) -> o3.Linear:
         """Reduce a linear map of one-hot vectors."""
-        new = o3.Linear(o3.Irreps([(len(kept), (0, 1))]), old.irreps_out)
+        new = deepcopy(_linear(len(kept), old.irreps_out, torch.get_default_dtype()))
         _set(new, old.weight.reshape(n_elements, -1)[kept] * sqrt(len(kept) / n_elements))
         return new
 
     def tensor_product(old: o3.FullyConnectedTensorProduct) -> o3.FullyConnectedTensorProduct:
         """Reduce a tensor product with one-hot vectors."""
-        new = o3.FullyConnectedTensorProduct(old.irreps_in1, o3.Irreps([(len(kept), (0, 1))]), old.irreps_out)
+        new = deepcopy(_tensor_product(old.irreps_in1, len(kept), old.irreps_out, torch.get_default_dtype()))
         weights = [w[:, kept].reshape(-1) for w in old.weight_views()]
         _set(new, torch.cat(weights) * sqrt(len(kept) / n_elements) if weights else old.weight)
         return new
@@ -87,6 +88,20 @@ def keep_elements(model: ScaleShiftMACE, numbers: frozenset[int]) -> ScaleShiftM
     trimmed.atomic_energies_fn.atomic_energies = references[..., kept]
     trimmed.atomic_numbers = trimmed.atomic_numbers[kept]
     return cast(ScaleShiftMACE, trimmed)
+
+
+@cache
+def _linear(n_elements: int, irreps_out: o3.Irreps, _dtype: torch.dtype) -> o3.Linear:
+    """Return a linear map of one-hot vectors, which e3nn compiles, made once for each default dtype."""
+    return o3.Linear(o3.Irreps([(n_elements, (0, 1))]), irreps_out)
+
+
+@cache
+def _tensor_product(
+    irreps_in1: o3.Irreps, n_elements: int, irreps_out: o3.Irreps, _dtype: torch.dtype
+) -> o3.FullyConnectedTensorProduct:
+    """Return a tensor product with one-hot vectors; see :func:`_linear`."""
+    return o3.FullyConnectedTensorProduct(irreps_in1, o3.Irreps([(n_elements, (0, 1))]), irreps_out)
 
 
 def _set(module: torch.nn.Module, weight: torch.Tensor) -> None:
