@@ -194,8 +194,10 @@ class MonteCarlo:
         """Try one move of each replica; return which of them were accepted, shape (B,)."""
         n_tries = self.proposal.n_tries
         n_numbers = 2 if n_tries == 1 else 2 * n_tries + 1
-        numbers = [torch.rand(n_numbers, generator=g, dtype=torch.float64) for g in self._generators]
-        uniform = torch.stack(numbers).numpy()
+        numbers = torch.empty((len(self._generators), n_numbers), dtype=torch.float64)
+        for row, generator in zip(numbers.unbind(), self._generators, strict=True):
+            row.uniform_(generator=generator)  # the numbers of torch.rand, in half the time
+        uniform = numbers.numpy()
         tries = self._considered(self.current, self._drawn(self.current, uniform[:, :n_tries]))
         proposed, log_ratio, _ = tries[0] if n_tries == 1 else self._one_of(tries, uniform[:, n_tries:-1])
         accepted = np.log1p(-uniform[:, -1]) <= log_ratio
