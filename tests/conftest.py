@@ -22,6 +22,7 @@ from models import GENTLE, save_mace
 from pymatgen.core import Lattice, Structure
 from pymatgen.symmetry.groups import SpaceGroup
 
+from alchemflows.alchemy.backends import loading
 from alchemflows.execution import local_worker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.jobs.jobflow_parts import forget_current_job
@@ -31,6 +32,8 @@ from alchemflows.storage.mongod import PrivateMongod
 
 # pymatgen forgets a space group that is not in use, and needs 0.4 s to make it again.
 SpaceGroup.__new__ = staticmethod(functools.cache(SpaceGroup.__new__))
+# Tests take turns with more potentials than a process usually has; to load one again takes up to 0.7 s.
+loading._load = functools.lru_cache(maxsize=16)(loading._load.__wrapped__)
 
 
 #: They repeat few lines, which others run too, and take half as long again where the coverage is measured.
