@@ -71,9 +71,20 @@ _PROCESSES.set_forkserver_preload(
         "typer",
         "pytest",
         "alchemflows.execution.local_worker",
+        "demo_potential",
         *(name for room in _ROOMS for name in _modules(room)),
     ]
 )
+
+
+_STARTING = threading.Lock()
+
+
+def _ensure_server() -> None:
+    """Start the server of processes, unless it runs; it finds `demo_potential` in this folder."""
+    with _STARTING, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        _SERVER.ensure_running()
 
 
 class StartedCommand:
@@ -96,7 +107,7 @@ class StartedCommand:
             if file is not None:
                 Path(file).touch()  # it is there as soon as this returns
         given = (entry, self.args, folder, dict(environment), str(out), None if err is None else str(err))
-        _SERVER.ensure_running()
+        _ensure_server()
         self._process = _PROCESSES.Process(target=_main, args=(*given, _SERVER._forkserver_address))
         self._process.start()
         assert self._process.pid is not None
