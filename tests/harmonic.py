@@ -94,9 +94,9 @@ class HarmonicCrystal(EnergyModel):
 
     def evaluate(self, positions, cells, weights, *, forces=True, stress=True, weight_gradients=True):
         u = positions - self.sites @ cells
-        springs = torch.einsum("bc,cij->bij", weights, self.springs)
-        pull = springs @ u
-        per_channel = 0.5 * torch.einsum("cij,bix,bjx->bc", self.springs, u, u)
+        pulls = self.springs[:, None] @ u  # (C, B, N, 3)
+        pull = (weights.T[..., None, None] * pulls).sum(dim=0)
+        per_channel = 0.5 * (pulls * u).sum(dim=(2, 3)).T
         volume = torch.linalg.det(cells).abs()[:, None]
         per_channel = per_channel + 0.5 * self.moduli * (volume - self.volumes) ** 2 / self.volumes
         tension = (weights * self.moduli * (volume - self.volumes) / self.volumes).sum(dim=1)
