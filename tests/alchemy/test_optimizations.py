@@ -74,8 +74,17 @@ def test_convolutions(variant, backend):
 
 
 @pytest.mark.parametrize(("groups", "coupling"), groups_and_couplings())
-@pytest.mark.parametrize("variant", ["residual", "non-residual", "three-layers", "no-apply-cutoff"])
-def test_merged_messages(variant, groups, coupling, backend):
+def test_merged_messages(groups, coupling, backend):
+    assert_merged("residual", groups, coupling, backend)
+
+
+@pytest.mark.parametrize("variant", ["non-residual", "three-layers", "no-apply-cutoff"])
+def test_merged_messages_of_other_layers(variant, backend):
+    """Of the groups, layers see only the edges."""
+    assert_merged(variant, "several groups", "mean-field", backend)
+
+
+def assert_merged(variant, groups, coupling, backend) -> None:
     system = perovskite_system(groups, coupling)
     merged = copy(backend(variant))
     merged.model = deepcopy(merged.model)
@@ -233,7 +242,11 @@ def test_cuequivariance_is_not_quietly_left_out_for_an_unknown_architecture(back
 # SevenNet
 
 
-@pytest.mark.parametrize(("groups", "coupling"), groups_and_couplings())
+@pytest.mark.parametrize(
+    ("groups", "coupling"),
+    # Each pair of the others has the same elements as its other coupling, which is slow.
+    [pair for pair in groups_and_couplings() if pair.marks or pair.values[0] in ("several groups", "unlike elements")],
+)
 def test_merged_messages_of_sevennet(groups, coupling, backend):
     system = perovskite_system(groups, coupling, 4.7)
     fast = backend("sevennet").specialised(system.elements)
