@@ -7,13 +7,13 @@ import os
 import re
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import ALCHEMFLOWS, CODE, LPAD, run_command
 from fireworks import Firework, LaunchPad, PyTask, Workflow
 from jobflow import JobStore, job, run_locally
 from pymongo import MongoClient
@@ -43,17 +43,16 @@ def sample() -> dict[str, object]:
     return {"series": list(range(1000)), "mean": 499.5}
 
 
-def run(environment: dict[str, str], *command: str, folder: Path, entry: str = "") -> str:
-    done = subprocess.run(
-        command, env=environment, cwd=folder, input=entry, capture_output=True, text=True, timeout=60, check=False
-    )
+def run(environment: dict[str, str], *words: str, folder: Path, entry: str = ALCHEMFLOWS) -> str:
+    """Run a command in a process of its own: FireWorks reads its configuration once."""
+    done = run_command(words, folder, environment, timeout=60, entry=entry)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def connect(environment: dict[str, str], folder: Path) -> dict:
-    """Answer of connect() in a process of its own: FireWorks reads its configuration once."""
-    return json.loads(run(environment, sys.executable, "-c", CONNECT, folder=folder).splitlines()[-1])
+    """Return the answer of connect()."""
+    return json.loads(run(environment, CONNECT, folder=folder, entry=CODE).splitlines()[-1])
 
 
 def test_nothing_is_left_to_fill_in_and_only_the_owner_can_read(filled: Path) -> None:
@@ -97,12 +96,15 @@ def test_launchpad_takes_a_workflow_after_a_reset_only(filled: Path) -> None:
 def test_the_first_commands_of_the_readme(filled: Path, environment: dict[str, str], tmp_path: Path) -> None:
     with MongoClient(yaml.safe_load((filled / "my_launchpad.yaml").read_text())["host"]) as client:
         client["alchemflows"]["outputs"].insert_one({"uuid": "kept"})
-        assert "RESET" in run(environment, "lpad", "reset", folder=tmp_path, entry="alchemflows\n")
+        reset = subprocess.run(
+            ["lpad", "reset"], env=environment, cwd=tmp_path, input="alchemflows\n", capture_output=True, text=True
+        )
+        assert reset.returncode == 0 and "RESET" in reset.stdout, reset.stderr
         assert client["alchemflows"]["outputs"].count_documents({}) == 1
-        assert "indexes are in place" in run(environment, "alchemflows", "db", "index", folder=tmp_path)
+        assert "indexes are in place" in run(environment, "db", "index", folder=tmp_path)
         assert "output.temperature_K_1" in client["alchemflows"]["outputs"].index_information()
-    assert run(environment, "lpad", "get_wflows", folder=tmp_path).strip().endswith("[]")
-    assert str(filled) in run(environment, "alchemflows", "results", folder=tmp_path).replace("\n", "")
+    assert run(environment, "get_wflows", folder=tmp_path, entry=LPAD).strip().endswith("[]")
+    assert str(filled) in run(environment, "results", folder=tmp_path).replace("\n", "")
 
 
 def test_connect_uses_both_files(filled: Path, environment: dict[str, str], tmp_path: Path) -> None:
@@ -155,14 +157,14 @@ def test_unreachable_database_is_told_soon(
 def test_fireworks_prefers_other_places_to_the_variable(
     filled: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    show = [sys.executable, "-c", "from fireworks import fw_config as c; print(c.PING_TIME_SECS, c.LAUNCHPAD_LOC)"]
+    show = "from fireworks import fw_config as c; print(c.PING_TIME_SECS, c.LAUNCHPAD_LOC)"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "my_launchpad.yaml").write_text("{}")
     (tmp_path / ".fireworks").mkdir()
-    assert run(environment, *show, folder=elsewhere).split() == ["300", str(filled / "my_launchpad.yaml")]
+    assert run(environment, show, folder=elsewhere, entry=CODE).split() == ["300", str(filled / "my_launchpad.yaml")]
     for number, place in (("1", tmp_path / ".fireworks"), ("2", elsewhere)):
         (place / "FW_config.yaml").write_text(f"PING_TIME_SECS: {number}\n")
-        said = run(environment, *show, folder=elsewhere).splitlines()
+        said = run(environment, show, folder=elsewhere, entry=CODE).splitlines()
         assert said[-1].split()[0] == number
         assert any("many potential paths for FW_CONFIG_FILE" in line for line in said)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+from command_line import RLAUNCH, run_command
 from fireworks import Firework, LaunchPad, PyTask, Workflow
 from jobflow.managers.fireworks import flow_to_workflow
 from pymatgen.core import Structure
@@ -16,10 +15,8 @@ from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegration
 
 def rlaunch(environment: dict[str, str], config: Path, fworker: str, folder: Path, *command: str) -> None:
     files = ("-l", str(config / "my_launchpad.yaml"), "-w", str(config / fworker))
-    program = str(Path(sys.executable).parent / "rlaunch")
-    subprocess.run(
-        [program, *files, *command], env=environment, cwd=folder, capture_output=True, timeout=60, check=True
-    )
+    done = run_command([*files, *command], folder, environment, timeout=60, entry=RLAUNCH)
+    assert done.returncode == 0, done.stderr
 
 
 def states(launchpad: LaunchPad) -> dict[str, str]:

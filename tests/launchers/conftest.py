@@ -40,7 +40,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             shutil.copy(file, folder)
     (folder / "bin").mkdir()
     (folder / "bin" / "activate").write_text(
-        f'export PATH="{Path(sys.executable).parent}:$PATH" PYTHONPATH="{PYTHONPATH}"\n'
+        f'export PATH="$HOME/bin:{Path(sys.executable).parent}:$PATH" PYTHONPATH="{PYTHONPATH}"\n'
     )
     try:
         server.start()

@@ -1,4 +1,4 @@
-"""local_workers.sh with real workers."""
+"""local_workers.sh with real workers, which read their own configuration."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from command_line import programs
 from fireworks import Firework, LaunchPad, ScriptTask, Workflow
 from jobflow import Flow
 from jobflow.managers.fireworks import flow_to_workflow
@@ -39,6 +40,13 @@ def nvidia_smi(environment: dict[str, str], tmp_path: Path) -> Path:
     program.write_text(NVIDIA_SMI)
     program.chmod(0o755)
     return program
+
+
+@pytest.fixture
+def quick_workers(environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
+    """Give the script a program `alchemflows` whose processes need not import the large libraries."""
+    with programs(tmp_path / "bin"):
+        yield
 
 
 def add_jobs(launchpad: LaunchPad, number: int, category: str | None, script: str = RECORD) -> None:
@@ -71,6 +79,7 @@ def alive(pid: int) -> bool:
     return False
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_cpu_workers_share_the_cores(
     launchpad: LaunchPad, config: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -89,6 +98,7 @@ def test_cpu_workers_share_the_cores(
     assert all("jobs were run" in log.read_text() for log in logs)
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_a_given_number_of_threads_is_kept(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
     add_jobs(launchpad, 2, None)
     done = run(environment | {"OMP_NUM_THREADS": "3"}, "cpu", "-n", "2", "-d", "runs", *TO_THE_END, folder=tmp_path)
@@ -96,6 +106,7 @@ def test_a_given_number_of_threads_is_kept(launchpad: LaunchPad, environment: di
     assert records(tmp_path / "runs") == 2 * [["", "3"]]
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_each_gpu_worker_has_its_gpu(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
     add_jobs(launchpad, 4, "gpu")
     add_jobs(launchpad, 1, None)
@@ -105,6 +116,7 @@ def test_each_gpu_worker_has_its_gpu(launchpad: LaunchPad, environment: dict[str
     assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 4
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_an_allocation_of_gpus_is_kept(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
     add_jobs(launchpad, 2, "gpu")
     environment["CUDA_VISIBLE_DEVICES"] = "5,GPU-7"
@@ -151,6 +163,7 @@ def test_a_signal_stops_workers_and_their_jobs_return_to_the_queue(
         assert "no checkpoint" in line and "Traceback" not in log.read_text()
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_a_failed_worker_is_reported(config: Path, environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("name: broken\n")
     done = run(environment, "cpu", "-n", "2", "-w", "broken.yaml", folder=tmp_path)
