@@ -32,8 +32,13 @@ PYTHONPATH = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.
 
 
 @pytest.fixture
-def launchpad(database) -> LaunchPad:
-    return database.launchpad
+def launchpad(request) -> LaunchPad:
+    """Return the LaunchPad of the test's own database if it has one, else that of the module's, without jobs."""
+    if "database" in request.fixturenames:
+        return request.getfixturevalue("database").launchpad
+    launchpad = request.getfixturevalue("shared_database").launchpad
+    launchpad.reset("", require_password=False)
+    return launchpad
 
 
 @pytest.fixture

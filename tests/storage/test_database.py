@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from command_line import CODE, run_command
 from jobflow import job
 
 from alchemflows.errors import DatabaseError
@@ -24,10 +23,10 @@ def store_series(series):
 
 
 def test_long_series_go_past_the_document_limit(database, tmp_path, monkeypatch):
-    """200,000 samples of 41 windows: 66 MB in one window, four times MongoDB's limit."""
+    """120,000 samples of 41 windows: 39 MB in one window, more than twice MongoDB's limit."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    n, k = 200_000, 41
+    n, k = 120_000, 41
     names = ("time_fs", "energy_eV", "dudl_eV", "temperature_K", "volume_A3")
     columns = {name: rng.normal(size=n) for name in names}
     series = WindowSeries(**columns, energies_eV=rng.normal(size=(n, k)))
@@ -63,28 +62,23 @@ def test_its_exported_configuration_starts_it_again(database, tmp_path, monkeypa
     assert connect(Settings(home=tmp_path / "home")).is_private
 
 
-def test_indexes_are_there(database):
-    keys = [tuple(index["key"]) for index in database.outputs().list_indexes()]
+def test_indexes_are_there(shared_database):
+    keys = [tuple(index["key"]) for index in shared_database.outputs().list_indexes()]
     assert {(each,) if isinstance(each, str) else each for each in OUTPUT_INDEXES} <= set(keys)
 
 
-def test_plain_tools_find_it(database):
+def test_plain_tools_find_it(shared_database, tmp_path):
     """The variables printed by the quickstart are sufficient for FireWorks and jobflow."""
     script = (
         "from fireworks import LaunchPad; from jobflow import SETTINGS; "
         "SETTINGS.JOB_STORE.connect(); print(LaunchPad.auto_load().get_fw_ids(), SETTINGS.JOB_STORE.count())"
     )
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
-        env=os.environ | database.environment,
-        capture_output=True,
-        text=True,
-    )
+    run = run_command([script], tmp_path, os.environ | shared_database.environment, entry=CODE)
     assert run.stdout.strip().splitlines()[-1] == "[] 0", run.stderr
 
 
-def test_no_results_is_an_empty_list(database):
-    assert free_energies(database) == []
+def test_no_results_is_an_empty_list(shared_database):
+    assert free_energies(shared_database) == []
     assert "delta_f_eV" in RESULT_FIELDS
 
 
@@ -131,7 +125,7 @@ def test_an_unreachable_database_is_named_without_its_password(tmp_path, monkeyp
         (None, "FW_CONFIG_FILE"),
     ],
 )
-def test_bad_fireworks_configurations_are_named(database, tmp_path, launchpad, reason):
+def test_bad_fireworks_configurations_are_named(shared_database, tmp_path, launchpad, reason):
     """Run in a separate process, since FireWorks reads its configuration when it is imported."""
     config = tmp_path / "FW_config.yaml"
     if launchpad is not None:
@@ -142,12 +136,8 @@ def test_bad_fireworks_configurations_are_named(database, tmp_path, launchpad, r
         "try: connect()\n"
         "except DatabaseError as error: print(error)"
     )
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
-        cwd=tmp_path / "home",
-        env=os.environ | database.environment | {"FW_CONFIG_FILE": str(config), "HOME": str(tmp_path / "home")},
-        capture_output=True,
-        text=True,
-    )
+    (home := tmp_path / "home").mkdir()
+    changed = {"FW_CONFIG_FILE": str(config), "HOME": str(home)}
+    run = run_command([script], home, os.environ | shared_database.environment | changed, entry=CODE)
     assert reason in run.stdout.splitlines()[-1], run.stderr
     assert "cret" not in run.stdout
