@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
+from command_line import CODE, StartedCommand
 from jobflow import JobStore, OutputReference, job
 from maggma.stores import MemoryStore
 
@@ -18,22 +18,22 @@ from alchemflows.jobs.resuming import JobInterrupted, resumable, stop_requested,
 from alchemflows.jobs.state_correction import CorrectStatesMaker
 from alchemflows.settings import Settings
 
-CODE = """
+RUN = """
 import sys
 from jobflow import run_locally
 from pymatgen.core import Structure
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 maker = ThermodynamicIntegrationMaker(
-    potential=sys.argv[1], temperature=200.0, n_windows=2, relax_maker=None, n_production_steps=100000, timestep_fs=0.5
+    potential=sys.argv[2], temperature=200.0, n_windows=2, relax_maker=None, n_production_steps=100000, timestep_fs=0.5
 )
-run_locally(maker.make(Structure.from_file(sys.argv[2]), {"Pb": "Sn"}), root_dir=sys.argv[3], create_folders=True)
+run_locally(maker.make(Structure.from_file(sys.argv[3]), {"Pb": "Sn"}), root_dir=sys.argv[4], create_folders=True)
 """
 
 
 def test_signal_ends_the_process_after_a_checkpoint(gentle_model, perovskite, tmp_path):
     perovskite.to(str(tmp_path / "cell.json"))
-    arguments = [sys.executable, "-c", CODE, str(gentle_model), str(tmp_path / "cell.json"), str(tmp_path)]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    arguments = [RUN, gentle_model, tmp_path / "cell.json", tmp_path]
+    process = StartedCommand(arguments, tmp_path, os.environ, tmp_path / "log", entry=CODE)
     try:
         end = time.monotonic() + 120
         while not list(tmp_path.glob("job_*/progress.json")):

@@ -118,7 +118,7 @@ def test_mean_cell_at_constant_pressure():
 
 
 def test_a_crystal_that_leaves_its_sites_is_refused():
-    settings = dynamics(n_production_steps=5000)
+    settings = dynamics()
     for shift, error in (
         (0.45, r" 0\.\d+ ps, atom 1 \(Cl\) of replica \d"),
         (0.14, "mean position of atom 1"),

@@ -27,7 +27,7 @@ def dynamics(**changes) -> DynamicsSettings:
         "timestep_fs": 4.0,
         "friction_per_ps": 20.0,
         "n_equilibration_steps": 100,
-        "n_production_steps": 1500,
+        "n_production_steps": 1000,
         "sample_interval_steps": 5,
     }
     return DynamicsSettings(**(values | changes))
