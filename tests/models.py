@@ -33,6 +33,10 @@ from alchemflows.alchemy.backends.precision import default_dtype
 from alchemflows.alchemy.groups import SiteGroup
 from alchemflows.alchemy.system import AlchemicalSystem
 
+# torch reads the same sources again for each module of a model that e3nn compiles; once takes a fifth off the time.
+# The part of torch has no public name: seen in torch 2.13.0.
+torch._jit_internal.get_type_hint_captures = functools.cache(torch._jit_internal.get_type_hint_captures)
+
 #: Elements of every model, not in the order of their numbers: Pb, Cl, I, Cs, Sn.
 NUMBERS = [82, 17, 53, 55, 50]
 CUTOFF_A = 4.5
