@@ -277,6 +277,7 @@ def test_jobs_of_workers_elsewhere_are_left_alone(database, flow, tmp_path):
     assert status(database, fw_ids[:1])[0].state == "RUNNING"
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_a_failed_window_does_not_stop_the_others(database, gentle_model, perovskite, tmp_path):
     from alchemflows.errors import AlchemflowsError
     from alchemflows.execution.local import LocalWorkers, wait

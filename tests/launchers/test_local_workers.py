@@ -43,7 +43,7 @@ def nvidia_smi(environment: dict[str, str], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def quick_workers(environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
+def quick_program(environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
     """Give the script a program `alchemflows` whose processes need not import the large libraries."""
     with programs(tmp_path / "bin"):
         yield
@@ -79,7 +79,7 @@ def alive(pid: int) -> bool:
     return False
 
 
-@pytest.mark.usefixtures("quick_workers")
+@pytest.mark.usefixtures("quick_program")
 def test_cpu_workers_share_the_cores(
     launchpad: LaunchPad, config: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -98,7 +98,7 @@ def test_cpu_workers_share_the_cores(
     assert all("jobs were run" in log.read_text() for log in logs)
 
 
-@pytest.mark.usefixtures("quick_workers")
+@pytest.mark.usefixtures("quick_program")
 def test_a_given_number_of_threads_is_kept(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
     add_jobs(launchpad, 2, None)
     done = run(environment | {"OMP_NUM_THREADS": "3"}, "cpu", "-n", "2", "-d", "runs", *TO_THE_END, folder=tmp_path)
@@ -106,7 +106,7 @@ def test_a_given_number_of_threads_is_kept(launchpad: LaunchPad, environment: di
     assert records(tmp_path / "runs") == 2 * [["", "3"]]
 
 
-@pytest.mark.usefixtures("quick_workers")
+@pytest.mark.usefixtures("quick_program")
 def test_each_gpu_worker_has_its_gpu(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
     add_jobs(launchpad, 4, "gpu")
     add_jobs(launchpad, 1, None)
@@ -116,7 +116,7 @@ def test_each_gpu_worker_has_its_gpu(launchpad: LaunchPad, environment: dict[str
     assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 4
 
 
-@pytest.mark.usefixtures("quick_workers")
+@pytest.mark.usefixtures("quick_program")
 def test_an_allocation_of_gpus_is_kept(launchpad: LaunchPad, environment: dict[str, str], tmp_path: Path) -> None:
     add_jobs(launchpad, 2, "gpu")
     environment["CUDA_VISIBLE_DEVICES"] = "5,GPU-7"
@@ -163,7 +163,7 @@ def test_a_signal_stops_workers_and_their_jobs_return_to_the_queue(
         assert "no checkpoint" in line and "Traceback" not in log.read_text()
 
 
-@pytest.mark.usefixtures("quick_workers")
+@pytest.mark.usefixtures("quick_program")
 def test_a_failed_worker_is_reported(config: Path, environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("name: broken\n")
     done = run(environment, "cpu", "-n", "2", "-w", "broken.yaml", folder=tmp_path)
