@@ -288,6 +288,7 @@ def further() -> Iterator[tuple[str, Flow, set[str]]]:
     del sweeps["n_replicas"]
     mixing = MixingMaker(n_potentials=5, n_production_sweeps=40, **sweeps)
     yield "frames", mixing.make(salt(), {"Na": ["Na", "K"]}, (1, 1, 1), [600.0]), {"MixingDocument"}
+    yield "spreads", mixing_committee(mixing), {"MixingCommitteeDocument"}
     dynamics: dict[str, Any] = few | {"n_equilibration_sweeps": 1, "n_md_steps": 2, "n_frames": 0}
     chains = MonteCarloMaker(n_replicas=2, n_production_sweeps=4, **dynamics)
     yield "sites", chains.make(salt(K=0.5), (1, 1, 1), [900.0]), {"MonteCarloDocument"}

@@ -24,9 +24,9 @@ from jobflow import run_locally
 from pymatgen.core import Structure
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 maker = ThermodynamicIntegrationMaker(
-    potential=sys.argv[2], temperature=200.0, n_windows=2, relax_maker=None, n_production_steps=100000, timestep_fs=0.5
+    potential=sys.argv[1], temperature=200.0, n_windows=2, relax_maker=None, n_production_steps=100000, timestep_fs=0.5
 )
-run_locally(maker.make(Structure.from_file(sys.argv[3]), {"Pb": "Sn"}), root_dir=sys.argv[4], create_folders=True)
+run_locally(maker.make(Structure.from_file(sys.argv[2]), {"Pb": "Sn"}), root_dir=sys.argv[3], create_folders=True)
 """
 
 

@@ -29,6 +29,7 @@ ADDED = {
     "LiquidDocument-1-frames": ["frames"],
     "LiquidFreeEnergyDocument-1-frames": ["mean_cell_job"],
     "MeltingDocument-1-quantum": ["quantum_shift_K", "quantum_shift_error_K", "solid.quantum.harmonic_eV.0"],
+    "MixingCommitteeDocument-1-spreads": ["frames.0.member"],
     "MixingDocument-1-frames": ["states.0.frames"],
     "MonteCarloDocument-1-frames": ["replicas.0.frames"],
     "MonteCarloDocument-1-sites": ["points.0.sites"],
