@@ -122,6 +122,7 @@ def test_another_process_goes_on_bitwise(perovskite, tmp_path):
     code = """
 import sys
 import numpy as np, torch
+from pathlib import Path
 from pymatgen.core import Structure
 from sampling.test_checkpoint import StopAfter, demo_windows
 from alchemflows.errors import RunStoppedError
