@@ -49,6 +49,7 @@ _MODULES = {
     "SchottkyMaker": "flows.defect_pairs",
     "SearchMaker": "jobs.ordering",
     "SiteGroup": "alchemy.groups",
+    "StateCommitteeMaker": "flows.state_committee",
     "StateCorrectionMaker": "flows.state_correction",
     "SwitchingMaker": "flows.switching",
     "Target": "schemas.optimization",
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
     from alchemflows.flows.phase_stability import PhaseStabilityMaker as PhaseStabilityMaker
     from alchemflows.flows.reanalysis import ReanalysisMaker as ReanalysisMaker
     from alchemflows.flows.relaxation import RelaxationMaker as RelaxationMaker
+    from alchemflows.flows.state_committee import StateCommitteeMaker as StateCommitteeMaker
     from alchemflows.flows.state_correction import StateCorrectionMaker as StateCorrectionMaker
     from alchemflows.flows.switching import SwitchingMaker as SwitchingMaker
     from alchemflows.flows.thermodynamic_integration import (

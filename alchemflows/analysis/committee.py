@@ -196,14 +196,14 @@ def _member(evaluated: Evaluated, correction: CorrectionDocument, lengths: Seque
     return _Member(evaluated.name, evaluated.job, correction, (whole[0], whole[1]), (first, last), evaluated.ladder)
 
 
-def _overlaps(member: _Member) -> bool:
-    """Return whether the frames of both ends show that a member overlaps with the sampled potential.
+def all_overlap(found: Sequence[Reweighting]) -> bool:
+    """Return whether the frames of all ends or states show that a member overlaps with the sampled potential.
 
     With fewer than :data:`~alchemflows.analysis.correction.MIN_INDEPENDENT` independent frames, those that are typical
     of the member can be missing by chance.
     """
-    reasons = [reason for end in member.ends for reason in reasons_against("", end)]
-    return overlap_suffices(reasons) and all(end.n_independent >= MIN_INDEPENDENT for end in member.ends)
+    reasons = [reason for each in found for reason in reasons_against("", each)]
+    return overlap_suffices(reasons) and all(each.n_independent >= MIN_INDEPENDENT for each in found)
 
 
 def _sampled_member(ladder: FreeEnergyDocument) -> CommitteeMember:
@@ -219,7 +219,7 @@ def _sampled_member(ladder: FreeEnergyDocument) -> CommitteeMember:
 
 
 def _listed(member: _Member, ladder: FreeEnergyDocument) -> CommitteeMember:
-    overlaps = _overlaps(member)
+    overlaps = all_overlap(member.ends)
     potential = member.correction.provenance.potential
     correction, total, own = member.correction.correction, member.correction.total, None
     if member.ladder is not None:
@@ -347,7 +347,7 @@ def _notes(
         for each in forces
         if each.forces is None
     ]
-    known = all(member.ladder is not None or _overlaps(member) for member in found)
+    known = all(member.ladder is not None or all_overlap(member.ends) for member in found)
     if sigma_eV < 2 * noise_eV and known:
         notes.append(
             f"the members agree within their statistical errors: σ_model is {sigma_eV:.2g} eV, and {noise_eV:.2g} eV "

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from alchemflows.errors import AlchemflowsError
-from alchemflows.free_energy.committees import MIN_MEMBERS
+from alchemflows.free_energy.committees import MIN_MEMBERS, CommitteeSpread
 from alchemflows.schemas.committee import FailedMember
 from alchemflows.schemas.potential import PotentialRecord
 
@@ -63,3 +64,30 @@ def notes_on_members(done: Sequence[EvaluatedMember], failed: Sequence[FailedMem
     """Return the notes on failed members, and on frames on which members failed."""
     notes = [f"{each.name}: its job ({each.job[:8]}) failed, so it is left out" for each in failed]
     return notes + [f"{each.name}: {text}" for each in done for text in each.failed]
+
+
+def numbers_in_K(n_members: int, spread: CommitteeSpread, common: tuple[float, float] = (0.0, 0.0)) -> dict[str, Any]:
+    """Return the fields of the spread of a temperature over the members, as a document has them.
+
+    Parameters
+    ----------
+    n_members
+        Number of members.
+    spread
+        Mean and spread of the temperature, or of its shift (K).
+    common
+        Temperature that all members are shifted from and its independent standard error (K), NaN if it is not known.
+    """
+    return {
+        "n_members": n_members,
+        "mean_K": common[0] + spread.mean[0],
+        "sigma_stat_K": finite(np.hypot(common[1], spread.mean[1])),
+        "sigma_model_K": spread.spread[0],
+        "sigma_model_error_K": finite(spread.spread[1]),
+        "sigma_noise_K": finite(spread.noise),
+    }
+
+
+def finite(value: float | np.floating) -> float | None:
+    """Return a number for a document: None if it is not finite."""
+    return float(value) if np.isfinite(value) else None

@@ -131,13 +131,13 @@ def state_correction_document(
     """
     changes = [each.change() for each in evaluated]
     states = [_state(each, change) for each, change in zip(evaluated, changes, strict=True)]
-    reasons = [f"{_kind(result)}: {reason}" for reason in result.verdict.reasons]
+    reasons = reasons_of_result(result)
     for each, change in zip(evaluated, changes, strict=True):
         reasons += reasons_against(each.state.name, change.reweighting)
     shifted, uncorrected = [], []
     for transition in transitions_of(result):
         low, high = (
-            _nearest(evaluated, phase, transition.composition, transition.temperature_K)
+            nearest_state(evaluated, phase, transition.composition, transition.temperature_K)
             for phase in (transition.low, transition.high)
         )
         if low is None or high is None:
@@ -206,14 +206,15 @@ def transitions_of(result: AbsoluteResult) -> list[SampledTransition]:
     ]
 
 
-def _kind(result: AbsoluteResult) -> str:
-    """Return the word before reasons against a result."""
+def reasons_of_result(result: AbsoluteResult) -> list[str]:
+    """Return the reasons against a result, which are also reasons against what is made of it."""
+    kind = "phases" if isinstance(result, PhaseStabilityDocument) else "free energy"
     if isinstance(result, MeltingDocument):
-        return "melting point"
-    return "phases" if isinstance(result, PhaseStabilityDocument) else "free energy"
+        kind = "melting point"
+    return [f"{kind}: {reason}" for reason in result.verdict.reasons]
 
 
-def _nearest(
+def nearest_state(
     evaluated: Sequence[EvaluatedState], phase: str, composition: float | None, temperature_K: float
 ) -> int | None:
     """Return the index of the state of a phase that is nearest to a temperature; None if the phase has none."""

@@ -12,7 +12,7 @@ from alchemflows.analysis.committee import N_LISTED, N_NAMED
 from alchemflows.analysis.correction import MIN_EFFECTIVE, MIN_INDEPENDENT
 from alchemflows.analysis.frame_spreads import state_spreads, sweeps_of
 from alchemflows.analysis.frames import StateFrames, monte_carlo_states
-from alchemflows.analysis.members import EvaluatedMember, completed_members, notes_on_members
+from alchemflows.analysis.members import EvaluatedMember, completed_members, finite, notes_on_members, numbers_in_K
 from alchemflows.analysis.transition import SampledCell, order_observable, thermal_samples
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.committees import MIN_MEMBERS, spread_of_draws
@@ -244,12 +244,7 @@ def _spread(
     return TemperatureSpread(
         quantity=quantity.name,
         supercells=_supercells(cells, quantity),
-        n_members=len(having),
-        mean_K=spread.mean[0],
-        sigma_stat_K=_known(spread.mean[1]),
-        sigma_model_K=spread.spread[0],
-        sigma_model_error_K=_known(spread.spread[1]),
-        sigma_noise_K=_known(spread.noise),
+        **numbers_in_K(len(having), spread),
     )
 
 
@@ -297,8 +292,8 @@ def _curves(cell: SampledCell, curves: ThermalCurves, change: ThermalChange | No
         supercell=cell.supercell,
         counts=cell.disorder.counts,
         temperatures_K=grid.tolist(),
-        order=[_known(value) for value in values.order],
-        order_cumulant=[_known(value) for value in values.order_cumulant],
+        order=[finite(value) for value in values.order],
+        order_cumulant=[finite(value) for value in values.order_cumulant],
         heat_capacity_eV_per_K=values.heat_capacity_eV_per_K.tolist(),
         n_effective=None if change is None else change.n_effective.tolist(),
         n_independent=None if change is None else change.n_independent,
@@ -385,7 +380,3 @@ def _too_large(document: TransitionCommitteeDocument) -> list[str]:
         for each in document.frames[:N_NAMED]
     )
     return [Reason.TRANSITIONS_DISAGREE.because(sigma=spread.sigma_model_K, tolerance=tolerance, frames=frames)]
-
-
-def _known(value: float | np.floating) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from alchemflows.cli.configured import connected
-from alchemflows.cli.corrections import argument_of, ordered_ladder_of
+from alchemflows.cli.corrections import argument_of, elements_of_states, ordered_ladder_of
 from alchemflows.cli.inputs import naming_options, potential_of
 from alchemflows.cli.maker_options import MakerOptions, grouped
 from alchemflows.cli.once import App, refuse_given
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from jobflow import Flow
 
+    from alchemflows.analysis.absolute_states import AbsoluteResult
     from alchemflows.flows.committee import CommitteeMaker
     from alchemflows.flows.mixing_committee import MixingCommitteeMaker
+    from alchemflows.flows.state_committee import StateCommitteeMaker
     from alchemflows.flows.transition_committee import TransitionCommitteeMaker
     from alchemflows.schemas.correction import CalculatorSpec
     from alchemflows.schemas.potential import PotentialSpec
@@ -61,7 +63,10 @@ def committee(
     run: RunOptions,
     tolerance_k: Annotated[
         float | None,
-        typer.Option(help="Maximum accepted standard deviation of a transition temperature over the members (K)."),
+        typer.Option(
+            help="Maximum accepted standard deviation of a transition temperature, or melting point, over the members "
+            "(K)."
+        ),
     ] = None,
     dtype: Dtype = "float64",
     device: Device = "auto",
@@ -79,7 +84,12 @@ def committee(
 
     Of a transition between order and disorder, a result of `alchemflows transition`, the frames of all supercells and
     temperatures are evaluated. The result has the transition temperature with each potential.
+
+    Of an absolute free energy, phases or a melting point (`alchemflows frenkel-ladd`, `liquid`, `phases`, `melting`),
+    the frames of all states are evaluated. The result has the free energies, the temperatures of transitions and the
+    melting point with each potential.
     """
+    from alchemflows.analysis.absolute_states import AbsoluteResult
     from alchemflows.results.listing import find_result
     from alchemflows.schemas.mixing import MixingDocument
     from alchemflows.schemas.provenance import potential_of as potential_of_result
@@ -101,6 +111,10 @@ def committee(
     elif isinstance(document, TransitionDocument):
         refuse_given({"budget": "--budget", "forces": "--forces", **_IN_MEV}, "on a transition temperature")
         maker, elements = _of_transition(maker, tolerance_k), _elements(uuid)
+        with naming_options({"tolerance_K": "--tolerance-k"}):
+            maker.check()
+    elif isinstance(document, AbsoluteResult):
+        maker, elements = _of_states(document, maker, tolerance_k), elements_of_states(uuid)
         with naming_options({"tolerance_K": "--tolerance-k"}):
             maker.check()
     else:
@@ -130,6 +144,28 @@ def _of_transition(maker: CommitteeMaker, tolerance_K: float | None) -> Transiti
     from alchemflows.flows.transition_committee import TransitionCommitteeMaker
 
     return TransitionCommitteeMaker(**_shared(maker), tolerance_K=tolerance_K)
+
+
+def _of_states(document: AbsoluteResult, maker: CommitteeMaker, tolerance_K: float | None) -> StateCommitteeMaker:
+    """Return the maker for absolute free energies and their transitions in place of that for a ladder.
+
+    Raises
+    ------
+    InvalidInputError
+        If an option has no effect on the result.
+    """
+    from alchemflows.flows.state_committee import StateCommitteeMaker
+    from alchemflows.schemas.melting import MeltingDocument
+    from alchemflows.schemas.phases import PhaseStabilityDocument
+
+    others = {"budget": "--budget", "forces": "--forces"}
+    if isinstance(document, MeltingDocument | PhaseStabilityDocument):
+        refuse_given(others | _IN_MEV, "on a melting point or phases")
+    else:
+        refuse_given(others | _IN_K, "on an absolute free energy")
+    return StateCommitteeMaker(
+        **_shared(maker), tolerance_K=tolerance_K, tolerance_meV_per_atom=maker.tolerance_meV_per_atom
+    )
 
 
 def _shared(maker: CommitteeMaker) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def correct(
         maker.check()
     uuid, absolute = _found(result)
     if absolute:
-        maker, elements = _of_states(maker), _elements_of_states(uuid)
+        maker, elements = _of_states(maker), elements_of_states(uuid)
     else:
         uuid, _, elements = ordered_ladder_of(uuid)
 
@@ -172,7 +172,7 @@ def _of_states(maker: CorrectionMaker) -> StateCorrectionMaker:
     return StateCorrectionMaker(target=target, max_failed=maker.max_failed, category=category)
 
 
-def _elements_of_states(uuid: str) -> frozenset[int]:
+def elements_of_states(uuid: str) -> frozenset[int]:
     """Return the elements of the states of a result that can be corrected; others are named.
 
     Raises

@@ -18,6 +18,7 @@ from alchemflows.cli import (
     monte_carlo_tables,
     phase_tables,
     reanalysis_tables,
+    state_committee_tables,
     state_correction_tables,
     tables,
     transition_committee_tables,
@@ -45,6 +46,7 @@ from alchemflows.schemas.provenance import demo_note, potential_of
 from alchemflows.schemas.reanalysis import ReanalysisDocument
 from alchemflows.schemas.relax import RelaxDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
+from alchemflows.schemas.state_committee import StateCommitteeDocument
 from alchemflows.schemas.state_correction import StateCorrectionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
@@ -83,6 +85,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     MixingDocument: mixing_tables.mixing_tables,
     MixingCommitteeDocument: mixing_committee_tables.mixing_committee_tables,
     TransitionDocument: transition_tables.transition_tables,
+    StateCommitteeDocument: state_committee_tables.state_committee_tables,
     TransitionCommitteeDocument: transition_committee_tables.transition_committee_tables,
     ReproductionDocument: tables.reproduction_tables,
     RelaxDocument: tables.relaxation_table,

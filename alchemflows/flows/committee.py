@@ -21,6 +21,7 @@ from alchemflows.jobs.frame_forces import FrameForcesMaker
 from alchemflows.jobs.inputs import tolerant
 from alchemflows.jobs.mixing_committee import CompareMixingMaker
 from alchemflows.jobs.refine import assign_category
+from alchemflows.jobs.state_committee import CompareStatesMaker
 from alchemflows.jobs.transition_committee import CompareTransitionMaker
 from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.potential import PotentialRecord, PotentialSpec
@@ -108,19 +109,32 @@ class MembersMaker(Maker):
         """Return the FireWorks category of the jobs of the k-th member."""
         return self.categories.get(k, self.category)
 
-    def of_monte_carlo(
+    def evaluation(self, name: str, target: PotentialSpec | CalculatorSpec, result: str) -> Job:
+        """Return the job that evaluates the frames of a result with one member; by default those of Monte Carlo.
+
+        Parameters
+        ----------
+        name, target
+            Name and specification of the member.
+        result
+            Identifier (UUID) of the result.
+        """
+        maker = FrameEnergiesMaker(name=f"energies, {name}", target=target, max_failed=self.max_failed)
+        return maker.make(result, name)
+
+    def compared(
         self,
         result: str,
-        compare: CompareMixingMaker | CompareTransitionMaker,
+        compare: CompareMixingMaker | CompareTransitionMaker | CompareStatesMaker,
         elements: Collection[int],
         sampled: PotentialRecord | None,
     ) -> Flow:
-        """Return the flow that evaluates the frames of Monte Carlo with each member, and compares the members.
+        """Return the flow that evaluates the frames of a result with each member, and compares the members.
 
         Parameters
         ----------
         result
-            Identifier (UUID) of the free energy of mixing, or of the transition.
+            Identifier (UUID) of the result.
         compare
             Maker of the job that compares them, whose output is that of the flow.
         elements
@@ -137,9 +151,7 @@ class MembersMaker(Maker):
         uuid, names = checked_id(result), self.different_names(sampled)
         evaluations = []
         for k, (name, member) in enumerate(zip(names, self.members, strict=True)):
-            target = checked_target(member, elements)
-            maker = FrameEnergiesMaker(name=f"energies, {name}", target=target, max_failed=self.max_failed)
-            evaluations.append(maker.make(uuid, name))
+            evaluations.append(self.evaluation(name, checked_target(member, elements), uuid))
             assign_category([evaluations[-1]], self.category_of(k))
         compared = compare.make(uuid, names, [each.uuid for each in evaluations], [each.output for each in evaluations])
         flow_name = f"{self.name} of {', '.join(names)}"

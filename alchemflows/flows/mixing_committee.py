@@ -59,7 +59,7 @@ class MixingCommitteeMaker(MembersMaker):
         compare = CompareMixingMaker(
             include_sampled=self.include_sampled, tolerance_meV_per_atom=self.tolerance_meV_per_atom
         )
-        return self.of_monte_carlo(mixing, compare, elements, sampled)
+        return self.compared(mixing, compare, elements, sampled)
 
     def check(self) -> None:
         """Check the fields, without loading a member.

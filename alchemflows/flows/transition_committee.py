@@ -59,7 +59,7 @@ class TransitionCommitteeMaker(MembersMaker):
             As :meth:`check`; or if a member is given twice, cannot be loaded or does not support an element.
         """
         compare = CompareTransitionMaker(include_sampled=self.include_sampled, tolerance_K=self.tolerance_K)
-        return self.of_monte_carlo(transition, compare, elements, sampled)
+        return self.compared(transition, compare, elements, sampled)
 
     def check(self) -> None:
         """Check the fields, without loading a member.

@@ -65,9 +65,17 @@ class StateChange:
         if step == 0:
             return self.reweighting.best
         value = self.reweighting.best[0] - step * self.entropy_eV_per_K[0]
-        influences = self.reweighting.influences_eV - step * self.influences_eV_per_K
-        excess = self.reweighting.excess_eV - step * self.excess_eV_per_K
+        influences, excess = self.sources_at(temperature_K)
         return value, float(np.hypot(_error(influences), excess))
+
+    def sources_at(self, temperature_K: float) -> tuple[np.ndarray, float]:
+        """Return the influence of each configuration on the value of :meth:`at`, and the rest of its error (eV).
+
+        This rest is the difference between both estimators beyond chance, with its sign.
+        """
+        step = temperature_K - self.temperature_K
+        influences = self.reweighting.influences_eV - step * self.influences_eV_per_K
+        return influences, self.reweighting.excess_eV - step * self.excess_eV_per_K
 
 
 def state_change(differences_eV: ArrayLike, enthalpies_eV: ArrayLike, temperature_K: float) -> StateChange:

@@ -6,11 +6,8 @@ import matplotlib as mpl
 from ase import units
 from matplotlib.figure import Figure
 
-from alchemflows.plotting.labels import legend_below, subscripted, with_error
+from alchemflows.plotting.labels import legend_below, shortened, subscripted, with_error
 from alchemflows.schemas.committee import CommitteeDocument
-
-#: Length of a member's name in a figure.
-_LONGEST = 34
 
 
 def plot_committee(document: CommitteeDocument) -> Figure:
@@ -33,7 +30,7 @@ def plot_committee(document: CommitteeDocument) -> Figure:
             left.errorbar(
                 member.total.delta_f_eV, k, xerr=member.total.error_eV or 0.0, marker="o", capsize=3, **overlaps
             )
-        names = [("sampled: " if member.sampled else "") + _shortened(member.name) for member in document.members]
+        names = [("sampled: " if member.sampled else "") + shortened(member.name) for member in document.members]
         left.set_yticks(range(len(names)), names, fontsize=8)
         left.set_ylim(len(names) - 0.5, -0.5)
         left.set_xlabel(f"{symbol} (eV)")
@@ -48,7 +45,3 @@ def plot_committee(document: CommitteeDocument) -> Figure:
         found = with_error(mean, document.mean.error_eV)
         figure.suptitle(f"{path}, {document.counts.title}: {symbol} = {found}, σ_model = {sigma:.4f} eV", fontsize=10)
     return figure
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"

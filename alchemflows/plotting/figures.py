@@ -29,6 +29,7 @@ from alchemflows.plotting.optimization import plot_optimization
 from alchemflows.plotting.ordering import plot_order, plot_search
 from alchemflows.plotting.phases import plot_boundary, plot_phases
 from alchemflows.plotting.reanalysis import plot_reanalysis
+from alchemflows.plotting.state_committees import plot_state_committee
 from alchemflows.plotting.sweeps import plot_sweep
 from alchemflows.plotting.transition import plot_transition
 from alchemflows.plotting.transition_committees import plot_transition_committee
@@ -50,6 +51,7 @@ from alchemflows.schemas.ordering import OrderDisorderDocument, OrderingSearchDo
 from alchemflows.schemas.phases import PhaseStabilityDocument
 from alchemflows.schemas.reanalysis import ReanalysisDocument
 from alchemflows.schemas.reproduction import ReproductionDocument
+from alchemflows.schemas.state_committee import StateCommitteeDocument
 from alchemflows.schemas.state_correction import StateCorrectionDocument
 from alchemflows.schemas.sweep import CompositionSweepDocument
 from alchemflows.schemas.switching import SwitchingDocument
@@ -67,6 +69,7 @@ _FIGURES: dict[type[Document], dict[str, Callable[[Any], Figure]]] = {
     CommitteeDocument: {"committee": plot_committee},
     MixingCommitteeDocument: {"committee": plot_mixing_committee},
     TransitionCommitteeDocument: {"committee": plot_transition_committee},
+    StateCommitteeDocument: {"committee": plot_state_committee},
     ReanalysisDocument: {"reanalysis": plot_reanalysis},
     FrenkelLaddDocument: {"switching": plot_switching},
     LiquidFreeEnergyDocument: {"switching": plot_switching},

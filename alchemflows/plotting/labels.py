@@ -17,6 +17,8 @@ from alchemflows.schemas.provenance import demo_note
 _UNITS = {"_eV_per_atom": "eV/atom", "_A3": "Å³", "_A": "Å", "_GPa": "GPa", "_eV": "eV"}
 #: Size of the font of a legend (points).
 _LEGEND_PT = 8
+#: Length of the name of a member of a committee.
+_LONGEST = 34
 _AMOUNT = re.compile(r"(?<=[A-Za-z)\]])(\d+(?:\.\d+)?)")
 
 
@@ -29,6 +31,11 @@ def subscripted(formula: str) -> str:
     'Cs(Pb$_{0.5}$Sn$_{0.5}$)I$_{3}$'
     """
     return _AMOUNT.sub(r"$_{\1}$", formula)
+
+
+def shortened(name: str) -> str:
+    """Return the name of a member of a committee; of a long one the end, such as the arguments of a calculator."""
+    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
 
 
 def with_error(value_eV: float, error_eV: float | None) -> str:

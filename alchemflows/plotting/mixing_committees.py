@@ -6,11 +6,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from alchemflows.plotting.labels import legend_below, subscripted
+from alchemflows.plotting.labels import legend_below, shortened, subscripted
 from alchemflows.schemas.mixing_committee import MixingCommitteeDocument
-
-#: Length of a member's name in a figure.
-_LONGEST = 34
 
 
 def plot_mixing_committee(document: MixingCommitteeDocument) -> Figure:
@@ -51,8 +48,7 @@ def plot_mixing_committee(document: MixingCommitteeDocument) -> Figure:
                     capsize=3,
                     color=f"C{k}",
                 )
-            name = member.name if len(member.name) <= _LONGEST else f"…{member.name[1 - _LONGEST :]}"
-            left.plot([], [], color=f"C{k}", label=("sampled: " if member.sampled else "") + name)
+            left.plot([], [], color=f"C{k}", label=("sampled: " if member.sampled else "") + shortened(member.name))
         for t, temperature_K in enumerate(document.temperatures_K):
             left.plot([], [], color="0.3", linestyle=styles[t % len(styles)], label=f"{temperature_K:g} K")
         left.set_xlabel(f"x({second})")

@@ -6,11 +6,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from alchemflows.plotting.labels import legend_below, subscripted
+from alchemflows.plotting.labels import legend_below, shortened, subscripted
 from alchemflows.schemas.transition_committee import TransitionCommitteeDocument
-
-#: Length of a member's name in a figure.
-_LONGEST = 34
 
 
 def plot_transition_committee(document: TransitionCommitteeDocument) -> Figure:
@@ -44,8 +41,7 @@ def plot_transition_committee(document: TransitionCommitteeDocument) -> Figure:
                     capsize=3,
                     color=f"C{k}",
                 )
-            name = member.name if len(member.name) <= _LONGEST else f"…{member.name[1 - _LONGEST :]}"
-            left.plot([], [], color=f"C{k}", label=("sampled: " if member.sampled else "") + name)
+            left.plot([], [], color=f"C{k}", label=("sampled: " if member.sampled else "") + shortened(member.name))
         for c, curve in enumerate(document.members[0].curves):
             left.plot([], [], color="0.3", linestyle=styles[c % len(styles)], label=curve.name)
         spread = document.spread

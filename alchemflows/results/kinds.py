@@ -98,6 +98,7 @@ COLUMNS: dict[str, Column] = {
     "sigma_model_eV": Column("$output.sigma_model_eV"),
     "ladder_overlaps": Column("$output.ladders.overlaps"),
     "spreads": Column("$output.spreads"),
+    "state_spreads": Column("$output.state_spreads"),
     "transition_quantity": Column("$output.quantity"),
     "members": Column("$output.members.name"),
     "curve_values": Column("$output.gibbs_eV.values"),
@@ -169,6 +170,17 @@ def _transition_committee(row: Row) -> Summary:
     if not found:
         return Summary(system, "transitions that are compared", 0, None, "")
     return Summary(system, "T(order → disorder) ± σ_model", found[-1]["mean_K"], found[-1]["sigma_model_K"], "K")
+
+
+def _state_committee(row: Row) -> Summary:
+    """Mean over the members of the first transition temperature, or else of G of the first state; error: σ_model."""
+    n_members = len(row["members"])
+    for each in row["spreads"]:
+        name = f"T({each['low_temperature_phase']} → {each['high_temperature_phase']}) ± σ_model"
+        return Summary(f"{row['formula']}, {n_members} potentials", name, each["mean_K"], each["sigma_model_K"], "K")
+    state = row["state_spreads"][0]
+    value, error = state["mean"]["value_eV_per_atom"], state["sigma_model_eV_per_atom"]
+    return Summary(f"{state['name']}, {n_members} potentials", "G ± σ_model", value, error, "eV/atom")
 
 
 def _reanalysis(row: Row) -> Summary:
@@ -341,6 +353,7 @@ KINDS: dict[str, Kind] = {
     "CommitteeDocument": Kind("committee", _committee),
     "MixingCommitteeDocument": Kind("mixing-committee", _mixing_committee),
     "TransitionCommitteeDocument": Kind("transition-committee", _transition_committee),
+    "StateCommitteeDocument": Kind("state-committee", _state_committee),
     "ReanalysisDocument": Kind("reanalysis", _reanalysis),
     "LiquidFreeEnergyDocument": Kind("liquid", _absolute),
     "SizeExtrapolation": Kind("size-extrapolation", _sizes),

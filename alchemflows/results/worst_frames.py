@@ -19,6 +19,7 @@ from alchemflows.analysis.frame_spreads import StateSpread, state_spreads
 from alchemflows.analysis.frames import StateFrames
 from alchemflows.analysis.mixing_committee import second_counts
 from alchemflows.analysis.reference_atoms import ReferenceAtoms
+from alchemflows.analysis.state_committee import corrected_member
 from alchemflows.errors import InvalidInputError, PotentialError
 from alchemflows.jobs.frame_energies import evaluated_members
 from alchemflows.jobs.stores import stored_output
@@ -29,11 +30,13 @@ from alchemflows.schemas.committee import CommitteeDocument
 from alchemflows.schemas.mixing_committee import MixingCommitteeDocument
 from alchemflows.schemas.potential import PotentialRecord
 from alchemflows.schemas.provenance import potential_of
+from alchemflows.schemas.state_committee import StateCommitteeDocument
+from alchemflows.schemas.state_correction import StateCorrectionDocument
 from alchemflows.schemas.transition_committee import TransitionCommitteeDocument
 from alchemflows.storage.database import Database
 
 #: Results that compare the members of a committee at frames.
-Committee = CommitteeDocument | MixingCommitteeDocument | TransitionCommitteeDocument
+Committee = CommitteeDocument | MixingCommitteeDocument | TransitionCommitteeDocument | StateCommitteeDocument
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def worst_frames(database: Database, beginning: str, n: int) -> list[WorstFrame]
     database
         Database to read.
     beginning
-        Identifier of a committee on a ladder, a free energy of mixing or a transition, or its first characters.
+        Identifier of a committee on any result, or its first characters.
     n
         Number of frames.
 
@@ -212,6 +215,9 @@ def _of_committee(database: Database, document: Committee) -> tuple[list[WorstFr
     """Return the frames that a committee has evaluated with their spreads, and the potential that was sampled."""
     if not isinstance(document, CommitteeDocument):
         _, states = states_of(database, document.result)
+        if isinstance(document, StateCommitteeDocument):
+            compared = {state.name for state in document.state_spreads}
+            states = [state for state in states if state.name in compared]
         spreads_eV = np.concatenate([each.spread_eV for each in _spreads(database, document, states)])
         found = _frames(document.result, states, document.source)
         pairs = zip(found, spreads_eV, strict=True)
@@ -227,14 +233,21 @@ def _of_committee(database: Database, document: Committee) -> tuple[list[WorstFr
 
 
 def _spreads(
-    database: Database, document: MixingCommitteeDocument | TransitionCommitteeDocument, states: Sequence[StateFrames]
+    database: Database,
+    document: MixingCommitteeDocument | TransitionCommitteeDocument | StateCommitteeDocument,
+    states: Sequence[StateFrames],
 ) -> list[StateSpread]:
     """Return the spread of ΔU at the frames of all states, from the energies that the jobs of the members stored."""
     members = [(member.name, member.job) for member in document.members if member.job is not None]
     names, jobs = zip(*members, strict=True)
     energies = [stored_output(database.job_store, job, "energies of the frames") for job in jobs]
-    done = evaluated_members(names, jobs, energies, states)
     include_sampled = any(member.sampled for member in document.members)
+    if isinstance(document, StateCommitteeDocument):
+        n_frames = [len(state.frames) for state in states]
+        found = (StateCorrectionDocument.read(each) for each in energies)
+        of_members = [corrected_member(*each, n_frames) for each in zip(names, jobs, found, strict=True)]
+        return state_spreads(of_members, include_sampled, range(len(states)))
+    done = evaluated_members(names, jobs, energies, states)
     if isinstance(document, TransitionCommitteeDocument):
         return state_spreads(done, include_sampled, range(len(states)))
     temperatures = [state.conditions["temperature_K"] for state in states]

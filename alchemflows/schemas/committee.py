@@ -74,6 +74,19 @@ class FailedMember(BaseModel):
     job: str = Field(description="jobflow's identifier of the failed job, which has the error")
 
 
+class SpreadOfTemperature(BaseModel):
+    """Mean and spread over the members of a temperature (K)."""
+
+    n_members: int = Field(description="number of members with this temperature")
+    mean_K: float
+    sigma_stat_K: float | None = Field(description="statistical standard error of the mean; none if it is not known")
+    sigma_model_K: float = Field(description="sample standard deviation over the members")
+    sigma_model_error_K: float | None = Field(description="statistical standard error of `sigma_model_K`")
+    sigma_noise_K: float | None = Field(
+        description="sample standard deviation that members with equal values would have, from statistical errors alone"
+    )
+
+
 class DisagreeingFrame(BaseModel):
     """A frame at which the members of a committee disagree.
 

@@ -9,7 +9,7 @@ import numpy as np
 from ase import units
 from pydantic import BaseModel, Field
 
-from alchemflows.schemas.committee import FailedMember
+from alchemflows.schemas.committee import FailedMember, SpreadOfTemperature
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.potential import PotentialRecord
@@ -88,19 +88,11 @@ class TransitionMember(BaseModel):
         return float(min(at))
 
 
-class TemperatureSpread(BaseModel):
+class TemperatureSpread(SpreadOfTemperature):
     """Mean and spread over the members of a transition temperature (K)."""
 
     quantity: TransitionQuantity
     supercells: list[tuple[int, int, int]]
-    n_members: int = Field(description="number of members with this transition")
-    mean_K: float
-    sigma_stat_K: float | None = Field(description="statistical standard error of the mean; none if it is not known")
-    sigma_model_K: float = Field(description="sample standard deviation over the members")
-    sigma_model_error_K: float | None = Field(description="statistical standard error of `sigma_model_K`")
-    sigma_noise_K: float | None = Field(
-        description="sample standard deviation that members with equal values would have, from statistical errors alone"
-    )
 
 
 class DisagreeingArrangement(BaseModel):

@@ -52,6 +52,7 @@ from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.ordering_search import OrderingSearchMaker
 from alchemflows.flows.phase_stability import PhaseStabilityMaker
 from alchemflows.flows.reanalysis import ReanalysisMaker
+from alchemflows.flows.state_committee import StateCommitteeMaker
 from alchemflows.flows.state_correction import StateCorrectionMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
@@ -127,6 +128,7 @@ def flows() -> Iterator[Flow]:
     yield Flow([temperatures, figure], output=figure.output)
     yield corrected_ladder()
     yield corrected_crystal()
+    yield state_committee()
     yield committee()
     yield reanalysis()
     yield SchottkyMaker(frenkel_ladd_maker=absolute).make(salt())
@@ -195,6 +197,17 @@ def corrected_crystal() -> Flow:
     target = PotentialSpec(name="mace-demo", device="cpu", dtype="float64")
     correction = StateCorrectionMaker(target=target).make(absolute.output.uuid)
     return Flow([absolute, correction], output=correction.output, order="linear", name="correction of a state")
+
+
+def state_committee() -> Flow:
+    """Return a melting point, and a committee of the sampled potential and the same one with weak springs."""
+    absolute = FrenkelLaddMaker(potential=DEMO, timestep_fs=4.0, relax_maker=None, n_frames=8, **ABSOLUTE)
+    melting = MeltingPointMaker(
+        frenkel_ladd_maker=absolute, n_heating_steps=20, n_points=3, **SWITCHES
+    ).make(salt(), MELTING_RANGE_K)  # fmt: skip
+    springs = CalculatorSpec(path="calculators:Shifted", arguments={"stiffness_eV_per_A2": 1e-4})
+    compared = StateCommitteeMaker(members=[springs]).make(melting.output.uuid)
+    return Flow([melting, compared], output=compared.output, order="linear", name="state committee")
 
 
 def committee() -> Flow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,21 +16,26 @@ from stored import DOCUMENTS, read_example
 
 from alchemflows.analysis.absolute_states import absolute_states
 from alchemflows.analysis.phases import Point, compare
+from alchemflows.analysis.state_committee import state_committee_document
 from alchemflows.analysis.state_correction import state_correction_document, transitions_of
 from alchemflows.cli.layout import plain_console
 from alchemflows.cli.shown import show
-from alchemflows.errors import DatabaseError, InvalidInputError
+from alchemflows.errors import AlchemflowsError, DatabaseError, InvalidInputError
 from alchemflows.flows.corrected_states import CorrectedFrenkelLaddMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.state_committee import StateCommitteeMaker
 from alchemflows.flows.state_correction import StateCorrectionMaker
 from alchemflows.free_energy.perturbation import state_change
 from alchemflows.jobs.frames import states_of_result, states_with_frames, stored_absolute
+from alchemflows.jobs.stores import stored_output
 from alchemflows.plotting import figures_of
+from alchemflows.results.worst_frames import worst_frames
 from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.document import decoded
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.reasons import Reason
+from alchemflows.schemas.state_committee import StateCommitteeDocument
 from alchemflows.schemas.state_correction import StateCorrectionDocument
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -219,8 +225,8 @@ def test_frames_are_not_read_to_know_which_states_have_them(crystal):
         states_with_frames(JobStore(changed), stored_absolute(store, uuid))
 
 
-def test_a_melting_point_is_shifted(crystal):
-    """The entropy of fusion is the latent heat divided by the melting point; both states are anchors of curves."""
+def melting_point(crystal):
+    """Return a melting point of 310 K, and its states; both have the frames of the crystal."""
     store, uuid = crystal
     example = read_example(DOCUMENTS / "MeltingDocument-1-quantum.json")
     (row,) = example["outputs"]
@@ -230,17 +236,30 @@ def test_a_melting_point_is_shifted(crystal):
     stored.additional_stores["data"].update(example["samples"], key="blob_uuid")
     heat = {"melting_K": 310.0, "melting_error_K": 2.0, "latent_heat_eV_per_atom": 0.031}
     result = stored_absolute(stored, row["uuid"]).model_copy(update=heat | {"latent_heat_error_eV_per_atom": 0.0})
+    ((sampled,), _) = states_of_result(store, stored_absolute(store, uuid))
+    return result, [
+        replace(sampled, state=state, frames=replace(sampled.frames, target_eV=np.full(20, np.nan), errors={}))
+        for state in absolute_states(result)
+    ]
+
+
+def melting_with(crystal, liquid_eV_per_atom, failed=()):
+    """Return the correction of the melting point to a potential whose liquid has a higher energy."""
+    result, states = melting_point(crystal)
+    for each in states:
+        per_atom = {"solid": 0.0, "liquid": liquid_eV_per_atom}[each.state.phase]
+        for k, energy in enumerate(each.frames.sampled.frames.energy_eV):
+            value = float(energy + each.state.counts.atoms * per_atom)
+            each.frames.record(k, "not converged" if k in failed else value)
+    return state_correction_document(crystal[1], result, "changed", states, [], Provenance())
+
+
+def test_a_melting_point_is_shifted(crystal):
+    """The entropy of fusion is the latent heat divided by the melting point; both states are anchors of curves."""
+    result, states = melting_point(crystal)
     (transition,) = transitions_of(result)
     assert transition.entropy_eV_per_K == pytest.approx((1e-4, 0.0))
-    ((sampled,), _) = states_of_result(store, stored_absolute(store, uuid))
-    states = []
-    for state in absolute_states(result):
-        each = replace(sampled, state=state, frames=replace(sampled.frames, target_eV=np.full(20, np.nan)))
-        for k, energy in enumerate(each.frames.sampled.frames.energy_eV):
-            per_atom = {"solid": 0.0, "liquid": 0.001}[state.phase]
-            each.frames.record(k, float(energy + state.counts.atoms * per_atom))
-        states.append(each)
-    found = state_correction_document(uuid, result, "changed", states, [], Provenance())
+    found = melting_with(crystal, 0.001)
     (melting,) = found.transitions
     assert (melting.low_temperature_phase, melting.high_temperature_phase) == ("solid", "liquid")
     assert melting.shift_K == pytest.approx(10.0) and melting.corrected_K == pytest.approx(320.0)
@@ -248,6 +267,75 @@ def test_a_melting_point_is_shifted(crystal):
         {Reason.FAR_FRAMES} if any(abs(s.state.temperature_K - 310) > 0.25 * s.state.temperature_K for s in states)
         else set()
     )  # fmt: skip
+
+
+def test_a_committee_on_a_melting_point(crystal, capsys):
+    """The sampled potential, and two whose melting points are 10 and 20 K higher; one failed on two frames."""
+    result, states = melting_point(crystal)
+    members = [
+        ("near", "1234", melting_with(crystal, 0.001)),
+        ("far", "5678", melting_with(crystal, 0.002, failed=(3, 7))),
+        ("broken", "9abc", None),
+    ]
+    found = state_committee_document(crystal[1], result, states, members, tolerance_K=5.0)
+    (spread,) = found.spreads
+    temperatures = [member.transitions[0].temperature_K for member in found.members]
+    assert temperatures == pytest.approx([310.0, 320.0, 330.0]) and found.members[0].sampled
+    assert (spread.mean_K, spread.sigma_model_K, spread.n_members) == pytest.approx((320.0, 10.0, 3))
+    # Constant energies have no statistical error, so the error of the sampled melting point remains.
+    assert spread.sigma_stat_K == pytest.approx(2.0, rel=1e-3) and spread.sigma_model_error_K < 1e-3
+    (reason,) = [text for text in found.verdict.reasons if Reason.of(text) is Reason.TRANSITIONS_DISAGREE]
+    assert reason.startswith("solid → liquid") and "frame" in reason
+    assert [failed.name for failed in found.failed] == ["broken"]
+    assert any("broken" in note for note in found.verdict.notes)
+    assert any("far" in note and "3, 7" in note for note in found.verdict.notes)
+    numbers = dict(found.__repr_args__())
+    assert (numbers["mean_K"], numbers["sigma_model_K"]) == pytest.approx((320.0, 10.0))
+    show(found, plain_console())
+    printed = capsys.readouterr().out
+    assert "σ_model" in printed and "σ_stat" in printed and "solid → liquid" in printed
+    (drawn,) = figures_of(found).values()
+    assert "solid → liquid" in drawn().axes[0].get_xlabel()
+    without = state_committee_document(crystal[1], result, states, members, include_sampled=False, tolerance_K=50.0)
+    assert without.spreads[0].mean_K == pytest.approx(325.0) and not without.includes_sampled
+    assert Reason.TRANSITIONS_DISAGREE not in {Reason.of(text) for text in without.verdict.reasons}
+    with pytest.raises(AlchemflowsError, match="broken"):
+        state_committee_document(crystal[1], result, states, members[1:], include_sampled=False)
+
+
+def test_a_committee_on_an_absolute_free_energy(crystal, tmp_path, capsys, monkeypatch):
+    """Springs between all atoms, and a constant energy; each member is a correction of the same frames."""
+    store, uuid = crystal
+    maker = StateCommitteeMaker(members=[shifted(0.5), shifted(0.0, 2e-3)], tolerance_meV_per_atom=1.0)
+    flow = maker.make(uuid, elements=[11, 17])
+    compared, found = run(store, flow, tmp_path)
+    before, _, springs = found.members
+    alone = [decoded(store.get_output(job.uuid, load=True)) for job in flow.jobs[:2]]
+    for member, correction in zip(found.members[1:], alone, strict=True):
+        assert member.states[0].total == correction.states[0].total and member.transitions == []
+    assert before.states[0].total == stored_absolute(store, uuid).gibbs
+    (spread,) = found.state_spreads
+    totals = [member.states[0].total.value_eV for member in found.members]
+    assert spread.mean.value_eV == pytest.approx(np.mean(totals))
+    assert spread.sigma_model_eV == pytest.approx(np.std(totals, ddof=1))
+    # Only the springs have an error beside that of the sampled potential; it counts a third.
+    (own,) = [state.reweighting.best.error_eV for state in alone[1].states]
+    assert spread.mean.error_eV == pytest.approx(np.hypot(before.states[0].total.error_eV, own / 3), rel=1e-3)
+    (reason,) = [text for text in found.verdict.reasons if Reason.of(text) is Reason.MEMBERS_DISAGREE]
+    assert found.frames[0].member == springs.name and springs.name in reason
+    assert StateCommitteeDocument.read(found.model_dump()) == found
+    show(found, plain_console())
+    assert "NaCl, 300 K" in capsys.readouterr().out
+    (drawn,) = figures_of(found).values()
+    assert "eV/atom" in drawn().axes[0].get_xlabel()
+    for module in ("frames", "worst_frames"):
+        monkeypatch.setattr(
+            f"alchemflows.results.{module}.find_result",
+            lambda database, uuid: (uuid, stored_output(database.job_store, uuid)),
+        )
+    worst = worst_frames(SimpleNamespace(job_store=store), compared, 5)
+    assert [frame.index for frame in worst] == [frame.index for frame in found.frames]
+    assert [frame.spread_eV for frame in worst] == pytest.approx([frame.spread_eV for frame in found.frames])
 
 
 def test_bad_input_is_refused(crystal):
@@ -258,6 +346,9 @@ def test_bad_input_is_refused(crystal):
         StateCorrectionMaker(target=PotentialSpec(name="mace-demo", dtype="float64")).make(uuid, elements=[11, 54])
     with pytest.raises(InvalidInputError, match="maker of jobs"):
         StateCorrectionMaker(target=MAKER).make(uuid)
+    for name in ("tolerance_K", "tolerance_meV_per_atom"):
+        with pytest.raises(InvalidInputError, match=name):
+            StateCommitteeMaker(members=[shifted(0.0)], **{name: 0.0}).make(uuid)
 
 
 def test_a_flow_computes_and_corrects_free_energies(computed):
