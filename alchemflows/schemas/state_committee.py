@@ -62,7 +62,7 @@ class MemberOfStates(BaseModel):
     states: list[StateOfMember]
     transitions: list[TransitionOfMember]
     overlaps: bool = Field(
-        description="whether the effective sample size suffices in all states, from at least 10 independent frames"
+        description="whether the effective sample size suffices in all states, from at least 12 independent frames"
     )
 
 

@@ -176,3 +176,17 @@ def test_an_absolute_free_energy_is_corrected(run, tmp_path):
     assert abs(found["states"][0]["reweighting"]["best"]["delta_f_eV_per_atom"]) < 1e-5
     (row,) = json.loads(run("results", "--kind", "state-correction", "--json").stdout)
     assert row["quantity"] == "ΔΔG" and row["unit"] == "eV/atom" and row["uuid"] == found["uuid"]
+    assert_one_line(run("committee", short, "--with", "mace-demo", "--tolerance-k", 5), "--tolerance-k")
+    assert_one_line(run("committee", short, "--with", "mace-demo", "--forces"), "--forces")
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), TESTS])
+    member = ["--with", "calculators:Springs stiffness_eV_per_A2=1e-4", "--tolerance-mev-per-atom", 1]
+    printed = quiet(run("committee", short, *member, "--plot", tmp_path / "m.png", PYTHONPATH=path))
+    assert "σ_model" in printed and (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
+    compared = json.loads(quiet(run("show", printed_id(printed), "--json")))
+    assert any("members disagree" in reason for reason in compared["verdict"]["reasons"])
+    (row,) = json.loads(run("results", "--kind", "state-committee", "--json").stdout)
+    (spread,) = compared["state_spreads"]
+    assert (row["value"], row["error"]) == (spread["mean"]["value_eV_per_atom"], spread["sigma_model_eV_per_atom"])
+    worst = run("frames", "worst", compared["uuid"][:8], 3, tmp_path / "worst.xyz", "--json")
+    listed = json.loads(worst.stdout)["frames"]
+    assert [frame["frame"] for frame in listed] == [frame["index"] for frame in compared["frames"][:3]]

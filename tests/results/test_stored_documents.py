@@ -170,6 +170,9 @@ def test_all_kinds_are_in_the_report(in_campaign, tmp_path, monkeypatch):
     spreads = of_class["MixingCommitteeDocument"]["spreads"]
     largest = max(each["sigma_model"] for each in spreads if each["quantity"] == "mixing")
     assert f"sigma_model {largest:.6g}, sigma_stat" in of_kind["MixingCommitteeDocument"]
+    (melting,) = of_class["StateCommitteeDocument"]["spreads"]
+    for name in ("mean_K", "sigma_model_K", "sigma_stat_K"):
+        assert f"<th>{name}</th><td>{melting[name]:.6g}</td>" in of_kind["StateCommitteeDocument"]
     assert f"delta_f_eV {correction['correction']['delta_f_eV']:.6g}" in of_kind["CorrectionDocument"]
 
 
