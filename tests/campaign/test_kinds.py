@@ -23,6 +23,7 @@ from alchemflows.cli.status import status_view
 from alchemflows.cli.tables import results_table
 from alchemflows.errors import InvalidInputError
 from alchemflows.execution.local import LocalWorkers, submit, wait
+from alchemflows.flows.state_committee import StateCommitteeMaker
 from alchemflows.flows.transition_committee import TransitionCommitteeMaker
 from alchemflows.report.campaign import write_report
 from alchemflows.results.listing import results
@@ -307,24 +308,30 @@ FIGURES = {"sweep": 1, "order_disorder": 1, "monte_carlo": 3, "mixing": 2, "tran
 FURTHER = {"transition": ["monte-carlo", "monte-carlo"], "corrected_frenkel_ladd": ["frenkel-ladd"]}
 
 
-def compare_potentials(database, name, folder):
-    """Evaluate the transition of a campaign with a committee, which is then in its status, its list and its report."""
-    (transition,) = results(database, kinds=["transition"], campaign=name)
+def compare_potentials(database, folder, makers):
+    """Evaluate results of campaigns with committees, which are then in their status, their lists and their reports."""
     member = CalculatorSpec(path="ase.calculators.lj:LennardJones", arguments={"epsilon": 1e-4, "sigma": 2.0})
-    committee = TransitionCommitteeMaker(members=[member]).make(transition["uuid"])
-    assert add_to_campaign(database, committee, {transition["uuid"]: committee}) == name
-    fw_ids = submit(database, committee)
-    assert sum(row.states["READY"] + row.states["WAITING"] for row in campaign_status(database, name)) == len(fw_ids)
-    with LocalWorkers(database, fw_ids, 1, folder / "committee") as workers:
-        assert wait(database, fw_ids, lambda jobs: None, check=workers.check) == []
-    (condition,) = campaign_status(database, name)
-    assert set(condition.states) == {"COMPLETED"}
-    (row,) = results(database, kinds=["transition-committee"], campaign=name)
-    assert (row["structure"], row["repeat"]) == (transition["structure"], transition["repeat"])
-    assert write_report(database, name, folder / "committee.html") == 4
-    assert row["uuid"] in re.findall('data-uuid="(.*?)"', (folder / "committee.html").read_text())
-    spreads = [frame.spread_eV for frame in worst_frames(database, row["uuid"], 2)]
-    assert spreads == sorted(spreads, reverse=True) and spreads[0] > 0
+    evaluated, all_ids = {}, []
+    for (name, kind), maker in makers.items():
+        (evaluated[name],) = results(database, kinds=[kind], campaign=name)
+        uuid = evaluated[name]["uuid"]
+        committee = maker(members=[member]).make(uuid)
+        assert add_to_campaign(database, committee, {uuid: committee}) == name
+        fw_ids = submit(database, committee)
+        waiting = sum(row.states["READY"] + row.states["WAITING"] for row in campaign_status(database, name))
+        assert waiting == len(fw_ids)
+        all_ids += fw_ids
+    with LocalWorkers(database, all_ids, 1, folder / "committee") as workers:
+        assert wait(database, all_ids, lambda jobs: None, check=workers.check) == []
+    for name, before in evaluated.items():
+        (condition,) = campaign_status(database, name)
+        assert set(condition.states) == {"COMPLETED"}
+        (row,) = [row for row in results(database, campaign=name) if row["kind"].endswith("-committee")]
+        assert (row["structure"], row["repeat"]) == (before["structure"], before["repeat"])
+        assert write_report(database, name, folder / "committee.html") == 4
+        assert row["uuid"] in re.findall('data-uuid="(.*?)"', (folder / "committee.html").read_text())
+        spreads = [frame.spread_eV for frame in worst_frames(database, row["uuid"], 2)]
+        assert spreads == sorted(spreads, reverse=True) and spreads[0] > 0
 
 
 @pytest.mark.slow
@@ -356,7 +363,11 @@ def test_campaigns_of_other_kinds_run(database, folder, tmp_path):
     (volume,) = results(database, campaign="salt-volumes")
     (relaxed,) = results(database, kinds=["relaxation"], campaign="salt-relaxations")
     assert 150 < volume["value"] < 220 and relaxed["unit"] == "eV/atom"
-    compare_potentials(database, campaigns["transition"].name, tmp_path)
+    makers = {
+        (campaigns["transition"].name, "transition"): TransitionCommitteeMaker,
+        (campaigns["corrected_frenkel_ladd"].name, "frenkel-ladd"): StateCommitteeMaker,
+    }
+    compare_potentials(database, tmp_path, makers)
     wider = changed(folder, "sweep.yaml", lambda c: (short(c), c["transformations"].update(NaCs={"Na": "Cs"})))
     added = submit_campaign(database, wider, tasks(wider))
     assert (added.n_new, added.n_known) == (1, 1)
