@@ -338,6 +338,34 @@ def test_a_committee_on_an_absolute_free_energy(crystal, tmp_path, capsys, monke
     assert [frame.spread_eV for frame in worst] == pytest.approx([frame.spread_eV for frame in found.frames])
 
 
+def test_a_committee_on_phases(crystal, capsys):
+    """The transition is shifted by the states next to it; one to a phase without frames is named."""
+    store, uuid = crystal
+    result = phases(store, uuid)
+    members = [
+        (name, name, with_energies(store, uuid, result, lambda state, row, c=c: 8 * c * (state.phase == "hot")))
+        for name, c in (("near", 0.002), ("far", 0.004))
+    ]
+    found = state_committee_document(uuid, result, states_of_result(store, result)[0], members)
+    (spread,) = found.spreads
+    assert spread.name == "cold → hot" and len(found.state_spreads) == 4 and found.uncorrected == []
+    assert (spread.mean_K, spread.sigma_model_K) == pytest.approx((310.0, 5.0))
+    sigmas = [each.sigma_model_eV_per_atom for each in found.state_spreads]
+    assert sigmas == pytest.approx([0.0, 0.0, 0.002, 0.002], abs=1e-12)
+    points = [
+        each.model_copy(update={"mean_cell_job": None if each.phase == "hot" else each.mean_cell_job})
+        for each in result.points
+    ]
+    result = result.model_copy(update={"points": points})
+    same = with_energies(store, uuid, result, lambda state, row: 0.0)
+    states, left_out = states_of_result(store, result)
+    same = same.model_copy(update={"left_out": left_out})
+    found = state_committee_document(uuid, result, states, [("same", "1234", same)])
+    assert found.spreads == [] and len(found.left_out) == 2 and found.uncorrected == same.uncorrected
+    show(found, plain_console())
+    assert "no frames of hot" in capsys.readouterr().out
+
+
 def test_bad_input_is_refused(crystal):
     _, uuid = crystal
     with pytest.raises(InvalidInputError, match="max_failed"):
