@@ -54,7 +54,7 @@ maker = ThermodynamicIntegrationMaker(
     n_windows=3 if short else 5,
     windows_per_job=5,
     n_equilibration_steps=10 if short else 500,
-    n_production_steps=600 if short else 1500,
+    n_production_steps=250 if short else 1500,
     target_error=0.0005,
     budget=1 if short else 10,
 )

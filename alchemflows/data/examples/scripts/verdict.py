@@ -23,7 +23,7 @@ from alchemflows.schemas.free_energy import FreeEnergyDocument
 
 # Short lengths test the script within seconds; the results are then not meaningful.
 short = "ALCHEMFLOWS_SHORT" in os.environ
-structure = read_structure("NaCl.cif").structure * (2, 2, 2)
+structure = read_structure("NaCl.cif").structure * ((1, 1, 1) if short else (2, 2, 2))
 store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
 
 
