@@ -1,4 +1,4 @@
-"""Spread of ΔU over the members of a committee at each frame of Monte Carlo."""
+"""Spread of ΔU over the members of a committee at each frame of a state."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class FrameProgress:
         self._bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that so many frames of all are evaluated."""
+        """Show the number of frames that are evaluated, of all frames."""
         now_s = time.monotonic()
         if not self._bar.disable:
             if self._task is None:

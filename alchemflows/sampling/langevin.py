@@ -465,7 +465,7 @@ class Langevin:
 
     def _normal(self, shape: Sequence[int] | None = None) -> torch.Tensor:
         shape = self.positions.shape[1:] if shape is None else shape
-        numbers = self.positions.new_empty((len(self._generators), *shape))
+        numbers = self.positions.new_empty((len(self._generators), *shape), dtype=torch.float64)
         for row, generator in zip(numbers.unbind(), self._generators, strict=True):
             row.normal_(generator=generator)  # the numbers of torch.randn, in half the time for small crystals
         return numbers
