@@ -198,15 +198,19 @@ def test_a_local_worker_that_dies_is_replaced(database, flow, tmp_path):
 
     def kill_once(jobs):
         """Kill one of two workers while both sample a window."""
-        sampling = [job for job in jobs if job.progress is not None and job.progress.step > 100]
+        sampling = [job.fw_id for job in jobs if job.progress is not None and job.progress.step > 100]
         if not killed and len(sampling) == 2:
             process = workers._processes[0]
-            process.kill()
-            process.wait()
-            killed.append(process.pid)
+            process.send_signal(signal.SIGSTOP)
+            if {job.state for job in status(database, sampling)} == {"RUNNING"}:  # neither has ended meanwhile
+                process.kill()
+                process.wait()
+                killed.append(process.pid)
+            else:
+                process.send_signal(signal.SIGCONT)
 
     with LocalWorkers(database, fw_ids, 2, tmp_path / "run") as workers:
-        wait(database, fw_ids, kill_once, check=workers.check)
+        wait(database, fw_ids, kill_once, check=workers.check, interval_s=0.3)
     assert killed and {job.state for job in status(database, fw_ids)} == {"COMPLETED"}
     launches = database.launchpad.launches.count_documents({"state": {"$in": ["FIZZLED", "ARCHIVED"]}})
     assert launches == 1  # the window of the dead worker alone was begun again
