@@ -14,6 +14,7 @@ from alchemflows.alchemy.system import AlchemicalSystem, Coupling
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.common import ConditionsMaker, structure_of
 from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
+from alchemflows.jobs.stores import SAMPLES
 from alchemflows.schemas.monte_carlo import Balancing, MonteCarloSettings, ProposalKind
 from alchemflows.schemas.potential import PotentialSpec
 
@@ -124,7 +125,8 @@ class SampledArrangementsMaker(ConditionsMaker):
         """
         if self.relax_maker is None:
             return [], None
-        relax = self.relax_maker.make(self.mixture(disorder), disorder.weights.tolist(), potential)
+        weights = disorder.weights.tolist()
+        relax = self.relax_maker.make(self.mixture(disorder), weights, potential, later_store=SAMPLES)
         relax.name = f"relax {self.coupling}"
         return [relax], structure_of(relax)
 

@@ -19,6 +19,7 @@ from alchemflows.analysis.terms import shape_notes
 from alchemflows.errors import InvalidInputError
 from alchemflows.jobs.refine import assign_category
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
+from alchemflows.jobs.stores import SAMPLES
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA, MIN_SAMPLES, CellFreedom, DynamicsSettings, Settings, settings
 from alchemflows.schemas.potential import PotentialSpec
@@ -256,7 +257,7 @@ class TransformationMaker(SampledMaker):
         """Return the job that relaxes a path at λ = ½ and its output structure; none without a `relax_maker`."""
         if self.relax_maker is None:
             return [], None
-        relax = self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential)
+        relax = self.relax_maker.make(path.system, path.weights(0.5).tolist(), potential, later_store=SAMPLES)
         return [relax], structure_of(relax)
 
     def relaxed_ends(
@@ -279,7 +280,7 @@ class TransformationMaker(SampledMaker):
             maker = replace(maker, maker=replace(maker.maker, relax_cell=False))
         ends = [
             replace(maker, name=f"{maker.name} λ = {value}").make(
-                path.system, path.weights(float(value)).tolist(), potential, start
+                path.system, path.weights(float(value)).tolist(), potential, start, later_store=SAMPLES
             )
             for value in (0, 1)
         ]

@@ -21,6 +21,7 @@ from alchemflows.jobs.frenkel_ladd import (
     given_stiffness,
 )
 from alchemflows.jobs.relax import AlchemicalRelaxMaker
+from alchemflows.jobs.stores import SAMPLES
 from alchemflows.sampling.schedules import schedule
 from alchemflows.schemas.dynamics import MIN_SAMPLES, DynamicsSettings, Schedule, SwitchingSettings
 from alchemflows.schemas.potential import PotentialSpec
@@ -196,7 +197,7 @@ class FrenkelLaddMaker(SampledMaker):
         label = f"{system.n_sites} atoms"
         seed = self.seed_of(system.structure, system.formula(weights), "Frenkel–Ladd")
         if self.relax_maker is not None:
-            jobs.append(self.relax_maker.make(system, weights, potential))
+            jobs.append(self.relax_maker.make(system, weights, potential, later_store=SAMPLES))
             start = jobs[-1].output.structure
         if cell is not None:
             equilibrium = EquilibriumMaker(

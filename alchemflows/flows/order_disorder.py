@@ -21,6 +21,7 @@ from alchemflows.jobs.monte_carlo import ArrangementsMaker
 from alchemflows.jobs.order_disorder import COUPLINGS, OrderComparisonMaker, SampledDisorderMaker
 from alchemflows.jobs.ordering import SearchMaker
 from alchemflows.jobs.relax import AlchemicalRelaxMaker, relaxing
+from alchemflows.jobs.stores import SAMPLES
 from alchemflows.schemas.dynamics import settings
 from alchemflows.schemas.monte_carlo import MonteCarloSettings
 from alchemflows.schemas.ordering import Kind
@@ -143,10 +144,11 @@ class OrderDisorderMaker(PotentialMaker):
         systems += [((name, kind, n), AlchemicalSystem(each), []) for name, kind, n, each in explicit]
 
         relax = replace(self.relax_maker, require_convergence=False)
+        later_store = None if sampling_settings is None else SAMPLES
         jobs: list[Job | Flow] = []
         outputs = []
         for (name, _, _), system, weights in systems:
-            relaxation = relax.make(system, weights, potential, self._rattled(system.structure))
+            relaxation = relax.make(system, weights, potential, self._rattled(system.structure), later_store)
             relaxation.name = f"relax {name}"
             jobs.append(relaxation)
             outputs.append(relaxation.output)

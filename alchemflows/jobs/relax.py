@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jobflow import Maker, job
+from jobflow import JobConfig, Maker, job
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.system import AlchemicalSystem
@@ -19,6 +19,7 @@ from alchemflows.identity import fingerprint, not_default
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.jobflow_parts import run_in_this_job
+from alchemflows.jobs.stores import require_store
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.relax import RelaxDocument
@@ -111,7 +112,12 @@ class AlchemicalRelaxMaker(Maker):
     require_convergence: bool = True
 
     def cost(
-        self, system: AlchemicalSystem, weights: Sequence[float], potential: PotentialSpec, structure: object = None
+        self,
+        system: AlchemicalSystem,
+        weights: Sequence[float],
+        potential: PotentialSpec,
+        structure: object = None,
+        later_store: str | None = None,
     ) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`: one relaxation from each start."""
         return JobCost("relaxation", n_relaxations=len(structure) if isinstance(structure, list | tuple) else 1)
@@ -148,13 +154,14 @@ class AlchemicalRelaxMaker(Maker):
         fields |= {"relax_options": relax, "optimizer_options": optimizer}
         return not_default(fields, RELAXATION_FIELDS)
 
-    @job(output_schema=RelaxDocument)
+    @job(output_schema=RelaxDocument, config=JobConfig(expose_store=True))
     def make(
         self,
         system: AlchemicalSystem,
         weights: Sequence[float],
         potential: PotentialSpec,
         structure: Structure | Sequence[Structure | None] | None = None,
+        later_store: str | None = None,
     ) -> RelaxDocument:
         """Relax a system.
 
@@ -169,15 +176,22 @@ class AlchemicalRelaxMaker(Maker):
         structure
             Positions and cell to start from; those of the system if None. If several are given, each is relaxed, and
             the result of lowest energy is returned.
+        later_store
+            Name of the additional store of the JobStore that later jobs of the flow need; checked before the
+            relaxation.
 
         Raises
         ------
         AlchemflowsError
             If the relaxation does not converge.
+        DatabaseError
+            If the additional store is missing.
         """
         from alchemflows.alchemy.backends import load_potential
         from alchemflows.alchemy.potential import AlchemicalPotential
 
+        if later_store is not None:
+            require_store(later_store)
         started = time.perf_counter()
         precise = potential.model_copy(update={"dtype": "float64"})
         maker = replace(

@@ -9,8 +9,11 @@ from jobflow import CURRENT_JOB, JobStore
 from alchemflows.errors import DatabaseError
 from alchemflows.schemas.document import decoded
 
+#: Name of the additional store of samples and curves.
+SAMPLES = "data"
 
-def require_store(name: str = "data") -> None:
+
+def require_store(name: str = SAMPLES) -> None:
     """Check that the job store of the running job has an additional store.
 
     jobflow itself checks this only when the job is done. The job needs ``JobConfig(expose_store=True)``.
@@ -18,7 +21,7 @@ def require_store(name: str = "data") -> None:
     Parameters
     ----------
     name
-        Name of the additional store; ``data`` holds samples and curves.
+        Name of the additional store.
 
     Raises
     ------

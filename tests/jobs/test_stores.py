@@ -9,13 +9,18 @@ from pymatgen.core import Lattice, Structure
 
 from alchemflows.errors import DatabaseError, InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.monte_carlo import MonteCarloMaker
+from alchemflows.flows.order_disorder import OrderDisorderMaker
 from alchemflows.flows.switching import SwitchingMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.flows.vacancy import VacancyFreeEnergyMaker
-from alchemflows.jobs import resuming
+from alchemflows.jobs import relax, resuming
 from alchemflows.schemas.chemical_potentials import ChemicalPotentials
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+MIXED = Structure.from_spacegroup(
+    "Fm-3m", Lattice.cubic(6.0), [{"Na": 0.5, "K": 0.5}, "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+)
 DEMO = {"potential": "mace-demo", "relax_maker": None}
 #: Number of steps. A job that samples this many does not end during the test.
 LONG = 10**9
@@ -39,6 +44,34 @@ def test_a_store_without_data_is_refused_before_sampling(kind, tmp_path):
     assert isinstance(caught.value, DatabaseError)
     assert "additional_stores" in str(caught.value) and "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("progress*"))
+
+
+RELAXED = {
+    "ti": lambda: ThermodynamicIntegrationMaker(potential="mace-demo").make(SALT, {"Na": "K"}),
+    "ti from λ = ½": lambda: ThermodynamicIntegrationMaker(potential="mace-demo", starts="middle").make(
+        SALT, {"Na": "K"}
+    ),
+    "switching": lambda: SwitchingMaker(potential="mace-demo").make(SALT, {"Na": "K"}),
+    "frenkel-ladd": lambda: FrenkelLaddMaker(potential="mace-demo").make(SALT),
+    "monte-carlo": lambda: MonteCarloMaker(potential="mace-demo").make(MIXED, (2, 2, 2), [500.0]),
+    "order-disorder": lambda: OrderDisorderMaker(
+        potential="mace-demo", quasirandom=False, sampled_temperature_K=500.0
+    ).make(MIXED, (1, 1, 1), {"ordered": [0, 0, 1]}),
+}
+
+
+@pytest.mark.parametrize("kind", RELAXED)
+def test_a_store_without_data_is_refused_before_the_relaxation_of_what_is_sampled(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(relax, "run_in_this_job", lambda maker, structure: pytest.fail("the relaxation has started"))
+    with pytest.raises(DatabaseError, match="additional store 'data'"):
+        run_locally(
+            RELAXED[kind](),
+            store=JobStore(MemoryStore()),
+            root_dir=tmp_path,
+            create_folders=True,
+            raise_immediately=True,
+            log=False,
+        )
 
 
 @pytest.mark.parametrize("kind", FLOWS)
