@@ -34,6 +34,30 @@ def start(as_json: JsonInstead = False) -> None:
         show_database(database)
 
 
+@private_app.command(example="alchemflows db query 1a2b3c4d")
+def query(
+    result: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="ID listed by `alchemflows results`; the first characters are enough."),
+    ] = None,
+    as_json: JsonInstead = False,
+) -> None:
+    """Show how to query the database in use with pymongo.
+
+    Also prints the settings with which lpad, rlaunch and jobflow use it.
+    """
+    from alchemflows.results.listing import find_result
+
+    database = connected()
+    uuid = None if result is None else find_result(database, result)[0]
+    if as_json:
+        outputs = database.outputs()
+        names = {"database": outputs.database.name, "collection": outputs.name}
+        print_json({"place": database.place, **names, "uuid": uuid, "environment": database.environment})
+    else:
+        show_database(database, uuid)
+
+
 @private_app.command(example="alchemflows db stop")
 def stop(as_json: JsonInstead = False) -> None:
     """Stop the private MongoDB; its data are kept."""

@@ -177,8 +177,7 @@ def run_submitted(database: Database, flow: SubmittedFlow, workers: int, *, as_j
     if not flow.completed:
         text = f"{time.monotonic() - started:.0f} s; launch folders and logs of the workers: {folder}"
         say.print(text, highlight=False, soft_wrap=True)
-    say.print(f"ID {flow.result[:8]}: `alchemflows show {flow.result[:8]}` prints this result again", highlight=False)
-    show_database(database, flow.result, say)
+    say_where(database, flow.result, say)
     return document
 
 
@@ -211,9 +210,18 @@ def check_figures(paths: Sequence[Path | None], submit_only: bool) -> None:
         check_plot(path)
 
 
-def show_database(database: Database, uuid: str | None = None, console: Console = console) -> None:
+def say_where(database: Database, uuid: str, say: Console) -> None:
+    """Print where a result is stored, and the commands that show it and how to query it."""
+    place = f"ID {uuid[:8]} in the {database.place}"
+    if database.is_private:
+        place += ", which keeps running until `alchemflows db stop`"
+    again = f"`alchemflows show {uuid[:8]}` prints it again, `alchemflows db query {uuid[:8]}` shows how to query it"
+    say.print(f"{place}\n{again}", highlight=False, soft_wrap=True)
+
+
+def show_database(database: Database, uuid: str | None = None) -> None:
     """Print where documents are stored and how to query them."""
-    console.print(f"\nDocuments: {database.place}\nQuery them with `alchemflows results`, or with pymongo:")
+    console.print(f"Documents: {database.place}\nQuery them with `alchemflows results`, or with pymongo:")
     outputs = database.outputs()
     criteria = {"uuid": uuid} if uuid else {"output.@class": "FreeEnergyDocument"}
     if database.is_private:

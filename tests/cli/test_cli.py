@@ -49,8 +49,10 @@ def test_ti_from_a_file_to_results(run, cif, gentle_model, tmp_path):
     assert done.returncode == 0, done.stderr
     for shown in ("λ = 0.5", "⟨∂U/∂λ⟩", "independent", "overlap", "TI (config", "MBAR (config", "mass term", "total"):
         assert shown in done.stdout
-    assert "export FW_CONFIG_FILE" in done.stdout
-    assert pasted(done.stdout)["output"]["final_formula"] == "CsSnI3"
+    (query,) = re.findall(r"`alchemflows (db query \w{8})`", done.stdout)
+    shown = run(*query.split())
+    assert "export FW_CONFIG_FILE" in shown.stdout
+    assert pasted(shown.stdout)["output"]["final_formula"] == "CsSnI3"
     assert (tmp_path / "dudl.png").read_bytes().startswith(b"\x89PNG")
 
     (row,) = json.loads(run("results", "--json", "--formula", "CsSnI3").stdout)
