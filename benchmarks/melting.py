@@ -3,7 +3,7 @@
     python benchmarks/melting.py --cells 3 --json FILE
     python benchmarks/melting.py --cells 3 --liquid 1.0
 
-The potential is Lennard-Jones, truncated at 2.5 σ, with the mean energy and pressure beyond the cutoff. Results are in
+The potential is Lennard-Jones, truncated at a cutoff, with the mean energy and pressure beyond the cutoff. Results are in
 units of ε and σ, beside the published melting point (`benchmarks/lennard_jones.py`). With --liquid, the excess free
 energy of the liquid at one temperature is computed instead, beside the published equation of state at the same density.
 """
@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -40,9 +41,9 @@ KELVIN, PRESSURE_GPA = EPSILON / units.kB, EPSILON / SIGMA**3 / units.GPa
 DEMO = PotentialSpec(name="mace-demo", device="cpu")
 
 
-def lennard_jones_model(*_: Any) -> Any:
-    """Return the Lennard-Jones potential in place of that of a job."""
-    found = lennard_jones(EPSILON, SIGMA, 2.5)
+def lennard_jones_model(cutoff: float, *_: Any) -> Any:
+    """Return the Lennard-Jones potential with a cutoff (σ) in place of that of a job."""
+    found = lennard_jones(EPSILON, SIGMA, cutoff)
     found.record = load_potential(DEMO).record
     return found
 
@@ -53,11 +54,11 @@ def crystal(n_cells: int) -> Structure:
     return cubic * ((n_cells,) * 3)
 
 
-def result_of(flow: Flow) -> Any:
-    """Run a flow with the Lennard-Jones potential and return its output."""
+def result_of(flow: Flow, cutoff: float) -> Any:
+    """Run a flow with the Lennard-Jones potential with a cutoff (σ) and return its output."""
     store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
     with (
-        patch("alchemflows.alchemy.potential.AlchemicalPotential", lennard_jones_model),
+        patch("alchemflows.alchemy.potential.AlchemicalPotential", partial(lennard_jones_model, cutoff)),
         tempfile.TemporaryDirectory() as folder,
     ):
         responses = run_locally(
@@ -67,7 +68,7 @@ def result_of(flow: Flow) -> Any:
 
 
 def melting_point(
-    n_cells: int, pressure: float, temperatures: tuple[float, float], steps: int, seed: int = 0
+    n_cells: int, pressure: float, temperatures: tuple[float, float], steps: int, cutoff: float, seed: int = 0
 ) -> MeltingDocument:
     """Return the result for a cubic cell of n_cells³ conventional cells; lengths are proportional to `steps`."""
     absolute = FrenkelLaddMaker(
@@ -88,11 +89,11 @@ def melting_point(
         n_heating_steps=3 * steps,
         heating_temperature=1.25 * KELVIN,
     )
-    document: MeltingDocument = result_of(maker.make(crystal(n_cells), [t * KELVIN for t in temperatures]))
+    document: MeltingDocument = result_of(maker.make(crystal(n_cells), [t * KELVIN for t in temperatures]), cutoff)
     return document
 
 
-def liquid(n_cells: int, pressure: float, temperature: float, steps: int) -> dict[str, Any]:
+def liquid(n_cells: int, pressure: float, temperature: float, steps: int, cutoff: float) -> dict[str, Any]:
     """Return the excess free energy per atom of the liquid, beside that of the equation of state at its density."""
     maker = LiquidFreeEnergyMaker(
         potential=DEMO,
@@ -106,11 +107,12 @@ def liquid(n_cells: int, pressure: float, temperature: float, steps: int) -> dic
         heating_temperature=1.3 * KELVIN,
         seed=1,
     )
-    found: LiquidFreeEnergyDocument = result_of(maker.make(crystal(n_cells)))
+    found: LiquidFreeEnergyDocument = result_of(maker.make(crystal(n_cells)), cutoff)
     n_atoms = found.counts.atoms
     density = n_atoms * SIGMA**3 / found.volume_A3
     return {
         "atoms": n_atoms,
+        "cutoff": cutoff,
         "temperature": temperature,
         "density": density,
         "excess_free_energy": (found.excess_eV + found.switching_eV) / n_atoms / EPSILON,
@@ -120,11 +122,14 @@ def liquid(n_cells: int, pressure: float, temperature: float, steps: int) -> dic
     }
 
 
-def melting(n_cells: int, pressure: float, temperatures: tuple[float, float], steps: int) -> dict[str, Any]:
+def melting(
+    n_cells: int, pressure: float, temperatures: tuple[float, float], steps: int, cutoff: float
+) -> dict[str, Any]:
     """Return the melting point beside the published one."""
-    found = melting_point(n_cells, pressure, temperatures, steps)
+    found = melting_point(n_cells, pressure, temperatures, steps, cutoff)
     result: dict[str, Any] = {
         "atoms": found.counts.atoms,
+        "cutoff": cutoff,
         "pressure": pressure,
         "published": melting_temperature(pressure),
         "melting": None if found.melting_K is None else found.melting_K / KELVIN,
@@ -145,14 +150,16 @@ def main() -> None:
     parser.add_argument("--from", dest="low", type=float, default=0.7, help="lowest temperature (ε/k_B)")
     parser.add_argument("--to", dest="high", type=float, default=0.85, help="highest temperature (ε/k_B)")
     parser.add_argument("--steps", type=int, default=1000, help="unit of all numbers of steps")
+    parser.add_argument("--cutoff", type=float, default=2.5, help="cutoff of the potential (σ)")
     parser.add_argument("--liquid", type=float, metavar="T", help="temperature (ε/k_B) of the free energy of a liquid")
     parser.add_argument("--json", type=Path, help="file for the result")
     options = parser.parse_args()
     started = time.process_time()
     if options.liquid is not None:
-        result = liquid(options.cells, options.pressure, options.liquid, options.steps)
+        result = liquid(options.cells, options.pressure, options.liquid, options.steps, options.cutoff)
     else:
-        result = melting(options.cells, options.pressure, (options.low, options.high), options.steps)
+        temperatures = (options.low, options.high)
+        result = melting(options.cells, options.pressure, temperatures, options.steps, options.cutoff)
     result["cpu_s"] = time.process_time() - started
     text = json.dumps(result, indent=1, ensure_ascii=False)
     print(text)
