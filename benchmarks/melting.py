@@ -3,8 +3,8 @@
     python benchmarks/melting.py --cells 3 --json FILE
     python benchmarks/melting.py --cells 3 --liquid 1.0
 
-The potential is Lennard-Jones, truncated at a cutoff, with the mean energy and pressure beyond the cutoff. Results are in
-units of ε and σ, beside the published melting point (`benchmarks/lennard_jones.py`). With --liquid, the excess free
+The potential is Lennard-Jones, truncated at a cutoff, with the mean energy and pressure beyond the cutoff. Results are
+in units of ε and σ, beside the published melting point (`benchmarks/lennard_jones.py`). With --liquid, the excess free
 energy of the liquid at one temperature is computed instead, beside the published equation of state at the same density.
 """
 
