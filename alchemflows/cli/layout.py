@@ -55,7 +55,7 @@ class ResultTable(Table):
         Text above the table.
     n_keys
         Number of first columns that identify a row, such as temperature and pressure. If there are any and at least
-        three rows, a wide table is divided into narrower ones that repeat these columns.
+        two rows, a wide table is divided into narrower ones that repeat these columns.
     **settings
         Settings of rich's table.
     """
@@ -95,7 +95,7 @@ class ResultTable(Table):
 
     def _divided(self, console: Console, options: ConsoleOptions) -> list[ResultTable]:
         """Return tables that fit, each with the first columns and some of the others; none if there are none."""
-        if not self.n_keys or self.row_count < 3:
+        if not self.n_keys or self.row_count < 2:
             return []
         keys, others = self.columns[: self.n_keys], self.columns[self.n_keys :]
         groups: list[list[Column]] = []
