@@ -32,7 +32,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from combination_rows import combination_rows, short_ladder_rows
+from combination_rows import combination_rows, exchanged_rows, short_ladder_rows
 from committee_rows import committee_rows
 from correction_rows import (
     STAGES,
@@ -229,8 +229,8 @@ QUANTITIES = (
         ("delta_h_error_eV", "delta_s_error_eV_per_K", "delta_c_error_eV_per_K", "delta_v_error_A3"),
         "influences of blocks of samples on MBAR, few blocks",
         ("test_combined_ladders", "test_ladders_with_exchanged_temperatures", "test_short_ladders_that_are_combined"),
-        partial(combination_rows, 2000, 5.0),
-        lambda n: (*combination_rows(200, 5.0, n), *short_ladder_rows(200, 20.0, n)),
+        lambda n: (*combination_rows(2000, 5.0, n), *exchanged_rows(2000, 5.0, n)),
+        lambda n: (*combination_rows(200, 5.0, n), *exchanged_rows(200, 5.0, n), *short_ladder_rows(200, 20.0, n)),
     ),
     Quantity(
         "averages and heat capacity of Monte Carlo",

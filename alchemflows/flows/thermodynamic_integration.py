@@ -65,7 +65,7 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
 
         Neighbouring temperatures swap configurations after each sample, which helps windows over barriers. The result
         is that at `temperature`; `alchemflows combine ID` gives those at all temperatures. It costs the steps of all
-        replicas. Such ladders are neither refined nor extended.
+        replicas. Refinement and extensions add steps of all replicas too.
     target_error
         Target standard error of ΔF from MBAR (eV/atom); windows are added or extended until it is reached.
     budget
@@ -196,10 +196,6 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             As :meth:`make`.
         """
         planned, refinement = self._ladder()
-        if self.exchange_temperatures:
-            raise InvalidInputError(
-                "exchange_temperatures: ladders with replicas at other temperatures cannot be extended; run a new one"
-            )
         path = self.path(structure, substitution, sites)
         maker = self.in_crystal(path.system)._windows(planned)
         maker = replace(maker, potential=self.checked_potential(path.system))
@@ -257,11 +253,6 @@ class ThermodynamicIntegrationMaker(TransformationMaker):
             raise InvalidInputError(f"windows_per_job must be at least 1; got {self.windows_per_job}")
         if self.replica_exchange and self.windows_per_job < 2:
             raise InvalidInputError("replica_exchange swaps windows of one job, so windows_per_job must be at least 2")
-        if self.exchange_temperatures and (self.target_error is not None or self.budget):
-            raise InvalidInputError(
-                "exchange_temperatures: ladders with replicas at other temperatures are not refined; omit target_error "
-                "and budget"
-            )
         planned = ladder(self.n_windows, self.spacing, self.lambdas)
         budget = self.budget
         if budget is None:

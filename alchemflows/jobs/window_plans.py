@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from threading import Lock
@@ -181,6 +181,16 @@ class StartStructures:
     sites: list[Structure]
     start_lambdas: list[float | None]
 
+    @classmethod
+    def of_states(cls, system: AlchemicalSystem, states: Sequence[Mapping[str, np.ndarray]]) -> StartStructures:
+        """Return the start structures of replicas that start from stored final states."""
+        species = system.structure.species
+        return cls(
+            [Structure(Lattice(s["cell_A"]), species, s["positions_A"], coords_are_cartesian=True) for s in states],
+            [Structure(Lattice(s["sites_cell_A"]), species, s["sites"]) for s in states],
+            [None if np.isnan(s["start_lambda"]) else float(s["start_lambda"]) for s in states],
+        )
+
     def repeated(self, n_times: int) -> StartStructures:
         """Return the same start structures for replicas at several temperatures."""
         return StartStructures(self.structures * n_times, self.sites * n_times, self.start_lambdas * n_times)
@@ -207,7 +217,6 @@ def starts_of(
     structure: Structure | None,
     ends: Sequence[Structure] | None,
     start_lambdas: Sequence[float] | None,
-    starts: Sequence[PackedState | PackedSeries] | None,
 ) -> StartStructures:
     """Return the start structures of n windows, from the arguments of :meth:`WindowsMaker.make`.
 
@@ -216,16 +225,6 @@ def starts_of(
     InvalidInputError
         If starts are missing.
     """
-    species = system.structure.species
-    if starts is not None:
-        states = [start.end() for start in starts]
-        if len(states) != n:
-            raise InvalidInputError(f"{n} windows need one entry of starts each; got {len(states)}")
-        return StartStructures(
-            [Structure(Lattice(s["cell_A"]), species, s["positions_A"], coords_are_cartesian=True) for s in states],
-            [Structure(Lattice(s["sites_cell_A"]), species, s["sites"]) for s in states],
-            [None if np.isnan(s["start_lambda"]) else float(s["start_lambda"]) for s in states],
-        )
     if ends is not None:
         if start_lambdas is None or len(start_lambdas) != n or not set(start_lambdas) <= {0, 1}:
             raise InvalidInputError(f"start_lambdas must be λ = 0 or 1 for each of {n} windows; got {start_lambdas}")
@@ -236,6 +235,49 @@ def starts_of(
     return StartStructures(common, common, [None] * n)
 
 
+def end_states(
+    starts: Sequence[PackedState | PackedSeries], n: int, n_others: int, *, continued: bool
+) -> list[dict[str, np.ndarray]]:
+    """Return the final states from which n windows and their replicas at other temperatures start.
+
+    Parameters
+    ----------
+    starts
+        Final states of n windows.
+    n
+        Number of windows.
+    n_others
+        Number of other temperatures.
+    continued
+        Whether the same replicas continue. Otherwise they are equilibrated, and replicas without a stored state start
+        from that of their window.
+
+    Returns
+    -------
+    states
+        All windows at one temperature after another.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is not one state of each window, or states of replicas that continue are not stored.
+    """
+    if len(starts) != n:
+        raise InvalidInputError(f"{n} windows need one entry of starts each; got {len(starts)}")
+    own = [start.end() for start in starts]
+    others = [PackedState.exchanged(state) for state in own]
+    if continued and any(len(each) != n_others for each in others):
+        raise InvalidInputError(
+            "exchange_temperatures: the windows cannot be extended, since the final states of their replicas at other "
+            f"temperatures are not stored; {n_others} are needed, found {[len(each) for each in others]}"
+        )
+    batches = [
+        [each[j] if len(each) == n_others else state for state, each in zip(own, others, strict=True)]
+        for j in range(n_others)
+    ]
+    return [state for batch in (own, *batches) for state in batch]
+
+
 def _seeds_at(seeds: Sequence[int], temperature_K: float) -> list[int]:
     """Return the seeds of replicas at another temperature from those of the windows."""
     from alchemflows.sampling.seeds import derived_seeds
@@ -243,15 +285,14 @@ def _seeds_at(seeds: Sequence[int], temperature_K: float) -> list[int]:
     return [derived_seeds(seed, f"exchange at {temperature_K:g} K", 1)[0] for seed in seeds]
 
 
-def joined_states(states: Sequence[PackedState | PackedSeries], device: torch.device) -> State:
-    """Return the stored final states of several windows as one state."""
+def joined_states(states: Sequence[Mapping[str, np.ndarray]], device: torch.device) -> State:
+    """Return the stored final states of several replicas as one state."""
     import torch
 
     from alchemflows.sampling.langevin import State
 
-    unpacked = [state.end() for state in states]
     positions, cells, velocities = (
-        torch.as_tensor(np.stack([arrays[name] for arrays in unpacked]), device=device)
+        torch.as_tensor(np.stack([arrays[name] for arrays in states]), device=device)
         for name in ("positions_A", "cell_A", "velocities_A_per_fs")
     )
     return State(positions, cells, velocities / units.fs)

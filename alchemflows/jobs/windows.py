@@ -22,7 +22,14 @@ from alchemflows.jobs.companions import companions
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.resuming import checkpoint_of, resumable
 from alchemflows.jobs.stores import require_store
-from alchemflows.jobs.window_plans import WindowsPlan, joined_states, run_in_one_batch, starts_of
+from alchemflows.jobs.window_plans import (
+    StartStructures,
+    WindowsPlan,
+    end_states,
+    joined_states,
+    run_in_one_batch,
+    starts_of,
+)
 from alchemflows.schemas.base import OneString
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.frames import Frames, packed_bytes
@@ -146,7 +153,8 @@ class WindowsMaker(OneString, Maker):
         start_lambdas
             For each window the λ, 0 or 1, of the structure in `ends` from which it starts.
         starts
-            Final state, of the same or another window, from which each window starts, in place of all these.
+            Final state, of the same or another window, from which each window and its replicas at other temperatures
+            start, in place of all these.
         first_runs
             Number of completed production runs of each window. If it is not zero, the window is extended from `starts`
             with the velocities there and without equilibration. Either all or none of the windows are extended.
@@ -204,7 +212,7 @@ class WindowsMaker(OneString, Maker):
                     exchange=_exchanged(run, k, n, plan.temperatures_K, sites),
                     series=PackedSeries.pack(
                         samples,
-                        _arrays(run.end, k) | plan.starts.kept(k, run.origins[k]),
+                        _end(plan, run, k),
                         {t: run.series[k + n * j] for j, t in enumerate(plan.temperatures_K[1:], 1)},
                     ),
                     frames=_frames(path, self.lambdas[index], plan.recorder, k, samples),
@@ -261,16 +269,16 @@ class WindowsMaker(OneString, Maker):
                 "extended windows need one entry of starts each, and cannot share a batch with new windows"
             )
         others = self.dynamics.exchange_temperatures_K
-        if others and any(done):
-            raise InvalidInputError(
-                "exchange_temperatures: windows with replicas at other temperatures cannot be extended, since the "
-                "final states of these are not stored"
-            )
-        begun = starts_of(path.system, len(indices), structure, ends, start_lambdas, starts)
-        system = path.system.with_structure(begun.structures[0])
+        states = None
+        if starts is None:
+            begun = starts_of(path.system, len(indices), structure, ends, start_lambdas)
+            batch = begun.repeated(1 + len(others))
+        else:
+            states = end_states(starts, len(indices), len(others), continued=any(done))
+            batch = StartStructures.of_states(path.system, states)
+        system = path.system.with_structure(batch.structures[0])
         model = AlchemicalPotential(system, load_potential(self.potential))
         dynamics = self.lengths(done, n_runs)
-        batch = begun.repeated(1 + len(others))
         return WindowsPlan(
             model=model,
             path=AlchemicalPath(system, path.initial, path.final),
@@ -281,7 +289,7 @@ class WindowsMaker(OneString, Maker):
             seeds=[window_seed(self.seed, index, first) for index, first in zip(indices, done, strict=True)],
             temperatures_K=(self.dynamics.temperature_K, *others),
             starts=batch,
-            state=joined_states(starts, model.device) if starts is not None and any(done) else None,
+            state=joined_states(states, model.device) if states is not None and any(done) else None,
             exchange_seed=window_seed(self.seed, -1 - min(indices), max(done)),
             watch=SiteWatch(batch.sites, model.device) if self.crystal else None,
             recorder=FrameRecorder(self._ends(indices), dynamics.n_samples, n_runs * self.n_frames),
@@ -352,6 +360,13 @@ def _exchanged(
         round_trips=int(run.exchange.round_trips[order].sum()),
         sites=[] if sites is None else [sites[place] for place in order],
     )
+
+
+def _end(plan: WindowsPlan, run: WindowsRun, window: int) -> dict[str, np.ndarray]:
+    """Return the arrays of the final state of a window and of its replicas at other temperatures."""
+    places = range(window, len(run.series), len(plan.windows))
+    own, *others = [_arrays(run.end, place) | plan.starts.kept(place, run.origins[place]) for place in places]
+    return PackedState.with_exchanged(own, others)
 
 
 def _arrays(state: State, replica: int) -> dict[str, np.ndarray]:

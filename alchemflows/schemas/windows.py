@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from pydantic import BaseModel, Field
 
@@ -10,19 +12,38 @@ from alchemflows.schemas.document import Document
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.provenance import Provenance
 from alchemflows.schemas.samples import PackedArrays, PackedSeries
-from alchemflows.schemas.sites import SitesSummary
+from alchemflows.schemas.sites import SitesSummary, worst
+
+#: Prefix of the arrays of replicas at other temperatures.
+_EXCHANGED = "exchanged_"
 
 
 class PackedState(PackedArrays):
     """State of a window: `positions_A` (N, 3), `cell_A` (3, 3, rows are vectors), `velocities_A_per_fs` (N, 3).
 
     It also has the start structure: `sites` (N, 3, fractional coordinates in the cell `sites_cell_A`), relaxed at
-    `start_lambda` (NaN if unknown).
+    `start_lambda` (NaN if unknown). Arrays whose names begin with ``exchanged_`` are the same of replicas at T other
+    temperatures, with a first axis of length T.
     """
 
     def end(self) -> dict[str, np.ndarray]:
         """Return the arrays, as :meth:`PackedSeries.end` does."""
         return self.arrays()
+
+    @staticmethod
+    def with_exchanged(
+        own: Mapping[str, np.ndarray], others: Sequence[Mapping[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Return the arrays of the state of a window with those of its replicas at other temperatures."""
+        stacked = {f"{_EXCHANGED}{name}": np.stack([other[name] for other in others]) for name in own if others}
+        return {**own, **stacked}
+
+    @staticmethod
+    def exchanged(state: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Return the arrays of each replica at another temperature; none if they are not stored."""
+        stacked = {n.removeprefix(_EXCHANGED): each for n, each in state.items() if n.startswith(_EXCHANGED)}
+        n_others = min(map(len, stacked.values()), default=0)
+        return [{name: values[j] for name, values in stacked.items()} for j in range(n_others)]
 
 
 class WindowExchange(BaseModel):
@@ -34,13 +55,24 @@ class WindowExchange(BaseModel):
     )
     round_trips: int = Field(
         description="number of times that a replica that started at this λ went from the lowest to the highest "
-        "temperature and back"
+        "temperature and back; in an extended window, without those that an extension interrupted"
     )
     sites: list[SitesSummary] = Field(
         [],
         description="displacements of atoms from their sites at each temperature; empty if they are not expected to "
         "stay there, and in documents of earlier releases",
     )
+
+    @classmethod
+    def joined(cls, parts: Sequence[WindowExchange], n_samples: Sequence[int]) -> WindowExchange:
+        """Return the exchange of a window from that of its consecutive parts and their numbers of samples."""
+        acceptance = np.average([part.acceptance for part in parts], axis=0, weights=n_samples)
+        return cls(
+            temperatures_K=parts[0].temperatures_K,
+            acceptance=acceptance.tolist(),
+            round_trips=sum(part.round_trips for part in parts),
+            sites=[worst(at) for at in zip(*(part.sites for part in parts if part.sites), strict=True)],
+        )
 
 
 class WindowDocument(BaseModel):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ase import units
 from harmonic import HarmonicWells, harmonic_path
 from jobflow import Flow, JobStore, run_locally
 from maggma.stores import MemoryStore
@@ -17,13 +18,18 @@ from alchemflows.analysis.stored_ladders import StoredLadder
 from alchemflows.cli.tables import free_energy_tables
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
+from alchemflows.free_energy import ladders
 from alchemflows.jobs.analyse import AnalyseMaker
 from alchemflows.jobs.cost import cost_of
+from alchemflows.jobs.refine import RoundMaker, Standing
 from alchemflows.jobs.windows import WindowsMaker
+from alchemflows.sampling import windows
 from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.frames import Frames
 from alchemflows.schemas.potential import PotentialRecord
 from alchemflows.schemas.reasons import Reason
+from alchemflows.schemas.refinement import RefinementSettings
+from alchemflows.schemas.windows import PackedState
 
 T = 300.0
 
@@ -123,8 +129,6 @@ def test_replicas_at_other_temperatures_have_other_seeds(wells, tmp_path):
         ({"exchange_temperatures": [300.0]}, "exchange_temperatures"),
         ({"exchange_temperatures": [400.0, 400.0]}, "exchange_temperatures"),
         ({"exchange_temperatures": [-1.0]}, "exchange_temperatures"),
-        ({"exchange_temperatures": [400.0], "target_error": 1e-3}, "target_error"),
-        ({"exchange_temperatures": [400.0], "budget": 2}, "budget"),
     ],
 )
 def test_bad_input(perovskite, changes, message):
@@ -133,7 +137,84 @@ def test_bad_input(perovskite, changes, message):
         maker.make(perovskite, {"Pb": "Sn"})
 
 
-def test_such_ladders_are_not_extended(wells, perovskite):
-    maker = ThermodynamicIntegrationMaker(potential="mace-demo", temperature=T, exchange_temperatures=[400.0])
-    with pytest.raises(InvalidInputError, match="extended"):
-        maker.extended(perovskite, {"Pb": "Sn"}, {}, [])
+def replicas_of(window) -> list[dict]:
+    """Return the stored final states of a window and of its replicas at other temperatures."""
+    own = window.series.end()
+    return [own, *PackedState.exchanged(own)]
+
+
+def test_windows_and_their_replicas_are_extended(wells, tmp_path, monkeypatch):
+    flow = ladder(wells.path, (500.0, 250.0), n_steps=300, replica_exchange=True)
+    first, second, document = outcome(flow, tmp_path / "first")
+    maker = flow.jobs[0].maker
+    standing = {window.index: Standing(1, window.final_state) for window in first.windows}
+    started = []
+    sampled = windows.run_windows
+
+    def recorded(*args, **options):
+        started.append(options["start"])
+        return sampled(*args, **options)
+
+    monkeypatch.setattr(windows, "run_windows", recorded)
+    (more,) = RoundMaker(maker, windows_per_job=2).continued(wells.path, standing, {0: 2, 1: 2})
+    (extended,) = outcome(Flow([more], output=more.output), tmp_path / "more")
+    (begun,) = started
+    expected = [replicas_of(window)[j] for j in range(3) for window in first.windows]
+    for state, positions, velocities in zip(expected, begun.positions, begun.velocities, strict=True):
+        assert np.array_equal(positions.numpy(), state["positions_A"])
+        np.testing.assert_allclose(velocities.numpy() * units.fs, state["velocities_A_per_fs"], rtol=1e-12)
+    again = reanalysed(document, [first, second, extended])
+    assert [window.n_runs for window in again.windows] == [3, 3, 1]
+    for window, parts in zip(again.windows, zip(first.windows, extended.windows, strict=True), strict=False):
+        shares = np.transpose([part.exchange.acceptance for part in parts])
+        assert window.exchange.acceptance == pytest.approx(list(shares @ [1 / 3, 2 / 3]))
+        assert window.exchange.round_trips == sum(part.exchange.round_trips for part in parts)
+        assert len(window.exchange.sites) == 3
+    assert again.mbar.error_eV < document.mbar.error_eV
+    curve = combined([StoredLadder("0" * 8, again, [first, second, extended])], [250.0, 500.0])
+    for point in curve.points:
+        exact = wells.model.delta_f_eV(point.temperature_K) + point.mass_term_eV
+        assert abs(point.total.delta_f_eV - exact) < 4 * point.total.error_eV
+
+
+def test_new_windows_start_from_replicas_at_the_same_temperature(wells, tmp_path):
+    flow = ladder(wells.path, (500.0,), n_steps=100)
+    first, *_ = outcome(flow, tmp_path)
+    state = first.windows[1].final_state
+    maker = flow.jobs[0].maker
+    states = [replica["positions_A"] for replica in replicas_of(first.windows[1])]
+    assert not np.array_equal(*states)
+    begun = maker.plan(wells.path, [1], starts=[state]).starts.positions_and_cells()[0]
+    np.testing.assert_allclose(begun, states)
+    # without stored replicas, all start from the window
+    alone = PackedState(npz_base64=PackedState.encode(**{k: v for k, v in state.end().items() if "exch" not in k}))
+    begun = maker.plan(wells.path, [1], starts=[alone]).starts.positions_and_cells()[0]
+    np.testing.assert_allclose(begun, [states[0]] * 2)
+    with pytest.raises(InvalidInputError, match="exchange_temperatures"):
+        maker.plan(wells.path, [1], starts=[alone], first_runs=[1])
+
+
+def test_ladders_with_other_temperatures_are_refined(wells, tmp_path):
+    wells.model.stiffness[1] = 60.0  # the first two windows hardly overlap
+    planned = ladders.ladder(2).refinable()
+    dynamics = DynamicsSettings(
+        temperature_K=T,
+        exchange_temperatures_K=(400.0,),
+        timestep_fs=4.0,
+        friction_per_ps=40.0,
+        n_equilibration_steps=50,
+        n_production_steps=200,
+    )
+    maker = WindowsMaker(dynamics=dynamics, lambdas=planned.grid, seed=3)
+    first = maker.make(wells.path, list(planned.windows))
+    refinement = RefinementSettings(budget=3, target_error_eV_per_atom=1e-6)
+    analyse = AnalyseMaker(
+        windows=list(planned.windows), refinement=refinement, rounds=RoundMaker(maker, windows_per_job=2)
+    ).make(wells.path, [first.output])
+    *_, document = outcome(Flow([first, analyse], output=analyse.output), tmp_path)
+    assert document.refinement.n_runs_added == 3
+    rounds = document.refinement.rounds
+    assert any(each.inserted for each in rounds) and any(each.extended for each in rounds)
+    assert sum(window.n_runs for window in document.windows) == 2 + 3
+    assert all(window.exchange.temperatures_K == [300.0, 400.0] for window in document.windows)
+    assert abs(document.mbar.delta_f_eV - wells.model.delta_f_eV(T)) < 4 * document.mbar.error_eV
