@@ -59,7 +59,7 @@ from error_rows import (
     volumes,
     works,
 )
-from isoline_rows import isobar_rows
+from isoline_rows import isobar_rows, isotherm_rows
 from mixing_committee_rows import mixing_committee_rows
 from mixing_rows import chain_rows, mixing_rows
 from phase_rows import boundary_rows, phase_rows
@@ -132,9 +132,9 @@ QUANTITIES = (
         "curves over temperature, pressure: G, H, S, heat capacity, volume, expansion, bulk modulus; Wigner–Kirkwood",
         ("errors",),
         "scatter of the influences of the switches, few switches; in quadrature with the anchor",
-        ("test_free_energies_along_isobars",),
-        partial(isobar_rows, 4, 0.5),
-        partial(isobar_rows, 4, 0.9),
+        ("test_free_energies_along_isobars", "test_quantum_corrections_along_isotherms"),
+        lambda n: (*isobar_rows(4, 0.5, n), *isotherm_rows(4, 0.5, n)),
+        lambda n: (*isobar_rows(4, 0.9, n), *isotherm_rows(4, 0.9, n)),
     ),
     Quantity(
         "noise of the mean cell; G of Frenkel–Ladd",

@@ -12,13 +12,15 @@ from error_rows import Row, row
 from alchemflows.free_energy.curves import work_curve
 from alchemflows.free_energy.einstein import HBAR
 from alchemflows.free_energy.isolines import Anchor, Isobar, isobar
-from alchemflows.free_energy.quantum import WignerKirkwood, wigner_kirkwood
+from alchemflows.free_energy.quantum import WignerKirkwood, wigner_kirkwood, wigner_kirkwood_over_pressure
 
 LOW, ANCHOR, HIGH = 300.0, 400.0, 900.0
 N_MODES, N_MOMENTA, N_POINTS = 60, 60, 61
 #: Error of the anchor (eV), volume (Å³), and its thermal expansion (1/K).
 ANCHOR_ERROR, VOLUME, EXPANSION = 0.01, 1000.0, 1e-4
 TEMPERATURES = np.array([300.0, 450.0, 900.0])
+#: Pressures of a sweep and of its results (GPa), and the relative change of the stiffness (1/GPa).
+PRESSURES, RESULTS_GPA, STIFFENING = np.linspace(0.0, 10.0, N_POINTS), np.array([0.0, 4.0, 10.0]), 0.05
 
 
 def swept(
@@ -77,3 +79,25 @@ def isobar_rows(n: int, memory: float, n_repeats: int) -> Iterator[Row]:
     for k, value in enumerate(HBAR**2 * N_MODES * LOW / (24 * t)):
         deviations = [(quantum.values[k] - value) / quantum.errors[k] for _, quantum, _ in curves]
         yield row(f"Wigner–Kirkwood, {t[k]:g} K, {n} + {n}", deviations, n_repeats)
+
+
+def squeezed(pressures_GPa: np.ndarray, n: int, memory: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the squares of the forces in n switches over the pressure, as those of :func:`swept`, at :data:`LOW`."""
+    stiffness = 1 + STIFFENING * pressures_GPa
+    x, squares = rng.normal(0, np.sqrt(1 / stiffness[0]), (n, N_MODES)), []
+    for before, after in pairwise(stiffness):
+        x = memory * x + rng.normal(0, np.sqrt((1 - memory**2) / after), x.shape)
+        squares.append(after * (before + after) / 2 * units.kB * LOW * (x**2).sum(axis=1))
+    return np.array(squares).T[..., None]
+
+
+def isotherm_rows(n: int, memory: float, n_repeats: int) -> Iterator[Row]:
+    """Yield rows of the quantum correction over the pressure."""
+    rng, counts, deviations = np.random.default_rng(0), np.array([N_MODES // 3]), []
+    exact = HBAR**2 * N_MODES * (1 + STIFFENING * RESULTS_GPA) / (24 * units.kB * LOW)
+    for _ in range(n_repeats):
+        squares = squeezed(PRESSURES, n, memory, rng), squeezed(PRESSURES[::-1], n, memory, rng)[:, ::-1]
+        found = wigner_kirkwood_over_pressure(squares, counts, PRESSURES, RESULTS_GPA, LOW)
+        deviations.append((found.values - exact) / found.errors)
+    for pressure, each in zip(RESULTS_GPA, np.transpose(deviations), strict=True):
+        yield row(f"Wigner–Kirkwood, {pressure:g} GPa, {n} + {n}", each, n_repeats)

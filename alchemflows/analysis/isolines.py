@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from alchemflows.schemas.dynamics import CellFreedom
 from alchemflows.schemas.isolines import (
     CurveValues,
+    PressureQuantumCorrections,
     PressureSweepDocument,
     QuantumCorrections,
     TemperatureSweepDocument,
@@ -82,6 +83,39 @@ def quantum_corrections(
     )
 
 
+def quantum_over_pressure(
+    arrays: Mapping[str, np.ndarray],
+    mode_energies_eV: Sequence[float] | None,
+    pressures_GPa: ArrayLike,
+    temperature_K: float,
+) -> PressureQuantumCorrections | None:
+    """Return the corrections for quantum nuclei along a sweep of the pressure; None if no forces are stored.
+
+    Parameters
+    ----------
+    arrays
+        Arrays of the switches, see :class:`~alchemflows.schemas.isolines.SweepWork`.
+    mode_energies_eV
+        ħω of the harmonic modes at the pressure of the anchor; None without phonons.
+    pressures_GPa
+        Pressures of the results (GPa), between those of the curve, ascending, shape (k,).
+    temperature_K
+        Temperature of the sweep (K).
+    """
+    from alchemflows.free_energy.quantum import wigner_kirkwood_over_pressure
+
+    if "forward_force_squares" not in arrays:
+        return None
+    p, squares = np.asarray(pressures_GPa, dtype=float), _force_squares(arrays)
+    omegas = _omegas(mode_energies_eV)
+    found = wigner_kirkwood_over_pressure(squares, arrays["kind_counts"], arrays["places"], p, temperature_K, omegas)
+    return PressureQuantumCorrections(
+        wigner_kirkwood_eV=CurveValues(values=found.values.tolist(), errors=found.errors.tolist()),
+        next_terms=found.next_terms.tolist(),
+        holds_to_GPa=found.holds_to_GPa(p),
+    )
+
+
 def quantum_shift_K(
     first: TemperatureSweepDocument,
     second: TemperatureSweepDocument,
@@ -138,8 +172,11 @@ def _wigner_kirkwood(
 
     if "forward_force_squares" not in arrays:
         return None
-    squares = arrays["forward_force_squares"], arrays["backward_force_squares"]
-    return wigner_kirkwood(squares, arrays["kind_counts"], arrays["places"], temperatures_K, omegas)
+    return wigner_kirkwood(_force_squares(arrays), arrays["kind_counts"], arrays["places"], temperatures_K, omegas)
+
+
+def _force_squares(arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return arrays["forward_force_squares"], arrays["backward_force_squares"]
 
 
 def phase_isobar(

@@ -10,9 +10,11 @@ from alchemflows.cli.tables import empty_table
 from alchemflows.schemas.isolines import (
     CurveValues,
     Isoline,
+    PressureQuantumCorrections,
     PressureSweepDocument,
     QuantumCorrections,
     TemperatureSweepDocument,
+    WignerKirkwoodCurve,
 )
 from alchemflows.schemas.melting import MeltingDocument
 
@@ -28,11 +30,7 @@ def temperature_tables(document: TemperatureSweepDocument) -> Group:
 def quantum_table(document: TemperatureSweepDocument, quantum: QuantumCorrections) -> ResultTable:
     """Corrections of the free energy for quantum nuclei at each temperature, for one atom."""
     free = "F" if document.pressure_GPa is None else "G"
-    headings = ["T (K)", "Wigner–Kirkwood (meV/atom)", "next term (%)"]
-    columns = [
-        _column(quantum.wigner_kirkwood_eV, 1e3 / document.counts.atoms, 4),
-        [f"{100 * share:.2g}" for share in quantum.next_terms],
-    ]
+    headings, columns = ["T (K)", *_EXPANSION], _expansion(quantum, document)
     if quantum.harmonic_eV is not None:
         headings.append("harmonic (meV/atom)")
         columns.append([f"{1e3 * document.counts.per_atom(value):.4f}" for value in quantum.harmonic_eV])
@@ -41,11 +39,39 @@ def quantum_table(document: TemperatureSweepDocument, quantum: QuantumCorrection
         table.add_row(f"{temperature:g}", *cells)
     if quantum.holds_from_K != document.temperatures_K[0]:
         below = "at all temperatures" if quantum.holds_from_K is None else f"below {quantum.holds_from_K:g} K"
-        table.caption = (
-            f"warning: {below} the next term is more than a tenth of the Wigner–Kirkwood term, and the expansion does "
-            "not hold"
-        )
+        table.caption = _not_converged(below)
     return table
+
+
+def pressure_quantum_table(document: PressureSweepDocument, quantum: PressureQuantumCorrections) -> ResultTable:
+    """Corrections of the free energy for quantum nuclei at each pressure, for one atom."""
+    table = empty_table("corrections for quantum nuclei, not in G", ("p (GPa)", *_EXPANSION), n_keys=1)
+    for pressure, *cells in zip(document.pressures_GPa, *_expansion(quantum, document), strict=True):
+        table.add_row(f"{pressure:g}", *cells)
+    if quantum.holds_to_GPa != document.pressures_GPa[-1]:
+        above = "at all pressures" if quantum.holds_to_GPa is None else f"above {quantum.holds_to_GPa:g} GPa"
+        table.caption = _not_converged(above)
+    return table
+
+
+#: Headings of the Wigner–Kirkwood term.
+_EXPANSION = ("Wigner–Kirkwood (meV/atom)", "next term (%)")
+
+
+def _expansion(quantum: WignerKirkwoodCurve, document: Isoline) -> list[list[str]]:
+    """Return the columns of the Wigner–Kirkwood term."""
+    return [
+        _column(quantum.wigner_kirkwood_eV, 1e3 / document.counts.atoms, 4),
+        [f"{100 * share:.2g}" for share in quantum.next_terms],
+    ]
+
+
+def _not_converged(where: str) -> str:
+    """Return the warning that the expansion in ħ does not hold."""
+    return (
+        f"warning: {where} the next term is more than a tenth of the Wigner–Kirkwood term, and the expansion does not "
+        "hold"
+    )
 
 
 def temperature_table(document: TemperatureSweepDocument) -> ResultTable:
@@ -77,6 +103,14 @@ def temperature_table(document: TemperatureSweepDocument) -> ResultTable:
         table.add_row(f"{temperature:g}", *cells)
     table.caption = _caption(document, f"{document.anchor.temperature_K:g} K")
     return table
+
+
+def pressure_tables(document: PressureSweepDocument) -> Group:
+    """Thermodynamics at each pressure, and the corrections for quantum nuclei."""
+    tables = [pressure_table(document)]
+    if document.quantum is not None:
+        tables.append(pressure_quantum_table(document, document.quantum))
+    return Group(*tables)
 
 
 def pressure_table(document: PressureSweepDocument) -> ResultTable:

@@ -74,7 +74,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     RemovalDocument: defect_tables.removal_table,
     PhaseStabilityDocument: phase_tables.phase_tables,
     TemperatureSweepDocument: isoline_tables.temperature_tables,
-    PressureSweepDocument: isoline_tables.pressure_table,
+    PressureSweepDocument: isoline_tables.pressure_tables,
     MeltingDocument: isoline_tables.melting_table,
     CompositionSweepDocument: tables.sweep_table,
     OptimizationDocument: tables.optimization_table,

@@ -63,6 +63,17 @@ class WignerKirkwood:
         first = 0 if len(bad) == 0 else int(bad[-1]) + 1
         return None if first == len(self.next_terms) else float(np.asarray(temperatures_K)[first])
 
+    def holds_to_GPa(self, pressures_GPa: ArrayLike) -> float | None:
+        """Return the highest of the k pressures (GPa) up to which the expansion has converged; None if there is none.
+
+        Parameters
+        ----------
+        pressures_GPa
+            The pressures, ascending, shape (k,).
+        """
+        good = int(np.argmin([*(self.next_terms <= MAX_NEXT_TERM), False]))  # number of them before the first bad one
+        return float(np.asarray(pressures_GPa)[good - 1]) if good else None
+
 
 def wigner_kirkwood(
     force_squares: tuple[np.ndarray, np.ndarray],
@@ -95,25 +106,90 @@ def wigner_kirkwood(
     t, low = np.asarray(temperatures_K, dtype=float), path_K[0]
     middle = np.sqrt(path_K[1:] * path_K[:-1])
     # ⟨|F_s|²⟩ / m to Σ ω².
-    factor = (middle / (units.kB * low**2))[:, None]
-    squares = tuple(factor * each for each in force_squares)
-    even = np.ones(len(middle))
-    averages = SwitchAverages((squares[0].sum(axis=2), squares[1].sum(axis=2)), middle, even)
-    total, errors = averages.at(t)
-    per_kT = HBAR / (units.kB * t)
-    term = units.kB * t * per_kT**2 / 24
+    sums = _SquaredFrequencies.fitted(force_squares, middle / (units.kB * low**2), kind_counts, middle, t)
     if omegas is None:
+        return sums.term(t, sums.ratio)
+    modes = np.asarray(omegas, dtype=float) ** 2
+    return sums.term(t, (modes**2).sum() / modes.sum())
+
+
+def wigner_kirkwood_over_pressure(
+    force_squares: tuple[np.ndarray, np.ndarray],
+    kind_counts: np.ndarray,
+    path_GPa: np.ndarray,
+    pressures_GPa: ArrayLike,
+    temperature_K: float,
+    omegas: ArrayLike | None = None,
+) -> WignerKirkwood:
+    """Return the Wigner–Kirkwood term along a sweep of the pressure.
+
+    The sum of the squares of all frequencies is fitted by a parabola in the pressure.
+
+    Parameters
+    ----------
+    force_squares, kind_counts
+        As for :func:`wigner_kirkwood`; the forces are not scaled.
+    path_GPa
+        Pressures of the points (GPa), ascending, shape (m,).
+    pressures_GPa
+        Pressures of the results (GPa), within those of the path, shape (k,).
+    temperature_K
+        Temperature (K).
+    omegas
+        Frequencies of the modes at one of the pressures, for the size of the next term: at other pressures all are
+        multiplied by the same factor. Without them it is that of atoms which vibrate alone.
+    """
+    p = np.asarray(pressures_GPa, dtype=float)
+    middle = (path_GPa[1:] + path_GPa[:-1]) / 2
+    factor = np.full(len(middle), 1 / (units.kB * temperature_K))
+    sums = _SquaredFrequencies.fitted(force_squares, factor, kind_counts, middle, p)
+    t = np.full(len(p), temperature_K)
+    if omegas is None:
+        return sums.term(t, sums.ratio)
+    modes = np.asarray(omegas, dtype=float) ** 2
+    return sums.term(t, sums.total * (modes**2).sum() / modes.sum() ** 2)
+
+
+@dataclass(frozen=True)
+class _SquaredFrequencies:
+    """Sum of the squares of all frequencies at k points of a path, its errors, and what each switch adds to them.
+
+    `ratio` is the sum of their fourth powers divided by that of their squares, if each atom vibrates alone, each kind
+    with its mean frequency.
+    """
+
+    total: np.ndarray
+    errors: np.ndarray
+    shares: np.ndarray
+    ratio: np.ndarray
+
+    @classmethod
+    def fitted(
+        cls,
+        force_squares: tuple[np.ndarray, np.ndarray],
+        factor: np.ndarray,
+        kind_counts: np.ndarray,
+        middle: np.ndarray,
+        x: np.ndarray,
+    ) -> _SquaredFrequencies:
+        """Return the values at x, from the squares of forces at `middle` that are multiplied by a factor."""
+        squares = tuple(factor[:, None] * each for each in force_squares)
+        even = np.ones(len(middle))
+        averages = SwitchAverages((squares[0].sum(axis=2), squares[1].sum(axis=2)), middle, even)
+        total, errors = averages.at(x)
         by_kind = [
-            SwitchAverages((squares[0][..., k], squares[1][..., k]), middle, even).at(t)[0]
+            SwitchAverages((squares[0][..., k], squares[1][..., k]), middle, even).at(x)[0]
             for k in range(len(kind_counts))
         ]
         fourth = sum(each**2 / (3 * n) for each, n in zip(by_kind, kind_counts, strict=True))
-        ratio = fourth / total
-    else:
-        modes = np.asarray(omegas, dtype=float) ** 2
-        ratio = (modes**2).sum() / modes.sum()
-    next_terms = np.abs(per_kT**2 * ratio) / 120
-    return WignerKirkwood(term * total, term * errors, next_terms, term * averages.shares(t, errors))
+        return cls(total, errors, averages.shares(x, errors), fourth / total)
+
+    def term(self, temperatures_K: np.ndarray, ratio: ArrayLike) -> WignerKirkwood:
+        """Return the term at the temperature of each point, with the ratio that gives the size of the next term."""
+        per_kT = HBAR / (units.kB * temperatures_K)
+        term = units.kB * temperatures_K * per_kT**2 / 24
+        next_terms = np.abs(per_kT**2 * ratio) / 120
+        return WignerKirkwood(term * self.total, term * self.errors, next_terms, term * self.shares)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ase import units
 from jobflow import JobConfig, Maker, job
 
 from alchemflows.alchemy.system import AlchemicalSystem
-from alchemflows.analysis.isolines import N_STRAINS, quantum_corrections
+from alchemflows.analysis.isolines import N_STRAINS, quantum_corrections, quantum_over_pressure
 from alchemflows.errors import NotLiquidError, TrajectoryError, UnstableCrystalError
 from alchemflows.free_energy.einstein import HBAR
 from alchemflows.jobs.cost import JobCost, cost_of_switches
@@ -427,6 +427,7 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
             bulk_modulus_GPa=_values(Series(modulus.values / units.GPa, modulus.errors / units.GPa)),
             dissipation_eV=found.dissipation_eV.tolist(),
             degree=found.degree,
+            quantum=quantum_over_pressure(swept.arrays, start.mode_energies_eV, pressures, anchor.temperature_K),
         )
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from alchemflows.plotting.labels import legend_below, pressure_label, subscripted
 from alchemflows.schemas.isolines import (
     CurveValues,
+    PressureQuantumCorrections,
     PressureSweepDocument,
     QuantumCorrections,
     TemperatureSweepDocument,
@@ -21,8 +22,8 @@ from alchemflows.schemas.melting import MeltingDocument
 def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> Figure:
     """Plot the free energy and its derivatives, per atom, with bands of one and two standard errors.
 
-    Over temperatures these are G, S, C_p, V and the Wigner–Kirkwood correction, and over pressures G, V and the bulk
-    modulus. The dot is the anchor. The dashed line is the harmonic quantum correction; where the expansion of the other
+    Over temperatures these are G, S, C_p, V and the Wigner–Kirkwood correction, and over pressures G, V, the bulk
+    modulus and this correction. The dot is the anchor. The dashed line is the harmonic quantum correction; where the expansion of the other
     one does not hold, the background is grey.
     """
     atoms = document.counts.atoms
@@ -49,7 +50,7 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
             ("V (Å³/atom)", document.volumes_A3, 1 / atoms),
             ("bulk modulus (GPa)", document.bulk_modulus_GPa, 1.0),
         ]
-    quantum = document.quantum if isinstance(document, TemperatureSweepDocument) else None
+    quantum = document.quantum
     if quantum is not None:
         panels.append(("quantum correction (meV/atom)", quantum.wigner_kirkwood_eV, 1e3 / atoms))
     with mpl.rc_context({"font.size": 10}):
@@ -67,8 +68,15 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
     return figure
 
 
-def _plot_quantum(axes: Axes, x: np.ndarray, quantum: QuantumCorrections, factor: float) -> None:
+def _plot_quantum(
+    axes: Axes, x: np.ndarray, quantum: QuantumCorrections | PressureQuantumCorrections, factor: float
+) -> None:
     """Add the harmonic correction, and mark where the expansion does not hold."""
+    if isinstance(quantum, PressureQuantumCorrections):
+        start = x[0] if quantum.holds_to_GPa is None else quantum.holds_to_GPa
+        if start < x[-1]:
+            axes.axvspan(start, x[-1], color="0.9", linewidth=0, zorder=0)  # behind the bands
+        return
     if quantum.harmonic_eV is not None:
         label = "harmonic quantum correction"
         axes.plot(x, factor * np.array(quantum.harmonic_eV), color="C1", linestyle="--", label=label)

@@ -42,8 +42,8 @@ class SweepAnchor(BaseModel):
     )
 
 
-class QuantumCorrections(BaseModel):
-    """What quantum nuclei add to a classical free energy, at each temperature of a curve; values are for the cell."""
+class WignerKirkwoodCurve(BaseModel):
+    """The first term of what quantum nuclei add to a classical free energy, along a curve; values are for the cell."""
 
     wigner_kirkwood_eV: CurveValues = Field(
         description="first term of the expansion in ħ: ħ²/(24 (k_B T)²) Σ_i ⟨|F_i|²⟩/m_i, with the forces of the "
@@ -53,12 +53,26 @@ class QuantumCorrections(BaseModel):
         description="size of the next term of harmonic modes, divided by the first term; without phonons a lower "
         "limit, from the mean frequency of the atoms of each mass"
     )
+
+
+class QuantumCorrections(WignerKirkwoodCurve):
+    """What quantum nuclei add to a classical free energy, at each temperature of a curve; values are for the cell."""
+
     holds_from_K: float | None = Field(
         description="lowest temperature of the curve above which the next term is at most a tenth of the first one; "
         "none if it is larger at the highest temperature"
     )
     harmonic_eV: list[float] | None = Field(
         description="correction of the harmonic modes at the volume of the anchor, to all orders; none without phonons"
+    )
+
+
+class PressureQuantumCorrections(WignerKirkwoodCurve):
+    """What quantum nuclei add to a classical free energy, at each pressure of a curve; values are for the cell."""
+
+    holds_to_GPa: float | None = Field(
+        description="highest pressure of the curve up to which the next term is at most a tenth of the first one; none "
+        "if it is larger at the lowest pressure"
     )
 
 
@@ -137,3 +151,6 @@ class PressureSweepDocument(Document, Isoline):
     pressures_GPa: list[float]
     requested_GPa: tuple[float, float] = Field(description="lowest and highest pressure that were asked for")
     bulk_modulus_GPa: CurveValues = Field(description="isothermal bulk modulus −V ∂p/∂V")
+    quantum: PressureQuantumCorrections | None = Field(
+        None, description="corrections for quantum nuclei, not included in the other values; none in older documents"
+    )

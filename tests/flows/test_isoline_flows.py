@@ -113,6 +113,25 @@ def test_a_pressure_sweep_from_a_stored_anchor(swept, tmp_path):
     at = document.pressures_GPa.index(anchor.pressure_GPa)
     assert g[at] == pytest.approx(anchor.gibbs.value_eV)
     assert g[-1] - g[0] == pytest.approx(0.6 * units.GPa * v.mean(), rel=0.1)
+    quantum = document.quantum
+    term = (np.array(anchor.mode_energies_eV) ** 2).sum() / (24 * units.kB * 300.0)
+    np.testing.assert_allclose(quantum.wigner_kirkwood_eV.values, term, rtol=0.5)
+    assert quantum.holds_to_GPa == document.pressures_GPa[-1] and max(quantum.next_terms) < 0.1
+    for holds, warning, grey in (
+        (0.0, "above 0 GPa", (0.0, 0.6)),
+        (None, "all pressures", (0.0, 0.6)),
+        (0.6, "", None),
+    ):
+        changed = document.model_copy(update={"quantum": quantum.model_copy(update={"holds_to_GPa": holds})})
+        text = StringIO()
+        show(changed, Console(file=text, width=200))
+        shown = text.getvalue()
+        assert f"{1e3 * quantum.wigner_kirkwood_eV.values[0] / 8:.4f}" in shown and "not in G" in shown
+        assert ("warning" in shown) == bool(warning) and warning in shown
+        axes = figures_of(changed)["curve"]().axes[-1]
+        np.testing.assert_allclose(axes.lines[0].get_ydata(), 1e3 * np.array(quantum.wigner_kirkwood_eV.values) / 8)
+        behind = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
+        assert behind == ([] if grey is None else [pytest.approx(grey)])
 
 
 def test_constant_volume_gives_the_helmholtz_energy(swept, tmp_path):

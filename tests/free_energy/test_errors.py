@@ -74,6 +74,10 @@ def test_free_energies_along_isobars():
     assert_rows(lines.isobar_rows(4, 0.5, N_REPEATS))
 
 
+def test_quantum_corrections_along_isotherms():
+    assert_rows(lines.isotherm_rows(4, 0.5, N_REPEATS))
+
+
 @pytest.mark.slow
 def test_transitions_between_curves():
     """Temperature, latent heat, ΔS, ΔV and dT/dp where two curves G(T) cross."""

@@ -7,7 +7,7 @@ import pytest
 from ase import units
 
 from alchemflows.free_energy.einstein import HBAR
-from alchemflows.free_energy.quantum import quantum_correction_eV, wigner_kirkwood
+from alchemflows.free_energy.quantum import quantum_correction_eV, wigner_kirkwood, wigner_kirkwood_over_pressure
 
 #: Frequencies (√(eV/Å²/amu)) of a heavy and of a light kind of atom, and the number of atoms.
 OMEGAS, COUNTS = np.array([0.2, 1.0]), np.array([5, 3])
@@ -45,3 +45,31 @@ def test_the_expansion_holds_nowhere_at_low_temperatures():
     t = np.linspace(20.0, 30.0, 5)
     assert expansion(t, [1]).holds_from_K(t) is None
     assert expansion(10 * t, [0]).holds_from_K(10 * t) == 200.0
+
+
+def squeezed(pressures, temperature, kinds, omegas=None):
+    """Return the expansion from exact means of the squares of the forces; ω² grows linearly with the pressure."""
+    path = np.linspace(pressures[0], pressures[-1], 31)
+    middle = (path[1:] + path[:-1]) / 2
+    squares = (1 + 0.1 * middle[:, None]) * 3 * COUNTS[kinds] * OMEGAS[kinds] ** 2 * units.kB * temperature
+    both = 2 * (np.broadcast_to(squares, (4, *squares.shape)),)
+    return wigner_kirkwood_over_pressure(both, COUNTS[kinds], path, pressures, temperature, omegas)
+
+
+def test_the_expansion_over_the_pressure_is_that_of_the_frequencies_there():
+    p, temperature = np.linspace(-2.0, 8.0, 6), 60.0
+    omegas = np.sqrt(1 + 0.1 * p)
+    found = squeezed(p, temperature, [0])
+    np.testing.assert_allclose(found.values, 15 * (HBAR * OMEGAS[0] * omegas) ** 2 / (24 * units.kB * temperature))
+    np.testing.assert_allclose(found.next_terms, (HBAR * OMEGAS[0] * omegas / (units.kB * temperature)) ** 2 / 120)
+    # with phonons at 0 GPa, all of which change by the same factor
+    at_zero, both = MODES.copy(), squeezed(p, temperature, [0, 1], MODES)
+    share = (at_zero**4).sum() / (at_zero**2).sum()
+    np.testing.assert_allclose(both.next_terms, (HBAR * omegas / (units.kB * temperature)) ** 2 * share / 120)
+
+
+@pytest.mark.parametrize(("temperature", "holds"), [(100.0, 8.0), (50.0, 2.0), (30.0, None)])
+def test_the_expansion_holds_up_to_a_pressure(temperature, holds):
+    p = np.linspace(-2.0, 8.0, 6)
+    found = squeezed(p, temperature, [0]).holds_to_GPa(p)
+    assert found is None if holds is None else found == pytest.approx(holds)
