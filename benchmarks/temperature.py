@@ -1,14 +1,16 @@
 """Compare what curves over temperature cost with separate runs at each temperature, for the same error.
 
-    python benchmarks/temperature.py [--steps 200] [--repeats 2] [--only PART] [--quick] [--threads N] [--json FILE]
+    python benchmarks/temperature.py [--steps 200] [--repeats 2] [--only PART] [--potential NAME] [--quick]
+        [--threads N] [--json FILE]
 
-1. G(T) of NaCl with mace-demo, 8 atoms at 1 atm, from 200 to 700 K: one Frenkel–Ladd run at 400 K and one sweep of the
+1. G(T) of NaCl, 8 atoms at 1 atm, from 200 to 700 K: one Frenkel–Ladd run at 400 K and one sweep of the
    temperature, beside a Frenkel–Ladd run at each of five temperatures. The variance of G is proportional to 1/t, where
    t is the number of MD steps of all replicas and jobs together. So σ² t of both is compared, and whether they agree.
 2. ΔF(T) of LiCl → NaCl, 8 atoms at constant volume: ladders of five windows at two or three temperatures that are
    combined by MBAR, beside an analysis of each ladder alone.
 
-All lengths are proportional to `--steps`. Squares of errors are means over the repeats, which have different seeds.
+The potential is mace-demo by default. All lengths are proportional to `--steps`. Squares of errors are means over the
+repeats, which have different seeds.
 """
 
 from __future__ import annotations
@@ -38,7 +40,6 @@ from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.samples import WindowSeries
 
-DEMO = PotentialSpec(name="mace-demo", device="cpu")
 TEMPERATURES, ANCHOR_K = np.array([200.0, 300.0, 400.0, 500.0, 700.0]), 400.0
 #: Temperatures of the ladders; those of the first and the last are also combined without the one between them.
 LADDERS_K, LAMBDAS = (300.0, 350.0, 400.0), [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -51,10 +52,10 @@ def rock_salt(cation: str, a: float) -> Structure:
     return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), [cation, "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
-def absolute(temperature_K: float, steps: int, seed: int) -> FrenkelLaddMaker:
+def absolute(potential: PotentialSpec, temperature_K: float, steps: int, seed: int) -> FrenkelLaddMaker:
     """Return the maker of a Frenkel–Ladd run."""
     return FrenkelLaddMaker(
-        potential=DEMO,
+        potential=potential,
         temperature=temperature_K,
         timestep_fs=4.0,
         n_cell_steps=3 * steps,
@@ -75,10 +76,10 @@ def outcome(flow: Flow) -> tuple[Any, int]:
     return found[flow.output.uuid][1].output, steps
 
 
-def curve(steps: int, seed: int) -> tuple[np.ndarray, int]:
+def curve(potential: PotentialSpec, steps: int, seed: int) -> tuple[np.ndarray, int]:
     """Return G per atom at all temperatures and its errors (eV) from a sweep, shape (2, T), and the number of steps."""
     maker = TemperatureSweepMaker(
-        frenkel_ladd_maker=absolute(ANCHOR_K, steps, seed),
+        frenkel_ladd_maker=absolute(potential, ANCHOR_K, steps, seed),
         n_equilibration_steps=steps // 2,
         n_switching_steps=3 * steps // 2,
     )
@@ -87,18 +88,18 @@ def curve(steps: int, seed: int) -> tuple[np.ndarray, int]:
     return np.array([found.values, found.errors]) / document.counts.atoms, n
 
 
-def points(steps: int, seed: int) -> tuple[np.ndarray, int]:
+def points(potential: PotentialSpec, steps: int, seed: int) -> tuple[np.ndarray, int]:
     """Return the same from a Frenkel–Ladd run at each temperature."""
-    runs = [outcome(absolute(float(t), steps, seed).make(rock_salt("Na", 5.7))) for t in TEMPERATURES]
+    runs = [outcome(absolute(potential, float(t), steps, seed).make(rock_salt("Na", 5.7))) for t in TEMPERATURES]
     gibbs = [document.gibbs for document, _ in runs]
     found = np.array([[each.value_eV_per_atom, each.error_eV_per_atom] for each in gibbs])
     return found.T, sum(n for _, n in runs)
 
 
-def compare_curves(report: Report, steps: int, n_repeats: int) -> None:
+def compare_curves(report: Report, potential: PotentialSpec, steps: int, n_repeats: int) -> None:
     """Compare G(T) from sweeps with separate Frenkel–Ladd runs."""
     swept, separate = (
-        [function(steps, seed) for seed in range(first, first + n_repeats)]
+        [function(potential, steps, seed) for seed in range(first, first + n_repeats)]
         for function, first in ((curve, 0), (points, n_repeats))
     )
     (g, squares), (alone, others) = (mean(each for each, _ in runs) for runs in (swept, separate))
@@ -118,10 +119,10 @@ def compare_curves(report: Report, steps: int, n_repeats: int) -> None:
     report.measure("σ of the differences", 1e3 * errors, "meV/atom")
 
 
-def sampled(steps: int, seed: int) -> list[list[WindowSeries]]:
+def sampled(potential: PotentialSpec, steps: int, seed: int) -> list[list[WindowSeries]]:
     """Return the samples of a ladder of LiCl → NaCl at each temperature."""
     path = AlchemicalPath.from_substitution(rock_salt("Li", 5.4), {"Li": "Na"})
-    model = AlchemicalPotential(path.system, load_potential(DEMO))
+    model = AlchemicalPotential(path.system, load_potential(potential))
     found = []
     for temperature in LADDERS_K:
         dynamics = DynamicsSettings(
@@ -149,11 +150,11 @@ def together(ladders: dict[float, list[WindowSeries]]) -> np.ndarray:
     return np.array([found.values[:, 0], found.errors[:, 0]])
 
 
-def compare_ladders(report: Report, steps: int, n_repeats: int) -> None:
+def compare_ladders(report: Report, potential: PotentialSpec, steps: int, n_repeats: int) -> None:
     """Compare ladders that are combined over temperature with the analysis of each alone."""
     alone, all_, ends = [], [], []
     for seed in range(n_repeats):
-        ladders = dict(zip(LADDERS_K, sampled(steps, seed), strict=True))
+        ladders = dict(zip(LADDERS_K, sampled(potential, steps, seed), strict=True))
         results = [analyse_ladder(LAMBDAS, series, t).mbar for t, series in ladders.items()]
         alone.append(np.transpose([result for result in results if result is not None]))
         all_.append(together(ladders))
@@ -186,18 +187,26 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="unit of all numbers of steps [default: 200]")
     parser.add_argument("--repeats", type=int, default=2, help="number of repeats [default: 2]")
     parser.add_argument("--only", choices=("curves", "ladders"), help="only the first or the second comparison")
+    parser.add_argument("--potential", default="mace-demo", help="name of the potential [default: %(default)s]")
     parser.add_argument("--quick", action="store_true", help="one repeat of short runs, to try the script")
     parser.add_argument("--threads", type=int, default=1, help="number of torch threads [default: 1]")
     parser.add_argument("--json", type=Path, help="write the report to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     steps, n_repeats = (40, 1) if options.quick else (options.steps, options.repeats)
-    settings = {"quick": options.quick, "steps": steps, "repeats": n_repeats, "threads": options.threads}
+    potential = PotentialSpec(name=options.potential, device="cpu")
+    settings = {
+        "potential": options.potential,
+        "quick": options.quick,
+        "steps": steps,
+        "repeats": n_repeats,
+        "threads": options.threads,
+    }
     report = Report("Curves over temperature", "benchmarks/temperature.py", settings)
     if options.only != "ladders":
-        compare_curves(report, steps, n_repeats)
+        compare_curves(report, potential, steps, n_repeats)
     if options.only != "curves":
-        compare_ladders(report, steps, n_repeats)
+        compare_ladders(report, potential, steps, n_repeats)
     report.finish(options.json)
 
 

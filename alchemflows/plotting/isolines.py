@@ -23,8 +23,8 @@ def plot_isoline(document: TemperatureSweepDocument | PressureSweepDocument) -> 
     """Plot the free energy and its derivatives, per atom, with bands of one and two standard errors.
 
     Over temperatures these are G, S, C_p, V and the Wigner–Kirkwood correction, and over pressures G, V, the bulk
-    modulus and this correction. The dot is the anchor. The dashed line is the harmonic quantum correction; where the expansion of the other
-    one does not hold, the background is grey.
+    modulus and this correction. The dot is the anchor. The dashed line is the harmonic quantum correction; where the
+    expansion of the other one does not hold, the background is grey.
     """
     atoms = document.counts.atoms
     per_kB = 1 / (atoms * units.kB)
