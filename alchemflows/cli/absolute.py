@@ -180,8 +180,8 @@ AnchorOption = Annotated[
     str | None,
     typer.Option(
         "--anchor",
-        help="ID of a stored Frenkel–Ladd result of the same crystal, cell and potential, from which the curve starts "
-        "[default: the result of a new run].",
+        help="ID of a stored Frenkel–Ladd result of the same crystal, cell and potential, from which the curve starts; "
+        "for curves over temperature also of its liquid [default: the result of a new run].",
     ),
 ]
 #: Options of a Frenkel–Ladd run that a stored anchor replaces.
@@ -311,13 +311,17 @@ def _run_sweep(
     sweep.frenkel_ladd_maker = maker
     make = sweep.make
     if anchor is not None:
+        from alchemflows.flows.isolines import TemperatureSweepMaker
         from alchemflows.results.listing import find_result
         from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
+        from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 
         refuse_given({name: f"--{name.replace('_', '-')}" for name in _OF_ANCHOR}, "with --anchor")
         found = find_result(connected(), anchor)[1]
-        if not isinstance(found, FrenkelLaddDocument):
-            raise InvalidInputError(f"--anchor: {anchor} is not a result of frenkel-ladd")
+        if isinstance(found, LiquidFreeEnergyDocument) and not isinstance(sweep, TemperatureSweepMaker):
+            raise InvalidInputError(f"--anchor: {anchor} is a liquid, which has curves over the temperature only")
+        if not isinstance(found, FrenkelLaddDocument | LiquidFreeEnergyDocument):
+            raise InvalidInputError(f"--anchor: {anchor} is not a result of frenkel-ladd or liquid")
         if abs(found.temperature_K - maker.temperature) > 1e-6:
             raise InvalidInputError(
                 f"--temperature must be that of the anchor, {found.temperature_K:g} K; got {maker.temperature:g}"

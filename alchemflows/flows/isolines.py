@@ -18,6 +18,7 @@ from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.jobs.isolines import PressureSwitchesMaker, SweepSwitchesMaker, TemperatureSwitchesMaker
 from alchemflows.schemas.dynamics import SwitchingSettings
 from alchemflows.schemas.frenkel_ladd import FrenkelLaddDocument
+from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 from alchemflows.schemas.potential import PotentialSpec
 
 S = TypeVar("S", bound=SweepSwitchesMaker)
@@ -64,10 +65,13 @@ class IsolineMaker(Maker):
         kind: type[SweepSwitchesMaker],
         structure: Structure,
         ends: tuple[float, float],
-        anchor: FrenkelLaddDocument | None,
+        anchor: FrenkelLaddDocument | LiquidFreeEnergyDocument | None,
     ) -> Flow:
         """Return the flow of a checked range."""
         crystal = self._checked(structure)
+        if isinstance(anchor, LiquidFreeEnergyDocument):
+            settings = crystal.settings.model_copy(update={"cell_freedom": "isotropic"})  # a liquid has no shape
+            crystal = replace(crystal, settings=settings)
         parts: list[Job | Flow] = []
         if anchor is None:
             parts.append(replace(self.frenkel_ladd_maker, potential=crystal.potential).make(structure))
@@ -170,13 +174,20 @@ class TemperatureSweepMaker(IsolineMaker):
         return self._flow(TemperatureSwitchesMaker, structure, (low_K, high_K), None)
 
     @checked
-    def from_anchor(self, anchor: FrenkelLaddDocument, structure: Structure, low_K: float, high_K: float) -> Flow:
-        """Return a flow that starts from a Frenkel–Ladd result instead of a run of its own.
+    def from_anchor(
+        self,
+        anchor: FrenkelLaddDocument | LiquidFreeEnergyDocument,
+        structure: Structure,
+        low_K: float,
+        high_K: float,
+    ) -> Flow:
+        """Return a flow that starts from a stored result instead of a Frenkel–Ladd run of its own.
 
         Parameters
         ----------
         anchor
-            Result for the same structure, potential and pressure.
+            Frenkel–Ladd result for the same structure, potential and pressure, or the absolute free energy of a liquid
+            that was melted from this structure; the curve is then that of the liquid.
         structure, low_K, high_K
             As for :meth:`make`.
 
@@ -323,9 +334,12 @@ def _check_inside(place: float, low: float, high: float, quantity: str, unit: st
 
 
 def _check_anchor(
-    anchor: FrenkelLaddDocument, system: AlchemicalSystem, weights: list[float], potential: PotentialSpec
+    anchor: FrenkelLaddDocument | LiquidFreeEnergyDocument,
+    system: AlchemicalSystem,
+    weights: list[float],
+    potential: PotentialSpec,
 ) -> None:
-    """Check that an anchor is that of a crystal with a potential.
+    """Check that an anchor is that of a crystal, or of its liquid, with a potential.
 
     Raises
     ------

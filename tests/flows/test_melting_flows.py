@@ -18,6 +18,7 @@ from alchemflows.cli.shown import show
 from alchemflows.errors import InvalidInputError
 from alchemflows.flows.corrected_states import CorrectedLiquidMaker, CorrectedMeltingPointMaker
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
 from alchemflows.flows.liquid import LiquidFreeEnergyMaker
 from alchemflows.flows.melting import MeltingPointMaker
 from alchemflows.flows.state_correction import StateCorrectionMaker
@@ -104,6 +105,21 @@ def test_the_terms_of_a_liquid(outputs):
     total = document.ideal_gas_eV + document.excess_eV + document.switching_eV
     assert document.helmholtz.value_eV == pytest.approx(total)
     assert document.gibbs.value_eV == pytest.approx(total + document.pv_eV - document.cell_bias_eV)
+
+
+def test_a_curve_of_a_stored_liquid(outputs, tmp_path):
+    anchor = outputs["LiquidFreeEnergyDocument"]
+    lengths = {"n_repeats": 2, "n_equilibration_steps": 10, "n_switching_steps": 20, "n_points": 3}
+    maker = TemperatureSweepMaker(frenkel_ladd_maker=replace(ABSOLUTE, cell_freedom="full"), **lengths)
+    found = run(maker.from_anchor(anchor, SALT, 500.0, 600.0), tmp_path)
+    document = found["TemperatureSweepDocument"]
+    assert document.temperatures_K == [500.0, 550.0, 600.0] and document.settings.cell_freedom == "isotropic"
+    assert document.gibbs_eV.values[0] == pytest.approx(anchor.gibbs.value_eV)
+    assert document.liquid is not None and document.sites is None
+    with pytest.raises(InvalidInputError, match="pressure"):
+        maker.from_anchor(anchor.model_copy(update={"pressure_GPa": 1.0}), SALT, 500.0, 600.0)
+    with pytest.raises(InvalidInputError, match="anchor"):
+        PressureSweepMaker(frenkel_ladd_maker=replace(ABSOLUTE, temperature=500.0)).from_anchor(anchor, SALT, 0.0, 1.0)
 
 
 def test_states_of_a_melting_point_have_frames(outputs):
