@@ -22,6 +22,7 @@ from alchemflows.flows.isolines import PressureSweepMaker, TemperatureSweepMaker
 from alchemflows.flows.liquid import LiquidFreeEnergyMaker
 from alchemflows.flows.melting import MeltingPointMaker
 from alchemflows.flows.state_correction import StateCorrectionMaker
+from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.free_energy.einstein import HBAR
 from alchemflows.plotting import figures_of
 from alchemflows.schemas.correction import CalculatorSpec
@@ -120,6 +121,28 @@ def test_a_curve_of_a_stored_liquid(outputs, tmp_path):
         maker.from_anchor(anchor.model_copy(update={"pressure_GPa": 1.0}), SALT, 500.0, 600.0)
     with pytest.raises(InvalidInputError, match="anchor"):
         PressureSweepMaker(frenkel_ladd_maker=replace(ABSOLUTE, temperature=500.0)).from_anchor(anchor, SALT, 0.0, 1.0)
+
+
+def test_a_ladder_in_a_stored_liquid(outputs, tmp_path):
+    """It starts from a configuration of the liquid, and atoms may leave their sites."""
+    maker = ThermodynamicIntegrationMaker(
+        potential=DEMO,
+        temperature=500.0,
+        pressure_GPa=outputs["LiquidFreeEnergyDocument"].pressure_GPa,
+        cell_freedom="isotropic",
+        crystal=False,
+        relax_maker=None,
+        n_windows=2,
+        windows_per_job=2,
+        n_equilibration_steps=5,
+        n_production_steps=40,
+    )
+    found = run(maker.make(outputs["LiquidFreeEnergyDocument"].structure, {"Na": "K"}), tmp_path)
+    document = found["FreeEnergyDocument"]
+    assert document.initial_formula == "NaCl" and document.final_formula == "KCl"
+    assert all(window.sites is None for window in document.windows)
+    momenta = -6 * 8.617333262e-5 * 500 * np.log(39.0983 / 22.98976928)  # 4 atoms, 3/2 k_B T ln(m_Na/m_K) each
+    assert document.total.delta_f_eV - document.mbar.delta_f_eV == pytest.approx(momenta, rel=1e-3)
 
 
 def test_states_of_a_melting_point_have_frames(outputs):
