@@ -1,10 +1,10 @@
 """Compare what curves over temperature cost with separate runs at each temperature, for the same error.
 
-    python benchmarks/temperature.py [--steps 200] [--repeats 2] [--only PART] [--potential NAME] [--quick]
-        [--threads N] [--json FILE]
+    python benchmarks/temperature.py [--steps 200] [--repeats 2] [--only PART] [--potential NAME]
+        [--temperatures T ...] [--quick] [--threads N] [--json FILE]
 
-1. G(T) of NaCl, 8 atoms at 1 atm, from 200 to 700 K: one Frenkel–Ladd run at 400 K and one sweep of the
-   temperature, beside a Frenkel–Ladd run at each of five temperatures. The variance of G is proportional to 1/t, where
+1. G(T) of NaCl, 8 atoms at 1 atm, from 200 to 700 K: one Frenkel–Ladd run at 400 K and one sweep of the temperature,
+   beside a Frenkel–Ladd run at each of five temperatures. The variance of G is proportional to 1/t, where
    t is the number of MD steps of all replicas and jobs together. So σ² t of both is compared, and whether they agree.
 2. ΔF(T) of LiCl → NaCl, 8 atoms at constant volume: ladders of five windows at two or three temperatures that are
    combined by MBAR, beside an analysis of each ladder alone.
@@ -40,7 +40,7 @@ from alchemflows.schemas.dynamics import DynamicsSettings
 from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.samples import WindowSeries
 
-TEMPERATURES, ANCHOR_K = np.array([200.0, 300.0, 400.0, 500.0, 700.0]), 400.0
+TEMPERATURES, ANCHOR_K = (200.0, 300.0, 400.0, 500.0, 700.0), 400.0
 #: Temperatures of the ladders; those of the first and the last are also combined without the one between them.
 LADDERS_K, LAMBDAS = (300.0, 350.0, 400.0), [0.0, 0.25, 0.5, 0.75, 1.0]
 #: Largest number of steps of a sweep relative to separate runs, and largest differences in σ and in meV/atom.
@@ -76,30 +76,32 @@ def outcome(flow: Flow) -> tuple[Any, int]:
     return found[flow.output.uuid][1].output, steps
 
 
-def curve(potential: PotentialSpec, steps: int, seed: int) -> tuple[np.ndarray, int]:
+def curve(potential: PotentialSpec, temperatures_K: np.ndarray, steps: int, seed: int) -> tuple[np.ndarray, int]:
     """Return G per atom at all temperatures and its errors (eV) from a sweep, shape (2, T), and the number of steps."""
     maker = TemperatureSweepMaker(
         frenkel_ladd_maker=absolute(potential, ANCHOR_K, steps, seed),
         n_equilibration_steps=steps // 2,
         n_switching_steps=3 * steps // 2,
     )
-    document, n = outcome(maker.make(rock_salt("Na", 5.7), TEMPERATURES[0], TEMPERATURES[-1]))
-    found = isobar_of(document, TEMPERATURES).gibbs_eV
+    document, n = outcome(maker.make(rock_salt("Na", 5.7), temperatures_K.min(), temperatures_K.max()))
+    found = isobar_of(document, temperatures_K).gibbs_eV
     return np.array([found.values, found.errors]) / document.counts.atoms, n
 
 
-def points(potential: PotentialSpec, steps: int, seed: int) -> tuple[np.ndarray, int]:
+def points(potential: PotentialSpec, temperatures_K: np.ndarray, steps: int, seed: int) -> tuple[np.ndarray, int]:
     """Return the same from a Frenkel–Ladd run at each temperature."""
-    runs = [outcome(absolute(potential, float(t), steps, seed).make(rock_salt("Na", 5.7))) for t in TEMPERATURES]
+    runs = [outcome(absolute(potential, float(t), steps, seed).make(rock_salt("Na", 5.7))) for t in temperatures_K]
     gibbs = [document.gibbs for document, _ in runs]
     found = np.array([[each.value_eV_per_atom, each.error_eV_per_atom] for each in gibbs])
     return found.T, sum(n for _, n in runs)
 
 
-def compare_curves(report: Report, potential: PotentialSpec, steps: int, n_repeats: int) -> None:
+def compare_curves(
+    report: Report, potential: PotentialSpec, temperatures_K: np.ndarray, steps: int, n_repeats: int
+) -> None:
     """Compare G(T) from sweeps with separate Frenkel–Ladd runs."""
     swept, separate = (
-        [function(potential, steps, seed) for seed in range(first, first + n_repeats)]
+        [function(potential, temperatures_K, steps, seed) for seed in range(first, first + n_repeats)]
         for function, first in ((curve, 0), (points, n_repeats))
     )
     (g, squares), (alone, others) = (mean(each for each, _ in runs) for runs in (swept, separate))
@@ -117,6 +119,10 @@ def compare_curves(report: Report, potential: PotentialSpec, steps: int, n_repea
     name, off = "largest difference between both, in meV/atom", 1e3 * differences
     report.target(3, name, off, MAX_MEV, value=float(off.max()))
     report.measure("σ of the differences", 1e3 * errors, "meV/atom")
+    for k, temperature in enumerate(temperatures_K):
+        pairs = ((g[k], squares[k]), (alone[k], others[k]))
+        both = [f"{value:.4f} ± {np.sqrt(square / n_repeats):.4f}" for value, square in pairs]
+        report.note(f"G at {temperature:g} K (eV/atom): sweep {both[0]}, separate runs {both[1]}")
 
 
 def sampled(potential: PotentialSpec, steps: int, seed: int) -> list[list[WindowSeries]]:
@@ -188,6 +194,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="number of repeats [default: 2]")
     parser.add_argument("--only", choices=("curves", "ladders"), help="only the first or the second comparison")
     parser.add_argument("--potential", default="mace-demo", help="name of the potential [default: %(default)s]")
+    parser.add_argument(
+        "--temperatures", type=float, nargs="+", default=TEMPERATURES, help="temperatures (K) of the Frenkel–Ladd runs"
+    )
     parser.add_argument("--quick", action="store_true", help="one repeat of short runs, to try the script")
     parser.add_argument("--threads", type=int, default=1, help="number of torch threads [default: 1]")
     parser.add_argument("--json", type=Path, help="write the report to this file")
@@ -204,7 +213,7 @@ def main() -> None:
     }
     report = Report("Curves over temperature", "benchmarks/temperature.py", settings)
     if options.only != "ladders":
-        compare_curves(report, potential, steps, n_repeats)
+        compare_curves(report, potential, np.array(options.temperatures), steps, n_repeats)
     if options.only != "curves":
         compare_ladders(report, potential, steps, n_repeats)
     report.finish(options.json)
