@@ -314,6 +314,8 @@ def further() -> Iterator[tuple[str, Flow, set[str]]]:
     sweep: dict[str, Any] = {"n_repeats": 2, "n_equilibration_steps": 20, "n_switching_steps": 40, "n_points": 3}
     of_temperature = TemperatureSweepMaker(frenkel_ladd_maker=absolute, **sweep).make(iron(), 40.0, 80.0)
     yield "quantum", of_temperature, {"FrenkelLaddDocument", "EquilibriumDocument", "TemperatureSweepDocument"}
+    of_pressure = PressureSweepMaker(frenkel_ladd_maker=absolute, **sweep).make(iron(), 0.0, 0.5)
+    yield "forces", of_pressure, {"PressureSweepDocument"}
     melting = MeltingPointMaker(frenkel_ladd_maker=absolute, n_heating_steps=20, **sweep)
     yield "quantum", melting.make(salt(), MELTING_RANGE_K), {"MeltingDocument"}
     phases = PhaseStabilityMaker(

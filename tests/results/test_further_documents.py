@@ -36,6 +36,7 @@ ADDED = {
     "OrderDisorderDocument-1-disorder": ["sampled_temperature_K"],
     "PhaseStabilityDocument-1-boundaries": ["boundaries.0.pressures_GPa.1", "curves.0.quantum"],
     "PressureSweepDocument-1-boundaries": ["anchor.mode_energies_eV.0"],
+    "PressureSweepDocument-1-forces": ["quantum.wigner_kirkwood_eV"],
     "SwitchingDocument-1-frames": ["initial_frames", "final_frames"],
     "TemperatureSweepDocument-1-quantum": ["quantum.wigner_kirkwood_eV", "anchor.mode_energies_eV.0"],
     "TransitionDocument-1-frames": ["unit_cell", "cells.0.job"],
