@@ -27,6 +27,7 @@ def _ends(document: CorrectionDocument, target: str, initial: EndCorrection, fin
             *("exponential (eV)", "cumulant (eV)", "used"),
         ),
         left=(0, 9),
+        n_keys=1,
     )
     for end in (initial, final):
         table.add_row(
@@ -55,6 +56,7 @@ def _runs(document: CorrectionDocument) -> list[ResultTable]:
     table = empty_table(
         f"runs with {document.target}",
         ("end", "runs", "frames", "independent", "⟨ΔU⟩ (eV)", "scatter (k_B T)", "overlap", "BAR (eV)"),
+        n_keys=1,
     )
     for end, run in runs:
         table.add_row(

@@ -172,7 +172,7 @@ def _torch() -> Iterator[Finding]:
 def _potentials() -> Iterator[Finding]:
     from alchemflows.alchemy.backends import load_potential
     from alchemflows.alchemy.backends.loading import DEMO
-    from alchemflows.alchemy.backends.mace import mace_names
+    from alchemflows.schemas.potential_names import mace_names
 
     load_potential(DEMO)
     yield Finding(DEMO, "ok", "loads; for learning and tests, not for publications")
@@ -231,7 +231,7 @@ def _default_potential(settings: Settings) -> Finding:
     name = settings.potential
     if name is None:
         return Finding("default potential", "ok", "mace-demo, for the crystals that it was made for")
-    from alchemflows.alchemy.backends import check_name
+    from alchemflows.schemas.potential_names import check_name
 
     text = f"{name} ({origin('potential')})"
     try:

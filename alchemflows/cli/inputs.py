@@ -55,16 +55,18 @@ def dtype_of(name: str) -> Dtype:
 
 
 def potential_of(name: str, dtype: str, device: str, head: str | None = None) -> PotentialSpec:
-    """Return a potential spec, after checking the precision and that the package of the potential is installed.
+    """Return a potential spec, after checking the precision and the name of the potential.
 
     Raises
     ------
     InvalidInputError, PotentialError
-        If the precision is unknown, or if the package is not installed; the message names the extra to install.
+        If the precision is unknown, if the name is neither known nor a file, or if the package of the potential is not
+        installed; the message names the extra to install.
     """
-    from alchemflows.schemas.potential import PotentialSpec, check_package, package_of
+    from alchemflows.schemas.potential import PotentialSpec
+    from alchemflows.schemas.potential_names import check_name
 
-    check_package(package_of(name), name)
+    check_name(name)
     return PotentialSpec(name=name, dtype=dtype_of(dtype), device=device, head=head)
 
 

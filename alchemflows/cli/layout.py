@@ -108,7 +108,10 @@ class ResultTable(Table):
         return tables if all(table._fits(console, options) for table in tables) else []
 
     def _records(self) -> Iterator[Text]:
-        """Yield each row as lines of heading and cell, with an empty line between rows."""
+        """Yield each row as lines of heading and cell, with an empty line between rows.
+
+        A standard error follows its value in the same line.
+        """
         headings = [_plain(column.header).replace("-\n", "").replace("\n", " ") for column in self.columns]
         width = max(map(len, headings), default=0)
         rows = list(zip(*([_plain(cell) for cell in column.cells] for column in self.columns), strict=True))
@@ -116,9 +119,13 @@ class ResultTable(Table):
             rows.append(tuple(_plain(column.footer) for column in self.columns))
         for row in rows:
             yield Text("")
-            for heading, cell in zip(headings, row, strict=True):
-                if cell:
-                    yield Text(f"{heading:<{width}}  {cell}", overflow="fold")
+            lines: list[str] = []
+            for heading, cell, previous in zip(headings, row, ("", *row[:-1]), strict=True):
+                if cell and previous and heading == "±":
+                    lines[-1] += f" ± {cell}"
+                elif cell:
+                    lines.append(f"{heading:<{width}}  {cell}")
+            yield from (Text(line, overflow="fold") for line in lines)
         yield Text("")
 
 

@@ -18,7 +18,8 @@ def mixing_tables(document: MixingDocument) -> Group:
 def _curves(document: MixingDocument) -> ResultTable:
     second = document.species[1]
     headings = (f"x({second})", *(f"{isotherm.temperature_K:g} K" for isotherm in document.isotherms))
-    table = empty_table(f"free energy of mixing (meV/atom): {document.formula}, {document.counts.title}", headings)
+    title = f"free energy of mixing (meV/atom): {document.formula}, {document.counts.title}"
+    table = empty_table(title, headings, n_keys=1)
     columns = [(each.mixing_eV_per_atom, each.mixing_errors_eV_per_atom) for each in document.isotherms]
     for n, x in enumerate(document.isotherms[0].fractions):
         table.add_row(f"{x:.3f}", *(_milli(values[n], errors[n]) for values, errors in columns))
@@ -32,6 +33,7 @@ def _phases(document: MixingDocument) -> ResultTable:
         f"phases: x({document.species[1]}) on both sides of the gap",
         ("T (K)", "gap", "phases in the cell", "barrier (k_B T)", "binodal of the fit", "spinodal of the fit"),
         left=(1,),
+        n_keys=1,
     )
     for each in document.isotherms:
         found = each.coexistence

@@ -46,13 +46,17 @@ class _Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         args = with_repeats(args, self.params)
         # The parser changes the list that it is given.
-        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        texts, _, order = self.make_parser(ctx).parse_args(list(args))
         for parameter in order:
             if parameter.param_type_name != "option" or parameter.multiple or parameter.name == "help":
                 continue
             if order.count(parameter) > 1:
                 raise InvalidInputError(f"{'/'.join(parameter.opts)} is given twice; give it once")
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            _explain(error, texts)
+            raise
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         # Options stay with their values, and the shell accepts the lines as they are.
@@ -66,6 +70,28 @@ class _Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         _running.set(ctx)
         return super().invoke(ctx)
+
+
+def _explain(error: typer.BadParameter, texts: dict[str, Any]) -> None:
+    """Name what was given instead of a number, and the unit of the option, in place of pydantic's sentence."""
+    if (parameter := error.param) is None or not error.message.startswith("Input should be a valid "):
+        return
+    given = texts.get(parameter.name)
+    kind, noun = (int, "a whole number") if "integer" in error.message else (float, "a number")
+    wrong = [text for text in (given if isinstance(given, list | tuple) else [given]) if not _is(kind, text)]
+    if wrong:
+        # The unit is in parentheses in the help text, as in "Pressure (GPa)".
+        unit = re.search(r"\((\S+)\)", getattr(parameter, "help", None) or "")
+        advice = "" if unit is None else f"; give it in {unit[1]}, without the unit"
+        error.message = f"{wrong[0]!r} is not {noun}{advice}"
+
+
+def _is(kind: type[int] | type[float], text: Any) -> bool:
+    try:
+        kind(text)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 class App(typer.Typer):

@@ -26,6 +26,7 @@ def _reweighting(document: StateCorrectionDocument) -> ResultTable:
             *("exponential (eV)", "cumulant (eV)", "used"),
         ),
         left=(0, 9),
+        n_keys=1,
     )
     for state in document.states:
         found = state.reweighting
@@ -50,6 +51,7 @@ def _free_energies(document: StateCorrectionDocument) -> ResultTable:
     table = empty_table(
         "free energies per atom",
         ("state", "G (eV)", "ΔΔG (eV)", "corrected G (eV)", "ΔΔS (meV/K)"),
+        n_keys=1,
     )
     for state in document.states:
         correction, per_atom = state.reweighting.best, state.counts.per_atom
@@ -67,6 +69,7 @@ def _transitions(document: StateCorrectionDocument) -> ResultTable:
     table = empty_table(
         f"transition temperatures with {document.target}",
         ("transition", "T (K)", "shift (K)", "corrected T (K)", "next approximation (K)", "ΔΔG (meV/atom)"),
+        n_keys=1,
     )
     for each in document.transitions:
         further = "none" if each.next_shift_K is None else f"{each.temperature_K + each.next_shift_K:.1f}"

@@ -51,6 +51,7 @@ def sweep_table(document: CompositionSweepDocument) -> ResultTable:
     table = empty_table(
         f"{document.points[0].formula} to {document.points[-1].formula}, {document.n_sites} sites, {document.coupling}",
         ("", "eV/atom", "mixing (meV/atom)", "Å³/atom", "from Vegard (%)", "a (Å)", "b (Å)", "c (Å)"),
+        n_keys=1,
     )
     for point in document.points:
         mixing, deviation = point.mixing_energy_eV_per_atom, point.volume_deviation
@@ -163,6 +164,7 @@ def optimization_table(document: OptimizationDocument) -> ResultTable:
         f"descent on the composition, {document.n_sites} sites, {document.coupling}, relaxed: {document.relaxation}",
         ("start", "end (* best)", "objective", *wanted, "evaluations", "second derivatives", "reached"),
         left=(0, 1),
+        n_keys=2,
     )
     for k, run in enumerate(document.runs):
         last = run.steps[-1]
@@ -196,6 +198,7 @@ def _ladder_table(document: FreeEnergyDocument) -> ResultTable:
         f"{document.counts.title}, {document.ensemble}{held or ' at'} {document.volume_A3:.1f} Å³",
         ("λ", "⟨∂U/∂λ⟩ (eV)", "standard error", "samples", "independent", "overlap with next", *exchanged),
         left=(),
+        n_keys=1,
     )
     for window in document.windows:
         overlap = window.overlap_with_next
@@ -238,6 +241,7 @@ def _refinement_table(refinement: Refinement) -> ResultTable:
         f"refinement: {refinement.n_runs_added} of {refinement.budget} window runs added{wanted}",
         ("round", "new windows, λ", "continued windows, λ (runs)", "error (eV/atom)", "smallest overlap"),
         left=(1, 2),
+        n_keys=1,
     )
     for k, each in enumerate(refinement.rounds):
         table.add_row(
@@ -374,7 +378,7 @@ def _checks_table(checks: list[Check]) -> ResultTable:
 def results_table(rows: list[dict[str, Any]]) -> ResultTable:
     """Return a table with one row for each result."""
     table = empty_table(
-        "", ("ID", "kind", "system", "T (K)", "result", "potential", "completed"), left=(0, 1, 2, 4, 5, 6)
+        "", ("ID", "kind", "system", "T (K)", "result", "potential", "completed"), left=(0, 1, 2, 4, 5, 6), n_keys=1
     )
     for row in rows:
         temperature = row["temperature_K"]

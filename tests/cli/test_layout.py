@@ -52,6 +52,16 @@ def test_columns_come_closer_before_a_table_becomes_a_list(width):
     assert first_line_of(23).split() == ["T", "(K)", "300"]
 
 
+def test_in_a_list_of_cells_an_error_follows_its_value():
+    table = empty_table("", ("point", "energy (eV)", "±", "volume", "±"))
+    table.add_row("900 K", "-1.25", "0.01", "", "0.3")
+    stream = StringIO()
+    Console(file=stream, width=27).print(table)
+    lines = [line.split() for line in stream.getvalue().splitlines() if line.strip()]
+    assert ["energy", "(eV)", "-1.25", "±", "0.01"] in lines
+    assert lines[-1] == ["±", "0.3"]  # no value before it
+
+
 def test_lines_of_an_item_begin_below_its_text():
     reason = "  - window λ = 0 has too few independent samples; sample longer"
     assert hanging(reason, 200) == reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from pymatgen.core import Lattice, Structure
 from alchemflows import cli
 from alchemflows.arguments import as_structure
 from alchemflows.cli.commands import app
-from alchemflows.errors import AlchemflowsError, InvalidInputError
+from alchemflows.cli.inputs import potential_of
+from alchemflows.errors import AlchemflowsError, InvalidInputError, PotentialError
 from alchemflows.output_file import check_folder, check_writable, make_folder
 from alchemflows.report.campaign import check_report
 from alchemflows.results.export import SUFFIXES, check_export
+from alchemflows.schemas.potential_names import mace_names
 
 DEMO = ("--potential", "mace-demo")
 TI = ("ti", "NaCl.cif", "Na:K", "-T", 300, *DEMO)
@@ -337,3 +340,34 @@ def test_the_traceback_of_a_mistake_holds_no_connection_string(monkeypatch, caps
     shown = capsys.readouterr().err
     assert end.value.code == 1 and "Traceback" in shown and "RuntimeError: cannot use mongodb://…" in shown
     assert "Winter2026" not in shown and "pre@" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("-T", "300K"), ("'300K'", " K,")),
+        (("-T", 300, "-T", "27C"), ("'27C'", " K,")),
+        (("-T", 300, "--pressure", "1bar"), ("'1bar'", " GPa,")),
+        (("-T", 300, "--windows", "5.5"), ("'5.5'", "whole number")),
+    ],
+)
+def test_a_number_with_a_unit_is_refused_with_the_unit_of_the_option(arguments, named):
+    command = typer.main.get_command(app).commands["phases" if arguments.count("-T") > 1 else "ti"]
+    with pytest.raises(typer.BadParameter) as refused:
+        command.make_context("x", ["NaCl.cif", "Na:K", *map(str, arguments)])
+    assert all(part in refused.value.message for part in named)
+
+
+def test_an_unknown_potential_is_refused_by_its_name_before_torch_is_needed(inputs, monkeypatch):
+    monkeypatch.chdir(inputs)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(PotentialError, match=r"'mace-demoo'.*mace-demo\b"):
+        potential_of("mace-demoo", "float32", "cpu")
+    assert potential_of("medium-mpa-0", "float32", "cpu").name == "medium-mpa-0"
+
+
+def test_names_of_foundation_models_are_those_of_mace():
+    """They are read from the source of mace-torch, without its import."""
+    from mace.calculators import foundations_models
+
+    assert list(mace_names()) == list(foundations_models.mace_mp_urls)

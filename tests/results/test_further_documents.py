@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from stored import EXAMPLES, FURTHER, kind_of, read_example, store_examples
 
+from alchemflows.cli.monte_carlo_tables import monte_carlo_tables
 from alchemflows.cli.shown import show
 from alchemflows.plotting import figures_of
 from alchemflows.results.frames import states_of, write_frames
@@ -138,3 +139,25 @@ def test_frames_of_each_kind_are_exported(examples, stem, tmp_path):
     positions = np.array([image.get_scaled_positions() for image in images])
     moved = np.abs(positions - positions[0]).max()
     assert moved > 0 or stem == "MixingDocument-1-frames"  # without dynamics only the arrangement changes
+
+
+def test_a_condition_of_all_points_is_above_the_tables_of_arrangements(examples):
+    """If it were in each row, all three tables would be lists of cells at 80 columns."""
+    uuid = content("MonteCarloDocument-1-frames")["uuid"]
+    document = decoded(examples.job_store.get_output(uuid, load=True))
+    (point,) = document.points
+    assert point.composition_label
+    lines = [line.strip() for line in printed(document, 80)]
+    assert point.composition_label in lines[0]
+    n_rows = sum(map(len, point.composition)) + len(point.warren_cowley) + len(point.waves)
+    assert sum(line.startswith(f"{point.temperature_K:g} K ") for line in lines) == n_rows
+    another = point.model_copy(update={"targets": [{"Na": 0.25, "K": 0.75}]})
+    title, *others = printed(document.model_copy(update={"points": [point, another]}), 200)
+    assert point.composition_label not in title
+    assert point.label in " ".join(others) and another.label in " ".join(others)
+
+
+def printed(document, width):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(monte_carlo_tables(document))
+    return console.file.getvalue().splitlines()

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from alchemflows.alchemy.backends.mace import MACEBackend, mace_model_file, mace_names
+from alchemflows.alchemy.backends.mace import MACEBackend, mace_model_file
 from alchemflows.alchemy.backends.mace_file import SUFFIX, load_mace
 from alchemflows.alchemy.interfaces import Backend
-from alchemflows.choices import suggestion
 from alchemflows.errors import PotentialError
-from alchemflows.schemas.potential import CHGNET_FILES, DEMO, PotentialSpec, check_package, package_of
+from alchemflows.schemas.potential import CHGNET_FILES, DEMO, PotentialSpec, check_package
+from alchemflows.schemas.potential_names import check_name, is_known_name, mace_names
 
 
 def load_potential(spec: PotentialSpec | str) -> Backend:
@@ -85,7 +85,7 @@ def resolve(spec: PotentialSpec | str) -> tuple[PotentialSpec, Backend]:
     spec = PotentialSpec(name=spec) if isinstance(spec, str) else spec
     backend = load_potential(spec.model_copy(update={"device": "cpu"}))
     path = Path(spec.name).expanduser()
-    name = str(path.resolve()) if not _is_known_name(spec.name) and path.is_file() else spec.name
+    name = str(path.resolve()) if not is_known_name(spec.name) and path.is_file() else spec.name
     return spec.model_copy(update={"sha256": backend.record.sha256, "name": name}), backend
 
 
@@ -144,28 +144,6 @@ def _read(path: Path) -> bytes:
         raise PotentialError(f"cannot read {path}: {error.strerror}") from error
 
 
-def check_name(name: str) -> None:
-    """Check that a potential has a known name, and its package is installed, or is a file; nothing is read.
-
-    Raises
-    ------
-    PotentialError
-        If it is neither; the message lists the known names.
-    """
-    check_package(package_of(name), name)
-    if not _is_known_name(name) and not Path(name).expanduser().is_file():
-        known = [DEMO, "sevennet-0", *CHGNET_FILES, *mace_names()]
-        # Papers call the first foundation models MACE-MP-0; mace-torch calls them by their size.
-        advice = "; MACE-MP-0 is called small, medium or large" if "mp-0" in name.lower() else suggestion(name, known)
-        raise PotentialError(
-            f"{name!r} is neither a file nor the name of a potential (known: {', '.join(known)}){advice}"
-        )
-
-
-def _is_known_name(name: str) -> bool:
-    return name in (DEMO, *mace_names()) or package_of(name) is not None
-
-
 def _model_file(name: str) -> Path:
     check_name(name)
     if name == DEMO:
@@ -174,7 +152,7 @@ def _model_file(name: str) -> Path:
         return mace_model_file(name)
     if name in CHGNET_FILES:
         return Path(str(files("chgnet"))) / CHGNET_FILES[name]
-    if _is_known_name(name):
+    if is_known_name(name):
         from alchemflows.alchemy.backends.sevennet import sevennet_model_file
 
         return sevennet_model_file(name)

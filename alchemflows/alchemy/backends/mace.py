@@ -44,11 +44,6 @@ logger = logging.getLogger(__name__)
 MAX_SPECIALISED = 4
 
 
-def mace_names() -> list[str]:
-    """Return the names of the foundation models that the installed mace-torch can download."""
-    return list(foundations_models.mace_mp_urls)
-
-
 def mace_model_file(name: str) -> Path:
     """Return the file of a foundation model, and download it with mace-torch if it is not in the cache.
 
