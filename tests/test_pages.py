@@ -17,6 +17,7 @@ import torch
 from command_line import CODE, programs, run_command, run_here, unexpected
 from models import VARIANTS, build_mace
 from test_ladder_pages import PAGES as LADDER_PAGES
+from test_ladder_pages import REPLACED
 from test_shell_blocks import COMMANDS, lines
 
 from alchemflows.campaign import durations
@@ -33,45 +34,83 @@ COMPUTING = (
 METHODS = re.findall(r"^\| [^|]+ \| `(alchemflows [^`]+)` \|", README, re.MULTILINE)
 #: Pages whose Python runs here.
 PAGES = ("campaigns", "monte-carlo", "optimization", "ordering", "potentials", "structures", "sweeps", "transitions")
-#: Potentials and figures that cannot be used without a download.
-DOWNLOADS = re.compile(r"reproduce fig\d(?! --small)")
-
-
-#: Pages of methods whose commands run here one after the other, with short lengths.
-METHOD_PAGES = ("method.md", "monte-carlo.md", "npt.md")
-#: Potentials with which a command takes minutes also with short lengths; it only starts.
-SLOW = re.compile("sevennet")
+#: Pages whose blocks of commands run here as a whole, with what is replaced in them.
+WHOLE = {
+    "index.md": {},
+    "examples.md": {},
+    "doctor.md": {},
+    "resuming.md": {"/scratch/me": ".", "14100": "1"},  # a folder and a wall time
+}
+#: Commands that no test runs, with the reason; the page says so beside them.
+NOT_RUN = {
+    "alchemflows reproduce fig2 --plot fig2.png": "MACE-MP-0 is downloaded",
+    "alchemflows reproduce fig3": "MACE-MP-0 is downloaded",
+    "alchemflows reproduce fig4": "MACE-MP-0 is downloaded, for a GPU or a cluster",
+    "alchemflows reproduce fig5": "MACE-MP-0 is downloaded, for a GPU or a cluster",
+    "alchemflows reproduce fig4 --medium": "takes hours; --small has the same jobs",
+    "alchemflows ti NaCl.cif Na:K -T 300 --supercell 2 2 2 --potential sevennet-l3i5": "takes minutes for few steps",
+    "alchemflows vacancy KCl.cif --supercell 3 3 3 -T 300 --reference K=K.cif --potential sevennet-0": (
+        "takes minutes for few steps"
+    ),
+}
+#: Commands that tests of other files run as they are written.
+RUN_ELSEWHERE = {
+    **{f"alchemflows reproduce fig{n} --small": "tests/cli/test_absolute_commands.py" for n in (2, 3, 4, 5)},
+}
 
 
 def commands_of_page(page: Path) -> list[str]:
-    """Return the commands of a page that compute something."""
+    """Return the commands of a page that compute something, or print an estimate."""
     found = []
     for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["alchemflows"] and words[1] in COMPUTING:
-                found.append(shlex.join(word for word in words if word != "--estimate"))
+                found.append(shlex.join(words))
     return found
 
 
-def commands_of_pages() -> list[str]:
-    """Return the commands of README and docs that compute something, each once."""
-    found = list(METHODS)
+def commands_of_pages() -> dict[str, str]:
+    """Return the commands of README and docs that compute something, each with the first page that has it."""
+    found = dict.fromkeys(METHODS, "README.md")
     for page in sorted((ROOT / "docs").glob("*.md")):
-        found += commands_of_page(page)
-    return [each for each in dict.fromkeys(found) if not DOWNLOADS.search(each)]
+        found = dict.fromkeys(commands_of_page(page), page.name) | found
+    return found
 
 
-def commands_that_run(page: str) -> list[str]:
-    """Return the commands of a page of a method that run here, and not with those of README."""
-    return [each for each in commands_of_page(ROOT / "docs" / page) if each not in METHODS and not SLOW.search(each)]
+def of_ladder_pages(command: str, page: str) -> bool:
+    """Return whether tests/test_ladder_pages.py runs a command of its pages as it is written."""
+    replaced = any(part in command for part in REPLACED) or command.startswith("alchemflows ti")
+    return page in LADDER_PAGES and not replaced
+
+
+def commands_that_run() -> dict[str, str]:
+    """Return the commands that run here one by one, with their pages."""
+    return {
+        command: page
+        for command, page in commands_of_pages().items()
+        if page not in WHOLE
+        and not of_ladder_pages(command, page)
+        and command not in NOT_RUN.keys() | RUN_ELSEWHERE.keys()
+    }
 
 
 def test_the_help_of_a_command_shows_a_command_of_the_pages():
-    """Those of the pages run, or start, in other tests."""
+    """Those of the pages run in other tests; for other commands see `test_help_examples.py`."""
     examples = {name: shlex.split(COMMANDS.commands[name].epilog) for name in COMPUTING}
     assert all(words[:2] == ["alchemflows", name] for name, words in examples.items())
-    assert {shlex.join(words) for words in examples.values()} <= set(commands_of_pages())
+    run = {command.removesuffix(" --estimate") for command in commands_of_pages()}
+    assert {shlex.join(words) for words in examples.values()} <= run
+
+
+def test_commands_that_are_not_run_are_those_of_the_pages():
+    written = commands_of_pages()
+    assert NOT_RUN.keys() | RUN_ELSEWHERE.keys() <= written.keys()
+    for command, reason in NOT_RUN.items():
+        page = (ROOT / "docs" / written[command]).read_text()
+        assert "not run by the tests" in page and reason
+    for command, place in RUN_ELSEWHERE.items():
+        assert f'"{shlex.split(command)[2]}"' in (ROOT / place).read_text()
 
 
 @pytest.fixture(scope="module")
@@ -111,43 +150,23 @@ def assert_runs(command: str, folder: Path, environment: dict[str, str]) -> None
     done = run_command(words[1:], folder, environment)
     assert done.returncode == 0, (command, done.stderr)
     assert not unexpected(done.stderr), command
-    assert "alchemflows show" in done.stdout and all(figure.is_file() for figure in figures), command
-
-
-#: Kinds of commands of the pages that are not in the table of README, and are quick; one command of each runs.
-RUN = ("pressure-sweep",)
+    estimated = "--estimate" in words
+    assert ("alchemflows show" in done.stdout) is not estimated
+    assert all(figure.is_file() for figure in figures), command
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", RUN)
-def test_a_command_of_the_pages_runs(kind, folder, environment):
-    assert kind not in {shlex.split(each)[1] for each in METHODS}
-    command = next(each for each in commands_of_pages() if shlex.split(each)[1] == kind)
+@pytest.mark.parametrize("command", commands_that_run(), ids=lambda command: command.removeprefix("alchemflows "))
+def test_a_command_of_the_pages_runs(command, folder, environment):
     assert_runs(command, folder, environment)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", METHOD_PAGES)
-def test_the_commands_of_a_method_run(page, folder, environment):
-    assert commands_that_run(page)
-    for command in commands_that_run(page):
-        assert_runs(command, folder, environment)
-
-
-RUNNING = {*METHODS, *(command for page in METHOD_PAGES for command in commands_that_run(page))}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", [each for each in commands_of_pages() if each not in RUNNING])
-def test_each_command_of_the_pages_can_start(command, folder, environment, monkeypatch):
+@pytest.mark.parametrize("command", [each for each, reason in NOT_RUN.items() if "takes" in reason])
+def test_a_long_command_can_start(command, folder, environment, monkeypatch):
     monkeypatch.chdir(folder)
-    for name in ("JOBFLOW_CONFIG_FILE", "FW_CONFIG_FILE"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ALCHEMFLOWS_HOME", environment["ALCHEMFLOWS_HOME"])
-    if SLOW.search(command):
-        monkeypatch.setattr(durations, "_seconds_of", lambda evaluate: 1.0)  # seconds for each evaluation
-    else:
-        monkeypatch.setattr(durations, "_LONGEST_S", 1e-9)  # the time of one step is enough
+    monkeypatch.setattr(durations, "_seconds_of", lambda evaluate: 1.0)  # seconds for each evaluation
     done = run_here([*shlex.split(command)[1:], "--estimate"], monkeypatch)
     assert done.returncode == 0, done.stderr
 
@@ -170,19 +189,6 @@ def test_a_command_prints_what_the_page_shows(command, output, folder, environme
     assert output.strip() and output in done.stderr + done.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("command", [each for each in METHODS if "reproduce" not in each])  # tests/cli runs the figures
-def test_each_command_of_the_readme_runs(command, folder, environment):
-    assert_runs(command, folder, environment)
-
-
-#: Pages whose blocks of commands run here as a whole, with what is replaced in them.
-WHOLE = {
-    "index.md": {},
-    "examples.md": {},
-    "doctor.md": {},
-    "resuming.md": {"/scratch/me": ".", "14100": "1"},  # a folder and a wall time
-}
 #: Pages whose commands are run by other tests.
 ELSEWHERE = {
     "README.md": (".ci/run", "tests/cli", "tests/execution/test_worker.py"),

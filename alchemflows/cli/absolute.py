@@ -129,7 +129,7 @@ LIQUID = MakerOptions(
 )
 
 
-@app.command(example="alchemflows liquid NaCl.cif --supercell 2 2 2 -T 1200")
+@app.command(example="alchemflows liquid NaCl.cif --supercell 3 3 3 -T 1200 --plot switching.png")
 @grouped
 def liquid(
     structure: OrderedStructureFile,
@@ -252,7 +252,7 @@ def pressure_sweep(
     _run_sweep(sweep, maker, structure, (low, high), supercell, anchor, potential, reading, run, plot)
 
 
-@app.command(example="alchemflows melting NaCl.cif --supercell 2 2 2 --from 900 --to 1300 --plot melting.png")
+@app.command(example="alchemflows melting NaCl.cif --supercell 3 3 3 --from 900 --to 1300 --plot melting.png")
 @grouped
 def melting(
     structure: OrderedStructureFile,

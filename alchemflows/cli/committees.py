@@ -46,7 +46,7 @@ _IN_K, _IN_MEV = {"tolerance_k": "--tolerance-k"}, {"tolerance_meV_per_atom": "-
 _OF_POTENTIALS = ("head", "dtype", "device")
 
 
-@app.command(example="alchemflows committee 1a2b3c4d --with sevennet-0 --with chgnet")
+@app.command(example="alchemflows committee 1a2b3c4d --with sevennet-0 --with fine-tuned.model")
 @grouped
 def committee(
     result: ComparedID,

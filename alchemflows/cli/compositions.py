@@ -10,7 +10,7 @@ import typer
 
 from alchemflows.cli.configured import connected
 from alchemflows.cli.inputs import bounds_of, choices_of, substitution_of, targets_of
-from alchemflows.cli.maker_options import MakerOptions, grouped
+from alchemflows.cli.maker_options import MakerOptions, grouped, with_short_relaxation
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.options import (
     Plot,
@@ -115,7 +115,7 @@ def sweep(
         shares = [until * k / (points - 1) for k in range(points)]
         grid = CompositionGrid.line(cell, change, shares, coupling=kind)
         substitutes = list(change.values())
-    maker = CompositionSweepMaker(potential=potential.spec({structure.name: read}, substitutes))
+    maker = with_short_relaxation(CompositionSweepMaker(potential=potential.spec({structure.name: read}, substitutes)))
     keys = maker.keys(grid)
     check_figures([plot], run.submit_only)
     known = relaxations(connected(), keys)
@@ -185,7 +185,9 @@ def optimize(
     )
 
 
-@app.command(example="alchemflows mixing NaCl.cif --choose Na:Na,K -T 600 -T 800 --plot mixing.png")
+@app.command(
+    example="alchemflows mixing NaCl.cif --choose Na:Na,K --supercell 2 2 2 -T 600 -T 800 -T 1000 --plot mixing.png"
+)
 @grouped
 def mixing(
     structure: StructureFile,

@@ -97,7 +97,7 @@ def index(as_json: JsonInstead = False) -> None:
         console.print(f"indexes are in place ({database.place})")
 
 
-@private_app.command(example="alchemflows db init alchemflows-config --admin-uri-file admin-uri")
+@private_app.command(example="alchemflows db init ~/alchemflows-config --admin-uri-file admin-uri")
 def init(
     folder: Annotated[
         Path, typer.Argument(help="Folder to which a folder of configuration files is written for each user.")

@@ -41,7 +41,7 @@ PerfectCrystal = Annotated[
 ]
 
 
-@app.command(example="alchemflows vacancy Fe.cif --supercell 3 3 3 -T 100")
+@app.command(example="alchemflows vacancy Fe.cif --supercell 3 3 3 -T 300")
 @grouped
 def vacancy(
     structure: PerfectCrystal,

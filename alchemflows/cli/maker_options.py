@@ -6,10 +6,10 @@ import inspect
 import pkgutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from functools import wraps
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -23,6 +23,7 @@ from alchemflows.errors import AlchemflowsWarning
 if TYPE_CHECKING:
     from jobflow import Maker
 
+M = TypeVar("M")
 #: Fields whose options have another name: what a unit or a count adds to a name is left out on the command line.
 SHORT = {
     "cell": "cell_freedom",
@@ -53,6 +54,7 @@ CHECKS = {"temperature": checked_temperature}
 
 #: Lengths with which any command ends soon (``ALCHEMFLOWS_SHORT``).
 SHORT_LENGTHS: dict[str, int] = {
+    "n_replicas": 2,
     "n_windows": 3,
     "attempts_per_sweep": 3,
     "n_equilibration_sweeps": 1,
@@ -72,6 +74,8 @@ SHORT_LENGTHS: dict[str, int] = {
     "n_sampling_sweeps": 8,
     "n_starts": 1,
 }
+#: Maximum number of steps of a relaxation with ``ALCHEMFLOWS_SHORT``.
+SHORT_RELAXATION_STEPS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +142,7 @@ class MakerOptions:
                 if not value:
                     given[path] = None
         maker: Maker = pkgutil.resolve_name(self.place)(**shortened(given))
-        return maker
+        return with_short_relaxation(maker)
 
 
 def shortened(lengths: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +159,14 @@ def shortened(lengths: Mapping[str, Any]) -> dict[str, Any]:
         **lengths,
         **{name: limit if (n := lengths[name]) is None else min(n, limit) for name, limit in short.items()},
     }
+
+
+def with_short_relaxation(maker: M) -> M:
+    """Return a maker whose relaxations end after a few steps if ``ALCHEMFLOWS_SHORT`` is set."""
+    relaxation = getattr(maker, "relax_maker", None)
+    if settings().short is None or relaxation is None:
+        return maker
+    return replace(maker, relax_maker=relaxation.shortened(SHORT_RELAXATION_STEPS))  # type: ignore[type-var]
 
 
 def _option(hint: Any, known: Field) -> tuple[Any, Any, tuple[str, ...]]:

@@ -37,7 +37,7 @@ def _checked_table(name: str) -> str:
     return name
 
 
-@app.command(example="alchemflows export free-energies free_energies.csv --campaign salts")
+@app.command(example="alchemflows export free-energies salts.csv --campaign salts")
 def export(
     what: Annotated[
         str,

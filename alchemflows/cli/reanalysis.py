@@ -39,7 +39,7 @@ _WITH_TO = {
 _WITHOUT_TO = {"discard": "--discard", "rebuild": "--all"}
 
 
-@app.command(example="alchemflows reanalyse 1a2b3c4d --discard 0.2")
+@app.command(example="alchemflows reanalyse --campaign halides --discard 0.2")
 @grouped
 def reanalyse(
     ladders: Annotated[

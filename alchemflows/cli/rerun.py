@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app = App()
 
 
-@app.command(example="alchemflows rerun 1a2b3c4d --potential sevennet-0")
+@app.command(example="alchemflows rerun 1a2b3c4d --potential fine-tuned.model")
 @grouped
 def rerun(
     result: LadderID,

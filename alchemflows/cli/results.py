@@ -57,7 +57,7 @@ ComparedID = Annotated[
 ]
 
 
-@app.command(example="alchemflows results --kind ladder --formula KCl --temperature 300")
+@app.command(example="alchemflows results --kind ladder")
 def results(
     kind: Annotated[list[str] | None, typer.Option(help="Kind of result, as in the list; repeatable.")] = None,
     formula: Annotated[

@@ -76,7 +76,7 @@ def quickstart(
     run_and_show(make, run, device="auto", figures={"gradient": plot})
 
 
-@app.command(example="alchemflows ti NaCl.cif Na:K -T 300 --supercell 2 2 2")
+@app.command(example="alchemflows ti CsPbI3.cif Pb:Sn --supercell 2 2 2 -T 400 --plot dudl.png")
 @grouped
 def ti(
     structure: StructureFile,

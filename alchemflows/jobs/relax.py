@@ -55,6 +55,10 @@ def _atomate2_maker(**settings: Any) -> ForceFieldRelaxMaker:
     return ForceFieldRelaxMaker(relax_cell=True, **settings)
 
 
+def _with_fewer_steps(relaxation: AlchemicalRelaxMaker, steps: int) -> ForceFieldRelaxMaker:
+    return replace(relaxation.maker, steps=min(relaxation.maker.steps, steps))
+
+
 class _MadeWhenRead:
     """A field whose value may be a `partial`, which is called when the field is first read.
 
@@ -110,6 +114,11 @@ class AlchemicalRelaxMaker(Maker):
         partial(_atomate2_maker, steps=500, relax_kwargs={"fmax": 0.01})
     )
     require_convergence: bool = True
+
+    def shortened(self, steps: int) -> AlchemicalRelaxMaker:
+        """Return a maker that ends after a maximum number of steps, converged or not."""
+        later: Any = partial(_with_fewer_steps, self, steps)
+        return replace(self, maker=later, require_convergence=False)
 
     def cost(
         self,

@@ -25,12 +25,21 @@ from alchemflows.cli import (
 )
 from alchemflows.cli.commands import app
 from alchemflows.cli.inputs import naming_options, with_repeats
-from alchemflows.cli.maker_options import SHORT_LENGTHS, MakerOptions, choices_of, options_of_fields, shortened
+from alchemflows.cli.maker_options import (
+    SHORT_LENGTHS,
+    SHORT_RELAXATION_STEPS,
+    MakerOptions,
+    choices_of,
+    options_of_fields,
+    shortened,
+    with_short_relaxation,
+)
 from alchemflows.cli.options import PotentialOptions
 from alchemflows.declarations import declared
 from alchemflows.descriptions import field_descriptions
 from alchemflows.errors import AlchemflowsWarning, InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
+from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.schemas.dynamics import CellFreedom, Schedule
 
@@ -216,6 +225,19 @@ def test_short_lengths_replace_longer_ones(monkeypatch):
         short = shortened(lengths)
     assert short["temperature"] == 300.0 and short["n_production_steps"] < 1000 and short["n_windows"] < 11
     assert short["n_repeats"] == 0 and short["n_cell_steps"] == SHORT_LENGTHS["n_cell_steps"]
+
+
+def test_short_relaxations_need_not_converge(monkeypatch):
+    monkeypatch.delenv("ALCHEMFLOWS_SHORT", raising=False)
+    maker = MonteCarloMaker(potential="mace-demo")
+    assert with_short_relaxation(maker) is maker
+    monkeypatch.setenv("ALCHEMFLOWS_SHORT", "1")
+    short = with_short_relaxation(maker).relax_maker
+    assert short.maker.steps == SHORT_RELAXATION_STEPS < maker.relax_maker.maker.steps
+    assert short.maker.relax_kwargs == maker.relax_maker.maker.relax_kwargs
+    assert maker.relax_maker.require_convergence and not short.require_convergence
+    unrelaxed = MonteCarloMaker(potential="mace-demo", relax_maker=None)
+    assert with_short_relaxation(unrelaxed) is unrelaxed
 
 
 def test_errors_name_options_instead_of_fields():
