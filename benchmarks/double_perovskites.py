@@ -10,7 +10,8 @@ order is lower than that of disorder by more than k_B T S at 1300 K, roughly the
 moving; S is the ideal entropy. Each finished compound is written to the folder; a new run computes only those that are
 missing.
 
-With --sample-at, arrangements sampled at this temperature are a further model of disorder.
+With --sample-at, arrangements are also sampled at this temperature. If the crystal orders, so do they, and their energy
+is close to that of the best order. They are therefore judged by their order parameters, as with --order-at.
 
 With --order-at, all 70 arrangements of the eight B sites are averaged at this temperature, with the weights exp(−E/k_B
 T), which is exact in this cell and needs no Monte Carlo. E is the energy of the arrangement relaxed from the ideal
@@ -107,6 +108,9 @@ def compute(name: str, n_random: int, sampled_K: float | None = None) -> dict[st
         "ordering_energies_eV_per_atom": document.ordering_energies_eV_per_atom,
         "random_error_eV_per_atom": document.random_error_eV_per_atom,
         "sampled_error_eV_per_atom": document.errors_eV_per_atom_of_disorder.get("sampled"),
+        "sampled_shares": [
+            shares_of(each.structure, what[1:]) for each in document.arrangements if each.kind == "sampled"
+        ],
         "entropy_kB_per_atom": document.entropy_kB_per_atom,
         "energies_eV_per_atom": {each.name: each.energy_eV_per_atom for each in document.arrangements},
         "reasons": document.verdict.reasons,
@@ -148,16 +152,22 @@ def order_at(name: str, temperature_K: float) -> dict[str, Any]:
 
 
 def shares_of(structure: Structure, elements: list[str]) -> list[float]:
-    """Return the share of each kind of order in an arrangement of two elements on the B sites."""
+    """Return the share of each kind of order in an arrangement, ideal or relaxed, of two elements on the B sites."""
     signs = {elements[0]: 1.0, elements[1]: -1.0}
     sites = [site for site in structure if site.specie.symbol in signs]
     sigma = np.array([signs[site.specie.symbol] for site in sites])
-    places = np.array([site.frac_coords for site in sites]) * SUPERCELL
+    places = np.rint(np.array([site.frac_coords for site in sites]) * SUPERCELL)
     return [
         sum(float(np.abs(sigma @ np.exp(2j * np.pi * places @ np.array(wave)))) ** 2 for wave in waves)
         / len(sites) ** 2
         for waves in WAVES.values()
     ]
+
+
+def order_found(shares: dict[str, float], random: dict[str, float]) -> str:
+    """Return the kind of order whose share is closer to 1 than to its random value, or disordered."""
+    ordered = [kind for kind in WAVES if shares[kind] - random[kind] > 1 - shares[kind]]
+    return ordered[0] if ordered else "disordered"
 
 
 def order_table(rows: list[dict[str, Any]]) -> str:
@@ -168,9 +178,8 @@ def order_table(rows: list[dict[str, Any]]) -> str:
     ]
     right = 0
     for row in rows:
-        shares, random = row["shares"], row["random"]
-        ordered = [kind for kind in WAVES if shares[kind] - random[kind] > 1 - shares[kind]]
-        result = ordered[0] if ordered else "disordered"
+        shares = row["shares"]
+        result = order_found(shares, row["random"])
         agrees = result == row["experiment"]
         right += agrees
         cells = " | ".join(f"{shares[kind]:.2f}" for kind in WAVES)
@@ -209,7 +218,15 @@ def _alike(disorder: Disorder, symbols: list[str], order: Structure) -> bool:
 
 
 def says_ordered(row: dict[str, Any], picture: str) -> bool:
-    """Return whether order is favoured at the temperature at which cations stop moving."""
+    """Return whether order is favoured at the temperature at which cations stop moving.
+
+    The energy of sampled arrangements cannot tell: it is that of the best order if they are ordered.
+    """
+    if picture == "sampled":
+        n_waves = sum(map(len, WAVES.values()))
+        random = {kind: len(waves) / n_waves for kind, waves in WAVES.items()}
+        shares = np.mean(row["sampled_shares"], axis=0).tolist()
+        return order_found(dict(zip(WAVES, shares, strict=True)), random) != "disordered"
     threshold = -kB * FREEZES_K * row["entropy_kB_per_atom"]
     return row["ordering_energies_eV_per_atom"][picture] < threshold
 
@@ -260,8 +277,9 @@ def main() -> None:
     at_K = arguments.order_at
     compute_row: Callable[[str], dict[str, Any]]
     if at_K is None:
-        show, suffix = table, ""
-        compute_row = partial(compute, n_random=arguments.random, sampled_K=arguments.sample_at)
+        sampled_K = arguments.sample_at
+        show, suffix = table, "" if sampled_K is None else f"-sampled-{sampled_K:g}K"
+        compute_row = partial(compute, n_random=arguments.random, sampled_K=sampled_K)
     else:
         show, suffix = order_table, f"-order-{at_K:g}K"
         compute_row = partial(order_at, temperature_K=at_K)

@@ -190,3 +190,19 @@ def test_shares_of_the_orders_of_a_double_perovskite(monkeypatch):
         np.testing.assert_allclose(shares_of(ordered, ["Mg", "W"]), [kind == each for each in WAVES], atol=1e-9)
     shares = [n / 70 * np.array(shares_of(each, ["Mg", "W"])) for each, n in disorder.distinct()]
     np.testing.assert_allclose(np.sum(shares, axis=0), np.array([1, 3, 3]) / 7)
+
+
+def test_sampled_arrangements_of_a_double_perovskite_are_judged_by_their_order(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from double_perovskites import SUPERCELL, WAVES, perovskite, says_ordered, shares_of
+
+    disorder = Disorder(cell := perovskite("Ba", "Mg", "W", 4.0), SUPERCELL)
+    arrangements = {kind: [disorder.wave(WAVES[kind][0], cell)] for kind in WAVES}
+    arrangements["random"] = disorder.random(20)
+    for kind, those in arrangements.items():
+        for each in those:
+            each.perturb(0.1)
+        shares = [shares_of(each, ["Mg", "W"]) for each in those]
+        # The energy of ordered arrangements is that of the best order, whose ordering energy is zero.
+        row = {"sampled_shares": shares, "ordering_energies_eV_per_atom": {"sampled": 0.0}, "entropy_kB_per_atom": 0.14}
+        assert says_ordered(row, "sampled") == (kind != "random")
