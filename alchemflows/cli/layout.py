@@ -99,11 +99,11 @@ class ResultTable(Table):
             return []
         keys, others = self.columns[: self.n_keys], self.columns[self.n_keys :]
         groups: list[list[Column]] = []
-        for column in others:
-            if groups and _of_columns([*keys, *groups[-1], column])._fits(console, options):
-                groups[-1].append(column)
+        for part in _with_errors(others):
+            if groups and _of_columns([*keys, *groups[-1], *part])._fits(console, options):
+                groups[-1].extend(part)
             else:
-                groups.append([column])
+                groups.append(part)
         tables = [_of_columns([*keys, *group]) for group in groups]
         return tables if all(table._fits(console, options) for table in tables) else []
 
@@ -127,6 +127,17 @@ class ResultTable(Table):
                     lines.append(f"{heading:<{width}}  {cell}")
             yield from (Text(line, overflow="fold") for line in lines)
         yield Text("")
+
+
+def _with_errors(columns: Sequence[Column]) -> list[list[Column]]:
+    """Return each column with that of its standard errors, which follows it."""
+    parts: list[list[Column]] = []
+    for column in columns:
+        if parts and column.header == "±":
+            parts[-1].append(column)
+        else:
+            parts.append([column])
+    return parts
 
 
 def _of_columns(columns: Sequence[Column]) -> ResultTable:

@@ -221,7 +221,7 @@ def _percentages(shares: Sequence[float]) -> str:
 def _estimate_table(document: FreeEnergyDocument) -> ResultTable:
     """ΔF or ΔG by each estimator, the mass term apart, and the total."""
     letter = "F" if document.ensemble == "NVT" else "G"
-    table = empty_table(f"Δ{letter} = {letter}(λ=1) − {letter}(λ=0), one standard error", _ENERGIES)
+    table = empty_table(f"Δ{letter} = {letter}(λ=1) − {letter}(λ=0), one standard error", _ENERGIES, n_keys=1)
     table.add_row(*_estimate("TI (configurational)", document.ti))
     table.add_row(*_estimate("BAR (configurational)", document.bar))
     table.add_row(*_estimate("MBAR (configurational)", document.mbar))
@@ -261,6 +261,7 @@ def switching_table(document: SwitchingDocument) -> ResultTable:
     table = empty_table(
         f"{document.initial_formula} → {document.final_formula}, {document.temperature_K:g} K, {counts.title}: {kind}",
         _ENERGIES,
+        n_keys=1,
     )
     table.add_row(*_estimate("mean work", work.mean))
     table.add_row(*_estimate("BAR", work.bar))
@@ -283,6 +284,7 @@ def absolute_table(document: FrenkelLaddDocument) -> ResultTable:
         f"{document.formula}, {document.temperature_K:g} K, {document.pressure_GPa:g} GPa, {counts.title}, "
         f"{document.volume_A3:.2f} Å³",
         _ENERGIES,
+        n_keys=1,
     )
     switching = Estimate.of(document.switching_eV, document.switching_error_eV, counts)
     table.add_row(*_term("Einstein crystal", document.einstein_eV, counts))
@@ -315,6 +317,7 @@ def liquid_table(document: LiquidFreeEnergyDocument) -> ResultTable:
         f"liquid {document.formula}, {document.temperature_K:g} K, {document.pressure_GPa:g} GPa, {counts.title}, "
         f"{document.volume_A3:.2f} Å³",
         _ENERGIES,
+        n_keys=1,
     )
     table.add_row(*_term("ideal gas", document.ideal_gas_eV, counts))
     table.add_row(*_term("excess of the reference liquid", document.excess_eV, counts))

@@ -62,6 +62,18 @@ def test_in_a_list_of_cells_an_error_follows_its_value():
     assert lines[-1] == ["±", "0.3"]  # no value before it
 
 
+@pytest.mark.parametrize("width", [30, 36])
+def test_a_divided_table_keeps_an_error_beside_its_value(width):
+    table = empty_table("", ("", "eV", "±", "eV/atom", "±"), n_keys=1)
+    for name in ("TI", "total"):
+        table.add_row(name, "-0.12345", "0.00123", "-0.012345", "0.000123")
+    stream = StringIO()
+    Console(file=stream, width=width).print(table)
+    lines = [line.split() for line in stream.getvalue().splitlines() if line.split()[:1] in (["TI"], ["total"])]
+    numbers = (["-0.12345", "0.00123"], ["-0.012345", "0.000123"])
+    assert lines == [[name, *pair] for pair in numbers for name in ("TI", "total")]
+
+
 def test_lines_of_an_item_begin_below_its_text():
     reason = "  - window λ = 0 has too few independent samples; sample longer"
     assert hanging(reason, 200) == reason
