@@ -68,7 +68,7 @@ def test_step(tmp_path):
     document = report(tmp_path / "step.json", "step.py", "--targets", "1,3,5")
     measured = {t["name"]: t for t in document["targets"] if t["value"] is not None}
     assert {t["number"] for t in measured.values()} == {1, 3, 5}
-    assert {t["bound"] for t in document["targets"]} >= {0.60, 0.03, 1.05}
+    assert {t["bound"] for t in document["targets"]} >= {0.20, 0.03, 1.05}
     shares = [t["value"] for t in measured.values() if t["unit"] == "share"]
     assert len(shares) >= 3
     assert all(0 < share < 1 for share in shares)
@@ -114,11 +114,11 @@ def test_impossible_benchmarks_are_refused_in_one_line(monkeypatch, capsys):
     import gpu
     import step
 
-    monkeypatch.setattr(sys, "argv", ["step.py", "--targets", "1,7"])
+    monkeypatch.setattr(sys, "argv", ["step.py", "--targets", "1,8"])
     with pytest.raises(SystemExit) as stop:
         step.arguments()
     assert stop.value.code == 2
-    assert "no target 7" in capsys.readouterr().err
+    assert "no target 8" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["gpu.py"])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gpu.main() == 2
