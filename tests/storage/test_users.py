@@ -425,7 +425,8 @@ def test_the_command_line_reports_missing_rights(server: Server, tmp_path: Path)
 def test_rights_are_checked_before_any_work(
     server: Server, perovskite: Structure, tmp_path: Path, user: str, words: list[object], role: str
 ) -> None:
-    """The potential does not exist, which would be the first error of the work."""
+    """The potential cannot be loaded, which would be the first error of the work."""
+    (tmp_path / "broken.model").write_text("not a model")
     perovskite.to(str(tmp_path / "CsPbI3.cif"))
     campaign = {
         "name": "a",
@@ -433,10 +434,10 @@ def test_rights_are_checked_before_any_work(
         "transformations": {"PbSn": {"Pb": "Sn"}},
         "temperatures_K": [300],
         "method": {"kind": "thermodynamic-integration"},
-        "potential": {"name": "missing.model"},
+        "potential": {"name": "broken.model"},
     }
     (tmp_path / "campaign.yaml").write_text(yaml.safe_dump(campaign))
-    potential = ["--potential", "missing.model"] if words[0] == "ti" else []
+    potential = ["--potential", "broken.model"] if words[0] == "ti" else []
     done = run(server, user, *words, *potential, folder=tmp_path)
     assert_one_line(done, "localhost:", f"does not let the user {user} (roles: {user} of alchemflows)", f"role {role}")
     assert re.search("let .* (insert|update|remove) .* in alchemflows", done.stderr)
