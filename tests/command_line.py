@@ -295,4 +295,4 @@ def quiet(completed: subprocess.CompletedProcess[str]) -> str:
 
 def printed_id(printed: str) -> str:
     """Return the ID of the result that a command printed."""
-    return re.findall(r"^ID (\w+): `alchemflows show", printed, re.MULTILINE)[-1]
+    return re.findall(r"`alchemflows show (\w+)`", printed)[-1]
