@@ -73,8 +73,8 @@ class CollectedWindow:
     @property
     def exchange(self) -> WindowExchange | None:
         """Exchange with replicas at other temperatures, in all documents together. None without it."""
-        found = [part.exchange for part in self.parts if part.exchange is not None]
-        return WindowExchange.joined(found, [part.n_samples for part in self.parts]) if found else None
+        found = [(part.exchange, part.n_samples) for part in self.parts if part.exchange is not None]
+        return WindowExchange.joined(*zip(*found, strict=True)) if found else None
 
     def mean(self, name: str) -> float:
         """Return the mean of a field over all samples, from the means stored in the documents."""

@@ -14,7 +14,7 @@ from alchemflows.cli.inputs import checked_temperature, grid_of
 from alchemflows.cli.layout import print_json
 from alchemflows.cli.once import App
 from alchemflows.cli.options import JsonInstead, Plot
-from alchemflows.cli.running import as_text, console, messages
+from alchemflows.cli.running import as_text, console, messages, say_where
 from alchemflows.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def combine(
 
         draw(document, plot)
         say.print(f"figure: {plot}", highlight=False, soft_wrap=True)
-    say.print(f"ID {uuid[:8]}: `alchemflows show {uuid[:8]}` prints this result again", highlight=False)
+    say_where(database, uuid, say)
 
 
 def _frames(database: Database, what: str, campaign: str | None) -> Iterator[pd.DataFrame]:
