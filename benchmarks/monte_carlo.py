@@ -15,6 +15,9 @@ dynamics is the same for both and not counted.
 In (Al,Sc)N, where the fewest swaps are accepted, attempts with several tries are compared with those with one try.
 
 In (Li,K)Cl, whose ions differ much in size, swaps are compared with candidate moves, which are carried out by dynamics.
+
+The swap Monte Carlo of torch-sim, as published, is installed from PyPI into a folder of its own. It attempts swaps from
+the equilibrated states of the first solid solution, beside attempts of this package.
 """
 
 from __future__ import annotations
@@ -23,14 +26,18 @@ import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from measure import Report, interleave, seconds
+from ase import Atoms
+from measure import Report, interleave, reason, seconds
+from peers import TorchSimSwaps
 from pymatgen.core import Lattice, Structure
 
 from alchemflows import AlchemicalPotential, load_potential
 from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.alchemy.backends.loading import mace_model
 from alchemflows.free_energy.errors import correlated_variance
 from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.candidate_moves import CandidateSwitch
@@ -47,6 +54,8 @@ N_ATTEMPTS, N_MD_STEPS = 16, 4
 #: Acceptance of blind swaps below which the gain must be large, and the bounds of the gain.
 RARE, GAIN_IF_RARE, GAIN = 0.07, 10.0, 2.0
 COST, TAU, BATCH, SWITCHED = 1.6, 0.2, 1.1, 0.05
+#: Attempts of torch-sim for each informed attempt beside it.
+BLIND_PER_INFORMED = 10
 #: Steps of dynamics before the sweeps.
 N_MOVING = 250
 #: Solid solution in which several tries are measured, and their number.
@@ -187,6 +196,16 @@ class Bench:
         share = labels.mean(axis=1)
         return 1 - (labels[:, first] != labels[:, second]).mean(axis=1) / (2 * share * (1 - share))
 
+    def atoms(self) -> list[Atoms]:
+        """Return the equilibrated states as atoms of ASE."""
+        states = []
+        for weights, positions in zip(
+            self.arrangements.weights(self.start.labels), self.start.positions_A, strict=True
+        ):
+            states.append(self.arrangements.system.at_vertex(weights).to_ase_atoms())
+            states[-1].set_positions(positions)
+        return states
+
     def plain_energy(self) -> None:
         """Compute the energy of one arrangement as a crystal of plain elements."""
         weights = self.arrangements.weights(self.start.labels[:1])
@@ -248,8 +267,8 @@ def neighbours(crystal: Structure, sites: list[int], shell_A: float) -> tuple[np
     return first, second
 
 
-def compare(report: Report, bench: Bench, length: int, rounds: int) -> None:
-    """Measure costs, acceptances and autocorrelation times of one solid solution."""
+def compare(report: Report, bench: Bench, length: int, rounds: int) -> float:
+    """Measure costs, acceptances and autocorrelation times of one solid solution; return the informed acceptance."""
     name, n_sites = bench.solution.name, bench.arrangements.n_sites
     chains = {kind: bench.chains(kind, 1) for kind in KINDS}
     times = interleave(
@@ -280,17 +299,18 @@ def compare(report: Report, bench: Bench, length: int, rounds: int) -> None:
     title = f"{name}: autocorrelation time in seconds, informed ÷ blind"
     if not blind:
         report.missing(4, title, TAU, "no blind swap was accepted")
-        return
+        return series["informed"].acceptance
     tau = {kind: found.inefficiency for kind, found in series.items()}
     for kind, g in tau.items():
         report.measure(f"{name}: statistical inefficiency, {kind}", g, "attempts")
     if not series["informed"].long_enough(n_sites):
         report.missing(4, title, TAU, "the informed series is too short")
-        return
+        return series["informed"].acceptance
     if not series["uniform"].long_enough(n_sites):
         report.note(f"{name}: the blind series is short, so that its autocorrelation time may be longer than shown.")
     relative = tau["informed"] / tau["uniform"] * ratios
     report.target(4, title, relative, TAU)
+    return series["informed"].acceptance
 
 
 def several_tries(report: Report, bench: Bench, n_attempts: int, rounds: int) -> None:
@@ -334,6 +354,50 @@ def candidate_moves(report: Report, bench: Bench, n_steps: int, n_attempts: int)
     report.target(6, title, np.array([acceptance]), SWITCHED, sense="at least", unit="share")
 
 
+def beside_torch_sim(report: Report, bench: Bench, n_attempts: int, acceptance: float) -> None:
+    """Measure accepted moves per second relative to torch-sim, whose attempts start from the equilibrated states.
+
+    Parameters
+    ----------
+    report
+        The report.
+    bench
+        Chains of a solid solution.
+    n_attempts
+        Number of attempts of both whose times are measured; torch-sim has more, since few are accepted.
+    acceptance
+        Share of the informed attempts that are accepted, with dynamics between them.
+    """
+    name = bench.solution.name
+    title = f"{name}: accepted moves per second, informed ÷ torch-sim"
+    chains = bench.chains("informed", len(bench.start.labels))
+    with TemporaryDirectory() as folder:
+        try:
+            swaps = TorchSimSwaps(mace_model("mace-demo"), bench.atoms(), bench.solution.temperature_K, Path(folder))
+        except ImportError as error:
+            report.missing(8, title, None, reason(error))
+            return
+        difference = np.abs(np.array(swaps.energies_eV) - chains.current.energy_eV)
+        report.measure(f"{name}: largest difference of the energies of torch-sim", float(difference.max()), "eV")
+        one = bench.chains("informed", 1)
+        contenders = {
+            kind: lambda own=own: seconds(own.attempt) for kind, own in (("informed", one), ("torch-sim", swaps))
+        }
+        times = interleave(contenders, n_attempts, warmup=2)
+        while swaps.n_attempts < BLIND_PER_INFORMED * n_attempts:
+            swaps.attempt()
+    for kind, values in times.items():
+        report.times(f"{name}: {kind} attempt beside the other", values)
+    report.target(
+        8, f"{name}: acceptance, torch-sim", np.array([swaps.n_accepted / swaps.n_attempts]), None, unit="share"
+    )
+    if not swaps.n_accepted:
+        report.missing(8, title, None, "torch-sim accepted no swap")
+        return
+    gain = acceptance * swaps.n_attempts / swaps.n_accepted * times["torch-sim"] / np.median(times["informed"])
+    report.target(8, title, gain, None)
+
+
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -350,15 +414,16 @@ def main() -> None:
     settings = {"quick": quick, "length": length, "n_replicas": n_replicas, "threads": arguments.threads}
     report = Report("Monte Carlo on arrangements", "benchmarks/monte_carlo.py", settings)
     begun = time.perf_counter()
-    report.note("torch-sim's swap Monte Carlo is not compared, because torch-sim is not installed.")
     try:
         n_sweeps = max(1, length // 30)
         n_moving = 5 if quick else N_MOVING
         for index, solution in enumerate(solutions(quick=quick)):
             bench = Bench(solution, n_replicas, n_sweeps, n_moving)
-            compare(report, bench, length, rounds)
+            acceptance = compare(report, bench, length, rounds)
             if index == 0:
                 batch(report, bench, 4 if quick else 32, 3)
+            if index == 0 and not quick:
+                beside_torch_sim(report, bench, length // 4, acceptance)
             if quick or solution.name == TRIED:
                 several_tries(report, bench, length, 3 if quick else 10)
         if not arguments.without_candidate_moves:
