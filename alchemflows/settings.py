@@ -55,6 +55,9 @@ class Settings(BaseSettings):
         default_factory=lambda data: data["home"] / "checks",
         description="folder with records of the potentials that were compared with their libraries; may be deleted",
     )
+    cuda_graphs: bool = Field(
+        False, description="whether evaluations on a GPU are repeated as CUDA graphs, which have not been measured yet"
+    )
 
     @field_validator("home", "checkpoints", "mongod", "checks")
     @classmethod

@@ -110,9 +110,12 @@ def atoms(path: AlchemicalPath) -> Atoms:
     )
 
 
-def potential(name: str | Path, path: AlchemicalPath, device: str = "cpu") -> AlchemicalPotential:
+def potential(
+    name: str | Path, path: AlchemicalPath, device: str = "cpu", *, cuda_graphs: bool = False
+) -> AlchemicalPotential:
     """Load a potential in float32 for a path's system."""
-    return AlchemicalPotential(path.system, load_potential(PotentialSpec(name=str(name), device=device)))
+    loaded = load_potential(PotentialSpec(name=str(name), device=device))
+    return AlchemicalPotential(path.system, loaded, cuda_graphs=cuda_graphs)
 
 
 def replicas(path: AlchemicalPath, n: int) -> tuple[np.ndarray, np.ndarray]:

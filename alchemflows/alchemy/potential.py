@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from typing import Any
 
@@ -17,6 +17,7 @@ from alchemflows.alchemy.graph import Graph
 from alchemflows.alchemy.interfaces import VOIGT, Backend, Evaluation, SecondDerivatives, float64_tensor
 from alchemflows.alchemy.memory import MemoryLimit, Result, second_replica_bytes
 from alchemflows.alchemy.neighbours import NeighbourList
+from alchemflows.alchemy.recording import recordings_on
 from alchemflows.alchemy.slopes import forces_of_pairs, stress_of_pairs
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.alchemy.topology import Edges, Nodes, Topology
@@ -58,6 +59,9 @@ class AlchemicalPotential:
         messages of exactly zero, so that energies differ by rounding only. By default True on a GPU, where the host
         limits the speed of small systems, and False on a CPU, where fewer pairs take less time. Weights that are given
         as a tensor are then read again only if it is another tensor, or was changed by a function of torch.
+    cuda_graphs
+        Whether evaluations with forces on a GPU are repeated as CUDA graphs, see :mod:`alchemflows.alchemy.recording`;
+        by default the setting of this name.
 
     Notes
     -----
@@ -81,7 +85,13 @@ class AlchemicalPotential:
     """
 
     def __init__(
-        self, system: AlchemicalSystem, backend: Backend, skin_A: float = 0.5, *, static_shapes: bool | None = None
+        self,
+        system: AlchemicalSystem,
+        backend: Backend,
+        skin_A: float = 0.5,
+        *,
+        static_shapes: bool | None = None,
+        cuda_graphs: bool | None = None,
     ) -> None:
         if not skin_A >= 0:
             raise InvalidInputError(f"skin_A must not be negative; got {skin_A}")
@@ -98,6 +108,7 @@ class AlchemicalPotential:
         self._places: dict[int, _Place] = {}
         self._read: tuple[torch.Tensor, int, list[bytes]] | None = None
         self._memory_limit = MemoryLimit(self.device)
+        self._recordings = recordings_on(self.device, cuda_graphs)
 
     @cached_property
     def backend(self) -> Backend:
@@ -380,6 +391,8 @@ class AlchemicalPotential:
         """Free the memory of caches."""
         self._places.clear()
         self._topologies.clear()
+        if self._recordings is not None:
+            self._recordings.forget()
 
     def _all_present(self, replicas: slice) -> list[bytes]:
         """Return for some replicas that all their channels have nodes; the start and the end of the slice are given."""
@@ -445,14 +458,32 @@ class AlchemicalPotential:
         stress: bool,
         weight_gradients: bool,
     ) -> Evaluation:
+        topology = self._topology(replicas, present)
+        wanted = forces, stress, weight_gradients
+        compute = partial(self._compute, replicas.start, wanted)
+        if self._recordings is None or not topology.static or not (forces or stress):
+            return compute(topology, positions, cells, weights)
+        dtype = self.backend.dtype
+        return self._recordings.evaluate(wanted, dtype, compute, topology, positions, cells, weights)
+
+    def _compute(
+        self,
+        start: int,
+        results: tuple[bool, bool, bool],
+        topology: Topology,
+        positions: torch.Tensor,
+        cells: torch.Tensor,
+        weights: torch.Tensor,
+    ) -> Evaluation:
+        """Evaluate replicas, the first of which has the index `start`; `results` are the derivatives to compute."""
+        forces, stress, weight_gradients = results
         if weight_gradients:
             weights = weights.clone().requires_grad_()
-        topology = self._topology(replicas, present)
         geometric = forces or stress
         if geometric:
             self._places.clear()  # atoms will move, and memory is needed
         kept = weight_gradients and not geometric
-        place = self._place(replicas.start, topology, positions, cells, kept=kept)
+        place = self._place(start, topology, positions, cells, kept=kept)
         vectors, inside = place.vectors.requires_grad_(geometric), place.inside
         with torch.set_grad_enabled(geometric or weight_gradients):
             graph = topology.graph(vectors, inside, weights[:, None])

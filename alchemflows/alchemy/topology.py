@@ -5,7 +5,7 @@ The rules are those of :mod:`alchemflows.alchemy.graph`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -258,6 +258,23 @@ class Topology:
             n_edges = np.array([len(e.pair) for e in edges])
             reverse = joined([e.reverse() for e in edges], np.cumsum(n_edges) - n_edges)
             self.reverse = torch.argsort(by_receiver)[reverse[by_receiver]]
+
+    def constants(self) -> list[torch.Tensor]:
+        """Return all arrays from which graphs with one set of weights are made; shapes must be static."""
+        layout, messages = self._layout(1), self._all_messages(1)
+        parts = [
+            *(self.replica, self.first, self.second, self.shifts),
+            *(layout.numbers, layout.node_replica, layout.weight, layout.atom),
+            *(messages.pair, messages.vector, messages.sender, messages.receiver, messages.tied),
+            *(messages.slots.sender, messages.slots.vector),
+        ]
+        return parts if messages.weight is None else [*parts, messages.weight]
+
+    @property
+    def sizes(self) -> Hashable:
+        """What must be equal for two topologies whose graphs differ only in the values of their arrays."""
+        slots, elements = self._all_messages(1).slots, self._layout(1).elements
+        return elements, slots.n_rows, slots.n_slots, tuple(tuple(array.shape) for array in self.constants())
 
     def ends(self, inside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return both atoms and the replica of each vector of a graph, shape (P',); `inside` as for :meth:`graph`."""

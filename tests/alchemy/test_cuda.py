@@ -46,3 +46,21 @@ def test_windows_are_sampled(gentle_model, perovskite):
     for k, series in enumerate(sample_windows(model, path, [0.0, 0.5, 1.0], [0, 1, 2], dynamics)):
         assert len(series) == 5
         np.testing.assert_allclose(series.energies_eV[:, k], series.energy_eV, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", ["zbl-agnesi-density", "sevennet"])
+def test_cuda_graphs_give_the_same_evaluations(model, mace_file, caplog):
+    system = perovskite_system("several groups", "mean-field", 6.0 if model in FOUNDATION_MODELS else 3.9)
+    name = "sevennet-0" if model == "sevennet" else str(mace_file(model))
+    backend = load_potential(PotentialSpec(name=name, dtype="float64", device="cuda"))
+    graphs, usual = (AlchemicalPotential(system, backend, cuda_graphs=wanted) for wanted in (True, False))
+    positions = np.repeat(system.structure.cart_coords[None], 3, axis=0)
+    cells = np.repeat(system.structure.lattice.matrix[None], 3, axis=0)
+    generator = np.random.default_rng(1)
+    for step in range(30):
+        positions = positions + 0.003 * generator.normal(size=positions.shape)
+        results = [each.evaluate(positions, cells, interior(system, seed=step, n=3)) for each in (graphs, usual)]
+        for field in ("energy", "forces", "stress", "weight_gradients"):
+            torch.testing.assert_close(*(getattr(r, field) for r in results), rtol=0, atol=1e-8)
+    assert graphs._recordings is not None and graphs._recordings._recordings
+    assert "CUDA graph" not in caplog.text
