@@ -26,6 +26,8 @@ The features depend on both nodes, so that there is one bond for each pair of no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from math import isqrt
 
 import torch
 
@@ -46,7 +48,8 @@ class AlchemicalGraph:
         λ of each node, shape (B·M,), float64.
     vectors
         Vectors from sender to receiver (Å), in the dtype of the potential, shape (P, 3). Those that are longer than the
-        cutoff have no message: their edges have the weight 0, or no slot refers to them.
+        cutoff have no message: their edges have the weight 0, or no slot refers to them. If messages are merged, these
+        are vectors of pairs: of the two directions of a pair only one has a vector.
     """
 
     numbers: torch.Tensor
@@ -67,19 +70,51 @@ class Slots:
     sender
         Row that sends the message in each slot, shape (R·S,), int64. The sender of an empty slot is its own row, so
         that a NaN does not spread to other replicas.
-    vector
+    pair
         Index into the graph's `vectors` for the message in each slot, shape (R·S,), int64; an empty slot has the number
         of vectors as its index.
+    vector
+        The same if each message has a vector of its own. Otherwise, index into the vectors followed by their reverses.
+        It may point to a vector although `pair` says that the slot is empty.
     """
 
     n_rows: int
     n_slots: int
     sender: torch.Tensor
+    pair: torch.Tensor
     vector: torch.Tensor
 
     def fill(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the values of the vectors, shape (P, d), in the slots, shape (R·S, d); empty slots are zero."""
-        return torch.cat([values, values.new_zeros(1, values.shape[1])]).index_select(0, self.vector)
+        """Return functions of the lengths of the vectors, shape (P, d), in the slots, shape (R·S, d).
+
+        Empty slots are zero.
+        """
+        return torch.cat([values, zeros(values.shape[1], values.dtype, values.device)]).index_select(0, self.pair)
+
+    def fill_harmonics(self, values: torch.Tensor) -> torch.Tensor:
+        """Return spherical harmonics up to degree L of the vectors, shape (P, (L + 1)²), in the slots.
+
+        Those of a reversed vector have the factor (−1)^l. Empty slots are zero.
+        """
+        if self.vector is self.pair:
+            return self.fill(values)
+        reversed_values = values * _parities(values.shape[1], values.dtype, values.device)
+        empty = zeros(values.shape[1], values.dtype, values.device)
+        return torch.cat([values, reversed_values, empty]).index_select(0, self.vector)
+
+
+@cache
+def zeros(n: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return zeros that are not changed, shape (1, n)."""
+    with torch.inference_mode(False):  # other evaluations may need gradients
+        return torch.zeros(1, n, dtype=dtype, device=device)
+
+
+@cache
+def _parities(n_harmonics: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return (−1)^l of each spherical harmonic, in ascending order of l, shape ((L + 1)²,)."""
+    with torch.inference_mode(False):
+        return torch.tensor([(-1.0) ** isqrt(k) for k in range(n_harmonics)], dtype=dtype, device=device)
 
 
 @dataclass(frozen=True)

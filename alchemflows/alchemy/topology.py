@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from alchemflows.alchemy.graph import BondGraph, EdgeGraph, Graph, MergedGraph, Slots
+from alchemflows.alchemy.graph import BondGraph, EdgeGraph, Graph, MergedGraph, Slots, zeros
+from alchemflows.alchemy.neighbours import both_directions
 from alchemflows.alchemy.system import AlchemicalSystem
 
 
@@ -69,9 +70,9 @@ class Edges:
     Attributes
     ----------
     first, second, shifts
-        Pairs between atoms that have nodes, shapes (P,), (P,), (P, 3).
-    pair
-        Pair of each edge, shape (E,).
+        Pairs between atoms that have nodes, each in one of its two directions, shapes (P,), (P,), (P, 3).
+    pair, is_reverse
+        Pair of each edge, and whether the edge has the other direction than the pair; shape (E,).
     sender, receiver
         Nodes of each edge, shape (E,). If messages are merged, rows instead: atom i has row i, and node n has row
         N + n.
@@ -89,32 +90,37 @@ class Edges:
         merged: bool,
     ) -> None:
         linked = (nodes.count[pairs[0]] > 0) & (nodes.count[pairs[1]] > 0)
-        self.first, self.second, self.shifts = (values[linked] for values in pairs)
-        group = nodes.group[self.first]
-        tied = (group >= 0) & (group == nodes.group[self.second])
+        directed, reverse = both_directions(*(values[linked] for values in pairs))
+        first, second, shifts = directed
+        group = nodes.group[first]
+        tied = (group >= 0) & (group == nodes.group[second])
         if system.coupling == "mean-field":
-            tied &= self.first == self.second
+            tied &= first == second
         # A tied pair has one edge per channel. Other pairs have one edge per pair of nodes, or a single one if merged.
-        n_receivers = np.where(tied | (not merged), nodes.count[self.first], 1)
-        n_senders = np.where(tied | merged, 1, nodes.count[self.second])
+        n_receivers = np.where(tied | (not merged), nodes.count[first], 1)
+        n_senders = np.where(tied | merged, 1, nodes.count[second])
         n_edges = n_receivers * n_senders
-        self.pair = np.repeat(np.arange(len(n_edges)), n_edges)
-        rank = np.arange(len(self.pair)) - np.repeat(np.cumsum(n_edges) - n_edges, n_edges)
-        receiver_rank, sender_rank = rank // n_senders[self.pair], rank % n_senders[self.pair]
-        tied = tied[self.pair]
-        first, second = self.first[self.pair], self.second[self.pair]
-        receiver = nodes.first[first] + receiver_rank
-        sender = nodes.first[second] + np.where(tied, receiver_rank, sender_rank)
+        along = np.repeat(np.arange(len(n_edges)), n_edges)
+        rank = np.arange(len(along)) - np.repeat(np.cumsum(n_edges) - n_edges, n_edges)
+        receiver_rank, sender_rank = rank // n_senders[along], rank % n_senders[along]
+        tied = tied[along]
+        receiver = nodes.first[first[along]] + receiver_rank
+        sender = nodes.first[second[along]] + np.where(tied, receiver_rank, sender_rank)
         self.weight = np.where(tied, 0, nodes.weight[sender])
-        self.has_single_ties = bool((tied & (n_edges[self.pair] == 1)).any())
+        self.has_single_ties = bool((tied & (n_edges[along] == 1)).any())
         self.receiver, self.sender = receiver, sender
         if merged:
-            self.receiver = np.where(tied, system.n_sites + receiver, first)
-            self.sender = np.where(tied, system.n_sites + sender, second)
+            self.receiver = np.where(tied, system.n_sites + receiver, first[along])
+            self.sender = np.where(tied, system.n_sites + sender, second[along])
+        is_forward = np.arange(len(reverse)) < reverse
+        self.first, self.second, self.shifts = first[is_forward], second[is_forward], shifts[is_forward]
+        pair = np.cumsum(is_forward) - 1
+        self.pair = np.where(is_forward, pair, pair[reverse])[along]
+        self.is_reverse = ~is_forward[along]
 
     def reverse(self) -> np.ndarray:
         """Return the edge in the opposite direction of each edge, shape (E,); messages must not be merged."""
-        shifts = self.shifts[self.pair].T
+        shifts = (self.shifts[self.pair] * np.where(self.is_reverse, -1, 1)[:, None]).T
         forward = np.lexsort((*shifts, self.sender, self.receiver))
         backward = np.lexsort((*-shifts, self.receiver, self.sender))
         reverse = np.empty_like(forward)
@@ -135,7 +141,10 @@ class _Layout:
 
 @dataclass(frozen=True)
 class _PairMessages:
-    """Messages along some pairs, sorted by receiver: their pairs, vectors and rows, and the slots of K sets of them."""
+    """Messages along some pairs, sorted by receiver: their pairs, vectors and rows, and the slots of K sets of them.
+
+    The vector of a message is the index into those of the pairs, followed by their reverses.
+    """
 
     pair: torch.Tensor
     vector: torch.Tensor
@@ -161,7 +170,8 @@ class Topology:
         Device of the tensors.
     static
         Whether graphs have the same shapes at all positions. They then contain the pairs beyond the cutoff, too, whose
-        messages are exactly zero. Graphs with bonds have no static shapes.
+        messages are exactly zero. Numbers of pairs, edges and slots are rounded up, see :func:`padded`, so that new
+        neighbour lists rarely change the shapes. Graphs with bonds have no static shapes.
     bonds
         Whether the graphs have bonds.
 
@@ -176,8 +186,11 @@ class Topology:
     node_replica, node_weight
         Replica of each node, and index of its λ into the replica's ``[1, weights...]``; shape (B·M,), int64.
     replica, first, second, shifts
-        For each pair of the neighbour lists: replica, the two atoms as indices into the B·N atoms of the batch, and the
-        cell vectors to add; shapes (P,), (P,), (P,), (P, 3).
+        For each pair of atoms in one of its directions: replica, the two atoms as indices into the B·N atoms of the
+        batch, and the cell vectors to add; shapes (P,), (P,), (P,), (P, 3). If shapes are static, the first pair is
+        repeated at the end, without messages.
+    pair, is_reverse, sender, receiver
+        Pair of each message, whether it has the other direction than the pair, and its ends; shape (E,).
     """
 
     def __init__(
@@ -222,6 +235,11 @@ class Topology:
         self.pair = joined([e.pair for e in edges], np.cumsum(n_pairs) - n_pairs)
         self.merged, self.shares_vectors = merged, merged or bonds
         self.static = static and not bonds
+        self._n_listed = len(self.first)
+        if self.static:
+            names = ("replica", "first", "second", "shifts")
+            for name, values in zip(names, _padded(*(getattr(self, name) for name in names)), strict=True):
+                setattr(self, name, values)
         self._layouts: dict[int, _Layout] = {}
         self._static_messages: dict[int, _PairMessages] = {}
         self.n_weights = n_weights
@@ -251,6 +269,7 @@ class Topology:
         # Sorted by receiver, so that the messages to one receiver are contiguous.
         self.receiver, by_receiver = torch.sort(receiver, stable=True)
         self.sender, self.pair = sender[by_receiver], self.pair[by_receiver]
+        self.is_reverse = joined([e.is_reverse for e in edges])[by_receiver]
         if not merged:
             self.weight = self.weight[by_receiver]
         self.reverse: torch.Tensor | None = None
@@ -292,7 +311,7 @@ class Topology:
         ----------
         vectors
             Vectors of the pairs within the cutoff, or of all pairs if shapes are static, shape (P', 3), in the dtype of
-            the potential.
+            the potential; each pair in the direction of this topology.
         inside
             Which of all pairs are within the cutoff, shape (P,), bool.
         weights
@@ -310,13 +329,15 @@ class Topology:
             assert messages.weight is not None
             edge_weights = table.to(vectors.dtype)[self.replica[messages.pair], :, messages.weight]
             if self.static:
+                n_real = len(self.pair)
                 edge_weights = edge_weights * inside[messages.pair, None]
+                edge_weights[n_real:] = 0.0
             return EdgeGraph(
                 numbers=layout.numbers,
                 elements=layout.elements,
                 node_replica=layout.node_replica,
                 node_weights=node_weights,
-                vectors=vectors.index_select(0, messages.vector).repeat_interleave(n_sets, dim=0),
+                vectors=both_ways(vectors).index_select(0, messages.vector).repeat_interleave(n_sets, dim=0),
                 sender=_tiled(messages.sender, n_sets),
                 receiver=_tiled(messages.receiver, n_sets),
                 edge_weights=edge_weights.flatten(),
@@ -324,8 +345,9 @@ class Topology:
             )
         if self.static:
             # The slot of a pair beyond the cutoff is empty: no message, and a gradient of exactly zero.
-            filled = torch.cat([inside, inside.new_zeros(1)]).index_select(0, slots.vector)
-            slots = replace(slots, vector=torch.where(filled, slots.vector, len(inside)))
+            # Without a pair its path weights are zero, so that its vector need not be removed.
+            filled = torch.cat([inside, zeros(1, torch.bool, inside.device)[0]]).index_select(0, slots.pair)
+            slots = replace(slots, pair=torch.where(filled, slots.pair, len(inside)))
         return MergedGraph(
             numbers=layout.numbers,
             elements=layout.elements,
@@ -345,7 +367,6 @@ class Topology:
         n_sets = weights.shape[1]
         layout, table = self._layout(n_sets), with_one(weights)
         is_kept = inside[self.pair]
-        is_kept = is_kept & is_kept[reverse]  # the lengths of a pair in both directions may differ by rounding
         kept = is_kept.nonzero()[:, 0]
         pair = self.pair.index_select(0, kept)
         place = torch.cumsum(is_kept, 0) - 1
@@ -354,11 +375,11 @@ class Topology:
             elements=layout.elements,
             node_replica=layout.node_replica,
             node_weights=table.flatten().index_select(0, layout.weight),
-            vectors=vectors,
+            vectors=both_ways(vectors),
             sender=_tiled(self.sender.index_select(0, kept), n_sets),
             receiver=_tiled(self.receiver.index_select(0, kept), n_sets),
             edge_weights=table.to(vectors.dtype)[self.replica[pair], :, self.weight.index_select(0, kept)].flatten(),
-            vector=(torch.cumsum(inside, 0) - 1).index_select(0, pair).repeat_interleave(n_sets),
+            vector=self._vector(inside, kept, len(vectors)).repeat_interleave(n_sets),
             reverse=_tiled(place[reverse[kept]], n_sets),
         )
 
@@ -385,17 +406,27 @@ class Topology:
         """Return the messages along some of the pairs."""
         kept = inside[self.pair].nonzero()[:, 0]
         pair, sender, receiver = (index.index_select(0, kept) for index in (self.pair, self.sender, self.receiver))
-        count = torch.cumsum(inside, 0)
-        vector = (count - 1).index_select(0, pair)
+        n_pairs = int(inside.count_nonzero())
+        vector = self._vector(inside, kept, n_pairs)
         if not self.merged:
             edge = torch.arange(len(sender), device=sender.device)
-            slots = _slots(len(self.numbers), sender, receiver, edge, len(edge), n_sets, own_vectors=True)
-            return _PairMessages(pair, vector, sender, receiver, self.weight.index_select(0, kept), kept[:0], slots)
-        n_vectors = int(count[-1]) if len(count) else 0
-        # Without tied pairs among these, there are as many messages as pairs, unless tied pairs have one channel.
-        tied = self.tied if self.has_single_ties or len(sender) > n_vectors else self.tied[:0]
-        slots = _slots(self.n_atoms + len(tied), sender, receiver, vector, n_vectors, n_sets, own_vectors=False)
+            n_edges = padded(len(edge)) if self.static else len(edge)
+            slots = _slots(len(self.numbers), sender, receiver, edge, n_edges, n_sets, self.static, own_vectors=True)
+            weight = self.weight.index_select(0, kept)
+            if self.static:
+                pair, vector, sender, receiver, weight = _padded(pair, vector, sender, receiver, weight)
+            return _PairMessages(pair, vector, sender, receiver, weight, kept[:0], slots)
+        # Without tied pairs among these, there are as many messages as vectors, unless tied pairs have one channel.
+        n_listed = int(inside[: self._n_listed].count_nonzero())
+        tied = self.tied if self.has_single_ties or len(sender) > 2 * n_listed else self.tied[:0]
+        n_rows = self.n_atoms + len(tied)
+        slots = _slots(n_rows, sender, receiver, vector, 2 * n_pairs, n_sets, self.static, own_vectors=False)
         return _PairMessages(pair, vector, sender, receiver, None, _tiled(tied, n_sets), slots)
+
+    def _vector(self, inside: torch.Tensor, kept: torch.Tensor, n_pairs: int) -> torch.Tensor:
+        """Return the index of the vector of some messages: those of the P' pairs come first, then their reverses."""
+        pair = (torch.cumsum(inside, 0) - 1).index_select(0, self.pair.index_select(0, kept))
+        return torch.add(pair, self.is_reverse.index_select(0, kept), alpha=n_pairs)
 
 
 def _slots(
@@ -405,6 +436,7 @@ def _slots(
     vector: torch.Tensor,
     n_vectors: int,
     n_sets: int,
+    static: bool,
     *,
     own_vectors: bool,
 ) -> Slots:
@@ -412,6 +444,7 @@ def _slots(
     device = receiver.device
     counts = torch.zeros(n_rows, dtype=torch.int64, device=device).index_add(0, receiver, torch.ones_like(receiver))
     n_slots = int(counts.max()) if n_rows else 0
+    n_slots = padded(n_slots) if static else n_slots
     rank = torch.arange(len(receiver), device=device) - (torch.cumsum(counts, 0) - counts)[receiver]
     senders = torch.arange(n_rows, device=device)[:, None, None].repeat(1, 1, n_slots)
     senders[receiver, 0, rank] = sender
@@ -420,12 +453,37 @@ def _slots(
     copy = torch.arange(n_sets, device=device)[:, None]
     factor, n_vectors = (n_sets, n_vectors * n_sets) if own_vectors else (1, n_vectors)
     copies = vectors * factor + (copy if own_vectors else torch.zeros_like(copy))
+    vector = torch.where(vectors < 0, n_vectors, copies).flatten()
+    pair = vector
+    if not own_vectors:
+        n_pairs = n_vectors // 2
+        pair = torch.where(vector < n_pairs, vector, vector - n_pairs)
     return Slots(
         n_rows=n_rows * n_sets,
         n_slots=n_slots,
         sender=(senders * n_sets + copy).flatten(),
-        vector=torch.where(vectors < 0, n_vectors, copies).flatten(),
+        vector=vector,
+        pair=pair,
     )
+
+
+def padded(number: int) -> int:
+    """Return the next number that has at most four binary digits before its zeros: at most one eighth more."""
+    step = 1 << max(0, number.bit_length() - 4)
+    return -(-number // step) * step
+
+
+def _padded(*arrays: torch.Tensor) -> list[torch.Tensor]:
+    """Return arrays of equal length, in which the first element is repeated at the end up to the padded number."""
+    n = len(arrays[0])
+    index = torch.arange(padded(n), device=arrays[0].device)
+    index[n:] = 0
+    return [values.index_select(0, index) for values in arrays]
+
+
+def both_ways(vectors: torch.Tensor) -> torch.Tensor:
+    """Return vectors, followed by their reverses, shape (2 P, 3)."""
+    return torch.cat([vectors, -vectors])
 
 
 def with_one(weights: torch.Tensor) -> torch.Tensor:

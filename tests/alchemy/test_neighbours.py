@@ -7,7 +7,7 @@ import pytest
 import torch
 from matscipy.neighbours import neighbour_list
 
-from alchemflows.alchemy.neighbours import NeighbourList
+from alchemflows.alchemy.neighbours import NeighbourList, both_directions
 
 CUTOFF_A = 3.0
 
@@ -55,6 +55,50 @@ def test_no_pair_is_missing_on_a_long_walk(skin, gas):
         positions = positions + drift
     assert renewed[0]
     assert all(renewed) == (skin == 0)
+
+
+@pytest.mark.parametrize("reach_A", [2.0, 3.5, 7.0])
+def test_lists_that_torch_builds_for_a_batch_are_those_of_matscipy(reach_A, gas, monkeypatch):
+    from alchemflows.alchemy import device_pairs
+
+    monkeypatch.setattr(device_pairs, "CANDIDATES_AT_ONCE", 10_000)
+    positions, cells = gas
+    positions = positions + np.random.default_rng(6).integers(-2, 3, positions.shape) @ cells
+    together, one_by_one = (NeighbourList(reach_A, 0.0, on_device=on_device) for on_device in (True, False))
+    for each in (together, one_by_one):
+        assert update(each, positions, cells) == [0, 1, 2]
+    for found, expected_pairs in zip(together.pairs, one_by_one.pairs, strict=True):
+        rows, expected_rows = (
+            [tuple(row) for row in np.column_stack(pairs).tolist()] for pairs in (found, expected_pairs)
+        )
+        assert len(set(rows)) == len(rows) > 0
+        assert set(rows) == set(expected_rows)
+
+
+@pytest.mark.parametrize("on_device", [True, False])
+def test_only_lists_that_are_out_of_date_are_built(on_device, gas):
+    positions, cells = gas
+    pairs = NeighbourList(CUTOFF_A, 0.3, on_device=on_device)
+    update(pairs, positions, cells)
+    moved = positions.copy()
+    moved[1] += np.random.default_rng(3).normal(0, 0.5, moved[1].shape)
+    kept = pairs.pairs[0]
+    assert update(pairs, moved, cells) == [1]
+    assert pairs.pairs[0] is kept
+    assert pairs_inside(pairs, moved, cells) == expected(moved, cells)
+
+
+def test_pairs_listed_in_one_direction_are_left_out():
+    """A pair that is as long as the list reaches may be listed in one direction only, by rounding."""
+    first, second = np.array([0, 1, 1, 2, 0, 0]), np.array([1, 0, 2, 1, 0, 0])
+    shifts = np.array([[0, 0, 1], [0, 0, -1], [0, 0, 0], [0, 1, 0], [1, 0, 0], [-1, 0, 0]])
+    (i, j, s), reverse = both_directions(first, second, shifts)
+    assert i.tolist() == [0, 1, 0, 0]
+    assert j.tolist() == [1, 0, 0, 0]
+    assert reverse.tolist() == [1, 0, 3, 2]
+    np.testing.assert_array_equal(s[reverse], -s)
+    empty, none = both_directions(first[:0], second[:0], shifts[:0])
+    assert len(empty[0]) == len(none) == 0
 
 
 def test_cells_that_change_under_resting_atoms(gas):

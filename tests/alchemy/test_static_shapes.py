@@ -11,6 +11,7 @@ from models import groups_and_couplings, interior, perovskite_system, variants, 
 from alchemflows.alchemy.interfaces import Backend
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
+from alchemflows.alchemy.topology import padded
 
 #: So that many pairs are beyond the cutoff, some of them far.
 SKIN_A = 1.5
@@ -89,6 +90,38 @@ def test_a_pair_beyond_the_cutoff_has_no_energy_and_no_slope(model, fast, backen
     assert (result.forces == 0).all() and (result.stress == 0).all()
     torch.testing.assert_close(result.energy, alone.energy, rtol=1e-13, atol=0)
     torch.testing.assert_close(result.weight_gradients, alone.weight_gradients, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast", "original"])
+def test_shapes_have_few_sizes(fast, backend):
+    """Numbers of pairs differ from list to list; those of the graph have few values, and no result depends on them."""
+    system = perovskite_system("one group")
+    loaded = backend("residual") if fast else AsItIs(backend("residual"))
+    static, usual = (AlchemicalPotential(system, loaded, 0.5, static_shapes=static) for static in (True, False))
+    cell, weights = system.structure.lattice.matrix[None], interior(system, n=1)
+    rng, numbers, sizes = np.random.default_rng(0), set(), []
+    for _ in range(6):
+        positions = system.structure.cart_coords + rng.normal(0, 0.08, (1, system.n_sites, 3))
+        result = static.evaluate(positions, cell, weights)
+        assert_same(result, usual.evaluate(positions, cell, weights))
+        (topology,) = static._topologies.values()
+        (messages,) = topology._static_messages.values()
+        numbers.add(len(static._pairs.pairs[0][0]))
+        sizes.append((len(topology.first), 0 if fast else len(messages.vector), messages.slots.n_slots))
+    assert len(numbers) >= 3
+    assert all(len(set(values)) <= 2 for values in zip(*sizes, strict=True))
+    again = AlchemicalPotential(system, loaded, 0.5, static_shapes=True)
+    again.recall(static.memory())
+    repeated = again.evaluate(positions, cell, weights)
+    for name in ("energy", "forces", "stress", "weight_gradients"):
+        assert torch.equal(getattr(repeated, name), getattr(result, name))
+
+
+def test_padded_numbers():
+    numbers = [padded(n) for n in range(3000)]
+    assert numbers[:18] == [*range(17), 18]
+    assert all(n <= m <= 1.125 * n for n, m in enumerate(numbers))
+    assert len(set(numbers[1000:])) == 13
 
 
 def test_nodes_follow_weights_that_change(backend):

@@ -75,6 +75,43 @@ def test_step(tmp_path):
 
 
 @pytest.mark.slow
+def test_profile_of_a_step(tmp_path):
+    document = report(tmp_path / "profile.json", "profile_step.py", "mace")
+    *shares, ratio = (t["value"] for t in document["targets"])
+    np.testing.assert_allclose(sum(shares), 1)
+    measured = {m["name"].split(",")[0]: m["median"] for m in document["measurements"]}
+    assert ratio > 1
+    bounds = [measured[f"lower bound by {each}"] for each in ("arithmetic", "memory")]
+    np.testing.assert_allclose(ratio, measured["step"] / max(bounds), rtol=0.2)
+    assert measured["least memory traffic"] < measured["memory traffic of all operations"]
+
+
+def test_arithmetic_and_traffic_are_counted(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from profile_step import count, kind
+
+    a, b, index = torch.rand(3, 5), torch.rand(5, 7), torch.tensor([0, 0, 2])
+    counted = count(lambda: (a @ b).T.index_select(0, index) + a[0, 0])
+    assert counted.n_flops == 2 * 3 * 5 * 7
+    # The matrices, one of which is read twice, and the index are from before; a view of the product moves nothing.
+    assert counted.least == 4 * (3 * 5 + 5 * 7) + 8 * 3
+    # Product; rows of the transpose and their index; sum with a number.
+    executed = 4 * (3 * 5 + 5 * 7 + 3 * 7) + (4 * (3 * 7 + 3 * 3) + 8 * 3) + 4 * (3 * 3 + 1 + 3 * 3)
+    assert counted.executed == executed
+    for operation, expected in (
+        ("aten::bmm", "matrix products"),
+        ("aten::index_add_", "gather and scatter"),
+        ("aten::_index_put_impl_", "gather and scatter"),
+        ("aten::copy_", "copies, joins and fills"),
+        ("aten::linalg_vector_norm", "sums"),
+        ("aten::silu_backward", "pointwise"),
+        ("aten::add_", "pointwise"),
+        ("aten::reshape", "others"),
+    ):
+        assert kind(operation) == expected, operation
+
+
+@pytest.mark.slow
 def test_gpu_on_a_cpu(tmp_path):
     document = report(tmp_path / "gpu.json", "gpu.py", "--device", "cpu")
     ladder = next(t for t in document["targets"] if t["value"] is not None)

@@ -21,6 +21,8 @@ from alchemflows.alchemy.backends import mace_internals as internals
 
 #: Maximum number of coefficients (1 GB in float32, 2 GB in float64); larger contractions are not replaced.
 MAX_COEFFICIENTS = 2**28
+#: Size of the monomials that are multiplied at a time on a CPU, so that they stay in its cache.
+BLOCK_BYTES = 2**20
 
 
 class _Polynomial(torch.autograd.Function):
@@ -34,7 +36,7 @@ class _Polynomial(torch.autograd.Function):
     def forward(
         ctx: Any, x: torch.Tensor, counts: list[int], monomials: list[torch.Tensor], *coefficients: list[torch.Tensor]
     ) -> torch.Tensor:
-        value, slope = _value_and_slope(x, counts, monomials, coefficients, ctx.needs_input_grad[0])
+        value, slope = _in_blocks(x, counts, monomials, coefficients, ctx.needs_input_grad[0])
         ctx.save_for_backward(x, slope)
         ctx.constants = counts, monomials, coefficients
         return value
@@ -44,8 +46,32 @@ class _Polynomial(torch.autograd.Function):
         x, slope = ctx.saved_tensors
         counts, monomials, coefficients = ctx.constants
         if torch.is_grad_enabled():  # for second derivatives
-            _, slope = _value_and_slope(x, counts, monomials, coefficients, True)
+            _, slope = _in_blocks(x, counts, monomials, coefficients, True)
         return (upstream[:, :, None] * slope).sum(dim=1), None, None, *(None for _ in coefficients)
+
+
+def _in_blocks(
+    x: torch.Tensor,
+    counts: list[int],
+    monomials: list[torch.Tensor],
+    coefficients: tuple[list[torch.Tensor], ...],
+    with_slope: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the results of :func:`_value_and_slope`; on a CPU for a few channels at a time."""
+    n_channels = len(x)
+    bytes_of_channel = max(index.shape[1] for index in monomials) * x.shape[2] * x.element_size()
+    size = max(1, BLOCK_BYTES // max(1, bytes_of_channel)) if x.device.type == "cpu" else n_channels
+    if size >= n_channels:
+        return _value_and_slope(x, counts, monomials, coefficients, with_slope)
+    values, slopes = [], []
+    for start in range(0, n_channels, size):
+        block = slice(start, start + size)
+        of_block = tuple([c[block] for c in of_elements] for of_elements in coefficients)
+        value, slope = _value_and_slope(x[block], counts, monomials, of_block, with_slope)
+        values.append(value)
+        if slope is not None:
+            slopes.append(slope)
+    return torch.cat(values), torch.cat(slopes) if slopes else None
 
 
 def _value_and_slope(

@@ -294,7 +294,7 @@ class MACEBackend:
             weights = graph.edge_weights[:, None]
             cutoff = weights if cutoff is None else cutoff * weights
             ends = _Ends(graph.sender, graph.receiver, graph)
-        angular = graph.slots.fill(geometry.angular) if self._convolves else geometry.angular
+        angular = graph.slots.fill_harmonics(geometry.angular) if self._convolves else geometry.angular
         for i, (interaction, product) in enumerate(zip(model.interactions, model.products, strict=True)):
             features, skip = interaction(
                 node_attrs=attributes,

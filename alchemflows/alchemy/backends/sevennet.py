@@ -199,7 +199,7 @@ class SevenNetBackend:
         if isinstance(graph, EdgeGraph):
             angular = geometry.angular * graph.edge_weights[:, None]
         else:
-            angular = graph.slots.fill(geometry.angular)
+            angular = graph.slots.fill_harmonics(geometry.angular)
         for k, layer in enumerate(self._layers):
             sent = layer.self_interaction_1(features)
             if isinstance(graph, MergedGraph):
