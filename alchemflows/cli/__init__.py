@@ -111,22 +111,24 @@ def _fail_with_database(error: Exception) -> None:
     from alchemflows.errors import UNAUTHORIZED
 
     if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
-        _fail(f"{_refusal()}; what each role may do is in docs/security.md")
+        from alchemflows.storage.rights import refused
+
+        _fail(f"{_refusal()} {refused(error)}")
     if isinstance(error, PyMongoError):
         _fail(f"the database failed ({type(error).__name__}); what is in it is kept")
 
 
 def _refusal() -> str:
-    """Return a sentence about a missing right, with the place of the database, the user and its roles."""
+    """Return the beginning of a sentence about a missing right: the place of the database, the user and its roles."""
     from alchemflows.cli.configured import connected
     from alchemflows.errors import AlchemflowsError
     from alchemflows.storage.database import user_of
 
     try:
         database = connected()
-        return f"the database at {database.place} does not let {user_of(database.outputs().database.client)} do that"
+        return f"the database at {database.place} does not let {user_of(database.outputs().database.client)}"
     except AlchemflowsError:
-        return "the database does not let this user do that"
+        return "the database does not let this user"
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

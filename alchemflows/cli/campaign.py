@@ -165,9 +165,10 @@ def _submit(campaign: CampaignSpec, as_json: bool) -> None:
         highlight=False,
     )
     if done.n_unfinished:
-        console.print(f"{done.n_unfinished} ladders cannot be extended before they are completed: submit again then")
+        console.print(f"{counted(done.n_unfinished, 'unfinished ladder')} not extended: submit again after completion")
     if done.n_others:
-        console.print(f"{done.n_others} tasks of earlier versions of this campaign stay in the database")
+        others = counted(done.n_others, "task")
+        console.print(f"{others} of earlier versions of this campaign remain in the database")
 
 
 def _database_with(name: str) -> Database:

@@ -84,6 +84,10 @@ def status(as_json: JsonInstead = False) -> None:
         print_json({"folder": server.folder, "running": running})
     else:
         console.print(f"the private MongoDB in {server.folder} {'runs' if running else 'does not run'}")
+        from alchemflows.storage.database import database_file
+
+        if (file := database_file(configured)) is not None:
+            console.print(f"commands use the database configured in {file}; `alchemflows doctor` checks it")
 
 
 @private_app.command(example="alchemflows db index")

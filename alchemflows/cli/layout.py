@@ -6,6 +6,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich import box
@@ -55,7 +56,8 @@ class ResultTable(Table):
         Text above the table.
     n_keys
         Number of first columns that identify a row, such as temperature and pressure. If there are any and at least
-        two rows, a wide table is divided into narrower ones that repeat these columns.
+        two rows, a wide table is divided into narrower ones that repeat these columns. If these are too wide and there
+        are at least two such columns, the cells of the first become headings of tables with the others.
     **settings
         Settings of rich's table.
     """
@@ -80,7 +82,7 @@ class ResultTable(Table):
             if self._fits(console, options):
                 yield from super().__rich_console__(console, options)
             else:
-                yield from self._divided(console, options) or self._records()
+                yield from self._divided(console, options) or self._grouped(console, options) or self._records()
         finally:
             self.caption, self.padding = caption, padding
         if caption:
@@ -106,6 +108,21 @@ class ResultTable(Table):
                 groups.append(part)
         tables = [_of_columns([*keys, *group]) for group in groups]
         return tables if all(table._fits(console, options) for table in tables) else []
+
+    def _grouped(self, console: Console, options: ConsoleOptions) -> list[Text | ResultTable]:
+        """Return a table that fits for each cell of the first column, after this cell; none if there are none."""
+        if self.n_keys < 2 or self.show_footer:
+            return []
+        names = [_plain(cell) for cell in self.columns[0].cells]
+        parts: list[Text | ResultTable] = []
+        for name, rows in groupby(range(len(names)), key=names.__getitem__):
+            table = _of_columns(self.columns[1:], list(rows))
+            table.n_keys, table.padding = self.n_keys - 1, (0, 0)
+            if not table._fits(console, options) and not table._divided(console, options):
+                return []
+            table.padding = (0, 1)
+            parts += [Text(f"{_plain(self.columns[0].header)}: {name}", overflow="fold"), table]
+        return parts
 
     def _records(self) -> Iterator[Text]:
         """Yield each row as lines of heading and cell, with an empty line between rows.
@@ -140,13 +157,14 @@ def _with_errors(columns: Sequence[Column]) -> list[list[Column]]:
     return parts
 
 
-def _of_columns(columns: Sequence[Column]) -> ResultTable:
-    """Return a table without title of columns of another one."""
+def _of_columns(columns: Sequence[Column], rows: Sequence[int] | None = None) -> ResultTable:
+    """Return a table without title of columns, and of some rows, of another one."""
     table = ResultTable("")
     for column in columns:
         table.add_column(column.header, justify=column.justify)
-    for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*row)
+    cells = list(zip(*(column.cells for column in columns), strict=True))
+    for k in range(len(cells)) if rows is None else rows:
+        table.add_row(*cells[k])
     return table
 
 

@@ -61,6 +61,7 @@ SHORT_LENGTHS: dict[str, int] = {
     "n_production_sweeps": 4,
     "n_equilibration_steps": 6,
     "n_production_steps": 60,
+    "sample_interval_steps": 10,
     "n_cell_steps": 60,
     "n_heating_steps": 20,
     "n_sampling_steps": 40,

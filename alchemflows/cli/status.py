@@ -114,12 +114,13 @@ def _outlook_lines(
     if outlook.share_done is not None:
         lines.append(f"{100 * outlook.share_done:.1f} % of the planned MD steps are done")
     n_sampling = sum(job.progress is not None for job in running)
+    left = f"{counted(n_left, 'job')} {'is' if n_left == 1 else 'are'} left"
     if outlook.seconds_left is None:
-        lines.append(f"{n_left} jobs are left; no job is sampling now, so the remaining time is unknown")
+        lines.append(f"{left}; no job is sampling now, so the remaining time is unknown")
     else:
         end = datetime.now() + timedelta(seconds=outlook.seconds_left)
         lines.append(
-            f"{n_left} jobs are left; {n_sampling} sample at {outlook.ns_per_day:.3g} ns/day together; "
+            f"{left}; {n_sampling} sampling at {outlook.ns_per_day:.3g} ns/day; "
             f"estimated end of the MD: {end:%Y-%m-%d %H:%M}"
         )
     return lines

@@ -69,8 +69,14 @@ def quickstart(
         potential=potential,
         temperature=400.0,
         windows_per_job=ceil(windows / workers),  # a batch costs less than its windows one after the other
-        sample_interval_steps=20,
-        **shortened({"n_windows": windows, "n_equilibration_steps": equilibration, "n_production_steps": production}),
+        **shortened(
+            {
+                "n_windows": windows,
+                "n_equilibration_steps": equilibration,
+                "n_production_steps": production,
+                "sample_interval_steps": 20,
+            }
+        ),
     )
     make = partial(maker.make, alpha_perovskite() * (2, 2, 2), {"Pb": "Sn"})
     run_and_show(make, run, device="auto", figures={"gradient": plot})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from alchemflows.cli.configured import connected, connected_with_rights, settings
+from alchemflows.cli.layout import counted
 from alchemflows.cli.once import App, refuse_given
 from alchemflows.cli.running import console
 from alchemflows.errors import DatabaseUnreachableError, InvalidInputError
@@ -66,7 +67,7 @@ def worker(
     SETTINGS.JOB_STORE = database.job_store  # where jobs store what they return
     work = Worker(launchpad, taken, folder, sleep_s=sleep, report=_report)
     n_jobs = work.run(until_idle=until_idle, idle_for_s=idle_for, stop_after_s=stop_after)
-    console.print(f"{n_jobs} jobs were run")
+    console.print(f"{counted(n_jobs, 'job')} {'was' if n_jobs == 1 else 'were'} run")
 
 
 @app.command(example="alchemflows supervise --interval 300")

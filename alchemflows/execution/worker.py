@@ -52,6 +52,7 @@ from alchemflows.storage.fireworks import (
     launch_in,
     n_ready,
     prompt_locks,
+    tracebacks_in,
 )
 
 logger = logging.getLogger(__name__)
@@ -162,7 +163,8 @@ class Worker:
         """Run a job in the current folder and return whether there was one; print a traceback only if it failed."""
         errors = io.StringIO()
         try:
-            return bool(launch_rocket(self._launchpad, self._fworker, err_file=errors))
+            with tracebacks_in(errors):
+                return bool(launch_rocket(self._launchpad, self._fworker, err_file=errors))
         finally:
             lines = errors.getvalue().splitlines()
             if lines and error_class(lines[-1]) not in INTERRUPTIONS:  # an interruption is reported in one line

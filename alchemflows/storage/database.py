@@ -35,6 +35,14 @@ REANALYSED = "_reanalysed"
 # pymongo's own message may quote a part of the password.
 _BAD_URI = "the MongoDB URI or its options are not valid (user name and password must be percent-encoded)"
 
+#: What may correct an error of a connection, by a part of its text.
+_HINTS = {
+    "CERTIFICATE_VERIFY_FAILED": "tlsCAFile must be the server's authority, and the host a name in its certificate",
+    "connection closed": "the server may require TLS, which is set in the URI by tls=true&tlsCAFile=...",
+    "Name or service not known": "the name of the host in the URI may be wrong",
+    "Connection refused": "the server may not be running, or may use another port",
+}
+
 #: Indexes of the collection of outputs, for the queries in docs/database.md; compound indexes are tuples.
 OUTPUT_INDEXES: tuple[str | tuple[str, ...], ...] = (
     "uuid",
@@ -309,7 +317,7 @@ def ping(client: MongoClient, timeout_s: float) -> None:
         raise DatabaseError(f"the database at {hosts_of(client)} rejects the user or password") from error
     except PyMongoError as error:
         raise DatabaseUnreachableError(
-            f"the database at {hosts_of(client)} does not answer: {_first_line(error)}"
+            f"the database at {hosts_of(client)} does not answer: {_reason(error)}"
         ) from error
 
 
@@ -340,10 +348,13 @@ def uri_problem(error: Exception, uri: str | None = None) -> str:
     return _BAD_URI
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
+    """Return why a server does not answer, in one line, with what may correct it."""
     lines = str(error).strip().splitlines()
-    # pymongo appends the description of its whole topology
-    return lines[0].split(", Timeout:")[0][:200] if lines else type(error).__name__
+    # pymongo appends its timeouts and the description of its whole topology
+    reason = re.split(r" \(configured timeouts:|, Timeout:", lines[0])[0][:200] if lines else type(error).__name__
+    hints = [hint for text, hint in _HINTS.items() if text in reason]
+    return "; ".join([reason, *hints])
 
 
 def store_spec(uri: str, database: str = DATABASE) -> dict[str, Any]:

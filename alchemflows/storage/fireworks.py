@@ -13,10 +13,12 @@ import random
 import re
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, TextIO
 
 from fireworks import Firework, FWorker, LaunchPad, Workflow, fw_config
 from fireworks.core import launchpad as fireworks_launchpad
@@ -470,6 +472,24 @@ def prompt_locks() -> Iterator[None]:
         yield
     finally:
         fireworks_launchpad.WFLock = WFLock
+
+
+@contextlib.contextmanager
+def tracebacks_in(stream: TextIO) -> Iterator[None]:
+    """Make FireWorks write the tracebacks of a job to a stream.
+
+    FireWorks would write that of an error which follows another one, such as a loss of the database while it stores the
+    error of a job, to stderr.
+    """
+
+    def print_exc(limit: int | None = None, file: TextIO | None = None, chain: bool = True) -> None:
+        traceback.print_exc(limit, file or stream, chain)
+
+    rocket.traceback = SimpleNamespace(print_exc=print_exc, format_exc=traceback.format_exc)
+    try:
+        yield
+    finally:
+        rocket.traceback = traceback
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pymongo import MongoClient
@@ -17,6 +18,10 @@ Role = Literal["submitter", "worker"]
 
 #: Actions that change nothing. They are not checked: a role made by hand may have only those that it needs.
 _READING = {"find", "listIndexes"}
+#: Right that a command of the server needs.
+_RIGHT = {"find": "find", "aggregate": "find", "insert": "insert", "update": "update", "findAndModify": "update"}
+_RIGHT |= {"delete": "remove", "listIndexes": "listIndexes"}
+_REFUSED = re.compile(r'not authorized on \S+ to execute command { (?P<command>\w+): "(?P<collection>[^"]+)"')
 
 
 def check_rights(database: Database, *roles: Role) -> None:
@@ -40,6 +45,27 @@ def check_rights(database: Database, *roles: Role) -> None:
     for role in roles:
         _check(client_of(launchpad), database_of(launchpad).name, RIGHTS[role], role)
         _check(outputs.database.client, outputs.database.name, {outputs.name: ROLES[role][OUTPUTS]}, role)
+
+
+def refused(error: OperationFailure) -> str:
+    """Return what a server did not allow and who may do it, as the end of a sentence.
+
+    Values in the refused command are not quoted.
+
+    Parameters
+    ----------
+    error
+        Refusal of the server, whose code is :data:`~alchemflows.errors.UNAUTHORIZED`.
+    """
+    found = _REFUSED.match(str((error.details or {}).get("errmsg")))
+    if found is None:
+        return "do that; docs/security.md lists the rights of each role"
+    command, collection = found["command"], found["collection"]
+    right = _RIGHT.get(command)
+    roles = [role for role, rights in ROLES.items() if right in rights.get(collection, ())]
+    if right and roles:
+        return f"{right} documents in {collection}, as the role {' or '.join(roles)} may; see docs/security.md"
+    return f"run {command} on {collection}, as an administrator may (`alchemflows db init`); see docs/security.md"
 
 
 def _check(client: MongoClient, database: str, needed: dict[str, tuple[str, ...]], role: Role) -> None:

@@ -444,7 +444,7 @@ def test_running_jobs_and_time_left(database, folder, tmp_path):
     assert left.share_done == pytest.approx(0.25)
     assert left.seconds_left == pytest.approx((35 + 70) / 10)
     text = shown(status_view("salts", campaign_status(database, "salts"), running, left))
-    for words in ("production", "50 %", "25.0 % of the planned", "4 jobs are left; 1 sample", "3.46"):
+    for words in ("production", "50 %", "25.0 % of the planned", "4 jobs are left; 1 sampling", "3.46"):
         assert words in text
 
 

@@ -326,6 +326,14 @@ def test_no_mongod_says_what_to_do(run, tmp_path):
     assert_one_line(done, "mongod")
 
 
+def test_the_status_of_the_private_database_names_another_one_in_use(run, tmp_path):
+    path = tmp_path / "jobflow.yaml"
+    template = (Path(__file__).parents[2] / "db_config" / "jobflow.yaml").read_text()
+    path.write_text(template.replace("<MONGODB_URI>", "mongodb://localhost:9/"))
+    done = run("db", "status", JOBFLOW_CONFIG_FILE=str(path))
+    assert done.returncode == 0 and f"configured in {path}" in " ".join(done.stdout.split())
+
+
 def test_the_private_database_starts_and_stops(run, home):
     assert "export JOBFLOW_CONFIG_FILE" in run("db", "start").stdout
     assert "runs" in run("db", "status").stdout

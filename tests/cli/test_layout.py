@@ -74,6 +74,21 @@ def test_a_divided_table_keeps_an_error_beside_its_value(width):
     assert lines == [[name, *pair] for pair in numbers for name in ("TI", "total")]
 
 
+@pytest.mark.parametrize("width", [46, 60])
+def test_a_first_key_that_is_too_long_becomes_a_heading(width):
+    table = empty_table("title", ("member", "state", "G (eV)", "±", "overlaps"), left=(0, 1), n_keys=2)
+    long = "module:Calculator(first_argument=1.0)"
+    for member in ("short", long):
+        for state in ("solid", "liquid"):
+            table.add_row(member, f"{state} of a crystal", "-1.25000", "0.00125", "yes")
+    console = Console(width=width, file=StringIO(), color_system=None)
+    console.print(table)
+    lines = [line.strip() for line in console.file.getvalue().splitlines() if line.strip()]
+    assert [line for line in lines if line.startswith("member: ")] == ["member: short", f"member: {long}"]
+    assert sum(line.startswith("solid of a crystal") and "-1.25000   0.00125" in line for line in lines) == 2
+    assert all(len(line) <= width for line in lines) and not any(line.startswith("member  ") for line in lines)
+
+
 def test_lines_of_an_item_begin_below_its_text():
     reason = "  - window λ = 0 has too few independent samples; sample longer"
     assert hanging(reason, 200) == reason

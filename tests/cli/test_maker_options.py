@@ -41,7 +41,7 @@ from alchemflows.errors import AlchemflowsWarning, InvalidInputError
 from alchemflows.flows.frenkel_ladd import FrenkelLaddMaker
 from alchemflows.flows.monte_carlo import MonteCarloMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
-from alchemflows.schemas.dynamics import CellFreedom, Schedule
+from alchemflows.schemas.dynamics import MIN_SAMPLES, CellFreedom, Schedule
 
 #: The options of makers that each command has.
 COMMANDS: dict[str, list[MakerOptions]] = {
@@ -225,6 +225,14 @@ def test_short_lengths_replace_longer_ones(monkeypatch):
         short = shortened(lengths)
     assert short["temperature"] == 300.0 and short["n_production_steps"] < 1000 and short["n_windows"] < 11
     assert short["n_repeats"] == 0 and short["n_cell_steps"] == SHORT_LENGTHS["n_cell_steps"]
+
+
+def test_short_windows_have_enough_samples_for_any_interval(monkeypatch):
+    """Those of the quickstart, which samples every 20 steps."""
+    monkeypatch.setenv("ALCHEMFLOWS_SHORT", "1")
+    with pytest.warns(AlchemflowsWarning, match="ALCHEMFLOWS_SHORT"):
+        short = shortened({"n_equilibration_steps": 500, "n_production_steps": 1500, "sample_interval_steps": 20})
+    assert short["n_production_steps"] // short["sample_interval_steps"] >= MIN_SAMPLES
 
 
 def test_short_relaxations_need_not_converge(monkeypatch):

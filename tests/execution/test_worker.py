@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from firetasks import Run
-from fireworks import Firework, FWorker, Workflow
+from fireworks import Firework, FWorker, LaunchPad, Workflow
 from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.core import rocket
 from fireworks.core.launchpad import LockedWorkflowError, WFLock
-from pymongo.errors import AutoReconnect, OperationFailure
+from pymongo.errors import AutoReconnect, OperationFailure, ServerSelectionTimeoutError
 from workers import WorkerProcess, checkpoints, wait_for
 
 from alchemflows.errors import UNAUTHORIZED
@@ -178,6 +178,26 @@ def test_a_failed_job_prints_its_traceback(database, tmp_path, capfd):
     launchpad.add_wf(Workflow([Firework(Run(command="false"))]))
     assert Worker(launchpad, FWorker(), tmp_path).run(until_idle=True) == 1
     assert "Traceback" in (said := capfd.readouterr().err) and "CalledProcessError" in said
+
+
+def test_a_job_that_loses_the_database_prints_no_traceback(database, tmp_path, monkeypatch, capfd):
+    """FireWorks would print the traceback of the second error: the one while it stores the first."""
+    launchpad, reported = launchpad_of(database), []
+    launchpad.add_wf(Workflow([Firework(Run(command="false"))]))
+    complete_launch, lost = LaunchPad.complete_launch, []
+
+    def lose_once(*arguments: object, **named: object) -> object:
+        if len(lost) < 2:  # while the error is stored, and while FireWorks tries again
+            lost.append(True)
+            raise ServerSelectionTimeoutError("refused")
+        return complete_launch(*arguments, **named)
+
+    monkeypatch.setattr(LaunchPad, "complete_launch", lose_once)
+    monkeypatch.setattr("alchemflows.execution.worker._RETRY_S", 0.0)
+    Worker(launchpad, FWorker(), tmp_path, sleep_s=0.1, report=reported.append).run(until_idle=True)
+    assert len(lost) == 2 and "reachable again" in " ".join(reported)
+    said = capfd.readouterr().err
+    assert said.count("CalledProcessError:") == 1 and "ServerSelection" not in said
 
 
 @pytest.mark.slow

@@ -31,12 +31,12 @@ from pymatgen.core import Structure
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
-from alchemflows.errors import DatabaseError
+from alchemflows.errors import DatabaseError, DatabaseUnreachableError
 from alchemflows.execution.local import LocalWorkers, submit, wait
 from alchemflows.storage import rights
-from alchemflows.storage.database import OUTPUT_INDEXES, Database, connect, store_spec
+from alchemflows.storage.database import OUTPUT_INDEXES, Database, connect, ping, store_spec
 from alchemflows.storage.mongod import find_binary
-from alchemflows.storage.rights import check_rights
+from alchemflows.storage.rights import check_rights, refused
 from alchemflows.storage.users import create_users, read_admin_uri
 
 ROOT = Path(__file__).parents[2]
@@ -347,11 +347,19 @@ def _acts(acts: dict[str, Act], client: MongoClient) -> list[Callable[[], Any]]:
     return [lambda act=act: act(client) for act in acts.values()]
 
 
-@pytest.mark.parametrize("options", [{}, {"tls": True}], ids=["without TLS", "without the authority"])
-def test_connections_that_are_not_safe_are_refused(server: Server, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [({}, "tls=true"), ({"tls": True}, "tlsCAFile")],
+    ids=["without TLS", "without the authority"],
+)
+def test_connections_that_are_not_safe_are_refused(server: Server, options: dict[str, Any], hint: str) -> None:
     client: MongoClient = MongoClient("localhost", server.port, serverSelectionTimeoutMS=500, **options)
-    with client, pytest.raises(ServerSelectionTimeoutError):
-        client.admin.command("ping")
+    with client:
+        with pytest.raises(ServerSelectionTimeoutError):
+            client.admin.command("ping")
+        with pytest.raises(DatabaseUnreachableError, match=hint) as caught:
+            ping(client, 1.0)
+    assert "imeout" not in str(caught.value)
 
 
 # Passwords
@@ -408,7 +416,21 @@ def test_a_wrong_password_is_reported_but_not_shown(server: Server, tmp_path: Pa
 
 def test_the_command_line_reports_missing_rights(server: Server, tmp_path: Path) -> None:
     done = run(server, "reader", "db", "index", folder=tmp_path)
-    assert_one_line(done, "does not let the user reader (roles: reader of alchemflows)", "localhost:")
+    assert_one_line(done, "does not let the user reader (roles: reader of alchemflows)", "localhost:", "db init")
+
+
+def test_a_refusal_names_the_right_and_the_role(clients: dict[str, MongoClient]) -> None:
+    reader = clients["reader"]["alchemflows"]
+    for act, words in (
+        (lambda: reader["outputs_reanalysed"].insert_one({"uuid": "secret"}), ("insert", "role submitter may")),
+        (lambda: reader["outputs"].update_one({}, {"$set": {"output": "secret"}}), ("update", "role worker may")),
+        (lambda: reader["outputs"].create_index("output"), ("createIndexes on outputs", "an administrator")),
+        (lambda: reader.command("usersInfo"), ("docs/security.md",)),
+    ):
+        with pytest.raises(OperationFailure) as caught:
+            act()
+        said = refused(caught.value)
+        assert all(word in said for word in words) and "secret" not in said
 
 
 @pytest.mark.parametrize(
