@@ -1,11 +1,13 @@
 """Melting point of the Lennard-Jones crystal at one pressure, by the jobs of `alchemflows melting`.
 
     python benchmarks/melting.py --cells 3 --json FILE
+    python benchmarks/melting.py --cells 3 --steps 700 --coexistence 6
     python benchmarks/melting.py --cells 3 --liquid 1.0
 
 The potential is Lennard-Jones, truncated at a cutoff, with the mean energy and pressure beyond the cutoff. Results are
 in units of ε and σ, beside the published melting point (`benchmarks/lennard_jones.py`). With --liquid, the excess free
 energy of the liquid at one temperature is computed instead, beside the published equation of state at the same density.
+With --coexistence, solid and liquid are put in contact at several temperatures.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pymatgen.core import Lattice, Structure
 
 from alchemflows import FrenkelLaddMaker, LiquidFreeEnergyMaker, MeltingPointMaker
 from alchemflows.alchemy.backends import load_potential
+from alchemflows.schemas.coexistence import CoexistenceDocument
 from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
 from alchemflows.schemas.melting import MeltingDocument
 from alchemflows.schemas.potential import PotentialSpec
@@ -68,7 +71,13 @@ def result_of(flow: Flow, cutoff: float) -> Any:
 
 
 def melting_point(
-    n_cells: int, pressure: float, temperatures: tuple[float, float], steps: int, cutoff: float, seed: int = 0
+    n_cells: int,
+    pressure: float,
+    temperatures: tuple[float, float],
+    steps: int,
+    cutoff: float,
+    seed: int = 0,
+    n_coexistence: int = 0,
 ) -> MeltingDocument:
     """Return the result for a cubic cell of n_cells³ conventional cells; lengths are proportional to `steps`."""
     absolute = FrenkelLaddMaker(
@@ -88,6 +97,8 @@ def melting_point(
         n_switching_steps=4 * steps,
         n_heating_steps=3 * steps,
         heating_temperature=1.25 * KELVIN,
+        n_coexistence_temperatures=n_coexistence,
+        n_coexistence_steps=6 * steps,
     )
     document: MeltingDocument = result_of(maker.make(crystal(n_cells), [t * KELVIN for t in temperatures]), cutoff)
     return document
@@ -123,10 +134,10 @@ def liquid(n_cells: int, pressure: float, temperature: float, steps: int, cutoff
 
 
 def melting(
-    n_cells: int, pressure: float, temperatures: tuple[float, float], steps: int, cutoff: float
+    n_cells: int, pressure: float, temperatures: tuple[float, float], steps: int, cutoff: float, n_coexistence: int = 0
 ) -> dict[str, Any]:
-    """Return the melting point beside the published one."""
-    found = melting_point(n_cells, pressure, temperatures, steps, cutoff)
+    """Return the melting point beside the published one, and that of solid and liquid in contact."""
+    found = melting_point(n_cells, pressure, temperatures, steps, cutoff, n_coexistence=n_coexistence)
     result: dict[str, Any] = {
         "atoms": found.counts.atoms,
         "cutoff": cutoff,
@@ -139,7 +150,40 @@ def melting(
     if found.latent_heat_eV_per_atom is not None and found.volume_change_A3_per_atom is not None:
         result["latent_heat"] = found.latent_heat_eV_per_atom / EPSILON
         result["volume_change"] = found.volume_change_A3_per_atom / SIGMA**3
+    if found.coexistence is not None:
+        result["coexistence"] = of_contact(found.coexistence)
     return result
+
+
+def of_contact(found: CoexistenceDocument) -> dict[str, Any]:
+    """Return the growth of solid and liquid in contact, in units of ε and σ and of 1/ps."""
+
+    def reduced(temperature_K: float | None) -> float | None:
+        return None if temperature_K is None else temperature_K / KELVIN
+
+    return {
+        "atoms": found.counts.atoms,
+        "layers": found.n_layers,
+        "time_ps": found.times_ps[-1],
+        "melting": reduced(found.melting_K),
+        "melting_error": reduced(found.melting_error_K),
+        "deviation_sigma": found.deviation_sigma,
+        "chi_squared_per_degree": found.chi_squared_per_degree,
+        "solid_grows_to": reduced(found.solid_grows_to_K),
+        "liquid_grows_from": reduced(found.liquid_grows_from_K),
+        "points": [
+            {
+                "temperature": reduced(each.temperature_K),
+                "rate": each.rate_per_ps,
+                "rate_error": each.rate_error_per_ps,
+                "grows": each.grows,
+                "sections": each.n_measured,
+                "first": [row[0] for row in each.solid_fractions],
+                "last": [row[-1] for row in each.solid_fractions],
+            }
+            for each in found.points
+        ],
+    }
 
 
 def main() -> None:
@@ -151,6 +195,7 @@ def main() -> None:
     parser.add_argument("--to", dest="high", type=float, default=0.85, help="highest temperature (ε/k_B)")
     parser.add_argument("--steps", type=int, default=1000, help="unit of all numbers of steps")
     parser.add_argument("--cutoff", type=float, default=2.5, help="cutoff of the potential (σ)")
+    parser.add_argument("--coexistence", type=int, default=0, help="temperatures with solid and liquid in contact")
     parser.add_argument("--liquid", type=float, metavar="T", help="temperature (ε/k_B) of the free energy of a liquid")
     parser.add_argument("--json", type=Path, help="file for the result")
     options = parser.parse_args()
@@ -159,7 +204,8 @@ def main() -> None:
         result = liquid(options.cells, options.pressure, options.liquid, options.steps, options.cutoff)
     else:
         temperatures = (options.low, options.high)
-        result = melting(options.cells, options.pressure, temperatures, options.steps, options.cutoff)
+        lengths = (options.steps, options.cutoff, options.coexistence)
+        result = melting(options.cells, options.pressure, temperatures, *lengths)
     result["cpu_s"] = time.process_time() - started
     text = json.dumps(result, indent=1, ensure_ascii=False)
     print(text)

@@ -10,6 +10,7 @@ from alchemflows.analysis.isolines import phase_isobar, quantum_shift_K
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.phases import N_TEMPERATURES, transition_of_curves
 from alchemflows.free_energy.size import logarithmic_term_eV_per_atom
+from alchemflows.schemas.coexistence import CoexistenceDocument
 from alchemflows.schemas.isolines import CurveValues, TemperatureSweepDocument
 from alchemflows.schemas.melting import MeltingDocument
 from alchemflows.schemas.provenance import Provenance
@@ -21,7 +22,10 @@ MAX_ERROR_SHARE = 0.1
 
 
 def melting_document(
-    solid: TemperatureSweepDocument, liquid: TemperatureSweepDocument, reasons: list[str]
+    solid: TemperatureSweepDocument,
+    liquid: TemperatureSweepDocument,
+    reasons: list[str],
+    coexistence: CoexistenceDocument | None = None,
 ) -> MeltingDocument:
     """Return the document of a melting point.
 
@@ -34,6 +38,8 @@ def melting_document(
         G(T) of both phases, of the same composition at the same pressure.
     reasons
         Reasons against these results, which the verdict contains.
+    coexistence
+        Growth of both phases in contact.
 
     Raises
     ------
@@ -83,6 +89,9 @@ def melting_document(
         boundary_error_K_per_GPa=slope[1],
         quantum_shift_K=shift[0],
         quantum_shift_error_K=shift[1],
+        coexistence_K=None if coexistence is None else coexistence.melting_K,
+        coexistence_error_K=None if coexistence is None else coexistence.melting_error_K,
+        coexistence=coexistence,
         temperatures_K=t.tolist(),
         difference_eV_per_atom=CurveValues(
             values=difference.tolist(), errors=np.hypot(crystal.errors[0], melt.errors[0]).tolist()

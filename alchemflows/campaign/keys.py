@@ -143,7 +143,17 @@ FIELDS: Mapping[type[Maker], Mapping[str, Any]] = MappingProxyType(
         },
         TemperatureSweepMaker: _SWEEP,
         PressureSweepMaker: _SWEEP,
-        MeltingPointMaker: _SWEEP | {"heating_temperature": None, "n_heating_steps": 10000, "reference_density": 0.6},
+        MeltingPointMaker: _SWEEP
+        | {
+            "heating_temperature": None,
+            "n_heating_steps": 10000,
+            "reference_density": 0.6,
+            "n_coexistence_temperatures": 0,
+            "coexistence_spread": 0.1,
+            "n_coexistence_replicas": 1,
+            "n_coexistence_repeats": 4,
+            "n_coexistence_steps": 20000,
+        },
         CorrectedFrenkelLaddMaker: {},
         CorrectedLiquidMaker: {},
         CorrectedMeltingPointMaker: {},

@@ -173,8 +173,13 @@ TEMPERATURE_SWEEP = MakerOptions(
 PRESSURE_SWEEP = MakerOptions("alchemflows.flows.isolines:PressureSweepMaker", _SWEEP_NAMES, renamed=_SWEEP_FIELDS)
 MELTING = MakerOptions(
     "alchemflows.flows.melting:MeltingPointMaker",
-    (*_SWEEP_NAMES, "heating_temperature", "heating_steps", "reference_density"),
-    renamed=_SWEEP_FIELDS | {"heating_steps": "n_heating_steps"},
+    (
+        *(*_SWEEP_NAMES, "heating_temperature", "heating_steps", "reference_density", "coexistence"),
+        *("coexistence_spread", "coexistence_replicas", "coexistence_repeats", "coexistence_steps"),
+    ),
+    renamed=_SWEEP_FIELDS
+    | {"heating_steps": "n_heating_steps", "coexistence": "n_coexistence_temperatures"}
+    | {f"coexistence_{name}": f"n_coexistence_{name}" for name in ("replicas", "repeats", "steps")},
 )
 AnchorOption = Annotated[
     str | None,

@@ -7,6 +7,7 @@ from rich.console import Group
 
 from alchemflows.cli.layout import ResultTable
 from alchemflows.cli.tables import empty_table
+from alchemflows.schemas.coexistence import CoexistenceDocument
 from alchemflows.schemas.isolines import (
     CurveValues,
     Isoline,
@@ -130,6 +131,14 @@ def pressure_table(document: PressureSweepDocument) -> ResultTable:
     return table
 
 
+def melting_tables(document: MeltingDocument) -> Group:
+    """Melting point, and the growth of solid and liquid in contact."""
+    tables = [melting_table(document)]
+    if document.coexistence is not None:
+        tables.append(coexistence_table(document.coexistence))
+    return Group(*tables)
+
+
 def melting_table(document: MeltingDocument) -> ResultTable:
     """Melting point, and the changes there for one atom."""
     from ase import units
@@ -155,10 +164,35 @@ def melting_table(document: MeltingDocument) -> ResultTable:
         shift, shift_error = document.quantum_shift_K, document.quantum_shift_error_K
         if shift is not None and shift_error is not None:
             table.add_row("shift by quantum nuclei, not included (K)", f"{shift:.2f}", f"{shift_error:.2f}")
+    contact, contact_error = document.coexistence_K, document.coexistence_error_K
+    if contact is not None and contact_error is not None:
+        table.add_row("melting point by coexistence (K)", f"{contact:.1f}", f"{contact_error:.1f}")
     for end in (0, -1):
         value, width = document.difference_eV_per_atom.values[end], document.difference_eV_per_atom.errors[end]
         label = f"G(liquid) − G(solid) at {document.temperatures_K[end]:g} K (eV/atom)"
         table.add_row(label, f"{value:.5f}", f"{width:.5f}")
+    return table
+
+
+def coexistence_table(document: CoexistenceDocument) -> ResultTable:
+    """Growth of the solid at each temperature, in cells that contain both phases."""
+    headings = ("T (K)", "grows", "rate (1/ns)", "±", "share of the solid, first", "last")
+    table = empty_table(f"solid and liquid in contact, {document.counts.title}", headings, n_keys=1)
+    for point in document.points:
+        rates = (point.rate_per_ps, point.rate_error_per_ps)
+        ends = [np.mean([row[k] for row in point.solid_fractions]) for k in (0, -1)]
+        table.add_row(
+            f"{point.temperature_K:.4g}",
+            point.grows,
+            *("" if value is None else f"{1e3 * value:.1f}" for value in rates),
+            *(f"{value:.2f}" for value in ends),
+        )
+    bounds = [document.solid_grows_to_K, document.liquid_grows_from_K]
+    texts = ["none" if value is None else f"{value:.4g} K" for value in bounds]
+    caption = f"the solid grows up to {texts[0]}, the liquid from {texts[1]} on"
+    if document.deviation_sigma is not None:
+        caption += f"; the rate is zero {abs(document.deviation_sigma):.1f} σ from the crossing of the free energies"
+    table.caption = caption
     return table
 
 

@@ -75,7 +75,7 @@ TABLES: dict[type[Document], Callable[[Any], RenderableType]] = {
     PhaseStabilityDocument: phase_tables.phase_tables,
     TemperatureSweepDocument: isoline_tables.temperature_tables,
     PressureSweepDocument: isoline_tables.pressure_tables,
-    MeltingDocument: isoline_tables.melting_table,
+    MeltingDocument: isoline_tables.melting_tables,
     CompositionSweepDocument: tables.sweep_table,
     OptimizationDocument: tables.optimization_table,
     OrderingSearchDocument: tables.search_table,

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alchemflows.plotting.labels import legend_below, pressure_label, subscripted
+from alchemflows.schemas.coexistence import CoexistenceDocument
 from alchemflows.schemas.isolines import (
     CurveValues,
     PressureQuantumCorrections,
@@ -88,11 +89,13 @@ def _plot_quantum(
 def plot_melting(document: MeltingDocument) -> Figure:
     """Plot G(liquid) − G(solid) and the volumes of both phases, per atom, with bands of one and two standard errors.
 
-    The dot is the melting point.
+    The dot is the melting point. With solid and liquid in contact, two further panels have the growth of the solid at
+    each temperature, and the share of the solid over time.
     """
+    contact = document.coexistence
     with mpl.rc_context({"font.size": 10}):
-        figure = Figure(figsize=(7.4, 3.4), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        figure = Figure(figsize=(7.4, 3.4 if contact is None else 6.4), layout="constrained")
+        (left, right), *others = figure.subplots(1 if contact is None else 2, 2, squeeze=False)
         _plot_series(left, document.temperatures_K, document.difference_eV_per_atom, 1e3, "C0")
         left.axhline(0.0, color="0.6", linewidth=0.8)
         left.set_ylabel("G(liquid) − G(solid) (meV/atom)")
@@ -104,14 +107,48 @@ def plot_melting(document: MeltingDocument) -> Figure:
             _plot_series(right, curve.temperatures_K, curve.volumes_A3, factor, colour)
             right.plot([], [], color=colour, label=name)
         right.set_ylabel("V (Å³/atom)")
-        legend_below(figure, right)
         for axes in (left, right):
             axes.set_xlabel("T (K)")
+        if contact is not None:
+            _plot_rates(others[0][0], contact)
+            _plot_shares(others[0][1], contact)
+        legend_below(figure, right, *(axes for row in others for axes in row))
         figure.suptitle(
             f"{subscripted(document.formula)}, {pressure_label(document.pressure_GPa)}, {document.counts.title}",
             fontsize=10,
         )
     return figure
+
+
+def _plot_rates(axes: Axes, document: CoexistenceDocument) -> None:
+    """Plot the rate at which the share of the solid grows at each temperature, and where it is zero."""
+    known = [
+        (point.temperature_K, 1e3 * point.rate_per_ps, 1e3 * (point.rate_error_per_ps or 0.0))
+        for point in document.points
+        if point.rate_per_ps is not None
+    ]
+    axes.axhline(0.0, color="0.6", linewidth=0.8)
+    if known:
+        t, rates, errors = zip(*known, strict=True)
+        axes.errorbar(t, rates, yerr=errors, fmt="o", color="C2", markersize=4, capsize=2, label="in contact")
+    if document.melting_K is not None:
+        axes.errorbar(document.melting_K, 0.0, xerr=document.melting_error_K, fmt="s", color="C3", markersize=4)
+        axes.set_title(f"zero at {document.melting_K:.1f} ± {document.melting_error_K:.1f} K", fontsize=10)
+    if document.crossing_K is not None:
+        axes.axvline(document.crossing_K, color="k", linewidth=0.8, linestyle="--", label="crossing of G")
+    axes.set_xlabel("T (K)")
+    axes.set_ylabel("growth of the solid (1/ns)")
+
+
+def _plot_shares(axes: Axes, document: CoexistenceDocument) -> None:
+    """Plot the share of the solid over time for each replica, coloured by temperature."""
+    colours = mpl.colormaps["coolwarm"](np.linspace(0, 1, len(document.points)))
+    for colour, point in zip(colours, document.points, strict=True):
+        for k, row in enumerate(point.solid_fractions):
+            label = f"{point.temperature_K:.4g} K" if k == 0 else None
+            axes.plot(document.times_ps, row, color=colour, linewidth=1, label=label)
+    axes.set_xlabel("time (ps)")
+    axes.set_ylabel("share of the solid")
 
 
 def plot_band(axes: Axes, x: np.ndarray, values: np.ndarray, errors: np.ndarray, color: str) -> None:

@@ -22,7 +22,10 @@ from alchemflows.storage.database import REANALYSED, Database
 #: Mark of the job whose output is that of its task.
 _IS_RESULT = "metadata.campaign.is_result"
 #: Documents that are parts of results.
-PARTS = ("WindowsDocument", "EquilibriumDocument", "FrameEnergies", "FrameForces", "LiquidDocument")
+PARTS = (
+    *("WindowsDocument", "EquilibriumDocument", "FrameEnergies", "FrameForces", "LiquidDocument"),
+    "CoexistenceDocument",
+)
 #: Candidates that an error message names.
 _SHOWN = 5
 #: Places of formulas in documents.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from alchemflows.schemas.coexistence import CoexistenceDocument
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.document import Document
 from alchemflows.schemas.isolines import CurveValues, TemperatureSweepDocument
@@ -32,6 +33,14 @@ class MeltingDocument(Document):
         "included in `melting_K`; none where the expansion does not hold",
     )
     quantum_shift_error_K: float | None = None
+    coexistence_K: float | None = Field(
+        None,
+        description="melting point from solid and liquid in contact; none if this was not requested, or has no result",
+    )
+    coexistence_error_K: float | None = None
+    coexistence: CoexistenceDocument | None = Field(
+        None, description="growth of solid and liquid in contact; none if it was not requested, or failed"
+    )
     temperatures_K: list[float] = Field(description="points of the difference, within the common range")
     difference_eV_per_atom: CurveValues = Field(
         description="G(liquid) − G(solid), with the known finite-size term ½ k_B T ln N / N added to G of the solid"

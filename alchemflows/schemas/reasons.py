@@ -136,6 +136,19 @@ class Reason(Enum):
         "the error of the melting point, {error:.0f} K, is above {most:.0f} K, a tenth of the range of temperatures; "
         "use more or longer switches"
     )
+    COEXISTENCE_FAILED = "the run with solid and liquid in contact failed: see its error"
+    COEXISTENCE_OPEN = (
+        "between {low:.4g} and {high:.4g} K there is no temperature at which the {phase} grows where both phases are "
+        "in contact; use a larger spread of the temperatures, or more steps"
+    )
+    COEXISTENCE_ORDER = (
+        "where both phases are in contact, the solid grows at {solid:.4g} K and the liquid at {liquid:.4g} K, a lower "
+        "temperature; use more steps or replicas, or a larger cell"
+    )
+    COEXISTENCE_DEVIATES = (
+        "where both phases are in contact, neither grows at {value:.1f} ± {error:.1f} K, {sigma:.1f} σ from the "
+        "crossing of the free energies at {crossing:.1f} K; use a larger cell"
+    )
     UNCERTAIN_TRANSITION = (
         "the transition between {low} and {high} is uncertain: within the errors of G it lies between the temperatures "
         "with a probability of {probability:.2f}"

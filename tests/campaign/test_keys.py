@@ -169,7 +169,7 @@ TABLES = {
     "PhaseStabilityMaker": ("1d444aa9ed51", "c3c2f1ce1f7d"),
     "TemperatureSweepMaker": ("c1282ff7cd26", "e1e41b7040da"),
     "PressureSweepMaker": ("c1282ff7cd26", "24cd7960782f"),
-    "MeltingPointMaker": ("61861c88b0ba", "465378105145"),
+    "MeltingPointMaker": ("b91a660531eb", "465378105145"),
     "CorrectedFrenkelLaddMaker": ("44136fa355b3", "51896ad7a94c"),
     "CorrectedLiquidMaker": ("44136fa355b3", "44136fa355b3"),
     "CorrectedMeltingPointMaker": ("44136fa355b3", "465378105145"),

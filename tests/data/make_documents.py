@@ -143,7 +143,8 @@ def flows() -> Iterator[Flow]:
         n_switching_steps=40,
     )  # fmt: skip
     yield liquid.make(salt())
-    yield MeltingPointMaker(frenkel_ladd_maker=absolute, n_heating_steps=20, **sweep).make(
+    contact: dict[str, Any] = {"n_coexistence_temperatures": 2, "n_coexistence_repeats": 6, "n_coexistence_steps": 60}
+    yield MeltingPointMaker(frenkel_ladd_maker=absolute, n_heating_steps=20, **contact, **sweep).make(
         iron() * (2, 2, 2), [40.0, 80.0]
     )
     quick = relaxing(0.2)
@@ -318,6 +319,8 @@ def further() -> Iterator[tuple[str, Flow, set[str]]]:
     yield "forces", of_pressure, {"PressureSweepDocument"}
     melting = MeltingPointMaker(frenkel_ladd_maker=absolute, n_heating_steps=20, **sweep)
     yield "quantum", melting.make(salt(), MELTING_RANGE_K), {"MeltingDocument"}
+    contact = replace(melting, n_coexistence_temperatures=2, n_coexistence_repeats=8, n_coexistence_steps=60)
+    yield "coexistence", contact.make(salt(), MELTING_RANGE_K), {"MeltingDocument"}
     phases = PhaseStabilityMaker(
         frenkel_ladd_maker=absolute, runs="curves", n_sweep_repeats=2, n_sweep_equilibration_steps=20, n_sweep_steps=40
     )

@@ -24,6 +24,7 @@ from alchemflows.flows.melting import MeltingPointMaker
 from alchemflows.flows.state_correction import StateCorrectionMaker
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.free_energy.einstein import HBAR
+from alchemflows.jobs.cost import JobCost, cost_of
 from alchemflows.plotting import figures_of
 from alchemflows.schemas.correction import CalculatorSpec
 from alchemflows.schemas.frames import Frames
@@ -60,6 +61,8 @@ LIQUID = LiquidFreeEnergyMaker(
 )
 #: Another potential, whose energies differ by a constant for each atom.
 CORRECTION = StateCorrectionMaker(target=CalculatorSpec(path="calculators:Shifted", arguments={"offset_eV": OFFSET_EV}))
+#: Fields for solid and liquid in contact.
+CONTACT = {"n_coexistence_temperatures": 2, "n_coexistence_repeats": 8, "n_coexistence_steps": 60}
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
@@ -190,12 +193,27 @@ def test_a_liquid_is_computed_and_corrected(tmp_path):
         ([900.0, 1200.0], {"n_points": 2}, "n_points"),
         ([900.0, 1200.0], {"reference_density": 4.5}, "reference_density.*at most 4"),
         ([900.0, 1200.0], {"n_heating_steps": -1}, "n_heating_steps"),
+        ([900.0, 1200.0], {"n_coexistence_temperatures": 1}, "n_coexistence_temperatures.*bracket"),
+        ([900.0, 1200.0], CONTACT | {"coexistence_spread": 1.5}, "coexistence_spread"),
+        ([900.0, 1200.0], CONTACT | {"n_coexistence_replicas": 0}, "n_coexistence_replicas"),
+        ([900.0, 1200.0], CONTACT | {"n_coexistence_steps": 40}, "n_coexistence_steps.*50"),
+        ([900.0, 1200.0], CONTACT | {"n_coexistence_repeats": 5}, "n_coexistence_repeats.*even"),
+        ([900.0, 1200.0], CONTACT | {"n_coexistence_repeats": 2}, "3.6 layers"),
         ([900.0, 1200.0], {"frenkel_ladd_maker": replace(ABSOLUTE, pressure_GPa=None)}, "pressure_GPa"),
     ],
 )
 def test_invalid_input_is_refused(temperatures, changed, named):
     with pytest.raises(InvalidInputError, match=named):
         replace(MELTING, **changed).make(SALT, temperatures)
+
+
+def test_the_cost_of_solid_and_liquid_in_contact():
+    *_, contact, analysis = (job for job, _ in replace(MELTING, **CONTACT).make(SALT, [900.0, 1200.0]).iterflow())
+    assert (contact.name, analysis.name) == ("coexistence", "melting point")
+    assert cost_of(contact) == JobCost("sampling", 2, 2 * (20 + 60)) and contact.maker.seed != 0
+    assert contact.function_args[0].n_sites == 64 and contact.maker.heating_temperature_K == 1800.0
+    assert contact.maker.dynamics.cell_freedom == "axes" and contact.metadata == analysis.metadata
+    assert contact.maker.dynamics.n_equilibration_steps == 12 and contact.maker.dynamics.n_production_steps == 48
 
 
 def test_a_liquid_needs_whole_atoms_and_a_volume():

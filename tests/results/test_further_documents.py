@@ -29,6 +29,7 @@ ADDED = {
     "FrenkelLaddDocument-1-quantum": ["mode_energies_eV.0", "quantum_correction_eV", "mean_cell_job"],
     "LiquidDocument-1-frames": ["frames"],
     "LiquidFreeEnergyDocument-1-frames": ["mean_cell_job"],
+    "MeltingDocument-1-coexistence": ["coexistence.points.0"],
     "MeltingDocument-1-quantum": ["quantum_shift_K", "quantum_shift_error_K", "solid.quantum.harmonic_eV.0"],
     "MixingCommitteeDocument-1-spreads": ["frames.0.member"],
     "MixingDocument-1-frames": ["states.0.frames"],

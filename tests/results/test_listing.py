@@ -35,8 +35,11 @@ from alchemflows.schemas.document import decoded
 from alchemflows.schemas.frames import Frames
 
 CLASSES = {kind_of(path) for path in EXAMPLES}
-#: Outputs of jobs that are no results: parts of a ladder, and of an absolute free energy.
-PARTS = {"WindowsDocument", "EquilibriumDocument", "FrameEnergies", "FrameForces", "LiquidDocument"}
+#: Outputs of jobs that are no results: parts of a ladder, of an absolute free energy, and of a melting point.
+PARTS = {
+    *("WindowsDocument", "EquilibriumDocument", "FrameEnergies", "FrameForces", "LiquidDocument"),
+    "CoexistenceDocument",
+}
 #: Kinds without a figure; the stored reproduction is a table.
 WITHOUT_FIGURE = {"RelaxDocument", "ReproductionDocument", "SampledDisorderDocument"}
 
