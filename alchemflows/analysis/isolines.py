@@ -88,6 +88,7 @@ def quantum_over_pressure(
     mode_energies_eV: Sequence[float] | None,
     pressures_GPa: ArrayLike,
     temperature_K: float,
+    harmonic_eV: Sequence[float] | None = None,
 ) -> PressureQuantumCorrections | None:
     """Return the corrections for quantum nuclei along a sweep of the pressure; None if no forces are stored.
 
@@ -101,6 +102,8 @@ def quantum_over_pressure(
         Pressures of the results (GPa), between those of the curve, ascending, shape (k,).
     temperature_K
         Temperature of the sweep (K).
+    harmonic_eV
+        Correction of the harmonic modes at each of the pressures; None without phonons.
     """
     from alchemflows.free_energy.quantum import wigner_kirkwood_over_pressure
 
@@ -113,6 +116,7 @@ def quantum_over_pressure(
         wigner_kirkwood_eV=CurveValues(values=found.values.tolist(), errors=found.errors.tolist()),
         next_terms=found.next_terms.tolist(),
         holds_to_GPa=found.holds_to_GPa(p),
+        harmonic_eV=None if harmonic_eV is None else list(harmonic_eV),
     )
 
 

@@ -15,7 +15,6 @@ from alchemflows.schemas.isolines import (
     PressureSweepDocument,
     QuantumCorrections,
     TemperatureSweepDocument,
-    WignerKirkwoodCurve,
 )
 from alchemflows.schemas.melting import MeltingDocument
 
@@ -31,11 +30,8 @@ def temperature_tables(document: TemperatureSweepDocument) -> Group:
 def quantum_table(document: TemperatureSweepDocument, quantum: QuantumCorrections) -> ResultTable:
     """Corrections of the free energy for quantum nuclei at each temperature, for one atom."""
     free = "F" if document.pressure_GPa is None else "G"
-    headings, columns = ["T (K)", *_EXPANSION], _expansion(quantum, document)
-    if quantum.harmonic_eV is not None:
-        headings.append("harmonic (meV/atom)")
-        columns.append([f"{1e3 * document.counts.per_atom(value):.4f}" for value in quantum.harmonic_eV])
-    table = empty_table(f"corrections for quantum nuclei, not in {free}", tuple(headings), n_keys=1)
+    headings, columns = _corrections(quantum, document)
+    table = empty_table(f"corrections for quantum nuclei, not in {free}", ("T (K)", *headings), n_keys=1)
     for temperature, *cells in zip(document.temperatures_K, *columns, strict=True):
         table.add_row(f"{temperature:g}", *cells)
     if quantum.holds_from_K != document.temperatures_K[0]:
@@ -46,8 +42,9 @@ def quantum_table(document: TemperatureSweepDocument, quantum: QuantumCorrection
 
 def pressure_quantum_table(document: PressureSweepDocument, quantum: PressureQuantumCorrections) -> ResultTable:
     """Corrections of the free energy for quantum nuclei at each pressure, for one atom."""
-    table = empty_table("corrections for quantum nuclei, not in G", ("p (GPa)", *_EXPANSION), n_keys=1)
-    for pressure, *cells in zip(document.pressures_GPa, *_expansion(quantum, document), strict=True):
+    headings, columns = _corrections(quantum, document)
+    table = empty_table("corrections for quantum nuclei, not in G", ("p (GPa)", *headings), n_keys=1)
+    for pressure, *cells in zip(document.pressures_GPa, *columns, strict=True):
         table.add_row(f"{pressure:g}", *cells)
     if quantum.holds_to_GPa != document.pressures_GPa[-1]:
         above = "at all pressures" if quantum.holds_to_GPa is None else f"above {quantum.holds_to_GPa:g} GPa"
@@ -55,16 +52,19 @@ def pressure_quantum_table(document: PressureSweepDocument, quantum: PressureQua
     return table
 
 
-#: Headings of the Wigner–Kirkwood term.
-_EXPANSION = ("Wigner–Kirkwood (meV/atom)", "next term (%)")
-
-
-def _expansion(quantum: WignerKirkwoodCurve, document: Isoline) -> list[list[str]]:
-    """Return the columns of the Wigner–Kirkwood term."""
-    return [
+def _corrections(
+    quantum: QuantumCorrections | PressureQuantumCorrections, document: Isoline
+) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and columns of the Wigner–Kirkwood term, and of the harmonic correction if there is one."""
+    headings = ["Wigner–Kirkwood (meV/atom)", "next term (%)"]
+    columns = [
         _column(quantum.wigner_kirkwood_eV, 1e3 / document.counts.atoms, 4),
         [f"{100 * share:.2g}" for share in quantum.next_terms],
     ]
+    if quantum.harmonic_eV is not None:
+        headings.append("harmonic (meV/atom)")
+        columns.append([f"{1e3 * document.counts.per_atom(value):.4f}" for value in quantum.harmonic_eV])
+    return headings, columns
 
 
 def _not_converged(where: str) -> str:

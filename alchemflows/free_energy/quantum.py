@@ -150,6 +150,24 @@ def wigner_kirkwood_over_pressure(
     return sums.term(t, sums.total * (modes**2).sum() / modes.sum() ** 2)
 
 
+def correction_over_volumes(known_A3: ArrayLike, known_eV: ArrayLike, volumes_A3: ArrayLike) -> np.ndarray:
+    """Return a quantum correction (eV) at any volumes, from those at a few.
+
+    Its logarithm is a polynomial in ln V through the known values. If all modes have the Grüneisen parameter γ, so that
+    ω ∝ V^(−γ), this is a straight line with the slope −γ at T = 0, and −2γ in the classical limit.
+
+    Parameters
+    ----------
+    known_A3, known_eV
+        Volumes (Å³) and positive corrections (eV) there, shape (n,).
+    volumes_A3
+        Volumes of the results (Å³), shape (k,).
+    """
+    x, values = np.log(np.asarray(known_A3, dtype=float)), np.log(np.asarray(known_eV, dtype=float))
+    middle = x.mean()
+    return np.exp(np.polyval(np.polyfit(x - middle, values, len(x) - 1), np.log(volumes_A3) - middle))
+
+
 @dataclass(frozen=True)
 class _SquaredFrequencies:
     """Sum of the squares of all frequencies at k points of a path, its errors, and what each switch adds to them.

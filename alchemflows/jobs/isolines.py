@@ -17,7 +17,7 @@ from alchemflows.analysis.isolines import N_STRAINS, quantum_corrections, quantu
 from alchemflows.errors import NotLiquidError, TrajectoryError, UnstableCrystalError
 from alchemflows.free_energy.einstein import HBAR
 from alchemflows.jobs.cost import JobCost, cost_of_switches
-from alchemflows.jobs.modes import frequencies
+from alchemflows.jobs.modes import frequencies, harmonic_correction
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.jobs.sweep_starts import crystal_of_sweep, start_of_sweep
@@ -417,8 +417,9 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
         known = Anchor(anchor.pressure_GPa * units.GPa, anchor.gibbs.value_eV, anchor.gibbs.error_eV)
         found = isotherm(swept.work, swept.arrays["places"] * units.GPa, known, pressures * units.GPa)
         modulus = found.bulk_modulus_eV_per_A3
+        harmonic, unstable = harmonic_correction(system, anchor, self.potential, found.volume_A3.values)
         return PressureSweepDocument(
-            **self._common(model, system, anchor, swept, anchor.pressure_GPa, "GPa", started, start),
+            **self._common(model, system, anchor, swept, anchor.pressure_GPa, "GPa", started, start, unstable),
             temperature_K=anchor.temperature_K,
             pressures_GPa=pressures.tolist(),
             requested_GPa=(self.low, self.high),
@@ -427,7 +428,9 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
             bulk_modulus_GPa=_values(Series(modulus.values / units.GPa, modulus.errors / units.GPa)),
             dissipation_eV=found.dissipation_eV.tolist(),
             degree=found.degree,
-            quantum=quantum_over_pressure(swept.arrays, start.mode_energies_eV, pressures, anchor.temperature_K),
+            quantum=quantum_over_pressure(
+                swept.arrays, start.mode_energies_eV, pressures, anchor.temperature_K, harmonic
+            ),
         )
 
 

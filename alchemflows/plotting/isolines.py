@@ -73,14 +73,14 @@ def _plot_quantum(
     axes: Axes, x: np.ndarray, quantum: QuantumCorrections | PressureQuantumCorrections, factor: float
 ) -> None:
     """Add the harmonic correction, and mark where the expansion does not hold."""
+    if quantum.harmonic_eV is not None:
+        label = "harmonic quantum correction"
+        axes.plot(x, factor * np.array(quantum.harmonic_eV), color="C1", linestyle="--", label=label)
     if isinstance(quantum, PressureQuantumCorrections):
         start = x[0] if quantum.holds_to_GPa is None else quantum.holds_to_GPa
         if start < x[-1]:
             axes.axvspan(start, x[-1], color="0.9", linewidth=0, zorder=0)  # behind the bands
         return
-    if quantum.harmonic_eV is not None:
-        label = "harmonic quantum correction"
-        axes.plot(x, factor * np.array(quantum.harmonic_eV), color="C1", linestyle="--", label=label)
     end = x[-1] if quantum.holds_from_K is None else quantum.holds_from_K
     if end > x[0]:
         axes.axvspan(x[0], end, color="0.9", linewidth=0, zorder=0)  # behind the bands

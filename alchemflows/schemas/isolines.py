@@ -74,6 +74,11 @@ class PressureQuantumCorrections(WignerKirkwoodCurve):
         description="highest pressure of the curve up to which the next term is at most a tenth of the first one; none "
         "if it is larger at the lowest pressure"
     )
+    harmonic_eV: list[float] | None = Field(
+        None,
+        description="correction of the harmonic modes at each volume, to all orders, interpolated between volumes with "
+        "phonons; none without phonons, or if a mode is unstable at one of these volumes",
+    )
 
 
 class SweepWork(BaseModel):

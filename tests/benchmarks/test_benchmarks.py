@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from anharmonic import MASS_TERM_EV_PER_K, exact, stored_ladder
 from command_line import CODE, run_command
 
 from alchemflows.alchemy.arrangements import Disorder
@@ -144,6 +146,38 @@ def test_campaign(tmp_path):
         for words in ("reaggregation", "reading", "pymbar")
     )
     np.testing.assert_allclose(ratio, total / (reading + pymbar), rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_curves(tmp_path):
+    document = report(tmp_path / "curves.json", "curves.py")
+    assert [(t["number"], t["bound"]) for t in document["targets"]] == [(1, 2.0)]
+    times = [m["name"] for m in document["measurements"] if m["unit"] == "s"]
+    assert [name.split()[-2] for name in times] == ["350", "400", "450"]
+
+
+def test_two_ladders_are_compared_with_the_others(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from curves import compare
+    from measure import Report
+
+    ladders = {t: stored_ladder(t, n=400, seed=int(t)) for t in (300.0, 350.0, 400.0, 450.0, 500.0)}
+    found = Report("", "curves.py", {})
+    compare(found, "alpha", ladders, (350.0, 450.0), 3)
+    assert [(t.number, t.holds) for t in found.targets] == [(3, True), (4, True), (5, True)]
+    values = {m.name: m.median for m in found.measurements}
+    for t in ladders:
+        value, error = (values[f"{what}, alpha, {t:g} K, two ladders"] for what in ("ΔG", "its error"))
+        expected = (exact(t)[0] + MASS_TERM_EV_PER_K * t) / 2
+        assert abs(value - 1e3 * expected) < 4 * error < 4
+    # A ladder whose result is five errors away is named, and nothing else.
+    ladder = ladders[400.0]
+    total = ladder.document.total
+    moved = total.model_copy(update={"delta_f_eV": total.delta_f_eV + 5 * total.error_eV})
+    ladders[400.0] = replace(ladder, document=ladder.document.model_copy(update={"total": moved}))
+    found = Report("", "curves.py", {})
+    compare(found, "alpha", ladders, (350.0, 450.0))
+    assert [t.holds for t in found.targets] == [True, False, True]
 
 
 def test_impossible_benchmarks_are_refused_in_one_line(monkeypatch, capsys):

@@ -117,6 +117,10 @@ def test_a_pressure_sweep_from_a_stored_anchor(swept, tmp_path):
     term = (np.array(anchor.mode_energies_eV) ** 2).sum() / (24 * units.kB * 300.0)
     np.testing.assert_allclose(quantum.wigner_kirkwood_eV.values, term, rtol=0.5)
     assert quantum.holds_to_GPa == document.pressures_GPa[-1] and max(quantum.next_terms) < 0.1
+    # The harmonic correction grows as the crystal becomes smaller, and passes through that of the anchor.
+    expected = np.interp(anchor.volume_A3, v[::-1], quantum.harmonic_eV[::-1])
+    assert anchor.quantum_correction_eV == pytest.approx(expected, rel=1e-3)
+    assert 1.001 < quantum.harmonic_eV[-1] / quantum.harmonic_eV[0] < 1.1
     for holds, warning, grey in (
         (0.0, "above 0 GPa", (0.0, 0.6)),
         (None, "all pressures", (0.0, 0.6)),
@@ -127,9 +131,11 @@ def test_a_pressure_sweep_from_a_stored_anchor(swept, tmp_path):
         show(changed, Console(file=text, width=200))
         shown = text.getvalue()
         assert f"{1e3 * quantum.wigner_kirkwood_eV.values[0] / 8:.4f}" in shown and "not in G" in shown
+        assert f"{1e3 * quantum.harmonic_eV[0] / 8:.4f}" in shown
         assert ("warning" in shown) == bool(warning) and warning in shown
         axes = figures_of(changed)["curve"]().axes[-1]
         np.testing.assert_allclose(axes.lines[0].get_ydata(), 1e3 * np.array(quantum.wigner_kirkwood_eV.values) / 8)
+        np.testing.assert_allclose(axes.lines[-1].get_ydata(), 1e3 * np.array(quantum.harmonic_eV) / 8)
         behind = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
         assert behind == ([] if grey is None else [pytest.approx(grey)])
 

@@ -7,7 +7,12 @@ import pytest
 from ase import units
 
 from alchemflows.free_energy.einstein import HBAR
-from alchemflows.free_energy.quantum import quantum_correction_eV, wigner_kirkwood, wigner_kirkwood_over_pressure
+from alchemflows.free_energy.quantum import (
+    correction_over_volumes,
+    quantum_correction_eV,
+    wigner_kirkwood,
+    wigner_kirkwood_over_pressure,
+)
 
 #: Frequencies (√(eV/Å²/amu)) of a heavy and of a light kind of atom, and the number of atoms.
 OMEGAS, COUNTS = np.array([0.2, 1.0]), np.array([5, 3])
@@ -73,3 +78,29 @@ def test_the_expansion_holds_up_to_a_pressure(temperature, holds):
     p = np.linspace(-2.0, 8.0, 6)
     found = squeezed(p, temperature, [0]).holds_to_GPa(p)
     assert found is None if holds is None else found == pytest.approx(holds)
+
+
+@pytest.mark.parametrize("temperature", [5.0, 60.0, 300.0])
+def test_the_harmonic_correction_between_three_volumes_is_that_of_the_frequencies_there(temperature):
+    """Modes with Grüneisen parameters of 1 and 3, over 20 % of the volume."""
+    gammas = np.repeat([1.0, 3.0], 3 * COUNTS)
+
+    def exact(volume):
+        return quantum_correction_eV(MODES * (volume / 100) ** -gammas, temperature)
+
+    known, volumes = [100.0, 90.0, 80.0], np.linspace(102.0, 79.0, 12)
+    found = correction_over_volumes(known, [exact(v) for v in known], volumes)
+    values = [exact(v) for v in volumes]
+    assert values[-1] > 1.2 * values[0]
+    np.testing.assert_allclose(found, values, rtol=3e-3)
+    np.testing.assert_allclose(
+        correction_over_volumes(known, [exact(v) for v in known], known), [exact(v) for v in known]
+    )
+
+
+def test_the_harmonic_correction_of_modes_that_change_alike_is_exact_in_the_classical_limit():
+    volumes = np.linspace(110.0, 70.0, 9)
+    exact = np.array([quantum_correction_eV(0.01 * (v / 100) ** -2 * np.ones(3), 1000.0) for v in volumes])
+    known = [3, 6]
+    np.testing.assert_allclose(correction_over_volumes(volumes[known], exact[known], volumes), exact, rtol=1e-5)
+    assert exact[-1] / exact[0] == pytest.approx((70 / 110) ** -4, rel=1e-5)
