@@ -48,6 +48,23 @@ class TrajectoryError(AlchemflowsError):
     """Sampling that cannot continue: non-finite numbers, excessive forces or temperatures, or a device failure."""
 
 
+class ExplosionError(TrajectoryError):
+    """A trajectory whose energy, force, temperature or volume exceeded its limit or was not finite.
+
+    Attributes
+    ----------
+    replica
+        Index of the replica in its batch.
+    quantities
+        The quantities beyond their limits, as a text.
+    """
+
+    def __init__(self, message: str, replica: int = 0, quantities: str = "") -> None:
+        super().__init__(message)
+        self.replica = replica
+        self.quantities = quantities
+
+
 class RunStoppedError(AlchemflowsError):
     """A run that was asked to stop and has stopped; its last checkpoint allows it to continue."""
 

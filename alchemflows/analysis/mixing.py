@@ -97,6 +97,7 @@ def analyse_mixing(
     pressure_GPa: float | None = None,
     n_terms: int | None = None,
     sites: Sequence[SitesSummary] | None = None,
+    exploded: str | None = None,
 ) -> MixingDocument:
     """Return the free energy of mixing from the samples of all states.
 
@@ -114,6 +115,8 @@ def analyse_mixing(
         Number of Redlich–Kister terms, by default the smallest that describes the curves.
     sites
         Displacements of the atoms from their sites in each state; None if no atom moves.
+    exploded
+        Reason that names the state whose dynamics exploded, where the sampling ended; None if it was completed.
 
     Raises
     ------
@@ -146,6 +149,7 @@ def analyse_mixing(
         consolute=consolute,
         verdict=Verdict.of(
             [
+                *([] if exploded is None else [exploded]),
                 *_melted(states, sites),
                 *_reasons(states, curves, species, fit),
                 *_unsampled_gaps(isotherms, species[1]),

@@ -27,6 +27,7 @@ from alchemflows.analysis.observables import (
 from alchemflows.errors import InvalidInputError
 from alchemflows.sampling.arrangements import VACANCY, Arrangements
 from alchemflows.sampling.exchange import ExchangeStatistics
+from alchemflows.sampling.sweeps import Explosion
 from alchemflows.schemas.counts import Counts
 from alchemflows.schemas.monte_carlo import MonteCarloSettings
 from alchemflows.schemas.monte_carlo_result import (
@@ -84,6 +85,7 @@ def monte_carlo_document(
     n_shells: int = N_SHELLS,
     exchange: ExchangeStatistics | None = None,
     starts: StartEnergies | None = None,
+    explosion: Explosion | None = None,
 ) -> MonteCarloDocument:
     """Return the document of Monte Carlo on the arrangements of a disordered crystal.
 
@@ -107,6 +109,8 @@ def monte_carlo_document(
         Statistics of replica exchange; None without it.
     starts
         Energies at the positions from which the replicas started.
+    explosion
+        The explosion that ended the run before its last sweep; None without one.
 
     Raises
     ------
@@ -125,6 +129,10 @@ def monte_carlo_document(
         exchange=exchange,
         notes=[disorder.rounding] if disorder.rounding else [],
     )
+    verdict = summary.verdict
+    if explosion is not None:
+        where = summary.points[summary.point_of_replica[explosion.replica]].label
+        verdict = Verdict.of([explosion.reason(where), *verdict.reasons], verdict.notes)
     return MonteCarloDocument(
         formula=disorder.system.formula(disorder.weights),
         counts=disorder.counts,
@@ -141,7 +149,10 @@ def monte_carlo_document(
                 start=replica.start,
                 seed=replica.seed,
                 final=snapshot(
-                    arrangements, replica.series.labels[-1], replica.final_positions_A, replica.final_cell_A
+                    arrangements,
+                    replica.series.labels[-1] if replica.final_labels is None else replica.final_labels,
+                    replica.final_positions_A,
+                    replica.final_cell_A,
                 ),
                 series=PackedArrangements.pack(replica.series),
                 frames=replica.frames,
@@ -153,7 +164,7 @@ def monte_carlo_document(
         starts=starts,
         settings=settings,
         rounding=disorder.rounding,
-        verdict=summary.verdict,
+        verdict=verdict,
         provenance=provenance,
     )
 

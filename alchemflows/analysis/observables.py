@@ -37,7 +37,7 @@ class SampledReplica:
     start
         How the first arrangement was made, such as random, ordered or quenched.
     final_positions_A, final_cell_A
-        Positions (Å), shape (N, 3), and lattice vectors as rows (Å), shape (3, 3), after the last sample.
+        Positions (Å), shape (N, 3), and lattice vectors as rows (Å), shape (3, 3), at the end of the run.
     seed
         Seed of the random numbers.
     mu_eV
@@ -53,6 +53,9 @@ class SampledReplica:
         Stored configurations; None if there are none.
     sites
         Displacements of the atoms from their sites; None if no atom moves.
+    final_labels
+        Arrangement at the end of the run, shape (n,); None for that of the last sample. An explosion ends the run after
+        the moves of the next sweep.
     """
 
     series: ArrangementSeries
@@ -67,6 +70,7 @@ class SampledReplica:
     exchange_mu_eV: Mapping[str, float] | None = None
     frames: PackedArrays | None = None
     sites: SitesSummary | None = None
+    final_labels: np.ndarray | None = None
 
     @property
     def ensemble(self) -> CompositionEnsemble:

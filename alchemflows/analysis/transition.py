@@ -138,7 +138,7 @@ def transition_document(
         for cell, own, observable, found in zip(cells, replicas, observables, curves, strict=True)
         for reason in _reasons_against_sampling(cell, own, observable, found)
         # Samples that are all alike are judged by their order alone, unless they are not those of the crystal.
-        if not is_constant(found.quantities.order) or Reason.of(reason) is Reason.MELTED
+        if not is_constant(found.quantities.order) or Reason.of(reason) in (Reason.MELTED, Reason.EXPLODED)
     ]
     reasons += _reasons_against_transition(described, crossings)
     roundings = list(dict.fromkeys(cell.document.rounding for cell in cells if cell.document.rounding))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from jobflow import JobConfig, Maker, job
 from pymatgen.core import Structure
 
 from alchemflows.alchemy.arrangements import Disorder
+from alchemflows.errors import ExplosionError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.monte_carlo import bytes_of_frames, packed_frames, site_watch
@@ -99,7 +101,7 @@ class MixingSamplesMaker(Maker):
         InvalidInputError
             If there are not two species.
         TrajectoryError
-            If an energy is not finite, or a trajectory explodes.
+            If an energy is not finite, or a trajectory explodes before there are enough samples.
         RunStoppedError
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         """
@@ -126,7 +128,7 @@ class MixingSamplesMaker(Maker):
         places = crystal.cart_coords, crystal.lattice.matrix
         recorder = FrameRecorder(range(len(states)), self.settings.n_production_sweeps, self.n_frames)
         watch = site_watch(arrangements, crystal, len(states), self.settings)
-        with resumable() as checkpoint:
+        with resumable() as checkpoint, _named(states):
             run = run_sweeps(
                 model,
                 SemiGrand(arrangements, mu),
@@ -161,6 +163,7 @@ class MixingSamplesMaker(Maker):
             pressure_GPa=self.settings.pressure_GPa,
             n_terms=self.n_terms,
             sites=None if watch is None else watch.summaries(),
+            exploded=None if (end := run.explosion) is None else end.reason(name_of(*states[end.replica])),
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),
@@ -201,6 +204,22 @@ def ladder(temperatures_K: Sequence[float], delta_mu_eV: Sequence[float] | np.nd
         for t, temperature_K in enumerate(temperatures_K)
         for value in (ascending[::-1] if t % 2 else ascending)
     ]
+
+
+def name_of(temperature_K: float, delta_mu_eV: float) -> str:
+    """Return the conditions of a state as a text."""
+    return f"{temperature_K:g} K, Δμ = {delta_mu_eV:.4g} eV"
+
+
+@contextmanager
+def _named(states: Sequence[tuple[float, float]]) -> Iterator[None]:
+    """Name the state of a replica whose trajectory explodes."""
+    try:
+        yield
+    except ExplosionError as error:
+        raise ExplosionError(
+            f"{name_of(*states[error.replica])}: {error}", replica=error.replica, quantities=error.quantities
+        ) from error
 
 
 def spanning_potentials(

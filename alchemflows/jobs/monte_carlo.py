@@ -121,7 +121,7 @@ class ArrangementsMaker(Maker):
         InvalidInputError
             If the control of the composition is invalid, or a wave does not fit into the supercell.
         TrajectoryError
-            If an energy is not finite, or a trajectory explodes.
+            If an energy is not finite, or a trajectory explodes before there are enough samples.
         RunStoppedError
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         """
@@ -180,6 +180,7 @@ class ArrangementsMaker(Maker):
                     start=starts[k],
                     final_positions_A=run.positions_A[k],
                     final_cell_A=run.cells_A[k],
+                    final_labels=run.labels[k],
                     seed=seeds[k],
                     frames=packed_frames(arrangements, series, recorder, k, self.settings),
                     sites=sites[k],
@@ -192,6 +193,7 @@ class ArrangementsMaker(Maker):
             wave_vectors=wave_vectors,
             exchange=run.exchange,
             starts=known,
+            explosion=run.explosion,
             provenance=Provenance(
                 potential=model.record, wall_time_s=time.perf_counter() - started + checkpoint.spent_s, seed=self.seed
             ),

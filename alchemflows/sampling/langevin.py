@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.interfaces import EnergyModel, Evaluation, float64_tensor
 from alchemflows.alchemy.volumes import volumes
-from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.errors import ExplosionError, InvalidInputError, TrajectoryError
 from alchemflows.sampling.barostat import Barostat
 from alchemflows.schemas.dynamics import Conditions
 
@@ -245,7 +245,7 @@ class Langevin:
 
         Raises
         ------
-        TrajectoryError
+        ExplosionError
             If energy, force, temperature or volume of a replica exceeded its limit or was not finite, unless explosions
             are only marked. The message has the replica, the step and the quantities.
         """
@@ -262,7 +262,8 @@ class Langevin:
         beyond = ~(self._last[b].abs() < self._limits[b])
         found = ", ".join(text for text, outside in zip(texts, beyond.tolist(), strict=False) if outside)
         bath = f"{float(self._temperatures[b]):g} K"
-        raise TrajectoryError(f"replica {b} exploded at step {step:.0f} of the dynamics at {bath}: {found}")
+        message = f"replica {b} exploded at step {step:.0f} of the dynamics at {bath}: {found}"
+        raise ExplosionError(message, replica=b, quantities=found)
 
     def exchange(self, order: Sequence[int]) -> None:
         """Give replica b the weights, masses and temperature of replica ``order[b]``.
@@ -348,6 +349,8 @@ class Langevin:
             tensors |= {"heat": self.heat}
         if self._barostat is not None and self._barostat.mobility_step is not None and evaluation.stress is not None:
             tensors |= {"stress": evaluation.stress, "mobility_step": self._barostat.mobility_step}
+        if self.exploded.any():  # in a step that was not checked
+            tensors |= {"exploded": self.exploded, "beyond_limits": self._last}
         return {name: values.cpu().numpy() for name, values in tensors.items()} | {"n_steps": np.array(self.n_steps)}
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
@@ -365,6 +368,9 @@ class Langevin:
             self._barostat.set_temperatures(self._temperatures)
         self._set_masses(tensors["masses"])
         self._set_limits()
+        self.exploded = torch.zeros_like(self.exploded)
+        if "exploded" in tensors:
+            self.exploded, self._last = tensors["exploded"], tensors["beyond_limits"]
         self._start_volumes = tensors["start_volumes"]
         self.heat = tensors.get("heat")
         self.evaluation = Evaluation(tensors["energy"], tensors["forces"], tensors.get("stress"))

@@ -24,7 +24,7 @@ from ase import units
 from numpy.typing import ArrayLike
 
 from alchemflows.alchemy.interfaces import EnergyModel
-from alchemflows.errors import InvalidInputError, TrajectoryError
+from alchemflows.errors import ExplosionError, InvalidInputError
 from alchemflows.sampling.arrangements import VACANCY, Arrangements
 from alchemflows.sampling.blocks import Blocks, Resumable, Samples
 from alchemflows.sampling.candidate_moves import CandidateSwitch
@@ -37,11 +37,39 @@ from alchemflows.sampling.monte_carlo import MonteCarlo
 from alchemflows.sampling.proposals import Proposal
 from alchemflows.sampling.seeds import derived_seeds
 from alchemflows.sampling.sites import SiteWatch
+from alchemflows.schemas.dynamics import MIN_SAMPLES
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.progress import Progress
+from alchemflows.schemas.reasons import Reason
 
 #: Number of steps between two progress reports and possible checkpoints; 1 if moves are carried out by dynamics.
 BLOCK = 10
+
+
+@dataclass(frozen=True)
+class Explosion:
+    """An explosion in the dynamics between sweeps of production, at which the sampling of all replicas ended.
+
+    Attributes
+    ----------
+    replica
+        Index of the replica.
+    sweep, n_sweeps
+        Number of its sweep, counted from 1, and of all sweeps of the run, both with those of the equilibration.
+    quantities
+        The quantities beyond their limits, as a text.
+    """
+
+    replica: int
+    sweep: int
+    n_sweeps: int
+    quantities: str
+
+    def reason(self, where: str) -> str:
+        """Return the reason of a verdict; `where` names the conditions of the replica."""
+        return Reason.EXPLODED.because(
+            where=where, replica=self.replica, sweep=self.sweep, total=self.n_sweeps, quantities=self.quantities
+        )
 
 
 @dataclass(frozen=True)
@@ -58,6 +86,8 @@ class SweepsRun:
         Final positions and cells (Å), shapes (B, N, 3) and (B, 3, 3).
     exchange
         Statistics of replica exchange in production; None without it.
+    explosion
+        The explosion that ended the run before its last sweep; None without one.
     """
 
     series: list[ArrangementSeries]
@@ -65,6 +95,7 @@ class SweepsRun:
     positions_A: np.ndarray
     cells_A: np.ndarray
     exchange: ExchangeStatistics | None = None
+    explosion: Explosion | None = None
 
 
 class Sweeps:
@@ -113,6 +144,11 @@ class Sweeps:
         self._langevin = langevin
         self._n_accepted_before = chains.n_accepted.copy()
 
+    @property
+    def n_sweeps(self) -> int:
+        """Number of completed sweeps."""
+        return self.n_steps // self.length
+
     def kinetic_temperatures(self) -> torch.Tensor:
         """Return the kinetic temperature of each replica (K), shape (B,); that of the bath without dynamics."""
         return (
@@ -134,10 +170,12 @@ class Sweeps:
             assert self._langevin is not None
             try:
                 self._move_atoms(self._langevin, first=place == self._n_attempts, last=place == self.length - 1)
-            except TrajectoryError as error:
-                raise TrajectoryError(
-                    f"{error} (in sweep {self.n_steps // self.length + 1}); the crystal may have melted or evaporated: "
-                    "use a lower temperature or a shorter time step"
+            except ExplosionError as error:
+                raise ExplosionError(
+                    f"{error} (in sweep {self.n_sweeps + 1}); the crystal may have melted or evaporated: use a lower "
+                    "temperature or a shorter time step",
+                    replica=error.replica,
+                    quantities=error.quantities,
                 ) from error
         self.n_steps += 1
 
@@ -257,8 +295,11 @@ def run_sweeps(
     InvalidInputError
         As for :class:`~alchemflows.sampling.monte_carlo.MonteCarlo`; if atoms move and a species is a vacancy; or if
         replicas that exchange configurations differ in what is constant: composition, cell or positions.
+    ExplosionError
+        If a trajectory explodes before there are :data:`~alchemflows.schemas.dynamics.MIN_SAMPLES` samples. Later, the
+        run ends, with the samples of all replicas up to the sweep before.
     TrajectoryError
-        If a trajectory explodes, or an energy or a gradient is not finite.
+        If an energy or a gradient of an arrangement is not finite.
     RunStoppedError
         If the run was asked to stop, or another worker has taken it over.
 
@@ -303,20 +344,26 @@ def run_sweeps(
     exchange = NeighbourExchange(ladders, exchange_seed)
     parts: list[Resumable] = [exchange, *(part for part in (recorder, watch) if part is not None)]
     blocks = Blocks(sweeps, n_steps, parts=parts, samples=samples, on_progress=on_progress, checkpoint=checkpoint)
-    for phase, first, end in (("equilibration", 0, n_equilibration), ("production", n_equilibration, n_steps)):
-        for step, _ in blocks.steps(phase, first, end, block):
-            sweeps.step()
-            if step % sweeps.length == 0:
-                if phase == "production":
-                    samples.append(**sweeps.sample(), walker=exchange.replicas.copy())
-                    current = sweeps.chains.current
-                    positions, cells = map(torch.as_tensor, (current.positions_A, current.cells_A))
-                    if recorder is not None:
-                        recorder.see(len(samples) - 1, positions, cells)
-                    if watch is not None:
-                        watch.see(positions, cells)
-                if settings.replica_exchange:
-                    sweeps.exchange(exchange)
+    explosion = None
+    try:
+        for phase, first, end in (("equilibration", 0, n_equilibration), ("production", n_equilibration, n_steps)):
+            for step, _ in blocks.steps(phase, first, end, block):
+                sweeps.step()
+                if step % sweeps.length == 0:
+                    if phase == "production":
+                        samples.append(**sweeps.sample(), walker=exchange.replicas.copy())
+                        current = sweeps.chains.current
+                        positions, cells = map(torch.as_tensor, (current.positions_A, current.cells_A))
+                        if recorder is not None:
+                            recorder.see(len(samples) - 1, positions, cells)
+                        if watch is not None:
+                            watch.see(positions, cells)
+                    if settings.replica_exchange and step < n_steps:
+                        sweeps.exchange(exchange)
+    except ExplosionError as error:
+        if len(samples) < MIN_SAMPLES:
+            raise
+        explosion = Explosion(error.replica, sweeps.n_sweeps + 1, n_steps // sweeps.length, error.quantities)
     arrays = samples.since(0)
     series = [
         ArrangementSeries(**{name: np.ascontiguousarray(values[:, b]) for name, values in arrays.items()})
@@ -325,7 +372,7 @@ def run_sweeps(
     final, statistics = sweeps.chains.current, None
     if settings.replica_exchange:
         statistics = ExchangeStatistics.of(arrays["walker"], ladders, settings.n_equilibration_sweeps)
-    return SweepsRun(series, final.labels, final.positions_A, final.cells_A, statistics)
+    return SweepsRun(series, final.labels, final.positions_A, final.cells_A, statistics, explosion)
 
 
 def _at_start(

@@ -70,6 +70,10 @@ class Reason(Enum):
         "site (nearest other: {nearest:.1f} Å); an atom was nearer to another site than to its own in {share:.0%} of "
         "the samples"
     )
+    EXPLODED = (
+        "{where}: the dynamics of replica {replica} exploded in sweep {sweep} of {total} ({quantities}), where the "
+        "sampling of all replicas ended; use a shorter time step or a lower temperature"
+    )
     SWEEP_ENDS = (
         "the crystal melted, or became another structure, at {lost:.4g} {unit} on the way from {start:g} {unit}, so "
         "the curve ends at {end:.4g} {unit}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import units
@@ -13,10 +15,12 @@ from alchemflows.alchemy.backends import load_potential
 from alchemflows.alchemy.potential import AlchemicalPotential
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.analysis.frames import mixing_states
-from alchemflows.errors import InvalidInputError
+from alchemflows.errors import ExplosionError, InvalidInputError
 from alchemflows.flows.mixing import MixingMaker
-from alchemflows.jobs.mixing import ladder
+from alchemflows.jobs.mixing import MixingSamplesMaker, ladder
+from alchemflows.sampling.sweeps import Explosion, run_sweeps
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.reasons import Reason
 
 DEMO = {"potential": PotentialSpec(name="mace-demo", dtype="float64", device="cpu")}
 CHOICES = {"Na": ["Na", "K"]}
@@ -79,6 +83,31 @@ def test_displacements_are_those_of_the_states_if_atoms_move(tmp_path):
     found = [state.sites for state in outputs[flow.output.uuid][1].output.states]
     assert all(not each.left and 0 < each.largest_displacement_A < 0.5 for each in found)
     assert len({each.largest_displacement_A for each in found}) == 3
+
+
+def test_the_state_whose_dynamics_explode_is_named(tmp_path, monkeypatch):
+    """First as if they exploded after the last sample of the second state, then with a far too long time step."""
+    few = MixingMaker(
+        **DEMO, relax_maker=None, n_potentials=3, n_equilibration_sweeps=0, n_production_sweeps=4, n_md_steps=1,
+        attempts_per_sweep=1, n_frames=0,
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+
+    def sampled(maker: MixingMaker):
+        (job,) = maker.make(salt(), CHOICES, (2, 1, 1), [300.0], delta_mu_eV=[-0.2, -0.1, 0.0]).jobs
+        return MixingSamplesMaker.make.original(job.maker, *job.function_args, **job.function_kwargs)
+
+    def exploding(*arguments, **options):
+        return replace(run_sweeps(*arguments, **options), explosion=Explosion(1, 5, 9, "temperature 1e+05 K"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("alchemflows.sampling.sweeps.run_sweeps", exploding)
+        document = sampled(few)
+    assert [state.n_samples for state in document.states] == [4] * 3 and not document.verdict.converged
+    (text,) = (each for each in document.verdict.reasons if Reason.of(each) is Reason.EXPLODED)
+    assert "300 K, Δμ = -0.1 eV" in text and "sweep 5 of 9 (temperature 1e+05 K)" in text
+    with pytest.raises(ExplosionError, match=r"^300 K, Δμ = \S+ eV: .*sweep 1\b"):
+        sampled(replace(few, n_md_steps=4, timestep_fs=300.0, pressure_GPa=None))
 
 
 def test_neighbours_in_the_ladder():

@@ -25,6 +25,7 @@ from alchemflows.jobs.monte_carlo import ArrangementsMaker
 from alchemflows.jobs.relax import relaxing
 from alchemflows.jobs.resuming import stopped_by_signals
 from alchemflows.results.frames import write_frames
+from alchemflows.sampling.sweeps import Explosion, run_sweeps
 from alchemflows.schemas.dynamics import ATMOSPHERE_GPA
 from alchemflows.schemas.monte_carlo_result import MonteCarloDocument
 from alchemflows.schemas.potential import PotentialSpec
@@ -159,6 +160,22 @@ def test_a_stopped_job_resumes_with_the_same_result(tmp_path, monkeypatch):
     for one, other in zip(expected.replicas, resumed.replicas, strict=True):
         assert one.series == other.series and one.final == other.final
     assert expected.points == resumed.points and expected.points[0].sites is not None
+
+
+def test_the_temperature_at_which_a_replica_explodes_is_named(tmp_path, monkeypatch):
+    """As if the dynamics of the third replica exploded after the last sample, when moves had been made."""
+    others = np.array([[0, 1], [1, 0], [0, 1], [1, 0]])
+
+    def exploding(*arguments, **options):
+        found = run_sweeps(*arguments, **options)
+        return replace(found, explosion=Explosion(2, 6, 9, "temperature 1e+05 K"), labels=others)
+
+    monkeypatch.setattr("alchemflows.sampling.sweeps.run_sweeps", exploding)
+    document = run(MonteCarloMaker(**DEMO, **SHORT, relax_maker=None).make(MIXED, (2, 1, 1), [300.0, 500.0]), tmp_path)
+    (text,) = (each for each in document.verdict.reasons if Reason.of(each) is Reason.EXPLODED)
+    assert text.startswith("500 K: ") and "sweep 6 of 9 (temperature 1e+05 K)" in text
+    symbols = [[site.specie.symbol for site in each.final if site.specie.symbol != "Cl"] for each in document.replicas]
+    assert symbols == [[document.species[label] for label in labels] for labels in others]
 
 
 @pytest.mark.slow

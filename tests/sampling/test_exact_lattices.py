@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from chains import BETA, boltzmann, chains
 from lattices import DOWN, UP, IsingSquare, everything, ising, sites_of
+from scipy.special import ellipk
 
 from alchemflows.free_energy.errors import correlated_variance
 from alchemflows.sampling.ensembles import Canonical, SemiGrand
@@ -48,13 +49,37 @@ def test_kaufman_is_that_of_enumeration(ratio):
     np.testing.assert_allclose(fast.weight_gradients, slow.weight_gradients, atol=1e-12)
 
 
+def onsager(k: float) -> float:
+    """Return the energy E/J of a spin of the infinite lattice at K = J / (k_B T) (Onsager, 1944)."""
+    modulus = 2 * np.sinh(2 * k) / np.cosh(2 * k) ** 2
+    return -(1 + 2 / np.pi * (2 * np.tanh(2 * k) ** 2 - 1) * ellipk(modulus**2)) / np.tanh(2 * k)
+
+
+@pytest.mark.parametrize("ratio", [0.6, 1.3])
+def test_large_lattices_have_the_energy_of_onsager(ratio):
+    """Far from the transition, differences decrease exponentially with the size."""
+    k = ratio * CRITICAL
+    found = [abs(kaufman(n, n, k) / n**2 / onsager(k) - 1) for n in (8, 16, 24)]
+    assert found[0] > 10 * found[1] > 100 * found[2] and found[2] < 1e-4
+
+
 @pytest.mark.parametrize("ratio", [0.7, 1.2])
 @pytest.mark.parametrize("proposal", ["sqrt", "uniform"])
 def test_energy_below_and_above_the_transition(proposal, ratio):
     """Energy of 8 × 8 spins at T_c / T = 0.7, from random spins, and at 1.2, from equal spins."""
-    k, size, n_attempts = ratio * CRITICAL, 8, 700
+    compare_energy(ratio, 8, 48, 700, proposal, largest_error=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ratio", [0.7, 1.2])
+def test_energy_of_a_larger_lattice(ratio):
+    compare_energy(ratio, 16, 32, 3000, "sqrt", largest_error=0.01)
+
+
+def compare_energy(ratio: float, size: int, n: int, n_attempts: int, proposal: str, largest_error: float) -> None:
+    """Compare the energy of a spin with the exact one, from n chains of which the first 30 % are equilibration."""
+    k = ratio * CRITICAL
     arrangements = sites_of([[UP, DOWN]] * size**2)
-    n = 48
     start = np.zeros((n, size**2), dtype=int)
     if ratio < 1:
         start = np.random.default_rng(1).integers(2, size=start.shape)
@@ -69,7 +94,7 @@ def test_energy_below_and_above_the_transition(proposal, ratio):
     means = np.mean(energies, axis=0) / size**2
     error = means.std(ddof=1) / np.sqrt(n)
     assert abs(means.mean() - kaufman(size, size, k) / size**2) < 3 * error
-    assert error < 0.03
+    assert error < largest_error
 
 
 def test_errors_are_honest():

@@ -123,6 +123,12 @@ def test_an_explosion_is_kept_until_somebody_checks():
     with pytest.raises(TrajectoryError) as later:
         langevin.check()
     assert str(later.value) == str(first.value)
+    resumed = sampler(2, [[1.0, 0.0], [0.0, 1.0]], timestep_fs=120.0)
+    resumed.restore(langevin.snapshot())
+    assert torch.equal(resumed.exploded, langevin.exploded)
+    with pytest.raises(TrajectoryError) as after:
+        resumed.check()
+    assert str(after.value) == str(first.value)
 
 
 @pytest.mark.parametrize(

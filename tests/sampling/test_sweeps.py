@@ -26,6 +26,7 @@ from alchemflows.sampling.sites import SiteWatch
 from alchemflows.sampling.sweeps import Sweeps, run_sweeps
 from alchemflows.schemas.monte_carlo import ArrangementSeries, MonteCarloSettings
 from alchemflows.schemas.potential import PotentialSpec
+from alchemflows.schemas.reasons import Reason
 
 T = 600.0
 KT = units.kB * T
@@ -250,6 +251,44 @@ def test_a_crystal_that_flies_apart_is_named_with_its_temperature_and_sweep():
         mobile(model, Canonical(model.arrangements), 2, temperatures_K=[300.0, 700.0], pressure_GPa=-60.0)
     replica = int(str(caught.value).split()[1])
     assert f"{[300, 700][replica]} K" in str(caught.value)
+
+
+def explosive(checkpoint: Checkpoint | None = None, n_production_sweeps: int = 40):
+    """Run three replicas with a time step that is slightly too long; return the run and the displacements."""
+    model = pairs_of_wells(4)
+    watch = watch_over(model.arrangements, 3)
+    run = mobile(
+        model, Canonical(model.arrangements), 3, checkpoint, watch=watch, temperatures_K=[300.0, 500.0, 700.0],
+        n_equilibration_sweeps=1, n_production_sweeps=n_production_sweeps, replica_exchange=True,
+        n_md_steps=2, timestep_fs=56.0, friction_per_ps=2.0,
+    )  # fmt: skip
+    return run, watch.summaries()
+
+
+def test_samples_before_an_explosion_are_those_of_a_run_that_ends_there():
+    run, sites = explosive()
+    assert run.explosion is not None
+    n = run.explosion.sweep - 2  # without the equilibration and the sweep itself
+    assert 4 <= n < 40 and run.explosion.n_sweeps == 41
+    shorter, before = explosive(n_production_sweeps=n)
+    assert shorter.explosion is None and sites == before
+    for one, other in zip(run.series, shorter.series, strict=True):
+        assert len(one) == n
+        assert all(np.array_equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(ArrangementSeries))
+    assert np.isfinite(run.positions_A).all()
+    text = run.explosion.reason("500 K")
+    assert Reason.of(text) is Reason.EXPLODED and f"sweep {n + 2} of 41 (temperature" in text
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 5])
+def test_a_run_that_explodes_resumes_bit_for_bit(tmp_path, stop_at):
+    straight, sites = explosive()
+    asked = iter(range(1, 100))
+    with pytest.raises(RunStoppedError):
+        explosive(Checkpoint(tmp_path, interval_s=1e9, should_stop=lambda: next(asked) == stop_at))
+    resumed, again = explosive(Checkpoint(tmp_path, interval_s=1e9))
+    assert_same(resumed, straight)
+    assert resumed.explosion == straight.explosion is not None and again == sites
 
 
 def test_atoms_cannot_move_where_there_are_vacancies():
