@@ -1,9 +1,12 @@
 """Compare informed with blind swaps in Monte Carlo on arrangements, with the potential mace-demo.
 
-    python benchmarks/monte_carlo.py [--json FILE] [--quick] [--length 400]
+    python benchmarks/monte_carlo.py [--json FILE] [--quick] [--length 400] [--only NAME ...]
 
 Four solid solutions of 27 to 36 cations are first equilibrated with dynamics, then with informed swaps and dynamics.
 From the same states, informed and blind (uniform) swaps are sampled with the same dynamics between them.
+
+The acceptance of blind swaps is the mean of min(1, exp(-ΔE / kT)) over random swaps in the states that the informed
+chains visit, which both kinds of chains sample. So few are accepted that counts of them have large errors.
 
 The costs of attempts are measured alternately. A blind swap needs only the energy of a crystal of plain elements, so
 that the bounds use this energy, with its graph already built, as the cost of a blind attempt. Attempts of the package
@@ -15,6 +18,7 @@ dynamics is the same for both and not counted.
 In (Al,Sc)N, where the fewest swaps are accepted, attempts with several tries are compared with those with one try.
 
 In (Li,K)Cl, whose ions differ much in size, swaps are compared with candidate moves, which are carried out by dynamics.
+Pairs that are chosen by ∂E/∂w and pairs that are chosen at random are both measured.
 
 The swap Monte Carlo of torch-sim, as published, is installed from PyPI into a folder of its own. It attempts swaps from
 the equilibrated states of the first solid solution, beside attempts of this package.
@@ -24,13 +28,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from ase import Atoms
+from ase import Atoms, units
 from measure import Report, interleave, reason, seconds
 from peers import TorchSimSwaps
 from pymatgen.core import Lattice, Structure
@@ -43,7 +48,7 @@ from alchemflows.sampling.arrangements import Arrangements
 from alchemflows.sampling.candidate_moves import CandidateSwitch
 from alchemflows.sampling.ensembles import Canonical
 from alchemflows.sampling.langevin import Langevin
-from alchemflows.sampling.monte_carlo import MonteCarlo
+from alchemflows.sampling.monte_carlo import Arranged, MonteCarlo
 from alchemflows.sampling.proposals import Proposal
 from alchemflows.sampling.sweeps import Sweeps
 from alchemflows.schemas.monte_carlo import MonteCarloSettings, ProposalKind
@@ -56,6 +61,8 @@ RARE, GAIN_IF_RARE, GAIN = 0.07, 10.0, 2.0
 COST, TAU, BATCH, SWITCHED = 1.6, 0.2, 1.1, 0.05
 #: Attempts of torch-sim for each informed attempt beside it.
 BLIND_PER_INFORMED = 10
+#: Time step (fs) and schedule of candidate moves, and steps of dynamics between them.
+SWITCH_FS, SWITCH_SCHEDULE, N_BETWEEN = 3.0, "linear", 10
 #: Steps of dynamics before the sweeps.
 N_MOVING = 250
 #: Solid solution in which several tries are measured, and their number.
@@ -114,11 +121,45 @@ def mismatched() -> Solution:
 
 
 @dataclass(frozen=True)
-class Series:
-    """Attempts of one kind: share that was accepted, and the Warren-Cowley parameter after each, (replicas, n)."""
+class Share:
+    """A share with its standard error."""
 
-    acceptance: float
+    value: float
+    error: float
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Share:
+        """Return the mean of correlated series, shape (replicas, n)."""
+        return cls(float(values.mean()), correlated_variance(list(values / values.size)).error)
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error relative to the value."""
+        return self.error / self.value
+
+
+@dataclass(frozen=True)
+class Series:
+    """Attempts of one kind.
+
+    Attributes
+    ----------
+    accepted
+        Whether each attempt was accepted, shape (replicas, n).
+    order
+        Warren-Cowley parameter after each attempt, shape (replicas, n).
+    states
+        States after each sweep.
+    """
+
+    accepted: np.ndarray
     order: np.ndarray
+    states: list[Arranged]
+
+    @property
+    def acceptance(self) -> float:
+        """Share of the attempts that were accepted."""
+        return float(self.accepted.mean())
 
     @property
     def inefficiency(self) -> float:
@@ -130,6 +171,14 @@ class Series:
         """Whether there are many independent samples, and each replica has moved as many times as it has sites."""
         n_accepted = self.acceptance * self.order.shape[1]
         return self.order.size > LONG_ENOUGH * self.inefficiency and n_accepted >= n_sites
+
+
+@dataclass(frozen=True)
+class Switching:
+    """Candidate moves: whether each was accepted, shape (replicas, n), and the states after them."""
+
+    accepted: np.ndarray
+    end: Arranged
 
 
 class Bench:
@@ -156,14 +205,12 @@ class Bench:
         self.pairs = neighbours(crystal, [site for s in disorder.sublattices for site in s.sites], solution.shell_A)
         half = self.arrangements.n_sites // 2
         labels = self.arrangements.random([[self.arrangements.n_sites - half, half]], range(n_replicas))
-        sweeps = self._sweeps("informed", self._moved(labels, n_steps), labels)
+        sweeps = self._sweeps(Proposal(), self._moved(labels, n_steps), labels)
         for _ in range(n_sweeps * sweeps.length):
             sweeps.step()
         self.start = sweeps.chains.current
 
-    def chains(
-        self, kind: ProposalKind, n_replicas: int, switch: CandidateSwitch | None = None, n_tries: int = 1
-    ) -> MonteCarlo:
+    def chains(self, kind: ProposalKind, n_replicas: int, n_tries: int = 1) -> MonteCarlo:
         """Return chains without dynamics between the attempts, from the equilibrated states in turn."""
         chosen = np.arange(n_replicas) % len(self.start.labels)
         return MonteCarlo(
@@ -175,20 +222,55 @@ class Bench:
             temperature_K=self.solution.temperature_K,
             seeds=range(n_replicas),
             proposal=Proposal(kind, n_tries=n_tries),
-            switch=switch,
         )
 
-    def sample(self, kind: ProposalKind, n_attempts: int, n_tries: int = 1) -> Series:
+    def sample(self, proposal: Proposal, n_attempts: int) -> Series:
         """Sample with dynamics between the attempts."""
-        sweeps = self._sweeps(kind, self.start.positions_A, self.start.labels, n_tries)
-        orders: list[np.ndarray] = []
+        sweeps = self._sweeps(proposal, self.start.positions_A, self.start.labels)
+        orders, accepted, states = [], [], []
         while len(orders) < n_attempts:
-            before = sweeps.chains.n_attempts
+            tried, before = sweeps.chains.n_attempts, sweeps.chains.n_accepted.copy()
             sweeps.step()
-            if sweeps.chains.n_attempts > before:
+            if sweeps.chains.n_attempts > tried:
                 orders.append(self.order(sweeps.chains.current.labels))
-        acceptance = sweeps.chains.n_accepted.mean() / sweeps.chains.n_attempts
-        return Series(float(acceptance), np.stack(orders, axis=1))
+                accepted.append(sweeps.chains.n_accepted - before)
+            if sweeps.n_steps % sweeps.length == 0:
+                states.append(sweeps.chains.current)
+        return Series(np.stack(accepted, axis=1), np.stack(orders, axis=1), states)
+
+    def blind_acceptance(self, states: Sequence[Arranged], n_swaps: int) -> Share:
+        """Return the mean probability that a random swap of unlike species is accepted, from swaps in each state."""
+        ensemble, rng = Canonical(self.arrangements), np.random.default_rng(0)
+        found = []
+        for state in states:
+            possible = ensemble.candidates(state.labels, state.slopes_eV).possible
+            chosen = np.array([rng.choice(np.flatnonzero(own), n_swaps) for own in possible])
+            swapped = np.stack([ensemble.apply(state.labels, each)[0] for each in chosen.T], axis=1)
+            weights = self.arrangements.weights(swapped.reshape(-1, swapped.shape[2])).reshape(*swapped.shape[:2], -1)
+            energies = self.potential.energies(state.positions_A, state.cells_A, weights).cpu().numpy()
+            changes = (energies - state.energy_eV[:, None]) / (units.kB * self.solution.temperature_K)
+            found.append(np.exp(-np.maximum(changes, 0)).mean(axis=1))
+        return Share.of(np.stack(found, axis=1))
+
+    def switched(self, switch: CandidateSwitch, kind: ProposalKind, n_sweeps: int, start: Arranged) -> Switching:
+        """Make one candidate move of each replica and a few steps of dynamics in each sweep."""
+        settings = MonteCarloSettings(
+            temperature_K=self.solution.temperature_K,
+            timestep_fs=switch.timestep_fs,
+            friction_per_ps=switch.friction_per_ps,
+            attempts_per_sweep=1,
+            n_md_steps=N_BETWEEN,
+            n_switching_steps=switch.n_steps,
+            proposal=kind,
+        )
+        sweeps = self._sweeps(Proposal(kind), start.positions_A, start.labels, settings, switch)
+        accepted = []
+        for _ in range(n_sweeps):
+            before = sweeps.chains.n_accepted.copy()
+            for _ in range(sweeps.length):
+                sweeps.step()
+            accepted.append(sweeps.chains.n_accepted - before)
+        return Switching(np.stack(accepted, axis=1), sweeps.chains.current)
 
     def order(self, labels: np.ndarray) -> np.ndarray:
         """Return the Warren-Cowley parameter of nearest neighbours, 1 − P(unlike) / (2 x (1 − x)), of each replica."""
@@ -230,17 +312,22 @@ class Bench:
             langevin.step()
         return langevin.positions.cpu().numpy()
 
-    def _sweeps(self, kind: ProposalKind, positions: np.ndarray, labels: np.ndarray, n_tries: int = 1) -> Sweeps:
+    def _sweeps(
+        self,
+        proposal: Proposal,
+        positions: np.ndarray,
+        labels: np.ndarray,
+        settings: MonteCarloSettings | None = None,
+        switch: CandidateSwitch | None = None,
+    ) -> Sweeps:
         n_replicas, system = len(labels), self.arrangements.system
         place = np.broadcast_to(positions, (n_replicas, system.n_sites, 3)).copy()
         cells = np.repeat(system.structure.lattice.matrix[None], n_replicas, axis=0)
-        settings = MonteCarloSettings(
+        settings = settings or MonteCarloSettings(
             temperature_K=self.solution.temperature_K,
             timestep_fs=1.0,
             attempts_per_sweep=N_ATTEMPTS,
             n_md_steps=N_MD_STEPS,
-            proposal=kind,
-            n_tries=n_tries,
         )
         temperatures = np.full(n_replicas, self.solution.temperature_K)
         chains = MonteCarlo(
@@ -251,7 +338,8 @@ class Bench:
             labels,
             temperature_K=temperatures,
             seeds=range(n_replicas),
-            proposal=Proposal(kind, n_tries=n_tries),
+            proposal=proposal,
+            switch=switch,
         )
         weights = self.arrangements.weights(labels)
         seeds = list(range(1000, 1000 + n_replicas))
@@ -267,9 +355,9 @@ def neighbours(crystal: Structure, sites: list[int], shell_A: float) -> tuple[np
     return first, second
 
 
-def compare(report: Report, bench: Bench, length: int, rounds: int) -> float:
-    """Measure costs, acceptances and autocorrelation times of one solid solution; return the informed acceptance."""
-    name, n_sites = bench.solution.name, bench.arrangements.n_sites
+def compare(report: Report, bench: Bench, length: int, n_swaps: int, rounds: int) -> tuple[Series, np.ndarray]:
+    """Measure costs and acceptances of one solid solution; return the informed series and the ratios of the costs."""
+    name = bench.solution.name
     chains = {kind: bench.chains(kind, 1) for kind in KINDS}
     times = interleave(
         {
@@ -286,31 +374,46 @@ def compare(report: Report, bench: Bench, length: int, rounds: int) -> float:
     report.target(1, f"{name}: informed attempt ÷ energy of plain elements", ratios, COST)
     of_package = times["informed"] / times["uniform"]
     report.target(1, f"{name}: informed attempt ÷ uniform attempt of the package", of_package, None)
-    series = {"informed": bench.sample("informed", length), "uniform": bench.sample("uniform", 3 * length)}
-    for kind, found in series.items():
-        report.target(2, f"{name}: acceptance, {kind}", np.array([found.acceptance]), None, unit="share")
-    blind = series["uniform"].acceptance
-    if blind:
-        gain = series["informed"].acceptance / blind / ratios
-        bound = GAIN_IF_RARE if blind < RARE else GAIN
-        report.target(3, f"{name}: accepted moves per second, informed ÷ blind", gain, bound, sense="at least")
-    else:
-        report.missing(3, f"{name}: accepted moves per second", GAIN_IF_RARE, "no blind swap was accepted")
+    series = bench.sample(Proposal(), length)
+    informed = Share.of(series.accepted.astype(float))
+    barker = Share.of(bench.sample(Proposal(balancing="barker"), length).accepted.astype(float))
+    blind = bench.blind_acceptance(series.states, n_swaps)
+    for kind, share in (("informed", informed), ("informed, Barker", barker), ("blind", blind)):
+        around = share.value + share.error * np.array([-1, 1])
+        report.target(2, f"{name}: acceptance, {kind}", around, None, value=share.value, unit="share")
+    gain = informed.value / blind.value / float(np.median(ratios))
+    spread = float(np.std(ratios) / np.mean(ratios) / np.sqrt(rounds))
+    error = gain * np.sqrt(informed.relative_error**2 + blind.relative_error**2 + spread**2)
+    report.target(
+        3,
+        f"{name}: accepted moves per second, informed ÷ blind",
+        np.array([gain - error, gain + error]),
+        GAIN_IF_RARE if blind.value < RARE else GAIN,
+        value=gain,
+        sense="at least",
+        note=f"standard error {error:.2f}",
+    )
+    return series, ratios
+
+
+def correlation(report: Report, bench: Bench, informed: Series, length: int, ratios: np.ndarray) -> None:
+    """Measure autocorrelation times of one solid solution, from an informed and a blind series."""
+    name, n_sites = bench.solution.name, bench.arrangements.n_sites
+    series = {"informed": informed, "uniform": bench.sample(Proposal("uniform"), 3 * length)}
     title = f"{name}: autocorrelation time in seconds, informed ÷ blind"
-    if not blind:
+    if not series["uniform"].acceptance:
         report.missing(4, title, TAU, "no blind swap was accepted")
-        return series["informed"].acceptance
+        return
     tau = {kind: found.inefficiency for kind, found in series.items()}
     for kind, g in tau.items():
         report.measure(f"{name}: statistical inefficiency, {kind}", g, "attempts")
     if not series["informed"].long_enough(n_sites):
         report.missing(4, title, TAU, "the informed series is too short")
-        return series["informed"].acceptance
+        return
     if not series["uniform"].long_enough(n_sites):
         report.note(f"{name}: the blind series is short, so that its autocorrelation time may be longer than shown.")
     relative = tau["informed"] / tau["uniform"] * ratios
     report.target(4, title, relative, TAU)
-    return series["informed"].acceptance
 
 
 def several_tries(report: Report, bench: Bench, n_attempts: int, rounds: int) -> None:
@@ -321,7 +424,7 @@ def several_tries(report: Report, bench: Bench, n_attempts: int, rounds: int) ->
         times = interleave(
             {str(n): lambda own=own: seconds(own.attempt) for n, own in chains.items()}, rounds, warmup=2
         )
-        accepted = {n: bench.sample(kind, n_attempts, n).acceptance for n in chains}
+        accepted = {n: bench.sample(Proposal(kind, n_tries=n), n_attempts).acceptance for n in chains}
         title = f"{name}: acceptance, {kind}, {N_TRIES} tries"
         report.target(7, title, np.array([accepted[N_TRIES]]), None, unit="share")
         title = f"{name}: accepted moves per second, {kind}, {N_TRIES} tries ÷ one"
@@ -341,17 +444,31 @@ def batch(report: Report, bench: Bench, n_replicas: int, rounds: int) -> None:
     report.target(5, f"{bench.solution.name}: {n_replicas} replicas ÷ ({n_replicas} × one replica)", ratio, BATCH)
 
 
-def candidate_moves(report: Report, bench: Bench, n_steps: int, n_attempts: int) -> None:
-    """Measure the acceptance of blind swaps, and of candidate moves by dynamics, where the sizes differ much."""
+def candidate_moves(report: Report, bench: Bench, n_steps: int, n_sweeps: int) -> None:
+    """Measure the acceptance of swaps, and of candidate moves by dynamics, where the sizes differ much.
+
+    The first quarter of the moves of random pairs is equilibration. Moves of informed pairs follow, a third as many.
+    """
     name = bench.solution.name
-    swaps = bench.sample("uniform", 10 * n_attempts)
-    report.target(6, f"{name}: acceptance, uniform swaps", np.array([swaps.acceptance]), None, unit="share")
-    chains = bench.chains("informed", len(bench.start.labels), CandidateSwitch(n_steps, timestep_fs=1.0))
-    for _ in range(n_attempts):
-        chains.attempt()
-    acceptance = float(chains.n_accepted.mean() / chains.n_attempts)
-    title = f"{name}: acceptance, candidate moves of {n_steps} steps"
-    report.target(6, title, np.array([acceptance]), SWITCHED, sense="at least", unit="share")
+    switch = CandidateSwitch(n_steps, timestep_fs=SWITCH_FS, schedule=SWITCH_SCHEDULE)
+    random = bench.switched(switch, "uniform", n_sweeps, bench.start)
+    informed = bench.switched(switch, "informed", max(1, n_sweeps // 3), random.end)
+    swaps = bench.blind_acceptance([random.end, informed.end], 10 * n_sweeps)
+    report.target(6, f"{name}: acceptance, blind swaps", np.array([swaps.value]), None, unit="share")
+    moves = {"random": random.accepted[:, n_sweeps // 4 :], "informed": informed.accepted}
+    for kind, accepted in moves.items():
+        share = accepted.mean()
+        error = np.sqrt(share * (1 - share) / accepted.size)
+        report.target(
+            6,
+            f"{name}: acceptance, candidate moves of {n_steps} steps of {SWITCH_FS:g} fs, {kind} pairs",
+            share + error * np.array([-1, 1]),
+            SWITCHED if kind == "random" else None,
+            value=float(share),
+            sense="at least",
+            unit="share",
+            note=f"{accepted.sum()} of {accepted.size} moves",
+        )
 
 
 def beside_torch_sim(report: Report, bench: Bench, n_attempts: int, acceptance: float) -> None:
@@ -404,8 +521,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the report to this file")
     parser.add_argument("--quick", action="store_true", help="one small cell and few attempts; the bounds do not apply")
     parser.add_argument("--length", type=int, default=400, help="informed attempts of each replica; blind: 3 times")
-    parser.add_argument("--switching-steps", type=int, default=128, help="steps of a candidate move")
-    parser.add_argument("--without-candidate-moves", action="store_true", help="leave out target 6")
+    parser.add_argument("--swaps", type=int, default=25, help="blind swaps in each state of the informed chains")
+    parser.add_argument("--switching-steps", type=int, default=300, help="steps of a candidate move")
+    parser.add_argument("--switches", type=int, default=20, help="candidate moves of each replica")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="solid solutions to measure, such as '(Ce,Zr)O2'")
+    parser.add_argument("--without-autocorrelation", action="store_true", help="leave out target 4")
     parser.add_argument("--threads", type=int, default=1, help="number of torch threads")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -414,21 +534,26 @@ def main() -> None:
     settings = {"quick": quick, "length": length, "n_replicas": n_replicas, "threads": arguments.threads}
     report = Report("Monte Carlo on arrangements", "benchmarks/monte_carlo.py", settings)
     begun = time.perf_counter()
+    wanted = arguments.only
     try:
         n_sweeps = max(1, length // 30)
         n_moving = 5 if quick else N_MOVING
         for index, solution in enumerate(solutions(quick=quick)):
+            if wanted and solution.name not in wanted:
+                continue
             bench = Bench(solution, n_replicas, n_sweeps, n_moving)
-            acceptance = compare(report, bench, length, rounds)
-            if index == 0:
+            series, ratios = compare(report, bench, length, arguments.swaps, rounds)
+            if not arguments.without_autocorrelation:
+                correlation(report, bench, series, length, ratios)
+            if index == 0 and not wanted:
                 batch(report, bench, 4 if quick else 32, 3)
-            if index == 0 and not quick:
-                beside_torch_sim(report, bench, length // 4, acceptance)
-            if quick or solution.name == TRIED:
+                if not quick:
+                    beside_torch_sim(report, bench, length // 4, series.acceptance)
+            if (quick or solution.name == TRIED) and not wanted:
                 several_tries(report, bench, length, 3 if quick else 10)
-        if not arguments.without_candidate_moves:
-            n_steps, n_attempts = (4, 2) if quick else (arguments.switching_steps, 20)
-            candidate_moves(report, Bench(mismatched(), n_replicas, 1, 2 * n_moving), n_steps, n_attempts)
+        if not wanted or mismatched().name in wanted:
+            n_steps, n_switches = (4, 4) if quick else (arguments.switching_steps, arguments.switches)
+            candidate_moves(report, Bench(mismatched(), n_replicas, 0, 2 * n_moving), n_steps, n_switches)
     finally:  # an interrupted run reports the solid solutions that it has completed
         report.note(f"Total time: {time.perf_counter() - begun:.0f} s.")
         report.finish(arguments.json)

@@ -8,15 +8,20 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from anharmonic import MASS_TERM_EV_PER_K, exact, stored_ladder
+from ase import units
 from command_line import CODE, run_command
+from lattices import ising, places
 
 from alchemflows.alchemy.arrangements import Disorder
 from alchemflows.free_energy.errors import correlated_variance
+from alchemflows.sampling.ensembles import Canonical
+from alchemflows.sampling.monte_carlo import MonteCarlo
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -277,3 +282,37 @@ def test_sampled_arrangements_of_a_double_perovskite_are_judged_by_their_order(m
         # The energy of ordered arrangements is that of the best order, whose ordering energy is zero.
         row = {"sampled_shares": shares, "ordering_energies_eV_per_atom": {"sampled": 0.0}, "entropy_kB_per_atom": 0.14}
         assert says_ordered(row, "sampled") == (kind != "random")
+
+
+def test_acceptance_of_blind_swaps_is_that_of_all_swaps(monkeypatch):
+    """Random swaps of two arrangements of an Ising model, against the mean over all swaps of unlike species."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from monte_carlo import Bench
+
+    temperature_K, coupling_eV = 600.0, 0.03
+    arrangements, model = ising(2, 4, coupling_eV)
+    ensemble = Canonical(arrangements)
+    chains = MonteCarlo(
+        model, ensemble, *places(arrangements, 2), arrangements.random([[5, 3]], range(2)),
+        temperature_K=temperature_K, seeds=range(2),
+    )  # fmt: skip
+    states = []
+    for _ in range(8):
+        chains.attempt()
+        states.append(chains.current)
+    bench = SimpleNamespace(
+        arrangements=arrangements, potential=model, solution=SimpleNamespace(temperature_K=temperature_K)
+    )
+    found = Bench.blind_acceptance(bench, states, 400)
+
+    def accepted(labels: np.ndarray) -> float:
+        """Return the mean probability that a swap from this arrangement is accepted."""
+        swapped = [labels]
+        for first, second in np.argwhere(labels[:, None] < labels[None]):
+            swapped.append(labels.copy())
+            swapped[-1][[first, second]] = labels[[second, first]]
+        energies = model.energies(None, None, arrangements.weights(np.array(swapped))[:, None])[:, 0].numpy()
+        return np.exp(-np.maximum(energies[1:] - energies[0], 0) / (units.kB * temperature_K)).mean()
+
+    exact = np.mean([accepted(labels) for state in states for labels in state.labels])
+    assert 0.05 < exact < 0.95 and found.value == pytest.approx(exact, abs=0.02) and 0 < found.error < 0.2
