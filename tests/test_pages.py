@@ -52,6 +52,11 @@ NOT_RUN = {
     "alchemflows vacancy KCl.cif --supercell 3 3 3 -T 300 --reference K=K.cif --potential sevennet-0": (
         "takes minutes for few steps"
     ),
+    "alchemflows mixing NaCl-primitive.cif --choose Na:Na,K --supercell 2 2 2 -T 600 -T 800 --potential sevennet-0 "
+    "--potentials 8 --md-steps 20 --attempts 5 --equilibration 30 --production 180": "takes minutes for few steps",
+    "alchemflows melting NaCl.cif --supercell 2 2 2 --from 800 --to 1200 --potential sevennet-0 --timestep 4 "
+    "--repeats 2 --sweep-repeats 2 --sweep-equilibration 300 --sweep-steps 1200 --heating-steps 800 --cell-steps 1500 "
+    "--equilibration 300 --sampling 600 --switching 1000 --frames 0": "takes minutes for few steps",
 }
 #: Commands that tests of other files run as they are written.
 RUN_ELSEWHERE = {
@@ -228,6 +233,7 @@ NOT_AS_WRITTEN: dict[str, dict[str, str]] = {
         "python benchmarks/table.py step.json gpu.json": "reads both; tests/benchmarks runs it with a quick report",
         "python benchmarks/dispatched.py --places": "tests/sampling/test_dispatched.py counts in the same way",
         "python benchmarks/monte_carlo.py --json monte-carlo.json": "takes minutes, and a quiet machine",
+        "python benchmarks/profile_step.py": "takes minutes, and a quiet machine; tests run it with --quick",
         "python benchmarks/table.py monte-carlo.json": "as above",
     },
     "docs/potentials.md": {
