@@ -143,7 +143,8 @@ class _Layout:
 class _PairMessages:
     """Messages along some pairs, sorted by receiver: their pairs, vectors and rows, and the slots of K sets of them.
 
-    The vector of a message is the index into those of the pairs, followed by their reverses.
+    The vector of a message is the index into those of the pairs, followed by their reverses. Messages that only fill
+    the arrays are not real.
     """
 
     pair: torch.Tensor
@@ -153,6 +154,7 @@ class _PairMessages:
     weight: torch.Tensor | None
     tied: torch.Tensor
     slots: Slots
+    is_real: torch.Tensor | None = None
 
 
 class Topology:
@@ -285,9 +287,9 @@ class Topology:
             *(self.replica, self.first, self.second, self.shifts),
             *(layout.numbers, layout.node_replica, layout.weight, layout.atom),
             *(messages.pair, messages.vector, messages.sender, messages.receiver, messages.tied),
-            *(messages.slots.sender, messages.slots.vector),
+            *(messages.slots.sender, messages.slots.pair, messages.slots.vector),
         ]
-        return parts if messages.weight is None else [*parts, messages.weight]
+        return [*parts, *(values for values in (messages.weight, messages.is_real) if values is not None)]
 
     @property
     def sizes(self) -> Hashable:
@@ -329,9 +331,8 @@ class Topology:
             assert messages.weight is not None
             edge_weights = table.to(vectors.dtype)[self.replica[messages.pair], :, messages.weight]
             if self.static:
-                n_real = len(self.pair)
-                edge_weights = edge_weights * inside[messages.pair, None]
-                edge_weights[n_real:] = 0.0
+                assert messages.is_real is not None
+                edge_weights = edge_weights * (inside[messages.pair] & messages.is_real)[:, None]
             return EdgeGraph(
                 numbers=layout.numbers,
                 elements=layout.elements,
@@ -413,9 +414,11 @@ class Topology:
             n_edges = padded(len(edge)) if self.static else len(edge)
             slots = _slots(len(self.numbers), sender, receiver, edge, n_edges, n_sets, self.static, own_vectors=True)
             weight = self.weight.index_select(0, kept)
+            is_real = None
             if self.static:
                 pair, vector, sender, receiver, weight = _padded(pair, vector, sender, receiver, weight)
-            return _PairMessages(pair, vector, sender, receiver, weight, kept[:0], slots)
+                is_real = torch.arange(len(pair), device=pair.device) < len(kept)
+            return _PairMessages(pair, vector, sender, receiver, weight, kept[:0], slots, is_real)
         # Without tied pairs among these, there are as many messages as vectors, unless tied pairs have one channel.
         n_listed = int(inside[: self._n_listed].count_nonzero())
         tied = self.tied if self.has_single_ties or len(sender) > 2 * n_listed else self.tied[:0]

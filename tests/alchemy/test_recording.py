@@ -74,10 +74,11 @@ def test_derivatives_that_were_not_requested_are_none(backend):
     assert results[0].weight_gradients is None
 
 
-def test_new_neighbour_lists_of_the_same_size_are_copied(backend):
+@pytest.mark.parametrize("model", ["residual", "heads-zbl-non-linear"])
+def test_new_neighbour_lists_of_the_same_size_are_copied(model, backend):
     """A crystal that moves by a part of its cell has as many pairs as before, in another order."""
     system, again = perovskite_system("one group"), Again()
-    recorded, usual = both(system, backend("residual"), again)
+    recorded, usual = both(system, backend(model), again)
     positions, cells, weights = batch(system, 2)
     for step in range(6):
         moved = positions + 0.21 * step * cells.sum(axis=1)[:, None]
