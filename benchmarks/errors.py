@@ -59,6 +59,7 @@ from error_rows import (
     volumes,
     works,
 )
+from growth_rows import growth_rows
 from isoline_rows import isobar_rows, isotherm_rows
 from mixing_committee_rows import mixing_committee_rows
 from mixing_rows import chain_rows, mixing_rows
@@ -215,6 +216,14 @@ QUANTITIES = (
         ("test_transitions_between_curves", "test_boundaries_over_the_pressure"),
         lambda n: (*phase_rows(4, 0.5, 2 * n), *boundary_rows(4, 0.5, 2 * n)),
         lambda n: (*phase_rows(4, 0.9, 2 * n), *boundary_rows(4, 0.9, 2 * n)),
+    ),
+    Quantity(
+        "solid and liquid in contact: growth, melting point",
+        ("coexistence_error_K", "crossing_error_K", "rate_error_per_ps"),
+        "increments of random walks, correlation of neighbours; weighted straight line in T, χ²; crossing: as above",
+        ("test_growth_of_solid_and_liquid_in_contact", "test_transitions_between_curves"),
+        lambda n: growth_rows(400, 2 * n),
+        lambda n: growth_rows(200, 2 * n),
     ),
     Quantity(
         "means over repeats of a campaign; energy and cell lengths of random arrangements, ordering energy",

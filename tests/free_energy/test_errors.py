@@ -90,6 +90,11 @@ def test_boundaries_over_the_pressure():
     assert_rows(phases.boundary_rows(4, 0.9, N_REPEATS))
 
 
+def test_growth_of_solid_and_liquid_in_contact():
+    """The rate at one temperature, and the temperature at which it is zero."""
+    assert_rows(importlib.import_module("growth_rows").growth_rows(400, N_REPEATS))
+
+
 def test_two_switches_each_way_are_too_few():
     rng = np.random.default_rng(0)
     for n, few in ((2, True), (3, False)):
