@@ -16,6 +16,7 @@ import pytest
 import torch
 from command_line import CODE, programs, run_command, run_here, unexpected
 from models import VARIANTS, build_mace
+from pymatgen.core import Structure
 from test_ladder_pages import PAGES as LADDER_PAGES
 from test_ladder_pages import REPLACED
 from test_shell_blocks import COMMANDS, lines
@@ -125,6 +126,8 @@ def folder(tmp_path_factory) -> Path:
     find_example("structures").write(parent / "work")
     demo = files("alchemflows") / "data" / "mace-demo.safetensors"
     (parent / "work" / "my-mace.safetensors").write_bytes(demo.read_bytes())
+    primitive = Structure.from_file(parent / "work" / "NaCl.cif").get_primitive_structure()
+    primitive.to(str(parent / "work" / "NaCl-primitive.cif"))
     yield parent / "work"
     PrivateMongod(parent / "home").stop()
 

@@ -213,7 +213,8 @@ def test_memory_is_proportional_to_the_number_of_replicas(model, backend):
     estimate = potential.replica_bytes(positions[0], cells[0], weights[0])
     potential._memory_limit.vectors_at_once = 10**9
     sizes = [saved_bytes(lambda n=n: potential.evaluate(positions[:n], cells[:n], weights[:n])) for n in (1, 2, 5)]
-    assert sizes[2] - sizes[1] == pytest.approx(3 * (sizes[1] - sizes[0]), rel=0.01)
+    # numbers of pairs are rounded up by at most one eighth
+    assert sizes[2] - sizes[1] == pytest.approx(3 * (sizes[1] - sizes[0]), rel=1 / 8)
     assert estimate == pytest.approx(PEAK_PER_SAVED * (sizes[1] - sizes[0]), rel=0.01)
     assert estimate > 8 * len(potential._pairs.pairs[0][0]) * 3
 

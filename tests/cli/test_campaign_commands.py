@@ -99,7 +99,9 @@ def test_extend_adds_what_the_file_does_not_say(run, salts):
     more = run("campaign", "extend", salts(), "-T", "400", "-p", "1", "--repeats", "2").stdout
     assert "7 tasks added (21 jobs), 1 already in the database" in more
     longer = run("campaign", "extend", salts(), "--runs", "2").stdout
-    assert "0 tasks added (0 jobs), 1 already in the database" in longer and "1 unfinished ladder not extended" in longer
+    assert (
+        "0 tasks added (0 jobs), 1 already in the database" in longer and "1 unfinished ladder not extended" in longer
+    )
     status = run("campaign", "status", "salts").stdout
     assert "400" in status and "24 jobs are left" in status
 
