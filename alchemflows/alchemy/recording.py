@@ -37,14 +37,20 @@ Recorder = Callable[[Callable[[], Results]], tuple[Results, Callable[[], None]]]
 
 
 class CudaGraphs:
-    """Record work on the current CUDA device as CUDA graphs, which share one pool of memory.
+    """Record work as CUDA graphs, which share one pool of memory.
+
+    Parameters
+    ----------
+    device
+        The GPU, which need not be the current one.
 
     Notes
     -----
     The graphs must run one after the other, and results must be copied before another graph runs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, work: Callable[[], Results]) -> tuple[Results, Callable[[], None]]:
@@ -55,24 +61,30 @@ class CudaGraphs:
         RuntimeError
             If the work waits for the device, or memory runs out.
         """
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(2):
-                work()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
-            results = work()
-        graph.replay()  # capturing computes nothing
-        return results, graph.replay
+        with torch.cuda.device(self._device):
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(2):
+                    work()
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._pool):
+                results = work()
+
+        def replay() -> None:
+            with torch.cuda.device(self._device):
+                graph.replay()
+
+        replay()  # capturing computes nothing
+        return results, replay
 
 
 def recordings_on(device: torch.device, wanted: bool | None) -> Recordings | None:
     """Return the recordings of a potential; None if they are not wanted (None: by the setting) or there is no GPU."""
     if device.type != "cuda" or not (Settings().cuda_graphs if wanted is None else wanted):
         return None
-    return Recordings(CudaGraphs())
+    return Recordings(CudaGraphs(device))
 
 
 @dataclass

@@ -287,7 +287,7 @@ def test_sampled_arrangements_of_a_double_perovskite_are_judged_by_their_order(m
 def test_acceptance_of_blind_swaps_is_that_of_all_swaps(monkeypatch):
     """Random swaps of two arrangements of an Ising model, against the mean over all swaps of unlike species."""
     monkeypatch.syspath_prepend(BENCHMARKS)
-    from monte_carlo import Bench
+    from solid_solutions import Bench
 
     temperature_K, coupling_eV = 600.0, 0.03
     arrangements, model = ising(2, 4, coupling_eV)

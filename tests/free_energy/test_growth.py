@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from harmonic import assert_honest
@@ -15,31 +19,21 @@ from alchemflows.free_energy.growth import (
     solid_fraction,
 )
 
-TEMPERATURES = [760.0, 780.0, 800.0, 820.0, 840.0]
-MELTING_K = 805.0
-
-
-def walks(rng: np.random.Generator, slope: float) -> list[np.ndarray]:
-    """Return shares of the solid in 20 sections of random walks whose drift is linear in T, with noise."""
-    found = []
-    for t in TEMPERATURES:
-        steps = slope * (MELTING_K - t) + 0.003 * rng.normal(size=(2, 400))
-        noisy = 0.5 + np.cumsum(steps, axis=1) + 0.02 * rng.normal(size=steps.shape)
-        found.append(section_means(noisy.T, 20)[0])
-    return found
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+rows = importlib.import_module("growth_rows")
 
 
 def test_the_melting_point_of_random_walks_has_an_honest_error():
     rng = np.random.default_rng(0)
-    found = [melting_of_rates(TEMPERATURES, growths(walks(rng, 1.5e-5), 1.0)) for _ in range(200)]
+    found = [melting_of_rates(rows.TEMPERATURES_K, growths(rows.walks(rng, 400), 1.0)) for _ in range(200)]
     known = [each for each in found if each.temperature_K is not None]
     assert len(known) > 190
-    assert_honest([each.temperature_K for each in known], [each.error_K for each in known], MELTING_K)
+    assert_honest([each.temperature_K for each in known], [each.error_K for each in known], rows.MELTING_K)
 
 
 def test_rates_that_do_not_fall_give_no_melting_point():
     rng = np.random.default_rng(0)
-    found = [melting_of_rates(TEMPERATURES, growths(walks(rng, 0.0), 1.0)) for _ in range(60)]
+    found = [melting_of_rates(rows.TEMPERATURES_K, growths(rows.walks(rng, 400, 0.0), 1.0)) for _ in range(60)]
     assert sum(each.temperature_K is not None for each in found) <= 6
 
 
