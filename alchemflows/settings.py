@@ -55,11 +55,15 @@ class Settings(BaseSettings):
         default_factory=lambda data: data["home"] / "checks",
         description="folder with records of the potentials that were compared with their libraries; may be deleted",
     )
+    compiled: Path = Field(
+        default_factory=lambda data: data["home"] / "compiled",
+        description="folder with compiled kernels of potentials; may be deleted",
+    )
     cuda_graphs: bool = Field(
         False, description="whether evaluations on a GPU are repeated as CUDA graphs, which have not been measured yet"
     )
 
-    @field_validator("home", "checkpoints", "mongod", "checks")
+    @field_validator("home", "checkpoints", "mongod", "checks", "compiled")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()

@@ -111,11 +111,11 @@ def atoms(path: AlchemicalPath) -> Atoms:
 
 
 def potential(
-    name: str | Path, path: AlchemicalPath, device: str = "cpu", *, cuda_graphs: bool = False
+    name: str | Path, path: AlchemicalPath, device: str = "cpu", *, cuda_graphs: bool = False, compiled: bool = False
 ) -> AlchemicalPotential:
     """Load a potential in float32 for a path's system."""
     loaded = load_potential(PotentialSpec(name=str(name), device=device))
-    return AlchemicalPotential(path.system, loaded, cuda_graphs=cuda_graphs)
+    return AlchemicalPotential(path.system, loaded, cuda_graphs=cuda_graphs, compiled=compiled)
 
 
 def replicas(path: AlchemicalPath, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -73,7 +73,8 @@ class JointPotential(AlchemicalPotential):
         first = members[0]
         if any(member.record != first.record for member in members):
             raise InvalidInputError("members must have the same potential, dtype and device")
-        super().__init__(first.system, first._loaded, static_shapes=first._static)
+        compiled = any(member._compiled is not None for member in members)
+        super().__init__(first.system, first._loaded, static_shapes=first._static, compiled=compiled)
         self.members = list(members)
         self._elements = frozenset[int]().union(*(member.system.elements for member in members))
         self._n_weights = max(member.system.n_weights for member in members)

@@ -13,6 +13,7 @@ import torch
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
+from alchemflows.alchemy.compiled import CompiledEnergy
 from alchemflows.alchemy.graph import Graph
 from alchemflows.alchemy.interfaces import VOIGT, Backend, Evaluation, SecondDerivatives, float64_tensor
 from alchemflows.alchemy.memory import MemoryLimit, Result, second_replica_bytes
@@ -62,6 +63,9 @@ class AlchemicalPotential:
     cuda_graphs
         Whether evaluations with forces on a GPU are repeated as CUDA graphs, see :mod:`alchemflows.alchemy.recording`;
         by default the setting of this name.
+    compiled
+        Whether evaluations with forces on a CPU are compiled, see :mod:`alchemflows.alchemy.compiled`. They are then
+        those of one replica after the other.
 
     Notes
     -----
@@ -92,6 +96,7 @@ class AlchemicalPotential:
         *,
         static_shapes: bool | None = None,
         cuda_graphs: bool | None = None,
+        compiled: bool = False,
     ) -> None:
         if not skin_A >= 0:
             raise InvalidInputError(f"skin_A must not be negative; got {skin_A}")
@@ -109,6 +114,7 @@ class AlchemicalPotential:
         self._read: tuple[torch.Tensor, int, list[bytes]] | None = None
         self._memory_limit = MemoryLimit(self.device)
         self._recordings = recordings_on(self.device, cuda_graphs)
+        self._compiled = CompiledEnergy() if compiled else None
 
     @cached_property
     def backend(self) -> Backend:
@@ -170,14 +176,19 @@ class AlchemicalPotential:
         given = weights
         positions, cells, weights = self._tensors(positions, cells, weights, ("B", "C"))
         self._refresh(positions, cells)
-        present = self._all_present(slice(0, len(weights))) if weight_gradients else self._present(weights, given)
+        compiled = self._compiled is not None and (forces or stress)
+        everywhere = weight_gradients or compiled  # code is compiled for a number of nodes
+        present = self._all_present(slice(0, len(weights))) if everywhere else self._present(weights, given)
         self._fit_device(positions, cells, weights)
 
         def part(b: slice, _n_sets: int) -> Evaluation:
             wanted = forces, stress, weight_gradients
             return self._evaluate(b, present[b], positions[b], cells[b], weights[b], *wanted)
 
-        parts = self._in_memory(len(positions), 1, part)
+        if compiled:
+            parts = [part(slice(b, b + 1), 1) for b in range(len(positions))]
+        else:
+            parts = self._in_memory(len(positions), 1, part)
         if len(parts) == 1:
             return parts[0]
         return Evaluation(
@@ -485,14 +496,16 @@ class AlchemicalPotential:
         kept = weight_gradients and not geometric
         place = self._place(start, topology, positions, cells, kept=kept)
         vectors, inside = place.vectors.requires_grad_(geometric), place.inside
-        with torch.set_grad_enabled(geometric or weight_gradients):
-            graph = topology.graph(vectors, inside, weights[:, None])
-            energy = self._energy(graph, self._geometry(place, graph), (len(weights), 1))[:, 0]
-            total = energy.sum()
         wanted = ([vectors] if geometric else []) + ([weights] if weight_gradients else [])
+        with torch.set_grad_enabled(bool(wanted)):
+            graph = topology.graph(vectors, inside, weights[:, None])
+            if geometric and self._compiled is not None:
+                energy, gradients = self._compiled.gradients(self.backend, graph, wanted)
+            else:
+                energy = self._energy(graph, self._geometry(place, graph), (len(weights), 1))[:, 0]
+                gradients = list(torch.autograd.grad(energy.sum(), wanted)) if wanted else []
         if not wanted:
             return Evaluation(energy)
-        gradients = torch.autograd.grad(total, wanted)
         slope = gradients[0].to(torch.float64)
         first, second, replica = topology.ends(inside)
         return Evaluation(

@@ -80,6 +80,7 @@ def diagnose(settings: Settings, potential: str | None = None) -> list[Finding]:
         ("packages", _packages),
         ("tested versions", _tested),
         ("torch", _torch),
+        ("C++ compiler", _compiler),
         ("potentials", _potentials),
         ("home", lambda: _folders(settings)),
         ("mongod", lambda: _mongod(settings)),
@@ -167,6 +168,17 @@ def _torch() -> Iterator[Finding]:
     else:
         text = f"{torch.__version__} for CPU, {torch.get_num_threads()} threads"
         yield Finding("torch", "ok", text)
+
+
+def _compiler() -> Iterator[Finding]:
+    from alchemflows.alchemy.compiled import cpp_compiler
+
+    found = cpp_compiler()
+    if found:
+        yield Finding("C++ compiler", "ok", f"{found} (for --kernels compiled)")
+    else:
+        remedy = "install g++, or set CXX to the path of a compiler"
+        yield Finding("C++ compiler", "optional", "not found; only --kernels compiled needs it", remedy)
 
 
 def _potentials() -> Iterator[Finding]:

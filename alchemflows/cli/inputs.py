@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from alchemflows.schemas.chemical_potentials import ChemicalPotentials, Given
     from alchemflows.schemas.optimization import Target
-    from alchemflows.schemas.potential import Dtype, PotentialSpec
+    from alchemflows.schemas.potential import Dtype, Kernels, PotentialSpec
     from alchemflows.schemas.structure import StructureRecord
     from alchemflows.structures.reading import ReadStructure
 
@@ -54,20 +54,29 @@ def dtype_of(name: str) -> Dtype:
     return cast("Dtype", name)
 
 
-def potential_of(name: str, dtype: str, device: str, head: str | None = None) -> PotentialSpec:
-    """Return a potential spec, after checking the precision and the name of the potential.
+def kernels_of(name: str) -> Kernels:
+    """Return the kernels of a potential."""
+    check_choice("kernels", name, ("built-in", "compiled", "cuequivariance"))
+    return cast("Kernels", name)
+
+
+def potential_of(
+    name: str, dtype: str, device: str, head: str | None = None, kernels: str = "built-in"
+) -> PotentialSpec:
+    """Return a potential spec, after checking the precision, the kernels and the name of the potential.
 
     Raises
     ------
     InvalidInputError, PotentialError
-        If the precision is unknown, if the name is neither known nor a file, or if the package of the potential is not
-        installed; the message names the extra to install.
+        If the precision or the kernels are unknown, if the name is neither known nor a file, or if the package of the
+        potential is not installed; the message names the extra to install.
     """
     from alchemflows.schemas.potential import PotentialSpec
     from alchemflows.schemas.potential_names import check_name
 
     check_name(name)
-    return PotentialSpec(name=name, dtype=dtype_of(dtype), device=device, head=head)
+    found = kernels_of(kernels)
+    return PotentialSpec(name=name, dtype=dtype_of(dtype), device=device, head=head, kernels=found)
 
 
 def substitution_of(texts: list[str]) -> dict[str, str]:

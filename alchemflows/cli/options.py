@@ -125,6 +125,14 @@ class PotentialOptions:
     head: Annotated[str | None, typer.Option(help="Head of a MACE potential, or modality of a SevenNet potential.")] = (
         None
     )
+    kernels: Annotated[
+        str,
+        typer.Option(
+            metavar="[built-in|compiled|cuequivariance]",
+            help="Kernels: compiled makes long runs of MACE and SevenNet on a CPU faster; cuequivariance is for MACE "
+            "on NVIDIA GPUs.",
+        ),
+    ] = "built-in"
 
     def spec(
         self, read: Mapping[str, ReadStructure], substitutes: Iterable[str] = (), *, replaced: Iterable[str] = ()
@@ -159,7 +167,7 @@ class PotentialOptions:
         if name is None:
             structures = [found.structure for found in read.values()]
             name = default_potential(settings().potential, structures, further, next(iter(read)))
-        return potential_of(name, self.dtype, self.device, self.head)
+        return potential_of(name, self.dtype, self.device, self.head, self.kernels)
 
 
 @dataclass(frozen=True)

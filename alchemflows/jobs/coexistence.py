@@ -14,6 +14,7 @@ from pymatgen.core import Structure
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.potential import potential_of_job
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.seeds import derived_seeds
@@ -106,8 +107,6 @@ class CoexistenceMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.analysis.coexistence import coexistence_document, temperatures_around
         from alchemflows.analysis.melting import melting_document
         from alchemflows.sampling.coexistence import coexist
@@ -118,7 +117,7 @@ class CoexistenceMaker(Maker):
         temperatures = temperatures_around(crossing, self.spread, self.n_temperatures)
         cell = self._cell(crystal, crossing, float(temperatures.mean()))
         system = started_from(system, cell.structure)
-        model = AlchemicalPotential(system, load_potential(self.potential))
+        model = potential_of_job(self.potential, system)
         with resumable() as checkpoint:
             run = coexist(
                 model,

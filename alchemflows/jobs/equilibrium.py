@@ -26,6 +26,7 @@ from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.free_energy.errors import correlated_variance
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.potential import potential_of_job
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.seeds import derived_seeds
@@ -113,8 +114,6 @@ class EquilibriumMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.free_energy.convergence import drift
         from alchemflows.sampling.equilibrium import sample_equilibrium
         from alchemflows.sampling.frames import FrameRecorder
@@ -123,7 +122,7 @@ class EquilibriumMaker(Maker):
         started = time.perf_counter()
         system = started_from(system, structure)
         recorder = FrameRecorder(range(self.n_replicas), self.dynamics.n_samples, self._n_of_replica())
-        model = AlchemicalPotential(system, load_potential(self.potential))
+        model = potential_of_job(self.potential, system)
         with resumable() as checkpoint:
             run = sample_equilibrium(
                 model,

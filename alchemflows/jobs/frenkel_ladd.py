@@ -31,6 +31,7 @@ from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_at
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import check_same, reasons_of, started_from
 from alchemflows.jobs.modes import frequencies
+from alchemflows.jobs.potential import potential_of_job
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.seeds import derived_seeds
@@ -168,8 +169,6 @@ class EinsteinSwitchesMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.analysis.work import work_document
         from alchemflows.free_energy.convergence import drift
 
@@ -178,7 +177,7 @@ class EinsteinSwitchesMaker(Maker):
         w = system.check_weights(weights)
         symmetry = symmetry_of(system)
         system = started_from(system, structure)
-        potential = AlchemicalPotential(system, load_potential(self.potential))
+        potential = potential_of_job(self.potential, system)
         settings = self.settings.model_copy(update={"pressure_GPa": None})
         dynamics = _sampling(settings, self.n_sampling_steps)
         sampled = self._sample(potential, system, w, symmetry, settings, dynamics)

@@ -17,6 +17,7 @@ from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.equilibrium import error_of_mean_volume, frames_of_replicas
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.potential import potential_of_job
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.seeds import derived_seeds
@@ -92,8 +93,6 @@ class MeltMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.free_energy.cells import cell_noise
         from alchemflows.free_energy.convergence import drift
         from alchemflows.sampling.frames import FrameRecorder
@@ -102,7 +101,7 @@ class MeltMaker(Maker):
         require_store()
         started = time.perf_counter()
         system = started_from(system, structure)
-        model = AlchemicalPotential(system, load_potential(self.potential))
+        model = potential_of_job(self.potential, system)
         recorder = FrameRecorder(range(self.n_replicas), self.dynamics.n_samples, self._n_of_replica())
         with resumable() as checkpoint:
             run = melt(
@@ -203,8 +202,6 @@ class LiquidSwitchesMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.alchemy.reference_liquid import (
             ReferenceLiquidPath,
             ReferenceLiquidPotential,
@@ -217,7 +214,7 @@ class LiquidSwitchesMaker(Maker):
         require_store()
         started = time.perf_counter()
         system = started_from(system, melted.structure)
-        potential = AlchemicalPotential(system, load_potential(self.potential))
+        potential = potential_of_job(self.potential, system)
         settings = self.settings.model_copy(update={"pressure_GPa": None})
         sigma = sigma_A(self.reference_density, system.n_sites / system.structure.volume)
         reference = UhlenbeckFord(sigma, settings.temperature_K, self.reference_p)

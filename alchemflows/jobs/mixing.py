@@ -19,6 +19,7 @@ from alchemflows.errors import ExplosionError
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
 from alchemflows.jobs.monte_carlo import bytes_of_frames, packed_frames, site_watch
+from alchemflows.jobs.potential import potential_of_job
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.arrangements import Arrangements
@@ -105,8 +106,6 @@ class MixingSamplesMaker(Maker):
         RunStoppedError
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.analysis.mixing import analyse_mixing, mixing_samples
         from alchemflows.free_energy.mixing import semi_grand_bias_eV
         from alchemflows.sampling.frames import FrameRecorder
@@ -116,7 +115,7 @@ class MixingSamplesMaker(Maker):
         started = time.perf_counter()
         arrangements = Arrangements.of(disorder)
         crystal = started_from(disorder.system, structure).structure
-        model = AlchemicalPotential(arrangements.system, load_potential(self.potential))
+        model = potential_of_job(self.potential, arrangements.system)
         potentials = np.array(self.delta_mu_eV or self._spanning(model, arrangements, crystal, second))
         states = ladder(self.temperatures_K, potentials)
         temperatures, delta_mu = np.array(states).T

@@ -18,6 +18,7 @@ from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.errors import error_of_mean
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.potential import potential_of_job
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.sampling.arrangements import VACANCY, Arrangements
@@ -125,8 +126,6 @@ class ArrangementsMaker(Maker):
         RunStoppedError
             If the job was asked to stop; a rerun resumes from its last checkpoint.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.analysis.monte_carlo import SampledReplica, monte_carlo_document
         from alchemflows.sampling.frames import FrameRecorder
         from alchemflows.sampling.sweeps import run_sweeps
@@ -136,7 +135,7 @@ class ArrangementsMaker(Maker):
         arrangements = Arrangements.of(disorder)
         ensemble = ensemble_of(arrangements, self.composition)
         crystal = started_from(disorder.system, structure).structure
-        model = AlchemicalPotential(arrangements.system, load_potential(self.potential))
+        model = potential_of_job(self.potential, arrangements.system)
         temperatures = np.repeat(self.temperatures_K, self.n_replicas)
         starts = [STARTS[2 * k // self.n_replicas] for k in range(self.n_replicas)] * len(self.temperatures_K)
         seeds = derived_seeds(self.seed, "chains", len(temperatures))

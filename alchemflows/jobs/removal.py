@@ -15,6 +15,7 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.errors import InvalidInputError
 from alchemflows.free_energy.einstein import einstein_free_energy_eV
 from alchemflows.jobs.cost import JobCost, cost_of_switches
+from alchemflows.jobs.potential import potential_of_job
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.schemas.dynamics import SwitchingSettings
@@ -71,8 +72,6 @@ class RemovalMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.alchemy.tether import Springs, TetheredPath, TetheredPotential
         from alchemflows.analysis.work import work_document
         from alchemflows.sampling.sites import Sites
@@ -89,7 +88,7 @@ class RemovalMaker(Maker):
         stiffness = np.zeros(len(structure))
         stiffness[site] = perfect.stiffness_eV_per_A2[site]
         springs = Springs(tuple(map(tuple, structure.frac_coords.tolist())), tuple(stiffness.tolist()))
-        potential = AlchemicalPotential(path.system, load_potential(self.potential))
+        potential = potential_of_job(self.potential, path.system)
         model, line = TetheredPotential(potential, springs), TetheredPath.with_growing_springs(path)
         sites = Sites(structure, potential.device)
         # The centre of mass is fixed, so that the crystal does not drift away from the spring.

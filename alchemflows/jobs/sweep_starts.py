@@ -10,6 +10,7 @@ from jobflow import OutputReference
 from alchemflows.alchemy.system import AlchemicalSystem
 from alchemflows.analysis.isolines import isotherm_of
 from alchemflows.errors import AlchemflowsError, UnstableCrystalError
+from alchemflows.jobs.potential import potential_of_job
 from alchemflows.schemas.frenkel_ladd import FreeEnergyValue, FrenkelLaddDocument
 from alchemflows.schemas.isolines import PressureSweepDocument, SweepAnchor
 from alchemflows.schemas.liquid import LiquidFreeEnergyDocument
@@ -74,12 +75,9 @@ def crystal_of_sweep(
     volume_A3: float,
 ) -> tuple[AlchemicalPotential, AlchemicalSystem]:
     """Return the potential, and the crystal with a volume and with the cell and the mean positions of the anchor."""
-    from alchemflows.alchemy.backends import load_potential
-    from alchemflows.alchemy.potential import AlchemicalPotential
-
     structure = anchor.structure
     if volume_A3 != anchor.volume_A3:
         structure = structure.copy()
         structure.scale_lattice(volume_A3)
     system = system.with_structure(structure)
-    return AlchemicalPotential(system, load_potential(potential)), system
+    return potential_of_job(potential, system), system

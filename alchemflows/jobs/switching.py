@@ -16,6 +16,7 @@ from alchemflows.alchemy.path import AlchemicalPath
 from alchemflows.analysis.terms import TransformationTerms, shape_notes
 from alchemflows.jobs.cost import JobCost, cost_of_switches
 from alchemflows.jobs.inputs import started_from
+from alchemflows.jobs.potential import potential_of_job
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.schemas.dynamics import SwitchingSettings
@@ -97,8 +98,6 @@ class SwitchesMaker(Maker):
         TrajectoryError
             If a trajectory explodes.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.analysis.work import work_document
         from alchemflows.sampling.frames import FrameRecorder
         from alchemflows.sampling.sites import SiteWatch
@@ -110,7 +109,7 @@ class SwitchesMaker(Maker):
         notes = shape_notes(path.system, self.settings.pressure_GPa, self.settings.cell_freedom)
         system = started_from(path.system, structure)
         path = AlchemicalPath(system, path.initial, path.final)
-        model = AlchemicalPotential(system, load_potential(self.potential))
+        model = potential_of_job(self.potential, system)
         n = 2 * self.settings.n_repeats
         watch = SiteWatch([system.structure] * n, model.device) if self.crystal else None
         recorder = FrameRecorder(range(n), n_samples_of_ends(self.settings), self._n_of_replica())

@@ -20,6 +20,7 @@ from alchemflows.errors import InvalidInputError, TrajectoryError
 from alchemflows.identity import fingerprint
 from alchemflows.jobs.companions import companions
 from alchemflows.jobs.cost import JobCost
+from alchemflows.jobs.potential import potential_of_job
 from alchemflows.jobs.resuming import checkpoint_of, resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.jobs.window_plans import (
@@ -257,8 +258,6 @@ class WindowsMaker(OneString, Maker):
         InvalidInputError
             If starts are missing.
         """
-        from alchemflows.alchemy.backends import load_potential
-        from alchemflows.alchemy.potential import AlchemicalPotential
         from alchemflows.sampling.frames import FrameRecorder
         from alchemflows.sampling.sites import SiteWatch
         from alchemflows.sampling.windows import window_seed
@@ -277,7 +276,7 @@ class WindowsMaker(OneString, Maker):
             states = end_states(starts, len(indices), len(others), continued=any(done))
             batch = StartStructures.of_states(path.system, states)
         system = path.system.with_structure(batch.structures[0])
-        model = AlchemicalPotential(system, load_potential(self.potential))
+        model = potential_of_job(self.potential, system)
         dynamics = self.lengths(done, n_runs)
         return WindowsPlan(
             model=model,

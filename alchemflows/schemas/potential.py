@@ -12,7 +12,7 @@ from alchemflows.errors import PotentialError
 from alchemflows.schemas.base import MakerField
 
 Dtype = Literal["float32", "float64"]
-Kernels = Literal["built-in", "cuequivariance"]
+Kernels = Literal["built-in", "compiled", "cuequivariance"]
 
 #: Small potential included in this package, for learning and tests; see docs/mace-demo.md.
 DEMO = "mace-demo"
@@ -60,7 +60,9 @@ class PotentialSpec(MakerField):
     )
     sha256: str | None = Field(None, description="SHA-256 that the model file must have")
     kernels: Kernels = Field(
-        "built-in", description="kernels of MACE potentials: built-in or cuequivariance (NVIDIA GPUs)"
+        "built-in",
+        description="`built-in`; `compiled` for long runs of MACE and SevenNet on a CPU; `cuequivariance` for MACE on "
+        "NVIDIA GPUs",
     )
 
 

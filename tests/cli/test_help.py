@@ -25,6 +25,7 @@ REFUSED = (
     ("ti", "x.cif", "PbSn", "--temperature", "300"),
     ("ti", "x.cif", "Pb:Sn", "--temperature", "300", "--temperature", "400"),
     ("switch", "x.cif", "Pb:Sn", "--temperature", "300", "--dtype", "float16"),
+    ("switch", "x.cif", "Pb:Sn", "--temperature", "300", "--kernels", "fast"),
     ("phases", "alpha", "--temperature", "300"),
     ("optimize", "x.cif", "--choose", "Na"),
     ("order", "x.cif", "--wave", "0.5"),

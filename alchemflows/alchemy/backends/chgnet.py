@@ -70,7 +70,7 @@ class CHGNetBackend:
         if spec.head is not None:
             raise PotentialError(f"head: {spec.name} is a CHGNet potential and has no heads")
         if spec.kernels != "built-in":
-            raise PotentialError(f"kernels: {spec.name} is a CHGNet potential; {spec.kernels} supports MACE only")
+            raise PotentialError(f"kernels: {spec.name} is a CHGNet potential, which has only built-in kernels")
         _check_parameters(checkpoint["state_dict"], spec.name)
         with redirect_stdout(StringIO()):  # chgnet prints the number of parameters
             model = CHGNet.from_dict(checkpoint)

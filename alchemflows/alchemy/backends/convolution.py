@@ -132,7 +132,7 @@ class Convolution(torch.nn.Module):
         for irrep, weight, n_channels, paths in zip(irreps, weights, self._n_channels, self._paths_of, strict=True):
             senders = irrep.reshape(n_rows, n_channels, -1).transpose(1, 2).index_select(0, slots.sender)
             # What is sent along all paths of an irrep, shape (slots, components, paths, channels).
-            sent = senders[:, :, None] * weight.reshape(len(weight), 1, len(paths), n_channels)
+            sent = senders[:, :, None] * weight.reshape(weight.shape[0], 1, len(paths), n_channels)
             inner = n_slots * sent.shape[1]
             for path, part in zip(paths, sent.unbind(2), strict=True):
                 coupled = harmonics[path.angular] @ getattr(self, path.coupling)

@@ -30,7 +30,7 @@ def load_potential(spec: PotentialSpec | str) -> Backend:
     ------
     PotentialError
         If the file is missing, contains no potential, has another SHA-256 than the spec, or its architecture is not
-        supported; or if a package or a device is missing.
+        supported; if a package or a device is missing; or if compiled kernels are requested on a GPU.
 
     Examples
     --------
@@ -41,6 +41,8 @@ def load_potential(spec: PotentialSpec | str) -> Backend:
     """
     spec = PotentialSpec(name=spec) if isinstance(spec, str) else spec
     device = check_device(spec.device)
+    if spec.kernels == "compiled" and device.type != "cpu":
+        raise PotentialError(f"kernels: compiled kernels are for CPUs; the device is {device}")
     path = _model_file(spec.name)
     # With a given SHA-256 the file is not read again if the potential is loaded already, since files can be large.
     sha256 = spec.sha256 or hashlib.sha256(_read(path)).hexdigest()

@@ -86,7 +86,7 @@ class SevenNetBackend:
     replacements = ("convolutions", "spherical harmonics, linear maps and gates")
 
     def __init__(self, checkpoint: dict[str, Any], spec: PotentialSpec, sha256: str, device: torch.device) -> None:
-        if spec.kernels != "built-in":
+        if spec.kernels == "cuequivariance":
             raise PotentialError(f"kernels: {spec.name} is a SevenNet potential; {spec.kernels} supports MACE only")
         try:
             network, config, shift, scale = read_checkpoint(checkpoint, spec.head)
@@ -113,7 +113,13 @@ class SevenNetBackend:
         self._convolutions: list[tuple[Convolution, RadialNetwork]] = []
         self._origin: SevenNetBackend | None = None
         self.record = PotentialRecord(
-            name=spec.name, backend="sevennet", sha256=sha256, dtype=spec.dtype, device=str(device), head=spec.head
+            name=spec.name,
+            backend="sevennet",
+            sha256=sha256,
+            dtype=spec.dtype,
+            device=str(device),
+            head=spec.head,
+            kernels=spec.kernels,
         )
 
     def specialised(self, numbers: frozenset[int]) -> Backend:
