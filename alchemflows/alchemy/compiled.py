@@ -275,6 +275,8 @@ def compile_program(
         quiet = config.patch({"compile_threads": 1})
         with _cache_folder(), quiet, torch.no_grad(), tracing(TracingContext(mode)):
             compiled: Any = compile_fx(recorded, fakes)
+    except PotentialError:
+        raise
     except Exception as error:  # the compiler of torch raises many kinds of errors
         raise PotentialError(
             f"kernels: the compilation failed ({type(error).__name__}: {str(error).strip().splitlines()[0]}); "

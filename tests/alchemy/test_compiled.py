@@ -155,6 +155,14 @@ def test_a_missing_compiler_is_named(monkeypatch, tmp_path):
         CompiledEnergy()
 
 
+def test_a_folder_that_cannot_be_written_is_named(backend, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ALCHEMFLOWS_COMPILED", str(tmp_path / "file"))
+    system = perovskite_system("one group")
+    with pytest.raises(PotentialError, match="ALCHEMFLOWS_COMPILED"):
+        both(system, backend("residual"))[0].evaluate(*batch(system))
+
+
 def test_compiled_kernels_are_for_cpus():
     with pytest.raises(PotentialError, match="meta"):
         load_potential(PotentialSpec(name="mace-demo", device="meta", kernels="compiled"))
