@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 N_BEFORE = 10
 #: Recordings that are kept; all share the memory of their intermediate results.
 N_KEPT = 4
-#: Largest difference between a recorded and a usual evaluation, relative to the largest value of the result.
+#: Largest difference between a recorded or compiled and a usual evaluation, relative to the largest value.
 TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 Compute = Callable[[Topology, torch.Tensor, torch.Tensor, torch.Tensor], Evaluation]
@@ -196,7 +196,7 @@ class Recordings:
         present = [value is not None for value in expected]
         recording = _Recording(own, (positions, cells, weights), topology, results, replay, present)
         for found, wanted in zip(_values(recording.evaluation()), expected, strict=True):
-            if found is not None and wanted is not None and not _close(found, wanted, TOLERANCES[dtype]):
+            if found is not None and wanted is not None and not is_close(found, wanted, dtype):
                 self._fails("its results differ from those of the usual evaluation")
                 return None
         return recording
@@ -212,7 +212,7 @@ def _values(evaluation: Evaluation) -> tuple[torch.Tensor | None, ...]:
     return evaluation.energy, evaluation.forces, evaluation.stress, evaluation.weight_gradients
 
 
-def _close(values: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
-    """Return whether values differ by no more than a tolerance relative to the largest; NaN equals NaN."""
+def is_close(values: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Return whether values that were computed in a precision differ by rounding only; NaN equals NaN."""
     scale = float(expected.nan_to_num().abs().amax()) if expected.numel() else 0.0
-    return torch.allclose(values, expected, rtol=0, atol=tolerance * max(scale, 1e-3), equal_nan=True)
+    return torch.allclose(values, expected, rtol=0, atol=TOLERANCES[dtype] * max(scale, 1e-3), equal_nan=True)

@@ -171,7 +171,7 @@ def _torch() -> Iterator[Finding]:
 
 
 def _compiler() -> Iterator[Finding]:
-    from alchemflows.alchemy.compiled import cpp_compiler
+    from alchemflows.alchemy.inductor import cpp_compiler
 
     found = cpp_compiler()
     if found:

@@ -9,7 +9,7 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
 from alchemflows.alchemy import compiled
-from alchemflows.alchemy.compiled import Arrays, Program
+from alchemflows.alchemy.inductor import Arrays, Program
 from alchemflows.flows.thermodynamic_integration import ThermodynamicIntegrationMaker
 from alchemflows.schemas.potential import PotentialSpec
 
