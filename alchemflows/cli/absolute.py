@@ -47,10 +47,8 @@ START_OF_ISOBAR = replace(
         "temperature": "Temperature (K) of the Frenkel–Ladd run from which the curve starts; between --from and --to."
     },
 )
-START_OF_ISOTHERM = MakerOptions(
-    FRENKEL_LADD,
-    ("temperature", *FRENKEL_LADD_NAMES),
-    required=("temperature",),
+START_OF_ISOTHERM = replace(
+    FRENKEL_LADD_ALL,
     texts={
         "temperature": "Temperature (K) of the curve and of the Frenkel–Ladd run from which it starts.",
         "pressure": "Pressure (GPa) of the Frenkel–Ladd run from which the curve starts; between --from and --to.",

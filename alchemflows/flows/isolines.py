@@ -116,6 +116,7 @@ class IsolineMaker(Maker):
             low=ends[0],
             high=ends[1],
             n_points=self.n_points,
+            quantum=self.frenkel_ladd_maker.quantum,
             seed=self.frenkel_ladd_maker.seed_of(crystal.system.structure, crystal.formula, purpose),
         )
 

@@ -30,7 +30,7 @@ from alchemflows.free_energy.quantum import quantum_correction_eV
 from alchemflows.free_energy.size import extrapolate, logarithmic_term_eV_per_atom
 from alchemflows.jobs.cost import JobCost
 from alchemflows.jobs.inputs import check_same, reasons_of, started_from
-from alchemflows.jobs.modes import frequencies
+from alchemflows.jobs.modes import frequencies, n_of_modes
 from alchemflows.jobs.potential import potential_of_job
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
@@ -123,11 +123,12 @@ class EinsteinSwitchesMaker(Maker):
     symmetrise: bool = True
     seed: int = 0
 
-    def cost(self, *_: object, **__: object) -> JobCost:
+    def cost(self, system: AlchemicalSystem, *_: object, **__: object) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`."""
         settings, n = self.settings, self.settings.n_repeats
         n_sampled = n * (settings.n_equilibration_steps + self.n_sampling_steps)
-        return JobCost("sampling", 2 * n, n_sampled + 2 * n * settings.n_switching_steps)
+        n_steps = n_sampled + 2 * n * settings.n_switching_steps
+        return JobCost("sampling", 2 * n, n_steps, n_evaluations=n_of_modes(system) if self.quantum else 0)
 
     @job(output_schema=FrenkelLaddDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(

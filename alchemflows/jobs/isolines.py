@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from alchemflows.analysis.isolines import N_STRAINS, quantum_corrections, quantu
 from alchemflows.errors import NotLiquidError, TrajectoryError, UnstableCrystalError
 from alchemflows.free_energy.einstein import HBAR
 from alchemflows.jobs.cost import JobCost, cost_of_switches
-from alchemflows.jobs.modes import frequencies, harmonic_correction
+from alchemflows.jobs.modes import frequencies, harmonic_correction, n_of_modes
 from alchemflows.jobs.resuming import resumable
 from alchemflows.jobs.stores import require_store
 from alchemflows.jobs.sweep_starts import crystal_of_sweep, start_of_sweep
@@ -103,6 +103,8 @@ class SweepSwitchesMaker(Maker):
         Number of points of the curve, both ends included; the anchor is added to them.
     seed
         Seed from which all others derive.
+    quantum
+        Whether the anchor, if it is not computed yet, will have harmonic modes; only for the estimate of the cost.
     """
 
     name: str = "sweep"
@@ -112,10 +114,17 @@ class SweepSwitchesMaker(Maker):
     high: float = 0.0
     n_points: int = 21
     seed: int = 0
+    quantum: bool = False
 
-    def cost(self, *_: object, **__: object) -> JobCost:
+    def cost(self, system: AlchemicalSystem, anchor: object, isotherm: object = None, **__: object) -> JobCost:
         """Return the cost of a job, see :mod:`alchemflows.jobs.cost`, if the crystal is not lost on the way."""
-        return cost_of_switches(self.settings)
+        quantum = bool(anchor.mode_energies_eV) if isinstance(anchor, FrenkelLaddDocument) else self.quantum
+        n_evaluations = self._n_volumes(isotherm) * n_of_modes(system) if quantum else 0
+        return replace(cost_of_switches(self.settings), n_evaluations=n_evaluations)
+
+    def _n_volumes(self, isotherm: object) -> int:
+        """Return the number of volumes at which a sweep computes harmonic modes, if the anchor has modes."""
+        return 0 if isotherm is None else 1
 
     def _sweep(
         self,
@@ -379,6 +388,9 @@ class PressureSwitchesMaker(SweepSwitchesMaker):
     """
 
     name: str = "pressure sweep"
+
+    def _n_volumes(self, isotherm: object) -> int:
+        return 2  # see harmonic_correction
 
     @job(output_schema=PressureSweepDocument, data=["curves"], config=JobConfig(expose_store=True))
     def make(self, system: AlchemicalSystem, anchor: FrenkelLaddDocument) -> PressureSweepDocument:

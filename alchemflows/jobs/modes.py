@@ -13,6 +13,11 @@ from alchemflows.schemas.potential import PotentialSpec
 from alchemflows.schemas.reasons import Reason
 
 
+def n_of_modes(system: AlchemicalSystem) -> int:
+    """Return the number of force evaluations that :func:`frequencies` takes, besides the relaxation: 6N."""
+    return 6 * system.n_sites
+
+
 def frequencies(
     system: AlchemicalSystem, weights: np.ndarray, potential: PotentialSpec
 ) -> tuple[np.ndarray | None, list[str]]:

@@ -38,8 +38,9 @@ class Sweep:
         Work, ∂E/∂w and squares of the forces along the switches.
     lost_on_the_way_up, lost_on_the_way_down
         λ at which the crystal melted or became another structure in switches to λ = 1, and to λ = 0; None if it did
-        not. It is the end of the path if the crystal was lost there before the switches. In runs that are shorter than
-        :data:`MIN_SECTION_FS` it is not determined.
+        not: the beginning of the first section in which it was lost, see
+        :class:`~alchemflows.sampling.sites.SiteHistory`. It is the end of the path if the crystal was lost there before
+        the switches. In runs that are shorter than :data:`MIN_SECTION_FS` it is not determined.
     summaries
         Displacements of the atoms in each of the 2n replicas during the switches; empty for a liquid.
     kind_counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +17,13 @@ from alchemflows.schemas.sites import MAX_DISPLACEMENT_SHARE, SitesSummary
 MAX_SHIFT_SHARE = 0.15
 #: Correlation time of an atom's displacement (fs), used for the standard error of mean positions.
 CORRELATION_TIME_FS = 1000.0
+#: Shortest time (fs) over which displaced mean positions must stay the same to count as another structure. Octahedra of
+#: a cubic perovskite, for example, can tilt back and forth within 5 ps, so that means over 2 ps are displaced.
+STATIC_FS = 20_000.0
+#: Smallest number of sections in this time.
+MIN_STATIC_SECTIONS = 5
+#: Largest variance of the mean positions of sections, relative to their squared displacement, of a static structure.
+MAX_SCATTER = 0.1
 #: Number of neighbouring sites that are considered as destinations of an atom.
 N_NEIGHBOURS = 32
 
@@ -250,9 +258,12 @@ class SiteWatch:
 class SiteHistory(SiteWatch):
     """A :class:`SiteWatch` that also records in which sections of a run a crystal was another structure.
 
-    In a section, a replica is no longer the crystal if an atom was away from its site for more than half of the
-    time (melting, diffusion), or if its mean position was too far from its site, as in :meth:`Sites.check_mean`
-    (transformation).
+    In a section, a replica is no longer the crystal in two cases:
+
+    - An atom was away from its site for more than half of the time (melting, diffusion).
+    - Mean positions were too far from the sites, as in :meth:`Sites.check_mean`, and stayed the same for
+      :data:`STATIC_FS`, in at least :data:`MIN_STATIC_SECTIONS` sections (transformation). Displacements that change
+      from section to section are slow vibrations of the same crystal.
 
     Parameters
     ----------
@@ -275,29 +286,60 @@ class SiteHistory(SiteWatch):
         super().__init__(structures, device)
         self._looks = looks_per_section
         self._n_independent = 1 + section_fs / CORRELATION_TIME_FS
+        self._n_static = max(MIN_STATIC_SECTIONS, math.ceil(STATIC_FS / section_fs))
         self._mean, self._squares, self._away = self._zeros()
-        self._lost: list[torch.Tensor] = []
+        # Of each section: whether an atom left its site, whether mean positions were displaced, and these positions.
+        self._left: list[torch.Tensor] = []
+        self._shifted: list[torch.Tensor] = []
+        self._means: list[torch.Tensor] = []
 
     @property
     def lost(self) -> np.ndarray:
         """Whether each replica was another structure in each section, shape (B, number of sections)."""
-        n = len(self.fractional)
-        return torch.stack(self._lost, dim=1).cpu().numpy() if self._lost else np.zeros((n, 0), dtype=bool)
+        if not self._left:
+            return np.zeros((len(self.fractional), 0), dtype=bool)
+        lost, shifted = (torch.stack(values, dim=1) for values in (self._left, self._shifted))
+        n = self._n_static
+        for first in range(len(self._means) - n + 1):
+            window = slice(first, first + n)
+            held = shifted[:, window].all(dim=1) & self._static(torch.stack(self._means[window]))
+            lost[:, window] |= held[:, None]
+        return lost.cpu().numpy()
+
+    def _static(self, means: torch.Tensor) -> torch.Tensor:
+        """Return whether the displaced atoms of each replica were at the same positions in all sections.
+
+        Parameters
+        ----------
+        means
+            Mean displacements in the sections (Å), shape (n, B, N, 3).
+        """
+        scatter, squares = means.var(dim=0).sum(dim=2), (means.mean(dim=0) ** 2).sum(dim=2)
+        displaced = squares.sqrt() > MAX_SHIFT_SHARE * self.nearest_A
+        squares, scatter = ((values * displaced).sum(dim=1) for values in (squares, scatter))
+        return (squares > 0) & (scatter <= MAX_SCATTER * squares)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return the sums, for a checkpoint."""
         sums = {"mean": self._mean, "squares": self._squares, "away": self._away}
+        sections = {"left": self._left, "shifted": self._shifted, "means": self._means}
         arrays = {f"section_{name}": values.cpu().numpy() for name, values in sums.items()}
-        return super().snapshot() | arrays | {"sections_lost": self.lost}
+        arrays |= {f"sections_{name}": torch.stack(v).cpu().numpy() for name, v in sections.items() if v}
+        return super().snapshot() | arrays
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
-        """Continue from a :meth:`snapshot`."""
+        """Continue from a :meth:`snapshot`; the crystal is not lost in sections of earlier releases."""
         super().restore(snapshot)
         device = self.nearest_A.device
         self._mean, self._squares, self._away = (
             torch.as_tensor(snapshot[f"section_{name}"], device=device) for name in ("mean", "squares", "away")
         )
-        self._lost = list(torch.as_tensor(snapshot["sections_lost"], device=device).T)
+        n = self._n_samples // self._looks
+        empty = {"left": np.zeros((n, len(self._mean)), dtype=bool), "means": np.zeros((n, *self._mean.shape))}
+        self._left, self._shifted, self._means = (
+            list(torch.as_tensor(snapshot.get(f"sections_{name}", empty[kind]), device=device))
+            for name, kind in (("left", "left"), ("shifted", "left"), ("means", "means"))
+        )
 
     def _add(self, vectors: torch.Tensor, shares: torch.Tensor) -> None:
         super()._add(vectors, shares)
@@ -308,7 +350,9 @@ class SiteHistory(SiteWatch):
             shift = torch.linalg.vector_norm(self._mean, dim=2)
             noise = torch.sqrt((self._squares - shift**2).clamp(min=0) / self._n_independent)
             limit = torch.maximum(MAX_SHIFT_SHARE * self.nearest_A, 3 * noise)
-            self._lost.append(((self._away > 0.5) | (shift > limit)).any(dim=1))
+            self._left.append((self._away > 0.5).any(dim=1))
+            self._shifted.append((shift > limit).any(dim=1))
+            self._means.append(self._mean)
             self._mean, self._squares, self._away = self._zeros()
 
     def _zeros(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

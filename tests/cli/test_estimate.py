@@ -63,6 +63,23 @@ def test_relaxations_are_counted_and_their_time_is_measured(estimate, arguments,
 
 
 @pytest.mark.parametrize(
+    ("arguments", "phonons"),
+    [
+        (("frenkel-ladd", "NaCl.cif", "-T", 300), 1),
+        (("temperature-sweep", "NaCl.cif", "-T", 300, "--from", 200, "--to", 400), 1),
+        (("pressure-sweep", "NaCl.cif", "-T", 300, "--from", 0, "--to", 1), 3),
+        (("phases", "a=NaCl.cif", "-T", 200, "-T", 300, "--runs", "curves", "--boundary-pressure", 1), 4),
+        (("phases", "a=NaCl.cif", "-T", 200, "-T", 300, "--runs", "points"), 2),
+    ],
+)
+def test_force_evaluations_of_phonons_are_counted(estimate, arguments, phonons):
+    """6N each: at the volume of the anchor, at two more in a sweep of the pressure, and at each further pressure."""
+    more = ("--potential", "mace-demo", "--json")
+    assert json.loads(estimate(*arguments, "--quantum", *more))["evaluations"] == phonons * 6 * 8
+    assert json.loads(estimate(*arguments, *more))["evaluations"] == 0
+
+
+@pytest.mark.parametrize(
     ("arguments", "jobs", "evaluations", "steps"),
     [
         (("correct", "ID", "--to", "MODEL"), 1, 80, 0),
