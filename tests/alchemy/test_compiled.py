@@ -175,12 +175,12 @@ def test_compiled_kernels_are_for_cpus():
 def test_compiled_code_gives_the_results_for_all_sizes(model, backend, monkeypatch, tmp_path):
     """Also from the folder of compiled code, by another potential with the same shape.
 
-    One layer is enough for messages that are not merged, and takes less time.
+    A small model is enough for messages that are not merged, and takes less time.
     """
     monkeypatch.setenv("ALCHEMFLOWS_COMPILED", str(tmp_path / "compiled"))
     system = perovskite_system("several groups", "mean-field", 4.7 if model == "sevennet" else 3.9)
     if model == "zbl":
-        file = save_mace(tmp_path / "zbl.model", "zbl", num_interactions=1)
+        file = save_mace(tmp_path / "zbl.model", "zbl", num_interactions=1, correlation=1, max_ell=1)
         loaded = load_potential(PotentialSpec(name=str(file), dtype="float64", device="cpu"))
     else:
         loaded = backend(model)
