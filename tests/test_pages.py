@@ -34,7 +34,10 @@ COMPUTING = (
 )
 METHODS = re.findall(r"^\| [^|]+ \| `(alchemflows [^`]+)` \|", README, re.MULTILINE)
 #: Pages whose Python runs here.
-PAGES = ("campaigns", "monte-carlo", "optimization", "ordering", "potentials", "structures", "sweeps", "transitions")
+PAGES = (
+    *("campaigns", "monte-carlo", "optimization", "ordering", "phases", "potentials", "structures", "sweeps"),
+    "transitions",
+)
 #: Pages whose blocks of commands run here as a whole, with what is replaced in them.
 WHOLE = {
     "index.md": {},
