@@ -21,7 +21,7 @@ from alchemflows.errors import PotentialError
 
 logger = logging.getLogger(__name__)
 
-#: Number of atoms times steps of all replicas from which compilation takes less time than it saves. It takes 0.5 to 2
+#: Number of atoms times steps of all replicas from which compilation takes less time than it saves. It takes 0.5 to 3
 #: minutes, and seconds in later processes; a step saves 0.1 (mace-demo) to 0.5 ms (SevenNet-0) for each atom.
 MIN_ATOM_STEPS = 200_000
 #: Compiled programs that are kept for one potential.
