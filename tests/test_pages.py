@@ -58,6 +58,8 @@ NOT_RUN = {
     ),
     "alchemflows mixing NaCl-primitive.cif --choose Na:Na,K --supercell 2 2 2 -T 600 -T 800 --potential sevennet-0 "
     "--potentials 8 --md-steps 20 --attempts 5 --equilibration 30 --production 180": "takes minutes for few steps",
+    "alchemflows mc Ce0.5Zr0.5O2.cif --supercell 2 2 1 -T 1000 -T 2000 --potential sevennet-0 --replicas 2 "
+    "--md-steps 6 --attempts 9 --equilibration 30 --production 110": "takes minutes for few steps",
     "alchemflows melting NaCl.cif --supercell 2 2 2 --from 800 --to 1200 --potential sevennet-0 --timestep 4 "
     "--repeats 2 --sweep-repeats 2 --sweep-equilibration 300 --sweep-steps 1200 --heating-steps 800 --cell-steps 1500 "
     "--equilibration 300 --sampling 600 --switching 1000 --frames 0": "takes minutes for few steps",

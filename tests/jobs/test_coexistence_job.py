@@ -73,7 +73,7 @@ def contact(melting, tmp_path_factory):
         n_heating_steps=20,
     )
 
-    def model(*_):
+    def model(*_, **__):
         found = lennard_jones(0.1, 2.7, 2.0)
         found.record = load_potential(DEMO).record
         return found

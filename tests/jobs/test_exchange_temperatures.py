@@ -40,7 +40,7 @@ def wells(monkeypatch, tmp_path):
     path = harmonic_path(2)
     model = HarmonicWells(path.system.structure.cart_coords, (4.0, 8.0), (0.0, 0.05))
     model.record = PotentialRecord(name="wells", backend="none", sha256="0" * 64, dtype="float64", device="cpu")
-    monkeypatch.setattr("alchemflows.alchemy.potential.AlchemicalPotential", lambda *_: model)
+    monkeypatch.setattr("alchemflows.alchemy.potential.AlchemicalPotential", lambda *_, **__: model)
     monkeypatch.setattr("alchemflows.alchemy.backends.load_potential", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     return SimpleNamespace(path=path, model=model)

@@ -51,7 +51,7 @@ def wells(monkeypatch):
     path = harmonic_path(2)
     model = HarmonicWells(path.system.structure.cart_coords, (8.0, 120.0), (0.0, 0.05))
     model.record = PotentialRecord(name="wells", backend="none", sha256="0" * 64, dtype="float64", device="cpu")
-    monkeypatch.setattr("alchemflows.alchemy.potential.AlchemicalPotential", lambda *_: model)
+    monkeypatch.setattr("alchemflows.alchemy.potential.AlchemicalPotential", lambda *_, **__: model)
     monkeypatch.setattr("alchemflows.alchemy.backends.load_potential", lambda *_: None)
     return SimpleNamespace(path=path, model=model)
 

@@ -32,7 +32,7 @@ def wells(monkeypatch, tmp_path):
     def of(*stiffness):
         model = HarmonicWells(path.system.structure.cart_coords, stiffness)
         model.record = PotentialRecord(name="wells", backend="none", sha256="0" * 64, dtype="float64", device="cpu")
-        monkeypatch.setattr("alchemflows.alchemy.potential.AlchemicalPotential", lambda *_: model)
+        monkeypatch.setattr("alchemflows.alchemy.potential.AlchemicalPotential", lambda *_, **__: model)
         monkeypatch.setattr("alchemflows.alchemy.backends.load_potential", lambda *_: None)
         return SimpleNamespace(path=path, model=model)
 
