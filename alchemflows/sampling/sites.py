@@ -328,17 +328,22 @@ class SiteHistory(SiteWatch):
         return super().snapshot() | arrays
 
     def restore(self, snapshot: Mapping[str, np.ndarray]) -> None:
-        """Continue from a :meth:`snapshot`; the crystal is not lost in sections of earlier releases."""
+        """Continue from a :meth:`snapshot`; one of an earlier release only has the sections in which it was lost."""
         super().restore(snapshot)
         device = self.nearest_A.device
         self._mean, self._squares, self._away = (
             torch.as_tensor(snapshot[f"section_{name}"], device=device) for name in ("mean", "squares", "away")
         )
         n = self._n_samples // self._looks
-        empty = {"left": np.zeros((n, len(self._mean)), dtype=bool), "means": np.zeros((n, *self._mean.shape))}
+        none = np.zeros((n, len(self._mean)), dtype=bool)
+        former = {
+            "left": snapshot.get("sections_lost", none.T).T,
+            "shifted": none,
+            "means": np.zeros((n, *self._mean.shape)),
+        }
         self._left, self._shifted, self._means = (
-            list(torch.as_tensor(snapshot.get(f"sections_{name}", empty[kind]), device=device))
-            for name, kind in (("left", "left"), ("shifted", "left"), ("means", "means"))
+            list(torch.as_tensor(snapshot.get(f"sections_{name}", values), device=device))
+            for name, values in former.items()
         )
 
     def _add(self, vectors: torch.Tensor, shares: torch.Tensor) -> None:
