@@ -25,6 +25,9 @@ from alchemflows.errors import PotentialError
 from alchemflows.sampling.langevin import Langevin
 from alchemflows.schemas.potential import PotentialSpec
 
+#: Models with unlike terms; the others take longer together, in CI.
+CORE = ("residual", "attention", "heads-zbl-non-linear")
+
 
 class Interpreted:
     """In place of the compiler: the function itself, which holds for the arrays that a test accepts."""
@@ -47,9 +50,9 @@ def both(
     return own, usual
 
 
-@pytest.mark.parametrize("model", variants(core=("residual", "attention", "heads-zbl-non-linear")))
+@pytest.mark.parametrize("model", [*variants(core=CORE), pytest.param("sevennet", marks=pytest.mark.slow)])
 def test_results_are_those_of_usual_evaluations(model, backend):
-    system = perovskite_system("several groups", "mean-field")
+    system = perovskite_system("several groups", "mean-field", 4.7 if model == "sevennet" else 3.9)
     own, usual = both(system, backend(model), Interpreted())
     assert_same(own.evaluate(*batch(system)), usual.evaluate(*batch(system)))
 
@@ -171,43 +174,22 @@ def test_compiled_kernels_are_for_cpus():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["residual", "zbl", "sevennet"])
-def test_compiled_code_gives_the_results_for_all_sizes(model, backend, monkeypatch, tmp_path):
-    """Also from the folder of compiled code, by another potential with the same shape.
-
-    A small model is enough for messages that are not merged, and takes less time.
-    """
+def test_compiled_code_gives_the_results_for_all_sizes_and_parameters(monkeypatch, tmp_path):
+    """Code of the folder is used by other potentials of the architecture, with their own parameters."""
     monkeypatch.setenv("ALCHEMFLOWS_COMPILED", str(tmp_path / "compiled"))
-    system = perovskite_system("several groups", "mean-field", 4.7 if model == "sevennet" else 3.9)
-    if model == "zbl":
-        file = save_mace(tmp_path / "zbl.model", "zbl", num_interactions=1, correlation=1, max_ell=1)
-        loaded = load_potential(PotentialSpec(name=str(file), dtype="float64", device="cpu"))
-    else:
-        loaded = backend(model)
-    own, usual = both(system, loaded)
+    system, n_pairs, n_files = perovskite_system("several groups", "mean-field"), set(), []
     positions, cells, weights = batch(system)
-    generator, n_pairs = np.random.default_rng(5), set()
-    for scale in (1.0, 1.05, 0.97):
-        moved = scale * positions + 0.1 * generator.normal(size=positions.shape), scale * cells, weights
-        assert_same(own.evaluate(*moved), usual.evaluate(*moved))
-        n_pairs.update(own._n_pairs())
-    assert len(n_pairs) > 3
-    assert len(own._compiled._programs) == 1
-    again = both(system, loaded)[0].evaluate(*moved)
-    torch.testing.assert_close(again.forces, own.evaluate(*moved).forces, rtol=0, atol=0)
-    assert any(tmp_path.rglob("*.so"))
-
-
-@pytest.mark.slow
-def test_other_parameters_use_the_same_code(monkeypatch, tmp_path):
-    """Parameters are arguments of the compiled code, so that those of another potential are not used."""
-    monkeypatch.setenv("ALCHEMFLOWS_COMPILED", str(tmp_path))
-    system, n_files = perovskite_system("one group"), []
+    generator = np.random.default_rng(5)
     for seed in (1, 2):
         file = save_mace(tmp_path / f"{seed}.model", "residual", seed=seed)
         own, usual = both(system, load_potential(PotentialSpec(name=str(file), dtype="float64", device="cpu")))
-        assert_same(own.evaluate(*batch(system)), usual.evaluate(*batch(system)))
+        for scale in (1.0, 1.05, 0.97):
+            moved = scale * positions + 0.1 * generator.normal(size=positions.shape), scale * cells, weights
+            assert_same(own.evaluate(*moved), usual.evaluate(*moved))
+            n_pairs.update(own._n_pairs())
+        assert len(own._compiled._programs) == 1
         n_files.append(len(list(tmp_path.rglob("*.so"))))
+    assert len(n_pairs) > 3
     assert n_files[0] == n_files[1] > 0
 
 
